@@ -1,0 +1,2 @@
+//! `pq`: two-party private inference for quantised networks.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The integer network, its meaning, and its lowering to a plan.

@@ -1,0 +1,1 @@
+//! Import, quantisation and precision search.
