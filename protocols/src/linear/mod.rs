@@ -1,0 +1,5 @@
+//! Linear layers.
+
+mod geometry;
+
+pub use geometry::Geometry;

@@ -1,0 +1,7 @@
+//! Oblivious transfer: base transfers, the extension, the pools, and what is made of them.
+
+mod hash;
+mod pool;
+
+pub(crate) use hash::Hash;
+pub(crate) use pool::{Pools, ReceivedCots, SentCots};
