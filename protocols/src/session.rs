@@ -51,14 +51,23 @@ impl Session {
     /// # Errors
     /// Those of the operator, and [`Error::Ledger`] where it moved something else than it had declared.
     pub async fn run<O: Operator>(&mut self, operator: &O, input: O::Input) -> Result<O::Output, Error> {
-        let meter = self.begin();
-        let output = operator.run(self, input).await?;
-        let measured = self.measure(meter);
-        let predicted = operator.cost();
+        self.hold(O::NAME, operator.cost(), async |session| operator.run(session, input).await).await
+    }
+
+    /// Runs a part that is not an operator on shares, such as set-up, under the same law.
+    pub(crate) async fn hold<T>(
+        &mut self,
+        name: &'static str,
+        predicted: Cost,
+        part: impl AsyncFnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = self.begin();
+        let output = part(self).await?;
+        let measured = self.measure(before);
         if measured == predicted {
             Ok(output)
         } else {
-            Err(Error::Ledger { operator: O::NAME, predicted, measured })
+            Err(Error::Ledger { operator: name, predicted, measured })
         }
     }
 
