@@ -15,10 +15,13 @@ mod operator;
 mod session;
 mod share;
 
+pub mod execute;
+pub mod handshake;
 pub mod linear;
 pub mod ops;
 pub mod ot;
 pub mod plan;
+pub mod weights;
 
 pub use bits::{BitString, Bits};
 pub use block::Block;

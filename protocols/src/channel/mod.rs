@@ -144,7 +144,7 @@ impl Channel {
     /// Waits until few bytes are left in the queue: back-pressure for streams in one direction.
     pub(crate) async fn drained(&mut self) -> Result<(), Error> {
         loop {
-            if self.writer.drained(self.limits.silence).await {
+            if self.writer.below(writer::HIGH_WATER, self.limits.silence).await {
                 return Ok(());
             }
             if self.reader_task.is_finished() || self.frames.len() == READ_AHEAD {
@@ -154,6 +154,11 @@ impl Channel {
                 });
             }
         }
+    }
+
+    /// Waits until everything queued is on the wire, or until that takes too long.
+    pub(crate) async fn flushed(&mut self) {
+        self.writer.below(1, self.limits.silence).await;
     }
 
     /// Receives a message of exactly `len` bytes.
@@ -192,9 +197,12 @@ impl Channel {
         self.receive(payload.len()).await
     }
 
-    /// Waits until everything queued is on the wire, and closes this direction.
-    pub(crate) async fn close(mut self) {
+    /// Ends the conversation in good order: everything queued is written, this direction closed, and the peer given the
+    /// time to do the same, so that closing never discards what is still on its way.
+    pub(crate) async fn finish(&mut self) {
         self.writer.close(self.limits.silence).await;
+        let rest = async { while matches!(self.frames.recv().await, Some(Ok(_))) {} };
+        let _ = tokio::time::timeout(self.limits.silence, rest).await;
     }
 
     /// The error for a message that the protocol does not allow.
