@@ -11,6 +11,7 @@ mod channel;
 mod cost;
 mod domain;
 mod error;
+mod kernels;
 mod operator;
 mod session;
 mod share;

@@ -63,6 +63,10 @@ pub(crate) struct Meter {
     pub rounds: u64,
 }
 
+/// A place on the critical path, at which messages may be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn(u32);
+
 /// One end of an ordered, metered connection.
 pub struct Channel {
     writer: Writer,
@@ -130,7 +134,17 @@ impl Channel {
     /// Queues a message. Never waits, so that both parties may send at the same time; long streams in one direction call
     /// [`Channel::drained`] between chunks.
     pub(crate) fn send(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let depth = self.received_depth + 1;
+        self.send_in(self.turn(), payload)
+    }
+
+    /// The turn that a message sent now belongs to.
+    pub(crate) const fn turn(&self) -> Turn {
+        Turn(self.received_depth + 1)
+    }
+
+    /// Queues a message of an earlier turn: one that depends on nothing that was received since, in a stream that only
+    /// flow control interleaves with what is received.
+    pub(crate) fn send_in(&mut self, Turn(depth): Turn, payload: &[u8]) -> Result<(), Error> {
         for chunk in payload.chunks(MAX_PAYLOAD) {
             self.writer
                 .queue(&Frame::data(self.tag, depth, chunk.to_vec()))
