@@ -96,11 +96,8 @@ impl Products {
     /// Step 3: this party's shares of the products.
     pub(crate) fn close(self, heard: &mut Heard) -> Vec<BitString> {
         let (len, bytes) = (self.factor.len(), Bits::ONE.packed_len(self.factor.len()));
-        let mut opened: Vec<_> = self
-            .masked
-            .iter()
-            .map(|mine| mine.xor(&BitString::from_bytes(heard.next(bytes), len)))
-            .collect();
+        let mut opened: Vec<_> =
+            self.masked.iter().map(|mine| mine.xor(&BitString::from_bytes(heard.next(bytes), len))).collect();
         let e = opened.pop().unwrap_or_default();
         let parts = self.triples.iter().zip(&self.others).zip(&opened);
         parts.map(|((ab, u), d)| ab.xor(&e.and(u)).xor(&d.and(&self.factor))).collect()

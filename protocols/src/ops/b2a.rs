@@ -9,9 +9,9 @@
 //! Cost: `l` bits (`1 + (l - 1)`) and one correlated transfer that the client sends; 2 rounds; `l = 1` is free.
 //! Security: that of the correlated transfer.
 
+use super::check_bits;
 use super::product::BitProduct;
 use super::turn::{Heard, Script, Turn};
-use super::check_bits;
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// Shared bits to shares in a ring.

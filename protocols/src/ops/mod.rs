@@ -2,13 +2,17 @@
 
 mod and;
 mod b2a;
+mod carry;
+mod extend;
 mod mux;
 mod product;
+mod requant;
 mod turn;
 
 pub use and::And;
 pub use b2a::BitToRing;
 pub use mux::Mux;
+pub use requant::Requant;
 
 use crate::{BitShare, Bits, Error, Share};
 
@@ -17,7 +21,8 @@ fn check_share(operator: &str, share: &Share, ring: Bits, len: usize) -> Result<
     if (share.ring(), share.len()) == (ring, len) {
         Ok(())
     } else {
-        let (expected, found) = (format!("{len} of {ring:?}"), format!("{} of {:?}", share.len(), share.ring()));
+        let (expected, found) =
+            (format!("{len} of {ring:?}"), format!("{} of {:?}", share.len(), share.ring()));
         Err(Error::invalid(format!("operand of {operator}"), expected, found))
     }
 }

@@ -67,9 +67,7 @@ impl BitProduct {
     /// This party's share of the products.
     pub(super) fn answered(self, heard: &mut Heard) -> Vec<u64> {
         match self.side {
-            Side::Chooser(receiver) => {
-                receiver.finish(self.ring, heard.next(self.ring.packed_len(self.len)))
-            }
+            Side::Chooser(receiver) => receiver.finish(self.ring, heard.next(self.ring.packed_len(self.len))),
             Side::Sender(..) => unreachable!("invariant: products are answered before they are used"),
             Side::Answered(share) => share,
         }

@@ -65,11 +65,13 @@ impl Script {
         let mut rounds = self.cost.rounds;
         if server > 0 {
             rounds = if rounds > server_depth { rounds } else { server_depth };
-            self.client_heard = if self.client_heard > server_depth { self.client_heard } else { server_depth };
+            self.client_heard =
+                if self.client_heard > server_depth { self.client_heard } else { server_depth };
         }
         if client > 0 {
             rounds = if rounds > client_depth { rounds } else { client_depth };
-            self.server_heard = if self.server_heard > client_depth { self.server_heard } else { client_depth };
+            self.server_heard =
+                if self.server_heard > client_depth { self.server_heard } else { client_depth };
         }
         self.cost = Cost { rounds, ..self.cost.beside(moved) };
     }

@@ -169,7 +169,8 @@ pub(crate) fn offer(
         (0..words).flat_map(|word| (0..m as u32).map(move |i| table.ones(i, word))).collect();
     let (mut zero, mut one) = ([Block::ZERO; BATCH], [Block::ZERO; BATCH]);
     let mut masked = tables.to_vec();
-    let batches = cots.keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(masked.chunks_mut(BATCH / m * words));
+    let batches =
+        cots.keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(masked.chunks_mut(BATCH / m * words));
     for ((keys, flips), masked) in batches {
         let (zero, one) = (&mut zero[..keys.len()], &mut one[..keys.len()]);
         for (block, hash) in hashes.iter().enumerate() {
@@ -227,9 +228,10 @@ impl Chooser {
     ) -> Result<(Self, Vec<u8>), Error> {
         let (m, words) = (table.choice.get() as usize, table.words());
         let mut cots = session.take_received(table.cots(choices.len()))?;
-        let flips = choices.iter().zip(cots.keys.chunks(m)).map(|(choice, keys)| {
-            choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb())
-        });
+        let flips = choices
+            .iter()
+            .zip(cots.keys.chunks(m))
+            .map(|(choice, keys)| choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb()));
         let message = table.choice.pack(&flips.collect::<Vec<_>>());
         let mut streams = vec![0; choices.len() * words];
         let mut pads = [Block::ZERO; BATCH];
@@ -286,21 +288,30 @@ mod tests {
                 words[word] |= entry << at;
             }
         }
-        let (sent, received) = testing::two_parties(seed, table.cots(len), async |session| {
-            let key = Directions::fresh_keys(session, Domain::OneOfN).0;
-            let asked = session.channel.receive(table.choices_len(len)).await?;
-            let (shares, message) = offer(session, table, &key, &words, &asked)?;
-            assert_eq!(message.len(), table.entries_len(len));
-            session.channel.send(&message)?;
-            Ok(shares)
-        }, async |session| {
-            let key = Directions::fresh_keys(session, Domain::OneOfN).1;
-            let (chooser, asked) = Chooser::new(session, table, &key, choices.clone())?;
-            session.channel.send(&asked)?;
-            Ok(chooser.finish(&session.channel.receive(table.entries_len(len)).await?))
-        });
+        let (sent, received) = testing::two_parties(
+            seed,
+            table.cots(len),
+            async |session| {
+                let key = Directions::fresh_keys(session, Domain::OneOfN).0;
+                let asked = session.channel.receive(table.choices_len(len)).await?;
+                let (shares, message) = offer(session, table, &key, &words, &asked)?;
+                assert_eq!(message.len(), table.entries_len(len));
+                session.channel.send(&message)?;
+                Ok(shares)
+            },
+            async |session| {
+                let key = Directions::fresh_keys(session, Domain::OneOfN).1;
+                let (chooser, asked) = Chooser::new(session, table, &key, choices.clone())?;
+                session.channel.send(&asked)?;
+                Ok(chooser.finish(&session.channel.receive(table.entries_len(len)).await?))
+            },
+        );
         for i in 0..len {
-            assert_eq!(sent[i] ^ received[i], entries[i * n + choices[i] as usize], "m={choice} b={width} seed {seed}");
+            assert_eq!(
+                sent[i] ^ received[i],
+                entries[i * n + choices[i] as usize],
+                "m={choice} b={width} seed {seed}"
+            );
         }
     }
 
@@ -338,7 +349,8 @@ mod tests {
             let places: Vec<_> = (0..1 << choice).map(|j| table.place(j)).collect();
             for (j, (word, at)) in places.iter().enumerate() {
                 assert!(*word < table.words() && at + width <= 64);
-                let overlaps = |other: &&(usize, u32)| other.0 == *word && other.1 < at + width && *at < other.1 + width;
+                let overlaps =
+                    |other: &&(usize, u32)| other.0 == *word && other.1 < at + width && *at < other.1 + width;
                 assert_eq!(places.iter().filter(overlaps).count(), 1, "entry {j}");
             }
         }
