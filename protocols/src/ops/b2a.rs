@@ -35,25 +35,35 @@ impl Operator for BitToRing {
 
     fn cost(&self) -> Cost {
         let mut script = Script::default();
-        if self.ring > Bits::ONE {
-            let (choices, corrections) = Lift::price(&mut script, self.ring, self.len);
-            script.turn(choices, 0);
-            script.turn(0, corrections);
-        }
+        price_convert(&mut script, self.ring, self.len);
         script.cost()
     }
 
     async fn run(&self, session: &mut Session, bits: BitShare) -> Result<Share, Error> {
         check_bits(Self::NAME, &bits, self.len)?;
-        if self.ring == Bits::ONE {
-            return Ok(Share::new(self.ring, bits.0.iter().collect()));
-        }
-        let mut turn = Turn::default();
-        let mut lift = Lift::ask(session, &mut turn, bits.0, self.ring)?;
-        lift.asked(&mut turn.exchange(session).await?);
-        let mut turn = Turn::default();
-        lift.answer(&mut turn);
-        Ok(Share::new(self.ring, lift.answered(&mut turn.exchange(session).await?)))
+        Ok(Share::new(self.ring, convert(session, bits.0, self.ring).await?))
+    }
+}
+
+/// This party's shares of bits, not reduced, in turns of their own.
+pub(super) async fn convert(session: &mut Session, bits: BitString, ring: Bits) -> Result<Vec<u64>, Error> {
+    if ring == Bits::ONE {
+        return Ok(bits.iter().collect());
+    }
+    let mut turn = Turn::default();
+    let mut lift = Lift::ask(session, &mut turn, bits, ring)?;
+    lift.asked(&mut turn.exchange(session).await?);
+    let mut turn = Turn::default();
+    lift.answer(&mut turn);
+    Ok(lift.answered(&mut turn.exchange(session).await?))
+}
+
+/// The price of [`convert`].
+pub(super) const fn price_convert(script: &mut Script, ring: Bits, len: usize) {
+    if ring.get() > 1 {
+        let (choices, corrections) = Lift::price(script, ring, len);
+        script.turn(choices, 0);
+        script.turn(0, corrections);
     }
 }
 

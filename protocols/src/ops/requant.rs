@@ -25,11 +25,11 @@
 //! Security: that of the parts; nothing is opened but what masks hide.
 
 use super::b2a::Lift;
-use super::carry::{Chain, Link, MAX_DIGIT, Segment, Walk, WalkPrice};
-use super::check_share;
+use super::carry::{Digits, Link, Segment, Walk, WalkPrice};
 use super::extend::KnownSign;
 use super::mux::Selection;
 use super::turn::{Script, Turn};
+use super::{check_digit, check_parameters, check_share};
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// `clamp(floor((acc + 2^(shift-1)) / 2^shift), lo, hi)` from one ring to another.
@@ -64,10 +64,7 @@ impl Requant {
         if self.signed && self.shift + self.bits + 1 > l {
             return Err(format!("l of at least k + a + 1 for a signed result, found {self:?}"));
         }
-        if !(1..=MAX_DIGIT).contains(&self.digit) {
-            return Err(format!("digits of 1 to {MAX_DIGIT} bits, found {}", self.digit));
-        }
-        Ok(())
+        check_digit(self.digit)
     }
 
     /// `a`, or what the accumulator can fill of it.
@@ -97,14 +94,14 @@ impl Requant {
         if self.signed { 1 << (self.bits - 1) } else { 0 }
     }
 
-    fn chain(&self) -> Chain {
+    fn chain(&self) -> Digits {
         let (k, a) = (self.shift, self.kept());
         let segments = [
             Segment { at: 0, bits: k, zero: false },
             Segment { at: k, bits: a, zero: false },
             Segment { at: k + a, bits: self.saturating(), zero: true },
         ];
-        Chain::new(self.len, self.digit, &segments)
+        Digits::chain(self.len, self.digit, &segments)
     }
 
     fn extension(&self) -> KnownSign {
@@ -130,10 +127,10 @@ impl Operator for Requant {
     fn cost(&self) -> Cost {
         let (chain, mut script, mut walk) = (self.chain(), Script::default(), WalkPrice::default());
         chain.price_leaves(&mut script);
-        chain.price_segment(&mut script, &mut walk, 0, (0, 0));
+        walk.segment(&mut script, &chain, 0, (0, 0));
         let lift = if self.shift > 0 { Lift::price(&mut script, self.small(), self.len) } else { (0, 0) };
-        chain.price_segment(&mut script, &mut walk, 1, (lift.0, 0));
-        chain.price_segment(&mut script, &mut walk, 2, (0, 0));
+        walk.segment(&mut script, &chain, 1, (lift.0, 0));
+        walk.segment(&mut script, &chain, 2, (0, 0));
         let saturates = self.saturating() > 0;
         walk.factors += 1;
         walk.product(&mut script, self.len);
@@ -190,7 +187,7 @@ impl Requant {
         let mut asked = false;
         for link in links() {
             // the rounding's choices travel in the first turn: where there is a carry in, every link takes one
-            let first = !std::mem::replace(&mut asked, !matches!(link, Link::First(_)));
+            let first = !std::mem::replace(&mut asked, !matches!(link, Link::Flag(_)));
             let passenger =
                 |heard: &mut _| rounding.iter_mut().filter(|_| first).for_each(|r| r.asked(heard));
             walk.step(session, link, std::mem::take(&mut turn), passenger).await?;
