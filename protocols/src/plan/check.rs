@@ -19,7 +19,6 @@ impl Plan {
     /// [`Error::Invalid`], naming the step and the field.
     pub fn check(&self) -> Result<(), Error> {
         require(self.format == FORMAT, "plan: format", FORMAT, self.format)?;
-        require((1..=8).contains(&self.softspoken), "plan: softspoken", "1 to 8", self.softspoken)?;
         for (name, scale) in [("input", self.input.scale), ("output", self.output.scale)] {
             require(
                 scale.is_finite() && scale > 0.0,

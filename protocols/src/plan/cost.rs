@@ -70,7 +70,7 @@ impl Plan {
     pub fn setup_cost(&self) -> Cost {
         let trees: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
         handshake::cost()
-            + Setup { k: self.softspoken }.cost()
+            + Setup { depth: self.softspoken }.cost()
             + self.extension(0, trees.client_cots).cost()
             + trees
     }
@@ -105,7 +105,7 @@ impl Plan {
 
     /// The extension by some transfers, by sender.
     pub(crate) const fn extension(&self, server: u64, client: u64) -> Extend {
-        Extend { k: self.softspoken, server: server as usize, client: client as usize }
+        Extend { depth: self.softspoken, server: server as usize, client: client as usize }
     }
 
     fn step_cost(&self, step: &Step, images: usize) -> Phases {

@@ -9,6 +9,7 @@ mod shape;
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Geometry, Layer};
+use crate::ot::TreeDepth;
 use crate::{Bits, Error};
 
 pub(crate) use cost::{CORRELATIONS, pooling_ring};
@@ -33,8 +34,8 @@ pub struct Plan {
     pub input: InputSpec,
     /// How the client reads the logits.
     pub output: OutputSpec,
-    /// `k` of the SoftSpoken extension, 1 to 8.
-    pub softspoken: u8,
+    /// `k` of the SoftSpoken extension.
+    pub softspoken: TreeDepth,
     /// All wires.
     pub wires: Vec<Wire>,
     /// All steps, in the order of execution.
