@@ -1,1 +1,13 @@
 //! Import, quantisation and precision search.
+
+pub mod data;
+pub mod float;
+pub mod geometry;
+mod kernels;
+pub mod model;
+pub mod tensor;
+
+pub use data::{DataError, Dataset, Preprocess};
+pub use geometry::Geometry;
+pub use model::{Model, Node, Op, ValueId};
+pub use tensor::Tensor;
