@@ -148,7 +148,7 @@ pub fn evaluate_mapped(
             std::mem::take(&mut values[model.output.0])
         })
         .collect();
-    Ok(stack(model.shape(model.output), rows))
+    Ok(stack(model.shape(model.output), &rows))
 }
 
 /// Every value of a batch. Holds all of them: call it with batches that fit (see [`Model`]'s shapes, 4 bytes an element).
@@ -209,7 +209,7 @@ pub fn reevaluate(model: &Model, kept: &Activations, edits: &[Edit<'_>]) -> Resu
     let suffix = Suffix::new(model, kept, edits)?;
     let rows: Vec<Vec<f32>> =
         (0..kept.images).into_par_iter().map_init(Vec::new, |scratch, n| suffix.image(n, scratch)).collect();
-    Ok(stack(model.shape(model.output), rows))
+    Ok(stack(model.shape(model.output), &rows))
 }
 
 /// What [`reevaluate`] computes and from what.
@@ -345,7 +345,7 @@ fn run<'v>(
     }
 }
 
-fn stack([c, h, w]: [usize; 3], rows: Vec<Vec<f32>>) -> Tensor {
+fn stack([c, h, w]: [usize; 3], rows: &[Vec<f32>]) -> Tensor {
     Tensor { shape: [rows.len(), c, h, w], data: rows.concat() }
 }
 

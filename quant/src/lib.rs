@@ -5,9 +5,11 @@ pub mod float;
 pub mod geometry;
 mod kernels;
 pub mod model;
+pub mod onnx;
 pub mod tensor;
 
 pub use data::{DataError, Dataset, Preprocess};
 pub use geometry::Geometry;
 pub use model::{Model, Node, Op, ValueId};
+pub use onnx::{ImportError, import, import_file};
 pub use tensor::Tensor;

@@ -4,6 +4,7 @@ mod check;
 mod view;
 
 pub use check::ModelError;
+pub(crate) use check::{MAX_AXIS, check_shape};
 pub use view::{Axis, View};
 
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use image::{ColorType, ImageFormat, ImageReader, Limits};
+use image::{ImageFormat, ImageReader, Limits};
 
 use super::error::Fault;
 use super::{Images, Pixels};
@@ -39,13 +39,15 @@ pub(super) fn parse(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
         Fault::new(FORMAT, "content", "a PNG or JPEG of at most 8192 x 8192", error.to_string())
     })?;
     let (width, height) = (image.width() as usize, image.height() as usize);
-    let (channels, interleaved) = match image.color() {
-        ColorType::L8 | ColorType::L16 => (1, image.into_luma8().into_raw()),
-        ColorType::Rgb8 | ColorType::Rgb16 => (3, image.into_rgb8().into_raw()),
-        other => {
-            let expected = "grey or RGB without transparency; remove the alpha channel";
-            return Err(Fault::new(FORMAT, "colours", expected, format!("{other:?}")));
-        }
+    let color = image.color();
+    if color.has_alpha() {
+        let expected = "grey or RGB without transparency; remove the alpha channel";
+        return Err(Fault::new(FORMAT, "colours", expected, format!("{color:?}")));
+    }
+    let (channels, interleaved) = if color.has_color() {
+        (3, image.into_rgb8().into_raw())
+    } else {
+        (1, image.into_luma8().into_raw())
     };
     let planes = (0..channels).flat_map(|c| interleaved.iter().skip(c).step_by(channels).copied());
     Ok(Images { shape: vec![channels, height, width], pixels: Pixels::Bytes(planes.collect()), labels: None })

@@ -86,13 +86,13 @@ fn idx_that_claims_more_than_it_holds_is_an_error() {
 fn npy_arrays_fit_in_every_documented_shape() {
     let floats: Vec<u8> = (0..12).flat_map(|i| (i as f32).to_le_bytes()).collect();
     let bytes: Vec<u8> = (0..12).collect();
-    let cases: [(&str, &str, &[u8], [usize; 3], usize); 6] = [
-        ("|u1", "(2, 1, 2, 3)", &bytes, [1, 2, 3], 2),
-        ("<f4", "(2, 2, 3)", &floats, [1, 2, 3], 2),
-        ("|u1", "(2, 2, 3)", &bytes, [2, 2, 3], 1),
-        ("|u1", "(3, 4)", &bytes, [1, 3, 4], 1),
-        ("<f4", "(3, 4)", &floats, [4, 1, 1], 3),
-        ("<f4", "(12,)", &floats, [12, 1, 1], 1),
+    let cases = [
+        ("|u1", "(2, 1, 2, 3)", &bytes[..], [1, 2, 3], 2),
+        ("<f4", "(2, 2, 3)", &floats[..], [1, 2, 3], 2),
+        ("|u1", "(2, 2, 3)", &bytes[..], [2, 2, 3], 1),
+        ("|u1", "(3, 4)", &bytes[..], [1, 3, 4], 1),
+        ("<f4", "(3, 4)", &floats[..], [4, 1, 1], 3),
+        ("<f4", "(12,)", &floats[..], [12, 1, 1], 1),
     ];
     for (descr, shape, elements, input, images) in cases {
         let (_folder, path) = file("x.npy", &npy(descr, shape, elements));

@@ -87,7 +87,7 @@ impl Conv {
         let g = &self.geometry;
         require(name, "input shape", [g.in_channels, g.in_h, g.in_w], input)?;
         g.check(name)?;
-        let weights = self.fan_in().checked_mul(g.out_channels).unwrap_or(usize::MAX);
+        let weights = self.fan_in().saturating_mul(g.out_channels);
         require(name, "number of weights", weights, self.weight.len())?;
         require(name, "number of biases", g.out_channels, self.bias.len())?;
         let finite = self.weight.iter().chain(&self.bias).all(|x| x.is_finite());
@@ -148,7 +148,7 @@ fn check_extents(name: &str, positive: &[usize], any: &[usize]) -> Result<(), Mo
     require(name, "kernel, strides, groups and pads are in range", true, sane)
 }
 
-fn check_shape(name: &str, shape: [usize; 3]) -> Result<(), ModelError> {
+pub(crate) fn check_shape(name: &str, shape: [usize; 3]) -> Result<(), ModelError> {
     let axes = shape.iter().all(|n| (1..=MAX_AXIS).contains(n));
     let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
     let sane = axes && elements.is_some_and(|n| n <= MAX_ELEMENTS);
@@ -163,7 +163,7 @@ fn check_shape(name: &str, shape: [usize; 3]) -> Result<(), ModelError> {
     })
 }
 
-fn require<T: PartialEq + std::fmt::Debug>(
+fn require<T: Copy + PartialEq + std::fmt::Debug>(
     node: &str,
     what: &'static str,
     expected: T,
