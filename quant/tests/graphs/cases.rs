@@ -333,3 +333,32 @@ fn names_are_unique_and_unnamed_nodes_get_their_outputs_name() {
     let names: Vec<&str> = model.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["r", "r.2", "c"]);
 }
+
+#[test]
+fn a_fixed_batch_is_no_obstacle() {
+    let constants = vec![weights("w", &[24, 5]), ints("target", &[1, 24])];
+    let nodes = vec![node("Reshape", &["x", "target"], "f"), node("Gemm", &["f", "w"], "y")];
+    let mut written = graph(&[2, 3, 4], constants, nodes);
+    for tensor in written.input[0].r#type.iter_mut().flat_map(|t| &mut t.tensor_type) {
+        let batch = &mut tensor.shape.as_mut().unwrap().dim[0];
+        (batch.dim_value, batch.dim_param) = (Some(1), None);
+    }
+    let nodes = vec![node("Flatten", &["x"], "f"), node("Gemm", &["f", "w"], "y")];
+    check_same(13, &graph(&[2, 3, 4], vec![weights("w", &[24, 5])], nodes), written);
+}
+
+#[test]
+fn later_operator_sets_give_axes_as_inputs() {
+    let plain = node("ReduceMean", &["x"], "m").ints("axes", &[2, 3]).int("keepdims", 1);
+    let squeezed = vec![
+        node("ReduceMean", &["x", "axes"], "m").int("keepdims", 1),
+        node("Squeeze", &["m", "axes"], "s"),
+        node("Unsqueeze", &["s", "axes"], "y"),
+    ];
+    let constants = vec![ints("axes", &[2, 3])];
+    check(13, &graph(&[3, 4, 5], vec![], vec![plain.clone()]));
+    let bytes = bytes(18, graph(&[3, 4, 5], constants, squeezed));
+    let model = import(&bytes).unwrap();
+    let batch = batch(&model, 2);
+    check_model(&model, &batch, &float::evaluate(&model, &batch).unwrap(), &bytes);
+}
