@@ -74,8 +74,11 @@ impl Judge {
     /// # Errors
     /// [`JudgeError::NotFound`] if there is none; other errors if one was named or found, and cannot be used.
     pub fn find(explicit: Option<&Path>) -> Result<Self, JudgeError> {
-        let path = library::locate(explicit)?;
-        let (library, environment) = library::load(&path)?;
+        let (library, environment) = match (library::named(explicit)?, library::loaded()) {
+            (None, Some(first)) => first,
+            (None, None) => library::load(&library::search()?)?,
+            (Some(path), _) => library::load(&path)?,
+        };
         Ok(Self { library, environment })
     }
 
@@ -91,7 +94,10 @@ impl Judge {
     /// onnxruntime refuses the file.
     pub fn open(&self, onnx: &Path) -> Result<Judged, JudgeError> {
         let failed = |error: ort::Error| run_error(onnx, error.to_string());
-        let mut builder = Session::builder(&self.environment).map_err(failed)?;
+        let builder = Session::builder(&self.environment).map_err(failed)?;
+        // Idle threads that spin take the cores from our own evaluation.
+        let mut builder =
+            builder.with_intra_op_spinning(false).map_err(|error| run_error(onnx, error.to_string()))?;
         let session = builder.commit_from_file(onnx).map_err(failed)?;
         Ok(Judged { session, path: onnx.into() })
     }

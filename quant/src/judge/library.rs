@@ -14,16 +14,30 @@ const VARIABLE: &str = "ORT_DYLIB_PATH";
 /// The first library that was loaded: onnxruntime allows one environment per process, for its whole life.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// The library to load.
-pub(super) fn locate(explicit: Option<&Path>) -> Result<PathBuf, JudgeError> {
-    if let Some(path) = explicit {
-        return named("the caller", path.into());
+/// The library that the caller or the environment names.
+pub(super) fn named(explicit: Option<&Path>) -> Result<Option<PathBuf>, JudgeError> {
+    let from_environment = || std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    let (what, path) = match (explicit, from_environment()) {
+        (Some(path), _) => ("the caller", path.to_owned()),
+        (None, Some(path)) => (VARIABLE, path.into()),
+        (None, None) => return Ok(None),
+    };
+    // Absolute, since the loader looks for relative ones beside the executable.
+    match path.canonicalize() {
+        Ok(absolute) if absolute.is_file() => Ok(Some(absolute)),
+        Ok(_) | Err(_) => Err(JudgeError::NoFile { what, path }),
     }
-    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        return named(VARIABLE, path.into());
-    }
+}
+
+/// The library of an installed Python package.
+pub(super) fn search() -> Result<PathBuf, JudgeError> {
     let searched = site_folders();
     searched.iter().find_map(|site| in_package(site)).ok_or(JudgeError::NotFound { searched })
+}
+
+/// The library that is loaded, if one is.
+pub(super) fn loaded() -> Option<(PathBuf, Environment)> {
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Loads the library, or gives the one that already is.
@@ -36,15 +50,6 @@ pub(super) fn load(path: &Path) -> Result<(PathBuf, Environment), JudgeError> {
     let builder = ort::init_from(path).map_err(|error| failed(error.to_string()))?;
     let environment = builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
     Ok(loaded.insert((path.into(), environment)).clone())
-}
-
-/// A file that someone named, which has to be there.
-fn named(what: &'static str, path: PathBuf) -> Result<PathBuf, JudgeError> {
-    // Absolute, since the loader looks for relative ones beside the executable.
-    match path.canonicalize() {
-        Ok(absolute) if absolute.is_file() => Ok(absolute),
-        Ok(_) | Err(_) => Err(JudgeError::NoFile { what, path }),
-    }
 }
 
 /// The library of the package `onnxruntime` in a folder of Python packages.
