@@ -142,7 +142,7 @@ impl Infer<'_> {
         for (axis, out) in shape.iter_mut().enumerate() {
             let (start, stride, len) = (view.start[axis], view.stride[axis], view.len[axis]);
             let last = len.checked_sub(1).and_then(|n| n.checked_mul(stride)?.checked_add(start));
-            if stride == 0 || !last.is_some_and(|last| last < x.shape[axis]) {
+            if stride == 0 || last.is_none_or(|last| last >= x.shape[axis]) {
                 let expected = format!("a slice of {:?}", x.shape);
                 return Err(self.parameter("view", &expected, &format!("{view:?}")));
             }

@@ -1,9 +1,13 @@
 //! Random small networks, valid by construction, for the tests of this crate and of those above it.
 
+mod resnet;
+
 use protocols::linear::Geometry;
 use protocols::plan::{Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
+
+pub use resnet::resnet20;
 
 use crate::{Builder, Error, Graph, Interval, LayerWeights, Linear, Weights, WireId, accumulator_interval};
 
