@@ -65,10 +65,15 @@ impl Bits {
 
     /// Packs ring elements, least significant bit first. Bits of an element above the width are ignored.
     pub fn pack(self, values: &[u64]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.packed_len(values.len()) + 8);
+        self.pack_from(values.len(), values.iter().copied())
+    }
+
+    /// Packs the first `count` ring elements of an iterator, as [`Bits::pack`] does.
+    pub fn pack_from(self, count: usize, values: impl Iterator<Item = u64>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.packed_len(count) + 8);
         let (width, mask) = (self.get(), self.mask());
         let (mut held, mut filled) = (0u128, 0u32);
-        for &value in values {
+        for value in values.take(count) {
             held |= u128::from(value & mask) << filled;
             filled += width;
             if filled >= 64 {
@@ -78,7 +83,7 @@ impl Bits {
             }
         }
         bytes.extend_from_slice(&(held as u64).to_le_bytes());
-        bytes.truncate(self.packed_len(values.len()));
+        bytes.truncate(self.packed_len(count));
         bytes
     }
 

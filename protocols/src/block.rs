@@ -3,10 +3,11 @@
 use std::fmt;
 use std::ops::{BitAnd, BitXor, BitXorAssign};
 
+use bytemuck::{Pod, Zeroable};
 use zeroize::DefaultIsZeroes;
 
 /// 128 bits, the computational security parameter λ. `Debug` does not print them.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Block(pub u128);
 

@@ -11,14 +11,18 @@ mod channel;
 mod cost;
 mod domain;
 mod error;
+mod kernels;
 mod operator;
 mod session;
 mod share;
 
+pub mod execute;
+pub mod handshake;
 pub mod linear;
 pub mod ops;
 pub mod ot;
 pub mod plan;
+pub mod weights;
 
 pub use bits::{BitString, Bits};
 pub use block::Block;

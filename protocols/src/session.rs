@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::ot::Pools;
+use crate::ot::{Extension, Pools};
 use crate::{Channel, Cost, Domain, Error, Operator};
 
 /// Which party this is. The server holds the weights, the client holds the input and learns the output.
@@ -33,6 +33,7 @@ pub struct Session {
     role: Role,
     pub(crate) channel: Channel,
     pub(crate) pools: Pools,
+    pub(crate) extension: Option<Extension>,
     rng: ChaCha20Rng,
     id: [u8; 32],
     nonce: u64,
@@ -43,7 +44,7 @@ impl Session {
     /// party's own and secret: everything random comes from it.
     pub fn new(role: Role, channel: Channel, id: [u8; 32], seed: [u8; 32]) -> Self {
         let rng = ChaCha20Rng::from_seed(Domain::Session.derive(&seed, &[]));
-        Self { role, channel, pools: Pools::default(), rng, id, nonce: 0 }
+        Self { role, channel, pools: Pools::default(), extension: None, rng, id, nonce: 0 }
     }
 
     /// Runs an operator, measures it, and holds it to its declared cost, in release builds too.
@@ -51,14 +52,23 @@ impl Session {
     /// # Errors
     /// Those of the operator, and [`Error::Ledger`] where it moved something else than it had declared.
     pub async fn run<O: Operator>(&mut self, operator: &O, input: O::Input) -> Result<O::Output, Error> {
-        let meter = self.begin();
-        let output = operator.run(self, input).await?;
-        let measured = self.measure(meter);
-        let predicted = operator.cost();
+        self.hold(O::NAME, operator.cost(), async |session| operator.run(session, input).await).await
+    }
+
+    /// Runs a part that is not an operator on shares, such as set-up, under the same law.
+    pub(crate) async fn hold<T>(
+        &mut self,
+        name: &'static str,
+        predicted: Cost,
+        part: impl AsyncFnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = self.begin();
+        let output = part(self).await?;
+        let measured = self.measure(before);
         if measured == predicted {
             Ok(output)
         } else {
-            Err(Error::Ledger { operator: O::NAME, predicted, measured })
+            Err(Error::Ledger { operator: name, predicted, measured })
         }
     }
 

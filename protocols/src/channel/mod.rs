@@ -63,6 +63,10 @@ pub(crate) struct Meter {
     pub rounds: u64,
 }
 
+/// A place on the critical path, at which messages may be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn(u32);
+
 /// One end of an ordered, metered connection.
 pub struct Channel {
     writer: Writer,
@@ -130,7 +134,17 @@ impl Channel {
     /// Queues a message. Never waits, so that both parties may send at the same time; long streams in one direction call
     /// [`Channel::drained`] between chunks.
     pub(crate) fn send(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let depth = self.received_depth + 1;
+        self.send_in(self.turn(), payload)
+    }
+
+    /// The turn that a message sent now belongs to.
+    pub(crate) const fn turn(&self) -> Turn {
+        Turn(self.received_depth + 1)
+    }
+
+    /// Queues a message of an earlier turn: one that depends on nothing that was received since, in a stream that only
+    /// flow control interleaves with what is received.
+    pub(crate) fn send_in(&mut self, Turn(depth): Turn, payload: &[u8]) -> Result<(), Error> {
         for chunk in payload.chunks(MAX_PAYLOAD) {
             self.writer
                 .queue(&Frame::data(self.tag, depth, chunk.to_vec()))
@@ -144,7 +158,7 @@ impl Channel {
     /// Waits until few bytes are left in the queue: back-pressure for streams in one direction.
     pub(crate) async fn drained(&mut self) -> Result<(), Error> {
         loop {
-            if self.writer.drained(self.limits.silence).await {
+            if self.writer.below(writer::HIGH_WATER, self.limits.silence).await {
                 return Ok(());
             }
             if self.reader_task.is_finished() || self.frames.len() == READ_AHEAD {
@@ -154,6 +168,11 @@ impl Channel {
                 });
             }
         }
+    }
+
+    /// Waits until everything queued is on the wire, or until that takes too long.
+    pub(crate) async fn flushed(&mut self) {
+        self.writer.below(1, self.limits.silence).await;
     }
 
     /// Receives a message of exactly `len` bytes.
@@ -192,9 +211,12 @@ impl Channel {
         self.receive(payload.len()).await
     }
 
-    /// Waits until everything queued is on the wire, and closes this direction.
-    pub(crate) async fn close(mut self) {
+    /// Ends the conversation in good order: everything queued is written, this direction closed, and the peer given the
+    /// time to do the same, so that closing never discards what is still on its way.
+    pub(crate) async fn finish(&mut self) {
         self.writer.close(self.limits.silence).await;
+        let rest = async { while matches!(self.frames.recv().await, Some(Ok(_))) {} };
+        let _ = tokio::time::timeout(self.limits.silence, rest).await;
     }
 
     /// The error for a message that the protocol does not allow.

@@ -15,7 +15,7 @@ async fn messages_arrive_whole_and_are_counted_with_their_framing() {
     a.send(&long).unwrap();
     a.send(&[]).unwrap();
     assert_eq!(b.receive(long.len()).await.unwrap(), long);
-    assert_eq!(b.receive(0).await.unwrap(), []);
+    assert!(b.receive(0).await.unwrap().is_empty());
     assert_eq!(a.meter().sent, framed_len(long.len()));
     assert_eq!(b.meter().received, long.len() as u64 + 3 * frame::HEADER as u64);
 }
@@ -105,7 +105,7 @@ async fn a_stream_towards_a_peer_that_never_reads_ends_in_an_error() {
 }
 
 #[tokio::test]
-async fn closing_delivers_what_is_queued() {
+async fn finishing_delivers_what_is_queued() {
     let (stream, mut peer) = duplex(16);
     let mut channel = Channel::new(stream, Limits::default());
     channel.send(&[9; 100]).unwrap();
@@ -113,6 +113,6 @@ async fn closing_delivers_what_is_queued() {
         let mut all = Vec::new();
         peer.read_to_end(&mut all).await.map(|_| all.len())
     });
-    channel.close().await;
+    channel.finish().await;
     assert_eq!(reader.await.unwrap().unwrap() as u64, framed_len(100));
 }

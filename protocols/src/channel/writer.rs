@@ -14,7 +14,7 @@ use super::Limits;
 use super::frame::{self, Frame};
 
 /// Bytes that may wait in the queue before a stream in one direction pauses.
-const HIGH_WATER: usize = 8 << 20;
+pub(super) const HIGH_WATER: usize = 8 << 20;
 
 #[derive(Default)]
 struct Progress {
@@ -46,9 +46,10 @@ impl Writer {
         self.frames.as_ref().ok_or_else(lost)?.send(bytes).map_err(|_| lost())
     }
 
-    /// Waits until the queue is short or the writer has ended, at most for `patience`; false where neither came to be.
-    pub(super) async fn drained(&self, patience: Duration) -> bool {
-        let below = || self.progress.queued.load(Ordering::Relaxed) < HIGH_WATER || self.task.is_finished();
+    /// Waits until fewer than `bytes` are queued or the writer has ended, at most for `patience`; false where neither
+    /// came to be.
+    pub(super) async fn below(&self, bytes: usize, patience: Duration) -> bool {
+        let below = || self.progress.queued.load(Ordering::Relaxed) < bytes || self.task.is_finished();
         timeout(patience, async {
             while !below() {
                 let moved = self.progress.moved.notified();
@@ -65,12 +66,6 @@ impl Writer {
     pub(super) async fn close(&mut self, patience: Duration) {
         self.frames = None;
         let _ = timeout(patience, &mut self.task).await;
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -2,10 +2,22 @@
 //!
 //! Layout of a wire: `[channels][images][rows][columns]`, so that a linear layer's output is its matrix product.
 
+mod check;
+mod cost;
+mod shape;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Bits;
-use crate::linear::Geometry;
+use crate::linear::{Geometry, Layer};
+use crate::ot::TreeDepth;
+use crate::{Bits, Error};
+
+pub(crate) use cost::{CORRELATIONS, pooling_ring};
+pub use cost::{Kind, StepCost};
+pub use shape::Gather;
+
+/// The version of the plan format that this build reads and writes.
+pub const FORMAT: u32 = 1;
 
 /// Index of a wire in [`Plan::wires`].
 pub type WireId = usize;
@@ -22,14 +34,103 @@ pub struct Plan {
     pub input: InputSpec,
     /// How the client reads the logits.
     pub output: OutputSpec,
-    /// `k` of the SoftSpoken extension, 1 to 8.
-    pub softspoken: u8,
+    /// `k` of the SoftSpoken extension.
+    pub softspoken: TreeDepth,
     /// All wires.
     pub wires: Vec<Wire>,
     /// All steps, in the order of execution.
     pub steps: Vec<Step>,
     /// Digest of the salted weights, in hexadecimal: binds the plan to one weight file and reveals nothing of it.
     pub weights: String,
+}
+
+impl Plan {
+    /// Reads a plan from JSON and checks it whole.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming the field.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        let plan: Self = serde_json::from_slice(json)
+            .map_err(|source| Error::invalid("plan", "the JSON that `pq search` writes", source))?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// The plan as JSON, in the one form that is hashed.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("invariant: a plan is always JSON")
+    }
+
+    /// The hash that the handshake compares.
+    pub fn hash(&self) -> [u8; 32] {
+        blake3::hash(&self.to_json()).into()
+    }
+
+    /// The wire that the client's input becomes.
+    pub fn input_wire(&self) -> &Wire {
+        let output = self.steps.iter().find_map(|step| match step.op {
+            Op::Input { output } => Some(output),
+            _ => None,
+        });
+        &self.wires[output.expect("invariant: a checked plan has an input")]
+    }
+
+    /// The wire of the logits.
+    pub fn output_wire(&self) -> &Wire {
+        let input = self.steps.iter().find_map(|step| match step.op {
+            Op::Output { input } => Some(input),
+            _ => None,
+        });
+        &self.wires[input.expect("invariant: a checked plan has an output")]
+    }
+
+    /// All linear layers with their step's name and index.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, &str, Layer)> {
+        let steps = self.steps.iter().enumerate();
+        steps.filter_map(|(index, step)| Some((index, step.name.as_str(), step.op.layer()?)))
+    }
+}
+
+impl Op {
+    /// The layer of a linear step.
+    pub fn layer(&self) -> Option<Layer> {
+        match self {
+            Self::Linear { geometry, weight_bits, shifts, ring, protocol, .. } => Some(Layer {
+                geometry: *geometry,
+                weight_bits: u32::from(*weight_bits),
+                shifts: shifts.clone(),
+                ring: *ring,
+                protocol: *protocol,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The wires that it reads.
+    pub fn inputs(&self) -> Vec<WireId> {
+        match self {
+            Self::Input { .. } => Vec::new(),
+            Self::Requant { terms, .. } => terms.iter().map(|term| term.wire).collect(),
+            Self::Linear { input, .. }
+            | Self::SumPool { input, .. }
+            | Self::MaxPool { input, .. }
+            | Self::View { input, .. }
+            | Self::Output { input } => vec![*input],
+        }
+    }
+
+    /// The wire that it writes.
+    pub const fn output(&self) -> Option<WireId> {
+        match self {
+            Self::Input { output }
+            | Self::Linear { output, .. }
+            | Self::Requant { output, .. }
+            | Self::SumPool { output, .. }
+            | Self::MaxPool { output, .. }
+            | Self::View { output, .. } => Some(*output),
+            Self::Output { .. } => None,
+        }
+    }
 }
 
 /// An integer tensor in shares.
@@ -44,6 +145,22 @@ pub struct Wire {
     pub signed: bool,
     /// The ring that the shares lie in.
     pub ring: Bits,
+}
+
+impl Wire {
+    /// Elements of one image.
+    pub const fn elements(&self) -> usize {
+        self.shape[0] * self.shape[1] * self.shape[2]
+    }
+
+    /// The smallest and the largest value that the width allows.
+    pub const fn range(&self) -> (i64, i64) {
+        if self.signed {
+            (-1 << (self.bits - 1), (1 << (self.bits - 1)) - 1)
+        } else {
+            (0, (1 << self.bits) - 1)
+        }
+    }
 }
 
 /// One step of a plan.
