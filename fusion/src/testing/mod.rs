@@ -182,7 +182,7 @@ impl Generator {
         let room = self.builder.wire(input).bits.saturating_sub(bits);
         let shift = room.saturating_sub(self.up_to(0, 3) as u8);
         let (relu, requant) = (self.name("relu"), self.name("requant"));
-        match self.up_to(0, 3) {
+        match self.up_to(0, 4) {
             0 => {
                 let relu = self.builder.relu(relu, input)?;
                 self.builder.requant(requant, relu, shift, bits, signed)
@@ -190,6 +190,12 @@ impl Generator {
             1 => {
                 let requant = self.builder.requant(requant, input, shift, bits, signed)?;
                 self.builder.relu(relu, requant)
+            }
+            2 => {
+                let (finer, by) = (self.name("finer"), self.up_to(1, 3) as u8);
+                let relu = self.builder.relu(relu, input)?;
+                let finer = self.builder.add(finer, &[(relu, by)])?;
+                self.builder.requant(requant, finer, shift + by, bits, signed)
             }
             _ => self.builder.requant(requant, input, shift, bits, signed),
         }
