@@ -19,7 +19,8 @@ pub(super) struct Rings {
 ///   result is signed, at least `k + a + 1` bits. A term shifted left by `j` is needed in `j` bits less.
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in the channel shifted
 ///   most; its input is needed in the same.
-/// - Slices and sum pooling keep their input's ring; max pooling needs `bits + 1` of its input.
+/// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of either needs; max pooling
+///   needs `bits + 1` of its input.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is known.
 pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
     let count = graph.nodes().len();
@@ -48,6 +49,12 @@ pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
             &node.op
         {
             demand[*input] = demand[*input].max(demand[id]);
+        }
+    }
+    // A slice or a sum of windows takes its input's ring as it is, also where another consumer made it wider.
+    for (id, node) in graph.nodes().iter().enumerate() {
+        if let Op::SumPool { input, .. } | Op::View { input, .. } = node.op {
+            demand[id] = demand[input];
         }
     }
     let named = graph.nodes().iter().zip(&demand).map(|(node, &bits)| ring(&node.name, bits));
