@@ -1,0 +1,80 @@
+//! Convolution of one image: im2col and a matrix product for each group.
+
+use crate::geometry::Geometry;
+use crate::kernels::multiply_add;
+
+/// `[out_channels, out_h, out_w]` of `[in_channels, in_h, in_w]`; `scratch` is reused between calls.
+pub(super) fn convolve(
+    g: &Geometry,
+    weight: &[f32],
+    bias: &[f32],
+    input: &[f32],
+    scratch: &mut Vec<f32>,
+) -> Vec<f32> {
+    let pixels = g.out_h() * g.out_w();
+    let mut out = Vec::with_capacity(g.out_channels * pixels);
+    for &b in bias {
+        out.resize(out.len() + pixels, b);
+    }
+    let (in_channels, out_channels) = (g.in_channels / g.groups, g.out_channels / g.groups);
+    let taps = in_channels * g.kernel_h * g.kernel_w;
+    for group in 0..g.groups {
+        let input = &input[group * in_channels * g.in_h * g.in_w..][..in_channels * g.in_h * g.in_w];
+        let weight = &weight[group * out_channels * taps..][..out_channels * taps];
+        let out = &mut out[group * out_channels * pixels..][..out_channels * pixels];
+        if columns_are_input(g) {
+            multiply_add([out_channels, taps, pixels], weight, input, out);
+        } else {
+            fill_columns(g, in_channels, input, scratch);
+            multiply_add([out_channels, taps, pixels], weight, scratch, out);
+        }
+    }
+    out
+}
+
+/// Whether im2col would copy the input as it is: one tap, or one window.
+fn columns_are_input(g: &Geometry) -> bool {
+    let unpadded = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right == 0;
+    let one_tap = g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1;
+    let one_window = g.kernel_h == g.in_h && g.kernel_w == g.in_w && g.dilation_h == 1 && g.dilation_w == 1;
+    unpadded && (one_tap || one_window)
+}
+
+/// The matrix `[channels * kernel_h * kernel_w, out_h * out_w]` whose columns are the windows.
+fn fill_columns(g: &Geometry, channels: usize, input: &[f32], columns: &mut Vec<f32>) {
+    let (out_h, out_w) = (g.out_h(), g.out_w());
+    columns.clear();
+    columns.resize(channels * g.kernel_h * g.kernel_w * out_h * out_w, 0.0);
+    let mut rows = columns.chunks_exact_mut(out_w);
+    for plane in input.chunks_exact(g.in_h * g.in_w) {
+        for tap in 0..g.kernel_h * g.kernel_w {
+            let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
+            let (first, end) = inside(kw * g.dilation_w, g.pad_left, g.stride_w, g.in_w, out_w);
+            for (y, row) in rows.by_ref().take(out_h).enumerate() {
+                let Some(y) = (y * g.stride_h + kh * g.dilation_h).checked_sub(g.pad_top) else {
+                    continue;
+                };
+                if y >= g.in_h || first >= end {
+                    continue;
+                }
+                let source = &plane[y * g.in_w..][..g.in_w];
+                let start = first * g.stride_w + kw * g.dilation_w - g.pad_left;
+                if g.stride_w == 1 {
+                    row[first..end].copy_from_slice(&source[start..start + end - first]);
+                } else {
+                    let taken = source[start..].iter().step_by(g.stride_w);
+                    for (x, &value) in row[first..end].iter_mut().zip(taken) {
+                        *x = value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The range of outputs whose tap at `offset` is not padding.
+fn inside(offset: usize, pad: usize, stride: usize, input: usize, outputs: usize) -> (usize, usize) {
+    let first = pad.saturating_sub(offset).div_ceil(stride);
+    let end = (input + pad).saturating_sub(offset).div_ceil(stride).min(outputs);
+    (first, end)
+}

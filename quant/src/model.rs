@@ -1,0 +1,273 @@
+//! The float network, normalised: what quantisation reads.
+
+mod check;
+mod view;
+
+pub use check::ModelError;
+pub(crate) use check::{MAX_AXIS, check_shape};
+pub use view::{Axis, View};
+
+use serde::{Deserialize, Serialize};
+
+use crate::geometry::{Geometry, windows};
+
+/// A tensor that flows through a [`Model`]: 0 is the input, `i + 1` is the output of node `i`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ValueId(pub usize);
+
+impl ValueId {
+    /// The network's input.
+    pub const INPUT: Self = Self(0);
+
+    /// The index of the node that computes this value, `None` for the input.
+    #[must_use]
+    pub fn producer(self) -> Option<usize> {
+        self.0.checked_sub(1)
+    }
+}
+
+/// A float network for one image; the batch axis is implied.
+///
+/// Shapes are `[C, H, W]`; a flat vector of length C is `[C, 1, 1]`. Flattening is no operation: a fully connected
+/// layer that follows it is a convolution whose kernel covers the whole `[C, H, W]`, and an output that was flattened
+/// keeps its shape, with its elements in the order C, H, W.
+///
+/// Invariants, held by the importer and verified by [`Model::check`]:
+/// - node `i` computes `ValueId(i + 1)` from values below it: nodes are in topological order;
+/// - every shape is what the operation makes of its inputs' shapes, and no axis is empty;
+/// - weights and biases have the lengths that their geometry says, and are finite;
+/// - batch normalisation is folded, and every value but the output has a consumer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The network's name, as the file gives it.
+    pub name: String,
+    /// The shape of the input, `[C, H, W]`.
+    pub input: [usize; 3],
+    /// The operations, in topological order.
+    pub nodes: Vec<Node>,
+    /// The logits.
+    pub output: ValueId,
+}
+
+/// One operation of a [`Model`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The name in the imported file, or one derived from it. Unique within the model.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Its operands: two for [`Op::Add`], else one.
+    pub inputs: Vec<ValueId>,
+    /// Its result.
+    pub output: ValueId,
+    /// The shape of the result, `[C, H, W]`.
+    pub shape: [usize; 3],
+}
+
+/// What a [`Node`] computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A convolution or a fully connected layer.
+    Conv(Conv),
+    /// `min(max(x, 0), max)`, without the upper bound if `max` is `None`.
+    Relu {
+        /// The upper bound: finite, above 0.
+        max: Option<f32>,
+    },
+    /// The sum of two values of the same shape.
+    Add,
+    /// The largest element of each window; padding is never the largest.
+    MaxPool(Window),
+    /// The mean of each window, always over `kernel_h * kernel_w` elements: padding counts as zeros.
+    AvgPool(Window),
+    /// A choice of elements and of zeros.
+    View(View),
+}
+
+/// A convolution: cross-correlation, as in every framework.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Its shape.
+    pub geometry: Geometry,
+    /// `[out_channels, in_channels / groups, kernel_h, kernel_w]`, row-major.
+    pub weight: Vec<f32>,
+    /// One per output channel.
+    pub bias: Vec<f32>,
+}
+
+/// The windows of a pooling; every channel is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// Rows of a window.
+    pub kernel_h: usize,
+    /// Columns of a window.
+    pub kernel_w: usize,
+    /// Rows between neighbouring windows.
+    pub stride_h: usize,
+    /// Columns between neighbouring windows.
+    pub stride_w: usize,
+    /// Rows of padding above the input; less than `kernel_h`.
+    pub pad_top: usize,
+    /// Columns of padding left of the input; less than `kernel_w`.
+    pub pad_left: usize,
+    /// Rows of padding below the input; less than `kernel_h`.
+    pub pad_bottom: usize,
+    /// Columns of padding right of the input; less than `kernel_w`.
+    pub pad_right: usize,
+}
+
+impl Window {
+    /// One window over all of an `h` by `w` image.
+    #[must_use]
+    pub fn global(h: usize, w: usize) -> Self {
+        Self {
+            kernel_h: h,
+            kernel_w: w,
+            stride_h: 1,
+            stride_w: 1,
+            pad_top: 0,
+            pad_left: 0,
+            pad_bottom: 0,
+            pad_right: 0,
+        }
+    }
+
+    /// Rows of the result of an image with `h` rows; 0 if no window fits.
+    #[must_use]
+    pub fn out_h(&self, h: usize) -> usize {
+        windows(h + self.pad_top + self.pad_bottom, self.kernel_h, 1, self.stride_h)
+    }
+
+    /// Columns of the result of an image with `w` columns; 0 if no window fits.
+    #[must_use]
+    pub fn out_w(&self, w: usize) -> usize {
+        windows(w + self.pad_left + self.pad_right, self.kernel_w, 1, self.stride_w)
+    }
+
+    /// The number of elements of a window.
+    #[must_use]
+    pub fn area(&self) -> usize {
+        self.kernel_h * self.kernel_w
+    }
+}
+
+impl Op {
+    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`, `avg-pool` or `view`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Conv(conv) if conv.is_fully_connected() => "fc",
+            Self::Conv(_) => "conv",
+            Self::Relu { max: None } => "relu",
+            Self::Relu { max: Some(_) } => "relu-c",
+            Self::Add => "add",
+            Self::MaxPool(_) => "max-pool",
+            Self::AvgPool(_) => "avg-pool",
+            Self::View(_) => "view",
+        }
+    }
+}
+
+impl Conv {
+    /// Whether the kernel sees the whole unpadded input at once, through one group.
+    #[must_use]
+    pub fn is_fully_connected(&self) -> bool {
+        let g = &self.geometry;
+        let padding = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right;
+        g.kernel_h == g.in_h && g.kernel_w == g.in_w && padding == 0 && g.groups == 1
+    }
+
+    /// The number of weights, biases apart, of one output channel.
+    #[must_use]
+    pub fn fan_in(&self) -> usize {
+        let g = &self.geometry;
+        g.in_channels / g.groups.max(1) * g.kernel_h * g.kernel_w
+    }
+}
+
+impl Node {
+    /// Multiplications for one image; those of an average are none.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        match &self.op {
+            Op::Conv(conv) => conv.geometry.macs(),
+            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+        }
+    }
+
+    /// ReLU evaluations for one image.
+    #[must_use]
+    pub fn relus(&self) -> u64 {
+        match &self.op {
+            Op::Relu { .. } => self.elements() as u64,
+            Op::Conv(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+        }
+    }
+
+    /// Weights and biases.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        match &self.op {
+            Op::Conv(conv) => (conv.weight.len() + conv.bias.len()) as u64,
+            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+        }
+    }
+
+    /// Elements of the result for one image.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl Model {
+    /// The shape of a value, `[C, H, W]`.
+    ///
+    /// # Panics
+    /// If the model has no such value.
+    #[must_use]
+    pub fn shape(&self, value: ValueId) -> [usize; 3] {
+        match value.producer() {
+            None => self.input,
+            Some(node) => self.nodes[node].shape,
+        }
+    }
+
+    /// The number of logits.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.shape(self.output).iter().product()
+    }
+
+    /// The indices of the nodes that read a value, in order; a node that reads it twice counts once.
+    #[must_use]
+    pub fn consumers(&self, value: ValueId) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|&i| self.nodes[i].inputs.contains(&value)).collect()
+    }
+
+    /// The indices of the convolutions and fully connected layers, in order.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, &Conv)> {
+        self.nodes.iter().enumerate().filter_map(|(i, node)| match &node.op {
+            Op::Conv(conv) => Some((i, conv)),
+            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => None,
+        })
+    }
+
+    /// Multiplications for one image.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        self.nodes.iter().map(Node::macs).sum()
+    }
+
+    /// ReLU evaluations for one image.
+    #[must_use]
+    pub fn relus(&self) -> u64 {
+        self.nodes.iter().map(Node::relus).sum()
+    }
+
+    /// Weights and biases, batch normalisation folded in.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.nodes.iter().map(Node::parameters).sum()
+    }
+}

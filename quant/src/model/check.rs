@@ -1,0 +1,181 @@
+//! The invariants of a [`Model`].
+
+use std::collections::HashSet;
+
+use super::{Conv, Model, Node, Op, ValueId, View, Window};
+use crate::geometry::Geometry;
+
+/// No axis, kernel, stride or padding is longer: sums of a few of them never overflow.
+pub(crate) const MAX_AXIS: usize = 1 << 20;
+/// No value has more elements per image.
+pub(crate) const MAX_ELEMENTS: usize = 1 << 28;
+
+/// A [`Model`] that does not hold its invariants.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node {node:?}: {what}: expected {expected}, found {found}")]
+pub struct ModelError {
+    /// The node at fault; `input` or `output` for the network's ends.
+    pub node: String,
+    /// What is wrong.
+    pub what: &'static str,
+    /// What the invariant says.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+impl Model {
+    /// Verifies the invariants that [`Model`] documents, but for unused values.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn check(&self) -> Result<(), ModelError> {
+        check_shape("input", self.input)?;
+        let mut names = HashSet::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            require(&node.name, "output", ValueId(i + 1), node.output)?;
+            require(&node.name, "name is used once", true, names.insert(&node.name))?;
+            let operands = if matches!(node.op, Op::Add) { 2 } else { 1 };
+            require(&node.name, "operands", operands, node.inputs.len())?;
+            let later = node.inputs.iter().any(|input| input.0 > i);
+            require(&node.name, "operands come later", false, later)?;
+            node.check(self.shape(node.inputs[0]), self.shape(node.inputs[operands - 1]))?;
+        }
+        require("output", "is a value", true, self.output.0 <= self.nodes.len())
+    }
+}
+
+impl Node {
+    /// Verifies the node for operands of these shapes; both are the same for an operation with one.
+    fn check(&self, input: [usize; 3], second: [usize; 3]) -> Result<(), ModelError> {
+        let shape = self.op.output_shape(&self.name, input, second)?;
+        require(&self.name, "shape", shape, self.shape)?;
+        check_shape(&self.name, shape)
+    }
+}
+
+impl Op {
+    /// The shape of the result for operands of these shapes; both are the same for an operation with one.
+    ///
+    /// # Errors
+    /// The operation does not fit its operands, or is not consistent in itself; `name` is the node's, for the message.
+    pub fn output_shape(
+        &self,
+        name: &str,
+        input: [usize; 3],
+        second: [usize; 3],
+    ) -> Result<[usize; 3], ModelError> {
+        match self {
+            Self::Conv(conv) => conv.check(name, input),
+            Self::Relu { max } => {
+                let sane = max.is_none_or(|max| max.is_finite() && max > 0.0);
+                require(name, "upper bound is finite and positive", true, sane)?;
+                Ok(input)
+            }
+            Self::Add => {
+                require(name, "shape of the second operand", input, second)?;
+                Ok(input)
+            }
+            Self::MaxPool(window) | Self::AvgPool(window) => window.check(name, input),
+            Self::View(view) => view.check(name, input),
+        }
+    }
+}
+
+impl Conv {
+    fn check(&self, name: &str, input: [usize; 3]) -> Result<[usize; 3], ModelError> {
+        let g = &self.geometry;
+        require(name, "input shape", [g.in_channels, g.in_h, g.in_w], input)?;
+        g.check(name)?;
+        let weights = self.fan_in().saturating_mul(g.out_channels);
+        require(name, "number of weights", weights, self.weight.len())?;
+        require(name, "number of biases", g.out_channels, self.bias.len())?;
+        let finite = self.weight.iter().chain(&self.bias).all(|x| x.is_finite());
+        require(name, "weights and biases are finite", true, finite)?;
+        Ok([g.out_channels, g.out_h(), g.out_w()])
+    }
+}
+
+impl Geometry {
+    fn check(&self, name: &str) -> Result<(), ModelError> {
+        let positive = [
+            self.out_channels,
+            self.kernel_h,
+            self.kernel_w,
+            self.stride_h,
+            self.stride_w,
+            self.dilation_h,
+            self.dilation_w,
+            self.groups,
+        ];
+        let pads = [self.pad_top, self.pad_left, self.pad_bottom, self.pad_right];
+        check_extents(name, &positive, &pads)?;
+        let divides =
+            self.in_channels.is_multiple_of(self.groups) && self.out_channels.is_multiple_of(self.groups);
+        require(name, "groups divide the channels", true, divides)?;
+        let taps = [self.kernel_h, self.kernel_w]
+            .iter()
+            .try_fold(self.in_channels / self.groups, |n, &d| n.checked_mul(d));
+        require(name, "kernel of a sane size", true, taps.is_some_and(|n| n <= MAX_ELEMENTS))
+    }
+}
+
+impl Window {
+    fn check(&self, name: &str, [c, h, w]: [usize; 3]) -> Result<[usize; 3], ModelError> {
+        let positive = [self.kernel_h, self.kernel_w, self.stride_h, self.stride_w];
+        let pads = [self.pad_top, self.pad_left, self.pad_bottom, self.pad_right];
+        check_extents(name, &positive, &pads)?;
+        let rows = self.pad_top.max(self.pad_bottom) < self.kernel_h;
+        let columns = self.pad_left.max(self.pad_right) < self.kernel_w;
+        require(name, "padding is less than the kernel", true, rows && columns)?;
+        Ok([c, self.out_h(h), self.out_w(w)])
+    }
+}
+
+impl View {
+    fn check(&self, name: &str, input: [usize; 3]) -> Result<[usize; 3], ModelError> {
+        for (axis, n) in self.axes.iter().zip(input) {
+            check_extents(name, &[axis.stride], &[axis.start, axis.length, axis.before, axis.after])?;
+            let inside = axis.length == 0 || axis.start + (axis.length - 1) * axis.stride < n;
+            require(name, "view is inside its input", true, inside)?;
+        }
+        Ok(self.out())
+    }
+}
+
+fn check_extents(name: &str, positive: &[usize], any: &[usize]) -> Result<(), ModelError> {
+    let sane = positive.iter().all(|n| (1..=MAX_AXIS).contains(n)) && any.iter().all(|&n| n <= MAX_AXIS);
+    require(name, "kernel, strides, groups and pads are in range", true, sane)
+}
+
+pub(crate) fn check_shape(name: &str, shape: [usize; 3]) -> Result<(), ModelError> {
+    let axes = shape.iter().all(|n| (1..=MAX_AXIS).contains(n));
+    let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+    let sane = axes && elements.is_some_and(|n| n <= MAX_ELEMENTS);
+    if sane {
+        return Ok(());
+    }
+    Err(ModelError {
+        node: name.into(),
+        what: "shape",
+        expected: format!("1..={MAX_AXIS} along each axis and at most {MAX_ELEMENTS} elements"),
+        found: format!("{shape:?}"),
+    })
+}
+
+fn require<T: Copy + PartialEq + std::fmt::Debug>(
+    node: &str,
+    what: &'static str,
+    expected: T,
+    found: T,
+) -> Result<(), ModelError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(ModelError {
+        node: node.into(),
+        what,
+        expected: format!("{expected:?}"),
+        found: format!("{found:?}"),
+    })
+}

@@ -1,0 +1,174 @@
+//! Constant tensors: weights, and the integers of shape arithmetic.
+
+use half::{bf16, f16};
+
+use super::error::Problem;
+use super::proto::TensorProto;
+
+/// A constant tensor in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Constant {
+    pub(super) shape: Vec<usize>,
+    pub(super) data: Data,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Data {
+    /// All float types.
+    Floats(Vec<f32>),
+    /// All integer types.
+    Ints(Vec<Int>),
+}
+
+/// An integer of shape arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Int {
+    Known(i64),
+    /// The number of images, which is not known.
+    Batch,
+}
+
+impl Constant {
+    pub(super) fn floats(shape: Vec<usize>, data: Vec<f32>) -> Self {
+        Self { shape, data: Data::Floats(data) }
+    }
+
+    pub(super) fn ints(shape: Vec<usize>, data: Vec<i64>) -> Self {
+        Self { shape, data: Data::Ints(data.into_iter().map(Int::Known).collect()) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.data {
+            Data::Floats(data) => data.len(),
+            Data::Ints(data) => data.len(),
+        }
+    }
+
+    /// Reads a tensor; float types become f32.
+    pub(super) fn read(tensor: &TensorProto) -> Result<Self, Problem> {
+        if tensor.data_location != 0 {
+            return Err(Problem::new(
+                format!("the tensor {:?} is stored in another file", tensor.name),
+                "save the model as a single file",
+            ));
+        }
+        let shape =
+            tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect::<Option<Vec<usize>>>().ok_or_else(
+                || Problem::malformed(format!("the tensor {:?} has shape {:?}", tensor.name, tensor.dims)),
+            )?;
+        let data = Data::read(tensor)?;
+        let constant = Self { shape, data };
+        let expected = constant.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        if expected == Some(constant.len()) {
+            return Ok(constant);
+        }
+        let found = constant.len();
+        let problem =
+            format!("the tensor {:?} of shape {:?} has {found} elements", tensor.name, constant.shape);
+        Err(Problem::malformed(problem))
+    }
+
+    /// The elements of a float tensor.
+    pub(super) fn as_floats(&self) -> Result<&[f32], Problem> {
+        match &self.data {
+            Data::Floats(data) => Ok(data),
+            Data::Ints(_) => Err(Problem::malformed("an integer tensor where floats belong")),
+        }
+    }
+
+    /// The elements of an integer tensor.
+    pub(super) fn as_ints(&self) -> Result<&[Int], Problem> {
+        match &self.data {
+            Data::Ints(data) => Ok(data),
+            Data::Floats(_) => Err(Problem::malformed("a float tensor where integers belong")),
+        }
+    }
+
+    /// The elements of an integer tensor that does not depend on the number of images.
+    pub(super) fn known_ints(&self) -> Result<Vec<i64>, Problem> {
+        let known = |&int: &Int| match int {
+            Int::Known(i) => Ok(i),
+            Int::Batch => Err(Problem::new(
+                "it depends on the number of images",
+                "write the model so that images of a batch do not mix",
+            )),
+        };
+        self.as_ints()?.iter().map(known).collect()
+    }
+
+    /// The only element of a float tensor.
+    pub(super) fn scalar(&self) -> Result<f32, Problem> {
+        match self.as_floats()? {
+            [x] => Ok(*x),
+            more => Err(Problem::malformed(format!("{} elements instead of one", more.len()))),
+        }
+    }
+
+    /// A tensor of another shape from elements of this one, by their positions, which exist.
+    pub(super) fn pick(&self, shape: Vec<usize>, positions: &[usize]) -> Self {
+        let data = match &self.data {
+            Data::Floats(data) => Data::Floats(positions.iter().map(|&i| data[i]).collect()),
+            Data::Ints(data) => Data::Ints(positions.iter().map(|&i| data[i]).collect()),
+        };
+        Self { shape, data }
+    }
+}
+
+impl Data {
+    fn read(tensor: &TensorProto) -> Result<Self, Problem> {
+        let t = tensor;
+        let raw = &t.raw_data;
+        // The numbers are those of ONNX's TensorProto.DataType.
+        Ok(match t.data_type {
+            1 => Self::Floats(either(raw, f32::from_le_bytes, &t.float_data, |&x| x)?),
+            10 => Self::Floats(either(
+                raw,
+                |b| f16::from_le_bytes(b).to_f32(),
+                &t.int32_data,
+                |&x| f16::from_bits(x as u16).to_f32(),
+            )?),
+            16 => Self::Floats(either(
+                raw,
+                |b| bf16::from_le_bytes(b).to_f32(),
+                &t.int32_data,
+                |&x| bf16::from_bits(x as u16).to_f32(),
+            )?),
+            11 => Self::Floats(either(raw, |b| f64::from_le_bytes(b) as f32, &t.double_data, |&x| x as f32)?),
+            6 => Self::Ints(either(
+                raw,
+                |b| Int::Known(i32::from_le_bytes(b).into()),
+                &t.int32_data,
+                |&x| Int::Known(x.into()),
+            )?),
+            7 => Self::Ints(either(
+                raw,
+                |b| Int::Known(i64::from_le_bytes(b)),
+                &t.int64_data,
+                |&x| Int::Known(x),
+            )?),
+            other => {
+                return Err(Problem::new(
+                    format!("the tensor {:?} has elements of type {other}", t.name),
+                    "only float, double, float16, bfloat16, int32 and int64 are read",
+                ));
+            }
+        })
+    }
+}
+
+/// The raw elements if there are any, or else the typed ones.
+fn either<const N: usize, S, T>(
+    raw: &[u8],
+    from_raw: impl Fn([u8; N]) -> T,
+    typed: &[S],
+    from_typed: impl Fn(&S) -> T,
+) -> Result<Vec<T>, Problem> {
+    if raw.is_empty() {
+        return Ok(typed.iter().map(from_typed).collect());
+    }
+    let (elements, rest) = raw.as_chunks::<N>();
+    if !rest.is_empty() {
+        return Err(Problem::malformed(format!("{} bytes of elements of {N} bytes", raw.len())));
+    }
+    Ok(elements.iter().map(|bytes| from_raw(*bytes)).collect())
+}

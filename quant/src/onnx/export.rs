@@ -1,0 +1,109 @@
+//! Writing a [`Model`] as ONNX.
+
+use prost::Message;
+
+use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::model::{Conv, Model, Node, Op, ValueId, View, Window};
+
+const OPSET: i64 = 13;
+
+/// The bytes of an ONNX file (operator set 13) that computes what the model computes: input `input` `[N, C, H, W]`, output
+/// `logits` `[N, classes]`.
+///
+/// Importing them gives the model back, as far as it holds the invariants that the importer establishes.
+#[must_use]
+pub fn export(model: &Model) -> Vec<u8> {
+    let mut graph = GraphProto {
+        name: model.name.clone(),
+        input: vec![ValueInfoProto::batch("input", &model.input)],
+        output: vec![ValueInfoProto::batch("logits", &[model.classes()])],
+        ..GraphProto::default()
+    };
+    for node in &model.nodes {
+        write(&mut graph, model, node);
+    }
+    graph.node.push(NodeProto::new("Flatten", "", &[&value(model.output)], &["logits"]).int("axis", 1));
+    ModelProto::new(OPSET, graph).encode_to_vec()
+}
+
+fn value(id: ValueId) -> String {
+    if id == ValueId::INPUT { "input".into() } else { format!("v{}", id.0) }
+}
+
+fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
+    let inputs: Vec<String> = node.inputs.iter().map(|&id| value(id)).collect();
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let output = value(node.output);
+    let plain = |op: &str| NodeProto::new(op, &node.name, &inputs, &[&output]);
+    let written = match &node.op {
+        Op::Conv(conv) => convolution(graph, conv, &node.name, inputs[0], &output),
+        Op::Relu { max: None } => plain("Relu"),
+        Op::Relu { max: Some(max) } => {
+            let bounds = [format!("{output}.min"), format!("{output}.max")];
+            graph.initializer.push(TensorProto::floats(&bounds[0], &[], &[0.0]));
+            graph.initializer.push(TensorProto::floats(&bounds[1], &[], &[*max]));
+            NodeProto::new("Clip", &node.name, &[inputs[0], &bounds[0], &bounds[1]], &[&output])
+        }
+        Op::Add => plain("Add"),
+        Op::MaxPool(window) => pool(plain("MaxPool"), window),
+        Op::AvgPool(window) => pool(plain("AveragePool"), window).int("count_include_pad", 1),
+        Op::View(view) => view_nodes(graph, view, model, node, inputs[0], &output),
+    };
+    graph.node.push(written);
+}
+
+fn convolution(graph: &mut GraphProto, conv: &Conv, name: &str, input: &str, output: &str) -> NodeProto {
+    let g = &conv.geometry;
+    let dims = long([g.out_channels, g.in_channels / g.groups, g.kernel_h, g.kernel_w]);
+    let constants = [format!("{output}.weight"), format!("{output}.bias")];
+    graph.initializer.push(TensorProto::floats(&constants[0], &dims, &conv.weight));
+    graph.initializer.push(TensorProto::floats(&constants[1], &dims[..1], &conv.bias));
+    NodeProto::new("Conv", name, &[input, &constants[0], &constants[1]], &[output])
+        .int("group", g.groups as i64)
+        .ints("dilations", &long([g.dilation_h, g.dilation_w]))
+        .ints("kernel_shape", &long([g.kernel_h, g.kernel_w]))
+        .ints("pads", &long([g.pad_top, g.pad_left, g.pad_bottom, g.pad_right]))
+        .ints("strides", &long([g.stride_h, g.stride_w]))
+}
+
+fn pool(node: NodeProto, w: &Window) -> NodeProto {
+    node.ints("kernel_shape", &long([w.kernel_h, w.kernel_w]))
+        .ints("pads", &long([w.pad_top, w.pad_left, w.pad_bottom, w.pad_right]))
+        .ints("strides", &long([w.stride_h, w.stride_w]))
+}
+
+/// A Slice, and the Pad that follows it.
+fn view_nodes(
+    graph: &mut GraphProto,
+    view: &View,
+    model: &Model,
+    node: &Node,
+    input: &str,
+    output: &str,
+) -> NodeProto {
+    let lengths = model.shape(node.inputs[0]);
+    let starts = long(view.axes.map(|axis| axis.start));
+    let ends = std::array::from_fn(|i| {
+        let axis = &view.axes[i];
+        axis.start + axis.length.checked_sub(1).map_or(0, |last| (last * axis.stride + 1).min(lengths[i]))
+    });
+    let steps = long(view.axes.map(|axis| axis.stride));
+    let sliced = format!("{output}.slice");
+    let mut names = vec![input.to_owned()];
+    for (part, data) in [("starts", starts), ("ends", long(ends)), ("axes", [1, 2, 3]), ("steps", steps)] {
+        let name = format!("{output}.{part}");
+        graph.initializer.push(TensorProto::ints(&name, &[3], &data));
+        names.push(name);
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    graph.node.push(NodeProto::new("Slice", &format!("{}.slice", node.name), &names, &[&sliced]));
+    let [c, h, w] = view.axes;
+    let pads = long([0, c.before, h.before, w.before, 0, c.after, h.after, w.after]);
+    let name = format!("{output}.pads");
+    graph.initializer.push(TensorProto::ints(&name, &[8], &pads));
+    NodeProto::new("Pad", &node.name, &[&sliced, &name], &[output]).string("mode", "constant")
+}
+
+fn long<const N: usize>(sizes: [usize; N]) -> [i64; N] {
+    sizes.map(|size| size as i64)
+}
