@@ -39,7 +39,10 @@ fn plans_compute_in_their_rings_what_graphs_mean() {
     for seed in NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, 2, seed);
-        let plan = fuse(&graph, &Options::default()).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
+        let options = Options { weights: weights.digest(), ..Options::default() };
+        let plan = fuse(&graph, &options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
+        plan.check().unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
+        weights.check(&plan).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}{plan:#?}"));
         let found = ideal(&plan, &weights, &input).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
         assert_eq!(found, eval(&graph, &weights, &input).unwrap(), "seed {seed}\n{graph}\n{plan:#?}");
     }

@@ -12,7 +12,6 @@ mod ideal;
 mod interval;
 mod layout;
 mod lower;
-mod weights;
 
 pub mod pass;
 #[doc(hidden)]
@@ -23,8 +22,8 @@ pub use eval::{Evaluator, eval, eval_wires};
 pub use graph::{Builder, Graph, Linear, Node, Op, Wire, WireId};
 pub use ideal::ideal;
 pub use interval::{Interval, MAX_BITS, accumulator_interval, ring_width};
-pub use lower::{FORMAT, Options, fuse};
-pub use weights::{LayerWeights, Weights};
+pub use lower::{Options, fuse};
+pub use protocols::weights::{LayerWeights, Weights};
 
 #[cfg(test)]
 mod laws;

@@ -89,10 +89,8 @@ impl<'a> Evaluator<'a> {
         let mut wires: Vec<Vec<i64>> = Vec::with_capacity(self.layers.len());
         let mut input = Some(input);
         for (id, node) in self.graph.nodes().iter().enumerate() {
-            let values = match &node.op {
-                Op::Input { .. } => input.take().unwrap_or_default(),
-                op => self.node(id, op, &wires),
-            };
+            let image = if id == self.graph.input() { input.take() } else { None };
+            let values = image.unwrap_or_else(|| self.node(id, &node.op, &wires));
             debug_assert!(
                 values.iter().all(|&value| node.wire.range.holds(value)),
                 "invariant: the values of '{}' are within {}",

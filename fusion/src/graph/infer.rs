@@ -13,7 +13,7 @@ const SCALE_TOLERANCE: f64 = 1e-6;
 const MAX_SHIFT: u8 = 48;
 
 /// Largest number of elements of a wire, one image.
-const MAX_ELEMENTS: usize = 1 << 31;
+const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The wire of a node, or what is wrong with the node.
 pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error> {
@@ -24,7 +24,9 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
         (Op::Add { terms }, wires) => infer.add(terms, wires),
         (Op::Relu { .. }, [x]) => Ok(infer.relu(x)),
         (Op::Requant { shift, bits, signed, .. }, [x]) => infer.requant(*shift, *bits, *signed, x),
-        (Op::MaxPool { window, .. }, [x]) => Ok(Wire { shape: infer.pooled(window, x)?, ..**x }),
+        (Op::MaxPool { window, .. }, [x]) => {
+            Ok(holding(x.range, x.signed, Wire { shape: infer.pooled(window, x)?, ..**x }))
+        }
         (Op::SumPool { window, .. }, [x]) => infer.sum_pool(window, x),
         (Op::View { view, .. }, [x]) => infer.view(view, x),
         (Op::Output { .. }, [x]) => Ok(**x),
@@ -42,22 +44,9 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
     }
 }
 
-/// `[rows, columns]` of the windows' positions on an image, or `None` where a window does not fit or could lie on padding
-/// alone.
-fn window_axes(window: &Window, image: [usize; 2]) -> Option<[usize; 2]> {
-    let [top, left, bottom, right] = window.pad;
-    let axis = |len: usize, kernel: usize, stride: usize, before: usize, after: usize| {
-        let fits = kernel > 0 && stride > 0 && before < kernel && after < kernel;
-        fits.then(|| (len + before + after).checked_sub(kernel))?.map(|room| room / stride + 1)
-    };
-    Some([
-        axis(image[0], window.kernel[0], window.stride[0], top, bottom)?,
-        axis(image[1], window.kernel[1], window.stride[1], left, right)?,
-    ])
-}
-
-/// A wire of the least width for an interval, whose own interval is all that the width holds: a plan carries widths only,
-/// and who checks weights or rings against one must arrive at the same intervals. Accumulators alone keep theirs exact.
+/// A wire of the least width for an interval, whose own interval is all that the width holds. A plan carries widths only:
+/// who holds weights against one must arrive at the same intervals, and finds them exactly through linear layers, views and
+/// sum pooling.
 fn holding(range: Interval, signed: bool, wire: Wire) -> Wire {
     let bits = range.bits(signed);
     Wire { bits, signed, range: Interval::of_bits(bits, signed), ..wire }
@@ -69,10 +58,7 @@ struct Infer<'a> {
 
 impl Infer<'_> {
     fn input(&self, shape: [usize; 3], bits: u8, signed: bool, scale: f64) -> Result<Wire, Error> {
-        let elements = shape.iter().try_fold(1usize, |n, &len| n.checked_mul(len));
-        if !elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)) {
-            return Err(self.parameter("shape", "1 to 2^31 elements", &format!("{shape:?}")));
-        }
+        let shape = self.sized(shape)?;
         self.within("bits", bits, 1, 32)?;
         self.scale(scale)?;
         Ok(Wire { shape, bits, signed, scale, range: Interval::of_bits(bits, signed) })
@@ -132,37 +118,35 @@ impl Infer<'_> {
         let shape = self.pooled(window, x)?;
         let count = window.kernel[0] * window.kernel[1];
         let times = |end: i64| i128::from(end) * count as i128;
-        let range = self.interval(times(x.range.lo), times(x.range.hi))?;
-        let range = if window.pad == [0; 4] { range } else { range.join(Interval::ZERO) };
-        Ok(holding(range, x.signed, Wire { shape, scale: x.scale / count as f64, ..*x }))
+        let range = self.interval(times(x.range.lo.min(0)), times(x.range.hi.max(0)))?;
+        Ok(Wire { shape, bits: range.bits(x.signed), range, scale: x.scale / count as f64, ..*x })
     }
 
     fn view(&self, view: &View, x: &Wire) -> Result<Wire, Error> {
-        let mut shape = [0; 3];
-        for (axis, out) in shape.iter_mut().enumerate() {
-            let (start, stride, len) = (view.start[axis], view.stride[axis], view.len[axis]);
-            let last = len.checked_sub(1).and_then(|n| n.checked_mul(stride)?.checked_add(start));
-            if stride == 0 || !last.is_some_and(|last| last < x.shape[axis]) {
-                let expected = format!("a slice of {:?}", x.shape);
-                return Err(self.parameter("view", &expected, &format!("{view:?}")));
-            }
-            let padded = view.before[axis].checked_add(len).and_then(|n| n.checked_add(view.after[axis]));
-            *out = padded.filter(|&n| n <= 1 << 24).ok_or_else(|| {
-                self.parameter("view", "at most 2^24 elements an axis", &format!("{view:?}"))
-            })?;
+        if view.len.contains(&0) || !view.fits(x.shape) {
+            let expected = format!("a slice of {:?}", x.shape);
+            return Err(self.parameter("view", &expected, &format!("{view:?}")));
         }
-        let padded = view.before != [0; 3] || view.after != [0; 3];
-        let range = if padded { x.range.join(Interval::ZERO) } else { x.range };
+        let shape = self.sized(view.out_shape())?;
+        let range = x.range.join(Interval::ZERO);
         Ok(Wire { shape, bits: range.bits(x.signed), range, ..*x })
     }
 
     fn pooled(&self, window: &Window, x: &Wire) -> Result<[usize; 3], Error> {
-        let [channels, rows, columns] = x.shape;
-        let Some([h, w]) = window_axes(window, [rows, columns]) else {
-            let expected = format!("a window of {rows}x{columns}, with padding smaller than the window");
-            return Err(self.parameter("window", &expected, &format!("{window:?}")));
-        };
-        Ok([channels, h, w])
+        let shape = window.out_shape(x.shape).filter(|_| window.covers(x.shape));
+        shape.ok_or_else(|| {
+            let expected = format!("windows on {:?}, none on padding alone", x.shape);
+            self.parameter("window", &expected, &format!("{window:?}"))
+        })
+    }
+
+    fn sized(&self, shape: [usize; 3]) -> Result<[usize; 3], Error> {
+        let elements = shape.iter().try_fold(1usize, |n, &len| n.checked_mul(len));
+        if elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)) {
+            return Ok(shape);
+        }
+        let expected = format!("1 to {MAX_ELEMENTS} elements");
+        Err(self.parameter("shape", &expected, &format!("{shape:?}")))
     }
 
     fn interval(&self, lo: i128, hi: i128) -> Result<Interval, Error> {

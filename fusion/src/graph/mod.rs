@@ -25,7 +25,7 @@ pub struct Wire {
     pub signed: bool,
     /// The real value of one integer step.
     pub scale: f64,
-    /// Interval of the values: exact for the accumulators of a linear node, otherwise all that `bits` hold.
+    /// Interval of the values: exact for accumulators (also where sliced and sum-pooled), otherwise all that `bits` hold.
     pub range: Interval,
 }
 

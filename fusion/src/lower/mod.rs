@@ -4,15 +4,12 @@ mod options;
 mod rings;
 
 use protocols::Bits;
-use protocols::plan::{self, InputSpec, OutputSpec, Plan, Protocol, Step, Term, WireId as PlanWire};
+use protocols::plan::{self, FORMAT, InputSpec, OutputSpec, Plan, Protocol, Step, Term, WireId as PlanWire};
 
 pub use options::Options;
 
 use crate::pass::{legalising, rewrite, simplifying};
 use crate::{Error, Graph, Linear, Node, Op, WireId};
-
-/// The version of the plan's format that is written.
-pub const FORMAT: u32 = 1;
 
 /// The plan of a graph: passes, then lowering. The law: `ideal(plan, x) == eval(graph, x)`.
 ///

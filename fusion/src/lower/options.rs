@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocols::ot::TreeDepth;
 use protocols::plan::{Op, Protocol, Step};
 
 use crate::Error;
@@ -10,7 +11,7 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// `k` of the SoftSpoken extension.
-    pub softspoken: u8,
+    pub softspoken: TreeDepth,
     /// How linear layers are computed.
     pub protocol: Protocol,
     /// Linear layers that differ.
@@ -26,12 +27,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            softspoken: 4,
+            softspoken: TreeDepth::new(4).expect("invariant: 4 is a depth"),
             protocol: Protocol::Vole { k: 4 },
             protocols: BTreeMap::new(),
             digit: 3,
             digits: BTreeMap::new(),
-            weights: String::new(),
+            weights: "0".repeat(64),
         }
     }
 }

@@ -15,11 +15,12 @@ pub(super) struct Rings {
 
 /// Demands travel from the output to the input:
 ///
-/// - A requantisation works in the least ring that holds its sum with rounding, and `2^(k+a-1)` more where the result is
-///   signed, at least `k + a + 1` bits. A term shifted left by `j` is needed in `j` bits less.
+/// - A requantisation works in the least ring that holds its sum with rounding, also with `2^(k+a-1)` more where the
+///   result is signed, at least `k + a + 1` bits. A term shifted left by `j` is needed in `j` bits less.
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in the channel shifted
 ///   most; its input is needed in the same.
-/// - Slices and sum pooling keep their input's ring; max pooling needs `bits + 1` of its input.
+/// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of either needs; max pooling
+///   needs `bits + 1` of its input.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is known.
 pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
     let count = graph.nodes().len();
@@ -50,6 +51,12 @@ pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
             demand[*input] = demand[*input].max(demand[id]);
         }
     }
+    // A slice or a sum of windows takes its input's ring as it is, also where another consumer made it wider.
+    for (id, node) in graph.nodes().iter().enumerate() {
+        if let Op::SumPool { input, .. } | Op::View { input, .. } = node.op {
+            demand[id] = demand[input];
+        }
+    }
     let named = graph.nodes().iter().zip(&demand).map(|(node, &bits)| ring(&node.name, bits));
     Ok(Rings { wire: named.collect::<Result<_, _>>()?, sum })
 }
@@ -60,13 +67,17 @@ fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error>
     };
     let rounding = (1i128 << shift) >> 1;
     let offset = if signed { 1i128 << (shift + bits - 1) } else { 0 };
-    let (mut lo, mut hi) = (rounding + offset, rounding + offset);
+    // Within the ring both without and with what makes a signed result unsigned: weights are held against the one, the
+    // operator works on the other.
+    let (mut lo, mut hi) = (rounding, rounding + offset);
+    let mut least = u32::from(shift) + u32::from(bits) + 1;
     for term in terms(graph, input) {
         let range = graph.wire(term.wire).range;
         lo += i128::from(range.lo) << term.shift;
         hi += i128::from(range.hi) << term.shift;
+        least = least.max(u32::from(term.shift) + 1);
     }
-    ring(&graph.node(id).name, ring_width(lo, hi).max(u32::from(shift) + u32::from(bits) + 1))
+    ring(&graph.node(id).name, ring_width(lo, hi).max(least))
 }
 
 /// Bits that a weight needs in the channel that is shifted most.

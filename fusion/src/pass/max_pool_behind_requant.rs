@@ -1,6 +1,7 @@
-//! Max pooling moves behind ReLU and behind a requantisation that narrows: it then compares few bits, not accumulators.
+//! Max pooling moves behind ReLU, behind a shift (a sum of one term) and behind a requantisation that narrows: it then
+//! compares few bits, not accumulators.
 //!
-//! Both functions are monotone, so the maximum of the results is the result of the maximum; padding is never the maximum,
+//! These functions are monotone, so the maximum of the results is the result of the maximum; padding is never the maximum,
 //! before or after. Assumes that nothing else reads the pooled wire, or it would be pooled twice.
 
 use super::{Pass, Patch};
@@ -22,11 +23,14 @@ fn swapped(graph: &Graph, id: WireId) -> Option<Patch> {
     let node = graph.node(id);
     let pool = match node.op {
         Op::Relu { input } => input,
+        Op::Add { ref terms } => match terms[..] {
+            [only] => only.wire,
+            _ => return None,
+        },
         Op::Requant { input, bits, .. } if bits < graph.wire(input).bits => input,
         Op::Requant { .. }
         | Op::Input { .. }
         | Op::Linear(_)
-        | Op::Add { .. }
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::View { .. }

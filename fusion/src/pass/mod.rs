@@ -7,6 +7,7 @@ mod idle_nodes;
 mod legalise;
 mod max_pool_behind_requant;
 mod patch;
+mod relu_behind_shift;
 mod relu_into_requant;
 mod residual_into_accumulator;
 mod sums_outward;
@@ -29,6 +30,7 @@ pub trait Pass {
 pub fn simplifying() -> Vec<Box<dyn Pass>> {
     vec![
         Box::new(idle_nodes::IdleNodes),
+        Box::new(relu_behind_shift::ReluBehindShift),
         Box::new(relu_into_requant::ReluIntoRequant),
         Box::new(max_pool_behind_requant::MaxPoolBehindRequant),
         Box::new(residual_into_accumulator::ResidualIntoAccumulator),

@@ -1,9 +1,13 @@
 //! Random small networks, valid by construction, for the tests of this crate and of those above it.
 
+mod resnet;
+
 use protocols::linear::Geometry;
 use protocols::plan::{Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
+
+pub use resnet::resnet20;
 
 use crate::{Builder, Error, Graph, Interval, LayerWeights, Linear, Weights, WireId, accumulator_interval};
 
@@ -46,13 +50,14 @@ impl Generator {
         let (bits, signed) = (self.up_to(2, 8) as u8, self.coin());
         let mut wire = self.builder.input("input", shape, bits, signed, 1.0 / 16.0)?;
         for _ in 0..self.up_to(1, 5) {
-            wire = match self.up_to(0, 9) {
+            wire = match self.up_to(0, 11) {
                 0..=2 => self.convolution(wire)?,
                 3 | 4 => self.skip(wire)?,
                 5 => self.convolved_skip(wire)?,
                 6 => self.sum_pool(wire)?,
                 7 => self.max_pool(wire)?,
                 8 => self.sliced(wire)?,
+                9 | 10 => self.sliced_skip(wire)?,
                 _ => self.double_sum(wire)?,
             };
         }
@@ -82,6 +87,20 @@ impl Generator {
         let acc = self.linear("conv", input, geometry, scale)?;
         let name = self.name("add");
         let sum = self.builder.add(name, &[(acc, 0), (input, shift)])?;
+        self.activation(sum)
+    }
+
+    /// A layer that halves rows and columns, around which a slice of its input skips.
+    fn sliced_skip(&mut self, input: WireId) -> Result<WireId, Error> {
+        let [channels, rows, columns] = self.builder.wire(input).shape;
+        let geometry = Geometry { stride_h: 2, stride_w: 2, ..self.same(input, channels) };
+        let (zero, len) = ([0; 3], [channels, rows.div_ceil(2), columns.div_ceil(2)]);
+        let view = View { start: zero, stride: [1, 2, 2], len, before: zero, after: zero };
+        let scale = self.builder.wire(input).scale / 4.0;
+        let acc = self.linear("conv", input, geometry, scale)?;
+        let (slice, name) = (self.name("slice"), self.name("add"));
+        let slice = self.builder.view(slice, input, view)?;
+        let sum = self.builder.add(name, &[(acc, 0), (slice, 2)])?;
         self.activation(sum)
     }
 
@@ -178,7 +197,7 @@ impl Generator {
         let room = self.builder.wire(input).bits.saturating_sub(bits);
         let shift = room.saturating_sub(self.up_to(0, 3) as u8);
         let (relu, requant) = (self.name("relu"), self.name("requant"));
-        match self.up_to(0, 3) {
+        match self.up_to(0, 4) {
             0 => {
                 let relu = self.builder.relu(relu, input)?;
                 self.builder.requant(requant, relu, shift, bits, signed)
@@ -186,6 +205,12 @@ impl Generator {
             1 => {
                 let requant = self.builder.requant(requant, input, shift, bits, signed)?;
                 self.builder.relu(relu, requant)
+            }
+            2 => {
+                let (finer, by) = (self.name("finer"), self.up_to(1, 3) as u8);
+                let relu = self.builder.relu(relu, input)?;
+                let finer = self.builder.add(finer, &[(relu, by)])?;
+                self.builder.requant(requant, finer, shift + by, bits, signed)
             }
             _ => self.builder.requant(requant, input, shift, bits, signed),
         }
