@@ -1,0 +1,65 @@
+//! The command line: which commands there are, and how each ends.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cleanup::Cleanup;
+use crate::console::Console;
+use crate::exit::{self, Outcome};
+use crate::{cost, eval, infer, inspect};
+
+/// Two-party private inference for quantised neural networks.
+#[derive(Parser)]
+#[command(name = "pq", version, after_help = exit::HELP, after_long_help = exit::HELP, propagate_version = true)]
+struct Cli {
+    /// Print one JSON object on stdout, and nothing else there.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show a network's layers, shapes and sizes, and what in it is not supported and why.
+    #[command(after_help = exit::HELP)]
+    Inspect(inspect::Args),
+    /// Measure the plaintext accuracy of a quantised network.
+    #[command(after_help = exit::HELP)]
+    Eval(eval::Args),
+    /// Predict what a quantised network costs, step by step.
+    #[command(after_help = exit::HELP)]
+    Cost(cost::Args),
+    /// Run a quantised network privately, as server, as client, or as both.
+    #[command(after_help = exit::HELP)]
+    Infer(infer::Args),
+}
+
+/// What every command gets.
+pub(crate) struct App {
+    pub(crate) console: Console,
+    pub(crate) cleanup: Cleanup,
+}
+
+/// Runs the command line.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let app = App { console: Console::new(cli.json), cleanup: Cleanup::default() };
+    match app.cleanup.on_interrupt().and_then(|()| dispatch(&app, &cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            app.console.note(format_args!("error: {failure}"));
+            failure.code().into()
+        }
+    }
+}
+
+fn dispatch(app: &App, command: &Command) -> Outcome<()> {
+    match command {
+        Command::Inspect(args) => inspect::run(app, args),
+        Command::Eval(args) => eval::run(app, args),
+        Command::Cost(args) => cost::run(app, args),
+        Command::Infer(args) => infer::run(app, args),
+    }
+}
