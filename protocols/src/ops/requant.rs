@@ -143,8 +143,7 @@ impl Operator for Requant {
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
-        self.check()
-            .map_err(|expected| Error::invalid("requant parameters", expected, format!("{self:?}")))?;
+        check_parameters(Self::NAME, self.check(), self)?;
         check_share(Self::NAME, &input, self.ring, self.len)?;
         let mut values = input.into_values();
         if session.role() == Role::Server {
