@@ -33,8 +33,7 @@ impl Cleanup {
     /// From now on, Ctrl-C and a request to terminate clean up and end the process.
     pub(crate) fn on_interrupt(&self) -> Outcome<()> {
         let failed = |error| Failure::internal(format_args!("cannot watch for Ctrl-C: {error}"));
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
         let interrupted = {
             // Registered before any work starts, so that there is no moment without it.
             let _inside = runtime.enter();

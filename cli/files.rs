@@ -42,8 +42,8 @@ pub(crate) fn write_together(cleanup: &Cleanup, folder: &Path, files: &[(&str, &
         written.push((temporary, path));
     }
     cleanup.uninterrupted(|| {
-        written.iter().try_for_each(|(temporary, path)| {
-            fs::rename(temporary.path(), path).map_err(failed(path))
-        })
+        written
+            .iter()
+            .try_for_each(|(temporary, path)| fs::rename(temporary.path(), path).map_err(failed(path)))
     })
 }

@@ -13,7 +13,13 @@ use crate::exit::{Failure, Outcome};
 #[derive(clap::Args)]
 pub(crate) struct PreprocessArgs {
     /// Mean of each channel, of pixels scaled to 0..1, such as 0.485,0.456,0.406.
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "std", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "R,G,B",
+        value_delimiter = ',',
+        requires = "std",
+        allow_negative_numbers = true
+    )]
     mean: Option<Vec<f32>>,
     /// Standard deviation of each channel, of pixels scaled to 0..1.
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "mean")]

@@ -110,7 +110,8 @@ impl Layer {
 fn text(inspection: &Inspection) -> String {
     let mut text = String::new();
     let i = inspection;
-    let _ = writeln!(text, "{} (opset {}, by {})", i.name.as_deref().unwrap_or("network"), i.opset, i.producer);
+    let _ =
+        writeln!(text, "{} (opset {}, by {})", i.name.as_deref().unwrap_or("network"), i.opset, i.producer);
     if let (Some(input), Some(classes)) = (&i.input, i.classes) {
         let _ = writeln!(text, "input {}, {classes} logits\n", units::shape(input));
         let mut table = Table::new(3, &["layer", "kind", "output", "MACs", "ReLUs", "parameters"]);

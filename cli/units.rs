@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn budgets_have_decimal_suffixes() {
-        for (text, expected) in [("1000", 1000), ("2k", 2000), ("1.5G", 1_500_000_000), ("250M", 250_000_000)] {
+        for (text, expected) in [("1000", 1000), ("2k", 2000), ("1.5G", 1_500_000_000), ("250M", 250_000_000)]
+        {
             assert_eq!(text.parse(), Ok(BitCount(expected)));
         }
         for text in ["", "G", "-1", "1T", "nan", "1e99"] {

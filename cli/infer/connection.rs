@@ -59,7 +59,10 @@ pub(super) async fn connect(console: &Console, address: &str, patience: Duration
             ));
         }
         progress.get_or_insert_with(|| {
-            console.note(format_args!("waiting for a server at {address}, {} s at most", patience.as_secs_f64()));
+            console.note(format_args!(
+                "waiting for a server at {address}, {} s at most",
+                patience.as_secs_f64()
+            ));
             let progress = Progress::new();
             progress.waiting(format!("waiting for {address}"));
             progress

@@ -43,8 +43,8 @@ impl Input {
         weights: Option<&Weights>,
         profile: &Profile,
     ) -> Outcome<Inference> {
-        let logits =
-            logits.ok_or_else(|| Failure::internal("invariant: the client learns the logits, and did not"))?;
+        let logits = logits
+            .ok_or_else(|| Failure::internal("invariant: the client learns the logits, and did not"))?;
         let verified = match weights {
             Some(weights) => Some(fusion::ideal(plan, weights, &self.integers)? == logits),
             None => None,

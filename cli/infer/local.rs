@@ -35,7 +35,9 @@ pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
         (Ok(_), Ok(received)) => received,
         (Err(failure), Ok(_)) | (Ok(_), Err(failure)) => return Err(failure),
         // The party whose peer was lost is not the one at fault.
-        (Err(server), Err(client)) => return Err(if server.code() == Code::PeerLost { client } else { server }),
+        (Err(server), Err(client)) => {
+            return Err(if server.code() == Code::PeerLost { client } else { server });
+        }
     };
     let weights = options.verify.then_some(&weights);
     input.inference(&plan, (logits, &report), weights, &options.common.profile)?.print(app)

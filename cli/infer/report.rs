@@ -50,7 +50,8 @@ impl Inference {
     pub(super) fn print(&self, app: &App) -> Outcome<()> {
         app.console.result(self, Self::text)?;
         if self.verified == Some(false) {
-            let message = "verification failed: the private logits differ from those of the plaintext network";
+            let message =
+                "verification failed: the private logits differ from those of the plaintext network";
             return Err(Failure::new(Code::Unverified, message));
         }
         Ok(())

@@ -2,9 +2,9 @@
 
 mod text;
 
+use protocols::Cost;
 use protocols::execute::{Measured, Report};
 use protocols::plan::{Kind, Op, Plan, StepCost};
-use protocols::Cost;
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
@@ -117,10 +117,7 @@ impl Totals {
 
 fn predict(step: &StepCost, profile: &Profile) -> Phases {
     let [offline, online] = [&step.cost.offline, &step.cost.online];
-    Phases::new(
-        Amount::new(offline, profile.seconds(offline)),
-        Amount::new(online, profile.seconds(online)),
-    )
+    Phases::new(Amount::new(offline, profile.seconds(offline)), Amount::new(online, profile.seconds(online)))
 }
 
 impl Step {
@@ -130,7 +127,9 @@ impl Step {
         let (weight_bits, ring) = match op {
             Some(Op::Linear { weight_bits, ring, .. }) => (Some(*weight_bits), Some(*ring)),
             Some(Op::Requant { ring, .. }) => (None, Some(*ring)),
-            Some(op) => (None, op.output().or(op.inputs().first().copied()).map(|wire| plan.wires[wire].ring)),
+            Some(op) => {
+                (None, op.output().or(op.inputs().first().copied()).map(|wire| plan.wires[wire].ring))
+            }
             None => (None, None),
         };
         Self {

@@ -78,7 +78,13 @@ impl Ledger {
     }
 }
 
-fn row(words: [String; 4], offline: &Amount, online: &Amount, total: &Amount, verdict: String) -> Vec<String> {
+fn row(
+    words: [String; 4],
+    offline: &Amount,
+    online: &Amount,
+    total: &Amount,
+    verdict: String,
+) -> Vec<String> {
     let numbers = [
         blank_if_none(offline.server_bytes),
         blank_if_none(offline.client_bytes),
