@@ -1,1 +1,29 @@
 //! The integer network, its meaning, and its lowering to a plan.
+//!
+//! [`Graph`] says what is computed, [`eval`] is what it means (the specification that two parties must meet, integer for
+//! integer), the passes of [`pass`] rewrite it without a change of meaning, and [`fuse`] lowers it to the
+//! [`Plan`](protocols::plan::Plan) that two parties run. [`ideal`] runs a plan in the clear, in its rings.
+
+mod axis;
+mod error;
+mod eval;
+mod graph;
+mod ideal;
+mod interval;
+mod layout;
+mod lower;
+
+pub mod pass;
+#[doc(hidden)]
+pub mod testing;
+
+pub use error::Error;
+pub use eval::{Evaluator, eval, eval_wires};
+pub use graph::{Builder, Graph, Linear, Node, Op, Wire, WireId};
+pub use ideal::ideal;
+pub use interval::{Interval, MAX_BITS, accumulator_interval, ring_width};
+pub use lower::{Options, fuse};
+pub use protocols::weights::{LayerWeights, Weights};
+
+#[cfg(test)]
+mod laws;

@@ -1,1 +1,38 @@
-//! The protocols of two-party quantised inference.
+//! The protocols of two-party quantised inference: bits, shares, cost, channel, session, oblivious transfer, operators,
+//! the public plan and its execution.
+//!
+//! Semi-honest, computational security 128 bits. An operator is one file: what it computes, how, what it costs, why it
+//! is secure, then code, then tests. [`Session::run`] is the only way to run one, and it holds the operator to the cost
+//! that it declared.
+
+mod bits;
+mod block;
+mod channel;
+mod cost;
+mod domain;
+mod error;
+mod kernels;
+mod operator;
+mod session;
+mod share;
+
+pub mod execute;
+pub mod handshake;
+pub mod linear;
+pub mod ops;
+pub mod ot;
+pub mod plan;
+pub mod weights;
+
+pub use bits::{BitString, Bits};
+pub use block::Block;
+pub use channel::{Channel, Limits};
+pub use cost::{Cost, Phases};
+pub use domain::Domain;
+pub use error::Error;
+pub use operator::Operator;
+pub use session::{Role, Session};
+pub use share::{BitShare, Clear, Share, Shared};
+
+#[cfg(test)]
+mod testing;

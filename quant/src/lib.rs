@@ -3,6 +3,7 @@
 pub mod data;
 pub mod float;
 pub mod geometry;
+pub mod judge;
 mod kernels;
 pub mod model;
 pub mod onnx;
@@ -10,6 +11,7 @@ pub mod tensor;
 
 pub use data::{DataError, Dataset, Preprocess};
 pub use geometry::Geometry;
+pub use judge::{Judge, JudgeError};
 pub use model::{Model, Node, Op, ValueId};
 pub use onnx::{ImportError, import, import_file};
 pub use tensor::Tensor;

@@ -114,6 +114,3 @@ fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     }
     Ok(bytes)
 }
-
-#[cfg(test)]
-mod tests;

@@ -147,6 +147,10 @@ fn pictures_are_taken_as_they_are_or_not_at_all() {
         let error = Dataset::open(&path, None, other).unwrap_err();
         assert!(error.to_string().contains("3x2x3"), "{error}");
     }
+    let jpeg = folder.path().join("x.jpg");
+    image::GrayImage::from_pixel(8, 4, image::Luma([77])).save(&jpeg).unwrap();
+    let grey = Dataset::open(&jpeg, None, [1, 4, 8]).unwrap();
+    assert!(grey.bytes(0).unwrap().iter().all(|x| x.abs_diff(77) < 3));
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert!(matches!(Dataset::open(&path, None, [3, 2, 3]), Err(DataError::Malformed { .. })));

@@ -1,0 +1,121 @@
+//! A linear layer on one image, exactly.
+
+use protocols::linear::Geometry;
+
+use super::packed::Packed;
+use crate::axis::Axis;
+use crate::{Interval, LayerWeights};
+
+/// A layer ready to run: packed for 16-bit inputs and 32-bit sums where exact bounds allow it, plain otherwise.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    geometry: Geometry,
+    kernel: Kernel,
+    shifts: Vec<u8>,
+    bias: Vec<i64>,
+}
+
+#[derive(Clone, Debug)]
+enum Kernel {
+    Packed(Packed),
+    Plain(Vec<i8>),
+}
+
+impl Layer {
+    pub(super) fn new(geometry: &Geometry, layer: &LayerWeights, shifts: &[u8], input: Interval) -> Self {
+        let kernel = if Packed::applies(geometry, &layer.weights, input) {
+            Kernel::Packed(Packed::new(*geometry, &layer.weights))
+        } else {
+            Kernel::Plain(layer.weights.clone())
+        };
+        Self { geometry: *geometry, kernel, shifts: shifts.to_vec(), bias: layer.bias.clone() }
+    }
+
+    /// `(W x)[c] << shifts[c] + bias[c]`.
+    pub(super) fn run(&self, image: &[i64]) -> Vec<i64> {
+        let mut sums = match &self.kernel {
+            Kernel::Packed(packed) => packed.run(image),
+            Kernel::Plain(weights) => plain(&self.geometry, weights, image),
+        };
+        for (channel, sums) in sums.chunks_exact_mut(self.geometry.positions()).enumerate() {
+            let shift = self.shifts.get(channel).copied().unwrap_or(0);
+            let bias = self.bias[channel];
+            sums.iter_mut().for_each(|sum| *sum = (*sum << shift) + bias);
+        }
+        sums
+    }
+}
+
+/// `W x` modulo `2^64`, as the definition says it: the twin that [`Packed`] is tested against.
+pub(crate) fn plain(geometry: &Geometry, weights: &[i8], image: &[i64]) -> Vec<i64> {
+    let [rows, columns] = Axis::of_geometry(geometry);
+    let (inputs, outputs) = (geometry.in_channels / geometry.groups, geometry.out_channels / geometry.groups);
+    let mut sums = vec![0i64; geometry.out_channels * geometry.positions()];
+    for (channel, sums) in sums.chunks_exact_mut(geometry.positions()).enumerate() {
+        let group = channel / outputs;
+        for (index, sum) in sums.iter_mut().enumerate() {
+            let (y, x) = (index / columns.out, index % columns.out);
+            for c in 0..inputs {
+                let kernel = (channel * inputs + c) * rows.kernel;
+                for (tap_y, at_y) in rows.taps(y) {
+                    for (tap_x, at_x) in columns.taps(x) {
+                        let weight = i64::from(weights[(kernel + tap_y) * columns.kernel + tap_x]);
+                        let value = image[((group * inputs + c) * rows.len + at_y) * columns.len + at_x];
+                        *sum = sum.wrapping_add(weight.wrapping_mul(value));
+                    }
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn geometries() -> impl Strategy<Value = Geometry> {
+        let sizes = (1usize..3, 1usize..4, 1usize..6, 1usize..8, 1usize..8);
+        let kernel = (1usize..4, 1usize..4, 1usize..3, 1usize..3, 1usize..3, 1usize..3);
+        let pads = (0usize..3, 0usize..3, 0usize..3, 0usize..3);
+        let geometry = |(
+            (groups, c, k, in_h, in_w),
+            (kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w),
+            pads,
+        )| {
+            let (pad_top, pad_left, pad_bottom, pad_right): (usize, usize, usize, usize) = pads;
+            Geometry {
+                in_channels: c * groups,
+                in_h,
+                in_w,
+                out_channels: k * groups,
+                kernel_h,
+                kernel_w,
+                stride_h,
+                stride_w,
+                dilation_h,
+                dilation_w,
+                pad_top,
+                pad_left,
+                pad_bottom,
+                pad_right,
+                groups,
+            }
+        };
+        (sizes, kernel, pads).prop_map(geometry).prop_filter("a kernel that fits", |g| g.check().is_ok())
+    }
+
+    proptest! {
+        #[test]
+        fn packed_and_plain_agree(
+            geometry in geometries(), weights in prop::collection::vec(any::<i8>(), 300),
+            values in prop::collection::vec(-2000i64..2000, 500)) {
+            let weights = &weights[..geometry.weights()];
+            let image = &values[..geometry.in_shape().iter().product()];
+            let expected = plain(&geometry, weights, image);
+            prop_assert_eq!(Packed::new(geometry, weights).run(image), expected);
+        }
+    }
+}

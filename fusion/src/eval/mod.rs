@@ -1,0 +1,160 @@
+//! The integer reference semantics: what a graph means. Two parties must arrive at these integers exactly.
+
+mod conv;
+mod local;
+mod packed;
+
+use protocols::plan::Term;
+use rayon::prelude::*;
+
+pub(crate) use conv::plain;
+pub(crate) use local::{max_pool, sum_pool, view};
+
+use crate::{Error, Graph, LayerWeights, Op, Weights, WireId, accumulator_interval, layout};
+use conv::Layer;
+
+/// The output of a network for a batch, `[channels][images][rows][columns]`, in and out.
+pub fn eval(graph: &Graph, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, Error> {
+    Evaluator::new(graph, weights)?.run(input)
+}
+
+/// All wires of a network for a batch, by [`WireId`].
+pub fn eval_wires(graph: &Graph, weights: &Weights, input: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
+    Evaluator::new(graph, weights)?.trace(input)
+}
+
+/// A network with its weights, checked against each other and packed: for repeated evaluation.
+#[derive(Debug)]
+pub struct Evaluator<'a> {
+    graph: &'a Graph,
+    layers: Vec<Option<Layer>>,
+    last_use: Vec<WireId>,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Checks that every linear node has weights of its shape and width, whose accumulators stay within its wire's
+    /// interval: no value can leave a wire's interval after that.
+    pub fn new(graph: &'a Graph, weights: &Weights) -> Result<Self, Error> {
+        let layer = |id: WireId| match &graph.node(id).op {
+            Op::Linear(_) => prepare(graph, id, weights).map(Some),
+            Op::Input { .. }
+            | Op::Add { .. }
+            | Op::Relu { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::SumPool { .. }
+            | Op::View { .. }
+            | Op::Output { .. } => Ok(None),
+        };
+        let layers = (0..graph.nodes().len()).map(layer).collect::<Result<_, _>>()?;
+        let mut last_use: Vec<WireId> = (0..graph.nodes().len()).collect();
+        for (id, node) in graph.nodes().iter().enumerate() {
+            node.op.inputs().into_iter().for_each(|input| last_use[input] = id);
+        }
+        Ok(Self { graph, layers, last_use })
+    }
+
+    /// The output for a batch.
+    pub fn run(&self, input: &[i64]) -> Result<Vec<i64>, Error> {
+        let outputs: Vec<Vec<i64>> = self
+            .images(input)?
+            .into_par_iter()
+            .map(|image| self.image(image, false).swap_remove(self.graph.output()))
+            .collect();
+        Ok(layout::batch(self.graph.wire(self.graph.output()).shape[0], &outputs))
+    }
+
+    /// All wires for a batch, by [`WireId`].
+    pub fn trace(&self, input: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
+        let mut traces: Vec<Vec<Vec<i64>>> =
+            self.images(input)?.into_par_iter().map(|image| self.image(image, true)).collect();
+        let wire = |id: WireId| {
+            let images: Vec<Vec<i64>> =
+                traces.iter_mut().map(|wires| std::mem::take(&mut wires[id])).collect();
+            layout::batch(self.graph.wire(id).shape[0], &images)
+        };
+        Ok((0..self.graph.nodes().len()).map(wire).collect())
+    }
+
+    fn images(&self, input: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
+        let wire = self.graph.wire(self.graph.input());
+        match input.iter().find(|&&value| !wire.range.holds(value)) {
+            Some(&found) => Err(Error::InputRange { expected: wire.range, found }),
+            None => layout::images(wire.shape, input),
+        }
+    }
+
+    /// All wires of one image; unless `keep`, those that no later node reads are empty.
+    fn image(&self, input: Vec<i64>, keep: bool) -> Vec<Vec<i64>> {
+        let mut wires: Vec<Vec<i64>> = Vec::with_capacity(self.layers.len());
+        let mut input = Some(input);
+        for (id, node) in self.graph.nodes().iter().enumerate() {
+            let image = if id == self.graph.input() { input.take() } else { None };
+            let values = image.unwrap_or_else(|| self.node(id, &node.op, &wires));
+            debug_assert!(
+                values.iter().all(|&value| node.wire.range.holds(value)),
+                "invariant: the values of '{}' are within {}",
+                node.name,
+                node.wire.range
+            );
+            wires.push(values);
+            for source in node.op.inputs() {
+                if !keep && self.last_use[source] == id {
+                    wires[source] = Vec::new();
+                }
+            }
+        }
+        wires
+    }
+
+    fn node(&self, id: WireId, op: &Op, wires: &[Vec<i64>]) -> Vec<i64> {
+        let image = |wire: WireId| (self.graph.wire(wire).shape, wires[wire].as_slice());
+        match op {
+            Op::Input { .. } => unreachable!("invariant: the caller holds the input"),
+            Op::Linear(linear) => match &self.layers[id] {
+                Some(layer) => layer.run(&wires[linear.input]),
+                None => unreachable!("invariant: a linear node has a layer"),
+            },
+            Op::Add { terms } => add(terms, wires),
+            Op::Relu { input } => wires[*input].iter().map(|&value| value.max(0)).collect(),
+            Op::Requant { input, shift, .. } => requant(&wires[*input], *shift, self.graph.wire(id).range),
+            Op::MaxPool { input, window } => max_pool(image(*input), window, self.graph.wire(id).shape),
+            Op::SumPool { input, window } => sum_pool(image(*input), window, self.graph.wire(id).shape),
+            Op::View { input, view: part } => view(image(*input), part, self.graph.wire(id).shape),
+            Op::Output { input } => wires[*input].clone(),
+        }
+    }
+}
+
+fn add(terms: &[Term], wires: &[Vec<i64>]) -> Vec<i64> {
+    let mut sum = vec![0; wires[terms[0].wire].len()];
+    for term in terms {
+        sum.iter_mut().zip(&wires[term.wire]).for_each(|(sum, &value)| *sum += value << term.shift);
+    }
+    sum
+}
+
+/// `clamp(floor((x + 2^(k-1)) / 2^k))`, no rounding constant at `k = 0`.
+fn requant(values: &[i64], shift: u8, range: crate::Interval) -> Vec<i64> {
+    let half = (1i64 << shift) >> 1;
+    values.iter().map(|&value| ((value + half) >> shift).clamp(range.lo, range.hi)).collect()
+}
+
+fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Layer, Error> {
+    let node = graph.node(id);
+    let name = || node.name.clone();
+    let Op::Linear(linear) = &node.op else { unreachable!("invariant: only linear nodes have weights") };
+    let layer = weights.layers.get(&node.name).ok_or_else(|| Error::MissingWeights { node: name() })?;
+    let LayerWeights { weights, bias } = layer;
+    let input = graph.wire(linear.input).range;
+    let found = accumulator_interval(&node.name, &linear.geometry, weights, &linear.shifts, bias, input)?;
+    if !linear.range.contains(found) {
+        return Err(Error::Accumulator { node: name(), declared: linear.range, found });
+    }
+    let most = (1i64 << (linear.weight_bits - 1)) - 1;
+    if let Some(&wide) = weights.iter().find(|&&w| i64::from(w) > most || i64::from(w) < -most - 1) {
+        let (expected, found) = (most, i64::from(wide));
+        return Err(Error::Weights { node: name(), what: "a weight's magnitude", expected, found });
+    }
+    Ok(Layer::new(&linear.geometry, layer, &linear.shifts, input))
+}

@@ -1,0 +1,94 @@
+//! A graph as text: one line a node.
+
+use std::fmt;
+
+use protocols::linear::Geometry;
+use protocols::plan::{View, Window};
+
+use super::{Graph, Linear, Op, Wire};
+
+impl fmt::Display for Graph {
+    /// `name = operation : wire`; a wire is its shape, sign and width, interval and scale.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for node in &self.nodes {
+            write!(f, "{} = ", node.name)?;
+            self.write_op(&node.op, f)?;
+            writeln!(f, " : {}", node.wire)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [c, h, w] = self.shape;
+        let sign = if self.signed { 's' } else { 'u' };
+        write!(f, "{c}x{h}x{w} {sign}{} {} x{:.4e}", self.bits, self.range, self.scale)
+    }
+}
+
+impl Graph {
+    fn write_op(&self, op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |wire: &usize| self.nodes[*wire].name.as_str();
+        match op {
+            Op::Input { .. } => write!(f, "input"),
+            Op::Linear(linear) => write_linear(name(&linear.input), linear, f),
+            Op::Add { terms } => {
+                write!(f, "add")?;
+                terms.iter().try_for_each(|term| match term.shift {
+                    0 => write!(f, " {}", name(&term.wire)),
+                    shift => write!(f, " {}<<{shift}", name(&term.wire)),
+                })
+            }
+            Op::Relu { input } => write!(f, "relu {}", name(input)),
+            Op::Requant { input, shift, bits, signed } => {
+                let sign = if *signed { 's' } else { 'u' };
+                write!(f, "requant {} >>{shift} {sign}{bits}", name(input))
+            }
+            Op::MaxPool { input, window } => write_pool("max_pool", name(input), window, f),
+            Op::SumPool { input, window } => write_pool("sum_pool", name(input), window, f),
+            Op::View { input, view } => write_view(name(input), view, f),
+            Op::Output { input } => write!(f, "output {}", name(input)),
+        }
+    }
+}
+
+fn write_linear(input: &str, linear: &Linear, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Geometry { kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, groups, .. } =
+        linear.geometry;
+    let Geometry { pad_top, pad_left, pad_bottom, pad_right, .. } = linear.geometry;
+    write!(f, "linear {input} w{} {kernel_h}x{kernel_w}", linear.weight_bits)?;
+    if (stride_h, stride_w) != (1, 1) {
+        write!(f, " stride {stride_h},{stride_w}")?;
+    }
+    if (dilation_h, dilation_w) != (1, 1) {
+        write!(f, " dilation {dilation_h},{dilation_w}")?;
+    }
+    if pad_top + pad_left + pad_bottom + pad_right > 0 {
+        write!(f, " pad {pad_top},{pad_left},{pad_bottom},{pad_right}")?;
+    }
+    if groups != 1 {
+        write!(f, " groups {groups}")?;
+    }
+    if linear.shifts.iter().any(|&shift| shift != 0) {
+        write!(f, " shifts {:?}", linear.shifts)?;
+    }
+    Ok(())
+}
+
+fn write_pool(kind: &str, input: &str, window: &Window, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Window { kernel, stride, pad } = window;
+    write!(f, "{kind} {input} {}x{} stride {},{}", kernel[0], kernel[1], stride[0], stride[1])?;
+    if *pad == [0; 4] {
+        return Ok(());
+    }
+    write!(f, " pad {},{},{},{}", pad[0], pad[1], pad[2], pad[3])
+}
+
+fn write_view(input: &str, view: &View, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "view {input} from {:?} step {:?} take {:?}", view.start, view.stride, view.len)?;
+    if view.before == [0; 3] && view.after == [0; 3] {
+        return Ok(());
+    }
+    write!(f, " pad {:?} {:?}", view.before, view.after)
+}

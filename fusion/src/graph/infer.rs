@@ -1,0 +1,182 @@
+//! The wire that a node makes, from the wires that it reads: shape, width, sign, scale and interval.
+
+use protocols::plan::{Term, View, Window};
+
+use super::{Linear, Op, Wire};
+use crate::interval::MAX_BITS;
+use crate::{Error, Interval};
+
+/// How far two scales that ought to be equal may differ, relative to each other.
+const SCALE_TOLERANCE: f64 = 1e-6;
+
+/// Largest shift of a channel, a term or a requantisation.
+const MAX_SHIFT: u8 = 48;
+
+/// Largest number of elements of a wire, one image.
+const MAX_ELEMENTS: usize = 1 << 28;
+
+/// The wire of a node, or what is wrong with the node.
+pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error> {
+    let infer = Infer { node };
+    match (op, inputs) {
+        (Op::Input { shape, bits, signed, scale }, []) => infer.input(*shape, *bits, *signed, *scale),
+        (Op::Linear(linear), [x]) => infer.linear(linear, x),
+        (Op::Add { terms }, wires) => infer.add(terms, wires),
+        (Op::Relu { .. }, [x]) => Ok(infer.relu(x)),
+        (Op::Requant { shift, bits, signed, .. }, [x]) => infer.requant(*shift, *bits, *signed, x),
+        (Op::MaxPool { window, .. }, [x]) => {
+            Ok(holding(x.range, x.signed, Wire { shape: infer.pooled(window, x)?, ..**x }))
+        }
+        (Op::SumPool { window, .. }, [x]) => infer.sum_pool(window, x),
+        (Op::View { view, .. }, [x]) => infer.view(view, x),
+        (Op::Output { .. }, [x]) => Ok(**x),
+        (
+            Op::Input { .. }
+            | Op::Linear(_)
+            | Op::Relu { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::SumPool { .. }
+            | Op::View { .. }
+            | Op::Output { .. },
+            _,
+        ) => unreachable!("invariant: inputs are those that the op names"),
+    }
+}
+
+/// A wire of the least width for an interval, whose own interval is all that the width holds. A plan carries widths only:
+/// who holds weights against one must arrive at the same intervals, and finds them exactly through linear layers, views and
+/// sum pooling.
+fn holding(range: Interval, signed: bool, wire: Wire) -> Wire {
+    let bits = range.bits(signed);
+    Wire { bits, signed, range: Interval::of_bits(bits, signed), ..wire }
+}
+
+struct Infer<'a> {
+    node: &'a str,
+}
+
+impl Infer<'_> {
+    fn input(&self, shape: [usize; 3], bits: u8, signed: bool, scale: f64) -> Result<Wire, Error> {
+        let shape = self.sized(shape)?;
+        self.within("bits", bits, 1, 32)?;
+        self.scale(scale)?;
+        Ok(Wire { shape, bits, signed, scale, range: Interval::of_bits(bits, signed) })
+    }
+
+    fn linear(&self, linear: &Linear, x: &Wire) -> Result<Wire, Error> {
+        let Linear { geometry, weight_bits, shifts, range, scale, .. } = linear;
+        geometry
+            .check()
+            .map_err(|expected| self.parameter("geometry", &expected, &format!("{geometry:?}")))?;
+        self.same_shape(geometry.in_shape(), x)?;
+        self.within("weight_bits", *weight_bits, 2, 8)?;
+        if !shifts.is_empty() && shifts.len() != geometry.out_channels {
+            let expected = format!("none or {}", geometry.out_channels);
+            return Err(self.parameter("number of shifts", &expected, &shifts.len().to_string()));
+        }
+        shifts.iter().try_for_each(|&shift| self.within("channel shift", shift, 0, MAX_SHIFT))?;
+        self.scale(*scale)?;
+        let range = self.interval(range.lo.into(), range.hi.into())?;
+        let (signed, shape) = (true, geometry.out_shape());
+        Ok(Wire { shape, bits: range.bits(signed), signed, scale: *scale, range })
+    }
+
+    fn add(&self, terms: &[Term], wires: &[&Wire]) -> Result<Wire, Error> {
+        let Some(&first) = wires.first() else {
+            return Err(self.parameter("terms", "at least one", "none"));
+        };
+        let (mut lo, mut hi) = (0, 0);
+        let step = |term: &Term, wire: &Wire| wire.scale / 2f64.powi(term.shift.into());
+        let scale = step(&terms[0], first);
+        for (term, wire) in terms.iter().zip(wires) {
+            self.within("term shift", term.shift, 0, MAX_SHIFT)?;
+            self.same_shape(first.shape, wire)?;
+            let found = step(term, wire);
+            if (found - scale).abs() > SCALE_TOLERANCE * scale {
+                return Err(Error::Scale { node: self.node.to_owned(), expected: scale, found });
+            }
+            lo += i128::from(wire.range.lo) << term.shift;
+            hi += i128::from(wire.range.hi) << term.shift;
+        }
+        let range = self.interval(lo, hi)?;
+        Ok(holding(range, range.lo < 0, Wire { scale, ..*first }))
+    }
+
+    fn relu(&self, x: &Wire) -> Wire {
+        holding(Interval { lo: x.range.lo.max(0), hi: x.range.hi.max(0) }, false, *x)
+    }
+
+    fn requant(&self, shift: u8, bits: u8, signed: bool, x: &Wire) -> Result<Wire, Error> {
+        self.within("shift", shift, 0, MAX_SHIFT)?;
+        self.within("bits", bits, 1, MAX_BITS)?;
+        let scale = x.scale * 2f64.powi(shift.into());
+        Ok(Wire { shape: x.shape, bits, signed, scale, range: Interval::of_bits(bits, signed) })
+    }
+
+    fn sum_pool(&self, window: &Window, x: &Wire) -> Result<Wire, Error> {
+        let shape = self.pooled(window, x)?;
+        let count = window.kernel[0] * window.kernel[1];
+        let times = |end: i64| i128::from(end) * count as i128;
+        let range = self.interval(times(x.range.lo.min(0)), times(x.range.hi.max(0)))?;
+        Ok(Wire { shape, bits: range.bits(x.signed), range, scale: x.scale / count as f64, ..*x })
+    }
+
+    fn view(&self, view: &View, x: &Wire) -> Result<Wire, Error> {
+        if view.len.contains(&0) || !view.fits(x.shape) {
+            let expected = format!("a slice of {:?}", x.shape);
+            return Err(self.parameter("view", &expected, &format!("{view:?}")));
+        }
+        let shape = self.sized(view.out_shape())?;
+        let range = x.range.join(Interval::ZERO);
+        Ok(Wire { shape, bits: range.bits(x.signed), range, ..*x })
+    }
+
+    fn pooled(&self, window: &Window, x: &Wire) -> Result<[usize; 3], Error> {
+        let shape = window.out_shape(x.shape).filter(|_| window.covers(x.shape));
+        shape.ok_or_else(|| {
+            let expected = format!("windows on {:?}, none on padding alone", x.shape);
+            self.parameter("window", &expected, &format!("{window:?}"))
+        })
+    }
+
+    fn sized(&self, shape: [usize; 3]) -> Result<[usize; 3], Error> {
+        let elements = shape.iter().try_fold(1usize, |n, &len| n.checked_mul(len));
+        if elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)) {
+            return Ok(shape);
+        }
+        let expected = format!("1 to {MAX_ELEMENTS} elements");
+        Err(self.parameter("shape", &expected, &format!("{shape:?}")))
+    }
+
+    fn interval(&self, lo: i128, hi: i128) -> Result<Interval, Error> {
+        let error = || Error::TooWide { node: self.node.to_owned(), lo, hi, limit: MAX_BITS };
+        Interval::checked(lo, hi).ok_or_else(error)
+    }
+
+    fn same_shape(&self, expected: [usize; 3], wire: &Wire) -> Result<(), Error> {
+        if expected == wire.shape {
+            return Ok(());
+        }
+        Err(Error::Shape { node: self.node.to_owned(), expected, found: wire.shape })
+    }
+
+    fn within(&self, what: &'static str, value: u8, least: u8, most: u8) -> Result<(), Error> {
+        if (least..=most).contains(&value) {
+            return Ok(());
+        }
+        Err(self.parameter(what, &format!("{least} to {most}"), &value.to_string()))
+    }
+
+    fn scale(&self, scale: f64) -> Result<(), Error> {
+        if scale.is_finite() && scale > 0.0 {
+            return Ok(());
+        }
+        Err(self.parameter("scale", "a positive number", &scale.to_string()))
+    }
+
+    fn parameter(&self, what: &'static str, expected: &str, found: &str) -> Error {
+        let (expected, found) = (expected.to_owned(), found.to_owned());
+        Error::Parameter { node: self.node.to_owned(), what, expected, found }
+    }
+}

@@ -1,0 +1,251 @@
+//! The integer network: every wire has shape, width, sign, scale and interval. It holds no weights.
+
+mod builder;
+mod display;
+mod infer;
+
+use protocols::linear::Geometry;
+use protocols::plan::{Preprocess, Term, View, Window};
+
+pub use builder::Builder;
+
+use crate::Interval;
+
+/// Index of a wire, and of the node that makes it: every node makes one.
+pub type WireId = usize;
+
+/// An integer tensor, `[channels, rows, columns]` an image; batches are `[channels][images][rows][columns]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wire {
+    /// `[channels, rows, columns]`.
+    pub shape: [usize; 3],
+    /// Width of the values.
+    pub bits: u8,
+    /// Whether the values are two's complement.
+    pub signed: bool,
+    /// The real value of one integer step.
+    pub scale: f64,
+    /// Interval of the values: exact for accumulators (also where sliced and sum-pooled), otherwise all that `bits` hold.
+    pub range: Interval,
+}
+
+impl Wire {
+    /// Elements of one image.
+    pub const fn elements(&self) -> usize {
+        self.shape[0] * self.shape[1] * self.shape[2]
+    }
+}
+
+/// A linear layer: `acc[c] = (W x)[c] << shifts[c] + bias[c]`, signed. Its weights go by the node's name.
+///
+/// A fully connected layer over a wire that is not 1x1 is a convolution whose kernel is as large as the image: its weights
+/// are in the order of the flattened wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// The activations.
+    pub input: WireId,
+    /// The convolution.
+    pub geometry: Geometry,
+    /// Width of the weights, two's complement, 2 to 8.
+    pub weight_bits: u8,
+    /// Left shift of each output channel's products, before the bias; one for each channel, or none.
+    pub shifts: Vec<u8>,
+    /// Interval of the accumulators, from the weights: see [`crate::accumulator_interval`].
+    pub range: Interval,
+    /// The real value of one step of the accumulators.
+    pub scale: f64,
+}
+
+/// What a node computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The network's input.
+    Input {
+        /// `[channels, rows, columns]`.
+        shape: [usize; 3],
+        /// Width of the values.
+        bits: u8,
+        /// Whether the values are two's complement.
+        signed: bool,
+        /// The real value of one integer step.
+        scale: f64,
+    },
+    /// A linear layer: exact accumulators.
+    Linear(Linear),
+    /// The exact sum of wires, each shifted left.
+    Add {
+        /// What is summed: all of one shape, and of one scale once shifted.
+        terms: Vec<Term>,
+    },
+    /// `max(x, 0)`.
+    Relu {
+        /// The wire.
+        input: WireId,
+    },
+    /// `clamp(floor((x + 2^(k-1)) / 2^k), lo, hi)`, without rounding constant at `k = 0`; `lo, hi` are what the width holds.
+    Requant {
+        /// The wire.
+        input: WireId,
+        /// `k`: bits dropped.
+        shift: u8,
+        /// Width of the result.
+        bits: u8,
+        /// Whether the result is two's complement.
+        signed: bool,
+    },
+    /// The maximum over windows.
+    MaxPool {
+        /// The wire.
+        input: WireId,
+        /// The windows; padding is never the maximum.
+        window: Window,
+    },
+    /// The sum over windows. Its scale is that of the average: `scale / (rows * columns of the window)`.
+    SumPool {
+        /// The wire.
+        input: WireId,
+        /// The windows; padding counts as zero.
+        window: Window,
+    },
+    /// A strided slice with zero padding.
+    View {
+        /// The wire.
+        input: WireId,
+        /// Which part.
+        view: View,
+    },
+    /// The network's output.
+    Output {
+        /// The logits.
+        input: WireId,
+    },
+}
+
+impl Op {
+    /// The wires read, in order.
+    pub fn inputs(&self) -> Vec<WireId> {
+        match self {
+            Self::Input { .. } => Vec::new(),
+            Self::Linear(linear) => vec![linear.input],
+            Self::Add { terms } => terms.iter().map(|term| term.wire).collect(),
+            Self::Relu { input }
+            | Self::Requant { input, .. }
+            | Self::MaxPool { input, .. }
+            | Self::SumPool { input, .. }
+            | Self::View { input, .. }
+            | Self::Output { input } => vec![*input],
+        }
+    }
+
+    /// The same computation on other wires.
+    #[must_use]
+    pub fn map_inputs(mut self, f: impl Fn(WireId) -> WireId) -> Self {
+        match &mut self {
+            Self::Input { .. } => {}
+            Self::Linear(linear) => linear.input = f(linear.input),
+            Self::Add { terms } => terms.iter_mut().for_each(|term| term.wire = f(term.wire)),
+            Self::Relu { input }
+            | Self::Requant { input, .. }
+            | Self::MaxPool { input, .. }
+            | Self::SumPool { input, .. }
+            | Self::View { input, .. }
+            | Self::Output { input } => *input = f(*input),
+        }
+        self
+    }
+}
+
+/// A node and the wire that it makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// A unique name.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// The result; an output's is the wire that it reads.
+    pub wire: Wire,
+}
+
+/// An integer network in topological order. `Display` prints it, one line a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    name: String,
+    preprocess: Preprocess,
+    nodes: Vec<Node>,
+    input: WireId,
+    output: WireId,
+}
+
+impl Graph {
+    /// A graph without nodes yet.
+    pub fn builder(name: impl Into<String>, preprocess: Preprocess) -> Builder {
+        Builder::new(name.into(), preprocess)
+    }
+
+    /// The network's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a pixel is turned into before it is divided by the input's scale.
+    pub const fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// All nodes, in topological order; [`WireId`] is the index.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node that makes a wire.
+    ///
+    /// # Panics
+    /// Where the wire is not of this graph.
+    pub fn node(&self, id: WireId) -> &Node {
+        &self.nodes[id]
+    }
+
+    /// A wire.
+    ///
+    /// # Panics
+    /// Where the wire is not of this graph.
+    pub fn wire(&self, id: WireId) -> &Wire {
+        &self.nodes[id].wire
+    }
+
+    /// The input node.
+    pub const fn input(&self) -> WireId {
+        self.input
+    }
+
+    /// The output node.
+    pub const fn output(&self) -> WireId {
+        self.output
+    }
+
+    /// The node of a name.
+    pub fn find(&self, name: &str) -> Option<WireId> {
+        self.nodes.iter().position(|node| node.name == name)
+    }
+
+    /// The nodes that read a wire, in order.
+    pub fn consumers(&self, id: WireId) -> Vec<WireId> {
+        (id..self.nodes.len()).filter(|&node| self.nodes[node].op.inputs().contains(&id)).collect()
+    }
+
+    /// Multiplications of all linear layers for one image.
+    pub fn macs(&self) -> u64 {
+        let macs = self.nodes.iter().map(|node| match &node.op {
+            Op::Linear(linear) => linear.geometry.macs() as u64,
+            Op::Input { .. }
+            | Op::Add { .. }
+            | Op::Relu { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::SumPool { .. }
+            | Op::View { .. }
+            | Op::Output { .. } => 0,
+        });
+        macs.sum()
+    }
+}

@@ -1,0 +1,148 @@
+//! A plan run in the clear, every value in its ring: what two parties arrive at, also where a ring is too small.
+
+use protocols::Bits;
+use protocols::linear::Geometry;
+use protocols::plan::{Op, Plan, Term, Window, Wire, WireId};
+
+use crate::eval::{max_pool, plain, sum_pool, view};
+use crate::{Error, LayerWeights, Weights, layout};
+
+/// The output of a plan for a batch, `[channels][images][rows][columns]`, in and out, computed modulo the rings, as the
+/// protocols compute it: too small a ring wraps here as it does there.
+///
+/// A plan that [`crate::fuse`] has made is assumed; one from elsewhere must have been validated.
+pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, Error> {
+    let shape = |find: fn(&Op) -> Option<WireId>| {
+        let wires: Vec<WireId> = plan.steps.iter().filter_map(|step| find(&step.op)).collect();
+        match wires[..] {
+            [wire] => Ok(plan.wires[wire].shape),
+            _ => Err(Error::Count { graph: plan.name.clone(), what: "input or output", found: wires.len() }),
+        }
+    };
+    let from = shape(|op| if let Op::Input { output } = op { Some(*output) } else { None })?;
+    let to = shape(|op| if let Op::Output { input } = op { Some(*input) } else { None })?;
+    let outputs = layout::images(from, input)?.into_iter().map(|image| Run::new(plan, weights).image(&image));
+    Ok(layout::batch(to[0], &outputs.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// One image's wires: two's complement readings of ring elements.
+struct Run<'a> {
+    plan: &'a Plan,
+    weights: &'a Weights,
+    wires: Vec<Vec<i64>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, weights: &'a Weights) -> Self {
+        Self { plan, weights, wires: vec![Vec::new(); plan.wires.len()] }
+    }
+
+    fn image(mut self, image: &[i64]) -> Result<Vec<i64>, Error> {
+        let mut logits = Vec::new();
+        for step in &self.plan.steps {
+            match &step.op {
+                Op::Input { output } => self.put(*output, image.to_vec()),
+                Op::Linear { input, output, geometry, shifts, ring, .. } => {
+                    let x = self.reduced(&step.name, *input, *ring)?;
+                    self.put(*output, self.linear(&step.name, geometry, shifts, *ring, &x)?);
+                }
+                Op::Requant { terms, output, ring, shift, .. } => {
+                    let sum = self.sum(&step.name, terms, *ring)?;
+                    let wire = &self.plan.wires[*output];
+                    self.put(*output, requant(&sum, wire, *ring, *shift));
+                }
+                Op::SumPool { input, output, window } => {
+                    self.put(*output, sum_pool(self.of(*input), window, self.shape(*output)));
+                }
+                Op::MaxPool { input, output, window, .. } => {
+                    self.max_pool(&step.name, *input, *output, window)?
+                }
+                Op::View { input, output, view: part } => {
+                    self.put(*output, view(self.of(*input), part, self.shape(*output)));
+                }
+                Op::Output { input } => logits = self.wires[*input].clone(),
+            }
+        }
+        Ok(logits)
+    }
+
+    fn put(&mut self, wire: WireId, values: Vec<i64>) {
+        self.wires[wire] = reading(self.plan.wires[wire].ring, values);
+    }
+
+    fn shape(&self, wire: WireId) -> [usize; 3] {
+        self.plan.wires[wire].shape
+    }
+
+    fn of(&self, wire: WireId) -> ([usize; 3], &[i64]) {
+        (self.shape(wire), &self.wires[wire])
+    }
+
+    /// A wire in a smaller ring; shares cannot be read in a larger one.
+    fn reduced(&self, step: &str, wire: WireId, ring: Bits) -> Result<Vec<i64>, Error> {
+        let limit = self.plan.wires[wire].ring;
+        if ring > limit {
+            return Err(Error::Ring { step: step.to_owned(), limit: limit.get(), bits: ring.get() });
+        }
+        Ok(reading(ring, self.wires[wire].clone()))
+    }
+
+    fn linear(
+        &self,
+        step: &str,
+        geometry: &Geometry,
+        shifts: &[u8],
+        ring: Bits,
+        x: &[i64],
+    ) -> Result<Vec<i64>, Error> {
+        let layer = self.weights.layers.get(step);
+        let LayerWeights { weights, bias } =
+            layer.ok_or_else(|| Error::MissingWeights { node: step.to_owned() })?;
+        let mut sums = plain(geometry, weights, x);
+        for (channel, sums) in sums.chunks_exact_mut(geometry.positions()).enumerate() {
+            let shift = shifts.get(channel).copied().unwrap_or(0);
+            // Products of a shifted channel are computed in that many bits less.
+            let narrow = Bits::of(ring.get() - u32::from(shift));
+            for sum in sums {
+                *sum = (narrow.decode(*sum as u64) << shift).wrapping_add(bias[channel]);
+            }
+        }
+        Ok(sums)
+    }
+
+    fn sum(&self, step: &str, terms: &[Term], ring: Bits) -> Result<Vec<i64>, Error> {
+        let mut sum = vec![0i64; self.wires[terms[0].wire].len()];
+        for term in terms {
+            // A term that is shifted out of the ring altogether adds nothing.
+            let Some(narrow) = Bits::new(ring.get().saturating_sub(term.shift.into())) else { continue };
+            let values = self.reduced(step, term.wire, narrow)?;
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(value << term.shift));
+        }
+        Ok(sum)
+    }
+
+    fn max_pool(&mut self, step: &str, input: WireId, output: WireId, window: &Window) -> Result<(), Error> {
+        let narrow = Bits::of(u32::from(self.plan.wires[input].bits) + 1);
+        let values = self.reduced(step, input, narrow)?;
+        self.put(output, max_pool((self.shape(input), &values), window, self.shape(output)));
+        Ok(())
+    }
+}
+
+fn reading(ring: Bits, mut values: Vec<i64>) -> Vec<i64> {
+    values.iter_mut().for_each(|value| *value = ring.decode(*value as u64));
+    values
+}
+
+/// The fused operator: unsigned saturation of the offset sum, in its ring, for signed results too.
+fn requant(sum: &[i64], wire: &Wire, ring: Bits, shift: u8) -> Vec<i64> {
+    let half = (1i64 << shift) >> 1;
+    let offset = if wire.signed { 1i64 << (wire.bits - 1) } else { 0 };
+    let top = (1i64 << wire.bits) - 1;
+    let constant = half.wrapping_add(offset << shift);
+    let one = |&value: &i64| {
+        let value = ring.decode(value.wrapping_add(constant) as u64) >> shift;
+        value.clamp(0, top) - offset
+    };
+    sum.iter().map(one).collect()
+}

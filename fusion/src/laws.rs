@@ -1,0 +1,49 @@
+//! The laws, on random networks: passes and lowering keep the integers, and every value stays within its wire's interval.
+
+use crate::pass::{legalising, rewrite, simplifying};
+use crate::testing::{hull, random_input, random_network};
+use crate::{Options, eval, eval_wires, fuse, ideal};
+
+const NETWORKS: std::ops::Range<u64> = 0..400;
+
+#[test]
+fn values_stay_within_their_wires_intervals() {
+    for seed in NETWORKS {
+        let (graph, weights) = random_network(seed);
+        let wires = eval_wires(&graph, &weights, &random_input(&graph, 2, seed)).unwrap();
+        for (node, values) in graph.nodes().iter().zip(&wires) {
+            let found = hull(values);
+            assert!(node.wire.range.contains(found), "seed {seed}, {}: {found}\n{graph}", node.name);
+            assert_eq!(values.len(), 2 * node.wire.elements(), "seed {seed}, {}", node.name);
+        }
+    }
+}
+
+#[test]
+fn every_pass_keeps_the_integers() {
+    for seed in NETWORKS {
+        let (graph, weights) = random_network(seed);
+        let input = random_input(&graph, 2, seed);
+        let expected = eval(&graph, &weights, &input).unwrap();
+        for pass in simplifying().into_iter().chain(legalising()) {
+            let name = pass.name();
+            let after = rewrite(&graph, &[pass]).unwrap();
+            let found = eval(&after, &weights, &input).unwrap();
+            assert_eq!(found, expected, "seed {seed}, {name}\n{graph}\n{after}");
+        }
+    }
+}
+
+#[test]
+fn plans_compute_in_their_rings_what_graphs_mean() {
+    for seed in NETWORKS {
+        let (graph, weights) = random_network(seed);
+        let input = random_input(&graph, 2, seed);
+        let options = Options { weights: weights.digest(), ..Options::default() };
+        let plan = fuse(&graph, &options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
+        plan.check().unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
+        weights.check(&plan).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}{plan:#?}"));
+        let found = ideal(&plan, &weights, &input).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
+        assert_eq!(found, eval(&graph, &weights, &input).unwrap(), "seed {seed}\n{graph}\n{plan:#?}");
+    }
+}

@@ -1,0 +1,154 @@
+//! From graph to plan: simplification, then one step a node, with the ring of every wire decided.
+
+mod options;
+mod rings;
+
+use protocols::Bits;
+use protocols::plan::{self, FORMAT, InputSpec, OutputSpec, Plan, Protocol, Step, Term, WireId as PlanWire};
+
+pub use options::Options;
+
+use crate::pass::{legalising, rewrite, simplifying};
+use crate::{Error, Graph, Linear, Node, Op, WireId};
+
+/// The plan of a graph: passes, then lowering. The law: `ideal(plan, x) == eval(graph, x)`.
+///
+/// Steps have their nodes' names; linear nodes keep theirs, so that weights are found by them.
+pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
+    let graph = rewrite(graph, &simplifying())?;
+    let graph = rewrite(&graph, &legalising())?;
+    let rings = rings::rings(&graph)?;
+    let mut lowering = Lowering::new(&graph, options, rings);
+    for id in 0..graph.nodes().len() {
+        lowering.node(id)?;
+    }
+    options.check_names(&lowering.steps)?;
+    Ok(Plan {
+        format: FORMAT,
+        name: graph.name().to_owned(),
+        input: InputSpec { preprocess: graph.preprocess().clone(), scale: graph.wire(graph.input()).scale },
+        output: OutputSpec { scale: graph.wire(graph.output()).scale },
+        softspoken: options.softspoken,
+        wires: lowering.wires,
+        steps: lowering.steps,
+        weights: options.weights.clone(),
+    })
+}
+
+/// What a requantisation sums: the terms of the sum that it reads, or the wire itself.
+fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
+    match &graph.node(input).op {
+        Op::Add { terms } => terms.clone(),
+        Op::Input { .. }
+        | Op::Linear(_)
+        | Op::Relu { .. }
+        | Op::Requant { .. }
+        | Op::MaxPool { .. }
+        | Op::SumPool { .. }
+        | Op::View { .. }
+        | Op::Output { .. } => vec![Term { wire: input, shift: 0 }],
+    }
+}
+
+struct Lowering<'a> {
+    graph: &'a Graph,
+    options: &'a Options,
+    rings: rings::Rings,
+    wires: Vec<plan::Wire>,
+    steps: Vec<Step>,
+    /// The plan's wire of each node; sums and the output have none.
+    places: Vec<Option<PlanWire>>,
+    /// By wire of the plan: whether the client's share is one that it knew before the input.
+    masked: Vec<bool>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(graph: &'a Graph, options: &'a Options, rings: rings::Rings) -> Self {
+        let places = vec![None; graph.nodes().len()];
+        Self { graph, options, rings, wires: Vec::new(), steps: Vec::new(), places, masked: Vec::new() }
+    }
+
+    fn node(&mut self, id: WireId) -> Result<(), Error> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let op = match &node.op {
+            Op::Add { .. } => return Ok(()),
+            Op::Relu { .. } => return Err(lowering(node, "a ReLU that no requantisation took in")),
+            Op::Input { .. } => plan::Op::Input { output: self.wire(id, true) },
+            Op::Linear(linear) => self.linear(id, linear)?,
+            Op::Requant { input, shift, .. } => self.requant(id, *input, *shift)?,
+            Op::MaxPool { input, window } => {
+                let (input, digit) = (self.place(node, *input)?, self.options.digit(&node.name));
+                plan::Op::MaxPool { input, output: self.wire(id, false), window: *window, digit }
+            }
+            Op::SumPool { input, window } => {
+                let input = self.place(node, *input)?;
+                plan::Op::SumPool { input, output: self.wire(id, self.masked[input]), window: *window }
+            }
+            Op::View { input, view } => {
+                let input = self.place(node, *input)?;
+                plan::Op::View { input, output: self.wire(id, self.masked[input]), view: *view }
+            }
+            Op::Output { input } => plan::Op::Output { input: self.place(node, *input)? },
+        };
+        self.steps.push(Step { name: node.name.clone(), op });
+        Ok(())
+    }
+
+    /// The first linear layer that reads a wire re-masks it, unless the client's share is a mask already: the input, a
+    /// wire re-masked before, and slices and sums of such, made since. The client's share of a linear layer's *output* could
+    /// be known early too; that is not used: no real network multiplies accumulators.
+    fn linear(&mut self, id: WireId, linear: &Linear) -> Result<plan::Op, Error> {
+        let node = self.graph.node(id);
+        let input = self.place(node, linear.input)?;
+        let remask = !std::mem::replace(&mut self.masked[input], true);
+        Ok(plan::Op::Linear {
+            input,
+            output: self.wire(id, false),
+            geometry: linear.geometry,
+            weight_bits: linear.weight_bits,
+            shifts: linear.shifts.clone(),
+            ring: self.rings.wire[id],
+            protocol: self.protocol(&node.name),
+            remask,
+        })
+    }
+
+    fn requant(&mut self, id: WireId, input: WireId, shift: u8) -> Result<plan::Op, Error> {
+        let node = self.graph.node(id);
+        let place = |term: Term| Ok(Term { wire: self.place(node, term.wire)?, ..term });
+        let terms = terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
+        let (output, ring) = (self.wire(id, false), self.rings.sum[id]);
+        Ok(plan::Op::Requant { terms, output, ring, shift, digit: self.options.digit(&node.name) })
+    }
+
+    fn wire(&mut self, id: WireId, masked: bool) -> PlanWire {
+        let (wire, ring) = (self.graph.wire(id), self.rings.wire[id]);
+        // Only accumulators live in less than their own width, where the sum that takes them in needs less.
+        let bits = wire.bits.min(ring.get() as u8);
+        self.wires.push(plan::Wire { shape: wire.shape, bits, signed: wire.signed, ring });
+        self.masked.push(masked);
+        self.places[id] = Some(self.wires.len() - 1);
+        self.wires.len() - 1
+    }
+
+    fn place(&self, node: &Node, input: WireId) -> Result<PlanWire, Error> {
+        self.places[input].ok_or_else(|| lowering(node, "it reads a sum that nothing requantises"))
+    }
+
+    fn protocol(&self, name: &str) -> Protocol {
+        self.options.protocols.get(name).copied().unwrap_or(self.options.protocol)
+    }
+}
+
+fn lowering(node: &Node, why: &'static str) -> Error {
+    Error::Lowering { node: node.name.clone(), why }
+}
+
+/// A ring, or the error that it is too wide.
+fn ring(step: &str, bits: u32) -> Result<Bits, Error> {
+    Bits::new(bits).ok_or_else(|| Error::Ring { step: step.to_owned(), limit: 64, bits })
+}
+
+#[cfg(test)]
+mod tests;

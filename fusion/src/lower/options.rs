@@ -1,0 +1,57 @@
+//! The choices that a plan needs beyond its graph; the planner makes them.
+
+use std::collections::BTreeMap;
+
+use protocols::ot::TreeDepth;
+use protocols::plan::{Op, Protocol, Step};
+
+use crate::Error;
+
+/// Protocol choices, by step where they differ from the default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// `k` of the SoftSpoken extension.
+    pub softspoken: TreeDepth,
+    /// How linear layers are computed.
+    pub protocol: Protocol,
+    /// Linear layers that differ.
+    pub protocols: BTreeMap<String, Protocol>,
+    /// Widest digit of requantisation and max pooling.
+    pub digit: u8,
+    /// Requantisations and max poolings that differ.
+    pub digits: BTreeMap<String, u8>,
+    /// Digest of the salted weights, in hexadecimal.
+    pub weights: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            softspoken: TreeDepth::new(4).expect("invariant: 4 is a depth"),
+            protocol: Protocol::Vole { k: 4 },
+            protocols: BTreeMap::new(),
+            digit: 3,
+            digits: BTreeMap::new(),
+            weights: "0".repeat(64),
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn digit(&self, step: &str) -> u8 {
+        self.digits.get(step).copied().unwrap_or(self.digit)
+    }
+
+    /// An option for a step that does not exist is a misspelling.
+    pub(super) fn check_names(&self, steps: &[Step]) -> Result<(), Error> {
+        let has = |name: &String, kind: fn(&Op) -> bool| {
+            steps.iter().any(|step| step.name == *name && kind(&step.op))
+        };
+        let linear = self.protocols.keys().find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
+        let digit = |op: &Op| matches!(op, Op::Requant { .. } | Op::MaxPool { .. });
+        match linear.or_else(|| self.digits.keys().find(|name| !has(name, digit))) {
+            Some(step) => Err(Error::UnknownStep { step: step.clone() }),
+            None => Ok(()),
+        }
+    }
+}

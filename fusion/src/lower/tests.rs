@@ -1,0 +1,166 @@
+use protocols::linear::Geometry;
+use protocols::plan::{Op as Step, Preprocess, Protocol, View, Window};
+
+use super::*;
+use crate::testing::{random_input, random_network, resnet20};
+use crate::{Interval, Linear, ideal};
+
+/// A 1x1 convolution of two channels whose accumulators are within `range`.
+fn linear(input: usize, shape: [usize; 3], range: (i64, i64)) -> Linear {
+    let geometry = Geometry { in_h: shape[1], in_w: shape[2], ..Geometry::dense(shape[0], 2) };
+    let range = Interval { lo: range.0, hi: range.1 };
+    Linear { input, geometry, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 }
+}
+
+fn ring_of(plan: &Plan, name: &str) -> u32 {
+    let step = plan.steps.iter().find(|step| step.name == name).unwrap();
+    plan.wires[step.op.output().unwrap()].ring.get()
+}
+
+fn remasked(plan: &Plan) -> Vec<&str> {
+    let remasks = plan.steps.iter().filter(|s| matches!(s.op, Step::Linear { remask: true, .. }));
+    remasks.map(|step| step.name.as_str()).collect()
+}
+
+/// Input, two layers around which it skips, logits.
+fn residual() -> Graph {
+    let mut b = Graph::builder("residual", Preprocess::Unit);
+    let shape = [2, 4, 4];
+    let x = b.input("x", shape, 4, false, 8.0).unwrap();
+    let a = b.linear("a", linear(x, shape, (-1000, 1000))).unwrap();
+    let y = b.requant("y", a, 5, 4, false).unwrap();
+    let c = b.linear("c", linear(y, shape, (-2040, 1900))).unwrap();
+    let sum = b.add("sum", &[(c, 0), (x, 3)]).unwrap();
+    let z = b.requant("z", sum, 5, 4, true).unwrap();
+    let d = b.linear("d", linear(z, shape, (-70_000, 100))).unwrap();
+    b.output("out", d).unwrap();
+    b.finish().unwrap()
+}
+
+#[test]
+fn rings_are_the_widest_that_a_consumer_needs() {
+    let plan = fuse(&residual(), &Options::default()).unwrap();
+    // y: 1000 + 16 < 2^10.
+    assert_eq!(ring_of(&plan, "a"), 11);
+    // z: 1900 + 15 * 8 + 16 + 2^8 >= 2^11: the offset of the signed result takes another bit.
+    assert_eq!(ring_of(&plan, "c"), 13);
+    assert_eq!(ring_of(&plan, "y"), 13);
+    // The skip enters three bits up; the layer `a` needs 11.
+    assert_eq!(ring_of(&plan, "x"), 11);
+    // The logits: -70000 needs 18 bits.
+    assert_eq!((ring_of(&plan, "z"), ring_of(&plan, "d")), (18, 18));
+}
+
+#[test]
+fn wires_are_remasked_where_a_linear_layer_first_reads_them() {
+    assert_eq!(remasked(&fuse(&residual(), &Options::default()).unwrap()), ["c", "d"]);
+}
+
+#[test]
+fn views_of_a_masked_wire_are_masked_and_views_made_before_are_not() {
+    let shape = [2, 4, 4];
+    let view = View { start: [0; 3], stride: [1, 2, 2], len: [2, 2, 2], before: [0; 3], after: [0; 3] };
+    let build = |view_first: bool| {
+        let mut b = Graph::builder("views", Preprocess::Unit);
+        let x = b.input("x", shape, 4, false, 1.0).unwrap();
+        let acc = b.linear("first", linear(x, shape, (-50, 50))).unwrap();
+        let y = b.requant("y", acc, 2, 4, false).unwrap();
+        let early = view_first.then(|| b.view("view", y, view).unwrap());
+        let whole = b.linear("whole", linear(y, shape, (-50, 50))).unwrap();
+        let sliced = early.unwrap_or_else(|| b.view("view", y, view).unwrap());
+        let part = b.linear("part", linear(sliced, [2, 2, 2], (-50, 50))).unwrap();
+        let whole = b.view("half", whole, view).unwrap();
+        let sum = b.add("sum", &[(whole, 0), (part, 0)]).unwrap();
+        b.output("out", sum).unwrap();
+        fuse(&b.finish().unwrap(), &Options::default()).unwrap()
+    };
+    assert_eq!(remasked(&build(false)), ["whole"]);
+    assert_eq!(remasked(&build(true)), ["whole", "part"]);
+}
+
+#[test]
+fn max_pooling_takes_a_wire_that_others_need_wider() {
+    let mut b = Graph::builder("pool", Preprocess::Unit);
+    let x = b.input("x", [2, 4, 4], 4, false, 1.0).unwrap();
+    let max = b.max_pool("max", x, Window { kernel: [1, 1], stride: [1, 1], pad: [0; 4] }).unwrap();
+    let a = b.linear("a", linear(x, [2, 4, 4], (-900, 900))).unwrap();
+    let c = b.linear("c", linear(max, [2, 4, 4], (-90, 90))).unwrap();
+    let sum = b.add("sum", &[(a, 0), (c, 0)]).unwrap();
+    let y = b.requant("y", sum, 3, 4, false).unwrap();
+    b.output("out", y).unwrap();
+    let plan = fuse(&b.finish().unwrap(), &Options::default()).unwrap();
+    assert_eq!((ring_of(&plan, "x"), ring_of(&plan, "max")), (11, 11));
+}
+
+#[test]
+fn a_term_and_a_channel_that_are_shifted_need_fewer_bits() {
+    let mut b = Graph::builder("shifts", Preprocess::Unit);
+    let x = b.input("x", [2, 1, 1], 4, false, 1.0).unwrap();
+    let a = b.linear("a", linear(x, [2, 1, 1], (-500, 500))).unwrap();
+    let c = Linear { scale: 4.0, shifts: vec![1, 0], ..linear(x, [2, 1, 1], (-120, 120)) };
+    let c = b.linear("c", c).unwrap();
+    let sum = b.add("sum", &[(a, 0), (c, 2)]).unwrap();
+    let y = b.requant("y", sum, 3, 4, false).unwrap();
+    b.output("out", y).unwrap();
+    let plan = fuse(&b.finish().unwrap(), &Options::default()).unwrap();
+    assert_eq!((ring_of(&plan, "a"), ring_of(&plan, "c")), (11, 9));
+}
+
+#[test]
+fn options_choose_by_step_and_misspellings_are_errors() {
+    let graph = residual();
+    let options = Options {
+        protocols: [("c".to_owned(), Protocol::Cot)].into(),
+        digits: [("z".to_owned(), 1)].into(),
+        ..Options::default()
+    };
+    let plan = fuse(&graph, &options).unwrap();
+    let chosen = |name: &str| match plan.steps.iter().find(|s| s.name == name).unwrap().op {
+        Step::Linear { protocol, .. } => format!("{protocol:?}"),
+        Step::Requant { digit, .. } => format!("digit {digit}"),
+        Step::Input { .. }
+        | Step::SumPool { .. }
+        | Step::MaxPool { .. }
+        | Step::View { .. }
+        | Step::Output { .. } => String::new(),
+    };
+    assert_eq!(["a", "c", "y", "z"].map(chosen), ["Vole { k: 4 }", "Cot", "digit 3", "digit 1"]);
+    for step in ["sum", "nothing", "z"] {
+        let options = Options { protocols: [(step.to_owned(), Protocol::Cot)].into(), ..Options::default() };
+        assert_eq!(fuse(&graph, &options), Err(Error::UnknownStep { step: step.to_owned() }));
+    }
+}
+
+#[test]
+fn resnet_lowers_to_layers_and_requantisations_only() {
+    let (graph, weights) = resnet20(3);
+    let options = Options { weights: weights.digest(), ..Options::default() };
+    let plan = fuse(&graph, &options).unwrap();
+    plan.check().unwrap();
+    weights.check(&plan).unwrap();
+    let count = |is: fn(&Step) -> bool| plan.steps.iter().filter(|step| is(&step.op)).count();
+    assert_eq!(count(|op| matches!(op, Step::Linear { .. })), 20);
+    assert_eq!(count(|op| matches!(op, Step::Requant { .. })), 19);
+    assert_eq!(count(|op| matches!(op, Step::View { .. })), 2);
+    assert_eq!(plan.steps.len(), 20 + 19 + 2 + 3);
+    // Every wire once, but for the input: 18 convolutions and the pooled wire.
+    assert_eq!(remasked(&plan).len(), 19);
+}
+
+#[test]
+fn too_small_a_ring_shows_in_the_ideal_run() {
+    let (mut graph, mut weights, mut seed) = (residual(), Default::default(), 0);
+    // A network whose accumulators are the logits, so that dropped bits are seen at once.
+    while !matches!(graph.node(graph.nodes().len() - 2).op, crate::Op::Linear(_)) || seed == 0 {
+        seed += 1;
+        (graph, weights) = random_network(seed);
+    }
+    let input = random_input(&graph, 8, seed);
+    let mut plan = fuse(&graph, &Options::default()).unwrap();
+    let expected = ideal(&plan, &weights, &input).unwrap();
+    let [.., last, _] = &mut plan.steps[..] else { panic!("seed {seed}: no step before the output") };
+    let Step::Linear { output, ring, .. } = &mut last.op else { panic!("seed {seed}: no logits") };
+    *ring = Bits::of(4);
+    plan.wires[*output].ring = Bits::of(4);
+    assert_ne!(ideal(&plan, &weights, &input).unwrap(), expected, "seed {seed}");
+}

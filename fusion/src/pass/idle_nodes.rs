@@ -1,0 +1,57 @@
+//! Nodes that change nothing go: a ReLU of what is never negative, a sum of one unshifted term, a view of everything.
+
+use super::{Pass, Patch};
+use crate::{Graph, Op, WireId};
+
+pub(super) struct IdleNodes;
+
+impl Pass for IdleNodes {
+    fn name(&self) -> &'static str {
+        "idle_nodes"
+    }
+
+    fn find(&self, graph: &Graph) -> Option<Patch> {
+        (0..graph.nodes().len()).find_map(|id| Some(Patch::bypass(id, same(graph, id)?)))
+    }
+}
+
+/// The wire that a node repeats.
+fn same(graph: &Graph, id: WireId) -> Option<WireId> {
+    match &graph.node(id).op {
+        Op::Relu { input } => (graph.wire(*input).range.lo >= 0).then_some(*input),
+        Op::Add { terms } => match terms[..] {
+            [only] if only.shift == 0 => Some(only.wire),
+            _ => None,
+        },
+        Op::View { input, view } => {
+            let whole = view.start == [0; 3] && view.stride == [1; 3] && view.len == graph.wire(*input).shape;
+            (whole && view.before == [0; 3] && view.after == [0; 3]).then_some(*input)
+        }
+        Op::Input { .. }
+        | Op::Linear(_)
+        | Op::Requant { .. }
+        | Op::MaxPool { .. }
+        | Op::SumPool { .. }
+        | Op::Output { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::plan::View;
+
+    use super::*;
+    use crate::pass::testing::{after, network};
+
+    #[test]
+    fn nodes_that_change_nothing_go() {
+        let graph = network(|b, acc| {
+            let y = b.requant("y", acc, 2, 4, false)?;
+            let relu = b.relu("relu", y)?;
+            let sum = b.add("sum", &[(relu, 0)])?;
+            let (zero, len) = ([0; 3], b.wire(sum).shape);
+            b.view("all", sum, View { start: zero, stride: [1; 3], len, before: zero, after: zero })
+        });
+        assert_eq!(after(&graph, IdleNodes), ["y = requant acc >>2 u4", "out = output y"]);
+    }
+}

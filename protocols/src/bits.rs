@@ -1,0 +1,315 @@
+//! Bit widths, bit strings, and the one place where bits become bytes.
+
+use std::fmt;
+
+use bitvec::order::Lsb0;
+use bitvec::vec::BitVec;
+use serde::{Deserialize, Serialize};
+
+/// The width of a ring `Z_{2^l}` or of a message entry: 1 to 64 bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Bits(u8);
+
+impl Bits {
+    /// One bit.
+    pub const ONE: Self = Self(1);
+
+    /// A width, or `None` where it is not within 1..=64.
+    pub const fn new(width: u32) -> Option<Self> {
+        if width >= 1 && width <= 64 { Some(Self(width as u8)) } else { None }
+    }
+
+    /// A width that the caller has derived from valid ones.
+    ///
+    /// # Panics
+    /// Where `width` is not within 1..=64: an invariant of the caller is broken.
+    #[track_caller]
+    pub const fn of(width: u32) -> Self {
+        match Self::new(width) {
+            Some(bits) => bits,
+            None => panic!("invariant: a width is within 1..=64"),
+        }
+    }
+
+    /// The width as a number of bits.
+    pub const fn get(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// `2^l - 1`.
+    pub const fn mask(self) -> u64 {
+        u64::MAX >> (64 - self.0 as u32)
+    }
+
+    /// `value mod 2^l`.
+    pub const fn reduce(self, value: u64) -> u64 {
+        value & self.mask()
+    }
+
+    /// A two's complement integer as a ring element.
+    pub const fn encode(self, value: i64) -> u64 {
+        self.reduce(value as u64)
+    }
+
+    /// The two's complement reading of a ring element.
+    pub const fn decode(self, value: u64) -> i64 {
+        let unused = 64 - self.0 as u32;
+        ((value << unused) as i64) >> unused
+    }
+
+    /// Bytes of `count` packed elements of this width.
+    pub const fn packed_len(self, count: usize) -> usize {
+        ((count as u128 * self.0 as u128).div_ceil(8)) as usize
+    }
+
+    /// Packs ring elements, least significant bit first. Bits of an element above the width are ignored.
+    pub fn pack(self, values: &[u64]) -> Vec<u8> {
+        self.pack_from(values.len(), values.iter().copied())
+    }
+
+    /// Packs the first `count` ring elements of an iterator, as [`Bits::pack`] does.
+    pub fn pack_from(self, count: usize, values: impl Iterator<Item = u64>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.packed_len(count) + 8);
+        let (width, mask) = (self.get(), self.mask());
+        let (mut held, mut filled) = (0u128, 0u32);
+        for value in values.take(count) {
+            held |= u128::from(value & mask) << filled;
+            filled += width;
+            if filled >= 64 {
+                bytes.extend_from_slice(&(held as u64).to_le_bytes());
+                held >>= 64;
+                filled -= 64;
+            }
+        }
+        bytes.extend_from_slice(&(held as u64).to_le_bytes());
+        bytes.truncate(self.packed_len(count));
+        bytes
+    }
+
+    /// The inverse of [`Bits::pack`].
+    ///
+    /// # Panics
+    /// Where `bytes` is not exactly as long as `count` elements: the channel has checked lengths before.
+    pub fn unpack(self, bytes: &[u8], count: usize) -> Vec<u64> {
+        assert_eq!(bytes.len(), self.packed_len(count), "invariant: a message has its declared length");
+        let (width, mask) = (self.get(), self.mask());
+        let mut words = bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        let (mut held, mut filled) = (0u128, 0u32);
+        let mut values = Vec::with_capacity(count);
+        for _ in 0..count {
+            if filled < width {
+                held |= u128::from(words.next().unwrap_or(0)) << filled;
+                filled += 64;
+            }
+            values.push(held as u64 & mask);
+            held >>= width;
+            filled -= width;
+        }
+        values
+    }
+}
+
+impl From<Bits> for u8 {
+    fn from(bits: Bits) -> Self {
+        bits.0
+    }
+}
+
+impl TryFrom<u8> for Bits {
+    type Error = String;
+
+    fn try_from(width: u8) -> Result<Self, String> {
+        Self::new(u32::from(width)).ok_or_else(|| format!("a width is within 1..=64, found {width}"))
+    }
+}
+
+impl fmt::Debug for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bit", self.0)
+    }
+}
+
+impl fmt::Display for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A string of bits, packed into 64-bit words. `Debug` prints its length alone, since most such strings are secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct BitString(BitVec<u64, Lsb0>);
+
+impl BitString {
+    /// `len` zero bits.
+    pub fn zeros(len: usize) -> Self {
+        Self(BitVec::repeat(false, len))
+    }
+
+    /// `len` bits, from the low bits of `words` on.
+    pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
+        words.resize(len.div_ceil(64), 0);
+        if len % 64 != 0
+            && let Some(last) = words.last_mut()
+        {
+            *last &= (1 << (len % 64)) - 1;
+        }
+        let mut bits = BitVec::from_vec(words);
+        bits.truncate(len);
+        Self(bits)
+    }
+
+    /// Bit `at` of every value.
+    pub fn of_values(values: &[u64], at: u32) -> Self {
+        let words = values.chunks(64).map(|chunk| {
+            chunk.iter().enumerate().fold(0, |word, (i, value)| word | ((value >> at) & 1) << i)
+        });
+        Self::from_words(words.collect(), values.len())
+    }
+
+    /// Number of bits.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no bit.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bit `index` as 0 or 1.
+    pub fn bit(&self, index: usize) -> u64 {
+        assert!(index < self.len(), "invariant: a bit index is within its string");
+        (self.0.as_raw_slice()[index / 64] >> (index % 64)) & 1
+    }
+
+    /// All bits in order, as 0 or 1.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.len()).map(|i| (self.0.as_raw_slice()[i / 64] >> (i % 64)) & 1)
+    }
+
+    /// The words that hold the bits; bits above the length are zero.
+    pub fn words(&self) -> &[u64] {
+        self.0.as_raw_slice()
+    }
+
+    /// Bitwise exclusive or.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    #[must_use]
+    pub fn xor(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a ^ b)
+    }
+
+    /// Bitwise and.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a & b)
+    }
+
+    /// Bitwise complement.
+    #[must_use]
+    pub fn not(&self) -> Self {
+        Self::from_words(self.words().iter().map(|word| !word).collect(), self.len())
+    }
+
+    /// The bits of `self`, then those of `other`.
+    #[must_use]
+    pub fn concat(&self, other: &Self) -> Self {
+        let mut bits = self.0.clone();
+        bits.extend_from_bitslice(&other.0);
+        Self(bits)
+    }
+
+    /// The bits of a range.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        let mut bits = self.0[range].to_bitvec();
+        bits.force_align();
+        let len = bits.len();
+        Self::from_words(bits.into_vec(), len)
+    }
+
+    /// The bits as bytes, least significant first.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words().iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.truncate(Bits::ONE.packed_len(self.len()));
+        bytes
+    }
+
+    /// The inverse of [`BitString::to_bytes`]; bits above `len` are dropped.
+    pub fn from_bytes(bytes: &[u8], len: usize) -> Self {
+        let words = bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        Self::from_words(words.collect(), len)
+    }
+
+    fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        assert_eq!(self.len(), other.len(), "invariant: bit strings of one operator have one length");
+        let words = self.words().iter().zip(other.words()).map(|(&a, &b)| f(a, b)).collect();
+        Self::from_words(words, self.len())
+    }
+}
+
+impl FromIterator<bool> for BitString {
+    fn from_iter<I: IntoIterator<Item = bool>>(bits: I) -> Self {
+        let bits: BitVec<u64, Lsb0> = bits.into_iter().collect();
+        let len = bits.len();
+        Self::from_words(bits.into_vec(), len)
+    }
+}
+
+impl fmt::Debug for BitString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BitString({} bits)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn unpacking_undoes_packing(width in 1u32..=64, values in prop::collection::vec(any::<u64>(), 0..70)) {
+            let bits = Bits::of(width);
+            let reduced: Vec<u64> = values.iter().map(|&v| bits.reduce(v)).collect();
+            let packed = bits.pack(&values);
+            prop_assert_eq!(packed.len(), bits.packed_len(values.len()));
+            prop_assert_eq!(bits.unpack(&packed, values.len()), reduced);
+        }
+
+        #[test]
+        fn decoding_undoes_encoding(width in 1u32..=64, value in any::<i64>()) {
+            let bits = Bits::of(width);
+            let value = bits.decode(value as u64);
+            prop_assert_eq!(bits.decode(bits.encode(value)), value);
+        }
+
+        #[test]
+        fn bit_strings_behave_like_vectors_of_bool(
+            pairs in prop::collection::vec(any::<(bool, bool)>(), 0..200), cut in any::<prop::sample::Index>()) {
+            let a: BitString = pairs.iter().map(|p| p.0).collect();
+            let b: BitString = pairs.iter().map(|p| p.1).collect();
+            prop_assert_eq!(a.xor(&b), pairs.iter().map(|p| p.0 ^ p.1).collect());
+            prop_assert_eq!(a.and(&b), pairs.iter().map(|p| p.0 & p.1).collect());
+            prop_assert_eq!(a.not().not(), a.clone());
+            prop_assert_eq!(BitString::from_bytes(&a.to_bytes(), a.len()), a.clone());
+            let cut = cut.index(pairs.len() + 1);
+            prop_assert_eq!(a.slice(0..cut).concat(&a.slice(cut..a.len())), a);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Frames: a header of twelve bytes and at most [`MAX_PAYLOAD`] bytes.
+
+/// The longest payload of one frame; longer messages are cut.
+pub(super) const MAX_PAYLOAD: usize = 1 << 20;
+/// Bytes of a header: kind, a zero byte, step (2), depth (4), payload length (4), little-endian.
+pub(super) const HEADER: usize = 12;
+
+const DATA: u8 = 0xD1;
+const KEEP_ALIVE: u8 = 0xD2;
+
+/// One data frame.
+pub(super) struct Frame {
+    pub tag: u16,
+    pub depth: u32,
+    pub payload: Vec<u8>,
+}
+
+/// A parsed header.
+pub(super) enum Header {
+    Data { tag: u16, depth: u32, len: usize },
+    KeepAlive,
+}
+
+impl Frame {
+    pub(super) const fn data(tag: u16, depth: u32, payload: Vec<u8>) -> Self {
+        Self { tag, depth, payload }
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER + self.payload.len());
+        bytes.extend_from_slice(&[DATA, 0]);
+        bytes.extend_from_slice(&self.tag.to_le_bytes());
+        bytes.extend_from_slice(&self.depth.to_le_bytes());
+        bytes.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+}
+
+/// A frame that only says that this party is alive.
+pub(super) fn keep_alive() -> Vec<u8> {
+    let mut bytes = vec![0; HEADER];
+    bytes[0] = KEEP_ALIVE;
+    bytes
+}
+
+impl Header {
+    /// Reads a header, or says what was expected and what was found.
+    pub(super) fn parse(bytes: &[u8; HEADER]) -> Result<Self, (String, String)> {
+        let [kind, zero, t0, t1, d0, d1, d2, d3, l0, l1, l2, l3] = *bytes;
+        let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        match kind {
+            _ if zero != 0 => Err(("a frame header".into(), format!("a second byte of {zero:#04x}"))),
+            KEEP_ALIVE if bytes[2..].iter().all(|b| *b == 0) => Ok(Self::KeepAlive),
+            DATA if (1..=MAX_PAYLOAD).contains(&len) => Ok(Self::Data {
+                tag: u16::from_le_bytes([t0, t1]),
+                depth: u32::from_le_bytes([d0, d1, d2, d3]),
+                len,
+            }),
+            DATA => Err((format!("a frame of 1 to {MAX_PAYLOAD} bytes"), format!("{len} bytes"))),
+            _ => Err(("a frame of this protocol".into(), format!("a first byte of {kind:#04x}"))),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The writing half: a queue, and a task that empties it and keeps the connection visibly alive.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::Limits;
+use super::frame::{self, Frame};
+
+/// Bytes that may wait in the queue before a stream in one direction pauses.
+pub(super) const HIGH_WATER: usize = 8 << 20;
+
+#[derive(Default)]
+struct Progress {
+    queued: AtomicUsize,
+    moved: Notify,
+}
+
+pub(super) struct Writer {
+    frames: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    progress: Arc<Progress>,
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    pub(super) fn spawn<S>(stream: WriteHalf<S>, limits: Limits) -> Self
+    where
+        S: AsyncWrite + Send + 'static,
+    {
+        let (frames, queue) = mpsc::unbounded_channel();
+        let progress = Arc::new(Progress::default());
+        let task = tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits));
+        Self { frames: Some(frames), progress, task }
+    }
+
+    pub(super) fn queue(&self, frame: &Frame) -> io::Result<()> {
+        let bytes = frame.to_bytes();
+        self.progress.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+        let lost = || io::Error::from(io::ErrorKind::BrokenPipe);
+        self.frames.as_ref().ok_or_else(lost)?.send(bytes).map_err(|_| lost())
+    }
+
+    /// Waits until fewer than `bytes` are queued or the writer has ended, at most for `patience`; false where neither
+    /// came to be.
+    pub(super) async fn below(&self, bytes: usize, patience: Duration) -> bool {
+        let below = || self.progress.queued.load(Ordering::Relaxed) < bytes || self.task.is_finished();
+        timeout(patience, async {
+            while !below() {
+                let moved = self.progress.moved.notified();
+                if below() {
+                    break;
+                }
+                moved.await;
+            }
+        })
+        .await
+        .is_ok()
+    }
+
+    pub(super) async fn close(&mut self, patience: Duration) {
+        self.frames = None;
+        let _ = timeout(patience, &mut self.task).await;
+    }
+}
+
+async fn write_frames<S: AsyncWrite>(
+    mut stream: WriteHalf<S>,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    progress: Arc<Progress>,
+    limits: Limits,
+) {
+    loop {
+        let (bytes, counted) = match timeout(limits.keep_alive(), queue.recv()).await {
+            Ok(Some(bytes)) => {
+                let len = bytes.len();
+                (bytes, len)
+            }
+            Ok(None) => break,
+            Err(_) => (frame::keep_alive(), 0),
+        };
+        if stream.write_all(&bytes).await.is_err() {
+            break;
+        }
+        progress.queued.fetch_sub(counted, Ordering::Relaxed);
+        progress.moved.notify_one();
+    }
+    let _ = stream.shutdown().await;
+    drop(queue);
+    progress.moved.notify_one();
+}

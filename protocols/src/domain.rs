@@ -1,0 +1,40 @@
+//! Domain separation, in one place: no two uses of a key derivation share a label.
+
+/// What a derived key or generator is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Domain {
+    /// Keys of the base transfers.
+    BaseOt = 1,
+    /// Inner nodes of GGM trees.
+    Tree = 2,
+    /// Leaves of the trees of the extension, and their streams.
+    SoftSpoken = 3,
+    /// Pads of ring-correlated transfers.
+    Correlated = 4,
+    /// Pads of random transfers.
+    Random = 5,
+    /// Pads of 1-of-N transfers.
+    OneOfN = 6,
+    /// Leaves of weight trees, expanded anew for every inference.
+    Weights = 7,
+    /// The masks of wires.
+    Mask = 8,
+    /// The session's own generator.
+    Session = 9,
+    /// Roots of trees.
+    Root = 10,
+}
+
+impl Domain {
+    /// Derives 32 bytes from `key` for this domain, bound to a sequence of public numbers.
+    pub fn derive(self, key: &[u8; 32], bound_to: &[u64]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(key);
+        hasher.update(&[self as u8]);
+        hasher.update(&(bound_to.len() as u64).to_le_bytes());
+        for number in bound_to {
+            hasher.update(&number.to_le_bytes());
+        }
+        hasher.finalize().into()
+    }
+}

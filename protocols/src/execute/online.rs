@@ -1,0 +1,172 @@
+//! The online part of a batch: from the input to the logits.
+
+use super::offline::{Prepared, step_number};
+use super::report::timed;
+use super::{Event, Logits, Report, Side, local};
+use crate::linear::multiply;
+use crate::plan::{Op, Plan, Step, pooling_ring};
+use crate::{Error, Role, Session, Share};
+
+/// One party's run of the online part.
+struct Run<'a> {
+    plan: &'a Plan,
+    side: Side<'a>,
+    prepared: Prepared,
+    /// This party's share of every wire that has been written.
+    wires: Vec<Option<Share>>,
+    logits: Logits,
+}
+
+pub(super) async fn infer(
+    plan: &Plan,
+    session: &mut Session,
+    side: Side<'_>,
+    prepared: Prepared,
+    report: &mut Report,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Logits, Error> {
+    let wires = plan.wires.iter().map(|_| None).collect();
+    let mut run = Run { plan, side, prepared, wires, logits: None };
+    let last_use = last_uses(plan);
+    for (index, step) in plan.steps.iter().enumerate() {
+        observe(Event { phase: "online", step: &step.name, index, count: plan.steps.len() });
+        session.channel.enter_step(step_number(index), &step.name);
+        let predicted = report.line(&step.name).map(|line| line.predicted.cost.online).unwrap_or_default();
+        let part = async |session: &mut Session| run.step(session, index, step).await;
+        let ((), measured) = timed(session, "step", predicted, part).await?;
+        if let Some(line) = report.line(&step.name) {
+            line.online = measured;
+        }
+        for (wire, last) in run.wires.iter_mut().zip(&last_use) {
+            if *last == index {
+                *wire = None;
+            }
+        }
+    }
+    Ok(run.logits)
+}
+
+/// The step after which each wire is not read any more.
+fn last_uses(plan: &Plan) -> Vec<usize> {
+    let mut last = vec![0; plan.wires.len()];
+    for (index, step) in plan.steps.iter().enumerate() {
+        for wire in step.op.inputs().into_iter().chain(step.op.output()) {
+            last[wire] = index;
+        }
+    }
+    last
+}
+
+impl Run<'_> {
+    async fn step(&mut self, session: &mut Session, index: usize, step: &Step) -> Result<(), Error> {
+        let images = self.prepared.images;
+        let plan = self.plan;
+        let written = match &step.op {
+            Op::Input { output } => self.share_input(session, *output).await?,
+            Op::Output { input } => return self.reveal(session, *input).await,
+            Op::Linear { input, remask, .. } => {
+                if *remask {
+                    self.remask(session, *input).await?;
+                }
+                self.linear(index, step, *input)
+            }
+            Op::Requant { terms, ring, .. } => {
+                let sum = local::sum_terms(plan, &self.wires, terms, *ring);
+                match plan.requant(&step.op, images) {
+                    Some(operator) => session.run(&operator, sum).await?,
+                    None => sum,
+                }
+            }
+            Op::MaxPool { input, window, .. } => {
+                let (from, share) = (&plan.wires[*input], local::wire(&self.wires, *input));
+                let operands = local::windows(window, from, images, share.values());
+                let operands = Share::new(pooling_ring(from.bits), operands);
+                match plan.max_pool(&step.op, images) {
+                    Some(operator) => session.run(&operator, operands).await?,
+                    None => operands,
+                }
+            }
+            Op::SumPool { input, window, .. } => {
+                let share = local::wire(&self.wires, *input);
+                let sums = local::sum_pool(window, &plan.wires[*input], images, share.values());
+                Share::new(share.ring(), sums)
+            }
+            Op::View { input, view, .. } => {
+                let share = local::wire(&self.wires, *input);
+                Share::new(share.ring(), local::view(view, &plan.wires[*input], images, share.values()))
+            }
+        };
+        if let Some(output) = step.op.output() {
+            self.wires[output] = Some(written);
+        }
+        Ok(())
+    }
+
+    /// The client sends its input less the wire's mask, and keeps the mask.
+    async fn share_input(&mut self, session: &mut Session, output: usize) -> Result<Share, Error> {
+        let wire = &self.plan.wires[output];
+        let len = wire.elements() * self.prepared.images;
+        match (self.side, self.prepared.masks[output].clone()) {
+            (Side::Client(input), Some(mask)) => {
+                let masked = input.iter().zip(mask.values()).map(|(x, r)| (*x as u64).wrapping_sub(*r));
+                session.channel.send(&wire.ring.pack_from(len, masked))?;
+                Ok(mask)
+            }
+            _ => {
+                let message = session.channel.receive(wire.ring.packed_len(len)).await?;
+                Ok(Share::new(wire.ring, wire.ring.unpack(&message, len)))
+            }
+        }
+    }
+
+    /// The client replaces its share by the wire's mask and sends the difference, which the server adds: uniform, since
+    /// the mask is.
+    async fn remask(&mut self, session: &mut Session, input: usize) -> Result<(), Error> {
+        let share = local::wire(&self.wires, input);
+        let (ring, len) = (share.ring(), share.len());
+        let replaced = match self.prepared.masks[input].clone() {
+            Some(mask) if session.role() == Role::Client => {
+                let moved = share.values().iter().zip(mask.values()).map(|(c, r)| c.wrapping_sub(*r));
+                session.channel.send(&ring.pack_from(len, moved))?;
+                mask
+            }
+            _ => {
+                let message = session.channel.receive(ring.packed_len(len)).await?;
+                let moved = ring.unpack(&message, len);
+                let sums = share.values().iter().zip(moved).map(|(s, m)| s.wrapping_add(m)).collect();
+                Share::new(ring, sums)
+            }
+        };
+        self.wires[input] = Some(replaced);
+        Ok(())
+    }
+
+    /// The offline product with the mask, and at the server weights times its own share, and the bias.
+    fn linear(&mut self, index: usize, step: &Step, input: usize) -> Share {
+        let product =
+            self.prepared.products[index].take().expect("invariant: every linear step was prepared, once");
+        let Side::Server(weights) = self.side else { return product };
+        let layer = step.op.layer().expect("invariant: a linear step has a layer");
+        let own = &weights.layers[&step.name];
+        let images = self.prepared.images;
+        let values = multiply(&layer, &own.weights, images, local::wire(&self.wires, input).values());
+        let columns = images * layer.geometry.positions();
+        let sums = product.values().iter().zip(values).enumerate();
+        let sums = sums.map(|(at, (a, b))| a.wrapping_add(b).wrapping_add(own.bias[at / columns] as u64));
+        Share::new(layer.ring, sums.collect())
+    }
+
+    /// The server sends its share of the logits; the client adds.
+    async fn reveal(&mut self, session: &mut Session, input: usize) -> Result<(), Error> {
+        let (wire, share) = (&self.plan.wires[input], local::wire(&self.wires, input));
+        let ring = share.ring();
+        if session.role() == Role::Server {
+            return session.channel.send(&ring.pack(share.values()));
+        }
+        let message = session.channel.receive(ring.packed_len(share.len())).await?;
+        let sums = share.values().iter().zip(ring.unpack(&message, share.len()));
+        let sums = sums.map(|(a, b)| ring.reduce(a.wrapping_add(b)));
+        self.logits = Some(sums.map(|v| if wire.signed { ring.decode(v) } else { v as i64 }).collect());
+        Ok(())
+    }
+}

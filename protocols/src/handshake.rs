@@ -1,0 +1,171 @@
+//! The handshake, before any cryptography: version, plan, roles and batch, and a fresh session number from both sides.
+
+use crate::{Channel, Cost, Error, Role};
+
+/// The version of everything that crosses the wire.
+const VERSION: u32 = 1;
+const MAGIC: [u8; 8] = *b"pq-proto";
+const LEN: usize = 8 + 4 + 1 + 32 + 32 + 4;
+
+/// What both parties have agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// The session's number: fresh, public, the same at both.
+    pub id: [u8; 32],
+    /// Images of the batch, as the client said and the server allowed.
+    pub images: usize,
+}
+
+/// What this party brings.
+#[derive(Clone, Debug)]
+pub struct Greeting {
+    /// Which party this is.
+    pub role: Role,
+    /// The hash of its plan.
+    pub plan: [u8; 32],
+    /// Client: images of the batch. Server: the most that it serves in one batch.
+    pub images: usize,
+    /// Fresh random bytes.
+    pub nonce: [u8; 32],
+}
+
+/// What the handshake moves.
+pub(crate) const fn cost() -> Cost {
+    Cost::exchange(LEN)
+}
+
+/// Greets the peer.
+///
+/// # Errors
+/// [`Error::Disagreement`] with both values, [`Error::Violation`] where the peer speaks another protocol.
+pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, Error> {
+    let reply = channel.exchange(&encode(ours)).await?;
+    // The peer gets to see a difference too, even where this party ends because of it.
+    channel.flushed().await;
+    let (magic, rest) = reply.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err(channel.violation("the greeting of pq", format!("{magic:02x?}")));
+    }
+    let mut fields = Fields(rest);
+    let version = u32::from_le_bytes(fields.take());
+    agree("protocol version", VERSION, version)?;
+    let [role] = fields.take();
+    if role != ours.role.peer() as u8 {
+        let (ours, theirs) = (role_name(ours.role as u8).into(), role_name(role).into());
+        return Err(Error::Disagreement { field: "role", ours, theirs });
+    }
+    let plan: [u8; 32] = fields.take();
+    agree("plan hash", hex(&ours.plan), hex(&plan))?;
+    let nonce: [u8; 32] = fields.take();
+    let images = u32::from_le_bytes(fields.take()) as usize;
+    let (asked, most) = match ours.role {
+        Role::Client => (ours.images, images),
+        Role::Server => (images, ours.images),
+    };
+    if asked == 0 || asked > most {
+        let (ours, theirs) = match ours.role {
+            Role::Client => (format!("{asked} images"), format!("at most {most}")),
+            Role::Server => (format!("at most {most}"), format!("{asked} images")),
+        };
+        return Err(Error::Disagreement { field: "batch size", ours, theirs });
+    }
+    let (server, client) = match ours.role {
+        Role::Server => (ours.nonce, nonce),
+        Role::Client => (nonce, ours.nonce),
+    };
+    let id = blake3::Hasher::new().update(&MAGIC).update(&server).update(&client).update(&plan).finalize();
+    Ok(Agreement { id: id.into(), images: asked })
+}
+
+fn encode(greeting: &Greeting) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(LEN);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.push(greeting.role as u8);
+    bytes.extend_from_slice(&greeting.plan);
+    bytes.extend_from_slice(&greeting.nonce);
+    bytes.extend_from_slice(&u32::try_from(greeting.images).unwrap_or(u32::MAX).to_le_bytes());
+    bytes
+}
+
+fn agree<T: PartialEq + ToString>(field: &'static str, ours: T, theirs: T) -> Result<(), Error> {
+    if ours == theirs {
+        return Ok(());
+    }
+    Err(Error::Disagreement { field, ours: ours.to_string(), theirs: theirs.to_string() })
+}
+
+const fn role_name(role: u8) -> &'static str {
+    match role {
+        0 => "server",
+        1 => "client",
+        _ => "unknown",
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Fixed-size fields of a message whose length was checked.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (field, rest) = self.0.split_first_chunk().expect("invariant: a greeting has its length");
+        self.0 = rest;
+        *field
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    fn greeting(role: Role, images: usize) -> Greeting {
+        Greeting { role, plan: [1; 32], images, nonce: [role as u8; 32] }
+    }
+
+    async fn meet(a: Greeting, b: Greeting) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
+        let (mut left, mut right) = Channel::pair(Limits::default());
+        tokio::join!(greet(&mut left, &a), greet(&mut right, &b))
+    }
+
+    #[tokio::test]
+    async fn peers_that_agree_share_a_number_and_a_batch() {
+        let (a, b) = meet(greeting(Role::Server, 64), greeting(Role::Client, 3)).await;
+        assert_eq!(a.unwrap(), b.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_difference_names_the_field_and_both_values() {
+        let plan = Greeting { plan: [2; 32], ..greeting(Role::Client, 1) };
+        for (peer, expected) in [
+            (plan, "plan hash"),
+            (greeting(Role::Client, 65), "batch size"),
+            (greeting(Role::Client, 0), "batch size"),
+            (greeting(Role::Server, 1), "role"),
+        ] {
+            let (a, b) = meet(greeting(Role::Server, 64), peer).await;
+            for side in [a, b] {
+                match side {
+                    Err(Error::Disagreement { field, ours, theirs }) => {
+                        assert_eq!(field, expected);
+                        assert!(field == "role" || ours != theirs);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn another_protocol_is_a_violation() {
+        let (mut left, mut right) = Channel::pair(Limits::default());
+        right.send(&[b'x'; LEN]).unwrap();
+        let result = greet(&mut left, &greeting(Role::Server, 1)).await;
+        assert!(matches!(result, Err(Error::Violation { .. })));
+    }
+}

@@ -1,0 +1,19 @@
+//! The hot loops. Each is here twice: a portable twin, and versions for instruction sets that are detected at run time.
+//! A property test holds them equal, so the choice changes the speed and nothing else.
+
+mod streams;
+mod transpose;
+
+pub(crate) use streams::Streams;
+pub(crate) use transpose::transpose;
+
+use crate::Block;
+
+/// Blocks of a [`Row`].
+pub(crate) const ROW_BLOCKS: usize = 32;
+
+/// Bits of a [`Row`].
+pub(crate) const ROW_BITS: usize = 128 * ROW_BLOCKS;
+
+/// One bit of each of 4096 transfers.
+pub(crate) type Row = [Block; ROW_BLOCKS];

@@ -1,0 +1,20 @@
+//! Linear layers: the server's weights times the client's share of the activations.
+
+mod geometry;
+mod im2col;
+mod kernel;
+mod layer;
+mod layout;
+mod local;
+mod trees;
+mod vole;
+mod word;
+
+#[cfg(test)]
+mod testing;
+
+pub use geometry::Geometry;
+pub(crate) use im2col::im2col_row;
+pub use layer::{Layer, Planted};
+pub use local::multiply;
+pub use vole::{ClientHeld, Products, products_cost};

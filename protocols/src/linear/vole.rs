@@ -1,0 +1,308 @@
+//! `vole`: the server's weights times a value that the client holds, by small-field vector oblivious linear evaluation.
+//!
+//! Input: the server's weights `W` in planted trees, the client's `x`. Output: shares of `W x` over `Z_{2^l}`, each
+//! channel shifted left as the layer says. Source: `shared/spec`'s model of the protocol; SoftSpokenOT (Roy, Crypto 2022,
+//! section 3) for the idea of a punctured tree as a vector oblivious linear evaluation.
+//!
+//! For every tree, with leaves `r_z` expanded under a fresh nonce to one ring element a column, a hole at the digit `q`
+//! and `digit(z)` that same digit of a leaf's index:
+//!
+//! 1. Client: `u = sum r_z`, `v = sum digit(z) r_z`; sends the correction `c = x - u` of its input row.
+//! 2. Server: from all leaves but the hole, `S = sum r_z` and `V = sum digit(z) r_z` with any value for the hole's leaf:
+//!    the terms cancel in `q S - V = q u - v`. Its share is `q (c + S) - V = q x - v`; the client's is `v`.
+//!
+//! Digits of a weight add up with their place values; the top digit is signed, so no offset term involves `x`. With
+//! trees of depth one this *is* the bitwise correlated transfer of SiRNN and PrivQuant (protocol `cot`).
+//!
+//! Cost: `l - e - low` bits a tree and column, client to server, for the tree's channel shift `e` and lowest bit `low`.
+//! Weights of one tree share them: `K N D l w / k` bits in all at `w <= k`.
+//!
+//! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular correlation
+//! robustness of the hash, under a nonce that is never used again. The client receives nothing.
+
+use super::kernel::{self, Join, column_blocks};
+use super::layer::{Layer, Planted};
+use super::layout::Class;
+use super::trees::Trees;
+use super::word::{Word, with_word};
+use super::{im2col_row, multiply};
+use crate::ot::Hash;
+use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
+
+/// The products of a planted layer with a value that the client holds.
+pub struct Products<'a> {
+    /// The layer.
+    pub layer: &'a Layer,
+    /// Images.
+    pub images: usize,
+    /// This party's trees.
+    pub planted: &'a Planted,
+    /// The server's weights, `[channel][fan-in]`; the ideal is computed where they are.
+    pub weights: Option<&'a [i8]>,
+}
+
+/// A value that the client alone holds, laid out `[channels][images][rows][columns]`; the server holds nothing.
+#[derive(Clone, Debug)]
+pub struct ClientHeld(pub Option<Share>);
+
+impl Shared for ClientHeld {
+    type Clear = Clear;
+
+    fn share(clear: &Clear, _: &mut impl rand::Rng) -> (Self, Self) {
+        (Self(None), Self(Some(Share::new(clear.ring, clear.values.clone()))))
+    }
+
+    fn reveal(_: &Self, client: &Self) -> Clear {
+        let share = client.0.as_ref().expect("invariant: the client holds the value");
+        Clear { ring: share.ring(), values: share.values().to_vec() }
+    }
+}
+
+impl Operator for Products<'_> {
+    type Input = ClientHeld;
+    type Output = Share;
+
+    const NAME: &'static str = "vole";
+
+    fn ideal(&self, input: &Clear) -> Clear {
+        let weights = self.weights.expect("invariant: the ideal is computed where the weights are");
+        let values = multiply(self.layer, weights, self.images, &input.values);
+        Clear { ring: self.layer.ring, values }
+    }
+
+    fn cost(&self) -> Cost {
+        products_cost(self.layer, self.images)
+    }
+
+    async fn run(&self, session: &mut Session, input: ClientHeld) -> Result<Share, Error> {
+        let key = session.fresh_key(Domain::Weights);
+        let widest = self.planted.classes.iter().map(|(class, _)| class.ring).max();
+        let ring = widest.unwrap_or(self.layer.ring);
+        let values = match input.0 {
+            Some(x) => with_word!(ring, client::<_>(session, self, &key, x.values()).await)?,
+            None => with_word!(ring, server::<_>(session, self, &key).await)?,
+        };
+        Ok(Share::new(self.layer.ring, values))
+    }
+}
+
+/// What the products of a layer with `images` images move; trees are planted before.
+pub fn products_cost(layer: &Layer, images: usize) -> Cost {
+    let columns = images * layer.geometry.positions();
+    let classes = layer.classes();
+    let corrections = classes.iter().map(|class| {
+        let message = |trees| Cost::message(Role::Client, class.ring.packed_len(trees * columns));
+        let (trees, chunk) = (class.trees(), class.chunk(columns));
+        message(chunk) * (trees / chunk) as u64 + message(trees % chunk)
+    });
+    let all: Cost = corrections.sum();
+    Cost { rounds: all.rounds.min(1), ..all }
+}
+
+/// The state of one run: keys of the column blocks, and accumulators `[column block][channel][lane]`.
+struct Run<'a, W> {
+    layer: &'a Layer,
+    images: usize,
+    columns: usize,
+    hashes: Vec<Hash>,
+    accumulators: Vec<W>,
+}
+
+impl<'a, W: Word> Run<'a, W> {
+    fn new(products: &Products<'a>, key: &[u8; 32]) -> Self {
+        let (layer, images) = (products.layer, products.images);
+        let columns = images * layer.geometry.positions();
+        let hashes = Hash::series(key, column_blocks::<W>(columns));
+        let accumulators = vec![W::zero(); hashes.len() * layer.geometry.out_channels * W::LANES];
+        Self { layer, images, columns, hashes, accumulators }
+    }
+
+    fn expand(&mut self, class: &Class, trees: &Trees, range: std::ops::Range<usize>, join: Join) -> Vec<W> {
+        let leaves = trees.leaves(class, range.clone());
+        kernel::expand(class, range, &leaves, &self.hashes, join, &mut self.accumulators)
+    }
+
+    /// The party's share, `[channel][column]`, shifted.
+    fn finish(self) -> Vec<u64> {
+        let channels = self.layer.geometry.out_channels;
+        let at = |channel: usize, column: usize| {
+            let (block, lane) = (column / W::LANES, column % W::LANES);
+            self.accumulators[(block * channels + channel) * W::LANES + lane].into()
+        };
+        (0..channels)
+            .flat_map(|channel| (0..self.columns).map(move |column| (channel, column)))
+            .map(|(channel, column)| at(channel, column) << self.layer.shift(channel))
+            .collect()
+    }
+
+    /// The client's corrections of some trees, in the order column block, tree, lane.
+    fn corrections(&self, class: &Class, range: std::ops::Range<usize>, sums: &[W], x: &[W]) -> Vec<u8> {
+        let bundles = class.bundles.len();
+        let first = range.start / bundles;
+        let width = self.hashes.len() * W::LANES;
+        let rows = (range.end - 1) / bundles + 1 - first;
+        let mut matrix = vec![W::zero(); rows * width];
+        for (row, out) in matrix.chunks_exact_mut(width).enumerate() {
+            im2col_row(
+                &self.layer.geometry,
+                self.images,
+                class.group,
+                first + row,
+                x,
+                &mut out[..self.columns],
+            );
+        }
+        let corrections = sums.chunks_exact(range.len() * W::LANES).enumerate().flat_map(|(block, sums)| {
+            let lanes = (self.columns - block * W::LANES).min(W::LANES);
+            let matrix = &matrix;
+            sums.chunks_exact(W::LANES).zip(range.clone()).flat_map(move |(sum, tree)| {
+                let row = &matrix[(tree / bundles - first) * width + block * W::LANES..];
+                row.iter().zip(sum).take(lanes).map(|(x, u)| x.wrapping_sub(u).into())
+            })
+        });
+        class.ring.pack_from(range.len() * self.columns, corrections)
+    }
+}
+
+/// Trees of a class, chunk by chunk.
+fn chunks(class: &Class, columns: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    let (trees, chunk) = (class.trees(), class.chunk(columns));
+    (0..trees).step_by(chunk).map(move |start| start..trees.min(start + chunk))
+}
+
+async fn client<W: Word>(
+    session: &mut Session,
+    products: &Products<'_>,
+    key: &[u8; 32],
+    x: &[u64],
+) -> Result<Vec<u64>, Error> {
+    let x: Vec<W> = x.iter().map(|&v| W::truncate(v)).collect();
+    let mut run = Run::new(products, key);
+    for (class, trees) in &products.planted.classes {
+        for range in chunks(class, run.columns) {
+            let sums = run.expand(class, trees, range.clone(), Join::Add);
+            session.channel.send(&run.corrections(class, range, &sums, &x))?;
+            session.channel.drained().await?;
+        }
+    }
+    Ok(run.finish())
+}
+
+async fn server<W: Word>(
+    session: &mut Session,
+    products: &Products<'_>,
+    key: &[u8; 32],
+) -> Result<Vec<u64>, Error> {
+    let mut run = Run::<W>::new(products, key);
+    for (class, trees) in &products.planted.classes {
+        for range in chunks(class, run.columns) {
+            let mut sums = run.expand(class, trees, range.clone(), Join::Subtract);
+            let count = range.len() * run.columns;
+            let message = session.channel.receive(class.ring.packed_len(count)).await?;
+            let corrections = class.ring.unpack(&message, count);
+            let holes = trees.holes(range.clone());
+            kernel::correct(class, range, holes, &mut sums, &corrections, &mut run.accumulators);
+        }
+    }
+    Ok(run.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+    use crate::Bits;
+    use crate::linear::testing::any_geometry;
+    use crate::plan::Protocol;
+    use crate::testing::{extremes, two_parties};
+
+    fn weights(layer: &Layer, rng: &mut ChaCha20Rng) -> Vec<i8> {
+        let bits = Bits::of(layer.weight_bits);
+        let values = extremes(bits, layer.geometry.weights(), rng);
+        values.into_iter().map(|v| bits.decode(v) as i8).collect()
+    }
+
+    fn check(layer: &Layer, images: usize, seed: u64) {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let weights = weights(layer, &mut rng);
+        let [c, h, w] = layer.geometry.in_shape();
+        let ring = Bits::of(rng.random_range(layer.ring.get()..=64));
+        let inputs: Vec<Vec<u64>> = (0..2).map(|_| extremes(ring, c * images * h * w, &mut rng)).collect();
+        let cots = layer.setup_cost().client_cots as usize;
+        let (server, client) = two_parties(
+            seed,
+            cots,
+            async |session| {
+                let weights = Some(&weights[..]);
+                let planted = Planted::plant(session, layer, weights).await?;
+                let products = Products { layer, images, planted: &planted, weights };
+                Ok([
+                    session.run(&products, ClientHeld(None)).await?,
+                    session.run(&products, ClientHeld(None)).await?,
+                ])
+            },
+            async |session| {
+                let planted = Planted::plant(session, layer, None).await?;
+                let products = Products { layer, images, planted: &planted, weights: None };
+                let held = |x: &Vec<u64>| ClientHeld(Some(Share::new(ring, x.clone())));
+                Ok([
+                    session.run(&products, held(&inputs[0])).await?,
+                    session.run(&products, held(&inputs[1])).await?,
+                ])
+            },
+        );
+        for ((server, client), x) in server.iter().zip(&client).zip(&inputs) {
+            let found = Share::reveal(server, client);
+            let expected = Clear { ring: layer.ring, values: multiply(layer, &weights, images, x) };
+            assert_eq!(found, expected, "seed {seed}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn products_are_the_plaintext_ones_in_every_inference(
+            geometry in any_geometry(), images in 1usize..3, weight_bits in 2u32..=8, k in 0u8..=8,
+            spare in 0u32..=48, shifted in any::<bool>(), seed in any::<u64>()) {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            let shifts: Vec<u8> = (0..geometry.out_channels).map(|_| rng.random_range(0..3)).collect();
+            let layer = Layer {
+                geometry,
+                weight_bits,
+                shifts: if shifted { shifts } else { Vec::new() },
+                ring: Bits::of((weight_bits + 2 + spare).min(64)),
+                protocol: if k == 0 { Protocol::Cot } else { Protocol::Vole { k } },
+            };
+            prop_assert!(layer.check().is_ok());
+            check(&layer, images, seed);
+        }
+    }
+
+    #[test]
+    fn the_price_is_that_of_the_specification() {
+        let layer = |weight_bits, protocol| Layer {
+            geometry: Geometry::dense(64, 64),
+            weight_bits,
+            shifts: Vec::new(),
+            ring: Bits::of(14),
+            protocol,
+        };
+        let bits_per_mac = |layer: &Layer| {
+            let columns = 1024;
+            let payload: usize =
+                layer.classes().iter().map(|c| c.ring.packed_len(c.trees() * columns) * 8).sum();
+            payload as f64 / (layer.geometry.macs() * columns) as f64
+        };
+        assert_eq!(bits_per_mac(&layer(4, Protocol::Cot)), 50.0);
+        assert_eq!(bits_per_mac(&layer(4, Protocol::Vole { k: 4 })), 14.0);
+        assert_eq!(bits_per_mac(&layer(4, Protocol::Vole { k: 8 })), 7.0);
+        assert_eq!(bits_per_mac(&layer(2, Protocol::Cot)), 27.0);
+        assert_eq!(bits_per_mac(&layer(2, Protocol::Vole { k: 4 })), 7.0);
+        assert_eq!(bits_per_mac(&layer(2, Protocol::Vole { k: 8 })), 3.5);
+    }
+
+    use crate::linear::Geometry;
+}

@@ -1,0 +1,140 @@
+//! From a shared bit to an additive share of it.
+//!
+//! *Functionality.* From exclusive-or shares `b0`, `b1` to shares of `b0 xor b1` in `Z_l`.
+//!
+//! *Identity.* `b0 xor b1 = b0 + b1 - 2 b0 b1`; the product is doubled, so it is needed in `Z_(l-1)` alone.
+//!
+//! *Steps.* One correlated transfer with the server's bit as choice and the client's as correlation.
+//!
+//! Cost: `l` bits (`1 + (l - 1)`) and one correlated transfer that the client sends; 2 rounds; `l = 1` is free.
+//! Security: that of the correlated transfer.
+
+use super::check_bits;
+use super::product::BitProduct;
+use super::turn::{Heard, Script, Turn};
+use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
+
+/// Shared bits to shares in a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct BitToRing {
+    /// Number of bits.
+    pub len: usize,
+    /// The ring of the result.
+    pub ring: Bits,
+}
+
+impl Operator for BitToRing {
+    type Input = BitShare;
+    type Output = Share;
+
+    const NAME: &'static str = "bit to ring";
+
+    fn ideal(&self, bits: &BitString) -> Clear {
+        Clear { ring: self.ring, values: bits.iter().collect() }
+    }
+
+    fn cost(&self) -> Cost {
+        let mut script = Script::default();
+        price_convert(&mut script, self.ring, self.len);
+        script.cost()
+    }
+
+    async fn run(&self, session: &mut Session, bits: BitShare) -> Result<Share, Error> {
+        check_bits(Self::NAME, &bits, self.len)?;
+        Ok(Share::new(self.ring, convert(session, bits.0, self.ring).await?))
+    }
+}
+
+/// This party's shares of bits, not reduced, in turns of their own.
+pub(super) async fn convert(session: &mut Session, bits: BitString, ring: Bits) -> Result<Vec<u64>, Error> {
+    if ring == Bits::ONE {
+        return Ok(bits.iter().collect());
+    }
+    let mut turn = Turn::default();
+    let mut lift = Lift::ask(session, &mut turn, bits, ring)?;
+    lift.asked(&mut turn.exchange(session).await?);
+    let mut turn = Turn::default();
+    lift.answer(&mut turn);
+    Ok(lift.answered(&mut turn.exchange(session).await?))
+}
+
+/// The price of [`convert`].
+pub(super) const fn price_convert(script: &mut Script, ring: Bits, len: usize) {
+    if ring.get() > 1 {
+        let (choices, corrections) = Lift::price(script, ring, len);
+        script.turn(choices, 0);
+        script.turn(0, corrections);
+    }
+}
+
+/// Conversions under way, in a ring of at least 2 bits: [`BitProduct`]s.
+pub(super) struct Lift {
+    bits: BitString,
+    product: BitProduct,
+}
+
+impl Lift {
+    pub(super) fn ask(
+        session: &mut Session,
+        turn: &mut Turn,
+        bits: BitString,
+        ring: Bits,
+    ) -> Result<Self, Error> {
+        let product = BitProduct::ask(session, turn, Role::Server, half(ring), &bits)?;
+        Ok(Self { bits, product })
+    }
+
+    pub(super) fn asked(&mut self, heard: &mut Heard) {
+        self.product.asked(heard);
+    }
+
+    pub(super) fn answer(&mut self, turn: &mut Turn) {
+        self.product.answer(turn, &self.bits.iter().collect::<Vec<_>>());
+    }
+
+    /// This party's shares, not reduced.
+    pub(super) fn answered(self, heard: &mut Heard) -> Vec<u64> {
+        let products = self.product.answered(heard);
+        self.bits.iter().zip(products).map(|(bit, product)| bit.wrapping_sub(product << 1)).collect()
+    }
+
+    /// Adds the transfers to the script; the bytes of the server's choices and of the client's corrections.
+    pub(super) const fn price(script: &mut Script, ring: Bits, len: usize) -> (usize, usize) {
+        BitProduct::price(script, Role::Server, half(ring), len)
+    }
+}
+
+/// The ring of a product that is to be doubled.
+const fn half(ring: Bits) -> Bits {
+    Bits::of(ring.get() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+    use crate::testing;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn bit_to_ring_obeys_the_law(width in 1u32..=64, len in 0usize..200, seed: u64) {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            let bits = (0..len).map(|_| rng.random::<bool>()).collect();
+            testing::law(&BitToRing { len, ring: Bits::of(width) }, &bits, seed);
+        }
+    }
+
+    #[test]
+    fn a_conversion_is_as_many_bits_as_the_ring() {
+        for width in 2..=64 {
+            let cost = BitToRing { len: 64, ring: Bits::of(width) }.cost();
+            assert_eq!(cost.bits() - 2 * 12 * 8, 64 * u64::from(width));
+            assert_eq!((cost.server_cots, cost.client_cots, cost.rounds), (0, 64, 2));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Operators on shares, one file each.
+
+mod and;
+mod b2a;
+mod carry;
+mod compare;
+mod equality;
+mod extend;
+mod max_pool;
+mod mux;
+mod private;
+mod product;
+mod requant;
+mod truncate;
+mod turn;
+
+pub use and::And;
+pub use b2a::BitToRing;
+pub use compare::{LessThan, NonNegative};
+pub use equality::Equal;
+pub use extend::{Extend, Reading};
+pub use max_pool::MaxPool;
+pub use mux::Mux;
+pub use private::{Both, Private};
+pub use requant::Requant;
+pub use truncate::TruncateReduce;
+
+use std::fmt::Debug;
+
+use crate::{BitShare, Bits, Error, Share};
+
+/// An operand is what the operator declares.
+fn check_share(operator: &str, share: &Share, ring: Bits, len: usize) -> Result<(), Error> {
+    if (share.ring(), share.len()) == (ring, len) {
+        Ok(())
+    } else {
+        let (expected, found) =
+            (format!("{len} of {ring:?}"), format!("{} of {:?}", share.len(), share.ring()));
+        Err(Error::invalid(format!("operand of {operator}"), expected, found))
+    }
+}
+
+/// An operand is what the operator declares.
+fn check_bits(operator: &str, bits: &BitShare, len: usize) -> Result<(), Error> {
+    if bits.0.len() == len {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("operand of {operator}"), format!("{len} bits"), bits.0.len()))
+    }
+}
+
+/// An operand is what the operator declares.
+fn check_private(operator: &str, own: &Private, bits: Bits, len: usize) -> Result<(), Error> {
+    if (own.bits(), own.values().len()) == (bits, len) {
+        Ok(())
+    } else {
+        let expected = format!("{len} of {bits:?}");
+        Err(Error::invalid(format!("operand of {operator}"), expected, format!("{own:?}")))
+    }
+}
+
+/// The widest digits that a chain of transfers may have.
+fn check_digit(digit: u32) -> Result<(), String> {
+    let widest = carry::MAX_DIGIT;
+    if (1..=widest).contains(&digit) {
+        Ok(())
+    } else {
+        Err(format!("digits of 1 to {widest} bits, found {digit}"))
+    }
+}
+
+/// The caller's parameters are usable.
+fn check_parameters(operator: &str, checked: Result<(), String>, found: &impl Debug) -> Result<(), Error> {
+    checked.map_err(|expected| {
+        Error::invalid(format!("parameters of {operator}"), expected, format!("{found:?}"))
+    })
+}

@@ -1,0 +1,48 @@
+//! Oblivious transfer: base transfers, the extension, the pools, and what is made of them.
+
+mod base;
+mod correlated;
+pub(crate) mod ggm;
+mod hash;
+mod one_of_n;
+mod pool;
+mod pprf;
+mod random;
+mod softspoken;
+
+pub use softspoken::{Extend, Setup, TreeDepth};
+
+pub(crate) use correlated::{CorrelatedReceiver, CorrelatedSender};
+pub(crate) use hash::Hash;
+pub(crate) use one_of_n::{Chooser, Table, offer};
+pub(crate) use pool::{Pools, ReceivedCots, SentCots};
+pub(crate) use random::Random;
+pub(crate) use softspoken::Extension;
+
+use crate::{Domain, Role, Session};
+
+/// The hashes of one use of transfers, by direction. Both parties draw both, so that their nonces stay in step.
+pub(crate) struct Directions {
+    /// For transfers of which this party is the sender.
+    pub sent: Hash,
+    /// For transfers of which this party is the receiver.
+    pub received: Hash,
+}
+
+impl Directions {
+    /// Fresh hashes; both parties call this in the same order.
+    pub(crate) fn fresh(session: &mut Session, domain: Domain) -> Self {
+        let (sent, received) = Self::fresh_keys(session, domain);
+        Self { sent: Hash::new(&sent), received: Hash::new(&received) }
+    }
+
+    /// Fresh keys: of the transfers that this party sends, and of those that it receives.
+    pub(crate) fn fresh_keys(session: &mut Session, domain: Domain) -> ([u8; 32], [u8; 32]) {
+        let by_server = session.fresh_key(domain);
+        let by_client = session.fresh_key(domain);
+        match session.role() {
+            Role::Server => (by_server, by_client),
+            Role::Client => (by_client, by_server),
+        }
+    }
+}

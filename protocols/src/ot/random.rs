@@ -1,0 +1,92 @@
+//! Random oblivious transfer.
+//!
+//! *Functionality.* The sender gets random strings `r0`, `r1` of up to 64 bits, the receiver a random bit `x` and `r_x`.
+//! Read as a product: `r0 xor r_x = x (r0 xor r1)`, shares of a product of two random values.
+//!
+//! *Steps,* from correlated transfers `M = K xor x Δ`: `r0 = H(K)`, `r1 = H(K xor Δ)`, `r_x = H(M)`.
+//!
+//! Cost: nothing is sent; one correlated transfer each.
+//! Security: `r_(1-x)` is random to the receiver, where `H` is correlation robust; `x` is random to the sender.
+
+use zeroize::Zeroize;
+
+use super::{Hash, ReceivedCots, SentCots};
+use crate::{BitString, Bits, Block};
+
+/// Transfers that are hashed together.
+const BATCH: usize = 64;
+
+/// One party's strings, bit by bit: `planes[b]` has bit `b` of every string.
+pub(crate) struct Random {
+    /// At the sender `r0`, at the receiver `r_x`.
+    pub known: Vec<BitString>,
+    /// At the sender `r0 xor r1`, bit by bit; at the receiver `x`, alone.
+    pub factor: Vec<BitString>,
+}
+
+impl Random {
+    /// The sender's strings of `bits` bits.
+    pub(crate) fn sender(mut cots: SentCots, hash: &Hash, bits: usize) -> Self {
+        let zero = planes(&cots.keys, Block::ZERO, hash, bits);
+        let one = planes(&cots.keys, cots.delta, hash, bits);
+        cots.keys.zeroize();
+        let factor = zero.iter().zip(&one).map(|(zero, one)| zero.xor(one)).collect();
+        Self { known: zero, factor }
+    }
+
+    /// The receiver's choices and strings of `bits` bits.
+    pub(crate) fn receiver(mut cots: ReceivedCots, hash: &Hash, bits: usize) -> Self {
+        let factor = vec![cots.choices()];
+        let known = planes(&cots.keys, Block::ZERO, hash, bits);
+        cots.keys.zeroize();
+        Self { known, factor }
+    }
+}
+
+/// The low `bits` bits of `H(key xor offset)`, one bit string for each.
+fn planes(keys: &[Block], offset: Block, hash: &Hash, bits: usize) -> Vec<BitString> {
+    let bits = Bits::of(bits as u32).get();
+    let mut words: Vec<Vec<u64>> = (0..bits).map(|_| Vec::with_capacity(keys.len().div_ceil(64))).collect();
+    let mut pads = [Block::ZERO; BATCH];
+    for batch in keys.chunks(BATCH) {
+        let pads = &mut pads[..batch.len()];
+        for (pad, key) in pads.iter_mut().zip(batch) {
+            *pad = *key ^ offset;
+        }
+        hash.apply(pads);
+        for (bit, words) in words.iter_mut().enumerate() {
+            let gather = |word, (i, pad): (usize, &Block)| word | ((pad.0 as u64 >> bit) & 1) << i;
+            words.push(pads.iter().enumerate().fold(0, gather));
+        }
+    }
+    pads.zeroize();
+    words.into_iter().map(|words| BitString::from_words(words, keys.len())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ot::Directions;
+    use crate::{Domain, testing};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn a_random_transfer_is_a_product(bits in 1usize..=64, len in 0usize..200, seed: u64) {
+            let (sender, receiver) = testing::two_parties(seed, len, async |session| {
+                let hash = Directions::fresh(session, Domain::Random).sent;
+                Ok(Random::sender(session.take_sent(len)?, &hash, bits))
+            }, async |session| {
+                let hash = Directions::fresh(session, Domain::Random).received;
+                Ok(Random::receiver(session.take_received(len)?, &hash, bits))
+            });
+            for bit in 0..bits {
+                let product = sender.factor[bit].and(&receiver.factor[0]);
+                prop_assert_eq!(sender.known[bit].xor(&receiver.known[bit]), product);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing;
+
+/// Sets up, extends as asked, and returns the transfers of both directions: (sent by the server, received by the
+/// client), (sent by the client, received by the server).
+fn extended(seed: u64, depth: TreeDepth, counts: &[(usize, usize)]) -> [Transfers; 2] {
+    let party = async |session: &mut Session| {
+        session.run(&Setup { depth }, ()).await?;
+        for &(server, client) in counts {
+            session.run(&Extend { depth, server, client }, ()).await?;
+        }
+        let (sent, received) = session.pools.left();
+        Ok((session.take_sent(sent)?, session.take_received(received)?))
+    };
+    let ((s_sent, s_received), (c_sent, c_received)) = testing::two_parties(seed, 0, party, party);
+    [(s_sent, c_received), (c_sent, s_received)]
+}
+
+type Transfers = (crate::ot::SentCots, crate::ot::ReceivedCots);
+
+fn check(transfers: &Transfers, count: usize) -> Result<(), TestCaseError> {
+    let (sent, received) = transfers;
+    prop_assert_eq!((sent.keys.len(), received.keys.len()), (count, count));
+    prop_assert_eq!(sent.delta.lsb(), 1);
+    for (i, (k, m)) in sent.keys.iter().zip(&received.keys).enumerate() {
+        prop_assert_eq!(k.lsb(), 0, "key {} of {}", i, count);
+        prop_assert!(*m == *k ^ sent.delta.masked(m.lsb()), "transfer {} of {}", i, count);
+    }
+    let ones = received.choices().iter().sum::<u64>() as f64;
+    // Eight standard deviations.
+    prop_assert!((ones - count as f64 / 2.0).abs() <= 4.0 * (count as f64).sqrt(), "{} of {}", ones, count);
+    Ok(())
+}
+
+fn depth() -> impl Strategy<Value = TreeDepth> {
+    (1u8..=8).prop_map(|levels| TreeDepth::new(levels).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// [`Session::run`] holds what is moved against the cost.
+    #[test]
+    fn transfers_are_correlated_and_cost_what_was_declared(
+        seed: u64, depth in depth(), server in 0..3 * BATCH, client in 0..3 * BATCH) {
+        let [from_server, from_client] = extended(seed, depth, &[(server, client)]);
+        check(&from_server, server)?;
+        check(&from_client, client)?;
+        prop_assert!(from_server.0.delta != from_client.0.delta);
+    }
+
+    #[test]
+    fn streams_are_never_used_twice(
+        seed: u64, depth in depth(), counts in prop::collection::vec((0..2 * BATCH, 0..2 * BATCH), 2..5)) {
+        let transfers = extended(seed, depth, &counts);
+        let totals = [counts.iter().map(|c| c.0).sum(), counts.iter().map(|c| c.1).sum()];
+        let mut seen = std::collections::HashSet::new();
+        for (transfers, total) in transfers.iter().zip(totals) {
+            check(transfers, total)?;
+            prop_assert!(transfers.0.keys.iter().all(|key| seen.insert(key.0)));
+        }
+    }
+}
+
+#[test]
+fn long_streams_of_unlike_length_neither_stall_nor_count_rounds() {
+    let counts = [(40 * CHUNK + 1, 3 * CHUNK), (0, 30 * CHUNK - 5)];
+    let depth = TreeDepth::new(2).unwrap();
+    let transfers = extended(7, depth, &counts);
+    check(&transfers[0], 40 * CHUNK + 1).unwrap();
+    check(&transfers[1], 33 * CHUNK - 5).unwrap();
+    for (server, client) in counts {
+        assert_eq!(Extend { depth, server, client }.cost().rounds, 1);
+    }
+}
+
+#[test]
+fn a_transfer_costs_a_bit_for_every_tree_but_one() {
+    let costs: Vec<u64> = TreeDepth::all()
+        .map(|depth| Extend { depth, server: CHUNK, client: 0 }.cost())
+        .map(|cost| (cost.client_bytes - crate::channel::framed_len(1) + 1) * 8 / CHUNK as u64)
+        .collect();
+    assert_eq!(costs, [127, 63, 42, 31, 25, 21, 18, 15]);
+}
+
+#[test]
+fn extending_without_a_set_up_is_an_error() {
+    let runtime = testing::runtime();
+    runtime.block_on(async {
+        let (mut session, _peer) = testing::sessions(3);
+        let result = session.run(&Extend { depth: TreeDepth::MAX, server: 1, client: 1 }, ()).await;
+        assert!(matches!(result, Err(Error::Invalid { .. })));
+    });
+}

@@ -1,0 +1,169 @@
+//! The price of a plan, step by step: the sum of its operators' costs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Op, Plan, Protocol, Step};
+use crate::handshake;
+use crate::linear::products_cost;
+use crate::ops::{MaxPool, Requant};
+use crate::ot::{Extend, Setup};
+use crate::{Bits, Cost, Operator, Phases, Role};
+
+/// What a step is, for the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Multiplies by weights.
+    Linear,
+    /// Requantisation, ReLU, residual.
+    Nonlinear,
+    /// Pooling.
+    Pool,
+    /// Extension of oblivious transfers.
+    Ot,
+    /// Input sharing and output reveal.
+    Io,
+}
+
+/// The price of one step, for a batch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepCost {
+    /// The step's name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// How it is done.
+    pub protocol: String,
+    /// What it moves.
+    pub cost: Phases,
+}
+
+impl Op {
+    /// What the step is, for the report; a view is none, it is free.
+    pub const fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Input { .. } | Self::Output { .. } => Some(Kind::Io),
+            Self::Linear { .. } => Some(Kind::Linear),
+            Self::Requant { .. } => Some(Kind::Nonlinear),
+            Self::SumPool { .. } | Self::MaxPool { .. } => Some(Kind::Pool),
+            Self::View { .. } => None,
+        }
+    }
+
+    /// How the step is done, for the report.
+    pub fn protocol(&self) -> String {
+        match self {
+            Self::Input { .. } => "share".into(),
+            Self::Output { .. } => "reveal".into(),
+            Self::Linear { protocol: Protocol::Vole { k }, .. } => format!("vole k={k}"),
+            Self::Linear { protocol: Protocol::Cot, .. } => "cot".into(),
+            Self::Requant { digit, .. } => format!("requant digit={digit}"),
+            Self::SumPool { .. } => "sum".into(),
+            Self::MaxPool { digit, .. } => format!("max digit={digit}"),
+            Self::View { .. } => "local".into(),
+        }
+    }
+}
+
+impl Plan {
+    /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight trees.
+    pub fn setup_cost(&self) -> Cost {
+        let trees: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
+        handshake::cost()
+            + Setup { depth: self.softspoken }.cost()
+            + self.extension(0, trees.client_cots).cost()
+            + trees
+    }
+
+    /// The price of every step for a batch of `images`: the extension first, then the plan's own steps but for views.
+    pub fn step_costs(&self, images: usize) -> Vec<StepCost> {
+        let steps: Vec<StepCost> = self
+            .steps
+            .iter()
+            .filter_map(|step| {
+                let cost = self.step_cost(step, images);
+                let kind = step.op.kind()?;
+                Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
+            })
+            .collect();
+        let needed: Cost = steps.iter().map(|step| step.cost.offline + step.cost.online).sum();
+        let offline = self.extension(needed.server_cots, needed.client_cots).cost();
+        let correlations = StepCost {
+            name: CORRELATIONS.into(),
+            kind: Kind::Ot,
+            protocol: format!("softspoken k={}", self.softspoken),
+            cost: Phases { offline, ..Phases::default() },
+        };
+        std::iter::once(correlations).chain(steps).collect()
+    }
+
+    /// The price of the whole plan for a batch of `images`.
+    pub fn cost(&self, images: usize) -> Phases {
+        let steps = self.step_costs(images).iter().map(|step| step.cost).sum::<Phases>();
+        Phases { setup: self.setup_cost(), ..steps }
+    }
+
+    /// The extension by some transfers, by sender.
+    pub(crate) const fn extension(&self, server: u64, client: u64) -> Extend {
+        Extend { depth: self.softspoken, server: server as usize, client: client as usize }
+    }
+
+    fn step_cost(&self, step: &Step, images: usize) -> Phases {
+        let online = |online| Phases { online, ..Phases::default() };
+        match &step.op {
+            Op::Input { output } => online(self.wire_message(*output, Role::Client, images)),
+            Op::Output { input } => online(self.wire_message(*input, Role::Server, images)),
+            Op::Linear { input, remask, .. } => {
+                let layer = step.op.layer().expect("invariant: a linear step has a layer");
+                let sent = if *remask { self.wire_message(*input, Role::Client, images) } else { Cost::ZERO };
+                Phases { offline: products_cost(&layer, images), ..online(sent) }
+            }
+            Op::Requant { .. } => online(self.requant(&step.op, images).map_or(Cost::ZERO, |op| op.cost())),
+            Op::MaxPool { .. } => online(self.max_pool(&step.op, images).map_or(Cost::ZERO, |op| op.cost())),
+            Op::SumPool { .. } | Op::View { .. } => Phases::default(),
+        }
+    }
+
+    /// All elements of a wire in one message.
+    pub(crate) fn wire_message(&self, wire: usize, sender: Role, images: usize) -> Cost {
+        let wire = &self.wires[wire];
+        Cost::message(sender, wire.ring.packed_len(wire.elements() * images))
+    }
+
+    /// The operator of a requantisation step.
+    pub(crate) fn requant(&self, op: &Op, images: usize) -> Option<Requant> {
+        let Op::Requant { output, ring, shift, digit, .. } = op else { return None };
+        let wire = &self.wires[*output];
+        Some(Requant {
+            len: wire.elements() * images,
+            ring: *ring,
+            shift: u32::from(*shift),
+            bits: u32::from(wire.bits),
+            signed: wire.signed,
+            out: wire.ring,
+            digit: u32::from(*digit),
+        })
+    }
+
+    /// The operator of a maximum pooling step.
+    pub(crate) fn max_pool(&self, op: &Op, images: usize) -> Option<MaxPool> {
+        let Op::MaxPool { output, window, digit, .. } = op else { return None };
+        let wire = &self.wires[*output];
+        Some(MaxPool {
+            windows: wire.elements() * images,
+            window: window.len(),
+            bits: u32::from(wire.bits),
+            signed: wire.signed,
+            out: wire.ring,
+            digit: u32::from(*digit),
+        })
+    }
+}
+
+/// The step that extends oblivious transfers for one batch.
+pub(crate) const CORRELATIONS: &str = "correlations";
+
+/// The ring of the operands of a maximum: one bit more than the values.
+pub(crate) const fn pooling_ring(bits: u8) -> Bits {
+    Bits::of(bits as u32 + 1)
+}

@@ -1,0 +1,339 @@
+//! The plan: ordered, fused steps with every width and protocol decided. Public; both parties hold it.
+//!
+//! Layout of a wire: `[channels][images][rows][columns]`, so that a linear layer's output is its matrix product.
+
+mod check;
+mod cost;
+mod shape;
+
+use serde::{Deserialize, Serialize};
+
+use crate::linear::{Geometry, Layer};
+use crate::ot::TreeDepth;
+use crate::{Bits, Error};
+
+pub(crate) use cost::{CORRELATIONS, pooling_ring};
+pub use cost::{Kind, StepCost};
+pub use shape::Gather;
+
+/// The version of the plan format that this build reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// Index of a wire in [`Plan::wires`].
+pub type WireId = usize;
+
+/// What two parties run. Holds no secret: shapes, widths, shifts, scales and protocol choices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The version of this format.
+    pub format: u32,
+    /// The network's name.
+    pub name: String,
+    /// How the client turns pixels into integers.
+    pub input: InputSpec,
+    /// How the client reads the logits.
+    pub output: OutputSpec,
+    /// `k` of the SoftSpoken extension.
+    pub softspoken: TreeDepth,
+    /// All wires.
+    pub wires: Vec<Wire>,
+    /// All steps, in the order of execution.
+    pub steps: Vec<Step>,
+    /// Digest of the salted weights, in hexadecimal: binds the plan to one weight file and reveals nothing of it.
+    pub weights: String,
+}
+
+impl Plan {
+    /// Reads a plan from JSON and checks it whole.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming the field.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        let plan: Self = serde_json::from_slice(json)
+            .map_err(|source| Error::invalid("plan", "the JSON that `pq search` writes", source))?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// The plan as JSON, in the one form that is hashed.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("invariant: a plan is always JSON")
+    }
+
+    /// The hash that the handshake compares.
+    pub fn hash(&self) -> [u8; 32] {
+        blake3::hash(&self.to_json()).into()
+    }
+
+    /// The wire that the client's input becomes.
+    pub fn input_wire(&self) -> &Wire {
+        let output = self.steps.iter().find_map(|step| match step.op {
+            Op::Input { output } => Some(output),
+            _ => None,
+        });
+        &self.wires[output.expect("invariant: a checked plan has an input")]
+    }
+
+    /// The wire of the logits.
+    pub fn output_wire(&self) -> &Wire {
+        let input = self.steps.iter().find_map(|step| match step.op {
+            Op::Output { input } => Some(input),
+            _ => None,
+        });
+        &self.wires[input.expect("invariant: a checked plan has an output")]
+    }
+
+    /// All linear layers with their step's name and index.
+    pub fn layers(&self) -> impl Iterator<Item = (usize, &str, Layer)> {
+        let steps = self.steps.iter().enumerate();
+        steps.filter_map(|(index, step)| Some((index, step.name.as_str(), step.op.layer()?)))
+    }
+}
+
+impl Op {
+    /// The layer of a linear step.
+    pub fn layer(&self) -> Option<Layer> {
+        match self {
+            Self::Linear { geometry, weight_bits, shifts, ring, protocol, .. } => Some(Layer {
+                geometry: *geometry,
+                weight_bits: u32::from(*weight_bits),
+                shifts: shifts.clone(),
+                ring: *ring,
+                protocol: *protocol,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The wires that it reads.
+    pub fn inputs(&self) -> Vec<WireId> {
+        match self {
+            Self::Input { .. } => Vec::new(),
+            Self::Requant { terms, .. } => terms.iter().map(|term| term.wire).collect(),
+            Self::Linear { input, .. }
+            | Self::SumPool { input, .. }
+            | Self::MaxPool { input, .. }
+            | Self::View { input, .. }
+            | Self::Output { input } => vec![*input],
+        }
+    }
+
+    /// The wire that it writes.
+    pub const fn output(&self) -> Option<WireId> {
+        match self {
+            Self::Input { output }
+            | Self::Linear { output, .. }
+            | Self::Requant { output, .. }
+            | Self::SumPool { output, .. }
+            | Self::MaxPool { output, .. }
+            | Self::View { output, .. } => Some(*output),
+            Self::Output { .. } => None,
+        }
+    }
+}
+
+/// An integer tensor in shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wire {
+    /// `[channels, rows, columns]` of one image.
+    pub shape: [usize; 3],
+    /// Width of the values.
+    pub bits: u8,
+    /// Whether the values are two's complement.
+    pub signed: bool,
+    /// The ring that the shares lie in.
+    pub ring: Bits,
+}
+
+impl Wire {
+    /// Elements of one image.
+    pub const fn elements(&self) -> usize {
+        self.shape[0] * self.shape[1] * self.shape[2]
+    }
+
+    /// The smallest and the largest value that the width allows.
+    pub const fn range(&self) -> (i64, i64) {
+        if self.signed {
+            (-1 << (self.bits - 1), (1 << (self.bits - 1)) - 1)
+        } else {
+            (0, (1 << self.bits) - 1)
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// A unique name, from the network's own node names.
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Op {
+    /// The client shares the input: the wire's mask is drawn offline, the masked input is one message.
+    Input {
+        /// The wire.
+        output: WireId,
+    },
+    /// A linear layer times the server's weights, plus the server's bias.
+    Linear {
+        /// The activations; their wire's ring is at least `ring`.
+        input: WireId,
+        /// The accumulators, in `ring`.
+        output: WireId,
+        /// The convolution.
+        geometry: Geometry,
+        /// Width of the weights, two's complement, 2 to 8.
+        weight_bits: u8,
+        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none.
+        shifts: Vec<u8>,
+        /// The accumulators' ring.
+        ring: Bits,
+        /// How the products are computed.
+        protocol: Protocol,
+        /// Whether this step re-masks its input wire first (the first linear consumer does).
+        remask: bool,
+    },
+    /// `clamp(floor((sum of terms << shift + 2^(k-1)) / 2^k), lo, hi)`: requantisation, ReLU, saturation, residual and
+    /// change of ring in one.
+    Requant {
+        /// What is summed.
+        terms: Vec<Term>,
+        /// The result.
+        output: WireId,
+        /// The ring of the sum.
+        ring: Bits,
+        /// `k`: bits dropped.
+        shift: u8,
+        /// Widest digit of the carry chain.
+        digit: u8,
+    },
+    /// The sum over windows: average pooling whose divisor went into the wire's scale.
+    SumPool {
+        /// The wire pooled.
+        input: WireId,
+        /// The sums, in the same ring.
+        output: WireId,
+        /// The windows; padding counts as zero.
+        window: Window,
+    },
+    /// The maximum over windows, in the ring of `bits + 1`, then a change of ring.
+    MaxPool {
+        /// The wire pooled, in `Z_{bits + 1}`.
+        input: WireId,
+        /// The maxima.
+        output: WireId,
+        /// The windows; padding is never the maximum.
+        window: Window,
+        /// Widest digit of the carry chain.
+        digit: u8,
+    },
+    /// A strided slice with zero padding: local.
+    View {
+        /// The wire sliced.
+        input: WireId,
+        /// The slice, in the same ring.
+        output: WireId,
+        /// Which part.
+        view: View,
+    },
+    /// The server reveals the logits to the client.
+    Output {
+        /// The wire revealed.
+        input: WireId,
+    },
+}
+
+/// A summand of a requantisation: a wire, shifted left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Term {
+    /// The wire.
+    pub wire: WireId,
+    /// Its left shift.
+    pub shift: u8,
+}
+
+/// How a linear layer is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Protocol {
+    /// Punctured trees of `2^k` leaves.
+    Vole {
+        /// Digits of one tree together: 1 to 8 bits.
+        k: u8,
+    },
+    /// Bitwise correlated transfers.
+    Cot,
+}
+
+/// Pooling windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Rows and columns of a window.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
+    /// Padding: top, left, bottom, right.
+    pub pad: [usize; 4],
+}
+
+/// A strided slice with zero padding, by axis: channels, rows, columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct View {
+    /// First element taken.
+    pub start: [usize; 3],
+    /// Step between elements taken.
+    pub stride: [usize; 3],
+    /// Elements taken.
+    pub len: [usize; 3],
+    /// Zeros before.
+    pub before: [usize; 3],
+    /// Zeros after.
+    pub after: [usize; 3],
+}
+
+/// How the client turns pixels into the integers of the first wire: `clamp(round(value / scale))`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSpec {
+    /// What a pixel of 0..255 is turned into first.
+    pub preprocess: Preprocess,
+    /// The real value of one integer step.
+    pub scale: f64,
+}
+
+/// What a pixel of 0..255 is turned into.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Preprocess {
+    /// `x / 255`.
+    #[default]
+    Unit,
+    /// `x`.
+    Raw,
+    /// `(x / 255 - mean) / std`, by channel.
+    Normalise {
+        /// Mean of each channel.
+        mean: Vec<f32>,
+        /// Standard deviation of each channel.
+        std: Vec<f32>,
+    },
+}
+
+/// How the client reads the logits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// The real value of one integer step.
+    pub scale: f64,
+}

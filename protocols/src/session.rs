@@ -1,0 +1,117 @@
+//! A session: one party's end of a conversation, its generator, its pools, and the law that every operator is held to.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::ot::{Extension, Pools};
+use crate::{Channel, Cost, Domain, Error, Operator};
+
+/// Which party this is. The server holds the weights, the client holds the input and learns the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Holds the weights.
+    Server,
+    /// Holds the input, alone learns the output.
+    Client,
+}
+
+impl Role {
+    /// The other party.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
+}
+
+/// One party's end of a conversation.
+pub struct Session {
+    role: Role,
+    pub(crate) channel: Channel,
+    pub(crate) pools: Pools,
+    pub(crate) extension: Option<Extension>,
+    rng: ChaCha20Rng,
+    id: [u8; 32],
+    nonce: u64,
+}
+
+impl Session {
+    /// A session over a channel. `id` is public and the same at both parties, fresh for every session; `seed` is this
+    /// party's own and secret: everything random comes from it.
+    pub fn new(role: Role, channel: Channel, id: [u8; 32], seed: [u8; 32]) -> Self {
+        let rng = ChaCha20Rng::from_seed(Domain::Session.derive(&seed, &[]));
+        Self { role, channel, pools: Pools::default(), extension: None, rng, id, nonce: 0 }
+    }
+
+    /// Runs an operator, measures it, and holds it to its declared cost, in release builds too.
+    ///
+    /// # Errors
+    /// Those of the operator, and [`Error::Ledger`] where it moved something else than it had declared.
+    pub async fn run<O: Operator>(&mut self, operator: &O, input: O::Input) -> Result<O::Output, Error> {
+        self.hold(O::NAME, operator.cost(), async |session| operator.run(session, input).await).await
+    }
+
+    /// Runs a part that is not an operator on shares, such as set-up, under the same law.
+    pub(crate) async fn hold<T>(
+        &mut self,
+        name: &'static str,
+        predicted: Cost,
+        part: impl AsyncFnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = self.begin();
+        let output = part(self).await?;
+        let measured = self.measure(before);
+        if measured == predicted {
+            Ok(output)
+        } else {
+            Err(Error::Ledger { operator: name, predicted, measured })
+        }
+    }
+
+    /// Starts a part that is metered on its own.
+    pub(crate) fn begin(&mut self) -> Cost {
+        self.channel.begin_part();
+        self.total()
+    }
+
+    /// What was moved since [`Session::begin`].
+    pub(crate) fn measure(&mut self, before: Cost) -> Cost {
+        self.channel.begin_part();
+        let now = self.total();
+        Cost {
+            server_bytes: now.server_bytes - before.server_bytes,
+            client_bytes: now.client_bytes - before.client_bytes,
+            rounds: now.rounds - before.rounds,
+            server_cots: now.server_cots - before.server_cots,
+            client_cots: now.client_cots - before.client_cots,
+        }
+    }
+
+    /// Which party this is. For the leaves only: transfers, linear layers, input sharing and output reveal.
+    pub(crate) const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// This party's generator.
+    pub(crate) const fn rng(&mut self) -> &mut impl Rng {
+        &mut self.rng
+    }
+
+    /// A public key that both parties derive alike and that no other call of this session gets: a fresh nonce is bound
+    /// into it.
+    pub(crate) fn fresh_key(&mut self, domain: Domain) -> [u8; 32] {
+        self.nonce += 1;
+        domain.derive(&self.id, &[self.nonce])
+    }
+
+    fn total(&self) -> Cost {
+        let meter = self.channel.meter();
+        let (server_bytes, client_bytes) = Channel::by_party(meter.sent, meter.received, self.role);
+        let (server_cots, client_cots) = self.pools.consumed(self.role);
+        Cost { server_bytes, client_bytes, rounds: meter.rounds, server_cots, client_cots }
+    }
+}

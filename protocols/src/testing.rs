@@ -1,0 +1,90 @@
+//! The one harness: two sessions in one process, and the law of an operator. The dealer lives here and nowhere else.
+
+use std::fmt::Debug;
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+
+use crate::{Block, Channel, Error, Limits, Operator, Role, Session, Shared};
+
+/// A runtime for two parties.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Two connected sessions with empty pools, within the runtime that the caller has entered.
+pub(crate) fn sessions(seed: u64) -> (Session, Session) {
+    let (left, right) = Channel::pair(Limits::default());
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let id = rng.random();
+    (Session::new(Role::Server, left, id, rng.random()), Session::new(Role::Client, right, id, rng.random()))
+}
+
+/// Two sessions whose pools a dealer has filled with `cots` transfers in each direction.
+pub(crate) fn sessions_with_dealer(seed: u64, cots: usize) -> (Session, Session) {
+    let (mut server, mut client) = {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        sessions(seed)
+    };
+    deal(&mut server, &mut client, seed, cots);
+    (server, client)
+}
+
+fn deal(server: &mut Session, client: &mut Session, seed: u64, cots: usize) {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed ^ 0xDEA1);
+    deal_one_way(server, client, &mut rng, cots);
+    deal_one_way(client, server, &mut rng, cots);
+}
+
+fn deal_one_way(sender: &mut Session, receiver: &mut Session, rng: &mut impl Rng, cots: usize) {
+    let delta = Block(rng.random::<u128>() | 1);
+    let keys: Vec<Block> = (0..cots).map(|_| Block(rng.random::<u128>() & !1)).collect();
+    let received = keys.iter().map(|k| *k ^ delta.masked(rng.random())).collect();
+    sender.pools.set_delta(delta);
+    sender.pools.add_sent(keys);
+    receiver.pools.add_received(received);
+}
+
+/// Runs a closure for both parties at the same time, with pools of `cots` transfers in each direction.
+pub(crate) fn two_parties<A, B, S, C>(seed: u64, cots: usize, server: S, client: C) -> (A, B)
+where
+    S: AsyncFnOnce(&mut Session) -> Result<A, Error>,
+    C: AsyncFnOnce(&mut Session) -> Result<B, Error>,
+{
+    runtime().block_on(async {
+        let (mut left, mut right) = sessions(seed);
+        deal(&mut left, &mut right, seed, cots);
+        let (a, b) = tokio::join!(server(&mut left), client(&mut right));
+        (a.unwrap(), b.unwrap())
+    })
+}
+
+/// The law: `reveal(run(share(x))) == ideal(x)`, and what was measured equals what was predicted, at both parties
+/// ([`Session::run`] sees to the second).
+pub(crate) fn law<O: Operator>(operator: &O, input: &<O::Input as Shared>::Clear, seed: u64)
+where
+    <O::Output as Shared>::Clear: PartialEq + Debug,
+{
+    let cost = operator.cost();
+    let cots = cost.server_cots.max(cost.client_cots) as usize;
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let (for_server, for_client) = O::Input::share(input, &mut rng);
+    let (left, right) = two_parties(
+        seed,
+        cots,
+        async |session| session.run(operator, for_server).await,
+        async |session| session.run(operator, for_client).await,
+    );
+    assert_eq!(O::Output::reveal(&left, &right), operator.ideal(input), "{} with seed {seed}", O::NAME);
+}
+
+/// Ring elements of which the extremes are frequent.
+pub(crate) fn extremes(ring: crate::Bits, len: usize, rng: &mut impl Rng) -> Vec<u64> {
+    let special = [0, 1, ring.mask(), ring.mask() >> 1, (ring.mask() >> 1) + 1];
+    (0..len)
+        .map(|_| {
+            if rng.random() { special[rng.random_range(0..special.len())] } else { ring.reduce(rng.random()) }
+        })
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! The server's secret: integer weights, and the file that holds them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use zeroize::Zeroize;
+
+use crate::handshake::hex;
+use crate::linear::Layer;
+use crate::plan::{Op, Plan};
+use crate::{Bits, Error};
+
+/// The integers that only the server holds, by step. `Debug` prints shapes only.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Weights {
+    /// Secret random bytes that keep the public digest from confirming a guess of the weights.
+    pub salt: [u8; 32],
+    /// Every linear step's weights.
+    pub layers: BTreeMap<String, LayerWeights>,
+}
+
+/// One linear step's integers.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct LayerWeights {
+    /// `[out channels][in channels / groups][kernel rows][kernel columns]`.
+    pub weights: Vec<i8>,
+    /// One for each output channel, in units of the shifted accumulator.
+    pub bias: Vec<i64>,
+}
+
+impl Weights {
+    /// The salted digest that a plan names, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new_keyed(&self.salt);
+        for (name, layer) in &self.layers {
+            for part in [name.len(), layer.weights.len(), layer.bias.len()] {
+                hasher.update(&(part as u64).to_le_bytes());
+            }
+            hasher.update(name.as_bytes());
+            hasher.update(bytemuck::cast_slice(&layer.weights));
+            for bias in &layer.bias {
+                hasher.update(&bias.to_le_bytes());
+            }
+        }
+        hex(hasher.finalize().as_bytes())
+    }
+
+    /// The safetensors file: `salt`, and for every step `NAME.weight` and `NAME.bias`.
+    pub fn to_safetensors(&self) -> Vec<u8> {
+        let biases: Vec<Vec<u8>> =
+            self.layers.values().map(|l| l.bias.iter().flat_map(|b| b.to_le_bytes()).collect()).collect();
+        let mut tensors = vec![("salt".to_owned(), view(Dtype::U8, 32, &self.salt))];
+        for ((name, layer), bias) in self.layers.iter().zip(&biases) {
+            let weights = bytemuck::cast_slice(&layer.weights);
+            tensors.push((format!("{name}.weight"), view(Dtype::I8, layer.weights.len(), weights)));
+            tensors.push((format!("{name}.bias"), view(Dtype::I64, layer.bias.len(), bias)));
+        }
+        safetensors::serialize(tensors, None::<HashMap<String, String>>)
+            .expect("invariant: tensors have the sizes that they say")
+    }
+
+    /// Reads a safetensors file; [`Weights::check`] then holds it against a plan.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming the tensor.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|source| Error::invalid("weights", "a safetensors file", source))?;
+        let salt = typed(&file, "salt", Dtype::U8)?;
+        let found = salt.len();
+        let salt = salt.try_into().map_err(|_| Error::invalid("weights: salt", "32 bytes", found))?;
+        let mut layers = BTreeMap::new();
+        for name in file.names() {
+            let Some(name) = name.strip_suffix(".weight") else { continue };
+            let weights = typed(&file, &format!("{name}.weight"), Dtype::I8)?;
+            let bias = typed(&file, &format!("{name}.bias"), Dtype::I64)?;
+            let bias = bias.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+            let weights = bytemuck::cast_slice(weights).to_vec();
+            layers.insert(name.to_owned(), LayerWeights { weights, bias });
+        }
+        Ok(Self { salt, layers })
+    }
+
+    /// Holds the weights against a plan: digest, shapes, widths, and that no accumulator can leave its ring.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming the step and the field.
+    pub fn check(&self, plan: &Plan) -> Result<(), Error> {
+        let mut ranges: Vec<(i128, i128)> =
+            plan.wires.iter().map(|w| (i128::from(w.range().0), i128::from(w.range().1))).collect();
+        for step in &plan.steps {
+            let what = |field: &str| format!("weights of step {}: {field}", step.name);
+            match &step.op {
+                Op::Linear { input, output, .. } => {
+                    let layer = step.op.layer().expect("invariant: a linear step has a layer");
+                    let found = self.layers.get(&step.name);
+                    let found =
+                        found.ok_or_else(|| Error::invalid(what("tensors"), "weight and bias", "none"))?;
+                    found.check(&layer, &step.name)?;
+                    ranges[*output] = found.range(&layer, ranges[*input]);
+                }
+                Op::Requant { terms, ring, shift, .. } => {
+                    let rounding = if *shift == 0 { 0 } else { 1i128 << (shift - 1) };
+                    let (mut low, mut high) = (rounding, rounding);
+                    for term in terms {
+                        low += ranges[term.wire].0 << term.shift;
+                        high += ranges[term.wire].1 << term.shift;
+                    }
+                    fits(what("sum"), (low, high), *ring)?;
+                }
+                Op::Output { input } => fits(what("logits"), ranges[*input], plan.wires[*input].ring)?,
+                Op::SumPool { input, output, window } => {
+                    let (low, high) = ranges[*input];
+                    let count = window.len() as i128;
+                    ranges[*output] = (low.min(0) * count, high.max(0) * count);
+                }
+                Op::View { input, output, .. } => {
+                    let (low, high) = ranges[*input];
+                    ranges[*output] = (low.min(0), high.max(0));
+                }
+                Op::Input { .. } | Op::MaxPool { .. } => {}
+            }
+        }
+        let digest = self.digest();
+        if digest == plan.weights {
+            return Ok(());
+        }
+        Err(Error::invalid("weights: digest", format!("{} as the plan says", plan.weights), digest))
+    }
+}
+
+impl LayerWeights {
+    fn check(&self, layer: &Layer, step: &str) -> Result<(), Error> {
+        let what = |field: &str| format!("weights of step {step}: {field}");
+        let (weights, channels) = (layer.geometry.weights(), layer.geometry.out_channels);
+        if self.weights.len() != weights {
+            return Err(Error::invalid(what("weight"), format!("{weights} elements"), self.weights.len()));
+        }
+        if self.bias.len() != channels {
+            return Err(Error::invalid(what("bias"), format!("{channels} elements"), self.bias.len()));
+        }
+        let most = 1i16 << (layer.weight_bits - 1);
+        if self.weights.iter().any(|&w| !(-most..most).contains(&i16::from(w))) {
+            let expected = format!("{} bit two's complement", layer.weight_bits);
+            return Err(Error::invalid(what("weight"), expected, "a wider value"));
+        }
+        let bound = 1u64 << 60;
+        if self.bias.iter().any(|b| b.unsigned_abs() >= bound) {
+            return Err(Error::invalid(what("bias"), "less than 2^60", "a larger value"));
+        }
+        Ok(())
+    }
+
+    /// The exact interval of the accumulators for inputs within `(low, high)`: over all output channels, from the sums of
+    /// positive and of negative weights. Padding adds zero to the inputs.
+    pub fn range(&self, layer: &Layer, (low, high): (i128, i128)) -> (i128, i128) {
+        let g = &layer.geometry;
+        let padded = [g.pad_top, g.pad_left, g.pad_bottom, g.pad_right].iter().any(|&p| p > 0);
+        let (low, high) = if padded { (low.min(0), high.max(0)) } else { (low, high) };
+        let channels = self.weights.chunks_exact(g.fan_in()).zip(&self.bias).enumerate();
+        let intervals = channels.map(|(channel, (weights, &bias))| {
+            let (mut least, mut most) = (0i128, 0i128);
+            for &weight in weights {
+                let (a, b) = (i128::from(weight) * low, i128::from(weight) * high);
+                least += a.min(b);
+                most += a.max(b);
+            }
+            let shift = layer.shift(channel);
+            ((least << shift) + i128::from(bias), (most << shift) + i128::from(bias))
+        });
+        intervals.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))).unwrap_or((0, 0))
+    }
+}
+
+fn fits(what: String, (low, high): (i128, i128), ring: Bits) -> Result<(), Error> {
+    let half = 1i128 << (ring.get() - 1);
+    if -half <= low && high < half {
+        return Ok(());
+    }
+    Err(Error::invalid(what, format!("within the ring of {ring} bits"), format!("{low} to {high}")))
+}
+
+fn view(dtype: Dtype, len: usize, bytes: &[u8]) -> TensorView<'_> {
+    TensorView::new(dtype, vec![len], bytes).expect("invariant: the bytes are as many as the elements")
+}
+
+fn typed<'a>(file: &SafeTensors<'a>, name: &str, dtype: Dtype) -> Result<&'a [u8], Error> {
+    let what = || format!("weights: tensor {name}");
+    let tensor = file.tensor(name).map_err(|source| Error::invalid(what(), "a tensor", source))?;
+    if tensor.dtype() == dtype {
+        return Ok(tensor.data());
+    }
+    Err(Error::invalid(what(), format!("{dtype:?}"), format!("{:?}", tensor.dtype())))
+}
+
+impl Drop for LayerWeights {
+    fn drop(&mut self) {
+        self.weights.zeroize();
+        self.bias.zeroize();
+    }
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.layers).finish()
+    }
+}
+
+impl fmt::Debug for LayerWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LayerWeights({} weights, {} biases)", self.weights.len(), self.bias.len())
+    }
+}
