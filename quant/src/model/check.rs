@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Conv, Model, Node, Op, ValueId, View, Window};
-use crate::geometry::Geometry;
+use protocols::linear::Geometry;
 
 /// No axis, kernel, stride or padding is longer: sums of a few of them never overflow.
 pub(crate) const MAX_AXIS: usize = 1 << 20;

@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use super::sites::{SiteId, Sites};
 use crate::float::{FloatError, activations_of};
-use crate::geometry::Geometry;
 use crate::kernels::multiply_add;
 use crate::model::{Model, Op, ValueId};
 use crate::tensor::Tensor;
+use protocols::linear::Geometry;
 
 /// Statistics of calibration images.
 #[derive(Clone, Debug)]

@@ -33,8 +33,12 @@ struct Emitting<'a> {
 
 impl Emit<'_> {
     /// The integer network and its weights, salted.
-    pub(super) fn run(&self, preprocess: &Preprocess, salt: [u8; 32]) -> Result<(Graph, Weights), QuantiseError> {
-        let builder = Graph::builder(&self.model.name, preprocess.clone());
+    pub(super) fn run(
+        &self,
+        preprocess: &Preprocess,
+        salt: [u8; 32],
+    ) -> Result<(Graph, Weights), QuantiseError> {
+        let builder = Graph::builder(&self.model.name, preprocess.into());
         let mut emitting = Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };
         emitting.input()?;
         for (index, node) in self.model.nodes.iter().enumerate() {
@@ -54,7 +58,8 @@ impl Emitting<'_> {
         let given = self.given;
         let site = given.sites.site(ValueId::INPUT).expect("invariant: the input is a site");
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
-        let wire = self.builder.input("input", given.model.input, bits, signed, given.scales.sites[site].exp2())?;
+        let wire =
+            self.builder.input("input", given.model.input, bits, signed, given.scales.sites[site].exp2())?;
         self.wires.push(wire);
         Ok(())
     }
@@ -74,7 +79,13 @@ impl Emitting<'_> {
         Ok(wire)
     }
 
-    fn linear(&mut self, index: usize, name: String, conv: &Conv, input: WireId) -> Result<WireId, QuantiseError> {
+    fn linear(
+        &mut self,
+        index: usize,
+        name: String,
+        conv: &Conv,
+        input: WireId,
+    ) -> Result<WireId, QuantiseError> {
         let given = self.given;
         let layer = given.sites.layers.iter().position(|layer| layer.node == index);
         let layer = layer.expect("invariant: every convolution is a layer");
@@ -114,7 +125,8 @@ impl Emitting<'_> {
             Ok(finer) if finer > 0 => self.builder.add(format!("{}.finer", node.name), &[(wire, finer)])?,
             _ => wire,
         };
-        let shift = u8::try_from(ratio.max(0)).map_err(|_| QuantiseError::Scales { node: node.name.clone(), ratio })?;
+        let shift = u8::try_from(ratio.max(0))
+            .map_err(|_| QuantiseError::Scales { node: node.name.clone(), ratio })?;
         Ok(self.builder.requant(name, wire, shift, bits, signed)?)
     }
 }
@@ -138,6 +150,28 @@ impl crate::model::View {
             len: axis(|a| a.length),
             before: axis(|a| a.before),
             after: axis(|a| a.after),
+        }
+    }
+}
+
+impl From<&Preprocess> for plan::Preprocess {
+    fn from(preprocess: &Preprocess) -> Self {
+        match preprocess {
+            Preprocess::Unit => Self::Unit,
+            Preprocess::Raw => Self::Raw,
+            Preprocess::Normalise { mean, std } => Self::Normalise { mean: mean.clone(), std: std.clone() },
+        }
+    }
+}
+
+impl From<&plan::Preprocess> for Preprocess {
+    fn from(preprocess: &plan::Preprocess) -> Self {
+        match preprocess {
+            plan::Preprocess::Unit => Self::Unit,
+            plan::Preprocess::Raw => Self::Raw,
+            plan::Preprocess::Normalise { mean, std } => {
+                Self::Normalise { mean: mean.clone(), std: std.clone() }
+            }
         }
     }
 }

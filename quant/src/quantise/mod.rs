@@ -43,7 +43,9 @@ pub enum QuantiseError {
     #[error(transparent)]
     Graph(#[from] fusion::Error),
     /// Two scales that must meet are too far apart.
-    #[error("node {node}: scales differ by 2^{ratio}, which no shift can make up for; check the calibration images")]
+    #[error(
+        "node {node}: scales differ by 2^{ratio}, which no shift can make up for; check the calibration images"
+    )]
     Scales {
         /// The node.
         node: String,

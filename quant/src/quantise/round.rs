@@ -56,7 +56,8 @@ impl Rounder {
         for (channel, weights) in self.channels(conv) {
             let (_, best) = best_exponent(weights, &channel.diagonal, bits, log_scale);
             error += best;
-            energy += weights.iter().zip(&channel.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h).sum::<f64>();
+            energy +=
+                weights.iter().zip(&channel.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h).sum::<f64>();
         }
         if energy > 0.0 { error / energy } else { 0.0 }
     }
@@ -205,27 +206,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::geometry::Geometry;
+    use protocols::linear::Geometry;
 
     fn dense(inputs: usize, outputs: usize, weight: Vec<f32>) -> Conv {
-        let geometry = Geometry {
-            in_channels: inputs,
-            in_h: 1,
-            in_w: 1,
-            out_channels: outputs,
-            kernel_h: 1,
-            kernel_w: 1,
-            stride_h: 1,
-            stride_w: 1,
-            dilation_h: 1,
-            dilation_w: 1,
-            pad_top: 0,
-            pad_left: 0,
-            pad_bottom: 0,
-            pad_right: 0,
-            groups: 1,
-        };
-        Conv { geometry, weight, bias: vec![0.5; outputs] }
+        Conv { geometry: Geometry::dense(inputs, outputs), weight, bias: vec![0.5; outputs] }
     }
 
     proptest! {

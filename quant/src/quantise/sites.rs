@@ -197,7 +197,8 @@ fn consumers(model: &Model) -> Vec<Vec<usize>> {
 /// Whether an accumulator must be rounded where it is: for a linear layer, an average, or several readers that are not
 /// all ReLUs.
 fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
-    let reads = |wanted: fn(&Op) -> bool| consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count();
+    let reads =
+        |wanted: fn(&Op) -> bool| consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count();
     let linear = reads(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_)));
     let relus = reads(|op| matches!(op, Op::Relu { .. }));
     let revealed = model.output == ValueId(value);
