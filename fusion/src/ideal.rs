@@ -21,7 +21,9 @@ pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, 
     };
     let from = shape(|op| if let Op::Input { output } = op { Some(*output) } else { None })?;
     let to = shape(|op| if let Op::Output { input } = op { Some(*input) } else { None })?;
-    let outputs = layout::images(from, input)?.into_iter().map(|image| Run::new(plan, weights).image(&image));
+    let count = layout::count(from, input)?;
+    let image = |index| Run::new(plan, weights).image(&layout::image(from, input, count, index));
+    let outputs = (0..count).map(image);
     Ok(layout::batch(to[0], &outputs.collect::<Result<Vec<_>, _>>()?))
 }
 

@@ -56,18 +56,14 @@ impl<'a> Evaluator<'a> {
 
     /// The output for a batch.
     pub fn run(&self, input: &[i64]) -> Result<Vec<i64>, Error> {
-        let outputs: Vec<Vec<i64>> = self
-            .images(input)?
-            .into_par_iter()
-            .map(|image| self.image(image, false).swap_remove(self.graph.output()))
-            .collect();
-        Ok(layout::batch(self.graph.wire(self.graph.output()).shape[0], &outputs))
+        let output = self.graph.output();
+        let outputs = self.map_images(input, |image| self.image(image, false).swap_remove(output))?;
+        Ok(layout::batch(self.graph.wire(output).shape[0], &outputs))
     }
 
     /// All wires for a batch, by [`WireId`].
     pub fn trace(&self, input: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
-        let mut traces: Vec<Vec<Vec<i64>>> =
-            self.images(input)?.into_par_iter().map(|image| self.image(image, true)).collect();
+        let mut traces = self.map_images(input, |image| self.image(image, true))?;
         let wire = |id: WireId| {
             let images: Vec<Vec<i64>> =
                 traces.iter_mut().map(|wires| std::mem::take(&mut wires[id])).collect();
@@ -76,12 +72,15 @@ impl<'a> Evaluator<'a> {
         Ok((0..self.graph.nodes().len()).map(wire).collect())
     }
 
-    fn images(&self, input: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
+    /// A function of every image of a batch, on all cores.
+    fn map_images<T: Send>(&self, input: &[i64], f: impl Fn(Vec<i64>) -> T + Sync) -> Result<Vec<T>, Error> {
         let wire = self.graph.wire(self.graph.input());
-        match input.iter().find(|&&value| !wire.range.holds(value)) {
-            Some(&found) => Err(Error::InputRange { expected: wire.range, found }),
-            None => layout::images(wire.shape, input),
+        if let Some(&found) = input.iter().find(|&&value| !wire.range.holds(value)) {
+            return Err(Error::InputRange { expected: wire.range, found });
         }
+        let count = layout::count(wire.shape, input)?;
+        let one = |index| f(layout::image(wire.shape, input, count, index));
+        Ok((0..count).into_par_iter().map(one).collect())
     }
 
     /// All wires of one image; unless `keep`, those that no later node reads are empty.

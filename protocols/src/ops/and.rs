@@ -53,7 +53,7 @@ impl Operator for And {
         }
         let others = (0..self.others).map(|j| others.0.slice(j * self.len..(j + 1) * self.len)).collect();
         let mut turn = Turn::default();
-        let products = Products::open(session, &mut turn, shared.0, others)?;
+        let products = Products::open(session, &mut turn, &shared.0, others)?;
         let mut heard = turn.exchange(session).await?;
         let products = products.close(&mut heard);
         Ok(BitShare(products.iter().fold(BitString::zeros(0), |all, product| all.concat(product))))
@@ -77,12 +77,12 @@ impl Products {
     pub(crate) fn open(
         session: &mut Session,
         turn: &mut Turn,
-        shared: BitString,
+        shared: &BitString,
         others: Vec<BitString>,
     ) -> Result<Self, Error> {
         let hashes = Directions::fresh(session, Domain::Random);
-        let sent = Random::sender(session.take_sent(shared.len())?, &hashes.sent, others.len());
-        let received = Random::receiver(session.take_received(shared.len())?, &hashes.received, others.len());
+        let sent = Random::sender(session, &hashes.sent, shared.len(), others.len())?;
+        let received = Random::receiver(session, &hashes.received, shared.len(), others.len())?;
         let factor = received.factor.into_iter().next().unwrap_or_default();
         let local = sent.factor.iter().map(|a| a.and(&factor));
         let cross = sent.known.iter().zip(&received.known).map(|(r0, rx)| r0.xor(rx));

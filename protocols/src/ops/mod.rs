@@ -1,4 +1,7 @@
 //! Operators on shares, one file each.
+//!
+//! Parameters are public. Whoever has them from elsewhere calls `check` before `cost`; running an operator checks them
+//! and its operands, and an unusable one is an error.
 
 mod and;
 mod b2a;

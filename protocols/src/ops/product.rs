@@ -15,7 +15,7 @@ pub(super) struct BitProduct {
 enum Side {
     Chooser(CorrelatedReceiver),
     /// The transfers, and the choices once they are heard.
-    Sender(CorrelatedSender, Vec<u8>),
+    Sender(Box<CorrelatedSender>, Vec<u8>),
     /// The sender's shares, once it has answered.
     Answered(Vec<u64>),
 }
@@ -37,7 +37,7 @@ impl BitProduct {
             Side::Chooser(receiver)
         } else {
             turn.hear(Bits::ONE.packed_len(len));
-            Side::Sender(CorrelatedSender::new(session, hashes.sent, len)?, Vec::new())
+            Side::Sender(Box::new(CorrelatedSender::new(session, hashes.sent, len)?), Vec::new())
         };
         Ok(Self { ring, len, side })
     }

@@ -20,12 +20,19 @@
 //! 3. `keep v`, and the saturated bit made arithmetic, times 2^a - 1;
 //! 4. known-sign extension from `Z_(a+1)` to `Z_m`; the server takes 2^(a-1) off when signed.
 //!
-//! Cost, an element, with digits of one bit: 2 + 4 (l - 2) bits for the chain (and 4 for each saturating bit), 2 (a + 2) for
-//! the selection, a + 1 for c1 where k > 0 and for saturation where h > 0, 1 + m - (a + 1) for the extension where needed.
+//! Cost, an element, for digits of w bits:
+//! - the first digit of the chain w + (2^w - 1) bits; a later one 4 bits if w = 1, else w + 2 (2^w - 1) + 4; a saturating one
+//!   4 bits if w = 1, else w + 3 (2^w - 1) + 6; and 4 bits more for each saturating digit;
+//! - 2 (a + 2) bits for the selection, a + 1 for c1 where k > 0, a + 1 for saturation where h > 0, m - a for the extension
+//!   where m > a + 1;
+//! - correlated transfers that the server sends: the widths of the first digit and of all with w > 1, one for each AND and one
+//!   for the selection; that the client sends: one for each AND, for the selection, for c1, saturation and extension. There
+//!   is an AND for every digit but the first, and one for every saturating digit.
+//!
 //! Security: that of the parts; nothing is opened but what masks hide.
 
 use super::b2a::Lift;
-use super::carry::{Digits, Link, Segment, Walk, WalkPrice};
+use super::carry::{Digits, Segment, Walk, WalkPrice};
 use super::extend::KnownSign;
 use super::mux::Selection;
 use super::turn::{Script, Turn};
@@ -143,8 +150,7 @@ impl Operator for Requant {
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
-        self.check()
-            .map_err(|expected| Error::invalid("requant parameters", expected, format!("{self:?}")))?;
+        check_parameters(Self::NAME, self.check(), self)?;
         check_share(Self::NAME, &input, self.ring, self.len)?;
         let mut values = input.into_values();
         if session.role() == Role::Server {
@@ -184,12 +190,10 @@ impl Requant {
         if self.shift > 0 {
             rounding = Some(Lift::ask(session, &mut turn, walk.carry.clone(), self.small())?);
         }
-        let mut asked = false;
-        for link in links() {
-            // the rounding's choices travel in the first turn: where there is a carry in, every link takes one
-            let first = !std::mem::replace(&mut asked, !matches!(link, Link::Flag(_)));
+        for (i, link) in links().into_iter().enumerate() {
+            // after a carry every link takes a turn, so the rounding's choices travel in the first
             let passenger =
-                |heard: &mut _| rounding.iter_mut().filter(|_| first).for_each(|r| r.asked(heard));
+                |heard: &mut _| rounding.iter_mut().filter(|_| i == 0).for_each(|r| r.asked(heard));
             walk.step(session, link, std::mem::take(&mut turn), passenger).await?;
         }
         let wrap = walk.carry.clone();

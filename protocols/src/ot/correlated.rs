@@ -13,7 +13,7 @@
 
 use zeroize::Zeroize;
 
-use super::{Hash, SentCots};
+use super::{Hash, SentCots, pool};
 use crate::{BitString, Bits, Block, Error, Session};
 
 /// Transfers whose pads are computed together: two pads each at the sender.
@@ -73,12 +73,9 @@ impl CorrelatedReceiver {
         hash: &Hash,
         choices: BitString,
     ) -> Result<(Self, Vec<u8>), Error> {
-        let cots = session.take_received(choices.len())?;
-        let message = choices.xor(&cots.choices()).to_bytes();
-        let mut keys = cots.keys;
-        hash.apply(&mut keys);
-        let pads = keys.iter().map(|pad| pad.0 as u64).collect();
-        keys.zeroize();
+        let (pads, flips) =
+            session.with_received(choices.len(), |keys| (low_words(keys, hash), pool::choices(keys)))?;
+        let message = choices.xor(&flips).to_bytes();
         Ok((Self { pads, choices }, message))
     }
 
@@ -88,6 +85,20 @@ impl CorrelatedReceiver {
         let parts = self.pads.iter().zip(&corrections).zip(self.choices.iter());
         parts.map(|((pad, y), choice)| ring.reduce(pad.wrapping_add(y & choice.wrapping_neg()))).collect()
     }
+}
+
+/// The low words of the hashes of some keys.
+fn low_words(keys: &[Block], hash: &Hash) -> Vec<u64> {
+    let mut words = Vec::with_capacity(keys.len());
+    let mut pads = [Block::ZERO; BATCH];
+    for keys in keys.chunks(BATCH) {
+        let pads = &mut pads[..keys.len()];
+        pads.copy_from_slice(keys);
+        hash.apply(pads);
+        words.extend(pads.iter().map(|pad| pad.0 as u64));
+    }
+    pads.zeroize();
+    words
 }
 
 #[cfg(test)]

@@ -157,27 +157,38 @@ pub(crate) fn offer(
     session: &mut Session,
     table: Table,
     key: &[u8; 32],
-    tables: &[u64],
+    mut tables: Vec<u64>,
     choices: &[u8],
 ) -> Result<(Vec<u64>, Vec<u8>), Error> {
-    let (m, words) = (table.choice.get() as usize, table.words());
-    let len = tables.len() / words;
-    let mut cots = session.take_sent(table.cots(len))?;
+    let len = tables.len() / table.words();
     let flips = table.choice.unpack(choices, len);
+    session.with_sent(table.cots(len), |delta, keys| mask(table, key, delta, keys, &flips, &mut tables))?;
+    let mut shares = Vec::with_capacity(len);
+    for entries in tables.chunks_mut(table.words()) {
+        let share = table.entry.reduce(entries[0]);
+        let everywhere = table.spread(share);
+        entries.iter_mut().for_each(|word| *word ^= everywhere);
+        shares.push(share);
+    }
+    Ok((shares, table.pack(&tables)))
+}
+
+/// Adds their pads to all entries of all tables.
+fn mask(table: Table, key: &[u8; 32], delta: Block, keys: &[Block], flips: &[u64], tables: &mut [u64]) {
+    let (m, words) = (table.choice.get() as usize, table.words());
     let hashes = table.hashes(key);
     let ones: Vec<u64> =
         (0..words).flat_map(|word| (0..m as u32).map(move |i| table.ones(i, word))).collect();
     let (mut zero, mut one) = ([Block::ZERO; BATCH], [Block::ZERO; BATCH]);
-    let mut masked = tables.to_vec();
-    let batches =
-        cots.keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(masked.chunks_mut(BATCH / m * words));
-    for ((keys, flips), masked) in batches {
+    let batches = keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(tables.chunks_mut(BATCH / m * words));
+    for ((keys, flips), tables) in batches {
         let (zero, one) = (&mut zero[..keys.len()], &mut one[..keys.len()]);
         for (block, hash) in hashes.iter().enumerate() {
-            for (at, (keys, flip)) in keys.chunks(m).zip(flips).enumerate() {
+            let slots = zero.chunks_mut(m).zip(one.chunks_mut(m));
+            for ((keys, flip), (zero, one)) in keys.chunks(m).zip(flips).zip(slots) {
                 for (i, key) in keys.iter().enumerate() {
-                    zero[at * m + i] = *key ^ cots.delta.masked(flip >> i);
-                    one[at * m + i] = zero[at * m + i] ^ cots.delta;
+                    zero[i] = *key ^ delta.masked(flip >> i);
+                    one[i] = zero[i] ^ delta;
                 }
             }
             hash.apply(zero);
@@ -185,23 +196,14 @@ pub(crate) fn offer(
             for word in 2 * block..words.min(2 * block + 2) {
                 let ones = &ones[word * m..][..m];
                 let streams = zero.chunks(m).zip(one.chunks(m));
-                for (masked, (zero, one)) in masked.iter_mut().skip(word).step_by(words).zip(streams) {
-                    *masked ^= pad(zero, one, ones, word % 2);
+                for (entries, (zero, one)) in tables.iter_mut().skip(word).step_by(words).zip(streams) {
+                    *entries ^= pad(zero, one, ones, word % 2);
                 }
             }
         }
     }
     zero.zeroize();
     one.zeroize();
-    cots.keys.zeroize();
-    let mut shares = Vec::with_capacity(len);
-    for entries in masked.chunks_mut(words) {
-        let share = table.entry.reduce(entries[0]);
-        let everywhere = table.spread(share);
-        entries.iter_mut().for_each(|word| *word ^= everywhere);
-        shares.push(share);
-    }
-    Ok((shares, table.pack(&masked)))
 }
 
 /// One word of the pads of all entries: for each choice bit, the stream that the entry's index selects.
@@ -214,7 +216,6 @@ fn pad(zero: &[Block], one: &[Block], ones: &[u64], half: usize) -> u64 {
 /// The receiver of tables that are still to come.
 pub(crate) struct Chooser {
     table: Table,
-    choices: Vec<u64>,
     streams: Vec<u64>,
 }
 
@@ -224,45 +225,50 @@ impl Chooser {
         session: &mut Session,
         table: Table,
         key: &[u8; 32],
-        choices: Vec<u64>,
+        choices: &[u64],
     ) -> Result<(Self, Vec<u8>), Error> {
-        let (m, words) = (table.choice.get() as usize, table.words());
-        let mut cots = session.take_received(table.cots(choices.len()))?;
-        let flips = choices
-            .iter()
-            .zip(cots.keys.chunks(m))
-            .map(|(choice, keys)| choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb()));
-        let message = table.choice.pack(&flips.collect::<Vec<_>>());
-        let mut streams = vec![0; choices.len() * words];
-        let mut pads = [Block::ZERO; BATCH];
-        let hashes = table.hashes(key);
-        for (keys, streams) in cots.keys.chunks(BATCH).zip(streams.chunks_mut(BATCH / m * words)) {
-            let pads = &mut pads[..keys.len()];
-            for (block, hash) in hashes.iter().enumerate() {
-                pads.copy_from_slice(keys);
-                hash.apply(pads);
-                for (stream, pads) in streams.chunks_mut(words).zip(pads.chunks(m)) {
-                    let pad = pads.iter().fold(Block::ZERO, |sum, pad| sum ^ *pad);
-                    stream[2 * block] = pad.0 as u64;
-                    if let Some(second) = stream.get_mut(2 * block + 1) {
-                        *second = (pad.0 >> 64) as u64;
-                    }
-                }
-            }
-        }
-        pads.zeroize();
-        cots.keys.zeroize();
-        Ok((Self { table, choices, streams }, message))
+        let m = table.choice.get() as usize;
+        session.with_received(table.cots(choices.len()), |keys| {
+            let flip = |(choice, keys): (&u64, &[Block])| {
+                choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb())
+            };
+            let flips: Vec<u64> = choices.iter().zip(keys.chunks(m)).map(flip).collect();
+            (Self { table, streams: streams(table, key, keys) }, table.choice.pack(&flips))
+        })
     }
 
-    /// Step 3: the receiver's shares.
-    pub(crate) fn finish(self, message: &[u8]) -> Vec<u64> {
-        let Self { table, choices, mut streams } = self;
+    /// Step 3, for the same choices: the receiver's shares.
+    pub(crate) fn finish(self, choices: &[u64], message: &[u8]) -> Vec<u64> {
+        let Self { table, mut streams } = self;
         let tables = table.unpack(message, choices.len());
         streams.iter_mut().zip(tables).for_each(|(stream, word)| *stream ^= word);
         let tables = streams.chunks_mut(table.words()).zip(choices);
-        tables.map(|(words, choice)| table.select(words, choice)).collect()
+        tables.map(|(words, choice)| table.select(words, *choice)).collect()
     }
+}
+
+/// The exclusive or of the streams of each table's keys.
+fn streams(table: Table, key: &[u8; 32], keys: &[Block]) -> Vec<u64> {
+    let (m, words) = (table.choice.get() as usize, table.words());
+    let hashes = table.hashes(key);
+    let mut streams = vec![0; keys.len() / m * words];
+    let mut pads = [Block::ZERO; BATCH];
+    for (keys, streams) in keys.chunks(BATCH).zip(streams.chunks_mut(BATCH / m * words)) {
+        let pads = &mut pads[..keys.len()];
+        for (block, hash) in hashes.iter().enumerate() {
+            pads.copy_from_slice(keys);
+            hash.apply(pads);
+            for (stream, pads) in streams.chunks_mut(words).zip(pads.chunks(m)) {
+                let pad = pads.iter().fold(Block::ZERO, |sum, pad| sum ^ *pad);
+                stream[2 * block] = pad.0 as u64;
+                if let Some(second) = stream.get_mut(2 * block + 1) {
+                    *second = (pad.0 >> 64) as u64;
+                }
+            }
+        }
+    }
+    pads.zeroize();
+    streams
 }
 
 #[cfg(test)]
@@ -294,16 +300,16 @@ mod tests {
             async |session| {
                 let key = Directions::fresh_keys(session, Domain::OneOfN).0;
                 let asked = session.channel.receive(table.choices_len(len)).await?;
-                let (shares, message) = offer(session, table, &key, &words, &asked)?;
+                let (shares, message) = offer(session, table, &key, words.clone(), &asked)?;
                 assert_eq!(message.len(), table.entries_len(len));
                 session.channel.send(&message)?;
                 Ok(shares)
             },
             async |session| {
                 let key = Directions::fresh_keys(session, Domain::OneOfN).1;
-                let (chooser, asked) = Chooser::new(session, table, &key, choices.clone())?;
+                let (chooser, asked) = Chooser::new(session, table, &key, &choices)?;
                 session.channel.send(&asked)?;
-                Ok(chooser.finish(&session.channel.receive(table.entries_len(len)).await?))
+                Ok(chooser.finish(&choices, &session.channel.receive(table.entries_len(len)).await?))
             },
         );
         for i in 0..len {

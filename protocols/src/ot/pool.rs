@@ -24,8 +24,15 @@ pub(crate) struct ReceivedCots {
 impl ReceivedCots {
     /// The random choices `x`.
     pub(crate) fn choices(&self) -> BitString {
-        self.keys.iter().map(|key| key.lsb() == 1).collect()
+        choices(&self.keys)
     }
+}
+
+/// The random choices `x = lsb(M)`.
+pub(super) fn choices(keys: &[Block]) -> BitString {
+    let gather = |word, (i, key): (usize, &Block)| word | key.lsb() << i;
+    let words = keys.chunks(64).map(|keys| keys.iter().enumerate().fold(0, gather));
+    BitString::from_words(words.collect(), keys.len())
 }
 
 /// Both pools of one party.
@@ -88,21 +95,21 @@ impl Stock {
         self.taken = 0;
     }
 
-    /// The next `count` transfers, which the pool forgets, or how many are left.
-    fn take(&mut self, count: usize) -> Result<Vec<Block>, usize> {
+    /// Lends the next `count` transfers, which the pool then forgets, or says how many are left.
+    fn lend<T>(&mut self, count: usize, f: impl FnOnce(&[Block]) -> T) -> Result<T, usize> {
         if count > self.left() {
             return Err(self.left());
         }
-        let range = self.taken..self.taken + count;
-        let taken = self.blocks[range.clone()].to_vec();
-        self.blocks[range].zeroize();
+        let lent = &mut self.blocks[self.taken..self.taken + count];
+        let result = f(lent);
+        lent.zeroize();
         self.taken += count;
         self.consumed += count as u64;
         if self.left() == 0 {
             self.blocks = Vec::new();
             self.taken = 0;
         }
-        Ok(taken)
+        Ok(result)
     }
 }
 
@@ -118,9 +125,7 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_sent(&mut self, count: usize) -> Result<SentCots, Error> {
-        let taken = self.pools.sent.take(count);
-        let keys = taken.map_err(|left| self.dry(count, left))?;
-        Ok(SentCots { delta: self.pools.delta, keys })
+        self.with_sent(count, |delta, keys| SentCots { delta, keys: keys.to_vec() })
     }
 
     /// Takes `count` transfers of which this party is the receiver.
@@ -128,9 +133,34 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_received(&mut self, count: usize) -> Result<ReceivedCots, Error> {
-        let taken = self.pools.received.take(count);
-        let keys = taken.map_err(|left| self.dry(count, left))?;
-        Ok(ReceivedCots { keys })
+        self.with_received(count, |keys| ReceivedCots { keys: keys.to_vec() })
+    }
+
+    /// Uses `count` transfers of which this party is the sender, in place: of the correlation and the keys.
+    ///
+    /// # Errors
+    /// [`Error::PoolDry`]: transfers are used once.
+    pub(crate) fn with_sent<T>(
+        &mut self,
+        count: usize,
+        f: impl FnOnce(Block, &[Block]) -> T,
+    ) -> Result<T, Error> {
+        let delta = self.pools.delta;
+        let lent = self.pools.sent.lend(count, |keys| f(delta, keys));
+        lent.map_err(|left| self.dry(count, left))
+    }
+
+    /// Uses `count` transfers of which this party is the receiver, in place.
+    ///
+    /// # Errors
+    /// [`Error::PoolDry`]: transfers are used once.
+    pub(crate) fn with_received<T>(
+        &mut self,
+        count: usize,
+        f: impl FnOnce(&[Block]) -> T,
+    ) -> Result<T, Error> {
+        let lent = self.pools.received.lend(count, f);
+        lent.map_err(|left| self.dry(count, left))
     }
 
     fn dry(&self, needed: usize, left: usize) -> Error {

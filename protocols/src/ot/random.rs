@@ -10,8 +10,9 @@
 
 use zeroize::Zeroize;
 
-use super::{Hash, ReceivedCots, SentCots};
-use crate::{BitString, Bits, Block};
+use super::Hash;
+use super::pool::choices;
+use crate::{BitString, Bits, Block, Error, Session};
 
 /// Transfers that are hashed together.
 const BATCH: usize = 64;
@@ -25,21 +26,27 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// The sender's strings of `bits` bits.
-    pub(crate) fn sender(mut cots: SentCots, hash: &Hash, bits: usize) -> Self {
-        let zero = planes(&cots.keys, Block::ZERO, hash, bits);
-        let one = planes(&cots.keys, cots.delta, hash, bits);
-        cots.keys.zeroize();
-        let factor = zero.iter().zip(&one).map(|(zero, one)| zero.xor(one)).collect();
-        Self { known: zero, factor }
+    /// The sender's strings of `bits` bits, from `len` transfers.
+    pub(crate) fn sender(session: &mut Session, hash: &Hash, len: usize, bits: usize) -> Result<Self, Error> {
+        session.with_sent(len, |delta, keys| {
+            let known = planes(keys, Block::ZERO, hash, bits);
+            let one = planes(keys, delta, hash, bits);
+            let factor = known.iter().zip(&one).map(|(zero, one)| zero.xor(one)).collect();
+            Self { known, factor }
+        })
     }
 
-    /// The receiver's choices and strings of `bits` bits.
-    pub(crate) fn receiver(mut cots: ReceivedCots, hash: &Hash, bits: usize) -> Self {
-        let factor = vec![cots.choices()];
-        let known = planes(&cots.keys, Block::ZERO, hash, bits);
-        cots.keys.zeroize();
-        Self { known, factor }
+    /// The receiver's choices and strings of `bits` bits, from `len` transfers.
+    pub(crate) fn receiver(
+        session: &mut Session,
+        hash: &Hash,
+        len: usize,
+        bits: usize,
+    ) -> Result<Self, Error> {
+        session.with_received(len, |keys| {
+            let known = planes(keys, Block::ZERO, hash, bits);
+            Self { known, factor: vec![choices(keys)] }
+        })
     }
 }
 
@@ -78,10 +85,10 @@ mod tests {
         fn a_random_transfer_is_a_product(bits in 1usize..=64, len in 0usize..200, seed: u64) {
             let (sender, receiver) = testing::two_parties(seed, len, async |session| {
                 let hash = Directions::fresh(session, Domain::Random).sent;
-                Ok(Random::sender(session.take_sent(len)?, &hash, bits))
+                Random::sender(session, &hash, len, bits)
             }, async |session| {
                 let hash = Directions::fresh(session, Domain::Random).received;
-                Ok(Random::receiver(session.take_received(len)?, &hash, bits))
+                Random::receiver(session, &hash, len, bits)
             });
             for bit in 0..bits {
                 let product = sender.factor[bit].and(&receiver.factor[0]);

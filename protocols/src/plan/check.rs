@@ -122,7 +122,8 @@ impl Plan {
                 check.same_values(*input, *output)?;
                 check.fits(wire, wire.ring)?;
                 check.fits(self.wires[*output], self.wires[*output].ring)?;
-                check.shape(window.out_shape(wire.shape), *output)
+                check.shape(window.out_shape(wire.shape), *output)?;
+                check.operator(self.max_pool(&step.op, 1).map_or(Ok(()), |operator| operator.check()))
             }
             Op::View { input, output, view } => {
                 check.same_ring(*input, *output)?;
@@ -212,8 +213,12 @@ impl Checker<'_> {
             self.require(room, "terms", expected, format!("shift {} of ring {}", term.shift, from.ring))?;
         }
         self.fits(to, to.ring)?;
-        let checked = self.plan.requant(&self.step.op, 1).map_or(Ok(()), |operator| operator.check());
-        self.require(checked.is_ok(), "shift", checked.err().unwrap_or_default(), "something else")
+        self.operator(self.plan.requant(&self.step.op, 1).map_or(Ok(()), |operator| operator.check()))
+    }
+
+    /// What an operator says of its parameters.
+    fn operator(&self, checked: Result<(), String>) -> Result<(), Error> {
+        self.require(checked.is_ok(), "parameters", checked.err().unwrap_or_default(), "something else")
     }
 
     /// A ring that an operator works in has a bit more than the values.
@@ -223,7 +228,7 @@ impl Checker<'_> {
     }
 
     fn digit(&self, digit: u8) -> Result<(), Error> {
-        self.require((1..=8).contains(&digit), "digit", "1 to 8", digit)
+        self.require((1..=4).contains(&digit), "digit", "1 to 4", digit)
     }
 
     fn shape(&self, expected: Option<[usize; 3]>, output: WireId) -> Result<(), Error> {

@@ -5,6 +5,9 @@ use super::{MAX_DIGIT, Segment};
 use crate::ot::{Chooser, Directions, Table, offer};
 use crate::{BitString, Bits, Domain, Error, Role, Session};
 
+/// Elements that are worked on together: a multiple of 64, few enough to stay in a cache.
+const CHUNK: usize = 1 << 12;
+
 /// What is asked of a digit pair.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -80,18 +83,38 @@ impl Digit {
         self.values(values).map(select).collect()
     }
 
-    fn link(self, values: &[u64], flags: Option<&[u64]>) -> Link {
+    /// What is known of this digit, from what a transfer has bought.
+    fn link(self, values: &[u64], flags: Option<Vec<BitString>>) -> Link {
         let Some(flags) = flags else {
             let zero = self.kind == Kind::Later { zero: true };
             return Link::Bit { own: BitString::of_values(values, self.at), zero };
         };
-        let flag = |i| BitString::of_values(flags, i);
+        let mut flags = flags.into_iter();
+        let mut flag = || flags.next().unwrap_or_default();
         match self.kind {
-            Kind::First | Kind::Equality => Link::Flag(flag(0)),
-            Kind::Later { zero } => {
-                Link::Digit { carries: flag(0), passes: flag(1), zero: zero.then(|| flag(2)) }
-            }
+            Kind::First | Kind::Equality => Link::Flag(flag()),
+            Kind::Later { zero } => Link::Digit { carries: flag(), passes: flag(), zero: zero.then(flag) },
         }
+    }
+}
+
+/// Shares of a digit's flags, flag by flag.
+struct Planes(Vec<Vec<u64>>);
+
+impl Planes {
+    fn new(digit: Digit) -> Self {
+        Self(vec![Vec::new(); digit.flags() as usize])
+    }
+
+    /// The flags of the next elements, a multiple of 64 of them except at the end.
+    fn extend(&mut self, shares: &[u64]) {
+        for (flag, words) in (0..).zip(&mut self.0) {
+            words.extend_from_slice(BitString::of_values(shares, flag).words());
+        }
+    }
+
+    fn finish(self, len: usize) -> Vec<BitString> {
+        self.0.into_iter().map(|words| BitString::from_words(words, len)).collect()
     }
 }
 
@@ -161,7 +184,7 @@ impl Digits {
         let mut flags = flags.into_iter();
         let mut link = |digit: &Digit| {
             let flags = digit.table().and_then(|_| flags.next());
-            digit.link(values, flags.as_deref())
+            digit.link(values, flags)
         };
         Ok(self.segments.iter().map(|digits| digits.iter().map(&mut link).collect()).collect())
     }
@@ -172,17 +195,21 @@ impl Digits {
         session: &mut Session,
         key: &[u8; 32],
         values: &[u64],
-    ) -> Result<Vec<Vec<u64>>, Error> {
+    ) -> Result<Vec<Vec<BitString>>, Error> {
         let mut turn = Turn::default();
         turn.hear(self.leaf_lens().0);
         let mut heard = turn.exchange(session).await?;
         let (mut turn, mut flags) = (Turn::default(), Vec::new());
         for (digit, table) in self.tables() {
-            let choices = heard.next(table.choices_len(self.len));
-            let tables = digit.tables_of(table, values);
-            let (share, message) = offer(session, table, key, &tables, choices)?;
-            turn.say(&message);
-            flags.push(share);
+            let mut planes = Planes::new(digit);
+            for values in values.chunks(CHUNK) {
+                let choices = heard.next(table.choices_len(values.len()));
+                let tables = digit.tables_of(table, values);
+                let (share, message) = offer(session, table, key, tables, choices)?;
+                turn.say(&message);
+                planes.extend(&share);
+            }
+            flags.push(planes.finish(self.len));
         }
         turn.exchange(session).await?;
         Ok(flags)
@@ -194,20 +221,31 @@ impl Digits {
         session: &mut Session,
         key: &[u8; 32],
         values: &[u64],
-    ) -> Result<Vec<Vec<u64>>, Error> {
+    ) -> Result<Vec<Vec<BitString>>, Error> {
         let (mut turn, mut choosers) = (Turn::default(), Vec::new());
         for (digit, table) in self.tables() {
-            let (chooser, message) = Chooser::new(session, table, key, digit.values(values).collect())?;
-            turn.say(&message);
-            choosers.push((table, chooser));
+            for values in values.chunks(CHUNK) {
+                let choices: Vec<u64> = digit.values(values).collect();
+                let (chooser, message) = Chooser::new(session, table, key, &choices)?;
+                turn.say(&message);
+                choosers.push(chooser);
+            }
         }
+        let mut choosers = choosers.into_iter();
         turn.exchange(session).await?;
         let mut turn = Turn::default();
         turn.hear(self.leaf_lens().1);
         let mut heard = turn.exchange(session).await?;
-        let finish =
-            |(table, chooser): (Table, Chooser)| chooser.finish(heard.next(table.entries_len(self.len)));
-        Ok(choosers.into_iter().map(finish).collect())
+        let mut flags = Vec::new();
+        for (digit, table) in self.tables() {
+            let mut planes = Planes::new(digit);
+            for (values, chooser) in values.chunks(CHUNK).zip(&mut choosers) {
+                let choices: Vec<u64> = digit.values(values).collect();
+                planes.extend(&chooser.finish(&choices, heard.next(table.entries_len(values.len()))));
+            }
+            flags.push(planes.finish(self.len));
+        }
+        Ok(flags)
     }
 
     /// The price of the leaves.

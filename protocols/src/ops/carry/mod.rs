@@ -78,7 +78,7 @@ impl Walk {
                 (self.carry.clone(), others)
             }
         };
-        let products = Products::open(session, &mut turn, shared, others)?;
+        let products = Products::open(session, &mut turn, &shared, others)?;
         let folds = self.open_folds(session, &mut turn)?;
         let mut heard = turn.exchange(session).await?;
         passenger(&mut heard);
@@ -116,7 +116,7 @@ impl Walk {
         let odd = self.factors.len() % 2;
         let mut pairs = self.factors.split_off(odd).into_iter();
         while let (Some(left), Some(right)) = (pairs.next(), pairs.next()) {
-            folds.push(Products::open(session, turn, left, vec![right])?);
+            folds.push(Products::open(session, turn, &left, vec![right])?);
         }
         Ok(folds)
     }

@@ -124,3 +124,101 @@ fn requant_costs_what_its_specification_says() {
         }
     }
 }
+
+/// The formula in the operator's documentation: bits, and transfers that the server and the client send.
+fn formula(op: &Requant) -> (u64, u64, u64) {
+    let (k, a, h, m) = (op.shift, op.kept(), op.saturating(), op.out.get());
+    let cut = |bits: u32| (0..bits.div_ceil(op.digit)).map(move |i| op.digit.min(bits - i * op.digit));
+    let chain: Vec<(u32, bool)> =
+        cut(k).chain(cut(a)).map(|w| (w, false)).chain(cut(h).map(|w| (w, true))).collect();
+    let digit = |(i, &(w, zero)): (usize, &(u32, bool))| {
+        let tables = (1 << w) - 1;
+        match (i, w, zero) {
+            (0, _, _) => w + tables,
+            (_, 1, _) => 4 + if zero { 4 } else { 0 },
+            (_, _, false) => w + 2 * tables + 4,
+            (_, _, true) => w + 3 * tables + 6 + 4,
+        }
+    };
+    let once = |condition: bool, cost| if condition { cost } else { 0 };
+    let bits = chain.iter().enumerate().map(digit).sum::<u32>()
+        + 2 * (a + 2)
+        + once(k > 0, a + 1)
+        + once(h > 0, a + 1)
+        + once(m > a + 1, m - a);
+    let leaves =
+        chain.iter().enumerate().filter(|(i, (w, _))| *i == 0 || *w > 1).map(|(_, (w, _))| w).sum::<u32>();
+    let ands = chain.len() as u32 - 1 + cut(h).count() as u32;
+    let converted = once(k > 0, 1) + once(h > 0, 1) + once(m > a + 1, 1);
+    (u64::from(bits), u64::from(leaves + ands + 1), u64::from(ands + 1 + converted))
+}
+
+proptest! {
+    #[test]
+    fn requant_costs_what_its_documentation_says(op in any_requant()) {
+        let of_len = |len| Requant { len, ..op }.cost();
+        let (one, two) = (of_len(64), of_len(128));
+        let bits = (two.bits() - one.bits()) / 64;
+        prop_assert_eq!((bits, one.server_cots / 64, one.client_cots / 64), formula(&op));
+        prop_assert_eq!(of_len(0), Cost::ZERO);
+    }
+}
+
+#[test]
+fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
+    for len in [0, 1, 63, 64, 65] {
+        for (shift, bits, digit) in [(0, 7, 1), (0, 3, 2), (3, 4, 3), (3, 1, 4), (6, 8, 1)] {
+            let ring = Bits::of(8);
+            let op = Requant { len, ring, shift, bits, signed: false, out: Bits::of(10), digit };
+            for value in [0, 1, ring.mask(), ring.mask() >> 1, (ring.mask() >> 1) + 1] {
+                testing::law(&op, &Clear { ring, values: vec![value; len] }, value);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_and_rounds_do_not_depend_on_values() {
+    let ring = Bits::of(14);
+    let op = Requant { len: 65, ring, shift: 7, bits: 4, signed: true, out: ring, digit: 3 };
+    let measured = |server: u64, client: u64, seed| {
+        let run = async |session: &mut Session, value| {
+            let meter = session.begin();
+            session.run(&op, Share::new(ring, vec![value; 65])).await?;
+            Ok(session.measure(meter))
+        };
+        testing::two_parties(
+            seed,
+            65 * 20,
+            async |session| run(session, server).await,
+            async |session| run(session, client).await,
+        )
+    };
+    for (seed, (server, client)) in [(0, 0), (0, u64::MAX), (1 << 13, 0), (77, 1234)].into_iter().enumerate()
+    {
+        assert_eq!(measured(server, client, seed as u64), (op.cost(), op.cost()));
+    }
+}
+
+#[test]
+fn unusable_parameters_and_operands_are_errors() {
+    let good =
+        Requant { len: 4, ring: Bits::of(8), shift: 3, bits: 4, signed: true, out: Bits::of(5), digit: 2 };
+    assert_eq!(good.check(), Ok(()));
+    let bad = [
+        Requant { shift: 7, ..good },
+        Requant { shift: u32::MAX, ..good },
+        Requant { bits: 0, ..good },
+        Requant { bits: 5, ..good },
+        Requant { bits: u32::MAX, ..good },
+        Requant { digit: 0, ..good },
+        Requant { digit: 5, ..good },
+        Requant { ring: Bits::of(9), ..good },
+        Requant { len: 5, ..good },
+    ];
+    for op in bad {
+        let share = || Share::zeros(good.ring, good.len);
+        let run = async |session: &mut Session| Ok(session.run(&op, share()).await.is_err());
+        assert_eq!(testing::two_parties(0, 0, run, run), (true, true), "{op:?}");
+    }
+}
