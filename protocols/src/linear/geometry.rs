@@ -75,9 +75,7 @@ impl Geometry {
                 self.groups, self.in_channels, self.out_channels
             ));
         }
-        if !fits(self.in_h + self.pad_top + self.pad_bottom, self.kernel_h, self.dilation_h)
-            || !fits(self.in_w + self.pad_left + self.pad_right, self.kernel_w, self.dilation_w)
-        {
+        if self.positions() == 0 {
             return Err(format!("a kernel that fits the padded image, found {self:?}"));
         }
         let product = |factors: &[usize]| factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f));
