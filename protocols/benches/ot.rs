@@ -1,5 +1,5 @@
 //! Rates of the oblivious transfers. Both parties run in one process. The time of an extension is half the processor time
-//! that they take together, the system's included: what one party takes of one core, however busy the machine is.
+//! that they take together, the system's included: what one party takes of one core, however busy the machine is. Transfers are consumed between extensions, untimed.
 
 use std::hint::black_box;
 use std::time::{Duration, SystemTime};
@@ -57,17 +57,19 @@ fn extend(depth: TreeDepth, count: usize, times: u64) -> Duration {
     let setup = Setup { depth };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
+        let (left, right) = Channel::pair(Limits::default());
+        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
+        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
+        let ready = tokio::join!(server.run(&setup, ()), client.run(&setup, ()));
+        assert!(ready.0.is_ok() && ready.1.is_ok());
         let mut elapsed = Duration::ZERO;
         for _ in 0..times {
-            let (left, right) = Channel::pair(Limits::default());
-            let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-            let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
-            let ready = tokio::join!(server.run(&setup, ()), client.run(&setup, ()));
-            assert!(ready.0.is_ok() && ready.1.is_ok());
             let start = processor_time();
             let done = tokio::join!(server.run(&extend, ()), client.run(&extend, ()));
             elapsed += processor_time() - start;
             assert!(done.0.is_ok() && done.1.is_ok());
+            bench::drain(&mut server);
+            bench::drain(&mut client);
         }
         elapsed / 2
     })

@@ -1,7 +1,7 @@
 //! The hot loops, for the benchmarks alone: what is measured is not what is offered.
 
 use crate::ot::Hash;
-use crate::{Block, kernels};
+use crate::{Block, Session, kernels};
 
 /// Hashes every block in place, under the key `0`.
 pub fn hash() -> impl Fn(&mut [Block]) {
@@ -31,4 +31,10 @@ pub fn streams(depth: usize) -> impl FnMut() -> Block {
         row += 1;
         streams.sum(0, row, &mut planes, &mut partial)[0]
     }
+}
+
+/// Drops whatever is in the pools.
+pub fn drain(session: &mut Session) {
+    let (sent, received) = session.pools.left();
+    drop((session.take_sent(sent), session.take_received(received)));
 }

@@ -24,21 +24,26 @@ pub(super) fn has_wide() -> bool {
 /// One kernel: the steps above for a register of `$lanes` lanes.
 macro_rules! transposition {
     (
-        $(#[$doc:meta])* $name:ident, $interleave:ident, $features:literal, $register:ty, $lanes:literal, $load:ident,
+        $(#[$doc:meta])* $name:ident, $zero:ident, $interleave:ident, $features:literal, $register:ty, $lanes:literal, $load:ident,
         $store:ident, $squares:ident, [$lo8:ident, $hi8:ident, $lo16:ident, $hi16:ident, $lo32:ident, $hi32:ident,
         $lo64:ident, $hi64:ident]
     ) => {
         $(#[$doc])*
         #[target_feature(enable = $features)]
         pub(super) fn $name(rows: &[Row; 128], part: usize, output: &mut [Block; 128 * $lanes]) {
-            let groups: [[$register; 8]; 16] = std::array::from_fn(|group| {
+            // By the pair of byte columns that they hold, then by the group of rows, in two halves.
+            let mut squares = [[[$zero(); 8]; 2]; 8];
+            for (group, rows) in rows.as_chunks::<8>().0.iter().enumerate() {
+                let mut words = [$zero(); 8];
                 // The last row first: the matrix product takes rows in this order.
-                let rows = std::array::from_fn(|row| $load(&rows[8 * group + 7 - row], part));
-                $interleave(rows).map(|words| $squares(words))
-            });
-            for pair in 0..8 {
-                let first = std::array::from_fn(|i| groups[i][pair]);
-                let second = std::array::from_fn(|i| groups[8 + i][pair]);
+                for (word, row) in words.iter_mut().zip(rows.iter().rev()) {
+                    *word = $load(row, part);
+                }
+                for (pair, word) in $interleave(words).into_iter().enumerate() {
+                    squares[pair][group / 8][group % 8] = $squares(word);
+                }
+            }
+            for (pair, [first, second]) in squares.into_iter().enumerate() {
                 let (first, second) = ($interleave(first), $interleave(second));
                 for (at, (top, bottom)) in first.into_iter().zip(second).enumerate() {
                     let column = 16 * pair + 2 * at;
@@ -49,6 +54,7 @@ macro_rules! transposition {
         }
 
         /// Words whose byte `i` is a byte of input `i`: in every lane, output `p` holds those of bytes `2p` and `2p + 1`.
+        #[inline]
         #[target_feature(enable = $features)]
         fn $interleave(rows: [$register; 8]) -> [$register; 8] {
             let [a, b, c, d, e, f, g, h] = rows;
@@ -69,19 +75,20 @@ macro_rules! transposition {
 
 transposition!(
     /// Columns `256 part` to `256 part + 255`.
-    narrow, interleave_narrow, "avx2", __m256i, 2, load_narrow, store_narrow, squares_narrow,
+    narrow, _mm256_setzero_si256, interleave_narrow, "avx2", __m256i, 2, load_narrow, store_narrow, squares_narrow,
     [_mm256_unpacklo_epi8, _mm256_unpackhi_epi8, _mm256_unpacklo_epi16, _mm256_unpackhi_epi16,
     _mm256_unpacklo_epi32, _mm256_unpackhi_epi32, _mm256_unpacklo_epi64, _mm256_unpackhi_epi64]
 );
 
 transposition!(
     /// Columns `512 part` to `512 part + 511`.
-    wide, interleave_wide, "avx512f,avx512bw,gfni", __m512i, 4, load_wide, store_wide, squares_wide,
+    wide, _mm512_setzero_si512, interleave_wide, "avx512f,avx512bw,gfni", __m512i, 4, load_wide, store_wide, squares_wide,
     [_mm512_unpacklo_epi8, _mm512_unpackhi_epi8, _mm512_unpacklo_epi16, _mm512_unpackhi_epi16,
     _mm512_unpacklo_epi32, _mm512_unpackhi_epi32, _mm512_unpacklo_epi64, _mm512_unpackhi_epi64]
 );
 
 /// Squares whose rows come last one first, transposed.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
 fn squares_wide(words: __m512i) -> __m512i {
     let unit = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
@@ -90,6 +97,7 @@ fn squares_wide(words: __m512i) -> __m512i {
 
 /// Squares whose rows come last one first, transposed: bytes in the other order, then ever larger off-diagonal quarters
 /// swapped.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn squares_narrow(words: __m256i) -> __m256i {
     let order = _mm256_set_epi64x(
@@ -104,6 +112,7 @@ fn squares_narrow(words: __m256i) -> __m256i {
     swap::<28>(words, 0x0000_0000_F0F0_F0F0)
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn swap<const DISTANCE: i32>(words: __m256i, mask: i64) -> __m256i {
     let moved = _mm256_xor_si256(words, _mm256_srli_epi64::<DISTANCE>(words));
@@ -111,6 +120,7 @@ fn swap<const DISTANCE: i32>(words: __m256i, mask: i64) -> __m256i {
     _mm256_xor_si256(words, _mm256_xor_si256(moved, _mm256_slli_epi64::<DISTANCE>(moved)))
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn load_narrow(row: &Row, part: usize) -> __m256i {
     let blocks: &[Block; 2] = &row.as_chunks().0[part];
@@ -118,6 +128,7 @@ fn load_narrow(row: &Row, part: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(blocks.as_ptr().cast()) }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_wide(row: &Row, part: usize) -> __m512i {
     let blocks: &[Block; 4] = &row.as_chunks().0[part];
@@ -126,6 +137,7 @@ fn load_wide(row: &Row, part: usize) -> __m512i {
 }
 
 /// Stores every lane in the column of this number of its own 128 columns.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn store_narrow(output: &mut [Block; 256], column: usize, lanes: __m256i) {
     store(&mut output[column], _mm256_castsi256_si128(lanes));
@@ -133,6 +145,7 @@ fn store_narrow(output: &mut [Block; 256], column: usize, lanes: __m256i) {
 }
 
 /// Stores every lane in the column of this number of its own 128 columns.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn store_wide(output: &mut [Block; 512], column: usize, lanes: __m512i) {
     store(&mut output[column], _mm512_castsi512_si128(lanes));
