@@ -43,8 +43,8 @@ macro_rules! transposition {
                     squares[pair][group / 8][group % 8] = $squares(word);
                 }
             }
-            for (pair, [first, second]) in squares.into_iter().enumerate() {
-                let (first, second) = ($interleave(first), $interleave(second));
+            for (pair, [first, second]) in squares.iter().enumerate() {
+                let (first, second) = ($interleave(*first), $interleave(*second));
                 for (at, (top, bottom)) in first.into_iter().zip(second).enumerate() {
                     let column = 16 * pair + 2 * at;
                     $store(output, column, $lo64(top, bottom));
