@@ -16,6 +16,8 @@ mod operator;
 mod session;
 mod share;
 
+#[doc(hidden)]
+pub mod bench;
 pub mod execute;
 pub mod handshake;
 pub mod linear;

@@ -52,7 +52,11 @@ impl Session {
     /// # Errors
     /// Those of the operator, and [`Error::Ledger`] where it moved something else than it had declared.
     pub async fn run<O: Operator>(&mut self, operator: &O, input: O::Input) -> Result<O::Output, Error> {
-        self.hold(O::NAME, operator.cost(), async |session| operator.run(session, input).await).await
+        let before = self.begin();
+        let output = operator.run(self, input).await?;
+        // The price is asked for afterwards: running has checked the parameters.
+        self.settle(O::NAME, before, operator.cost())?;
+        Ok(output)
     }
 
     /// Runs a part that is not an operator on shares, such as set-up, under the same law.
@@ -64,12 +68,13 @@ impl Session {
     ) -> Result<T, Error> {
         let before = self.begin();
         let output = part(self).await?;
+        self.settle(name, before, predicted)?;
+        Ok(output)
+    }
+
+    fn settle(&mut self, operator: &'static str, before: Cost, predicted: Cost) -> Result<(), Error> {
         let measured = self.measure(before);
-        if measured == predicted {
-            Ok(output)
-        } else {
-            Err(Error::Ledger { operator: name, predicted, measured })
-        }
+        if measured == predicted { Ok(()) } else { Err(Error::Ledger { operator, predicted, measured }) }
     }
 
     /// Starts a part that is metered on its own.

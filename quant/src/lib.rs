@@ -2,16 +2,16 @@
 
 pub mod data;
 pub mod float;
-pub mod geometry;
 pub mod judge;
 mod kernels;
 pub mod model;
 pub mod onnx;
+pub mod quantise;
 pub mod tensor;
 
 pub use data::{DataError, Dataset, Preprocess};
-pub use geometry::Geometry;
 pub use judge::{Judge, JudgeError};
 pub use model::{Model, Node, Op, ValueId};
 pub use onnx::{ImportError, import, import_file};
+pub use protocols::linear::Geometry;
 pub use tensor::Tensor;

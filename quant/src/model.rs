@@ -9,7 +9,7 @@ pub use view::{Axis, View};
 
 use serde::{Deserialize, Serialize};
 
-use crate::geometry::{Geometry, windows};
+use protocols::linear::{Geometry, windows};
 
 /// A tensor that flows through a [`Model`]: 0 is the input, `i + 1` is the output of node `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -236,7 +236,7 @@ impl Graph {
     /// Multiplications of all linear layers for one image.
     pub fn macs(&self) -> u64 {
         let macs = self.nodes.iter().map(|node| match &node.op {
-            Op::Linear(linear) => linear.geometry.macs() as u64,
+            Op::Linear(linear) => linear.geometry.macs(),
             Op::Input { .. }
             | Op::Add { .. }
             | Op::Relu { .. }

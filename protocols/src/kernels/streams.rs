@@ -1,40 +1,111 @@
 //! The streams of a tree's leaves, and their sums.
 
-use aes::Aes128Enc;
-use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-
+use super::aes::Key;
+#[cfg(target_arch = "x86_64")]
+use super::aes::x86;
 use super::{ROW_BLOCKS, Row};
 use crate::Block;
 
+/// Levels of the deepest tree.
+const MAX_DEPTH: usize = 8;
+
 /// The streams of the leaves of one tree: AES in counter mode, a leaf being the key.
 pub(crate) struct Streams {
-    leaves: Vec<Aes128Enc>,
+    leaves: Vec<Key>,
 }
 
+/// The sums of subtrees on the way: after [`Streams::sum`], that of all leaves comes last of those used.
+pub(crate) type Partial = [Row; MAX_DEPTH + 1];
+
 impl Streams {
-    /// The streams of these leaves.
+    /// The streams of `2^d` leaves, `1 <= d <= 8`.
     pub(crate) fn new(leaves: &[Block]) -> Self {
-        Self { leaves: leaves.iter().map(|leaf| Aes128Enc::new(&leaf.to_bytes().into())).collect() }
+        assert!(
+            leaves.len().is_power_of_two() && (2..=1 << MAX_DEPTH).contains(&leaves.len()),
+            "invariant: a tree has 1 to 8 levels"
+        );
+        Self { leaves: leaves.iter().map(|leaf| Key::new(*leaf)).collect() }
     }
 
-    /// Sets `total` to the sum of the streams of all leaves from `first` on, at the position `row`, and `planes[b]` to the
-    /// sum of those of them in whose number bit `b` is 1.
-    pub(crate) fn sum(&self, first: usize, row: u64, planes: &mut [Row], total: &mut Row) {
-        self.portable(first, row, planes, total);
-    }
-
-    fn portable(&self, first: usize, row: u64, planes: &mut [Row], total: &mut Row) {
-        total.fill(Block::ZERO);
+    /// Sets `planes[b]`, for every bit `b` of a leaf's number, to the sum of the streams at the position `row` of the
+    /// leaves in whose number bit `b` is 1. Returns the sum over all leaves. Leaves below `first` count as zero.
+    pub(crate) fn sum<'a>(
+        &self,
+        first: usize,
+        row: u64,
+        planes: &mut [Row],
+        partial: &'a mut Partial,
+    ) -> &'a Row {
+        assert_eq!(self.leaves.len(), 1 << planes.len(), "invariant: one plane for every level of a tree");
         planes.as_flattened_mut().fill(Block::ZERO);
-        let start = u128::from(row) * ROW_BLOCKS as u128;
-        for (number, leaf) in self.leaves.iter().enumerate().skip(first) {
-            let mut stream: [_; ROW_BLOCKS] =
-                std::array::from_fn(|block| Array((start + block as u128).to_le_bytes()));
-            leaf.encrypt_blocks(&mut stream);
-            let touched = planes.iter_mut().enumerate().filter(|(bit, _)| number >> bit & 1 == 1);
-            for row in touched.map(|(_, plane)| plane).chain([&mut *total]) {
-                for (sum, block) in row.iter_mut().zip(&stream) {
-                    *sum ^= Block::from_bytes(block.0);
+        match self.leaves.first() {
+            #[cfg(target_arch = "x86_64")]
+            Some(Key::Wide(_)) => self.wide(first, row, planes, partial),
+            _ => self.portable(first, row, planes, partial),
+        }
+        &partial[planes.len()]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn wide(&self, first: usize, row: u64, planes: &mut [Row], partial: &mut Partial) {
+        let schedules = self.leaves.iter().filter_map(|leaf| match leaf {
+            Key::Wide(schedule) => Some(schedule),
+            Key::Narrow(_) | Key::Portable(_) => None,
+        });
+        // SAFETY: there are wide keys only where the processor has the instructions.
+        unsafe { x86::sum_wide(schedules, first, row, planes, partial) }
+    }
+
+    /// Adds subtrees of one size as a counter carries: a right one belongs to the plane of its level.
+    fn portable(&self, first: usize, row: u64, planes: &mut [Row], partial: &mut Partial) {
+        for (number, leaf) in self.leaves.iter().enumerate() {
+            let mut sum = if number < first { [Block::ZERO; ROW_BLOCKS] } else { leaf.row(row) };
+            let level = number.trailing_ones() as usize;
+            for (plane, left) in planes.iter_mut().zip(&*partial).take(level) {
+                add(plane, &sum);
+                add(&mut sum, left);
+            }
+            partial[level] = sum;
+        }
+    }
+}
+
+fn add(row: &mut Row, other: &Row) {
+    for (block, other) in row.iter_mut().zip(other) {
+        *block ^= *other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernels::aes::tests::variants;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_kernel_sums_as_the_definition_says(
+            depth in 1usize..=8, seed: u128, first in 0usize..2, row in 0..u64::MAX / ROW_BLOCKS as u64) {
+            let leaves: Vec<Vec<Key>> =
+                (0..1 << depth).map(|y| variants(Block(seed.wrapping_mul(2 * y + 1)))).collect();
+            let zeros = [Block::ZERO; ROW_BLOCKS];
+            let defined = |takes: &dyn Fn(usize) -> bool| {
+                let mut sum = zeros;
+                for (_, leaf) in leaves.iter().enumerate().filter(|(y, _)| *y >= first && takes(*y)) {
+                    add(&mut sum, &leaf[0].row(row));
+                }
+                sum
+            };
+            for kernel in 0..leaves[0].len() {
+                let streams = Streams { leaves: leaves.iter().map(|keys| keys[kernel].clone()).collect() };
+                let (mut planes, mut partial) = (vec![zeros; depth], [zeros; MAX_DEPTH + 1]);
+                let total = *streams.sum(first, row, &mut planes, &mut partial);
+                prop_assert_eq!(total, defined(&|_| true));
+                for (bit, plane) in planes.iter().enumerate() {
+                    prop_assert_eq!(*plane, defined(&|y| y >> bit & 1 == 1), "plane {}", bit);
                 }
             }
         }

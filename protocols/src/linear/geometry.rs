@@ -75,12 +75,7 @@ impl Geometry {
                 self.groups, self.in_channels, self.out_channels
             ));
         }
-        let fits = |size: usize, kernel: usize, dilation: usize| {
-            (kernel - 1).checked_mul(dilation).is_some_and(|d| d < size)
-        };
-        if !fits(self.in_h + self.pad_top + self.pad_bottom, self.kernel_h, self.dilation_h)
-            || !fits(self.in_w + self.pad_left + self.pad_right, self.kernel_w, self.dilation_w)
-        {
+        if self.positions() == 0 {
             return Err(format!("a kernel that fits the padded image, found {self:?}"));
         }
         let product = |factors: &[usize]| factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f));
@@ -95,18 +90,14 @@ impl Geometry {
         }
     }
 
-    /// Rows of the output.
+    /// Rows of the output; 0 where the kernel does not fit the padded input.
     pub const fn out_h(&self) -> usize {
-        (self.in_h + self.pad_top + self.pad_bottom - (self.kernel_h - 1) * self.dilation_h - 1)
-            / self.stride_h
-            + 1
+        windows(self.in_h + self.pad_top + self.pad_bottom, self.kernel_h, self.dilation_h, self.stride_h)
     }
 
-    /// Columns of the output.
+    /// Columns of the output; 0 where the kernel does not fit the padded input.
     pub const fn out_w(&self) -> usize {
-        (self.in_w + self.pad_left + self.pad_right - (self.kernel_w - 1) * self.dilation_w - 1)
-            / self.stride_w
-            + 1
+        windows(self.in_w + self.pad_left + self.pad_right, self.kernel_w, self.dilation_w, self.stride_w)
     }
 
     /// `[channels, rows, columns]` of the input.
@@ -134,8 +125,14 @@ impl Geometry {
         self.out_h() * self.out_w()
     }
 
-    /// Multiplications for one image.
-    pub const fn macs(&self) -> usize {
-        self.weights() * self.positions()
+    /// Multiplications for one image; those with padding count.
+    pub const fn macs(&self) -> u64 {
+        self.weights() as u64 * self.positions() as u64
     }
+}
+
+/// How many windows of `kernel` taps, `dilation` apart, fit into `padded` elements, `stride` apart.
+pub const fn windows(padded: usize, kernel: usize, dilation: usize, stride: usize) -> usize {
+    let reach = kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1);
+    if reach > padded || stride == 0 { 0 } else { (padded - reach) / stride + 1 }
 }

@@ -13,7 +13,7 @@ mod word;
 #[cfg(test)]
 mod testing;
 
-pub use geometry::Geometry;
+pub use geometry::{Geometry, windows};
 pub(crate) use im2col::im2col_row;
 pub use layer::{Layer, Planted};
 pub use local::multiply;

@@ -294,7 +294,7 @@ mod tests {
             let columns = 1024;
             let payload: usize =
                 layer.classes().iter().map(|c| c.ring.packed_len(c.trees() * columns) * 8).sum();
-            payload as f64 / (layer.geometry.macs() * columns) as f64
+            payload as f64 / (layer.geometry.macs() as usize * columns) as f64
         };
         assert_eq!(bits_per_mac(&layer(4, Protocol::Cot)), 50.0);
         assert_eq!(bits_per_mac(&layer(4, Protocol::Vole { k: 4 })), 14.0);

@@ -6,20 +6,18 @@ use aes::Aes128;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
 use crate::Block;
-
-/// Blocks that are encrypted together: enough for the widest pipelines that `aes` picks at run time.
-const WIDTH: usize = 64;
+use crate::kernels::Key;
 
 /// The hash under one public key.
 #[derive(Clone)]
-pub(crate) struct Hash(Aes128);
+pub(crate) struct Hash(Key);
 
 impl Hash {
     /// The hash under the first 16 bytes of a derived key.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let mut first = [0; 16];
         first.copy_from_slice(&key[..16]);
-        Self(Aes128::new(&first.into()))
+        Self(Key::new(Block::from_bytes(first)))
     }
 
     /// The hashes under `count` keys, numbered by `block`, derived from one.
@@ -36,25 +34,14 @@ impl Hash {
             .map(|block| {
                 let mut derived = Array((block as u128).to_le_bytes());
                 root.encrypt_block(&mut derived);
-                Self(Aes128::new(&derived))
+                Self(Key::new(Block::from_bytes(derived.0)))
             })
             .collect()
     }
 
     /// Hashes every block in place.
     pub(crate) fn apply(&self, blocks: &mut [Block]) {
-        let mut buffer = [Array([0; 16]); WIDTH];
-        for chunk in blocks.chunks_mut(WIDTH) {
-            let buffer = &mut buffer[..chunk.len()];
-            for (slot, block) in buffer.iter_mut().zip(chunk.iter_mut()) {
-                *block = sigma(*block);
-                slot.0 = block.to_bytes();
-            }
-            self.0.encrypt_blocks(buffer);
-            for (slot, block) in buffer.iter().zip(chunk.iter_mut()) {
-                *block ^= Block::from_bytes(slot.0);
-            }
-        }
+        self.0.hash(blocks);
     }
 
     /// The hashes of some blocks.
@@ -63,10 +50,4 @@ impl Hash {
         self.apply(&mut hashes);
         hashes
     }
-}
-
-/// The linear orthomorphism.
-const fn sigma(block: Block) -> Block {
-    let (high, low) = (block.0 >> 64, block.0 & u64::MAX as u128);
-    Block((high ^ low) << 64 | high)
 }

@@ -3,6 +3,8 @@
 //! In one correlated transfer the sender holds `K` and, for the whole session, `Δ` with `lsb(Δ) = 1`; the receiver holds
 //! `M = K xor x Δ` with `x = lsb(M)`, so `lsb(K) = 0`: the choice needs no storage of its own. Each is used once.
 
+use std::collections::VecDeque;
+
 use zeroize::Zeroize;
 
 use crate::{BitString, Block, Error, Role, Session};
@@ -69,53 +71,80 @@ impl Pools {
 
     /// Transfers left, sent and received.
     pub(crate) const fn left(&self) -> (usize, usize) {
-        (self.sent.left(), self.received.left())
+        (self.sent.left, self.received.left)
     }
 }
 
+/// Blocks in the pieces that they were made in: each piece's memory is free again once it is consumed, and nothing is
+/// moved when more are added.
 #[derive(Default)]
 struct Stock {
-    blocks: Vec<Block>,
+    pieces: VecDeque<Vec<Block>>,
+    /// Blocks of the first piece that are taken.
     taken: usize,
+    left: usize,
     consumed: u64,
 }
 
 impl Stock {
-    const fn left(&self) -> usize {
-        self.blocks.len() - self.taken
-    }
-
     fn put(&mut self, blocks: Vec<Block>) {
-        if self.left() == 0 {
-            self.blocks = blocks;
-        } else {
-            self.blocks.drain(..self.taken);
-            self.blocks.extend(blocks);
+        self.left += blocks.len();
+        if !blocks.is_empty() {
+            self.pieces.push_back(blocks);
         }
-        self.taken = 0;
     }
 
     /// Lends the next `count` transfers, which the pool then forgets, or says how many are left.
     fn lend<T>(&mut self, count: usize, f: impl FnOnce(&[Block]) -> T) -> Result<T, usize> {
-        if count > self.left() {
-            return Err(self.left());
+        if count > self.left {
+            return Err(self.left);
         }
-        let lent = &mut self.blocks[self.taken..self.taken + count];
-        let result = f(lent);
-        lent.zeroize();
-        self.taken += count;
+        let mut gathered = Vec::new();
+        let whole = self.pieces.front().is_some_and(|piece| piece.len() - self.taken >= count);
+        if !whole {
+            gathered.reserve_exact(count);
+            self.consume(count, |part| gathered.extend_from_slice(part));
+        }
+        let mut f = Some(f);
+        let mut result = None;
+        let mut lend = |part: &[Block]| result = f.take().map(|f| f(part));
+        if whole {
+            self.consume(count, lend);
+        } else {
+            lend(&gathered);
+            gathered.zeroize();
+        }
         self.consumed += count as u64;
-        if self.left() == 0 {
-            self.blocks = Vec::new();
-            self.taken = 0;
+        Ok(result.expect("invariant: one piece was lent"))
+    }
+
+    /// Shows the next `count` transfers piece by piece, and forgets them.
+    fn consume(&mut self, count: usize, mut show: impl FnMut(&[Block])) {
+        let mut wanted = count;
+        while let Some(piece) = self.pieces.front_mut() {
+            let end = piece.len().min(self.taken + wanted);
+            let part = &mut piece[self.taken..end];
+            show(part);
+            part.zeroize();
+            wanted -= end - self.taken;
+            self.taken = end;
+            if end == piece.len() {
+                self.pieces.pop_front();
+                self.taken = 0;
+            }
+            if wanted == 0 {
+                break;
+            }
         }
-        Ok(result)
+        self.left -= count;
     }
 }
 
 impl Drop for Stock {
     fn drop(&mut self) {
-        self.blocks.zeroize();
+        for piece in &mut self.pieces {
+            piece.zeroize();
+        }
     }
 }
 
@@ -184,5 +213,22 @@ mod tests {
         }
         assert!(matches!(server.take_sent(4), Err(Error::PoolDry { needed: 4, left: 3, .. })));
         assert!(server.take_sent(3).unwrap().keys.iter().all(|key| !sent.keys.contains(key)));
+    }
+
+    #[test]
+    fn transfers_come_out_in_the_order_in_which_they_went_in() {
+        let mut stock = Stock::default();
+        let mut next = 0u128;
+        for count in [5, 0, 1, 70, 3] {
+            stock.put((next..next + count).map(Block).collect());
+            next += count;
+        }
+        let mut taken = Vec::new();
+        for count in [0, 4, 2, 60, 13] {
+            taken.extend(stock.lend(count, <[Block]>::to_vec).unwrap());
+        }
+        assert_eq!(taken, (0..next).map(Block).collect::<Vec<_>>());
+        assert_eq!((stock.left, stock.consumed, stock.pieces.len()), (0, 79, 0));
+        assert_eq!(stock.lend(1, <[Block]>::len), Err(0));
     }
 }

@@ -3,9 +3,9 @@
 //! **Functionality.** The owner gets `2^d` random leaves; the peer, for a point `α` of its choice, the leaves other than
 //! `α`, the one for `y` in slot `y xor α` and zero in slot 0.
 //!
-//! **Protocol** (Goldreich, Goldwasser, Micali; Roy: SoftSpokenOT, Crypto 2022, figure 13, without the consistency
-//! check), from `d` base transfers, of which the peer has chosen number `j` by the complement of bit `j` of `α`, most
-//! significant bit first:
+//! **Protocol** (the tree of Goldreich, Goldwasser and Micali, punctured as in Roy: SoftSpokenOT, Crypto 2022, without
+//! the consistency check), from `d` base transfers, of which the peer has chosen number `j` by the complement of bit `j`
+//! of `α`, most significant bit first:
 //! 1. The two nodes of the first level are the two keys of the first base transfer.
 //! 2. A node `s` has the children `H(s)` and `H(s xor 1)`.
 //! 3. For every further level the owner sends the exclusive or of all left children and that of all right children, each

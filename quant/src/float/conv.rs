@@ -1,7 +1,7 @@
 //! Convolution of one image: im2col and a matrix product for each group.
 
-use crate::geometry::Geometry;
 use crate::kernels::multiply_add;
+use protocols::linear::Geometry;
 
 /// `[out_channels, out_h, out_w]` of `[in_channels, in_h, in_w]`; `scratch` is reused between calls.
 pub(super) fn convolve(

@@ -1,6 +1,6 @@
 use super::*;
-use crate::geometry::Geometry;
 use crate::model::{Node, Window};
+use protocols::linear::Geometry;
 
 /// conv 2 -> 3 (3x3, padded), ReLU, add of the ReLU to itself, global mean.
 fn model() -> Model {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Conv, Model, Node, Op, ValueId, View, Window};
-use crate::geometry::Geometry;
+use protocols::linear::Geometry;
 
 /// No axis, kernel, stride or padding is longer: sums of a few of them never overflow.
 pub(crate) const MAX_AXIS: usize = 1 << 20;
@@ -86,7 +86,7 @@ impl Conv {
     fn check(&self, name: &str, input: [usize; 3]) -> Result<[usize; 3], ModelError> {
         let g = &self.geometry;
         require(name, "input shape", [g.in_channels, g.in_h, g.in_w], input)?;
-        g.check(name)?;
+        check_geometry(name, g)?;
         let weights = self.fan_in().saturating_mul(g.out_channels);
         require(name, "number of weights", weights, self.weight.len())?;
         require(name, "number of biases", g.out_channels, self.bias.len())?;
@@ -96,28 +96,13 @@ impl Conv {
     }
 }
 
-impl Geometry {
-    fn check(&self, name: &str) -> Result<(), ModelError> {
-        let positive = [
-            self.out_channels,
-            self.kernel_h,
-            self.kernel_w,
-            self.stride_h,
-            self.stride_w,
-            self.dilation_h,
-            self.dilation_w,
-            self.groups,
-        ];
-        let pads = [self.pad_top, self.pad_left, self.pad_bottom, self.pad_right];
-        check_extents(name, &positive, &pads)?;
-        let divides =
-            self.in_channels.is_multiple_of(self.groups) && self.out_channels.is_multiple_of(self.groups);
-        require(name, "groups divide the channels", true, divides)?;
-        let taps = [self.kernel_h, self.kernel_w]
-            .iter()
-            .try_fold(self.in_channels / self.groups, |n, &d| n.checked_mul(d));
-        require(name, "kernel of a sane size", true, taps.is_some_and(|n| n <= MAX_ELEMENTS))
-    }
+fn check_geometry(name: &str, g: &Geometry) -> Result<(), ModelError> {
+    g.check().map_err(|expected| ModelError {
+        node: name.to_owned(),
+        what: "geometry",
+        expected,
+        found: "another".to_owned(),
+    })
 }
 
 impl Window {

@@ -5,8 +5,8 @@ use super::constant::Constant;
 use super::error::Problem;
 use super::importer::{Importer, Inputs, Value};
 use super::proto::NodeProto;
-use crate::geometry::Geometry;
 use crate::model::{Conv, Op};
+use protocols::linear::Geometry;
 
 impl Importer {
     pub(super) fn convolution(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {

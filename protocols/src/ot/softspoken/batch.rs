@@ -5,7 +5,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::TreeDepth;
 use crate::Block;
-use crate::kernels::{ROW_BITS, ROW_BLOCKS, Row, Streams, transpose};
+use crate::kernels::{Partial, ROW_BITS, ROW_BLOCKS, Row, Streams, transpose};
 
 /// Transfers of a batch: one row of every stream. Batches depend on their position alone, so the cores share them.
 pub(super) const BATCH: usize = ROW_BITS;
@@ -41,18 +41,18 @@ impl Sent {
         Self { depth, delta, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
-    /// The next transfers, with the receiver's corrections.
-    pub(super) fn extend(&mut self, corrections: &[u8], keys: &mut [Block]) {
+    /// The next `count` transfers, with the receiver's corrections.
+    pub(super) fn extend(&mut self, count: usize, corrections: &[u8]) -> Vec<Block> {
+        let mut keys = vec![Block::ZERO; count];
         let first = self.next;
-        self.next += keys.len().div_ceil(BATCH) as u64;
-        let (this, batches) = (&*self, keys.par_chunks_mut(BATCH));
+        self.next += count.div_ceil(BATCH) as u64;
+        let this = &*self;
         let corrections = corrections.par_chunks(corrections_len(this.depth, BATCH));
-        batches.zip(corrections).enumerate().for_each_init(
-            Workspace::new,
-            |work, (i, (keys, corrections))| {
-                this.batch(first + i as u64, corrections, keys, work);
-            },
-        );
+        let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
+        batches.for_each_init(Workspace::new, |work, (i, (keys, corrections))| {
+            this.batch(first + i as u64, corrections, keys, work);
+        });
+        keys
     }
 
     fn batch(&self, position: u64, corrections: &[u8], keys: &mut [Block], work: &mut Workspace) {
@@ -60,7 +60,7 @@ impl Sent {
         // The first tree has no correction.
         let corrections = std::iter::once(None).chain(corrections);
         for ((tree, digit), correction) in self.trees.iter().zip(self.depth.digits()).zip(corrections) {
-            tree.sum(1, position, &mut work.matrix[digit.clone()], &mut work.total);
+            tree.sum(1, position, &mut work.matrix[digit.clone()], &mut work.partial);
             let Some(correction) = correction else { continue };
             let correction = row_from(correction);
             for bit in digit {
@@ -78,31 +78,29 @@ impl Received {
         Self { depth, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
-    /// The next transfers, and the corrections that the sender needs.
-    pub(super) fn extend(&mut self, keys: &mut [Block]) -> Vec<u8> {
-        let mut message = vec![0; corrections_len(self.depth, keys.len())];
+    /// The next `count` transfers, and the corrections that the sender needs.
+    pub(super) fn extend(&mut self, count: usize) -> (Vec<Block>, Vec<u8>) {
+        let mut keys = vec![Block::ZERO; count];
+        let mut message = vec![0; corrections_len(self.depth, count)];
         let first = self.next;
-        self.next += keys.len().div_ceil(BATCH) as u64;
-        let (this, batches) = (&*self, keys.par_chunks_mut(BATCH));
+        self.next += count.div_ceil(BATCH) as u64;
+        let this = &*self;
         let corrections = message.par_chunks_mut(corrections_len(this.depth, BATCH));
-        batches.zip(corrections).enumerate().for_each_init(
-            Workspace::new,
-            |work, (i, (keys, corrections))| {
-                this.batch(first + i as u64, corrections, keys, work);
-            },
-        );
-        message
+        let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
+        batches.for_each_init(Workspace::new, |work, (i, (keys, corrections))| {
+            this.batch(first + i as u64, corrections, keys, work);
+        });
+        (keys, message)
     }
 
     fn batch(&self, position: u64, corrections: &mut [u8], keys: &mut [Block], work: &mut Workspace) {
         let mut trees = self.trees.iter().zip(self.depth.digits());
         if let Some((tree, digit)) = trees.next() {
-            tree.sum(0, position, &mut work.matrix[digit], &mut work.choices);
+            work.choices = *tree.sum(0, position, &mut work.matrix[digit], &mut work.partial);
         }
         for ((tree, digit), correction) in trees.zip(corrections.chunks_mut(keys.len().div_ceil(8))) {
-            tree.sum(0, position, &mut work.matrix[digit], &mut work.total);
-            add(&mut work.total, work.choices);
-            row_into(&work.total, correction);
+            let total = tree.sum(0, position, &mut work.matrix[digit], &mut work.partial);
+            row_into(total.iter().zip(&work.choices).map(|(u, x)| *u ^ *x), correction);
         }
         work.matrix[0] = work.choices;
         transpose(&work.matrix, keys);
@@ -118,13 +116,13 @@ pub(super) const fn corrections_len(depth: TreeDepth, count: usize) -> usize {
 struct Workspace {
     matrix: Box<[Row; 128]>,
     choices: Row,
-    total: Row,
+    partial: Box<Partial>,
 }
 
 impl Workspace {
     fn new() -> Self {
         let zeros = [Block::ZERO; ROW_BLOCKS];
-        Self { matrix: Box::new([zeros; 128]), choices: zeros, total: zeros }
+        Self { matrix: Box::new([zeros; 128]), choices: zeros, partial: Box::new([zeros; _]) }
     }
 }
 
@@ -132,7 +130,7 @@ impl Drop for Workspace {
     fn drop(&mut self) {
         self.matrix.as_flattened_mut().zeroize();
         self.choices.zeroize();
-        self.total.zeroize();
+        self.partial.as_flattened_mut().zeroize();
     }
 }
 
@@ -154,7 +152,7 @@ fn row_from(bytes: &[u8]) -> Row {
 }
 
 /// The first bytes of a row.
-fn row_into(row: &Row, bytes: &mut [u8]) {
+fn row_into(row: impl Iterator<Item = Block>, bytes: &mut [u8]) {
     for (bytes, block) in bytes.chunks_mut(Block::BYTES).zip(row) {
         bytes.copy_from_slice(&block.to_bytes()[..bytes.len()]);
     }

@@ -25,9 +25,7 @@
 mod batch;
 mod setup;
 
-use zeroize::Zeroizing;
-
-use crate::{Block, Cost, Error, Operator, Role, Session};
+use crate::{Cost, Error, Operator, Role, Session};
 pub(crate) use batch::Extension;
 use batch::{BATCH, corrections_len};
 pub use setup::{Setup, TreeDepth};
@@ -75,10 +73,8 @@ impl Operator for Extend {
             Role::Server => (self.server, self.client),
             Role::Client => (self.client, self.server),
         };
-        let (sent, received) = converse(session, &mut extension, sent, received).await?;
+        converse(session, &mut extension, sent, received).await?;
         session.extension = Some(extension);
-        session.pools.add_sent(sent);
-        session.pools.add_received(received);
         Ok(())
     }
 }
@@ -89,27 +85,30 @@ async fn converse(
     extension: &mut Extension,
     sent: usize,
     received: usize,
-) -> Result<(Vec<Block>, Vec<Block>), Error> {
+) -> Result<(), Error> {
     let turn = session.channel.turn();
-    let mut keys = Zeroizing::new((vec![Block::ZERO; sent], vec![Block::ZERO; received]));
-    let (keys_sent, keys_received) = &mut *keys;
-    let mut outgoing = keys_received.chunks_mut(CHUNK);
-    let mut incoming = keys_sent.chunks_mut(CHUNK);
+    let (mut outgoing, mut incoming) = (chunks(received), chunks(sent));
     let steps = outgoing.len().max(if sent == 0 { 0 } else { incoming.len() + AHEAD });
     for step in 0..steps {
-        if let Some(keys) = outgoing.next() {
-            let corrections = extension.received.extend(keys);
+        if let Some(count) = outgoing.next() {
+            let (keys, corrections) = extension.received.extend(count);
             session.channel.send_in(turn, &corrections)?;
+            session.pools.add_received(keys);
             session.channel.drained().await?;
         }
         if step >= AHEAD
-            && let Some(keys) = incoming.next()
+            && let Some(count) = incoming.next()
         {
-            let corrections = session.channel.receive(corrections_len(extension.depth, keys.len())).await?;
-            extension.sent.extend(&corrections, keys);
+            let corrections = session.channel.receive(corrections_len(extension.depth, count)).await?;
+            session.pools.add_sent(extension.sent.extend(count, &corrections));
         }
     }
-    Ok(std::mem::take(&mut *keys))
+    Ok(())
+}
+
+/// The lengths of the chunks that make up `count` transfers.
+fn chunks(count: usize) -> impl ExactSizeIterator<Item = usize> {
+    (0..count.div_ceil(CHUNK)).map(move |chunk| CHUNK.min(count - chunk * CHUNK))
 }
 
 /// The cost of transfers of which `sender` is the sender: their receiver sends.

@@ -77,7 +77,8 @@ impl fmt::Display for TreeDepth {
 
 /// Sets the extension up in both directions and draws each party's `Δ`. Once per session.
 ///
-/// **Cost:** the base transfers, then `32 (128 - N)` bytes in each direction.
+/// **Cost:** in each direction 32 and 4096 bytes for the base transfers, then `32 (128 - N)` bytes for the `N` trees: three
+/// rounds, or two where `k = 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// Depth of the trees.

@@ -1,0 +1,40 @@
+//! The hot loops, for the benchmarks alone: what is measured is not what is offered.
+
+use crate::ot::Hash;
+use crate::{Block, Session, kernels};
+
+/// Hashes every block in place, under the key `0`.
+pub fn hash() -> impl Fn(&mut [Block]) {
+    let hash = Hash::new(&[0; 32]);
+    move |blocks| hash.apply(blocks)
+}
+
+/// Transposes 128 rows of 4096 bits.
+pub fn transpose() -> impl FnMut() -> Block {
+    let rows = vec![[Block(0x5555); kernels::ROW_BLOCKS]; 128];
+    let mut output = vec![Block::ZERO; kernels::ROW_BITS];
+    move || {
+        if let Some(rows) = rows.first_chunk() {
+            kernels::transpose(rows, &mut output);
+        }
+        output[7]
+    }
+}
+
+/// Sums 4096 bits of the streams of a tree of `depth` levels.
+pub fn streams(depth: usize) -> impl FnMut() -> Block {
+    let leaves: Vec<Block> = (0..1 << depth).map(Block).collect();
+    let streams = kernels::Streams::new(&leaves);
+    let zeros = [Block::ZERO; kernels::ROW_BLOCKS];
+    let (mut planes, mut partial, mut row) = (vec![zeros; depth], [zeros; _], 0);
+    move || {
+        row += 1;
+        streams.sum(0, row, &mut planes, &mut partial)[0]
+    }
+}
+
+/// Drops whatever is in the pools.
+pub fn drain(session: &mut Session) {
+    let (sent, received) = session.pools.left();
+    drop((session.take_sent(sent), session.take_received(received)));
+}

@@ -1,0 +1,151 @@
+//! AES-128: the hash of many blocks under one key, and rows of a stream in counter mode.
+//!
+//! The `aes` crate is the portable twin, and what runs where the processor has no AES instructions. It encrypts as fast
+//! as these kernels, but its callers have to move every block in and out of its buffers, which costs more than the
+//! encryption.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod x86;
+
+use aes::Aes128Enc;
+use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
+
+use super::{ROW_BLOCKS, Row};
+use crate::Block;
+
+/// An expanded key, and how to encrypt with it on this machine.
+#[derive(Clone)]
+pub(crate) enum Key {
+    /// By the `aes` crate.
+    Portable(Box<Aes128Enc>),
+    /// By AES instructions, one block at a time.
+    #[cfg(target_arch = "x86_64")]
+    Narrow(x86::Schedule),
+    /// By AES instructions, four blocks at a time.
+    #[cfg(target_arch = "x86_64")]
+    Wide(x86::Schedule),
+}
+
+impl Key {
+    /// Expands a key for the best instructions of this machine.
+    pub(crate) fn new(key: Block) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if x86::has_narrow() {
+            // SAFETY: the processor has what `has_narrow` and `has_wide` look for.
+            let schedule = unsafe { x86::expand(key) };
+            return if x86::has_wide() { Self::Wide(schedule) } else { Self::Narrow(schedule) };
+        }
+        Self::portable(key)
+    }
+
+    fn portable(key: Block) -> Self {
+        Self::Portable(Box::new(Aes128Enc::new(&key.to_bytes().into())))
+    }
+
+    /// Replaces every block `x` by `AES(σ(x)) xor σ(x)` with `σ(high, low) = (high xor low, high)`.
+    pub(crate) fn hash(&self, blocks: &mut [Block]) {
+        match self {
+            Self::Portable(key) => hash(key, blocks),
+            // SAFETY: `Key::new` makes this variant only where the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Narrow(schedule) => unsafe { x86::hash_narrow(schedule, blocks) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(schedule) => unsafe { x86::hash_wide(schedule, blocks) },
+        }
+    }
+
+    /// Row number `row` of the stream in counter mode.
+    pub(crate) fn row(&self, row: u64) -> Row {
+        match self {
+            Self::Portable(key) => stream(key, row),
+            // SAFETY: `Key::new` makes this variant only where the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Narrow(schedule) | Self::Wide(schedule) => unsafe { x86::row_narrow(schedule, row) },
+        }
+    }
+}
+
+fn hash(key: &Aes128Enc, blocks: &mut [Block]) {
+    // Enough for the widest pipelines that the crate picks.
+    let mut buffer = [Array([0; 16]); 64];
+    for chunk in blocks.chunks_mut(64) {
+        let buffer = &mut buffer[..chunk.len()];
+        for (slot, block) in buffer.iter_mut().zip(chunk.iter_mut()) {
+            *block = sigma(*block);
+            slot.0 = block.to_bytes();
+        }
+        key.encrypt_blocks(buffer);
+        for (slot, block) in buffer.iter().zip(chunk.iter_mut()) {
+            *block ^= Block::from_bytes(slot.0);
+        }
+    }
+}
+
+/// The linear orthomorphism.
+const fn sigma(block: Block) -> Block {
+    let (high, low) = (block.0 >> 64, block.0 & u64::MAX as u128);
+    Block((high ^ low) << 64 | high)
+}
+
+fn stream(key: &Aes128Enc, row: u64) -> Row {
+    let start = row * ROW_BLOCKS as u64;
+    let mut blocks: [_; ROW_BLOCKS] =
+        std::array::from_fn(|block| Array(u128::from(start + block as u64).to_le_bytes()));
+    key.encrypt_blocks(&mut blocks);
+    blocks.map(|block| Block::from_bytes(block.0))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The key for every kernel that this machine can run, the portable twin first.
+    pub(in crate::kernels) fn variants(key: Block) -> Vec<Key> {
+        let mut keys = vec![Key::portable(key)];
+        #[cfg(target_arch = "x86_64")]
+        if x86::has_narrow() {
+            let expand = || unsafe { x86::expand(key) };
+            keys.push(Key::Narrow(expand()));
+            if x86::has_wide() {
+                keys.push(Key::Wide(expand()));
+            }
+        }
+        keys
+    }
+
+    proptest! {
+        #[test]
+        fn every_kernel_hashes_alike(key: u128, blocks in prop::collection::vec(any::<u128>(), 0..200)) {
+            let blocks: Vec<Block> = blocks.into_iter().map(Block).collect();
+            let hashes = variants(Block(key)).into_iter().map(|key| {
+                let mut hashes = blocks.clone();
+                key.hash(&mut hashes);
+                hashes
+            });
+            let hashes: Vec<_> = hashes.collect();
+            prop_assert!(hashes.iter().all(|other| *other == hashes[0]));
+        }
+
+        #[test]
+        fn every_kernel_streams_alike(key: u128, row in 0..u64::MAX / ROW_BLOCKS as u64) {
+            let rows: Vec<_> = variants(Block(key)).iter().map(|key| key.row(row)).collect();
+            prop_assert!(rows.iter().all(|other| *other == rows[0]));
+        }
+    }
+
+    #[test]
+    fn encryption_is_that_of_the_standard() {
+        // Of the block zero, which σ maps to itself, under the key of FIPS 197, appendix C.1.
+        let mut blocks = [Block::ZERO];
+        let key = u128::from_le_bytes(std::array::from_fn(|i| i as u8));
+        for variant in variants(Block(key)) {
+            blocks[0] = Block::ZERO;
+            variant.hash(&mut blocks);
+            assert_eq!(blocks[0], variant.row(0)[0]);
+            assert_eq!(blocks[0].to_bytes()[..4], [0xc6, 0xa1, 0x3b, 0x37]);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! AES by AES-NI, one block to a register, and by VAES with AVX-512, four blocks to a register.
+
+use std::arch::x86_64::*;
+
+use zeroize::Zeroize;
+
+use crate::Block;
+use crate::kernels::{ROW_BLOCKS, Row};
+
+/// Registers of a row.
+const WIDE_ROW: usize = ROW_BLOCKS / 4;
+
+/// The round keys.
+#[derive(Clone)]
+pub(crate) struct Schedule([Block; 11]);
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Whether the processor has AES instructions.
+pub(crate) fn has_narrow() -> bool {
+    is_x86_feature_detected!("aes")
+}
+
+/// Whether the processor has AES instructions on registers of 512 bits.
+pub(crate) fn has_wide() -> bool {
+    is_x86_feature_detected!("vaes") && is_x86_feature_detected!("avx512f")
+}
+
+/// The key schedule (FIPS 197, section 5.2).
+#[target_feature(enable = "aes")]
+pub(crate) fn expand(key: Block) -> Schedule {
+    let mut keys = [key; 11];
+    keys[1] = next_round_key::<0x01>(keys[0]);
+    keys[2] = next_round_key::<0x02>(keys[1]);
+    keys[3] = next_round_key::<0x04>(keys[2]);
+    keys[4] = next_round_key::<0x08>(keys[3]);
+    keys[5] = next_round_key::<0x10>(keys[4]);
+    keys[6] = next_round_key::<0x20>(keys[5]);
+    keys[7] = next_round_key::<0x40>(keys[6]);
+    keys[8] = next_round_key::<0x80>(keys[7]);
+    keys[9] = next_round_key::<0x1B>(keys[8]);
+    keys[10] = next_round_key::<0x36>(keys[9]);
+    Schedule(keys)
+}
+
+#[target_feature(enable = "aes")]
+fn next_round_key<const RCON: i32>(previous: Block) -> Block {
+    let previous = load(&previous);
+    let word = _mm_shuffle_epi32::<0xFF>(_mm_aeskeygenassist_si128::<RCON>(previous));
+    let key = _mm_xor_si128(previous, _mm_slli_si128::<4>(previous));
+    let key = _mm_xor_si128(key, _mm_slli_si128::<8>(key));
+    let mut next = Block::ZERO;
+    store(&mut next, _mm_xor_si128(key, word));
+    next
+}
+
+/// The hash, eight blocks side by side.
+#[target_feature(enable = "aes")]
+pub(crate) fn hash_narrow(schedule: &Schedule, blocks: &mut [Block]) {
+    let (groups, rest) = blocks.as_chunks_mut::<8>();
+    for group in groups {
+        hash_group(schedule, group);
+    }
+    for block in rest.as_chunks_mut::<1>().0 {
+        hash_group(schedule, block);
+    }
+}
+
+#[target_feature(enable = "aes")]
+fn hash_group<const N: usize>(schedule: &Schedule, blocks: &mut [Block; N]) {
+    let high = _mm_set_epi64x(-1, 0);
+    let inputs: [__m128i; N] = std::array::from_fn(|i| {
+        let block = load(&blocks[i]);
+        _mm_xor_si128(_mm_shuffle_epi32::<0x4E>(block), _mm_and_si128(block, high))
+    });
+    let outputs = encrypt(schedule, inputs);
+    for ((block, input), output) in blocks.iter_mut().zip(inputs).zip(outputs) {
+        store(block, _mm_xor_si128(input, output));
+    }
+}
+
+/// A row of the stream in counter mode.
+#[target_feature(enable = "aes")]
+pub(crate) fn row_narrow(schedule: &Schedule, row: u64) -> Row {
+    let mut blocks = [Block::ZERO; ROW_BLOCKS];
+    let start = row * ROW_BLOCKS as u64;
+    for (group, blocks) in blocks.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let counters: [__m128i; 8] =
+            std::array::from_fn(|i| _mm_set_epi64x(0, (start + (8 * group + i) as u64) as i64));
+        for (block, output) in blocks.iter_mut().zip(encrypt(schedule, counters)) {
+            store(block, output);
+        }
+    }
+    blocks
+}
+
+#[target_feature(enable = "aes")]
+fn encrypt<const N: usize>(schedule: &Schedule, mut states: [__m128i; N]) -> [__m128i; N] {
+    let [first, rounds @ .., last] = &schedule.0;
+    for state in &mut states {
+        *state = _mm_xor_si128(*state, load(first));
+    }
+    for key in rounds {
+        for state in &mut states {
+            *state = _mm_aesenc_si128(*state, load(key));
+        }
+    }
+    for state in &mut states {
+        *state = _mm_aesenclast_si128(*state, load(last));
+    }
+    states
+}
+
+/// The hash, 32 blocks side by side.
+#[target_feature(enable = "vaes,avx512f")]
+pub(crate) fn hash_wide(schedule: &Schedule, blocks: &mut [Block]) {
+    let keys = broadcast(schedule);
+    let (groups, rest) = blocks.as_chunks_mut::<ROW_BLOCKS>();
+    for group in groups {
+        let inputs = load_row(group).map(|block| sigma_wide(block));
+        let outputs = encrypt_wide(&keys, inputs);
+        store_row(group, std::array::from_fn(|i| _mm512_xor_si512(inputs[i], outputs[i])));
+    }
+    for blocks in rest.chunks_mut(4) {
+        let mask = ((1u16 << (2 * blocks.len())) - 1) as __mmask8;
+        // SAFETY: the mask admits as many bytes as there are.
+        let block = unsafe { _mm512_maskz_loadu_epi64(mask, blocks.as_ptr().cast()) };
+        let input = sigma_wide(block);
+        let [output] = encrypt_wide(&keys, [input]);
+        let hash = _mm512_xor_si512(input, output);
+        // SAFETY: as above.
+        unsafe { _mm512_mask_storeu_epi64(blocks.as_mut_ptr().cast(), mask, hash) };
+    }
+}
+
+#[target_feature(enable = "vaes,avx512f")]
+fn sigma_wide(block: __m512i) -> __m512i {
+    let high = _mm512_set_epi64(-1, 0, -1, 0, -1, 0, -1, 0);
+    // swapped xor (block and high)
+    _mm512_ternarylogic_epi64::<0x78>(_mm512_shuffle_epi32::<0x4E>(block), block, high)
+}
+
+/// The sums of the rows of a tree's leaves, see [`crate::kernels::Streams::sum`]. The leaves below `first` count as zero.
+#[target_feature(enable = "vaes,avx512f")]
+pub(in crate::kernels) fn sum_wide<'a>(
+    leaves: impl Iterator<Item = &'a Schedule>,
+    first: usize,
+    row: u64,
+    planes: &mut [Row],
+    partial: &mut [Row],
+) {
+    let start = (row * ROW_BLOCKS as u64) as i64;
+    let counters: [__m512i; WIDE_ROW] = std::array::from_fn(|i| {
+        let at = start + 4 * i as i64;
+        _mm512_set_epi64(0, at + 3, 0, at + 2, 0, at + 1, 0, at)
+    });
+    for (number, leaf) in leaves.enumerate() {
+        let mut sum = [_mm512_setzero_si512(); WIDE_ROW];
+        if number >= first {
+            sum = encrypt_wide(&broadcast(leaf), counters);
+        }
+        let level = number.trailing_ones() as usize;
+        for (plane, left) in planes.iter_mut().zip(&*partial).take(level) {
+            store_row(plane, add(load_row(plane), sum));
+            sum = add(load_row(left), sum);
+        }
+        store_row(&mut partial[level], sum);
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn add(a: [__m512i; WIDE_ROW], b: [__m512i; WIDE_ROW]) -> [__m512i; WIDE_ROW] {
+    std::array::from_fn(|i| _mm512_xor_si512(a[i], b[i]))
+}
+
+#[target_feature(enable = "avx512f")]
+fn broadcast(schedule: &Schedule) -> [__m512i; 11] {
+    std::array::from_fn(|i| _mm512_broadcast_i32x4(load(&schedule.0[i])))
+}
+
+#[target_feature(enable = "vaes,avx512f")]
+fn encrypt_wide<const N: usize>(keys: &[__m512i; 11], mut states: [__m512i; N]) -> [__m512i; N] {
+    let [first, rounds @ .., last] = keys;
+    for state in &mut states {
+        *state = _mm512_xor_si512(*state, *first);
+    }
+    for key in rounds {
+        for state in &mut states {
+            *state = _mm512_aesenc_epi128(*state, *key);
+        }
+    }
+    for state in &mut states {
+        *state = _mm512_aesenclast_epi128(*state, *last);
+    }
+    states
+}
+
+#[inline]
+fn load(block: &Block) -> __m128i {
+    // SAFETY: a block has 16 bytes, and every x86_64 has the instruction.
+    unsafe { _mm_loadu_si128(std::ptr::from_ref(block).cast()) }
+}
+
+#[inline]
+fn store(block: &mut Block, value: __m128i) {
+    // SAFETY: a block has 16 bytes, and every x86_64 has the instruction.
+    unsafe { _mm_storeu_si128(std::ptr::from_mut(block).cast(), value) }
+}
+
+#[target_feature(enable = "avx512f")]
+fn load_row(row: &Row) -> [__m512i; WIDE_ROW] {
+    // SAFETY: a row has as many blocks as its registers have.
+    std::array::from_fn(|i| unsafe { _mm512_loadu_si512(row.as_ptr().add(4 * i).cast()) })
+}
+
+#[target_feature(enable = "avx512f")]
+fn store_row(row: &mut Row, values: [__m512i; WIDE_ROW]) {
+    for (blocks, value) in row.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        // SAFETY: four blocks have 64 bytes.
+        unsafe { _mm512_storeu_si512(blocks.as_mut_ptr().cast(), value) };
+    }
+}

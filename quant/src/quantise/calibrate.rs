@@ -1,0 +1,169 @@
+//! What quantisation needs to know of a network's values: samples of every site, second moments of every layer's input.
+
+use rayon::prelude::*;
+
+use super::sites::{SiteId, Sites};
+use crate::float::{FloatError, activations_of};
+use crate::kernels::multiply_add;
+use crate::model::{Model, Op, ValueId};
+use crate::tensor::Tensor;
+use protocols::linear::Geometry;
+
+/// Statistics of calibration images.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// Samples of every site.
+    pub sites: Vec<Samples>,
+    /// Moments of every layer's input, by layer and group of the convolution.
+    pub layers: Vec<Vec<Moments>>,
+}
+
+/// Samples of a value: all of them zero or listed.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Values other than zero, thinned out evenly.
+    pub values: Vec<f32>,
+    /// The sum of squares of the values listed.
+    pub energy: f64,
+}
+
+/// Moments of the rows of the im2col matrix.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// `N`: rows.
+    pub rows: usize,
+    /// `E[x x^T]`, `[N, N]`.
+    pub second: Vec<f64>,
+    /// `E[x]`, `[N]`.
+    pub first: Vec<f64>,
+}
+
+/// Samples kept of a site.
+const SAMPLES: usize = 1 << 14;
+/// Images whose moments are taken: many columns each.
+const MOMENT_IMAGES: usize = 64;
+/// Columns of a chunk of the im2col matrix.
+const COLUMNS: usize = 4096;
+
+impl Calibration {
+    /// Measures a batch of images, preprocessed.
+    ///
+    /// # Errors
+    /// The batch's shape is not the model's input.
+    pub fn measure(model: &Model, sites: &Sites, batch: &Tensor) -> Result<Self, FloatError> {
+        let mut keep: Vec<ValueId> = sites.sites.iter().map(|site| site.value).collect();
+        keep.extend(sites.layers.iter().map(|layer| model.nodes[layer.node].inputs[0]));
+        let images = batch.images().min(MOMENT_IMAGES * 2);
+        let kept = activations_of(model, &first_images(batch, images), &keep)?;
+        let value = |id: ValueId| kept.value(id).expect("invariant: what was asked for is kept");
+        let samples = |site: &super::sites::Site| Samples::of(&value(site.value).data);
+        let moments = |layer: &super::sites::LayerSites| {
+            let node = &model.nodes[layer.node];
+            match &node.op {
+                Op::Conv(conv) => Moments::of(&conv.geometry, value(node.inputs[0])),
+                Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => Vec::new(),
+            }
+        };
+        Ok(Self {
+            sites: sites.sites.par_iter().map(samples).collect(),
+            layers: sites.layers.par_iter().map(moments).collect(),
+        })
+    }
+
+    /// The samples of a site.
+    pub fn site(&self, site: SiteId) -> &Samples {
+        &self.sites[site]
+    }
+}
+
+/// The first images of a batch.
+pub fn first_images(batch: &Tensor, images: usize) -> Tensor {
+    let [_, c, h, w] = batch.shape;
+    Tensor { shape: [images, c, h, w], data: batch.data[..images * c * h * w].to_vec() }
+}
+
+impl Samples {
+    fn of(data: &[f32]) -> Self {
+        let others = data.iter().filter(|v| **v != 0.0).count();
+        let step = others.div_ceil(SAMPLES).max(1);
+        let values: Vec<f32> = data.iter().copied().filter(|v| *v != 0.0).step_by(step).collect();
+        let energy = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        Self { values, energy }
+    }
+
+    /// The largest magnitude.
+    pub fn largest(&self) -> f32 {
+        self.values.iter().fold(0.0, |most, v| v.abs().max(most))
+    }
+
+    /// The squared error of rounding to a scale within an interval of integers, over the energy.
+    pub fn error(&self, scale: f64, low: f64, high: f64) -> f64 {
+        if self.values.is_empty() {
+            return 0.0;
+        }
+        let (scale, inverse) = (scale as f32, (1.0 / scale) as f32);
+        let (low, high) = (low as f32, high as f32);
+        let errors = self.values.iter().map(|&v| {
+            let rounded = (v * inverse).round_ties_even().clamp(low, high) * scale;
+            f64::from((rounded - v) * (rounded - v))
+        });
+        errors.sum::<f64>() / self.energy
+    }
+}
+
+impl Moments {
+    /// The moments of every group of a convolution's input `[N, C, H, W]`.
+    fn of(geometry: &Geometry, input: &Tensor) -> Vec<Self> {
+        let images = input.images().min(MOMENT_IMAGES);
+        (0..geometry.groups).map(|group| Self::of_group(geometry, input, images, group)).collect()
+    }
+
+    fn of_group(g: &Geometry, input: &Tensor, images: usize, group: usize) -> Self {
+        let rows = g.in_channels / g.groups * g.kernel_h * g.kernel_w;
+        let positions = g.out_h() * g.out_w();
+        let together = (COLUMNS / positions.max(1)).max(1);
+        let mut second = vec![0.0f64; rows * rows];
+        let mut first = vec![0.0f64; rows];
+        for start in (0..images).step_by(together) {
+            let count = together.min(images - start);
+            let columns = count * positions;
+            let mut matrix = vec![0.0f32; rows * columns];
+            for (at, image) in (start..start + count).enumerate() {
+                fill(g, group, input.image(image), &mut matrix, columns, at * positions);
+            }
+            let mut transposed = vec![0.0f32; rows * columns];
+            for (r, row) in matrix.chunks_exact(columns).enumerate() {
+                first[r] += row.iter().map(|&v| f64::from(v)).sum::<f64>();
+                for (c, &v) in row.iter().enumerate() {
+                    transposed[c * rows + r] = v;
+                }
+            }
+            let mut product = vec![0.0f32; rows * rows];
+            multiply_add([rows, columns, rows], &matrix, &transposed, &mut product);
+            for (sum, part) in second.iter_mut().zip(product) {
+                *sum += f64::from(part);
+            }
+        }
+        let count = (images * positions).max(1) as f64;
+        second.iter_mut().chain(&mut first).for_each(|v| *v /= count);
+        Self { rows, second, first }
+    }
+}
+
+/// Writes the im2col matrix of one image into columns `at..` of a wider one.
+fn fill(g: &Geometry, group: usize, image: &[f32], matrix: &mut [f32], columns: usize, at: usize) {
+    let kernel = g.kernel_h * g.kernel_w;
+    let out_w = g.out_w();
+    for (r, row) in matrix.chunks_exact_mut(columns).enumerate() {
+        let channel = group * (g.in_channels / g.groups) + r / kernel;
+        let (ky, kx) = (r % kernel / g.kernel_w, r % g.kernel_w);
+        let plane = &image[channel * g.in_h * g.in_w..][..g.in_h * g.in_w];
+        for (p, slot) in row[at..at + g.out_h() * out_w].iter_mut().enumerate() {
+            let y = (p / out_w * g.stride_h + ky * g.dilation_h).wrapping_sub(g.pad_top);
+            let x = (p % out_w * g.stride_w + kx * g.dilation_w).wrapping_sub(g.pad_left);
+            if y < g.in_h && x < g.in_w {
+                *slot = plane[y * g.in_w + x];
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! From a float network, scales and rounded weights to the integer network.
+
+use std::collections::BTreeMap;
+
+use fusion::{Builder, Graph, Interval, Linear, WireId, accumulator_interval};
+use protocols::plan;
+use protocols::weights::{LayerWeights, Weights};
+
+use super::round::Rounded;
+use super::scales::Scales;
+use super::sites::Sites;
+use super::{Assignment, QuantiseError};
+use crate::data::Preprocess;
+use crate::model::{Conv, Model, Node, Op, ValueId};
+
+/// What emitting reads.
+pub(super) struct Emit<'a> {
+    pub model: &'a Model,
+    pub sites: &'a Sites,
+    pub scales: &'a Scales,
+    pub rounded: &'a [&'a Rounded],
+    pub assignment: &'a Assignment,
+}
+
+/// The graph under construction.
+struct Emitting<'a> {
+    given: &'a Emit<'a>,
+    builder: Builder,
+    /// The wire of every value so far.
+    wires: Vec<WireId>,
+    layers: BTreeMap<String, LayerWeights>,
+}
+
+impl Emit<'_> {
+    /// The integer network and its weights, salted.
+    pub(super) fn run(
+        &self,
+        preprocess: &Preprocess,
+        salt: [u8; 32],
+    ) -> Result<(Graph, Weights), QuantiseError> {
+        let builder = Graph::builder(&self.model.name, preprocess.into());
+        let mut emitting = Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };
+        emitting.input()?;
+        for (index, node) in self.model.nodes.iter().enumerate() {
+            let wire = emitting.node(index, node)?;
+            let wire = emitting.round(node, wire)?;
+            emitting.wires.push(wire);
+        }
+        let output = emitting.wires[self.model.output.0];
+        emitting.builder.output("logits", output)?;
+        let graph = emitting.builder.finish()?;
+        Ok((graph, Weights { salt, layers: emitting.layers }))
+    }
+}
+
+impl Emitting<'_> {
+    fn input(&mut self) -> Result<(), QuantiseError> {
+        let given = self.given;
+        let site = given.sites.site(ValueId::INPUT).expect("invariant: the input is a site");
+        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let wire =
+            self.builder.input("input", given.model.input, bits, signed, given.scales.sites[site].exp2())?;
+        self.wires.push(wire);
+        Ok(())
+    }
+
+    /// The exact result of a node.
+    fn node(&mut self, index: usize, node: &Node) -> Result<WireId, QuantiseError> {
+        let name = node.name.clone();
+        let input = self.wires[node.inputs[0].0];
+        let wire = match &node.op {
+            Op::Conv(conv) => self.linear(index, name, conv, input)?,
+            Op::Add => self.sum(name, input, self.wires[node.inputs[1].0])?,
+            Op::Relu { .. } => self.builder.relu(name, input)?,
+            Op::MaxPool(window) => self.builder.max_pool(name, input, window.to_plan())?,
+            Op::AvgPool(window) => self.builder.sum_pool(name, input, window.to_plan())?,
+            Op::View(view) => self.builder.view(name, input, view.to_plan())?,
+        };
+        Ok(wire)
+    }
+
+    fn linear(
+        &mut self,
+        index: usize,
+        name: String,
+        conv: &Conv,
+        input: WireId,
+    ) -> Result<WireId, QuantiseError> {
+        let given = self.given;
+        let layer = given.sites.layers.iter().position(|layer| layer.node == index);
+        let layer = layer.expect("invariant: every convolution is a layer");
+        let rounded = given.rounded[layer];
+        let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
+        let from = *self.builder.wire(input);
+        let scale = (rounded.log_scale - f64::from(finest)).exp2() * from.scale;
+        let shifts: Vec<u8> = rounded.exponents.iter().map(|e| (finest - e) as u8).collect();
+        let shifts = if shifts.iter().all(|&e| e == 0) { Vec::new() } else { shifts };
+        let bias: Vec<i64> = rounded.bias.iter().map(|b| (b / scale).round() as i64).collect();
+        let geometry = conv.geometry;
+        let range: Interval =
+            accumulator_interval(&name, &geometry, &rounded.weights, &shifts, &bias, from.range)?;
+        let weight_bits = given.assignment.weight_bits[layer];
+        self.layers.insert(name.clone(), LayerWeights { weights: rounded.weights.clone(), bias });
+        Ok(self.builder.linear(name, Linear { input, geometry, weight_bits, shifts, range, scale })?)
+    }
+
+    /// The sum of two wires, the coarser one shifted left.
+    fn sum(&mut self, name: String, a: WireId, b: WireId) -> Result<WireId, QuantiseError> {
+        let ratio = (self.builder.wire(a).scale / self.builder.wire(b).scale).log2().round() as i32;
+        let too_far = |_| QuantiseError::Scales { node: name.clone(), ratio };
+        let shift = u8::try_from(ratio.unsigned_abs()).map_err(too_far)?;
+        let terms = if ratio >= 0 { [(a, shift), (b, 0)] } else { [(a, 0), (b, shift)] };
+        Ok(self.builder.add(name, &terms)?)
+    }
+
+    /// Rounds a value that is a site.
+    fn round(&mut self, node: &Node, wire: WireId) -> Result<WireId, QuantiseError> {
+        let given = self.given;
+        let Some(site) = given.sites.site(node.output) else { return Ok(wire) };
+        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let ratio = (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
+        let name = format!("{}.requant", node.name);
+        // An accumulator coarser than its site is made finer first: no bit is dropped.
+        let wire = match u8::try_from(-ratio) {
+            Ok(finer) if finer > 0 => self.builder.add(format!("{}.finer", node.name), &[(wire, finer)])?,
+            _ => wire,
+        };
+        let shift = u8::try_from(ratio.max(0))
+            .map_err(|_| QuantiseError::Scales { node: node.name.clone(), ratio })?;
+        Ok(self.builder.requant(name, wire, shift, bits, signed)?)
+    }
+}
+
+impl crate::model::Window {
+    fn to_plan(self) -> plan::Window {
+        plan::Window {
+            kernel: [self.kernel_h, self.kernel_w],
+            stride: [self.stride_h, self.stride_w],
+            pad: [self.pad_top, self.pad_left, self.pad_bottom, self.pad_right],
+        }
+    }
+}
+
+impl crate::model::View {
+    fn to_plan(self) -> plan::View {
+        let axis = |f: fn(&crate::model::Axis) -> usize| std::array::from_fn(|i| f(&self.axes[i]));
+        plan::View {
+            start: axis(|a| a.start),
+            stride: axis(|a| a.stride),
+            len: axis(|a| a.length),
+            before: axis(|a| a.before),
+            after: axis(|a| a.after),
+        }
+    }
+}
+
+impl From<&Preprocess> for plan::Preprocess {
+    fn from(preprocess: &Preprocess) -> Self {
+        match preprocess {
+            Preprocess::Unit => Self::Unit,
+            Preprocess::Raw => Self::Raw,
+            Preprocess::Normalise { mean, std } => Self::Normalise { mean: mean.clone(), std: std.clone() },
+        }
+    }
+}
+
+impl From<&plan::Preprocess> for Preprocess {
+    fn from(preprocess: &plan::Preprocess) -> Self {
+        match preprocess {
+            plan::Preprocess::Unit => Self::Unit,
+            plan::Preprocess::Raw => Self::Raw,
+            plan::Preprocess::Normalise { mean, std } => {
+                Self::Normalise { mean: mean.clone(), std: std.clone() }
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Rounding a layer's weights: a power-of-two scale for each channel, then the rounding that changes the layer's output
+//! least.
+//!
+//! With `H = E[x x^T]` the output of a channel moves by `d H d^T` when its weights move by `d`. Scales minimise the
+//! diagonal part; rounding is greedy, weight by weight, each one's error made up for by those still free (Frantar,
+//! Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, section 3; Frantar, Alistarh: Optimal Brain Compression).
+
+use rayon::prelude::*;
+
+use super::calibrate::Moments;
+use crate::model::Conv;
+
+/// A layer's integers under one weight scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rounded {
+    /// `[K, N]`.
+    pub weights: Vec<i8>,
+    /// Channel `c` has the scale `2^(log_scale - exponents[c])`.
+    pub exponents: Vec<i32>,
+    /// The base-two logarithm of the scale at exponent zero.
+    pub log_scale: f64,
+    /// The bias that keeps the mean of every channel.
+    pub bias: Vec<f64>,
+}
+
+/// What rounding a layer needs, prepared once: for every group the upper Cholesky factor of the inverse of `H`.
+#[derive(Clone, Debug)]
+pub struct Rounder {
+    groups: Vec<Group>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    rows: usize,
+    diagonal: Vec<f64>,
+    mean: Vec<f64>,
+    factor: Vec<f64>,
+}
+
+/// The most that channels' exponents differ: each bit of difference is a bit of the accumulators.
+const SPREAD: i32 = 3;
+/// The exponent of a channel whose weights are all zero: any will do.
+const NO_WEIGHTS: i32 = i32::MAX;
+/// What is added to the diagonal of `H`, of its mean.
+const DAMPING: f64 = 0.01;
+
+impl Rounder {
+    /// Prepares the rounding of a layer whose input has these moments.
+    pub fn new(moments: &[Moments]) -> Self {
+        Self { groups: moments.iter().map(Group::new).collect() }
+    }
+
+    /// The relative error of the best exponents: the diagonal part of the output's error over its energy.
+    pub fn error(&self, conv: &Conv, bits: u8, log_scale: f64) -> f64 {
+        let (mut error, mut energy) = (0.0, 0.0);
+        for (channel, weights) in self.channels(conv) {
+            let (_, best) = best_exponent(weights, &channel.diagonal, bits, log_scale);
+            error += best;
+            energy +=
+                weights.iter().zip(&channel.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h).sum::<f64>();
+        }
+        if energy > 0.0 { error / energy } else { 0.0 }
+    }
+
+    /// Rounds a layer.
+    pub fn round(&self, conv: &Conv, bits: u8, log_scale: f64) -> Rounded {
+        let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
+        let mut exponents: Vec<i32> = channels
+            .par_iter()
+            .map(|(group, weights)| best_exponent(weights, &group.diagonal, bits, log_scale).0)
+            .collect();
+        let least = exponents.iter().copied().min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
+        for exponent in &mut exponents {
+            *exponent = (*exponent).min(least + SPREAD);
+        }
+        let rounded: Vec<(Vec<i8>, f64)> = channels
+            .par_iter()
+            .zip(&exponents)
+            .map(|((group, weights), &exponent)| {
+                group.round_channel(weights, bits, (log_scale - f64::from(exponent)).exp2())
+            })
+            .collect();
+        let bias = conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
+        let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
+        Rounded { weights, exponents, log_scale, bias }
+    }
+
+    /// Every output channel with its group.
+    fn channels<'a>(&'a self, conv: &'a Conv) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
+        let per_group = conv.geometry.out_channels / self.groups.len().max(1);
+        let rows = self.groups.first().map_or(1, |group| group.rows);
+        let weights = conv.weight.chunks_exact(rows).enumerate();
+        weights.map(move |(channel, weights)| (&self.groups[channel / per_group], weights))
+    }
+}
+
+impl Group {
+    fn new(moments: &Moments) -> Self {
+        let n = moments.rows;
+        let mut damped = moments.second.clone();
+        let trace: f64 = (0..n).map(|i| damped[i * n + i]).sum();
+        let damping = (DAMPING * trace / n as f64).max(1e-12);
+        for i in 0..n {
+            damped[i * n + i] += damping;
+        }
+        let diagonal = (0..n).map(|i| damped[i * n + i]).collect();
+        Self { rows: n, diagonal, mean: moments.first.clone(), factor: inverse_factor(damped, n) }
+    }
+
+    /// A channel's integers, and how much the mean of its output falls.
+    fn round_channel(&self, weights: &[f32], bits: u8, scale: f64) -> (Vec<i8>, f64) {
+        let (low, high) = limits(bits);
+        let n = self.rows;
+        let mut free: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
+        let mut rounded = Vec::with_capacity(n);
+        for i in 0..n {
+            let integer = (free[i] / scale).round().clamp(low, high);
+            rounded.push(integer as i8);
+            let error = (free[i] - integer * scale) / self.factor[i * n + i];
+            for (later, f) in free[i + 1..].iter_mut().zip(&self.factor[i * n + i + 1..(i + 1) * n]) {
+                *later -= error * f;
+            }
+        }
+        let moved = weights.iter().zip(&rounded).zip(&self.mean);
+        let moved = moved.map(|((&w, &q), mean)| (f64::from(w) - f64::from(q) * scale) * mean).sum();
+        (rounded, moved)
+    }
+}
+
+/// The interval of a signed width.
+fn limits(bits: u8) -> (f64, f64) {
+    let half = f64::from(1u32 << (bits - 1));
+    (-half, half - 1.0)
+}
+
+/// The exponent with the least weighted squared error, and that error.
+fn best_exponent(weights: &[f32], diagonal: &[f64], bits: u8, log_scale: f64) -> (i32, f64) {
+    let largest = weights.iter().fold(0.0f32, |most, w| w.abs().max(most));
+    if largest == 0.0 {
+        return (NO_WEIGHTS, 0.0);
+    }
+    let (low, high) = limits(bits);
+    // At this exponent the largest weight is the largest integer; finer scales cut it off.
+    let widest = (log_scale - (f64::from(largest) / high.max(1.0)).log2()).floor() as i32;
+    (widest..widest + 4)
+        .map(|exponent| {
+            let scale = (log_scale - f64::from(exponent)).exp2();
+            let error = weights.iter().zip(diagonal).map(|(&w, h)| {
+                let w = f64::from(w);
+                let rounded = (w / scale).round().clamp(low, high) * scale;
+                (w - rounded).powi(2) * h
+            });
+            (exponent, error.sum())
+        })
+        .fold((widest, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
+}
+
+/// The upper triangular `U` with `U^T U = A^-1`, `[n, n]` row-major, for a positive definite `A`.
+fn inverse_factor(mut a: Vec<f64>, n: usize) -> Vec<f64> {
+    // A, reversed in both axes, is L L^T. L reversed is an upper R with A = R R^T, so U = R^-1 = L^-1 reversed.
+    a.reverse();
+    cholesky(&mut a, n);
+    let mut inverse = invert_lower(&a, n);
+    inverse.reverse();
+    inverse
+}
+
+/// The lower Cholesky factor, in place.
+fn cholesky(a: &mut [f64], n: usize) {
+    for j in 0..n {
+        let (before, rest) = a.split_at_mut(j * n);
+        let row = &mut rest[..n];
+        for k in 0..j {
+            let other = &before[k * n..(k + 1) * n];
+            let dot: f64 = row[..k].iter().zip(&other[..k]).map(|(x, y)| x * y).sum();
+            row[k] = (row[k] - dot) / other[k];
+        }
+        let dot: f64 = row[..j].iter().map(|x| x * x).sum();
+        row[j] = (row[j] - dot).max(1e-18).sqrt();
+        row[j + 1..].fill(0.0);
+    }
+}
+
+/// The inverse of a lower triangular matrix.
+fn invert_lower(l: &[f64], n: usize) -> Vec<f64> {
+    let mut inverse = vec![0.0; n * n];
+    for i in 0..n {
+        let mut row = vec![0.0; n];
+        row[i] = 1.0;
+        for k in 0..i {
+            let factor = l[i * n + k];
+            for (slot, value) in row[..=k].iter_mut().zip(&inverse[k * n..k * n + k + 1]) {
+                *slot -= factor * value;
+            }
+        }
+        for slot in &mut row[..=i] {
+            *slot /= l[i * n + i];
+        }
+        inverse[i * n..(i + 1) * n].copy_from_slice(&row);
+    }
+    inverse
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use protocols::linear::Geometry;
+
+    fn dense(inputs: usize, outputs: usize, weight: Vec<f32>) -> Conv {
+        Conv { geometry: Geometry::dense(inputs, outputs), weight, bias: vec![0.5; outputs] }
+    }
+
+    proptest! {
+        #[test]
+        fn the_factor_is_one_of_the_inverse(n in 1usize..7, entries in prop::collection::vec(-1.0f64..1.0, 49)) {
+            let at = |i: usize, j: usize| entries[i * 7 + j];
+            let product = |i: usize, j: usize| (0..n).map(|k| at(i, k) * at(j, k)).sum::<f64>();
+            let a: Vec<f64> = (0..n * n)
+                .map(|p| product(p / n, p % n) + if p / n == p % n { 0.5 } else { 0.0 })
+                .collect();
+            let u = inverse_factor(a.clone(), n);
+            for i in 0..n {
+                for j in 0..n {
+                    let entry = |i: usize, j: usize| (0..n).map(|k| u[k * n + i] * u[k * n + j]).sum::<f64>();
+                    let unit: f64 = (0..n).map(|k| entry(i, k) * a[k * n + j]).sum();
+                    prop_assert!((unit - f64::from(u8::from(i == j))).abs() < 1e-6);
+                    prop_assert!(i <= j || u[i * n + j] == 0.0);
+                }
+            }
+        }
+
+        #[test]
+        fn rounded_weights_are_within_their_width_and_the_mean_is_kept(
+            bits in 2u8..=8, log_scale in -9.0f64..3.0, weight in prop::collection::vec(-1.0f32..1.0, 12),
+            mean in prop::collection::vec(-1.0f64..1.0, 4)) {
+            let conv = dense(4, 3, weight);
+            let second = (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
+            let moments = Moments { rows: 4, second: second.collect(), first: mean.clone() };
+            let rounded = Rounder::new(&[moments]).round(&conv, bits, log_scale);
+            let (low, high) = limits(bits);
+            prop_assert!(rounded.weights.iter().all(|&w| (low..=high).contains(&f64::from(w))));
+            for channel in 0..3 {
+                let scale = (log_scale - f64::from(rounded.exponents[channel])).exp2();
+                let float: f64 = (0..4).map(|i| f64::from(conv.weight[channel * 4 + i]) * mean[i]).sum::<f64>() + 0.5;
+                let integer: f64 = (0..4)
+                    .map(|i| f64::from(rounded.weights[channel * 4 + i]) * scale * mean[i])
+                    .sum::<f64>();
+                prop_assert!((integer + rounded.bias[channel] - float).abs() < 1e-5);
+            }
+        }
+    }
+}

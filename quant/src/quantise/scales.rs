@@ -1,0 +1,157 @@
+//! Scales that make every rescaling a shift, at the least loss.
+//!
+//! All scales of a group of sites are one real number, its *mantissa*, times powers of two. Each site takes the power
+//! that suits its values best, each output channel the one that suits its weights best, so a choice of mantissas is
+//! priced at once: the sites' relative rounding errors and the layers'. Coordinate descent over the groups, from where
+//! the sites alone are best, finds mantissas that are locally best for all.
+
+use super::calibrate::Calibration;
+use super::round::Rounder;
+use super::sites::{Site, Sites};
+use super::{Assignment, conv};
+use crate::data::Preprocess;
+use crate::model::Model;
+
+/// The chosen scales, as base-two logarithms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scales {
+    /// Of every site.
+    pub sites: Vec<f64>,
+    /// Of every layer's weights, up to a power of two.
+    pub layers: Vec<f64>,
+}
+
+/// Mantissas tried for a group.
+const GRID: usize = 16;
+/// Rounds of coordinate descent; it nearly always ends before.
+const ROUNDS: usize = 6;
+
+/// What solving looks at.
+pub(super) struct Problem<'a> {
+    pub model: &'a Model,
+    pub sites: &'a Sites,
+    pub calibration: &'a Calibration,
+    pub rounders: &'a [Rounder],
+    pub preprocess: &'a Preprocess,
+    pub assignment: &'a Assignment,
+}
+
+impl Problem<'_> {
+    /// Solves for the mantissas, then for every site's power of two.
+    pub(super) fn solve(&self) -> Scales {
+        let candidates: Vec<Vec<f64>> = (0..self.sites.groups).map(|group| self.candidates(group)).collect();
+        let own = |group: usize, m: f64| -> f64 {
+            let members = self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
+            members.map(|(id, _)| self.best_power(id, m).1).sum()
+        };
+        let alone: Vec<Vec<f64>> = candidates
+            .iter()
+            .enumerate()
+            .map(|(group, list)| list.iter().map(|&m| own(group, m)).collect())
+            .collect();
+        let mut chosen: Vec<usize> = alone.iter().map(|errors| least(errors)).collect();
+        let mut memo = std::collections::HashMap::new();
+        let mut layer_error = |layer: usize, log_scale: f64| -> f64 {
+            let key = (layer, (log_scale.rem_euclid(1.0) * 1e6).round() as i64);
+            *memo.entry(key).or_insert_with(|| self.layer_error(layer, log_scale))
+        };
+        for _ in 0..ROUNDS {
+            let before = chosen.clone();
+            for group in 0..self.sites.groups {
+                let errors: Vec<f64> = (0..candidates[group].len())
+                    .map(|candidate| {
+                        let mut trial = chosen.clone();
+                        trial[group] = candidate;
+                        let touched = (0..self.sites.layers.len()).filter(|&l| self.touches(l, group));
+                        let layers: f64 = touched
+                            .map(|layer| layer_error(layer, self.layer_scale(layer, &candidates, &trial)))
+                            .sum();
+                        alone[group][candidate] + layers
+                    })
+                    .collect();
+                chosen[group] = least(&errors);
+            }
+            if chosen == before {
+                break;
+            }
+        }
+        let site_scale = |(id, site): (usize, &Site)| {
+            let m = candidates[site.group][chosen[site.group]];
+            m + f64::from(self.best_power(id, m).0)
+        };
+        Scales {
+            sites: self.sites.sites.iter().enumerate().map(site_scale).collect(),
+            layers: (0..self.sites.layers.len())
+                .map(|layer| self.layer_scale(layer, &candidates, &chosen))
+                .collect(),
+        }
+    }
+
+    /// The mantissas that a group may have: one where the input or a cut-off ReLU demands it, else a grid.
+    fn candidates(&self, group: usize) -> Vec<f64> {
+        let members = || self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
+        if let Some(exact) = members().find_map(|(id, site)| self.exact_scale(id, site)) {
+            return vec![exact];
+        }
+        (0..GRID).map(|i| i as f64 / GRID as f64).collect()
+    }
+
+    /// The base-two logarithm of the scale that a site must have, up to a power of two, if any: pixels of 0..255 have
+    /// theirs, and a ReLU that is cut off saturates exactly there.
+    fn exact_scale(&self, id: usize, site: &Site) -> Option<f64> {
+        if site.value.producer().is_none() {
+            return match self.preprocess {
+                Preprocess::Unit => Some((1.0f64 / 255.0).log2()),
+                Preprocess::Raw => Some(0.0),
+                Preprocess::Normalise { .. } => None,
+            };
+        }
+        site.max.map(|max| (f64::from(max) / self.limits(id).1).log2())
+    }
+
+    /// The power of two that suits a site's values best, and its relative error.
+    fn best_power(&self, id: usize, mantissa: f64) -> (i32, f64) {
+        let site = &self.sites.sites[id];
+        let samples = self.calibration.site(id);
+        let (low, high) = self.limits(id);
+        let widest = f64::from(samples.largest().max(1e-20)) / high.max(1.0);
+        let top = (widest.log2() - mantissa).ceil() as i32;
+        // Never a cut-off above the ReLU's own.
+        let top = if site.max.is_some() { top.min(0) } else { top };
+        let powers = if site.value.producer().is_none() && high >= 127.0 { top..=top } else { top - 4..=top };
+        powers
+            .map(|power| (power, samples.error((mantissa + f64::from(power)).exp2(), low, high)))
+            .fold((top, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
+    }
+
+    fn limits(&self, id: usize) -> (f64, f64) {
+        let bits = i32::from(self.assignment.site_bits[id]);
+        if self.sites.sites[id].signed {
+            (-2f64.powi(bits - 1), 2f64.powi(bits - 1) - 1.0)
+        } else {
+            (0.0, 2f64.powi(bits) - 1.0)
+        }
+    }
+
+    fn touches(&self, layer: usize, group: usize) -> bool {
+        let layer = &self.sites.layers[layer];
+        layer.target_group == group || self.sites.sites[layer.input].group == group
+    }
+
+    /// A layer's weight scale, up to a power of two: its target's over its input's.
+    fn layer_scale(&self, layer: usize, candidates: &[Vec<f64>], chosen: &[usize]) -> f64 {
+        let layer = &self.sites.layers[layer];
+        let of = |group: usize| candidates[group][chosen[group]];
+        of(layer.target_group) - of(self.sites.sites[layer.input].group) - layer.input_offset
+    }
+
+    fn layer_error(&self, layer: usize, log_scale: f64) -> f64 {
+        let bits = self.assignment.weight_bits[layer];
+        self.rounders[layer].error(conv(self.model, self.sites.layers[layer].node), bits, log_scale)
+    }
+}
+
+/// The index of the least error.
+fn least(errors: &[f64]) -> usize {
+    (0..errors.len()).fold(0, |best, i| if errors[i] < errors[best] { i } else { best })
+}

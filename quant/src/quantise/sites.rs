@@ -1,0 +1,237 @@
+//! Where a float network is turned into integers: what is requantised, what stays an accumulator, and whose scales are
+//! tied to each other.
+//!
+//! A *site* is a value that is rounded to a few bits: the input, every output of a ReLU, and any other value that a
+//! linear layer or an average pooling needs. All else stays exact: the outputs of linear layers and their sums are
+//! accumulators, pooling and views of sites are those of integers.
+//!
+//! Scales: `s_y = s_w s_x 2^k`, and all terms of a sum differ by powers of two. So the scales of the sites that meet in a
+//! sum, and of the site that the sum is rounded to, are one real number up to powers of two: they form a *group*. A
+//! layer's weight scale is then given, up to a power of two a channel, by the groups of its input and of its target.
+
+use crate::model::{Model, Op, ValueId};
+
+/// Index of a site.
+pub type SiteId = usize;
+
+/// A value that is rounded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// The value.
+    pub value: ValueId,
+    /// Its name in reports.
+    pub name: String,
+    /// Whether it can be negative.
+    pub signed: bool,
+    /// Where its ReLU is cut off, if it is.
+    pub max: Option<f32>,
+    /// Its group.
+    pub group: usize,
+}
+
+/// What a linear layer's accumulators become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A site.
+    Site(SiteId),
+    /// The logits, which are not rounded.
+    Logits,
+}
+
+/// A linear layer between its sites.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerSites {
+    /// The node.
+    pub node: usize,
+    /// The site that its input is, or is pooled or sliced from.
+    pub input: SiteId,
+    /// The base-two logarithm of its input's scale over the site's: minus that of the windows averaged on the way.
+    pub input_offset: f64,
+    /// What its accumulators become.
+    pub target: Target,
+    /// The group of the target: the logits have one of their own.
+    pub target_group: usize,
+}
+
+/// How a model is quantised, before any width is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sites {
+    /// All sites, by value.
+    pub sites: Vec<Site>,
+    /// All linear layers, in topological order.
+    pub layers: Vec<LayerSites>,
+    /// Number of groups.
+    pub groups: usize,
+    /// The site of every value that is one.
+    of_value: Vec<Option<SiteId>>,
+}
+
+impl Sites {
+    /// Finds the sites of a model.
+    pub fn of(model: &Model, signed_input: bool) -> Self {
+        let values = model.nodes.len() + 1;
+        let consumers = consumers(model);
+        let mut exact = vec![false; values];
+        let mut of_value = vec![None; values];
+        let mut sites = Vec::new();
+        for value in 0..values {
+            let producer = ValueId(value).producer().map(|node| &model.nodes[node]);
+            let (rounded, signed, max) = match producer.map(|node| (&node.op, &node.inputs)) {
+                None => (true, signed_input, None),
+                Some((Op::Relu { max }, _)) => (true, false, *max),
+                Some((Op::Conv(_) | Op::Add, _)) => {
+                    exact[value] = true;
+                    (needs_rounding(model, &consumers[value], value), true, None)
+                }
+                Some((Op::MaxPool(_) | Op::View(_), inputs)) => {
+                    exact[value] = exact[inputs[0].0] && of_value[inputs[0].0].is_none();
+                    let rounded = exact[value] && needs_rounding(model, &consumers[value], value);
+                    (rounded, true, None)
+                }
+                Some((Op::AvgPool(_), _)) => (false, false, None),
+            };
+            if rounded {
+                of_value[value] = Some(sites.len());
+                let name = producer.map_or("input", |node| &node.name).to_owned();
+                sites.push(Site { value: ValueId(value), name, signed, max, group: 0 });
+            }
+        }
+        let mut found = Self { sites, layers: Vec::new(), groups: 0, of_value };
+        found.tie(model, &consumers);
+        found
+    }
+
+    /// The site of a value, if it is one.
+    pub fn site(&self, value: ValueId) -> Option<SiteId> {
+        self.of_value[value.0]
+    }
+
+    /// The site that a value is, or is pooled, sliced or cut off from, with the base-two logarithm of its scale over the
+    /// site's; `None` for accumulators.
+    pub fn source(&self, model: &Model, value: ValueId) -> Option<(SiteId, f64)> {
+        if let Some(site) = self.site(value) {
+            return Some((site, 0.0));
+        }
+        let node = &model.nodes[value.producer()?];
+        match &node.op {
+            Op::Conv(_) | Op::Add => None,
+            Op::AvgPool(window) => {
+                let (site, offset) = self.source(model, node.inputs[0])?;
+                Some((site, offset - (window.area() as f64).log2()))
+            }
+            Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) => self.source(model, node.inputs[0]),
+        }
+    }
+
+    /// Layers that read a site.
+    pub fn readers(&self, site: SiteId) -> impl Iterator<Item = usize> + '_ {
+        (0..self.layers.len()).filter(move |&layer| self.layers[layer].input == site)
+    }
+
+    /// Groups the sites that meet in sums, and finds each layer's sites.
+    fn tie(&mut self, model: &Model, consumers: &[Vec<usize>]) {
+        let logits = self.sites.len();
+        let mut groups = Ties((0..=logits).collect());
+        for (index, node) in model.nodes.iter().enumerate() {
+            match &node.op {
+                Op::Add => {
+                    let target = self.target(model, consumers, node.output);
+                    for &input in &node.inputs {
+                        if let Some((site, _)) = self.source(model, input) {
+                            groups.join(site, target.unwrap_or(logits));
+                        }
+                    }
+                }
+                Op::Relu { .. } => {
+                    let own = self.site(node.output);
+                    if let (Some(own), Some((site, _))) = (own, self.source(model, node.inputs[0])) {
+                        groups.join(own, site);
+                    }
+                }
+                Op::Conv(_) => {
+                    let target = self.target(model, consumers, node.output);
+                    let Some((input, input_offset)) = self.source(model, node.inputs[0]) else { continue };
+                    self.layers.push(LayerSites {
+                        node: index,
+                        input,
+                        input_offset,
+                        target: target.map_or(Target::Logits, Target::Site),
+                        target_group: target.unwrap_or(logits),
+                    });
+                }
+                Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {}
+            }
+        }
+        let names = groups.number();
+        self.groups = names.iter().max().map_or(0, |most| most + 1);
+        for (site, group) in self.sites.iter_mut().zip(&names) {
+            site.group = *group;
+        }
+        for layer in &mut self.layers {
+            layer.target_group = names[layer.target_group];
+        }
+    }
+
+    /// The site that an accumulator is rounded to, following sums, pooling and views; `None` for logits.
+    fn target(&self, model: &Model, consumers: &[Vec<usize>], value: ValueId) -> Option<SiteId> {
+        let mut value = value;
+        loop {
+            if let Some(site) = self.site(value) {
+                return Some(site);
+            }
+            value = model.nodes[*consumers[value.0].first()?].output;
+        }
+    }
+}
+
+fn consumers(model: &Model) -> Vec<Vec<usize>> {
+    let mut consumers = vec![Vec::new(); model.nodes.len() + 1];
+    for (index, node) in model.nodes.iter().enumerate() {
+        for input in &node.inputs {
+            consumers[input.0].push(index);
+        }
+    }
+    consumers
+}
+
+/// Whether an accumulator must be rounded where it is: for a linear layer, an average, or several readers that are not
+/// all ReLUs.
+fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
+    let reads =
+        |wanted: fn(&Op) -> bool| consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count();
+    let linear = reads(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_)));
+    let relus = reads(|op| matches!(op, Op::Relu { .. }));
+    let revealed = model.output == ValueId(value);
+    linear > 0 || (consumers.len() > 1 && relus < consumers.len()) || (revealed && !consumers.is_empty())
+}
+
+/// A union of what is tied.
+struct Ties(Vec<usize>);
+
+impl Ties {
+    fn root(&self, mut item: usize) -> usize {
+        while self.0[item] != item {
+            item = self.0[item];
+        }
+        item
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+
+    /// The group of every item, numbered from zero on.
+    fn number(&self) -> Vec<usize> {
+        let mut names = Vec::new();
+        (0..self.0.len())
+            .map(|item| {
+                let root = self.root(item);
+                names.iter().position(|&name| name == root).unwrap_or_else(|| {
+                    names.push(root);
+                    names.len() - 1
+                })
+            })
+            .collect()
+    }
+}
