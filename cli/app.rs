@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::cleanup::Cleanup;
 use crate::console::Console;
 use crate::exit::{self, Outcome};
-use crate::{cost, eval, infer, inspect};
+use crate::{cost, demo, eval, infer, inspect, search};
 
 /// Two-party private inference for quantised neural networks.
 #[derive(Parser)]
@@ -25,6 +25,9 @@ enum Command {
     /// Show a network's layers, shapes and sizes, and what in it is not supported and why.
     #[command(after_help = exit::HELP)]
     Inspect(inspect::Args),
+    /// Choose the widths and protocols of every layer under a budget, and write the quantised network.
+    #[command(after_help = exit::HELP)]
+    Search(search::Args),
     /// Measure the plaintext accuracy of a quantised network.
     #[command(after_help = exit::HELP)]
     Eval(eval::Args),
@@ -34,6 +37,9 @@ enum Command {
     /// Run a quantised network privately, as server, as client, or as both.
     #[command(after_help = exit::HELP)]
     Infer(infer::Args),
+    /// See it work: a small built-in network, searched and run by two processes.
+    #[command(after_help = exit::HELP)]
+    Demo(demo::Args),
 }
 
 /// What every command gets.
@@ -58,8 +64,10 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(app: &App, command: &Command) -> Outcome<()> {
     match command {
         Command::Inspect(args) => inspect::run(app, args),
+        Command::Search(args) => search::run(app, args),
         Command::Eval(args) => eval::run(app, args),
         Command::Cost(args) => cost::run(app, args),
         Command::Infer(args) => infer::run(app, args),
+        Command::Demo(args) => demo::run(app, args),
     }
 }

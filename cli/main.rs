@@ -4,6 +4,7 @@ mod app;
 mod cleanup;
 mod console;
 mod cost;
+mod demo;
 mod eval;
 mod exit;
 mod files;
@@ -15,6 +16,8 @@ mod logits;
 mod net;
 mod profile;
 mod progress;
+mod search;
+mod search_stub;
 mod table;
 mod units;
 

@@ -67,12 +67,17 @@ impl Inference {
             text += &logits::top(logits, names);
         }
         text += "\n";
-        text += &self.ledger.measured_text();
-        text += match self.verified {
+        text += &self.ledger_text();
+        text
+    }
+
+    /// The ledger, and whether the result was verified.
+    pub(crate) fn ledger_text(&self) -> String {
+        let verdict = match self.verified {
             Some(true) => "verified: equal to the plaintext network, integer for integer\n",
             Some(false) => "NOT VERIFIED: different from the plaintext network\n",
             None => "",
         };
-        text
+        self.ledger.measured_text() + verdict
     }
 }
