@@ -1,12 +1,13 @@
 //! The command line: which commands there are, and how each ends.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::cleanup::Cleanup;
 use crate::console::Console;
-use crate::exit::{self, Outcome};
+use crate::exit::{self, Failure, Outcome};
 use crate::{cost, demo, eval, infer, inspect, search};
 
 /// Two-party private inference for quantised neural networks.
@@ -52,7 +53,10 @@ pub(crate) struct App {
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let app = App { console: Console::new(cli.json), cleanup: Cleanup::default() };
-    match app.cleanup.on_interrupt().and_then(|()| dispatch(&app, &cli.command)) {
+    let run = || app.cleanup.on_interrupt().and_then(|()| dispatch(&app, &cli.command));
+    // A broken invariant has told its name on stderr by then; the code is that of every internal error.
+    let ended = catch_unwind(AssertUnwindSafe(run));
+    match ended.unwrap_or_else(|_| Err(Failure::internal("a broken invariant; please report it"))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             app.console.note(format_args!("error: {failure}"));

@@ -1,11 +1,15 @@
 //! What must not outlive an interrupted run: half-written files, temporary folders, child processes.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::exit::{Code, Failure, Outcome};
+
+/// How often a folder is removed that is not empty any more.
+const ATTEMPTS: usize = 100;
 
 /// Shared with the thread that waits for the interruption.
 #[derive(Clone, Default)]
@@ -50,10 +54,18 @@ impl Cleanup {
         Ok(())
     }
 
-    /// Claims a path before anything is created there.
-    pub(crate) fn temporary(&self, path: PathBuf) -> Temporary {
-        self.lock().paths.insert(path.clone());
-        Temporary { path, cleanup: self.clone() }
+    /// Creates something that is temporary, unless the run is being interrupted.
+    pub(crate) fn create<T>(
+        &self,
+        path: PathBuf,
+        create: impl FnOnce(&Path) -> io::Result<T>,
+    ) -> io::Result<(Temporary, T)> {
+        // Locked: what is created after an interruption would never be removed.
+        let mut pending = self.lock();
+        let created = create(&path)?;
+        pending.paths.insert(path.clone());
+        drop(pending);
+        Ok((Temporary { path, cleanup: self.clone() }, created))
     }
 
     /// Starts a child.
@@ -136,13 +148,22 @@ fn end(child: &mut Child) {
 }
 
 fn remove(path: &Path) {
-    // What is not there need not be removed.
-    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    if !path.is_dir() {
+        // What is not there need not be removed.
+        let _ = std::fs::remove_file(path);
+        return;
+    }
+    // Another thread may still be writing into the folder; once that is gone, it cannot.
+    for _ in 0..ATTEMPTS {
+        if std::fs::remove_dir_all(path).is_ok() {
+            return;
+        }
+    }
 }
 
 /// Ends when the user or the system wants this process to end.
 #[cfg(unix)]
-fn interruption() -> std::io::Result<impl Future<Output = ()> + Send> {
+fn interruption() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -156,7 +177,7 @@ fn interruption() -> std::io::Result<impl Future<Output = ()> + Send> {
 
 /// Ends when the user wants this process to end.
 #[cfg(not(unix))]
-fn interruption() -> std::io::Result<impl Future<Output = ()> + Send> {
+fn interruption() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })

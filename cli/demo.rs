@@ -56,11 +56,10 @@ struct Demo {
 
 /// Runs `pq demo`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let name = format!("pq-demo-{}", std::process::id());
-    let folder = app.cleanup.temporary(std::env::temp_dir().join(name));
+    let folder = std::env::temp_dir().join(format!("pq-demo-{}", std::process::id()));
+    let failed = |error| Failure::internal(format_args!("cannot write the demo's temporary files: {error}"));
+    let (folder, ()) = app.cleanup.create(folder, |path| fs::create_dir(path)).map_err(failed)?;
     let folder = folder.path();
-    let failed = |error| Failure::internal(format_args!("cannot write {}: {error}", folder.display()));
-    fs::create_dir(folder).map_err(failed)?;
     ASSETS.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes)).map_err(failed)?;
     app.console.note(format_args!("1. searching widths for a budget of {BUDGET}bit an inference"));
     let (search, plan) = search::find(app, &search_args(folder)?)?;

@@ -32,13 +32,10 @@ pub(crate) fn write_together(cleanup: &Cleanup, folder: &Path, files: &[(&str, &
     let mut written: Vec<(Temporary, PathBuf)> = Vec::new();
     for (name, bytes) in files {
         let path = folder.join(name);
-        let temporary = cleanup.temporary(folder.join(format!(".{name}.{}.tmp", std::process::id())));
-        let write = |path: &Path| -> std::io::Result<()> {
-            let mut file = File::create(path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write(temporary.path()).map_err(failed(&path))?;
+        let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+        let (temporary, mut file) =
+            cleanup.create(temporary, |path| File::create(path)).map_err(failed(&path))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&path))?;
         written.push((temporary, path));
     }
     cleanup.uninterrupted(|| {

@@ -6,4 +6,6 @@ mod cut;
 mod exit_codes;
 mod inference;
 mod interrupt;
+mod networks;
+mod search;
 mod support;

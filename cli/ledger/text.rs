@@ -8,45 +8,36 @@ use super::{Amount, Ledger, Step};
 use crate::table::Table;
 use crate::units;
 
-const HEADING: [&str; 11] = [
-    "step",
-    "kind",
-    "protocol",
-    "widths",
-    "offline srv",
-    "offline cli",
-    "online srv",
-    "online cli",
-    "rounds",
-    "time",
-    "predicted",
-];
+const WORDS: [&str; 3] = ["step", "kind", "protocol"];
+const NUMBERS: [&str; 6] = ["offline S→C", "offline C→S", "online S→C", "online C→S", "rounds", "time"];
 
 impl Ledger {
     /// A prediction as text.
     pub(crate) fn text(&self, name: &str) -> String {
-        let mut text = format!("{name}, predicted for {} image(s)\n\n", self.cost.images);
-        text += &self.table(|_| String::new());
-        text += &self.summary();
-        text
+        let images = match self.cost.images {
+            1 => "1 image".to_owned(),
+            images => format!("{images} images"),
+        };
+        format!("{name}, predicted for {images}\n\n{}{}", self.table("widths", widths), self.summary())
     }
 
     /// A measured run as text.
     pub(crate) fn measured_text(&self) -> String {
-        let tick = |step: &Step| if step.balances() { "= measured" } else { "DIFFERS" }.to_owned();
-        self.table(tick) + &self.summary()
+        let verdict = |step: &Step| if step.balances() { "✓" } else { "✗ differs" }.to_owned();
+        self.table("as predicted", verdict) + &self.summary()
     }
 
-    fn table(&self, verdict: impl Fn(&Step) -> String) -> String {
-        let mut table = Table::new(4, &HEADING);
+    /// A line a step, with one more column.
+    fn table(&self, heading: &str, column: impl Fn(&Step) -> String) -> String {
+        let headings: Vec<&str> = [&WORDS[..], &NUMBERS, &[heading]].concat();
+        let mut table = Table::new(WORDS.len(), &headings);
         for step in &self.steps {
-            let words = [step.name.clone(), kind(step.kind).into(), step.protocol.clone(), widths(step)];
-            let (offline, online) = (&step.amount.offline, &step.amount.online);
-            table.row(row(words, offline, online, &step.amount.total, verdict(step)));
+            let words = [step.name.clone(), kind(step.kind).into(), step.protocol.clone()];
+            let numbers = numbers(&step.amount.offline, &step.amount.online);
+            table.row(words.into_iter().chain(numbers).chain([column(step)]).collect());
         }
-        let (offline, online) = (&self.cost.offline, &self.cost.online);
-        let words = ["total".into(), String::new(), String::new(), String::new()];
-        table.row(row(words, offline, online, &offline.plus(*online), String::new()));
+        let words = ["total".into(), String::new(), String::new()];
+        table.row(words.into_iter().chain(numbers(&self.cost.offline, &self.cost.online)).collect());
         table.to_string()
     }
 
@@ -78,23 +69,16 @@ impl Ledger {
     }
 }
 
-fn row(
-    words: [String; 4],
-    offline: &Amount,
-    online: &Amount,
-    total: &Amount,
-    verdict: String,
-) -> Vec<String> {
-    let numbers = [
+fn numbers(offline: &Amount, online: &Amount) -> [String; 6] {
+    let total = offline.plus(*online);
+    [
         blank_if_none(offline.server_bytes),
         blank_if_none(offline.client_bytes),
         blank_if_none(online.server_bytes),
         blank_if_none(online.client_bytes),
         if total.rounds == 0 { String::new() } else { total.rounds.to_string() },
         units::seconds(total.seconds),
-        verdict,
-    ];
-    words.into_iter().chain(numbers).collect()
+    ]
 }
 
 fn blank_if_none(bytes: u64) -> String {
