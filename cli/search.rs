@@ -106,11 +106,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 
 /// Searches, and writes what was found.
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
-    let model = import_file(&args.model).map_err(|error| match error {
-        // This one names the file itself.
-        error @ quant::ImportError::Io { .. } => Failure::from(error),
-        error => Failure::from(error).of_file(&args.model),
-    })?;
+    let model = import_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
     let data = Dataset::open(&args.calib, None, model.input)?;
     let samples = data.len().min(args.samples as usize);
     let preprocess = args.preprocess.preprocess();
