@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocols::Limits;
+use protocols::profile::Profile;
 
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
-use crate::profile::Profile;
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
