@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Server: the address to wait at; port 0 lets the system choose one, which is printed.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
     listen: Option<String>,
-    /// Server: the most images that a client may ask for.
+    /// Server: the most images that a client may ask for [default: 64].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "local")]
     max_batch: Option<u32>,
     /// Client: the server's address.
