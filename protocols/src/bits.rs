@@ -263,10 +263,19 @@ impl BitString {
 }
 
 impl FromIterator<bool> for BitString {
+    /// Bits are shifted into place: none selects a branch, since many are secret.
     fn from_iter<I: IntoIterator<Item = bool>>(bits: I) -> Self {
-        let bits: BitVec<u64, Lsb0> = bits.into_iter().collect();
-        let len = bits.len();
-        Self::from_words(bits.into_vec(), len)
+        let (mut words, mut len) = (Vec::new(), 0);
+        for bit in bits {
+            if len % 64 == 0 {
+                words.push(0);
+            }
+            if let Some(word) = words.last_mut() {
+                *word |= u64::from(bit) << (len % 64);
+            }
+            len += 1;
+        }
+        Self::from_words(words, len)
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) const fn framed_len(payload: usize) -> u64 {
 pub struct Limits {
     /// Time without a byte after which the peer counts as lost.
     pub silence: Duration,
-    /// Time without anything but keep-alive frames after which the peer counts as misbehaving.
+    /// Time without anything but keep-alive frames, or within one frame, after which the peer counts as misbehaving.
     pub idle: Duration,
 }
 

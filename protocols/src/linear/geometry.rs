@@ -127,7 +127,7 @@ impl Geometry {
 
     /// Multiplications for one image; those with padding count.
     pub const fn macs(&self) -> u64 {
-        self.weights() as u64 * self.positions() as u64
+        (self.weights() as u64).saturating_mul(self.positions() as u64)
     }
 }
 
