@@ -60,7 +60,7 @@ fn wires() -> Vec<Wire> {
         wire([3, 1, 1], 2, false, 8),
         wire([2, 1, 1], 4, false, 10),
         wire([3, 1, 1], 10, true, 10),
-        wire([3, 1, 1], 4, true, 4),
+        wire([3, 1, 1], 4, true, 5),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! Replays the corpus: seeds made by hand (`examples/seeds.rs`) and what fuzzing found.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
