@@ -55,10 +55,11 @@ struct Unsupported {
 
 /// Runs `pq inspect`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let report = onnx::survey_file(&args.model).map_err(|error| match error {
+    let report = onnx::survey_file(&args.model).map_err(|error| {
         // This one names the file itself.
-        error @ onnx::ImportError::Io { .. } => Failure::from(error),
-        error => Failure::from(error).of_file(&args.model),
+        let named = matches!(error, onnx::ImportError::Io { .. });
+        let failure = Failure::from(error);
+        if named { failure } else { failure.of_file(&args.model) }
     })?;
     let inspection = Inspection::new(report);
     app.console.result(&inspection, text)?;

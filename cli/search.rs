@@ -106,10 +106,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 
 /// Searches, and writes what was found.
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
-    let model = import_file(&args.model).map_err(|error| match error {
+    let model = import_file(&args.model).map_err(|error| {
         // This one names the file itself.
-        error @ quant::ImportError::Io { .. } => Failure::from(error),
-        error => Failure::from(error).of_file(&args.model),
+        let named = matches!(error, quant::ImportError::Io { .. });
+        let failure = Failure::from(error);
+        if named { failure } else { failure.of_file(&args.model) }
     })?;
     let data = Dataset::open(&args.calib, None, model.input)?;
     let samples = data.len().min(args.samples as usize);

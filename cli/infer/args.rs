@@ -153,7 +153,7 @@ impl Args {
         if !self.verify {
             forbid("--role client without --verify", "--weights", self.weights.is_some())?;
         }
-        let weights = self.weights.as_ref().map(PathBuf::as_path);
+        let weights = self.weights.as_deref();
         let verify = if self.verify {
             Some(need("--verify of a client", "--weights", weights.as_ref()).copied()?)
         } else {

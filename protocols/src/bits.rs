@@ -153,7 +153,7 @@ impl BitString {
     /// `len` bits, from the low bits of `words` on.
     pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
         words.resize(len.div_ceil(64), 0);
-        if len % 64 != 0
+        if !len.is_multiple_of(64)
             && let Some(last) = words.last_mut()
         {
             *last &= (1 << (len % 64)) - 1;

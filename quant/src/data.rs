@@ -84,9 +84,7 @@ impl Dataset {
         input: [usize; 3],
     ) -> Result<Self, DataError> {
         Self::assemble(path, read::unpacked_from(path, content)?, input, |inside| match labels {
-            Some((path, content)) => {
-                Ok(Some(labels::parse(path, &read::unpacked_from(path, content)?)?))
-            }
+            Some((path, content)) => Ok(Some(labels::parse(path, &read::unpacked_from(path, content)?)?)),
             None => Ok(inside),
         })
     }
@@ -100,11 +98,12 @@ impl Dataset {
     ) -> Result<Self, DataError> {
         let images = parse(&bytes, input).map_err(|fault| fault.at(path))?;
         drop(bytes);
-        let elements: usize = images.shape.iter().product();
-        let fits = images.shape == input || (input[1..] == [1, 1] && input[0] == elements);
-        if !fits {
+        // A file without images may claim axes of any length.
+        let elements = images.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        let fits = images.shape == input || (input[1..] == [1, 1] && Some(input[0]) == elements);
+        let Some(elements) = elements.filter(|_| fits) else {
             return Err(DataError::Shape { path: path.into(), expected: input, found: images.shape });
-        }
+        };
         let found = label(images.labels)?;
         let count = images.pixels.len() / elements.max(1);
         if let Some(found) = found.as_ref().filter(|found| found.len() != count) {

@@ -137,7 +137,9 @@ fn weights() -> Outcome {
     }
     other.layers.remove("fc");
     seed("weights", "missing", other.to_safetensors())?;
-    for (name, from, to) in [("type", "\"I8\"", "\"U8\""), ("salt", "\"salt\"", "\"malt\""), ("shape", "[8]", "[9]")] {
+    for (name, from, to) in
+        [("type", "\"I8\"", "\"U8\""), ("salt", "\"salt\"", "\"malt\""), ("shape", "[8]", "[9]")]
+    {
         let header = String::from_utf8_lossy(&file[8..]).find('}').map_or(file.len(), |_| file.len());
         let mut changed = file[..header].to_vec();
         if let Some(at) = changed.windows(from.len()).position(|window| window == from.as_bytes()) {
@@ -162,7 +164,11 @@ fn conversations() -> Outcome {
         seed(target, "raw_keep_alive", raw(0, &[0xd2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(40)))?;
         seed(target, "raw_long_frame", raw(0, &[0xd1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 16, 0]))?;
         seed(target, "greeted_offer", raw(1, &honest[greeting..frames[1].end]))?;
-        seed(target, "greeted_no_point", raw(1, &[&honest[greeting..frames[1].end - 32], &[255; 32]].concat()))?;
+        seed(
+            target,
+            "greeted_no_point",
+            raw(1, &[&honest[greeting..frames[1].end - 32], &[255; 32]].concat()),
+        )?;
         seed(target, "honest", [2])?;
         let count = frames.len();
         for (nth, frame) in (0..count).step_by(count.div_ceil(20)).enumerate() {
@@ -187,13 +193,19 @@ fn images() -> Outcome {
     seed("images", "idx_labelled", [&[0x82, 4], &b"3\n4\n"[..], &idx].concat())?;
     seed("images", "idx_with_idx_labels", [&[0x82, 10, 0, 0, 8, 1, 0, 0, 0, 2, 3, 4], &idx[..]].concat())?;
     seed("images", "idx_of_labels", of(2, &[0, 0, 8, 1, 0, 0, 0, 2, 3, 4]))?;
-    seed("images", "idx_too_long", of(2, &[0, 0, 8, 4, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1, 1, 1, 1, 1, 1, 1]))?;
+    seed(
+        "images",
+        "idx_too_long",
+        of(2, &[0, 0, 8, 4, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1, 1, 1, 1, 1, 1, 1]),
+    )?;
     for (name, record) in [("cifar_10", 3073), ("cifar_100", 3074)] {
         seed("images", name, of(1, &packed(&vec![3; 2 * record])?))?;
     }
-    for (name, descr, shape, bytes) in
-        [("bytes", "|u1", "(2, 1, 2, 2)", 8), ("floats", "<f4", "(1, 2, 2)", 16), ("doubles", "<f8", "(2, 2)", 32)]
-    {
+    for (name, descr, shape, bytes) in [
+        ("bytes", "|u1", "(2, 1, 2, 2)", 8),
+        ("floats", "<f4", "(1, 2, 2)", 16),
+        ("doubles", "<f8", "(2, 2)", 32),
+    ] {
         seed("images", &format!("npy_{name}"), of(2, &npy(descr, shape, bytes)))?;
     }
     seed("images", "npy_flat", of(3, &npy("<f4", "(2, 4)", 32)))?;

@@ -42,7 +42,10 @@ pub fn weights(data: &[u8]) {
     let accepted = weights.check(network::plan()).is_ok();
     let again = Weights::from_safetensors(&weights.to_safetensors());
     assert!(again.is_ok_and(|again| again == weights), "weights are their own file");
-    assert!(!accepted || weights.digest() == network::plan().weights, "accepted weights are those of the plan");
+    assert!(
+        !accepted || weights.digest() == network::plan().weights,
+        "accepted weights are those of the plan"
+    );
 }
 
 /// The server's side of the wire; see [`wire`].

@@ -3,7 +3,7 @@
 //! The first byte of the input selects how:
 //! - 0: the rest is all that the peer sends;
 //! - 1: the rest follows a greeting that agrees;
-//! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see [`Change`]).
+//! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see `Change`).
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -38,17 +38,20 @@ pub fn run(role: Role, data: &[u8]) {
         None => Vec::new(),
         Some((0, rest)) => rest.to_vec(),
         Some((1, rest)) => [&honest[..frames[0].end], rest].concat(),
-        Some((_, changes)) => {
-            changes.as_chunks().0.iter().fold(honest.to_vec(), |stream, bytes| {
-                Change::new(*bytes).apply(stream, &frames)
-            })
-        }
+        Some((_, changes)) => changes
+            .as_chunks()
+            .0
+            .iter()
+            .fold(honest.to_vec(), |stream, bytes| Change::new(*bytes).apply(stream, &frames)),
     };
     let end = runtime().block_on(against(role, &stream));
     if stream == honest {
         assert_eq!(end.as_ref().ok(), Some(&logits(role)), "an honest peer's bytes give the result");
     }
-    assert!(!matches!(end, Err(Error::PoolDry { .. } | Error::Invalid { .. })), "not this party's fault: {end:?}");
+    assert!(
+        !matches!(end, Err(Error::PoolDry { .. } | Error::Invalid { .. })),
+        "not this party's fault: {end:?}"
+    );
 }
 
 /// What an honest party of a role sends in a run of fixed seeds, recorded once.

@@ -220,6 +220,7 @@ impl Channel {
     }
 
     /// The error for a message that the protocol does not allow.
+    #[expect(clippy::needless_pass_by_value)] // callers give literals, numbers and strings alike
     pub(crate) fn violation(&self, expected: impl ToString, found: impl ToString) -> Error {
         Error::Violation { step: self.step.clone(), expected: expected.to_string(), found: found.to_string() }
     }
