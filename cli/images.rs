@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use protocols::plan::{self, Plan};
+use protocols::plan::Plan;
 use quant::{Dataset, Preprocess, Tensor};
 
 use crate::exit::{Failure, Outcome};
