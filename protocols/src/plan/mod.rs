@@ -13,7 +13,7 @@ use crate::ot::TreeDepth;
 use crate::{Bits, Error};
 
 pub(crate) use cost::{CORRELATIONS, pooling_ring};
-pub use cost::{Kind, StepCost};
+pub use cost::{Kind, Load, StepCost};
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.
