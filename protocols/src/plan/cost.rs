@@ -193,7 +193,7 @@ impl Plan {
 }
 
 /// The step that extends oblivious transfers for one batch.
-pub(crate) const CORRELATIONS: &str = "correlations";
+pub const CORRELATIONS: &str = "correlations";
 
 /// The ring of the operands of a maximum: one bit more than the values.
 pub(crate) const fn pooling_ring(bits: u8) -> Bits {

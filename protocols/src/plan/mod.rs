@@ -12,7 +12,8 @@ use crate::linear::{Geometry, Layer};
 use crate::ot::TreeDepth;
 use crate::{Bits, Error};
 
-pub(crate) use cost::{CORRELATIONS, pooling_ring};
+pub use cost::CORRELATIONS;
+pub(crate) use cost::pooling_ring;
 pub use cost::{Kind, Load, StepCost};
 pub use shape::Gather;
 
