@@ -1,2 +1,26 @@
 //! `pq`: two-party private inference for quantised networks.
-fn main() {}
+
+mod app;
+mod cleanup;
+mod console;
+mod cost;
+mod demo;
+mod eval;
+mod exit;
+mod files;
+mod images;
+mod infer;
+mod inspect;
+mod ledger;
+mod logits;
+mod net;
+mod profile;
+mod progress;
+mod search;
+mod search_stub;
+mod table;
+mod units;
+
+fn main() -> std::process::ExitCode {
+    app::run()
+}

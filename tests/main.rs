@@ -1,1 +1,11 @@
-//! End-to-end tests.
+//! End-to-end tests: the real binary, real processes, real connections.
+
+#![allow(clippy::unwrap_used)]
+
+mod cut;
+mod exit_codes;
+mod inference;
+mod interrupt;
+mod networks;
+mod search;
+mod support;

@@ -1,11 +1,14 @@
 //! A plan run in the clear, every value in its ring: what two parties arrive at, also where a ring is too small.
 
+use std::collections::BTreeMap;
+
 use protocols::Bits;
 use protocols::linear::Geometry;
 use protocols::plan::{Op, Plan, Term, Window, Wire, WireId};
+use rayon::prelude::*;
 
-use crate::eval::{max_pool, plain, sum_pool, view};
-use crate::{Error, LayerWeights, Weights, layout};
+use crate::eval::{Packed, max_pool, plain, sum_pool, view};
+use crate::{Error, Interval, LayerWeights, Weights, layout};
 
 /// The output of a plan for a batch, `[channels][images][rows][columns]`, in and out, computed modulo the rings, as the
 /// protocols compute it: too small a ring wraps here as it does there.
@@ -22,21 +25,33 @@ pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, 
     let from = shape(|op| if let Op::Input { output } = op { Some(*output) } else { None })?;
     let to = shape(|op| if let Op::Output { input } = op { Some(*input) } else { None })?;
     let count = layout::count(from, input)?;
-    let image = |index| Run::new(plan, weights).image(&layout::image(from, input, count, index));
-    let outputs = (0..count).map(image);
+    let packed = pack(plan, weights);
+    let image = |index| Run::new(plan, weights, &packed).image(&layout::image(from, input, count, index));
+    let outputs = (0..count).into_par_iter().map(image);
     Ok(layout::batch(to[0], &outputs.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// Every layer packed for narrow inputs, by step.
+fn pack<'a>(plan: &'a Plan, weights: &Weights) -> BTreeMap<&'a str, Packed> {
+    let layers = plan.steps.iter().filter_map(|step| {
+        let Op::Linear { geometry, .. } = &step.op else { return None };
+        let layer = weights.layers.get(&step.name)?;
+        Some((step.name.as_str(), Packed::new(*geometry, &layer.weights)))
+    });
+    layers.collect()
 }
 
 /// One image's wires: two's complement readings of ring elements.
 struct Run<'a> {
     plan: &'a Plan,
     weights: &'a Weights,
+    packed: &'a BTreeMap<&'a str, Packed>,
     wires: Vec<Vec<i64>>,
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, weights: &'a Weights) -> Self {
-        Self { plan, weights, wires: vec![Vec::new(); plan.wires.len()] }
+    fn new(plan: &'a Plan, weights: &'a Weights, packed: &'a BTreeMap<&'a str, Packed>) -> Self {
+        Self { plan, weights, packed, wires: vec![Vec::new(); plan.wires.len()] }
     }
 
     fn image(mut self, image: &[i64]) -> Result<Vec<i64>, Error> {
@@ -100,7 +115,11 @@ impl<'a> Run<'a> {
         let layer = self.weights.layers.get(step);
         let LayerWeights { weights, bias } =
             layer.ok_or_else(|| Error::MissingWeights { node: step.to_owned() })?;
-        let mut sums = plain(geometry, weights, x);
+        let mut sums = match self.packed.get(step) {
+            // The same sums: none can leave the narrow arithmetic.
+            Some(packed) if Packed::applies(geometry, weights, interval(x)) => packed.run(x),
+            _ => plain(geometry, weights, x),
+        };
         for (channel, sums) in sums.chunks_exact_mut(geometry.positions()).enumerate() {
             let shift = shifts.get(channel).copied().unwrap_or(0);
             // Products of a shifted channel are computed in that many bits less.
@@ -129,6 +148,11 @@ impl<'a> Run<'a> {
         self.put(output, max_pool((self.shape(input), &values), window, self.shape(output)));
         Ok(())
     }
+}
+
+fn interval(values: &[i64]) -> Interval {
+    let (lo, hi) = values.iter().fold((0, 0), |(lo, hi), &value| (value.min(lo), value.max(hi)));
+    Interval { lo, hi }
 }
 
 fn reading(ring: Bits, mut values: Vec<i64>) -> Vec<i64> {

@@ -13,7 +13,9 @@ mod interval;
 mod layout;
 mod lower;
 
+pub mod knapsack;
 pub mod pass;
+pub mod planner;
 #[doc(hidden)]
 pub mod testing;
 

@@ -7,6 +7,7 @@ mod kernels;
 pub mod model;
 pub mod onnx;
 pub mod quantise;
+pub mod search;
 pub mod tensor;
 
 pub use data::{DataError, Dataset, Preprocess};

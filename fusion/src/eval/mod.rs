@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 pub(crate) use conv::plain;
 pub(crate) use local::{max_pool, sum_pool, view};
+pub(crate) use packed::Packed;
 
 use crate::{Error, Graph, LayerWeights, Op, Weights, WireId, accumulator_interval, layout};
 use conv::Layer;

@@ -3,6 +3,7 @@
 use super::Geometry;
 use super::layout::{self, Class};
 use super::trees::Trees;
+use super::word::word_bits;
 use crate::plan::Protocol;
 use crate::{Bits, Cost, Error, Session};
 
@@ -59,9 +60,30 @@ impl Layer {
         self.classes().iter().map(Trees::cost).sum()
     }
 
+    /// How much there is to compute for the trees.
+    pub(crate) fn work(&self) -> Work {
+        let classes = self.classes();
+        let widest = classes.iter().map(|class| class.ring).max().unwrap_or(self.ring);
+        Work {
+            trees: classes.iter().map(|class| class.trees() as f64).sum(),
+            leaves: classes.iter().map(|class| (class.trees() << class.depth()) as f64).sum(),
+            lanes: 128 / word_bits(widest) as usize,
+        }
+    }
+
     pub(super) fn classes(&self) -> Vec<Class> {
         layout::classes(&self.geometry, self.weight_bits, &self.shifts, self.ring, self.protocol)
     }
+}
+
+/// The size of a layer's trees.
+pub(crate) struct Work {
+    /// Trees.
+    pub trees: f64,
+    /// Leaves of all of them.
+    pub leaves: f64,
+    /// Columns that one block of a leaf's expansion serves.
+    pub lanes: usize,
 }
 
 /// A layer's trees, one party's half.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Plan, Protocol, Step};
+use super::{Op, Plan, Protocol};
 use crate::handshake;
 use crate::linear::products_cost;
 use crate::ops::{MaxPool, Requant};
@@ -81,7 +81,7 @@ impl Plan {
             .steps
             .iter()
             .filter_map(|step| {
-                let cost = self.step_cost(step, images);
+                let cost = self.step_cost(&step.op, images);
                 let kind = step.op.kind()?;
                 Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
             })
@@ -108,18 +108,19 @@ impl Plan {
         Extend { depth: self.softspoken, server: server as usize, client: client as usize }
     }
 
-    fn step_cost(&self, step: &Step, images: usize) -> Phases {
+    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires.
+    pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
         let online = |online| Phases { online, ..Phases::default() };
-        match &step.op {
+        match op {
             Op::Input { output } => online(self.wire_message(*output, Role::Client, images)),
             Op::Output { input } => online(self.wire_message(*input, Role::Server, images)),
             Op::Linear { input, remask, .. } => {
-                let layer = step.op.layer().expect("invariant: a linear step has a layer");
+                let layer = op.layer().expect("invariant: a linear step has a layer");
                 let sent = if *remask { self.wire_message(*input, Role::Client, images) } else { Cost::ZERO };
                 Phases { offline: products_cost(&layer, images), ..online(sent) }
             }
-            Op::Requant { .. } => online(self.requant(&step.op, images).map_or(Cost::ZERO, |op| op.cost())),
-            Op::MaxPool { .. } => online(self.max_pool(&step.op, images).map_or(Cost::ZERO, |op| op.cost())),
+            Op::Requant { .. } => online(self.requant(op, images).map_or(Cost::ZERO, |op| op.cost())),
+            Op::MaxPool { .. } => online(self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost())),
             Op::SumPool { .. } | Op::View { .. } => Phases::default(),
         }
     }

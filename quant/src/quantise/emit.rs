@@ -47,9 +47,18 @@ impl Emit<'_> {
             emitting.wires.push(wire);
         }
         let output = emitting.wires[self.model.output.0];
-        emitting.builder.output("logits", output)?;
+        emitting.builder.output(self.free("logits"), output)?;
         let graph = emitting.builder.finish()?;
         Ok((graph, Weights { salt, layers: emitting.layers }))
+    }
+
+    /// A name that no node of the network has.
+    fn free(&self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        while self.model.nodes.iter().any(|node| node.name == name) {
+            name.push_str(".io");
+        }
+        name
     }
 }
 
@@ -58,8 +67,9 @@ impl Emitting<'_> {
         let given = self.given;
         let site = given.sites.site(ValueId::INPUT).expect("invariant: the input is a site");
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let name = given.free("input");
         let wire =
-            self.builder.input("input", given.model.input, bits, signed, given.scales.sites[site].exp2())?;
+            self.builder.input(name, given.model.input, bits, signed, given.scales.sites[site].exp2())?;
         self.wires.push(wire);
         Ok(())
     }

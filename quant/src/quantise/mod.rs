@@ -7,9 +7,10 @@ mod scales;
 mod sites;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use fusion::Graph;
+use protocols::linear::Geometry;
 use protocols::weights::Weights;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,9 @@ pub enum QuantiseError {
     NoImages,
 }
 
+/// The width of [`Quantiser::middle`].
+const MIDDLE: u8 = 4;
+
 /// Rounded weights by layer, width and scale (of which only what is not a power of two matters).
 type RoundedKey = (usize, u8, i64);
 
@@ -68,6 +72,7 @@ pub struct Quantiser<'a> {
     calibration: Calibration,
     rounders: Vec<Rounder>,
     salt: [u8; 32],
+    middle: OnceLock<Scales>,
     memo: Mutex<HashMap<RoundedKey, std::sync::Arc<Rounded>>>,
 }
 
@@ -90,7 +95,16 @@ impl<'a> Quantiser<'a> {
         let calibration = Calibration::measure(model, &sites, batch)?;
         let rounders = calibration.layers.par_iter().map(|moments| Rounder::new(moments)).collect();
         let preprocess = preprocess.clone();
-        Ok(Self { model, preprocess, sites, calibration, rounders, salt, memo: Mutex::default() })
+        Ok(Self {
+            model,
+            preprocess,
+            sites,
+            calibration,
+            rounders,
+            salt,
+            middle: OnceLock::new(),
+            memo: Mutex::default(),
+        })
     }
 
     /// Where the network is rounded.
@@ -124,6 +138,74 @@ impl<'a> Quantiser<'a> {
             }
             rounded
         })
+    }
+
+    /// The scales at one width for everything, solved once: what stands in before widths are chosen.
+    fn middle(&self) -> &Scales {
+        self.middle.get_or_init(|| {
+            let (layers, sites) = (self.sites.layers.len(), self.sites.sites.len());
+            self.scales(&Assignment { weight_bits: vec![MIDDLE; layers], site_bits: vec![MIDDLE; sites] })
+        })
+    }
+
+    /// A layer's float weights and biases after rounding to a width, all else being float.
+    pub fn rounded_weights(&self, layer: usize, bits: u8) -> (Vec<f32>, Vec<f32>) {
+        let rounded = self.rounded(layer, bits, self.middle().layers[layer]);
+        let channels = rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
+        let scale = |exponent: i32| (rounded.log_scale - f64::from(exponent)).exp2() as f32;
+        let weights =
+            channels.flat_map(|(weights, &e)| weights.iter().map(move |&w| f32::from(w) * scale(e)));
+        (weights.collect(), rounded.bias.iter().map(|&b| b as f32).collect())
+    }
+
+    /// A site's values after rounding to a width.
+    pub fn rounded_site(&self, site: SiteId, bits: u8, value: &Tensor) -> Tensor {
+        let signed = self.sites.sites[site].signed;
+        let mantissa = match self.sites.sites[site].max {
+            Some(max) => (f64::from(max) / (f64::from(bits).exp2() - 1.0)).log2(),
+            None => self.middle().sites[site],
+        };
+        let (low, high) = scales::limits(bits, signed);
+        let (power, _) =
+            scales::best_power(&self.calibration.sites[site], &self.sites.sites[site], mantissa, (low, high));
+        let scale = (mantissa + f64::from(power)).exp2();
+        let round = |v: &f32| ((f64::from(*v) / scale).round().clamp(low, high) * scale) as f32;
+        Tensor { shape: value.shape, data: value.data.par_iter().map(round).collect() }
+    }
+
+    /// The width of a layer's accumulators at some widths of its weights and its input.
+    pub fn ring(&self, layer: usize, weight_bits: u8, input_bits: u8) -> u32 {
+        let rounded = self.rounded(layer, weight_bits, self.middle().layers[layer]);
+        let site = &self.sites.sites[self.sites.layers[layer].input];
+        let (low, high) = scales::limits(input_bits, site.signed);
+        // Averages are sums: their windows widen the input.
+        let area = (-self.sites.layers[layer].input_offset).exp2();
+        let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
+        let channels = rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
+        let most = channels.map(|(weights, &exponent)| {
+            let sum = |f: fn(f64) -> f64| weights.iter().map(|&w| f(f64::from(w))).sum::<f64>();
+            let (up, down) = (sum(|w| w.max(0.0)), sum(|w| (-w).max(0.0)));
+            let reach = (up * high - down * low).max(down * high - up * low);
+            reach * area * f64::from(finest - exponent).exp2()
+        });
+        most.fold(1.0, f64::max).log2().ceil() as u32 + 1
+    }
+
+    /// The channel shifts of a layer at a width of its weights.
+    pub fn shifts(&self, layer: usize, weight_bits: u8) -> Vec<u8> {
+        let rounded = self.rounded(layer, weight_bits, self.middle().layers[layer]);
+        let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
+        rounded.exponents.iter().map(|e| (finest - e) as u8).collect()
+    }
+
+    /// The geometry of a layer.
+    pub fn geometry(&self, layer: usize) -> Geometry {
+        conv(self.model, self.sites.layers[layer].node).geometry
+    }
+
+    /// Elements of a site for one image.
+    pub fn site_elements(&self, site: SiteId) -> usize {
+        self.model.shape(self.sites.sites[site].value).iter().product()
     }
 
     /// Quantises at some widths.

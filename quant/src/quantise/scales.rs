@@ -5,7 +5,7 @@
 //! priced at once: the sites' relative rounding errors and the layers'. Coordinate descent over the groups, from where
 //! the sites alone are best, finds mantissas that are locally best for all.
 
-use super::calibrate::Calibration;
+use super::calibrate::{Calibration, Samples};
 use super::round::Rounder;
 use super::sites::{Site, Sites};
 use super::{Assignment, conv};
@@ -111,26 +111,11 @@ impl Problem<'_> {
 
     /// The power of two that suits a site's values best, and its relative error.
     fn best_power(&self, id: usize, mantissa: f64) -> (i32, f64) {
-        let site = &self.sites.sites[id];
-        let samples = self.calibration.site(id);
-        let (low, high) = self.limits(id);
-        let widest = f64::from(samples.largest().max(1e-20)) / high.max(1.0);
-        let top = (widest.log2() - mantissa).ceil() as i32;
-        // Never a cut-off above the ReLU's own.
-        let top = if site.max.is_some() { top.min(0) } else { top };
-        let powers = if site.value.producer().is_none() && high >= 127.0 { top..=top } else { top - 4..=top };
-        powers
-            .map(|power| (power, samples.error((mantissa + f64::from(power)).exp2(), low, high)))
-            .fold((top, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
+        best_power(&self.calibration.sites[id], &self.sites.sites[id], mantissa, self.limits(id))
     }
 
     fn limits(&self, id: usize) -> (f64, f64) {
-        let bits = i32::from(self.assignment.site_bits[id]);
-        if self.sites.sites[id].signed {
-            (-2f64.powi(bits - 1), 2f64.powi(bits - 1) - 1.0)
-        } else {
-            (0.0, 2f64.powi(bits) - 1.0)
-        }
+        limits(self.assignment.site_bits[id], self.sites.sites[id].signed)
     }
 
     fn touches(&self, layer: usize, group: usize) -> bool {
@@ -149,6 +134,31 @@ impl Problem<'_> {
         let bits = self.assignment.weight_bits[layer];
         self.rounders[layer].error(conv(self.model, self.sites.layers[layer].node), bits, log_scale)
     }
+}
+
+/// The interval of a width.
+pub(super) fn limits(bits: u8, signed: bool) -> (f64, f64) {
+    let bits = i32::from(bits);
+    if signed { (-2f64.powi(bits - 1), 2f64.powi(bits - 1) - 1.0) } else { (0.0, 2f64.powi(bits) - 1.0) }
+}
+
+/// The power of two that suits a site's values best at a mantissa, and its relative error.
+pub(super) fn best_power(
+    samples: &Samples,
+    site: &Site,
+    mantissa: f64,
+    (low, high): (f64, f64),
+) -> (i32, f64) {
+    let widest = f64::from(samples.largest().max(1e-20)) / high.max(1.0);
+    let top = (widest.log2() - mantissa).ceil() as i32;
+    // Never a cut-off above the ReLU's own.
+    let top = if site.max.is_some() { top.min(0) } else { top };
+    // Pixels are not cut off where there is room for all of them.
+    let whole = site.value.producer().is_none() && high >= 127.0;
+    let powers = if whole { top..=top } else { top - 4..=top };
+    powers
+        .map(|power| (power, samples.error((mantissa + f64::from(power)).exp2(), low, high)))
+        .fold((top, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
 }
 
 /// The index of the least error.

@@ -1,0 +1,29 @@
+//! `pq cost`: what a plan costs, before anything runs.
+
+use std::path::PathBuf;
+
+use crate::app::App;
+use crate::exit::Outcome;
+use crate::ledger::Ledger;
+use crate::net;
+use crate::profile::Profile;
+
+/// What `pq cost` is given.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder that `pq search` has written, or its plan.json.
+    net_folder: PathBuf,
+    /// Speed of the connection: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
+    #[arg(long, default_value = "lan")]
+    net: Profile,
+    /// Images of one run.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+}
+
+/// Runs `pq cost`.
+pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    let plan = net::plan(&args.net_folder)?;
+    let ledger = Ledger::predicted(&plan, args.batch as usize, &args.net);
+    app.console.result(&ledger, |ledger| ledger.text(&plan.name))
+}

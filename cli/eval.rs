@@ -1,0 +1,146 @@
+//! `pq eval`: the plaintext accuracy of a quantised network, beside that of the float network it came from.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use quant::{Dataset, Judge, JudgeError, Tensor, float, import_file};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::exit::{Failure, Outcome};
+use crate::images;
+use crate::logits::Logits;
+use crate::net::Net;
+use crate::progress::Progress;
+
+/// What `pq eval` is given.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder that `pq search` has written.
+    net_folder: PathBuf,
+    /// The images: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped.
+    #[arg(long)]
+    data: PathBuf,
+    /// Their labels, if they are in another file: IDX, .npy, or one number a line.
+    #[arg(long)]
+    labels: Option<PathBuf>,
+    /// The first N images only.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// The float network, an ONNX file, to evaluate as well.
+    #[arg(long, value_name = "ONNX")]
+    float: Option<PathBuf>,
+    /// The onnxruntime library for --float (else ORT_DYLIB_PATH, else an installed Python package, else our own evaluation).
+    #[arg(long, value_name = "PATH", requires = "float")]
+    onnxruntime: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Evaluation {
+    accuracy: f64,
+    float_accuracy: Option<f64>,
+    float_engine: Option<&'static str>,
+    images: usize,
+    seconds: f64,
+}
+
+/// Images evaluated between two steps of progress.
+const CHUNK: usize = 100;
+
+/// Runs `pq eval`.
+pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    let net = Net::open(&args.net_folder)?;
+    let data = images::open(&net.plan, &args.data, args.labels.as_ref())?;
+    let Some(labels) = data.labels() else {
+        let missing = "there are no labels in this file or beside it; name their file with --labels";
+        return Err(Failure::input(missing).of_file(&args.data));
+    };
+    let images = args.limit.map_or(data.len(), |limit| data.len().min(limit as usize));
+    if images == 0 {
+        return Err(Failure::input("there are no images in this file").of_file(&args.data));
+    }
+    let labels = &labels[..images];
+    let started = Instant::now();
+    let accuracy = in_chunks(&net, &data, labels, "integer", |batch| {
+        let logits = fusion::ideal(&net.plan, &net.weights, &images::integers(&net.plan, batch))?;
+        Ok(Logits::new(&logits, batch.images(), 1.0).predictions())
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    let mut evaluation = Evaluation { accuracy, float_accuracy: None, float_engine: None, images, seconds };
+    if let Some(onnx) = &args.float {
+        let mut engine = Engine::open(onnx, args.onnxruntime.as_deref())?;
+        evaluation.float_engine = Some(engine.name());
+        let classify = |batch: &Tensor| engine.classify(onnx, batch);
+        evaluation.float_accuracy = Some(in_chunks(&net, &data, labels, "float", classify)?);
+    }
+    app.console.result(&evaluation, text)
+}
+
+/// The fraction of images whose class is their label.
+fn in_chunks(
+    net: &Net,
+    data: &Dataset,
+    labels: &[usize],
+    what: &str,
+    mut classify: impl FnMut(&Tensor) -> Outcome<Vec<usize>>,
+) -> Outcome<f64> {
+    let progress = Progress::new();
+    let mut hits = 0;
+    for (at, labels_of_chunk) in labels.chunks(CHUNK).enumerate() {
+        let start = at * CHUNK;
+        progress.set(what, start, labels.len());
+        let batch = images::batch(&net.plan, data, start..start + labels_of_chunk.len())?;
+        let classes = classify(&batch)?;
+        hits += classes.iter().zip(labels_of_chunk).filter(|(class, label)| class == label).count();
+    }
+    Ok(hits as f64 / labels.len() as f64)
+}
+
+/// What evaluates the float network.
+enum Engine {
+    OnnxRuntime(quant::judge::Judged),
+    Own(quant::Model),
+}
+
+impl Engine {
+    /// onnxruntime where there is one, our own evaluation elsewhere.
+    fn open(onnx: &Path, library: Option<&Path>) -> Outcome<Self> {
+        match Judge::find(library) {
+            Ok(judge) => Ok(Self::OnnxRuntime(judge.open(onnx)?)),
+            Err(JudgeError::NotFound { .. }) => Ok(Self::Own(import_file(onnx)?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::OnnxRuntime(_) => "onnxruntime",
+            Self::Own(_) => "pq",
+        }
+    }
+
+    fn classify(&mut self, onnx: &Path, batch: &Tensor) -> Outcome<Vec<usize>> {
+        let logits = match self {
+            Self::OnnxRuntime(session) => session.run(batch)?,
+            Self::Own(model) => {
+                float::evaluate(model, batch).map_err(|error| Failure::input(error).of_file(onnx))?
+            }
+        };
+        Ok(logits.argmax())
+    }
+}
+
+fn text(evaluation: &Evaluation) -> String {
+    let e = evaluation;
+    let mut text = format!(
+        "{:6.2} %  quantised, {} images, {:.0} images/s",
+        100.0 * e.accuracy,
+        e.images,
+        e.images as f64 / e.seconds.max(1e-9)
+    );
+    if let (Some(accuracy), Some(engine)) = (e.float_accuracy, e.float_engine) {
+        text += &format!("\n{:6.2} %  float, by {engine}", 100.0 * accuracy);
+        text += &format!("\n{:+6.2}    points of difference", 100.0 * (e.accuracy - accuracy));
+    }
+    text
+}

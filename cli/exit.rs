@@ -1,0 +1,130 @@
+//! Exit codes, and the failures that they stand for. The only place where an error becomes a code.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::process::ExitCode;
+
+use protocols::Error;
+use quant::{DataError, ImportError, JudgeError};
+
+/// The end of every `--help`.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0    success
+  1    internal error (a step that did not cost what was predicted is one), or local input/output
+  2    wrong usage of the command line
+  3    an input file that cannot be used, or a budget that no plan can meet
+  4    the peer could not be reached, was lost or fell silent
+  5    the peer disagrees: protocol version, plan hash, role or batch size
+  6    the peer violated the protocol
+  7    verification failed: the private result differs from the plaintext one
+  130  interrupted";
+
+/// What the process ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// A fault of this program, or of the machine's files and sockets.
+    Internal = 1,
+    /// The command line.
+    Usage = 2,
+    /// A file that was given, or an impossible budget.
+    Input = 3,
+    /// The peer could not be reached, was lost or fell silent.
+    PeerLost = 4,
+    /// The peer runs something else.
+    Disagreement = 5,
+    /// The peer sent what the protocol does not allow.
+    Violation = 6,
+    /// The private result is not the plaintext one.
+    Unverified = 7,
+    /// Ctrl-C or a request to terminate: 128 + SIGINT, as shells have it.
+    Interrupted = 130,
+}
+
+/// Why a command ends, for the user, and the code that it ends with.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+/// What a command comes to.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    pub(crate) fn internal(message: impl Display) -> Self {
+        Self::new(Code::Internal, message)
+    }
+
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    pub(crate) fn input(message: impl Display) -> Self {
+        Self::new(Code::Input, message)
+    }
+
+    /// The same, with the file that it is about.
+    #[must_use]
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        Self { message: format!("{}: {}", path.display(), self.message), ..self }
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Ledger { .. } | Error::PoolDry { .. } => Code::Internal,
+            Error::PeerLost { .. } | Error::PeerSilent { .. } => Code::PeerLost,
+            Error::Disagreement { .. } => Code::Disagreement,
+            Error::Violation { .. } => Code::Violation,
+            Error::Invalid { .. } => Code::Input,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<JudgeError> for Failure {
+    fn from(error: JudgeError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<fusion::Error> for Failure {
+    fn from(error: fusion::Error) -> Self {
+        Self::input(error)
+    }
+}

@@ -1,0 +1,204 @@
+//! The options of `pq infer`, and which of them belong together.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocols::Limits;
+
+use crate::exit::{Failure, Outcome};
+use crate::images::Indices;
+use crate::profile::Profile;
+
+/// What `pq infer` is given.
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("side").required(true).args(["role", "local"]))]
+pub(crate) struct Args {
+    /// Which party this process is.
+    #[arg(long, value_enum)]
+    role: Option<Role>,
+    /// Be both parties, over a loopback connection, with the network in this folder.
+    #[arg(long, value_name = "NET_FOLDER")]
+    local: Option<PathBuf>,
+    /// The plan; both parties need the same.
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
+    plan: Option<PathBuf>,
+    /// Server: the weights. Client: only to test --verify with, the server alone needs them.
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
+    weights: Option<PathBuf>,
+    /// Server: the address to wait at; port 0 lets the system choose one, which is printed.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
+    listen: Option<String>,
+    /// Server: the most images that a client may ask for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "local")]
+    max_batch: Option<u32>,
+    /// Client: the server's address.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
+    connect: Option<String>,
+    /// Client: how long to wait for a server that is not up yet, in seconds [default: 10].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "local")]
+    connect_timeout: Option<Duration>,
+    /// The images: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Their labels, to show beside the predictions.
+    #[arg(long, value_name = "FILE", requires = "input")]
+    labels: Option<PathBuf>,
+    /// Which images: one, or a..b without b [default: 0].
+    #[arg(long, value_name = "A..B", requires = "input")]
+    index: Option<Indices>,
+    /// A text file with a class name a line, to show instead of numbers.
+    #[arg(long, value_name = "FILE", requires = "input")]
+    class_names: Option<PathBuf>,
+    /// Compare the result with the plaintext network, integer for integer (this needs the weights).
+    #[arg(long, requires = "input")]
+    verify: bool,
+    /// How long the peer may be silent, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    timeout: Duration,
+    /// Speed of the connection, for the predicted times: lan, wan or BYTES_PER_S,RTT_MS.
+    #[arg(long, default_value = "lan")]
+    net: Profile,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// Holds the weights, learns nothing.
+    Server,
+    /// Holds the images, learns the predictions.
+    Client,
+}
+
+/// The options of the party that was asked for.
+pub(super) enum Mode<'a> {
+    Server(ServerOptions<'a>),
+    Client(ClientOptions<'a>),
+    Local(LocalOptions<'a>),
+}
+
+/// What every party needs.
+#[derive(Clone, Copy)]
+pub(super) struct Common {
+    pub(super) limits: Limits,
+    pub(super) profile: Profile,
+}
+
+pub(super) struct ServerOptions<'a> {
+    pub(super) plan: &'a Path,
+    pub(super) weights: &'a Path,
+    pub(super) listen: &'a str,
+    pub(super) max_batch: usize,
+    pub(super) common: Common,
+}
+
+pub(super) struct ClientOptions<'a> {
+    pub(super) plan: &'a Path,
+    pub(super) verify: Option<&'a Path>,
+    pub(super) connect: &'a str,
+    pub(super) connect_timeout: Duration,
+    pub(super) images: ImageOptions<'a>,
+    pub(super) common: Common,
+}
+
+pub(super) struct LocalOptions<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) verify: bool,
+    pub(super) images: ImageOptions<'a>,
+    pub(super) common: Common,
+}
+
+pub(super) struct ImageOptions<'a> {
+    pub(super) input: &'a Path,
+    pub(super) labels: Option<&'a PathBuf>,
+    pub(super) indices: Indices,
+    pub(super) class_names: Option<&'a PathBuf>,
+}
+
+/// Images that a server takes in one run unless told otherwise.
+const MAX_BATCH: u32 = 64;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Args {
+    pub(super) fn mode(&self) -> Outcome<Mode<'_>> {
+        let common = Common { limits: Limits::new(self.timeout), profile: self.net };
+        match (self.role, &self.local) {
+            (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
+                folder,
+                verify: self.verify,
+                images: self.images("--local")?,
+                common,
+            })),
+            (Some(Role::Server), None) => self.server(common).map(Mode::Server),
+            (_, None) => self.client(common).map(Mode::Client),
+        }
+    }
+
+    fn server(&self, common: Common) -> Outcome<ServerOptions<'_>> {
+        let role = "--role server";
+        forbid(role, "--input", self.input.is_some())?;
+        forbid(role, "--connect", self.connect.is_some())?;
+        forbid(role, "--connect-timeout", self.connect_timeout.is_some())?;
+        Ok(ServerOptions {
+            plan: need(role, "--plan", self.plan.as_ref())?,
+            weights: need(role, "--weights", self.weights.as_ref())?,
+            listen: need(role, "--listen", self.listen.as_ref())?,
+            max_batch: self.max_batch.unwrap_or(MAX_BATCH) as usize,
+            common,
+        })
+    }
+
+    fn client(&self, common: Common) -> Outcome<ClientOptions<'_>> {
+        let role = "--role client";
+        forbid(role, "--listen", self.listen.is_some())?;
+        forbid(role, "--max-batch", self.max_batch.is_some())?;
+        if !self.verify {
+            forbid("--role client without --verify", "--weights", self.weights.is_some())?;
+        }
+        let weights = self.weights.as_ref().map(PathBuf::as_path);
+        let verify = if self.verify {
+            Some(need("--verify of a client", "--weights", weights.as_ref()).copied()?)
+        } else {
+            None
+        };
+        Ok(ClientOptions {
+            plan: need(role, "--plan", self.plan.as_ref())?,
+            verify,
+            connect: need(role, "--connect", self.connect.as_ref())?,
+            connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            images: self.images(role)?,
+            common,
+        })
+    }
+
+    fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {
+        Ok(ImageOptions {
+            input: need(role, "--input", self.input.as_ref())?,
+            labels: self.labels.as_ref(),
+            indices: self.index.clone().unwrap_or(Indices(0..1)),
+            class_names: self.class_names.as_ref(),
+        })
+    }
+}
+
+fn need<'a, T>(who: &str, option: &str, value: Option<&'a T>) -> Outcome<&'a T> {
+    value.ok_or_else(|| Failure::usage(format_args!("{who} needs {option}; see pq infer --help")))
+}
+
+fn forbid(who: &str, option: &str, given: bool) -> Outcome<()> {
+    if given {
+        return Err(Failure::usage(format_args!("{who} takes no {option}; see pq infer --help")));
+    }
+    Ok(())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.001..=1e6).contains(s));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number of seconds above 0".into())
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err("expected HOST:PORT, such as 127.0.0.1:7000".into()),
+    }
+}

@@ -1,0 +1,27 @@
+//! `pq infer`: one party of a private inference, or both.
+
+mod args;
+mod client;
+mod connection;
+mod input;
+mod local;
+mod party;
+mod report;
+mod server;
+
+pub(crate) use args::Args;
+pub(crate) use connection::LISTENING;
+pub(crate) use report::Inference;
+
+use crate::app::App;
+use crate::exit::Outcome;
+use args::Mode;
+
+/// Runs `pq infer`.
+pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    match args.mode()? {
+        Mode::Server(options) => server::run(app, &options),
+        Mode::Client(options) => client::run(app, &options),
+        Mode::Local(options) => local::run(app, &options),
+    }
+}

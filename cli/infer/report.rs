@@ -1,0 +1,83 @@
+//! The result of `pq infer`, as JSON and as text.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::exit::{Code, Failure, Outcome};
+use crate::ledger::Ledger;
+use crate::logits;
+
+/// What a party knows after a run: the server knows the ledger only.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Inference {
+    /// The class of every image.
+    pub(crate) predictions: Option<Vec<usize>>,
+    /// `[images][classes]`.
+    pub(crate) logits: Option<Vec<Vec<f64>>>,
+    /// `[images][classes]`.
+    pub(crate) logits_int: Option<Vec<Vec<i64>>>,
+    /// The labels of the images, where they are known.
+    pub(crate) labels: Option<Vec<usize>>,
+    /// Whether the result equals that of the plaintext network, if that was asked for.
+    pub(crate) verified: Option<bool>,
+    #[serde(flatten)]
+    pub(crate) ledger: Ledger,
+    /// The index of the first image in its file.
+    #[serde(skip)]
+    pub(crate) first: usize,
+    #[serde(skip)]
+    pub(crate) class_names: Option<Vec<String>>,
+}
+
+impl Inference {
+    /// What the server knows.
+    pub(super) const fn of_server(ledger: Ledger) -> Self {
+        Self {
+            predictions: None,
+            logits: None,
+            logits_int: None,
+            labels: None,
+            verified: None,
+            ledger,
+            first: 0,
+            class_names: None,
+        }
+    }
+
+    /// Prints it; a result that is not the plaintext one is a failure.
+    pub(super) fn print(&self, app: &App) -> Outcome<()> {
+        app.console.result(self, Self::text)?;
+        if self.verified == Some(false) {
+            let message =
+                "verification failed: the private logits differ from those of the plaintext network";
+            return Err(Failure::new(Code::Unverified, message));
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let names = self.class_names.as_deref();
+        for (image, logits) in self.logits.iter().flatten().enumerate() {
+            let label = self.labels.as_ref().and_then(|labels| labels.get(image));
+            let label = label.map(|&label| format!(", label {}", logits::name(label, names)));
+            let _ = writeln!(text, "image {}{}", self.first + image, label.unwrap_or_default());
+            text += &logits::top(logits, names);
+        }
+        text += "\n";
+        text += &self.ledger_text();
+        text
+    }
+
+    /// The ledger, and whether the result was verified.
+    pub(crate) fn ledger_text(&self) -> String {
+        let verdict = match self.verified {
+            Some(true) => "verified: equal to the plaintext network, integer for integer\n",
+            Some(false) => "NOT VERIFIED: different from the plaintext network\n",
+            None => "",
+        };
+        self.ledger.measured_text() + verdict
+    }
+}

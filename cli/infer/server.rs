@@ -1,0 +1,33 @@
+//! The server: one session, then the end.
+
+use protocols::execute::Side;
+
+use super::args::ServerOptions;
+use super::connection;
+use super::party::{Party, show};
+use super::report::Inference;
+use crate::app::App;
+use crate::exit::Outcome;
+use crate::ledger::Ledger;
+use crate::net;
+use crate::progress::Progress;
+
+pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
+    let plan = net::plan(options.plan)?;
+    let weights = net::weights(options.weights, &plan)?;
+    let runtime = connection::runtime()?;
+    let (listener, address) = runtime.block_on(connection::listen(options.listen))?;
+    connection::warn_off_loopback(&app.console, address);
+    app.console.note(format_args!("{}{address}", connection::LISTENING));
+    let stream = runtime.block_on(connection::accept(listener))?;
+    let progress = Progress::new();
+    let party = Party {
+        plan: &plan,
+        side: Side::Server(&weights),
+        images: options.max_batch,
+        limits: options.common.limits,
+    };
+    let (_, report) = party.run(&runtime, stream, &mut show(&progress))?;
+    drop(progress);
+    Inference::of_server(Ledger::measured(&plan, &report, &options.common.profile)).print(app)
+}

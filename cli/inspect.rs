@@ -1,0 +1,143 @@
+//! `pq inspect`: what an ONNX file holds, and what of it is not supported.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use quant::model::{Model, Node};
+use quant::onnx::{self, Report};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::exit::{Failure, Outcome};
+use crate::table::Table;
+use crate::units;
+
+/// What `pq inspect` is given.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The network, an ONNX file.
+    model: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Inspection {
+    name: Option<String>,
+    producer: String,
+    opset: i64,
+    operators: BTreeMap<String, usize>,
+    input: Option<[usize; 3]>,
+    classes: Option<usize>,
+    layers: Vec<Layer>,
+    macs: u64,
+    relus: u64,
+    parameters: u64,
+    unsupported: Vec<Unsupported>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    kind: &'static str,
+    shape: [usize; 3],
+    macs: u64,
+    relus: u64,
+    parameters: u64,
+}
+
+#[derive(Serialize)]
+struct Unsupported {
+    node: String,
+    operator: String,
+    reason: String,
+    advice: String,
+}
+
+/// Runs `pq inspect`.
+pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    let report = onnx::survey_file(&args.model).map_err(|error| match error {
+        // This one names the file itself.
+        error @ onnx::ImportError::Io { .. } => Failure::from(error),
+        error => Failure::from(error).of_file(&args.model),
+    })?;
+    let inspection = Inspection::new(report);
+    app.console.result(&inspection, text)?;
+    match inspection.unsupported.len() {
+        0 => Ok(()),
+        count => Err(Failure::input(format_args!("{count} nodes are not supported")).of_file(&args.model)),
+    }
+}
+
+impl Inspection {
+    fn new(report: Report) -> Self {
+        let model = report.model.as_ref();
+        let sum = |of: fn(&Model) -> u64| model.map_or(0, of);
+        let unsupported = |u: onnx::Unsupported| Unsupported {
+            node: u.node,
+            operator: u.operator,
+            reason: u.reason,
+            advice: u.advice,
+        };
+        Self {
+            name: model.map(|model| model.name.clone()),
+            input: model.map(|model| model.input),
+            classes: model.map(Model::classes),
+            layers: model.map(|model| model.nodes.iter().map(Layer::new).collect()).unwrap_or_default(),
+            macs: sum(Model::macs),
+            relus: sum(Model::relus),
+            parameters: sum(Model::parameters),
+            producer: report.producer,
+            opset: report.opset,
+            operators: report.operators,
+            unsupported: report.unsupported.into_iter().map(unsupported).collect(),
+        }
+    }
+}
+
+impl Layer {
+    fn new(node: &Node) -> Self {
+        Self {
+            name: node.name.clone(),
+            kind: node.op.kind(),
+            shape: node.shape,
+            macs: node.macs(),
+            relus: node.relus(),
+            parameters: node.parameters(),
+        }
+    }
+}
+
+fn text(inspection: &Inspection) -> String {
+    let mut text = String::new();
+    let i = inspection;
+    let _ =
+        writeln!(text, "{} (opset {}, by {})", i.name.as_deref().unwrap_or("network"), i.opset, i.producer);
+    if let (Some(input), Some(classes)) = (&i.input, i.classes) {
+        let _ = writeln!(text, "input {}, {classes} logits\n", units::shape(input));
+        let mut table = Table::new(3, &["layer", "kind", "output", "MACs", "ReLUs", "parameters"]);
+        for layer in &i.layers {
+            let numbers = [layer.macs, layer.relus, layer.parameters].map(nonzero);
+            let [macs, relus, parameters] = numbers;
+            let shape = units::shape(&layer.shape);
+            table.row(vec![layer.name.clone(), layer.kind.into(), shape, macs, relus, parameters]);
+        }
+        let [macs, relus, parameters] = [i.macs, i.relus, i.parameters].map(units::count);
+        table.row(vec!["total".into(), String::new(), String::new(), macs, relus, parameters]);
+        let _ = write!(text, "{table}");
+    } else {
+        let operators: Vec<_> = i.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let _ = writeln!(text, "nodes: {}", operators.join(", "));
+    }
+    let _ = match i.unsupported.len() {
+        0 => writeln!(text, "\neverything is supported"),
+        count => writeln!(text, "\nnot supported: {count}"),
+    };
+    for u in &i.unsupported {
+        let _ = writeln!(text, "  {} ({}): {}\n      {}", u.node, u.operator, u.reason, u.advice);
+    }
+    text
+}
+
+fn nonzero(number: u64) -> String {
+    if number == 0 { String::new() } else { units::count(number) }
+}

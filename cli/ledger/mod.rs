@@ -1,0 +1,186 @@
+//! The ledger as users see it: what every step moves, predicted and measured.
+
+mod text;
+
+use protocols::Cost;
+use protocols::execute::{Measured, Report};
+use protocols::plan::{Kind, Op, Plan, StepCost};
+use serde::{Deserialize, Serialize};
+
+use crate::profile::Profile;
+
+/// The ledger of a run, or of a run to come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ledger {
+    /// Totals, by phase.
+    pub(crate) cost: Totals,
+    /// Every step that can move something.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What a whole run moves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    /// Images of the run.
+    pub(crate) images: usize,
+    pub(crate) setup: Amount,
+    pub(crate) offline: Amount,
+    pub(crate) online: Amount,
+}
+
+/// Bytes, rounds and time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Amount {
+    /// Bytes sent by the server, framing included.
+    pub(crate) server_bytes: u64,
+    /// Bytes sent by the client, framing included.
+    pub(crate) client_bytes: u64,
+    /// One-way messages on the critical path.
+    pub(crate) rounds: u64,
+    pub(crate) seconds: f64,
+}
+
+/// What one step moves, by phase and in all.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Phases {
+    pub(crate) offline: Amount,
+    pub(crate) online: Amount,
+    #[serde(flatten)]
+    pub(crate) total: Amount,
+}
+
+/// One step's line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) protocol: String,
+    /// Width of the weights, of a linear step.
+    pub(crate) weight_bits: Option<u8>,
+    /// Width of the values that the step reads and writes.
+    pub(crate) input_bits: Option<u8>,
+    pub(crate) output_bits: Option<u8>,
+    /// Width of the ring that the step computes in.
+    pub(crate) ring_bits: Option<u8>,
+    /// What was measured; of a run to come, what is predicted.
+    #[serde(flatten)]
+    pub(crate) amount: Phases,
+    pub(crate) predicted: Phases,
+}
+
+impl Ledger {
+    /// Of a run to come.
+    pub(crate) fn predicted(plan: &Plan, images: usize, profile: &Profile) -> Self {
+        let steps: Vec<Step> = plan
+            .step_costs(images)
+            .iter()
+            .map(|step| {
+                let predicted = predict(step, profile);
+                Step::new(plan, step, predicted, predicted)
+            })
+            .collect();
+        let setup = Amount::new(&plan.setup_cost(), profile.seconds(&plan.setup_cost()));
+        Self::of(images, setup, steps)
+    }
+
+    /// Of a run that was measured.
+    pub(crate) fn measured(plan: &Plan, report: &Report, profile: &Profile) -> Self {
+        let steps = report
+            .steps
+            .iter()
+            .map(|line| {
+                let measured = Phases::new(line.offline.into(), line.online.into());
+                Step::new(plan, &line.predicted, measured, predict(&line.predicted, profile))
+            })
+            .collect();
+        Self::of(report.images, report.setup.into(), steps)
+    }
+
+    fn of(images: usize, setup: Amount, steps: Vec<Step>) -> Self {
+        let sum = |phase: fn(&Step) -> Amount| steps.iter().map(phase).fold(Amount::default(), Amount::plus);
+        let cost = Totals {
+            images,
+            setup,
+            offline: sum(|step| step.amount.offline),
+            online: sum(|step| step.amount.online),
+        };
+        Self { cost, steps }
+    }
+}
+
+impl Totals {
+    /// Offline and online, both directions: what a budget bounds.
+    pub(crate) fn bits(&self) -> u64 {
+        8 * (self.offline.bytes() + self.online.bytes())
+    }
+}
+
+fn predict(step: &StepCost, profile: &Profile) -> Phases {
+    let [offline, online] = [&step.cost.offline, &step.cost.online];
+    Phases::new(Amount::new(offline, profile.seconds(offline)), Amount::new(online, profile.seconds(online)))
+}
+
+impl Step {
+    fn new(plan: &Plan, cost: &StepCost, amount: Phases, predicted: Phases) -> Self {
+        let op = plan.steps.iter().find(|step| step.name == cost.name).map(|step| &step.op);
+        let width = |wire: Option<usize>| wire.map(|wire| plan.wires[wire].bits);
+        let (weight_bits, ring) = match op {
+            Some(Op::Linear { weight_bits, ring, .. }) => (Some(*weight_bits), Some(*ring)),
+            Some(Op::Requant { ring, .. }) => (None, Some(*ring)),
+            Some(op) => {
+                (None, op.output().or(op.inputs().first().copied()).map(|wire| plan.wires[wire].ring))
+            }
+            None => (None, None),
+        };
+        Self {
+            name: cost.name.clone(),
+            kind: cost.kind,
+            protocol: cost.protocol.clone(),
+            weight_bits,
+            input_bits: width(op.and_then(|op| op.inputs().first().copied())),
+            output_bits: width(op.and_then(Op::output)),
+            ring_bits: ring.map(|ring| ring.get() as u8),
+            amount,
+            predicted,
+        }
+    }
+
+    /// Whether the step moved what was predicted.
+    fn balances(&self) -> bool {
+        let same = |a: Amount, b: Amount| Amount { seconds: 0.0, ..a } == Amount { seconds: 0.0, ..b };
+        same(self.amount.offline, self.predicted.offline) && same(self.amount.online, self.predicted.online)
+    }
+}
+
+impl Phases {
+    fn new(offline: Amount, online: Amount) -> Self {
+        Self { offline, online, total: offline.plus(online) }
+    }
+}
+
+impl Amount {
+    fn new(cost: &Cost, seconds: f64) -> Self {
+        let Cost { server_bytes, client_bytes, rounds, .. } = *cost;
+        Self { server_bytes, client_bytes, rounds, seconds }
+    }
+
+    /// Bytes in both directions.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.server_bytes + self.client_bytes
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            server_bytes: self.server_bytes + other.server_bytes,
+            client_bytes: self.client_bytes + other.client_bytes,
+            rounds: self.rounds + other.rounds,
+            seconds: self.seconds + other.seconds,
+        }
+    }
+}
+
+impl From<Measured> for Amount {
+    fn from(measured: Measured) -> Self {
+        Self::new(&measured.cost, measured.seconds)
+    }
+}

@@ -1,0 +1,99 @@
+//! Numbers for people: bytes, seconds, bits, counts; and the budgets that people write.
+
+use std::str::FromStr;
+
+/// `1234567` as `1.23 MB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    scaled(bytes, "B")
+}
+
+/// `1234567` as `1.23 Mbit`.
+pub(crate) fn bits(bits: u64) -> String {
+    scaled(bits, "bit")
+}
+
+/// `0.0123` as `12.3 ms`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s <= 0.0 => "0 s".into(),
+        s if s < 1e-3 => format!("{:.0} us", s * 1e6),
+        s if s < 1.0 => format!("{:.1} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `[3, 32, 32]` as `3x32x32`.
+pub(crate) fn shape(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+fn scaled(number: u64, unit: &str) -> String {
+    let value = number as f64;
+    match number {
+        0..1_000 => format!("{number} {unit}"),
+        1_000..1_000_000 => format!("{:.2} k{unit}", value / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} M{unit}", value / 1e6),
+        1_000_000_000.. => format!("{:.3} G{unit}", value / 1e9),
+    }
+}
+
+/// A number of bits, as `250M` or `1.5G`: suffixes k, M and G are powers of 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BitCount(pub(crate) u64);
+
+impl FromStr for BitCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, factor) = match text.chars().last() {
+            Some('k' | 'K') => (&text[..text.len() - 1], 1e3),
+            Some('M') => (&text[..text.len() - 1], 1e6),
+            Some('G') => (&text[..text.len() - 1], 1e9),
+            _ => (text, 1.0),
+        };
+        let value = number.parse::<f64>().ok().map(|value| value * factor);
+        match value {
+            // Exact up to 2^53, far beyond any budget.
+            Some(bits) if (0.0..9e15).contains(&bits) => Ok(Self(bits.round() as u64)),
+            _ => Err("expected a number of bits with an optional suffix k, M or G, such as 250M".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_have_decimal_suffixes() {
+        for (text, expected) in [("1000", 1000), ("2k", 2000), ("1.5G", 1_500_000_000), ("250M", 250_000_000)]
+        {
+            assert_eq!(text.parse(), Ok(BitCount(expected)));
+        }
+        for text in ["", "G", "-1", "1T", "nan", "1e99"] {
+            assert!(text.parse::<BitCount>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_234_567), "1.23 MB");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(12), "12");
+        assert_eq!(seconds(0.0123), "12.3 ms");
+    }
+}

@@ -1,0 +1,192 @@
+//! The multiple-choice knapsack, exactly: one item of each group, the least loss within a budget.
+//!
+//! Labels (cost, loss) grow group by group; dominated ones go, and so do those that cannot beat a known solution even by
+//! a Lagrangian bound on the rest (Kellerer, Pferschy, Pisinger: Knapsack Problems, 2004, chapter 11). What is left is
+//! the exact optimum.
+
+/// An item of a group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Item {
+    /// What it takes of the budget.
+    pub cost: u64,
+    /// What is minimised. Finite.
+    pub loss: f64,
+}
+
+/// A partial choice.
+#[derive(Clone, Copy)]
+struct Label {
+    cost: u64,
+    loss: f64,
+    item: usize,
+    /// Index of the label of the group before that it extends.
+    parent: usize,
+}
+
+/// The index of the item taken of every group, or `None` where even the cheapest items exceed the budget.
+pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
+    let bounds = Bounds::new(groups, budget)?;
+    let mut layers: Vec<Vec<Label>> = vec![vec![Label { cost: 0, loss: 0.0, item: 0, parent: 0 }]];
+    for (at, group) in groups.iter().enumerate() {
+        let mut labels = Vec::new();
+        for (parent, label) in layers[at].iter().enumerate() {
+            for (item, &Item { cost, loss }) in group.iter().enumerate() {
+                let label = Label { cost: label.cost + cost, loss: label.loss + loss, item, parent };
+                if bounds.admits(at + 1, label.cost, label.loss) {
+                    labels.push(label);
+                }
+            }
+        }
+        layers.push(undominated(labels));
+    }
+    let last = layers.last()?;
+    let mut label = *last.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
+    let mut chosen = vec![0; groups.len()];
+    for at in (0..groups.len()).rev() {
+        chosen[at] = label.item;
+        label = layers[at][label.parent];
+    }
+    Some(chosen)
+}
+
+/// Labels that no other one beats in both respects, the cheapest first.
+fn undominated(mut labels: Vec<Label>) -> Vec<Label> {
+    labels.sort_by(|a, b| a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss)));
+    let mut least = f64::INFINITY;
+    labels.retain(|label| {
+        let better = label.loss < least;
+        if better {
+            least = label.loss;
+        }
+        better
+    });
+    labels
+}
+
+/// What a partial choice can still become.
+struct Bounds {
+    budget: u64,
+    /// The price of a unit of budget.
+    price: f64,
+    /// The loss of a known solution.
+    known: f64,
+    /// For the groups from an index on: the cheapest cost, and the least loss plus price times cost.
+    rest: Vec<(u64, f64)>,
+}
+
+impl Bounds {
+    fn new(groups: &[Vec<Item>], budget: u64) -> Option<Self> {
+        let price = price(groups, budget)?;
+        let picks = greedy(groups, price);
+        let (mut cost, mut known) = (picks.iter().map(|item| item.cost).sum::<u64>(), sum_loss(&picks));
+        // Improve the known solution by what still fits, one group at a time.
+        for (group, pick) in groups.iter().zip(&picks) {
+            let fits = group.iter().filter(|item| cost - pick.cost + item.cost <= budget);
+            if let Some(item) = fits.min_by(|a, b| a.loss.total_cmp(&b.loss)) {
+                cost = cost - pick.cost + item.cost;
+                known += item.loss - pick.loss;
+            }
+        }
+        let mut rest = vec![(0, 0.0)];
+        for group in groups.iter().rev() {
+            let &(cheapest, priced) = rest.last()?;
+            let cheap = group.iter().map(|item| item.cost).min()?;
+            let least =
+                group.iter().map(|item| item.loss + price * item.cost as f64).fold(f64::INFINITY, f64::min);
+            rest.push((cheapest + cheap, priced + least));
+        }
+        rest.reverse();
+        Some(Self { budget, price, known, rest })
+    }
+
+    fn admits(&self, from: usize, cost: u64, loss: f64) -> bool {
+        let (cheapest, priced) = self.rest[from];
+        if cost + cheapest > self.budget {
+            return false;
+        }
+        let left = (self.budget - cost) as f64;
+        let bound = loss + priced - self.price * left;
+        bound <= self.known + 1e-9 * self.known.abs() + 1e-12
+    }
+}
+
+/// The least price at which taking each group's best item keeps the budget.
+fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
+    let cheapest =
+        groups.iter().map(|group| group.iter().map(|item| item.cost).min()).sum::<Option<u64>>()?;
+    if cheapest > budget {
+        return None;
+    }
+    let fits = |price: f64| greedy(groups, price).iter().map(|item| item.cost).sum::<u64>() <= budget;
+    if fits(0.0) {
+        return Some(0.0);
+    }
+    let (mut low, mut high) = (0.0, 1.0);
+    while !fits(high) && high < 1e300 {
+        high *= 16.0;
+    }
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if fits(middle) { high = middle } else { low = middle }
+    }
+    Some(high)
+}
+
+/// Each group's best item at a price, the cheaper one of equals.
+fn greedy(groups: &[Vec<Item>], price: f64) -> Vec<Item> {
+    let value = |item: &Item| item.loss + price * item.cost as f64;
+    let best = |group: &Vec<Item>| {
+        group.iter().copied().min_by(|a, b| value(a).total_cmp(&value(b)).then(a.cost.cmp(&b.cost)))
+    };
+    groups.iter().filter_map(best).collect()
+}
+
+fn sum_loss(items: &[Item]) -> f64 {
+    items.iter().map(|item| item.loss).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn exhaustive(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
+        let Some((first, rest)) = groups.split_first() else { return Some(0.0) };
+        let with = |item: &Item| Some(item.loss + exhaustive(rest, budget.checked_sub(item.cost)?)?);
+        first.iter().filter_map(with).min_by(f64::total_cmp)
+    }
+
+    proptest! {
+        #[test]
+        fn the_choice_is_within_the_budget_and_none_is_better(
+            items in prop::collection::vec(prop::collection::vec((0u64..40, 0u32..50), 1..5), 0..6), budget in 0u64..150) {
+            let groups: Vec<Vec<Item>> = items
+                .iter()
+                .map(|group| group.iter().map(|&(cost, loss)| Item { cost, loss: f64::from(loss) / 7.0 }).collect())
+                .collect();
+            let found = choose(&groups, budget).map(|chosen| {
+                let picks: Vec<Item> = chosen.iter().zip(&groups).map(|(&i, group)| group[i]).collect();
+                assert!(picks.iter().map(|item| item.cost).sum::<u64>() <= budget);
+                sum_loss(&picks)
+            });
+            match (found, exhaustive(&groups, budget)) {
+                (Some(a), Some(b)) => prop_assert!((a - b).abs() < 1e-9, "{a} against {b}"),
+                (a, b) => prop_assert_eq!(a.is_some(), b.is_some()),
+            }
+        }
+
+        #[test]
+        fn many_groups_of_many_items_take_no_time(seed in any::<u64>()) {
+            let mut state = seed;
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state >> 33
+            };
+            let groups: Vec<Vec<Item>> = (0..25)
+                .map(|_| (0..40).map(|_| Item { cost: next() % 100_000_000, loss: next() as f64 }).collect())
+                .collect();
+            prop_assert!(choose(&groups, 700_000_000).is_some());
+        }
+    }
+}

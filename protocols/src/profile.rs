@@ -1,0 +1,173 @@
+//! Seconds: what a plan takes on a given network, from bytes, rounds and the work of the kernels.
+
+use std::str::FromStr;
+
+use crate::linear::Layer;
+use crate::ot::TreeDepth;
+use crate::plan::{Op, Plan};
+use crate::{Cost, Error};
+
+/// A network between the parties.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Profile {
+    /// Bytes per second in each direction.
+    pub bytes_per_second: f64,
+    /// Seconds there and back.
+    pub rtt_seconds: f64,
+}
+
+/// Predicted seconds of one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seconds {
+    /// Before the input is known.
+    pub offline: f64,
+    /// From the input on.
+    pub online: f64,
+}
+
+/// Seconds that a core takes, measured on one current server core; they shape choices, never results.
+mod unit {
+    /// Expanding a leaf into one block of columns and adding it up.
+    pub(super) const LEAF_BLOCK: f64 = 1.3e-9;
+    /// Making a leaf out of its tree.
+    pub(super) const LEAF: f64 = 4e-9;
+    /// Packing, sending and applying one correction.
+    pub(super) const CORRECTION: f64 = 5e-9;
+    /// One correlated transfer, whatever the extension's depth.
+    pub(super) const TRANSFER: f64 = 8e-9;
+    /// One block of the extension's streams.
+    pub(super) const STREAM_BLOCK: f64 = 0.8e-9;
+    /// One element through a chain of comparisons, for every bit.
+    pub(super) const CHAIN_BIT: f64 = 25e-9;
+    /// One multiplication by a weight in the clear.
+    pub(super) const MAC: f64 = 0.2e-9;
+}
+
+impl Profile {
+    /// A local network: 330 MB/s, 0.4 ms.
+    pub const LAN: Self = Self { bytes_per_second: 330e6, rtt_seconds: 0.0004 };
+    /// A wide-area network: 40 MB/s, 80 ms.
+    pub const WAN: Self = Self { bytes_per_second: 40e6, rtt_seconds: 0.080 };
+
+    /// Seconds on the wire: the busier direction, and half a round trip for every message on the critical path.
+    pub fn seconds(&self, cost: &Cost) -> f64 {
+        let bytes = cost.server_bytes.max(cost.client_bytes) as f64;
+        bytes / self.bytes_per_second + cost.rounds as f64 * self.rtt_seconds / 2.0
+    }
+}
+
+impl FromStr for Profile {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::invalid("network profile", "lan, wan or BYTES_PER_S,RTT_MS", text);
+        match text {
+            "lan" => return Ok(Self::LAN),
+            "wan" => return Ok(Self::WAN),
+            _ => {}
+        }
+        let (bytes, rtt) = text.split_once(',').ok_or_else(wrong)?;
+        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
+        let bytes_per_second = number(bytes).filter(|&n| n > 0.0).ok_or_else(wrong)?;
+        let rtt_ms = number(rtt).filter(|&n| n >= 0.0).ok_or_else(wrong)?;
+        Ok(Self { bytes_per_second, rtt_seconds: rtt_ms / 1e3 })
+    }
+}
+
+impl Layer {
+    /// Seconds of work for the products with a batch, by the party that works more.
+    pub fn products_seconds(&self, images: usize) -> f64 {
+        let columns = images * self.geometry.positions();
+        let work = self.work();
+        let blocks = columns.div_ceil(work.lanes) as f64;
+        work.leaves * (unit::LEAF + blocks * unit::LEAF_BLOCK)
+            + work.trees * columns as f64 * unit::CORRECTION
+    }
+
+    /// Seconds of work for planting the trees, once per session.
+    pub fn setup_seconds(&self) -> f64 {
+        let work = self.work();
+        work.leaves * 2.0 * unit::LEAF
+    }
+}
+
+impl Plan {
+    /// Predicted seconds of every step, in the order of [`Plan::step_costs`].
+    pub fn step_seconds(&self, profile: &Profile, images: usize) -> Vec<Seconds> {
+        let work = std::iter::once(Seconds::default()).chain(
+            self.steps
+                .iter()
+                .filter(|step| step.op.kind().is_some())
+                .map(|step| self.step_work(&step.op, images)),
+        );
+        let costs = self.step_costs(images);
+        let needed: Cost = costs.iter().map(|step| step.cost.online + step.cost.offline).sum();
+        let mut seconds: Vec<Seconds> = costs
+            .iter()
+            .zip(work)
+            .map(|(step, work)| Seconds {
+                offline: work.offline + profile.seconds(&step.cost.offline),
+                online: work.online + profile.seconds(&step.cost.online),
+            })
+            .collect();
+        if let Some(extension) = seconds.first_mut() {
+            extension.offline +=
+                transfer_seconds(self.softspoken) * (needed.server_cots + needed.client_cots) as f64;
+        }
+        seconds
+    }
+
+    /// Predicted seconds of set-up.
+    pub fn setup_seconds(&self, profile: &Profile) -> f64 {
+        let trees: f64 = self.layers().map(|(_, _, layer)| layer.setup_seconds()).sum();
+        let cots: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
+        let transfers = transfer_seconds(self.softspoken) * cots.client_cots as f64;
+        profile.seconds(&self.setup_cost()) + trees + transfers
+    }
+
+    /// Seconds of work of a step, without the wire.
+    pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
+        let chain = |elements: usize, bits: u32| Seconds {
+            online: elements as f64 * f64::from(bits) * unit::CHAIN_BIT,
+            ..Seconds::default()
+        };
+        match op {
+            Op::Linear { .. } => op.layer().map_or_else(Seconds::default, |layer| Seconds {
+                offline: layer.products_seconds(images),
+                online: layer.geometry.macs() as f64 * images as f64 * unit::MAC,
+            }),
+            Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
+            Op::MaxPool { output, window, .. } => {
+                let wire = &self.wires[*output];
+                chain(wire.elements() * images * (window.len() - 1), u32::from(wire.bits) + 1)
+            }
+            Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Seconds::default(),
+        }
+    }
+}
+
+/// Seconds of work for one correlated transfer.
+pub fn transfer_seconds(depth: TreeDepth) -> f64 {
+    let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
+    unit::TRANSFER + blocks * unit::STREAM_BLOCK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_named_or_given_by_numbers() {
+        assert_eq!("lan".parse::<Profile>().unwrap(), Profile::LAN);
+        assert_eq!("40e6,80".parse::<Profile>().unwrap(), Profile::WAN);
+        for wrong in ["", "fast", "0,1", "1,-1", "1e400,1", "1", "nan,1"] {
+            assert!(wrong.parse::<Profile>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_bytes_of_the_busier_direction_and_half_round_trips() {
+        let cost = Cost { server_bytes: 40_000_000, client_bytes: 80_000_000, rounds: 2, ..Cost::ZERO };
+        assert_eq!(Profile::WAN.seconds(&cost), 2.08);
+    }
+}

@@ -1,0 +1,135 @@
+//! How much each width of each layer and site costs in accuracy, measured.
+//!
+//! The loss is the Kullback-Leibler divergence of the class probabilities from the float network's, averaged over the
+//! calibration images, with one layer's weights or one site's values rounded and all else float. It needs no labels.
+//! Losses of several roundings are taken to add up.
+
+use rayon::prelude::*;
+
+use super::Progress;
+use crate::float::{Edit, FloatError, activations_of, reevaluate};
+use crate::model::{Model, Op, ValueId};
+use crate::quantise::{Assignment, Quantiser};
+use crate::tensor::Tensor;
+
+/// Measured losses, in nats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sensitivity {
+    /// By layer, then width from 2 on.
+    pub weights: Vec<Vec<f64>>,
+    /// By site, then width from 2 on.
+    pub sites: Vec<Vec<f64>>,
+}
+
+/// All widths.
+pub(super) const WIDTHS: std::ops::RangeInclusive<u8> = 2..=8;
+/// Images evaluated together: bounds the activations held.
+const CHUNK: usize = 64;
+
+impl Sensitivity {
+    /// Measures every layer and site at every width.
+    ///
+    /// # Errors
+    /// The batch's shape is not the model's input.
+    pub fn measure(
+        model: &Model,
+        quantiser: &Quantiser<'_>,
+        batch: &Tensor,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, FloatError> {
+        let sites = quantiser.sites();
+        let widths = WIDTHS.count();
+        let mut found = Self {
+            weights: vec![vec![0.0; widths]; sites.layers.len()],
+            sites: vec![vec![0.0; widths]; sites.sites.len()],
+        };
+        let keep = kept_values(model);
+        let images = batch.images();
+        let per_chunk = sites.layers.len() + sites.sites.len();
+        let of = images.div_ceil(CHUNK) * per_chunk;
+        for (chunk, start) in (0..images).step_by(CHUNK).enumerate() {
+            let part = part(batch, start, CHUNK.min(images - start));
+            let mut done = chunk * per_chunk;
+            let mut next = || {
+                done += 1;
+                progress(Progress { phase: "sensitivity", done, of });
+            };
+            let kept = activations_of(model, &part, &keep)?;
+            let reference = reevaluate(model, &kept, &[])?;
+            for (layer, losses) in found.weights.iter_mut().enumerate() {
+                for (bits, loss) in WIDTHS.zip(losses) {
+                    let (weight, bias) = quantiser.rounded_weights(layer, bits);
+                    let edit = Edit::Weights { node: sites.layers[layer].node, weight: &weight, bias: &bias };
+                    *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
+                }
+                next();
+            }
+            for (site, losses) in found.sites.iter_mut().enumerate() {
+                let id = sites.sites[site].value;
+                let Some(value) = kept.value(id) else { continue };
+                for (bits, loss) in WIDTHS.zip(losses) {
+                    let tensor = quantiser.rounded_site(site, bits, value);
+                    let edit = Edit::Value { id, tensor: &tensor };
+                    *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
+                }
+                next();
+            }
+        }
+        found.settle(images);
+        Ok(found)
+    }
+
+    /// The expected loss of an assignment.
+    pub fn loss(&self, assignment: &Assignment) -> f64 {
+        let sum = |losses: &[Vec<f64>], bits: &[u8]| -> f64 {
+            losses.iter().zip(bits).map(|(losses, &bits)| losses[usize::from(bits - 2)]).sum()
+        };
+        sum(&self.weights, &assignment.weight_bits) + sum(&self.sites, &assignment.site_bits)
+    }
+
+    /// Means over the images; a wider width never costs more than a narrower one, whatever the noise says.
+    fn settle(&mut self, images: usize) {
+        for losses in self.weights.iter_mut().chain(&mut self.sites) {
+            for loss in losses.iter_mut() {
+                *loss /= images as f64;
+            }
+            for wider in 1..losses.len() {
+                losses[wider] = losses[wider].min(losses[wider - 1]);
+            }
+        }
+    }
+}
+
+/// The values from which the network can be recomputed after any edit: all but those that only a ReLU reads.
+fn kept_values(model: &Model) -> Vec<ValueId> {
+    let read_by_relu_alone = |id: ValueId| {
+        let consumers = model.consumers(id);
+        !consumers.is_empty() && consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }))
+    };
+    (0..=model.nodes.len()).map(ValueId).filter(|&id| !read_by_relu_alone(id)).collect()
+}
+
+fn part(batch: &Tensor, start: usize, count: usize) -> Tensor {
+    let [_, c, h, w] = batch.shape;
+    let len = c * h * w;
+    Tensor { shape: [count, c, h, w], data: batch.data[start * len..(start + count) * len].to_vec() }
+}
+
+/// The sum over images of the divergence of `found` from `reference`, in nats.
+fn divergence(reference: &Tensor, found: &Tensor) -> f64 {
+    let images: Vec<f64> = (0..reference.images())
+        .into_par_iter()
+        .map(|image| {
+            let (p, q) = (log_softmax(reference.image(image)), log_softmax(found.image(image)));
+            p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+        })
+        .collect();
+    images.iter().sum()
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
+    let shifted: Vec<f64> = logits.iter().map(|&v| f64::from(v - most)).collect();
+    let sum = shifted.iter().map(|v| v.exp()).sum::<f64>().ln();
+    shifted.iter().map(|v| v - sum).collect()
+}

@@ -1,0 +1,205 @@
+//! Every documented exit code, with a message that says what was wrong.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use crate::support::{Net, Server, finished, pq, run, stderr};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
+    assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
+    assert!(output.stdout.is_empty(), "nothing is printed on stdout by a run that fails");
+    for part in parts {
+        assert!(stderr(output).contains(part), "{part:?} is missing in: {}", stderr(output));
+    }
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let net = Net::random(1, 1);
+    let images = net.file("images.npy");
+    for args in [
+        vec!["infer"],
+        vec!["infer", "--role", "server"],
+        vec!["infer", "--role", "client", "--plan", "p", "--input", "i", "--connect", "nowhere"],
+        vec!["infer", "--role", "client", "--plan", "p", "--input", "i", "--connect", "a:1", "--verify"],
+        vec!["infer", "--role", "server", "--plan", "p", "--weights", "w", "--listen", "a:1", "--input", "i"],
+        vec!["infer", "--local", net.folder()],
+        vec!["infer", "--local", net.folder(), "--input", &images, "--index", "3..1"],
+        vec!["infer", "--local", net.folder(), "--input", &images, "--timeout", "0"],
+        vec!["cost", net.folder(), "--net", "carrier-pigeon"],
+        vec!["cost", net.folder(), "--batch", "0"],
+        vec!["nonsense"],
+    ] {
+        assert_fails(&run(&args), 2, &["--help"]);
+    }
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    for args in [vec!["--help"], vec!["infer", "--help"], vec!["cost", "--help"]] {
+        let output = run(&args);
+        assert!(output.status.success());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("verification failed"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_3() {
+    let net = Net::random(1, 1);
+    let (images, plan) = (net.file("images.npy"), net.file("plan.json"));
+    let missing = net.file("missing");
+    assert_fails(&run(&["inspect", &missing]), 3, &["missing"]);
+    assert_fails(&run(&["inspect", &images]), 3, &["images.npy"]);
+    assert_fails(&run(&["cost", &missing]), 3, &["missing"]);
+    assert_fails(&run(&["eval", net.folder(), "--data", &images]), 3, &["--labels"]);
+    let local =
+        |more: &[&str]| run(&[&["infer", "--local", net.folder(), "--input", &images], more].concat());
+    assert_fails(&local(&["--index", "1..2"]), 3, &["images.npy", "1 images"]);
+    fs::write(&plan, "{}").unwrap();
+    assert_fails(&run(&["cost", &plan]), 3, &["plan.json"]);
+}
+
+#[test]
+fn a_plan_that_does_not_hold_together_is_3_and_names_the_step() {
+    let net = Net::random(3, 1);
+    let mut plan = net.plan.clone();
+    let step = plan.steps.last().unwrap().name.clone();
+    plan.steps.last_mut().unwrap().op = protocols::plan::Op::Output { input: 9999 };
+    fs::write(net.path("plan.json"), plan.to_json()).unwrap();
+    assert_fails(&run(&["cost", net.folder()]), 3, &["plan.json", &step, "9999"]);
+}
+
+#[test]
+fn weights_of_another_network_are_3() {
+    let (net, other) = (Net::random(1, 1), Net::random(2, 1));
+    fs::copy(other.path("weights.safetensors"), net.path("weights.safetensors")).unwrap();
+    let images = net.file("images.npy");
+    let output = run(&["infer", "--local", net.folder(), "--input", &images]);
+    assert_fails(&output, 3, &["weights.safetensors"]);
+}
+
+#[test]
+fn a_weight_out_of_range_is_3_and_names_the_step() {
+    let net = Net::random(3, 1);
+    let mut weights = net.weights.clone();
+    let (name, layer) = weights.layers.iter_mut().next().unwrap();
+    layer.bias[0] = 1 << 59;
+    let name = name.clone();
+    let mut plan = net.plan.clone();
+    plan.weights = weights.digest();
+    fs::write(net.path("plan.json"), plan.to_json()).unwrap();
+    fs::write(net.path("weights.safetensors"), weights.to_safetensors()).unwrap();
+    let images = net.file("images.npy");
+    let output = run(&["infer", "--local", net.folder(), "--input", &images]);
+    assert_eq!(output.status.code(), Some(3), "{name}: {}", stderr(&output));
+}
+
+fn client(net: &Net, address: &str, more: &[&str]) -> std::process::Child {
+    let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
+    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", address];
+    pq(&[&args, more].concat()).spawn().unwrap()
+}
+
+fn server(net: &Net, more: &[&str]) -> Server {
+    Server::start(&net.file("plan.json"), &net.file("weights.safetensors"), more)
+}
+
+#[test]
+fn a_server_that_nobody_started_is_4_within_the_connect_timeout() {
+    let net = Net::random(1, 1);
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let started = Instant::now();
+    let output = finished(client(&net, &address, &["--connect-timeout", "0.5"]), PATIENCE);
+    assert_fails(&output, 4, &[&address, "--connect-timeout"]);
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_peer_that_is_killed_is_4_and_the_step_is_named() {
+    let net = Net::random(1, 1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let child = client(&net, &listener.local_addr().unwrap().to_string(), &[]);
+    drop(listener.accept().unwrap());
+    assert_fails(&finished(child, PATIENCE), 4, &["step handshake"]);
+    let server = server(&net, &[]);
+    let stream = TcpStream::connect(&server.address).unwrap();
+    drop(stream);
+    assert_fails(&server.finished(PATIENCE), 4, &["step handshake"]);
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_4_within_the_timeout() {
+    let net = Net::random(1, 1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let child = client(&net, &listener.local_addr().unwrap().to_string(), &["--timeout", "0.5"]);
+    let kept = listener.accept().unwrap();
+    assert_fails(&finished(child, PATIENCE), 4, &["silent", "--timeout"]);
+    drop(kept);
+}
+
+#[test]
+fn a_peer_that_speaks_something_else_is_6() {
+    let net = Net::random(1, 1);
+    let server = server(&net, &[]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    assert_fails(&server.finished(PATIENCE), 6, &["protocol violation"]);
+    let _ = stream.read_to_end(&mut Vec::new());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let child = client(&net, &listener.local_addr().unwrap().to_string(), &[]);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.write_all(b"SSH-2.0-OpenSSH_9.6p1\r\n").unwrap();
+    assert_fails(&finished(child, PATIENCE), 6, &["protocol violation"]);
+}
+
+#[test]
+fn another_plan_is_5_at_both_parties_with_both_hashes() {
+    let (net, other) = (Net::random(1, 1), Net::random(2, 1));
+    let server = server(&net, &[]);
+    let client = finished(client(&other, &server.address, &[]), PATIENCE);
+    let hashes: Vec<String> = [&net, &other]
+        .iter()
+        .map(|net| net.plan.hash().iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    for output in [client, server.finished(PATIENCE)] {
+        assert_fails(&output, 5, &["plan hash", &hashes[0], &hashes[1]]);
+    }
+}
+
+#[test]
+fn a_batch_beyond_the_servers_limit_is_5_at_both_parties() {
+    let net = Net::random(1, 3);
+    let server = server(&net, &["--max-batch", "2"]);
+    let client = finished(client(&net, &server.address, &["--index", "0..3"]), PATIENCE);
+    for output in [client, server.finished(PATIENCE)] {
+        assert_fails(&output, 5, &["batch size", "3 images", "at most 2"]);
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_1() {
+    let net = Net::random(1, 1);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (plan, weights) = (net.file("plan.json"), net.file("weights.safetensors"));
+    let args = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", &address];
+    assert_fails(&run(&args), 1, &[&address]);
+}
+
+#[test]
+fn off_loopback_there_is_a_warning() {
+    let net = Net::random(1, 1);
+    let (plan, weights) = (net.file("plan.json"), net.file("weights.safetensors"));
+    let args = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", "0.0.0.0:0"];
+    let mut child = pq(&args).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(stderr(&output).contains("not encrypted"), "{}", stderr(&output));
+}

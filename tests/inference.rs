@@ -1,0 +1,178 @@
+//! Private inference by the real binary: results, ledger and JSON.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Net, Server, finished, json, pq, run, stderr};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const AMOUNT: [&str; 4] = ["server_bytes", "client_bytes", "rounds", "seconds"];
+
+/// The plaintext logits, `[images][classes]`.
+fn expected(net: &Net) -> Vec<Vec<i64>> {
+    let logits = fusion::ideal(&net.plan, &net.weights, &net.integers).unwrap();
+    (0..net.images).map(|image| logits.iter().skip(image).step_by(net.images).copied().collect()).collect()
+}
+
+fn logits(result: &Value) -> Vec<Vec<i64>> {
+    serde_json::from_value(result["logits_int"].clone()).unwrap()
+}
+
+fn sum(values: &Value, phase: &str, field: &str) -> u64 {
+    values.as_array().unwrap().iter().map(|step| step[phase][field].as_u64().unwrap()).sum()
+}
+
+fn assert_amount(amount: &Value) {
+    for field in AMOUNT {
+        assert!(amount[field].is_number(), "{field} of {amount}");
+    }
+}
+
+fn without_seconds(mut amount: Value) -> Value {
+    for part in ["offline", "online"] {
+        amount[part].as_object_mut().unwrap().remove("seconds");
+    }
+    amount.as_object_mut().unwrap().remove("seconds");
+    amount
+}
+
+/// The shape that the contract gives to a ledger, and its laws: steps sum to phases, predictions are measurements.
+fn assert_ledger(result: &Value, images: usize) {
+    let (cost, steps) = (&result["cost"], &result["steps"]);
+    assert_eq!(cost["images"], images);
+    for phase in ["setup", "offline", "online"] {
+        assert_amount(&cost[phase]);
+    }
+    for phase in ["offline", "online"] {
+        for field in &AMOUNT[..3] {
+            assert_eq!(sum(steps, phase, field), cost[phase][field].as_u64().unwrap(), "{phase} {field}");
+        }
+    }
+    for step in steps.as_array().unwrap() {
+        assert!(step["name"].is_string() && step["protocol"].is_string());
+        let kinds = ["linear", "nonlinear", "pool", "ot", "io"];
+        assert!(kinds.contains(&step["kind"].as_str().unwrap()), "{step}");
+        for part in [step, &step["offline"], &step["online"]] {
+            assert_amount(part);
+        }
+        let predicted = &step["predicted"];
+        for part in [predicted, &predicted["offline"], &predicted["online"]] {
+            assert_amount(part);
+        }
+        for field in &AMOUNT[..3] {
+            assert_eq!(
+                step[field],
+                step["offline"][field].as_u64().unwrap() + step["online"][field].as_u64().unwrap()
+            );
+            assert_eq!(step[field], predicted[field], "{step}");
+        }
+        let measured: Value =
+            ["offline", "online"].iter().map(|p| (p.to_string(), step[p].clone())).collect();
+        let priced: Value =
+            ["offline", "online"].iter().map(|p| (p.to_string(), predicted[p].clone())).collect();
+        assert_eq!(without_seconds(measured), without_seconds(priced));
+    }
+}
+
+#[test]
+fn both_parties_in_one_process_equal_the_plaintext_network() {
+    for seed in [1, 2, 3] {
+        let net = Net::random(seed, 3);
+        let images = net.file("images.npy");
+        let args =
+            ["infer", "--local", net.folder(), "--input", &images, "--index", "0..3", "--verify", "--json"];
+        let result = json(&run(&args));
+        assert_eq!(result["verified"], true);
+        assert_eq!(logits(&result), expected(&net));
+        assert_ledger(&result, 3);
+        let floats: Vec<Vec<f64>> = serde_json::from_value(result["logits"].clone()).unwrap();
+        assert_eq!(floats[0][0], expected(&net)[0][0] as f64 * net.plan.output.scale);
+        let predictions: Vec<usize> = serde_json::from_value(result["predictions"].clone()).unwrap();
+        let largest = |row: &Vec<i64>| row.iter().position(|v| v == row.iter().max().unwrap()).unwrap();
+        assert_eq!(predictions, expected(&net).iter().map(largest).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn two_processes_equal_the_plaintext_network_and_agree_on_the_ledger() {
+    let net = Net::random(4, 2);
+    let server = Server::start(&net.file("plan.json"), &net.file("weights.safetensors"), &[]);
+    let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
+    let address = server.address.clone();
+    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..2"];
+    let client = finished(pq(&args).args(["--connect", &address, "--json"]).spawn().unwrap(), PATIENCE);
+    let server = json(&server.finished(PATIENCE));
+    let client = json(&client);
+    assert_eq!(logits(&client), expected(&net));
+    assert_eq!(client["verified"], Value::Null);
+    assert_eq!(server["predictions"], Value::Null, "the server learns nothing");
+    for result in [&server, &client] {
+        assert_ledger(result, 2);
+    }
+    for phase in ["setup", "offline", "online"] {
+        for field in &AMOUNT[..3] {
+            assert_eq!(server["cost"][phase][field], client["cost"][phase][field]);
+        }
+    }
+}
+
+#[test]
+fn what_cost_predicts_is_what_infer_measures() {
+    let net = Net::random(5, 2);
+    let predicted = json(&run(&["cost", net.folder(), "--batch", "2", "--net", "wan", "--json"]));
+    assert_ledger(&predicted, 2);
+    let images = net.file("images.npy");
+    let args = ["infer", "--local", net.folder(), "--input", &images, "--index", "0..2", "--json"];
+    let measured = json(&run(&args));
+    for phase in ["setup", "offline", "online"] {
+        for field in &AMOUNT[..3] {
+            assert_eq!(predicted["cost"][phase][field], measured["cost"][phase][field], "{phase} {field}");
+        }
+    }
+    assert!(predicted["cost"]["online"]["seconds"].as_f64().unwrap() > 0.04, "rounds take time over a wan");
+}
+
+#[test]
+fn a_client_waits_for_a_server_that_is_not_up_yet() {
+    let net = Net::random(1, 1);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (plan, weights, images) =
+        (net.file("plan.json"), net.file("weights.safetensors"), net.file("images.npy"));
+    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", &port];
+    let client = pq(&args).args(["--connect-timeout", "60", "--json"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let args = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", &port];
+    let server = pq(&args).spawn().unwrap();
+    let client = finished(client, PATIENCE);
+    assert_eq!(logits(&json(&client)), expected(&net));
+    assert!(stderr(&client).contains("waiting for a server"), "{}", stderr(&client));
+    assert!(finished(server, PATIENCE).status.success());
+}
+
+#[test]
+fn eval_counts_the_right_answers() {
+    let net = Net::random(6, 9);
+    let (images, labels) = (net.file("images.npy"), net.file("labels.txt"));
+    let args = ["eval", net.folder(), "--data", &images, "--labels", &labels, "--json"];
+    let result = json(&run(&args));
+    let largest = |row: &Vec<i64>| row.iter().position(|v| v == row.iter().max().unwrap()).unwrap();
+    let right = expected(&net).iter().enumerate().filter(|(image, row)| largest(row) == image % 3).count();
+    assert_eq!(result["accuracy"], right as f64 / 9.0);
+    assert_eq!(result["images"], 9);
+    assert_eq!(result["float_accuracy"], Value::Null);
+}
+
+#[test]
+fn text_shows_probabilities_labels_and_the_ledger() {
+    let net = Net::random(2, 1);
+    let (images, labels) = (net.file("images.npy"), net.file("labels.txt"));
+    let args = ["infer", "--local", net.folder(), "--input", &images, "--labels", &labels, "--verify"];
+    let output = run(&args);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for part in ["image 0, label 0", "%", "correlations", "set-up, once", "verified: equal", "✓"] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    assert!(!text.contains("differs"));
+}

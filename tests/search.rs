@@ -1,0 +1,146 @@
+//! The built-in digits network: search, eval, cost and infer agree; the search's promise is what is measured.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{json, pq, run, stderr};
+
+/// Everything about the digits network that the repository holds.
+pub(crate) fn asset(name: &str) -> String {
+    format!("{}/assets/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Arguments of a search on the digits network.
+pub(crate) fn search_args<'a>(model: &'a str, images: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["search", model, "--calib", images, "--json"], more].concat()
+}
+
+fn search(more: &[&str]) -> std::process::Output {
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    run(&search_args(&model, &images, more))
+}
+
+fn folder(out: &TempDir) -> &str {
+    out.path().to_str().unwrap()
+}
+
+fn measured_bits(result: &Value) -> u64 {
+    let bytes = |phase: &str, field: &str| result["cost"][phase][field].as_u64().unwrap();
+    let phases = ["offline", "online"];
+    8 * phases.iter().map(|phase| bytes(phase, "server_bytes") + bytes(phase, "client_bytes")).sum::<u64>()
+}
+
+#[test]
+fn the_promise_of_the_search_is_what_one_inference_measures() {
+    let images = asset("digits-test-images-idx3-ubyte");
+    for options in
+        [&["--budget-bits", "12M"][..], &["--fixed", "w4a4"], &["--fixed", "w3a5", "--first-last", "same"]]
+    {
+        let out = tempfile::tempdir().unwrap();
+        let found = json(&search(&[options, &["--out", folder(&out)]].concat()));
+        let stored = std::fs::read(out.path().join("search.json")).unwrap();
+        assert_eq!(found, serde_json::from_slice::<Value>(&stored).unwrap());
+        let args = ["infer", "--local", folder(&out), "--input", &images, "--verify", "--json"];
+        let result = json(&run(&args));
+        assert_eq!(result["verified"], true);
+        assert_eq!(found["predicted_bits"].as_u64().unwrap(), measured_bits(&result), "{options:?}");
+        let setup = &result["cost"]["setup"];
+        let setup = setup["server_bytes"].as_u64().unwrap() + setup["client_bytes"].as_u64().unwrap();
+        assert_eq!(found["setup_bits"].as_u64().unwrap(), 8 * setup);
+        let cost = json(&run(&["cost", folder(&out), "--json"]));
+        assert_eq!(found["predicted_bits"].as_u64().unwrap(), measured_bits(&cost));
+        for layer in found["layers"].as_array().unwrap() {
+            for field in ["name", "weight_bits", "activation_bits", "protocol", "comm_bits"] {
+                assert!(!layer[field].is_null(), "{field} of {layer}");
+            }
+        }
+        if options[0] == "--budget-bits" {
+            assert_eq!(found["budget_bits"], 12_000_000);
+            assert!(found["predicted_bits"].as_u64().unwrap() <= 12_000_000);
+        }
+    }
+}
+
+#[test]
+fn the_quantised_network_is_as_good_as_the_float_network() {
+    let out = tempfile::tempdir().unwrap();
+    json(&search(&["--fixed", "w8a8", "--out", folder(&out)]));
+    let (images, model) = (asset("digits-test-images-idx3-ubyte"), asset("digits.onnx"));
+    let result = json(&run(&["eval", folder(&out), "--data", &images, "--float", &model, "--json"]));
+    assert_eq!(result["images"], 64);
+    assert!(["onnxruntime", "pq"].contains(&result["float_engine"].as_str().unwrap()));
+    let [ours, float] = ["accuracy", "float_accuracy"].map(|field| result[field].as_f64().unwrap());
+    assert!((ours - float).abs() <= 1.0 / 64.0 && float > 0.98, "{ours} and {float}");
+    let first = json(&run(&["eval", folder(&out), "--data", &images, "--limit", "15", "--json"]));
+    assert_eq!(first["images"], 15);
+}
+
+#[test]
+fn an_impossible_budget_is_3_and_names_the_smallest() {
+    let output = search(&["--budget-bits", "1k"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let message = stderr(&output);
+    let numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse::<u64>().ok());
+    let smallest = numbers.max().unwrap();
+    assert!(search(&["--budget-bits", &smallest.to_string()]).status.success(), "{message}");
+    assert_eq!(search(&["--budget-bits", &(smallest - 1).to_string()]).status.code(), Some(3));
+    let fixed = search(&["--budget-bits", "1k", "--fixed", "w8a8"]);
+    assert_eq!(fixed.status.code(), Some(3), "with --fixed, the budget is checked");
+}
+
+#[test]
+fn the_search_does_not_depend_on_the_cores() {
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let args = search_args(&model, &images, &["--budget-bits", "12M", "--samples", "64"]);
+    let result = |threads: &str| json(&pq(&args).env("RAYON_NUM_THREADS", threads).output().unwrap());
+    assert_eq!(result("1"), result("2"));
+}
+
+#[test]
+fn the_demo_shows_images_and_a_verified_ledger() {
+    let output = run(&["demo"]);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for part in ["a 0, read as 0", "correlations", "✓", "verified: equal"] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    let result = json(&run(&["demo", "--images", "3", "--json"]));
+    assert_eq!(result["verified"], true);
+    assert_eq!(result["predictions"].as_array().unwrap().len(), 3);
+    assert_eq!(result["cost"]["images"], 3);
+}
+
+#[test]
+fn wrong_options_of_the_search_are_2() {
+    for more in [
+        &[][..],
+        &["--budget-bits", "much"],
+        &["--fixed", "w9a4"],
+        &["--fixed", "w4a4", "--first-last", "some"],
+        &["--budget-bits", "1G", "--first-last", "same"],
+        &["--budget-bits", "1G", "--mean", "0.5"],
+        &["--budget-bits", "1G", "--raw", "--mean", "0.5", "--std", "0.5"],
+    ] {
+        assert_eq!(search(more).status.code(), Some(2), "{more:?}");
+    }
+}
+
+#[test]
+fn images_of_another_shape_are_3_and_both_shapes_are_named() {
+    let model = asset("digits.onnx");
+    let net = crate::support::Net::random(0, 1);
+    let images = net.file("images.npy");
+    let output = run(&search_args(&model, &images, &["--fixed", "w4a4"]));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("1x8x8"), "{}", stderr(&output));
+}
+
+#[test]
+fn inspect_lists_layers_and_totals() {
+    let result = json(&run(&["inspect", &asset("digits.onnx"), "--json"]));
+    assert_eq!(result["macs"], 135_840);
+    assert_eq!(result["relus"], 2048);
+    assert_eq!(result["parameters"], 5050);
+    assert_eq!(result["unsupported"], Value::Array(Vec::new()));
+    assert_eq!(result["input"], serde_json::json!([1, 8, 8]));
+}

@@ -1,0 +1,8 @@
+//! What the tests share: networks on the disk, processes, and a proxy that breaks connections.
+
+pub(crate) mod net;
+pub(crate) mod process;
+pub(crate) mod proxy;
+
+pub(crate) use net::Net;
+pub(crate) use process::{Server, finished, json, pq, run, stderr};

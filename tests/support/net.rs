@@ -1,0 +1,80 @@
+//! Small random networks on the disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fusion::testing::{random_input, random_network};
+use fusion::{Options, fuse};
+use protocols::plan::Plan;
+use protocols::weights::Weights;
+
+/// A folder with `plan.json`, `weights.safetensors` and images.
+pub(crate) struct Net {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) plan: Plan,
+    pub(crate) weights: Weights,
+    /// What the client feeds in for the images of `images.npy`.
+    pub(crate) integers: Vec<i64>,
+    pub(crate) images: usize,
+}
+
+impl Net {
+    /// A random network with so many images; the seed says which.
+    pub(crate) fn random(seed: u64, images: usize) -> Self {
+        let (graph, weights) = random_network(seed);
+        let options = Options { weights: weights.digest(), ..Options::default() };
+        let plan = fuse(&graph, &options).unwrap();
+        weights.check(&plan).unwrap();
+        let integers = random_input(&graph, images, seed);
+        let net = Self { folder: tempfile::tempdir().unwrap(), plan, weights, integers, images };
+        fs::write(net.path("plan.json"), net.plan.to_json()).unwrap();
+        fs::write(net.path("weights.safetensors"), net.weights.to_safetensors()).unwrap();
+        fs::write(net.path("images.npy"), net.npy()).unwrap();
+        let labels: String = (0..images).map(|image| format!("{}\n", image % 3)).collect();
+        fs::write(net.path("labels.txt"), labels).unwrap();
+        net
+    }
+
+    pub(crate) fn folder(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// The images as an .npy file, `[N, C, H, W]`, whose values are the integers times their scale.
+    fn npy(&self) -> Vec<u8> {
+        let [c, h, w] = self.plan.input_wire().shape;
+        let n = self.images;
+        let shape = format!("({n}, {c}, {h}, {w})");
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        let header = format!("{header:<117}\n");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        for image in 0..n {
+            for channel in 0..c {
+                let start = (channel * n + image) * h * w;
+                for value in &self.integers[start..start + h * w] {
+                    bytes.extend(((*value as f64 * self.plan.input.scale) as f32).to_le_bytes());
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// The real networks and images, which live beside the repository; without them, a test that needs them says so and passes.
+pub(crate) fn shared() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: no real networks in {}", folder.display());
+    None
+}
