@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use protocols::profile::Profile;
+
 use crate::app::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
-use crate::profile::Profile;
 
 /// What `pq cost` is given.
 #[derive(clap::Args)]

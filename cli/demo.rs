@@ -44,7 +44,9 @@ const ASSETS: [(&str, &[u8]); 4] = [
 ];
 
 /// Tight enough that layers differ in their widths.
-const BUDGET: &str = "10M";
+const BUDGET: &str = "2500k";
+/// Enough to calibrate so small a network.
+const SAMPLES: &str = "64";
 
 /// What the demo comes to.
 #[derive(Serialize)]
@@ -61,7 +63,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let (folder, ()) = app.cleanup.create(folder, |path| fs::create_dir(path)).map_err(failed)?;
     let folder = folder.path();
     ASSETS.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes)).map_err(failed)?;
-    app.console.note(format_args!("1. searching widths for a budget of {BUDGET}bit an inference"));
+    app.console.note(format_args!("1. searching widths for a budget of {BUDGET} bits an inference"));
     let (search, plan) = search::find(app, &search_args(folder)?)?;
     app.console.note("2. two processes: a server with the weights, a client with the images");
     let mut inference = infer(app, folder, args.images as usize)?;
@@ -85,8 +87,8 @@ fn search_args(folder: &Path) -> Outcome<search::Args> {
     let [model, calibration, out] =
         [MODEL, CALIBRATION, "net"].map(|name| folder.join(name).into_os_string());
     let words = ["search".into(), model, "--calib".into(), calibration, "--out".into(), out];
-    let budget = ["--budget-bits".into(), BUDGET.into()];
-    let line = Line::try_parse_from(words.into_iter().chain(budget));
+    let numbers = ["--budget-bits", BUDGET, "--samples", SAMPLES].map(Into::into);
+    let line = Line::try_parse_from(words.into_iter().chain(numbers));
     line.map(|line| line.args).map_err(|error| Failure::internal(format_args!("the demo's search: {error}")))
 }
 

@@ -107,7 +107,9 @@ impl Engine {
     fn open(onnx: &Path, library: Option<&Path>) -> Outcome<Self> {
         match Judge::find(library) {
             Ok(judge) => Ok(Self::OnnxRuntime(judge.open(onnx)?)),
-            Err(JudgeError::NotFound { .. }) => Ok(Self::Own(import_file(onnx)?)),
+            Err(JudgeError::NotFound { .. }) => {
+                import_file(onnx).map(Self::Own).map_err(|error| Failure::import(&error, onnx))
+            }
             Err(error) => Err(error.into()),
         }
     }

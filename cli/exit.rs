@@ -75,6 +75,13 @@ impl Failure {
         Self { message: format!("{}: {}", path.display(), self.message), ..self }
     }
 
+    /// A network that cannot be imported.
+    pub(crate) fn import(error: &ImportError, path: &Path) -> Self {
+        // This one names the file itself.
+        let named = matches!(error, ImportError::Io { .. });
+        if named { Self::input(error) } else { Self::input(error).of_file(path) }
+    }
+
     pub(crate) const fn code(&self) -> Code {
         self.code
     }
@@ -107,12 +114,6 @@ impl From<Error> for Failure {
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        Self::input(error)
-    }
-}
-
-impl From<ImportError> for Failure {
-    fn from(error: ImportError) -> Self {
         Self::input(error)
     }
 }

@@ -55,11 +55,7 @@ struct Unsupported {
 
 /// Runs `pq inspect`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let report = onnx::survey_file(&args.model).map_err(|error| match error {
-        // This one names the file itself.
-        error @ onnx::ImportError::Io { .. } => Failure::from(error),
-        error => Failure::from(error).of_file(&args.model),
-    })?;
+    let report = onnx::survey_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
     let inspection = Inspection::new(report);
     app.console.result(&inspection, text)?;
     match inspection.unsupported.len() {

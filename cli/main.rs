@@ -14,10 +14,8 @@ mod inspect;
 mod ledger;
 mod logits;
 mod net;
-mod profile;
 mod progress;
 mod search;
-mod search_stub;
 mod table;
 mod units;
 

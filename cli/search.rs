@@ -2,21 +2,20 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use protocols::plan::Plan;
+use protocols::profile::Profile;
+use quant::search::{self, Ends, Found, LayerReport, SearchError, SearchOptions, Uniform};
 use quant::{Dataset, import_file};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::console::to_json;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Code, Failure, Outcome};
 use crate::files;
 use crate::images::PreprocessArgs;
 use crate::net;
-use crate::profile::Profile;
 use crate::progress::Progress;
-use crate::search_stub::{self as search, Ends, Found, SearchError, SearchOptions, Uniform};
 use crate::table::Table;
 use crate::units::{self, BitCount};
 
@@ -39,7 +38,7 @@ pub(crate) struct Args {
     pub(crate) fixed: Option<Uniform>,
     /// Widths of the first and last layer with --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
-    pub(crate) first_last: Option<FirstLast>,
+    pub(crate) first_last: Option<Ends>,
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
@@ -56,38 +55,14 @@ pub(crate) struct Args {
     pub(crate) preprocess: PreprocessArgs,
 }
 
-/// The widths of the first and last layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FirstLast(Ends);
-
-impl FromStr for FirstLast {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "same" => Ok(Self(Ends::Same)),
-            widths => widths.parse().map(|widths| Self(Ends::Uniform(widths))),
-        }
-    }
-}
-
 /// What was found, as `search.json` has it.
 #[derive(Serialize)]
 pub(crate) struct Summary {
-    layers: Vec<Layer>,
+    layers: Vec<LayerReport>,
     pub(crate) predicted_bits: u64,
     pub(crate) setup_bits: u64,
     pub(crate) budget_bits: Option<u64>,
     expected_loss: f64,
-}
-
-#[derive(Serialize)]
-struct Layer {
-    name: String,
-    weight_bits: u8,
-    activation_bits: u8,
-    protocol: String,
-    comm_bits: u64,
 }
 
 /// The file that holds the summary.
@@ -106,11 +81,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 
 /// Searches, and writes what was found.
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
-    let model = import_file(&args.model).map_err(|error| match error {
-        // This one names the file itself.
-        error @ quant::ImportError::Io { .. } => Failure::from(error),
-        error => Failure::from(error).of_file(&args.model),
-    })?;
+    let model = import_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
     let data = Dataset::open(&args.calib, None, model.input)?;
     let samples = data.len().min(args.samples as usize);
     let preprocess = args.preprocess.preprocess();
@@ -118,7 +89,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let options = SearchOptions {
         budget_bits: args.budget_bits.map(|BitCount(bits)| bits),
         fixed: args.fixed,
-        ends: args.first_last.map_or(Ends::Wide, |FirstLast(ends)| ends),
+        ends: args.first_last.unwrap_or_default(),
         profile: args.net,
         inferences: args.inferences,
         seed: args.seed,
@@ -144,21 +115,22 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
 
 impl From<SearchError> for Failure {
     fn from(error: SearchError) -> Self {
-        Self::input(error)
+        let code = match &error {
+            SearchError::Nothing => Code::Usage,
+            SearchError::Impossible { .. }
+            | SearchError::Quantise(_)
+            | SearchError::Lower(_)
+            | SearchError::Float(_)
+            | SearchError::NoLayers => Code::Input,
+        };
+        Self::new(code, error)
     }
 }
 
 impl Summary {
     fn new(found: &Found) -> Self {
-        let layers = found.layers.iter().map(|layer| Layer {
-            name: layer.name.clone(),
-            weight_bits: layer.weight_bits,
-            activation_bits: layer.activation_bits,
-            protocol: layer.protocol.clone(),
-            comm_bits: layer.comm_bits,
-        });
         Self {
-            layers: layers.collect(),
+            layers: found.layers.clone(),
             predicted_bits: found.predicted_bits,
             setup_bits: found.setup_bits,
             budget_bits: found.budget_bits,

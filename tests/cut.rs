@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use protocols::execute::{Side, execute};
-use protocols::handshake::{Greeting, greet};
-use protocols::{Channel, Error, Limits, Role, Session};
+use protocols::execute::Side;
+use protocols::{Error, Role};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use crate::support::party::converse;
 use crate::support::proxy::{self, Fate, Fault, From};
 use crate::support::{Net, Server, finished, pq, stderr};
 
@@ -21,21 +21,15 @@ const SEED: u64 = 3;
 type End = Result<Option<Vec<i64>>, Error>;
 
 async fn party(stream: TcpStream, net: &Net, role: Role, silence: Duration) -> End {
-    stream.set_nodelay(true).unwrap();
     let side = match role {
         Role::Server => Side::Server(&net.weights),
         Role::Client => Side::Client(&net.integers),
     };
-    let mut channel = Channel::new(stream, Limits::new(silence));
-    let greeting = Greeting { role, plan: net.plan.hash(), images: net.images, nonce: [role as u8; 32] };
-    let agreement = greet(&mut channel, &greeting).await?;
-    let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
-    let (logits, _) = execute(&net.plan, &mut session, side, agreement.images, &mut |_| ()).await?;
-    Ok(logits)
+    converse(stream, &net.plan, side, net.images, silence).await
 }
 
 /// Both parties' ends, with the frames that each sent.
-async fn converse(net: &Net, fault: Option<Fault>, silence: Duration) -> (End, End, [usize; 2]) {
+async fn through_proxy(net: &Net, fault: Option<Fault>, silence: Duration) -> (End, End, [usize; 2]) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, counts) = proxy::start(listener.local_addr().unwrap().to_string(), fault).await;
     let server = async {
@@ -52,7 +46,7 @@ async fn converse(net: &Net, fault: Option<Fault>, silence: Duration) -> (End, E
 }
 
 fn frames(runtime: &Runtime, net: &Net) -> [usize; 2] {
-    let (server, client, frames) = runtime.block_on(converse(net, None, PATIENCE));
+    let (server, client, frames) = runtime.block_on(through_proxy(net, None, PATIENCE));
     assert_eq!(server.unwrap(), None);
     let expected = fusion::ideal(&net.plan, &net.weights, &net.integers).unwrap();
     assert_eq!(client.unwrap(), Some(expected));
@@ -87,7 +81,7 @@ fn a_connection_that_ends_at_any_message_is_a_named_error_at_both_parties() {
     for (at, (from, frame)) in every_frame(frames).enumerate() {
         let fate = if at % 2 == 0 { Fate::Close } else { Fate::Half };
         let fault = Fault { from, frame, fate };
-        let (server, client, _) = runtime.block_on(converse(&net, Some(fault), PATIENCE));
+        let (server, client, _) = runtime.block_on(through_proxy(&net, Some(fault), PATIENCE));
         assert_both_lost((&server, &client), fault, frames);
     }
 }
@@ -98,7 +92,7 @@ fn a_connection_that_stalls_is_a_named_error_within_the_timeout() {
     let frames = frames(&runtime, &net);
     for (from, frame) in every_frame(frames).step_by(frames.iter().sum::<usize>().div_ceil(8)) {
         let fault = Fault { from, frame, fate: Fate::Stall };
-        let (server, client, _) = runtime.block_on(converse(&net, Some(fault), Duration::from_secs(1)));
+        let (server, client, _) = runtime.block_on(through_proxy(&net, Some(fault), Duration::from_secs(1)));
         assert_both_lost((&server, &client), fault, frames);
     }
 }
@@ -109,7 +103,7 @@ fn a_message_that_was_tampered_with_is_an_error_or_a_wrong_result_but_no_panic_a
     let frames = frames(&runtime, &net);
     for (from, frame) in every_frame(frames) {
         let fault = Fault { from, frame, fate: Fate::Flip };
-        let (_, client, _) = runtime.block_on(converse(&net, Some(fault), PATIENCE));
+        let (_, client, _) = runtime.block_on(through_proxy(&net, Some(fault), PATIENCE));
         assert!(!matches!(client, Err(Error::Ledger { .. } | Error::PoolDry { .. })), "{client:?}");
     }
 }

@@ -1,11 +1,16 @@
 //! Every documented exit code, with a message that says what was wrong.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use protocols::execute::Side;
+use protocols::weights::Weights;
+use tokio::runtime::Runtime;
+
+use crate::support::party::converse;
 use crate::support::{Net, Server, finished, pq, run, stderr};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -182,6 +187,33 @@ fn a_batch_beyond_the_servers_limit_is_5_at_both_parties() {
     }
 }
 
+/// A network whose logits are a linear layer's, with another bias: a server that lies.
+fn lie(net: &Net) -> Weights {
+    let mut weights = net.weights.clone();
+    let (_, last, _) = net.plan.layers().last().unwrap();
+    weights.layers.get_mut(last).unwrap().bias[0] += 1;
+    weights
+}
+
+#[test]
+fn a_result_that_is_not_the_plaintext_one_is_7() {
+    let net = Net::random(3, 1);
+    let (runtime, weights) = (Runtime::new().unwrap(), lie(&net));
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let genuine = net.file("weights.safetensors");
+    let child = client(&net, &address, &["--verify", "--weights", &genuine, "--json"]);
+    let server = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        converse(stream, &net.plan, Side::Server(&weights), 1, PATIENCE).await
+    };
+    runtime.block_on(server).unwrap();
+    let output = finished(child, PATIENCE);
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["verified"], false);
+}
+
 #[test]
 fn an_address_that_is_taken_is_1() {
     let net = Net::random(1, 1);
@@ -198,8 +230,9 @@ fn off_loopback_there_is_a_warning() {
     let (plan, weights) = (net.file("plan.json"), net.file("weights.safetensors"));
     let args = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", "0.0.0.0:0"];
     let mut child = pq(&args).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let messages: Vec<String> = lines.take_while(|line| !line.starts_with("listening on")).collect();
     child.kill().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(stderr(&output).contains("not encrypted"), "{}", stderr(&output));
+    child.wait().unwrap();
+    assert!(messages.concat().contains("not encrypted"), "{messages:?}");
 }

@@ -48,7 +48,7 @@ fn an_interrupted_search_leaves_whole_files_or_none() {
     for delay in delays() {
         let out = tempfile::tempdir().unwrap();
         let folder = out.path().to_str().unwrap();
-        let args = search_args(&model, &images, &["--fixed", "w4a4", "--samples", "32", "--out", folder]);
+        let args = search_args(&model, &images, &["--fixed", "w4a4", "--out", folder]);
         let child = pq(&args).spawn().unwrap();
         std::thread::sleep(delay);
         interrupt(child.id());

@@ -90,14 +90,14 @@ fn resnet20_within_two_gigabits_is_as_good_as_in_float() {
 fn resnet20_within_one_gigabit_is_verified() {
     let Some(data) = data() else { return };
     let shown = RESNET20.show(&data, &["--budget-bits", "1G"], "2000", 8);
-    assert!(shown.accuracy > 0.80, "{}", shown.accuracy);
+    assert!(shown.accuracy > shown.float - 0.02, "{}", shown.accuracy);
 }
 
 #[test]
 fn the_other_networks_are_verified() {
     let Some(data) = data() else { return };
     for (network, budget) in [(RESNET8, "1G"), (MINIONN, "3G"), (LENET, "200M")] {
-        let shown = network.show(&data, &["--budget-bits", budget], "1000", 2);
+        let shown = network.show(&data, &["--budget-bits", budget, "--samples", "64"], "1000", 2);
         assert!(shown.accuracy > shown.float - 0.03, "{} where float has {}", shown.accuracy, shown.float);
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocols::Limits;
+use protocols::profile::Profile;
 
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
-use crate::profile::Profile;
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Server: the address to wait at; port 0 lets the system choose one, which is printed.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
     listen: Option<String>,
-    /// Server: the most images that a client may ask for.
+    /// Server: the most images that a client may ask for [default: 64].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "local")]
     max_batch: Option<u32>,
     /// Client: the server's address.
@@ -153,7 +153,7 @@ impl Args {
         if !self.verify {
             forbid("--role client without --verify", "--weights", self.weights.is_some())?;
         }
-        let weights = self.weights.as_ref().map(PathBuf::as_path);
+        let weights = self.weights.as_deref();
         let verify = if self.verify {
             Some(need("--verify of a client", "--weights", weights.as_ref()).copied()?)
         } else {

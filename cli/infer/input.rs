@@ -2,6 +2,7 @@
 
 use protocols::execute::{Logits as Shared, Report};
 use protocols::plan::Plan;
+use protocols::profile::Profile;
 use protocols::weights::Weights;
 
 use super::args::ImageOptions;
@@ -10,7 +11,6 @@ use crate::exit::{Failure, Outcome};
 use crate::images;
 use crate::ledger::Ledger;
 use crate::logits::Logits;
-use crate::profile::Profile;
 
 /// The client's images.
 pub(super) struct Input {

@@ -5,9 +5,8 @@ mod text;
 use protocols::Cost;
 use protocols::execute::{Measured, Report};
 use protocols::plan::{Kind, Op, Plan, StepCost};
+use protocols::profile::Profile;
 use serde::{Deserialize, Serialize};
-
-use crate::profile::Profile;
 
 /// The ledger of a run, or of a run to come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,29 +70,21 @@ pub(crate) struct Step {
 impl Ledger {
     /// Of a run to come.
     pub(crate) fn predicted(plan: &Plan, images: usize, profile: &Profile) -> Self {
-        let steps: Vec<Step> = plan
-            .step_costs(images)
-            .iter()
-            .map(|step| {
-                let predicted = predict(step, profile);
-                Step::new(plan, step, predicted, predicted)
-            })
-            .collect();
-        let setup = Amount::new(&plan.setup_cost(), profile.seconds(&plan.setup_cost()));
-        Self::of(images, setup, steps)
+        let predictions = predictions(plan, images, profile);
+        let steps = plan.step_costs(images);
+        let steps = steps.iter().zip(predictions).map(|(step, amount)| Step::new(plan, step, amount, amount));
+        let setup = Amount::new(&plan.setup_cost(), plan.setup_seconds(profile));
+        Self::of(images, setup, steps.collect())
     }
 
     /// Of a run that was measured.
     pub(crate) fn measured(plan: &Plan, report: &Report, profile: &Profile) -> Self {
-        let steps = report
-            .steps
-            .iter()
-            .map(|line| {
-                let measured = Phases::new(line.offline.into(), line.online.into());
-                Step::new(plan, &line.predicted, measured, predict(&line.predicted, profile))
-            })
-            .collect();
-        Self::of(report.images, report.setup.into(), steps)
+        let lines = report.steps.iter().zip(predictions(plan, report.images, profile));
+        let steps = lines.map(|(line, predicted)| {
+            let measured = Phases::new(line.offline.into(), line.online.into());
+            Step::new(plan, &line.predicted, measured, predicted)
+        });
+        Self::of(report.images, report.setup.into(), steps.collect())
     }
 
     fn of(images: usize, setup: Amount, steps: Vec<Step>) -> Self {
@@ -115,9 +106,13 @@ impl Totals {
     }
 }
 
-fn predict(step: &StepCost, profile: &Profile) -> Phases {
-    let [offline, online] = [&step.cost.offline, &step.cost.online];
-    Phases::new(Amount::new(offline, profile.seconds(offline)), Amount::new(online, profile.seconds(online)))
+/// What every step will move, and how long it will take.
+fn predictions(plan: &Plan, images: usize, profile: &Profile) -> impl Iterator<Item = Phases> {
+    let seconds = plan.step_seconds(profile, images);
+    plan.step_costs(images).into_iter().zip(seconds).map(|(step, seconds)| {
+        let offline = Amount::new(&step.cost.offline, seconds.offline);
+        Phases::new(offline, Amount::new(&step.cost.online, seconds.online))
+    })
 }
 
 impl Step {

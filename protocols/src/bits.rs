@@ -217,7 +217,7 @@ impl BitString {
     /// `len` bits, from the low bits of `words` on.
     pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
         words.resize(len.div_ceil(64), 0);
-        if len % 64 != 0
+        if !len.is_multiple_of(64)
             && let Some(last) = words.last_mut()
         {
             *last &= (1 << (len % 64)) - 1;
@@ -327,10 +327,19 @@ impl BitString {
 }
 
 impl FromIterator<bool> for BitString {
+    /// Bits are shifted into place: none selects a branch, since many are secret.
     fn from_iter<I: IntoIterator<Item = bool>>(bits: I) -> Self {
-        let bits: BitVec<u64, Lsb0> = bits.into_iter().collect();
-        let len = bits.len();
-        Self::from_words(bits.into_vec(), len)
+        let (mut words, mut len) = (Vec::new(), 0);
+        for bit in bits {
+            if len % 64 == 0 {
+                words.push(0);
+            }
+            if let Some(word) = words.last_mut() {
+                *word |= u64::from(bit) << (len % 64);
+            }
+            len += 1;
+        }
+        Self::from_words(words, len)
     }
 }
 

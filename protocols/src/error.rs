@@ -77,6 +77,7 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::Invalid`].
+    #[expect(clippy::needless_pass_by_value)] // callers give literals, numbers and strings alike
     pub fn invalid(what: impl Into<String>, expected: impl ToString, found: impl ToString) -> Self {
         Self::Invalid { what: what.into(), expected: expected.to_string(), found: found.to_string() }
     }

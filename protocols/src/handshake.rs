@@ -48,14 +48,14 @@ pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, 
     }
     let mut fields = Fields(rest);
     let version = u32::from_le_bytes(fields.take());
-    agree("protocol version", VERSION, version)?;
+    agree("protocol version", &VERSION, &version)?;
     let [role] = fields.take();
     if role != ours.role.peer() as u8 {
         let (ours, theirs) = (role_name(ours.role as u8).into(), role_name(role).into());
         return Err(Error::Disagreement { field: "role", ours, theirs });
     }
     let plan: [u8; 32] = fields.take();
-    agree("plan hash", hex(&ours.plan), hex(&plan))?;
+    agree("plan hash", &hex(&ours.plan), &hex(&plan))?;
     let nonce: [u8; 32] = fields.take();
     let images = u32::from_le_bytes(fields.take()) as usize;
     let (asked, most) = match ours.role {
@@ -88,7 +88,7 @@ fn encode(greeting: &Greeting) -> Vec<u8> {
     bytes
 }
 
-fn agree<T: PartialEq + ToString>(field: &'static str, ours: T, theirs: T) -> Result<(), Error> {
+fn agree<T: PartialEq + ToString>(field: &'static str, ours: &T, theirs: &T) -> Result<(), Error> {
     if ours == theirs {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use crate::handshake::hex;
 use crate::linear::Layer;
-use crate::plan::{Op, Plan};
+use crate::plan::{Op, Plan, Step, Term, Wire};
 use crate::{Bits, Error};
 
 /// The integers that only the server holds, by step. `Debug` prints shapes only.
@@ -91,37 +91,7 @@ impl Weights {
         let mut ranges: Vec<(i128, i128)> =
             plan.wires.iter().map(|w| (i128::from(w.range().0), i128::from(w.range().1))).collect();
         for step in &plan.steps {
-            let what = |field: &str| format!("weights of step {}: {field}", step.name);
-            match &step.op {
-                Op::Linear { input, output, .. } => {
-                    let layer = step.op.layer().expect("invariant: a linear step has a layer");
-                    let found = self.layers.get(&step.name);
-                    let found =
-                        found.ok_or_else(|| Error::invalid(what("tensors"), "weight and bias", "none"))?;
-                    found.check(&layer, &step.name)?;
-                    ranges[*output] = found.range(&layer, ranges[*input]);
-                }
-                Op::Requant { terms, ring, shift, .. } => {
-                    let rounding = if *shift == 0 { 0 } else { 1i128 << (shift - 1) };
-                    let (mut low, mut high) = (rounding, rounding);
-                    for term in terms {
-                        low += ranges[term.wire].0 << term.shift;
-                        high += ranges[term.wire].1 << term.shift;
-                    }
-                    fits(what("sum"), (low, high), *ring)?;
-                }
-                Op::Output { input } => fits(what("logits"), ranges[*input], plan.wires[*input].ring)?,
-                Op::SumPool { input, output, window } => {
-                    let (low, high) = ranges[*input];
-                    let count = window.len() as i128;
-                    ranges[*output] = (low.min(0) * count, high.max(0) * count);
-                }
-                Op::View { input, output, .. } => {
-                    let (low, high) = ranges[*input];
-                    ranges[*output] = (low.min(0), high.max(0));
-                }
-                Op::Input { .. } | Op::MaxPool { .. } => {}
-            }
+            self.check_step(plan, step, &mut ranges)?;
         }
         let digest = self.digest();
         if digest == plan.weights {
@@ -129,6 +99,60 @@ impl Weights {
         }
         Err(Error::invalid("weights: digest", format!("{} as the plan says", plan.weights), digest))
     }
+
+    /// Holds them against one step, and follows the interval of the wire that it writes.
+    fn check_step(&self, plan: &Plan, step: &Step, ranges: &mut [(i128, i128)]) -> Result<(), Error> {
+        let what = |field: &str| format!("weights of step {}: {field}", step.name);
+        match &step.op {
+            Op::Linear { input, output, .. } => {
+                let layer = step.op.layer().expect("invariant: a linear step has a layer");
+                let found = self.layer(&step.name)?;
+                found.check(&layer, &step.name)?;
+                ranges[*output] = found.range(&layer, ranges[*input]);
+            }
+            Op::Requant { terms, output, ring, shift, .. } => {
+                let sum = requant_sum(terms, *shift, &plan.wires[*output], ranges);
+                fits(what("sum"), sum, *ring)?;
+            }
+            Op::Output { input } => fits(what("logits"), ranges[*input], plan.wires[*input].ring)?,
+            Op::SumPool { input, output, window } => {
+                let (low, high) = ranges[*input];
+                let count = window.len() as i128;
+                ranges[*output] = (low.min(0) * count, high.max(0) * count);
+            }
+            Op::View { input, output, .. } => {
+                let (low, high) = ranges[*input];
+                ranges[*output] = (low.min(0), high.max(0));
+            }
+            Op::Input { .. } | Op::MaxPool { .. } => {}
+        }
+        // No ring holds more; and so the arithmetic here stays exact, whatever the plan says.
+        step.op.output().map_or(Ok(()), |output| fits(what("values"), ranges[output], Bits::of(64)))
+    }
+
+    fn layer(&self, step: &str) -> Result<&LayerWeights, Error> {
+        let none = || Error::invalid(format!("weights of step {step}: tensors"), "weight and bias", "none");
+        self.layers.get(step).ok_or_else(none)
+    }
+
+    /// Holds the shapes alone against a plan: what running it relies on.
+    pub(crate) fn check_shapes(&self, plan: &Plan) -> Result<(), Error> {
+        plan.layers().try_for_each(|(_, name, layer)| self.layer(name)?.check(&layer, name))
+    }
+}
+
+/// The interval of the sum that a requantisation takes, with its rounding constant; where the result is signed, both
+/// without and with what makes it unsigned on the way.
+fn requant_sum(terms: &[Term], shift: u8, to: &Wire, ranges: &[(i128, i128)]) -> (i128, i128) {
+    let rounding = (1i128 << shift) >> 1;
+    let offset = if to.signed { 1i128 << (shift + to.bits - 1) } else { 0 };
+    let mut sum = Some((rounding, rounding + offset));
+    for term in terms {
+        let (low, high) = ranges[term.wire];
+        let (low, high) = (low << term.shift, high << term.shift);
+        sum = sum.and_then(|(a, b)| Some((a.checked_add(low)?, b.checked_add(high)?)));
+    }
+    sum.unwrap_or((i128::MIN, i128::MAX))
 }
 
 impl LayerWeights {
@@ -168,10 +192,15 @@ impl LayerWeights {
                 most += a.max(b);
             }
             let shift = layer.shift(channel);
-            ((least << shift) + i128::from(bias), (most << shift) + i128::from(bias))
+            (shifted(least, shift, bias), shifted(most, shift, bias))
         });
         intervals.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))).unwrap_or((0, 0))
     }
+}
+
+/// `value 2^shift + bias`, or the nearest that can be said: far outside of every ring.
+fn shifted(value: i128, shift: u32, bias: i64) -> i128 {
+    value.saturating_mul(1 << shift).saturating_add(bias.into())
 }
 
 fn fits(what: String, (low, high): (i128, i128), ring: Bits) -> Result<(), Error> {

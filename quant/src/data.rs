@@ -66,19 +66,45 @@ impl Dataset {
     /// # Errors
     /// The file cannot be read, is malformed, or holds images of another shape; or the labels do.
     pub fn open(path: &Path, labels: Option<&Path>, input: [usize; 3]) -> Result<Self, DataError> {
-        let bytes = read::unpacked(path)?;
+        Self::assemble(path, read::unpacked(path)?, input, |inside| match (labels, inside) {
+            (Some(path), _) => Ok(Some(labels::open(path)?)),
+            (None, Some(inside)) => Ok(Some(inside)),
+            (None, None) => idx::labels_beside(path).map(|beside| labels::open(&beside)).transpose(),
+        })
+    }
+
+    /// As [`Dataset::open`], from the content of the files. Nothing is read from the disk: paths are what errors name.
+    ///
+    /// # Errors
+    /// The content is malformed, or holds images of another shape; or the labels do.
+    pub fn from_bytes(
+        path: &Path,
+        content: &[u8],
+        labels: Option<(&Path, &[u8])>,
+        input: [usize; 3],
+    ) -> Result<Self, DataError> {
+        Self::assemble(path, read::unpacked_from(path, content)?, input, |inside| match labels {
+            Some((path, content)) => Ok(Some(labels::parse(path, &read::unpacked_from(path, content)?)?)),
+            None => Ok(inside),
+        })
+    }
+
+    /// A data set of unpacked content; `label` decides on the labels, given those inside.
+    fn assemble(
+        path: &Path,
+        bytes: Vec<u8>,
+        input: [usize; 3],
+        label: impl FnOnce(Option<Vec<usize>>) -> Result<Option<Vec<usize>>, DataError>,
+    ) -> Result<Self, DataError> {
         let images = parse(&bytes, input).map_err(|fault| fault.at(path))?;
         drop(bytes);
-        let elements: usize = images.shape.iter().product();
-        let fits = images.shape == input || (input[1..] == [1, 1] && input[0] == elements);
-        if !fits {
+        // A file without images may claim axes of any length.
+        let elements = images.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        let fits = images.shape == input || (input[1..] == [1, 1] && Some(input[0]) == elements);
+        let Some(elements) = elements.filter(|_| fits) else {
             return Err(DataError::Shape { path: path.into(), expected: input, found: images.shape });
-        }
-        let found = match (labels, images.labels) {
-            (Some(path), _) => Some(labels::open(path)?),
-            (None, Some(inside)) => Some(inside),
-            (None, None) => idx::labels_beside(path).map(|beside| labels::open(&beside)).transpose()?,
         };
+        let found = label(images.labels)?;
         let count = images.pixels.len() / elements.max(1);
         if let Some(found) = found.as_ref().filter(|found| found.len() != count) {
             return Err(DataError::LabelCount { path: path.into(), images: count, labels: found.len() });

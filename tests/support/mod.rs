@@ -1,6 +1,7 @@
 //! What the tests share: networks on the disk, processes, and a proxy that breaks connections.
 
 pub(crate) mod net;
+pub(crate) mod party;
 pub(crate) mod process;
 pub(crate) mod proxy;
 

@@ -30,7 +30,7 @@ pub(crate) const fn framed_len(payload: usize) -> u64 {
 pub struct Limits {
     /// Time without a byte after which the peer counts as lost.
     pub silence: Duration,
-    /// Time without anything but keep-alive frames after which the peer counts as misbehaving.
+    /// Time without anything but keep-alive frames, or within one frame, after which the peer counts as misbehaving.
     pub idle: Duration,
 }
 
@@ -220,6 +220,7 @@ impl Channel {
     }
 
     /// The error for a message that the protocol does not allow.
+    #[expect(clippy::needless_pass_by_value)] // callers give literals, numbers and strings alike
     pub(crate) fn violation(&self, expected: impl ToString, found: impl ToString) -> Error {
         Error::Violation { step: self.step.clone(), expected: expected.to_string(), found: found.to_string() }
     }

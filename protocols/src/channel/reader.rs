@@ -25,14 +25,17 @@ pub(super) async fn read_frames<S: AsyncRead>(
 ) {
     let mut last_data = Instant::now();
     loop {
-        let item = match read_frame(&mut stream, limits).await {
-            Ok(None) if last_data.elapsed() < limits.idle => continue,
-            Ok(None) => Err(Fault::Malformed {
-                expected: format!("a message within {} s", limits.idle.as_secs_f64()),
-                found: "only keep-alive frames".into(),
-            }),
-            Ok(Some(frame)) => Ok(frame),
-            Err(fault) => Err(fault),
+        let late = |found: &str| Fault::Malformed {
+            expected: format!("a message within {} s", limits.idle.as_secs_f64()),
+            found: found.into(),
+        };
+        // The time-out alone would let a peer send a frame byte by byte for as long as it likes.
+        let item = match timeout(limits.idle, read_frame(&mut stream, limits)).await {
+            Ok(Ok(None)) if last_data.elapsed() < limits.idle => continue,
+            Ok(Ok(None)) => Err(late("only keep-alive frames")),
+            Ok(Ok(Some(frame))) => Ok(frame),
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => Err(late("a part of one")),
         };
         let ended = item.is_err();
         if frames.send(item).await.is_err() || ended {

@@ -83,7 +83,8 @@ async fn write_frames<S: AsyncWrite>(
             Ok(None) => break,
             Err(_) => (frame::keep_alive(), 0),
         };
-        if stream.write_all(&bytes).await.is_err() {
+        // A peer that never reads must not keep this task, and with it the connection, for ever.
+        if !matches!(timeout(limits.idle, stream.write_all(&bytes)).await, Ok(Ok(()))) {
             break;
         }
         progress.queued.fetch_sub(counted, Ordering::Relaxed);

@@ -29,7 +29,7 @@ pub type Logits = Option<Vec<i64>>;
 /// Runs one batch of `images` from set-up to logits.
 ///
 /// # Errors
-/// Where the peer is lost or violates the protocol, where the input does not fit, or where a step does not cost what was
+/// Where the peer is lost or violates the protocol, where the input or the weights do not fit, or where a step does not cost what was
 /// predicted.
 pub async fn execute(
     plan: &Plan,
@@ -38,8 +38,10 @@ pub async fn execute(
     images: usize,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Logits, Report), Error> {
-    if let Side::Client(input) = side {
-        check_input(plan, input, images)?;
+    check_batch(plan, images)?;
+    match side {
+        Side::Client(input) => check_input(plan, input, images)?,
+        Side::Server(weights) => weights.check_shapes(plan)?,
     }
     let mut report = Report::new(plan, images);
     let ready = setup::set_up(plan, session, side, &mut report, observe).await?;
@@ -47,6 +49,16 @@ pub async fn execute(
     let logits = online::infer(plan, session, side, prepared, &mut report, observe).await?;
     session.channel.finish().await;
     Ok((logits, report))
+}
+
+/// Local steps number the elements of a wire, over the whole batch, with 32 bits.
+fn check_batch(plan: &Plan, images: usize) -> Result<(), Error> {
+    let largest = plan.wires.iter().map(|wire| wire.elements()).max().unwrap_or(1).max(1);
+    let most = u32::MAX as usize / largest;
+    if (1..=most).contains(&images) {
+        return Ok(());
+    }
+    Err(Error::invalid("batch", format!("1 to {most} images"), images))
 }
 
 fn check_input(plan: &Plan, input: &[i64], images: usize) -> Result<(), Error> {

@@ -69,7 +69,7 @@ impl Geometry {
         if sizes.iter().chain(&steps).any(|&s| s == 0 || s > 1 << 24) || pads.iter().any(|&p| p > 1 << 16) {
             return Err(format!("sizes within 1..=2^24 and paddings up to 2^16, found {self:?}"));
         }
-        if self.in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
+        if !self.in_channels.is_multiple_of(self.groups) || !self.out_channels.is_multiple_of(self.groups) {
             return Err(format!(
                 "channels that {} groups divide, found {} and {}",
                 self.groups, self.in_channels, self.out_channels
@@ -127,7 +127,7 @@ impl Geometry {
 
     /// Multiplications for one image; those with padding count.
     pub const fn macs(&self) -> u64 {
-        self.weights() as u64 * self.positions() as u64
+        (self.weights() as u64).saturating_mul(self.positions() as u64)
     }
 }
 

@@ -7,6 +7,11 @@ use super::word::word_bits;
 use crate::plan::Protocol;
 use crate::{Bits, Cost, Error, Session};
 
+/// The most output channels: pricing a layer lists them all.
+const MAX_CHANNELS: usize = 1 << 16;
+/// The most multiplications for one image, so that no price overflows.
+const MAX_MACS: u64 = 1 << 40;
+
 /// A linear layer `acc[c] = (W x)[c] 2^shift[c]` over `Z_{2^l}`: what both parties know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
@@ -26,6 +31,13 @@ impl Layer {
     /// What is wrong with the widths, if anything: every channel's shift and every digit must leave a ring.
     pub fn check(&self) -> Result<(), String> {
         self.geometry.check()?;
+        if self.geometry.out_channels > MAX_CHANNELS || self.geometry.macs() > MAX_MACS {
+            return Err(format!(
+                "at most {MAX_CHANNELS} output channels and {MAX_MACS} multiplications, found {} and {}",
+                self.geometry.out_channels,
+                self.geometry.macs()
+            ));
+        }
         if !(2..=8).contains(&self.weight_bits) {
             return Err(format!("weights of 2 to 8 bits, found {}", self.weight_bits));
         }

@@ -2,7 +2,9 @@
 //!
 //! *Functionality.* From shares of an accumulator in `Z_l` to shares in `Z_m` of
 //!
-//!     y = clamp(floor((acc + 2^(k-1)) / 2^k), lo, hi)
+//! ```text
+//! y = clamp(floor((acc + 2^(k-1)) / 2^k), lo, hi)
+//! ```
 //!
 //! (no rounding constant at k = 0), with lo, hi = 0, 2^a - 1, which is ReLU, exact truncation, saturation and change of ring
 //! in one; or, signed, -2^(a-1), 2^(a-1) - 1. The rounded accumulator, with 2^(k+a-1) added when signed, must lie within

@@ -1,5 +1,6 @@
 //! The correlation-robust hash `H(x) = AES_key(σ(x)) xor σ(x)`, `σ(x_high, x_low) = (x_high xor x_low, x_high)`
-//! (Guo, Katz, Wang, Yu: MITCCRH, Crypto 2020, section 5), circular correlation robust in the ideal-cipher model. Each
+//! (Guo, Katz, Wang, Yu: Efficient and secure multiparty computation from fixed-key block ciphers, S&P 2020), circular
+//! correlation robust in the ideal-cipher model; re-keyed as in MITCCRH (Guo, Katz, Wang, Weng, Yu, Crypto 2020). Each
 //! call site draws a fresh public key, so one key schedule serves thousands of calls and none serves 2^40.
 
 use aes::Aes128;

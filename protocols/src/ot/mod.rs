@@ -15,7 +15,9 @@ pub use softspoken::{Extend, Setup, TreeDepth};
 pub(crate) use correlated::{CorrelatedReceiver, CorrelatedSender};
 pub(crate) use hash::Hash;
 pub(crate) use one_of_n::{Chooser, Table, offer};
-pub(crate) use pool::{Pools, ReceivedCots, SentCots};
+#[cfg(test)]
+pub(crate) use pool::ReceivedCots;
+pub(crate) use pool::{Pools, SentCots};
 pub(crate) use random::Random;
 pub(crate) use softspoken::Extension;
 

@@ -9,6 +9,10 @@ use crate::{Bits, Error};
 const MAX_STEPS: usize = 10_000;
 /// The most elements of one wire.
 const MAX_ELEMENTS: usize = 1 << 28;
+/// The most elements of all wires together, so that no price overflows.
+const MAX_ALL_ELEMENTS: usize = 1 << 32;
+/// The most multiplications of all layers together, likewise.
+const MAX_MACS: u64 = 1 << 42;
 /// The widest value of a wire.
 const MAX_BITS: u8 = 62;
 
@@ -41,7 +45,21 @@ impl Plan {
         for step in &self.steps {
             self.check_step(step)?;
         }
+        self.check_size()?;
         self.check_preprocess()
+    }
+
+    /// The plan as a whole is no larger than its price can be told.
+    fn check_size(&self) -> Result<(), Error> {
+        let elements: usize = self.wires.iter().map(Wire::elements).sum();
+        require(
+            elements <= MAX_ALL_ELEMENTS,
+            "plan: wires",
+            format!("at most {MAX_ALL_ELEMENTS} elements in all"),
+            elements,
+        )?;
+        let macs = self.layers().map(|(_, _, layer)| layer.geometry.macs()).fold(0, u64::saturating_add);
+        require(macs <= MAX_MACS, "plan: steps", format!("at most {MAX_MACS} multiplications in all"), macs)
     }
 
     /// One input first, one output last, unique names, every wire written once and before it is read.
@@ -120,7 +138,9 @@ impl Plan {
                 )?;
                 check.digit(*digit)?;
                 check.same_values(*input, *output)?;
-                check.fits(wire, wire.ring)?;
+                // Differences of the values have one bit more, signed or not.
+                let room = wire.ring.get() > u32::from(wire.bits);
+                check.require(room, "ring", format!("more than {} bits", wire.bits), wire.ring)?;
                 check.fits(self.wires[*output], self.wires[*output].ring)?;
                 check.shape(window.out_shape(wire.shape), *output)?;
                 check.operator(self.max_pool(&step.op, 1).map_or(Ok(()), |operator| operator.check()))

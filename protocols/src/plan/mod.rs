@@ -68,19 +68,19 @@ impl Plan {
 
     /// The wire that the client's input becomes.
     pub fn input_wire(&self) -> &Wire {
-        let output = self.steps.iter().find_map(|step| match step.op {
-            Op::Input { output } => Some(output),
-            _ => None,
-        });
+        let output = self
+            .steps
+            .iter()
+            .find_map(|step| if let Op::Input { output } = step.op { Some(output) } else { None });
         &self.wires[output.expect("invariant: a checked plan has an input")]
     }
 
     /// The wire of the logits.
     pub fn output_wire(&self) -> &Wire {
-        let input = self.steps.iter().find_map(|step| match step.op {
-            Op::Output { input } => Some(input),
-            _ => None,
-        });
+        let input = self
+            .steps
+            .iter()
+            .find_map(|step| if let Op::Output { input } = step.op { Some(input) } else { None });
         &self.wires[input.expect("invariant: a checked plan has an output")]
     }
 
@@ -94,16 +94,14 @@ impl Plan {
 impl Op {
     /// The layer of a linear step.
     pub fn layer(&self) -> Option<Layer> {
-        match self {
-            Self::Linear { geometry, weight_bits, shifts, ring, protocol, .. } => Some(Layer {
-                geometry: *geometry,
-                weight_bits: u32::from(*weight_bits),
-                shifts: shifts.clone(),
-                ring: *ring,
-                protocol: *protocol,
-            }),
-            _ => None,
-        }
+        let Self::Linear { geometry, weight_bits, shifts, ring, protocol, .. } = self else { return None };
+        Some(Layer {
+            geometry: *geometry,
+            weight_bits: u32::from(*weight_bits),
+            shifts: shifts.clone(),
+            ring: *ring,
+            protocol: *protocol,
+        })
     }
 
     /// The wires that it reads.

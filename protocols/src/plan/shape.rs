@@ -68,9 +68,10 @@ impl Window {
     /// Whether every window has at least one element that is not padding.
     pub fn covers(&self, shape: [usize; 3]) -> bool {
         let Some([_, out_rows, out_columns]) = self.out_shape(shape) else { return false };
+        // The first window must reach beyond the padding, the last must start before it.
         let axis = |count: usize, axis: usize, size: usize| {
             let (kernel, stride, pad) = (self.kernel[axis], self.stride[axis], self.pad[axis]);
-            (0..count).all(|p| p * stride < pad + size && p * stride + kernel > pad)
+            kernel > pad && (count.max(1) - 1) * stride < pad + size
         };
         axis(out_rows, 0, shape[1]) && axis(out_columns, 1, shape[2])
     }

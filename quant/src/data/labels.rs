@@ -6,13 +6,17 @@ use super::error::Fault;
 use super::{DataError, idx, npy, read};
 
 pub(super) fn open(path: &Path) -> Result<Vec<usize>, DataError> {
-    let bytes = read::unpacked(path)?;
+    parse(path, &read::unpacked(path)?)
+}
+
+/// The labels in a file's content; the path is for errors.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<usize>, DataError> {
     let labels = if bytes.starts_with(npy::MAGIC) {
-        npy::labels(&bytes)
-    } else if idx::is_one(&bytes) {
-        idx::labels(&bytes)
+        npy::labels(bytes)
+    } else if idx::is_one(bytes) {
+        idx::labels(bytes)
     } else {
-        numbers(&bytes)
+        numbers(bytes)
     };
     labels.map_err(|fault| fault.at(path))
 }

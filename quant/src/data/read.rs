@@ -11,12 +11,17 @@ pub(super) const LIMIT: u64 = 2 << 30;
 
 /// The file's content, decompressed if it is gzip.
 pub(super) fn unpacked(path: &Path) -> Result<Vec<u8>, DataError> {
+    let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+    unpacked_from(path, BufReader::new(file))
+}
+
+/// What a reader gives, decompressed if it is gzip; the path is for errors.
+pub(super) fn unpacked_from(path: &Path, mut packed: impl Read) -> Result<Vec<u8>, DataError> {
     let failed = |source| DataError::Io { path: path.into(), source };
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
     let mut bytes = Vec::new();
-    file.by_ref().take(2).read_to_end(&mut bytes).map_err(failed)?;
+    packed.by_ref().take(2).read_to_end(&mut bytes).map_err(failed)?;
     let gzip = bytes == [0x1f, 0x8b];
-    let whole = std::io::Cursor::new(std::mem::take(&mut bytes)).chain(file);
+    let whole = std::io::Cursor::new(std::mem::take(&mut bytes)).chain(packed);
     let read = if gzip {
         flate2::read::MultiGzDecoder::new(whole).take(LIMIT + 1).read_to_end(&mut bytes)
     } else {

@@ -185,10 +185,11 @@ fn within(
             best = (loss, assignment);
         }
         let next = (internal as f64 * budget as f64 / exact as f64) as u64;
-        if next.abs_diff(internal) * 1000 < internal {
+        if exact <= budget && next.abs_diff(internal) * 1000 < internal {
             break;
         }
-        internal = next;
+        // A little below the proportion, so that a plan that is barely too dear leads to one that is not.
+        internal = if exact > budget { next - next / 500 } else { next };
     }
     refine(quantiser, sensitivity, budget, best.1, progress)
 }

@@ -1,0 +1,102 @@
+//! A network of a few elements with every kind of step.
+
+use std::sync::LazyLock;
+
+use protocols::Bits;
+use protocols::linear::Geometry;
+use protocols::ot::TreeDepth;
+use protocols::plan::{
+    FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
+};
+use protocols::weights::{LayerWeights, Weights};
+
+/// Its plan.
+pub fn plan() -> &'static Plan {
+    &NETWORK.0
+}
+
+/// Its weights.
+pub fn weights() -> &'static Weights {
+    &NETWORK.1
+}
+
+/// An image for it.
+pub fn input() -> Vec<i64> {
+    (0..16).map(|pixel| pixel * 5 % 4).collect()
+}
+
+static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
+    let weights = Weights { salt: [7; 32], layers: [("conv".into(), conv()), ("fc".into(), fc())].into() };
+    let plan = Plan {
+        format: FORMAT,
+        name: "small".into(),
+        input: InputSpec { preprocess: Preprocess::Unit, scale: 0.5 },
+        output: OutputSpec { scale: 0.25 },
+        softspoken: TreeDepth::new(2).expect("invariant: a depth within 1..=8"),
+        wires: wires(),
+        steps: steps(),
+        weights: weights.digest(),
+    };
+    let checked = plan.check().and_then(|()| weights.check(&plan));
+    assert!(checked.is_ok(), "invariant: the small network is valid: {checked:?}");
+    (plan, weights)
+});
+
+fn conv() -> LayerWeights {
+    LayerWeights { weights: vec![1, -2, 0, 1, -1, 1, 1, -2], bias: vec![3, -3] }
+}
+
+fn fc() -> LayerWeights {
+    LayerWeights { weights: vec![3, -4, 1, 2, -1, 0], bias: vec![0, 1, -1] }
+}
+
+fn wires() -> Vec<Wire> {
+    let wire = |shape, bits, signed, ring| Wire { shape, bits, signed, ring: Bits::of(ring) };
+    vec![
+        wire([1, 4, 4], 2, false, 7),
+        wire([2, 2, 2], 7, true, 7),
+        wire([2, 2, 2], 2, false, 10),
+        wire([2, 1, 1], 2, false, 8),
+        wire([3, 1, 1], 2, false, 8),
+        wire([2, 1, 1], 4, false, 10),
+        wire([3, 1, 1], 10, true, 10),
+        wire([3, 1, 1], 4, true, 5),
+    ]
+}
+
+fn steps() -> Vec<Step> {
+    let step = |name: &str, op| Step { name: name.into(), op };
+    let square = Window { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
+    let wider = View { start: [0; 3], stride: [1; 3], len: [2, 1, 1], before: [0; 3], after: [1, 0, 0] };
+    vec![
+        step("input", Op::Input { output: 0 }),
+        step("conv", conv_step()),
+        step("relu", requant(&[(1, 0)], 2, 7, 2, 2)),
+        step("max", Op::MaxPool { input: 2, output: 3, window: square, digit: 1 }),
+        step("view", Op::View { input: 3, output: 4, view: wider }),
+        step("sum", Op::SumPool { input: 2, output: 5, window: square }),
+        step("fc", fc_step()),
+        step("add", requant(&[(6, 0), (4, 2)], 7, 10, 1, 3)),
+        step("output", Op::Output { input: 7 }),
+    ]
+}
+
+/// Two weights to a tree.
+fn conv_step() -> Op {
+    let kernel = Geometry { in_h: 4, in_w: 4, kernel_h: 2, kernel_w: 2, ..Geometry::dense(1, 2) };
+    let geometry = Geometry { stride_h: 2, stride_w: 2, ..kernel };
+    let (shifts, ring, protocol) = (Vec::new(), Bits::of(7), Protocol::Vole { k: 4 });
+    Op::Linear { input: 0, output: 1, geometry, weight_bits: 2, shifts, ring, protocol, remask: false }
+}
+
+/// Bitwise, with channels that are shifted.
+fn fc_step() -> Op {
+    let (geometry, shifts) = (Geometry::dense(2, 3), vec![0, 1, 0]);
+    let (ring, protocol) = (Bits::of(10), Protocol::Cot);
+    Op::Linear { input: 5, output: 6, geometry, weight_bits: 3, shifts, ring, protocol, remask: true }
+}
+
+fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, digit: u8) -> Op {
+    let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
+    Op::Requant { terms, output, ring: Bits::of(ring), shift, digit }
+}
