@@ -64,8 +64,9 @@ fn extend(depth: TreeDepth, count: usize, times: u64) -> Duration {
     for _ in 0..times {
         let ((), (), taken) = parties
             .run(async |server| server.run(&extend, ()).await, async |client| client.run(&extend, ()).await);
-        elapsed += taken.processor;
-        parties.drain();
+        elapsed += taken;
+        bench::drain(&mut parties.server);
+        bench::drain(&mut parties.client);
     }
     elapsed
 }

@@ -98,7 +98,11 @@ impl Bits {
 
     /// Packs words, as [`Bits::pack`] does, into as many bytes as they fill.
     pub(crate) fn pack_into<W: Word>(self, values: &[W], bytes: &mut [u8]) {
-        assert_eq!(bytes.len(), self.packed_len(values.len()), "invariant: a message has its declared length");
+        assert_eq!(
+            bytes.len(),
+            self.packed_len(values.len()),
+            "invariant: a message has its declared length"
+        );
         match self.0 {
             0..=16 => self.pack_by::<W, 4>(values, bytes),
             17..=32 => self.pack_by::<W, 2>(values, bytes),
@@ -131,7 +135,11 @@ impl Bits {
 
     /// The inverse of [`Bits::pack_into`].
     pub(crate) fn unpack_into<W: Word>(self, bytes: &[u8], values: &mut [W]) {
-        assert_eq!(bytes.len(), self.packed_len(values.len()), "invariant: a message has its declared length");
+        assert_eq!(
+            bytes.len(),
+            self.packed_len(values.len()),
+            "invariant: a message has its declared length"
+        );
         let width = self.get() as usize;
         let (groups, rest) = values.as_chunks_mut::<8>();
         for (number, group) in groups.iter_mut().enumerate() {

@@ -81,9 +81,7 @@ impl<'a> Chunk<'a> {
         let ring = self.class.ring;
         let factors: Vec<W> = holes
             .iter()
-            .flat_map(|hole| {
-                (0..self.digits().count).map(move |s| hole >> (s as u32 * self.class.width))
-            })
+            .flat_map(|hole| (0..self.digits().count).map(move |s| hole >> (s as u32 * self.class.width)))
             .map(|digits| W::truncate(signed_digit(self.class, digits) << self.class.low))
             .collect();
         let per_strip = ring.packed_len(self.trees.len() * STRIP);
@@ -167,8 +165,7 @@ impl<'a> Chunk<'a> {
     /// Joins `factor (c + S) - 2^low V` of one column block; the corrections have been added.
     fn correct<W: Word>(&self, scratch: &Scratch<W>, factors: &[W], accumulators: &mut [W]) {
         let (count, low) = (self.digits().count, self.class.low as usize);
-        let (sums, weighted): (&[W], &[W]) =
-            (scratch.sums(), bytemuck::cast_slice(&scratch.weighted));
+        let (sums, weighted): (&[W], &[W]) = (scratch.sums(), bytemuck::cast_slice(&scratch.weighted));
         for (at, bundle) in self.numbered() {
             let values = &sums[at * W::LANES..][..W::LANES];
             for s in 0..count {

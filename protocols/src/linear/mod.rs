@@ -17,5 +17,5 @@ pub use geometry::{Geometry, windows};
 pub(crate) use im2col::im2col_row;
 pub use layer::{Layer, Planted};
 pub use local::multiply;
-pub(crate) use word::Word;
 pub use vole::{ClientHeld, Products, products_cost};
+pub(crate) use word::Word;

@@ -157,7 +157,7 @@ mod tests {
             let roots: Vec<Block> = (0..trees).map(|_| Block(rng.random())).collect();
             let holes: Vec<u32> = (0..trees).map(|_| rng.random_range(0..1 << depth)).collect();
             let one_by_one = |leaves: Vec<Quad>| -> Vec<Block> {
-                let leaf = |tree: usize, leaf: usize| leaves[(tree / 4 << depth) + leaf].0[tree % 4];
+                let leaf = |tree: usize, leaf: usize| leaves[((tree / 4) << depth) + leaf].0[tree % 4];
                 (0..trees << depth).map(|i| leaf(i >> depth, i % (1 << depth))).collect()
             };
             let leaves = one_by_one(owner_leaves(&hash, &roots, delta, depth));
