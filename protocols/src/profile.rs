@@ -80,9 +80,7 @@ impl Layer {
         let work = self.work(images);
         // Trees that are not kept are made anew, with their punctures.
         let made = if self.keeps_trees() { 1.0 } else { 3.0 };
-        made * work.leaves * unit::LEAF
-            + work.blocks * unit::LEAF_BLOCK
-            + work.corrections * unit::CORRECTION
+        made * work.leaves * unit::LEAF + work.blocks * unit::LEAF_BLOCK + work.corrections * unit::CORRECTION
     }
 
     /// Blocks that the leaves of all trees are expanded to, for a batch.

@@ -198,7 +198,9 @@ pub(super) async fn run(
         Side::Server(weights) => {
             with_word!(layout.ring(), server::<_>(session, &layout, &tree, &key, weights).await)
         }
-        Side::Client(mask) => with_word!(layout.ring(), client::<_>(session, &layout, &tree, &key, mask).await),
+        Side::Client(mask) => {
+            with_word!(layout.ring(), client::<_>(session, &layout, &tree, &key, mask).await)
+        }
     }
 }
 
@@ -256,14 +258,18 @@ async fn client<W: Word>(
     let levels = layout.levels();
     let transfers = session.take_received(levels)?;
     let holes = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
-        let digit = |element| (mask[layout.source(class.part, element)] >> class.low) as u32 & ((1 << class.width) - 1);
+        let digit = |element| {
+            (mask[layout.source(class.part, element)] >> class.low) as u32 & ((1 << class.width) - 1)
+        };
         Zeroizing::new(elements.map(digit).collect())
     };
     let wanted: BitString = layout
         .classes()
         .flat_map(|class| {
             let holes = holes(&class, 0..class.elements).to_vec();
-            holes.into_iter().flat_map(move |hole| (0..class.width).rev().map(move |level| (hole >> level) & 1 == 0))
+            holes
+                .into_iter()
+                .flat_map(move |hole| (0..class.width).rev().map(move |level| (hole >> level) & 1 == 0))
         })
         .collect();
     session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
@@ -356,7 +362,8 @@ impl<W: Word> Expanded<W> {
         elements: Range<usize>,
         weights: &[i8],
     ) -> Vec<u8> {
-        let (count, outputs) = (elements.len() * class.columns, layout.images * layout.layer.geometry.positions());
+        let (count, outputs) =
+            (elements.len() * class.columns, layout.images * layout.layer.geometry.positions());
         let values = elements.flat_map(|element| layout.uses(class.part, element)).zip(&self.sums);
         let values = values.map(|((weight, output), sum)| {
             let shift = layout.layer.shift(output / outputs) - layout.shift;
@@ -371,7 +378,9 @@ impl<W: Word> Expanded<W> {
     fn correct(&mut self, class: &Class<'_>, holes: &[u32], corrections: &[u8]) {
         let corrections = class.ring.unpack(corrections, holes.len() * class.columns);
         let trees = self.weighted.chunks_exact_mut(class.columns).zip(self.sums.chunks_exact(class.columns));
-        for ((hole, corrections), (weighted, sums)) in holes.iter().zip(corrections.chunks_exact(class.columns)).zip(trees) {
+        for ((hole, corrections), (weighted, sums)) in
+            holes.iter().zip(corrections.chunks_exact(class.columns)).zip(trees)
+        {
             let factor = W::truncate(u64::from(*hole));
             for ((slot, sum), correction) in weighted.iter_mut().zip(sums).zip(corrections) {
                 let known = sum.wrapping_add(&W::truncate(*correction));
@@ -425,6 +434,24 @@ mod tests {
     use super::*;
     use crate::linear::testing::any_geometry;
     use crate::plan::Protocol;
+
+    #[test]
+    fn the_price_is_that_of_the_head_of_this_file() {
+        let layer = Layer {
+            geometry: Geometry::dense(64, 10),
+            weight_bits: 4,
+            shifts: Vec::new(),
+            ring: Bits::of(14),
+            protocol: Protocol::VoleOfMask { k: 8 },
+        };
+        let cost = layer.setup_cost() + cost(&layer, 1, 8);
+        // Digits of 8 and 6 bits, needed modulo 2^14 and 2^6.
+        let (levels, corrections) = (7 + 5, 10 * (14 + 6));
+        assert_eq!((cost.server_cots, cost.client_cots, cost.rounds), (64 * 14, 0, 2));
+        assert_eq!(8 * cost.client_bytes, 64 * 14 + 12 * 8);
+        // A chunk of 32 trees of 256 leaves twice, one of 64 trees of 64.
+        assert_eq!(8 * cost.server_bytes, 64 * (128 * levels + corrections) + 3 * 12 * 8);
+    }
 
     proptest! {
         #[test]
