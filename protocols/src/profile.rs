@@ -137,7 +137,7 @@ impl Plan {
         match op {
             Op::Linear { .. } => op.layer().map_or_else(Seconds::default, |layer| Seconds {
                 offline: layer.products_seconds(images),
-                online: layer.geometry.macs() as f64 * images as f64 * unit::MAC,
+                online: layer.macs() as f64 * images as f64 * unit::MAC,
             }),
             Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
             Op::MaxPool { output, window, .. } => {

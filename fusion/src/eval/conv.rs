@@ -6,37 +6,29 @@ use super::packed::Packed;
 use crate::axis::Axis;
 use crate::{Interval, LayerWeights};
 
-/// A layer ready to run: packed for 16-bit inputs and 32-bit sums where exact bounds allow it, plain otherwise.
+/// A layer ready to run.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     geometry: Geometry,
-    kernel: Kernel,
+    multiplier: Multiplier,
     shifts: Vec<u8>,
     bias: Vec<i64>,
 }
 
-#[derive(Clone, Debug)]
-enum Kernel {
-    Packed(Packed),
-    Plain(Vec<i8>),
-}
-
 impl Layer {
-    pub(super) fn new(geometry: &Geometry, layer: &LayerWeights, shifts: &[u8], input: Interval) -> Self {
-        let kernel = if Packed::applies(geometry, &layer.weights, input) {
-            Kernel::Packed(Packed::new(*geometry, &layer.weights))
-        } else {
-            Kernel::Plain(layer.weights.clone())
+    pub(super) fn new(linear: &Linear, layer: &LayerWeights, input: Interval) -> Self {
+        let multiplier = Multiplier::new(linear.kernel, linear.geometry, layer, &linear.shifts);
+        let multiplier = if multiplier.is_narrow(input) { multiplier } else { multiplier.wide() };
+        let shifts = match linear.kernel {
+            Kernel::Spatial => linear.shifts.clone(),
+            Kernel::Winograd => Vec::new(),
         };
-        Self { geometry: *geometry, kernel, shifts: shifts.to_vec(), bias: layer.bias.clone() }
+        Self { geometry: linear.geometry, multiplier, shifts, bias: layer.bias.clone() }
     }
 
     /// `(W x)[c] << shifts[c] + bias[c]`.
     pub(super) fn run(&self, image: &[i64]) -> Vec<i64> {
-        let mut sums = match &self.kernel {
-            Kernel::Packed(packed) => packed.run(image),
-            Kernel::Plain(weights) => plain(&self.geometry, weights, image),
-        };
+        let mut sums = self.multiplier.run(image);
         for (channel, sums) in sums.chunks_exact_mut(self.geometry.positions()).enumerate() {
             let shift = self.shifts.get(channel).copied().unwrap_or(0);
             let bias = self.bias[channel];
