@@ -94,7 +94,12 @@ impl Linear {
     }
 
     /// The exact interval of the accumulators.
-    pub(crate) fn accumulators(&self, node: &str, layer: &LayerWeights, input: Interval) -> Result<Interval, Error> {
+    pub(crate) fn accumulators(
+        &self,
+        node: &str,
+        layer: &LayerWeights,
+        input: Interval,
+    ) -> Result<Interval, Error> {
         let check = |what, expected: usize, found: usize| {
             let (node, expected, found) = (node.to_owned(), expected as i64, found as i64);
             if expected == found { Ok(()) } else { Err(Error::Weights { node, what, expected, found }) }

@@ -7,11 +7,10 @@ mod packed;
 use protocols::plan::Term;
 use rayon::prelude::*;
 
-pub(crate) use conv::Multiplier;
+pub(crate) use conv::Layer;
 pub(crate) use local::{max_pool, sum_pool, view};
 
 use crate::{Error, Graph, Op, Weights, WireId, layout};
-use conv::Layer;
 
 /// The output of a network for a batch, `[channels][images][rows][columns]`, in and out.
 pub fn eval(graph: &Graph, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, Error> {
@@ -154,5 +153,5 @@ fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Layer, Error>
         let (expected, found) = (most, i64::from(wide));
         return Err(Error::Weights { node: name(), what: "a weight's magnitude", expected, found });
     }
-    Ok(Layer::new(linear, layer, input))
+    Ok(Layer::new(linear.kernel, linear.geometry, &linear.shifts, layer))
 }
