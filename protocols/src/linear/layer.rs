@@ -45,6 +45,9 @@ impl Layer {
         if !(1..=8).contains(&layout::digit_bits(self.protocol)) {
             return Err(format!("k within 1..=8, found {:?}", self.protocol));
         }
+        if matches!(self.protocol, Protocol::VoleOfMask { .. }) && !mask::fits(&self.geometry) {
+            return Err(format!("image times kernel of up to 2^16 each way for {:?}", self.protocol));
+        }
         if !self.shifts.is_empty() && self.shifts.len() != self.geometry.out_channels {
             return Err(format!(
                 "{} channel shifts or none, found {}",
