@@ -113,7 +113,8 @@ impl Candidate {
 
 /// All ways to run a step of a plan, with their prices.
 pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
-    variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
+    let fit = |op: &Op| op.layer().is_none_or(|layer| layer.check().is_ok());
+    variants(op).into_iter().filter(fit).map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
 /// Bits of one transfer.

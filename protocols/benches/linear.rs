@@ -1,12 +1,13 @@
 //! Linear layers: the processor time that one party takes, both in one process, and the wall-clock time of both.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use protocols::linear::{ClientHeld, Geometry, Layer, Planted, Products, multiply};
 use protocols::ot::{Extend, Setup, TreeDepth};
 use protocols::plan::{Algorithm, Protocol};
-use protocols::{Bits, Session, Share};
+use protocols::{Bits, Session, Share, bench};
 use support::Parties;
 
 mod support;
@@ -14,7 +15,7 @@ mod support;
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
-    targets = pack, local, plant, products
+    targets = pack, local, grow, expand, plant, products
 }
 criterion_main!(benches);
 
@@ -130,6 +131,25 @@ fn plant(c: &mut Criterion) {
         group.bench_function(format!("64x576, k = {k}"), |b| {
             b.iter_custom(|times| (0..times).map(|_| Bed::new(layer(8, Protocol::Vole { k })).1).sum());
         });
+    }
+}
+
+fn grow(c: &mut Criterion) {
+    const QUADS: usize = 1 << 10;
+    let mut group = c.benchmark_group("grow");
+    group.throughput(Throughput::Elements(4 * QUADS as u64));
+    let mut grow = bench::grow(QUADS);
+    group.bench_function("4096 nodes", |b| b.iter(|| black_box(grow())));
+}
+
+/// Blocks of leaves' expansions.
+fn expand(c: &mut Criterion) {
+    const LEAVES: usize = 1 << 13;
+    let mut group = c.benchmark_group("expand");
+    group.throughput(Throughput::Elements(LEAVES as u64));
+    for digits in [1, 2] {
+        let mut sums = bench::digit_sums(digits, LEAVES >> (4 * digits + 2));
+        group.bench_function(format!("k = {}", 4 * digits), |b| b.iter(&mut sums));
     }
 }
 

@@ -71,6 +71,9 @@ impl Layer {
         if !self.shifts.is_empty() && self.shifts.len() != shifts {
             return Err(format!("{shifts} shifts or none, found {}", self.shifts.len()));
         }
+        if matches!(self.protocol, Protocol::VoleOfMask { .. }) && !mask::fits(&self.products().geometry) {
+            return Err(format!("image times kernel of up to 2^16 each way for {:?}", self.protocol));
+        }
         let most = self.shifts.iter().max().map_or(0, |&e| u32::from(e));
         let room = most + self.weight_bits + self.widening();
         if room > self.ring.get() {

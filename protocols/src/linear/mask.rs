@@ -42,23 +42,33 @@ use crate::ot::hash::sigma;
 use crate::ot::{Hash, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
-/// Quads of leaves in one chunk: 128 KiB.
+/// Leaves of one chunk: 128 KiB.
 const LEAVES: usize = 1 << 13;
 /// Corrections in one chunk.
 const CORRECTIONS: usize = 1 << 18;
 
-/// Elements of the input with equally many uses.
-struct Part {
+/// Rows or columns of the input, by the number of kernel rows or columns that meet them at an output; those that none meets are in none.
+type Lines = BTreeMap<usize, Vec<usize>>;
+
+/// Elements of the input with equally many uses: some rows, each with some columns.
+#[derive(Clone, Copy)]
+struct Part<'a> {
     /// Kernel taps that reach an output.
     taps: usize,
-    /// Rows and columns of the input.
-    spots: Vec<(usize, usize)>,
+    rows: &'a [usize],
+    columns: &'a [usize],
+}
+
+impl Part<'_> {
+    const fn spots(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
 }
 
 /// The trees of one digit of all elements of a part.
 #[derive(Clone, Copy)]
 struct Class<'a> {
-    part: &'a Part,
+    part: Part<'a>,
     elements: usize,
     columns: usize,
     low: u32,
@@ -73,25 +83,41 @@ struct Layout<'a> {
     k: u32,
     /// The least shift of a channel: the products are needed in as many bits less.
     shift: u32,
-    parts: Vec<Part>,
+    rows: Lines,
+    columns: Lines,
 }
 
 impl<'a> Layout<'a> {
     fn new(layer: &'a Layer, images: usize, k: u8) -> Self {
         let shift = (0..layer.geometry.out_channels).map(|channel| layer.shift(channel)).min().unwrap_or(0);
-        Self { layer, images, k: u32::from(k), shift, parts: parts(&layer.geometry) }
+        let g = &layer.geometry;
+        let lines = |count: usize, meets: &dyn Fn(usize) -> usize| {
+            let mut lines = Lines::new();
+            (0..count).for_each(|line| lines.entry(meets(line)).or_default().push(line));
+            lines.remove(&0);
+            lines
+        };
+        let (rows, columns) =
+            (lines(g.in_h, &|y| rows(g, y).count()), lines(g.in_w, &|x| columns(g, x).count()));
+        Self { layer, images, k: u32::from(k), shift, rows, columns }
     }
 
     fn ring(&self) -> Bits {
         Bits::of(self.layer.ring.get() - self.shift)
     }
 
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.rows.iter().flat_map(move |(down, rows)| {
+            self.columns.iter().map(move |(across, columns)| Part { taps: down * across, rows, columns })
+        })
+    }
+
     fn classes(&self) -> impl Iterator<Item = Class<'_>> {
         let (g, ring) = (&self.layer.geometry, self.ring().get());
-        self.parts.iter().flat_map(move |part| {
+        self.parts().flat_map(move |part| {
             (0..ring).step_by(self.k as usize).map(move |low| Class {
                 part,
-                elements: g.in_channels * self.images * part.spots.len(),
+                elements: g.in_channels * self.images * part.spots(),
                 columns: g.out_channels / g.groups * part.taps,
                 low,
                 width: self.k.min(ring - low),
@@ -106,20 +132,21 @@ impl<'a> Layout<'a> {
     }
 
     /// Channel, image, row and column of an element of a part.
-    fn place(&self, part: &Part, element: usize) -> (usize, usize, (usize, usize)) {
-        let (spots, images) = (part.spots.len(), self.images);
-        (element / spots / images, element / spots % images, part.spots[element % spots])
+    const fn place(&self, part: Part<'_>, element: usize) -> (usize, usize, (usize, usize)) {
+        let (plane, spot) = (element / part.spots(), element % part.spots());
+        let place = (part.rows[spot / part.columns.len()], part.columns[spot % part.columns.len()]);
+        (plane / self.images, plane % self.images, place)
     }
 
     /// Where an element of the mask is.
-    fn source(&self, part: &Part, element: usize) -> usize {
+    fn source(&self, part: Part<'_>, element: usize) -> usize {
         let (channel, image, (y, x)) = self.place(part, element);
         let g = &self.layer.geometry;
         ((channel * self.images + image) * g.in_h + y) * g.in_w + x
     }
 
     /// For every use of an element the weight and the output, in the order of the columns.
-    fn uses(&self, part: &Part, element: usize) -> impl Iterator<Item = (usize, usize)> {
+    fn uses(&self, part: Part<'_>, element: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let g = self.layer.geometry;
         let (channel, image, (y, x)) = self.place(part, element);
         let (inputs, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
@@ -137,9 +164,13 @@ impl<'a> Layout<'a> {
 }
 
 impl Class<'_> {
+    /// Trees whose messages travel together.
+    fn chunk(&self) -> usize {
+        (LEAVES >> self.width).min(CORRECTIONS / self.columns.max(1)).max(1)
+    }
+
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (elements, columns) = (self.elements, self.columns);
-        let chunk = (LEAVES >> self.width).min(CORRECTIONS / columns.max(1)).max(1);
+        let (elements, chunk) = (self.elements, self.chunk());
         (0..elements).step_by(chunk).map(move |start| start..elements.min(start + chunk))
     }
 
@@ -156,16 +187,25 @@ impl Class<'_> {
     }
 }
 
+/// Whether the layout of a layer is soon made: images and kernels within reason.
+pub(super) const fn fits(geometry: &Geometry) -> bool {
+    geometry.in_h.saturating_mul(geometry.kernel_h) <= 1 << 16
+        && geometry.in_w.saturating_mul(geometry.kernel_w) <= 1 << 16
+}
+
 /// What a run moves.
 pub(super) fn cost(layer: &Layer, images: usize, k: u8) -> Cost {
     let layout = Layout::new(layer, images, k);
     let levels = layout.levels();
-    let sent: Cost = layout
-        .classes()
-        .flat_map(|class| class.chunks().map(move |trees| class.message_len(trees.len())))
-        .map(|len| Cost::message(Role::Server, len))
-        .fold(Cost::ZERO, Cost::beside);
-    Cost::message(Role::Client, Bits::ONE.packed_len(levels)) + Cost::cots(Role::Server, levels as u64) + sent
+    let sent = layout.classes().map(|class| {
+        let message = |trees| Cost::message(Role::Server, class.message_len(trees));
+        let (trees, chunk) = (class.elements, class.chunk());
+        message(chunk) * (trees / chunk) as u64
+            + if trees % chunk > 0 { message(trees % chunk) } else { Cost::ZERO }
+    });
+    let sent: Cost = sent.sum();
+    let asked = Cost::message(Role::Client, Bits::ONE.packed_len(levels));
+    asked + Cost::cots(Role::Server, levels as u64) + Cost { rounds: sent.rounds.min(1), ..sent }
 }
 
 /// How much there is to compute.
@@ -390,19 +430,6 @@ impl<W: Word> Expanded<W> {
     }
 }
 
-/// The elements of the input by the number of their uses; those that no output reads are in none.
-fn parts(geometry: &Geometry) -> Vec<Part> {
-    let mut parts: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-    let across: Vec<usize> = (0..geometry.in_w).map(|x| columns(geometry, x).count()).collect();
-    for y in 0..geometry.in_h {
-        let down = rows(geometry, y).count();
-        for (x, &across) in across.iter().enumerate().filter(|(_, across)| down * **across > 0) {
-            parts.entry(down * across).or_default().push((y, x));
-        }
-    }
-    parts.into_iter().map(|(taps, spots)| Part { taps, spots }).collect()
-}
-
 /// The kernel rows that an input row meets, and the output rows there.
 fn rows(g: &Geometry, y: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
     meets(y + g.pad_top, g.kernel_h, g.dilation_h, g.stride_h, g.out_h())
@@ -468,8 +495,8 @@ mod tests {
             };
             let layout = Layout::new(&layer, images, 4);
             let mut found = Vec::new();
-            for part in &layout.parts {
-                let elements = g.in_channels * images * part.spots.len();
+            for part in layout.parts() {
+                let elements = g.in_channels * images * part.spots();
                 for element in 0..elements {
                     let uses: Vec<_> = layout.uses(part, element).collect();
                     prop_assert_eq!(uses.len(), g.out_channels / g.groups * part.taps);

@@ -41,7 +41,7 @@ fn wide_by<W: Word, const N: usize>(
             let inputs: [__m512i; N] = std::array::from_fn(|i| load_quad(&leaves[i]));
             let outputs = encrypt_wide(&keys, inputs);
             let mut nodes: [__m512i; N] = std::array::from_fn(|i| _mm512_xor_si512(inputs[i], outputs[i]));
-            for (level, bit) in bits.iter_mut().enumerate().take(low) {
+            for (level, bit) in bits[..low].iter_mut().enumerate() {
                 for parent in 0..N >> (level + 1) {
                     let [left, right] = [nodes[2 * parent], nodes[2 * parent + 1]];
                     *bit = add_wide::<W>(*bit, right);
@@ -50,8 +50,8 @@ fn wide_by<W: Word, const N: usize>(
             }
             total = add_wide::<W>(total, nodes[0]);
             // Which leaves these are is public.
-            for (level, bit) in bits.iter_mut().enumerate().take(depth).skip(low) {
-                if number >> (level - low) & 1 == 1 {
+            for (level, bit) in bits[low..depth].iter_mut().enumerate() {
+                if number >> level & 1 == 1 {
                     *bit = add_wide::<W>(*bit, nodes[0]);
                 }
             }
@@ -92,8 +92,8 @@ pub(in crate::kernels) fn narrow<W: Word>(
                 bits[0][tree] = add::<W>(bits[0][tree], hashes[4 + tree]);
                 let both = add::<W>(hashes[tree], hashes[4 + tree]);
                 total[tree] = add::<W>(total[tree], both);
-                for (level, bit) in bits.iter_mut().enumerate().take(depth).skip(1) {
-                    if number >> (level - 1) & 1 == 1 {
+                for (level, bit) in bits[1..depth].iter_mut().enumerate() {
+                    if number >> level & 1 == 1 {
                         bit[tree] = add::<W>(bit[tree], both);
                     }
                 }
