@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use fusion::testing::{random_input, resnet20};
 use fusion::{Options, eval, fuse};
 use protocols::execute::{Event, Side, execute};
+use protocols::plan::Load;
 use protocols::{Channel, Limits, Role, Session};
 
 /// Step, wall clock and processor time at the start of each step of the client.
@@ -33,10 +34,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (sides, plan) = ((Side::Server(&weights), Side::Client(&input)), &plan);
         let (served, found) = std::thread::scope(|scope| {
             let other = scope.spawn(|| {
-                runtime.block_on(async { execute(plan, &mut server, sides.0, 1, &mut |_| ()).await })
+                runtime
+                    .block_on(async { execute(plan, &mut server, sides.0, Load::one(1), &mut |_| ()).await })
             });
-            let found =
-                runtime.block_on(async { execute(plan, &mut client, sides.1, 1, &mut observe).await });
+            let found = runtime
+                .block_on(async { execute(plan, &mut client, sides.1, Load::one(1), &mut observe).await });
             observe(Event { phase: "end", step: "", index: 0, count: 0 });
             (other.join(), found)
         });
