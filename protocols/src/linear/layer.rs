@@ -147,7 +147,7 @@ impl Layer {
 
     /// What planting its trees costs, once per session.
     pub fn setup_cost(&self) -> Cost {
-        self.classes().iter().map(Trees::cost).sum()
+        Trees::cost(&self.classes())
     }
 
     /// How much there is to compute for the trees, for a batch of `images`.
@@ -200,12 +200,9 @@ impl Planted {
         let weights = weights.as_deref();
         session
             .hold("weight trees", layer.setup_cost(), async |session| {
-                let mut classes = Vec::new();
-                for class in layer.classes() {
-                    session.channel.begin_part();
-                    let trees = Trees::plant(session, &class, weights).await?;
-                    classes.push((class, trees));
-                }
+                let classes = layer.classes();
+                let trees = Trees::plant(session, &classes, weights).await?;
+                let classes = classes.into_iter().zip(trees).collect();
                 Ok(Self { classes })
             })
             .await
