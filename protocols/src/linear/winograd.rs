@@ -5,7 +5,9 @@
 //!
 //! A tile is 4x4 inputs and 2x2 outputs, every two rows and columns. With
 //!
-//!     B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]   2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2]   A^T = [1 1 1 0; 0 1 -1 -1]
+//! ```text
+//! B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]   2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2]   A^T = [1 1 1 0; 0 1 -1 -1]
+//! ```
 //!
 //! the outputs are `A^T [U . (B^T d B)] A`, summed over input channels, where `.` multiplies each of 16 positions. So a
 //! convolution is a matrix product for every position: a convolution of 16 groups with a 1x1 kernel over tiles, between two
