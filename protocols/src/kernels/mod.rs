@@ -4,10 +4,14 @@
 #![allow(unsafe_code)] // the one folder that may
 
 mod aes;
+mod lpn;
+mod split;
 mod streams;
 mod transpose;
 
 pub(crate) use aes::Key;
+pub(crate) use lpn::{Code, OUTPUTS};
+pub(crate) use split::equal;
 pub(crate) use streams::{Partial, Streams};
 pub(crate) use transpose::transpose;
 

@@ -45,6 +45,11 @@ impl Hash {
         self.0.hash(blocks);
     }
 
+    /// One level of a half-tree: see [`Key::split`].
+    pub(crate) fn split(&self, nodes: &mut [Block], at: u32, patch: Block) -> Block {
+        self.0.split(nodes, at, patch)
+    }
+
     /// The hashes of some blocks.
     pub(crate) fn of(&self, blocks: &[Block]) -> Vec<Block> {
         let mut hashes = blocks.to_vec();
