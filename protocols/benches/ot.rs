@@ -5,13 +5,13 @@ use std::hint::black_box;
 use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use protocols::ot::{Extend, Setup, TreeDepth};
-use protocols::{Block, Channel, Limits, Role, Session, bench};
+use protocols::ot::{Bootstrap, Extend, FerretExtend, Parameters, Setup, TreeDepth};
+use protocols::{Block, Channel, Limits, Operator, Role, Session, bench};
 
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
-    targets = hash, transpose, streams, soft_spoken
+    targets = hash, transpose, streams, split, code, soft_spoken, ferret
 }
 criterion_main!(benches);
 
@@ -40,32 +40,68 @@ fn streams(c: &mut Criterion) {
     }
 }
 
-fn soft_spoken(c: &mut Criterion) {
-    const COUNT: usize = 1 << 22;
-    let mut group = c.benchmark_group("softspoken");
-    group.throughput(Throughput::Elements(COUNT as u64));
-    for depth in [1, 2, 4, 8].into_iter().filter_map(TreeDepth::new) {
-        group
-            .bench_function(format!("depth {depth}"), |b| b.iter_custom(|times| extend(depth, COUNT, times)));
+fn split(c: &mut Criterion) {
+    let mut group = c.benchmark_group("split");
+    for half in [64, 1024, 4096] {
+        group.throughput(Throughput::Elements(half));
+        let mut split = bench::split(half as usize);
+        group.bench_function(format!("{half} nodes"), |b| b.iter(|| black_box(split())));
     }
 }
 
-/// Half the processor time of `times` extensions by `count` transfers, half of them in each direction.
-fn extend(depth: TreeDepth, count: usize, times: u64) -> Duration {
-    let half = count / 2;
-    let extend = Extend { depth, server: half, client: half };
-    let setup = Setup { depth };
+fn code(c: &mut Criterion) {
+    const OUTPUTS: u64 = 1 << 13;
+    let mut group = c.benchmark_group("code");
+    group.throughput(Throughput::Elements(OUTPUTS));
+    for log in 16..=19 {
+        let mut code = bench::code(1 << log, OUTPUTS as usize);
+        group.bench_function(format!("secret of 2^{log}"), |b| b.iter(|| black_box(code())));
+    }
+}
+
+fn soft_spoken(c: &mut Criterion) {
+    const COUNT: usize = 1 << 22;
+    let half = COUNT / 2;
+    let mut group = c.benchmark_group("softspoken");
+    group.throughput(Throughput::Elements(COUNT as u64));
+    for depth in [1, 2, 4, 8].into_iter().filter_map(TreeDepth::new) {
+        let extend = Extend { depth, server: half, client: half };
+        group.bench_function(format!("depth {depth}"), |b| {
+            b.iter_custom(|times| rate(&Setup { depth }, &extend, times));
+        });
+    }
+}
+
+fn ferret(c: &mut Criterion) {
+    const COUNT: usize = 1 << 23;
+    let half = COUNT / 2;
+    let mut group = c.benchmark_group("ferret");
+    group.throughput(Throughput::Elements(COUNT as u64));
+    for parameters in Parameters::all() {
+        let extend = FerretExtend { parameters, server: half, client: half };
+        group.bench_function(format!("set {parameters}"), |b| {
+            b.iter_custom(|times| rate(&Bootstrap { parameters }, &extend, times));
+        });
+    }
+}
+
+/// Half the processor time of `times` extensions of both pools.
+fn rate<S, E>(setup: &S, extend: &E, times: u64) -> Duration
+where
+    S: Operator<Input = (), Output = ()>,
+    E: Operator<Input = (), Output = ()>,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (left, right) = Channel::pair(Limits::default());
         let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
         let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
-        let ready = tokio::join!(server.run(&setup, ()), client.run(&setup, ()));
+        let ready = tokio::join!(server.run(setup, ()), client.run(setup, ()));
         assert!(ready.0.is_ok() && ready.1.is_ok());
         let mut elapsed = Duration::ZERO;
         for _ in 0..times {
             let start = processor_time();
-            let done = tokio::join!(server.run(&extend, ()), client.run(&extend, ()));
+            let done = tokio::join!(server.run(extend, ()), client.run(extend, ()));
             elapsed += processor_time() - start;
             assert!(done.0.is_ok() && done.1.is_ok());
             bench::drain(&mut server);

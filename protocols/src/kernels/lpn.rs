@@ -8,10 +8,10 @@ use super::{Key, ROW_BLOCKS};
 use crate::Block;
 
 /// Blocks of the table that an output takes in.
-pub(crate) const WEIGHT: usize = 10;
+const WEIGHT: usize = 10;
 
 /// Outputs whose indices are expanded together: as many as make up whole rows of the key's stream.
-pub(crate) const OUTPUTS: usize = 64;
+const OUTPUTS: usize = 64;
 const ROWS: usize = OUTPUTS * WEIGHT * size_of::<u32>() / (ROW_BLOCKS * Block::BYTES);
 
 /// The indices of [`OUTPUTS`] outputs, before they are cut to the table's length.

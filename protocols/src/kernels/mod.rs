@@ -10,7 +10,7 @@ mod streams;
 mod transpose;
 
 pub(crate) use aes::Key;
-pub(crate) use lpn::{Code, OUTPUTS};
+pub(crate) use lpn::Code;
 pub(crate) use split::equal;
 pub(crate) use streams::{Partial, Streams};
 pub(crate) use transpose::transpose;

@@ -10,11 +10,13 @@ mod pool;
 mod pprf;
 mod random;
 mod softspoken;
+mod source;
 #[cfg(test)]
 mod testing;
 
 pub use ferret::{Bootstrap, FerretExtend, Parameters};
 pub use softspoken::{Extend, Setup, TreeDepth};
+pub use source::{Source, Sources, Start, Supply};
 
 pub(crate) use correlated::{CorrelatedReceiver, CorrelatedSender};
 pub(crate) use ferret::Ferret;

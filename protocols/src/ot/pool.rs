@@ -88,17 +88,14 @@ impl Pools {
         self.delta
     }
 
-    /// Takes transfers out that will make others: they are not used.
-    pub(super) fn withdraw(
-        &mut self,
-        count: usize,
-    ) -> Option<(Zeroizing<Vec<Block>>, Zeroizing<Vec<Block>>)> {
-        let mut withdraw = |stock: &mut Stock| {
+    /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they are not used.
+    pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
+        let withdraw = |stock: &mut Stock| {
             let blocks = stock.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
             stock.consumed -= count as u64;
             Some(blocks)
         };
-        let withdrawn = (withdraw(&mut self.sent)?, withdraw(&mut self.received)?);
+        let withdrawn = [withdraw(&mut self.sent)?, withdraw(&mut self.received)?];
         self.collect();
         Some(withdrawn)
     }

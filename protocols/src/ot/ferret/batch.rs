@@ -106,7 +106,7 @@ impl Reserve {
         let groups = transfers[..batch.trees * depth].chunks(per_piece * depth);
         for (group, (transfers, sums)) in groups.zip(sums.chunks_mut(per_piece * (depth - 1))).enumerate() {
             let first = group * PIECE;
-            let mut piece = output.pools.piece(transfers.len() / depth << depth);
+            let mut piece = output.pools.piece((transfers.len() / depth) << depth);
             let trees = piece.par_chunks_mut(1 << depth).zip(transfers.par_chunks(depth));
             let trees = trees.zip(sums.par_chunks_mut(depth - 1)).enumerate();
             trees.for_each(|(tree, ((nodes, transfers), sums))| {

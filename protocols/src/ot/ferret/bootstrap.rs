@@ -78,7 +78,7 @@ impl Operator for Bootstrap {
 
 /// All transfers of the pools, in which there are `count` in each direction.
 fn withdraw(session: &mut Session, count: usize) -> (Reserve, Reserve) {
-    let (sent, received) =
+    let [sent, received] =
         session.pools.withdraw(count).expect("invariant: the pools hold what was just added");
     (Reserve(sent), Reserve(received))
 }

@@ -25,11 +25,7 @@ impl Operator for FerretExtend {
     fn ideal(&self, (): &()) {}
 
     fn cost(&self) -> Cost {
-        let one_way = |sender, demand| {
-            let messages = self.parameters.batches(demand).map(|batch| message(sender, &batch));
-            messages.fold(Cost::ZERO, Cost::beside)
-        };
-        one_way(Role::Server, self.server).beside(one_way(Role::Client, self.client))
+        self.one_way(Role::Server, self.server).beside(self.one_way(Role::Client, self.client))
     }
 
     async fn run(&self, session: &mut Session, (): ()) -> Result<(), Error> {
@@ -66,6 +62,17 @@ impl Operator for FerretExtend {
         }
         session.ferret = Some(ferret);
         Ok(())
+    }
+}
+
+impl FerretExtend {
+    /// Whole batches and the rest: all of one round.
+    fn one_way(&self, sender: Role, demand: usize) -> Cost {
+        let gain = self.parameters.gain(self.parameters.trees());
+        let price =
+            |demand| -> Cost { self.parameters.batches(demand).map(|batch| message(sender, &batch)).sum() };
+        let cost = price(gain) * (demand / gain) as u64 + price(demand % gain);
+        Cost { rounds: cost.rounds.min(1), ..cost }
     }
 }
 

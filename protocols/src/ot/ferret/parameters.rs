@@ -79,6 +79,12 @@ impl Parameters {
         (trees << self.depth()) - self.reserve_of(trees)
     }
 
+    /// Bits of one more transfer: of a tree, less the transfers that it uses up.
+    pub(in crate::ot) fn bits(self) -> f64 {
+        let tree = (self.depth() - 1) * 8 * Block::BYTES;
+        tree as f64 / ((1 << self.depth()) - self.depth()) as f64
+    }
+
     /// The batches that give at least `demand` transfers, by their number of trees.
     pub(super) fn batches(self, demand: usize) -> impl Iterator<Item = Batch> {
         let mut left = demand;
