@@ -102,7 +102,7 @@ impl From<Code> for ExitCode {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Ledger { .. } | Error::PoolDry { .. } => Code::Internal,
+            Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => Code::Internal,
             Error::PeerLost { .. } | Error::PeerSilent { .. } => Code::PeerLost,
             Error::Disagreement { .. } => Code::Disagreement,
             Error::Violation { .. } => Code::Violation,
@@ -127,5 +127,20 @@ impl From<JudgeError> for Failure {
 impl From<fusion::Error> for Failure {
     fn from(error: fusion::Error) -> Self {
         Self::input(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::Cost;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_in_the_ledger_is_an_internal_error() {
+        let (predicted, measured) = (Cost::ZERO, Cost { rounds: 1, ..Cost::ZERO });
+        let failure = Failure::from(Error::Ledger { operator: "conv", predicted, measured });
+        assert_eq!(failure.code(), Code::Internal);
+        assert!(failure.to_string().contains("conv"), "{failure}");
     }
 }

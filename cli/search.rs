@@ -44,11 +44,14 @@ pub(crate) struct Args {
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) inferences: u64,
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     pub(crate) ot: Option<Sources>,
+    /// Images that will run together, over which rounds are spread in choosing protocols.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
     /// Seed of everything random in the search.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -69,6 +72,8 @@ pub(crate) struct Summary {
     expected_loss: f64,
 }
 
+/// Inferences of a session, unless told otherwise.
+pub(crate) const INFERENCES: u64 = 1000;
 /// The file that holds the summary.
 const SUMMARY: &str = "search.json";
 
@@ -97,6 +102,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         profile: args.net,
         inferences: args.inferences,
         sources: args.ot.unwrap_or_default(),
+        batch: args.batch as usize,
         seed: args.seed,
     };
     let progress = Progress::new();

@@ -38,6 +38,24 @@ pub struct StepCost {
     pub cost: Phases,
 }
 
+/// What a session is asked for, after set-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Images of one inference.
+    pub images: usize,
+    /// Inferences that are prepared, offline and together.
+    pub prepared: usize,
+    /// Inferences that are run, at most as many.
+    pub inferences: usize,
+}
+
+impl Load {
+    /// One inference of so many images.
+    pub const fn one(images: usize) -> Self {
+        Self { images, prepared: 1, inferences: 1 }
+    }
+}
+
 impl Op {
     /// What the step is, for the report; a view is none, it is free.
     pub const fn kind(&self) -> Option<Kind> {
@@ -72,19 +90,20 @@ impl Plan {
         handshake::cost() + self.start().cost() + self.extension(0, trees.client_cots).cost() + trees
     }
 
-    /// The price of every step for a batch of `images`: the extension first, then the plan's own steps but for views.
+    /// The price of every step for one inference of `images`: the extension first, then the plan's own steps but for views.
     pub fn step_costs(&self, images: usize) -> Vec<StepCost> {
-        let steps: Vec<StepCost> = self
-            .steps
-            .iter()
-            .filter_map(|step| {
-                let cost = self.step_cost(&step.op, images);
-                let kind = step.op.kind()?;
-                Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
-            })
-            .collect();
-        let needed: Cost = steps.iter().map(|step| step.cost.offline + step.cost.online).sum();
-        let offline = self.extension(needed.server_cots, needed.client_cots).cost();
+        self.load_costs(Load::one(images))
+    }
+
+    /// The price of every step for several inferences, likewise.
+    pub fn load_costs(&self, load: Load) -> Vec<StepCost> {
+        let steps = self.steps.iter().filter_map(|step| {
+            let Phases { setup, offline, online } = self.step_cost(&step.op, load.images);
+            let (offline, online) = (offline * load.prepared as u64, online * load.inferences as u64);
+            let (kind, cost) = (step.op.kind()?, Phases { setup, offline, online });
+            Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
+        });
+        let offline = self.preparation(load).cost();
         let correlations = StepCost {
             name: CORRELATIONS.into(),
             kind: Kind::Ot,
@@ -105,12 +124,24 @@ impl Plan {
         Start { source: self.transfers }
     }
 
+    /// The extension by the transfers of all inferences that are prepared.
+    pub(crate) fn preparation(&self, load: Load) -> Supply {
+        let needed = |op: &Op| {
+            let Phases { offline, online, .. } = self.step_cost(op, load.images);
+            offline + online
+        };
+        let one: Cost = self.steps.iter().map(|step| needed(&step.op)).sum();
+        let all = one * load.prepared as u64;
+        self.extension(all.server_cots, all.client_cots)
+    }
+
     /// The extension by some transfers, by sender.
     pub(crate) const fn extension(&self, server: u64, client: u64) -> Supply {
         Supply { source: self.transfers, server: server as usize, client: client as usize }
     }
 
-    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires.
+    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires. Transfers of its set-up
+    /// are counted, their extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
         let online = |online| Phases { online, ..Phases::default() };
         match op {
@@ -119,7 +150,7 @@ impl Plan {
             Op::Linear { input, remask, .. } => {
                 let layer = op.layer().expect("invariant: a linear step has a layer");
                 let sent = if *remask { self.wire_message(*input, Role::Client, images) } else { Cost::ZERO };
-                Phases { offline: products_cost(&layer, images), ..online(sent) }
+                Phases { setup: layer.setup_cost(), offline: products_cost(&layer, images), ..online(sent) }
             }
             Op::Requant { .. } => online(self.requant(op, images).map_or(Cost::ZERO, |op| op.cost())),
             Op::MaxPool { .. } => online(self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost())),
@@ -164,7 +195,7 @@ impl Plan {
 }
 
 /// The step that extends oblivious transfers for one batch.
-pub(crate) const CORRELATIONS: &str = "correlations";
+pub const CORRELATIONS: &str = "correlations";
 
 /// The ring of the operands of a maximum: one bit more than the values.
 pub(crate) const fn pooling_ring(bits: u8) -> Bits {

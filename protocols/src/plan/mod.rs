@@ -12,8 +12,9 @@ use crate::linear::{Geometry, Layer};
 use crate::ot::Source;
 use crate::{Bits, Error};
 
-pub(crate) use cost::{CORRELATIONS, pooling_ring};
-pub use cost::{Kind, StepCost};
+pub use cost::CORRELATIONS;
+pub(crate) use cost::pooling_ring;
+pub use cost::{Kind, Load, StepCost};
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.
@@ -270,6 +271,13 @@ pub enum Protocol {
     },
     /// Bitwise correlated transfers.
     Cot,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Cot).chain((2..=8).map(|k| Self::Vole { k }))
+    }
 }
 
 /// Pooling windows.

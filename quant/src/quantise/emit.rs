@@ -38,7 +38,7 @@ impl Emit<'_> {
         preprocess: &Preprocess,
         salt: [u8; 32],
     ) -> Result<(Graph, Weights), QuantiseError> {
-        let builder = Graph::builder(&self.model.name, preprocess.into());
+        let builder = Graph::builder(&self.model.name, preprocess.clone());
         let mut emitting = Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };
         emitting.input()?;
         for (index, node) in self.model.nodes.iter().enumerate() {
@@ -54,11 +54,10 @@ impl Emit<'_> {
 
     /// A name that no node of the network has.
     fn free(&self, wanted: &str) -> String {
-        let mut name = wanted.to_owned();
-        while self.model.nodes.iter().any(|node| node.name == name) {
-            name.push_str(".io");
-        }
-        name
+        let taken = |name: &str| self.model.nodes.iter().any(|node| node.name == name);
+        let numbered = (2..).map(|count| format!("{wanted}.{count}"));
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        names.find(|name| !taken(name)).expect("invariant: a network's nodes are finitely many")
     }
 }
 
@@ -129,10 +128,13 @@ impl Emitting<'_> {
         let Some(site) = given.sites.site(node.output) else { return Ok(wire) };
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
         let ratio = (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
-        let name = format!("{}.requant", node.name);
+        let name = given.free(&format!("{}.requant", node.name));
         // An accumulator coarser than its site is made finer first: no bit is dropped.
         let wire = match u8::try_from(-ratio) {
-            Ok(finer) if finer > 0 => self.builder.add(format!("{}.finer", node.name), &[(wire, finer)])?,
+            Ok(finer) if finer > 0 => {
+                let name = given.free(&format!("{}.finer", node.name));
+                self.builder.add(name, &[(wire, finer)])?
+            }
             _ => wire,
         };
         let shift = u8::try_from(ratio.max(0))
@@ -160,28 +162,6 @@ impl crate::model::View {
             len: axis(|a| a.length),
             before: axis(|a| a.before),
             after: axis(|a| a.after),
-        }
-    }
-}
-
-impl From<&Preprocess> for plan::Preprocess {
-    fn from(preprocess: &Preprocess) -> Self {
-        match preprocess {
-            Preprocess::Unit => Self::Unit,
-            Preprocess::Raw => Self::Raw,
-            Preprocess::Normalise { mean, std } => Self::Normalise { mean: mean.clone(), std: std.clone() },
-        }
-    }
-}
-
-impl From<&plan::Preprocess> for Preprocess {
-    fn from(preprocess: &plan::Preprocess) -> Self {
-        match preprocess {
-            plan::Preprocess::Unit => Self::Unit,
-            plan::Preprocess::Raw => Self::Raw,
-            plan::Preprocess::Normalise { mean, std } => {
-                Self::Normalise { mean: mean.clone(), std: std.clone() }
-            }
         }
     }
 }

@@ -133,6 +133,7 @@ pub fn search(
     let purpose = Purpose {
         profile: options.profile,
         inferences: options.inferences,
+        batch: options.batch,
         budget_bits: options.budget_bits,
         sources: options.sources,
     };

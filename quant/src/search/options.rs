@@ -20,6 +20,8 @@ pub struct SearchOptions {
     pub inferences: u64,
     /// Where correlated transfers may come from.
     pub sources: Sources,
+    /// Images that will run together.
+    pub batch: usize,
     /// Everything random.
     pub seed: u64,
 }

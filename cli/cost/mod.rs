@@ -1,8 +1,10 @@
-//! `pq cost`: what a plan costs, before anything runs.
+//! `pq cost`: what a plan costs, before anything runs, and why its protocols were chosen.
+
+mod why;
 
 use std::path::PathBuf;
 
-use fusion::planner;
+use fusion::planner::{self, Purpose};
 use protocols::ot::Sources;
 use protocols::profile::Profile;
 
@@ -10,6 +12,8 @@ use crate::app::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
+use crate::search::INFERENCES;
+use why::Why;
 
 /// What `pq cost` is given.
 #[derive(clap::Args)]
@@ -25,14 +29,37 @@ pub(crate) struct Args {
     /// Images of one run.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// Show every way to run this step, with its price, instead.
+    #[arg(long, value_name = "LAYER")]
+    why: Option<String>,
+    /// Inferences of one session, over which set-up is spread in comparing protocols [default: 1000].
+    #[arg(long, value_name = "N", requires = "why", value_parser = clap::value_parser!(u64).range(1..))]
+    inferences: Option<u64>,
 }
 
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut plan = net::plan(&args.net_folder)?;
     if let Some(sources) = args.ot {
-        plan = planner::with_sources(&plan, sources, &args.net, u64::MAX);
+        plan = planner::with_sources(&plan, sources, &args.purpose(sources));
+    }
+    if let Some(step) = &args.why {
+        let why = Why::new(&plan, step, args)?;
+        return app.console.result(&why, Why::text);
     }
     let ledger = Ledger::predicted(&plan, args.batch as usize, &args.net);
     app.console.result(&ledger, |ledger| ledger.text(&plan.name))
+}
+
+impl Args {
+    /// What a plan would be made for.
+    fn purpose(&self, sources: Sources) -> Purpose {
+        Purpose {
+            profile: self.net,
+            inferences: self.inferences.unwrap_or(INFERENCES),
+            batch: self.batch as usize,
+            budget_bits: None,
+            sources,
+        }
+    }
 }
