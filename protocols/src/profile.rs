@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::linear::Layer;
-use crate::ot::TreeDepth;
+use crate::ot::{Parameters, Source};
 use crate::plan::{Op, Plan};
 use crate::{Cost, Error};
 
@@ -33,8 +33,10 @@ mod unit {
     pub(super) const LEAF: f64 = 4e-9;
     /// Packing, sending and applying one correction.
     pub(super) const CORRECTION: f64 = 5e-9;
-    /// One correlated transfer, whatever the extension's depth.
-    pub(super) const TRANSFER: f64 = 8e-9;
+    /// One correlated transfer of SoftSpoken, whatever the depth.
+    pub(super) const TRANSFER: f64 = 6e-9;
+    /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
+    pub(super) const FERRET: [f64; 4] = [17e-9, 17e-9, 20e-9, 32e-9];
     /// One block of the extension's streams.
     pub(super) const STREAM_BLOCK: f64 = 0.8e-9;
     /// One element through a chain of comparisons, for every bit.
@@ -118,7 +120,7 @@ impl Plan {
             .collect();
         if let Some(extension) = seconds.first_mut() {
             extension.offline +=
-                transfer_seconds(self.softspoken) * (needed.server_cots + needed.client_cots) as f64;
+                transfer_seconds(self.transfers) * (needed.server_cots + needed.client_cots) as f64;
         }
         seconds
     }
@@ -127,7 +129,7 @@ impl Plan {
     pub fn setup_seconds(&self, profile: &Profile) -> f64 {
         let trees: f64 = self.layers().map(|(_, _, layer)| layer.setup_seconds()).sum();
         let cots: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
-        let transfers = transfer_seconds(self.softspoken) * cots.client_cots as f64;
+        let transfers = transfer_seconds(self.transfers) * cots.client_cots as f64;
         profile.seconds(&self.setup_cost()) + trees + transfers
     }
 
@@ -153,9 +155,14 @@ impl Plan {
 }
 
 /// Seconds of work for one correlated transfer.
-pub fn transfer_seconds(depth: TreeDepth) -> f64 {
-    let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
-    unit::TRANSFER + blocks * unit::STREAM_BLOCK
+pub fn transfer_seconds(source: Source) -> f64 {
+    match source {
+        Source::Softspoken(depth) => {
+            let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
+            unit::TRANSFER + blocks * unit::STREAM_BLOCK
+        }
+        Source::Ferret(parameters) => unit::FERRET[parameters.depth() - Parameters::SMALLEST.depth()],
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
         name: graph.name().to_owned(),
         input: InputSpec { preprocess: graph.preprocess().clone(), scale: graph.wire(graph.input()).scale },
         output: OutputSpec { scale: graph.wire(graph.output()).scale },
-        softspoken: options.softspoken,
+        transfers: options.transfers,
         wires: lowering.wires,
         steps: lowering.steps,
         weights: options.weights.clone(),

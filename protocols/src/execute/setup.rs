@@ -3,7 +3,6 @@
 use super::report::timed;
 use super::{Event, Report};
 use crate::linear::Planted;
-use crate::ot::Setup;
 use crate::plan::Plan;
 use crate::weights::Weights;
 use crate::{Cost, Error, Operator, Session, handshake};
@@ -23,7 +22,7 @@ pub(super) async fn set_up(
 ) -> Result<Ready, Error> {
     let layers = plan.layers().count();
     let mut event = |step: &str, index| observe(Event { phase: "set-up", step, index, count: layers + 1 });
-    let setup = Setup { depth: plan.softspoken };
+    let setup = plan.start();
     let trees: Cost = plan.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
     let extend = plan.extension(0, trees.client_cots);
     let predicted = setup.cost() + extend.cost() + trees;

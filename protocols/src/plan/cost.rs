@@ -6,7 +6,7 @@ use super::{Op, Plan, Protocol};
 use crate::handshake;
 use crate::linear::products_cost;
 use crate::ops::{MaxPool, Requant};
-use crate::ot::{Extend, Setup};
+use crate::ot::{Start, Supply};
 use crate::{Bits, Cost, Operator, Phases, Role};
 
 /// What a step is, for the report.
@@ -87,10 +87,7 @@ impl Plan {
     /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight trees.
     pub fn setup_cost(&self) -> Cost {
         let trees: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
-        handshake::cost()
-            + Setup { depth: self.softspoken }.cost()
-            + self.extension(0, trees.client_cots).cost()
-            + trees
+        handshake::cost() + self.start().cost() + self.extension(0, trees.client_cots).cost() + trees
     }
 
     /// The price of every step for one inference of `images`: the extension first, then the plan's own steps but for views.
@@ -110,7 +107,7 @@ impl Plan {
         let correlations = StepCost {
             name: CORRELATIONS.into(),
             kind: Kind::Ot,
-            protocol: format!("softspoken k={}", self.softspoken),
+            protocol: self.transfers.to_string(),
             cost: Phases { offline, ..Phases::default() },
         };
         std::iter::once(correlations).chain(steps).collect()
@@ -122,8 +119,13 @@ impl Plan {
         Phases { setup: self.setup_cost(), ..steps }
     }
 
+    /// The start of the source of transfers.
+    pub(crate) const fn start(&self) -> Start {
+        Start { source: self.transfers }
+    }
+
     /// The extension by the transfers of all inferences that are prepared.
-    pub(crate) fn preparation(&self, load: Load) -> Extend {
+    pub(crate) fn preparation(&self, load: Load) -> Supply {
         let needed = |op: &Op| {
             let Phases { offline, online, .. } = self.step_cost(op, load.images);
             offline + online
@@ -134,8 +136,8 @@ impl Plan {
     }
 
     /// The extension by some transfers, by sender.
-    pub(crate) const fn extension(&self, server: u64, client: u64) -> Extend {
-        Extend { depth: self.softspoken, server: server as usize, client: client as usize }
+    pub(crate) const fn extension(&self, server: u64, client: u64) -> Supply {
+        Supply { source: self.transfers, server: server as usize, client: client as usize }
     }
 
     /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires. Transfers of its set-up

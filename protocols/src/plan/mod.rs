@@ -9,7 +9,7 @@ mod shape;
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Geometry, Layer};
-use crate::ot::TreeDepth;
+use crate::ot::Source;
 use crate::{Bits, Error};
 
 pub use cost::CORRELATIONS;
@@ -35,8 +35,8 @@ pub struct Plan {
     pub input: InputSpec,
     /// How the client reads the logits.
     pub output: OutputSpec,
-    /// `k` of the SoftSpoken extension.
-    pub softspoken: TreeDepth,
+    /// Where correlated transfers come from.
+    pub transfers: Source,
     /// All wires.
     pub wires: Vec<Wire>,
     /// All steps, in the order of execution.
