@@ -36,19 +36,38 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 /// Those of [`fuse`].
 pub fn cheapest(graph: &Graph, weights: &str, sources: Sources) -> Result<Plan, Error> {
     let purpose = Purpose { profile: Profile::WAN, inferences: 1, batch: 1, budget_bits: None, sources };
-    let candidates = Candidates::of(graph, weights, &purpose)?;
+    let candidates = Candidates::of(graph, weights, &purpose, false)?;
     let plans = sources.iter().map(|source| (source, candidates.least(source)));
     let best = plans.min_by_key(|(source, chosen)| candidates.bits(*source, chosen));
     let (source, chosen) = best.expect("invariant: there are sources to choose from");
     candidates.plan(source, &chosen)
 }
 
-/// The fastest plan of a graph within a budget; `None` where there is none.
+/// The fastest plan of a graph within a budget; `None` where there is none. It is streamed where a party would hold much.
 ///
 /// # Errors
 /// Those of [`fuse`].
 pub fn fastest(graph: &Graph, weights: &str, purpose: &Purpose) -> Result<Option<Plan>, Error> {
-    let candidates = Candidates::of(graph, weights, purpose)?;
+    let kept = fastest_by(graph, weights, purpose, false)?;
+    let most = if purpose.inferences > 1 { HELD } else { HELD_ONCE };
+    if kept.as_ref().is_none_or(|plan| plan.held_bytes(purpose.batch.max(1)) <= most) {
+        return Ok(kept);
+    }
+    Ok(fastest_by(graph, weights, purpose, true)?.or(kept))
+}
+
+/// Bytes that a party may hold from step to step.
+const HELD: u64 = 4 << 30;
+/// The same for sessions of one inference, where making trees and transfers step by step costs nothing but rounds.
+const HELD_ONCE: u64 = 256 << 20;
+
+fn fastest_by(
+    graph: &Graph,
+    weights: &str,
+    purpose: &Purpose,
+    streamed: bool,
+) -> Result<Option<Plan>, Error> {
+    let candidates = Candidates::of(graph, weights, purpose, streamed)?;
     let mut best: Option<(f64, Plan)> = None;
     for source in purpose.sources.iter() {
         let Some((seconds, plan)) = candidates.fastest(source, purpose)? else { continue };
@@ -83,8 +102,8 @@ pub struct Candidate {
     pub cost: Phases,
     /// Blocks that the trees of a linear layer are expanded to, for a batch.
     pub blocks: u64,
-    /// Offline and online together, for one image: what a budget bounds.
-    single: Cost,
+    /// For one image: offline and online are what a budget bounds.
+    single: Phases,
     /// For one image, without the transfers that it consumes.
     seconds: f64,
     /// Transfers for one image, with its share of those of set-up.
@@ -95,16 +114,16 @@ impl Candidate {
     fn new(plan: &Plan, op: Op, purpose: &Purpose) -> Self {
         let (inferences, batch) = (purpose.inferences.max(1) as f64, purpose.batch.max(1));
         let cost = plan.step_cost(&op, batch);
-        let single = plan.step_cost(&op, 1);
         let Seconds { offline, online } = plan.step_work(&op, batch);
         let layer = op.layer();
         let wire = |cost: &Cost| purpose.profile.seconds(cost);
         let run = offline + online + wire(&cost.offline) + wire(&cost.online);
-        let setup = layer.as_ref().map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
+        let kept = layer.as_ref().filter(|_| !plan.streamed);
+        let setup = kept.map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
         let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;
         Self {
             blocks: layer.map_or(0, |layer| layer.blocks(batch)),
-            single: single.offline + single.online,
+            single: plan.step_cost(&op, 1),
             seconds: run / batch as f64 + setup / inferences,
             transfers: transfers(cost.offline + cost.online) / batch as f64
                 + transfers(cost.setup) / inferences,
@@ -115,8 +134,9 @@ impl Candidate {
 
     /// Bits that one image moves, with those of the transfers.
     fn bits(&self, source: Source) -> u64 {
-        let transfers = (self.single.server_cots + self.single.client_cots) as f64 * source.bits();
-        self.single.bits() + transfers.ceil() as u64
+        let single = self.single.offline + self.single.online;
+        let transfers = (single.server_cots + single.client_cots) as f64 * source.bits();
+        single.bits() + transfers.ceil() as u64
     }
 
     /// Seconds for one image: its share of set-up, the wire, the work, and the transfers.
@@ -135,20 +155,22 @@ pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
 struct Candidates<'a> {
     graph: &'a Graph,
     weights: &'a str,
+    streamed: bool,
     steps: Vec<(String, Vec<Candidate>)>,
 }
 
 impl<'a> Candidates<'a> {
-    fn of(graph: &'a Graph, weights: &'a str, purpose: &Purpose) -> Result<Self, Error> {
-        let plan = fuse(graph, &Options { weights: weights.to_owned(), ..Options::default() })?;
+    fn of(graph: &'a Graph, weights: &'a str, purpose: &Purpose, streamed: bool) -> Result<Self, Error> {
+        let plan = fuse(graph, &Options { weights: weights.to_owned(), streamed, ..Options::default() })?;
         let steps = plan.steps.iter().map(|step| (step.name.clone(), candidates(&plan, &step.op, purpose)));
-        Ok(Self { graph, weights, steps: steps.collect() })
+        Ok(Self { graph, weights, streamed, steps: steps.collect() })
     }
 
     /// The plan that takes one choice of every step.
     fn plan(&self, source: Source, chosen: &[usize]) -> Result<Plan, Error> {
         let mut options =
             Options { transfers: source, weights: self.weights.to_owned(), ..Options::default() };
+        options.streamed = self.streamed;
         for ((name, choices), &at) in self.steps.iter().zip(chosen) {
             match &choices[at].op {
                 Op::Linear { protocol, .. } => {
@@ -175,9 +197,18 @@ impl<'a> Candidates<'a> {
     /// Bits of one inference of the plan that takes these choices, exactly.
     fn bits(&self, source: Source, chosen: &[usize]) -> u64 {
         let steps = self.steps.iter().zip(chosen);
-        let cost: Cost = steps.map(|((_, choices), &at)| choices[at].single).sum();
-        let (server, client) = (cost.server_cots as usize, cost.client_cots as usize);
-        cost.bits() + Supply { source, server, client }.cost().bits()
+        let steps: Vec<Phases> = steps.map(|((_, choices), &at)| choices[at].single).collect();
+        let all: Phases = steps.iter().copied().sum();
+        let supply = |cost: Cost| {
+            let (server, client) = (cost.server_cots as usize, cost.client_cots as usize);
+            Supply { source, server, client }.cost().bits()
+        };
+        let supplies = if self.streamed {
+            steps.iter().map(|step| supply(step.offline) + supply(step.online)).sum()
+        } else {
+            supply(all.offline + all.online)
+        };
+        all.offline.bits() + all.online.bits() + supplies
     }
 
     /// The fastest plan with a source of transfers, and its seconds.

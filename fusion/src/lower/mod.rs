@@ -29,6 +29,7 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
         input: InputSpec { preprocess: graph.preprocess().clone(), scale: graph.wire(graph.input()).scale },
         output: OutputSpec { scale: graph.wire(graph.output()).scale },
         transfers: options.transfers,
+        streamed: options.streamed,
         wires: lowering.wires,
         steps: lowering.steps,
         weights: options.weights.clone(),

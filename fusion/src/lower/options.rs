@@ -20,6 +20,8 @@ pub struct Options {
     pub digit: u8,
     /// Requantisations and max poolings that differ.
     pub digits: BTreeMap<String, u8>,
+    /// Whether trees and transfers are made when they are needed: see [`Plan::streamed`](protocols::plan::Plan::streamed).
+    pub streamed: bool,
     /// Digest of the salted weights, in hexadecimal.
     pub weights: String,
 }
@@ -32,6 +34,7 @@ impl Default for Options {
             protocols: BTreeMap::new(),
             digit: 3,
             digits: BTreeMap::new(),
+            streamed: false,
             weights: "0".repeat(64),
         }
     }

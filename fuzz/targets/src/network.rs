@@ -40,6 +40,7 @@ static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
         input: InputSpec { preprocess: Preprocess::Unit, scale: 0.5 },
         output: OutputSpec { scale: 0.25 },
         transfers: Source::Softspoken(TreeDepth::new(2).expect("invariant: a depth within 1..=8")),
+        streamed: false,
         wires: wires(),
         steps: steps(),
         weights: weights.digest(),

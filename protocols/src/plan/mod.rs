@@ -37,6 +37,10 @@ pub struct Plan {
     pub output: OutputSpec,
     /// Where correlated transfers come from.
     pub transfers: Source,
+    /// Whether weight trees are planted anew for every inference, layer by layer, and transfers made for one step at a
+    /// time, so that no party holds more of either than a step needs: for large networks and short sessions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub streamed: bool,
     /// All wires.
     pub wires: Vec<Wire>,
     /// All steps, in the order of execution.
