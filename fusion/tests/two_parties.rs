@@ -4,7 +4,7 @@ use fusion::testing::{random_input, random_network};
 use fusion::{Options, eval, fuse};
 use protocols::execute::{Conversation, Event, Side, execute};
 use protocols::plan::{Kind, Load};
-use protocols::{Channel, Error, Limits, Role, Session};
+use protocols::{Channel, Error, Limits, Phases, Role, Session};
 
 const NETWORKS: u64 = 40;
 const IMAGES: usize = 2;
@@ -15,7 +15,8 @@ fn two_parties_compute_what_eval_says() {
     for seed in 0..NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, IMAGES, seed);
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let streamed = seed % 2 == 1;
+        let options = Options { weights: weights.digest(), streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let (server, client) = runtime.block_on(async {
             let (left, right) = Channel::pair(Limits::default());
@@ -28,9 +29,14 @@ fn two_parties_compute_what_eval_says() {
             )
         });
         server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
-        let (logits, _) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+        let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected = eval(&graph, &weights, &input).unwrap();
         assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
+        assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
+        for line in &report.steps {
+            let Phases { offline, online, .. } = line.predicted.cost;
+            assert_eq!((line.offline.cost, line.online.cost), (offline, online), "seed {seed}: {line:?}");
+        }
     }
 }
 
@@ -40,7 +46,8 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
     for seed in 0..6 {
         let (graph, weights) = random_network(seed);
         let inputs: Vec<Vec<i64>> = (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let streamed = seed % 2 == 1;
+        let options = Options { weights: weights.digest(), streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let load = Load { images: IMAGES, prepared: 3, inferences: 3 };
         let (left, right) = {

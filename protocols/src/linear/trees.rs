@@ -18,7 +18,7 @@ use zeroize::Zeroize;
 use super::layout::Class;
 use crate::kernels::Quad;
 use crate::ot::hash::sigma;
-use crate::ot::{Hash, ggm};
+use crate::ot::{Hash, SentCots, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
 /// One party's half of the trees of one class.
@@ -116,14 +116,15 @@ async fn hold(session: &mut Session, hash: &Hash, class: &Class, holes: Vec<u32>
     let wanted: BitString =
         holes.iter().flat_map(|hole| (0..depth).rev().map(move |level| (hole >> level) & 1 == 0)).collect();
     session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
-    let mut copaths = Vec::with_capacity(transfers.keys.len());
+    // A chunk's co-paths take the place of its keys: both are a block a level.
+    let mut copaths = transfers.keys;
     for trees in chunks(class) {
         let sums = Block::unpack(&session.channel.receive(sums_len(class, trees.len())).await?);
-        let keys = &transfers.keys[trees.start * depth..trees.end * depth];
+        let keys = &mut copaths[trees.start * depth..trees.end * depth];
         let first: Vec<Block> = keys.iter().step_by(depth).copied().collect();
         let others = keys.chunks_exact(depth).flat_map(|tree| &tree[1..]);
         let sums: Vec<Block> = others.zip(&sums).map(|(key, sum)| *key ^ *sum).collect();
-        copaths.extend(ggm::holder_copaths(hash, &holes[trees], &first, &sums, depth as u32));
+        keys.copy_from_slice(&ggm::holder_copaths(hash, &holes[trees], &first, &sums, depth as u32));
     }
     Ok(Side::Holder { holes, copaths })
 }
@@ -131,12 +132,10 @@ async fn hold(session: &mut Session, hash: &Hash, class: &Class, holes: Vec<u32>
 async fn own(session: &mut Session, hash: &Hash, class: &Class) -> Result<Side, Error> {
     let depth = class.depth() as usize;
     let levels = class.trees() * depth;
-    let transfers = session.take_sent(levels)?;
+    let SentCots { delta, mut keys } = session.take_sent(levels)?;
     let moved = session.channel.receive(Bits::ONE.packed_len(levels)).await?;
     let moved = BitString::from_bytes(&moved, levels);
-    let delta = transfers.delta;
-    let keys: Vec<Block> =
-        transfers.keys.iter().zip(moved.iter()).map(|(key, bit)| *key ^ delta.masked(bit)).collect();
+    keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
     let roots: Vec<Block> = keys.iter().step_by(depth).copied().collect();
     for trees in chunks(class) {
         let mut sums = ggm::owner_sums(hash, &roots[trees.clone()], delta, depth as u32);
