@@ -74,7 +74,7 @@ async fn prepare_one(
     Ok(prepared)
 }
 
-/// Plants a layer's trees for one inference.
+/// Makes the transfers of a layer's offline part and plants its trees, for one inference.
 async fn plant(
     run: &mut Conversation<'_>,
     index: usize,
@@ -82,13 +82,13 @@ async fn plant(
     weights: Option<&[i8]>,
 ) -> Result<Planted, Error> {
     let step = &run.plan.steps[index];
-    let cost = layer.setup_cost();
-    let supplied = supply(run.plan, run.session, index, cost).await?;
+    let needed = run.plan.step_cost(&step.op, run.load.images).offline;
+    let supplied = supply(run.plan, run.session, index, needed).await?;
     if let Some(line) = run.report.line(CORRELATIONS) {
         line.offline += supplied;
     }
     let part = async |session: &mut Session| Planted::plant(session, layer, weights).await;
-    let (planted, measured) = timed(run.session, "weight trees", cost, part).await?;
+    let (planted, measured) = timed(run.session, "weight trees", layer.setup_cost(), part).await?;
     if let Some(line) = run.report.line(&step.name) {
         line.offline += measured;
     }

@@ -75,6 +75,7 @@ impl Op {
             Self::Output { .. } => "reveal".into(),
             Self::Linear { protocol: Protocol::Vole { k }, .. } => format!("vole k={k}"),
             Self::Linear { protocol: Protocol::Cot, .. } => "cot".into(),
+            Self::Linear { protocol: Protocol::VoleOfMask { k }, .. } => format!("vole of mask k={k}"),
             Self::Requant { digit, .. } => format!("requant digit={digit}"),
             Self::SumPool { .. } => "sum".into(),
             Self::MaxPool { digit, .. } => format!("max digit={digit}"),
@@ -101,8 +102,12 @@ impl Plan {
     pub fn held_bytes(&self, images: usize) -> u64 {
         let cots = |cost: Cost| cost.server_cots + cost.client_cots;
         let levels: u64 = self.layers().map(|(_, _, layer)| cots(layer.setup_cost())).sum();
-        let online: u64 = self.steps.iter().map(|step| cots(self.step_cost(&step.op, images).online)).sum();
-        Block::BYTES as u64 * (levels + levels.max(online))
+        let run = |step: &Step| {
+            let Phases { offline, online, .. } = self.step_cost(&step.op, images);
+            cots(offline + online)
+        };
+        let run: u64 = self.steps.iter().map(run).sum();
+        Block::BYTES as u64 * (levels + levels.max(run))
     }
 
     /// The price of every step for one inference of `images`: the extension first, then the plan's own steps but for views.
