@@ -1,6 +1,6 @@
 //! Random small networks: what two parties compute is what `eval` says, in the order of passes, lowering and execution.
 
-use fusion::testing::{random_input, random_network};
+use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse};
 use protocols::execute::{Conversation, Event, Side, execute};
 use protocols::plan::{Kind, Load, Protocol};
@@ -17,9 +17,11 @@ fn two_parties_compute_what_eval_says() {
         let input = random_input(&graph, IMAGES, seed);
         let protocols: Vec<Protocol> = Protocol::all().collect();
         let protocol = protocols[seed as usize % protocols.len()];
+        let winograd = winograd_nodes(&graph);
         // Every protocol both ways, kept and streamed.
         let streamed = seed as usize / protocols.len() % 2 == 1;
-        let options = Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
+        let options =
+            Options { weights: weights.digest(), protocol, winograd, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let (server, client) = runtime.block_on(async {
             let (left, right) = Channel::pair(Limits::default());
