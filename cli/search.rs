@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
 use quant::search::{self, Ends, Found, LayerReport, SearchError, SearchOptions, Uniform};
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Inferences of one session, over which set-up is spread in choosing protocols.
     #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) inferences: u64,
+    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
+    #[arg(long, value_name = "softspoken:K|ferret")]
+    pub(crate) ot: Option<Sources>,
     /// Images that will run together, over which rounds are spread in choosing protocols.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
@@ -97,6 +101,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         ends: args.first_last.unwrap_or_default(),
         profile: args.net,
         inferences: args.inferences,
+        sources: args.ot.unwrap_or_default(),
         batch: args.batch as usize,
         seed: args.seed,
     };

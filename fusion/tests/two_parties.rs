@@ -4,7 +4,7 @@ use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse};
 use protocols::execute::{Conversation, Event, Side, execute};
 use protocols::plan::{Kind, Load, Protocol};
-use protocols::{Channel, Error, Limits, Role, Session};
+use protocols::{Channel, Error, Limits, Phases, Role, Session};
 
 const NETWORKS: u64 = 40;
 const IMAGES: usize = 2;
@@ -18,7 +18,10 @@ fn two_parties_compute_what_eval_says() {
         let protocols: Vec<Protocol> = Protocol::all().collect();
         let protocol = protocols[seed as usize % protocols.len()];
         let winograd = winograd_nodes(&graph);
-        let options = Options { weights: weights.digest(), protocol, winograd, ..Options::default() };
+        // Every protocol both ways, kept and streamed.
+        let streamed = seed as usize / protocols.len() % 2 == 1;
+        let options =
+            Options { weights: weights.digest(), protocol, winograd, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let (server, client) = runtime.block_on(async {
             let (left, right) = Channel::pair(Limits::default());
@@ -31,9 +34,14 @@ fn two_parties_compute_what_eval_says() {
             )
         });
         server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
-        let (logits, _) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+        let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected = eval(&graph, &weights, &input).unwrap();
         assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
+        assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
+        for line in &report.steps {
+            let Phases { offline, online, .. } = line.predicted.cost;
+            assert_eq!((line.offline.cost, line.online.cost), (offline, online), "seed {seed}: {line:?}");
+        }
     }
 }
 
@@ -44,7 +52,8 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
         let (graph, weights) = random_network(seed);
         let inputs: Vec<Vec<i64>> = (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
         let protocol = if seed < 3 { Protocol::Vole { k: 4 } } else { Protocol::VoleOfMask { k: 4 } };
-        let options = Options { weights: weights.digest(), protocol, ..Options::default() };
+        let streamed = seed % 3 == 2;
+        let options = Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let load = Load { images: IMAGES, prepared: 3, inferences: 3 };
         let (left, right) = {

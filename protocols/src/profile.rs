@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use crate::linear::Layer;
-use crate::ot::TreeDepth;
+use crate::ot::{Parameters, Source};
 use crate::plan::{Op, Plan};
-use crate::{Cost, Error};
+use crate::{Cost, Error, Phases};
 
 /// A network between the parties.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,8 +36,10 @@ mod unit {
     pub(super) const CORRECTION: f64 = 1.2e-9;
     /// The same where the digits of a mask are the puncture points: it finds its weight and its output on its own.
     pub(super) const MASK_CORRECTION: f64 = 18e-9;
-    /// One correlated transfer, whatever the extension's depth.
-    pub(super) const TRANSFER: f64 = 11e-9;
+    /// One correlated transfer of SoftSpoken, whatever the depth.
+    pub(super) const TRANSFER: f64 = 6e-9;
+    /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
+    pub(super) const FERRET: [f64; 4] = [17e-9, 17e-9, 20e-9, 32e-9];
     /// One block of the extension's streams.
     pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
     /// One element through a chain of comparisons, for every bit.
@@ -108,7 +110,6 @@ impl Plan {
                 .map(|step| self.step_work(&step.op, images)),
         );
         let costs = self.step_costs(images);
-        let needed: Cost = costs.iter().map(|step| step.cost.online + step.cost.offline).sum();
         let mut seconds: Vec<Seconds> = costs
             .iter()
             .zip(work)
@@ -117,18 +118,22 @@ impl Plan {
                 online: work.online + profile.seconds(&step.cost.online),
             })
             .collect();
-        if let Some(extension) = seconds.first_mut() {
-            extension.offline +=
-                transfer_seconds(self.softspoken) * (needed.server_cots + needed.client_cots) as f64;
+        if let Some(supplies) = seconds.first_mut() {
+            let needed: Phases = costs.iter().map(|step| step.cost).sum();
+            let work =
+                |cost: Cost| transfer_seconds(self.transfers) * (cost.server_cots + cost.client_cots) as f64;
+            let online = if self.streamed { work(needed.online) } else { 0.0 };
+            supplies.online += online;
+            supplies.offline += work(needed.offline + needed.online) - online;
         }
         seconds
     }
 
     /// Predicted seconds of set-up.
     pub fn setup_seconds(&self, profile: &Profile) -> f64 {
-        let trees: f64 = self.layers().map(|(_, _, layer)| layer.setup_seconds()).sum();
-        let cots: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
-        let transfers = transfer_seconds(self.softspoken) * cots.client_cots as f64;
+        let layers = self.layers().filter(|_| !self.streamed);
+        let trees: f64 = layers.map(|(_, _, layer)| layer.setup_seconds()).sum();
+        let transfers = transfer_seconds(self.transfers) * self.kept_trees().client_cots as f64;
         profile.seconds(&self.setup_cost()) + trees + transfers
     }
 
@@ -140,7 +145,8 @@ impl Plan {
         };
         match op {
             Op::Linear { .. } => op.layer().map_or_else(Seconds::default, |layer| Seconds {
-                offline: layer.products_seconds(images),
+                offline: layer.products_seconds(images)
+                    + if self.streamed { layer.setup_seconds() } else { 0.0 },
                 online: layer.macs() as f64 * images as f64 * unit::MAC,
             }),
             Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
@@ -154,9 +160,14 @@ impl Plan {
 }
 
 /// Seconds of work for one correlated transfer.
-pub fn transfer_seconds(depth: TreeDepth) -> f64 {
-    let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
-    unit::TRANSFER + blocks * unit::STREAM_BLOCK
+pub fn transfer_seconds(source: Source) -> f64 {
+    match source {
+        Source::Softspoken(depth) => {
+            let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
+            unit::TRANSFER + blocks * unit::STREAM_BLOCK
+        }
+        Source::Ferret(parameters) => unit::FERRET[parameters.depth() - Parameters::SMALLEST.depth()],
+    }
 }
 
 #[cfg(test)]

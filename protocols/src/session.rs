@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::ot::{Extension, Pools};
+use crate::ot::{Extension, Ferret, Pools};
 use crate::{Channel, Cost, Domain, Error, Operator};
 
 /// Which party this is. The server holds the weights, the client holds the input and learns the output.
@@ -34,6 +34,7 @@ pub struct Session {
     pub(crate) channel: Channel,
     pub(crate) pools: Pools,
     pub(crate) extension: Option<Extension>,
+    pub(crate) ferret: Option<Ferret>,
     rng: ChaCha20Rng,
     id: [u8; 32],
     nonce: u64,
@@ -44,7 +45,7 @@ impl Session {
     /// party's own and secret: everything random comes from it.
     pub fn new(role: Role, channel: Channel, id: [u8; 32], seed: [u8; 32]) -> Self {
         let rng = ChaCha20Rng::from_seed(Domain::Session.derive(&seed, &[]));
-        Self { role, channel, pools: Pools::default(), extension: None, rng, id, nonce: 0 }
+        Self { role, channel, pools: Pools::default(), extension: None, ferret: None, rng, id, nonce: 0 }
     }
 
     /// Runs an operator, measures it, and holds it to its declared cost, in release builds too.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocols::ot::TreeDepth;
+use protocols::ot::{Source, TreeDepth};
 use protocols::plan::{Algorithm, Op, Protocol, Step};
 
 use crate::{Error, Kernel, Linear};
@@ -10,8 +10,8 @@ use crate::{Error, Kernel, Linear};
 /// Protocol choices, by step where they differ from the default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// `k` of the SoftSpoken extension.
-    pub softspoken: TreeDepth,
+    /// Where correlated transfers come from.
+    pub transfers: Source,
     /// How linear layers are computed.
     pub protocol: Protocol,
     /// Linear layers that differ.
@@ -22,6 +22,8 @@ pub struct Options {
     pub digit: u8,
     /// Requantisations and max poolings that differ.
     pub digits: BTreeMap<String, u8>,
+    /// Whether trees and transfers are made when they are needed: see [`Plan::streamed`](protocols::plan::Plan::streamed).
+    pub streamed: bool,
     /// Digest of the salted weights, in hexadecimal.
     pub weights: String,
 }
@@ -29,12 +31,13 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            softspoken: TreeDepth::new(4).expect("invariant: 4 is a depth"),
+            transfers: Source::Softspoken(TreeDepth::new(4).expect("invariant: 4 is a depth")),
             protocol: Protocol::Vole { k: 4 },
             protocols: BTreeMap::new(),
             winograd: BTreeSet::new(),
             digit: 3,
             digits: BTreeMap::new(),
+            streamed: false,
             weights: "0".repeat(64),
         }
     }

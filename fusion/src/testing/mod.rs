@@ -9,7 +9,7 @@ use protocols::plan::{Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-pub use resnet::resnet20;
+pub use resnet::{resnet18, resnet20};
 
 use crate::{Builder, Error, Graph, Interval, Kernel, LayerWeights, Linear, Op, Weights, WireId};
 

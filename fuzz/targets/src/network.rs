@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use protocols::Bits;
 use protocols::linear::Geometry;
-use protocols::ot::TreeDepth;
+use protocols::ot::{Parameters, Source, TreeDepth};
 use protocols::plan::{
     Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
 };
@@ -13,6 +13,13 @@ use protocols::weights::{LayerWeights, Weights};
 /// Its plan.
 pub fn plan() -> &'static Plan {
     &NETWORK.0
+}
+
+/// The same with Ferret, whose smallest set is enough.
+pub fn ferret_plan() -> &'static Plan {
+    static PLAN: LazyLock<Plan> =
+        LazyLock::new(|| Plan { transfers: Source::Ferret(Parameters::SMALLEST), ..plan().clone() });
+    &PLAN
 }
 
 /// Its weights.
@@ -32,7 +39,8 @@ static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
         name: "small".into(),
         input: InputSpec { preprocess: Preprocess::Unit, scale: 0.5 },
         output: OutputSpec { scale: 0.25 },
-        softspoken: TreeDepth::new(2).expect("invariant: a depth within 1..=8"),
+        transfers: Source::Softspoken(TreeDepth::new(2).expect("invariant: a depth within 1..=8")),
+        streamed: false,
         wires: wires(),
         steps: steps(),
         weights: weights.digest(),

@@ -2,11 +2,11 @@
 
 use rand::RngExt;
 
-use super::report::timed;
+use super::report::{Measured, timed};
 use super::{Conversation, Event, local};
-use crate::linear::{ClientHeld, Products};
+use crate::linear::{ClientHeld, Layer, Planted, Products};
 use crate::plan::{CORRELATIONS, Load, Op, Plan};
-use crate::{Error, Operator, Role, Session, Share};
+use crate::{Cost, Error, Operator, Role, Session, Share};
 
 /// What one inference consumes. Used once: running it takes it.
 pub(super) struct Prepared {
@@ -57,9 +57,11 @@ async fn prepare_one(
         event(&step.name, index);
         run.session.channel.enter_step(step_number(index), &step.name);
         prepared.draw_mask(plan, run.session, &step.op);
-        let (Some(layer), Some(planted)) = (step.op.layer(), &run.ready.planted[index]) else { continue };
-        let weights = run.weights.and_then(|weights| weights.layers.get(&step.name));
-        let weights = weights.map(|layer| layer.weights.as_slice());
+        let Some(layer) = step.op.layer() else { continue };
+        let weights = run.weights.map(|weights| weights.layers[&step.name].weights.as_slice());
+        let fresh = if plan.streamed { Some(plant(run, index, &layer, weights).await?) } else { None };
+        let planted = run.ready.planted[index].as_ref().or(fresh.as_ref());
+        let planted = planted.expect("invariant: a layer's trees are kept or fresh");
         let products = Products { layer: &layer, images, planted, weights };
         let input = ClientHeld(step.op.inputs().first().and_then(|&input| prepared.masks[input].clone()));
         let part = async |session: &mut Session| session.run(&products, input).await;
@@ -70,6 +72,42 @@ async fn prepare_one(
         }
     }
     Ok(prepared)
+}
+
+/// Makes the transfers of a layer's offline part and plants its trees, for one inference.
+async fn plant(
+    run: &mut Conversation<'_>,
+    index: usize,
+    layer: &Layer,
+    weights: Option<&[i8]>,
+) -> Result<Planted, Error> {
+    let step = &run.plan.steps[index];
+    let needed = run.plan.step_cost(&step.op, run.load.images).offline;
+    let supplied = supply(run.plan, run.session, index, needed).await?;
+    if let Some(line) = run.report.line(CORRELATIONS) {
+        line.offline += supplied;
+    }
+    let part = async |session: &mut Session| Planted::plant(session, layer, weights).await;
+    let (planted, measured) = timed(run.session, "weight trees", layer.setup_cost(), part).await?;
+    if let Some(line) = run.report.line(&step.name) {
+        line.offline += measured;
+    }
+    Ok(planted)
+}
+
+/// Makes the transfers that a part of a step consumes, where the plan is streamed.
+pub(super) async fn supply(
+    plan: &Plan,
+    session: &mut Session,
+    index: usize,
+    needed: Cost,
+) -> Result<Measured, Error> {
+    let supply = plan.supply(needed);
+    session.channel.enter_step(10, CORRELATIONS);
+    let part = async |session: &mut Session| session.run(&supply, ()).await;
+    let ((), measured) = timed(session, CORRELATIONS, supply.cost(), part).await?;
+    session.channel.enter_step(step_number(index), &plan.steps[index].name);
+    Ok(measured)
 }
 
 /// The number that frames of a plan's step carry; smaller ones belong to set-up.

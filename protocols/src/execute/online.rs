@@ -1,10 +1,10 @@
 //! The online part of an inference: from the input to the logits.
 
-use super::offline::{Prepared, step_number};
+use super::offline::{Prepared, step_number, supply};
 use super::report::timed;
 use super::{Conversation, Event, Logits, local};
 use crate::linear::multiply;
-use crate::plan::{Op, Plan, Step, pooling_ring};
+use crate::plan::{CORRELATIONS, Op, Plan, Step, pooling_ring};
 use crate::weights::Weights;
 use crate::{Error, Role, Session, Share};
 
@@ -34,6 +34,12 @@ pub(super) async fn infer(
         observe(Event { phase: "online", step: &step.name, index, count: plan.steps.len() });
         session.channel.enter_step(step_number(index), &step.name);
         let predicted = plan.step_cost(&step.op, load.images).online;
+        if plan.streamed {
+            let supplied = supply(plan, session, index, predicted).await?;
+            if let Some(line) = report.line(CORRELATIONS) {
+                line.online += supplied;
+            }
+        }
         let part = async |session: &mut Session| run.step(session, index, step).await;
         let ((), measured) = timed(session, "step", predicted, part).await?;
         if let Some(line) = report.line(&step.name) {

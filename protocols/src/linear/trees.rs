@@ -18,7 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::layout::Class;
 use crate::kernels::Quad;
 use crate::ot::hash::sigma;
-use crate::ot::{Hash, ggm};
+use crate::ot::{Hash, SentCots, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
 /// One party's half of the trees of one class.
@@ -136,16 +136,17 @@ async fn hold(
         asked.push((holes, Zeroizing::new(transfers.keys)));
     }
     let mut sides = Vec::with_capacity(classes.len());
-    for ((class, hash), (holes, keys)) in classes.iter().zip(hashes).zip(asked) {
+    for ((class, hash), (holes, mut keys)) in classes.iter().zip(hashes).zip(asked) {
         let depth = class.depth() as usize;
-        let mut copaths = Vec::with_capacity(keys.len());
+        // A chunk's co-paths take the place of its keys: both are a block a level.
+        let mut copaths = std::mem::take(&mut *keys);
         for trees in chunks(class) {
             let sums = Block::unpack(&session.channel.receive(sums_len(class, trees.len())).await?);
-            let keys = &keys[trees.start * depth..trees.end * depth];
+            let keys = &mut copaths[trees.start * depth..trees.end * depth];
             let first: Vec<Block> = keys.iter().step_by(depth).copied().collect();
             let others = keys.chunks_exact(depth).flat_map(|tree| &tree[1..]);
             let sums: Vec<Block> = others.zip(&sums).map(|(key, sum)| *key ^ *sum).collect();
-            copaths.extend(ggm::holder_copaths(hash, &holes[trees], &first, &sums, class.depth()));
+            keys.copy_from_slice(&ggm::holder_copaths(hash, &holes[trees], &first, &sums, class.depth()));
         }
         sides.push(Side::Holder { holes, copaths });
     }
@@ -155,12 +156,11 @@ async fn hold(
 async fn own(session: &mut Session, hashes: &[Hash], classes: &[Class]) -> Result<Vec<Side>, Error> {
     let mut asked = Vec::with_capacity(classes.len());
     for class in classes {
-        let transfers = session.take_sent(levels(class))?;
+        let SentCots { delta, mut keys } = session.take_sent(levels(class))?;
         let moved = session.channel.receive(Bits::ONE.packed_len(levels(class))).await?;
         let moved = BitString::from_bytes(&moved, levels(class));
-        let delta = transfers.delta;
-        let keys = transfers.keys.iter().zip(moved.iter()).map(|(key, bit)| *key ^ delta.masked(bit));
-        asked.push((delta, Zeroizing::new(keys.collect::<Vec<Block>>())));
+        keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
+        asked.push((delta, Zeroizing::new(keys)));
     }
     let mut sides = Vec::with_capacity(classes.len());
     for ((class, hash), (delta, keys)) in classes.iter().zip(hashes).zip(asked) {

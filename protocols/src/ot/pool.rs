@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::{BitString, Block, Error, Role, Session};
 
@@ -37,12 +37,21 @@ pub(super) fn choices(keys: &[Block]) -> BitString {
     BitString::from_words(words.collect(), keys.len())
 }
 
+/// Transfers of one piece of a pool: 1 MiB.
+pub(super) const PIECE: usize = 1 << 16;
+
+/// Emptied pieces that are kept for the next extension: 64 MiB. Memory that is given back to the system and asked for
+/// again costs more than the transfers that it holds.
+const SPARE: usize = 64;
+
 /// Both pools of one party.
 #[derive(Default)]
 pub(crate) struct Pools {
     delta: Block,
     sent: Stock,
     received: Stock,
+    /// Pieces that were emptied: zeros.
+    spare: Vec<Vec<Block>>,
 }
 
 impl Pools {
@@ -73,6 +82,45 @@ impl Pools {
     pub(crate) const fn left(&self) -> (usize, usize) {
         (self.sent.left, self.received.left)
     }
+
+    /// The correlation of the transfers that this party sends.
+    pub(super) const fn delta(&self) -> Block {
+        self.delta
+    }
+
+    /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they are not used.
+    pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
+        let withdraw = |stock: &mut Stock| {
+            let blocks = stock.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
+            stock.consumed -= count as u64;
+            Some(blocks)
+        };
+        let withdrawn = [withdraw(&mut self.sent)?, withdraw(&mut self.received)?];
+        self.collect();
+        Some(withdrawn)
+    }
+
+    /// A piece of so many zeros, to be filled and added.
+    pub(super) fn piece(&mut self, len: usize) -> Vec<Block> {
+        let mut piece = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE));
+        piece.resize(len, Block::ZERO);
+        piece
+    }
+
+    /// Takes a piece back that was not added, or only in part.
+    pub(super) fn give_back(&mut self, mut piece: Vec<Block>) {
+        piece.zeroize();
+        if self.spare.len() < SPARE {
+            self.spare.push(piece);
+        }
+    }
+
+    /// Keeps pieces that have been emptied.
+    fn collect(&mut self) {
+        let emptied = self.sent.emptied.drain(..).chain(self.received.emptied.drain(..));
+        self.spare.extend(emptied.filter(|piece| piece.capacity() >= PIECE));
+        self.spare.truncate(SPARE);
+    }
 }
 
 /// Blocks in the pieces that they were made in: each piece's memory is free again once it is consumed, and nothing is
@@ -84,6 +132,8 @@ struct Stock {
     taken: usize,
     left: usize,
     consumed: u64,
+    /// Emptied pieces, until they are collected.
+    emptied: Vec<Vec<Block>>,
 }
 
 impl Stock {
@@ -129,7 +179,9 @@ impl Stock {
             wanted -= end - self.taken;
             self.taken = end;
             if end == piece.len() {
-                self.pieces.pop_front();
+                let mut piece = self.pieces.pop_front().unwrap_or_default();
+                piece.clear();
+                self.emptied.push(piece);
                 self.taken = 0;
             }
             if wanted == 0 {
@@ -176,6 +228,7 @@ impl Session {
     ) -> Result<T, Error> {
         let delta = self.pools.delta;
         let lent = self.pools.sent.lend(count, |keys| f(delta, keys));
+        self.pools.collect();
         lent.map_err(|left| self.dry(count, left))
     }
 
@@ -189,6 +242,7 @@ impl Session {
         f: impl FnOnce(&[Block]) -> T,
     ) -> Result<T, Error> {
         let lent = self.pools.received.lend(count, f);
+        self.pools.collect();
         lent.map_err(|left| self.dry(count, left))
     }
 

@@ -9,7 +9,7 @@ mod shape;
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Geometry, Layer};
-use crate::ot::TreeDepth;
+use crate::ot::Source;
 use crate::{Bits, Error};
 
 pub use cost::CORRELATIONS;
@@ -35,8 +35,12 @@ pub struct Plan {
     pub input: InputSpec,
     /// How the client reads the logits.
     pub output: OutputSpec,
-    /// `k` of the SoftSpoken extension.
-    pub softspoken: TreeDepth,
+    /// Where correlated transfers come from.
+    pub transfers: Source,
+    /// Whether weight trees are planted anew for every inference, layer by layer, and transfers made for one step at a
+    /// time, so that no party holds more of either than a step needs: for large networks and short sessions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub streamed: bool,
     /// All wires.
     pub wires: Vec<Wire>,
     /// All steps, in the order of execution.

@@ -6,7 +6,7 @@
 use fusion::knapsack::{Item, choose};
 use protocols::linear::{Layer, products_cost, winograd};
 use protocols::ops::Requant;
-use protocols::ot::TreeDepth;
+use protocols::ot::{Source, Sources};
 use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
 
@@ -31,9 +31,9 @@ struct Widths {
 const MIDDLE: u8 = 4;
 
 impl<'a> Estimate<'a> {
-    pub(super) fn new(quantiser: &'a Quantiser<'a>, sensitivity: &Sensitivity) -> Self {
+    pub(super) fn new(quantiser: &'a Quantiser<'a>, sensitivity: &Sensitivity, sources: Sources) -> Self {
         let sites = quantiser.sites();
-        let pricing = Pricing::new(quantiser);
+        let pricing = Pricing::new(quantiser, sources);
         let groups = (0..sites.sites.len()).map(|site| pricing.group(site, sensitivity)).collect();
         Self { sites, groups }
     }
@@ -66,10 +66,12 @@ struct Pricing<'a> {
     products: Vec<Vec<Vec<u64>>>,
     /// By site: the accumulators' ring that stands in.
     rings: Vec<u32>,
+    /// Of the cheapest source.
+    transfer_bits: f64,
 }
 
 impl<'a> Pricing<'a> {
-    fn new(quantiser: &'a Quantiser<'a>) -> Self {
+    fn new(quantiser: &'a Quantiser<'a>, sources: Sources) -> Self {
         let sites = quantiser.sites();
         let products = (0..sites.layers.len())
             .map(|layer| {
@@ -83,7 +85,8 @@ impl<'a> Pricing<'a> {
             before.map(|(layer, _)| quantiser.ring(layer, MIDDLE, MIDDLE)).max().unwrap_or(16)
         };
         let rings = (0..sites.sites.len()).map(ring).collect();
-        Self { quantiser, sites, products, rings }
+        let transfer_bits = sources.iter().map(Source::bits).fold(f64::INFINITY, f64::min);
+        Self { quantiser, sites, products, rings, transfer_bits }
     }
 
     /// All options of a site that no other beats.
@@ -145,8 +148,8 @@ impl<'a> Pricing<'a> {
             digit: 1,
         };
         let cost = requant.cost();
-        let transfers = (cost.server_cots + cost.client_cots) * (TreeDepth::MAX.trees() as u64 - 1);
-        cost.bits() + transfers + masked
+        let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
+        cost.bits() + transfers.ceil() as u64 + masked
     }
 }
 

@@ -12,6 +12,7 @@ mod options;
 mod sensitivity;
 
 use fusion::planner::{Purpose, cheapest, fastest, inference_bits};
+use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
@@ -119,6 +120,7 @@ pub fn search(
         (Some(fixed), _) => (uniform(quantiser.sites(), fixed, options.ends), 0.0),
         (None, Some(budget)) => {
             let sensitivity = Sensitivity::measure(model, &quantiser, batch, progress)?;
+            let budget = Budget { bits: budget, sources: options.sources };
             let assignment = within(&quantiser, &sensitivity, budget, progress)?;
             let loss = sensitivity.loss(&assignment);
             (assignment, loss)
@@ -133,9 +135,10 @@ pub fn search(
         inferences: options.inferences,
         batch: options.batch,
         budget_bits: options.budget_bits,
+        sources: options.sources,
     };
     let Some(plan) = fastest(&graph, &digest, &purpose)? else {
-        let smallest = inference_bits(&cheapest(&graph, &digest)?);
+        let smallest = inference_bits(&cheapest(&graph, &digest, options.sources)?);
         return Err(SearchError::Impossible { budget: options.budget_bits.unwrap_or(0), smallest });
     };
     let layers = report(model, quantiser.sites(), &assignment, &plan);
@@ -152,45 +155,54 @@ pub fn search(
 }
 
 /// The bits of the cheapest plan at some widths.
-fn price(quantiser: &Quantiser<'_>, assignment: &Assignment) -> Result<u64, SearchError> {
+fn price(quantiser: &Quantiser<'_>, assignment: &Assignment, sources: Sources) -> Result<u64, SearchError> {
     let (graph, weights) = quantiser.quantise(assignment)?;
-    Ok(inference_bits(&cheapest(&graph, &weights.digest())?))
+    Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
+}
+
+/// What one inference may move.
+#[derive(Clone, Copy)]
+struct Budget {
+    bits: u64,
+    /// Where its transfers may come from.
+    sources: Sources,
 }
 
 /// The widths of the least expected loss whose cheapest plan meets the budget.
 fn within(
     quantiser: &Quantiser<'_>,
     sensitivity: &Sensitivity,
-    budget: u64,
+    budget: Budget,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Assignment, SearchError> {
     let sites = quantiser.sites();
     let narrowest =
         Assignment { weight_bits: vec![2; sites.layers.len()], site_bits: vec![2; sites.sites.len()] };
-    let smallest = price(quantiser, &narrowest)?;
-    if smallest > budget {
-        return Err(SearchError::Impossible { budget, smallest });
+    let Budget { bits: most, sources } = budget;
+    let smallest = price(quantiser, &narrowest, sources)?;
+    if smallest > most {
+        return Err(SearchError::Impossible { budget: most, smallest });
     }
-    let estimate = Estimate::new(quantiser, sensitivity);
+    let estimate = Estimate::new(quantiser, sensitivity, sources);
     let mut best = (sensitivity.loss(&narrowest), narrowest);
-    let mut internal = budget;
+    let mut internal = most;
     for done in 0..CORRECTIONS {
         progress(Progress { phase: "knapsack", done, of: CORRECTIONS });
         let Some(assignment) = estimate.choose(internal) else {
             internal += internal / 8;
             continue;
         };
-        let exact = price(quantiser, &assignment)?;
+        let exact = price(quantiser, &assignment, sources)?;
         let loss = sensitivity.loss(&assignment);
-        if exact <= budget && loss < best.0 {
+        if exact <= most && loss < best.0 {
             best = (loss, assignment);
         }
-        let next = (internal as f64 * budget as f64 / exact as f64) as u64;
-        if exact <= budget && next.abs_diff(internal) * 1000 < internal {
+        let next = (internal as f64 * most as f64 / exact as f64) as u64;
+        if exact <= most && next.abs_diff(internal) * 1000 < internal {
             break;
         }
         // A little below the proportion, so that a plan that is barely too dear leads to one that is not.
-        internal = if exact > budget { next - next / 500 } else { next };
+        internal = if exact > most { next - next / 500 } else { next };
     }
     refine(quantiser, sensitivity, budget, best.1, progress)
 }
@@ -204,7 +216,7 @@ const TRIALS: usize = 48;
 fn refine(
     quantiser: &Quantiser<'_>,
     sensitivity: &Sensitivity,
-    budget: u64,
+    budget: Budget,
     start: Assignment,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Assignment, SearchError> {
@@ -223,7 +235,7 @@ fn refine(
                 _ => Some(found),
             });
         let Some((_, which, raised)) = best else { break };
-        if price(quantiser, &raised)? <= budget {
+        if price(quantiser, &raised, budget.sources)? <= budget.bits {
             current = raised;
         } else {
             refused.push(which);

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use protocols::ot::Sources;
 use protocols::profile::Profile;
 
 /// What is asked of a search.
@@ -17,6 +18,8 @@ pub struct SearchOptions {
     pub profile: Profile,
     /// Inferences that one session serves.
     pub inferences: u64,
+    /// Where correlated transfers may come from.
+    pub sources: Sources,
     /// Images that will run together.
     pub batch: usize,
     /// Everything random.
