@@ -4,7 +4,7 @@ mod base;
 mod correlated;
 mod ferret;
 pub(crate) mod ggm;
-mod hash;
+pub(crate) mod hash;
 mod one_of_n;
 mod pool;
 mod pprf;
