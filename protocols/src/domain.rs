@@ -28,6 +28,8 @@ pub enum Domain {
     Ferret = 16,
     /// The public codes of Ferret.
     Code = 17,
+    /// Leaves of trees that are punctured at the digits of a mask.
+    MaskDigits = 20,
 }
 
 impl Domain {

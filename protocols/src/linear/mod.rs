@@ -6,6 +6,7 @@ mod kernel;
 mod layer;
 mod layout;
 mod local;
+mod mask;
 mod trees;
 mod vole;
 mod word;

@@ -25,9 +25,11 @@ use std::ops::Range;
 use super::kernel::{Chunk, column_blocks};
 use super::layer::{Layer, Planted};
 use super::layout::Class;
+use super::mask;
 use super::word::{Word, with_word};
 use super::{im2col_row, multiply};
 use crate::ot::Hash;
+use crate::plan::Protocol;
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
 
 /// The products of a planted layer with a value that the client holds.
@@ -38,7 +40,7 @@ pub struct Products<'a> {
     pub images: usize,
     /// This party's trees.
     pub planted: &'a Planted,
-    /// The server's weights, `[channel][fan-in]`; the ideal is computed where they are.
+    /// The server's weights, `[channel][fan-in]`: the ideal is computed where they are, and some protocols need them.
     pub weights: Option<&'a [i8]>,
 }
 
@@ -76,6 +78,16 @@ impl Operator for Products<'_> {
     }
 
     async fn run(&self, session: &mut Session, input: ClientHeld) -> Result<Share, Error> {
+        if let Protocol::VoleOfMask { k } = self.layer.protocol {
+            let side = match (&input.0, self.weights) {
+                (Some(mask), _) => mask::Side::Client(mask.values()),
+                (None, weights) => {
+                    mask::Side::Server(weights.expect("invariant: the server has its weights"))
+                }
+            };
+            let values = mask::run(session, self.layer, self.images, k, side).await?;
+            return Ok(Share::new(self.layer.ring, values));
+        }
         let key = session.fresh_key(Domain::Weights);
         let widest = self.planted.classes.iter().map(|(class, _)| class.ring).max();
         let ring = widest.unwrap_or(self.layer.ring);
@@ -89,6 +101,9 @@ impl Operator for Products<'_> {
 
 /// What the products of a layer with `images` images move; trees are planted before.
 pub fn products_cost(layer: &Layer, images: usize) -> Cost {
+    if let Protocol::VoleOfMask { k } = layer.protocol {
+        return mask::cost(layer, images, k);
+    }
     let columns = images * layer.geometry.positions();
     let classes = layer.classes();
     let corrections = classes.iter().map(|class| {
@@ -216,7 +231,8 @@ mod tests {
         let [c, h, w] = layer.geometry.in_shape();
         let ring = Bits::of(rng.random_range(layer.ring.get()..=64));
         let inputs: Vec<Vec<u64>> = (0..2).map(|_| extremes(ring, c * images * h * w, &mut rng)).collect();
-        let cots = layer.setup_cost().client_cots as usize;
+        let each = products_cost(layer, images);
+        let cots = (layer.setup_cost().client_cots + 2 * each.server_cots) as usize;
         let (server, client) = two_parties(
             seed,
             cots,
@@ -246,11 +262,15 @@ mod tests {
         }
     }
 
+    fn any_protocol() -> impl Strategy<Value = Protocol> {
+        prop::sample::select(Protocol::all().chain([Protocol::Vole { k: 1 }]).collect::<Vec<_>>())
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn products_are_the_plaintext_ones_in_every_inference(
-            geometry in any_geometry(), images in 1usize..3, weight_bits in 2u32..=8, k in 0u8..=8,
+            geometry in any_geometry(), images in 1usize..3, weight_bits in 2u32..=8, protocol in any_protocol(),
             spare in 0u32..=48, shifted in any::<bool>(), seed in any::<u64>()) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let shifts: Vec<u8> = (0..geometry.out_channels).map(|_| rng.random_range(0..3)).collect();
@@ -259,7 +279,7 @@ mod tests {
                 weight_bits,
                 shifts: if shifted { shifts } else { Vec::new() },
                 ring: Bits::of((weight_bits + 2 + spare).min(64)),
-                protocol: if k == 0 { Protocol::Cot } else { Protocol::Vole { k } },
+                protocol,
             };
             prop_assert!(layer.check().is_ok());
             check(&layer, images, seed);
