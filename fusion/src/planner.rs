@@ -258,11 +258,12 @@ mod tests {
     }
 
     fn protocol(inferences: u64) -> Protocol {
-        let purpose = Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None };
+        let purpose =
+            Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None, sources: Sources::Any };
         let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
         let step = plan.steps.iter().find(|step| step.name == "dense").unwrap();
         let ways = candidates(&plan, &step.op, &purpose);
-        let seconds = |way: &Candidate| way.seconds(plan.softspoken, &purpose.profile);
+        let seconds = |way: &Candidate| way.seconds(plan.transfers, &purpose.profile);
         let chosen = ways.iter().find(|way| way.op == step.op).unwrap();
         assert!(ways.iter().all(|way| seconds(way) >= seconds(chosen)), "the fastest is chosen");
         let Op::Linear { protocol, .. } = step.op else { panic!("{step:?}") };
