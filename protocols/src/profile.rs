@@ -25,20 +25,21 @@ pub struct Seconds {
     pub online: f64,
 }
 
-/// Seconds that a core takes, measured on one current server core; they shape choices, never results.
+/// Seconds that a core takes, measured on one current server core (`benches/linear`, `benches/ot`); they shape choices, never
+/// results.
 mod unit {
     /// Expanding a leaf into one block of columns and adding it up.
-    pub(super) const LEAF_BLOCK: f64 = 1.3e-9;
+    pub(super) const LEAF_BLOCK: f64 = 0.45e-9;
     /// Making a leaf out of its tree.
-    pub(super) const LEAF: f64 = 4e-9;
+    pub(super) const LEAF: f64 = 2.5e-9;
     /// Packing, sending and applying one correction.
-    pub(super) const CORRECTION: f64 = 5e-9;
+    pub(super) const CORRECTION: f64 = 1.2e-9;
     /// One correlated transfer of SoftSpoken, whatever the depth.
-    pub(super) const TRANSFER: f64 = 6e-9;
+    pub(super) const TRANSFER: f64 = 7e-9;
     /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
     pub(super) const FERRET: [f64; 4] = [17e-9, 17e-9, 20e-9, 32e-9];
     /// One block of the extension's streams.
-    pub(super) const STREAM_BLOCK: f64 = 0.8e-9;
+    pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
     /// One element through a chain of comparisons, for every bit.
     pub(super) const CHAIN_BIT: f64 = 25e-9;
     /// One multiplication by a weight in the clear.
@@ -139,7 +140,7 @@ impl Plan {
         match op {
             Op::Linear { .. } => op.layer().map_or_else(Seconds::default, |layer| Seconds {
                 offline: layer.products_seconds(images),
-                online: layer.geometry.macs() as f64 * images as f64 * unit::MAC,
+                online: layer.macs() as f64 * images as f64 * unit::MAC,
             }),
             Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
             Op::MaxPool { output, window, .. } => {
