@@ -37,7 +37,7 @@ mod unit {
     /// The same where the digits of a mask are the puncture points: it finds its weight and its output on its own.
     pub(super) const MASK_CORRECTION: f64 = 18e-9;
     /// One correlated transfer of SoftSpoken, whatever the depth.
-    pub(super) const TRANSFER: f64 = 6e-9;
+    pub(super) const TRANSFER: f64 = 7e-9;
     /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
     pub(super) const FERRET: [f64; 4] = [17e-9, 17e-9, 20e-9, 32e-9];
     /// One block of the extension's streams.

@@ -40,9 +40,9 @@ pub(super) fn choices(keys: &[Block]) -> BitString {
 /// Transfers of one piece of a pool: 1 MiB.
 pub(super) const PIECE: usize = 1 << 16;
 
-/// Emptied pieces that are kept for the next extension: 64 MiB. Memory that is given back to the system and asked for
+/// Emptied pieces that are kept for the next extension: 128 MiB. Memory that is given back to the system and asked for
 /// again costs more than the transfers that it holds.
-const SPARE: usize = 64;
+const SPARE: usize = 128;
 
 /// Both pools of one party.
 #[derive(Default)]
@@ -50,7 +50,7 @@ pub(crate) struct Pools {
     delta: Block,
     sent: Stock,
     received: Stock,
-    /// Pieces that were emptied: zeros.
+    /// Pieces that were emptied: [`PIECE`] zeros each.
     spare: Vec<Vec<Block>>,
 }
 
@@ -109,7 +109,8 @@ impl Pools {
 
     /// Takes a piece back that was not added, or only in part.
     pub(super) fn give_back(&mut self, mut piece: Vec<Block>) {
-        piece.zeroize();
+        piece.as_mut_slice().zeroize();
+        piece.resize(PIECE, Block::ZERO);
         if self.spare.len() < SPARE {
             self.spare.push(piece);
         }
@@ -118,7 +119,11 @@ impl Pools {
     /// Keeps pieces that have been emptied.
     fn collect(&mut self) {
         let emptied = self.sent.emptied.drain(..).chain(self.received.emptied.drain(..));
-        self.spare.extend(emptied.filter(|piece| piece.capacity() >= PIECE));
+        let whole = emptied.filter(|piece| piece.capacity() >= PIECE);
+        self.spare.extend(whole.map(|mut piece| {
+            piece.resize(PIECE, Block::ZERO);
+            piece
+        }));
         self.spare.truncate(SPARE);
     }
 }
@@ -179,9 +184,7 @@ impl Stock {
             wanted -= end - self.taken;
             self.taken = end;
             if end == piece.len() {
-                let mut piece = self.pieces.pop_front().unwrap_or_default();
-                piece.clear();
-                self.emptied.push(piece);
+                self.emptied.extend(self.pieces.pop_front());
                 self.taken = 0;
             }
             if wanted == 0 {

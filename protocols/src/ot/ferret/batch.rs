@@ -60,7 +60,9 @@ impl Output<'_> {
             self.pools.give_back(piece);
             return;
         }
-        piece.copy_within(skip..skip + len, 0);
+        if skip > 0 {
+            piece.copy_within(skip..skip + len, 0);
+        }
         piece[len..].zeroize();
         piece.truncate(len);
         self.wanted -= len;

@@ -33,7 +33,7 @@ fn obeys(seed: u64, parameters: Parameters, counts: &[(usize, usize)]) -> Result
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 2 } else { 12 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 1 } else { 12 }))]
 
     /// Several extensions in a row, the reserve carried over.
     #[test]
