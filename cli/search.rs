@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use protocols::plan::Plan;
 use protocols::profile::Profile;
-use quant::search::{self, Ends, Found, LayerReport, SearchError, SearchOptions, Uniform};
+use quant::search::{self, Ends, Found, LayerReport, Measure, SearchError, SearchOptions, Uniform};
 use quant::{Dataset, import_file};
 use serde::Serialize;
 
@@ -27,9 +27,9 @@ pub(crate) struct Args {
     /// Images to calibrate on: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped. They need no labels.
     #[arg(long, value_name = "FILE")]
     pub(crate) calib: PathBuf,
-    /// How many of them, from the first.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) samples: u32,
+    /// How many of them, from the first [default: 256; 2048 with --reconstruct].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) samples: Option<u32>,
     /// The most bits that one inference may move, offline and online, both directions; suffixes k, M, G.
     #[arg(long, value_name = "BITS", required_unless_present = "fixed")]
     pub(crate) budget_bits: Option<BitCount>,
@@ -39,6 +39,13 @@ pub(crate) struct Args {
     /// Widths of the first and last layer with --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
     pub(crate) first_last: Option<Ends>,
+    /// How the loss of each width is found: loss (measured), fisher or hessian (estimated from its curvature; faster).
+    #[arg(long, value_name = "MEASURE", default_value = "loss")]
+    pub(crate) sensitivity: Measure,
+    /// Learn weights, biases and scales for N steps, so that the whole network says what the float network says; worth its
+    /// time at 4 bits and below.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) reconstruct: Option<u32>,
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
@@ -88,7 +95,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let model = import_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
     let data = Dataset::open(&args.calib, None, model.input)?;
-    let samples = data.len().min(args.samples as usize);
+    let default = if args.reconstruct.is_some() { 2048 } else { 256 };
+    let samples = data.len().min(args.samples.unwrap_or(default) as usize);
     let preprocess = args.preprocess.preprocess();
     let batch = data.batch(0..samples, &preprocess)?;
     let options = SearchOptions {
@@ -98,6 +106,8 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         profile: args.net,
         inferences: args.inferences,
         batch: args.batch as usize,
+        measure: args.sensitivity,
+        reconstruct: args.reconstruct.map(|steps| steps as usize),
         seed: args.seed,
     };
     let progress = Progress::new();

@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod float;
+pub mod gradient;
 pub mod judge;
 mod kernels;
 pub mod model;

@@ -16,12 +16,12 @@ use protocols::plan::Plan;
 use protocols::weights::Weights;
 
 pub use options::{Ends, SearchOptions, Uniform};
-pub use sensitivity::Sensitivity;
+pub use sensitivity::{Measure, Sensitivity};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
 use crate::model::{Model, Op};
-use crate::quantise::{Assignment, QuantiseError, Quantiser, Sites};
+use crate::quantise::{Assignment, QuantiseError, Quantiser, Reconstruction, Sites, first_images};
 use crate::tensor::Tensor;
 use estimate::Estimate;
 
@@ -115,29 +115,16 @@ pub fn search(
     if quantiser.sites().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }
-    let (assignment, expected_loss) = match (options.fixed, options.budget_bits) {
-        (Some(fixed), _) => (uniform(quantiser.sites(), fixed, options.ends), 0.0),
-        (None, Some(budget)) => {
-            let sensitivity = Sensitivity::measure(model, &quantiser, batch, progress)?;
-            let assignment = within(&quantiser, &sensitivity, budget, progress)?;
-            let loss = sensitivity.loss(&assignment);
-            (assignment, loss)
+    let chooser = match (options.fixed, options.budget_bits) {
+        (Some(fixed), _) => Chooser::Fixed(uniform(quantiser.sites(), fixed, options.ends)),
+        (None, Some(_)) => {
+            let images = first_images(batch, batch.images().min(SENSITIVITY_IMAGES));
+            Chooser::Measured(Sensitivity::measure(options.measure, model, &quantiser, &images, progress)?)
         }
         (None, None) => return Err(SearchError::Nothing),
     };
-    progress(Progress { phase: "protocols", done: 0, of: 1 });
-    let (graph, weights) = quantiser.quantise(&assignment)?;
-    let digest = weights.digest();
-    let purpose = Purpose {
-        profile: options.profile,
-        inferences: options.inferences,
-        batch: options.batch,
-        budget_bits: options.budget_bits,
-    };
-    let Some(plan) = fastest(&graph, &digest, &purpose)? else {
-        let smallest = inference_bits(&cheapest(&graph, &digest)?);
-        return Err(SearchError::Impossible { budget: options.budget_bits.unwrap_or(0), smallest });
-    };
+    let Planned { assignment, expected_loss, plan, weights } =
+        planned(&quantiser, &chooser, batch, options, progress)?;
     let layers = report(model, quantiser.sites(), &assignment, &plan);
     let (predicted_bits, setup_bits) = (inference_bits(&plan), plan.setup_cost().bits());
     Ok(Found {
@@ -149,6 +136,87 @@ pub fn search(
         budget_bits: options.budget_bits,
         expected_loss,
     })
+}
+
+/// Where widths come from.
+enum Chooser {
+    /// They are given.
+    Fixed(Assignment),
+    /// They are those of the least loss within the budget.
+    Measured(Sensitivity),
+}
+
+/// Widths, and the plan and weights at them.
+struct Planned {
+    assignment: Assignment,
+    expected_loss: f64,
+    plan: Plan,
+    weights: Weights,
+}
+
+/// Images that sensitivities are measured on, at most.
+const SENSITIVITY_IMAGES: usize = 256;
+/// How often widths are chosen for weights rounded with all care.
+const NARROWINGS: usize = 4;
+
+/// Chooses widths, rounds with all care, and plans the protocols. Careful rounding may widen an accumulator by a bit:
+/// widths are then chosen again, for a budget that is less by what was too much.
+fn planned(
+    quantiser: &Quantiser<'_>,
+    chooser: &Chooser,
+    batch: &Tensor,
+    options: &SearchOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Planned, SearchError> {
+    let purpose = Purpose {
+        profile: options.profile,
+        inferences: options.inferences,
+        batch: options.batch,
+        budget_bits: options.budget_bits,
+    };
+    let reconstruction = options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
+    let (assignment, sensitivity) = match chooser {
+        Chooser::Fixed(assignment) => (assignment.clone(), None),
+        Chooser::Measured(sensitivity) => {
+            let budget = options.budget_bits.unwrap_or(u64::MAX);
+            (within(quantiser, sensitivity, budget, progress)?, Some(sensitivity))
+        }
+    };
+    let found = |assignment: Assignment, plan, weights| {
+        let expected_loss = sensitivity.map_or(0.0, |sensitivity| sensitivity.loss(&assignment));
+        Planned { assignment, expected_loss, plan, weights }
+    };
+    let wanted = options.budget_bits.unwrap_or(u64::MAX);
+    let (mut current, mut budget) = (assignment.clone(), wanted);
+    for _ in 0..NARROWINGS {
+        let mut tell = |phase, done, of| progress(Progress { phase, done, of });
+        let (graph, weights) = quantiser.finish(&current, batch, reconstruction.as_ref(), &mut tell)?;
+        progress(Progress { phase: "protocols", done: 0, of: 1 });
+        let digest = weights.digest();
+        if let Some(plan) = fastest(&graph, &digest, &purpose)? {
+            return Ok(found(current, plan, weights));
+        }
+        let smallest = inference_bits(&cheapest(&graph, &digest)?);
+        let Some(sensitivity) = sensitivity else {
+            return Err(SearchError::Impossible { budget: wanted, smallest });
+        };
+        budget = budget.saturating_sub(smallest.saturating_sub(wanted).max(wanted / 1000));
+        match within(quantiser, sensitivity, budget, progress) {
+            Ok(narrower) => current = narrower,
+            Err(SearchError::Impossible { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    // The widths were chosen for weights rounded layer by layer: these meet the budget.
+    let (graph, weights) = quantiser.quantise(&assignment)?;
+    let digest = weights.digest();
+    match fastest(&graph, &digest, &purpose)? {
+        Some(plan) => Ok(found(assignment, plan, weights)),
+        None => {
+            let smallest = inference_bits(&cheapest(&graph, &digest)?);
+            Err(SearchError::Impossible { budget: wanted, smallest })
+        }
+    }
 }
 
 /// The bits of the cheapest plan at some widths.

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use protocols::profile::Profile;
 
+use super::Measure;
+
 /// What is asked of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchOptions {
@@ -19,6 +21,10 @@ pub struct SearchOptions {
     pub inferences: u64,
     /// Images that will run together.
     pub batch: usize,
+    /// How the losses of widths are found.
+    pub measure: Measure,
+    /// Steps of reconstruction; none without.
+    pub reconstruct: Option<usize>,
     /// Everything random.
     pub seed: u64,
 }
