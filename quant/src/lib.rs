@@ -9,6 +9,7 @@ pub mod model;
 pub mod onnx;
 pub mod quantise;
 pub mod search;
+mod softmax;
 pub mod tensor;
 
 pub use data::{DataError, Dataset, Preprocess};

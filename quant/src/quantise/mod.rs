@@ -26,7 +26,7 @@ pub use sites::{LayerSites, Site, SiteId, Sites, Target};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
-use crate::gradient::Rounding;
+use crate::gradient::{Change, Network, Rounding};
 use crate::model::{Conv, Model, Op};
 use crate::tensor::Tensor;
 
@@ -262,6 +262,20 @@ impl<'a> Quantiser<'a> {
             (scales, rounded) = start.run(batch, options, &mut tell)?;
         }
         self.emit(assignment, &scales, &rounded.iter().collect::<Vec<_>>())
+    }
+
+    /// The quantised network at some widths, in real numbers: weights rounded layer by layer, sites rounded on the way.
+    pub fn network(&self, assignment: &Assignment) -> Network<'a, f32> {
+        let scales = self.scales(assignment);
+        let mut network = Network::of(self.model);
+        for (layer, rounded) in self.sites.layers.iter().zip(self.all_rounded(assignment, &scales)) {
+            network.layers[layer.node] = Some(rounded.float());
+        }
+        for (id, site) in self.sites.sites.iter().enumerate() {
+            let rounding = sequential::rounding(&scales, assignment, id, site.signed);
+            network.changes[site.value.0] = Change::Round(rounding);
+        }
+        network
     }
 
     /// Groups of scales that pixels or ReLUs that are cut off decide.

@@ -17,6 +17,7 @@ use super::{Assignment, conv};
 use crate::float::FloatError;
 use crate::gradient::{Change, Gradients, Network, Parameters, Rounding};
 use crate::model::Model;
+use crate::softmax::softmax;
 use crate::tensor::Tensor;
 
 /// How much is learned.
@@ -273,13 +274,6 @@ fn gather(batch: &Tensor, images: &[usize]) -> Tensor {
     let [_, c, h, w] = batch.shape;
     let data = images.iter().flat_map(|&image| batch.image(image).iter().copied()).collect();
     Tensor { shape: [images.len(), c, h, w], data }
-}
-
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let most = logits.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
-    let powers: Vec<f32> = logits.iter().map(|v| (v - most).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.iter().map(|v| v / sum).collect()
 }
 
 /// The divergence of the classes' probabilities from those of reference, in nats, and its gradient by the logits.

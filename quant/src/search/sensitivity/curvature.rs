@@ -7,6 +7,7 @@ use super::{Sensitivity, WIDTHS};
 use crate::gradient::{Change, Gradients, Network, Rounding, Tape};
 use crate::model::{Model, ValueId};
 use crate::quantise::{Quantiser, Sites};
+use crate::softmax::softmax;
 use crate::tensor::Tensor;
 
 /// Images that one core sums in order.
@@ -287,13 +288,6 @@ impl Signs {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         if (z >> 63) == 0 { 1.0 } else { -1.0 }
     }
-}
-
-fn softmax(logits: &[f32]) -> Vec<f32> {
-    let most = logits.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
-    let powers: Vec<f32> = logits.iter().map(|v| (v - most).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.iter().map(|v| v / sum).collect()
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {

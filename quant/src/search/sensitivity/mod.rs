@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::Progress;
 use crate::float::{Edit, FloatError, activations_of, reevaluate};
 use crate::model::{Model, Op, ValueId};
-use crate::quantise::{Assignment, Quantiser};
+use crate::quantise::{Assignment, Quantiser, Sites};
+use crate::softmax::log_softmax;
 use crate::tensor::Tensor;
 
 /// How losses are found.
@@ -142,6 +143,15 @@ impl Sensitivity {
         Ok(found)
     }
 
+    /// Whether these are of a network with such sites and layers.
+    pub(super) fn fits(&self, sites: &Sites) -> bool {
+        let full = |lists: &[Vec<f64>], count: usize| {
+            lists.len() == count
+                && lists.iter().all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
+        };
+        full(&self.weights, sites.layers.len()) && full(&self.sites, sites.sites.len())
+    }
+
     /// The expected loss of an assignment.
     pub fn loss(&self, assignment: &Assignment) -> f64 {
         let sum = |losses: &[Vec<f64>], bits: &[u8]| -> f64 {
@@ -188,11 +198,4 @@ fn divergence(reference: &Tensor, found: &Tensor) -> f64 {
         })
         .collect();
     images.iter().sum()
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let most = logits.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
-    let shifted: Vec<f64> = logits.iter().map(|&v| f64::from(v - most)).collect();
-    let sum = shifted.iter().map(|v| v.exp()).sum::<f64>().ln();
-    shifted.iter().map(|v| v - sum).collect()
 }
