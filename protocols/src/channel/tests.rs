@@ -59,12 +59,16 @@ async fn a_silent_peer_is_an_error_within_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_peer_that_computes_for_long_is_waited_for() {
+async fn a_peer_that_computes_for_long_is_waited_for_and_its_frames_are_metered_apart() {
     let (mut a, mut b) = Channel::pair(short());
-    let waiting = tokio::spawn(async move { a.receive(1).await.map(|_| a.meter().received) });
+    let waiting =
+        tokio::spawn(async move { a.receive(1).await.map(|_| (a.meter().received, a.keep_alive_bytes())) });
     tokio::time::sleep(Duration::from_millis(700)).await;
     b.send(&[1]).unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap(), framed_len(1));
+    let (received, idle) = waiting.await.unwrap().unwrap();
+    assert_eq!(received, framed_len(1));
+    assert!(idle >= 2 * frame::HEADER as u64 && idle.is_multiple_of(frame::HEADER as u64), "{idle}");
+    assert_eq!(b.meter().sent, framed_len(1));
 }
 
 #[tokio::test]
@@ -122,7 +126,7 @@ async fn a_peer_that_never_finishes_a_frame_is_cut_off() {
     let (stream, mut peer) = duplex(64);
     let limits = Limits { silence: Duration::from_millis(200), idle: Duration::from_millis(300) };
     let mut channel = Channel::new(stream, limits);
-    let mut header = Frame::data(0, 1, vec![0]).to_bytes();
+    let mut header = frame::data(0, 1, &[0]);
     header.truncate(frame::HEADER);
     header[8..].copy_from_slice(&(MAX_PAYLOAD as u32).to_le_bytes());
     peer.write_all(&header).await.unwrap();

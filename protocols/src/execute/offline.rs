@@ -1,16 +1,15 @@
-//! The offline part of a batch: transfers, masks, and every product with a mask. Nothing here needs the input.
+//! The offline part: transfers, masks, and every product with a mask. Nothing here needs the input.
 
 use rand::RngExt;
 
 use super::report::timed;
-use super::setup::Ready;
-use super::{Event, Report, Side, local};
+use super::{Conversation, Event, local};
 use crate::linear::{ClientHeld, Products};
-use crate::plan::{CORRELATIONS, Op, Plan};
-use crate::{Cost, Error, Operator, Role, Session, Share};
+use crate::plan::{CORRELATIONS, Load, Op, Plan};
+use crate::{Error, Operator, Role, Session, Share};
 
-/// What one batch consumes. Used once: running it takes it.
-pub struct Prepared {
+/// What one inference consumes. Used once: running it takes it.
+pub(super) struct Prepared {
     pub(super) images: usize,
     /// The client's mask of every wire that has one: its share, before the input is known.
     pub(super) masks: Vec<Option<Share>>,
@@ -18,47 +17,56 @@ pub struct Prepared {
     pub(super) products: Vec<Option<Share>>,
 }
 
+/// Prepares some inferences: one extension for all of them, then one after the other.
 pub(super) async fn prepare(
-    plan: &Plan,
-    session: &mut Session,
-    side: Side<'_>,
-    ready: &Ready,
-    report: &mut Report,
+    run: &mut Conversation<'_>,
+    inferences: usize,
     observe: &mut dyn FnMut(Event<'_>),
-) -> Result<Prepared, Error> {
-    let images = report.images;
-    let needed: Cost =
-        report.steps.iter().map(|line| line.predicted.cost.offline + line.predicted.cost.online).sum();
-    let extend = plan.extension(needed.server_cots, needed.client_cots);
-    let count = plan.steps.len() + 1;
+) -> Result<Vec<Prepared>, Error> {
+    let steps = run.plan.steps.len();
+    let count = inferences * steps + 1;
     observe(Event { phase: "offline", step: CORRELATIONS, index: 0, count });
-    session.channel.enter_step(10, CORRELATIONS);
-    let run = async |session: &mut Session| session.run(&extend, ()).await;
-    let ((), measured) = timed(session, CORRELATIONS, extend.cost(), run).await?;
-    if let Some(line) = report.line(CORRELATIONS) {
-        line.offline = measured;
+    run.session.channel.enter_step(10, CORRELATIONS);
+    let extend = run.plan.preparation(Load { prepared: inferences, ..run.load });
+    let part = async |session: &mut Session| session.run(&extend, ()).await;
+    let ((), measured) = timed(run.session, CORRELATIONS, extend.cost(), part).await?;
+    if let Some(line) = run.report.line(CORRELATIONS) {
+        line.offline += measured;
     }
+    let mut stock = Vec::with_capacity(inferences);
+    for inference in 0..inferences {
+        let mut event = |step: &str, at: usize| {
+            observe(Event { phase: "offline", step, index: inference * steps + at + 1, count })
+        };
+        stock.push(prepare_one(run, &mut event).await?);
+    }
+    Ok(stock)
+}
+
+async fn prepare_one(
+    run: &mut Conversation<'_>,
+    event: &mut dyn FnMut(&str, usize),
+) -> Result<Prepared, Error> {
+    let (plan, images) = (run.plan, run.load.images);
     let mut prepared = Prepared {
         images,
         masks: plan.wires.iter().map(|_| None).collect(),
         products: plan.steps.iter().map(|_| None).collect(),
     };
     for (index, step) in plan.steps.iter().enumerate() {
-        observe(Event { phase: "offline", step: &step.name, index: index + 1, count });
-        session.channel.enter_step(step_number(index), &step.name);
-        prepared.draw_mask(plan, session, &step.op);
-        let (Some(layer), Some(planted)) = (step.op.layer(), &ready.planted[index]) else { continue };
-        let weights = match side {
-            Side::Server(weights) => weights.layers.get(&step.name).map(|layer| layer.weights.as_slice()),
-            Side::Client(_) => None,
-        };
+        event(&step.name, index);
+        run.session.channel.enter_step(step_number(index), &step.name);
+        prepared.draw_mask(plan, run.session, &step.op);
+        let (Some(layer), Some(planted)) = (step.op.layer(), &run.ready.planted[index]) else { continue };
+        let weights = run.weights.and_then(|weights| weights.layers.get(&step.name));
+        let weights = weights.map(|layer| layer.weights.as_slice());
         let products = Products { layer: &layer, images, planted, weights };
         let input = ClientHeld(step.op.inputs().first().and_then(|&input| prepared.masks[input].clone()));
-        let run = async |session: &mut Session| session.run(&products, input).await;
-        let (output, measured) = timed(session, Products::NAME, products.cost(), run).await?;
+        let part = async |session: &mut Session| session.run(&products, input).await;
+        let (output, measured) = timed(run.session, Products::NAME, products.cost(), part).await?;
         prepared.products[index] = Some(output);
-        if let Some(line) = report.line(&step.name) {
-            line.offline = measured;
+        if let Some(line) = run.report.line(&step.name) {
+            line.offline += measured;
         }
     }
     Ok(prepared)

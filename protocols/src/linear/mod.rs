@@ -18,3 +18,4 @@ pub(crate) use im2col::im2col_row;
 pub use layer::{Layer, Planted};
 pub use local::multiply;
 pub use vole::{ClientHeld, Products, products_cost};
+pub(crate) use word::Word;

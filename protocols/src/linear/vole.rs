@@ -20,10 +20,11 @@
 //! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular correlation
 //! robustness of the hash, under a nonce that is never used again. The client receives nothing.
 
-use super::kernel::{self, Join, column_blocks};
+use std::ops::Range;
+
+use super::kernel::{Chunk, column_blocks};
 use super::layer::{Layer, Planted};
 use super::layout::Class;
-use super::trees::Trees;
 use super::word::{Word, with_word};
 use super::{im2col_row, multiply};
 use crate::ot::Hash;
@@ -117,11 +118,6 @@ impl<'a, W: Word> Run<'a, W> {
         Self { layer, images, columns, hashes, accumulators }
     }
 
-    fn expand(&mut self, class: &Class, trees: &Trees, range: std::ops::Range<usize>, join: Join) -> Vec<W> {
-        let leaves = trees.leaves(class, range.clone());
-        kernel::expand(class, range, &leaves, &self.hashes, join, &mut self.accumulators)
-    }
-
     /// The party's share, `[channel][column]`, shifted.
     fn finish(self) -> Vec<u64> {
         let channels = self.layer.geometry.out_channels;
@@ -135,37 +131,23 @@ impl<'a, W: Word> Run<'a, W> {
             .collect()
     }
 
-    /// The client's corrections of some trees, in the order column block, tree, lane.
-    fn corrections(&self, class: &Class, range: std::ops::Range<usize>, sums: &[W], x: &[W]) -> Vec<u8> {
+    /// The input rows of some trees, each of whole column blocks.
+    fn matrix(&self, class: &Class, trees: &Range<usize>, x: &[W]) -> Vec<W> {
         let bundles = class.bundles.len();
-        let first = range.start / bundles;
+        let first = trees.start / bundles;
         let width = self.hashes.len() * W::LANES;
-        let rows = (range.end - 1) / bundles + 1 - first;
+        let rows = (trees.end - 1) / bundles + 1 - first;
         let mut matrix = vec![W::zero(); rows * width];
         for (row, out) in matrix.chunks_exact_mut(width).enumerate() {
-            im2col_row(
-                &self.layer.geometry,
-                self.images,
-                class.group,
-                first + row,
-                x,
-                &mut out[..self.columns],
-            );
+            let (g, out) = (&self.layer.geometry, &mut out[..self.columns]);
+            im2col_row(g, self.images, class.group, first + row, x, out);
         }
-        let corrections = sums.chunks_exact(range.len() * W::LANES).enumerate().flat_map(|(block, sums)| {
-            let lanes = (self.columns - block * W::LANES).min(W::LANES);
-            let matrix = &matrix;
-            sums.chunks_exact(W::LANES).zip(range.clone()).flat_map(move |(sum, tree)| {
-                let row = &matrix[(tree / bundles - first) * width + block * W::LANES..];
-                row.iter().zip(sum).take(lanes).map(|(x, u)| x.wrapping_sub(u).into())
-            })
-        });
-        class.ring.pack_from(range.len() * self.columns, corrections)
+        matrix
     }
 }
 
 /// Trees of a class, chunk by chunk.
-fn chunks(class: &Class, columns: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+fn chunks(class: &Class, columns: usize) -> impl Iterator<Item = Range<usize>> + use<> {
     let (trees, chunk) = (class.trees(), class.chunk(columns));
     (0..trees).step_by(chunk).map(move |start| start..trees.min(start + chunk))
 }
@@ -180,8 +162,11 @@ async fn client<W: Word>(
     let mut run = Run::new(products, key);
     for (class, trees) in &products.planted.classes {
         for range in chunks(class, run.columns) {
-            let sums = run.expand(class, trees, range.clone(), Join::Add);
-            session.channel.send(&run.corrections(class, range, &sums, &x))?;
+            let leaves = trees.leaves(class, range.clone());
+            let matrix = run.matrix(class, &range, &x);
+            let chunk = Chunk::new(class, range, &leaves, &run.hashes, run.columns);
+            let message = chunk.send(&matrix, &mut run.accumulators);
+            session.channel.send(&message)?;
             session.channel.drained().await?;
         }
     }
@@ -196,12 +181,12 @@ async fn server<W: Word>(
     let mut run = Run::<W>::new(products, key);
     for (class, trees) in &products.planted.classes {
         for range in chunks(class, run.columns) {
-            let mut sums = run.expand(class, trees, range.clone(), Join::Subtract);
-            let count = range.len() * run.columns;
-            let message = session.channel.receive(class.ring.packed_len(count)).await?;
-            let corrections = class.ring.unpack(&message, count);
+            let leaves = trees.leaves(class, range.clone());
+            let len = class.ring.packed_len(range.len() * run.columns);
+            let message = session.channel.receive(len).await?;
             let holes = trees.holes(range.clone());
-            kernel::correct(class, range, holes, &mut sums, &corrections, &mut run.accumulators);
+            let chunk = Chunk::new(class, range, &leaves, &run.hashes, run.columns);
+            chunk.receive(holes, &message, &mut run.accumulators);
         }
     }
     Ok(run.finish())
