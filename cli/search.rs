@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use protocols::plan::Plan;
 use protocols::profile::Profile;
-use quant::search::{self, Ends, Found, LayerReport, Measure, SearchError, SearchOptions, Uniform};
+use quant::search::{self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Uniform};
 use quant::{Dataset, import_file};
 use serde::Serialize;
 
@@ -31,8 +31,25 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: Option<u32>,
     /// The most bits that one inference may move, offline and online, both directions; suffixes k, M, G.
-    #[arg(long, value_name = "BITS", required_unless_present = "fixed")]
+    #[arg(
+        long,
+        value_name = "BITS",
+        required_unless_present_any = ["fixed", "budget_online_bits", "budget_seconds", "min_accuracy"]
+    )]
     pub(crate) budget_bits: Option<BitCount>,
+    /// The most bits that it may move online.
+    #[arg(long, value_name = "BITS")]
+    pub(crate) budget_online_bits: Option<BitCount>,
+    /// The most seconds that it may take on the connection of --net, offline and online, as predicted.
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub(crate) budget_seconds: Option<f64>,
+    /// Search for the cheapest network that classifies so large a fraction of the calibration images rightly; without labels,
+    /// as the float network does.
+    #[arg(long, value_name = "FRACTION", value_parser = fraction, conflicts_with = "fixed")]
+    pub(crate) min_accuracy: Option<f64>,
+    /// Pairs of widths that are swapped on trial, the loss measured.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub(crate) swaps: u32,
     /// Use these widths for all layers instead of searching, such as w4a4.
     #[arg(long, value_name = "wNaM")]
     pub(crate) fixed: Option<Uniform>,
@@ -71,6 +88,7 @@ pub(crate) struct Summary {
     layers: Vec<LayerReport>,
     pub(crate) predicted_bits: u64,
     pub(crate) setup_bits: u64,
+    predicted_seconds: f64,
     pub(crate) budget_bits: Option<u64>,
     expected_loss: f64,
 }
@@ -101,6 +119,10 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let batch = data.batch(0..samples, &preprocess)?;
     let options = SearchOptions {
         budget_bits: args.budget_bits.map(|BitCount(bits)| bits),
+        budget_online_bits: args.budget_online_bits.map(|BitCount(bits)| bits),
+        budget_seconds: args.budget_seconds,
+        min_accuracy: args.min_accuracy,
+        swaps: args.swaps as usize,
         fixed: args.fixed,
         ends: args.first_last.unwrap_or_default(),
         profile: args.net,
@@ -110,9 +132,10 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         reconstruct: args.reconstruct.map(|steps| steps as usize),
         seed: args.seed,
     };
+    let images = Images { batch: &batch, labels: data.labels() };
     let progress = Progress::new();
     let found =
-        search::search(&model, &preprocess, &batch, &options, &mut |p| progress.set(p.phase, p.done, p.of));
+        search::search(&model, &preprocess, &images, &options, &mut |p| progress.set(p.phase, p.done, p.of));
     drop(progress);
     let found = found.map_err(|error| Failure::from(error).of_file(&args.model))?;
     let summary = Summary::new(&found);
@@ -129,11 +152,24 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     Ok((summary, found.plan))
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| (0.0..=1.0).contains(n));
+    number.ok_or_else(|| "expected a fraction within 0 and 1, such as 0.9".into())
+}
+
 impl From<SearchError> for Failure {
     fn from(error: SearchError) -> Self {
         let code = match &error {
             SearchError::Nothing => Code::Usage,
             SearchError::Impossible { .. }
+            | SearchError::ImpossibleOnline { .. }
+            | SearchError::ImpossibleSeconds { .. }
+            | SearchError::Inaccurate { .. }
             | SearchError::Quantise(_)
             | SearchError::Lower(_)
             | SearchError::Float(_)
@@ -149,6 +185,7 @@ impl Summary {
             layers: found.layers.clone(),
             predicted_bits: found.predicted_bits,
             setup_bits: found.setup_bits,
+            predicted_seconds: found.predicted_seconds,
             budget_bits: found.budget_bits,
             expected_loss: found.expected_loss,
         }
@@ -173,6 +210,7 @@ impl Summary {
             let _ = writeln!(text, "budget         {}", exact(budget));
         }
         let _ = writeln!(text, "set-up, once   {}", exact(self.setup_bits));
+        let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
         let _ = writeln!(text, "expected loss  {:.4}", self.expected_loss);
         text
     }

@@ -10,13 +10,16 @@ struct Instance {
     rates: Vec<Vec<Costs>>,
 }
 
+/// Costs, loss in sevenths, and demands by how far ahead they are.
+type Drawn = ((u64, u64), u32, Vec<(usize, u8)>);
+
 fn instance(most: usize) -> impl Strategy<Value = Instance> {
     let choice = ((0u64..40, 0u64..40), 0u32..50, prop::collection::vec((1usize..3, 1u8..4), 0..3));
     let stages = prop::collection::vec(prop::collection::vec(choice, 1..4), 1..most);
     let rates = prop::collection::vec(prop::collection::vec((0u64..9, 0u64..9), 4), most);
     (stages, rates).prop_map(|(stages, rates)| {
         let count = stages.len();
-        let stage = |(at, choices): (usize, Vec<((u64, u64), u32, Vec<(usize, u8)>)>)| Stage {
+        let stage = |(at, choices): (usize, Vec<Drawn>)| Stage {
             choices: choices
                 .into_iter()
                 .map(|((a, b), loss, demands)| Choice {
@@ -78,9 +81,9 @@ impl Instance {
             for (index, choice) in stage.choices.iter().enumerate() {
                 loss += choice.loss * takes[at][index];
                 let ring = variables.add(variable().min(0.0));
-                for which in 0..2 {
-                    costs[which] += choice.costs[which] as f64 * takes[at][index];
-                    costs[which] += self.rates[at][index][which] as f64 * ring;
+                for (which, sum) in costs.iter_mut().enumerate() {
+                    *sum += choice.costs[which] as f64 * takes[at][index];
+                    *sum += self.rates[at][index][which] as f64 * ring;
                 }
                 for (before, other) in self.stages.iter().enumerate().take(at) {
                     for (from, other) in other.choices.iter().enumerate() {
