@@ -1,8 +1,9 @@
 //! The choice of protocols: digits of trees, digits of carry chains, and the depth of the extension, for a network
 //! profile and within a budget, by the operators' own prices.
 
+use protocols::linear::winograd;
 use protocols::ot::{Extend, TreeDepth};
-use protocols::plan::{Op, Plan, Protocol};
+use protocols::plan::{Algorithm, Op, Plan, Protocol};
 use protocols::profile::{Profile, Seconds, transfer_seconds};
 use protocols::{Cost, Operator, Phases};
 
@@ -112,7 +113,8 @@ impl Candidate {
 
 /// All ways to run a step of a plan, with their prices.
 pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
-    variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
+    let fit = |op: &Op| op.layer().is_none_or(|layer| layer.check().is_ok());
+    variants(op).into_iter().filter(fit).map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
 /// Bits of one transfer.
@@ -140,8 +142,11 @@ impl<'a> Candidates<'a> {
             Options { softspoken: depth, weights: self.weights.to_owned(), ..Options::default() };
         for ((name, choices), &at) in self.steps.iter().zip(chosen) {
             match &choices[at].op {
-                Op::Linear { protocol, .. } => {
+                Op::Linear { algorithm, protocol, .. } => {
                     options.protocols.insert(name.clone(), *protocol);
+                    if *algorithm == Algorithm::WinogradExact {
+                        options.winograd.insert(name.clone());
+                    }
                 }
                 Op::Requant { digit, .. } | Op::MaxPool { digit, .. } => {
                     options.digits.insert(name.clone(), *digit);
@@ -184,10 +189,12 @@ fn variants(op: &Op) -> Vec<Op> {
     let mut all = Vec::new();
     match op {
         Op::Linear { .. } => {
-            for wanted in Protocol::all() {
+            for (wanted_algorithm, wanted) in
+                algorithms(op).flat_map(|a| Protocol::all().map(move |p| (a, p)))
+            {
                 let mut op = op.clone();
-                if let Op::Linear { protocol, .. } = &mut op {
-                    *protocol = wanted;
+                if let Op::Linear { algorithm, protocol, .. } = &mut op {
+                    (*algorithm, *protocol) = (wanted_algorithm, wanted);
                 }
                 all.push(op);
             }
@@ -204,4 +211,56 @@ fn variants(op: &Op) -> Vec<Op> {
         Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => all.push(op.clone()),
     }
     all
+}
+
+/// The ways in which a linear step becomes products: those that make the same integers.
+fn algorithms(op: &Op) -> impl Iterator<Item = Algorithm> {
+    let Op::Linear { geometry, weight_bits, ring, algorithm, .. } = op else {
+        unreachable!("invariant: the caller has matched the step")
+    };
+    let spatial = *algorithm != Algorithm::Winograd;
+    let exact = spatial && *weight_bits <= 4 && ring.get() <= 60 && winograd::applies(geometry);
+    let first = if spatial { Algorithm::Direct } else { Algorithm::Winograd };
+    std::iter::once(first).chain(exact.then_some(Algorithm::WinogradExact))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::linear::Geometry;
+    use protocols::plan::Preprocess;
+
+    use super::*;
+    use crate::{Kernel, LayerWeights, Linear};
+
+    /// A dense layer of 128 inputs and as many outputs.
+    fn dense() -> Graph {
+        let mut builder = Graph::builder("dense", Preprocess::Unit);
+        let geometry = Geometry::dense(128, 128);
+        let input = builder.input("input", [128, 1, 1], 4, false, 1.0).unwrap();
+        let (weights, bias) = (vec![7; geometry.weights()], vec![0; 128]);
+        let (kernel, shifts, range) = (Kernel::Spatial, Vec::new(), builder.wire(input).range);
+        let linear = Linear { input, geometry, kernel, weight_bits: 4, shifts, range, scale: 1.0 };
+        let linear = linear.bounded("dense", &LayerWeights { weights, bias }, range).unwrap();
+        let logits = builder.linear("dense", linear).unwrap();
+        builder.output("output", logits).unwrap();
+        builder.finish().unwrap()
+    }
+
+    fn protocol(inferences: u64) -> Protocol {
+        let purpose = Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None };
+        let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
+        let step = plan.steps.iter().find(|step| step.name == "dense").unwrap();
+        let ways = candidates(&plan, &step.op, &purpose);
+        let seconds = |way: &Candidate| way.seconds(plan.softspoken, &purpose.profile);
+        let chosen = ways.iter().find(|way| way.op == step.op).unwrap();
+        assert!(ways.iter().all(|way| seconds(way) >= seconds(chosen)), "the fastest is chosen");
+        let Op::Linear { protocol, .. } = step.op else { panic!("{step:?}") };
+        protocol
+    }
+
+    #[test]
+    fn a_short_session_punctures_the_mask_and_a_long_one_the_weights() {
+        assert!(matches!(protocol(1), Protocol::VoleOfMask { .. }), "{:?}", protocol(1));
+        assert!(matches!(protocol(10_000), Protocol::Vole { .. }), "{:?}", protocol(10_000));
+    }
 }

@@ -25,18 +25,21 @@ pub struct Seconds {
     pub online: f64,
 }
 
-/// Seconds that a core takes, measured on one current server core; they shape choices, never results.
+/// Seconds that a core takes, measured on one current server core (`benches/linear`, `benches/ot`); they shape choices, never
+/// results.
 mod unit {
     /// Expanding a leaf into one block of columns and adding it up.
-    pub(super) const LEAF_BLOCK: f64 = 1.3e-9;
+    pub(super) const LEAF_BLOCK: f64 = 0.45e-9;
     /// Making a leaf out of its tree.
-    pub(super) const LEAF: f64 = 4e-9;
+    pub(super) const LEAF: f64 = 2.5e-9;
     /// Packing, sending and applying one correction.
-    pub(super) const CORRECTION: f64 = 5e-9;
+    pub(super) const CORRECTION: f64 = 1.2e-9;
+    /// The same where the digits of a mask are the puncture points: it finds its weight and its output on its own.
+    pub(super) const MASK_CORRECTION: f64 = 18e-9;
     /// One correlated transfer, whatever the extension's depth.
-    pub(super) const TRANSFER: f64 = 8e-9;
+    pub(super) const TRANSFER: f64 = 11e-9;
     /// One block of the extension's streams.
-    pub(super) const STREAM_BLOCK: f64 = 0.8e-9;
+    pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
     /// One element through a chain of comparisons, for every bit.
     pub(super) const CHAIN_BIT: f64 = 25e-9;
     /// One multiplication by a weight in the clear.
@@ -77,23 +80,21 @@ impl FromStr for Profile {
 impl Layer {
     /// Seconds of work for the products with a batch, by the party that works more.
     pub fn products_seconds(&self, images: usize) -> f64 {
-        let columns = images * self.geometry.positions();
-        let work = self.work();
-        let blocks = columns.div_ceil(work.lanes) as f64;
-        work.leaves * (unit::LEAF + blocks * unit::LEAF_BLOCK)
-            + work.trees * columns as f64 * unit::CORRECTION
+        let work = self.work(images);
+        // Trees that are not kept are made anew, with their punctures.
+        let (made, correction) =
+            if self.keeps_trees() { (1.0, unit::CORRECTION) } else { (3.0, unit::MASK_CORRECTION) };
+        made * work.leaves * unit::LEAF + work.blocks * unit::LEAF_BLOCK + work.corrections * correction
     }
 
     /// Blocks that the leaves of all trees are expanded to, for a batch.
     pub fn blocks(&self, images: usize) -> u64 {
-        let work = self.work();
-        work.leaves as u64 * (images * self.geometry.positions()).div_ceil(work.lanes) as u64
+        self.work(images).blocks as u64
     }
 
     /// Seconds of work for planting the trees, once per session.
     pub fn setup_seconds(&self) -> f64 {
-        let work = self.work();
-        work.leaves * 2.0 * unit::LEAF
+        if self.keeps_trees() { self.work(1).leaves * 2.0 * unit::LEAF } else { 0.0 }
     }
 }
 
@@ -140,7 +141,7 @@ impl Plan {
         match op {
             Op::Linear { .. } => op.layer().map_or_else(Seconds::default, |layer| Seconds {
                 offline: layer.products_seconds(images),
-                online: layer.geometry.macs() as f64 * images as f64 * unit::MAC,
+                online: layer.macs() as f64 * images as f64 * unit::MAC,
             }),
             Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
             Op::MaxPool { output, window, .. } => {

@@ -17,7 +17,7 @@ use crate::{Error, Graph, Linear, Node, Op, WireId};
 pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
     let graph = rewrite(graph, &simplifying())?;
     let graph = rewrite(&graph, &legalising())?;
-    let rings = rings::rings(&graph)?;
+    let rings = rings::rings(&graph, options)?;
     let mut lowering = Lowering::new(&graph, options, rings);
     for id in 0..graph.nodes().len() {
         lowering.node(id)?;
@@ -109,6 +109,7 @@ impl<'a> Lowering<'a> {
             weight_bits: linear.weight_bits,
             shifts: linear.shifts.clone(),
             ring: self.rings.wire[id],
+            algorithm: self.options.algorithm(&node.name, linear),
             protocol: self.protocol(&node.name),
             remask,
         })

@@ -1,11 +1,11 @@
 //! The choices that a plan needs beyond its graph; the planner makes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocols::ot::TreeDepth;
-use protocols::plan::{Op, Protocol, Step};
+use protocols::plan::{Algorithm, Op, Protocol, Step};
 
-use crate::Error;
+use crate::{Error, Kernel, Linear};
 
 /// Protocol choices, by step where they differ from the default.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Options {
     pub protocol: Protocol,
     /// Linear layers that differ.
     pub protocols: BTreeMap<String, Protocol>,
+    /// Linear layers that are computed by exact Winograd.
+    pub winograd: BTreeSet<String>,
     /// Widest digit of requantisation and max pooling.
     pub digit: u8,
     /// Requantisations and max poolings that differ.
@@ -30,6 +32,7 @@ impl Default for Options {
             softspoken: TreeDepth::new(4).expect("invariant: 4 is a depth"),
             protocol: Protocol::Vole { k: 4 },
             protocols: BTreeMap::new(),
+            winograd: BTreeSet::new(),
             digit: 3,
             digits: BTreeMap::new(),
             weights: "0".repeat(64),
@@ -38,6 +41,15 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How a layer becomes products.
+    pub(super) fn algorithm(&self, step: &str, linear: &Linear) -> Algorithm {
+        match linear.kernel {
+            Kernel::Winograd => Algorithm::Winograd,
+            Kernel::Spatial if self.winograd.contains(step) => Algorithm::WinogradExact,
+            Kernel::Spatial => Algorithm::Direct,
+        }
+    }
+
     pub(super) fn digit(&self, step: &str) -> u8 {
         self.digits.get(step).copied().unwrap_or(self.digit)
     }
@@ -47,7 +59,8 @@ impl Options {
         let has = |name: &String, kind: fn(&Op) -> bool| {
             steps.iter().any(|step| step.name == *name && kind(&step.op))
         };
-        let linear = self.protocols.keys().find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
+        let linear = self.protocols.keys().chain(&self.winograd);
+        let linear = { linear }.find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
         let digit = |op: &Op| matches!(op, Op::Requant { .. } | Op::MaxPool { .. });
         match linear.or_else(|| self.digits.keys().find(|name| !has(name, digit))) {
             Some(step) => Err(Error::UnknownStep { step: step.clone() }),

@@ -95,12 +95,15 @@ impl Plan {
 impl Op {
     /// The layer of a linear step.
     pub fn layer(&self) -> Option<Layer> {
-        let Self::Linear { geometry, weight_bits, shifts, ring, protocol, .. } = self else { return None };
+        let Self::Linear { geometry, weight_bits, shifts, ring, algorithm, protocol, .. } = self else {
+            return None;
+        };
         Some(Layer {
             geometry: *geometry,
             weight_bits: u32::from(*weight_bits),
             shifts: shifts.clone(),
             ring: *ring,
+            algorithm: *algorithm,
             protocol: *protocol,
         })
     }
@@ -183,7 +186,7 @@ pub enum Op {
     },
     /// A linear layer times the server's weights, plus the server's bias.
     Linear {
-        /// The activations; their wire's ring is at least `ring`.
+        /// The activations; their wire's ring is at least `ring`, with two bits more for exact Winograd.
         input: WireId,
         /// The accumulators, in `ring`.
         output: WireId,
@@ -191,10 +194,13 @@ pub enum Op {
         geometry: Geometry,
         /// Width of the weights, two's complement, 2 to 8.
         weight_bits: u8,
-        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none.
+        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none. In Winograd's domain one
+        /// for each position and channel, or none.
         shifts: Vec<u8>,
         /// The accumulators' ring.
         ring: Bits,
+        /// How the convolution becomes products.
+        algorithm: Algorithm,
         /// How the products are computed.
         protocol: Protocol,
         /// Whether this step re-masks its input wire first (the first linear consumer does).
@@ -260,6 +266,19 @@ pub struct Term {
     pub shift: u8,
 }
 
+/// How a convolution becomes products: see [`crate::linear::winograd`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// As it is defined.
+    #[default]
+    Direct,
+    /// Winograd's F(2x2, 3x3), equal to direct integer for integer, for weights of at most 4 bits.
+    WinogradExact,
+    /// Winograd's F(2x2, 3x3) with weights that are given in its domain.
+    Winograd,
+}
+
 /// How a linear layer is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -271,12 +290,19 @@ pub enum Protocol {
     },
     /// Bitwise correlated transfers.
     Cot,
+    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask, made anew for every inference.
+    VoleOfMask {
+        /// Bits of a digit, 1 to 8.
+        k: u8,
+    },
 }
 
 impl Protocol {
     /// Every protocol.
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Cot).chain((2..=8).map(|k| Self::Vole { k }))
+        let of_weights = (2..=8).map(|k| Self::Vole { k });
+        let of_mask = (1..=8).map(|k| Self::VoleOfMask { k });
+        std::iter::once(Self::Cot).chain(of_weights).chain(of_mask)
     }
 }
 

@@ -5,10 +5,10 @@
 //! layers behind it work in. What is left out (shortcuts' own rings, framing) the plan's own price corrects.
 
 use fusion::planner::transfer_bits;
-use protocols::linear::{Layer, products_cost};
+use protocols::linear::{Layer, products_cost, winograd};
 use protocols::ops::Requant;
 use protocols::ot::TreeDepth;
-use protocols::plan::Protocol;
+use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
 
 use super::Sensitivity;
@@ -161,16 +161,15 @@ fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
 /// A layer's ring, and the least bits of its products, at some widths.
 fn products_bits(quantiser: &Quantiser<'_>, layer: usize, w: u8, a: u8) -> (u32, u64) {
     let ring = quantiser.ring(layer, w, a).max(u32::from(w) + 4).min(60);
-    let bits = |protocol| {
-        let layer = Layer {
-            geometry: quantiser.geometry(layer),
-            weight_bits: u32::from(w),
-            shifts: quantiser.shifts(layer, w),
-            ring: Bits::of(ring),
-            protocol,
-        };
+    let geometry = quantiser.geometry(layer);
+    let exact = w <= 4 && winograd::applies(&geometry);
+    let algorithms = std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
+    let bits = |(algorithm, k)| {
+        let (shifts, protocol) = (quantiser.shifts(layer, w), Protocol::Vole { k });
+        let ring = Bits::of(ring);
+        let layer = Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
         products_cost(&layer, 1).bits()
     };
-    let least = [w.min(8), 8, 6].into_iter().map(|k| bits(Protocol::Vole { k })).min();
-    (ring, least.unwrap_or(u64::MAX))
+    let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
+    (ring, ways.map(bits).min().unwrap_or(u64::MAX))
 }
