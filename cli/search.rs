@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
-use quant::search::{self, Ends, Found, LayerReport, SearchError, SearchOptions, Uniform};
+use quant::search::{self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Uniform};
 use quant::{Dataset, import_file};
 use serde::Serialize;
 
@@ -28,18 +28,42 @@ pub(crate) struct Args {
     /// Images to calibrate on: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped. They need no labels.
     #[arg(long, value_name = "FILE")]
     pub(crate) calib: PathBuf,
-    /// How many of them, from the first.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) samples: u32,
+    /// How many of them, from the first [default: 256; 2048 with --reconstruct].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) samples: Option<u32>,
     /// The most bits that one inference may move, offline and online, both directions; suffixes k, M, G.
-    #[arg(long, value_name = "BITS", required_unless_present = "fixed")]
+    #[arg(
+        long,
+        value_name = "BITS",
+        required_unless_present_any = ["fixed", "budget_online_bits", "budget_seconds", "min_accuracy"]
+    )]
     pub(crate) budget_bits: Option<BitCount>,
+    /// The most bits that it may move online.
+    #[arg(long, value_name = "BITS")]
+    pub(crate) budget_online_bits: Option<BitCount>,
+    /// The most seconds that it may take on the connection of --net, offline and online, as predicted.
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub(crate) budget_seconds: Option<f64>,
+    /// Search for the cheapest network that classifies so large a fraction of the calibration images rightly; without labels,
+    /// as the float network does.
+    #[arg(long, value_name = "FRACTION", value_parser = fraction, conflicts_with = "fixed")]
+    pub(crate) min_accuracy: Option<f64>,
+    /// Pairs of widths that are swapped on trial, the loss measured.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub(crate) swaps: u32,
     /// Use these widths for all layers instead of searching, such as w4a4.
     #[arg(long, value_name = "wNaM")]
     pub(crate) fixed: Option<Uniform>,
     /// Widths of the first and last layer with --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
     pub(crate) first_last: Option<Ends>,
+    /// How the loss of each width is found: loss (measured), fisher or hessian (estimated from its curvature; faster).
+    #[arg(long, value_name = "MEASURE", default_value = "loss")]
+    pub(crate) sensitivity: Measure,
+    /// Learn weights, biases and scales for N steps, so that the whole network says what the float network says; worth its
+    /// time at 4 bits and below.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) reconstruct: Option<u32>,
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
@@ -68,6 +92,7 @@ pub(crate) struct Summary {
     layers: Vec<LayerReport>,
     pub(crate) predicted_bits: u64,
     pub(crate) setup_bits: u64,
+    predicted_seconds: f64,
     pub(crate) budget_bits: Option<u64>,
     expected_loss: f64,
 }
@@ -92,22 +117,30 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let model = import_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
     let data = Dataset::open(&args.calib, None, model.input)?;
-    let samples = data.len().min(args.samples as usize);
+    let default = if args.reconstruct.is_some() { 2048 } else { 256 };
+    let samples = data.len().min(args.samples.unwrap_or(default) as usize);
     let preprocess = args.preprocess.preprocess();
     let batch = data.batch(0..samples, &preprocess)?;
     let options = SearchOptions {
         budget_bits: args.budget_bits.map(|BitCount(bits)| bits),
+        budget_online_bits: args.budget_online_bits.map(|BitCount(bits)| bits),
+        budget_seconds: args.budget_seconds,
+        min_accuracy: args.min_accuracy,
+        swaps: args.swaps as usize,
         fixed: args.fixed,
         ends: args.first_last.unwrap_or_default(),
         profile: args.net,
         inferences: args.inferences,
         sources: args.ot.unwrap_or_default(),
         batch: args.batch as usize,
+        measure: args.sensitivity,
+        reconstruct: args.reconstruct.map(|steps| steps as usize),
         seed: args.seed,
     };
+    let images = Images { batch: &batch, labels: data.labels() };
     let progress = Progress::new();
     let found =
-        search::search(&model, &preprocess, &batch, &options, &mut |p| progress.set(p.phase, p.done, p.of));
+        search::search(&model, &preprocess, &images, &options, &mut |p| progress.set(p.phase, p.done, p.of));
     drop(progress);
     let found = found.map_err(|error| Failure::from(error).of_file(&args.model))?;
     let summary = Summary::new(&found);
@@ -124,11 +157,24 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     Ok((summary, found.plan))
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| (0.0..=1.0).contains(n));
+    number.ok_or_else(|| "expected a fraction within 0 and 1, such as 0.9".into())
+}
+
 impl From<SearchError> for Failure {
     fn from(error: SearchError) -> Self {
         let code = match &error {
             SearchError::Nothing => Code::Usage,
             SearchError::Impossible { .. }
+            | SearchError::ImpossibleOnline { .. }
+            | SearchError::ImpossibleSeconds { .. }
+            | SearchError::Inaccurate { .. }
             | SearchError::Quantise(_)
             | SearchError::Lower(_)
             | SearchError::Float(_)
@@ -144,6 +190,7 @@ impl Summary {
             layers: found.layers.clone(),
             predicted_bits: found.predicted_bits,
             setup_bits: found.setup_bits,
+            predicted_seconds: found.predicted_seconds,
             budget_bits: found.budget_bits,
             expected_loss: found.expected_loss,
         }
@@ -168,6 +215,7 @@ impl Summary {
             let _ = writeln!(text, "budget         {}", exact(budget));
         }
         let _ = writeln!(text, "set-up, once   {}", exact(self.setup_bits));
+        let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
         let _ = writeln!(text, "expected loss  {:.4}", self.expected_loss);
         text
     }

@@ -51,7 +51,7 @@ impl Party<'_> {
 
 /// Shows the events of a run as progress.
 pub(super) fn show(progress: &Progress) -> impl FnMut(Event<'_>) {
-    |event| progress.set(format!("{}: {}", event.phase, event.step), event.index, event.count)
+    |event| progress.set(&format!("{}: {}", event.phase, event.step), event.index, event.count)
 }
 
 /// Random bytes of the operating system.

@@ -2,12 +2,14 @@
 
 pub mod data;
 pub mod float;
+pub mod gradient;
 pub mod judge;
 mod kernels;
 pub mod model;
 pub mod onnx;
 pub mod quantise;
 pub mod search;
+mod softmax;
 pub mod tensor;
 
 pub use data::{DataError, Dataset, Preprocess};

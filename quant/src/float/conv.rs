@@ -1,16 +1,16 @@
 //! Convolution of one image: im2col and a matrix product for each group.
 
-use crate::kernels::multiply_add;
+use crate::kernels::{Element, multiply_add};
 use protocols::linear::Geometry;
 
 /// `[out_channels, out_h, out_w]` of `[in_channels, in_h, in_w]`; `scratch` is reused between calls.
-pub(super) fn convolve(
+pub(crate) fn convolve<T: Element>(
     g: &Geometry,
-    weight: &[f32],
-    bias: &[f32],
-    input: &[f32],
-    scratch: &mut Vec<f32>,
-) -> Vec<f32> {
+    weight: &[T],
+    bias: &[T],
+    input: &[T],
+    scratch: &mut Vec<T>,
+) -> Vec<T> {
     let pixels = g.out_h() * g.out_w();
     let mut out = Vec::with_capacity(g.out_channels * pixels);
     for &b in bias {
@@ -33,7 +33,7 @@ pub(super) fn convolve(
 }
 
 /// Whether im2col would copy the input as it is: one tap, or one window.
-fn columns_are_input(g: &Geometry) -> bool {
+pub(crate) fn columns_are_input(g: &Geometry) -> bool {
     let unpadded = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right == 0;
     let one_tap = g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1;
     let one_window = g.kernel_h == g.in_h && g.kernel_w == g.in_w && g.dilation_h == 1 && g.dilation_w == 1;
@@ -41,10 +41,10 @@ fn columns_are_input(g: &Geometry) -> bool {
 }
 
 /// The matrix `[channels * kernel_h * kernel_w, out_h * out_w]` whose columns are the windows.
-fn fill_columns(g: &Geometry, channels: usize, input: &[f32], columns: &mut Vec<f32>) {
+pub(crate) fn fill_columns<T: Element>(g: &Geometry, channels: usize, input: &[T], columns: &mut Vec<T>) {
     let (out_h, out_w) = (g.out_h(), g.out_w());
     columns.clear();
-    columns.resize(channels * g.kernel_h * g.kernel_w * out_h * out_w, 0.0);
+    columns.resize(channels * g.kernel_h * g.kernel_w * out_h * out_w, T::zero());
     let mut rows = columns.chunks_exact_mut(out_w);
     for plane in input.chunks_exact(g.in_h * g.in_w) {
         for tap in 0..g.kernel_h * g.kernel_w {
@@ -73,7 +73,13 @@ fn fill_columns(g: &Geometry, channels: usize, input: &[f32], columns: &mut Vec<
 }
 
 /// The range of outputs whose tap at `offset` is not padding.
-fn inside(offset: usize, pad: usize, stride: usize, input: usize, outputs: usize) -> (usize, usize) {
+pub(crate) fn inside(
+    offset: usize,
+    pad: usize,
+    stride: usize,
+    input: usize,
+    outputs: usize,
+) -> (usize, usize) {
     let first = pad.saturating_sub(offset).div_ceil(stride);
     let end = (input + pad).saturating_sub(offset).div_ceil(stride).min(outputs);
     (first, end)

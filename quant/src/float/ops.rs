@@ -1,32 +1,33 @@
 //! Everything but convolution, on one image.
 
+use crate::kernels::Element;
 use crate::model::{View, Window};
 
-pub(super) fn relu(input: &[f32], max: Option<f32>) -> Vec<f32> {
-    let max = max.unwrap_or(f32::INFINITY);
-    input.iter().map(|x| x.max(0.0).min(max)).collect()
+pub(crate) fn relu<T: Element>(input: &[T], max: Option<f32>) -> Vec<T> {
+    let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
+    input.iter().map(|x| x.max(T::zero()).min(max)).collect()
 }
 
-pub(super) fn add(a: &[f32], b: &[f32]) -> Vec<f32> {
-    a.iter().zip(b).map(|(a, b)| a + b).collect()
+pub(crate) fn add<T: Element>(a: &[T], b: &[T]) -> Vec<T> {
+    a.iter().zip(b).map(|(&a, &b)| a + b).collect()
 }
 
-pub(super) fn max_pool(window: &Window, shape: [usize; 3], input: &[f32]) -> Vec<f32> {
-    pool(window, shape, input, |values| values.fold(f32::NEG_INFINITY, f32::max))
+pub(crate) fn max_pool<T: Element>(window: &Window, shape: [usize; 3], input: &[T]) -> Vec<T> {
+    pool(window, shape, input, |values| values.fold(T::neg_infinity(), T::max))
 }
 
-pub(super) fn avg_pool(window: &Window, shape: [usize; 3], input: &[f32]) -> Vec<f32> {
-    let area = window.area() as f32;
-    pool(window, shape, input, |values| values.sum::<f32>() / area)
+pub(crate) fn avg_pool<T: Element>(window: &Window, shape: [usize; 3], input: &[T]) -> Vec<T> {
+    let area = T::of(window.area() as f64);
+    pool(window, shape, input, |values| values.sum::<T>() / area)
 }
 
 /// `reduce` of the elements of each window that are not padding.
-fn pool(
+fn pool<T: Element>(
     window: &Window,
     [_, h, w]: [usize; 3],
-    input: &[f32],
-    reduce: impl Fn(&mut dyn Iterator<Item = f32>) -> f32,
-) -> Vec<f32> {
+    input: &[T],
+    reduce: impl Fn(&mut dyn Iterator<Item = T>) -> T,
+) -> Vec<T> {
     let (out_h, out_w) = (window.out_h(h), window.out_w(w));
     let mut out = Vec::with_capacity(input.len() / (h * w) * out_h * out_w);
     for plane in input.chunks_exact(h * w) {
@@ -44,14 +45,14 @@ fn pool(
 }
 
 /// The part of a window that starts at `start` of the padded axis that lies inside `0..length`.
-fn clip(start: usize, pad: usize, kernel: usize, length: usize) -> (usize, usize) {
+pub(crate) fn clip(start: usize, pad: usize, kernel: usize, length: usize) -> (usize, usize) {
     let end = (start + kernel).saturating_sub(pad).min(length);
     (start.saturating_sub(pad).min(end), end)
 }
 
-pub(super) fn view(view: &View, [_, h, w]: [usize; 3], input: &[f32]) -> Vec<f32> {
+pub(crate) fn view<T: Element>(view: &View, [_, h, w]: [usize; 3], input: &[T]) -> Vec<T> {
     let [channels, rows, columns] = &view.axes;
-    let mut out = vec![0.0; view.out().iter().product()];
+    let mut out = vec![T::zero(); view.out().iter().product()];
     for c in 0..channels.length {
         for y in 0..rows.length {
             let from = ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;

@@ -112,6 +112,13 @@ impl Samples {
 }
 
 impl Moments {
+    /// `E[x x^T] - E[x] E[x]^T`: the bias makes up for the mean.
+    pub fn covariance(&self) -> Vec<f64> {
+        let n = self.rows;
+        let of = |(at, second): (usize, &f64)| second - self.first[at / n] * self.first[at % n];
+        self.second.iter().enumerate().map(of).collect()
+    }
+
     /// The moments of every group of a convolution's input `[N, C, H, W]`.
     fn of(geometry: &Geometry, input: &Tensor) -> Vec<Self> {
         let images = input.images().min(MOMENT_IMAGES);

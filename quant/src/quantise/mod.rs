@@ -1,9 +1,12 @@
 //! Quantisation: from a float network and widths to an integer network and its weights.
 
+mod adam;
 mod calibrate;
 mod emit;
+mod reconstruct;
 mod round;
 mod scales;
+mod sequential;
 mod sites;
 
 use std::collections::HashMap;
@@ -16,12 +19,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use calibrate::{Calibration, first_images};
+pub use reconstruct::Reconstruction;
 pub use round::{Rounded, Rounder};
 pub use scales::Scales;
 pub use sites::{LayerSites, Site, SiteId, Sites, Target};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
+use crate::gradient::{Change, Network, Rounding};
 use crate::model::{Conv, Model, Op};
 use crate::tensor::Tensor;
 
@@ -58,6 +63,8 @@ pub enum QuantiseError {
     NoImages,
 }
 
+/// Images that rounding in sequence looks at: it holds two values of each.
+const SEQUENCE_IMAGES: usize = 256;
 /// The width of [`Quantiser::middle`].
 const MIDDLE: u8 = 4;
 
@@ -160,6 +167,13 @@ impl<'a> Quantiser<'a> {
 
     /// A site's values after rounding to a width.
     pub fn rounded_site(&self, site: SiteId, bits: u8, value: &Tensor) -> Tensor {
+        let rounding = self.site_rounding(site, bits);
+        let data = value.data.par_iter().map(|&v| rounding.apply(v)).collect();
+        Tensor { shape: value.shape, data }
+    }
+
+    /// How a site is rounded to a width, all else being float.
+    pub fn site_rounding(&self, site: SiteId, bits: u8) -> Rounding<f32> {
         let signed = self.sites.sites[site].signed;
         let mantissa = match self.sites.sites[site].max {
             Some(max) => (f64::from(max) / (f64::from(bits).exp2() - 1.0)).log2(),
@@ -169,8 +183,7 @@ impl<'a> Quantiser<'a> {
         let (power, _) =
             scales::best_power(&self.calibration.sites[site], &self.sites.sites[site], mantissa, (low, high));
         let scale = (mantissa + f64::from(power)).exp2();
-        let round = |v: &f32| ((f64::from(*v) / scale).round().clamp(low, high) * scale) as f32;
-        Tensor { shape: value.shape, data: value.data.par_iter().map(round).collect() }
+        Rounding { scale: scale as f32, low: low as f32, high: high as f32 }
     }
 
     /// The width of a layer's accumulators at some widths of its weights and its input.
@@ -214,18 +227,79 @@ impl<'a> Quantiser<'a> {
     /// The integer network cannot be represented: scales too far apart, or accumulators beyond 60 bits.
     pub fn quantise(&self, assignment: &Assignment) -> Result<(Graph, Weights), QuantiseError> {
         let scales = self.scales(assignment);
-        let rounded: Vec<_> = (0..self.sites.layers.len())
-            .into_par_iter()
-            .map(|layer| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]))
-            .collect();
+        let rounded = self.all_rounded(assignment, &scales);
         let rounded: Vec<&Rounded> = rounded.iter().map(AsRef::as_ref).collect();
-        let emit = emit::Emit {
-            model: self.model,
-            sites: &self.sites,
-            scales: &scales,
-            rounded: &rounded,
-            assignment,
-        };
+        self.emit(assignment, &scales, &rounded)
+    }
+
+    /// Quantises at some widths with all care: every layer is rounded against what those before it have become, and
+    /// what suits the whole best is learned, if asked for. `progress` is told a phase, parts done, and parts in all.
+    ///
+    /// # Errors
+    /// As [`Quantiser::quantise`]; or the batch does not fit the model.
+    pub fn finish(
+        &self,
+        assignment: &Assignment,
+        batch: &Tensor,
+        reconstruction: Option<&Reconstruction>,
+        progress: &mut dyn FnMut(&'static str, usize, usize),
+    ) -> Result<(Graph, Weights), QuantiseError> {
+        let mut scales = self.scales(assignment);
+        let sequence =
+            sequential::Sequence { model: self.model, sites: &self.sites, assignment, scales: &scales };
+        let images = first_images(batch, batch.images().min(SEQUENCE_IMAGES));
+        let mut rounded = sequence.run(&images, &mut |done, of| progress("rounding", done, of));
+        if let Some(options) = reconstruction {
+            let start = reconstruct::Start {
+                model: self.model,
+                sites: &self.sites,
+                assignment,
+                rounded,
+                scales,
+                fixed: self.fixed_groups(),
+            };
+            let mut tell = |done, of| progress("reconstruction", done, of);
+            (scales, rounded) = start.run(batch, options, &mut tell)?;
+        }
+        self.emit(assignment, &scales, &rounded.iter().collect::<Vec<_>>())
+    }
+
+    /// The quantised network at some widths, in real numbers: weights rounded layer by layer, sites rounded on the way.
+    pub fn network(&self, assignment: &Assignment) -> Network<'a, f32> {
+        let scales = self.scales(assignment);
+        let mut network = Network::of(self.model);
+        for (layer, rounded) in self.sites.layers.iter().zip(self.all_rounded(assignment, &scales)) {
+            network.layers[layer.node] = Some(rounded.float());
+        }
+        for (id, site) in self.sites.sites.iter().enumerate() {
+            let rounding = sequential::rounding(&scales, assignment, id, site.signed);
+            network.changes[site.value.0] = Change::Round(rounding);
+        }
+        network
+    }
+
+    /// Groups of scales that pixels or ReLUs that are cut off decide.
+    fn fixed_groups(&self) -> Vec<bool> {
+        let mut fixed = vec![false; self.sites.groups];
+        let free = matches!(self.preprocess, Preprocess::Normalise { .. });
+        for site in &self.sites.sites {
+            fixed[site.group] |= site.max.is_some() || (site.value.producer().is_none() && !free);
+        }
+        fixed
+    }
+
+    fn all_rounded(&self, assignment: &Assignment, scales: &Scales) -> Vec<std::sync::Arc<Rounded>> {
+        let rounded = |layer: usize| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]);
+        (0..self.sites.layers.len()).into_par_iter().map(rounded).collect()
+    }
+
+    fn emit(
+        &self,
+        assignment: &Assignment,
+        scales: &Scales,
+        rounded: &[&Rounded],
+    ) -> Result<(Graph, Weights), QuantiseError> {
+        let emit = emit::Emit { model: self.model, sites: &self.sites, scales, rounded, assignment };
         emit.run(&self.preprocess, self.salt)
     }
 }

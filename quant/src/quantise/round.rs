@@ -1,8 +1,8 @@
 //! Rounding a layer's weights: a power-of-two scale for each channel, then the rounding that changes the layer's output
 //! least.
 //!
-//! With `H = E[x x^T]` the output of a channel moves by `d H d^T` when its weights move by `d`. Scales minimise the
-//! diagonal part; rounding is greedy, weight by weight, each one's error made up for by those still free (Frantar,
+//! With `H` the covariance of the input, the output of a channel varies by `d H d^T` when its weights move by `d` and its
+//! bias keeps the mean. Scales minimise the diagonal part; rounding is greedy, weight by weight, each one's error made up for by those still free (Frantar,
 //! Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, section 3; Frantar, Alistarh: Optimal Brain Compression).
 
 use rayon::prelude::*;
@@ -29,6 +29,7 @@ pub struct Rounder {
     groups: Vec<Group>,
 }
 
+/// One group of a convolution.
 #[derive(Clone, Debug)]
 struct Group {
     rows: usize,
@@ -85,6 +86,11 @@ impl Rounder {
         Rounded { weights, exponents, log_scale, bias }
     }
 
+    /// `U` with `U^T U` the inverse of a group's damped `H`, `[N, N]`.
+    pub(super) fn factor(&self, group: usize) -> &[f64] {
+        &self.groups[group].factor
+    }
+
     /// Every output channel with its group.
     fn channels<'a>(&'a self, conv: &'a Conv) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
         let per_group = conv.geometry.out_channels / self.groups.len().max(1);
@@ -97,7 +103,7 @@ impl Rounder {
 impl Group {
     fn new(moments: &Moments) -> Self {
         let n = moments.rows;
-        let mut damped = moments.second.clone();
+        let mut damped = moments.covariance();
         let trace: f64 = (0..n).map(|i| damped[i * n + i]).sum();
         let damping = (DAMPING * trace / n as f64).max(1e-12);
         for i in 0..n {
@@ -128,7 +134,7 @@ impl Group {
 }
 
 /// The interval of a signed width.
-fn limits(bits: u8) -> (f64, f64) {
+pub(super) fn limits(bits: u8) -> (f64, f64) {
     let half = f64::from(1u32 << (bits - 1));
     (-half, half - 1.0)
 }

@@ -1,9 +1,9 @@
-//! Prices of widths before there is a plan: sums over sites, each with the layers that read it.
+//! Prices of widths before there is a plan: stages of the dynamic programme, one for each site with the layers that read it.
 //!
-//! A layer's price depends on its weights' width and its input's; a requantisation's on its output's width and, weakly,
-//! on the accumulators before it, for which a middle width stands in. The plan's own price corrects the sum.
+//! A layer's price depends on its weights' width and on the ring of its accumulators, which its weights and its input
+//! decide; a requantisation's on its output's width, on the ring of the accumulators before it, and on the rings that the
+//! layers behind it work in. What is left out (shortcuts' own rings, framing) the plan's own price corrects.
 
-use fusion::knapsack::{Item, choose};
 use protocols::linear::{Layer, products_cost, winograd};
 use protocols::ops::Requant;
 use protocols::ot::{Source, Sources};
@@ -11,46 +11,50 @@ use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
 
 use super::Sensitivity;
+use super::dynamic::{Choice, Costs, Problem, Stage};
 use super::sensitivity::WIDTHS;
 use crate::quantise::{Assignment, Quantiser, Sites, Target};
 
-/// The knapsack's groups: one for each site.
+/// The dynamic programme's stages, and the widths behind its choices.
 pub(super) struct Estimate<'a> {
     sites: &'a Sites,
-    groups: Vec<Vec<Widths>>,
+    pricing: Pricing<'a>,
+    stages: Vec<Stage>,
+    /// By stage and choice.
+    widths: Vec<Vec<Widths>>,
 }
 
 /// Widths of a site and of the layers that read it.
+#[derive(Clone, Debug)]
 struct Widths {
     site_bits: u8,
     weight_bits: Vec<u8>,
-    item: Item,
+    /// The widest ring that a layer behind works in.
+    ring: u32,
 }
-
-/// The width of weights and values that stands in where a neighbour's is not known yet.
-const MIDDLE: u8 = 4;
 
 impl<'a> Estimate<'a> {
     pub(super) fn new(quantiser: &'a Quantiser<'a>, sensitivity: &Sensitivity, sources: Sources) -> Self {
         let sites = quantiser.sites();
         let pricing = Pricing::new(quantiser, sources);
-        let groups = (0..sites.sites.len()).map(|site| pricing.group(site, sensitivity)).collect();
-        Self { sites, groups }
+        let (stages, widths) = (0..sites.sites.len()).map(|site| pricing.stage(site, sensitivity)).unzip();
+        Self { sites, pricing, stages, widths }
     }
 
-    /// The widths of the least loss within an estimated budget.
-    pub(super) fn choose(&self, budget: u64) -> Option<Assignment> {
-        let items: Vec<Vec<Item>> =
-            self.groups.iter().map(|group| group.iter().map(|option| option.item).collect()).collect();
-        let chosen = choose(&items, budget)?;
+    /// The widths of the least loss within estimated budgets: of all bits, and of those online.
+    pub(super) fn choose(&self, budgets: Costs) -> Option<Assignment> {
+        let arrival = |site: usize, choice: usize, ring: Option<u8>| {
+            let widths = &self.widths[site][choice];
+            self.pricing.rounding_bits(site, widths.site_bits, widths.ring, ring)
+        };
+        let chosen = Problem { stages: &self.stages, arrival: &arrival }.solve(budgets)?;
         let mut assignment = Assignment {
             weight_bits: vec![2; self.sites.layers.len()],
             site_bits: vec![2; self.sites.sites.len()],
         };
-        for (site, (&at, group)) in chosen.iter().zip(&self.groups).enumerate() {
-            let option = &group[at];
-            assignment.site_bits[site] = option.site_bits;
-            for (layer, &bits) in self.sites.readers(site).zip(&option.weight_bits) {
+        for (site, (&at, widths)) in chosen.iter().zip(&self.widths).enumerate() {
+            assignment.site_bits[site] = widths[at].site_bits;
+            for (layer, &bits) in self.sites.readers(site).zip(&widths[at].weight_bits) {
                 assignment.weight_bits[layer] = bits;
             }
         }
@@ -62,11 +66,9 @@ impl<'a> Estimate<'a> {
 struct Pricing<'a> {
     quantiser: &'a Quantiser<'a>,
     sites: &'a Sites,
-    /// By layer, weight width and input width: the least bits of its products.
-    products: Vec<Vec<Vec<u64>>>,
-    /// By site: the accumulators' ring that stands in.
-    rings: Vec<u32>,
-    /// Of the cheapest source.
+    /// By layer, weight width and input width: the ring, and the least bits of the products.
+    products: Vec<Vec<Vec<(u32, u64)>>>,
+    /// Of a transfer of the cheapest source.
     transfer_bits: f64,
 }
 
@@ -79,65 +81,49 @@ impl<'a> Pricing<'a> {
                 WIDTHS.map(by_input).collect()
             })
             .collect();
-        let ring = |site: usize| {
-            let before =
-                sites.layers.iter().enumerate().filter(|(_, layer)| layer.target == Target::Site(site));
-            before.map(|(layer, _)| quantiser.ring(layer, MIDDLE, MIDDLE)).max().unwrap_or(16)
-        };
-        let rings = (0..sites.sites.len()).map(ring).collect();
         let transfer_bits = sources.iter().map(Source::bits).fold(f64::INFINITY, f64::min);
-        Self { quantiser, sites, products, rings, transfer_bits }
+        Self { quantiser, sites, products, transfer_bits }
     }
 
-    /// All options of a site that no other beats.
-    fn group(&self, site: usize, sensitivity: &Sensitivity) -> Vec<Widths> {
-        let readers: Vec<usize> = self.sites.readers(site).collect();
-        let mut options: Vec<Widths> = WIDTHS
-            .map(|a| Widths {
-                site_bits: a,
-                weight_bits: Vec::new(),
-                item: Item {
-                    cost: self.rounding_bits(site, a),
-                    loss: sensitivity.sites[site][usize::from(a - 2)],
-                },
-            })
-            .collect();
-        for &layer in &readers {
-            options = options
-                .into_iter()
-                .flat_map(|option| {
-                    WIDTHS.map(move |w| (w, option.weight_bits.clone(), option.site_bits, option.item))
-                })
-                .map(|(w, mut weight_bits, site_bits, item)| {
-                    weight_bits.push(w);
-                    let (w, a) = (usize::from(w - 2), usize::from(site_bits - 2));
-                    let cost = item.cost + self.products[layer][w][a];
-                    let loss = item.loss + sensitivity.weights[layer][w];
-                    Widths { site_bits, weight_bits, item: Item { cost, loss } }
-                })
-                .collect();
+    /// All choices of a site that none with the same demands beats.
+    fn stage(&self, site: usize, sensitivity: &Sensitivity) -> (Stage, Vec<Widths>) {
+        let start = |a: u8| {
+            let loss = sensitivity.sites[site][usize::from(a - 2)];
+            let widths = Widths { site_bits: a, weight_bits: Vec::new(), ring: u32::from(a) + 1 };
+            (Choice { costs: [0, 0], loss, demands: Vec::new() }, widths)
+        };
+        let mut choices: Vec<(Choice, Widths)> = WIDTHS.map(start).collect();
+        for layer in self.sites.readers(site) {
+            let with = |(choice, widths): &(Choice, Widths), w: u8| {
+                let (mut choice, mut widths) = (choice.clone(), widths.clone());
+                let (at, a) = (usize::from(w - 2), usize::from(widths.site_bits - 2));
+                let (ring, bits) = self.products[layer][at][a];
+                choice.costs[0] += bits;
+                choice.loss += sensitivity.weights[layer][at];
+                if let Target::Site(target) = self.sites.layers[layer].target {
+                    choice.demands.push((target, ring as u8));
+                }
+                widths.ring = widths.ring.max(ring);
+                widths.weight_bits.push(w);
+                (choice, widths)
+            };
+            let wider = choices.iter().flat_map(|choice| WIDTHS.map(move |w| with(choice, w))).collect();
+            choices = undominated(wider);
         }
-        options.sort_by(|a, b| a.item.cost.cmp(&b.item.cost).then(a.item.loss.total_cmp(&b.item.loss)));
-        let mut least = f64::INFINITY;
-        options.retain(|option| {
-            let better = option.item.loss < least;
-            least = least.min(option.item.loss);
-            better
-        });
-        options
+        let (choices, widths) = choices.into_iter().unzip();
+        (Stage { choices }, widths)
     }
 
-    /// Bits of requantising to a site, its transfers and its re-masking.
-    fn rounding_bits(&self, site: usize, a: u8) -> u64 {
+    /// Bits of requantising to a site, with its transfers and its re-masking: all, and those online. `out` is the ring that
+    /// is worked in behind it, `ring` that of the accumulators before it, if there are any.
+    fn rounding_bits(&self, site: usize, a: u8, out: u32, ring: Option<u8>) -> Costs {
         let elements = self.quantiser.site_elements(site);
-        let most =
-            self.sites.readers(site).map(|layer| self.quantiser.ring(layer, MIDDLE, a)).max().unwrap_or(0);
-        let out = most.max(u32::from(a) + 1).min(64);
+        let out = out.max(u32::from(a) + 1).min(64);
         let masked = elements as u64 * u64::from(out);
         if self.sites.sites[site].value.producer().is_none() {
-            return masked;
+            return [masked, masked];
         }
-        let ring = self.rings[site].max(u32::from(a) + 3).min(60);
+        let ring = ring.map_or(UNKNOWN, u32::from).max(u32::from(a) + 3).min(60);
         let requant = Requant {
             len: elements,
             ring: Bits::of(ring),
@@ -149,21 +135,43 @@ impl<'a> Pricing<'a> {
         };
         let cost = requant.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
-        cost.bits() + transfers.ceil() as u64 + masked
+        let online = cost.bits() + masked;
+        [online + transfers.ceil() as u64, online]
     }
 }
 
-/// The least bits of a layer's products at some widths.
-fn products_bits(quantiser: &Quantiser<'_>, layer: usize, w: u8, a: u8) -> u64 {
-    let ring = Bits::of(quantiser.ring(layer, w, a).max(u32::from(w) + 4).min(60));
+/// The ring that stands in where no layer's accumulators are rounded.
+const UNKNOWN: u32 = 16;
+
+/// Choices that no other with the same width of the site and the same demands beats.
+fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
+    let class = |(choice, widths): &(Choice, Widths)| (widths.site_bits, choice.demands.clone(), widths.ring);
+    choices.sort_by(|a, b| {
+        class(a).cmp(&class(b)).then(a.0.costs.cmp(&b.0.costs)).then(a.0.loss.total_cmp(&b.0.loss))
+    });
+    let mut kept: Vec<(Choice, Widths)> = Vec::new();
+    for choice in choices {
+        let beaten =
+            kept.last().is_some_and(|last| class(last) == class(&choice) && last.0.loss <= choice.0.loss);
+        if !beaten {
+            kept.push(choice);
+        }
+    }
+    kept
+}
+
+/// A layer's ring, and the least bits of its products, at some widths.
+fn products_bits(quantiser: &Quantiser<'_>, layer: usize, w: u8, a: u8) -> (u32, u64) {
+    let ring = quantiser.ring(layer, w, a).max(u32::from(w) + 4).min(60);
     let geometry = quantiser.geometry(layer);
     let exact = w <= 4 && winograd::applies(&geometry);
     let algorithms = std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
     let bits = |(algorithm, k)| {
         let (shifts, protocol) = (quantiser.shifts(layer, w), Protocol::Vole { k });
+        let ring = Bits::of(ring);
         let layer = Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
         products_cost(&layer, 1).bits()
     };
     let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
-    ways.map(bits).min().unwrap_or(u64::MAX)
+    (ring, ways.map(bits).min().unwrap_or(u64::MAX))
 }

@@ -1,30 +1,38 @@
-//! Precision search: widths of weights and activations, layer by layer, of the least expected loss within a budget of
-//! communication; then the fastest protocols for them.
+//! Precision search: widths of weights and activations, layer by layer, of the least loss within budgets of communication
+//! or time; then the fastest protocols for them.
 //!
-//! 1. Sensitivity: the measured divergence of the logits with one layer's weights, or one site's values, at each width.
-//! 2. An exact multiple-choice knapsack over sites and the layers that read them, with estimated prices.
-//! 3. The plan's own price holds the choice to the budget: the estimate's budget is corrected until the plan meets it,
+//! 1. Sensitivity: the loss of every layer's weights, and of every site's values, at each width.
+//! 2. A dynamic programme over sites and the layers that read them, exact for estimated prices.
+//! 3. The plan's own price holds the choice to the budgets: the estimate's budgets are corrected until the plan meets them,
 //!    then single widths are raised while the plan still does.
-//! 4. Protocols: the fastest for the network profile that meet the budget.
+//! 4. Where the loss is saturated, the cheapest widths whose measured loss is as good; then pairs of widths are swapped
+//!    where that lowers the measured loss.
+//! 5. Careful rounding, and reconstruction.
+//! 6. Protocols: the fastest for the network profile that meet the budgets.
 
+mod choose;
+mod dynamic;
 mod estimate;
+mod measured;
 mod options;
 mod sensitivity;
 
-use fusion::planner::{Purpose, cheapest, fastest, inference_bits};
+use fusion::Graph;
+use fusion::planner::{cheapest, fastest, inference_bits};
 use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
 pub use options::{Ends, SearchOptions, Uniform};
-pub use sensitivity::Sensitivity;
+pub use sensitivity::{Measure, Sensitivity};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
 use crate::model::{Model, Op};
-use crate::quantise::{Assignment, QuantiseError, Quantiser, Sites};
+use crate::quantise::{Assignment, QuantiseError, Quantiser, Reconstruction, Sites, first_images};
 use crate::tensor::Tensor;
-use estimate::Estimate;
+use choose::{Budgets, Chooser, UNBOUNDED, uniform_widths};
+use measured::Measured;
 
 /// What a search found.
 #[derive(Debug)]
@@ -39,6 +47,8 @@ pub struct Found {
     pub predicted_bits: u64,
     /// Bits of set-up, once per session.
     pub setup_bits: u64,
+    /// Seconds of one inference, by the model of work and of the connection.
+    pub predicted_seconds: f64,
     /// The budget, if one was given.
     pub budget_bits: Option<u64>,
     /// The expected divergence of the logits from the float network's, in nats; zero where nothing was searched.
@@ -82,6 +92,32 @@ pub enum SearchError {
         /// The bits of the cheapest plan.
         smallest: u64,
     },
+    /// No choice meets the budget of online bits.
+    #[error("the budget of {budget} online bits is impossible: the cheapest plan has {smallest}")]
+    ImpossibleOnline {
+        /// The budget.
+        budget: u64,
+        /// The online bits of the cheapest plan.
+        smallest: u64,
+    },
+    /// No choice is fast enough.
+    #[error(
+        "the budget of {budget} s is impossible on this connection: the narrowest network takes {smallest:.3} s"
+    )]
+    ImpossibleSeconds {
+        /// The budget.
+        budget: f64,
+        /// The predicted seconds of the narrowest network.
+        smallest: f64,
+    },
+    /// No choice within the budgets is as accurate as was asked for.
+    #[error("an accuracy of {wanted} is out of reach: {reached} of the calibration images are right at most")]
+    Inaccurate {
+        /// What was asked for.
+        wanted: f64,
+        /// That of the widest network within the budgets.
+        reached: f64,
+    },
     /// The network cannot be quantised.
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
@@ -99,161 +135,238 @@ pub enum SearchError {
     NoLayers,
 }
 
-/// Searches the widths of a network, or takes the fixed ones, and plans its protocols. `batch` holds preprocessed
-/// calibration images. The result depends on the arguments alone, not on the machine's cores.
+/// Searches the widths of a network, or takes the fixed ones, and plans its protocols. The result depends on the arguments
+/// alone, not on the machine's cores.
 ///
 /// # Errors
 /// [`SearchError::Impossible`] names the smallest possible budget.
 pub fn search(
     model: &Model,
     preprocess: &Preprocess,
-    batch: &Tensor,
+    images: &Images<'_>,
     options: &SearchOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Found, SearchError> {
-    progress(Progress { phase: "calibration", done: 0, of: 1 });
-    let quantiser = Quantiser::new(model, preprocess, batch, salt(model, options.seed))?;
-    if quantiser.sites().layers.is_empty() {
-        return Err(SearchError::NoLayers);
-    }
-    let (assignment, expected_loss) = match (options.fixed, options.budget_bits) {
-        (Some(fixed), _) => (uniform(quantiser.sites(), fixed, options.ends), 0.0),
-        (None, Some(budget)) => {
-            let sensitivity = Sensitivity::measure(model, &quantiser, batch, progress)?;
-            let budget = Budget { bits: budget, sources: options.sources };
-            let assignment = within(&quantiser, &sensitivity, budget, progress)?;
-            let loss = sensitivity.loss(&assignment);
-            (assignment, loss)
+    Prepared::new(model, preprocess, images, options, None, progress)?.find(options, progress)
+}
+
+/// Calibration images.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    /// Preprocessed.
+    pub batch: &'a Tensor,
+    /// Their labels; without them, the float network's classes count as right.
+    pub labels: Option<&'a [usize]>,
+}
+
+/// A network, calibrated and measured: ready for searches with any budgets.
+pub struct Prepared<'a> {
+    model: &'a Model,
+    batch: &'a Tensor,
+    quantiser: Quantiser<'a>,
+    sensitivity: Option<Sensitivity>,
+    measured: Measured,
+}
+
+/// Images that sensitivities are measured on, at most.
+const SENSITIVITY_IMAGES: usize = 256;
+/// Images that whole networks are measured on, at most.
+const MEASURED_IMAGES: usize = 128;
+/// Images that an accuracy is measured on, at most.
+const ACCURACY_IMAGES: usize = 1024;
+/// How often widths are chosen for weights rounded with all care.
+const NARROWINGS: usize = 4;
+
+impl<'a> Prepared<'a> {
+    /// Calibrates, and finds the sensitivities if widths are to be searched and `known` has none.
+    ///
+    /// # Errors
+    /// The images do not fit the network, or it has nothing to quantise.
+    pub fn new(
+        model: &'a Model,
+        preprocess: &Preprocess,
+        images: &Images<'a>,
+        options: &SearchOptions,
+        known: Option<Sensitivity>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, SearchError> {
+        progress(Progress { phase: "calibration", done: 0, of: 1 });
+        let batch = images.batch;
+        let quantiser = Quantiser::new(model, preprocess, batch, salt(model, options.seed))?;
+        if quantiser.sites().layers.is_empty() {
+            return Err(SearchError::NoLayers);
         }
-        (None, None) => return Err(SearchError::Nothing),
-    };
-    progress(Progress { phase: "protocols", done: 0, of: 1 });
-    let (graph, weights) = quantiser.quantise(&assignment)?;
-    let digest = weights.digest();
-    let purpose = Purpose {
-        profile: options.profile,
-        inferences: options.inferences,
-        batch: options.batch,
-        budget_bits: options.budget_bits,
-        sources: options.sources,
-    };
-    let Some(plan) = fastest(&graph, &digest, &purpose)? else {
-        let smallest = inference_bits(&cheapest(&graph, &digest, options.sources)?);
-        return Err(SearchError::Impossible { budget: options.budget_bits.unwrap_or(0), smallest });
-    };
-    let layers = report(model, quantiser.sites(), &assignment, &plan);
-    let (predicted_bits, setup_bits) = (inference_bits(&plan), plan.setup_cost().bits());
-    Ok(Found {
-        plan,
-        weights,
-        layers,
-        predicted_bits,
-        setup_bits,
-        budget_bits: options.budget_bits,
-        expected_loss,
-    })
-}
-
-/// The bits of the cheapest plan at some widths.
-fn price(quantiser: &Quantiser<'_>, assignment: &Assignment, sources: Sources) -> Result<u64, SearchError> {
-    let (graph, weights) = quantiser.quantise(assignment)?;
-    Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
-}
-
-/// What one inference may move.
-#[derive(Clone, Copy)]
-struct Budget {
-    bits: u64,
-    /// Where its transfers may come from.
-    sources: Sources,
-}
-
-/// The widths of the least expected loss whose cheapest plan meets the budget.
-fn within(
-    quantiser: &Quantiser<'_>,
-    sensitivity: &Sensitivity,
-    budget: Budget,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Assignment, SearchError> {
-    let sites = quantiser.sites();
-    let narrowest =
-        Assignment { weight_bits: vec![2; sites.layers.len()], site_bits: vec![2; sites.sites.len()] };
-    let Budget { bits: most, sources } = budget;
-    let smallest = price(quantiser, &narrowest, sources)?;
-    if smallest > most {
-        return Err(SearchError::Impossible { budget: most, smallest });
-    }
-    let estimate = Estimate::new(quantiser, sensitivity, sources);
-    let mut best = (sensitivity.loss(&narrowest), narrowest);
-    let mut internal = most;
-    for done in 0..CORRECTIONS {
-        progress(Progress { phase: "knapsack", done, of: CORRECTIONS });
-        let Some(assignment) = estimate.choose(internal) else {
-            internal += internal / 8;
-            continue;
+        let most = if options.min_accuracy.is_some() { ACCURACY_IMAGES } else { MEASURED_IMAGES };
+        let measured = Measured::new(model, batch, images.labels, most)?;
+        let mut prepared = Self { model, batch, quantiser, sensitivity: None, measured };
+        prepared.sensitivity = match known {
+            Some(known) if known.fits(prepared.quantiser.sites()) => Some(known),
+            _ if options.fixed.is_some() => None,
+            _ => Some(prepared.sensitivity(options.measure, progress)?),
         };
-        let exact = price(quantiser, &assignment, sources)?;
-        let loss = sensitivity.loss(&assignment);
-        if exact <= most && loss < best.0 {
-            best = (loss, assignment);
-        }
-        let next = (internal as f64 * most as f64 / exact as f64) as u64;
-        if exact <= most && next.abs_diff(internal) * 1000 < internal {
-            break;
-        }
-        // A little below the proportion, so that a plan that is barely too dear leads to one that is not.
-        internal = if exact > most { next - next / 500 } else { next };
+        Ok(prepared)
     }
-    refine(quantiser, sensitivity, budget, best.1, progress)
+
+    /// The sensitivities that widths are searched with.
+    pub fn known(&self) -> Option<&Sensitivity> {
+        self.sensitivity.as_ref()
+    }
+
+    /// The losses of all widths, by any measure.
+    ///
+    /// # Errors
+    /// None for images that were calibrated on.
+    pub fn sensitivity(
+        &self,
+        measure: Measure,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Sensitivity, SearchError> {
+        let images = first_images(self.batch, self.batch.images().min(SENSITIVITY_IMAGES));
+        Ok(Sensitivity::measure(measure, self.model, &self.quantiser, &images, progress)?)
+    }
+
+    /// Names of the layers, and of the sites that they read.
+    pub fn names(&self) -> Vec<(String, usize)> {
+        let sites = self.quantiser.sites();
+        sites.layers.iter().map(|layer| (self.model.nodes[layer.node].name.clone(), layer.input)).collect()
+    }
+
+    /// The bits of the narrowest and of the widest network.
+    ///
+    /// # Errors
+    /// The network cannot be represented in integers.
+    pub fn extent(&self, sources: Sources) -> Result<[u64; 2], SearchError> {
+        let price = |bits| -> Result<u64, SearchError> {
+            let widths = uniform_widths(self.quantiser.sites(), bits);
+            let (graph, weights) = self.quantiser.quantise(&widths)?;
+            Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
+        };
+        Ok([price(2)?, price(8)?])
+    }
+
+    /// Searches.
+    ///
+    /// # Errors
+    /// The budgets are impossible, or there is nothing to search for.
+    pub fn find(
+        &self,
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Found, SearchError> {
+        let budgets = Budgets {
+            bits: options.budget_bits.unwrap_or(UNBOUNDED),
+            online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
+        };
+        if let Some(fixed) = options.fixed {
+            let assignment = uniform(self.quantiser.sites(), fixed, options.ends);
+            let graph = self.finish(&assignment, options, progress)?;
+            let Some(plan) = planned(&graph, options)? else {
+                return Err(impossible(&graph, options)?);
+            };
+            return Ok(self.found(&assignment, plan, graph.1, options));
+        }
+        if !options.is_bounded() {
+            return Err(SearchError::Nothing);
+        }
+        let sensitivity = self.sensitivity.as_ref().ok_or(SearchError::Nothing)?;
+        let chooser = Chooser::new(&self.quantiser, sensitivity, &self.measured, options);
+        let chosen = chooser.choose(budgets, progress)?;
+        let (mut current, mut less) = (chosen.clone(), budgets);
+        for _ in 0..NARROWINGS {
+            let graph = self.finish(&current, options, progress)?;
+            progress(Progress { phase: "protocols", done: 0, of: 1 });
+            if let Some(plan) = planned(&graph, options)? {
+                return Ok(self.found(&current, plan, graph.1, options));
+            }
+            // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a budget that is less by
+            // what was too much.
+            let smallest = inference_bits(&cheapest(&graph.0, &graph.1.digest(), options.sources)?);
+            less = less.less(smallest.saturating_sub(budgets.bits).max(smallest / 500));
+            match chooser.within(less, progress) {
+                Ok(narrower) => current = narrower,
+                Err(error) if error.is_impossible() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        // The widths were chosen for weights rounded layer by layer: these meet the budgets.
+        let graph = self.quantiser.quantise(&chosen)?;
+        match planned(&graph, options)? {
+            Some(plan) => Ok(self.found(&chosen, plan, graph.1, options)),
+            None => Err(impossible(&graph, options)?),
+        }
+    }
+
+    fn finish(
+        &self,
+        assignment: &Assignment,
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Graph, Weights), SearchError> {
+        let reconstruction = options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
+        let mut tell = |phase, done, of| progress(Progress { phase, done, of });
+        Ok(self.quantiser.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?)
+    }
+
+    fn found(&self, assignment: &Assignment, plan: Plan, weights: Weights, options: &SearchOptions) -> Found {
+        Found {
+            layers: report(self.model, self.quantiser.sites(), assignment, &plan),
+            predicted_bits: inference_bits(&plan),
+            setup_bits: plan.setup_cost().bits(),
+            predicted_seconds: options.seconds(&plan),
+            budget_bits: options.budget_bits,
+            expected_loss: self.sensitivity.as_ref().map_or(0.0, |sensitivity| sensitivity.loss(assignment)),
+            plan,
+            weights,
+        }
+    }
 }
 
-/// Rounds in which the estimate's budget is corrected by the plan's price.
-const CORRECTIONS: usize = 6;
-/// Single widths tried in refinement.
-const TRIALS: usize = 48;
-
-/// Raises single widths, those that gain most first, while the cheapest plan stays within the budget.
-fn refine(
-    quantiser: &Quantiser<'_>,
-    sensitivity: &Sensitivity,
-    budget: Budget,
-    start: Assignment,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Assignment, SearchError> {
-    let mut current = start;
-    let mut refused: Vec<(bool, usize)> = Vec::new();
-    for done in 0..TRIALS {
-        progress(Progress { phase: "refinement", done, of: TRIALS });
-        let loss = sensitivity.loss(&current);
-        let gain = |raised: &Assignment| loss - sensitivity.loss(raised);
-        let raised = raises(&current).filter(|(which, _)| !refused.contains(which));
-        let best = raised
-            .map(|(which, raised)| (gain(&raised), which, raised))
-            .filter(|(gain, ..)| *gain > 0.0)
-            .fold(None, |best: Option<(f64, (bool, usize), Assignment)>, found| match best {
-                Some(best) if best.0 >= found.0 => Some(best),
-                _ => Some(found),
-            });
-        let Some((_, which, raised)) = best else { break };
-        if price(quantiser, &raised, budget.sources)? <= budget.bits {
-            current = raised;
-        } else {
-            refused.push(which);
-        }
+/// The fastest plan that meets all budgets; or the cheapest one, if that alone does.
+fn planned(
+    (graph, weights): &(Graph, Weights),
+    options: &SearchOptions,
+) -> Result<Option<Plan>, SearchError> {
+    let digest = weights.digest();
+    let Some(plan) = fastest(graph, &digest, &options.purpose())? else { return Ok(None) };
+    let seconds = |plan: &Plan| options.budget_seconds.is_none_or(|most| options.seconds(plan) <= most);
+    let online =
+        |plan: &Plan| options.budget_online_bits.is_none_or(|most| plan.cost(1).online.bits() <= most);
+    if online(&plan) && seconds(&plan) {
+        return Ok(Some(plan));
     }
-    Ok(current)
+    Ok(Some(cheapest(graph, &digest, options.sources)?).filter(|plan| online(plan) && seconds(plan)))
 }
 
-/// Every assignment with one width raised by a bit: of a site (true) or of a layer's weights.
-fn raises(assignment: &Assignment) -> impl Iterator<Item = ((bool, usize), Assignment)> + '_ {
-    let sites = (0..assignment.site_bits.len()).map(|at| (true, at));
-    let layers = (0..assignment.weight_bits.len()).map(|at| (false, at));
-    sites.chain(layers).filter_map(|(site, at)| {
-        let mut raised = assignment.clone();
-        let width = if site { &mut raised.site_bits[at] } else { &mut raised.weight_bits[at] };
-        *width += 1;
-        (*width <= 8).then_some(((site, at), raised))
-    })
+/// Why no plan of a network meets the budgets.
+fn impossible(
+    (graph, weights): &(Graph, Weights),
+    options: &SearchOptions,
+) -> Result<SearchError, SearchError> {
+    let plan = cheapest(graph, &weights.digest(), options.sources)?;
+    let (bits, online) = (inference_bits(&plan), plan.cost(1).online.bits());
+    if let Some(budget) = options.budget_bits.filter(|&budget| bits > budget) {
+        return Ok(SearchError::Impossible { budget, smallest: bits });
+    }
+    if let Some(budget) = options.budget_online_bits.filter(|&budget| online > budget) {
+        return Ok(SearchError::ImpossibleOnline { budget, smallest: online });
+    }
+    let budget = options.budget_seconds.unwrap_or(0.0);
+    Ok(SearchError::ImpossibleSeconds { budget, smallest: options.seconds(&plan) })
+}
+
+impl SearchError {
+    /// Whether budgets are to blame.
+    fn is_impossible(&self) -> bool {
+        match self {
+            Self::Impossible { .. } | Self::ImpossibleOnline { .. } | Self::ImpossibleSeconds { .. } => true,
+            Self::Inaccurate { .. }
+            | Self::Quantise(_)
+            | Self::Lower(_)
+            | Self::Float(_)
+            | Self::Nothing
+            | Self::NoLayers => false,
+        }
+    }
 }
 
 /// One width for all layers but the ends.

@@ -2,14 +2,26 @@
 
 use std::str::FromStr;
 
+use fusion::planner::Purpose;
 use protocols::ot::Sources;
+use protocols::plan::Plan;
 use protocols::profile::Profile;
+
+use super::Measure;
 
 /// What is asked of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchOptions {
     /// Bits that one inference may move, offline and online, both directions.
     pub budget_bits: Option<u64>,
+    /// Bits that one inference may move online, both directions.
+    pub budget_online_bits: Option<u64>,
+    /// Seconds that one inference may take, offline and online.
+    pub budget_seconds: Option<f64>,
+    /// The fraction of calibration images that must be classified rightly; the cheapest network is then searched for.
+    pub min_accuracy: Option<f64>,
+    /// Pairs of widths that are swapped on trial.
+    pub swaps: usize,
     /// One width for all layers, instead of a search.
     pub fixed: Option<Uniform>,
     /// The first and the last layer, where the widths are fixed.
@@ -22,8 +34,40 @@ pub struct SearchOptions {
     pub sources: Sources,
     /// Images that will run together.
     pub batch: usize,
+    /// How the losses of widths are found.
+    pub measure: Measure,
+    /// Steps of reconstruction; none without.
+    pub reconstruct: Option<usize>,
     /// Everything random.
     pub seed: u64,
+}
+
+impl SearchOptions {
+    /// Whether there is anything to search for.
+    pub(super) const fn is_bounded(&self) -> bool {
+        self.budget_bits.is_some()
+            || self.budget_online_bits.is_some()
+            || self.budget_seconds.is_some()
+            || self.min_accuracy.is_some()
+    }
+
+    /// What plans are made for.
+    pub(super) const fn purpose(&self) -> Purpose {
+        Purpose {
+            profile: self.profile,
+            inferences: self.inferences,
+            batch: self.batch,
+            budget_bits: self.budget_bits,
+            sources: self.sources,
+        }
+    }
+
+    /// Seconds of one inference, offline and online, by the model of work and of the connection.
+    pub(super) fn seconds(&self, plan: &Plan) -> f64 {
+        let images = self.batch.max(1);
+        let steps = plan.step_seconds(&self.profile, images);
+        steps.iter().map(|step| step.offline + step.online).sum::<f64>() / images as f64
+    }
 }
 
 /// One width of weights and one of activations.

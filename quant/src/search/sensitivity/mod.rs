@@ -2,18 +2,60 @@
 //!
 //! The loss is the Kullback-Leibler divergence of the class probabilities from the float network's, averaged over the
 //! calibration images, with one layer's weights or one site's values rounded and all else float. It needs no labels.
-//! Losses of several roundings are taken to add up.
+//! Losses of several roundings are taken to add up. It is measured, or estimated from its curvature.
+
+mod curvature;
+
+use std::str::FromStr;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::Progress;
 use crate::float::{Edit, FloatError, activations_of, reevaluate};
 use crate::model::{Model, Op, ValueId};
-use crate::quantise::{Assignment, Quantiser};
+use crate::quantise::{Assignment, Quantiser, Sites};
+use crate::softmax::log_softmax;
 use crate::tensor::Tensor;
 
+/// How losses are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// The divergence itself, with one rounding at a time.
+    #[default]
+    Loss,
+    /// By the Fisher information: one backward pass an image prices everything.
+    Fisher,
+    /// By the mean of the Hessian's diagonal and the squared error, as HAWQ does.
+    Hessian,
+}
+
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Loss, Self::Fisher, Self::Hessian];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Fisher => "fisher",
+            Self::Hessian => "hessian",
+        }
+    }
+}
+
+impl FromStr for Measure {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|measure| measure.name() == text);
+        named.ok_or_else(|| format!("a measure is loss, fisher or hessian; found {text:?}"))
+    }
+}
+
 /// Measured losses, in nats.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
     /// By layer, then width from 2 on.
     pub weights: Vec<Vec<f64>>,
@@ -27,11 +69,34 @@ pub(super) const WIDTHS: std::ops::RangeInclusive<u8> = 2..=8;
 const CHUNK: usize = 64;
 
 impl Sensitivity {
-    /// Measures every layer and site at every width.
+    /// Finds the loss of every layer and site at every width.
     ///
     /// # Errors
     /// The batch's shape is not the model's input.
     pub fn measure(
+        measure: Measure,
+        model: &Model,
+        quantiser: &Quantiser<'_>,
+        batch: &Tensor,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, FloatError> {
+        let (mut done, images) = (0, batch.images());
+        let passes = if measure == Measure::Hessian { 2 * curvature::PROBES + 1 } else { 1 };
+        let mut tick = |more: usize| {
+            done += more;
+            progress(Progress { phase: "sensitivity", done, of: passes * images });
+        };
+        let mut found = match measure {
+            Measure::Loss => Self::measured(model, quantiser, batch, progress)?,
+            Measure::Fisher => curvature::fisher(model, quantiser, batch, &mut tick),
+            Measure::Hessian => curvature::hessian(model, quantiser, batch, &mut tick),
+        };
+        found.settle(images);
+        Ok(found)
+    }
+
+    /// The sums over images of the divergence itself.
+    fn measured(
         model: &Model,
         quantiser: &Quantiser<'_>,
         batch: &Tensor,
@@ -75,8 +140,16 @@ impl Sensitivity {
                 next();
             }
         }
-        found.settle(images);
         Ok(found)
+    }
+
+    /// Whether these are of a network with such sites and layers.
+    pub(super) fn fits(&self, sites: &Sites) -> bool {
+        let full = |lists: &[Vec<f64>], count: usize| {
+            lists.len() == count
+                && lists.iter().all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
+        };
+        full(&self.weights, sites.layers.len()) && full(&self.sites, sites.sites.len())
     }
 
     /// The expected loss of an assignment.
@@ -125,11 +198,4 @@ fn divergence(reference: &Tensor, found: &Tensor) -> f64 {
         })
         .collect();
     images.iter().sum()
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let most = logits.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
-    let shifted: Vec<f64> = logits.iter().map(|&v| f64::from(v - most)).collect();
-    let sum = shifted.iter().map(|v| v.exp()).sum::<f64>().ln();
-    shifted.iter().map(|v| v - sum).collect()
 }

@@ -1,0 +1,149 @@
+//! The transposed derivative of every operation, on one image.
+
+use super::{Element, Parameters};
+use crate::float::conv::{columns_are_input, fill_columns, inside};
+use crate::float::ops::clip;
+use crate::kernels::{Factor, multiply_add_factors};
+use crate::model::{View, Window};
+use protocols::linear::Geometry;
+
+/// With `Y = W X + b` on im2col matrices: `dW += dY X^T`, `db += dY 1`, and the result is `dX = W^T dY`, summed back onto
+/// the pixels that the columns were taken from.
+pub(super) fn convolution<T: Element>(
+    g: &Geometry,
+    weight: &[T],
+    input: &[T],
+    cotangent: &[T],
+    gradient: &mut Parameters<T>,
+) -> Vec<T> {
+    let pixels = g.out_h() * g.out_w();
+    let (channels, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+    let taps = channels * g.kernel_h * g.kernel_w;
+    let plane = channels * g.in_h * g.in_w;
+    for (sum, row) in gradient.bias.iter_mut().zip(cotangent.chunks_exact(pixels)) {
+        *sum += row.iter().copied().sum();
+    }
+    let mut back = vec![T::zero(); input.len()];
+    let mut columns = Vec::new();
+    for group in 0..g.groups {
+        let input = &input[group * plane..][..plane];
+        let back = &mut back[group * plane..][..plane];
+        let range = group * outputs * taps..(group + 1) * outputs * taps;
+        let rows = Factor::Rows(&cotangent[group * outputs * pixels..][..outputs * pixels]);
+        let transposed = Factor::Columns(&weight[range.clone()]);
+        let sum = &mut gradient.weight[range];
+        if columns_are_input(g) {
+            multiply_add_factors([outputs, pixels, taps], rows, Factor::Columns(input), sum);
+            multiply_add_factors([taps, outputs, pixels], transposed, rows, back);
+        } else {
+            fill_columns(g, channels, input, &mut columns);
+            multiply_add_factors([outputs, pixels, taps], rows, Factor::Columns(&columns), sum);
+            columns.fill(T::zero());
+            multiply_add_factors([taps, outputs, pixels], transposed, rows, &mut columns);
+            sum_columns(g, &columns, back);
+        }
+    }
+    back
+}
+
+/// The transpose of [`fill_columns`].
+fn sum_columns<T: Element>(g: &Geometry, columns: &[T], image: &mut [T]) {
+    let (out_h, out_w) = (g.out_h(), g.out_w());
+    let mut rows = columns.chunks_exact(out_w);
+    for plane in image.chunks_exact_mut(g.in_h * g.in_w) {
+        for tap in 0..g.kernel_h * g.kernel_w {
+            let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
+            let (first, end) = inside(kw * g.dilation_w, g.pad_left, g.stride_w, g.in_w, out_w);
+            for (y, row) in rows.by_ref().take(out_h).enumerate() {
+                let Some(y) = (y * g.stride_h + kh * g.dilation_h).checked_sub(g.pad_top) else { continue };
+                if y >= g.in_h || first >= end {
+                    continue;
+                }
+                let start = y * g.in_w + first * g.stride_w + kw * g.dilation_w - g.pad_left;
+                let sums = plane[start..].iter_mut().step_by(g.stride_w);
+                for (sum, &more) in sums.zip(&row[first..end]) {
+                    *sum += more;
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn relu<T: Element>(input: &[T], max: Option<f32>, mut cotangent: Vec<T>) -> Vec<T> {
+    let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
+    for (cotangent, &value) in cotangent.iter_mut().zip(input) {
+        if value <= T::zero() || value >= max {
+            *cotangent = T::zero();
+        }
+    }
+    cotangent
+}
+
+/// The first largest element of each window has the window's cotangent.
+pub(super) fn max_pool<T: Element>(
+    window: &Window,
+    shape: [usize; 3],
+    input: &[T],
+    cotangent: &[T],
+) -> Vec<T> {
+    let mut back = vec![T::zero(); input.len()];
+    each_window(window, shape, |output, elements| {
+        let better = |best: Option<usize>, at: usize| match best {
+            Some(best) if input[best] >= input[at] => Some(best),
+            _ => Some(at),
+        };
+        if let Some(largest) = elements.fold(None, better) {
+            back[largest] += cotangent[output];
+        }
+    });
+    back
+}
+
+pub(super) fn avg_pool<T: Element>(window: &Window, shape: [usize; 3], cotangent: &[T]) -> Vec<T> {
+    let mut back = vec![T::zero(); shape.iter().product()];
+    let area = T::of(window.area() as f64);
+    each_window(window, shape, |output, elements| {
+        for at in elements {
+            back[at] += cotangent[output] / area;
+        }
+    });
+    back
+}
+
+/// Calls with the index of every output and those of its window's elements, padding left out.
+fn each_window(
+    window: &Window,
+    [channels, h, w]: [usize; 3],
+    mut call: impl FnMut(usize, &mut dyn Iterator<Item = usize>),
+) {
+    let mut output = 0;
+    for channel in 0..channels {
+        for y in 0..window.out_h(h) {
+            let (top, bottom) = clip(y * window.stride_h, window.pad_top, window.kernel_h, h);
+            for x in 0..window.out_w(w) {
+                let (left, right) = clip(x * window.stride_w, window.pad_left, window.kernel_w, w);
+                let mut elements =
+                    (top..bottom).flat_map(|row| (left..right).map(move |x| (channel * h + row) * w + x));
+                call(output, &mut elements);
+                output += 1;
+            }
+        }
+    }
+}
+
+pub(super) fn view<T: Element>(view: &View, shape: [usize; 3], cotangent: &[T]) -> Vec<T> {
+    let mut back = vec![T::zero(); shape.iter().product()];
+    let [channels, rows, columns] = &view.axes;
+    let [_, h, w] = shape;
+    for c in 0..channels.length {
+        for y in 0..rows.length {
+            let to = ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
+            let from =
+                ((channels.before + c) * rows.out() + rows.before + y) * columns.out() + columns.before;
+            for x in 0..columns.length {
+                back[to + columns.start + x * columns.stride] += cotangent[from + x];
+            }
+        }
+    }
+    back
+}

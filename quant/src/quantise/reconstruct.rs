@@ -1,0 +1,286 @@
+//! Reconstruction: weights, biases and scales that were rounded layer by layer are adjusted so that the quantised network
+//! as a whole says what the float network says. It needs images, no labels.
+//!
+//! What is learned are the integers of the weights (as real numbers, rounded in every step; the estimator passes
+//! gradients straight through: Hubara et al., AdaQuant, ICML 2021), the biases, and one mantissa for every group of
+//! scales, which is where activations are cut off (Esser et al., LSQ, ICLR 2020). Powers of two stay as they are, so
+//! that every rescaling stays a shift.
+
+use rayon::prelude::*;
+
+use super::adam::{Adam, Schedule};
+use super::round::{Rounded, limits as weight_limits};
+use super::scales::Scales;
+use super::sequential::rounding;
+use super::sites::{Sites, Target};
+use super::{Assignment, conv};
+use crate::float::FloatError;
+use crate::gradient::{Change, Gradients, Network, Parameters, Rounding};
+use crate::model::Model;
+use crate::softmax::softmax;
+use crate::tensor::Tensor;
+
+/// How much is learned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reconstruction {
+    /// Steps of the descent.
+    pub steps: usize,
+    /// What the order of images is drawn from.
+    pub seed: u64,
+}
+
+/// What reconstruction starts from.
+pub(super) struct Start<'a> {
+    pub model: &'a Model,
+    pub sites: &'a Sites,
+    pub assignment: &'a Assignment,
+    pub scales: Scales,
+    pub rounded: Vec<Rounded>,
+    /// Groups of scales that must stay: those of pixels and of ReLUs that are cut off.
+    pub fixed: Vec<bool>,
+}
+
+/// Images of a step.
+const BATCH: usize = 32;
+
+/// What is learned.
+struct Learned {
+    /// By layer: the integers, before they are rounded.
+    weights: Vec<Vec<f32>>,
+    /// By layer.
+    biases: Vec<Vec<f32>>,
+    /// By group: the base-two logarithm of what its scales have been multiplied by.
+    mantissas: Vec<f32>,
+}
+
+impl Start<'_> {
+    /// Learns for some steps.
+    pub(super) fn run(
+        self,
+        batch: &Tensor,
+        options: &Reconstruction,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(Scales, Vec<Rounded>), FloatError> {
+        let mut learned = self.learned();
+        let reference = crate::float::evaluate(self.model, batch)?;
+        let reference: Vec<Vec<f32>> =
+            (0..batch.images()).map(|image| softmax(reference.image(image))).collect();
+        let mut order = Order::new(batch.images(), options.seed);
+        let mut optimisers = Optimisers::new(&learned);
+        for step in 0..options.steps {
+            progress(step, options.steps);
+            let images = order.next(BATCH.min(batch.images()));
+            let network = self.network(&learned);
+            let part = gather(batch, &images);
+            let (_, gradients) =
+                network.gradients(&part, |image, output| divergence(&reference[images[image]], output));
+            let schedule = Schedule { step, of: options.steps };
+            self.update(&mut learned, &network, &gradients, &mut optimisers, &schedule);
+        }
+        Ok(self.finish(&learned))
+    }
+
+    fn learned(&self) -> Learned {
+        let weights = |(layer, rounded): (usize, &Rounded)| {
+            let weight = &conv(self.model, self.sites.layers[layer].node).weight;
+            let fan_in = weight.len() / rounded.exponents.len();
+            let latent = |(at, (&w, &q)): (usize, (&f32, &i8))| {
+                let scale = (rounded.log_scale - f64::from(rounded.exponents[at / fan_in])).exp2() as f32;
+                // Near its integer: the rounding found before is where the descent starts.
+                f32::from(q) + (w / scale - f32::from(q)).clamp(-NEAR, NEAR)
+            };
+            weight.iter().zip(&rounded.weights).enumerate().map(latent).collect()
+        };
+        Learned {
+            weights: self.rounded.iter().enumerate().map(weights).collect(),
+            biases: self.rounded.iter().map(|r| r.bias.iter().map(|&b| b as f32).collect()).collect(),
+            mantissas: vec![0.0; self.sites.groups],
+        }
+    }
+
+    /// The base-two logarithm of a layer's scale.
+    fn layer_scale(&self, learned: &Learned, layer: usize) -> f64 {
+        let site = &self.sites.layers[layer];
+        let moved =
+            learned.mantissas[site.target_group] - learned.mantissas[self.sites.sites[site.input].group];
+        self.rounded[layer].log_scale + f64::from(moved)
+    }
+
+    fn site_scale(&self, learned: &Learned, site: usize) -> f64 {
+        self.scales.sites[site] + f64::from(learned.mantissas[self.sites.sites[site].group])
+    }
+
+    /// The quantised network.
+    fn network(&self, learned: &Learned) -> Network<'_, f32> {
+        let mut network = Network::of(self.model);
+        let layers: Vec<Parameters<f32>> = (0..self.rounded.len())
+            .into_par_iter()
+            .map(|layer| {
+                let rounded = self.integers(learned, layer);
+                let log_scale = self.layer_scale(learned, layer);
+                let exponents = &self.rounded[layer].exponents;
+                let fan_in = rounded.len() / exponents.len();
+                let channels = rounded.chunks_exact(fan_in).zip(exponents);
+                let weight = channels.flat_map(|(row, &exponent)| {
+                    let scale = (log_scale - f64::from(exponent)).exp2() as f32;
+                    row.iter().map(move |q| q * scale)
+                });
+                Parameters { weight: weight.collect(), bias: learned.biases[layer].clone() }
+            })
+            .collect();
+        for (layer, parameters) in self.sites.layers.iter().zip(layers) {
+            network.layers[layer.node] = Some(parameters);
+        }
+        for (id, site) in self.sites.sites.iter().enumerate() {
+            let rounding = rounding(&self.scales, self.assignment, id, site.signed);
+            let scale = self.site_scale(learned, id).exp2() as f32;
+            network.changes[site.value.0] = Change::Round(Rounding { scale, ..rounding });
+        }
+        network
+    }
+
+    fn integers(&self, learned: &Learned, layer: usize) -> Vec<f32> {
+        let (low, high) = weight_limits(self.assignment.weight_bits[layer]);
+        let (low, high) = (low as f32, high as f32);
+        learned.weights[layer].iter().map(|v| v.round().clamp(low, high)).collect()
+    }
+
+    fn update(
+        &self,
+        learned: &mut Learned,
+        network: &Network<'_, f32>,
+        gradients: &Gradients<f32>,
+        optimisers: &mut Optimisers,
+        schedule: &Schedule,
+    ) {
+        let mut mantissas = vec![0.0f32; learned.mantissas.len()];
+        for (layer, site) in self.sites.layers.iter().enumerate() {
+            let (Some(gradient), Some(parameters)) =
+                (&gradients.layers[site.node], &network.layers[site.node])
+            else {
+                continue;
+            };
+            let along: f32 = gradient.weight.iter().zip(&parameters.weight).map(|(g, w)| g * w).sum();
+            let along = along * std::f32::consts::LN_2;
+            mantissas[site.target_group] += along;
+            mantissas[self.sites.sites[site.input].group] -= along;
+            let (low, high) = weight_limits(self.assignment.weight_bits[layer]);
+            let (low, high) = (low as f32 - 0.49, high as f32 + 0.49);
+            let scales = &self.rounded[layer].exponents;
+            let fan_in = gradient.weight.len() / scales.len();
+            // A step of a channel's integers is a step of its scale.
+            let gradient_of = |at: usize| gradient.weight[at] * (-scales[at / fan_in] as f32).exp2();
+            optimisers.weights[layer].step(
+                &mut learned.weights[layer],
+                gradient_of,
+                schedule.rate(WEIGHT_RATE),
+            );
+            learned.weights[layer].iter_mut().for_each(|v| *v = v.clamp(low, high));
+            let unit = match site.target {
+                Target::Site(site) => self.scales.sites[site].exp2() as f32,
+                Target::Logits => 1.0,
+            };
+            let rate = schedule.rate(BIAS_RATE) * unit;
+            optimisers.biases[layer].step(&mut learned.biases[layer], |at| gradient.bias[at], rate);
+        }
+        for site in &self.sites.sites {
+            mantissas[site.group] += gradients.scales[site.value.0];
+        }
+        for (gradient, &fixed) in mantissas.iter_mut().zip(&self.fixed) {
+            if fixed {
+                *gradient = 0.0;
+            }
+        }
+        let rate = schedule.rate(MANTISSA_RATE);
+        optimisers.mantissas.step(&mut learned.mantissas, |at| mantissas[at], rate);
+    }
+
+    fn finish(&self, learned: &Learned) -> (Scales, Vec<Rounded>) {
+        let rounded = |layer: usize| Rounded {
+            weights: self.integers(learned, layer).iter().map(|&q| q as i8).collect(),
+            exponents: self.rounded[layer].exponents.clone(),
+            log_scale: self.layer_scale(learned, layer),
+            bias: learned.biases[layer].iter().map(|&b| f64::from(b)).collect(),
+        };
+        let layers = 0..self.rounded.len();
+        let scales = Scales {
+            sites: (0..self.sites.sites.len()).map(|site| self.site_scale(learned, site)).collect(),
+            layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
+        };
+        (scales, layers.map(rounded).collect())
+    }
+}
+
+/// How far from its integer a weight may start.
+const NEAR: f32 = 0.45;
+/// Steps' sizes: of weights in integers, of biases in steps of what they are rounded to, of mantissas in octaves.
+const WEIGHT_RATE: f32 = 0.003;
+const BIAS_RATE: f32 = 0.005;
+const MANTISSA_RATE: f32 = 0.002;
+
+/// One optimiser for each thing that is learned.
+struct Optimisers {
+    weights: Vec<Adam>,
+    biases: Vec<Adam>,
+    mantissas: Adam,
+}
+
+impl Optimisers {
+    fn new(learned: &Learned) -> Self {
+        let of = |lists: &[Vec<f32>]| lists.iter().map(|list| Adam::new(list.len())).collect();
+        Self {
+            weights: of(&learned.weights),
+            biases: of(&learned.biases),
+            mantissas: Adam::new(learned.mantissas.len()),
+        }
+    }
+}
+
+/// Passes over all images, each in another order.
+struct Order {
+    images: Vec<usize>,
+    at: usize,
+    state: u64,
+}
+
+impl Order {
+    fn new(images: usize, seed: u64) -> Self {
+        Self { images: (0..images).collect(), at: images, state: seed ^ 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    fn next(&mut self, count: usize) -> Vec<usize> {
+        if self.at + count > self.images.len() {
+            for last in (1..self.images.len()).rev() {
+                let other = (self.draw() % (last as u64 + 1)) as usize;
+                self.images.swap(last, other);
+            }
+            self.at = 0;
+        }
+        self.at += count;
+        self.images[self.at - count..self.at].to_vec()
+    }
+
+    /// SplitMix64.
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn gather(batch: &Tensor, images: &[usize]) -> Tensor {
+    let [_, c, h, w] = batch.shape;
+    let data = images.iter().flat_map(|&image| batch.image(image).iter().copied()).collect();
+    Tensor { shape: [images.len(), c, h, w], data }
+}
+
+/// The divergence of the classes' probabilities from those of reference, in nats, and its gradient by the logits.
+fn divergence(reference: &[f32], logits: &[f32]) -> (f64, Vec<f32>) {
+    let found = softmax(logits);
+    let nats = reference.iter().zip(&found).map(|(&p, &q)| {
+        if p > 0.0 { f64::from(p) * (f64::from(p) / f64::from(q).max(1e-30)).ln() } else { 0.0 }
+    });
+    (nats.sum(), found.iter().zip(reference).map(|(q, p)| q - p).collect())
+}

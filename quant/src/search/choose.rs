@@ -1,0 +1,344 @@
+//! Widths within budgets: from the estimate's optimum to what the plan's own price and the network's own loss confirm.
+
+use fusion::planner::{cheapest, fastest, inference_bits};
+
+use super::estimate::Estimate;
+use super::measured::Measured;
+use super::{Progress, SearchError, SearchOptions, Sensitivity};
+use crate::quantise::{Assignment, Quantiser, Sites};
+
+/// Chooses widths.
+pub(super) struct Chooser<'a> {
+    quantiser: &'a Quantiser<'a>,
+    sensitivity: &'a Sensitivity,
+    estimate: Estimate<'a>,
+    measured: &'a Measured,
+    options: &'a SearchOptions,
+}
+
+/// Bits that one inference may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budgets {
+    /// Offline and online.
+    pub bits: u64,
+    /// Online.
+    pub online_bits: u64,
+}
+
+/// No bound; far from where sums overflow.
+pub(super) const UNBOUNDED: u64 = u64::MAX / 4;
+/// Rounds in which the estimate's budget is corrected by the plan's price.
+const CORRECTIONS: usize = 6;
+/// Single widths tried at a budget's edge.
+const RAISES: usize = 12;
+/// Narrower plans tried where the loss is saturated.
+const CHEAPER: usize = 4;
+/// Halvings of an interval of budgets.
+const HALVINGS: usize = 6;
+/// Nats of divergence that no accuracy tells apart.
+const SATURATED: f64 = 0.002;
+
+impl Budgets {
+    fn admit(self, price: Self) -> bool {
+        price.bits <= self.bits && price.online_bits <= self.online_bits
+    }
+
+    /// As many bits less as some plan was too dear.
+    pub(super) fn less(self, over: u64) -> Self {
+        Self { bits: self.bits.saturating_sub(over), online_bits: self.online_bits.saturating_sub(over) }
+    }
+}
+
+impl<'a> Chooser<'a> {
+    pub(super) fn new(
+        quantiser: &'a Quantiser<'a>,
+        sensitivity: &'a Sensitivity,
+        measured: &'a Measured,
+        options: &'a SearchOptions,
+    ) -> Self {
+        let estimate = Estimate::new(quantiser, sensitivity, options.sources);
+        Self { quantiser, sensitivity, estimate, measured, options }
+    }
+
+    /// The widths that meet everything asked for, at the least loss; or with an accuracy asked for, at the least price.
+    pub(super) fn choose(
+        &self,
+        budgets: Budgets,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Assignment, SearchError> {
+        let budgets = match self.options.budget_seconds {
+            Some(seconds) => self.within_seconds(budgets, seconds, progress)?,
+            None => budgets,
+        };
+        if let Some(accuracy) = self.options.min_accuracy {
+            return self.accurate(budgets, accuracy, progress);
+        }
+        let start = self.within(budgets, progress)?;
+        let (start, budgets) = self.cheaper(budgets, start, progress)?;
+        self.swap(budgets, start, progress)
+    }
+
+    /// The bits of the cheapest plan at some widths.
+    fn price(&self, assignment: &Assignment) -> Result<Budgets, SearchError> {
+        let (graph, weights) = self.quantiser.quantise(assignment)?;
+        let plan = cheapest(&graph, &weights.digest(), self.options.sources)?;
+        Ok(Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() })
+    }
+
+    fn narrowest(&self) -> Assignment {
+        uniform_widths(self.quantiser.sites(), 2)
+    }
+
+    fn impossible(&self, budgets: Budgets, smallest: Budgets) -> SearchError {
+        if smallest.bits > budgets.bits {
+            return SearchError::Impossible { budget: budgets.bits, smallest: smallest.bits };
+        }
+        SearchError::ImpossibleOnline { budget: budgets.online_bits, smallest: smallest.online_bits }
+    }
+
+    /// The widths of the least expected loss whose cheapest plan meets the budgets.
+    pub(super) fn within(
+        &self,
+        budgets: Budgets,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Assignment, SearchError> {
+        let narrowest = self.narrowest();
+        let smallest = self.price(&narrowest)?;
+        if !budgets.admit(smallest) {
+            return Err(self.impossible(budgets, smallest));
+        }
+        let mut best = (self.sensitivity.loss(&narrowest), narrowest);
+        let mut internal = [budgets.bits, budgets.online_bits];
+        for done in 0..CORRECTIONS {
+            progress(Progress { phase: "dynamic programme", done, of: CORRECTIONS });
+            let Some(assignment) = self.estimate.choose(internal) else {
+                internal = internal.map(|budget| budget + budget / 8);
+                continue;
+            };
+            let exact = self.price(&assignment)?;
+            let loss = self.sensitivity.loss(&assignment);
+            let admitted = budgets.admit(exact);
+            if admitted && loss < best.0 {
+                best = (loss, assignment);
+            }
+            let pairs = [(budgets.bits, exact.bits), (budgets.online_bits, exact.online_bits)];
+            let next = [0, 1].map(|which| {
+                let (budget, exact) = pairs[which];
+                if budget == UNBOUNDED {
+                    return UNBOUNDED;
+                }
+                let next = (internal[which] as f64 * budget as f64 / exact as f64) as u64;
+                // A little below the proportion, so that a plan that is barely too dear leads to one that is not.
+                if exact > budget { next - next / 500 } else { next.min(budget * 4) }
+            });
+            let still = (0..2).all(|which| next[which].abs_diff(internal[which]) * 1000 <= internal[which]);
+            if admitted && still {
+                break;
+            }
+            internal = next;
+        }
+        self.raise(budgets, best.1, progress)
+    }
+
+    /// Raises single widths, those that gain most first, while the cheapest plan stays within the budgets.
+    fn raise(
+        &self,
+        budgets: Budgets,
+        start: Assignment,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Assignment, SearchError> {
+        let mut current = start;
+        let mut refused: Vec<Width> = Vec::new();
+        for done in 0..RAISES {
+            progress(Progress { phase: "raising widths", done, of: RAISES });
+            let loss = self.sensitivity.loss(&current);
+            let gains = widths(&current).filter(|which| !refused.contains(which)).filter_map(|which| {
+                let raised = which.moved(&current, 1)?;
+                Some((loss - self.sensitivity.loss(&raised), which, raised))
+            });
+            let best = gains.filter(|(gain, ..)| *gain > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((_, which, raised)) = best else { break };
+            if budgets.admit(self.price(&raised)?) {
+                current = raised;
+            } else {
+                refused.push(which);
+            }
+        }
+        Ok(current)
+    }
+
+    /// Where the loss is saturated, width buys nothing but time: the cheapest widths whose measured loss is as good.
+    fn cheaper(
+        &self,
+        budgets: Budgets,
+        start: Assignment,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Assignment, Budgets), SearchError> {
+        let most = self.measured.loss(self.quantiser, &start).mean() + SATURATED;
+        let (mut low, mut high) = (self.price(&self.narrowest())?, self.price(&start)?);
+        let mut best = (start, budgets);
+        for done in 0..CHEAPER {
+            progress(Progress { phase: "cheaper plans", done, of: CHEAPER });
+            let middle = |a: u64, b: u64| a / 2 + b / 2;
+            let less = Budgets {
+                bits: middle(low.bits, high.bits),
+                online_bits: if budgets.online_bits == UNBOUNDED {
+                    UNBOUNDED
+                } else {
+                    middle(low.online_bits, high.online_bits)
+                },
+            };
+            let Ok(narrower) = self.within(less, &mut |_| {}) else {
+                low = less;
+                continue;
+            };
+            if self.measured.loss(self.quantiser, &narrower).mean() <= most {
+                (best, high) = ((narrower, less), less);
+            } else {
+                low = less;
+            }
+        }
+        Ok(best)
+    }
+
+    /// Raises one width and lowers another, in the order of expected loss, and keeps what lowers the measured loss.
+    fn swap(
+        &self,
+        budgets: Budgets,
+        start: Assignment,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Assignment, SearchError> {
+        let trials = self.options.swaps;
+        let mut current = start;
+        let mut loss = self.measured.loss(self.quantiser, &current);
+        let mut swaps = self.swaps(&current);
+        let mut tried = Vec::new();
+        for done in 0..trials {
+            progress(Progress { phase: "swapping widths", done, of: trials });
+            let Some((_, swapped)) = swaps.pop() else { break };
+            if tried.contains(&swapped) {
+                continue;
+            }
+            tried.push(swapped.clone());
+            if !budgets.admit(self.price(&swapped)?) {
+                continue;
+            }
+            let found = self.measured.loss(self.quantiser, &swapped);
+            if found.is_less_than(&loss) {
+                (current, loss) = (swapped, found);
+                swaps = self.swaps(&current);
+            }
+        }
+        Ok(current)
+    }
+
+    /// All swaps, that of the least expected loss last.
+    fn swaps(&self, current: &Assignment) -> Vec<(f64, Assignment)> {
+        let raised = widths(current).filter_map(|up| Some((up, up.moved(current, 1)?)));
+        let mut swaps: Vec<(f64, Assignment)> = raised
+            .flat_map(|(up, raised)| {
+                let lowered: Vec<Assignment> = widths(current)
+                    .filter(|down| *down != up)
+                    .filter_map(|down| down.moved(&raised, -1))
+                    .collect();
+                lowered
+            })
+            .map(|swapped| (self.sensitivity.loss(&swapped), swapped))
+            .collect();
+        swaps.sort_by(|a, b| b.0.total_cmp(&a.0));
+        swaps
+    }
+
+    /// The cheapest widths that have an accuracy on the calibration images.
+    fn accurate(
+        &self,
+        budgets: Budgets,
+        accuracy: f64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Assignment, SearchError> {
+        let widest = uniform_widths(self.quantiser.sites(), 8);
+        let most = self.price(&widest)?.bits.min(budgets.bits);
+        let narrowest = self.narrowest();
+        let mut low = self.price(&narrowest)?.bits;
+        if low > most {
+            return Err(self.impossible(budgets, self.price(&narrowest)?));
+        }
+        let at = |bits: u64| self.within(Budgets { bits, ..budgets }, &mut |_| {});
+        let mut best = at(most)?;
+        let reached = self.measured.accuracy(self.quantiser, &best);
+        if reached < accuracy {
+            return Err(SearchError::Inaccurate { wanted: accuracy, reached });
+        }
+        let mut high = most;
+        for done in 0..HALVINGS {
+            progress(Progress { phase: "accuracy", done, of: HALVINGS });
+            let middle = (low as f64 * high as f64).sqrt() as u64;
+            let candidate = at(middle)?;
+            if self.measured.accuracy(self.quantiser, &candidate) >= accuracy {
+                (best, high) = (candidate, middle);
+            } else {
+                low = middle;
+            }
+        }
+        Ok(best)
+    }
+
+    /// The widest budgets whose fastest plan takes no longer than so many seconds.
+    fn within_seconds(
+        &self,
+        budgets: Budgets,
+        seconds: f64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Budgets, SearchError> {
+        let time = |assignment: &Assignment| -> Result<f64, SearchError> {
+            let (graph, weights) = self.quantiser.quantise(assignment)?;
+            let plan = fastest(&graph, &weights.digest(), &self.options.purpose())?;
+            Ok(plan.map_or(f64::INFINITY, |plan| self.options.seconds(&plan)))
+        };
+        let narrowest = self.narrowest();
+        let smallest = time(&narrowest)?;
+        if smallest > seconds {
+            return Err(SearchError::ImpossibleSeconds { budget: seconds, smallest });
+        }
+        let mut low = self.price(&narrowest)?.bits;
+        let mut high =
+            self.price(&uniform_widths(self.quantiser.sites(), 8))?.bits.min(budgets.bits).max(low);
+        for done in 0..HALVINGS {
+            progress(Progress { phase: "seconds", done, of: HALVINGS });
+            let middle = (low as f64 * high as f64).sqrt() as u64;
+            let candidate = self.within(Budgets { bits: middle, ..budgets }, &mut |_| {})?;
+            if time(&candidate)? <= seconds { low = middle } else { high = middle }
+        }
+        Ok(Budgets { bits: low, ..budgets })
+    }
+}
+
+/// One width for everything.
+pub(super) fn uniform_widths(sites: &Sites, bits: u8) -> Assignment {
+    Assignment { weight_bits: vec![bits; sites.layers.len()], site_bits: vec![bits; sites.sites.len()] }
+}
+
+/// A width of an assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    Site(usize),
+    Layer(usize),
+}
+
+impl Width {
+    /// The assignment with this width wider or narrower by a bit, if it can be.
+    fn moved(self, assignment: &Assignment, by: i8) -> Option<Assignment> {
+        let mut moved = assignment.clone();
+        let width = match self {
+            Self::Site(site) => &mut moved.site_bits[site],
+            Self::Layer(layer) => &mut moved.weight_bits[layer],
+        };
+        *width = width.checked_add_signed(by).filter(|bits| (2..=8).contains(bits))?;
+        Some(moved)
+    }
+}
+
+fn widths(assignment: &Assignment) -> impl Iterator<Item = Width> + use<> {
+    let (sites, layers) = (assignment.site_bits.len(), assignment.weight_bits.len());
+    (0..sites).map(Width::Site).chain((0..layers).map(Width::Layer))
+}

@@ -1,0 +1,67 @@
+//! The loss of a quantised network as a whole, measured on calibration images.
+
+use crate::float::{FloatError, evaluate};
+use crate::model::Model;
+use crate::quantise::{Assignment, Quantiser, first_images};
+use crate::softmax::log_softmax;
+use crate::tensor::Tensor;
+
+/// Images, what the float network says of them, and their classes.
+pub(super) struct Measured {
+    batch: Tensor,
+    /// The logarithms of the classes' probabilities.
+    reference: Vec<Vec<f64>>,
+    /// The labels, or the float network's predictions.
+    classes: Vec<usize>,
+}
+
+/// The divergence of every image, in nats.
+#[derive(Clone, Debug)]
+pub(super) struct Losses(Vec<f64>);
+
+impl Measured {
+    /// Prepares up to so many images.
+    pub(super) fn new(
+        model: &Model,
+        batch: &Tensor,
+        labels: Option<&[usize]>,
+        images: usize,
+    ) -> Result<Self, FloatError> {
+        let batch = first_images(batch, batch.images().min(images));
+        let logits = evaluate(model, &batch)?;
+        let reference = (0..batch.images()).map(|image| log_softmax(logits.image(image))).collect();
+        let classes = labels.map_or_else(|| logits.argmax(), |labels| labels[..batch.images()].to_vec());
+        Ok(Self { batch, reference, classes })
+    }
+
+    /// The divergence from the float network at some widths.
+    pub(super) fn loss(&self, quantiser: &Quantiser<'_>, assignment: &Assignment) -> Losses {
+        let logits = quantiser.network(assignment).outputs(&self.batch);
+        let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| {
+            p.iter().zip(log_softmax(logits)).map(|(p, q)| p.exp() * (p - q)).sum()
+        };
+        Losses(self.reference.iter().zip(&logits).map(one).collect())
+    }
+
+    /// The fraction of images whose class is right at some widths.
+    pub(super) fn accuracy(&self, quantiser: &Quantiser<'_>, assignment: &Assignment) -> f64 {
+        let [_, classes] = [self.batch.images(), self.reference.first().map_or(0, Vec::len)];
+        let logits = quantiser.network(assignment).outputs(&self.batch).concat();
+        Tensor { shape: [self.batch.images(), classes, 1, 1], data: logits }.accuracy(&self.classes)
+    }
+}
+
+impl Losses {
+    pub(super) fn mean(&self) -> f64 {
+        self.0.iter().sum::<f64>() / self.0.len().max(1) as f64
+    }
+
+    /// Whether the mean is less by more than the standard error of the difference.
+    pub(super) fn is_less_than(&self, other: &Self) -> bool {
+        let count = self.0.len().max(1) as f64;
+        let gains: Vec<f64> = self.0.iter().zip(&other.0).map(|(a, b)| b - a).collect();
+        let mean = gains.iter().sum::<f64>() / count;
+        let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / count;
+        mean > 0.0 && mean * mean * count > variance
+    }
+}

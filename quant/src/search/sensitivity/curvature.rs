@@ -1,0 +1,295 @@
+//! Second-order measures: what an error `d` of weights or values costs is `1/2 d^T H d`, with `H` the Hessian of the
+//! divergence. At the float network the divergence and its gradient are zero, and `H` is the Fisher information.
+
+use rayon::prelude::*;
+
+use super::{Sensitivity, WIDTHS};
+use crate::gradient::{Change, Gradients, Network, Rounding, Tape};
+use crate::model::{Model, ValueId};
+use crate::quantise::{Quantiser, Sites};
+use crate::softmax::softmax;
+use crate::tensor::Tensor;
+
+/// Images that one core sums in order.
+const TOGETHER: usize = 4;
+/// Images between two reports of progress.
+const TOLD: usize = 32;
+/// Random directions in which the Hessian is probed.
+pub(super) const PROBES: usize = 4;
+/// How far the network is moved along a direction, of the root mean square of what is moved.
+const STEP: f32 = 0.01;
+
+/// What one backward pass of one image leaves.
+struct Pass<'a> {
+    tape: &'a Tape<f32>,
+    gradients: &'a Gradients<f32>,
+    /// By site.
+    cotangents: &'a [Vec<f32>],
+}
+
+/// One backward pass prices every layer and width: with `u` random and `E[u u^T] = diag(p) - p p^T`, the Fisher
+/// information of the logits, `(d^T J^T u)^2 / 2` is an unbiased estimate of `1/2 d^T H d` for every error `d` at once.
+pub(super) fn fisher(
+    model: &Model,
+    quantiser: &Quantiser<'_>,
+    batch: &Tensor,
+    tick: &mut dyn FnMut(usize),
+) -> Sensitivity {
+    let sites = quantiser.sites();
+    let network = Network::of(model);
+    let errors = weight_errors(model, quantiser);
+    let roundings = site_roundings(quantiser);
+    let output = |image: usize, logits: &[f32]| {
+        let p = softmax(logits);
+        let mut signs = Signs::new(image as u64);
+        let roots: Vec<f32> = p.iter().map(|p| p.sqrt() * signs.next()).collect();
+        let along: f32 = roots.iter().sum();
+        p.iter().zip(roots).map(|(p, r)| r - p * along).collect()
+    };
+    let prices = |pass: &Pass<'_>| {
+        let mut prices = Vec::new();
+        for (layer, errors) in sites.layers.iter().zip(&errors) {
+            let Some(gradient) = &pass.gradients.layers[layer.node] else { continue };
+            for (weight, bias) in errors {
+                prices.push((dot(&gradient.weight, weight) + dot(&gradient.bias, bias)).powi(2) / 2.0);
+            }
+        }
+        for (id, site) in sites.sites.iter().enumerate() {
+            let value = pass.tape.value(site.value);
+            for rounding in &roundings[id] {
+                let moved = value.iter().zip(&pass.cotangents[id]);
+                let moved: f64 = moved.map(|(&v, &g)| f64::from(g) * f64::from(rounding.apply(v) - v)).sum();
+                prices.push(moved.powi(2) / 2.0);
+            }
+        }
+        prices
+    };
+    let total = each_image(&network, sites, batch, &output, &prices, tick);
+    split(sites, &total)
+}
+
+/// The mean of the Hessian's diagonal, by Hutchinson's estimate `E[v^T H v] / n` for random signs `v`, times the squared
+/// error of rounding (Dong et al.: HAWQ-V2, NeurIPS 2020). `H v` is a difference of gradients.
+pub(super) fn hessian(
+    model: &Model,
+    quantiser: &Quantiser<'_>,
+    batch: &Tensor,
+    tick: &mut dyn FnMut(usize),
+) -> Sensitivity {
+    let sites = quantiser.sites();
+    let float: Network<'_, f32> = Network::of(model);
+    let reference: Vec<Vec<f32>> = float.outputs(batch).iter().map(|logits| softmax(logits)).collect();
+    let output = |image: usize, logits: &[f32]| -> Vec<f32> {
+        softmax(logits).iter().zip(&reference[image]).map(|(q, p)| q - p).collect()
+    };
+    let sizes = Sizes::of(&float, quantiser, batch);
+    let mut traces = vec![0.0; sites.layers.len() + sites.sites.len()];
+    for probe in 0..PROBES as u64 {
+        for side in [1.0f32, -1.0] {
+            let direction = Direction::new(&float, sites, &sizes, probe);
+            let moved = direction.moved(&float, sites, side * STEP);
+            let along = |pass: &Pass<'_>| direction.along(sites, pass);
+            let sums = each_image(&moved, sites, batch, &output, &along, tick);
+            for (trace, sum) in traces.iter_mut().zip(sums) {
+                *trace += f64::from(side) * sum / f64::from(2.0 * STEP) / PROBES as f64;
+            }
+        }
+    }
+    // Per element and unit of square: the direction's elements have the root mean square of what they move.
+    let errors = weight_errors(model, quantiser);
+    let mut prices = Vec::new();
+    for (layer, errors) in errors.iter().enumerate() {
+        let curvature = sizes.mean_curvature(layer, traces[layer]);
+        let squares = errors.iter().map(|(weight, _)| dot(weight, weight));
+        prices.extend(squares.map(|square| curvature * square / 2.0));
+    }
+    let site_errors = site_errors(&float, quantiser, batch, tick);
+    for site in 0..sites.sites.len() {
+        let at = sites.layers.len() + site;
+        // The trace was summed over the images, and so were the errors: their product counts the images twice.
+        let curvature = sizes.mean_curvature(at, traces[at]) / batch.images() as f64;
+        let widths = WIDTHS.count();
+        prices.extend(site_errors[site * widths..][..widths].iter().map(|square| curvature * square / 2.0));
+    }
+    split(sites, &prices)
+}
+
+/// By layer, then width: the errors of weights and biases.
+fn weight_errors(model: &Model, quantiser: &Quantiser<'_>) -> Vec<Vec<(Vec<f32>, Vec<f32>)>> {
+    let network: Network<'_, f32> = Network::of(model);
+    let errors = |(at, layer): (usize, &crate::quantise::LayerSites)| {
+        let exact = network.layers[layer.node].as_ref().expect("invariant: a layer has parameters");
+        let less = |a: Vec<f32>, b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
+        let error = |bits: u8| {
+            let (weight, bias) = quantiser.rounded_weights(at, bits);
+            (less(weight, &exact.weight), less(bias, &exact.bias))
+        };
+        WIDTHS.map(error).collect()
+    };
+    quantiser.sites().layers.iter().enumerate().map(errors).collect()
+}
+
+/// By site, then width.
+fn site_roundings(quantiser: &Quantiser<'_>) -> Vec<Vec<Rounding<f32>>> {
+    let of = |site| WIDTHS.map(|bits| quantiser.site_rounding(site, bits)).collect();
+    (0..quantiser.sites().sites.len()).into_par_iter().map(of).collect()
+}
+
+/// By site, then width: the sum over images of the squared error.
+fn site_errors(
+    network: &Network<'_, f32>,
+    quantiser: &Quantiser<'_>,
+    batch: &Tensor,
+    tick: &mut dyn FnMut(usize),
+) -> Vec<f64> {
+    let sites = quantiser.sites();
+    let roundings = site_roundings(quantiser);
+    let squares = |image: &[f32]| {
+        let tape = network.forward(image);
+        let mut squares = Vec::new();
+        for (id, site) in sites.sites.iter().enumerate() {
+            for rounding in &roundings[id] {
+                let error = |&v: &f32| f64::from(rounding.apply(v) - v).powi(2);
+                squares.push(tape.value(site.value).iter().map(error).sum::<f64>());
+            }
+        }
+        squares
+    };
+    sum_over_images(batch, &|image| squares(batch.image(image)), tick)
+}
+
+/// Sums what `read` makes of every image's backward pass from the cotangents `output`.
+fn each_image(
+    network: &Network<'_, f32>,
+    sites: &Sites,
+    batch: &Tensor,
+    output: &(impl Fn(usize, &[f32]) -> Vec<f32> + Sync),
+    read: &(impl Fn(&Pass<'_>) -> Vec<f64> + Sync),
+    tick: &mut dyn FnMut(usize),
+) -> Vec<f64> {
+    let one = |image: usize| {
+        let tape = network.forward(batch.image(image));
+        let cotangent = output(image, tape.value(network.model().output));
+        let mut gradients = network.zeros();
+        let mut cotangents = vec![Vec::new(); sites.sites.len()];
+        network.backward(&tape, cotangent, &mut gradients, |id: ValueId, cotangent| {
+            if let Some(site) = sites.site(id) {
+                cotangents[site] = cotangent.to_vec();
+            }
+        });
+        read(&Pass { tape: &tape, gradients: &gradients, cotangents: &cotangents })
+    };
+    sum_over_images(batch, &one, tick)
+}
+
+fn sum_over_images(
+    batch: &Tensor,
+    one: &(impl Fn(usize) -> Vec<f64> + Sync),
+    tick: &mut dyn FnMut(usize),
+) -> Vec<f64> {
+    let add = |mut sum: Vec<f64>, more: Vec<f64>| {
+        if sum.is_empty() {
+            return more;
+        }
+        sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        sum
+    };
+    let images: Vec<usize> = (0..batch.images()).collect();
+    let part = |images: &[usize]| images.iter().map(|&image| one(image)).fold(Vec::new(), add);
+    images.chunks(TOLD).fold(Vec::new(), |sum, some| {
+        let parts: Vec<Vec<f64>> = some.par_chunks(TOGETHER).map(part).collect();
+        tick(some.len());
+        parts.into_iter().fold(sum, add)
+    })
+}
+
+/// Prices in the order layers, sites, and widths within.
+fn split(sites: &Sites, prices: &[f64]) -> Sensitivity {
+    let mut lists = prices.chunks_exact(WIDTHS.count()).map(<[f64]>::to_vec);
+    Sensitivity { weights: lists.by_ref().take(sites.layers.len()).collect(), sites: lists.collect() }
+}
+
+/// Root mean squares and numbers of elements: of layers, then of sites.
+struct Sizes(Vec<(f32, usize)>);
+
+impl Sizes {
+    fn of(network: &Network<'_, f32>, quantiser: &Quantiser<'_>, batch: &Tensor) -> Self {
+        let sites = quantiser.sites();
+        let of = |values: &[f32]| {
+            let square = dot(values, values) / values.len().max(1) as f64;
+            (square.sqrt().max(1e-12) as f32, values.len())
+        };
+        let layers = sites
+            .layers
+            .iter()
+            .map(|layer| network.layers[layer.node].as_ref().map_or((1.0, 1), |layer| of(&layer.weight)));
+        let tape = network.forward(batch.image(0));
+        let values = sites.sites.iter().map(|site| of(tape.value(site.value)));
+        Self(layers.chain(values).collect())
+    }
+
+    /// The mean of the diagonal, from the trace in units of the root mean square.
+    fn mean_curvature(&self, at: usize, trace: f64) -> f64 {
+        let (size, count) = self.0[at];
+        (trace / f64::from(size).powi(2) / count as f64).max(0.0)
+    }
+}
+
+/// Random signs for everything, times the size of what they move.
+struct Direction {
+    layers: Vec<Vec<f32>>,
+    sites: Vec<Vec<f32>>,
+}
+
+impl Direction {
+    fn new(network: &Network<'_, f32>, sites: &Sites, sizes: &Sizes, probe: u64) -> Self {
+        let mut signs = Signs::new(probe ^ 0x5851_f42d_4c95_7f2d);
+        let mut lists =
+            sizes.0.iter().map(|&(size, count)| (0..count).map(|_| size * signs.next()).collect());
+        let layers = lists.by_ref().take(sites.layers.len()).collect();
+        debug_assert_eq!(network.layers.iter().flatten().count(), sites.layers.len());
+        Self { layers, sites: lists.collect() }
+    }
+
+    fn moved<'a>(&self, network: &Network<'a, f32>, sites: &Sites, by: f32) -> Network<'a, f32> {
+        let mut moved = network.clone();
+        for (layer, direction) in sites.layers.iter().zip(&self.layers) {
+            if let Some(parameters) = &mut moved.layers[layer.node] {
+                parameters.weight.iter_mut().zip(direction).for_each(|(w, d)| *w += by * d);
+            }
+        }
+        for (site, direction) in sites.sites.iter().zip(&self.sites) {
+            moved.changes[site.value.0] = Change::Add(direction.iter().map(|d| by * d).collect());
+        }
+        moved
+    }
+
+    /// The gradient along the direction: by layer, then by site.
+    fn along(&self, sites: &Sites, pass: &Pass<'_>) -> Vec<f64> {
+        let layers = sites.layers.iter().zip(&self.layers).map(|(layer, direction)| {
+            pass.gradients.layers[layer.node].as_ref().map_or(0.0, |g| dot(&g.weight, direction))
+        });
+        layers.chain(pass.cotangents.iter().zip(&self.sites).map(|(g, d)| dot(g, d))).collect()
+    }
+}
+
+/// A stream of random signs (SplitMix64).
+struct Signs(u64);
+
+impl Signs {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        if (z >> 63) == 0 { 1.0 } else { -1.0 }
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
