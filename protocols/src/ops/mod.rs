@@ -25,7 +25,8 @@ pub use extend::{Extend, Reading};
 pub use max_pool::MaxPool;
 pub use mux::Mux;
 pub use private::{Both, Private};
-pub use requant::Requant;
+pub(crate) use requant::Asked;
+pub use requant::{Form, Requant};
 pub use truncate::TruncateReduce;
 
 use std::fmt::Debug;

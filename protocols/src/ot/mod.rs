@@ -12,7 +12,7 @@ mod softspoken;
 
 pub use softspoken::{Extend, Setup, TreeDepth};
 
-pub(crate) use correlated::{CorrelatedReceiver, CorrelatedSender};
+pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
 pub(crate) use hash::Hash;
 pub(crate) use one_of_n::{Chooser, Table, offer};
 #[cfg(test)]

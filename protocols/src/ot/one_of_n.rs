@@ -152,17 +152,18 @@ impl Table {
     }
 }
 
-/// Step 2: takes the transfers of the tables, in the receiver's order; the sender's shares, and the message.
+/// Step 2, with the transfers of the tables in the receiver's order; the sender's shares, and the message.
 pub(crate) fn offer(
-    session: &mut Session,
     table: Table,
     key: &[u8; 32],
+    (delta, keys): (Block, &[Block]),
     mut tables: Vec<u64>,
     choices: &[u8],
-) -> Result<(Vec<u64>, Vec<u8>), Error> {
+) -> (Vec<u64>, Vec<u8>) {
     let len = tables.len() / table.words();
+    assert_eq!(keys.len(), table.cots(len), "invariant: one transfer for each choice bit");
     let flips = table.choice.unpack(choices, len);
-    session.with_sent(table.cots(len), |delta, keys| mask(table, key, delta, keys, &flips, &mut tables))?;
+    mask(table, key, delta, keys, &flips, &mut tables);
     let mut shares = Vec::with_capacity(len);
     for entries in tables.chunks_mut(table.words()) {
         let share = table.entry.reduce(entries[0]);
@@ -170,7 +171,7 @@ pub(crate) fn offer(
         entries.iter_mut().for_each(|word| *word ^= everywhere);
         shares.push(share);
     }
-    Ok((shares, table.pack(&tables)))
+    (shares, table.pack(&tables))
 }
 
 /// Adds their pads to all entries of all tables.
@@ -300,7 +301,8 @@ mod tests {
             async |session| {
                 let key = Directions::fresh_keys(session, Domain::OneOfN).0;
                 let asked = session.channel.receive(table.choices_len(len)).await?;
-                let (shares, message) = offer(session, table, &key, words.clone(), &asked)?;
+                let cots = session.take_sent(table.cots(len))?;
+                let (shares, message) = offer(table, &key, (cots.delta, &cots.keys), words.clone(), &asked);
                 assert_eq!(message.len(), table.entries_len(len));
                 session.channel.send(&message)?;
                 Ok(shares)

@@ -143,6 +143,7 @@ impl Plan {
             signed: wire.signed,
             out: wire.ring,
             digit: u32::from(*digit),
+            form: crate::ops::Form::Chain,
         })
     }
 
