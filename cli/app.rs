@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::cleanup::Cleanup;
 use crate::console::Console;
 use crate::exit::{self, Failure, Outcome};
-use crate::{cost, demo, eval, infer, inspect, search};
+use crate::{compare, cost, demo, eval, infer, inspect, search};
 
 /// Two-party private inference for quantised neural networks.
 #[derive(Parser)]
@@ -35,6 +35,9 @@ enum Command {
     /// Predict what a quantised network costs, step by step.
     #[command(after_help = exit::HELP)]
     Cost(cost::Args),
+    /// Compare with what published systems would move for the same network.
+    #[command(after_help = exit::HELP)]
+    Compare(compare::Args),
     /// Run a quantised network privately, as server, as client, or as both.
     #[command(after_help = exit::HELP)]
     Infer(infer::Args),
@@ -71,6 +74,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Search(args) => search::run(app, args),
         Command::Eval(args) => eval::run(app, args),
         Command::Cost(args) => cost::run(app, args),
+        Command::Compare(args) => compare::run(app, args),
         Command::Infer(args) => infer::run(app, args),
         Command::Demo(args) => demo::run(app, args),
     }

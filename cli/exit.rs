@@ -129,3 +129,18 @@ impl From<fusion::Error> for Failure {
         Self::input(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocols::Cost;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_in_the_ledger_is_an_internal_error() {
+        let (predicted, measured) = (Cost::ZERO, Cost { rounds: 1, ..Cost::ZERO });
+        let failure = Failure::from(Error::Ledger { operator: "conv", predicted, measured });
+        assert_eq!(failure.code(), Code::Internal);
+        assert!(failure.to_string().contains("conv"), "{failure}");
+    }
+}

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use protocols::plan::{self, Plan};
+use protocols::plan::Plan;
 use quant::{Dataset, Preprocess, Tensor};
 
 use crate::exit::{Failure, Outcome};
@@ -66,7 +66,7 @@ pub(crate) fn open(plan: &Plan, path: &Path, labels: Option<&PathBuf>) -> Outcom
 
 /// A batch of a file, as the plan's input says, `[N, C, H, W]`.
 pub(crate) fn batch(plan: &Plan, images: &Dataset, indices: Range<usize>) -> Outcome<Tensor> {
-    Ok(images.batch(indices, &preprocess(plan))?)
+    Ok(images.batch(indices, &plan.input.preprocess)?)
 }
 
 /// A batch as the client's integers, `[C][N][H][W]`: `clamp(round(value / scale))` within the input wire's range.
@@ -88,16 +88,6 @@ pub(crate) fn integers(plan: &Plan, batch: &Tensor) -> Vec<i64> {
 /// The names of the classes, if a file of them was given.
 pub(crate) fn class_names(path: Option<&PathBuf>) -> Outcome<Option<Vec<String>>> {
     path.map(|path| quant::data::class_names(path).map_err(Failure::from)).transpose()
-}
-
-fn preprocess(plan: &Plan) -> Preprocess {
-    match &plan.input.preprocess {
-        plan::Preprocess::Unit => Preprocess::Unit,
-        plan::Preprocess::Raw => Preprocess::Raw,
-        plan::Preprocess::Normalise { mean, std } => {
-            Preprocess::Normalise { mean: mean.clone(), std: std.clone() }
-        }
-    }
 }
 
 #[cfg(test)]

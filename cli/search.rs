@@ -43,8 +43,11 @@ pub(crate) struct Args {
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) inferences: u64,
+    /// Images that will run together, over which rounds are spread in choosing protocols.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
     /// Seed of everything random in the search.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -65,6 +68,8 @@ pub(crate) struct Summary {
     expected_loss: f64,
 }
 
+/// Inferences of a session, unless told otherwise.
+pub(crate) const INFERENCES: u64 = 1000;
 /// The file that holds the summary.
 const SUMMARY: &str = "search.json";
 
@@ -92,6 +97,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         ends: args.first_last.unwrap_or_default(),
         profile: args.net,
         inferences: args.inferences,
+        batch: args.batch as usize,
         seed: args.seed,
     };
     let progress = Progress::new();

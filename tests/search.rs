@@ -145,3 +145,38 @@ fn inspect_lists_layers_and_totals() {
     assert_eq!(result["unsupported"], Value::Array(Vec::new()));
     assert_eq!(result["input"], serde_json::json!([1, 8, 8]));
 }
+
+#[test]
+fn why_shows_every_way_to_run_a_layer_and_marks_the_chosen_one() {
+    let out = tempfile::tempdir().unwrap();
+    let found = json(&search(&["--fixed", "w4a4", "--net", "wan", "--out", folder(&out)]));
+    let layers = found["layers"].as_array().unwrap();
+    for layer in layers {
+        let name = layer["name"].as_str().unwrap();
+        let why = json(&run(&["cost", folder(&out), "--net", "wan", "--why", name, "--json"]));
+        let ways = why["candidates"].as_array().unwrap();
+        assert!(ways.len() >= 8, "{why}");
+        let planned: Vec<_> = ways.iter().filter(|way| way["planned"] == true).collect();
+        assert_eq!(planned.len(), 1, "{why}");
+        assert_eq!(planned[0]["protocol"], layer["protocol"]);
+        assert_eq!(planned[0]["fastest"], true, "without a budget, the plan takes the fastest: {why}");
+        for way in ways {
+            assert!(way["seconds"].as_f64().unwrap() >= planned[0]["seconds"].as_f64().unwrap());
+        }
+        let bits: u64 = ["offline", "online"]
+            .iter()
+            .map(|phase| {
+                ["server_bytes", "client_bytes"].map(|field| planned[0][phase][field].as_u64().unwrap())
+            })
+            .map(|[server, client]| 8 * (server + client))
+            .sum();
+        assert_eq!(layer["comm_bits"], bits, "the price is that of the plan");
+    }
+    let unknown = run(&["cost", folder(&out), "--why", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    for layer in layers {
+        assert!(stderr(&unknown).contains(layer["name"].as_str().unwrap()), "{}", stderr(&unknown));
+    }
+    let text = run(&["cost", folder(&out), "--why", layers[0]["name"].as_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("planned"));
+}

@@ -106,6 +106,15 @@ pub(super) struct LocalOptions<'a> {
     pub(super) common: Common,
 }
 
+impl<'a> LocalOptions<'a> {
+    /// The first image of a file.
+    pub(super) fn first(folder: &'a Path, input: &'a Path) -> Self {
+        let images = ImageOptions { input, labels: None, indices: Indices(0..1), class_names: None };
+        let common = Common { limits: Limits::default(), profile: Profile::LAN };
+        Self { folder, verify: false, images, common }
+    }
+}
+
 pub(super) struct ImageOptions<'a> {
     pub(super) input: &'a Path,
     pub(super) labels: Option<&'a PathBuf>,

@@ -10,12 +10,18 @@ use super::args::LocalOptions;
 use super::connection;
 use super::input::Input;
 use super::party::{Party, show};
+use super::report::Inference;
 use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::net::Net;
 use crate::progress::Progress;
 
 pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
+    infer(options)?.print(app)
+}
+
+/// The result of a run.
+pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
     let Net { plan, weights } = Net::open(options.folder)?;
     let input = Input::open(&plan, &options.images)?;
     let runtime = connection::runtime()?;
@@ -40,7 +46,7 @@ pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
         }
     };
     let weights = options.verify.then_some(&weights);
-    input.inference(&plan, (logits, &report), weights, &options.common.profile)?.print(app)
+    input.inference(&plan, (logits, &report), weights, &options.common.profile)
 }
 
 /// Two ends of a connection.

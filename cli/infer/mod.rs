@@ -13,9 +13,12 @@ pub(crate) use args::Args;
 pub(crate) use connection::LISTENING;
 pub(crate) use report::Inference;
 
+use std::path::Path;
+
 use crate::app::App;
 use crate::exit::Outcome;
-use args::Mode;
+use crate::ledger::Ledger;
+use args::{LocalOptions, Mode};
 
 /// Runs `pq infer`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
@@ -24,4 +27,9 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         Mode::Client(options) => client::run(app, &options),
         Mode::Local(options) => local::run(app, &options),
     }
+}
+
+/// The ledger of a private run of the first image of a file, both parties on this machine.
+pub(crate) fn measure(net_folder: &Path, input: &Path) -> Outcome<Ledger> {
+    Ok(local::infer(&LocalOptions::first(net_folder, input))?.ledger)
 }

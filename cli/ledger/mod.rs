@@ -154,7 +154,7 @@ impl Phases {
 }
 
 impl Amount {
-    fn new(cost: &Cost, seconds: f64) -> Self {
+    pub(crate) const fn new(cost: &Cost, seconds: f64) -> Self {
         let Cost { server_bytes, client_bytes, rounds, .. } = *cost;
         Self { server_bytes, client_bytes, rounds, seconds }
     }

@@ -13,6 +13,7 @@ mod interval;
 mod layout;
 mod lower;
 
+pub mod baselines;
 pub mod knapsack;
 pub mod pass;
 pub mod planner;

@@ -3,7 +3,7 @@
 
 use protocols::ot::{Extend, TreeDepth};
 use protocols::plan::{Op, Plan, Protocol};
-use protocols::profile::{Profile, transfer_seconds};
+use protocols::profile::{Profile, Seconds, transfer_seconds};
 use protocols::{Cost, Operator, Phases};
 
 use crate::knapsack::{Item, choose};
@@ -16,6 +16,8 @@ pub struct Purpose {
     pub profile: Profile,
     /// Inferences that one session serves: set-up counts by this share.
     pub inferences: u64,
+    /// Images that run together: rounds count by this share.
+    pub batch: usize,
     /// Bits that one inference may move, offline and online.
     pub budget_bits: Option<u64>,
 }
@@ -31,9 +33,9 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 /// # Errors
 /// Those of [`fuse`].
 pub fn cheapest(graph: &Graph, weights: &str) -> Result<Plan, Error> {
-    let purpose = Purpose { profile: Profile::WAN, inferences: 1, budget_bits: None };
+    let purpose = Purpose { profile: Profile::WAN, inferences: 1, batch: 1, budget_bits: None };
     let candidates = Candidates::of(graph, weights, &purpose)?;
-    let least = |(_, choices): &(String, Vec<Choice>)| {
+    let least = |(_, choices): &(String, Vec<Candidate>)| {
         let bits = choices.iter().map(|choice| choice.bits(TreeDepth::MAX)).enumerate();
         bits.min_by_key(|(_, bits)| *bits).map_or(0, |(at, _)| at)
     };
@@ -57,32 +59,64 @@ pub fn fastest(graph: &Graph, weights: &str, purpose: &Purpose) -> Result<Option
     Ok(best.map(|(_, plan)| plan))
 }
 
-/// One way to run one step.
-struct Choice {
-    protocol: Option<Protocol>,
-    digit: Option<u8>,
-    /// Offline and online together.
-    cost: Cost,
-    /// Without the transfers that it consumes.
+/// One way to run one step, and its price.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The step, run that way.
+    pub op: Op,
+    /// What it moves: set-up once a session, the rest for a batch.
+    pub cost: Phases,
+    /// Blocks that the trees of a linear layer are expanded to, for a batch.
+    pub blocks: u64,
+    /// Offline and online together, for one image: what a budget bounds.
+    single: Cost,
+    /// For one image, without the transfers that it consumes.
     seconds: f64,
+    /// Transfers for one image, with its share of those of set-up.
+    transfers: f64,
 }
 
-impl Choice {
-    /// Bits moved, with those of the transfers.
-    fn bits(&self, depth: TreeDepth) -> u64 {
-        self.cost.bits() + (self.cost.server_cots + self.cost.client_cots) * transfer_bits(depth)
+impl Candidate {
+    fn new(plan: &Plan, op: Op, purpose: &Purpose) -> Self {
+        let (inferences, batch) = (purpose.inferences.max(1) as f64, purpose.batch.max(1));
+        let cost = plan.step_cost(&op, batch);
+        let single = plan.step_cost(&op, 1);
+        let Seconds { offline, online } = plan.step_work(&op, batch);
+        let layer = op.layer();
+        let wire = |cost: &Cost| purpose.profile.seconds(cost);
+        let run = offline + online + wire(&cost.offline) + wire(&cost.online);
+        let setup = layer.as_ref().map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
+        let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;
+        Self {
+            blocks: layer.map_or(0, |layer| layer.blocks(batch)),
+            single: single.offline + single.online,
+            seconds: run / batch as f64 + setup / inferences,
+            transfers: transfers(cost.offline + cost.online) / batch as f64
+                + transfers(cost.setup) / inferences,
+            op,
+            cost,
+        }
     }
 
-    /// Seconds, with those of the transfers.
-    fn seconds(&self, depth: TreeDepth, profile: &Profile) -> f64 {
-        let cots = (self.cost.server_cots + self.cost.client_cots) as f64;
-        let wire = cots * transfer_bits(depth) as f64 / 8.0 / profile.bytes_per_second;
-        self.seconds + wire + cots * transfer_seconds(depth)
+    /// Bits that one image moves, with those of the transfers.
+    fn bits(&self, depth: TreeDepth) -> u64 {
+        self.single.bits() + (self.single.server_cots + self.single.client_cots) * transfer_bits(depth)
     }
+
+    /// Seconds for one image: its share of set-up, the wire, the work, and the transfers.
+    pub fn seconds(&self, depth: TreeDepth, profile: &Profile) -> f64 {
+        let wire = self.transfers * transfer_bits(depth) as f64 / 8.0 / profile.bytes_per_second;
+        self.seconds + wire + self.transfers * transfer_seconds(depth)
+    }
+}
+
+/// All ways to run a step of a plan, with their prices.
+pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
+    variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
 /// Bits of one transfer.
-const fn transfer_bits(depth: TreeDepth) -> u64 {
+pub const fn transfer_bits(depth: TreeDepth) -> u64 {
     depth.trees() as u64 - 1
 }
 
@@ -90,16 +124,13 @@ const fn transfer_bits(depth: TreeDepth) -> u64 {
 struct Candidates<'a> {
     graph: &'a Graph,
     weights: &'a str,
-    steps: Vec<(String, Vec<Choice>)>,
+    steps: Vec<(String, Vec<Candidate>)>,
 }
 
 impl<'a> Candidates<'a> {
     fn of(graph: &'a Graph, weights: &'a str, purpose: &Purpose) -> Result<Self, Error> {
         let plan = fuse(graph, &Options { weights: weights.to_owned(), ..Options::default() })?;
-        let choices = |op: &Op| -> Vec<Choice> {
-            variants(op).into_iter().map(|op| choice(&plan, &op, purpose)).collect()
-        };
-        let steps = plan.steps.iter().map(|step| (step.name.clone(), choices(&step.op)));
+        let steps = plan.steps.iter().map(|step| (step.name.clone(), candidates(&plan, &step.op, purpose)));
         Ok(Self { graph, weights, steps: steps.collect() })
     }
 
@@ -108,16 +139,22 @@ impl<'a> Candidates<'a> {
         let mut options =
             Options { softspoken: depth, weights: self.weights.to_owned(), ..Options::default() };
         for ((name, choices), &at) in self.steps.iter().zip(chosen) {
-            let choice = &choices[at];
-            options.protocols.extend(choice.protocol.map(|protocol| (name.clone(), protocol)));
-            options.digits.extend(choice.digit.map(|digit| (name.clone(), digit)));
+            match &choices[at].op {
+                Op::Linear { protocol, .. } => {
+                    options.protocols.insert(name.clone(), *protocol);
+                }
+                Op::Requant { digit, .. } | Op::MaxPool { digit, .. } => {
+                    options.digits.insert(name.clone(), *digit);
+                }
+                Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {}
+            }
         }
         fuse(self.graph, &options)
     }
 
     /// The fastest plan at a depth of the extension, and its seconds.
     fn fastest(&self, depth: TreeDepth, purpose: &Purpose) -> Result<Option<(f64, Plan)>, Error> {
-        let item = |choice: &Choice| Item {
+        let item = |choice: &Candidate| Item {
             cost: choice.bits(depth),
             loss: choice.seconds(depth, &purpose.profile),
         };
@@ -147,8 +184,7 @@ fn variants(op: &Op) -> Vec<Op> {
     let mut all = Vec::new();
     match op {
         Op::Linear { .. } => {
-            let protocols = std::iter::once(Protocol::Cot).chain((2..=8).map(|k| Protocol::Vole { k }));
-            for wanted in protocols {
+            for wanted in Protocol::all() {
                 let mut op = op.clone();
                 if let Op::Linear { protocol, .. } = &mut op {
                     *protocol = wanted;
@@ -168,20 +204,4 @@ fn variants(op: &Op) -> Vec<Op> {
         Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => all.push(op.clone()),
     }
     all
-}
-
-fn choice(plan: &Plan, op: &Op, purpose: &Purpose) -> Choice {
-    let Phases { offline, online, .. } = plan.step_cost(op, 1);
-    let cost = offline + online;
-    let work = plan.step_work(op, 1);
-    let setup =
-        op.layer().map_or(0.0, |layer| layer.setup_seconds() + purpose.profile.seconds(&layer.setup_cost()));
-    let wire = purpose.profile.seconds(&offline) + purpose.profile.seconds(&online);
-    let seconds = work.offline + work.online + wire + setup / purpose.inferences.max(1) as f64;
-    let (protocol, digit) = match op {
-        Op::Linear { protocol, .. } => (Some(*protocol), None),
-        Op::Requant { digit, .. } | Op::MaxPool { digit, .. } => (None, Some(*digit)),
-        Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => (None, None),
-    };
-    Choice { protocol, digit, cost, seconds }
 }

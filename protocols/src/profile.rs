@@ -84,6 +84,12 @@ impl Layer {
             + work.trees * columns as f64 * unit::CORRECTION
     }
 
+    /// Blocks that the leaves of all trees are expanded to, for a batch.
+    pub fn blocks(&self, images: usize) -> u64 {
+        let work = self.work();
+        work.leaves as u64 * (images * self.geometry.positions()).div_ceil(work.lanes) as u64
+    }
+
     /// Seconds of work for planting the trees, once per session.
     pub fn setup_seconds(&self) -> f64 {
         let work = self.work();

@@ -162,17 +162,17 @@ impl Dataset {
                 images: self.len(),
             });
         }
-        preprocess.check(self.shape[0])?;
+        preprocess::check(preprocess, self.shape[0])?;
         let [c, h, w] = self.shape;
         let elements = range.start * self.image_len()..range.end * self.image_len();
         let mut data: Vec<f32> = match &self.pixels {
             Pixels::Bytes(bytes) => {
-                let divisor = preprocess.byte_divisor();
+                let divisor = preprocess::byte_divisor(preprocess);
                 bytes[elements].iter().map(|&x| f32::from(x) / divisor).collect()
             }
             Pixels::Floats(floats) => floats[elements].to_vec(),
         };
-        preprocess.normalise(&mut data, c, h * w);
+        preprocess::normalise(preprocess, &mut data, c, h * w);
         Ok(Tensor { shape: [range.len(), c, h, w], data })
     }
 

@@ -116,3 +116,22 @@ async fn finishing_delivers_what_is_queued() {
     channel.finish().await;
     assert_eq!(reader.await.unwrap().unwrap() as u64, framed_len(100));
 }
+
+#[tokio::test]
+async fn a_peer_that_never_finishes_a_frame_is_cut_off() {
+    let (stream, mut peer) = duplex(64);
+    let limits = Limits { silence: Duration::from_millis(200), idle: Duration::from_millis(300) };
+    let mut channel = Channel::new(stream, limits);
+    let mut header = Frame::data(0, 1, vec![0]).to_bytes();
+    header.truncate(frame::HEADER);
+    header[8..].copy_from_slice(&(MAX_PAYLOAD as u32).to_le_bytes());
+    peer.write_all(&header).await.unwrap();
+    let trickle = async {
+        while peer.write_all(&[0]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let result =
+        tokio::select! { result = channel.receive(MAX_PAYLOAD) => result, () = trickle => Ok(Vec::new()) };
+    assert!(matches!(result, Err(Error::Violation { .. })));
+}

@@ -67,6 +67,11 @@ impl Layer {
         self.shifts.get(channel).map_or(0, |&e| u32::from(e))
     }
 
+    /// Weights of one tree, at the most.
+    pub const fn group(&self) -> u32 {
+        layout::group(self.weight_bits, self.protocol)
+    }
+
     /// What planting its trees costs, once per session.
     pub fn setup_cost(&self) -> Cost {
         self.classes().iter().map(Trees::cost).sum()

@@ -74,7 +74,7 @@ pub(super) fn classes(
     protocol: Protocol,
 ) -> Vec<Class> {
     let k = digit_bits(protocol);
-    let group_size = (k / weight_bits).max(1) as usize;
+    let group_size = group(weight_bits, protocol) as usize;
     let per_group = geometry.out_channels / geometry.groups;
     let shift = |channel: usize| shifts.get(channel).map_or(0, |&e| u32::from(e));
     let mut classes = Vec::new();
@@ -107,6 +107,12 @@ pub(super) fn classes(
 fn cut(weight_bits: u32, k: u32) -> impl Iterator<Item = (u32, u32)> {
     let step = k.min(weight_bits);
     (0..weight_bits).step_by(step as usize).map(move |low| (low, step.min(weight_bits - low)))
+}
+
+/// Weights of one tree, at the most.
+pub(super) const fn group(weight_bits: u32, protocol: Protocol) -> u32 {
+    let whole = digit_bits(protocol) / weight_bits;
+    if whole == 0 { 1 } else { whole }
 }
 
 /// Bits of all digits of a tree together. Bitwise correlated transfers are trees of depth one.

@@ -108,7 +108,8 @@ impl Plan {
         Extend { depth: self.softspoken, server: server as usize, client: client as usize }
     }
 
-    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires.
+    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires. Transfers of its set-up
+    /// are counted, their extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
         let online = |online| Phases { online, ..Phases::default() };
         match op {
@@ -117,7 +118,7 @@ impl Plan {
             Op::Linear { input, remask, .. } => {
                 let layer = op.layer().expect("invariant: a linear step has a layer");
                 let sent = if *remask { self.wire_message(*input, Role::Client, images) } else { Cost::ZERO };
-                Phases { offline: products_cost(&layer, images), ..online(sent) }
+                Phases { setup: layer.setup_cost(), offline: products_cost(&layer, images), ..online(sent) }
             }
             Op::Requant { .. } => online(self.requant(op, images).map_or(Cost::ZERO, |op| op.cost())),
             Op::MaxPool { .. } => online(self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost())),

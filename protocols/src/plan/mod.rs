@@ -272,6 +272,13 @@ pub enum Protocol {
     Cot,
 }
 
+impl Protocol {
+    /// Every protocol.
+    pub fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Cot).chain((2..=8).map(|k| Self::Vole { k }))
+    }
+}
+
 /// Pooling windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

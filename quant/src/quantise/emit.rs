@@ -38,7 +38,7 @@ impl Emit<'_> {
         preprocess: &Preprocess,
         salt: [u8; 32],
     ) -> Result<(Graph, Weights), QuantiseError> {
-        let builder = Graph::builder(&self.model.name, preprocess.into());
+        let builder = Graph::builder(&self.model.name, preprocess.clone());
         let mut emitting = Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };
         emitting.input()?;
         for (index, node) in self.model.nodes.iter().enumerate() {
@@ -160,28 +160,6 @@ impl crate::model::View {
             len: axis(|a| a.length),
             before: axis(|a| a.before),
             after: axis(|a| a.after),
-        }
-    }
-}
-
-impl From<&Preprocess> for plan::Preprocess {
-    fn from(preprocess: &Preprocess) -> Self {
-        match preprocess {
-            Preprocess::Unit => Self::Unit,
-            Preprocess::Raw => Self::Raw,
-            Preprocess::Normalise { mean, std } => Self::Normalise { mean: mean.clone(), std: std.clone() },
-        }
-    }
-}
-
-impl From<&plan::Preprocess> for Preprocess {
-    fn from(preprocess: &plan::Preprocess) -> Self {
-        match preprocess {
-            plan::Preprocess::Unit => Self::Unit,
-            plan::Preprocess::Raw => Self::Raw,
-            plan::Preprocess::Normalise { mean, std } => {
-                Self::Normalise { mean: mean.clone(), std: std.clone() }
-            }
         }
     }
 }

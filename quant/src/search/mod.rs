@@ -131,6 +131,7 @@ pub fn search(
     let purpose = Purpose {
         profile: options.profile,
         inferences: options.inferences,
+        batch: options.batch,
         budget_bits: options.budget_bits,
     };
     let Some(plan) = fastest(&graph, &digest, &purpose)? else {

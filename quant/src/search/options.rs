@@ -17,6 +17,8 @@ pub struct SearchOptions {
     pub profile: Profile,
     /// Inferences that one session serves.
     pub inferences: u64,
+    /// Images that will run together.
+    pub batch: usize,
     /// Everything random.
     pub seed: u64,
 }

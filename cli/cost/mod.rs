@@ -1,4 +1,6 @@
-//! `pq cost`: what a plan costs, before anything runs.
+//! `pq cost`: what a plan costs, before anything runs, and why its protocols were chosen.
+
+mod why;
 
 use std::path::PathBuf;
 
@@ -8,6 +10,7 @@ use crate::app::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
+use why::Why;
 
 /// What `pq cost` is given.
 #[derive(clap::Args)]
@@ -20,11 +23,21 @@ pub(crate) struct Args {
     /// Images of one run.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// Show every way to run this step, with its price, instead.
+    #[arg(long, value_name = "LAYER")]
+    why: Option<String>,
+    /// Inferences of one session, over which set-up is spread in comparing protocols [default: 1000].
+    #[arg(long, value_name = "N", requires = "why", value_parser = clap::value_parser!(u64).range(1..))]
+    inferences: Option<u64>,
 }
 
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let plan = net::plan(&args.net_folder)?;
+    if let Some(step) = &args.why {
+        let why = Why::new(&plan, step, args)?;
+        return app.console.result(&why, Why::text);
+    }
     let ledger = Ledger::predicted(&plan, args.batch as usize, &args.net);
     app.console.result(&ledger, |ledger| ledger.text(&plan.name))
 }

@@ -1,0 +1,143 @@
+//! `pq cost --why`: every way to run a step, with its price.
+
+use std::fmt::Write;
+
+use fusion::planner::{self, Candidate, Purpose, transfer_bits};
+use protocols::plan::{Op, Plan};
+use serde::Serialize;
+
+use super::Args;
+use crate::exit::{Failure, Outcome};
+use crate::ledger::Amount;
+use crate::search::INFERENCES;
+use crate::table::Table;
+use crate::units;
+
+/// All ways to run a step.
+#[derive(Serialize)]
+pub(super) struct Why {
+    step: String,
+    images: u32,
+    inferences: u64,
+    /// Bits that a transfer of the plan's source takes.
+    transfer_bits: u64,
+    candidates: Vec<Way>,
+}
+
+/// One way to run a step, and its price for a batch.
+#[derive(Serialize)]
+struct Way {
+    protocol: String,
+    /// Weights, or digits of activations, of one tree.
+    group: Option<u32>,
+    /// Once a session.
+    setup: Amount,
+    offline: Amount,
+    online: Amount,
+    /// Transfers consumed: once a session, and by a batch.
+    setup_transfers: u64,
+    transfers: u64,
+    /// Blocks of AES that trees are expanded to.
+    aes_blocks: u64,
+    /// For one image, with its share of set-up and with its transfers.
+    seconds: f64,
+    /// Whether the plan runs the step this way.
+    planned: bool,
+    /// Whether nothing is faster here.
+    fastest: bool,
+}
+
+impl Why {
+    pub(super) fn new(plan: &Plan, name: &str, args: &Args) -> Outcome<Self> {
+        let inferences = args.inferences.unwrap_or(INFERENCES);
+        let purpose =
+            Purpose { profile: args.net, inferences, batch: args.batch as usize, budget_bits: None };
+        let candidates = |op: &Op| planner::candidates(plan, op, &purpose);
+        let chosen = plan.steps.iter().find(|step| step.name == name);
+        let Some((step, found)) =
+            chosen.map(|step| (step, candidates(&step.op))).filter(|(_, found)| found.len() > 1)
+        else {
+            let others = plan.steps.iter().filter(|step| candidates(&step.op).len() > 1);
+            let names: Vec<&str> = others.map(|step| step.name.as_str()).collect();
+            let message =
+                format!("no step '{name}' with a choice of protocols; there are: {}", names.join(", "));
+            return Err(Failure::usage(message));
+        };
+        let seconds = |candidate: &Candidate| candidate.seconds(plan.softspoken, &args.net);
+        let least = found.iter().map(seconds).fold(f64::INFINITY, f64::min);
+        let way = |candidate: &Candidate| Way::new(candidate, seconds(candidate), least, &step.op);
+        Ok(Self {
+            step: name.to_owned(),
+            images: args.batch,
+            inferences,
+            transfer_bits: transfer_bits(plan.softspoken),
+            candidates: found.iter().map(way).collect(),
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut table = Table::new(
+            1,
+            &[
+                "protocol",
+                "group",
+                "set-up",
+                "offline",
+                "online",
+                "rounds",
+                "transfers",
+                "AES blocks",
+                "per image",
+                "",
+            ],
+        );
+        for way in &self.candidates {
+            let with = |amount: &Amount, transfers: u64| {
+                units::bytes(amount.bytes() + transfers * self.transfer_bits / 8)
+            };
+            let mark = match (way.planned, way.fastest) {
+                (true, true) => "planned, fastest",
+                (true, false) => "planned",
+                (false, true) => "fastest",
+                (false, false) => "",
+            };
+            table.row(vec![
+                way.protocol.clone(),
+                way.group.map_or_else(String::new, |group| group.to_string()),
+                with(&way.setup, way.setup_transfers),
+                units::bytes(way.offline.bytes()),
+                units::bytes(way.online.bytes()),
+                (way.offline.rounds + way.online.rounds).to_string(),
+                units::bytes(way.transfers * self.transfer_bits / 8),
+                units::count(way.aes_blocks),
+                units::seconds(way.seconds),
+                mark.to_owned(),
+            ]);
+        }
+        let mut text = String::new();
+        let images = if self.images == 1 { "1 image".into() } else { format!("{} images", self.images) };
+        let _ = writeln!(text, "{}, {images}, {} inferences a session\n", self.step, self.inferences);
+        let _ = write!(text, "{table}");
+        text
+    }
+}
+
+impl Way {
+    fn new(candidate: &Candidate, seconds: f64, least: f64, planned: &Op) -> Self {
+        let cost = &candidate.cost;
+        let transfers = |cost: protocols::Cost| cost.server_cots + cost.client_cots;
+        Self {
+            protocol: candidate.op.protocol(),
+            group: candidate.op.layer().map(|layer| layer.group()),
+            setup: Amount::new(&cost.setup, 0.0),
+            offline: Amount::new(&cost.offline, 0.0),
+            online: Amount::new(&cost.online, 0.0),
+            setup_transfers: transfers(cost.setup),
+            transfers: transfers(cost.offline + cost.online),
+            aes_blocks: candidate.blocks,
+            seconds,
+            planned: candidate.op == *planned,
+            fastest: seconds <= least,
+        }
+    }
+}

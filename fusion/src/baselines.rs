@@ -1,0 +1,392 @@
+//! What published systems would move for the same network: their costs as formulas, to compare with. Nothing here runs.
+//!
+//! Bits in both directions of one inference, after the protocols of these papers (λ = 128 bits of a transfer of the IKNP extension; of
+//! silent transfers only the messages count, λ = 0):
+//!
+//! - CrypTFlow2: Rathee, Rathee, Kumar, Chandran, Gupta, Rastogi, Sharma, CCS 2020. Everything in one ring of 37 bits, 12 of them
+//!   fraction: bitwise transfers for products (Gilboa 1999; section 5 there), ReLU below `λ l + 18 l` and truncation of a value of
+//!   known sign (sections 3.2 and 4.2).
+//! - SiRNN: Rathee, Rathee, Goli, Gupta, Sharma, Chandran, Rastogi, S&P 2021. Products of m-bit weights and n-bit shares, exact in
+//!   `l = m + n + log2 N` bits (section III-D); the wrap of each activation's shares costs a comparison, and a transfer of `l - n` bits
+//!   times each weight; truncation and extension (sections III-A to III-C).
+//! - CoPriv: Zeng, Li, Yang, Lu, Wang, Huang, NeurIPS 2023. CrypTFlow2 with Winograd's products F(2x2, 3x3), tiles aggregated.
+//! - PrivQuant: quantised networks over SiRNN's protocols. Transfers by the bits of the weights, no wrap, since activations are extended
+//!   first and their sign is known; truncate-and-reduce before the ReLU, which then has as few bits as the activations.
+//!   With Winograd: weights quantised in the transformed domain, at stride 1.
+//!
+//! Where a paper leaves a choice, the cheaper one is taken for it. Sums, slices, biases, averages, and the sharing of the input and the
+//! output cost nothing here.
+
+use std::iter::Sum;
+use std::ops::{Add, Mul};
+
+use protocols::linear::Geometry;
+use protocols::plan::{Op, Plan, Step, WireId};
+
+/// A published system, and the widths that it would run a network at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// CrypTFlow2, 37 bits.
+    CrypTFlow2,
+    /// CoPriv, 37 bits.
+    CoPriv,
+    /// SiRNN, weights and activations of 16 bits.
+    Sirnn16,
+    /// SiRNN at the network's own widths.
+    Sirnn,
+    /// PrivQuant at the network's own widths.
+    PrivQuant,
+    /// PrivQuant with quantised Winograd weights.
+    PrivQuantWinograd,
+}
+
+impl System {
+    /// All systems.
+    pub const ALL: [Self; 6] = [
+        Self::CrypTFlow2,
+        Self::CoPriv,
+        Self::Sirnn16,
+        Self::Sirnn,
+        Self::PrivQuant,
+        Self::PrivQuantWinograd,
+    ];
+
+    /// Its name, with the widths where they are not the network's.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CrypTFlow2 => "CrypTFlow2 37 bit",
+            Self::CoPriv => "CoPriv 37 bit",
+            Self::Sirnn16 => "SiRNN 16 bit",
+            Self::Sirnn => "SiRNN",
+            Self::PrivQuant => "PrivQuant",
+            Self::PrivQuantWinograd => "PrivQuant Winograd",
+        }
+    }
+
+    /// The widths that it takes weights and activations at.
+    const fn widths(self, widths: Widths) -> Widths {
+        match self {
+            Self::CrypTFlow2 | Self::CoPriv => Widths { weights: FIXED, activations: FIXED },
+            Self::Sirnn16 => Widths { weights: 16, activations: 16 },
+            Self::Sirnn | Self::PrivQuant | Self::PrivQuantWinograd => widths,
+        }
+    }
+
+    /// Bits of the accumulators of a layer of so many weights an output.
+    const fn accumulator(self, widths: Widths, fan_in: usize) -> u64 {
+        match self {
+            Self::CrypTFlow2 | Self::CoPriv => FIXED,
+            Self::Sirnn16 | Self::Sirnn | Self::PrivQuant | Self::PrivQuantWinograd => {
+                let Widths { weights, activations } = self.widths(widths);
+                weights + activations + fan_in.next_power_of_two().ilog2() as u64
+            }
+        }
+    }
+
+    /// A linear layer.
+    fn linear(self, geometry: &Geometry, widths: Widths) -> Traffic {
+        let ring = self.accumulator(widths, geometry.fan_in());
+        let Widths { weights, activations } = self.widths(widths);
+        let product = |matrix: Matrix| match self {
+            Self::CrypTFlow2 | Self::CoPriv => matrix.by_the_fewer(ring),
+            Self::Sirnn16 | Self::Sirnn | Self::PrivQuant | Self::PrivQuantWinograd => {
+                matrix.by_weights(weights, ring)
+            }
+        };
+        let direct = || product(Matrix::direct(geometry));
+        match self {
+            Self::CrypTFlow2 | Self::PrivQuant => direct(),
+            Self::CoPriv => Matrix::winograd(geometry, &[1, 2]).map_or_else(direct, product),
+            Self::PrivQuantWinograd => Matrix::winograd(geometry, &[1]).map_or_else(direct, product),
+            Self::Sirnn16 | Self::Sirnn => {
+                let matrix = Matrix::direct(geometry);
+                let wrapped: usize = geometry.in_shape().iter().product();
+                let compare = Traffic { lambdas: activations, bits: 14 * activations } * wrapped as u64;
+                let select = Traffic {
+                    lambdas: matrix.count * matrix.inner * matrix.columns,
+                    bits: matrix.macs() * (ring - activations),
+                };
+                direct() + compare + select
+            }
+        }
+    }
+
+    /// One element of a requantisation of an accumulator of `ring` bits.
+    fn requantise(self, ring: u64, activations: u64) -> Traffic {
+        let dropped = ring.saturating_sub(activations);
+        match self {
+            Self::CrypTFlow2 | Self::CoPriv => {
+                Traffic { lambdas: FRACTION + 3, bits: ring + 15 * FRACTION + 2 }
+            }
+            Self::Sirnn16 | Self::Sirnn => {
+                let truncate = Traffic { lambdas: ring + 3, bits: 15 * ring + dropped + 20 };
+                let extend = Traffic { lambdas: activations + 1, bits: 13 * activations + ring };
+                truncate + extend
+            }
+            Self::PrivQuant | Self::PrivQuantWinograd => {
+                let reduce = Traffic { lambdas: dropped + 1, bits: ring + 13 * dropped };
+                let extend = Traffic { lambdas: 2, bits: dropped + 2 };
+                reduce + extend
+            }
+        }
+    }
+
+    /// What a step moves for one image.
+    fn step(self, plan: &Plan, step: &Step) -> Traffic {
+        let bits = |wire: WireId| u64::from(plan.wires[wire].bits);
+        match &step.op {
+            Op::Linear { geometry, weight_bits, input, .. } => {
+                let widths = Widths { weights: u64::from(*weight_bits), activations: bits(*input) };
+                self.linear(geometry, widths)
+            }
+            Op::Requant { terms, output, ring, .. } => {
+                let wire = &plan.wires[*output];
+                let summed = terms.iter().filter_map(|term| self.written(plan, term.wire)).max();
+                let own = Widths { weights: 0, activations: bits(*output) };
+                let activations = self.widths(own).activations;
+                let ring = summed.unwrap_or_else(|| u64::from(ring.get()).max(activations));
+                let relu =
+                    if wire.signed { Traffic::default() } else { relu(self.relu_bits(ring, activations)) };
+                (self.requantise(ring, activations) + relu) * wire.elements() as u64
+            }
+            Op::MaxPool { output, window, .. } => {
+                let own = Widths { weights: 0, activations: bits(*output) };
+                let comparisons = plan.wires[*output].elements() * (window.len() - 1);
+                relu(self.widths(own).activations) * comparisons as u64
+            }
+            Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Traffic::default(),
+        }
+    }
+
+    /// Bits of the accumulators on a wire that a linear layer writes.
+    fn written(self, plan: &Plan, wire: WireId) -> Option<u64> {
+        let layer = plan.steps.iter().find(|step| step.op.output() == Some(wire))?;
+        let Op::Linear { geometry, weight_bits, input, .. } = &layer.op else { return None };
+        let activations = u64::from(plan.wires[*input].bits);
+        let widths = Widths { weights: u64::from(*weight_bits), activations };
+        Some(self.accumulator(widths, geometry.fan_in()))
+    }
+
+    /// Bits of the values that a ReLU compares with zero.
+    const fn relu_bits(self, ring: u64, activations: u64) -> u64 {
+        match self {
+            Self::CrypTFlow2 | Self::CoPriv => ring,
+            Self::Sirnn16 | Self::Sirnn | Self::PrivQuant | Self::PrivQuantWinograd => activations,
+        }
+    }
+}
+
+/// What every step of a plan, in its order, would move in a system, for one image.
+pub fn steps(plan: &Plan, system: System) -> Vec<Traffic> {
+    plan.steps.iter().map(|step| system.step(plan, step)).collect()
+}
+
+/// Traffic whose dearer part depends on how transfers are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Transfers, in all directions: λ bits each by IKNP, nothing where they are silent.
+    lambdas: u64,
+    /// Bits of messages.
+    bits: u64,
+}
+
+impl Traffic {
+    /// Bytes over transfers by IKNP.
+    pub const fn iknp_bytes(&self) -> u64 {
+        (LAMBDA * self.lambdas + self.bits).div_ceil(8)
+    }
+
+    /// Bytes over silent transfers.
+    pub const fn silent_bytes(&self) -> u64 {
+        self.bits.div_ceil(8)
+    }
+}
+
+impl Add for Traffic {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { lambdas: self.lambdas + other.lambdas, bits: self.bits + other.bits }
+    }
+}
+
+impl Sum for Traffic {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), Add::add)
+    }
+}
+
+impl Mul<u64> for Traffic {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self { lambdas: self.lambdas * times, bits: self.bits * times }
+    }
+}
+
+/// λ.
+const LAMBDA: u64 = 128;
+/// The ring of CrypTFlow2 and CoPriv.
+const FIXED: u64 = 37;
+/// Bits of fraction within it.
+const FRACTION: u64 = 12;
+
+/// Widths of a layer's weights and of the activations that it reads.
+#[derive(Clone, Copy)]
+struct Widths {
+    weights: u64,
+    activations: u64,
+}
+
+/// A ReLU of values of so many bits.
+const fn relu(bits: u64) -> Traffic {
+    Traffic { lambdas: bits, bits: 18 * bits }
+}
+
+/// Matrix products, `count` of `rows x inner` weights with `inner x columns` activations.
+struct Matrix {
+    count: u64,
+    rows: u64,
+    inner: u64,
+    columns: u64,
+}
+
+impl Matrix {
+    /// One product a group, of the windows side by side.
+    const fn direct(geometry: &Geometry) -> Self {
+        Self {
+            count: geometry.groups as u64,
+            rows: (geometry.out_channels / geometry.groups) as u64,
+            inner: geometry.fan_in() as u64,
+            columns: geometry.positions() as u64,
+        }
+    }
+
+    /// Winograd's products, for 3x3 convolutions of one of these strides: 16 for tiles of 2x2 outputs at stride 1; at stride 2 the
+    /// four phases of the kernel (2x2, 2x1, 1x2, 1x1) take 25 where 36 multiplications were.
+    fn winograd(geometry: &Geometry, strides: &[usize]) -> Option<Self> {
+        let g = geometry;
+        let fits = g.groups == 1
+            && [g.kernel_h, g.kernel_w] == [3, 3]
+            && [g.dilation_h, g.dilation_w] == [1, 1]
+            && g.stride_h == g.stride_w
+            && strides.contains(&g.stride_h);
+        fits.then(|| Self {
+            count: if g.stride_h == 1 { 16 } else { 25 },
+            rows: g.out_channels as u64,
+            inner: g.in_channels as u64,
+            columns: (g.out_h().div_ceil(2) * g.out_w().div_ceil(2)) as u64,
+        })
+    }
+
+    const fn macs(&self) -> u64 {
+        self.count * self.rows * self.inner * self.columns
+    }
+
+    /// A transfer for every bit b of every weight, with `ring - b` bits for every column.
+    fn by_weights(&self, bits: u64, ring: u64) -> Traffic {
+        let messages: u64 = (0..bits).map(|b| ring - b).sum();
+        Traffic { lambdas: self.count * self.rows * self.inner * bits, bits: self.macs() * messages }
+    }
+
+    /// Where weights and activations are of the ring's width alike, the bits of the fewer of them choose.
+    fn by_the_fewer(&self, ring: u64) -> Traffic {
+        let by_weights = self.by_weights(ring, ring);
+        let activations = self.count * self.inner * self.columns * ring;
+        Traffic { lambdas: by_weights.lambdas.min(activations), ..by_weights }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 3x3 convolution with its requantisation.
+    fn convolution(channels: [usize; 2], image: usize, stride: usize) -> Geometry {
+        Geometry {
+            in_h: image,
+            in_w: image,
+            kernel_h: 3,
+            kernel_w: 3,
+            stride_h: stride,
+            stride_w: stride,
+            pad_top: 1,
+            pad_left: 1,
+            pad_bottom: 1,
+            pad_right: 1,
+            ..Geometry::dense(channels[0], channels[1])
+        }
+    }
+
+    /// The layers of ResNet-32 for CIFAR: 464 thousand weights, 69 million multiplications, 303,104 ReLUs.
+    fn resnet32() -> Vec<Geometry> {
+        let mut layers = vec![convolution([3, 16], 32, 1)];
+        for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
+            let (image, blocks) = (32 >> stage, 5);
+            let narrow = if stage == 0 { channels } else { channels / 2 };
+            let stride = if stage == 0 { 1 } else { 2 };
+            layers.push(convolution([narrow, channels], image * stride, stride));
+            layers.extend((1..2 * blocks).map(|_| convolution([channels, channels], image, 1)));
+        }
+        layers.push(Geometry::dense(64, 10));
+        layers
+    }
+
+    /// Megabytes by IKNP and over silent transfers.
+    fn megabytes(system: System, weights: u64, activations: u64) -> [f64; 2] {
+        let widths = Widths { weights, activations };
+        let layers = resnet32();
+        let convolutions = layers.len() - 1;
+        let total: Traffic = layers
+            .iter()
+            .enumerate()
+            .map(|(at, geometry)| {
+                let ring = system.accumulator(widths, geometry.fan_in());
+                let activations = system.widths(widths).activations;
+                let element =
+                    system.requantise(ring, activations) + relu(system.relu_bits(ring, activations));
+                let elements = if at < convolutions { geometry.out_shape().iter().product() } else { 0 };
+                system.linear(geometry, widths) + element * elements as u64
+            })
+            .sum();
+        [total.iknp_bytes() as f64 / 1e6, total.silent_bytes() as f64 / 1e6]
+    }
+
+    #[test]
+    fn the_shape_is_that_of_resnet32() {
+        let layers = resnet32();
+        assert_eq!(layers.len(), 32);
+        assert_eq!(layers.iter().map(Geometry::macs).sum::<u64>(), 68_862_592);
+        let relus: usize = layers[..31].iter().map(|g| g.out_shape().iter().product::<usize>()).sum();
+        assert_eq!(relus, 303_104);
+    }
+
+    #[test]
+    fn coprivs_ratio_to_cryptflow2_is_near_the_published_one() {
+        let [cryptflow2, copriv] =
+            [System::CrypTFlow2, System::CoPriv].map(|system| megabytes(system, 37, 37));
+        let ratio = cryptflow2[0] / copriv[0];
+        assert!((ratio - 2.1).abs() < 0.1, "{ratio}");
+    }
+
+    #[test]
+    fn totals_of_resnet32_are_those_of_the_models_of_the_papers() {
+        use System::{CoPriv, CrypTFlow2, PrivQuant, PrivQuantWinograd, Sirnn, Sirnn16};
+        for (system, weights, activations, expected) in [
+            (CrypTFlow2, 37, 37, [6678.0, 6084.0]),
+            (CoPriv, 37, 37, [3252.0, 2722.0]),
+            (Sirnn16, 16, 16, [5552.0, 4869.0]),
+            (Sirnn, 2, 6, [656.0, 400.0]),
+            (PrivQuant, 2, 6, [406.0, 296.0]),
+            (PrivQuant, 4, 4, [668.0, 543.0]),
+            (PrivQuantWinograd, 2, 6, [266.0, 145.0]),
+            (PrivQuantWinograd, 4, 4, [406.0, 260.0]),
+        ] {
+            let found = megabytes(system, weights, activations);
+            println!("{system:?} w{weights}a{activations}: {found:.0?}, expected {expected:.0?}");
+            for (found, expected) in found.into_iter().zip(expected) {
+                assert!((found / expected - 1.0).abs() < 0.03, "{system:?}: {found} MB, expected {expected}");
+            }
+        }
+    }
+}
