@@ -201,7 +201,7 @@ fn messages_and_rounds_do_not_depend_on_values() {
         };
         testing::two_parties(
             seed,
-            65 * 20,
+            65 * 30,
             async |session| run(session, server).await,
             async |session| run(session, client).await,
         )
