@@ -2,6 +2,7 @@
 //! profile and within a budget, by the operators' own prices.
 
 use protocols::ot::{Extend, TreeDepth};
+use protocols::ops::Form;
 use protocols::plan::{Op, Plan, Protocol};
 use protocols::profile::{Profile, Seconds, transfer_seconds};
 use protocols::{Cost, Operator, Phases};
@@ -143,7 +144,11 @@ impl<'a> Candidates<'a> {
                 Op::Linear { protocol, .. } => {
                     options.protocols.insert(name.clone(), *protocol);
                 }
-                Op::Requant { digit, .. } | Op::MaxPool { digit, .. } => {
+                Op::Requant { digit, form, .. } => {
+                    options.digits.insert(name.clone(), *digit);
+                    options.forms.insert(name.clone(), *form);
+                }
+                Op::MaxPool { digit, .. } => {
                     options.digits.insert(name.clone(), *digit);
                 }
                 Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {}
@@ -192,10 +197,21 @@ fn variants(op: &Op) -> Vec<Op> {
                 all.push(op);
             }
         }
-        Op::Requant { .. } | Op::MaxPool { .. } => {
+        Op::Requant { .. } => {
+            // A tree buys the flags of digits of one bit too: wider ones are better in every respect.
+            let chains = (1..=4).map(|digit| (Form::Chain, digit));
+            for wanted in chains.chain((2..=4).map(|digit| (Form::Tree, digit))) {
+                let mut op = op.clone();
+                if let Op::Requant { form, digit, .. } = &mut op {
+                    (*form, *digit) = wanted;
+                }
+                all.push(op);
+            }
+        }
+        Op::MaxPool { .. } => {
             for wanted in 1..=4 {
                 let mut op = op.clone();
-                if let Op::Requant { digit, .. } | Op::MaxPool { digit, .. } = &mut op {
+                if let Op::MaxPool { digit, .. } = &mut op {
                     *digit = wanted;
                 }
                 all.push(op);

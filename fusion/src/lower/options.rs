@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocols::ot::TreeDepth;
+use protocols::ops::Form;
 use protocols::plan::{Op, Protocol, Step};
 
 use crate::Error;
@@ -20,6 +21,10 @@ pub struct Options {
     pub digit: u8,
     /// Requantisations and max poolings that differ.
     pub digits: BTreeMap<String, u8>,
+    /// Whether requantisations move few bits or take few rounds.
+    pub form: Form,
+    /// Requantisations that differ.
+    pub forms: BTreeMap<String, Form>,
     /// Digest of the salted weights, in hexadecimal.
     pub weights: String,
 }
@@ -32,6 +37,8 @@ impl Default for Options {
             protocols: BTreeMap::new(),
             digit: 3,
             digits: BTreeMap::new(),
+            form: Form::Chain,
+            forms: BTreeMap::new(),
             weights: "0".repeat(64),
         }
     }
@@ -42,6 +49,10 @@ impl Options {
         self.digits.get(step).copied().unwrap_or(self.digit)
     }
 
+    pub(super) fn form(&self, step: &str) -> Form {
+        self.forms.get(step).copied().unwrap_or(self.form)
+    }
+
     /// An option for a step that does not exist is a misspelling.
     pub(super) fn check_names(&self, steps: &[Step]) -> Result<(), Error> {
         let has = |name: &String, kind: fn(&Op) -> bool| {
@@ -49,7 +60,8 @@ impl Options {
         };
         let linear = self.protocols.keys().find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
         let digit = |op: &Op| matches!(op, Op::Requant { .. } | Op::MaxPool { .. });
-        match linear.or_else(|| self.digits.keys().find(|name| !has(name, digit))) {
+        let form = self.forms.keys().find(|name| !has(name, |op| matches!(op, Op::Requant { .. })));
+        match linear.or(form).or_else(|| self.digits.keys().find(|name| !has(name, digit))) {
             Some(step) => Err(Error::UnknownStep { step: step.clone() }),
             None => Ok(()),
         }

@@ -2,11 +2,12 @@
 
 use rand::RngExt;
 
-use super::report::timed;
+use super::report::{Measured, timed};
 use super::setup::Ready;
 use super::{Event, Report, Side, local};
 use crate::linear::{ClientHeld, Products};
-use crate::plan::{CORRELATIONS, Op, Plan};
+use crate::ops::Asked;
+use crate::plan::{CORRELATIONS, Op, Plan, Step};
 use crate::{Cost, Error, Operator, Role, Session, Share};
 
 /// What one batch consumes. Used once: running it takes it.
@@ -16,6 +17,8 @@ pub struct Prepared {
     pub(super) masks: Vec<Option<Share>>,
     /// Shares of weights times mask, by step index.
     pub(super) products: Vec<Option<Share>>,
+    /// Requantisations whose choices are made, by step index.
+    pub(super) asked: Vec<Option<Asked>>,
 }
 
 pub(super) async fn prepare(
@@ -42,21 +45,22 @@ pub(super) async fn prepare(
         images,
         masks: plan.wires.iter().map(|_| None).collect(),
         products: plan.steps.iter().map(|_| None).collect(),
+        asked: plan.steps.iter().map(|_| None).collect(),
     };
     for (index, step) in plan.steps.iter().enumerate() {
         observe(Event { phase: "offline", step: &step.name, index: index + 1, count });
         session.channel.enter_step(step_number(index), &step.name);
         prepared.draw_mask(plan, session, &step.op);
-        let (Some(layer), Some(planted)) = (step.op.layer(), &ready.planted[index]) else { continue };
-        let weights = match side {
-            Side::Server(weights) => weights.layers.get(&step.name).map(|layer| layer.weights.as_slice()),
-            Side::Client(_) => None,
+        let measured = match &step.op {
+            Op::Linear { .. } => prepared.multiply(plan, session, side, ready, index).await?,
+            Op::Requant { .. } if plan.asks_early(&step.op) => prepared.ask(plan, session, index).await?,
+            Op::Input { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::SumPool { .. }
+            | Op::View { .. }
+            | Op::Output { .. } => continue,
         };
-        let products = Products { layer: &layer, images, planted, weights };
-        let input = ClientHeld(step.op.inputs().first().and_then(|&input| prepared.masks[input].clone()));
-        let run = async |session: &mut Session| session.run(&products, input).await;
-        let (output, measured) = timed(session, Products::NAME, products.cost(), run).await?;
-        prepared.products[index] = Some(output);
         if let Some(line) = report.line(&step.name) {
             line.offline = measured;
         }
@@ -70,6 +74,55 @@ pub(super) const fn step_number(index: usize) -> usize {
 }
 
 impl Prepared {
+    /// The products of a linear layer with the mask of its input: the client's are its share of the output.
+    async fn multiply(
+        &mut self,
+        plan: &Plan,
+        session: &mut Session,
+        side: Side<'_>,
+        ready: &Ready,
+        index: usize,
+    ) -> Result<Measured, Error> {
+        let Step { name, op } = &plan.steps[index];
+        let Op::Linear { input, output, .. } = *op else {
+            unreachable!("invariant: the caller has matched the step")
+        };
+        let layer = op.layer().expect("invariant: a linear step has a layer");
+        let planted = ready.planted[index].as_ref().expect("invariant: a linear step was set up");
+        let weights = match side {
+            Side::Server(weights) => weights.layers.get(name).map(|layer| layer.weights.as_slice()),
+            Side::Client(_) => None,
+        };
+        let products = Products { layer: &layer, images: self.images, planted, weights };
+        let input = ClientHeld(self.masks[input].clone());
+        let run = async |session: &mut Session| session.run(&products, input).await;
+        let (share, measured) = timed(session, Products::NAME, products.cost(), run).await?;
+        if session.role() == Role::Client {
+            self.masks[output] = Some(share.clone());
+        }
+        self.products[index] = Some(share);
+        Ok(measured)
+    }
+
+    /// The choices of a requantisation, for the client's share of its sum.
+    async fn ask(&mut self, plan: &Plan, session: &mut Session, index: usize) -> Result<Measured, Error> {
+        let Op::Requant { terms, ring, .. } = &plan.steps[index].op else {
+            unreachable!("invariant: the caller has matched the step")
+        };
+        let Some(operator) = plan.requant(&plan.steps[index].op, self.images) else {
+            return Ok(Measured::default());
+        };
+        let own = match session.role() {
+            Role::Server => Share::zeros(*ring, 0),
+            Role::Client => local::sum_terms(plan, &self.masks, terms, *ring),
+        };
+        let predicted = operator.phases(true, false).offline;
+        let run = async |session: &mut Session| operator.ask(session, own.values()).await;
+        let (asked, measured) = timed(session, "choices", predicted, run).await?;
+        self.asked[index] = Some(asked);
+        Ok(measured)
+    }
+
     /// The client draws the mask of a wire where the plan says, and follows it through local steps.
     fn draw_mask(&mut self, plan: &Plan, session: &mut Session, op: &Op) {
         if session.role() == Role::Server {
@@ -78,8 +131,8 @@ impl Prepared {
         let images = self.images;
         match op {
             Op::Input { output } => self.masks[*output] = Some(draw(plan, session, *output, images)),
-            Op::Linear { input, remask: true, .. } => {
-                self.masks[*input] = Some(draw(plan, session, *input, images));
+            Op::Requant { output, remask: true, .. } | Op::MaxPool { output, remask: true, .. } => {
+                self.masks[*output] = Some(draw(plan, session, *output, images));
             }
             Op::View { input, output, view } => {
                 let follow = |mask: &Share| {

@@ -63,6 +63,7 @@ impl Table {
     }
 
     /// Where entry `index` lies: its word and its lowest bit.
+    #[cfg(test)]
     pub(crate) const fn place(self, index: usize) -> (usize, u32) {
         let slot = index & ((1 << self.inner()) - 1);
         (index >> self.inner(), slot as u32 * self.entry.get())

@@ -5,7 +5,7 @@
 
 use fusion::knapsack::{Item, choose};
 use protocols::linear::{Layer, products_cost};
-use protocols::ops::Requant;
+use protocols::ops::{Form, Requant};
 use protocols::ot::TreeDepth;
 use protocols::plan::Protocol;
 use protocols::{Bits, Operator};
@@ -143,6 +143,7 @@ impl<'a> Pricing<'a> {
             signed: false,
             out: Bits::of(out),
             digit: 1,
+            form: Form::Chain,
         };
         let cost = requant.cost();
         let transfers = (cost.server_cots + cost.client_cots) * (TreeDepth::MAX.trees() as u64 - 1);
