@@ -102,7 +102,7 @@ impl From<Code> for ExitCode {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Ledger { .. } | Error::PoolDry { .. } => Code::Internal,
+            Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => Code::Internal,
             Error::PeerLost { .. } | Error::PeerSilent { .. } => Code::PeerLost,
             Error::Disagreement { .. } => Code::Disagreement,
             Error::Violation { .. } => Code::Violation,

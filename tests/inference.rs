@@ -118,6 +118,55 @@ fn two_processes_equal_the_plaintext_network_and_agree_on_the_ledger() {
 }
 
 #[test]
+fn inferences_are_prepared_first_and_then_run_one_by_one() {
+    let net = Net::random(3, 3);
+    let images = net.file("images.npy");
+    let args = |index, offline| {
+        let args = ["infer", "--local", net.folder(), "--input", &images, "--verify", "--json"];
+        json(&run(&[&args[..], &["--index", index, "--offline", offline]].concat()))
+    };
+    let one = args("0", "1");
+    let result = args("0..3", "3");
+    assert_eq!(result["verified"], true);
+    assert_eq!(logits(&result), expected(&net));
+    assert_ledger(&result, 3);
+    assert_eq!((&result["cost"]["prepared"], &result["cost"]["inferences"]), (&3.into(), &3.into()));
+    for field in &AMOUNT[..3] {
+        let [one, three] = [&one, &result].map(|result| result["cost"]["online"][field].as_u64().unwrap());
+        assert_eq!(three, 3 * one, "online {field}");
+    }
+    let spare = args("1..3", "3");
+    assert_eq!(spare["verified"], true);
+    assert_eq!(logits(&spare), expected(&net)[1..]);
+    assert_eq!(spare["cost"]["offline"]["client_bytes"], result["cost"]["offline"]["client_bytes"]);
+    let words = ["infer", "--local", net.folder(), "--input", &images, "--index", "0..3", "--offline", "2"];
+    let output = run(&words);
+    assert_eq!(output.status.code(), Some(2), "what is prepared is used once");
+    assert!(stderr(&output).contains("fewer"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_server_prepares_what_its_client_asks_for_within_its_limit() {
+    let net = Net::random(2, 3);
+    let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
+    let ask = |offline: &str| {
+        let server = Server::start(&plan, &net.file("weights.safetensors"), &["--max-batch", "4"]);
+        let address = server.address.clone();
+        let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..3"];
+        let more = ["--connect", &address, "--json", "--offline", offline];
+        let client = finished(pq(&args).args(more).spawn().unwrap(), PATIENCE);
+        (client, server.finished(PATIENCE))
+    };
+    let (client, server) = ask("4");
+    let (client, server) = (json(&client), json(&server));
+    assert_eq!(logits(&client), expected(&net));
+    assert_eq!(client["cost"]["offline"]["client_bytes"], server["cost"]["offline"]["client_bytes"]);
+    assert!(client["keep_alive_bytes"].is_u64() && server["keep_alive_bytes"].is_u64());
+    let (client, server) = ask("5");
+    assert_eq!((client.status.code(), server.status.code()), (Some(5), Some(5)), "{}", stderr(&client));
+}
+
+#[test]
 fn what_cost_predicts_is_what_infer_measures() {
     let net = Net::random(5, 2);
     let predicted = json(&run(&["cost", net.folder(), "--batch", "2", "--net", "wan", "--json"]));

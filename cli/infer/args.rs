@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Which images: one, or a..b without b [default: 0].
     #[arg(long, value_name = "A..B", requires = "input")]
     index: Option<Indices>,
+    /// Client: prepare N inferences of one image each before the first input is used, then run the images one after the other.
+    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
+    offline: Option<u32>,
     /// A text file with a class name a line, to show instead of numbers.
     #[arg(long, value_name = "FILE", requires = "input")]
     class_names: Option<PathBuf>,
@@ -109,7 +112,8 @@ pub(super) struct LocalOptions<'a> {
 impl<'a> LocalOptions<'a> {
     /// The first image of a file.
     pub(super) fn first(folder: &'a Path, input: &'a Path) -> Self {
-        let images = ImageOptions { input, labels: None, indices: Indices(0..1), class_names: None };
+        let images =
+            ImageOptions { input, labels: None, indices: Indices(0..1), offline: None, class_names: None };
         let common = Common { limits: Limits::default(), profile: Profile::LAN };
         Self { folder, verify: false, images, common }
     }
@@ -119,6 +123,8 @@ pub(super) struct ImageOptions<'a> {
     pub(super) input: &'a Path,
     pub(super) labels: Option<&'a PathBuf>,
     pub(super) indices: Indices,
+    /// Inferences that are prepared first, of one image each.
+    pub(super) offline: Option<usize>,
     pub(super) class_names: Option<&'a PathBuf>,
 }
 
@@ -179,10 +185,19 @@ impl Args {
     }
 
     fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {
+        let indices = self.index.clone().unwrap_or(Indices(0..1));
+        let (offline, wanted) = (self.offline.map(|count| count as usize), indices.0.len());
+        if let Some(prepared) = offline.filter(|&prepared| prepared < wanted) {
+            let message = format!(
+                "--offline {prepared} prepares fewer inferences than the {wanted} images of --index; each is used once"
+            );
+            return Err(Failure::usage(message));
+        }
         Ok(ImageOptions {
             input: need(role, "--input", self.input.as_ref())?,
             labels: self.labels.as_ref(),
-            indices: self.index.clone().unwrap_or(Indices(0..1)),
+            indices,
+            offline,
             class_names: self.class_names.as_ref(),
         })
     }

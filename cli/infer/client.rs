@@ -24,7 +24,7 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let party = Party {
         plan: &plan,
         side: Side::Client(&input.integers),
-        images: input.images,
+        load: input.load,
         limits: options.common.limits,
     };
     let (logits, report) = party.run(&runtime, stream, &mut show(&progress))?;

@@ -26,7 +26,7 @@ pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
     let input = Input::open(&plan, &options.images)?;
     let runtime = connection::runtime()?;
     let (server_stream, client_stream) = runtime.block_on(loopback())?;
-    let party = |side| Party { plan: &plan, side, images: input.images, limits: options.common.limits };
+    let party = |side| Party { plan: &plan, side, load: input.load, limits: options.common.limits };
     let (server, client) = (party(Side::Server(&weights)), party(Side::Client(&input.integers)));
     let progress = Progress::new();
     let (served, received) = thread::scope(|scope| {

@@ -2,7 +2,7 @@
 
 use protocols::execute::{self, Event, Logits, Report, Side};
 use protocols::handshake::{Greeting, greet};
-use protocols::plan::Plan;
+use protocols::plan::{Load, Plan};
 use protocols::{Channel, Limits, Role, Session};
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -16,8 +16,8 @@ use crate::progress::Progress;
 pub(super) struct Party<'a> {
     pub(super) plan: &'a Plan,
     pub(super) side: Side<'a>,
-    /// Client: images of the run. Server: the most that it takes.
-    pub(super) images: usize,
+    /// Client: what it asks for. Server: the most that it takes.
+    pub(super) load: Load,
     pub(super) limits: Limits,
 }
 
@@ -42,10 +42,10 @@ impl Party<'_> {
             Side::Client(_) => Role::Client,
         };
         let mut channel = Channel::new(stream, self.limits);
-        let greeting = Greeting { role, plan: self.plan.hash(), images: self.images, nonce: fresh()? };
+        let greeting = Greeting { role, plan: self.plan.hash(), load: self.load, nonce: fresh()? };
         let agreement = greet(&mut channel, &greeting).await?;
         let mut session = Session::new(role, channel, agreement.id, fresh()?);
-        Ok(execute::execute(self.plan, &mut session, self.side, agreement.images, observe).await?)
+        Ok(execute::execute(self.plan, &mut session, self.side, agreement.load, observe).await?)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::ledger::Ledger;
 use crate::logits;
+use crate::units;
 
 /// What a party knows after a run: the server knows the ledger only.
 #[derive(Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub(crate) struct Inference {
     pub(crate) verified: Option<bool>,
     #[serde(flatten)]
     pub(crate) ledger: Ledger,
+    /// Bytes of keep-alive frames, in both directions: outside the ledger.
+    pub(crate) keep_alive_bytes: u64,
     /// The index of the first image in its file.
     #[serde(skip)]
     pub(crate) first: usize,
@@ -33,7 +36,7 @@ pub(crate) struct Inference {
 
 impl Inference {
     /// What the server knows.
-    pub(super) const fn of_server(ledger: Ledger) -> Self {
+    pub(super) const fn of_server(ledger: Ledger, keep_alive_bytes: u64) -> Self {
         Self {
             predictions: None,
             logits: None,
@@ -41,6 +44,7 @@ impl Inference {
             labels: None,
             verified: None,
             ledger,
+            keep_alive_bytes,
             first: 0,
             class_names: None,
         }
@@ -78,6 +82,10 @@ impl Inference {
             Some(false) => "NOT VERIFIED: different from the plaintext network\n",
             None => "",
         };
-        self.ledger.measured_text() + verdict
+        let alive = match self.keep_alive_bytes {
+            0 => String::new(),
+            bytes => format!("keep-alive frames, outside the ledger: {}\n", units::bytes(bytes)),
+        };
+        self.ledger.measured_text() + &alive + verdict
     }
 }

@@ -1,6 +1,7 @@
 //! The server: one session, then the end.
 
 use protocols::execute::Side;
+use protocols::plan::Load;
 
 use super::args::ServerOptions;
 use super::connection;
@@ -24,10 +25,11 @@ pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
     let party = Party {
         plan: &plan,
         side: Side::Server(&weights),
-        images: options.max_batch,
+        load: Load::one(options.max_batch),
         limits: options.common.limits,
     };
     let (_, report) = party.run(&runtime, stream, &mut show(&progress))?;
     drop(progress);
-    Inference::of_server(Ledger::measured(&plan, &report, &options.common.profile)).print(app)
+    let ledger = Ledger::measured(&plan, &report, &options.common.profile);
+    Inference::of_server(ledger, report.keep_alive_bytes).print(app)
 }

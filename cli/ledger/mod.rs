@@ -4,7 +4,7 @@ mod text;
 
 use protocols::Cost;
 use protocols::execute::{Measured, Report};
-use protocols::plan::{Kind, Op, Plan, StepCost};
+use protocols::plan::{Kind, Load, Op, Plan, StepCost};
 use protocols::profile::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +20,11 @@ pub(crate) struct Ledger {
 /// What a whole run moves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Totals {
-    /// Images of the run.
+    /// Images of the run, of all inferences together.
     pub(crate) images: usize,
+    /// Inferences that the offline part prepared, and those that the online part ran.
+    pub(crate) prepared: usize,
+    pub(crate) inferences: usize,
     pub(crate) setup: Amount,
     pub(crate) offline: Amount,
     pub(crate) online: Amount,
@@ -70,27 +73,30 @@ pub(crate) struct Step {
 impl Ledger {
     /// Of a run to come.
     pub(crate) fn predicted(plan: &Plan, images: usize, profile: &Profile) -> Self {
-        let predictions = predictions(plan, images, profile);
+        let load = Load::one(images);
+        let predictions = predictions(plan, load, profile);
         let steps = plan.step_costs(images);
         let steps = steps.iter().zip(predictions).map(|(step, amount)| Step::new(plan, step, amount, amount));
         let setup = Amount::new(&plan.setup_cost(), plan.setup_seconds(profile));
-        Self::of(images, setup, steps.collect())
+        Self::of(load, setup, steps.collect())
     }
 
     /// Of a run that was measured.
     pub(crate) fn measured(plan: &Plan, report: &Report, profile: &Profile) -> Self {
-        let lines = report.steps.iter().zip(predictions(plan, report.images, profile));
+        let lines = report.steps.iter().zip(predictions(plan, report.load, profile));
         let steps = lines.map(|(line, predicted)| {
             let measured = Phases::new(line.offline.into(), line.online.into());
             Step::new(plan, &line.predicted, measured, predicted)
         });
-        Self::of(report.images, report.setup.into(), steps.collect())
+        Self::of(report.load, report.setup.into(), steps.collect())
     }
 
-    fn of(images: usize, setup: Amount, steps: Vec<Step>) -> Self {
+    fn of(load: Load, setup: Amount, steps: Vec<Step>) -> Self {
         let sum = |phase: fn(&Step) -> Amount| steps.iter().map(phase).fold(Amount::default(), Amount::plus);
         let cost = Totals {
-            images,
+            images: load.images * load.inferences,
+            prepared: load.prepared,
+            inferences: load.inferences,
             setup,
             offline: sum(|step| step.amount.offline),
             online: sum(|step| step.amount.online),
@@ -107,11 +113,11 @@ impl Totals {
 }
 
 /// What every step will move, and how long it will take.
-fn predictions(plan: &Plan, images: usize, profile: &Profile) -> impl Iterator<Item = Phases> {
-    let seconds = plan.step_seconds(profile, images);
-    plan.step_costs(images).into_iter().zip(seconds).map(|(step, seconds)| {
-        let offline = Amount::new(&step.cost.offline, seconds.offline);
-        Phases::new(offline, Amount::new(&step.cost.online, seconds.online))
+fn predictions(plan: &Plan, load: Load, profile: &Profile) -> impl Iterator<Item = Phases> {
+    let seconds = plan.step_seconds(profile, load.images);
+    plan.load_costs(load).into_iter().zip(seconds).map(move |(step, seconds)| {
+        let offline = Amount::new(&step.cost.offline, seconds.offline * load.prepared as f64);
+        Phases::new(offline, Amount::new(&step.cost.online, seconds.online * load.inferences as f64))
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use protocols::plan::Kind;
 
-use super::{Amount, Ledger, Step};
+use super::{Amount, Ledger, Step, Totals};
 use crate::table::Table;
 use crate::units;
 
@@ -56,6 +56,19 @@ impl Ledger {
                 units::bytes(amount.client_bytes),
                 amount.rounds,
                 units::seconds(amount.seconds)
+            );
+        }
+        if self.cost.prepared > 1 {
+            let share = |amount: &Amount, of: usize| {
+                let (bytes, seconds) = (amount.bytes() / of.max(1) as u64, amount.seconds / of.max(1) as f64);
+                format!("{} and {}", units::bytes(bytes), units::seconds(seconds))
+            };
+            let Totals { prepared, inferences, offline, online, .. } = &self.cost;
+            let _ = writeln!(
+                text,
+                "{prepared} inferences prepared, {} each; {inferences} run, {} each",
+                share(offline, *prepared),
+                share(online, *inferences)
             );
         }
         let bits = self.cost.bits();

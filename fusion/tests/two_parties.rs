@@ -2,8 +2,9 @@
 
 use fusion::testing::{random_input, random_network};
 use fusion::{Options, eval, fuse};
-use protocols::execute::{Event, Side, execute};
-use protocols::{Channel, Limits, Role, Session};
+use protocols::execute::{Conversation, Event, Side, execute};
+use protocols::plan::{Kind, Load};
+use protocols::{Channel, Error, Limits, Role, Session};
 
 const NETWORKS: u64 = 40;
 const IMAGES: usize = 2;
@@ -22,13 +23,73 @@ fn two_parties_compute_what_eval_says() {
             let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
             let (mut quiet, mut silent) = (|_: Event<'_>| (), |_: Event<'_>| ());
             tokio::join!(
-                execute(&plan, &mut server, Side::Server(&weights), IMAGES, &mut quiet),
-                execute(&plan, &mut client, Side::Client(&input), IMAGES, &mut silent)
+                execute(&plan, &mut server, Side::Server(&weights), Load::one(IMAGES), &mut quiet),
+                execute(&plan, &mut client, Side::Client(&input), Load::one(IMAGES), &mut silent)
             )
         });
         server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let (logits, _) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected = eval(&graph, &weights, &input).unwrap();
         assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
+    }
+}
+
+#[test]
+fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for seed in 0..6 {
+        let (graph, weights) = random_network(seed);
+        let inputs: Vec<Vec<i64>> = (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
+        let options = Options { weights: weights.digest(), ..Options::default() };
+        let plan = fuse(&graph, &options).unwrap();
+        let load = Load { images: IMAGES, prepared: 3, inferences: 3 };
+        let (left, right) = {
+            let _entered = runtime.enter();
+            Channel::pair(Limits::default())
+        };
+        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
+        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
+        // Two at once, used up; then one more, on a session that has run before; then none is left.
+        let serve = async {
+            let quiet = &mut |_: Event<'_>| ();
+            let mut run = Conversation::open(&plan, &mut server, Some(&weights), load, quiet).await?;
+            run.prepare(2, quiet).await?;
+            run.infer(&[], quiet).await?;
+            run.infer(&[], quiet).await?;
+            assert!(matches!(run.infer(&[], quiet).await, Err(Error::Unprepared { .. })));
+            run.prepare(1, quiet).await?;
+            run.infer(&[], quiet).await?;
+            Ok::<_, Error>(run.close().await)
+        };
+        let ask = async {
+            let quiet = &mut |_: Event<'_>| ();
+            let mut run = Conversation::open(&plan, &mut client, None, load, quiet).await?;
+            let mut logits = Vec::new();
+            run.prepare(2, quiet).await?;
+            // An input that does not fit uses nothing up.
+            assert!(matches!(run.infer(&inputs[0][1..], quiet).await, Err(Error::Invalid { .. })));
+            logits.push(run.infer(&inputs[0], quiet).await?);
+            logits.push(run.infer(&inputs[1], quiet).await?);
+            assert!(matches!(run.infer(&inputs[2], quiet).await, Err(Error::Unprepared { .. })));
+            run.prepare(1, quiet).await?;
+            logits.push(run.infer(&inputs[2], quiet).await?);
+            assert!(matches!(run.infer(&inputs[2], quiet).await, Err(Error::Unprepared { .. })));
+            Ok::<_, Error>((logits, run.close().await))
+        };
+        let (served, asked) = runtime.block_on(async { tokio::join!(serve, ask) });
+        let ((logits, asked), served) = (asked.unwrap(), served.unwrap());
+        for (input, logits) in inputs.iter().zip(logits) {
+            assert_eq!(logits, Some(eval(&graph, &weights, input).unwrap()), "seed {seed}");
+        }
+        assert_eq!(
+            (asked.offline().cost, asked.online().cost),
+            (served.offline().cost, served.online().cost)
+        );
+        // Online, a linear layer is at most one message of the client.
+        for step in asked.steps.iter().filter(|step| step.predicted.kind == Kind::Linear) {
+            let online = step.online.cost;
+            assert_eq!((online.server_bytes, online.server_cots, online.client_cots), (0, 0, 0));
+            assert!(online.rounds <= 3, "one for each inference: {online:?}");
+        }
     }
 }

@@ -63,6 +63,12 @@ pub enum Error {
         /// Transfers left.
         left: usize,
     },
+    /// Everything that was prepared is used. Material is used once, so this is an error and never a reuse.
+    #[error("nothing is prepared for another inference, of {prepared} that were; prepare more offline")]
+    Unprepared {
+        /// Inferences that were prepared.
+        prepared: usize,
+    },
     /// A plan, a weight file or an input does not fit.
     #[error("{what}: expected {expected}, found {found}")]
     Invalid {

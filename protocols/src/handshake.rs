@@ -1,19 +1,20 @@
-//! The handshake, before any cryptography: version, plan, roles and batch, and a fresh session number from both sides.
+//! The handshake, before any cryptography: version, plan, roles and load, and a fresh session number from both sides.
 
+use crate::plan::Load;
 use crate::{Channel, Cost, Error, Role};
 
 /// The version of everything that crosses the wire.
 const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"pq-proto";
-const LEN: usize = 8 + 4 + 1 + 32 + 32 + 4;
+const LEN: usize = 8 + 4 + 1 + 32 + 32 + 4 + 4 + 4;
 
 /// What both parties have agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
     /// The session's number: fresh, public, the same at both.
     pub id: [u8; 32],
-    /// Images of the batch, as the client said and the server allowed.
-    pub images: usize,
+    /// What the client asked for and the server allowed.
+    pub load: Load,
 }
 
 /// What this party brings.
@@ -23,8 +24,8 @@ pub struct Greeting {
     pub role: Role,
     /// The hash of its plan.
     pub plan: [u8; 32],
-    /// Client: images of the batch. Server: the most that it serves in one batch.
-    pub images: usize,
+    /// Client: what it asks for. Server: the most that it serves, by the product of all three.
+    pub load: Load,
     /// Fresh random bytes.
     pub nonce: [u8; 32],
 }
@@ -57,24 +58,40 @@ pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, 
     let plan: [u8; 32] = fields.take();
     agree("plan hash", &hex(&ours.plan), &hex(&plan))?;
     let nonce: [u8; 32] = fields.take();
-    let images = u32::from_le_bytes(fields.take()) as usize;
-    let (asked, most) = match ours.role {
-        Role::Client => (ours.images, images),
-        Role::Server => (images, ours.images),
-    };
-    if asked == 0 || asked > most {
-        let (ours, theirs) = match ours.role {
-            Role::Client => (format!("{asked} images"), format!("at most {most}")),
-            Role::Server => (format!("at most {most}"), format!("{asked} images")),
-        };
-        return Err(Error::Disagreement { field: "batch size", ours, theirs });
-    }
+    let mut count = || u32::from_le_bytes(fields.take()) as usize;
+    let theirs = Load { images: count(), prepared: count(), inferences: count() };
+    let load = settle(ours, &theirs)?;
     let (server, client) = match ours.role {
         Role::Server => (ours.nonce, nonce),
         Role::Client => (nonce, ours.nonce),
     };
     let id = blake3::Hasher::new().update(&MAGIC).update(&server).update(&client).update(&plan).finalize();
-    Ok(Agreement { id: id.into(), images: asked })
+    Ok(Agreement { id: id.into(), load })
+}
+
+/// What the client asks for, if the server allows it: no more images in all, and nothing run that was not prepared.
+fn settle(ours: &Greeting, theirs: &Load) -> Result<Load, Error> {
+    let (asked, most) = match ours.role {
+        Role::Client => (ours.load, *theirs),
+        Role::Server => (*theirs, ours.load),
+    };
+    let images = |load: Load| load.images.saturating_mul(load.prepared);
+    let differ = |field, asked: String, most: String| {
+        let (ours, theirs) = match ours.role {
+            Role::Client => (asked, most),
+            Role::Server => (most, asked),
+        };
+        Err(Error::Disagreement { field, ours, theirs })
+    };
+    if images(asked) == 0 || images(asked) > images(most) {
+        let (asked, most) = (images(asked), images(most));
+        return differ("batch size", format!("{asked} images"), format!("at most {most}"));
+    }
+    if asked.inferences == 0 || asked.inferences > asked.prepared {
+        let (asked, most) = (asked.inferences, asked.prepared);
+        return differ("inferences", format!("{asked} to run"), format!("1 to {most}, as prepared"));
+    }
+    Ok(asked)
 }
 
 fn encode(greeting: &Greeting) -> Vec<u8> {
@@ -84,7 +101,10 @@ fn encode(greeting: &Greeting) -> Vec<u8> {
     bytes.push(greeting.role as u8);
     bytes.extend_from_slice(&greeting.plan);
     bytes.extend_from_slice(&greeting.nonce);
-    bytes.extend_from_slice(&u32::try_from(greeting.images).unwrap_or(u32::MAX).to_le_bytes());
+    let Load { images, prepared, inferences } = greeting.load;
+    for count in [images, prepared, inferences] {
+        bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+    }
     bytes
 }
 
@@ -125,7 +145,7 @@ mod tests {
     use crate::Limits;
 
     fn greeting(role: Role, images: usize) -> Greeting {
-        Greeting { role, plan: [1; 32], images, nonce: [role as u8; 32] }
+        Greeting { role, plan: [1; 32], load: Load::one(images), nonce: [role as u8; 32] }
     }
 
     async fn meet(a: Greeting, b: Greeting) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
@@ -142,8 +162,15 @@ mod tests {
     #[tokio::test]
     async fn a_difference_names_the_field_and_both_values() {
         let plan = Greeting { plan: [2; 32], ..greeting(Role::Client, 1) };
+        let several = |images, prepared, inferences| Greeting {
+            load: Load { images, prepared, inferences },
+            ..greeting(Role::Client, 1)
+        };
         for (peer, expected) in [
             (plan, "plan hash"),
+            (several(1, 65, 1), "batch size"),
+            (several(2, 2, 3), "inferences"),
+            (several(2, 2, 0), "inferences"),
             (greeting(Role::Client, 65), "batch size"),
             (greeting(Role::Client, 0), "batch size"),
             (greeting(Role::Server, 1), "role"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocols::execute::{Side, execute};
 use protocols::handshake::{Greeting, greet};
-use protocols::plan::Plan;
+use protocols::plan::{Load, Plan};
 use protocols::{Channel, Error, Limits, Role, Session};
 use tokio::net::TcpStream;
 
@@ -22,9 +22,9 @@ pub(crate) async fn converse(
         Side::Client(_) => Role::Client,
     };
     let mut channel = Channel::new(stream, Limits::new(silence));
-    let greeting = Greeting { role, plan: plan.hash(), images, nonce: [role as u8; 32] };
+    let greeting = Greeting { role, plan: plan.hash(), load: Load::one(images), nonce: [role as u8; 32] };
     let agreement = greet(&mut channel, &greeting).await?;
     let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
-    let (logits, _) = execute(plan, &mut session, side, agreement.images, &mut |_| ()).await?;
+    let (logits, _) = execute(plan, &mut session, side, agreement.load, &mut |_| ()).await?;
     Ok(logits)
 }

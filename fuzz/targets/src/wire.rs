@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use protocols::execute::{Side, execute};
 use protocols::handshake::{Greeting, greet};
+use protocols::plan::Load;
 use protocols::{Channel, Error, Limits, Role, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, duplex, sink, split};
 use tokio::runtime::Runtime;
@@ -127,10 +128,10 @@ async fn party(role: Role, stream: DuplexStream) -> End {
         Role::Client => Side::Client(&input),
     };
     let mut channel = Channel::new(stream, Limits::new(PATIENCE));
-    let greeting = Greeting { role, plan: plan.hash(), images: 1, nonce: [role as u8; 32] };
+    let greeting = Greeting { role, plan: plan.hash(), load: Load::one(1), nonce: [role as u8; 32] };
     let agreement = greet(&mut channel, &greeting).await?;
     let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
-    let (logits, _) = execute(plan, &mut session, side, agreement.images, &mut |_| ()).await?;
+    let (logits, _) = execute(plan, &mut session, side, agreement.load, &mut |_| ()).await?;
     Ok(logits)
 }
 

@@ -8,6 +8,8 @@ mod frame;
 mod reader;
 mod writer;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -74,6 +76,8 @@ pub struct Channel {
     reader_task: JoinHandle<()>,
     limits: Limits,
     meter: Meter,
+    /// Bytes of keep-alive frames, in both directions.
+    idle: Arc<AtomicU64>,
     /// The critical path up to the latest message received; a message sent now is one longer.
     received_depth: u32,
     /// The critical path up to the latest message in either direction.
@@ -90,13 +94,15 @@ impl Channel {
     {
         let (read, write) = tokio::io::split(stream);
         let (sender, frames) = mpsc::channel(READ_AHEAD);
-        let reader_task = tokio::spawn(reader::read_frames(read, sender, limits));
+        let idle = Arc::new(AtomicU64::new(0));
+        let reader_task = tokio::spawn(reader::read_frames(read, sender, limits, Arc::clone(&idle)));
         Self {
-            writer: Writer::spawn(write, limits),
+            writer: Writer::spawn(write, limits, Arc::clone(&idle)),
             frames,
             reader_task,
             limits,
             meter: Meter::default(),
+            idle,
             received_depth: 0,
             depth: 0,
             tag: 0,
@@ -124,6 +130,11 @@ impl Channel {
     /// What was counted so far.
     pub(crate) const fn meter(&self) -> Meter {
         self.meter
+    }
+
+    /// Bytes of keep-alive frames so far, in both directions.
+    pub(crate) fn keep_alive_bytes(&self) -> u64 {
+        self.idle.load(Ordering::Relaxed)
     }
 
     /// Starts a part whose rounds are counted on their own: what is sent next starts a new message.

@@ -1,6 +1,7 @@
 //! The reading half: parses and bounds what the peer sends before anything else sees it.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadHalf};
@@ -17,11 +18,12 @@ pub(super) enum Fault {
     Malformed { expected: String, found: String },
 }
 
-/// Reads frames until the stream ends or fails; the last item sent says why.
+/// Reads frames until the stream ends or fails; the last item sent says why. Keep-alive bytes are added to `idle`.
 pub(super) async fn read_frames<S: AsyncRead>(
     mut stream: ReadHalf<S>,
     frames: mpsc::Sender<Result<Frame, Fault>>,
     limits: Limits,
+    idle: impl AsRef<AtomicU64>,
 ) {
     let mut last_data = Instant::now();
     loop {
@@ -31,7 +33,10 @@ pub(super) async fn read_frames<S: AsyncRead>(
         };
         // The time-out alone would let a peer send a frame byte by byte for as long as it likes.
         let item = match timeout(limits.idle, read_frame(&mut stream, limits)).await {
-            Ok(Ok(None)) if last_data.elapsed() < limits.idle => continue,
+            Ok(Ok(None)) if last_data.elapsed() < limits.idle => {
+                idle.as_ref().fetch_add(HEADER as u64, Ordering::Relaxed);
+                continue;
+            }
             Ok(Ok(None)) => Err(late("only keep-alive frames")),
             Ok(Ok(Some(frame))) => Ok(frame),
             Ok(Err(fault)) => Err(fault),

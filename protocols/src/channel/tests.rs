@@ -59,12 +59,16 @@ async fn a_silent_peer_is_an_error_within_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_peer_that_computes_for_long_is_waited_for() {
+async fn a_peer_that_computes_for_long_is_waited_for_and_its_frames_are_metered_apart() {
     let (mut a, mut b) = Channel::pair(short());
-    let waiting = tokio::spawn(async move { a.receive(1).await.map(|_| a.meter().received) });
+    let waiting =
+        tokio::spawn(async move { a.receive(1).await.map(|_| (a.meter().received, a.keep_alive_bytes())) });
     tokio::time::sleep(Duration::from_millis(700)).await;
     b.send(&[1]).unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap(), framed_len(1));
+    let (received, idle) = waiting.await.unwrap().unwrap();
+    assert_eq!(received, framed_len(1));
+    assert!(idle >= 2 * frame::HEADER as u64 && idle.is_multiple_of(frame::HEADER as u64), "{idle}");
+    assert_eq!(b.meter().sent, framed_len(1));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
@@ -29,13 +29,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn spawn<S>(stream: WriteHalf<S>, limits: Limits) -> Self
+    /// Keep-alive bytes are added to `idle`.
+    pub(super) fn spawn<S>(stream: WriteHalf<S>, limits: Limits, idle: Arc<AtomicU64>) -> Self
     where
         S: AsyncWrite + Send + 'static,
     {
         let (frames, queue) = mpsc::unbounded_channel();
         let progress = Arc::new(Progress::default());
-        let task = tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits));
+        let task = tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits, idle));
         Self { frames: Some(frames), progress, task }
     }
 
@@ -74,6 +75,7 @@ async fn write_frames<S: AsyncWrite>(
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
     progress: Arc<Progress>,
     limits: Limits,
+    idle: Arc<AtomicU64>,
 ) {
     loop {
         let (bytes, counted) = match timeout(limits.keep_alive(), queue.recv()).await {
@@ -87,6 +89,9 @@ async fn write_frames<S: AsyncWrite>(
         // A peer that never reads must not keep this task, and with it the connection, for ever.
         if !matches!(timeout(limits.idle, stream.write_all(&bytes)).await, Ok(Ok(()))) {
             break;
+        }
+        if counted == 0 {
+            idle.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         progress.queued.fetch_sub(counted, Ordering::Relaxed);
         progress.moved.notify_one();

@@ -1,4 +1,5 @@
-//! Running a plan: set-up once, then for every batch an offline part and an online part, each step held to its price.
+//! Running a plan: set-up once, then offline what needs no input, then online inference by inference, each step held to its
+//! price.
 
 mod local;
 mod offline;
@@ -6,49 +7,134 @@ mod online;
 mod report;
 mod setup;
 
-use crate::plan::Plan;
+use std::collections::VecDeque;
+
+use crate::plan::{Load, Plan};
 use crate::weights::Weights;
 use crate::{Error, Session};
+use offline::Prepared;
+use setup::Ready;
 
-pub use offline::Prepared;
 pub use report::{Event, Measured, Report, StepReport};
-pub use setup::Ready;
 
 /// What this party brings to a run.
 #[derive(Clone, Copy)]
 pub enum Side<'a> {
     /// The server's weights.
     Server(&'a Weights),
-    /// The client's input, `[channels][images][rows][columns]`, within the input wire's width.
+    /// The client's inputs, one inference after the other, each `[channels][images][rows][columns]`, within the input wire's width.
     Client(&'a [i64]),
 }
 
-/// The client's result: logits `[classes][images]`; the server has none.
+/// The client's result: logits `[classes][images]`, one inference after the other; the server has none.
 pub type Logits = Option<Vec<i64>>;
 
-/// Runs one batch of `images` from set-up to logits.
+/// Runs a whole session, from set-up to logits: prepares as many inferences as the load says, then runs them.
 ///
 /// # Errors
-/// Where the peer is lost or violates the protocol, where the input or the weights do not fit, or where a step does not cost what was
-/// predicted.
+/// Where the peer is lost or violates the protocol, where the input or the weights do not fit, where a step does not cost what was
+/// predicted, or where more inferences are to be run than are prepared.
 pub async fn execute(
     plan: &Plan,
     session: &mut Session,
     side: Side<'_>,
-    images: usize,
+    load: Load,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Logits, Report), Error> {
-    check_batch(plan, images)?;
-    match side {
-        Side::Client(input) => check_input(plan, input, images)?,
-        Side::Server(weights) => weights.check_shapes(plan)?,
+    let weights = match side {
+        Side::Server(weights) => Some(weights),
+        Side::Client(_) => None,
+    };
+    let elements = plan.input_wire().elements() * load.images;
+    let mut logits = weights.is_none().then(Vec::new);
+    let mut run = Conversation::open(plan, session, weights, load, observe).await?;
+    run.prepare(load.prepared, observe).await?;
+    for inference in 0..load.inferences {
+        let input = match side {
+            Side::Server(_) => &[],
+            Side::Client(inputs) => {
+                inputs.get(elements * inference..elements * (inference + 1)).ok_or_else(|| {
+                    Error::invalid("input", format!("{} elements", elements * load.inferences), inputs.len())
+                })?
+            }
+        };
+        let found = run.infer(input, observe).await?;
+        logits.iter_mut().zip(found).for_each(|(all, found)| all.extend(found));
     }
-    let mut report = Report::new(plan, images);
-    let ready = setup::set_up(plan, session, side, &mut report, observe).await?;
-    let prepared = offline::prepare(plan, session, side, &ready, &mut report, observe).await?;
-    let logits = online::infer(plan, session, side, prepared, &mut report, observe).await?;
-    session.channel.finish().await;
-    Ok((logits, report))
+    Ok((logits, run.close().await))
+}
+
+/// One party's end of a session that serves a plan: set up once, then prepared and run inference by inference.
+pub struct Conversation<'a> {
+    plan: &'a Plan,
+    session: &'a mut Session,
+    /// The server's; the client has none.
+    weights: Option<&'a Weights>,
+    load: Load,
+    ready: Ready,
+    /// What is prepared, in the order in which it will be used, each once.
+    stock: VecDeque<Prepared>,
+    report: Report,
+}
+
+impl<'a> Conversation<'a> {
+    /// Sets a session up. The load is what the report predicts.
+    ///
+    /// # Errors
+    /// Where the peer is lost or violates the protocol, or the weights or the batch do not fit.
+    pub async fn open(
+        plan: &'a Plan,
+        session: &'a mut Session,
+        weights: Option<&'a Weights>,
+        load: Load,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, Error> {
+        check_batch(plan, load.images)?;
+        if let Some(weights) = weights {
+            weights.check_shapes(plan)?;
+        }
+        let mut report = Report::new(plan, load);
+        let ready = setup::set_up(plan, session, weights, &mut report, observe).await?;
+        Ok(Self { plan, session, weights, load, ready, stock: VecDeque::new(), report })
+    }
+
+    /// Does all that does not need the input, for the next `inferences`.
+    ///
+    /// # Errors
+    /// Where the peer is lost or violates the protocol.
+    pub async fn prepare(
+        &mut self,
+        inferences: usize,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), Error> {
+        let prepared = offline::prepare(self, inferences, observe).await?;
+        self.stock.extend(prepared);
+        Ok(())
+    }
+
+    /// Runs one inference, and uses up what was prepared for it, whether it succeeds or not. The client gives its input.
+    ///
+    /// # Errors
+    /// [`Error::Unprepared`] where nothing is left; where the input does not fit; where the peer is lost or violates the protocol.
+    pub async fn infer(
+        &mut self,
+        input: &[i64],
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Logits, Error> {
+        if self.weights.is_none() {
+            check_input(self.plan, input, self.load.images)?;
+        }
+        let prepared =
+            self.stock.pop_front().ok_or(Error::Unprepared { prepared: self.report.load.prepared })?;
+        online::infer(self, input, prepared, observe).await
+    }
+
+    /// Ends the session in good order.
+    pub async fn close(mut self) -> Report {
+        self.session.channel.finish().await;
+        self.report.keep_alive_bytes = self.session.channel.keep_alive_bytes();
+        self.report
+    }
 }
 
 /// Local steps number the elements of a wire, over the whole batch, with 32 bits.

@@ -1,17 +1,16 @@
-//! The offline part of a batch: transfers, masks, and every product with a mask. Nothing here needs the input.
+//! The offline part: transfers, masks, and every product with a mask. Nothing here needs the input.
 
 use rand::RngExt;
 
 use super::report::{Measured, timed};
-use super::setup::Ready;
-use super::{Event, Report, Side, local};
+use super::{Conversation, Event, local};
 use crate::linear::{ClientHeld, Products};
 use crate::ops::Asked;
-use crate::plan::{CORRELATIONS, Op, Plan, Step};
-use crate::{Cost, Error, Operator, Role, Session, Share};
+use crate::plan::{CORRELATIONS, Load, Op, Plan, Step};
+use crate::{Error, Operator, Role, Session, Share};
 
-/// What one batch consumes. Used once: running it takes it.
-pub struct Prepared {
+/// What one inference consumes. Used once: running it takes it.
+pub(super) struct Prepared {
     pub(super) images: usize,
     /// The client's mask of every wire that has one: its share, before the input is known.
     pub(super) masks: Vec<Option<Share>>,
@@ -21,26 +20,37 @@ pub struct Prepared {
     pub(super) asked: Vec<Option<Asked>>,
 }
 
+/// Prepares some inferences: one extension for all of them, then one after the other.
 pub(super) async fn prepare(
-    plan: &Plan,
-    session: &mut Session,
-    side: Side<'_>,
-    ready: &Ready,
-    report: &mut Report,
+    run: &mut Conversation<'_>,
+    inferences: usize,
     observe: &mut dyn FnMut(Event<'_>),
-) -> Result<Prepared, Error> {
-    let images = report.images;
-    let needed: Cost =
-        report.steps.iter().map(|line| line.predicted.cost.offline + line.predicted.cost.online).sum();
-    let extend = plan.extension(needed.server_cots, needed.client_cots);
-    let count = plan.steps.len() + 1;
+) -> Result<Vec<Prepared>, Error> {
+    let steps = run.plan.steps.len();
+    let count = inferences * steps + 1;
     observe(Event { phase: "offline", step: CORRELATIONS, index: 0, count });
-    session.channel.enter_step(10, CORRELATIONS);
-    let run = async |session: &mut Session| session.run(&extend, ()).await;
-    let ((), measured) = timed(session, CORRELATIONS, extend.cost(), run).await?;
-    if let Some(line) = report.line(CORRELATIONS) {
-        line.offline = measured;
+    run.session.channel.enter_step(10, CORRELATIONS);
+    let extend = run.plan.preparation(Load { prepared: inferences, ..run.load });
+    let part = async |session: &mut Session| session.run(&extend, ()).await;
+    let ((), measured) = timed(run.session, CORRELATIONS, extend.cost(), part).await?;
+    if let Some(line) = run.report.line(CORRELATIONS) {
+        line.offline += measured;
     }
+    let mut stock = Vec::with_capacity(inferences);
+    for inference in 0..inferences {
+        let mut event = |step: &str, at: usize| {
+            observe(Event { phase: "offline", step, index: inference * steps + at + 1, count })
+        };
+        stock.push(prepare_one(run, &mut event).await?);
+    }
+    Ok(stock)
+}
+
+async fn prepare_one(
+    run: &mut Conversation<'_>,
+    event: &mut dyn FnMut(&str, usize),
+) -> Result<Prepared, Error> {
+    let (plan, images) = (run.plan, run.load.images);
     let mut prepared = Prepared {
         images,
         masks: plan.wires.iter().map(|_| None).collect(),
@@ -48,12 +58,14 @@ pub(super) async fn prepare(
         asked: plan.steps.iter().map(|_| None).collect(),
     };
     for (index, step) in plan.steps.iter().enumerate() {
-        observe(Event { phase: "offline", step: &step.name, index: index + 1, count });
-        session.channel.enter_step(step_number(index), &step.name);
-        prepared.draw_mask(plan, session, &step.op);
+        event(&step.name, index);
+        run.session.channel.enter_step(step_number(index), &step.name);
+        prepared.draw_mask(plan, run.session, &step.op);
         let measured = match &step.op {
-            Op::Linear { .. } => prepared.multiply(plan, session, side, ready, index).await?,
-            Op::Requant { .. } if plan.asks_early(&step.op) => prepared.ask(plan, session, index).await?,
+            Op::Linear { .. } => prepared.multiply(run, index).await?,
+            Op::Requant { .. } if plan.asks_early(&step.op) => {
+                prepared.ask(plan, run.session, index).await?
+            }
             Op::Input { .. }
             | Op::Requant { .. }
             | Op::MaxPool { .. }
@@ -61,10 +73,11 @@ pub(super) async fn prepare(
             | Op::View { .. }
             | Op::Output { .. } => continue,
         };
-        if let Some(line) = report.line(&step.name) {
-            line.offline = measured;
+        if let Some(line) = run.report.line(&step.name) {
+            line.offline += measured;
         }
     }
+    prepared.forget_products(plan);
     Ok(prepared)
 }
 
@@ -75,33 +88,33 @@ pub(super) const fn step_number(index: usize) -> usize {
 
 impl Prepared {
     /// The products of a linear layer with the mask of its input: the client's are its share of the output.
-    async fn multiply(
-        &mut self,
-        plan: &Plan,
-        session: &mut Session,
-        side: Side<'_>,
-        ready: &Ready,
-        index: usize,
-    ) -> Result<Measured, Error> {
-        let Step { name, op } = &plan.steps[index];
+    async fn multiply(&mut self, run: &mut Conversation<'_>, index: usize) -> Result<Measured, Error> {
+        let Step { name, op } = &run.plan.steps[index];
         let Op::Linear { input, output, .. } = *op else {
             unreachable!("invariant: the caller has matched the step")
         };
         let layer = op.layer().expect("invariant: a linear step has a layer");
-        let planted = ready.planted[index].as_ref().expect("invariant: a linear step was set up");
-        let weights = match side {
-            Side::Server(weights) => weights.layers.get(name).map(|layer| layer.weights.as_slice()),
-            Side::Client(_) => None,
-        };
+        let planted = run.ready.planted[index].as_ref().expect("invariant: a linear step was set up");
+        let weights = run.weights.and_then(|weights| weights.layers.get(name));
+        let weights = weights.map(|layer| layer.weights.as_slice());
         let products = Products { layer: &layer, images: self.images, planted, weights };
         let input = ClientHeld(self.masks[input].clone());
-        let run = async |session: &mut Session| session.run(&products, input).await;
-        let (share, measured) = timed(session, Products::NAME, products.cost(), run).await?;
-        if session.role() == Role::Client {
+        let part = async |session: &mut Session| session.run(&products, input).await;
+        let (share, measured) = timed(run.session, Products::NAME, products.cost(), part).await?;
+        if run.session.role() == Role::Client {
             self.masks[output] = Some(share.clone());
         }
         self.products[index] = Some(share);
         Ok(measured)
+    }
+
+    /// Of what the client knows beforehand, only the masks that it draws are needed later, and its products once.
+    fn forget_products(&mut self, plan: &Plan) {
+        for step in &plan.steps {
+            if let Op::Linear { output, .. } | Op::View { output, .. } | Op::SumPool { output, .. } = step.op {
+                self.masks[output] = None;
+            }
+        }
     }
 
     /// The choices of a requantisation, for the client's share of its sum.

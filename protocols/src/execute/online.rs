@@ -1,16 +1,19 @@
-//! The online part of a batch: from the input to the logits.
+//! The online part of an inference: from the input to the logits.
 
 use super::offline::{Prepared, step_number};
 use super::report::timed;
-use super::{Event, Logits, Report, Side, local};
+use super::{Conversation, Event, Logits, local};
 use crate::linear::multiply;
 use crate::plan::{Op, Plan, Step, pooling_ring};
+use crate::weights::Weights;
 use crate::{Error, Role, Session, Share};
 
 /// One party's run of the online part.
 struct Run<'a> {
     plan: &'a Plan,
-    side: Side<'a>,
+    weights: Option<&'a Weights>,
+    /// The client's.
+    input: &'a [i64],
     prepared: Prepared,
     /// This party's share of every wire that has been written.
     wires: Vec<Option<Share>>,
@@ -18,24 +21,23 @@ struct Run<'a> {
 }
 
 pub(super) async fn infer(
-    plan: &Plan,
-    session: &mut Session,
-    side: Side<'_>,
+    conversation: &mut Conversation<'_>,
+    input: &[i64],
     prepared: Prepared,
-    report: &mut Report,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Logits, Error> {
+    let Conversation { plan, session, weights, report, load, .. } = conversation;
     let wires = plan.wires.iter().map(|_| None).collect();
-    let mut run = Run { plan, side, prepared, wires, logits: None };
+    let mut run = Run { plan, weights: *weights, input, prepared, wires, logits: None };
     let last_use = last_uses(plan);
     for (index, step) in plan.steps.iter().enumerate() {
         observe(Event { phase: "online", step: &step.name, index, count: plan.steps.len() });
         session.channel.enter_step(step_number(index), &step.name);
-        let predicted = report.line(&step.name).map(|line| line.predicted.cost.online).unwrap_or_default();
+        let predicted = plan.step_cost(&step.op, load.images).online;
         let part = async |session: &mut Session| run.step(session, index, step).await;
         let ((), measured) = timed(session, "step", predicted, part).await?;
         if let Some(line) = report.line(&step.name) {
-            line.online = measured;
+            line.online += measured;
         }
         for (wire, last) in run.wires.iter_mut().zip(&last_use) {
             if *last == index {
@@ -108,9 +110,9 @@ impl Run<'_> {
     async fn share_input(&mut self, session: &mut Session, output: usize) -> Result<Share, Error> {
         let wire = &self.plan.wires[output];
         let len = wire.elements() * self.prepared.images;
-        match (self.side, self.prepared.masks[output].clone()) {
-            (Side::Client(input), Some(mask)) => {
-                let masked = input.iter().zip(mask.values()).map(|(x, r)| (*x as u64).wrapping_sub(*r));
+        match self.prepared.masks[output].clone() {
+            Some(mask) if session.role() == Role::Client => {
+                let masked = self.input.iter().zip(mask.values()).map(|(x, r)| (*x as u64).wrapping_sub(*r));
                 session.channel.send(&wire.ring.pack_from(len, masked))?;
                 Ok(mask)
             }
@@ -144,7 +146,7 @@ impl Run<'_> {
     fn linear(&mut self, index: usize, step: &Step, input: usize) -> Share {
         let product =
             self.prepared.products[index].take().expect("invariant: every linear step was prepared, once");
-        let Side::Server(weights) = self.side else { return product };
+        let Some(weights) = self.weights else { return product };
         let layer = step.op.layer().expect("invariant: a linear step has a layer");
         let own = &weights.layers[&step.name];
         let images = self.prepared.images;

@@ -1,10 +1,11 @@
 //! The ledger of a run: what every step moved, beside what was predicted.
 
+use std::ops::AddAssign;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Plan, StepCost};
+use crate::plan::{Load, Plan, StepCost};
 use crate::{Cost, Error, Session};
 
 /// What a part moved, and how long it took.
@@ -30,13 +31,13 @@ pub struct StepReport {
 /// The ledger of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// Images of the batch.
-    pub images: usize,
+    /// What was prepared and run.
+    pub load: Load,
     /// Set-up.
     pub setup: Measured,
     /// Every step but views, the extension first.
     pub steps: Vec<StepReport>,
-    /// Bytes of keep-alive frames that this party sent: outside the ledger.
+    /// Bytes of keep-alive frames, in both directions: outside the ledger, since they depend on time alone.
     pub keep_alive_bytes: u64,
 }
 
@@ -54,11 +55,11 @@ pub struct Event<'a> {
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, images: usize) -> Self {
+    pub(super) fn new(plan: &Plan, load: Load) -> Self {
         let line =
             |predicted| StepReport { predicted, offline: Measured::default(), online: Measured::default() };
-        let steps = plan.step_costs(images).into_iter().map(line).collect();
-        Self { images, setup: Measured::default(), steps, keep_alive_bytes: 0 }
+        let steps = plan.load_costs(load).into_iter().map(line).collect();
+        Self { load, setup: Measured::default(), steps, keep_alive_bytes: 0 }
     }
 
     /// The line of a step.
@@ -78,10 +79,17 @@ impl Report {
 }
 
 fn total(parts: impl Iterator<Item = Measured>) -> Measured {
-    parts.fold(Measured::default(), |sum, part| Measured {
-        cost: sum.cost + part.cost,
-        seconds: sum.seconds + part.seconds,
+    parts.fold(Measured::default(), |mut sum, part| {
+        sum += part;
+        sum
     })
+}
+
+impl AddAssign for Measured {
+    fn add_assign(&mut self, part: Self) {
+        self.cost += part.cost;
+        self.seconds += part.seconds;
+    }
 }
 
 /// Runs a part of a plan under the law, and times it.

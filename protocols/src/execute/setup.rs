@@ -1,14 +1,15 @@
 //! Set-up, once per session: base transfers, the extension's bootstrap, and the weight trees.
 
 use super::report::timed;
-use super::{Event, Report, Side};
+use super::{Event, Report};
 use crate::linear::Planted;
 use crate::ot::Setup;
 use crate::plan::Plan;
+use crate::weights::Weights;
 use crate::{Cost, Error, Operator, Session, handshake};
 
-/// A session that is set up for a plan.
-pub struct Ready {
+/// What set-up leaves behind, for all inferences.
+pub(super) struct Ready {
     /// The trees of every linear step, by step index.
     pub(super) planted: Vec<Option<Planted>>,
 }
@@ -16,7 +17,7 @@ pub struct Ready {
 pub(super) async fn set_up(
     plan: &Plan,
     session: &mut Session,
-    side: Side<'_>,
+    weights: Option<&Weights>,
     report: &mut Report,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Ready, Error> {
@@ -36,10 +37,8 @@ pub(super) async fn set_up(
         for (at, (index, name, layer)) in plan.layers().enumerate() {
             event(name, at + 1);
             session.channel.enter_step(3, &format!("set-up: trees of {name}"));
-            let weights = match side {
-                Side::Server(weights) => weights.layers.get(name).map(|layer| layer.weights.as_slice()),
-                Side::Client(_) => None,
-            };
+            let weights = weights.and_then(|weights| weights.layers.get(name));
+            let weights = weights.map(|layer| layer.weights.as_slice());
             planted[index] = Some(Planted::plant(session, &layer, weights).await?);
         }
         Ok(Ready { planted })

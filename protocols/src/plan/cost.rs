@@ -38,6 +38,24 @@ pub struct StepCost {
     pub cost: Phases,
 }
 
+/// What a session is asked for, after set-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Images of one inference.
+    pub images: usize,
+    /// Inferences that are prepared, offline and together.
+    pub prepared: usize,
+    /// Inferences that are run, at most as many.
+    pub inferences: usize,
+}
+
+impl Load {
+    /// One inference of so many images.
+    pub const fn one(images: usize) -> Self {
+        Self { images, prepared: 1, inferences: 1 }
+    }
+}
+
 impl Op {
     /// What the step is, for the report; a view is none, it is free.
     pub const fn kind(&self) -> Option<Kind> {
@@ -76,19 +94,20 @@ impl Plan {
             + trees
     }
 
-    /// The price of every step for a batch of `images`: the extension first, then the plan's own steps but for views.
+    /// The price of every step for one inference of `images`: the extension first, then the plan's own steps but for views.
     pub fn step_costs(&self, images: usize) -> Vec<StepCost> {
-        let steps: Vec<StepCost> = self
-            .steps
-            .iter()
-            .filter_map(|step| {
-                let cost = self.step_cost(&step.op, images);
-                let kind = step.op.kind()?;
-                Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
-            })
-            .collect();
-        let needed: Cost = steps.iter().map(|step| step.cost.offline + step.cost.online).sum();
-        let offline = self.extension(needed.server_cots, needed.client_cots).cost();
+        self.load_costs(Load::one(images))
+    }
+
+    /// The price of every step for several inferences, likewise.
+    pub fn load_costs(&self, load: Load) -> Vec<StepCost> {
+        let steps = self.steps.iter().filter_map(|step| {
+            let Phases { setup, offline, online } = self.step_cost(&step.op, load.images);
+            let (offline, online) = (offline * load.prepared as u64, online * load.inferences as u64);
+            let (kind, cost) = (step.op.kind()?, Phases { setup, offline, online });
+            Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
+        });
+        let offline = self.preparation(load).cost();
         let correlations = StepCost {
             name: CORRELATIONS.into(),
             kind: Kind::Ot,
@@ -102,6 +121,17 @@ impl Plan {
     pub fn cost(&self, images: usize) -> Phases {
         let steps = self.step_costs(images).iter().map(|step| step.cost).sum::<Phases>();
         Phases { setup: self.setup_cost(), ..steps }
+    }
+
+    /// The extension by the transfers of all inferences that are prepared.
+    pub(crate) fn preparation(&self, load: Load) -> Extend {
+        let needed = |op: &Op| {
+            let Phases { offline, online, .. } = self.step_cost(op, load.images);
+            offline + online
+        };
+        let one: Cost = self.steps.iter().map(|step| needed(&step.op)).sum();
+        let all = one * load.prepared as u64;
+        self.extension(all.server_cots, all.client_cots)
     }
 
     /// The extension by some transfers, by sender.
@@ -181,7 +211,7 @@ impl Plan {
 }
 
 /// The step that extends oblivious transfers for one batch.
-pub(crate) const CORRELATIONS: &str = "correlations";
+pub const CORRELATIONS: &str = "correlations";
 
 /// The ring of the operands of a maximum: one bit more than the values.
 pub(crate) const fn pooling_ring(bits: u8) -> Bits {

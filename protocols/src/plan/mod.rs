@@ -13,8 +13,9 @@ use crate::ops::Form;
 use crate::ot::TreeDepth;
 use crate::{Bits, Error};
 
-pub(crate) use cost::{CORRELATIONS, pooling_ring};
-pub use cost::{Kind, StepCost};
+pub use cost::CORRELATIONS;
+pub(crate) use cost::pooling_ring;
+pub use cost::{Kind, Load, StepCost};
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.

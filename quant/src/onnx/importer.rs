@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use protocols::plan::CORRELATIONS;
+
 use super::constant::{Constant, Int};
 use super::error::{ImportError, Problem, Unsupported};
 use super::fold;
@@ -70,7 +72,8 @@ impl Importer {
             batch,
             entries,
             nodes: Vec::new(),
-            names: HashMap::new(),
+            // A plan has a step of this name of its own.
+            names: HashMap::from([(CORRELATIONS.to_owned(), 1)]),
             budget: bytes.saturating_mul(4).saturating_add(1 << 20),
             unsupported,
         })

@@ -54,11 +54,10 @@ impl Emit<'_> {
 
     /// A name that no node of the network has.
     fn free(&self, wanted: &str) -> String {
-        let mut name = wanted.to_owned();
-        while self.model.nodes.iter().any(|node| node.name == name) {
-            name.push_str(".io");
-        }
-        name
+        let taken = |name: &str| self.model.nodes.iter().any(|node| node.name == name);
+        let numbered = (2..).map(|count| format!("{wanted}.{count}"));
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        names.find(|name| !taken(name)).expect("invariant: a network's nodes are finitely many")
     }
 }
 
@@ -129,10 +128,13 @@ impl Emitting<'_> {
         let Some(site) = given.sites.site(node.output) else { return Ok(wire) };
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
         let ratio = (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
-        let name = format!("{}.requant", node.name);
+        let name = given.free(&format!("{}.requant", node.name));
         // An accumulator coarser than its site is made finer first: no bit is dropped.
         let wire = match u8::try_from(-ratio) {
-            Ok(finer) if finer > 0 => self.builder.add(format!("{}.finer", node.name), &[(wire, finer)])?,
+            Ok(finer) if finer > 0 => {
+                let name = given.free(&format!("{}.finer", node.name));
+                self.builder.add(name, &[(wire, finer)])?
+            }
             _ => wire,
         };
         let shift = u8::try_from(ratio.max(0))

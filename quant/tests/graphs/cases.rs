@@ -326,12 +326,15 @@ fn weights_of_every_float_type() {
 #[test]
 fn names_are_unique_and_unnamed_nodes_get_their_outputs_name() {
     let mut nodes = vec![node("Relu", &["x"], "a"), node("Relu", &["a"], "b"), node("Relu", &["b"], "c")];
+    nodes.push(node("Relu", &["c"], "d"));
     nodes[0].name = "r".into();
     nodes[1].name = "r".into();
     nodes[2].name = String::new();
+    // A plan's own step has this name.
+    nodes[3].name = "correlations".into();
     let model = import(&bytes(13, graph(&[1, 2, 2], vec![], nodes))).unwrap();
     let names: Vec<&str> = model.nodes.iter().map(|node| node.name.as_str()).collect();
-    assert_eq!(names, ["r", "r.2", "c"]);
+    assert_eq!(names, ["r", "r.2", "c", "correlations.2"]);
 }
 
 #[test]
