@@ -1,8 +1,8 @@
 //! The choice of protocols: digits of trees, digits of carry chains, and the depth of the extension, for a network
 //! profile and within a budget, by the operators' own prices.
 
-use protocols::ot::{Extend, TreeDepth};
 use protocols::ops::Form;
+use protocols::ot::{Extend, TreeDepth};
 use protocols::plan::{Op, Plan, Protocol};
 use protocols::profile::{Profile, Seconds, transfer_seconds};
 use protocols::{Cost, Operator, Phases};

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use protocols::ops::{Form, Requant};
 use protocols::ot::{Extend, Setup, TreeDepth};
 use protocols::{Bits, Channel, Limits, Operator, Role, Session, Share};
@@ -87,7 +87,8 @@ fn run(op: Requant, times: u64) -> (Duration, Duration) {
             let done = tokio::join!(server.run(&extend, ()), client.run(&extend, ()));
             let extended = processor_time();
             assert!(done.0.is_ok() && done.1.is_ok());
-            let share = || Share::new(op.ring, (0..op.len as u64).map(|i| i.wrapping_mul(0x9E37_79B9)).collect());
+            let share =
+                || Share::new(op.ring, (0..op.len as u64).map(|i| i.wrapping_mul(0x9E37_79B9)).collect());
             let (mine, yours) = (share(), share());
             let shared = processor_time();
             let done = tokio::join!(server.run(&op, mine), client.run(&op, yours));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use protocols::ot::TreeDepth;
 use protocols::ops::Form;
+use protocols::ot::TreeDepth;
 use protocols::plan::{Op, Protocol, Step};
 
 use crate::Error;

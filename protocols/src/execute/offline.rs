@@ -63,9 +63,7 @@ async fn prepare_one(
         prepared.draw_mask(plan, run.session, &step.op);
         let measured = match &step.op {
             Op::Linear { .. } => prepared.multiply(run, index).await?,
-            Op::Requant { .. } if plan.asks_early(&step.op) => {
-                prepared.ask(plan, run.session, index).await?
-            }
+            Op::Requant { .. } if plan.asks_early(&step.op) => prepared.ask(plan, run.session, index).await?,
             Op::Input { .. }
             | Op::Requant { .. }
             | Op::MaxPool { .. }
@@ -111,7 +109,8 @@ impl Prepared {
     /// Of what the client knows beforehand, only the masks that it draws are needed later, and its products once.
     fn forget_products(&mut self, plan: &Plan) {
         for step in &plan.steps {
-            if let Op::Linear { output, .. } | Op::View { output, .. } | Op::SumPool { output, .. } = step.op {
+            if let Op::Linear { output, .. } | Op::View { output, .. } | Op::SumPool { output, .. } = step.op
+            {
                 self.masks[output] = None;
             }
         }

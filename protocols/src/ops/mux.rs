@@ -76,7 +76,8 @@ impl Selection {
         said: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         let of_server = BitProduct::ask(session, Role::Server, ring, &bits, said)?;
-        let of_client = LateProduct::correct(session, Role::Server, ring, bits.len(), || signed(&bits, values), said)?;
+        let of_client =
+            LateProduct::correct(session, Role::Server, ring, bits.len(), || signed(&bits, values), said)?;
         Ok(Self { bits, of_server, of_client })
     }
 

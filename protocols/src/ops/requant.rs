@@ -267,7 +267,12 @@ impl Requant {
     }
 
     /// All other steps.
-    pub(crate) async fn answer(&self, session: &mut Session, asked: Asked, input: Share) -> Result<Share, Error> {
+    pub(crate) async fn answer(
+        &self,
+        session: &mut Session,
+        asked: Asked,
+        input: Share,
+    ) -> Result<Share, Error> {
         let mut values = input.into_values();
         if session.role() == Role::Server {
             values.iter_mut().for_each(|v| *v = self.ring.reduce(v.wrapping_add(self.constant())));
@@ -311,7 +316,12 @@ impl Requant {
     }
 
     /// Step 4: shares of the result in the inner ring.
-    async fn select(&self, session: &mut Session, decided: Decided, values: &[u64]) -> Result<Vec<u64>, Error> {
+    async fn select(
+        &self,
+        session: &mut Session,
+        decided: Decided,
+        values: &[u64],
+    ) -> Result<Vec<u64>, Error> {
         let Decided { mut rounding, corrections: mut said, wrap, kept_wrap, keep, saturated } = decided;
         let inner = self.inner();
         let mut kept = self.kept_summands(values, wrap.as_ref().filter(|_| self.wrap_ring().is_none()));

@@ -176,8 +176,7 @@ impl Leaves<'_> {
                 let (now, rest) = keys.split_at(table.cots(values.len()));
                 keys = rest;
                 let choices = heard.next(table.choices_len(values.len()));
-                let (shares, entries) =
-                    offer(table, key, (cots.delta, now), digit.tables(values), choices);
+                let (shares, entries) = offer(table, key, (cots.delta, now), digit.tables(values), choices);
                 message.extend(entries);
                 extend(&mut planes, *digit, &shares);
             }

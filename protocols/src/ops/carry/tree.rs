@@ -161,8 +161,7 @@ fn above(circuit: &mut Circuit, at: u32, saturating: u32, widest: u32) -> Above 
             circuit.digit(at, width, &[Flag::Carry, Flag::Pass, Flag::Nothing, Flag::Full]);
         Lower { carries: Carries { g, t }, nothing, full }
     };
-    let digits: Vec<Lower> =
-        cut(at, saturating - width, widest).map(|digit| lower(circuit, digit)).collect();
+    let digits: Vec<Lower> = cut(at, saturating - width, widest).map(|digit| lower(circuit, digit)).collect();
     fold(circuit, &digits, last)
 }
 
