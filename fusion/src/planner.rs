@@ -113,7 +113,8 @@ impl Candidate {
 
 /// All ways to run a step of a plan, with their prices.
 pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
-    variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
+    let fit = |op: &Op| op.layer().is_none_or(|layer| layer.check().is_ok());
+    variants(op).into_iter().filter(fit).map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
 /// Bits of one transfer.
@@ -220,4 +221,45 @@ fn variants(op: &Op) -> Vec<Op> {
         Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => all.push(op.clone()),
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::linear::Geometry;
+    use protocols::plan::Preprocess;
+
+    use super::*;
+    use crate::{Linear, accumulator_interval};
+
+    /// A dense layer of 128 inputs and as many outputs.
+    fn dense() -> Graph {
+        let mut builder = Graph::builder("dense", Preprocess::Unit);
+        let geometry = Geometry::dense(128, 128);
+        let input = builder.input("input", [128, 1, 1], 4, false, 1.0).unwrap();
+        let (weights, bias) = (vec![7; geometry.weights()], vec![0; 128]);
+        let range = builder.wire(input).range;
+        let range = accumulator_interval("dense", &geometry, &weights, &[], &bias, range).unwrap();
+        let linear = Linear { input, geometry, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 };
+        let logits = builder.linear("dense", linear).unwrap();
+        builder.output("output", logits).unwrap();
+        builder.finish().unwrap()
+    }
+
+    fn protocol(inferences: u64) -> Protocol {
+        let purpose = Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None };
+        let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
+        let step = plan.steps.iter().find(|step| step.name == "dense").unwrap();
+        let ways = candidates(&plan, &step.op, &purpose);
+        let seconds = |way: &Candidate| way.seconds(plan.softspoken, &purpose.profile);
+        let chosen = ways.iter().find(|way| way.op == step.op).unwrap();
+        assert!(ways.iter().all(|way| seconds(way) >= seconds(chosen)), "the fastest is chosen");
+        let Op::Linear { protocol, .. } = step.op else { panic!("{step:?}") };
+        protocol
+    }
+
+    #[test]
+    fn a_short_session_punctures_the_mask_and_a_long_one_the_weights() {
+        assert!(matches!(protocol(1), Protocol::VoleOfMask { .. }), "{:?}", protocol(1));
+        assert!(matches!(protocol(10_000), Protocol::Vole { .. }), "{:?}", protocol(10_000));
+    }
 }

@@ -3,7 +3,7 @@
 use fusion::testing::{random_input, random_network};
 use fusion::{Options, eval, fuse};
 use protocols::execute::{Conversation, Event, Side, execute};
-use protocols::plan::{Kind, Load};
+use protocols::plan::{Kind, Load, Protocol};
 use protocols::{Channel, Error, Limits, Role, Session};
 
 const NETWORKS: u64 = 40;
@@ -15,7 +15,9 @@ fn two_parties_compute_what_eval_says() {
     for seed in 0..NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, IMAGES, seed);
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let protocols: Vec<Protocol> = Protocol::all().collect();
+        let protocol = protocols[seed as usize % protocols.len()];
+        let options = Options { weights: weights.digest(), protocol, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let (server, client) = runtime.block_on(async {
             let (left, right) = Channel::pair(Limits::default());
@@ -40,7 +42,8 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
     for seed in 0..6 {
         let (graph, weights) = random_network(seed);
         let inputs: Vec<Vec<i64>> = (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let protocol = if seed < 3 { Protocol::Vole { k: 4 } } else { Protocol::VoleOfMask { k: 4 } };
+        let options = Options { weights: weights.digest(), protocol, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let load = Load { images: IMAGES, prepared: 3, inferences: 3 };
         let (left, right) = {

@@ -1,12 +1,16 @@
-//! Rates of the oblivious transfers. Both parties run in one process. The time of an extension is half the processor time
-//! that they take together, the system's included: what one party takes of one core, however busy the machine is. Transfers are consumed between extensions, untimed.
+//! Rates of the oblivious transfers. Both parties run in one process; the time of an extension is the processor time that
+//! one of them takes. Transfers are consumed between extensions, untimed.
 
 use std::hint::black_box;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use protocols::ot::{Extend, Setup, TreeDepth};
-use protocols::{Block, Channel, Limits, Role, Session, bench};
+use protocols::{Block, bench};
+
+use support::Parties;
+
+mod support;
 
 criterion_group! {
     name = benches;
@@ -50,39 +54,19 @@ fn soft_spoken(c: &mut Criterion) {
     }
 }
 
-/// Half the processor time of `times` extensions by `count` transfers, half of them in each direction.
+/// The processor time, at one party, of `times` extensions by `count` transfers, half of them in each direction.
 fn extend(depth: TreeDepth, count: usize, times: u64) -> Duration {
     let half = count / 2;
-    let extend = Extend { depth, server: half, client: half };
-    let setup = Setup { depth };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let (left, right) = Channel::pair(Limits::default());
-        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
-        let ready = tokio::join!(server.run(&setup, ()), client.run(&setup, ()));
-        assert!(ready.0.is_ok() && ready.1.is_ok());
-        let mut elapsed = Duration::ZERO;
-        for _ in 0..times {
-            let start = processor_time();
-            let done = tokio::join!(server.run(&extend, ()), client.run(&extend, ()));
-            elapsed += processor_time() - start;
-            assert!(done.0.is_ok() && done.1.is_ok());
-            bench::drain(&mut server);
-            bench::drain(&mut client);
-        }
-        elapsed / 2
-    })
-}
-
-/// The time that the threads of this process have run for, as Linux tells it; elsewhere, the time since the epoch.
-fn processor_time() -> Duration {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
-        return SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    };
-    let nanoseconds = threads.flatten().filter_map(|thread| {
-        let statistics = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        statistics.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum())
+    let (setup, extend) = (Setup { depth }, Extend { depth, server: half, client: half });
+    let mut parties = Parties::new();
+    parties.run(async |server| server.run(&setup, ()).await, async |client| client.run(&setup, ()).await);
+    let mut elapsed = Duration::ZERO;
+    for _ in 0..times {
+        let ((), (), taken) = parties
+            .run(async |server| server.run(&extend, ()).await, async |client| client.run(&extend, ()).await);
+        elapsed += taken;
+        bench::drain(&mut parties.server);
+        bench::drain(&mut parties.client);
+    }
+    elapsed
 }

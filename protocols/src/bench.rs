@@ -1,5 +1,6 @@
 //! The hot loops, for the benchmarks alone: what is measured is not what is offered.
 
+use crate::kernels::{Digits, Quad};
 use crate::ot::Hash;
 use crate::{Block, Session, kernels};
 
@@ -31,6 +32,21 @@ pub fn streams(depth: usize) -> impl FnMut() -> Block {
         row += 1;
         streams.sum(0, row, &mut planes, &mut partial)[0]
     }
+}
+
+/// Grows a level of trees, from `4 quads` nodes.
+pub fn grow(quads: usize) -> impl FnMut() -> Block {
+    let (hash, nodes) = (Hash::new(&[0; 32]), vec![Quad::ZERO; quads]);
+    move || hash.grow(&nodes)[0].0[0]
+}
+
+/// Expands the leaves of `4 quads` trees of one or two digits of 4 bits into a block of 16-bit columns, and sums them up.
+pub fn digit_sums(digits: usize, quads: usize) -> impl FnMut() {
+    let hash = Hash::new(&[0; 32]);
+    let digits = Digits { count: digits, width: 4, signed: true };
+    let leaves = vec![Quad::ZERO; quads << digits.depth()];
+    let (mut sums, mut weighted) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * digits.count]);
+    move || hash.digit_sums::<u16>(digits, &leaves, &mut sums, &mut weighted)
 }
 
 /// Drops whatever is in the pools.

@@ -6,6 +6,8 @@ use bitvec::order::Lsb0;
 use bitvec::vec::BitVec;
 use serde::{Deserialize, Serialize};
 
+use crate::linear::Word;
+
 /// The width of a ring `Z_{2^l}` or of a message entry: 1 to 64 bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
@@ -65,25 +67,22 @@ impl Bits {
 
     /// Packs ring elements, least significant bit first. Bits of an element above the width are ignored.
     pub fn pack(self, values: &[u64]) -> Vec<u8> {
-        self.pack_from(values.len(), values.iter().copied())
+        let mut bytes = vec![0; self.packed_len(values.len())];
+        self.pack_into(values, &mut bytes);
+        bytes
     }
 
     /// Packs the first `count` ring elements of an iterator, as [`Bits::pack`] does.
     pub fn pack_from(self, count: usize, values: impl Iterator<Item = u64>) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.packed_len(count) + 8);
-        let (width, mask) = (self.get(), self.mask());
-        let (mut held, mut filled) = (0u128, 0u32);
-        for value in values.take(count) {
-            held |= u128::from(value & mask) << filled;
-            filled += width;
-            if filled >= 64 {
-                bytes.extend_from_slice(&(held as u64).to_le_bytes());
-                held >>= 64;
-                filled -= 64;
+        let mut bytes = vec![0; self.packed_len(count)];
+        let (mut values, mut buffer) = (values.take(count), [0; BUFFER]);
+        for bytes in bytes.chunks_mut(self.packed_len(BUFFER)) {
+            let mut filled = 0;
+            for (slot, value) in buffer.iter_mut().zip(&mut values) {
+                (*slot, filled) = (value, filled + 1);
             }
+            self.pack_into(&buffer[..filled], bytes);
         }
-        bytes.extend_from_slice(&(held as u64).to_le_bytes());
-        bytes.truncate(self.packed_len(count));
         bytes
     }
 
@@ -92,27 +91,100 @@ impl Bits {
     /// # Panics
     /// Where `bytes` is not exactly as long as `count` elements: the channel has checked lengths before.
     pub fn unpack(self, bytes: &[u8], count: usize) -> Vec<u64> {
-        assert_eq!(bytes.len(), self.packed_len(count), "invariant: a message has its declared length");
-        let (width, mask) = (self.get(), self.mask());
-        let mut words = bytes.chunks(8).map(|chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(word)
-        });
-        let (mut held, mut filled) = (0u128, 0u32);
-        let mut values = Vec::with_capacity(count);
-        for _ in 0..count {
-            if filled < width {
-                held |= u128::from(words.next().unwrap_or(0)) << filled;
-                filled += 64;
-            }
-            values.push(held as u64 & mask);
-            held >>= width;
-            filled -= width;
-        }
+        let mut values = vec![0; count];
+        self.unpack_into(bytes, &mut values);
         values
     }
+
+    /// Packs words, as [`Bits::pack`] does, into as many bytes as they fill.
+    pub(crate) fn pack_into<W: Word>(self, values: &[W], bytes: &mut [u8]) {
+        assert_eq!(
+            bytes.len(),
+            self.packed_len(values.len()),
+            "invariant: a message has its declared length"
+        );
+        match self.0 {
+            0..=16 => self.pack_by::<W, 4>(values, bytes),
+            17..=32 => self.pack_by::<W, 2>(values, bytes),
+            _ => self.pack_by::<W, 1>(values, bytes),
+        }
+    }
+
+    /// Packs `N` words at a time, which one word of 64 bits holds.
+    fn pack_by<W: Word, const N: usize>(self, values: &[W], bytes: &mut [u8]) {
+        let (width, mask) = (self.get(), self.mask());
+        let join = |words: &[W]| {
+            let words = words.iter().enumerate();
+            words.fold(0, |word, (i, &value)| word | (value.into() & mask) << (i as u32 * width))
+        };
+        let (mut held, mut filled, mut at) = (0u128, 0u32, 0);
+        let mut put = |words: &[W]| {
+            held |= u128::from(join(words)) << filled;
+            filled += words.len() as u32 * width;
+            if filled >= 64 {
+                bytes[at..at + 8].copy_from_slice(&(held as u64).to_le_bytes());
+                (held, filled, at) = (held >> 64, filled - 64, at + 8);
+            }
+        };
+        let (groups, rest) = values.as_chunks::<N>();
+        groups.iter().for_each(|group| put(group));
+        rest.iter().for_each(|value| put(&[*value]));
+        let rest = bytes.len() - at;
+        bytes[at..].copy_from_slice(&held.to_le_bytes()[..rest]);
+    }
+
+    /// The inverse of [`Bits::pack_into`].
+    pub(crate) fn unpack_into<W: Word>(self, bytes: &[u8], values: &mut [W]) {
+        assert_eq!(
+            bytes.len(),
+            self.packed_len(values.len()),
+            "invariant: a message has its declared length"
+        );
+        let width = self.get() as usize;
+        let (groups, rest) = values.as_chunks_mut::<8>();
+        for (number, group) in groups.iter_mut().enumerate() {
+            let bytes = &bytes[number * width..];
+            match bytes.first_chunk::<16>() {
+                Some(bytes) if width <= 16 => self.unpack_group(u128::from_le_bytes(*bytes), group),
+                _ => self.unpack_each(bytes, group),
+            }
+        }
+        self.unpack_each(&bytes[groups.len() * width..], rest);
+    }
+
+    /// Eight elements of at most 16 bits.
+    fn unpack_group<W: Word>(self, bits: u128, values: &mut [W; 8]) {
+        let (width, mask) = (self.get(), self.mask());
+        let halves = [bits as u64, (bits >> (4 * width)) as u64];
+        for (half, values) in halves.into_iter().zip(values.as_chunks_mut::<4>().0) {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = W::truncate(half >> (i as u32 * width) & mask);
+            }
+        }
+    }
+
+    /// Elements of any width, wherever they end.
+    fn unpack_each<W: Word>(self, bytes: &[u8], values: &mut [W]) {
+        let (width, mask) = (self.get() as usize, self.mask());
+        for (i, value) in values.iter_mut().enumerate() {
+            // The element begins in the first of these bytes, and ends in the ninth at the latest.
+            let (bytes, shift) = (&bytes[i * width / 8..], i * width % 8);
+            let low = bytes.first_chunk::<8>().copied().unwrap_or_else(|| {
+                let mut low = [0; 8];
+                low[..bytes.len()].copy_from_slice(bytes);
+                low
+            });
+            let mut bits = u64::from_le_bytes(low) >> shift;
+            if shift + width > 64 {
+                bits |= u64::from(bytes[8]) << (64 - shift);
+            }
+            *value = W::truncate(bits & mask);
+        }
+    }
 }
+
+/// Elements that [`Bits::pack_from`] holds.
+const BUFFER: usize = 256;
 
 impl From<Bits> for u8 {
     fn from(bits: Bits) -> Self {

@@ -24,6 +24,8 @@ pub enum Domain {
     Session = 9,
     /// Roots of trees.
     Root = 10,
+    /// Leaves of trees that are punctured at the digits of a mask.
+    MaskDigits = 20,
 }
 
 impl Domain {

@@ -77,23 +77,20 @@ impl FromStr for Profile {
 impl Layer {
     /// Seconds of work for the products with a batch, by the party that works more.
     pub fn products_seconds(&self, images: usize) -> f64 {
-        let columns = images * self.geometry.positions();
-        let work = self.work();
-        let blocks = columns.div_ceil(work.lanes) as f64;
-        work.leaves * (unit::LEAF + blocks * unit::LEAF_BLOCK)
-            + work.trees * columns as f64 * unit::CORRECTION
+        let work = self.work(images);
+        // Trees that are not kept are made anew, with their punctures.
+        let made = if self.keeps_trees() { 1.0 } else { 3.0 };
+        made * work.leaves * unit::LEAF + work.blocks * unit::LEAF_BLOCK + work.corrections * unit::CORRECTION
     }
 
     /// Blocks that the leaves of all trees are expanded to, for a batch.
     pub fn blocks(&self, images: usize) -> u64 {
-        let work = self.work();
-        work.leaves as u64 * (images * self.geometry.positions()).div_ceil(work.lanes) as u64
+        self.work(images).blocks as u64
     }
 
     /// Seconds of work for planting the trees, once per session.
     pub fn setup_seconds(&self) -> f64 {
-        let work = self.work();
-        work.leaves * 2.0 * unit::LEAF
+        if self.keeps_trees() { self.work(1).leaves * 2.0 * unit::LEAF } else { 0.0 }
     }
 }
 

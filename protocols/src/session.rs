@@ -120,3 +120,23 @@ impl Session {
         Cost { server_bytes, client_bytes, rounds: meter.rounds, server_cots, client_cots }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use crate::{Domain, testing};
+
+    #[test]
+    fn both_parties_derive_the_same_keys_and_none_twice() {
+        let (mut server, mut client) = testing::sessions_with_dealer(1, 0);
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            for domain in [Domain::Weights, Domain::MaskDigits, Domain::Tree, Domain::Random] {
+                let key = server.fresh_key(domain);
+                assert_eq!(key, client.fresh_key(domain));
+                assert!(seen.insert(key), "a nonce is used once");
+            }
+        }
+    }
+}

@@ -25,16 +25,17 @@ impl Frame {
     pub(super) const fn data(tag: u16, depth: u32, payload: Vec<u8>) -> Self {
         Self { tag, depth, payload }
     }
+}
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER + self.payload.len());
-        bytes.extend_from_slice(&[DATA, 0]);
-        bytes.extend_from_slice(&self.tag.to_le_bytes());
-        bytes.extend_from_slice(&self.depth.to_le_bytes());
-        bytes.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&self.payload);
-        bytes
-    }
+/// The bytes of a data frame.
+pub(super) fn data(tag: u16, depth: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + payload.len());
+    bytes.extend_from_slice(&[DATA, 0]);
+    bytes.extend_from_slice(&tag.to_le_bytes());
+    bytes.extend_from_slice(&depth.to_le_bytes());
+    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 /// A frame that only says that this party is alive.

@@ -158,7 +158,7 @@ impl Channel {
     pub(crate) fn send_in(&mut self, Turn(depth): Turn, payload: &[u8]) -> Result<(), Error> {
         for chunk in payload.chunks(MAX_PAYLOAD) {
             self.writer
-                .queue(&Frame::data(self.tag, depth, chunk.to_vec()))
+                .queue(frame::data(self.tag, depth, chunk))
                 .map_err(|source| Error::PeerLost { step: self.step.clone(), source })?;
             self.reach(depth);
         }

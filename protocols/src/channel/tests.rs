@@ -126,7 +126,7 @@ async fn a_peer_that_never_finishes_a_frame_is_cut_off() {
     let (stream, mut peer) = duplex(64);
     let limits = Limits { silence: Duration::from_millis(200), idle: Duration::from_millis(300) };
     let mut channel = Channel::new(stream, limits);
-    let mut header = Frame::data(0, 1, vec![0]).to_bytes();
+    let mut header = frame::data(0, 1, &[0]);
     header.truncate(frame::HEADER);
     header[8..].copy_from_slice(&(MAX_PAYLOAD as u32).to_le_bytes());
     peer.write_all(&header).await.unwrap();

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Limits;
-use super::frame::{self, Frame};
+use super::frame;
 
 /// Bytes that may wait in the queue before a stream in one direction pauses.
 pub(super) const HIGH_WATER: usize = 8 << 20;
@@ -40,8 +40,7 @@ impl Writer {
         Self { frames: Some(frames), progress, task }
     }
 
-    pub(super) fn queue(&self, frame: &Frame) -> io::Result<()> {
-        let bytes = frame.to_bytes();
+    pub(super) fn queue(&self, bytes: Vec<u8>) -> io::Result<()> {
         self.progress.queued.fetch_add(bytes.len(), Ordering::Relaxed);
         let lost = || io::Error::from(io::ErrorKind::BrokenPipe);
         self.frames.as_ref().ok_or_else(lost)?.send(bytes).map_err(|_| lost())

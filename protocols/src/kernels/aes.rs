@@ -10,7 +10,7 @@ pub(super) mod x86;
 use aes::Aes128Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
-use super::{ROW_BLOCKS, Row};
+use super::{Quad, ROW_BLOCKS, Row};
 use crate::Block;
 
 /// An expanded key, and how to encrypt with it on this machine.
@@ -55,6 +55,31 @@ impl Key {
         }
     }
 
+    /// Sets `children[2 i]` to the hash of node `i`, and `children[2 i + 1]` to its sum with the node.
+    pub(crate) fn grow(&self, nodes: &[Quad], children: &mut [Quad]) {
+        assert_eq!(children.len(), 2 * nodes.len(), "invariant: a node has two children");
+        match self {
+            // SAFETY: `Key::new` makes this variant only where the processor has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(schedule) => unsafe { x86::grow_wide(schedule, nodes, children) },
+            #[cfg(target_arch = "x86_64")]
+            Self::Narrow(_) => self.grow_by_hash(nodes, children),
+            Self::Portable(_) => self.grow_by_hash(nodes, children),
+        }
+    }
+
+    fn grow_by_hash(&self, nodes: &[Quad], children: &mut [Quad]) {
+        let mut hashes = [Quad::ZERO; 16];
+        for (nodes, children) in nodes.chunks(16).zip(children.chunks_mut(32)) {
+            let hashes = &mut hashes[..nodes.len()];
+            hashes.copy_from_slice(nodes);
+            self.hash(bytemuck::cast_slice_mut(hashes));
+            for ((node, hash), children) in nodes.iter().zip(hashes).zip(children.as_chunks_mut::<2>().0) {
+                *children = [*hash, *node ^ *hash];
+            }
+        }
+    }
+
     /// Row number `row` of the stream in counter mode.
     pub(crate) fn row(&self, row: u64) -> Row {
         match self {
@@ -67,18 +92,30 @@ impl Key {
 }
 
 fn hash(key: &Aes128Enc, blocks: &mut [Block]) {
+    sigma_all(blocks);
+    encrypt_and_add(key, blocks);
+}
+
+/// Replaces every block `x` by `AES(x) xor x`.
+pub(super) fn encrypt_and_add(key: &Aes128Enc, blocks: &mut [Block]) {
     // Enough for the widest pipelines that the crate picks.
     let mut buffer = [Array([0; 16]); 64];
     for chunk in blocks.chunks_mut(64) {
         let buffer = &mut buffer[..chunk.len()];
-        for (slot, block) in buffer.iter_mut().zip(chunk.iter_mut()) {
-            *block = sigma(*block);
+        for (slot, block) in buffer.iter_mut().zip(chunk.iter()) {
             slot.0 = block.to_bytes();
         }
         key.encrypt_blocks(buffer);
         for (slot, block) in buffer.iter().zip(chunk.iter_mut()) {
             *block ^= Block::from_bytes(slot.0);
         }
+    }
+}
+
+/// Applies `σ` to every block.
+pub(crate) fn sigma_all(blocks: &mut [Block]) {
+    for block in blocks {
+        *block = sigma(*block);
     }
 }
 
@@ -127,6 +164,18 @@ pub(super) mod tests {
             });
             let hashes: Vec<_> = hashes.collect();
             prop_assert!(hashes.iter().all(|other| *other == hashes[0]));
+        }
+
+        #[test]
+        fn every_kernel_grows_trees_alike(key: u128, blocks in prop::collection::vec(any::<[u128; 4]>(), 0..40)) {
+            let nodes: Vec<Quad> = blocks.into_iter().map(|four| Quad(four.map(Block))).collect();
+            let grown = variants(Block(key)).into_iter().map(|key| {
+                let mut children = vec![Quad::ZERO; 2 * nodes.len()];
+                key.grow(&nodes, &mut children);
+                children
+            });
+            let grown: Vec<_> = grown.collect();
+            prop_assert!(grown.iter().all(|other| *other == grown[0]));
         }
 
         #[test]

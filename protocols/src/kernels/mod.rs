@@ -4,14 +4,41 @@
 #![allow(unsafe_code)] // the one folder that may
 
 mod aes;
+mod digits;
 mod streams;
 mod transpose;
 
-pub(crate) use aes::Key;
+pub(crate) use aes::{Key, sigma_all};
+pub(crate) use digits::Digits;
 pub(crate) use streams::{Partial, Streams};
 pub(crate) use transpose::transpose;
 
+use std::ops::BitXor;
+
+use bytemuck::{Pod, Zeroable};
+use zeroize::DefaultIsZeroes;
+
 use crate::Block;
+
+/// The same node of four trees, which fills a register.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Quad(pub [Block; 4]);
+
+impl Quad {
+    /// All bits zero.
+    pub(crate) const ZERO: Self = Self([Block::ZERO; 4]);
+}
+
+impl DefaultIsZeroes for Quad {}
+
+impl BitXor for Quad {
+    type Output = Self;
+
+    fn bitxor(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] ^ other.0[i]))
+    }
+}
 
 /// Blocks of a [`Row`].
 pub(crate) const ROW_BLOCKS: usize = 32;

@@ -2,6 +2,7 @@
 
 use super::Geometry;
 use super::layout::{self, Class};
+use super::mask;
 use super::trees::Trees;
 use super::word::word_bits;
 use crate::plan::Protocol;
@@ -44,6 +45,9 @@ impl Layer {
         if !(1..=8).contains(&layout::digit_bits(self.protocol)) {
             return Err(format!("k within 1..=8, found {:?}", self.protocol));
         }
+        if matches!(self.protocol, Protocol::VoleOfMask { .. }) && !mask::fits(&self.geometry) {
+            return Err(format!("image times kernel of up to 2^16 each way for {:?}", self.protocol));
+        }
         if !self.shifts.is_empty() && self.shifts.len() != self.geometry.out_channels {
             return Err(format!(
                 "{} channel shifts or none, found {}",
@@ -72,20 +76,27 @@ impl Layer {
         layout::group(self.weight_bits, self.protocol)
     }
 
+    /// Whether its trees serve all inferences of a session.
+    pub(crate) const fn keeps_trees(&self) -> bool {
+        !matches!(self.protocol, Protocol::VoleOfMask { .. })
+    }
+
     /// What planting its trees costs, once per session.
     pub fn setup_cost(&self) -> Cost {
         self.classes().iter().map(Trees::cost).sum()
     }
 
-    /// How much there is to compute for the trees.
-    pub(crate) fn work(&self) -> Work {
-        let classes = self.classes();
-        let widest = classes.iter().map(|class| class.ring).max().unwrap_or(self.ring);
-        Work {
-            trees: classes.iter().map(|class| class.trees() as f64).sum(),
-            leaves: classes.iter().map(|class| (class.trees() << class.depth()) as f64).sum(),
-            lanes: 128 / word_bits(widest) as usize,
+    /// How much there is to compute for the trees, for a batch of `images`.
+    pub(crate) fn work(&self, images: usize) -> Work {
+        if let Protocol::VoleOfMask { k } = self.protocol {
+            return mask::work(self, images, k);
         }
+        let (classes, columns) = (self.classes(), images * self.geometry.positions());
+        let widest = classes.iter().map(|class| class.ring).max().unwrap_or(self.ring);
+        let blocks = columns.div_ceil(128 / word_bits(widest) as usize);
+        let trees: f64 = classes.iter().map(|class| class.trees() as f64).sum();
+        let leaves: f64 = classes.iter().map(|class| (class.trees() << class.depth()) as f64).sum();
+        Work { leaves, blocks: leaves * blocks as f64, corrections: trees * columns as f64 }
     }
 
     pub(super) fn classes(&self) -> Vec<Class> {
@@ -94,13 +105,14 @@ impl Layer {
 }
 
 /// The size of a layer's trees.
+#[derive(Default)]
 pub(crate) struct Work {
-    /// Trees.
-    pub trees: f64,
-    /// Leaves of all of them.
+    /// Leaves of all trees.
     pub leaves: f64,
-    /// Columns that one block of a leaf's expansion serves.
-    pub lanes: usize,
+    /// Blocks that they are expanded to.
+    pub blocks: f64,
+    /// Ring elements that cross the wire.
+    pub corrections: f64,
 }
 
 /// A layer's trees, one party's half.

@@ -62,7 +62,7 @@ const LEAVES: usize = 1 << 13;
 /// Corrections in one chunk.
 const CORRECTIONS: usize = 1 << 20;
 
-/// All classes of a layer. `shifts` has one entry for each output channel, or none.
+/// All classes of a layer; none where the weights are not the puncture points. `shifts` has one entry for each output channel, or none.
 ///
 /// # Panics
 /// Where a shift or a digit leaves no ring: plans are checked before.
@@ -73,6 +73,9 @@ pub(super) fn classes(
     ring: Bits,
     protocol: Protocol,
 ) -> Vec<Class> {
+    if matches!(protocol, Protocol::VoleOfMask { .. }) {
+        return Vec::new();
+    }
     let k = digit_bits(protocol);
     let group_size = group(weight_bits, protocol) as usize;
     let per_group = geometry.out_channels / geometry.groups;
@@ -111,14 +114,16 @@ fn cut(weight_bits: u32, k: u32) -> impl Iterator<Item = (u32, u32)> {
 
 /// Weights of one tree, at the most.
 pub(super) const fn group(weight_bits: u32, protocol: Protocol) -> u32 {
-    let whole = digit_bits(protocol) / weight_bits;
-    if whole == 0 { 1 } else { whole }
+    match protocol {
+        Protocol::Vole { k } if k as u32 >= weight_bits => k as u32 / weight_bits,
+        Protocol::Vole { .. } | Protocol::Cot | Protocol::VoleOfMask { .. } => 1,
+    }
 }
 
 /// Bits of all digits of a tree together. Bitwise correlated transfers are trees of depth one.
 pub(super) const fn digit_bits(protocol: Protocol) -> u32 {
     match protocol {
-        Protocol::Vole { k } => k as u32,
+        Protocol::Vole { k } | Protocol::VoleOfMask { k } => k as u32,
         Protocol::Cot => 1,
     }
 }

@@ -16,6 +16,8 @@
 use zeroize::Zeroize;
 
 use super::layout::Class;
+use crate::kernels::Quad;
+use crate::ot::hash::sigma;
 use crate::ot::{Hash, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
@@ -56,16 +58,18 @@ impl Trees {
         choices + transfers + sums
     }
 
-    /// The leaves of some trees, `[tree][2^depth]`.
-    pub(super) fn leaves(&self, class: &Class, trees: std::ops::Range<usize>) -> Vec<Block> {
+    /// The leaves of some trees, `[tree / 4][2^depth]`, with the half of their hash that is the same under all keys done.
+    pub(super) fn leaves(&self, class: &Class, trees: std::ops::Range<usize>) -> Vec<Quad> {
         let depth = class.depth();
-        match &self.side {
+        let mut leaves = match &self.side {
             Side::Owner { delta, roots } => ggm::owner_leaves(&self.hash, &roots[trees], *delta, depth),
             Side::Holder { holes, copaths } => {
                 let copaths = &copaths[trees.start * depth as usize..trees.end * depth as usize];
                 ggm::holder_leaves(&self.hash, &holes[trees], copaths, depth)
             }
-        }
+        };
+        sigma(&mut leaves);
+        leaves
     }
 
     /// The holder's holes; the owner has none.

@@ -20,13 +20,16 @@
 //! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular correlation
 //! robustness of the hash, under a nonce that is never used again. The client receives nothing.
 
-use super::kernel::{self, Join, column_blocks};
+use std::ops::Range;
+
+use super::kernel::{Chunk, column_blocks};
 use super::layer::{Layer, Planted};
 use super::layout::Class;
-use super::trees::Trees;
+use super::mask;
 use super::word::{Word, with_word};
 use super::{im2col_row, multiply};
 use crate::ot::Hash;
+use crate::plan::Protocol;
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
 
 /// The products of a planted layer with a value that the client holds.
@@ -37,7 +40,7 @@ pub struct Products<'a> {
     pub images: usize,
     /// This party's trees.
     pub planted: &'a Planted,
-    /// The server's weights, `[channel][fan-in]`; the ideal is computed where they are.
+    /// The server's weights, `[channel][fan-in]`: the ideal is computed where they are, and some protocols need them.
     pub weights: Option<&'a [i8]>,
 }
 
@@ -75,6 +78,16 @@ impl Operator for Products<'_> {
     }
 
     async fn run(&self, session: &mut Session, input: ClientHeld) -> Result<Share, Error> {
+        if let Protocol::VoleOfMask { k } = self.layer.protocol {
+            let side = match (&input.0, self.weights) {
+                (Some(mask), _) => mask::Side::Client(mask.values()),
+                (None, weights) => {
+                    mask::Side::Server(weights.expect("invariant: the server has its weights"))
+                }
+            };
+            let values = mask::run(session, self.layer, self.images, k, side).await?;
+            return Ok(Share::new(self.layer.ring, values));
+        }
         let key = session.fresh_key(Domain::Weights);
         let widest = self.planted.classes.iter().map(|(class, _)| class.ring).max();
         let ring = widest.unwrap_or(self.layer.ring);
@@ -88,6 +101,9 @@ impl Operator for Products<'_> {
 
 /// What the products of a layer with `images` images move; trees are planted before.
 pub fn products_cost(layer: &Layer, images: usize) -> Cost {
+    if let Protocol::VoleOfMask { k } = layer.protocol {
+        return mask::cost(layer, images, k);
+    }
     let columns = images * layer.geometry.positions();
     let classes = layer.classes();
     let corrections = classes.iter().map(|class| {
@@ -117,11 +133,6 @@ impl<'a, W: Word> Run<'a, W> {
         Self { layer, images, columns, hashes, accumulators }
     }
 
-    fn expand(&mut self, class: &Class, trees: &Trees, range: std::ops::Range<usize>, join: Join) -> Vec<W> {
-        let leaves = trees.leaves(class, range.clone());
-        kernel::expand(class, range, &leaves, &self.hashes, join, &mut self.accumulators)
-    }
-
     /// The party's share, `[channel][column]`, shifted.
     fn finish(self) -> Vec<u64> {
         let channels = self.layer.geometry.out_channels;
@@ -135,37 +146,23 @@ impl<'a, W: Word> Run<'a, W> {
             .collect()
     }
 
-    /// The client's corrections of some trees, in the order column block, tree, lane.
-    fn corrections(&self, class: &Class, range: std::ops::Range<usize>, sums: &[W], x: &[W]) -> Vec<u8> {
+    /// The input rows of some trees, each of whole column blocks.
+    fn matrix(&self, class: &Class, trees: &Range<usize>, x: &[W]) -> Vec<W> {
         let bundles = class.bundles.len();
-        let first = range.start / bundles;
+        let first = trees.start / bundles;
         let width = self.hashes.len() * W::LANES;
-        let rows = (range.end - 1) / bundles + 1 - first;
+        let rows = (trees.end - 1) / bundles + 1 - first;
         let mut matrix = vec![W::zero(); rows * width];
         for (row, out) in matrix.chunks_exact_mut(width).enumerate() {
-            im2col_row(
-                &self.layer.geometry,
-                self.images,
-                class.group,
-                first + row,
-                x,
-                &mut out[..self.columns],
-            );
+            let (g, out) = (&self.layer.geometry, &mut out[..self.columns]);
+            im2col_row(g, self.images, class.group, first + row, x, out);
         }
-        let corrections = sums.chunks_exact(range.len() * W::LANES).enumerate().flat_map(|(block, sums)| {
-            let lanes = (self.columns - block * W::LANES).min(W::LANES);
-            let matrix = &matrix;
-            sums.chunks_exact(W::LANES).zip(range.clone()).flat_map(move |(sum, tree)| {
-                let row = &matrix[(tree / bundles - first) * width + block * W::LANES..];
-                row.iter().zip(sum).take(lanes).map(|(x, u)| x.wrapping_sub(u).into())
-            })
-        });
-        class.ring.pack_from(range.len() * self.columns, corrections)
+        matrix
     }
 }
 
 /// Trees of a class, chunk by chunk.
-fn chunks(class: &Class, columns: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+fn chunks(class: &Class, columns: usize) -> impl Iterator<Item = Range<usize>> + use<> {
     let (trees, chunk) = (class.trees(), class.chunk(columns));
     (0..trees).step_by(chunk).map(move |start| start..trees.min(start + chunk))
 }
@@ -180,8 +177,11 @@ async fn client<W: Word>(
     let mut run = Run::new(products, key);
     for (class, trees) in &products.planted.classes {
         for range in chunks(class, run.columns) {
-            let sums = run.expand(class, trees, range.clone(), Join::Add);
-            session.channel.send(&run.corrections(class, range, &sums, &x))?;
+            let leaves = trees.leaves(class, range.clone());
+            let matrix = run.matrix(class, &range, &x);
+            let chunk = Chunk::new(class, range, &leaves, &run.hashes, run.columns);
+            let message = chunk.send(&matrix, &mut run.accumulators);
+            session.channel.send(&message)?;
             session.channel.drained().await?;
         }
     }
@@ -196,12 +196,12 @@ async fn server<W: Word>(
     let mut run = Run::<W>::new(products, key);
     for (class, trees) in &products.planted.classes {
         for range in chunks(class, run.columns) {
-            let mut sums = run.expand(class, trees, range.clone(), Join::Subtract);
-            let count = range.len() * run.columns;
-            let message = session.channel.receive(class.ring.packed_len(count)).await?;
-            let corrections = class.ring.unpack(&message, count);
+            let leaves = trees.leaves(class, range.clone());
+            let len = class.ring.packed_len(range.len() * run.columns);
+            let message = session.channel.receive(len).await?;
             let holes = trees.holes(range.clone());
-            kernel::correct(class, range, holes, &mut sums, &corrections, &mut run.accumulators);
+            let chunk = Chunk::new(class, range, &leaves, &run.hashes, run.columns);
+            chunk.receive(holes, &message, &mut run.accumulators);
         }
     }
     Ok(run.finish())
@@ -231,7 +231,8 @@ mod tests {
         let [c, h, w] = layer.geometry.in_shape();
         let ring = Bits::of(rng.random_range(layer.ring.get()..=64));
         let inputs: Vec<Vec<u64>> = (0..2).map(|_| extremes(ring, c * images * h * w, &mut rng)).collect();
-        let cots = layer.setup_cost().client_cots as usize;
+        let each = products_cost(layer, images);
+        let cots = (layer.setup_cost().client_cots + 2 * each.server_cots) as usize;
         let (server, client) = two_parties(
             seed,
             cots,
@@ -261,11 +262,15 @@ mod tests {
         }
     }
 
+    fn any_protocol() -> impl Strategy<Value = Protocol> {
+        prop::sample::select(Protocol::all().chain([Protocol::Vole { k: 1 }]).collect::<Vec<_>>())
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn products_are_the_plaintext_ones_in_every_inference(
-            geometry in any_geometry(), images in 1usize..3, weight_bits in 2u32..=8, k in 0u8..=8,
+            geometry in any_geometry(), images in 1usize..3, weight_bits in 2u32..=8, protocol in any_protocol(),
             spare in 0u32..=48, shifted in any::<bool>(), seed in any::<u64>()) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let shifts: Vec<u8> = (0..geometry.out_channels).map(|_| rng.random_range(0..3)).collect();
@@ -274,7 +279,7 @@ mod tests {
                 weight_bits,
                 shifts: if shifted { shifts } else { Vec::new() },
                 ring: Bits::of((weight_bits + 2 + spare).min(64)),
-                protocol: if k == 0 { Protocol::Cot } else { Protocol::Vole { k } },
+                protocol,
             };
             prop_assert!(layer.check().is_ok());
             check(&layer, images, seed);

@@ -19,12 +19,13 @@
 
 use super::Hash;
 use crate::Block;
+use crate::kernels::Quad;
 
-/// The owner's leaves, `[tree][2^depth]`, from each tree's left node of level one.
-pub(crate) fn owner_leaves(hash: &Hash, roots: &[Block], delta: Block, depth: u32) -> Vec<Block> {
+/// The owner's leaves, `[tree / 4][2^depth]`, from each tree's left node of level one.
+pub(crate) fn owner_leaves(hash: &Hash, roots: &[Block], delta: Block, depth: u32) -> Vec<Quad> {
     let mut nodes = first_level(roots, delta);
     for _ in 1..depth {
-        nodes = grow(hash, &nodes);
+        nodes = hash.grow(&nodes);
     }
     nodes
 }
@@ -35,10 +36,13 @@ pub(crate) fn owner_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32)
     let mut sums = vec![Block::ZERO; roots.len() * levels];
     let mut nodes = first_level(roots, delta);
     for level in 0..levels {
-        nodes = grow(hash, &nodes);
-        for (tree, nodes) in nodes.chunks_exact(4 << level).enumerate() {
-            let left = nodes.iter().step_by(2);
-            sums[tree * levels + level] = left.fold(Block::ZERO, |sum, node| sum ^ *node);
+        nodes = hash.grow(&nodes);
+        let four = sums.chunks_mut(4 * levels.max(1));
+        for (sums, nodes) in four.zip(nodes.chunks_exact(4 << level)) {
+            let sum = nodes.iter().step_by(2).fold(Quad::ZERO, |sum, node| sum ^ *node);
+            for (sums, sum) in sums.chunks_exact_mut(levels).zip(sum.0) {
+                sums[level] = sum;
+            }
         }
     }
     sums
@@ -55,70 +59,84 @@ pub(crate) fn holder_copaths(
 ) -> Vec<Block> {
     let (trees, depth) = (holes.len(), depth as usize);
     let mut copaths = vec![Block::ZERO; trees * depth];
-    let mut nodes = vec![Block::ZERO; 2 * trees];
-    for tree in 0..trees {
-        copaths[tree * depth] = first[tree];
-        let hole = holes[tree] >> (depth - 1);
-        place(&mut nodes[2 * tree..][..2], hole, first[tree]);
-    }
-    for level in 1..depth {
-        nodes = grow(hash, &nodes);
-        for (tree, nodes) in nodes.chunks_exact_mut(2 << level).enumerate() {
-            let hole = holes[tree] >> (depth - 1 - level);
-            let sum = sums[tree * (depth - 1) + level - 1];
-            let sibling = sum ^ side_sum(nodes, hole);
-            copaths[tree * depth + level] = sibling;
-            place(nodes, hole, sibling);
+    let mut nodes = vec![Quad::ZERO; 2 * trees.div_ceil(4)];
+    for level in 0..depth {
+        if level > 0 {
+            nodes = hash.grow(&nodes);
+        }
+        let four = nodes.chunks_exact_mut(2 << level).zip(holes.chunks(4));
+        for (group, (nodes, holes)) in four.enumerate() {
+            let at = |i: usize| holes.get(i).map_or(0, |hole| hole >> (depth - 1 - level));
+            let holes = std::array::from_fn(at);
+            let known = if level > 0 { side_sum(nodes, holes) } else { Quad::ZERO };
+            let siblings = Quad(std::array::from_fn(|i| {
+                let tree = (4 * group + i).min(trees - 1);
+                let sum = if level > 0 { sums[tree * (depth - 1) + level - 1] } else { first[tree] };
+                sum ^ known.0[i]
+            }));
+            for (i, sibling) in siblings.0.into_iter().enumerate().take(trees - 4 * group) {
+                copaths[(4 * group + i) * depth + level] = sibling;
+            }
+            place(nodes, holes, siblings);
         }
     }
     copaths
 }
 
-/// The holder's leaves, `[tree][2^depth]`; the hole's is no more than some public function of the others.
-pub(crate) fn holder_leaves(hash: &Hash, holes: &[u32], copaths: &[Block], depth: u32) -> Vec<Block> {
+/// The holder's leaves, `[tree / 4][2^depth]`; the hole's is no more than some public function of the others.
+pub(crate) fn holder_leaves(hash: &Hash, holes: &[u32], copaths: &[Block], depth: u32) -> Vec<Quad> {
     let depth = depth as usize;
-    let mut nodes = vec![Block::ZERO; 2 * holes.len()];
+    let mut nodes = vec![Quad::ZERO; 2 * holes.len().div_ceil(4)];
     for level in 0..depth {
         if level > 0 {
-            nodes = grow(hash, &nodes);
+            nodes = hash.grow(&nodes);
         }
-        for (tree, nodes) in nodes.chunks_exact_mut(2 << level).enumerate() {
-            place(nodes, holes[tree] >> (depth - 1 - level), copaths[tree * depth + level]);
+        let four = nodes.chunks_exact_mut(2 << level).zip(holes.chunks(4));
+        for ((nodes, holes), copaths) in four.zip(copaths.chunks(4 * depth)) {
+            let sibling = |i: usize| copaths.get(i * depth + level).copied().unwrap_or_default();
+            let at = |i: usize| holes.get(i).map_or(0, |hole| hole >> (depth - 1 - level));
+            place(nodes, std::array::from_fn(at), Quad(std::array::from_fn(sibling)));
         }
     }
     nodes
 }
 
-fn first_level(roots: &[Block], delta: Block) -> Vec<Block> {
-    roots.iter().flat_map(|root| [*root, *root ^ delta]).collect()
+/// The nodes of level one, `[tree / 4][2]`; trees that are missing from the last four are zero.
+fn first_level(roots: &[Block], delta: Block) -> Vec<Quad> {
+    let four = |roots: &[Block]| Quad(std::array::from_fn(|i| roots.get(i).copied().unwrap_or_default()));
+    let delta = Quad([delta; 4]);
+    roots.chunks(4).map(four).flat_map(|left| [left, left ^ delta]).collect()
 }
 
-/// The next level of every tree: left children are hashes, right ones sum up with them to the parent.
-fn grow(hash: &Hash, nodes: &[Block]) -> Vec<Block> {
-    let hashes = hash.of(nodes);
-    nodes.iter().zip(hashes).flat_map(|(node, left)| [left, *node ^ left]).collect()
-}
-
-/// Puts the sibling of the hole in its place, in constant time.
-fn place(nodes: &mut [Block], hole: u32, sibling: Block) {
-    for (index, node) in nodes.iter_mut().enumerate() {
-        *node ^= (*node ^ sibling) & mask_if_equal(index as u32, hole ^ 1);
+/// Puts the sibling of each tree's hole in its place, in constant time.
+fn place(nodes: &mut [Quad], holes: [u32; 4], siblings: Quad) {
+    let siblings: [u64; 8] = bytemuck::cast(siblings);
+    let places: [u64; 8] = std::array::from_fn(|i| u64::from(holes[i / 2] ^ 1));
+    for (index, node) in bytemuck::cast_slice_mut::<Quad, [u64; 8]>(nodes).iter_mut().enumerate() {
+        for ((half, sibling), place) in node.iter_mut().zip(siblings).zip(places) {
+            *half ^= (*half ^ sibling) & mask_if_equal(index as u64, place);
+        }
     }
 }
 
-/// The sum of the nodes on the side that the hole is not on, but for the hole's sibling.
-fn side_sum(nodes: &[Block], hole: u32) -> Block {
-    let right = mask_if_equal(hole & 1, 0);
-    nodes.as_chunks::<2>().0.iter().enumerate().fold(Block::ZERO, |sum, (parent, [left, other])| {
-        let child = *left ^ ((*left ^ *other) & right);
-        sum ^ child ^ (child & mask_if_equal(parent as u32, hole >> 1))
-    })
+/// The sums of each tree's nodes on the side that its hole is not on, but for the hole's sibling.
+fn side_sum(nodes: &[Quad], holes: [u32; 4]) -> Quad {
+    let right: [u64; 8] = std::array::from_fn(|i| mask_if_equal(u64::from(holes[i / 2]) & 1, 0));
+    let parents: [u64; 8] = std::array::from_fn(|i| u64::from(holes[i / 2]) >> 1);
+    let mut sum = [0u64; 8];
+    let pairs = bytemuck::cast_slice::<Quad, [u64; 8]>(nodes).as_chunks::<2>().0;
+    for (parent, [left, other]) in pairs.iter().enumerate() {
+        for i in 0..8 {
+            let child = left[i] ^ ((left[i] ^ other[i]) & right[i]);
+            sum[i] ^= child & !mask_if_equal(parent as u64, parents[i]);
+        }
+    }
+    bytemuck::cast(sum)
 }
 
-/// All ones where the two are equal, zero elsewhere, without a branch.
-const fn mask_if_equal(a: u32, b: u32) -> Block {
-    let differ = (a ^ b) as u64;
-    Block(((differ.wrapping_sub(1) >> 63) as u128).wrapping_neg())
+/// All ones where the two numbers below `2^63` are equal, zero elsewhere, without a branch.
+const fn mask_if_equal(a: u64, b: u64) -> u64 {
+    ((a ^ b).wrapping_sub(1) >> 63).wrapping_neg()
 }
 
 #[cfg(test)]
@@ -132,13 +150,17 @@ mod tests {
     proptest! {
         #[test]
         fn the_holder_knows_all_leaves_but_one_and_they_sum_up_to_delta(
-            depth in 1u32..=8, trees in 0usize..5, seed in any::<u64>()) {
+            depth in 1u32..=8, trees in 0usize..10, seed in any::<u64>()) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let hash = Hash::new(&rng.random());
             let delta = Block(rng.random());
             let roots: Vec<Block> = (0..trees).map(|_| Block(rng.random())).collect();
             let holes: Vec<u32> = (0..trees).map(|_| rng.random_range(0..1 << depth)).collect();
-            let leaves = owner_leaves(&hash, &roots, delta, depth);
+            let one_by_one = |leaves: Vec<Quad>| -> Vec<Block> {
+                let leaf = |tree: usize, leaf: usize| leaves[((tree / 4) << depth) + leaf].0[tree % 4];
+                (0..trees << depth).map(|i| leaf(i >> depth, i % (1 << depth))).collect()
+            };
+            let leaves = one_by_one(owner_leaves(&hash, &roots, delta, depth));
             let sums = owner_sums(&hash, &roots, delta, depth);
             let side = |tree: usize, level: u32| u64::from(!(holes[tree] >> (depth - level)) & 1);
             let first: Vec<Block> =
@@ -148,7 +170,7 @@ mod tests {
                 *left ^ delta.masked(side(tree, level as u32 + 2))
             }).collect();
             let copaths = holder_copaths(&hash, &holes, &first, &sums, depth);
-            let known = holder_leaves(&hash, &holes, &copaths, depth);
+            let known = one_by_one(holder_leaves(&hash, &holes, &copaths, depth));
             for (i, (a, b)) in leaves.iter().zip(&known).enumerate() {
                 let hole = i % (1 << depth) == holes[i >> depth] as usize;
                 prop_assert_eq!(a == b, !hole);

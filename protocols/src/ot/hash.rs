@@ -7,7 +7,8 @@ use aes::Aes128;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
 use crate::Block;
-use crate::kernels::Key;
+use crate::kernels::{Digits, Key, Quad, sigma_all};
+use crate::linear::Word;
 
 /// The hash under one public key.
 #[derive(Clone)]
@@ -45,10 +46,26 @@ impl Hash {
         self.0.hash(blocks);
     }
 
-    /// The hashes of some blocks.
-    pub(crate) fn of(&self, blocks: &[Block]) -> Vec<Block> {
-        let mut hashes = blocks.to_vec();
-        self.apply(&mut hashes);
-        hashes
+    /// Twice as many nodes: behind each other the hash of each and its sum with it.
+    pub(crate) fn grow(&self, nodes: &[Quad]) -> Vec<Quad> {
+        let mut children = vec![Quad::ZERO; 2 * nodes.len()];
+        self.0.grow(nodes, &mut children);
+        children
     }
+
+    /// The sums of the hashes of leaves that [`sigma`] has been applied to: see [`Key::digit_sums`].
+    pub(crate) fn digit_sums<W: Word>(
+        &self,
+        digits: Digits,
+        leaves: &[Quad],
+        sums: &mut [Quad],
+        weighted: &mut [Quad],
+    ) {
+        self.0.digit_sums::<W>(digits, leaves, sums, weighted);
+    }
+}
+
+/// The first half of every hash, which is the same under all keys: `σ` of every block.
+pub(crate) fn sigma(blocks: &mut [Quad]) {
+    sigma_all(bytemuck::cast_slice_mut(blocks));
 }

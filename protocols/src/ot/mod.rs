@@ -3,7 +3,7 @@
 mod base;
 mod correlated;
 pub(crate) mod ggm;
-mod hash;
+pub(crate) mod hash;
 mod one_of_n;
 mod pool;
 mod pprf;

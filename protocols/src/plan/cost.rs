@@ -75,6 +75,7 @@ impl Op {
             Self::Output { .. } => "reveal".into(),
             Self::Linear { protocol: Protocol::Vole { k }, .. } => format!("vole k={k}"),
             Self::Linear { protocol: Protocol::Cot, .. } => "cot".into(),
+            Self::Linear { protocol: Protocol::VoleOfMask { k }, .. } => format!("vole of mask k={k}"),
             Self::Requant { digit, form: Form::Chain, .. } => format!("chain digit={digit}"),
             Self::Requant { digit, form: Form::Tree, .. } => format!("tree digit={digit}"),
             Self::SumPool { .. } => "sum".into(),

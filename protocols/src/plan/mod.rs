@@ -298,12 +298,19 @@ pub enum Protocol {
     },
     /// Bitwise correlated transfers.
     Cot,
+    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask, made anew for every inference.
+    VoleOfMask {
+        /// Bits of a digit, 1 to 8.
+        k: u8,
+    },
 }
 
 impl Protocol {
     /// Every protocol.
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Cot).chain((2..=8).map(|k| Self::Vole { k }))
+        let of_weights = (2..=8).map(|k| Self::Vole { k });
+        let of_mask = (1..=8).map(|k| Self::VoleOfMask { k });
+        std::iter::once(Self::Cot).chain(of_weights).chain(of_mask)
     }
 }
 

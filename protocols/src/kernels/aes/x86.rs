@@ -1,11 +1,13 @@
 //! AES by AES-NI, one block to a register, and by VAES with AVX-512, four blocks to a register.
 
+pub(in crate::kernels) mod digits;
+
 use std::arch::x86_64::*;
 
 use zeroize::Zeroize;
 
 use crate::Block;
-use crate::kernels::{ROW_BLOCKS, Row};
+use crate::kernels::{Quad, ROW_BLOCKS, Row};
 
 /// Registers of a row.
 const WIDE_ROW: usize = ROW_BLOCKS / 4;
@@ -25,9 +27,11 @@ pub(crate) fn has_narrow() -> bool {
     is_x86_feature_detected!("aes")
 }
 
-/// Whether the processor has AES instructions on registers of 512 bits.
+/// Whether the processor has AES instructions on registers of 512 bits, and arithmetic on words of 16 in them.
 pub(crate) fn has_wide() -> bool {
-    is_x86_feature_detected!("vaes") && is_x86_feature_detected!("avx512f")
+    is_x86_feature_detected!("vaes")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
 }
 
 /// The key schedule (FIPS 197, section 5.2).
@@ -223,4 +227,41 @@ fn store_row(row: &mut Row, values: [__m512i; WIDE_ROW]) {
         // SAFETY: four blocks have 64 bytes.
         unsafe { _mm512_storeu_si512(blocks.as_mut_ptr().cast(), value) };
     }
+}
+
+/// See [`crate::kernels::Key::grow`].
+#[target_feature(enable = "vaes,avx512f")]
+pub(crate) fn grow_wide(schedule: &Schedule, nodes: &[Quad], children: &mut [Quad]) {
+    let keys = broadcast(schedule);
+    let (groups, rest) = nodes.as_chunks::<8>();
+    let (for_groups, for_rest) = children.split_at_mut(16 * groups.len());
+    for (nodes, children) in groups.iter().zip(for_groups.as_chunks_mut::<16>().0) {
+        grow_group(&keys, nodes, children);
+    }
+    for (node, children) in rest.as_chunks::<1>().0.iter().zip(for_rest.as_chunks_mut::<2>().0) {
+        grow_group(&keys, node, children);
+    }
+}
+
+#[target_feature(enable = "vaes,avx512f")]
+fn grow_group<const N: usize>(keys: &[__m512i; 11], nodes: &[Quad; N], children: &mut [Quad]) {
+    let inputs: [__m512i; N] = std::array::from_fn(|i| sigma_wide(load_quad(&nodes[i])));
+    let outputs = encrypt_wide(keys, inputs);
+    for (i, [left, right]) in children.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        let hash = _mm512_xor_si512(inputs[i], outputs[i]);
+        store_quad(left, hash);
+        store_quad(right, _mm512_xor_si512(hash, load_quad(&nodes[i])));
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn load_quad(quad: &Quad) -> __m512i {
+    // SAFETY: a quad has 64 bytes.
+    unsafe { _mm512_loadu_si512(std::ptr::from_ref(quad).cast()) }
+}
+
+#[target_feature(enable = "avx512f")]
+fn store_quad(quad: &mut Quad, value: __m512i) {
+    // SAFETY: a quad has 64 bytes.
+    unsafe { _mm512_storeu_si512(std::ptr::from_mut(quad).cast(), value) };
 }
