@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::linear::Layer;
 use crate::ot::TreeDepth;
 use crate::plan::{Op, Plan};
-use crate::{Cost, Error};
+use crate::{Cost, Error, Operator};
 
 /// A network between the parties.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,8 +37,8 @@ mod unit {
     pub(super) const TRANSFER: f64 = 8e-9;
     /// One block of the extension's streams.
     pub(super) const STREAM_BLOCK: f64 = 0.8e-9;
-    /// One element through a chain of comparisons, for every bit.
-    pub(super) const CHAIN_BIT: f64 = 25e-9;
+    /// Using one transfer in an operator on shares: hashing it, and its part of all messages.
+    pub(super) const USE: f64 = 10e-9;
     /// One multiplication by a weight in the clear.
     pub(super) const MAC: f64 = 0.2e-9;
 }
@@ -53,6 +53,12 @@ impl Profile {
     pub fn seconds(&self, cost: &Cost) -> f64 {
         let bytes = cost.server_bytes.max(cost.client_bytes) as f64;
         bytes / self.bytes_per_second + cost.rounds as f64 * self.rtt_seconds / 2.0
+    }
+
+    /// Seconds on the wire of messages that go one behind the other, as those of the offline part but its extension do: all
+    /// are the client's, and what comes next waits for the last of them anyway.
+    pub fn one_way_seconds(&self, cost: &Cost) -> f64 {
+        self.seconds(&Cost { rounds: 0, ..*cost })
     }
 }
 
@@ -109,11 +115,12 @@ impl Plan {
             .iter()
             .zip(work)
             .map(|(step, work)| Seconds {
-                offline: work.offline + profile.seconds(&step.cost.offline),
+                offline: work.offline + profile.one_way_seconds(&step.cost.offline),
                 online: work.online + profile.seconds(&step.cost.online),
             })
             .collect();
-        if let Some(extension) = seconds.first_mut() {
+        if let (Some(extension), Some(step)) = (seconds.first_mut(), costs.first()) {
+            extension.offline += step.cost.offline.rounds as f64 * profile.rtt_seconds / 2.0;
             extension.offline +=
                 transfer_seconds(self.softspoken) * (needed.server_cots + needed.client_cots) as f64;
         }
@@ -130,8 +137,8 @@ impl Plan {
 
     /// Seconds of work of a step, without the wire.
     pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
-        let chain = |elements: usize, bits: u32| Seconds {
-            online: elements as f64 * f64::from(bits) * unit::CHAIN_BIT,
+        let used = |cost: Option<Cost>| Seconds {
+            online: cost.map_or(0.0, |cost| (cost.server_cots + cost.client_cots) as f64 * unit::USE),
             ..Seconds::default()
         };
         match op {
@@ -139,11 +146,8 @@ impl Plan {
                 offline: layer.products_seconds(images),
                 online: layer.geometry.macs() as f64 * images as f64 * unit::MAC,
             }),
-            Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
-            Op::MaxPool { output, window, .. } => {
-                let wire = &self.wires[*output];
-                chain(wire.elements() * images * (window.len() - 1), u32::from(wire.bits) + 1)
-            }
+            Op::Requant { .. } => used(self.requant(op, images).map(|operator| operator.cost())),
+            Op::MaxPool { .. } => used(self.max_pool(op, images).map(|operator| operator.cost())),
             Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Seconds::default(),
         }
     }

@@ -15,7 +15,12 @@ use crate::{Error, Graph, Linear, Node, Op, WireId};
 ///
 /// Steps have their nodes' names; linear nodes keep theirs, so that weights are found by them.
 pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
-    let graph = rewrite(graph, &simplifying())?;
+    let mut passes = simplifying();
+    if let Some(pass) = options.without.iter().find(|name| passes.iter().all(|pass| pass.name() != *name)) {
+        return Err(Error::UnknownPass { pass: pass.clone() });
+    }
+    passes.retain(|pass| !options.without.contains(pass.name()));
+    let graph = rewrite(graph, &passes)?;
     let graph = rewrite(&graph, &legalising())?;
     let rings = rings::rings(&graph)?;
     let mut lowering = Lowering::new(&graph, options, rings);

@@ -1,6 +1,6 @@
 //! The choices that a plan needs beyond its graph; the planner makes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocols::ops::Form;
 use protocols::ot::TreeDepth;
@@ -25,6 +25,8 @@ pub struct Options {
     pub form: Form,
     /// Requantisations that differ.
     pub forms: BTreeMap<String, Form>,
+    /// Simplifying passes that are left out, by name: the same integers at a higher price.
+    pub without: BTreeSet<String>,
     /// Digest of the salted weights, in hexadecimal.
     pub weights: String,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             digits: BTreeMap::new(),
             form: Form::Chain,
             forms: BTreeMap::new(),
+            without: BTreeSet::new(),
             weights: "0".repeat(64),
         }
     }

@@ -14,7 +14,7 @@ pub use softspoken::{Extend, Setup, TreeDepth};
 
 pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
 pub(crate) use hash::Hash;
-pub(crate) use one_of_n::{Chooser, Table, offer};
+pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums};
 #[cfg(test)]
 pub(crate) use pool::ReceivedCots;
 pub(crate) use pool::{Pools, SentCots};
