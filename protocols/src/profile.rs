@@ -55,10 +55,11 @@ impl Profile {
         bytes / self.bytes_per_second + cost.rounds as f64 * self.rtt_seconds / 2.0
     }
 
-    /// Seconds on the wire of messages that go one behind the other, as those of the offline part but its extension do: all
-    /// are the client's, and what comes next waits for the last of them anyway.
-    pub fn one_way_seconds(&self, cost: &Cost) -> f64 {
-        self.seconds(&Cost { rounds: 0, ..*cost })
+    /// Seconds on the wire of a step's offline part. A single message is the client's, as those of the steps before and after
+    /// are: one goes behind the other, and nobody waits.
+    pub fn offline_seconds(&self, cost: &Cost) -> f64 {
+        let rounds = if cost.rounds > 1 { cost.rounds } else { 0 };
+        self.seconds(&Cost { rounds, ..*cost })
     }
 }
 
@@ -115,7 +116,7 @@ impl Plan {
             .iter()
             .zip(work)
             .map(|(step, work)| Seconds {
-                offline: work.offline + profile.one_way_seconds(&step.cost.offline),
+                offline: work.offline + profile.offline_seconds(&step.cost.offline),
                 online: work.online + profile.seconds(&step.cost.online),
             })
             .collect();
