@@ -1,7 +1,9 @@
 //! The laws, on random networks: passes and lowering keep the integers, and every value stays within its wire's interval.
 
+use std::collections::BTreeSet;
+
 use crate::pass::{legalising, rewrite, simplifying};
-use crate::testing::{hull, random_input, random_network};
+use crate::testing::{hull, random_input, random_network, winograd_nodes};
 use crate::{Error, Options, eval, eval_wires, fuse, ideal};
 use protocols::plan::Plan;
 
@@ -65,7 +67,8 @@ fn plans_compute_in_their_rings_what_graphs_mean() {
     for seed in NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, 2, seed);
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let winograd = if seed % 2 == 0 { winograd_nodes(&graph) } else { BTreeSet::new() };
+        let options = Options { weights: weights.digest(), winograd, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
         plan.check().unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
         weights.check(&plan).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}{plan:#?}"));

@@ -1,9 +1,10 @@
 //! The choice of protocols: digits of trees, digits of carry chains, and the depth of the extension, for a network
 //! profile and within a budget, by the operators' own prices.
 
+use protocols::linear::winograd;
 use protocols::ops::Form;
 use protocols::ot::{Extend, TreeDepth};
-use protocols::plan::{Op, Plan, Protocol};
+use protocols::plan::{Algorithm, Op, Plan, Protocol};
 use protocols::profile::{Profile, Seconds, transfer_seconds};
 use protocols::{Cost, Operator, Phases};
 
@@ -142,8 +143,11 @@ impl<'a> Candidates<'a> {
             Options { softspoken: depth, weights: self.weights.to_owned(), ..Options::default() };
         for ((name, choices), &at) in self.steps.iter().zip(chosen) {
             match &choices[at].op {
-                Op::Linear { protocol, .. } => {
+                Op::Linear { algorithm, protocol, .. } => {
                     options.protocols.insert(name.clone(), *protocol);
+                    if *algorithm == Algorithm::WinogradExact {
+                        options.winograd.insert(name.clone());
+                    }
                 }
                 Op::Requant { digit, form, .. } => {
                     options.digits.insert(name.clone(), *digit);
@@ -190,10 +194,12 @@ fn variants(op: &Op) -> Vec<Op> {
     let mut all = Vec::new();
     match op {
         Op::Linear { .. } => {
-            for wanted in Protocol::all() {
+            for (wanted_algorithm, wanted) in
+                algorithms(op).flat_map(|a| Protocol::all().map(move |p| (a, p)))
+            {
                 let mut op = op.clone();
-                if let Op::Linear { protocol, .. } = &mut op {
-                    *protocol = wanted;
+                if let Op::Linear { algorithm, protocol, .. } = &mut op {
+                    (*algorithm, *protocol) = (wanted_algorithm, wanted);
                 }
                 all.push(op);
             }
@@ -223,13 +229,24 @@ fn variants(op: &Op) -> Vec<Op> {
     all
 }
 
+/// The ways in which a linear step becomes products: those that make the same integers.
+fn algorithms(op: &Op) -> impl Iterator<Item = Algorithm> {
+    let Op::Linear { geometry, weight_bits, ring, algorithm, .. } = op else {
+        unreachable!("invariant: the caller has matched the step")
+    };
+    let spatial = *algorithm != Algorithm::Winograd;
+    let exact = spatial && *weight_bits <= 4 && ring.get() <= 60 && winograd::applies(geometry);
+    let first = if spatial { Algorithm::Direct } else { Algorithm::Winograd };
+    std::iter::once(first).chain(exact.then_some(Algorithm::WinogradExact))
+}
+
 #[cfg(test)]
 mod tests {
     use protocols::linear::Geometry;
     use protocols::plan::Preprocess;
 
     use super::*;
-    use crate::{Linear, accumulator_interval};
+    use crate::{Kernel, LayerWeights, Linear};
 
     /// A dense layer of 128 inputs and as many outputs.
     fn dense() -> Graph {
@@ -237,9 +254,9 @@ mod tests {
         let geometry = Geometry::dense(128, 128);
         let input = builder.input("input", [128, 1, 1], 4, false, 1.0).unwrap();
         let (weights, bias) = (vec![7; geometry.weights()], vec![0; 128]);
-        let range = builder.wire(input).range;
-        let range = accumulator_interval("dense", &geometry, &weights, &[], &bias, range).unwrap();
-        let linear = Linear { input, geometry, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 };
+        let (kernel, shifts, range) = (Kernel::Spatial, Vec::new(), builder.wire(input).range);
+        let linear = Linear { input, geometry, kernel, weight_bits: 4, shifts, range, scale: 1.0 };
+        let linear = linear.bounded("dense", &LayerWeights { weights, bias }, range).unwrap();
         let logits = builder.linear("dense", linear).unwrap();
         builder.output("output", logits).unwrap();
         builder.finish().unwrap()

@@ -1,6 +1,6 @@
 //! Random small networks: what two parties compute is what `eval` says, in the order of passes, lowering and execution.
 
-use fusion::testing::{random_input, random_network};
+use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse};
 use protocols::execute::{Conversation, Event, Side, execute};
 use protocols::plan::{Kind, Load, Protocol};
@@ -17,7 +17,8 @@ fn two_parties_compute_what_eval_says() {
         let input = random_input(&graph, IMAGES, seed);
         let protocols: Vec<Protocol> = Protocol::all().collect();
         let protocol = protocols[seed as usize % protocols.len()];
-        let options = Options { weights: weights.digest(), protocol, ..Options::default() };
+        let winograd = winograd_nodes(&graph);
+        let options = Options { weights: weights.digest(), protocol, winograd, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let (server, client) = runtime.block_on(async {
             let (left, right) = Channel::pair(Limits::default());

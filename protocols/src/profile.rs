@@ -25,18 +25,19 @@ pub struct Seconds {
     pub online: f64,
 }
 
-/// Seconds that a core takes, measured on one current server core; they shape choices, never results.
+/// Seconds that a core takes, measured on one current server core (`benches/linear`, `benches/ot`); they shape choices, never
+/// results.
 mod unit {
     /// Expanding a leaf into one block of columns and adding it up.
-    pub(super) const LEAF_BLOCK: f64 = 1.3e-9;
+    pub(super) const LEAF_BLOCK: f64 = 0.45e-9;
     /// Making a leaf out of its tree.
-    pub(super) const LEAF: f64 = 4e-9;
+    pub(super) const LEAF: f64 = 2.5e-9;
     /// Packing, sending and applying one correction.
-    pub(super) const CORRECTION: f64 = 5e-9;
+    pub(super) const CORRECTION: f64 = 1.2e-9;
     /// One correlated transfer, whatever the extension's depth.
-    pub(super) const TRANSFER: f64 = 8e-9;
+    pub(super) const TRANSFER: f64 = 11e-9;
     /// One block of the extension's streams.
-    pub(super) const STREAM_BLOCK: f64 = 0.8e-9;
+    pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
     /// Using one transfer in an operator on shares: hashing it, and its part of all messages.
     pub(super) const USE: f64 = 10e-9;
     /// One multiplication by a weight in the clear.
@@ -145,7 +146,7 @@ impl Plan {
         match op {
             Op::Linear { .. } => op.layer().map_or_else(Seconds::default, |layer| Seconds {
                 offline: layer.products_seconds(images),
-                online: layer.geometry.macs() as f64 * images as f64 * unit::MAC,
+                online: layer.macs() as f64 * images as f64 * unit::MAC,
             }),
             Op::Requant { .. } => used(self.requant(op, images).map(|operator| operator.cost())),
             Op::MaxPool { .. } => used(self.max_pool(op, images).map(|operator| operator.cost())),

@@ -22,7 +22,7 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
     passes.retain(|pass| !options.without.contains(pass.name()));
     let graph = rewrite(graph, &passes)?;
     let graph = rewrite(&graph, &legalising())?;
-    let rings = rings::rings(&graph)?;
+    let rings = rings::rings(&graph, options)?;
     let mut lowering = Lowering::new(&graph, options, rings);
     for id in 0..graph.nodes().len() {
         lowering.node(id)?;
@@ -130,6 +130,7 @@ impl<'a> Lowering<'a> {
             weight_bits: linear.weight_bits,
             shifts: linear.shifts.clone(),
             ring: self.rings.wire[id],
+            algorithm: self.options.algorithm(&node.name, linear),
             protocol: self.protocol(&node.name),
         })
     }

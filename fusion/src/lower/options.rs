@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocols::ops::Form;
 use protocols::ot::TreeDepth;
-use protocols::plan::{Op, Protocol, Step};
+use protocols::plan::{Algorithm, Op, Protocol, Step};
 
-use crate::Error;
+use crate::{Error, Kernel, Linear};
 
 /// Protocol choices, by step where they differ from the default.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Options {
     pub protocol: Protocol,
     /// Linear layers that differ.
     pub protocols: BTreeMap<String, Protocol>,
+    /// Linear layers that are computed by exact Winograd.
+    pub winograd: BTreeSet<String>,
     /// Widest digit of requantisation and max pooling.
     pub digit: u8,
     /// Requantisations and max poolings that differ.
@@ -37,6 +39,7 @@ impl Default for Options {
             softspoken: TreeDepth::new(4).expect("invariant: 4 is a depth"),
             protocol: Protocol::Vole { k: 4 },
             protocols: BTreeMap::new(),
+            winograd: BTreeSet::new(),
             digit: 3,
             digits: BTreeMap::new(),
             form: Form::Chain,
@@ -48,6 +51,15 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How a layer becomes products.
+    pub(super) fn algorithm(&self, step: &str, linear: &Linear) -> Algorithm {
+        match linear.kernel {
+            Kernel::Winograd => Algorithm::Winograd,
+            Kernel::Spatial if self.winograd.contains(step) => Algorithm::WinogradExact,
+            Kernel::Spatial => Algorithm::Direct,
+        }
+    }
+
     pub(super) fn digit(&self, step: &str) -> u8 {
         self.digits.get(step).copied().unwrap_or(self.digit)
     }
@@ -61,7 +73,8 @@ impl Options {
         let has = |name: &String, kind: fn(&Op) -> bool| {
             steps.iter().any(|step| step.name == *name && kind(&step.op))
         };
-        let linear = self.protocols.keys().find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
+        let linear = self.protocols.keys().chain(&self.winograd);
+        let linear = { linear }.find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
         let digit = |op: &Op| matches!(op, Op::Requant { .. } | Op::MaxPool { .. });
         let form = self.forms.keys().find(|name| !has(name, |op| matches!(op, Op::Requant { .. })));
         match linear.or(form).or_else(|| self.digits.keys().find(|name| !has(name, digit))) {

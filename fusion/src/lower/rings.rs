@@ -1,8 +1,9 @@
 //! The ring of every wire: the widest that a consumer needs; who needs less reduces its shares locally.
 
 use protocols::Bits;
+use protocols::plan::Algorithm;
 
-use super::{ring, terms};
+use super::{Options, ring, terms};
 use crate::{Error, Graph, Linear, Op, WireId, ring_width};
 
 /// Rings by node.
@@ -18,13 +19,17 @@ pub(super) struct Rings {
 /// - A requantisation works in the least ring that holds its sum with rounding, also with `2^(k+a-1)` more where the
 ///   result is signed, at least `k + a + 1` bits. A term shifted left by `j` is needed in `j` bits less.
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in the channel shifted
-///   most; its input is needed in the same.
+///   most; its input is needed in the same, with two bits more where exact Winograd divides by four.
 /// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of either needs; max pooling
 ///   needs `bits + 1` of its input.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is known.
-pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
+pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
     let count = graph.nodes().len();
     let accumulators = accumulators(graph);
+    let widening = |id: WireId, linear: &Linear| {
+        let exact = options.algorithm(&graph.node(id).name, linear) == Algorithm::WinogradExact;
+        if exact { 2 } else { 0 }
+    };
     let mut demand = vec![1u32; count];
     let mut sum = vec![Bits::ONE; count];
     for (id, node) in graph.nodes().iter().enumerate().rev() {
@@ -39,7 +44,7 @@ pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
                 }
             }
             Op::MaxPool { input, .. } => raise(*input, u32::from(graph.wire(*input).bits) + 1),
-            Op::Linear(linear) => raise(id, room(linear)),
+            Op::Linear(linear) => raise(id, room(linear) + widening(id, linear)),
             Op::Add { .. } | Op::Relu { .. } | Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } => {}
         }
         if !accumulators[id] {
@@ -48,7 +53,8 @@ pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
         if let Op::Linear(Linear { input, .. }) | Op::SumPool { input, .. } | Op::View { input, .. } =
             &node.op
         {
-            demand[*input] = demand[*input].max(demand[id]);
+            let more = if let Op::Linear(linear) = &node.op { widening(id, linear) } else { 0 };
+            demand[*input] = demand[*input].max(demand[id] + more);
         }
     }
     // A slice or a sum of windows takes its input's ring as it is, also where another consumer made it wider.

@@ -3,13 +3,13 @@ use protocols::plan::{Op as Step, Preprocess, Protocol, View, Window};
 
 use super::*;
 use crate::testing::{random_input, random_network, resnet20};
-use crate::{Interval, Linear, ideal};
+use crate::{Interval, Kernel, Linear, ideal};
 
 /// A 1x1 convolution of two channels whose accumulators are within `range`.
 fn linear(input: usize, shape: [usize; 3], range: (i64, i64)) -> Linear {
     let geometry = Geometry { in_h: shape[1], in_w: shape[2], ..Geometry::dense(shape[0], 2) };
     let range = Interval { lo: range.0, hi: range.1 };
-    Linear { input, geometry, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 }
+    Linear { input, geometry, kernel: Kernel::Spatial, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 }
 }
 
 fn ring_of(plan: &Plan, name: &str) -> u32 {

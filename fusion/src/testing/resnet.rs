@@ -5,7 +5,7 @@ use protocols::plan::{Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use crate::{Builder, Error, Graph, LayerWeights, Linear, Weights, WireId, accumulator_interval};
+use crate::{Builder, Error, Graph, Kernel, LayerWeights, Linear, Weights, WireId};
 
 /// ResNet-20 with 4-bit weights and activations, 8 bits at the ends, shortcuts that slice and pad.
 ///
@@ -85,9 +85,10 @@ impl ResNet {
         let bias = (0..geometry.out_channels).map(|_| self.rng.random_range(-40..=40)).collect();
         let layer = LayerWeights { weights, bias };
         let range = self.builder.wire(input).range;
-        let range = accumulator_interval(name, &geometry, &layer.weights, &[], &layer.bias, range)?;
+        let (kernel, shifts) = (Kernel::Spatial, Vec::new());
+        let linear = Linear { input, geometry, kernel, weight_bits, shifts, range, scale };
+        let linear = linear.bounded(name, &layer, range)?;
         self.weights.layers.insert(name.to_owned(), layer);
-        let linear = Linear { input, geometry, weight_bits, shifts: Vec::new(), range, scale };
         self.builder.linear(name, linear)
     }
 }

@@ -7,7 +7,7 @@ use protocols::linear::Geometry;
 use protocols::ops::Form;
 use protocols::ot::TreeDepth;
 use protocols::plan::{
-    FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
+    Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
 };
 use protocols::weights::{LayerWeights, Weights};
 
@@ -87,14 +87,32 @@ fn conv_step() -> Op {
     let kernel = Geometry { in_h: 4, in_w: 4, kernel_h: 2, kernel_w: 2, ..Geometry::dense(1, 2) };
     let geometry = Geometry { stride_h: 2, stride_w: 2, ..kernel };
     let (shifts, ring, protocol) = (Vec::new(), Bits::of(7), Protocol::Vole { k: 4 });
-    Op::Linear { input: 0, output: 1, geometry, weight_bits: 2, shifts, ring, protocol }
+    Op::Linear {
+        input: 0,
+        output: 1,
+        geometry,
+        weight_bits: 2,
+        shifts,
+        ring,
+        algorithm: Algorithm::Direct,
+        protocol,
+    }
 }
 
 /// Bitwise, with channels that are shifted.
 fn fc_step() -> Op {
     let (geometry, shifts) = (Geometry::dense(2, 3), vec![0, 1, 0]);
     let (ring, protocol) = (Bits::of(10), Protocol::Cot);
-    Op::Linear { input: 5, output: 6, geometry, weight_bits: 3, shifts, ring, protocol }
+    Op::Linear {
+        input: 5,
+        output: 6,
+        geometry,
+        weight_bits: 3,
+        shifts,
+        ring,
+        algorithm: Algorithm::Direct,
+        protocol,
+    }
 }
 
 fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, digit: u8) -> Op {

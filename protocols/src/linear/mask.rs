@@ -460,7 +460,7 @@ mod tests {
 
     use super::*;
     use crate::linear::testing::any_geometry;
-    use crate::plan::Protocol;
+    use crate::plan::{Algorithm, Protocol};
 
     #[test]
     fn the_price_is_that_of_the_head_of_this_file() {
@@ -469,6 +469,7 @@ mod tests {
             weight_bits: 4,
             shifts: Vec::new(),
             ring: Bits::of(14),
+            algorithm: Algorithm::Direct,
             protocol: Protocol::VoleOfMask { k: 8 },
         };
         let cost = layer.setup_cost() + cost(&layer, 1, 8);
@@ -489,6 +490,7 @@ mod tests {
                 weight_bits: 2,
                 shifts: Vec::new(),
                 ring: Bits::of(4),
+                algorithm: Algorithm::Direct,
                 protocol: Protocol::VoleOfMask { k: 4 },
             };
             let layout = Layout::new(&layer, images, 4);

@@ -9,6 +9,7 @@ mod local;
 mod mask;
 mod trees;
 mod vole;
+pub mod winograd;
 mod word;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Plan, Protocol};
+use super::{Algorithm, Op, Plan, Protocol};
 use crate::handshake;
 use crate::linear::products_cost;
 use crate::ops::{Form, MaxPool, Requant};
@@ -73,14 +73,32 @@ impl Op {
         match self {
             Self::Input { .. } => "share".into(),
             Self::Output { .. } => "reveal".into(),
-            Self::Linear { protocol: Protocol::Vole { k }, .. } => format!("vole k={k}"),
-            Self::Linear { protocol: Protocol::Cot, .. } => "cot".into(),
-            Self::Linear { protocol: Protocol::VoleOfMask { k }, .. } => format!("vole of mask k={k}"),
+            Self::Linear { algorithm, protocol, .. } => format!("{}{}", algorithm.label(), protocol.label()),
             Self::Requant { digit, form: Form::Chain, .. } => format!("chain digit={digit}"),
             Self::Requant { digit, form: Form::Tree, .. } => format!("tree digit={digit}"),
             Self::SumPool { .. } => "sum".into(),
             Self::MaxPool { digit, .. } => format!("max digit={digit}"),
             Self::View { .. } => "local".into(),
+        }
+    }
+}
+
+impl Algorithm {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Direct => "",
+            Self::WinogradExact => "exact winograd ",
+            Self::Winograd => "winograd ",
+        }
+    }
+}
+
+impl Protocol {
+    fn label(self) -> String {
+        match self {
+            Self::Vole { k } => format!("vole k={k}"),
+            Self::Cot => "cot".into(),
+            Self::VoleOfMask { k } => format!("vole of mask k={k}"),
         }
     }
 }

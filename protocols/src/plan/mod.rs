@@ -117,12 +117,15 @@ impl Plan {
 impl Op {
     /// The layer of a linear step.
     pub fn layer(&self) -> Option<Layer> {
-        let Self::Linear { geometry, weight_bits, shifts, ring, protocol, .. } = self else { return None };
+        let Self::Linear { geometry, weight_bits, shifts, ring, algorithm, protocol, .. } = self else {
+            return None;
+        };
         Some(Layer {
             geometry: *geometry,
             weight_bits: u32::from(*weight_bits),
             shifts: shifts.clone(),
             ring: *ring,
+            algorithm: *algorithm,
             protocol: *protocol,
         })
     }
@@ -205,7 +208,7 @@ pub enum Op {
     },
     /// A linear layer times the server's weights, plus the server's bias.
     Linear {
-        /// The activations; their wire's ring is at least `ring`.
+        /// The activations; their wire's ring is at least `ring`, with two bits more for exact Winograd.
         input: WireId,
         /// The accumulators, in `ring`.
         output: WireId,
@@ -213,10 +216,13 @@ pub enum Op {
         geometry: Geometry,
         /// Width of the weights, two's complement, 2 to 8.
         weight_bits: u8,
-        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none.
+        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none. In Winograd's domain one
+        /// for each position and channel, or none.
         shifts: Vec<u8>,
         /// The accumulators' ring.
         ring: Bits,
+        /// How the convolution becomes products.
+        algorithm: Algorithm,
         /// How the products are computed.
         protocol: Protocol,
     },
@@ -285,6 +291,19 @@ pub struct Term {
     pub wire: WireId,
     /// Its left shift.
     pub shift: u8,
+}
+
+/// How a convolution becomes products: see [`crate::linear::winograd`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// As it is defined.
+    #[default]
+    Direct,
+    /// Winograd's F(2x2, 3x3), equal to direct integer for integer, for weights of at most 4 bits.
+    WinogradExact,
+    /// Winograd's F(2x2, 3x3) with weights that are given in its domain.
+    Winograd,
 }
 
 /// How a linear layer is computed.

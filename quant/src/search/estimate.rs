@@ -4,10 +4,10 @@
 //! on the accumulators before it, for which a middle width stands in. The plan's own price corrects the sum.
 
 use fusion::knapsack::{Item, choose};
-use protocols::linear::{Layer, products_cost};
+use protocols::linear::{Layer, products_cost, winograd};
 use protocols::ops::{Form, Requant};
 use protocols::ot::TreeDepth;
-use protocols::plan::Protocol;
+use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
 
 use super::Sensitivity;
@@ -154,15 +154,14 @@ impl<'a> Pricing<'a> {
 /// The least bits of a layer's products at some widths.
 fn products_bits(quantiser: &Quantiser<'_>, layer: usize, w: u8, a: u8) -> u64 {
     let ring = Bits::of(quantiser.ring(layer, w, a).max(u32::from(w) + 4).min(60));
-    let bits = |protocol| {
-        let layer = Layer {
-            geometry: quantiser.geometry(layer),
-            weight_bits: u32::from(w),
-            shifts: quantiser.shifts(layer, w),
-            ring,
-            protocol,
-        };
+    let geometry = quantiser.geometry(layer);
+    let exact = w <= 4 && winograd::applies(&geometry);
+    let algorithms = std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
+    let bits = |(algorithm, k)| {
+        let (shifts, protocol) = (quantiser.shifts(layer, w), Protocol::Vole { k });
+        let layer = Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
         products_cost(&layer, 1).bits()
     };
-    [w.min(8), 8, 6].into_iter().map(|k| bits(Protocol::Vole { k })).min().unwrap_or(u64::MAX)
+    let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
+    ways.map(bits).min().unwrap_or(u64::MAX)
 }
