@@ -5,7 +5,7 @@
 //! layers behind it work in. What is left out (shortcuts' own rings, framing) the plan's own price corrects.
 
 use protocols::linear::{Layer, products_cost, winograd};
-use protocols::ops::Requant;
+use protocols::ops::{Form, Requant};
 use protocols::ot::{Source, Sources};
 use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
@@ -132,6 +132,7 @@ impl<'a> Pricing<'a> {
             signed: false,
             out: Bits::of(out),
             digit: 1,
+            form: Form::Chain,
         };
         let cost = requant.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
