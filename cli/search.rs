@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use protocols::plan::Plan;
 use protocols::profile::Profile;
-use quant::search::{self, Ends, Found, LayerReport, SearchError, SearchOptions, Uniform};
+use quant::search::{self, Ends, Found, LayerReport, SearchError, SearchOptions, Uniform, Winograd};
 use quant::{Dataset, import_file};
 use serde::Serialize;
 
@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Widths of the first and last layer with --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
     pub(crate) first_last: Option<Ends>,
+    /// Which 3x3 convolutions become requantised Winograd, another network of fewer products: exact (none), auto (those that lose
+    /// nothing, as measured on the calibration images) or always (all that it suits).
+    #[arg(long, value_name = "exact|auto|always", default_value = "exact")]
+    pub(crate) winograd: Winograd,
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
@@ -95,6 +99,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         budget_bits: args.budget_bits.map(|BitCount(bits)| bits),
         fixed: args.fixed,
         ends: args.first_last.unwrap_or_default(),
+        winograd: args.winograd,
         profile: args.net,
         inferences: args.inferences,
         batch: args.batch as usize,

@@ -5,6 +5,7 @@ mod emit;
 mod round;
 mod scales;
 mod sites;
+mod winograd;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
@@ -19,6 +20,7 @@ pub use calibrate::{Calibration, first_images};
 pub use round::{Rounded, Rounder};
 pub use scales::Scales;
 pub use sites::{LayerSites, Site, SiteId, Sites, Target};
+pub use winograd::{Winograd, requantise};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;

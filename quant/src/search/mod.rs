@@ -15,13 +15,14 @@ use fusion::planner::{Purpose, cheapest, fastest, inference_bits};
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
+pub use crate::quantise::Winograd;
 pub use options::{Ends, SearchOptions, Uniform};
 pub use sensitivity::Sensitivity;
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
 use crate::model::{Model, Op};
-use crate::quantise::{Assignment, QuantiseError, Quantiser, Sites};
+use crate::quantise::{Assignment, QuantiseError, Quantiser, Sites, requantise};
 use crate::tensor::Tensor;
 use estimate::Estimate;
 
@@ -126,7 +127,9 @@ pub fn search(
         (None, None) => return Err(SearchError::Nothing),
     };
     progress(Progress { phase: "protocols", done: 0, of: 1 });
-    let (graph, weights) = quantiser.quantise(&assignment)?;
+    let network = quantiser.quantise(&assignment)?;
+    let mut tell = |done, of| progress(Progress { phase: "winograd", done, of });
+    let (graph, weights) = requantise(model, network, batch, options.winograd, &mut tell)?;
     let digest = weights.digest();
     let purpose = Purpose {
         profile: options.profile,

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use protocols::profile::Profile;
 
+use crate::quantise::Winograd;
+
 /// What is asked of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchOptions {
@@ -13,6 +15,8 @@ pub struct SearchOptions {
     pub fixed: Option<Uniform>,
     /// The first and the last layer, where the widths are fixed.
     pub ends: Ends,
+    /// Which layers become requantised Winograd.
+    pub winograd: Winograd,
     /// The network between the parties.
     pub profile: Profile,
     /// Inferences that one session serves.
