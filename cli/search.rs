@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
-use quant::search::{self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Uniform};
+use quant::search::{
+    self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Uniform, Winograd,
+};
 use quant::{Dataset, import_file};
 use serde::Serialize;
 
@@ -64,6 +66,10 @@ pub(crate) struct Args {
     /// time at 4 bits and below.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) reconstruct: Option<u32>,
+    /// Which 3x3 convolutions become requantised Winograd, another network of fewer products: exact (none), auto (those that lose
+    /// nothing, as measured on the calibration images) or always (all that it suits).
+    #[arg(long, value_name = "exact|auto|always", default_value = "exact")]
+    pub(crate) winograd: Winograd,
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
@@ -129,6 +135,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         swaps: args.swaps as usize,
         fixed: args.fixed,
         ends: args.first_last.unwrap_or_default(),
+        winograd: args.winograd,
         profile: args.net,
         inferences: args.inferences,
         sources: args.ot.unwrap_or_default(),

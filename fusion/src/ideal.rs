@@ -61,11 +61,8 @@ impl<'a> Run<'a> {
         for step in &self.plan.steps {
             match &step.op {
                 Op::Input { output } => self.put(*output, image.to_vec()),
-                Op::Linear { input, output, ring, algorithm, .. } => {
-                    // Exact Winograd reads two bits more, all of which it has to have.
-                    let needed =
-                        if *algorithm == Algorithm::WinogradExact { ring.get() + 2 } else { ring.get() };
-                    let x = self.reduced(&step.name, *input, Bits::of(needed))?;
+                Op::Linear { input, output, ring, .. } => {
+                    let x = self.reduced(&step.name, *input, *ring)?;
                     let layer = self.layers.get(step.name.as_str());
                     let layer = layer.ok_or_else(|| Error::MissingWeights { node: step.name.clone() })?;
                     self.put(*output, layer.run(&x));

@@ -19,7 +19,7 @@ pub(super) struct Rings {
 /// - A requantisation works in the least ring that holds its sum with rounding, also with `2^(k+a-1)` more where the
 ///   result is signed, at least `k + a + 1` bits. A term shifted left by `j` is needed in `j` bits less.
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in the channel shifted
-///   most; its input is needed in the same, with two bits more where exact Winograd divides by four.
+///   most; its input is needed in the same.
 /// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of either needs; max pooling
 ///   needs `bits + 1` of its input.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is known.
@@ -53,8 +53,7 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
         if let Op::Linear(Linear { input, .. }) | Op::SumPool { input, .. } | Op::View { input, .. } =
             &node.op
         {
-            let more = if let Op::Linear(linear) = &node.op { widening(id, linear) } else { 0 };
-            demand[*input] = demand[*input].max(demand[id] + more);
+            demand[*input] = demand[*input].max(demand[id]);
         }
     }
     // A slice or a sum of windows takes its input's ring as it is, also where another consumer made it wider.

@@ -85,8 +85,9 @@ impl Layer {
         Ok(())
     }
 
-    /// Bits that the ring of the input has to have more than that of the result.
-    pub const fn widening(&self) -> u32 {
+    /// Bits that the ring of the products has more than that of the result. The input needs no more: any representative modulo `2^l`
+    /// gives four times the result modulo `2^(l+2)`.
+    const fn widening(&self) -> u32 {
         match self.algorithm {
             Algorithm::WinogradExact => 2,
             Algorithm::Direct | Algorithm::Winograd => 0,

@@ -254,7 +254,7 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let weights = weights(layer, &mut rng);
         let [c, h, w] = layer.geometry.in_shape();
-        let ring = Bits::of(rng.random_range(layer.ring.get() + layer.widening()..=64));
+        let ring = Bits::of(rng.random_range(layer.ring.get()..=64));
         let inputs: Vec<Vec<u64>> = (0..2).map(|_| extremes(ring, c * images * h * w, &mut rng)).collect();
         let each = products_cost(layer, images);
         let cots = (layer.setup_cost().client_cots + 2 * each.server_cots) as usize;

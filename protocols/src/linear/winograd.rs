@@ -16,7 +16,8 @@
 //! - *Exact* ([`Algorithm::WinogradExact`]): `U = (2G) g (2G)^T` makes four times the convolution with `g`. The products
 //!   are computed in `Z_{2^(l+2)}`; of shares `s + c = 4 y` there, the server's `ceil(s / 4)` and the client's
 //!   `floor(c / 4)` are shares of `y` in `Z_{2^l}`: with `c = 4 q + r` and `0 <= r < 4`, `s = 4 p - r` for some `p`,
-//!   which is the server's, and `4 (p + q) = s + c`. Nothing is assumed of the value. The corners of `U` are multiples
+//!   which is the server's, and `4 (p + q) = s + c`. Nothing is assumed of the value, and the
+//!   input may be any representative modulo `2^l`: nothing but the products lives in the wider ring. The corners of `U` are multiples
 //!   of 4, the edges of 2: the factor is a shift of those products, which leaves them shorter.
 //! - *In the domain* ([`Algorithm::Winograd`]): the network is defined by its `U`, which is quantised itself.
 

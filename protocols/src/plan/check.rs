@@ -203,13 +203,7 @@ impl Checker<'_> {
             format!("{:?}", from.shape),
         )?;
         self.shape(Some(geometry.out_shape()), *output)?;
-        let needed = ring.get() + layer.widening();
-        self.require(
-            from.ring.get() >= needed,
-            "ring",
-            format!("at most its input's {}", from.ring),
-            needed,
-        )?;
+        self.require(from.ring >= *ring, "ring", format!("at most its input's {}", from.ring), ring)?;
         self.require(to.ring == *ring, "ring", format!("its output's {}", to.ring), ring)
     }
 

@@ -212,7 +212,7 @@ pub enum Op {
     },
     /// A linear layer times the server's weights, plus the server's bias.
     Linear {
-        /// The activations; their wire's ring is at least `ring`, with two bits more for exact Winograd.
+        /// The activations; their wire's ring is at least `ring`.
         input: WireId,
         /// The accumulators, in `ring`.
         output: WireId,

@@ -23,13 +23,16 @@ use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
+pub use crate::quantise::Winograd;
 pub use options::{Ends, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
 use crate::model::{Model, Op};
-use crate::quantise::{Assignment, QuantiseError, Quantiser, Reconstruction, Sites, first_images};
+use crate::quantise::{
+    Assignment, QuantiseError, Quantiser, Reconstruction, Sites, first_images, requantise,
+};
 use crate::tensor::Tensor;
 use choose::{Budgets, Chooser, UNBOUNDED, uniform_widths};
 use measured::Measured;
@@ -304,7 +307,9 @@ impl<'a> Prepared<'a> {
     ) -> Result<(Graph, Weights), SearchError> {
         let reconstruction = options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
         let mut tell = |phase, done, of| progress(Progress { phase, done, of });
-        Ok(self.quantiser.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?)
+        let network = self.quantiser.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?;
+        let mut tell = |done, of| progress(Progress { phase: "winograd", done, of });
+        Ok(requantise(self.model, network, self.batch, options.winograd, &mut tell)?)
     }
 
     fn found(&self, assignment: &Assignment, plan: Plan, weights: Weights, options: &SearchOptions) -> Found {
