@@ -34,6 +34,8 @@ mod unit {
     pub(super) const LEAF: f64 = 2.5e-9;
     /// Packing, sending and applying one correction.
     pub(super) const CORRECTION: f64 = 1.2e-9;
+    /// The same where the digits of a mask are the puncture points: it finds its weight and its output on its own.
+    pub(super) const MASK_CORRECTION: f64 = 18e-9;
     /// One correlated transfer of SoftSpoken, whatever the depth.
     pub(super) const TRANSFER: f64 = 7e-9;
     /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
@@ -82,8 +84,9 @@ impl Layer {
     pub fn products_seconds(&self, images: usize) -> f64 {
         let work = self.work(images);
         // Trees that are not kept are made anew, with their punctures.
-        let made = if self.keeps_trees() { 1.0 } else { 3.0 };
-        made * work.leaves * unit::LEAF + work.blocks * unit::LEAF_BLOCK + work.corrections * unit::CORRECTION
+        let (made, correction) =
+            if self.keeps_trees() { (1.0, unit::CORRECTION) } else { (3.0, unit::MASK_CORRECTION) };
+        made * work.leaves * unit::LEAF + work.blocks * unit::LEAF_BLOCK + work.corrections * correction
     }
 
     /// Blocks that the leaves of all trees are expanded to, for a batch.
