@@ -4,8 +4,8 @@
 //! The float weights `U = G g G^T` of an output channel weigh the features `V = B^T d B` of a tile, summed as `A^T . A` says: output
 //! `o` of a tile weighs position `p` by `a_o[p]` of -1, 0 or 1. Its output moves by `sum a_o[p] d[p, c] V[p, c]` when `U` moves by
 //! `d`: the same least squares as for the convolution itself, of sixteen times as many rows as input channels, with
-//! `H = E[sum_o a_o a_o^T] .* (V V^T)`. So rounding is that of [`super::round`], with an exponent for each channel and position. Inputs are those that the integer
-//! network has, with all layers before rounded. (Bit re-weighting by position: PrivQuant.)
+//! `H = E[sum_o a_o a_o^T] .* (V V^T)`. So rounding is that of [`super::round`], with an exponent for each channel and position.
+//! Inputs are those that the integer network has, with all layers before rounded. (Bit re-weighting by position: PrivQuant.)
 
 use fusion::{Graph, Kernel, Linear, Op, WireId, eval, eval_wires};
 use protocols::linear::Geometry;
