@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::pass::{legalising, rewrite, simplifying};
 use crate::testing::{hull, random_input, random_network, winograd_nodes};
-use crate::{Options, eval, eval_wires, fuse, ideal};
+use crate::{Error, Options, eval, eval_wires, fuse, ideal};
+use protocols::plan::Plan;
 
 const NETWORKS: std::ops::Range<u64> = 0..400;
 
@@ -34,6 +35,31 @@ fn every_pass_keeps_the_integers() {
             assert_eq!(found, expected, "seed {seed}, {name}\n{graph}\n{after}");
         }
     }
+}
+
+#[test]
+fn leaving_any_pass_out_keeps_the_integers_at_a_price() {
+    let networks: Vec<_> = (0..120).map(|seed| (seed, random_network(seed))).collect();
+    let bits = |plan: &Plan| plan.cost(1).offline.bits() + plan.cost(1).online.bits();
+    let with: u64 =
+        networks.iter().map(|(_, (graph, _))| bits(&fuse(graph, &Options::default()).unwrap())).sum();
+    for pass in simplifying() {
+        let without = [pass.name().to_owned()].into();
+        let options = Options { without, ..Options::default() };
+        let mut total = 0;
+        for (seed, (graph, weights)) in &networks {
+            let input = random_input(graph, 2, *seed);
+            let plan = fuse(graph, &options).unwrap_or_else(|e| panic!("{}, seed {seed}: {e}", pass.name()));
+            plan.check().unwrap_or_else(|e| panic!("{}, seed {seed}: {e}\n{graph}", pass.name()));
+            let expected = eval(graph, weights, &input).unwrap();
+            assert_eq!(ideal(&plan, weights, &input).unwrap(), expected, "{}, seed {seed}", pass.name());
+            total += bits(&plan);
+        }
+        assert!(total >= with, "{}: {total} bits without, {with} with", pass.name());
+    }
+    let unknown = Options { without: ["nothing".to_owned()].into(), ..Options::default() };
+    let refused = fuse(&networks[0].1.0, &unknown);
+    assert_eq!(refused, Err(Error::UnknownPass { pass: "nothing".into() }));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! profile and within a budget, by the operators' own prices.
 
 use protocols::linear::winograd;
+use protocols::ops::Form;
 use protocols::ot::{Source, Sources, Supply};
 use protocols::plan::{Algorithm, Op, Plan, Protocol};
 use protocols::profile::{Profile, Seconds, transfer_seconds};
@@ -100,7 +101,7 @@ impl Candidate {
         let Seconds { offline, online } = plan.step_work(&op, batch);
         let layer = op.layer();
         let wire = |cost: &Cost| purpose.profile.seconds(cost);
-        let run = offline + online + wire(&cost.offline) + wire(&cost.online);
+        let run = offline + online + purpose.profile.offline_seconds(&cost.offline) + wire(&cost.online);
         let setup = layer.as_ref().map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
         let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;
         Self {
@@ -159,7 +160,11 @@ impl<'a> Candidates<'a> {
                         options.winograd.insert(name.clone());
                     }
                 }
-                Op::Requant { digit, .. } | Op::MaxPool { digit, .. } => {
+                Op::Requant { digit, form, .. } => {
+                    options.digits.insert(name.clone(), *digit);
+                    options.forms.insert(name.clone(), *form);
+                }
+                Op::MaxPool { digit, .. } => {
                     options.digits.insert(name.clone(), *digit);
                 }
                 Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {}
@@ -227,10 +232,21 @@ fn variants(op: &Op) -> Vec<Op> {
                 all.push(op);
             }
         }
-        Op::Requant { .. } | Op::MaxPool { .. } => {
+        Op::Requant { .. } => {
+            // A tree buys the flags of digits of one bit too: wider ones are better in every respect.
+            let chains = (1..=4).map(|digit| (Form::Chain, digit));
+            for wanted in chains.chain((2..=4).map(|digit| (Form::Tree, digit))) {
+                let mut op = op.clone();
+                if let Op::Requant { form, digit, .. } = &mut op {
+                    (*form, *digit) = wanted;
+                }
+                all.push(op);
+            }
+        }
+        Op::MaxPool { .. } => {
             for wanted in 1..=4 {
                 let mut op = op.clone();
-                if let Op::Requant { digit, .. } | Op::MaxPool { digit, .. } = &mut op {
+                if let Op::MaxPool { digit, .. } = &mut op {
                     *digit = wanted;
                 }
                 all.push(op);

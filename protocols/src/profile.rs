@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::linear::Layer;
 use crate::ot::{Parameters, Source};
 use crate::plan::{Op, Plan};
-use crate::{Cost, Error};
+use crate::{Cost, Error, Operator};
 
 /// A network between the parties.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +42,8 @@ mod unit {
     pub(super) const FERRET: [f64; 4] = [17e-9, 17e-9, 20e-9, 32e-9];
     /// One block of the extension's streams.
     pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
-    /// One element through a chain of comparisons, for every bit.
-    pub(super) const CHAIN_BIT: f64 = 25e-9;
+    /// Using one transfer in an operator on shares: hashing it, and its part of all messages.
+    pub(super) const USE: f64 = 10e-9;
     /// One multiplication by a weight in the clear.
     pub(super) const MAC: f64 = 0.2e-9;
 }
@@ -58,6 +58,13 @@ impl Profile {
     pub fn seconds(&self, cost: &Cost) -> f64 {
         let bytes = cost.server_bytes.max(cost.client_bytes) as f64;
         bytes / self.bytes_per_second + cost.rounds as f64 * self.rtt_seconds / 2.0
+    }
+
+    /// Seconds on the wire of a step's offline part. A single message is the client's, as those of the steps before and after
+    /// are: one goes behind the other, and nobody waits.
+    pub fn offline_seconds(&self, cost: &Cost) -> f64 {
+        let rounds = if cost.rounds > 1 { cost.rounds } else { 0 };
+        self.seconds(&Cost { rounds, ..*cost })
     }
 }
 
@@ -115,11 +122,12 @@ impl Plan {
             .iter()
             .zip(work)
             .map(|(step, work)| Seconds {
-                offline: work.offline + profile.seconds(&step.cost.offline),
+                offline: work.offline + profile.offline_seconds(&step.cost.offline),
                 online: work.online + profile.seconds(&step.cost.online),
             })
             .collect();
-        if let Some(extension) = seconds.first_mut() {
+        if let (Some(extension), Some(step)) = (seconds.first_mut(), costs.first()) {
+            extension.offline += step.cost.offline.rounds as f64 * profile.rtt_seconds / 2.0;
             extension.offline +=
                 transfer_seconds(self.transfers) * (needed.server_cots + needed.client_cots) as f64;
         }
@@ -136,8 +144,8 @@ impl Plan {
 
     /// Seconds of work of a step, without the wire.
     pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
-        let chain = |elements: usize, bits: u32| Seconds {
-            online: elements as f64 * f64::from(bits) * unit::CHAIN_BIT,
+        let used = |cost: Option<Cost>| Seconds {
+            online: cost.map_or(0.0, |cost| (cost.server_cots + cost.client_cots) as f64 * unit::USE),
             ..Seconds::default()
         };
         match op {
@@ -145,11 +153,8 @@ impl Plan {
                 offline: layer.products_seconds(images),
                 online: layer.macs() as f64 * images as f64 * unit::MAC,
             }),
-            Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
-            Op::MaxPool { output, window, .. } => {
-                let wire = &self.wires[*output];
-                chain(wire.elements() * images * (window.len() - 1), u32::from(wire.bits) + 1)
-            }
+            Op::Requant { .. } => used(self.requant(op, images).map(|operator| operator.cost())),
+            Op::MaxPool { .. } => used(self.max_pool(op, images).map(|operator| operator.cost())),
             Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Seconds::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use protocols::Bits;
 use protocols::linear::Geometry;
+use protocols::ops::Form;
 use protocols::ot::{Parameters, Source, TreeDepth};
 use protocols::plan::{
     Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
@@ -78,8 +79,8 @@ fn steps() -> Vec<Step> {
     vec![
         step("input", Op::Input { output: 0 }),
         step("conv", conv_step()),
-        step("relu", requant(&[(1, 0)], 2, 7, 2, 2)),
-        step("max", Op::MaxPool { input: 2, output: 3, window: square, digit: 1 }),
+        step("relu", masked(requant(&[(1, 0)], 2, 7, 2, 2))),
+        step("max", Op::MaxPool { input: 2, output: 3, window: square, digit: 1, remask: false }),
         step("view", Op::View { input: 3, output: 4, view: wider }),
         step("sum", Op::SumPool { input: 2, output: 5, window: square }),
         step("fc", fc_step()),
@@ -102,7 +103,6 @@ fn conv_step() -> Op {
         ring,
         algorithm: Algorithm::Direct,
         protocol,
-        remask: false,
     }
 }
 
@@ -119,11 +119,18 @@ fn fc_step() -> Op {
         ring,
         algorithm: Algorithm::Direct,
         protocol,
-        remask: true,
     }
 }
 
 fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, digit: u8) -> Op {
     let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
-    Op::Requant { terms, output, ring: Bits::of(ring), shift, digit }
+    Op::Requant { terms, output, ring: Bits::of(ring), shift, digit, form: Form::Chain, remask: false }
+}
+
+/// The same, in few rounds, with its result masked anew.
+fn masked(mut op: Op) -> Op {
+    if let Op::Requant { form, remask, .. } = &mut op {
+        (*form, *remask) = (Form::Tree, true);
+    }
+    op
 }

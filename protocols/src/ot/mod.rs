@@ -18,10 +18,10 @@ pub use ferret::{Bootstrap, FerretExtend, Parameters};
 pub use softspoken::{Extend, Setup, TreeDepth};
 pub use source::{Source, Sources, Start, Supply};
 
-pub(crate) use correlated::{CorrelatedReceiver, CorrelatedSender};
+pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
 pub(crate) use ferret::Ferret;
 pub(crate) use hash::Hash;
-pub(crate) use one_of_n::{Chooser, Table, offer};
+pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums};
 #[cfg(test)]
 pub(crate) use pool::ReceivedCots;
 pub(crate) use pool::{Pools, SentCots};

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::bits::gather;
 use crate::{BitString, Block, Error, Role, Session};
 
 /// Correlated transfers of which this party is the sender.
@@ -32,8 +33,11 @@ impl ReceivedCots {
 
 /// The random choices `x = lsb(M)`.
 pub(super) fn choices(keys: &[Block]) -> BitString {
-    let gather = |word, (i, key): (usize, &Block)| word | key.lsb() << i;
-    let words = keys.chunks(64).map(|keys| keys.iter().enumerate().fold(0, gather));
+    let mut bytes = [0; 64];
+    let words = keys.chunks(64).map(|keys| {
+        bytes.iter_mut().zip(keys).for_each(|(byte, key)| *byte = key.0 as u8);
+        gather(&bytes, 0)
+    });
     BitString::from_words(words.collect(), keys.len())
 }
 

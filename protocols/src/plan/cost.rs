@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Algorithm, Op, Plan, Protocol};
 use crate::handshake;
 use crate::linear::products_cost;
-use crate::ops::{MaxPool, Requant};
+use crate::ops::{Form, MaxPool, Requant};
 use crate::ot::{Start, Supply};
 use crate::{Bits, Cost, Operator, Phases, Role};
 
@@ -74,7 +74,8 @@ impl Op {
             Self::Input { .. } => "share".into(),
             Self::Output { .. } => "reveal".into(),
             Self::Linear { algorithm, protocol, .. } => format!("{}{}", algorithm.label(), protocol.label()),
-            Self::Requant { digit, .. } => format!("requant digit={digit}"),
+            Self::Requant { digit, form: Form::Chain, .. } => format!("chain digit={digit}"),
+            Self::Requant { digit, form: Form::Tree, .. } => format!("tree digit={digit}"),
             Self::SumPool { .. } => "sum".into(),
             Self::MaxPool { digit, .. } => format!("max digit={digit}"),
             Self::View { .. } => "local".into(),
@@ -166,15 +167,31 @@ impl Plan {
         match op {
             Op::Input { output } => online(self.wire_message(*output, Role::Client, images)),
             Op::Output { input } => online(self.wire_message(*input, Role::Server, images)),
-            Op::Linear { input, remask, .. } => {
+            Op::Linear { .. } => {
                 let layer = op.layer().expect("invariant: a linear step has a layer");
-                let sent = if *remask { self.wire_message(*input, Role::Client, images) } else { Cost::ZERO };
-                Phases { setup: layer.setup_cost(), offline: products_cost(&layer, images), ..online(sent) }
+                Phases { offline: products_cost(&layer, images), ..Phases::default() }
             }
-            Op::Requant { .. } => online(self.requant(op, images).map_or(Cost::ZERO, |op| op.cost())),
-            Op::MaxPool { .. } => online(self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost())),
+            Op::Requant { output, remask, .. } => match self.requant(op, images) {
+                Some(operator) => operator.phases(self.asks_early(op), *remask),
+                None => online(self.remask_message(*output, *remask, images)),
+            },
+            Op::MaxPool { output, remask, .. } => {
+                let pooled = self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost());
+                online(pooled.then(self.remask_message(*output, *remask, images)))
+            }
             Op::SumPool { .. } | Op::View { .. } => Phases::default(),
         }
+    }
+
+    /// Whether the choices of a requantisation are made before the input is known: its client's share is.
+    pub(crate) fn asks_early(&self, op: &Op) -> bool {
+        let known = self.known();
+        op.inputs().into_iter().all(|wire| known[wire])
+    }
+
+    /// The message that replaces the client's share of a wire by a mask.
+    fn remask_message(&self, wire: usize, remask: bool, images: usize) -> Cost {
+        if remask { self.wire_message(wire, Role::Client, images) } else { Cost::ZERO }
     }
 
     /// All elements of a wire in one message.
@@ -185,7 +202,7 @@ impl Plan {
 
     /// The operator of a requantisation step.
     pub(crate) fn requant(&self, op: &Op, images: usize) -> Option<Requant> {
-        let Op::Requant { output, ring, shift, digit, .. } = op else { return None };
+        let Op::Requant { output, ring, shift, digit, form, .. } = op else { return None };
         let wire = &self.wires[*output];
         Some(Requant {
             len: wire.elements() * images,
@@ -195,6 +212,7 @@ impl Plan {
             signed: wire.signed,
             out: wire.ring,
             digit: u32::from(*digit),
+            form: *form,
         })
     }
 

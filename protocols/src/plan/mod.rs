@@ -9,6 +9,7 @@ mod shape;
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Geometry, Layer};
+use crate::ops::Form;
 use crate::ot::Source;
 use crate::{Bits, Error};
 
@@ -18,7 +19,7 @@ pub use cost::{Kind, Load, StepCost};
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Index of a wire in [`Plan::wires`].
 pub type WireId = usize;
@@ -89,6 +90,27 @@ impl Plan {
     pub fn layers(&self) -> impl Iterator<Item = (usize, &str, Layer)> {
         let steps = self.steps.iter().enumerate();
         steps.filter_map(|(index, step)| Some((index, step.name.as_str(), step.op.layer()?)))
+    }
+}
+
+impl Plan {
+    /// By wire: whether the client's share is known before the input is. So it is of the input, which is masked, of what is
+    /// masked anew, and of what linear layers and local steps make of such.
+    pub fn known(&self) -> Vec<bool> {
+        let mut known = vec![false; self.wires.len()];
+        for step in &self.steps {
+            match &step.op {
+                Op::Input { output } => known[*output] = true,
+                Op::Linear { input, output, .. }
+                | Op::View { input, output, .. }
+                | Op::SumPool { input, output, .. } => known[*output] = known[*input],
+                Op::Requant { output, remask, .. } | Op::MaxPool { output, remask, .. } => {
+                    known[*output] = *remask;
+                }
+                Op::Output { .. } => {}
+            }
+        }
+        known
     }
 }
 
@@ -203,8 +225,6 @@ pub enum Op {
         algorithm: Algorithm,
         /// How the products are computed.
         protocol: Protocol,
-        /// Whether this step re-masks its input wire first (the first linear consumer does).
-        remask: bool,
     },
     /// `clamp(floor((sum of terms << shift + 2^(k-1)) / 2^k), lo, hi)`: requantisation, ReLU, saturation, residual and
     /// change of ring in one.
@@ -217,8 +237,13 @@ pub enum Op {
         ring: Bits,
         /// `k`: bits dropped.
         shift: u8,
-        /// Widest digit of the carry chain.
+        /// Widest digit of the carry network.
         digit: u8,
+        /// Few bits or few rounds.
+        form: Form,
+        /// Whether the client's share of the result becomes a mask that it knows before the input: where a linear layer
+        /// reads it.
+        remask: bool,
     },
     /// The sum over windows: average pooling whose divisor went into the wire's scale.
     SumPool {
@@ -239,6 +264,8 @@ pub enum Op {
         window: Window,
         /// Widest digit of the carry chain.
         digit: u8,
+        /// As for [`Op::Requant`].
+        remask: bool,
     },
     /// A strided slice with zero padding: local.
     View {

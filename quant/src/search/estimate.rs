@@ -5,7 +5,7 @@
 
 use fusion::knapsack::{Item, choose};
 use protocols::linear::{Layer, products_cost, winograd};
-use protocols::ops::Requant;
+use protocols::ops::{Form, Requant};
 use protocols::ot::{Source, Sources};
 use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
@@ -146,6 +146,7 @@ impl<'a> Pricing<'a> {
             signed: false,
             out: Bits::of(out),
             digit: 1,
+            form: Form::Chain,
         };
         let cost = requant.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
