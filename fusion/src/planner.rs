@@ -307,12 +307,12 @@ mod tests {
     use super::*;
     use crate::{Kernel, LayerWeights, Linear};
 
-    /// A dense layer of 128 inputs and as many outputs.
+    /// A dense layer of 128 inputs and 1024 outputs.
     fn dense() -> Graph {
         let mut builder = Graph::builder("dense", Preprocess::Unit);
-        let geometry = Geometry::dense(128, 128);
+        let geometry = Geometry::dense(128, 1024);
         let input = builder.input("input", [128, 1, 1], 4, false, 1.0).unwrap();
-        let (weights, bias) = (vec![7; geometry.weights()], vec![0; 128]);
+        let (weights, bias) = (vec![7; geometry.weights()], vec![0; 1024]);
         let (kernel, shifts, range) = (Kernel::Spatial, Vec::new(), builder.wire(input).range);
         let linear = Linear { input, geometry, kernel, weight_bits: 4, shifts, range, scale: 1.0 };
         let linear = linear.bounded("dense", &LayerWeights { weights, bias }, range).unwrap();
