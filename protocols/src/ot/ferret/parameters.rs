@@ -21,7 +21,7 @@ use crate::Block;
 /// decoding and statistical decoding (Liu, Wang, Yang, Yu, ePrint 2022/712), regular information set decoding (Esser, Santini,
 /// Crypto 2024), algebraic attacks (Briaud, Øygarden, Eurocrypt 2023; "AGB 2.0", ePrint 2025/1476) and their hybrid (ePrint
 /// 2025/1284), which binds. Recomputed here: pooled Gaussian elimination takes 2^139 to 2^147; guessing zeros and linearising
-/// the products of two samples of a block takes 2^131 to 2^132 with Strassen's algorithm (both [tests](self)). There is no
+/// the products of two samples of a block takes 2^131 to 2^132 with Strassen's algorithm (both are tests of this file). There is no
 /// margin beyond that: with the best exponent known for matrices, 2.37, the latter would be 2^115 to 2^120, and cryptanalysis of
 /// *regular* noise is young. SoftSpoken rests on no such assumption.
 ///
