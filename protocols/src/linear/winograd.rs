@@ -63,21 +63,10 @@ pub fn applies(geometry: &Geometry) -> bool {
 /// The products: a convolution with a 1x1 kernel over tiles, in groups of 16 positions. Channels are `[position][channel]`.
 pub const fn products(g: &Geometry) -> Geometry {
     Geometry {
-        in_channels: POSITIONS * g.in_channels,
         in_h: g.out_h().div_ceil(STEP),
         in_w: g.out_w().div_ceil(STEP),
-        out_channels: POSITIONS * g.out_channels,
-        kernel_h: 1,
-        kernel_w: 1,
-        stride_h: 1,
-        stride_w: 1,
-        dilation_h: 1,
-        dilation_w: 1,
-        pad_top: 0,
-        pad_left: 0,
-        pad_bottom: 0,
-        pad_right: 0,
         groups: POSITIONS * g.groups,
+        ..Geometry::dense(POSITIONS * g.in_channels, POSITIONS * g.out_channels)
     }
 }
 
