@@ -67,8 +67,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) reconstruct: Option<u32>,
     /// Which 3x3 convolutions become requantised Winograd, another network of fewer products: exact (none), auto (those that lose
-    /// nothing, as measured on the calibration images) or always (all that it suits).
-    #[arg(long, value_name = "exact|auto|always", default_value = "exact")]
+    /// nothing, as measured on the calibration images) or always (all that it suits); +N gives their weights N bits more.
+    #[arg(long, value_name = "exact|auto[+N]|always[+N]", default_value = "exact")]
     pub(crate) winograd: Winograd,
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]

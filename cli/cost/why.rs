@@ -29,7 +29,7 @@ pub(super) struct Why {
 struct Way {
     protocol: String,
     /// Weights, or digits of activations, of one tree.
-    group: Option<u32>,
+    group: Option<usize>,
     /// Once a session.
     setup: Amount,
     offline: Amount,

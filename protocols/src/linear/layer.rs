@@ -136,9 +136,9 @@ impl Layer {
         self.shifts.get(channel).map_or(0, |&e| u32::from(e))
     }
 
-    /// Weights of one tree, at the most.
-    pub const fn group(&self) -> u32 {
-        layout::bundle(self.weight_bits, self.protocol)
+    /// Weights whose digits share a tree, at the most.
+    pub fn group(&self) -> usize {
+        self.classes().iter().map(|class| class.bundles[0].len()).max().unwrap_or(1)
     }
 
     /// Whether its trees serve all inferences of a session.

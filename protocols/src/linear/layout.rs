@@ -1,7 +1,11 @@
 //! Which digits of which weights share a tree: the public layout of a linear layer's trees.
 //!
-//! A tree holds one digit of one weight, or whole weights of up to `g = k / w` output channels for the *same* input row,
-//! so that one correction of that row serves all of them. Trees of one [`Class`] have one depth and one ring.
+//! A tree holds digits of `d` bits of the weights of up to `k / d` output channels for the *same* input row, so that one correction
+//! of that row serves all of them. A weight is cut into the digits whose trees' corrections have the fewest bits: where many channels
+//! share trees, into single bits, as higher ones need shorter rings; a tree's work does not depend on what its levels
+//! stand for. Trees of one [`Class`] have one depth and one ring.
+
+use std::cell::OnceCell;
 
 use super::Geometry;
 use crate::Bits;
@@ -66,7 +70,7 @@ const CORRECTIONS: usize = 1 << 20;
 /// `shifts` has one entry for each output channel, or none.
 ///
 /// # Panics
-/// Where a shift or a digit leaves no ring: plans are checked before.
+/// Where weights have more than 8 bits, or a shift or a digit leaves no ring: plans are checked before.
 pub(super) fn classes(
     geometry: &Geometry,
     weight_bits: impl Fn(usize) -> u32,
@@ -81,45 +85,61 @@ pub(super) fn classes(
     let per_group = geometry.out_channels / geometry.groups;
     let shift = |channel: usize| shifts.get(channel).map_or(0, |&e| u32::from(e));
     let mut classes = Vec::new();
+    let ways: [OnceCell<Vec<Vec<u32>>>; 9] = Default::default();
     for group in 0..geometry.groups {
         let weight_bits = weight_bits(group);
-        let together = bundle(weight_bits, protocol) as usize;
+        let ways = ways[weight_bits as usize].get_or_init(|| cuts(weight_bits, k));
         let mut channels: Vec<usize> = (group * per_group..(group + 1) * per_group).collect();
         channels.sort_by_key(|&channel| shift(channel));
         for alike in channels.chunk_by(|&a, &b| shift(a) == shift(b)) {
-            let whole = alike.len() - alike.len() % together;
-            for bundles in [&alike[..whole], &alike[whole..]].into_iter().filter(|part| !part.is_empty()) {
-                let size = bundles.len().min(together);
-                let bundles: Vec<Vec<usize>> = bundles.chunks(size).map(<[usize]>::to_vec).collect();
-                for (low, width) in cut(weight_bits, k) {
+            let ring = ring.get() - shift(alike[0]);
+            let mut low = 0;
+            for &width in cut(ways, k, alike.len(), ring) {
+                let together = (k / width) as usize;
+                let whole = alike.len() - alike.len() % together;
+                for bundles in [&alike[..whole], &alike[whole..]].into_iter().filter(|part| !part.is_empty())
+                {
+                    let size = bundles.len().min(together);
                     classes.push(Class {
                         group,
-                        bundles: bundles.clone(),
+                        bundles: bundles.chunks(size).map(<[usize]>::to_vec).collect(),
                         low,
                         width,
                         top: low + width == weight_bits,
-                        ring: Bits::of(ring.get() - shift(alike[0]) - low),
+                        ring: Bits::of(ring - low),
                         rows: geometry.fan_in(),
                     });
                 }
+                low += width;
             }
         }
     }
     classes
 }
 
-/// Digits of one weight: lowest bit and width of each.
-fn cut(weight_bits: u32, k: u32) -> impl Iterator<Item = (u32, u32)> {
-    let step = k.min(weight_bits);
-    (0..weight_bits).step_by(step as usize).map(move |low| (low, step.min(weight_bits - low)))
+/// Of all ways to cut the weights of so many channels, the one whose trees' corrections have the fewest bits.
+fn cut(ways: &[Vec<u32>], k: u32, channels: usize, ring: u32) -> &[u32] {
+    let bits = |digits: &[u32]| {
+        let mut low = 0;
+        let digit = |&width: &u32| {
+            let trees = channels.div_ceil((k / width) as usize) as u64;
+            low += width;
+            trees * u64::from(ring + width - low)
+        };
+        digits.iter().map(digit).sum::<u64>()
+    };
+    ways.iter().min_by_key(|digits| (bits(digits), digits.len())).map_or(&[], Vec::as_slice)
 }
 
-/// Weights of one tree, at the most.
-pub(super) const fn bundle(weight_bits: u32, protocol: Protocol) -> u32 {
-    match protocol {
-        Protocol::Vole { k } if k as u32 >= weight_bits => k as u32 / weight_bits,
-        Protocol::Vole { .. } | Protocol::Cot | Protocol::VoleOfMask { .. } => 1,
+/// All ways to cut a weight into digits, the lowest first: none of more than `widest` bits and none wider than the one before.
+fn cuts(bits: u32, widest: u32) -> Vec<Vec<u32>> {
+    if bits == 0 {
+        return vec![Vec::new()];
     }
+    let first = (1..=widest.min(bits)).rev();
+    first
+        .flat_map(|first| cuts(bits - first, first).into_iter().map(move |rest| [vec![first], rest].concat()))
+        .collect()
 }
 
 /// Bits of all digits of a tree together. Bitwise correlated transfers are trees of depth one.
@@ -135,6 +155,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn digits_of_several_weights_share_trees() {
+        // With channels enough, single bits: the higher ones need shorter rings.
+        assert_eq!(cut(&cuts(4, 8), 8, 16, 14), [1; 4]);
+        assert_eq!(cut(&cuts(3, 1), 1, 16, 14), [1; 3]);
+        // Two trees for three whole weights, or for three times two bits; four for three single ones.
+        assert_eq!(cut(&cuts(4, 8), 8, 3, 14), [2, 2]);
+        // One channel alone: no tree is shared.
+        assert_eq!(cut(&cuts(6, 8), 8, 1, 14), [6]);
+        assert_eq!(cut(&cuts(6, 4), 4, 1, 14), [4, 2]);
+    }
 
     proptest! {
         #[test]
@@ -159,6 +191,24 @@ mod tests {
                 prop_assert_eq!(bits, (1 << weight_bits) - 1);
             }
             prop_assert!(classes.iter().all(|class| class.depth() <= u32::from(k)));
+        }
+
+        #[test]
+        fn no_cut_moves_more_than_whole_trees_of_one_weight(
+            weight_bits in 2u32..=8, k in 1u32..=8, channels in 1usize..40, ring in 10u32..60) {
+            let bits = |together: &dyn Fn(u32) -> u32, digits: &[u32]| {
+                let lows = digits.iter().scan(0, |low, width| { *low += width; Some(*low - width) });
+                let trees = digits.iter().map(|&width| channels.div_ceil(together(width) as usize) as u32);
+                trees.zip(lows).map(|(trees, low)| trees * (ring - low)).sum::<u32>()
+            };
+            let ways = cuts(weight_bits, k);
+            let digits = cut(&ways, k, channels, ring);
+            prop_assert_eq!(digits.iter().sum::<u32>(), weight_bits);
+            prop_assert!(digits.iter().all(|&width| width <= k));
+            let step = k.min(weight_bits);
+            let plain: Vec<u32> = (0..weight_bits).step_by(step as usize).map(|low| step.min(weight_bits - low)).collect();
+            let whole = |width: u32| if weight_bits <= k { k / width } else { 1 };
+            prop_assert!(bits(&|width| k / width, digits) <= bits(&whole, &plain));
         }
     }
 }

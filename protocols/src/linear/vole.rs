@@ -342,11 +342,11 @@ mod tests {
             payload as f64 / (layer.geometry.macs() as usize * columns) as f64
         };
         assert_eq!(bits_per_mac(&layer(4, Protocol::Cot)), 50.0);
-        assert_eq!(bits_per_mac(&layer(4, Protocol::Vole { k: 4 })), 14.0);
-        assert_eq!(bits_per_mac(&layer(4, Protocol::Vole { k: 8 })), 7.0);
+        assert_eq!(bits_per_mac(&layer(4, Protocol::Vole { k: 4 })), 12.5);
+        assert_eq!(bits_per_mac(&layer(4, Protocol::Vole { k: 8 })), 6.25);
         assert_eq!(bits_per_mac(&layer(2, Protocol::Cot)), 27.0);
-        assert_eq!(bits_per_mac(&layer(2, Protocol::Vole { k: 4 })), 7.0);
-        assert_eq!(bits_per_mac(&layer(2, Protocol::Vole { k: 8 })), 3.5);
+        assert_eq!(bits_per_mac(&layer(2, Protocol::Vole { k: 4 })), 6.75);
+        assert_eq!(bits_per_mac(&layer(2, Protocol::Vole { k: 8 })), 3.375);
     }
 
     use crate::linear::Geometry;

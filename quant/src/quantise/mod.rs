@@ -3,6 +3,7 @@
 mod adam;
 mod calibrate;
 mod emit;
+mod least_squares;
 mod reconstruct;
 mod round;
 mod scales;

@@ -9,16 +9,15 @@
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
+use super::least_squares::{Cross, least_squares};
 use super::round::{Rounded, Rounder};
 use super::scales::{self, Scales};
 use super::sites::Sites;
 use super::{Assignment, conv};
 use crate::float::conv::fill_columns;
 use crate::gradient::{Change, Network, Parameters, Rounding};
-use crate::kernels::{Factor, multiply_add, multiply_add_factors};
-use crate::model::{Conv, Model, Op, ValueId};
+use crate::model::{Model, Op, ValueId};
 use crate::tensor::Tensor;
-use protocols::linear::Geometry;
 
 /// What rounding in sequence looks at.
 pub(super) struct Sequence<'a> {
@@ -30,9 +29,6 @@ pub(super) struct Sequence<'a> {
 
 /// The values of all images.
 type Values = Vec<Vec<f32>>;
-
-/// Images whose moments are summed by one core.
-const TOGETHER: usize = 16;
 
 impl Sequence<'_> {
     /// All layers, rounded.
@@ -101,9 +97,17 @@ impl Sequence<'_> {
 
     fn layer(&self, layer: usize, input: &Values, target: &Values) -> Rounded {
         let conv = conv(self.model, self.sites.layers[layer].node);
-        let moments: Vec<Cross> = (0..conv.geometry.groups)
-            .map(|group| Cross::of_group(&conv.geometry, input, target, group))
-            .collect();
+        let (g, images) = (&conv.geometry, input.len());
+        let (channels, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+        let (plane, pixels) = (channels * g.in_h * g.in_w, g.positions());
+        let moments = (0..g.groups).map(|group| {
+            let columns = |image: usize, columns: &mut Vec<f32>| {
+                fill_columns(g, channels, &input[image][group * plane..][..plane], columns);
+            };
+            let target = |image: usize| &target[image][group * outputs * pixels..][..outputs * pixels];
+            Cross::of([g.fan_in(), outputs, pixels, images], columns, target)
+        });
+        let moments: Vec<Cross> = moments.collect();
         let inputs: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
         let rounder = Rounder::new(&inputs);
         let moved = least_squares(conv, &moments, &rounder);
@@ -125,90 +129,6 @@ fn run(network: &Network<'_, f32>, index: usize, values: &[Values]) -> Values {
     let images = values[network.model().nodes[index].inputs[0].0].len();
     let image = |image: usize| network.node(index, |id| &values[id.0][image], &mut Vec::new());
     (0..images).into_par_iter().map(image).collect()
-}
-
-/// Moments of a layer's input and output.
-struct Cross {
-    input: Moments,
-    /// `E[y x^T]`, `[K, N]`.
-    both: Vec<f64>,
-    /// `E[y]`, `[K]`.
-    output: Vec<f64>,
-}
-
-impl Cross {
-    fn of_group(g: &Geometry, input: &Values, target: &Values, group: usize) -> Self {
-        let (channels, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
-        let (rows, pixels, plane) = (g.fan_in(), g.out_h() * g.out_w(), channels * g.in_h * g.in_w);
-        let images: Vec<usize> = (0..input.len()).collect();
-        let part = |images: &[usize]| {
-            let (mut second, mut both) = (vec![0.0f32; rows * rows], vec![0.0f32; outputs * rows]);
-            let (mut first, mut output) = (vec![0.0f64; rows], vec![0.0f64; outputs]);
-            let mut columns = Vec::new();
-            let sum = |row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>();
-            for &image in images {
-                fill_columns(g, channels, &input[image][group * plane..][..plane], &mut columns);
-                let y = &target[image][group * outputs * pixels..][..outputs * pixels];
-                let transposed = Factor::Columns(&columns);
-                multiply_add_factors([rows, pixels, rows], Factor::Rows(&columns), transposed, &mut second);
-                multiply_add_factors([outputs, pixels, rows], Factor::Rows(y), transposed, &mut both);
-                first.iter_mut().zip(columns.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
-                output.iter_mut().zip(y.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
-            }
-            [
-                second.iter().map(|&v| f64::from(v)).collect(),
-                both.iter().map(|&v| f64::from(v)).collect(),
-                first,
-                output,
-            ]
-        };
-        let parts: Vec<[Vec<f64>; 4]> = images.par_chunks(TOGETHER).map(part).collect();
-        let count = (input.len() * pixels).max(1) as f64;
-        let mean = |which: usize| -> Vec<f64> {
-            let mut sum = vec![0.0; parts[0][which].len()];
-            for part in &parts {
-                sum.iter_mut().zip(&part[which]).for_each(|(sum, v)| *sum += v);
-            }
-            sum.into_iter().map(|v| v / count).collect()
-        };
-        let input = Moments { rows, second: mean(0), first: mean(2) };
-        Self { input, both: mean(1), output: mean(3) }
-    }
-}
-
-/// The layer with weights and biases moved to the least squares.
-fn least_squares(conv: &Conv, moments: &[Cross], rounder: &Rounder) -> Conv {
-    let mut moved = conv.clone();
-    let outputs = conv.geometry.out_channels / moments.len();
-    for (group, cross) in moments.iter().enumerate() {
-        let n = cross.input.rows;
-        let covariance = cross.input.covariance();
-        let weights = &mut moved.weight[group * outputs * n..][..outputs * n];
-        let wide: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
-        // What is left to explain: E[(y - W x)(x - E x)^T].
-        let mut rest = vec![0.0; outputs * n];
-        let negative: Vec<f64> = wide.iter().map(|w| -w).collect();
-        multiply_add([outputs, n, n], &negative, &covariance, &mut rest);
-        for (at, rest) in rest.iter_mut().enumerate() {
-            *rest += cross.both[at] - cross.output[at / n] * cross.input.first[at % n];
-        }
-        let factor = rounder.factor(group);
-        // The inverse is U^T U.
-        let mut half = vec![0.0; outputs * n];
-        multiply_add_factors([outputs, n, n], Factor::Rows(&rest), Factor::Columns(factor), &mut half);
-        let mut step = vec![0.0; outputs * n];
-        multiply_add([outputs, n, n], &half, factor, &mut step);
-        for (output, (row, step)) in weights.chunks_exact_mut(n).zip(step.chunks_exact(n)).enumerate() {
-            let mut mean = cross.output[output];
-            for (at, (weight, step)) in row.iter_mut().zip(step).enumerate() {
-                let value = wide[output * n + at] + step;
-                *weight = value as f32;
-                mean -= value * cross.input.first[at];
-            }
-            moved.bias[group * outputs + output] = mean as f32;
-        }
-    }
-    moved
 }
 
 impl Rounded {

@@ -7,7 +7,7 @@
 //! `H = E[sum_o a_o a_o^T] .* (V V^T)`. So rounding is that of [`super::round`], with an exponent for each channel and position.
 //! Inputs are those that the integer network has, with all layers before rounded. (Bit re-weighting by position: PrivQuant.)
 
-use fusion::{Graph, Kernel, Linear, Op, WireId, eval, eval_wires};
+use fusion::{Evaluator, Graph, Kernel, Linear, Op, WireId};
 use protocols::linear::Geometry;
 use protocols::linear::winograd::{self, POSITIONS};
 use protocols::weights::{LayerWeights, Weights};
@@ -15,15 +15,25 @@ use rayon::prelude::*;
 
 use super::QuantiseError;
 use super::calibrate::{Moments, first_images};
+use super::least_squares::{Cross, least_squares};
 use super::round::Rounder;
 use crate::float::evaluate;
-use crate::kernels::multiply_add;
-use crate::model::{Conv, Model};
+use crate::gradient::Network as Differentiable;
+use crate::model::{Conv, Model, Op as ModelOp, ValueId};
 use crate::tensor::Tensor;
+
+/// Which layers are requantised, and to what width.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Winograd {
+    /// Which layers.
+    pub which: Which,
+    /// Bits of `U` beyond those of the layer's weights; 8 bits are the most.
+    pub wider: u8,
+}
 
 /// Which layers are requantised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Winograd {
+pub enum Which {
     /// None: the integers of the network are those of its convolutions, whichever way they are computed.
     #[default]
     Exact,
@@ -37,12 +47,16 @@ impl std::str::FromStr for Winograd {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "exact" => Ok(Self::Exact),
-            "auto" => Ok(Self::Auto),
-            "always" => Ok(Self::Always),
-            _ => Err(format!("exact, auto or always; found {text:?}")),
-        }
+        let wrong = || format!("exact, auto or always, the latter two also with +1 to +6; found {text:?}");
+        let (which, wider) = text.split_once('+').unwrap_or((text, "0"));
+        let which = match which {
+            "exact" if wider == "0" => Which::Exact,
+            "auto" => Which::Auto,
+            "always" => Which::Always,
+            _ => return Err(wrong()),
+        };
+        let wider = wider.parse().ok().filter(|wider| *wider <= 6).ok_or_else(wrong)?;
+        Ok(Self { which, wider })
     }
 }
 
@@ -50,7 +64,7 @@ impl std::str::FromStr for Winograd {
 type Network = (Graph, Weights);
 
 /// Images that moments are taken of.
-const MOMENT_IMAGES: usize = 64;
+const MOMENT_IMAGES: usize = 1024;
 /// Images that losses are measured on.
 const LOSS_IMAGES: usize = 256;
 /// Rounds layers anew as `wanted` says; `images` are preprocessed.
@@ -64,12 +78,12 @@ pub fn requantise(
     wanted: Winograd,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Network, QuantiseError> {
-    if wanted == Winograd::Exact {
+    if wanted.which == Which::Exact {
         return Ok(network);
     }
     let judge = Judge::new(model, images)?;
     let (mut current, mut loss) = (network, f64::INFINITY);
-    if wanted == Winograd::Auto {
+    if wanted.which == Which::Auto {
         loss = judge.loss(&current)?;
     }
     let count = current.0.nodes().len();
@@ -78,11 +92,12 @@ pub fn requantise(
         let name = current.0.node(id).name.clone();
         let conv = model.layers().find(|(index, _)| model.nodes[*index].name == name);
         let Op::Linear(linear) = &current.0.node(id).op else { continue };
-        let Some((_, conv)) = conv.filter(|_| pays(linear)) else { continue };
-        let moments = judge.moments(&current, linear)?;
+        let Some((index, conv)) = conv.filter(|_| pays(linear)) else { continue };
+        let moments = judge.moments(&current, id, linear, index)?;
+        let linear = &Linear { weight_bits: (linear.weight_bits + wanted.wider).min(8), ..linear.clone() };
         let layer = Transformed::of(conv, linear, current.0.wire(linear.input).scale, &moments);
-        let next = layer.put(&current, id)?;
-        if wanted == Winograd::Auto {
+        let next = layer.put(&current, id, linear)?;
+        if wanted.which == Which::Auto {
             let found = judge.loss(&next)?;
             if found > loss {
                 continue;
@@ -104,26 +119,32 @@ fn pays(linear: &Linear) -> bool {
 /// What losses and moments are measured with.
 struct Judge<'a> {
     images: &'a Tensor,
+    float: Differentiable<'a, f32>,
     /// The float network's probabilities, image by image.
     expected: Vec<Vec<f64>>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(model: &Model, images: &'a Tensor) -> Result<Self, QuantiseError> {
+    fn new(model: &'a Model, images: &'a Tensor) -> Result<Self, QuantiseError> {
         if images.images() == 0 {
             return Err(QuantiseError::NoImages);
         }
         let count = images.images().min(LOSS_IMAGES);
         let logits = evaluate(model, &first_images(images, count))?;
         let probabilities = |n| softmax(logits.image(n).iter().map(|&v| f64::from(v)));
-        Ok(Self { images, expected: (0..count).map(probabilities).collect() })
+        Ok(Self {
+            images,
+            float: Differentiable::of(model),
+            expected: (0..count).map(probabilities).collect(),
+        })
     }
 
     /// The mean divergence of the integer network's probabilities from the float network's, in nats.
     fn loss(&self, (graph, weights): &Network) -> Result<f64, QuantiseError> {
+        let evaluator = Evaluator::new(graph, weights)?;
         let scale = graph.wire(graph.output()).scale;
         let losses = self.expected.par_iter().enumerate().map(|(n, expected)| {
-            let logits = eval(graph, weights, &integers(graph, self.images.image(n)))?;
+            let logits = evaluator.run(&integers(graph, self.images.image(n)))?;
             let found = softmax(logits.iter().map(|&v| v as f64 * scale));
             let terms = expected.iter().zip(&found).map(|(p, q)| p * (p.max(1e-30) / q.max(1e-30)).ln());
             Ok(terms.sum::<f64>())
@@ -132,20 +153,51 @@ impl<'a> Judge<'a> {
         Ok(losses.iter().sum::<f64>() / losses.len() as f64)
     }
 
-    /// The moments of a layer's features, by group, in real numbers.
-    fn moments(&self, (graph, weights): &Network, linear: &Linear) -> Result<Vec<Moments>, QuantiseError> {
-        let scale = graph.wire(linear.input).scale as f32;
+    /// Moments of a layer's features and of what it shall make of them, by group, in real numbers.
+    fn moments(
+        &self,
+        (graph, weights): &Network,
+        id: WireId,
+        linear: &Linear,
+        index: usize,
+    ) -> Result<Vec<Cross>, QuantiseError> {
+        let g = &linear.geometry;
         let images = self.images.images().min(MOMENT_IMAGES);
-        let sums = (0..images).into_par_iter().map(|n| {
-            let wires = eval_wires(graph, weights, &integers(graph, self.images.image(n)))?;
-            let features = winograd::transform_input(&linear.geometry, 1, &wires[linear.input]);
+        let evaluator = Evaluator::new(graph, weights)?;
+        let values = (0..images).into_par_iter().map(|n| {
+            let wires = evaluator.trace(&integers(graph, self.images.image(n)))?;
+            let scale = graph.wire(linear.input).scale as f32;
+            let features = winograd::transform_input(g, 1, &wires[linear.input]);
             let features: Vec<f32> = features.iter().map(|&v| v as f32 * scale).collect();
-            Ok((0..linear.geometry.groups).map(|group| gram(&linear.geometry, group, &features)).collect())
+            let real = |id: WireId| wires[id].iter().map(move |&v| v as f32 * graph.wire(id).scale as f32);
+            let exact = self.float.forward(self.images.image(n));
+            // What the layer's sum lacks otherwise, the layer makes up for.
+            let target: Vec<f32> = match sum_of(self.float.model(), graph, index) {
+                None => exact.value(ValueId(index + 1)).to_vec(),
+                Some((sum, output)) => {
+                    let others = real(sum).zip(real(id)).map(|(sum, own)| sum - own);
+                    exact.value(output).iter().zip(others).map(|(exact, others)| exact - others).collect()
+                }
+            };
+            Ok((features, target))
         });
-        let sums = sums.collect::<Result<Vec<Vec<Moments>>, fusion::Error>>()?;
-        let tiles = winograd::products(&linear.geometry).positions();
-        Ok(mean(&sums, (4 * tiles * images) as f64))
+        let values = values.collect::<Result<Vec<(Vec<f32>, Vec<f32>)>, fusion::Error>>()?;
+        let (inputs, outputs, pixels) = (g.in_channels / g.groups, g.out_channels / g.groups, g.positions());
+        let of_group = |group: usize| {
+            let columns = |n: usize, columns: &mut Vec<f32>| fill(g, group, &values[n].0, columns);
+            let target = |n: usize| &values[n].1[group * outputs * pixels..][..outputs * pixels];
+            Cross::of([POSITIONS * inputs, outputs, pixels, images], columns, target)
+        };
+        Ok((0..g.groups).map(of_group).collect())
     }
+}
+
+/// The only sum that reads a node's output, if that is all that reads it: its wire, and its value in the model.
+fn sum_of(model: &Model, graph: &Graph, index: usize) -> Option<(WireId, ValueId)> {
+    let [consumer] = model.consumers(ValueId(index + 1))[..] else { return None };
+    let node = &model.nodes[consumer];
+    let sum = graph.nodes().iter().position(|other| other.name == node.name)?;
+    matches!(node.op, ModelOp::Add).then_some((sum, ValueId(consumer + 1)))
 }
 
 fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
@@ -163,44 +215,25 @@ fn integers(graph: &Graph, image: &[f32]) -> Vec<i64> {
 }
 
 /// By output of a tile and position, how the position counts: `a_o[p]`.
-fn place(output: usize, position: usize) -> f64 {
-    const A: [[f64; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]];
+fn place(output: usize, position: usize) -> f32 {
+    const A: [[f32; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]];
     A[output / 2][position / 4] * A[output % 2][position % 4]
 }
 
-/// The sums over tiles and outputs of `phi phi^T` and of `phi`, `phi[p, c] = a_o[p] V[p, c]`, for one image and group.
-fn gram(g: &Geometry, group: usize, features: &[f32]) -> Moments {
-    let (inputs, tiles) = (g.in_channels / g.groups, winograd::products(g).positions());
-    let rows = POSITIONS * inputs;
-    let row =
-        |r: usize| &features[(r / inputs * g.in_channels + group * inputs + r % inputs) * tiles..][..tiles];
-    let matrix: Vec<f32> = (0..rows).flat_map(|r| row(r).iter().copied()).collect();
-    let mut transposed = vec![0.0; matrix.len()];
-    for (r, values) in matrix.chunks_exact(tiles).enumerate() {
-        values.iter().enumerate().for_each(|(t, &v)| transposed[t * rows + r] = v);
-    }
-    let mut product = vec![0.0f32; rows * rows];
-    multiply_add([rows, tiles, rows], &matrix, &transposed, &mut product);
-    let pair = |p: usize, q: usize| (0..4).map(|o| place(o, p) * place(o, q)).sum::<f64>();
-    let pairs: Vec<f64> = (0..POSITIONS * POSITIONS).map(|at| pair(at / POSITIONS, at % POSITIONS)).collect();
-    let weight = |at: usize| pairs[at / rows / inputs * POSITIONS + at % rows / inputs];
-    let second = product.iter().enumerate().map(|(at, &v)| f64::from(v) * weight(at)).collect();
-    let counted = |p: usize| (0..4).map(|o| place(o, p)).sum::<f64>();
-    let first = (0..rows).map(|r| counted(r / inputs) * row(r).iter().map(|&v| f64::from(v)).sum::<f64>());
-    Moments { rows, second, first: first.collect() }
-}
-
-/// The mean of the moments of some images.
-fn mean(sums: &[Vec<Moments>], count: f64) -> Vec<Moments> {
-    let mut total = sums[0].clone();
-    for (group, total) in total.iter_mut().enumerate() {
-        for part in &sums[1..] {
-            total.second.iter_mut().zip(&part[group].second).for_each(|(sum, v)| *sum += v);
-            total.first.iter_mut().zip(&part[group].first).for_each(|(sum, v)| *sum += v);
+/// What a group's transformed weights multiply, `[position, channel][output]`: `phi[p, c] = a_o[p] V[p, c]` of the output's tile.
+fn fill(g: &Geometry, group: usize, features: &[f32], columns: &mut Vec<f32>) {
+    let (inputs, tiles, pixels) = (g.in_channels / g.groups, winograd::products(g), g.positions());
+    columns.clear();
+    columns.resize(POSITIONS * inputs * pixels, 0.0);
+    for (row, column) in columns.chunks_exact_mut(pixels).enumerate() {
+        let (position, channel) = (row / inputs, group * inputs + row % inputs);
+        let values = &features[(position * g.in_channels + channel) * tiles.positions()..];
+        for (y, line) in column.chunks_exact_mut(g.out_w()).enumerate() {
+            for (x, value) in line.iter_mut().enumerate() {
+                *value = place(y % 2 * 2 + x % 2, position) * values[y / 2 * tiles.in_w + x / 2];
+            }
         }
-        total.second.iter_mut().chain(&mut total.first).for_each(|v| *v /= count);
     }
-    total
 }
 
 /// A layer of transformed weights.
@@ -213,21 +246,21 @@ struct Transformed {
 }
 
 impl Transformed {
-    fn of(conv: &Conv, linear: &Linear, input_scale: f64, moments: &[Moments]) -> Self {
+    fn of(conv: &Conv, linear: &Linear, input_scale: f64, moments: &[Cross]) -> Self {
         let (g, log_scale) = (&linear.geometry, (linear.scale / input_scale).log2());
-        let (inputs, rows) = (g.in_channels / g.groups, moments[0].rows);
+        let inputs = g.in_channels / g.groups;
+        let rows = POSITIONS * inputs;
         let geometry = Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
         let dense = Conv { geometry, weight: transform(&conv.weight, inputs), bias: conv.bias.clone() };
-        let rounder = Rounder::new(moments);
-        let (exponents, weights, bias) = rounder.round_parts(&dense, inputs, linear.weight_bits, log_scale);
+        let features: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
+        let rounder = Rounder::new(&features);
+        let moved = least_squares(&dense, moments, &rounder);
+        let (exponents, weights, bias) = rounder.round_parts(&moved, inputs, linear.weight_bits, log_scale);
         Self { weights, exponents, bias }
     }
 
-    /// The network with this layer in the place of a node's.
-    fn put(&self, (graph, weights): &Network, id: WireId) -> Result<Network, QuantiseError> {
-        let Op::Linear(old) = &graph.node(id).op else {
-            unreachable!("invariant: the caller has matched the node")
-        };
+    /// The network with this layer in the place of a node's, which was `old`.
+    fn put(&self, (graph, weights): &Network, id: WireId, old: &Linear) -> Result<Network, QuantiseError> {
         let finest = self.exponents.iter().copied().max().unwrap_or(0).max(0);
         let scale = old.scale / f64::from(finest).exp2();
         let bias = self.bias.iter().map(|b| (b / scale).round() as i64).collect();
@@ -296,9 +329,11 @@ fn rebuilt(
 
 #[cfg(test)]
 mod tests {
+    use fusion::eval;
+
     use super::*;
     use crate::data::Preprocess;
-    use crate::model::{Node, Op as ModelOp, ValueId};
+    use crate::model::Node;
     use crate::quantise::{Assignment, Quantiser};
 
     /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully connected layer.
@@ -377,8 +412,9 @@ mod tests {
                 let (layers, sites) = (sites.layers.len(), sites.sites.len());
                 let assignment = Assignment { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
                 let direct = quantiser.quantise(&assignment).unwrap();
+                let of = |which| Winograd { which, wider: 0 };
                 let found =
-                    requantise(&model, direct.clone(), &images, Winograd::Always, &mut |_, _| ()).unwrap();
+                    requantise(&model, direct.clone(), &images, of(Which::Always), &mut |_, _| ()).unwrap();
                 let count = |network: &Network| {
                     let linear = |op: &Op| matches!(op, Op::Linear(Linear { kernel: Kernel::Winograd, .. }));
                     network.0.nodes().iter().filter(|node| linear(&node.op)).count()
@@ -387,11 +423,11 @@ mod tests {
                 let (before, after) = (error(&model, &images, &direct), error(&model, &images, &found));
                 assert!(after < most, "size {size}, {bits} bits: {after}, direct {before}");
                 let auto =
-                    requantise(&model, direct.clone(), &images, Winograd::Auto, &mut |_, _| ()).unwrap();
+                    requantise(&model, direct.clone(), &images, of(Which::Auto), &mut |_, _| ()).unwrap();
                 let judge = Judge::new(&model, &images).unwrap();
                 assert!(judge.loss(&auto).unwrap() <= judge.loss(&direct).unwrap());
                 assert_eq!(
-                    requantise(&model, direct.clone(), &images, Winograd::Exact, &mut |_, _| ()).unwrap(),
+                    requantise(&model, direct.clone(), &images, Winograd::default(), &mut |_, _| ()).unwrap(),
                     direct
                 );
             }
