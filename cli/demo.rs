@@ -9,6 +9,7 @@ use std::process::{ChildStderr, Command, Stdio};
 use std::thread;
 
 use clap::Parser;
+use protocols::ot::Sources;
 use protocols::plan::Plan;
 use quant::Dataset;
 use serde::Serialize;
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// How many images.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=64))]
     images: u32,
+    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
+    #[arg(long, value_name = "softspoken:K|ferret")]
+    ot: Option<Sources>,
 }
 
 const MODEL: &str = "digits.onnx";
@@ -64,7 +68,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let folder = folder.path();
     ASSETS.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes)).map_err(failed)?;
     app.console.note(format_args!("1. searching widths for a budget of {BUDGET} bits an inference"));
-    let (search, plan) = search::find(app, &search_args(folder)?)?;
+    let (search, plan) = search::find(app, &search_args(folder, args.ot)?)?;
     app.console.note("2. two processes: a server with the weights, a client with the images");
     let mut inference = infer(app, folder, args.images as usize)?;
     let data = images::open(&plan, &folder.join(IMAGES), None)?;
@@ -78,7 +82,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 }
 
 /// The options that a user would write.
-fn search_args(folder: &Path) -> Outcome<search::Args> {
+fn search_args(folder: &Path, ot: Option<Sources>) -> Outcome<search::Args> {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
@@ -89,7 +93,8 @@ fn search_args(folder: &Path) -> Outcome<search::Args> {
     let words = ["search".into(), model, "--calib".into(), calibration, "--out".into(), out];
     let numbers = ["--budget-bits", BUDGET, "--samples", SAMPLES].map(Into::into);
     let line = Line::try_parse_from(words.into_iter().chain(numbers));
-    line.map(|line| line.args).map_err(|error| Failure::internal(format_args!("the demo's search: {error}")))
+    line.map(|line| search::Args { ot, ..line.args })
+        .map_err(|error| Failure::internal(format_args!("the demo's search: {error}")))
 }
 
 /// Runs both parties as processes; the client's result.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
 use quant::search::{
     self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Sensitivity, Uniform,
+    Winograd,
 };
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 use serde::{Deserialize, Serialize};
@@ -67,12 +69,19 @@ pub(crate) struct Args {
     /// time at 4 bits and below.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) reconstruct: Option<u32>,
+    /// Which 3x3 convolutions become requantised Winograd, another network of fewer products: exact (none), auto (those that lose
+    /// nothing, as measured on the calibration images) or always (all that it suits).
+    #[arg(long, value_name = "exact|auto|always", default_value = "exact")]
+    pub(crate) winograd: Winograd,
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     pub(crate) net: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
     #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) inferences: u64,
+    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
+    #[arg(long, value_name = "softspoken:K|ferret")]
+    pub(crate) ot: Option<Sources>,
     /// Images that will run together, over which rounds are spread in choosing protocols.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
@@ -185,8 +194,10 @@ impl Args {
             swaps: self.swaps as usize,
             fixed: self.fixed,
             ends: self.first_last.unwrap_or_default(),
+            winograd: self.winograd,
             profile: self.net,
             inferences: self.inferences,
+            sources: self.ot.unwrap_or_default(),
             batch: self.batch as usize,
             measure: self.sensitivity,
             reconstruct: self.reconstruct.map(|steps| steps as usize),

@@ -4,12 +4,15 @@ mod why;
 
 use std::path::PathBuf;
 
+use fusion::planner::{self, Purpose};
+use protocols::ot::Sources;
 use protocols::profile::Profile;
 
 use crate::app::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
+use crate::search::INFERENCES;
 use why::Why;
 
 /// What `pq cost` is given.
@@ -20,6 +23,9 @@ pub(crate) struct Args {
     /// Speed of the connection: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     net: Profile,
+    /// As if correlated transfers came from elsewhere: softspoken:K with K of 1 to 8, or ferret.
+    #[arg(long, value_name = "softspoken:K|ferret")]
+    ot: Option<Sources>,
     /// Images of one run.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
@@ -33,11 +39,27 @@ pub(crate) struct Args {
 
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let plan = net::plan(&args.net_folder)?;
+    let mut plan = net::plan(&args.net_folder)?;
+    if let Some(sources) = args.ot {
+        plan = planner::with_sources(&plan, sources, &args.purpose(sources));
+    }
     if let Some(step) = &args.why {
         let why = Why::new(&plan, step, args)?;
         return app.console.result(&why, Why::text);
     }
     let ledger = Ledger::predicted(&plan, args.batch as usize, &args.net);
     app.console.result(&ledger, |ledger| ledger.text(&plan.name))
+}
+
+impl Args {
+    /// What a plan would be made for.
+    fn purpose(&self, sources: Sources) -> Purpose {
+        Purpose {
+            profile: self.net,
+            inferences: self.inferences.unwrap_or(INFERENCES),
+            batch: self.batch as usize,
+            budget_bits: None,
+            sources,
+        }
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use fusion::planner::{self, Candidate, Purpose, transfer_bits};
+use fusion::planner::{self, Candidate};
+use protocols::ot::Sources;
 use protocols::plan::{Op, Plan};
 use serde::Serialize;
 
 use super::Args;
 use crate::exit::{Failure, Outcome};
 use crate::ledger::Amount;
-use crate::search::INFERENCES;
 use crate::table::Table;
 use crate::units;
 
@@ -20,7 +20,7 @@ pub(super) struct Why {
     images: u32,
     inferences: u64,
     /// Bits that a transfer of the plan's source takes.
-    transfer_bits: u64,
+    transfer_bits: f64,
     candidates: Vec<Way>,
 }
 
@@ -49,9 +49,7 @@ struct Way {
 
 impl Why {
     pub(super) fn new(plan: &Plan, name: &str, args: &Args) -> Outcome<Self> {
-        let inferences = args.inferences.unwrap_or(INFERENCES);
-        let purpose =
-            Purpose { profile: args.net, inferences, batch: args.batch as usize, budget_bits: None };
+        let purpose = args.purpose(Sources::Any);
         let candidates = |op: &Op| planner::candidates(plan, op, &purpose);
         let chosen = plan.steps.iter().find(|step| step.name == name);
         let Some((step, found)) =
@@ -63,14 +61,14 @@ impl Why {
                 format!("no step '{name}' with a choice of protocols; there are: {}", names.join(", "));
             return Err(Failure::usage(message));
         };
-        let seconds = |candidate: &Candidate| candidate.seconds(plan.softspoken, &args.net);
+        let seconds = |candidate: &Candidate| candidate.seconds(plan.transfers, &args.net);
         let least = found.iter().map(seconds).fold(f64::INFINITY, f64::min);
         let way = |candidate: &Candidate| Way::new(candidate, seconds(candidate), least, &step.op);
         Ok(Self {
             step: name.to_owned(),
             images: args.batch,
-            inferences,
-            transfer_bits: transfer_bits(plan.softspoken),
+            inferences: purpose.inferences,
+            transfer_bits: plan.transfers.bits(),
             candidates: found.iter().map(way).collect(),
         })
     }
@@ -92,9 +90,8 @@ impl Why {
             ],
         );
         for way in &self.candidates {
-            let with = |amount: &Amount, transfers: u64| {
-                units::bytes(amount.bytes() + transfers * self.transfer_bits / 8)
-            };
+            let bytes = |transfers: u64| (transfers as f64 * self.transfer_bits / 8.0) as u64;
+            let with = |amount: &Amount, transfers: u64| units::bytes(amount.bytes() + bytes(transfers));
             let mark = match (way.planned, way.fastest) {
                 (true, true) => "planned, fastest",
                 (true, false) => "planned",
@@ -108,7 +105,7 @@ impl Why {
                 units::bytes(way.offline.bytes()),
                 units::bytes(way.online.bytes()),
                 (way.offline.rounds + way.online.rounds).to_string(),
-                units::bytes(way.transfers * self.transfer_bits / 8),
+                units::bytes(bytes(way.transfers)),
                 units::count(way.aes_blocks),
                 units::seconds(way.seconds),
                 mark.to_owned(),

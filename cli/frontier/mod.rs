@@ -144,7 +144,7 @@ impl Sweep<'_> {
                 self.point(format!("w{bits}a{bits}"), SearchOptions { fixed: Some(fixed), ..*options })?,
             );
         }
-        let [least, most] = self.prepared.extent().map_err(of_file)?;
+        let [least, most] = self.prepared.extent(options.sources).map_err(of_file)?;
         let mut points = Vec::new();
         for (at, budget) in budgets(least, most, count).enumerate() {
             let options = SearchOptions { budget_bits: Some(budget), ..*options };

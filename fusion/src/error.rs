@@ -151,4 +151,10 @@ pub enum Error {
         /// The name.
         step: String,
     },
+    /// A pass is to be left out that there is not.
+    #[error("options: no pass '{pass}'")]
+    UnknownPass {
+        /// The name.
+        pass: String,
+    },
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use protocols::Bits;
-use protocols::linear::Geometry;
-use protocols::plan::{Op, Plan, Term, Window, Wire, WireId};
+use protocols::plan::{Algorithm, Op, Plan, Term, Window, Wire, WireId};
 use rayon::prelude::*;
 
-use crate::eval::{Packed, max_pool, plain, sum_pool, view};
-use crate::{Error, Interval, LayerWeights, Weights, layout};
+use crate::eval::{Layer, max_pool, sum_pool, view};
+use crate::{Error, Kernel, Weights, layout};
 
 /// The output of a plan for a batch, `[channels][images][rows][columns]`, in and out, computed modulo the rings, as the
 /// protocols compute it: too small a ring wraps here as it does there.
@@ -25,18 +24,22 @@ pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, 
     let from = shape(|op| if let Op::Input { output } = op { Some(*output) } else { None })?;
     let to = shape(|op| if let Op::Output { input } = op { Some(*input) } else { None })?;
     let count = layout::count(from, input)?;
-    let packed = pack(plan, weights);
-    let image = |index| Run::new(plan, weights, &packed).image(&layout::image(from, input, count, index));
+    let layers = layers(plan, weights);
+    let image = |index| Run::new(plan, &layers).image(&layout::image(from, input, count, index));
     let outputs = (0..count).into_par_iter().map(image);
     Ok(layout::batch(to[0], &outputs.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// Every layer packed for narrow inputs, by step.
-fn pack<'a>(plan: &'a Plan, weights: &Weights) -> BTreeMap<&'a str, Packed> {
+/// Every layer ready to run, by step.
+fn layers<'a>(plan: &'a Plan, weights: &Weights) -> BTreeMap<&'a str, Layer> {
     let layers = plan.steps.iter().filter_map(|step| {
-        let Op::Linear { geometry, .. } = &step.op else { return None };
-        let layer = weights.layers.get(&step.name)?;
-        Some((step.name.as_str(), Packed::new(*geometry, &layer.weights)))
+        let Op::Linear { geometry, shifts, algorithm, .. } = &step.op else { return None };
+        let kernel = match algorithm {
+            Algorithm::Direct | Algorithm::WinogradExact => Kernel::Spatial,
+            Algorithm::Winograd => Kernel::Winograd,
+        };
+        let layer = Layer::new(kernel, *geometry, shifts, weights.layers.get(&step.name)?);
+        Some((step.name.as_str(), layer))
     });
     layers.collect()
 }
@@ -44,14 +47,13 @@ fn pack<'a>(plan: &'a Plan, weights: &Weights) -> BTreeMap<&'a str, Packed> {
 /// One image's wires: two's complement readings of ring elements.
 struct Run<'a> {
     plan: &'a Plan,
-    weights: &'a Weights,
-    packed: &'a BTreeMap<&'a str, Packed>,
+    layers: &'a BTreeMap<&'a str, Layer>,
     wires: Vec<Vec<i64>>,
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, weights: &'a Weights, packed: &'a BTreeMap<&'a str, Packed>) -> Self {
-        Self { plan, weights, packed, wires: vec![Vec::new(); plan.wires.len()] }
+    fn new(plan: &'a Plan, layers: &'a BTreeMap<&'a str, Layer>) -> Self {
+        Self { plan, layers, wires: vec![Vec::new(); plan.wires.len()] }
     }
 
     fn image(mut self, image: &[i64]) -> Result<Vec<i64>, Error> {
@@ -59,9 +61,11 @@ impl<'a> Run<'a> {
         for step in &self.plan.steps {
             match &step.op {
                 Op::Input { output } => self.put(*output, image.to_vec()),
-                Op::Linear { input, output, geometry, shifts, ring, .. } => {
+                Op::Linear { input, output, ring, .. } => {
                     let x = self.reduced(&step.name, *input, *ring)?;
-                    self.put(*output, self.linear(&step.name, geometry, shifts, *ring, &x)?);
+                    let layer = self.layers.get(step.name.as_str());
+                    let layer = layer.ok_or_else(|| Error::MissingWeights { node: step.name.clone() })?;
+                    self.put(*output, layer.run(&x));
                 }
                 Op::Requant { terms, output, ring, shift, .. } => {
                     let sum = self.sum(&step.name, terms, *ring)?;
@@ -104,33 +108,6 @@ impl<'a> Run<'a> {
         Ok(reading(ring, self.wires[wire].clone()))
     }
 
-    fn linear(
-        &self,
-        step: &str,
-        geometry: &Geometry,
-        shifts: &[u8],
-        ring: Bits,
-        x: &[i64],
-    ) -> Result<Vec<i64>, Error> {
-        let layer = self.weights.layers.get(step);
-        let LayerWeights { weights, bias } =
-            layer.ok_or_else(|| Error::MissingWeights { node: step.to_owned() })?;
-        let mut sums = match self.packed.get(step) {
-            // The same sums: none can leave the narrow arithmetic.
-            Some(packed) if Packed::applies(geometry, weights, interval(x)) => packed.run(x),
-            _ => plain(geometry, weights, x),
-        };
-        for (channel, sums) in sums.chunks_exact_mut(geometry.positions()).enumerate() {
-            let shift = shifts.get(channel).copied().unwrap_or(0);
-            // Products of a shifted channel are computed in that many bits less.
-            let narrow = Bits::of(ring.get() - u32::from(shift));
-            for sum in sums {
-                *sum = (narrow.decode(*sum as u64) << shift).wrapping_add(bias[channel]);
-            }
-        }
-        Ok(sums)
-    }
-
     fn sum(&self, step: &str, terms: &[Term], ring: Bits) -> Result<Vec<i64>, Error> {
         let mut sum = vec![0i64; self.wires[terms[0].wire].len()];
         for term in terms {
@@ -148,11 +125,6 @@ impl<'a> Run<'a> {
         self.put(output, max_pool((self.shape(input), &values), window, self.shape(output)));
         Ok(())
     }
-}
-
-fn interval(values: &[i64]) -> Interval {
-    let (lo, hi) = values.iter().fold((0, 0), |(lo, hi), &value| (value.min(lo), value.max(hi)));
-    Interval { lo, hi }
 }
 
 fn reading(ring: Bits, mut values: Vec<i64>) -> Vec<i64> {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use protocols::linear::Geometry;
+use protocols::weights::accumulators;
 
-use crate::Error;
+use crate::{Error, LayerWeights, Linear};
 
 /// The widest wire: a ring has room for its values, a sign, and an offset.
 pub const MAX_BITS: u8 = 60;
@@ -85,59 +85,44 @@ pub const fn ring_width(lo: i128, hi: i128) -> u32 {
     129 - largest.leading_zeros()
 }
 
-/// The exact interval of a linear layer's accumulators, `(W x)[c] << shifts[c] + bias[c]` over all channels, for inputs
-/// within `input`. Padding adds zero to what an input can be.
-///
-/// `weights` are `[K, C / groups, kernel rows, kernel columns]`, `bias` is `[K]`, `shifts` is `[K]` or empty. The error
-/// names `node`.
-pub fn accumulator_interval(
-    node: &str,
-    geometry: &Geometry,
-    weights: &[i8],
-    shifts: &[u8],
-    bias: &[i64],
-    input: Interval,
-) -> Result<Interval, Error> {
-    check_lengths(node, geometry, weights, shifts, bias)?;
-    let padded = geometry.pad_top + geometry.pad_left + geometry.pad_bottom + geometry.pad_right > 0;
-    let input = if padded { input.join(Interval::ZERO) } else { input };
-    let (least, most) = (i128::from(input.lo), i128::from(input.hi));
-    let (mut lo, mut hi) = (i128::MAX, i128::MIN);
-    for (channel, row) in weights.chunks_exact(geometry.fan_in()).enumerate() {
-        let (mut positive, mut negative) = (0i128, 0i128);
-        for &weight in row {
-            *(if weight > 0 { &mut positive } else { &mut negative }) += i128::from(weight);
-        }
-        let factor = 1i128 << shifts.get(channel).copied().unwrap_or(0).min(100);
-        let bias = i128::from(bias[channel]);
-        lo = lo.min((positive * least + negative * most).saturating_mul(factor).saturating_add(bias));
-        hi = hi.max((positive * most + negative * least).saturating_mul(factor).saturating_add(bias));
+impl Linear {
+    /// Sets the interval of the accumulators to the exact one for inputs within `input`: over all channels,
+    /// `(W x)[c] << shifts[c] + bias[c]`. The error names `node`.
+    pub fn bounded(self, node: &str, layer: &LayerWeights, input: Interval) -> Result<Self, Error> {
+        let range = self.accumulators(node, layer, input)?;
+        Ok(Self { range, ..self })
     }
-    Interval::checked(lo, hi).ok_or_else(|| Error::TooWide { node: node.to_owned(), lo, hi, limit: MAX_BITS })
-}
 
-fn check_lengths(
-    node: &str,
-    geometry: &Geometry,
-    weights: &[i8],
-    shifts: &[u8],
-    bias: &[i64],
-) -> Result<(), Error> {
-    let check = |what, expected: usize, found: usize| {
-        let error =
-            || Error::Weights { node: node.to_owned(), what, expected: expected as i64, found: found as i64 };
-        if expected == found { Ok(()) } else { Err(error()) }
-    };
-    check("number of weights", geometry.weights(), weights.len())?;
-    check("number of biases", geometry.out_channels, bias.len())?;
-    if shifts.is_empty() { Ok(()) } else { check("number of shifts", geometry.out_channels, shifts.len()) }
+    /// The exact interval of the accumulators.
+    pub(crate) fn accumulators(
+        &self,
+        node: &str,
+        layer: &LayerWeights,
+        input: Interval,
+    ) -> Result<Interval, Error> {
+        let check = |what, expected: usize, found: usize| {
+            let (node, expected, found) = (node.to_owned(), expected as i64, found as i64);
+            if expected == found { Ok(()) } else { Err(Error::Weights { node, what, expected, found }) }
+        };
+        check("number of weights", self.weights(), layer.weights.len())?;
+        check("number of biases", self.geometry.out_channels, layer.bias.len())?;
+        if !self.shifts.is_empty() {
+            check("number of shifts", self.channels(), self.shifts.len())?;
+        }
+        let input = (input.lo.into(), input.hi.into());
+        let (lo, hi) = accumulators(&self.geometry, self.kernel.algorithm(), layer, &self.shifts, input);
+        let error = || Error::TooWide { node: node.to_owned(), lo, hi, limit: MAX_BITS };
+        Interval::checked(lo, hi).ok_or_else(error)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use protocols::linear::Geometry;
 
     use super::*;
+    use crate::Kernel;
 
     #[test]
     fn widths_are_the_least_that_hold_an_interval() {
@@ -164,8 +149,10 @@ mod tests {
         fn accumulator_intervals_are_attained_at_both_ends(
             weights in prop::collection::vec(-8i8..8, 12), bias in prop::collection::vec(-99i64..99, 3),
             shifts in prop::collection::vec(0u8..4, 3), lo in -9i64..9, len in 0i64..9) {
-            let (geometry, input) = (Geometry::dense(4, 3), Interval { lo, hi: lo + len });
-            let found = accumulator_interval("fc", &geometry, &weights, &shifts, &bias, input).unwrap();
+            let input = Interval { lo, hi: lo + len };
+            let linear = Linear { shifts: shifts.clone(), ..layer(Geometry::dense(4, 3)) };
+            let given = LayerWeights { weights: weights.clone(), bias: bias.clone() };
+            let found = linear.accumulators("fc", &given, input).unwrap();
             let (weights, shifts, bias) = (&weights, &shifts, &bias);
             let extreme = |largest: bool| (0..3).map(move |c| {
                 let row = &weights[4 * c..4 * c + 4];
@@ -177,20 +164,26 @@ mod tests {
         }
     }
 
+    fn layer(geometry: Geometry) -> Linear {
+        let (kernel, shifts, range) = (Kernel::Spatial, Vec::new(), Interval::ZERO);
+        Linear { input: 0, geometry, kernel, weight_bits: 4, shifts, range, scale: 1.0 }
+    }
+
     #[test]
     fn padding_makes_zero_possible() {
         let geometry = Geometry { in_h: 2, kernel_h: 2, pad_top: 1, ..Geometry::dense(1, 1) };
-        let interval = |geometry: &Geometry| {
-            accumulator_interval("c", geometry, &[1, 1], &[], &[0], Interval { lo: 2, hi: 3 }).unwrap()
+        let interval = |geometry: Geometry| {
+            let given = LayerWeights { weights: vec![1, 1], bias: vec![0] };
+            layer(geometry).accumulators("c", &given, Interval { lo: 2, hi: 3 }).unwrap()
         };
-        assert_eq!(interval(&geometry), Interval { lo: 0, hi: 6 });
-        assert_eq!(interval(&Geometry { pad_top: 0, ..geometry }), Interval { lo: 4, hi: 6 });
+        assert_eq!(interval(geometry), Interval { lo: 0, hi: 6 });
+        assert_eq!(interval(Geometry { pad_top: 0, ..geometry }), Interval { lo: 4, hi: 6 });
     }
 
     #[test]
     fn lengths_that_do_not_fit_are_errors_that_name_the_node() {
-        let error =
-            accumulator_interval("fc1", &Geometry::dense(2, 2), &[1; 3], &[], &[0; 2], Interval::ZERO);
+        let given = LayerWeights { weights: vec![1; 3], bias: vec![0; 2] };
+        let error = layer(Geometry::dense(2, 2)).bounded("fc1", &given, Interval::ZERO);
         assert_eq!(
             error.unwrap_err().to_string(),
             "weights of 'fc1': number of weights: expected 4, found 3"

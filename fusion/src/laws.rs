@@ -1,8 +1,11 @@
 //! The laws, on random networks: passes and lowering keep the integers, and every value stays within its wire's interval.
 
+use std::collections::BTreeSet;
+
 use crate::pass::{legalising, rewrite, simplifying};
-use crate::testing::{hull, random_input, random_network};
-use crate::{Options, eval, eval_wires, fuse, ideal};
+use crate::testing::{hull, random_input, random_network, winograd_nodes};
+use crate::{Error, Options, eval, eval_wires, fuse, ideal};
+use protocols::plan::Plan;
 
 const NETWORKS: std::ops::Range<u64> = 0..400;
 
@@ -35,11 +38,37 @@ fn every_pass_keeps_the_integers() {
 }
 
 #[test]
+fn leaving_any_pass_out_keeps_the_integers_at_a_price() {
+    let networks: Vec<_> = (0..120).map(|seed| (seed, random_network(seed))).collect();
+    let bits = |plan: &Plan| plan.cost(1).offline.bits() + plan.cost(1).online.bits();
+    let with: u64 =
+        networks.iter().map(|(_, (graph, _))| bits(&fuse(graph, &Options::default()).unwrap())).sum();
+    for pass in simplifying() {
+        let without = [pass.name().to_owned()].into();
+        let options = Options { without, ..Options::default() };
+        let mut total = 0;
+        for (seed, (graph, weights)) in &networks {
+            let input = random_input(graph, 2, *seed);
+            let plan = fuse(graph, &options).unwrap_or_else(|e| panic!("{}, seed {seed}: {e}", pass.name()));
+            plan.check().unwrap_or_else(|e| panic!("{}, seed {seed}: {e}\n{graph}", pass.name()));
+            let expected = eval(graph, weights, &input).unwrap();
+            assert_eq!(ideal(&plan, weights, &input).unwrap(), expected, "{}, seed {seed}", pass.name());
+            total += bits(&plan);
+        }
+        assert!(total >= with, "{}: {total} bits without, {with} with", pass.name());
+    }
+    let unknown = Options { without: ["nothing".to_owned()].into(), ..Options::default() };
+    let refused = fuse(&networks[0].1.0, &unknown);
+    assert_eq!(refused, Err(Error::UnknownPass { pass: "nothing".into() }));
+}
+
+#[test]
 fn plans_compute_in_their_rings_what_graphs_mean() {
     for seed in NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, 2, seed);
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let winograd = if seed % 2 == 0 { winograd_nodes(&graph) } else { BTreeSet::new() };
+        let options = Options { weights: weights.digest(), winograd, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
         plan.check().unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
         weights.check(&plan).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}{plan:#?}"));

@@ -22,9 +22,9 @@ pub mod testing;
 
 pub use error::Error;
 pub use eval::{Evaluator, eval, eval_wires};
-pub use graph::{Builder, Graph, Linear, Node, Op, Wire, WireId};
+pub use graph::{Builder, Graph, Kernel, Linear, Node, Op, Wire, WireId};
 pub use ideal::ideal;
-pub use interval::{Interval, MAX_BITS, accumulator_interval, ring_width};
+pub use interval::{Interval, MAX_BITS, ring_width};
 pub use lower::{Options, fuse};
 pub use protocols::weights::{LayerWeights, Weights};
 

@@ -1,8 +1,10 @@
-//! The choice of protocols: digits of trees, digits of carry chains, and the depth of the extension, for a network
+//! The choice of protocols: digits of trees, digits of carry chains, and the source of transfers, for a network
 //! profile and within a budget, by the operators' own prices.
 
-use protocols::ot::{Extend, TreeDepth};
-use protocols::plan::{Op, Plan, Protocol};
+use protocols::linear::winograd;
+use protocols::ops::Form;
+use protocols::ot::{Source, Sources, Supply};
+use protocols::plan::{Algorithm, Op, Plan, Protocol};
 use protocols::profile::{Profile, Seconds, transfer_seconds};
 use protocols::{Cost, Operator, Phases};
 
@@ -20,6 +22,8 @@ pub struct Purpose {
     pub batch: usize,
     /// Bits that one inference may move, offline and online.
     pub budget_bits: Option<u64>,
+    /// The sources of transfers to choose from.
+    pub sources: Sources,
 }
 
 /// Bits that one inference moves, offline and online.
@@ -32,31 +36,63 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 ///
 /// # Errors
 /// Those of [`fuse`].
-pub fn cheapest(graph: &Graph, weights: &str) -> Result<Plan, Error> {
-    let purpose = Purpose { profile: Profile::WAN, inferences: 1, batch: 1, budget_bits: None };
-    let candidates = Candidates::of(graph, weights, &purpose)?;
-    let least = |(_, choices): &(String, Vec<Candidate>)| {
-        let bits = choices.iter().map(|choice| choice.bits(TreeDepth::MAX)).enumerate();
-        bits.min_by_key(|(_, bits)| *bits).map_or(0, |(at, _)| at)
-    };
-    let chosen: Vec<usize> = candidates.steps.iter().map(least).collect();
-    candidates.plan(TreeDepth::MAX, &chosen)
+pub fn cheapest(graph: &Graph, weights: &str, sources: Sources) -> Result<Plan, Error> {
+    let purpose = Purpose { profile: Profile::WAN, inferences: 1, batch: 1, budget_bits: None, sources };
+    let candidates = Candidates::of(graph, weights, &purpose, false)?;
+    let plans = sources.iter().map(|source| (source, candidates.least(source)));
+    let best = plans.min_by_key(|(source, chosen)| candidates.bits(*source, chosen));
+    let (source, chosen) = best.expect("invariant: there are sources to choose from");
+    candidates.plan(source, &chosen)
 }
 
-/// The fastest plan of a graph within a budget; `None` where there is none.
+/// The fastest plan of a graph within a budget; `None` where there is none. It is streamed where a party would hold much.
 ///
 /// # Errors
 /// Those of [`fuse`].
 pub fn fastest(graph: &Graph, weights: &str, purpose: &Purpose) -> Result<Option<Plan>, Error> {
-    let candidates = Candidates::of(graph, weights, purpose)?;
+    let kept = fastest_by(graph, weights, purpose, false)?;
+    let most = if purpose.inferences > 1 { HELD } else { HELD_ONCE };
+    if kept.as_ref().is_none_or(|plan| plan.held_bytes(purpose.batch.max(1)) <= most) {
+        return Ok(kept);
+    }
+    Ok(fastest_by(graph, weights, purpose, true)?.or(kept))
+}
+
+/// Bytes that a party may hold from step to step.
+const HELD: u64 = 4 << 30;
+/// The same for sessions of one inference, where making trees and transfers step by step costs nothing but rounds.
+const HELD_ONCE: u64 = 256 << 20;
+
+fn fastest_by(
+    graph: &Graph,
+    weights: &str,
+    purpose: &Purpose,
+    streamed: bool,
+) -> Result<Option<Plan>, Error> {
+    let candidates = Candidates::of(graph, weights, purpose, streamed)?;
     let mut best: Option<(f64, Plan)> = None;
-    for depth in TreeDepth::all() {
-        let Some((seconds, plan)) = candidates.fastest(depth, purpose)? else { continue };
+    for source in purpose.sources.iter() {
+        let Some((seconds, plan)) = candidates.fastest(source, purpose)? else { continue };
         if best.as_ref().is_none_or(|(least, _)| seconds < *least) {
             best = Some((seconds, plan));
         }
     }
     Ok(best.map(|(_, plan)| plan))
+}
+
+/// The same plan with the fastest of some sources of transfers.
+pub fn with_sources(plan: &Plan, sources: Sources, purpose: &Purpose) -> Plan {
+    let plans = sources.iter().map(|transfers| Plan { transfers, ..plan.clone() });
+    let best = plans.min_by(|a, b| seconds(a, purpose).total_cmp(&seconds(b, purpose)));
+    best.expect("invariant: there are sources to choose from")
+}
+
+/// Seconds of one image with its share of set-up.
+fn seconds(plan: &Plan, purpose: &Purpose) -> f64 {
+    let batch = purpose.batch.max(1);
+    let steps = plan.step_seconds(&purpose.profile, batch).into_iter();
+    let run: f64 = steps.map(|step| step.offline + step.online).sum();
+    run / batch as f64 + plan.setup_seconds(&purpose.profile) / purpose.inferences.max(1) as f64
 }
 
 /// One way to run one step, and its price.
@@ -68,8 +104,8 @@ pub struct Candidate {
     pub cost: Phases,
     /// Blocks that the trees of a linear layer are expanded to, for a batch.
     pub blocks: u64,
-    /// Offline and online together, for one image: what a budget bounds.
-    single: Cost,
+    /// For one image: offline and online are what a budget bounds.
+    single: Phases,
     /// For one image, without the transfers that it consumes.
     seconds: f64,
     /// Transfers for one image, with its share of those of set-up.
@@ -80,16 +116,16 @@ impl Candidate {
     fn new(plan: &Plan, op: Op, purpose: &Purpose) -> Self {
         let (inferences, batch) = (purpose.inferences.max(1) as f64, purpose.batch.max(1));
         let cost = plan.step_cost(&op, batch);
-        let single = plan.step_cost(&op, 1);
         let Seconds { offline, online } = plan.step_work(&op, batch);
         let layer = op.layer();
         let wire = |cost: &Cost| purpose.profile.seconds(cost);
-        let run = offline + online + wire(&cost.offline) + wire(&cost.online);
-        let setup = layer.as_ref().map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
+        let run = offline + online + purpose.profile.offline_seconds(&cost.offline) + wire(&cost.online);
+        let kept = layer.as_ref().filter(|_| !plan.streamed);
+        let setup = kept.map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
         let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;
         Self {
             blocks: layer.map_or(0, |layer| layer.blocks(batch)),
-            single: single.offline + single.online,
+            single: plan.step_cost(&op, 1),
             seconds: run / batch as f64 + setup / inferences,
             transfers: transfers(cost.offline + cost.online) / batch as f64
                 + transfers(cost.setup) / inferences,
@@ -99,51 +135,58 @@ impl Candidate {
     }
 
     /// Bits that one image moves, with those of the transfers.
-    fn bits(&self, depth: TreeDepth) -> u64 {
-        self.single.bits() + (self.single.server_cots + self.single.client_cots) * transfer_bits(depth)
+    fn bits(&self, source: Source) -> u64 {
+        let single = self.single.offline + self.single.online;
+        let transfers = (single.server_cots + single.client_cots) as f64 * source.bits();
+        single.bits() + transfers.ceil() as u64
     }
 
     /// Seconds for one image: its share of set-up, the wire, the work, and the transfers.
-    pub fn seconds(&self, depth: TreeDepth, profile: &Profile) -> f64 {
-        let wire = self.transfers * transfer_bits(depth) as f64 / 8.0 / profile.bytes_per_second;
-        self.seconds + wire + self.transfers * transfer_seconds(depth)
+    pub fn seconds(&self, source: Source, profile: &Profile) -> f64 {
+        let wire = self.transfers * source.bits() / 8.0 / profile.bytes_per_second;
+        self.seconds + wire + self.transfers * transfer_seconds(source)
     }
 }
 
 /// All ways to run a step of a plan, with their prices.
 pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
-    variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
-}
-
-/// Bits of one transfer.
-pub const fn transfer_bits(depth: TreeDepth) -> u64 {
-    depth.trees() as u64 - 1
+    let fit = |op: &Op| op.layer().is_none_or(|layer| layer.check().is_ok());
+    variants(op).into_iter().filter(fit).map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
 /// All ways to run all steps of a graph.
 struct Candidates<'a> {
     graph: &'a Graph,
     weights: &'a str,
+    streamed: bool,
     steps: Vec<(String, Vec<Candidate>)>,
 }
 
 impl<'a> Candidates<'a> {
-    fn of(graph: &'a Graph, weights: &'a str, purpose: &Purpose) -> Result<Self, Error> {
-        let plan = fuse(graph, &Options { weights: weights.to_owned(), ..Options::default() })?;
+    fn of(graph: &'a Graph, weights: &'a str, purpose: &Purpose, streamed: bool) -> Result<Self, Error> {
+        let plan = fuse(graph, &Options { weights: weights.to_owned(), streamed, ..Options::default() })?;
         let steps = plan.steps.iter().map(|step| (step.name.clone(), candidates(&plan, &step.op, purpose)));
-        Ok(Self { graph, weights, steps: steps.collect() })
+        Ok(Self { graph, weights, streamed, steps: steps.collect() })
     }
 
     /// The plan that takes one choice of every step.
-    fn plan(&self, depth: TreeDepth, chosen: &[usize]) -> Result<Plan, Error> {
+    fn plan(&self, source: Source, chosen: &[usize]) -> Result<Plan, Error> {
         let mut options =
-            Options { softspoken: depth, weights: self.weights.to_owned(), ..Options::default() };
+            Options { transfers: source, weights: self.weights.to_owned(), ..Options::default() };
+        options.streamed = self.streamed;
         for ((name, choices), &at) in self.steps.iter().zip(chosen) {
             match &choices[at].op {
-                Op::Linear { protocol, .. } => {
+                Op::Linear { algorithm, protocol, .. } => {
                     options.protocols.insert(name.clone(), *protocol);
+                    if *algorithm == Algorithm::WinogradExact {
+                        options.winograd.insert(name.clone());
+                    }
                 }
-                Op::Requant { digit, .. } | Op::MaxPool { digit, .. } => {
+                Op::Requant { digit, form, .. } => {
+                    options.digits.insert(name.clone(), *digit);
+                    options.forms.insert(name.clone(), *form);
+                }
+                Op::MaxPool { digit, .. } => {
                     options.digits.insert(name.clone(), *digit);
                 }
                 Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {}
@@ -152,30 +195,56 @@ impl<'a> Candidates<'a> {
         fuse(self.graph, &options)
     }
 
-    /// The fastest plan at a depth of the extension, and its seconds.
-    fn fastest(&self, depth: TreeDepth, purpose: &Purpose) -> Result<Option<(f64, Plan)>, Error> {
+    /// The choices that move the fewest bits.
+    fn least(&self, source: Source) -> Vec<usize> {
+        let least = |(_, choices): &(String, Vec<Candidate>)| {
+            let bits = choices.iter().map(|choice| choice.bits(source)).enumerate();
+            bits.min_by_key(|(_, bits)| *bits).map_or(0, |(at, _)| at)
+        };
+        self.steps.iter().map(least).collect()
+    }
+
+    /// Bits of one inference of the plan that takes these choices, exactly.
+    fn bits(&self, source: Source, chosen: &[usize]) -> u64 {
+        let steps = self.steps.iter().zip(chosen);
+        let steps: Vec<Phases> = steps.map(|((_, choices), &at)| choices[at].single).collect();
+        let all: Phases = steps.iter().copied().sum();
+        let supply = |cost: Cost| {
+            let (server, client) = (cost.server_cots as usize, cost.client_cots as usize);
+            Supply { source, server, client }.cost().bits()
+        };
+        let supplies = if self.streamed {
+            steps.iter().map(|step| supply(step.offline) + supply(step.online)).sum()
+        } else {
+            supply(all.offline + all.online)
+        };
+        all.offline.bits() + all.online.bits() + supplies
+    }
+
+    /// The fastest plan with a source of transfers, and its seconds.
+    fn fastest(&self, source: Source, purpose: &Purpose) -> Result<Option<(f64, Plan)>, Error> {
         let item = |choice: &Candidate| Item {
-            cost: choice.bits(depth),
-            loss: choice.seconds(depth, &purpose.profile),
+            cost: choice.bits(source),
+            loss: choice.seconds(source, &purpose.profile),
         };
         let groups: Vec<Vec<Item>> =
             self.steps.iter().map(|(_, choices)| choices.iter().map(item).collect()).collect();
-        let mut budget = purpose.budget_bits.unwrap_or(u64::MAX / 2);
-        // The extension's framing is not a sum over steps: take what it adds off the budget until all is within.
+        let limit = purpose.budget_bits.unwrap_or(u64::MAX / 2);
+        let within = |chosen: &Vec<usize>| self.bits(source, chosen) <= limit;
+        // What a supply costs is not a sum over steps: take what it adds off the budget until all is within.
+        let mut budget = limit;
+        let mut found = None;
         for _ in 0..8 {
-            let Some(chosen) = choose(&groups, budget) else { return Ok(None) };
-            let plan = self.plan(depth, &chosen)?;
-            let over = inference_bits(&plan).saturating_sub(purpose.budget_bits.unwrap_or(u64::MAX));
-            if over == 0 {
-                let seconds: f64 = groups.iter().zip(&chosen).map(|(group, &i)| group[i].loss).sum();
-                let setup =
-                    Extend { depth, server: 0, client: plan.setup_cost().client_cots as usize }.cost();
-                let share = purpose.profile.seconds(&setup) / purpose.inferences.max(1) as f64;
-                return Ok(Some((seconds + share, plan)));
+            let Some(chosen) = choose(&groups, budget) else { break };
+            if within(&chosen) {
+                found = Some(chosen);
+                break;
             }
-            budget = budget.saturating_sub(over);
+            budget = budget.saturating_sub(self.bits(source, &chosen) - limit);
         }
-        Ok(None)
+        let Some(chosen) = found.or_else(|| Some(self.least(source)).filter(within)) else { return Ok(None) };
+        let plan = self.plan(source, &chosen)?;
+        Ok(Some((seconds(&plan, purpose), plan)))
     }
 }
 
@@ -184,18 +253,31 @@ fn variants(op: &Op) -> Vec<Op> {
     let mut all = Vec::new();
     match op {
         Op::Linear { .. } => {
-            for wanted in Protocol::all() {
+            for (wanted_algorithm, wanted) in
+                algorithms(op).flat_map(|a| Protocol::all().map(move |p| (a, p)))
+            {
                 let mut op = op.clone();
-                if let Op::Linear { protocol, .. } = &mut op {
-                    *protocol = wanted;
+                if let Op::Linear { algorithm, protocol, .. } = &mut op {
+                    (*algorithm, *protocol) = (wanted_algorithm, wanted);
                 }
                 all.push(op);
             }
         }
-        Op::Requant { .. } | Op::MaxPool { .. } => {
+        Op::Requant { .. } => {
+            // A tree buys the flags of digits of one bit too: wider ones are better in every respect.
+            let chains = (1..=4).map(|digit| (Form::Chain, digit));
+            for wanted in chains.chain((2..=4).map(|digit| (Form::Tree, digit))) {
+                let mut op = op.clone();
+                if let Op::Requant { form, digit, .. } = &mut op {
+                    (*form, *digit) = wanted;
+                }
+                all.push(op);
+            }
+        }
+        Op::MaxPool { .. } => {
             for wanted in 1..=4 {
                 let mut op = op.clone();
-                if let Op::Requant { digit, .. } | Op::MaxPool { digit, .. } = &mut op {
+                if let Op::MaxPool { digit, .. } = &mut op {
                     *digit = wanted;
                 }
                 all.push(op);
@@ -204,4 +286,57 @@ fn variants(op: &Op) -> Vec<Op> {
         Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => all.push(op.clone()),
     }
     all
+}
+
+/// The ways in which a linear step becomes products: those that make the same integers.
+fn algorithms(op: &Op) -> impl Iterator<Item = Algorithm> {
+    let Op::Linear { geometry, weight_bits, ring, algorithm, .. } = op else {
+        unreachable!("invariant: the caller has matched the step")
+    };
+    let spatial = *algorithm != Algorithm::Winograd;
+    let exact = spatial && *weight_bits <= 4 && ring.get() <= 60 && winograd::applies(geometry);
+    let first = if spatial { Algorithm::Direct } else { Algorithm::Winograd };
+    std::iter::once(first).chain(exact.then_some(Algorithm::WinogradExact))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocols::linear::Geometry;
+    use protocols::plan::Preprocess;
+
+    use super::*;
+    use crate::{Kernel, LayerWeights, Linear};
+
+    /// A dense layer of 128 inputs and 1024 outputs.
+    fn dense() -> Graph {
+        let mut builder = Graph::builder("dense", Preprocess::Unit);
+        let geometry = Geometry::dense(128, 1024);
+        let input = builder.input("input", [128, 1, 1], 4, false, 1.0).unwrap();
+        let (weights, bias) = (vec![7; geometry.weights()], vec![0; 1024]);
+        let (kernel, shifts, range) = (Kernel::Spatial, Vec::new(), builder.wire(input).range);
+        let linear = Linear { input, geometry, kernel, weight_bits: 4, shifts, range, scale: 1.0 };
+        let linear = linear.bounded("dense", &LayerWeights { weights, bias }, range).unwrap();
+        let logits = builder.linear("dense", linear).unwrap();
+        builder.output("output", logits).unwrap();
+        builder.finish().unwrap()
+    }
+
+    fn protocol(inferences: u64) -> Protocol {
+        let sources = Sources::Any;
+        let purpose = Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None, sources };
+        let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
+        let step = plan.steps.iter().find(|step| step.name == "dense").unwrap();
+        let ways = candidates(&plan, &step.op, &purpose);
+        let seconds = |way: &Candidate| way.seconds(plan.transfers, &purpose.profile);
+        let chosen = ways.iter().find(|way| way.op == step.op).unwrap();
+        assert!(ways.iter().all(|way| seconds(way) >= seconds(chosen)), "the fastest is chosen");
+        let Op::Linear { protocol, .. } = step.op else { panic!("{step:?}") };
+        protocol
+    }
+
+    #[test]
+    fn a_short_session_punctures_the_mask_and_a_long_one_the_weights() {
+        assert!(matches!(protocol(1), Protocol::VoleOfMask { .. }), "{:?}", protocol(1));
+        assert!(matches!(protocol(10_000), Protocol::Vole { .. }), "{:?}", protocol(10_000));
+    }
 }

@@ -1,10 +1,10 @@
 //! Random small networks: what two parties compute is what `eval` says, in the order of passes, lowering and execution.
 
-use fusion::testing::{random_input, random_network};
+use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse};
 use protocols::execute::{Conversation, Event, Side, execute};
-use protocols::plan::{Kind, Load};
-use protocols::{Channel, Error, Limits, Role, Session};
+use protocols::plan::{Kind, Load, Protocol};
+use protocols::{Channel, Error, Limits, Phases, Role, Session};
 
 const NETWORKS: u64 = 40;
 const IMAGES: usize = 2;
@@ -15,7 +15,13 @@ fn two_parties_compute_what_eval_says() {
     for seed in 0..NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, IMAGES, seed);
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let protocols: Vec<Protocol> = Protocol::all().collect();
+        let protocol = protocols[seed as usize % protocols.len()];
+        let winograd = winograd_nodes(&graph);
+        // Every protocol both ways, kept and streamed.
+        let streamed = seed as usize / protocols.len() % 2 == 1;
+        let options =
+            Options { weights: weights.digest(), protocol, winograd, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let (server, client) = runtime.block_on(async {
             let (left, right) = Channel::pair(Limits::default());
@@ -28,9 +34,14 @@ fn two_parties_compute_what_eval_says() {
             )
         });
         server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
-        let (logits, _) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+        let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected = eval(&graph, &weights, &input).unwrap();
         assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
+        assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
+        for line in &report.steps {
+            let Phases { offline, online, .. } = line.predicted.cost;
+            assert_eq!((line.offline.cost, line.online.cost), (offline, online), "seed {seed}: {line:?}");
+        }
     }
 }
 
@@ -40,7 +51,9 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
     for seed in 0..6 {
         let (graph, weights) = random_network(seed);
         let inputs: Vec<Vec<i64>> = (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
-        let options = Options { weights: weights.digest(), ..Options::default() };
+        let protocol = if seed < 3 { Protocol::Vole { k: 4 } } else { Protocol::VoleOfMask { k: 4 } };
+        let streamed = seed % 3 == 2;
+        let options = Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let load = Load { images: IMAGES, prepared: 3, inferences: 3 };
         let (left, right) = {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use protocols::linear::{ClientHeld, Geometry, Layer, Planted, Products, multiply};
 use protocols::ot::{Extend, Setup, TreeDepth};
-use protocols::plan::Protocol;
+use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Session, Share, bench};
 use support::Parties;
 
@@ -43,7 +43,14 @@ fn convolution(side: usize) -> Geometry {
 /// 4-bit weights in a ring of 14 bits.
 fn layer(side: usize, protocol: Protocol) -> Layer {
     let (shifts, ring) = (Vec::new(), Bits::of(14));
-    Layer { geometry: convolution(side), weight_bits: 4, shifts, ring, protocol }
+    Layer {
+        geometry: convolution(side),
+        weight_bits: 4,
+        shifts,
+        ring,
+        algorithm: Algorithm::Direct,
+        protocol,
+    }
 }
 
 fn weights(layer: &Layer) -> Vec<i8> {

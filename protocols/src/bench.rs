@@ -49,8 +49,31 @@ pub fn digit_sums(digits: usize, quads: usize) -> impl FnMut() {
     move || hash.digit_sums::<u16>(digits, &leaves, &mut sums, &mut weighted)
 }
 
-/// Drops whatever is in the pools.
+/// Grows one level of a tree of `half` nodes.
+pub fn split(half: usize) -> impl FnMut() -> Block {
+    let (hash, mut nodes) = (Hash::new(&[0; 32]), vec![Block(3); 2 * half]);
+    move || hash.split(&mut nodes, 1, Block(5))
+}
+
+/// Multiplies by the sparse code, for `outputs` samples of a secret of that length.
+pub fn code(secret: usize, outputs: usize) -> impl FnMut() -> Block {
+    let (code, table) = (kernels::Code::new(Block(1)), vec![Block(3); secret]);
+    let mut outputs = vec![Block::ZERO; outputs];
+    let mut first = 0;
+    move || {
+        first += outputs.len();
+        code.add(first, &table, &mut outputs);
+        outputs[7]
+    }
+}
+
+/// Uses up whatever is in the pools, piece by piece, so that nothing is copied.
 pub fn drain(session: &mut Session) {
-    let (sent, received) = session.pools.left();
-    drop((session.take_sent(sent), session.take_received(received)));
+    const PIECE: usize = 1 << 16;
+    while let (sent @ 1.., _) = session.pools.left() {
+        let _ = session.with_sent(sent.min(PIECE), |_, _| ());
+    }
+    while let (_, received @ 1..) = session.pools.left() {
+        let _ = session.with_received(received.min(PIECE), |_| ());
+    }
 }

@@ -237,8 +237,10 @@ impl BitString {
 
     /// Bit `at` of every value.
     pub fn of_values(values: &[u64], at: u32) -> Self {
+        let mut bytes = [0; 64];
         let words = values.chunks(64).map(|chunk| {
-            chunk.iter().enumerate().fold(0, |word, (i, value)| word | ((value >> at) & 1) << i)
+            bytes.iter_mut().zip(chunk).for_each(|(byte, value)| *byte = (value >> at) as u8);
+            gather(&bytes, 0)
         });
         Self::from_words(words.collect(), values.len())
     }
@@ -334,6 +336,18 @@ impl BitString {
     }
 }
 
+/// Bit `at` of every byte, 0 to 7.
+pub(crate) fn gather(bytes: &[u8; 64], at: u32) -> u64 {
+    let mut word = 0;
+    for (i, eight) in bytes.chunks_exact(8).enumerate() {
+        let eight = eight.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        // bit 8 j moves to bit 56 + j: all products that land there come from one bit each
+        let bits = (eight >> at & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        word |= bits << (8 * i);
+    }
+    word
+}
+
 impl FromIterator<bool> for BitString {
     /// Bits are shifted into place: none selects a branch, since many are secret.
     fn from_iter<I: IntoIterator<Item = bool>>(bits: I) -> Self {
@@ -378,6 +392,17 @@ mod tests {
             let bits = Bits::of(width);
             let value = bits.decode(value as u64);
             prop_assert_eq!(bits.decode(bits.encode(value)), value);
+        }
+
+        #[test]
+        fn bits_are_gathered_in_order(values in prop::collection::vec(any::<u64>(), 0..200), at in 0u32..64) {
+            let expected = values.iter().map(|value| value >> at & 1 == 1).collect();
+            prop_assert_eq!(BitString::of_values(&values, at), expected);
+            let bytes: [u8; 64] = std::array::from_fn(|i| values.get(i).map_or(0, |value| *value as u8));
+            let bits = gather(&bytes, at % 8);
+            for (i, byte) in bytes.iter().enumerate() {
+                prop_assert_eq!(bits >> i & 1, u64::from(byte >> (at % 8) & 1));
+            }
         }
 
         #[test]

@@ -24,6 +24,12 @@ pub enum Domain {
     Session = 9,
     /// Roots of trees.
     Root = 10,
+    /// Trees of Ferret.
+    Ferret = 16,
+    /// The public codes of Ferret.
+    Code = 17,
+    /// Leaves of trees that are punctured at the digits of a mask.
+    MaskDigits = 20,
 }
 
 impl Domain {

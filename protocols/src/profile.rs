@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use crate::linear::Layer;
-use crate::ot::TreeDepth;
+use crate::ot::{Parameters, Source};
 use crate::plan::{Op, Plan};
-use crate::{Cost, Error};
+use crate::{Cost, Error, Operator, Phases};
 
 /// A network between the parties.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,20 +25,25 @@ pub struct Seconds {
     pub online: f64,
 }
 
-/// Seconds that a core takes, measured on one current server core; they shape choices, never results.
+/// Seconds that a core takes, measured on one current server core (`benches/linear`, `benches/ot`); they shape choices, never
+/// results.
 mod unit {
     /// Expanding a leaf into one block of columns and adding it up.
-    pub(super) const LEAF_BLOCK: f64 = 1.3e-9;
+    pub(super) const LEAF_BLOCK: f64 = 0.45e-9;
     /// Making a leaf out of its tree.
-    pub(super) const LEAF: f64 = 4e-9;
+    pub(super) const LEAF: f64 = 2.5e-9;
     /// Packing, sending and applying one correction.
-    pub(super) const CORRECTION: f64 = 5e-9;
-    /// One correlated transfer, whatever the extension's depth.
-    pub(super) const TRANSFER: f64 = 8e-9;
+    pub(super) const CORRECTION: f64 = 1.2e-9;
+    /// The same where the digits of a mask are the puncture points: it finds its weight and its output on its own.
+    pub(super) const MASK_CORRECTION: f64 = 18e-9;
+    /// One correlated transfer of SoftSpoken, whatever the depth.
+    pub(super) const TRANSFER: f64 = 7e-9;
+    /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
+    pub(super) const FERRET: [f64; 4] = [17e-9, 17e-9, 20e-9, 32e-9];
     /// One block of the extension's streams.
-    pub(super) const STREAM_BLOCK: f64 = 0.8e-9;
-    /// One element through a chain of comparisons, for every bit.
-    pub(super) const CHAIN_BIT: f64 = 25e-9;
+    pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
+    /// Using one transfer in an operator on shares: hashing it, and its part of all messages.
+    pub(super) const USE: f64 = 10e-9;
     /// One multiplication by a weight in the clear.
     pub(super) const MAC: f64 = 0.2e-9;
 }
@@ -53,6 +58,13 @@ impl Profile {
     pub fn seconds(&self, cost: &Cost) -> f64 {
         let bytes = cost.server_bytes.max(cost.client_bytes) as f64;
         bytes / self.bytes_per_second + cost.rounds as f64 * self.rtt_seconds / 2.0
+    }
+
+    /// Seconds on the wire of a step's offline part. A single message is the client's, as those of the steps before and after
+    /// are: one goes behind the other, and nobody waits.
+    pub fn offline_seconds(&self, cost: &Cost) -> f64 {
+        let rounds = if cost.rounds > 1 { cost.rounds } else { 0 };
+        self.seconds(&Cost { rounds, ..*cost })
     }
 }
 
@@ -77,23 +89,21 @@ impl FromStr for Profile {
 impl Layer {
     /// Seconds of work for the products with a batch, by the party that works more.
     pub fn products_seconds(&self, images: usize) -> f64 {
-        let columns = images * self.geometry.positions();
-        let work = self.work();
-        let blocks = columns.div_ceil(work.lanes) as f64;
-        work.leaves * (unit::LEAF + blocks * unit::LEAF_BLOCK)
-            + work.trees * columns as f64 * unit::CORRECTION
+        let work = self.work(images);
+        // Trees that are not kept are made anew, with their punctures.
+        let (made, correction) =
+            if self.keeps_trees() { (1.0, unit::CORRECTION) } else { (3.0, unit::MASK_CORRECTION) };
+        made * work.leaves * unit::LEAF + work.blocks * unit::LEAF_BLOCK + work.corrections * correction
     }
 
     /// Blocks that the leaves of all trees are expanded to, for a batch.
     pub fn blocks(&self, images: usize) -> u64 {
-        let work = self.work();
-        work.leaves as u64 * (images * self.geometry.positions()).div_ceil(work.lanes) as u64
+        self.work(images).blocks as u64
     }
 
     /// Seconds of work for planting the trees, once per session.
     pub fn setup_seconds(&self) -> f64 {
-        let work = self.work();
-        work.leaves * 2.0 * unit::LEAF
+        if self.keeps_trees() { self.work(1).leaves * 2.0 * unit::LEAF } else { 0.0 }
     }
 }
 
@@ -107,55 +117,64 @@ impl Plan {
                 .map(|step| self.step_work(&step.op, images)),
         );
         let costs = self.step_costs(images);
-        let needed: Cost = costs.iter().map(|step| step.cost.online + step.cost.offline).sum();
         let mut seconds: Vec<Seconds> = costs
             .iter()
             .zip(work)
             .map(|(step, work)| Seconds {
-                offline: work.offline + profile.seconds(&step.cost.offline),
+                offline: work.offline + profile.offline_seconds(&step.cost.offline),
                 online: work.online + profile.seconds(&step.cost.online),
             })
             .collect();
-        if let Some(extension) = seconds.first_mut() {
-            extension.offline +=
-                transfer_seconds(self.softspoken) * (needed.server_cots + needed.client_cots) as f64;
+        if let Some(supplies) = seconds.first_mut() {
+            let needed: Phases = costs.iter().map(|step| step.cost).sum();
+            let work =
+                |cost: Cost| transfer_seconds(self.transfers) * (cost.server_cots + cost.client_cots) as f64;
+            let online = if self.streamed { work(needed.online) } else { 0.0 };
+            supplies.online += online;
+            supplies.offline += work(needed.offline + needed.online) - online;
+            if let Some(step) = costs.first() {
+                supplies.offline += step.cost.offline.rounds as f64 * profile.rtt_seconds / 2.0;
+            }
         }
         seconds
     }
 
     /// Predicted seconds of set-up.
     pub fn setup_seconds(&self, profile: &Profile) -> f64 {
-        let trees: f64 = self.layers().map(|(_, _, layer)| layer.setup_seconds()).sum();
-        let cots: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
-        let transfers = transfer_seconds(self.softspoken) * cots.client_cots as f64;
+        let layers = self.layers().filter(|_| !self.streamed);
+        let trees: f64 = layers.map(|(_, _, layer)| layer.setup_seconds()).sum();
+        let transfers = transfer_seconds(self.transfers) * self.kept_trees().client_cots as f64;
         profile.seconds(&self.setup_cost()) + trees + transfers
     }
 
     /// Seconds of work of a step, without the wire.
     pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
-        let chain = |elements: usize, bits: u32| Seconds {
-            online: elements as f64 * f64::from(bits) * unit::CHAIN_BIT,
+        let used = |cost: Option<Cost>| Seconds {
+            online: cost.map_or(0.0, |cost| (cost.server_cots + cost.client_cots) as f64 * unit::USE),
             ..Seconds::default()
         };
         match op {
             Op::Linear { .. } => op.layer().map_or_else(Seconds::default, |layer| Seconds {
-                offline: layer.products_seconds(images),
-                online: layer.geometry.macs() as f64 * images as f64 * unit::MAC,
+                offline: layer.products_seconds(images)
+                    + if self.streamed { layer.setup_seconds() } else { 0.0 },
+                online: layer.macs() as f64 * images as f64 * unit::MAC,
             }),
-            Op::Requant { output, ring, .. } => chain(self.wires[*output].elements() * images, ring.get()),
-            Op::MaxPool { output, window, .. } => {
-                let wire = &self.wires[*output];
-                chain(wire.elements() * images * (window.len() - 1), u32::from(wire.bits) + 1)
-            }
+            Op::Requant { .. } => used(self.requant(op, images).map(|operator| operator.cost())),
+            Op::MaxPool { .. } => used(self.max_pool(op, images).map(|operator| operator.cost())),
             Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Seconds::default(),
         }
     }
 }
 
 /// Seconds of work for one correlated transfer.
-pub fn transfer_seconds(depth: TreeDepth) -> f64 {
-    let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
-    unit::TRANSFER + blocks * unit::STREAM_BLOCK
+pub fn transfer_seconds(source: Source) -> f64 {
+    match source {
+        Source::Softspoken(depth) => {
+            let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
+            unit::TRANSFER + blocks * unit::STREAM_BLOCK
+        }
+        Source::Ferret(parameters) => unit::FERRET[parameters.depth() - Parameters::SMALLEST.depth()],
+    }
 }
 
 #[cfg(test)]

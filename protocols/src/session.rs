@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::ot::{Extension, Pools};
+use crate::ot::{Extension, Ferret, Pools};
 use crate::{Channel, Cost, Domain, Error, Operator};
 
 /// Which party this is. The server holds the weights, the client holds the input and learns the output.
@@ -34,6 +34,7 @@ pub struct Session {
     pub(crate) channel: Channel,
     pub(crate) pools: Pools,
     pub(crate) extension: Option<Extension>,
+    pub(crate) ferret: Option<Ferret>,
     rng: ChaCha20Rng,
     id: [u8; 32],
     nonce: u64,
@@ -44,7 +45,7 @@ impl Session {
     /// party's own and secret: everything random comes from it.
     pub fn new(role: Role, channel: Channel, id: [u8; 32], seed: [u8; 32]) -> Self {
         let rng = ChaCha20Rng::from_seed(Domain::Session.derive(&seed, &[]));
-        Self { role, channel, pools: Pools::default(), extension: None, rng, id, nonce: 0 }
+        Self { role, channel, pools: Pools::default(), extension: None, ferret: None, rng, id, nonce: 0 }
     }
 
     /// Runs an operator, measures it, and holds it to its declared cost, in release builds too.
@@ -118,5 +119,25 @@ impl Session {
         let (server_bytes, client_bytes) = Channel::by_party(meter.sent, meter.received, self.role);
         let (server_cots, client_cots) = self.pools.consumed(self.role);
         Cost { server_bytes, client_bytes, rounds: meter.rounds, server_cots, client_cots }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use crate::{Domain, testing};
+
+    #[test]
+    fn both_parties_derive_the_same_keys_and_none_twice() {
+        let (mut server, mut client) = testing::sessions_with_dealer(1, 0);
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            for domain in [Domain::Weights, Domain::MaskDigits, Domain::Tree, Domain::Random] {
+                let key = server.fresh_key(domain);
+                assert_eq!(key, client.fresh_key(domain));
+                assert!(seen.insert(key), "a nonce is used once");
+            }
+        }
     }
 }

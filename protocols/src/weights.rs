@@ -8,8 +8,8 @@ use safetensors::{Dtype, SafeTensors};
 use zeroize::Zeroize;
 
 use crate::handshake::hex;
-use crate::linear::Layer;
-use crate::plan::{Op, Plan, Step, Term, Wire};
+use crate::linear::{Geometry, Layer, winograd};
+use crate::plan::{Algorithm, Op, Plan, Step, Term, Wire};
 use crate::{Bits, Error};
 
 /// The integers that only the server holds, by step. `Debug` prints shapes only.
@@ -24,7 +24,8 @@ pub struct Weights {
 /// One linear step's integers.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct LayerWeights {
-    /// `[out channels][in channels / groups][kernel rows][kernel columns]`.
+    /// `[out channels][in channels / groups][kernel rows][kernel columns]`; in Winograd's domain
+    /// `[position][out channels][in channels / groups]`.
     pub weights: Vec<i8>,
     /// One for each output channel, in units of the shifted accumulator.
     pub bias: Vec<i64>,
@@ -158,7 +159,7 @@ fn requant_sum(terms: &[Term], shift: u8, to: &Wire, ranges: &[(i128, i128)]) ->
 impl LayerWeights {
     fn check(&self, layer: &Layer, step: &str) -> Result<(), Error> {
         let what = |field: &str| format!("weights of step {step}: {field}");
-        let (weights, channels) = (layer.geometry.weights(), layer.geometry.out_channels);
+        let (weights, channels) = (layer.weights(), layer.geometry.out_channels);
         if self.weights.len() != weights {
             return Err(Error::invalid(what("weight"), format!("{weights} elements"), self.weights.len()));
         }
@@ -177,30 +178,57 @@ impl LayerWeights {
         Ok(())
     }
 
-    /// The exact interval of the accumulators for inputs within `(low, high)`: over all output channels, from the sums of
-    /// positive and of negative weights. Padding adds zero to the inputs.
-    pub fn range(&self, layer: &Layer, (low, high): (i128, i128)) -> (i128, i128) {
-        let g = &layer.geometry;
-        let padded = [g.pad_top, g.pad_left, g.pad_bottom, g.pad_right].iter().any(|&p| p > 0);
-        let (low, high) = if padded { (low.min(0), high.max(0)) } else { (low, high) };
-        let channels = self.weights.chunks_exact(g.fan_in()).zip(&self.bias).enumerate();
-        let intervals = channels.map(|(channel, (weights, &bias))| {
-            let (mut least, mut most) = (0i128, 0i128);
-            for &weight in weights {
-                let (a, b) = (i128::from(weight) * low, i128::from(weight) * high);
-                least += a.min(b);
-                most += a.max(b);
-            }
-            let shift = layer.shift(channel);
-            (shifted(least, shift, bias), shifted(most, shift, bias))
-        });
-        intervals.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))).unwrap_or((0, 0))
+    /// The exact interval of the accumulators for inputs within `(low, high)`.
+    pub fn range(&self, layer: &Layer, inputs: (i128, i128)) -> (i128, i128) {
+        accumulators(&layer.geometry, layer.algorithm, self, &layer.shifts, inputs)
     }
 }
 
-/// `value 2^shift + bias`, or the nearest that can be said: far outside of every ring.
-fn shifted(value: i128, shift: u32, bias: i64) -> i128 {
-    value.saturating_mul(1 << shift).saturating_add(bias.into())
+/// The exact interval of `(W x)[c] << shifts[c] + bias[c]` over all output channels, for inputs within `(low, high)`, from the sums of
+/// positive and of negative weights. Padding adds zero to what an input can be. Of weights in Winograd's domain the kernels count that
+/// they amount to at a tile's outputs.
+///
+/// # Panics
+/// Where the weights are not as many as the geometry says.
+pub fn accumulators(
+    geometry: &Geometry,
+    algorithm: Algorithm,
+    layer: &LayerWeights,
+    shifts: &[u8],
+    (low, high): (i128, i128),
+) -> (i128, i128) {
+    let g = geometry;
+    let padded = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right > 0;
+    let zero = padded || algorithm == Algorithm::Winograd;
+    let (low, high) = if zero { (low.min(0), high.max(0)) } else { (low, high) };
+    let interval = |(negative, positive): (i128, i128), bias: i64| {
+        let least = positive.saturating_mul(low).saturating_add(negative.saturating_mul(high));
+        let most = positive.saturating_mul(high).saturating_add(negative.saturating_mul(low));
+        (least.saturating_add(bias.into()), most.saturating_add(bias.into()))
+    };
+    let shift = |at: usize| shifts.get(at).map_or(0, |&e| u32::from(e).min(64));
+    let join = |(a, b): (i128, i128), (c, d): (i128, i128)| (a.min(c), b.max(d));
+    let channels = layer.bias.iter().enumerate();
+    let intervals = channels.map(|(channel, &bias)| match algorithm {
+        Algorithm::Direct | Algorithm::WinogradExact => {
+            let weights = &layer.weights[channel * g.fan_in()..(channel + 1) * g.fan_in()];
+            let sums = weights.iter().fold((0i128, 0i128), |(negative, positive), &weight| {
+                let weight = i128::from(weight);
+                (negative + weight.min(0), positive + weight.max(0))
+            });
+            interval((sums.0 << shift(channel), sums.1 << shift(channel)), bias)
+        }
+        Algorithm::Winograd => {
+            let fan_in = g.in_channels / g.groups;
+            let kernels = winograd::effective(fan_in, |position, input| {
+                let at = position * g.out_channels + channel;
+                i128::from(layer.weights[at * fan_in + input]) << shift(at)
+            });
+            let [first, others @ ..] = kernels.map(|sums| interval(sums, bias));
+            others.into_iter().fold(first, join)
+        }
+    });
+    intervals.reduce(join).unwrap_or((0, 0))
 }
 
 fn fits(what: String, (low, high): (i128, i128), ring: Bits) -> Result<(), Error> {

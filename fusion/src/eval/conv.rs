@@ -1,53 +1,82 @@
 //! A linear layer on one image, exactly.
 
-use protocols::linear::Geometry;
+use protocols::linear::{Geometry, winograd};
 
 use super::packed::Packed;
 use crate::axis::Axis;
-use crate::{Interval, LayerWeights};
+use crate::{Interval, Kernel, LayerWeights};
 
-/// A layer ready to run: packed for 16-bit inputs and 32-bit sums where exact bounds allow it, plain otherwise.
+/// A layer ready to run.
 #[derive(Clone, Debug)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     geometry: Geometry,
     kernel: Kernel,
+    /// The matrix products: the convolution itself, or those over a Winograd layer's tiles.
+    products: Products,
+    /// One for each channel of the products, or none.
     shifts: Vec<u8>,
     bias: Vec<i64>,
 }
 
-#[derive(Clone, Debug)]
-enum Kernel {
-    Packed(Packed),
-    Plain(Vec<i8>),
-}
-
 impl Layer {
-    pub(super) fn new(geometry: &Geometry, layer: &LayerWeights, shifts: &[u8], input: Interval) -> Self {
-        let kernel = if Packed::applies(geometry, &layer.weights, input) {
-            Kernel::Packed(Packed::new(*geometry, &layer.weights))
-        } else {
-            Kernel::Plain(layer.weights.clone())
+    pub(crate) fn new(kernel: Kernel, geometry: Geometry, shifts: &[u8], layer: &LayerWeights) -> Self {
+        let products = match kernel {
+            Kernel::Spatial => geometry,
+            Kernel::Winograd => winograd::products(&geometry),
         };
-        Self { geometry: *geometry, kernel, shifts: shifts.to_vec(), bias: layer.bias.clone() }
+        let products = Products::new(products, &layer.weights);
+        Self { geometry, kernel, products, shifts: shifts.to_vec(), bias: layer.bias.clone() }
     }
 
-    /// `(W x)[c] << shifts[c] + bias[c]`.
-    pub(super) fn run(&self, image: &[i64]) -> Vec<i64> {
-        let mut sums = match &self.kernel {
-            Kernel::Packed(packed) => packed.run(image),
-            Kernel::Plain(weights) => plain(&self.geometry, weights, image),
+    /// `(W x)[c] << shifts[c] + bias[c]` for one image, modulo `2^64`.
+    pub(crate) fn run(&self, image: &[i64]) -> Vec<i64> {
+        let mut sums = match self.kernel {
+            Kernel::Spatial => self.shifted(image),
+            Kernel::Winograd => {
+                let tiles = winograd::transform_input(&self.geometry, 1, image);
+                winograd::transform_output(&self.geometry, 1, &self.shifted(&tiles))
+            }
         };
-        for (channel, sums) in sums.chunks_exact_mut(self.geometry.positions()).enumerate() {
-            let shift = self.shifts.get(channel).copied().unwrap_or(0);
-            let bias = self.bias[channel];
-            sums.iter_mut().for_each(|sum| *sum = (*sum << shift) + bias);
+        for (sums, bias) in sums.chunks_exact_mut(self.geometry.positions()).zip(&self.bias) {
+            sums.iter_mut().for_each(|sum| *sum = sum.wrapping_add(*bias));
+        }
+        sums
+    }
+
+    fn shifted(&self, image: &[i64]) -> Vec<i64> {
+        let mut sums = self.products.run(image);
+        let channels = sums.chunks_exact_mut(self.products.geometry.positions());
+        for (sums, shift) in channels.zip(&self.shifts) {
+            sums.iter_mut().for_each(|sum| *sum <<= shift);
         }
         sums
     }
 }
 
+/// `W x`: packed for 16-bit inputs and 32-bit sums where exact bounds allow it, plain otherwise.
+#[derive(Clone, Debug)]
+struct Products {
+    geometry: Geometry,
+    packed: Packed,
+    weights: Vec<i8>,
+}
+
+impl Products {
+    fn new(geometry: Geometry, weights: &[i8]) -> Self {
+        Self { geometry, packed: Packed::new(geometry, weights), weights: weights.to_vec() }
+    }
+
+    fn run(&self, image: &[i64]) -> Vec<i64> {
+        let (lo, hi) = image.iter().fold((0, 0), |(lo, hi), &value| (value.min(lo), value.max(hi)));
+        if self.packed.holds(Interval { lo, hi }) {
+            return self.packed.run(image);
+        }
+        plain(&self.geometry, &self.weights, image)
+    }
+}
+
 /// `W x` modulo `2^64`, as the definition says it: the twin that [`Packed`] is tested against.
-pub(crate) fn plain(geometry: &Geometry, weights: &[i8], image: &[i64]) -> Vec<i64> {
+fn plain(geometry: &Geometry, weights: &[i8], image: &[i64]) -> Vec<i64> {
     let [rows, columns] = Axis::of_geometry(geometry);
     let (inputs, outputs) = (geometry.in_channels / geometry.groups, geometry.out_channels / geometry.groups);
     let mut sums = vec![0i64; geometry.out_channels * geometry.positions()];

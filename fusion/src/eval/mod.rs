@@ -7,12 +7,10 @@ mod packed;
 use protocols::plan::Term;
 use rayon::prelude::*;
 
-pub(crate) use conv::plain;
+pub(crate) use conv::Layer;
 pub(crate) use local::{max_pool, sum_pool, view};
-pub(crate) use packed::Packed;
 
-use crate::{Error, Graph, LayerWeights, Op, Weights, WireId, accumulator_interval, layout};
-use conv::Layer;
+use crate::{Error, Graph, Op, Weights, WireId, layout};
 
 /// The output of a network for a batch, `[channels][images][rows][columns]`, in and out.
 pub fn eval(graph: &Graph, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, Error> {
@@ -145,16 +143,15 @@ fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Layer, Error>
     let name = || node.name.clone();
     let Op::Linear(linear) = &node.op else { unreachable!("invariant: only linear nodes have weights") };
     let layer = weights.layers.get(&node.name).ok_or_else(|| Error::MissingWeights { node: name() })?;
-    let LayerWeights { weights, bias } = layer;
     let input = graph.wire(linear.input).range;
-    let found = accumulator_interval(&node.name, &linear.geometry, weights, &linear.shifts, bias, input)?;
+    let found = linear.accumulators(&node.name, layer, input)?;
     if !linear.range.contains(found) {
         return Err(Error::Accumulator { node: name(), declared: linear.range, found });
     }
     let most = (1i64 << (linear.weight_bits - 1)) - 1;
-    if let Some(&wide) = weights.iter().find(|&&w| i64::from(w) > most || i64::from(w) < -most - 1) {
+    if let Some(&wide) = layer.weights.iter().find(|&&w| i64::from(w) > most || i64::from(w) < -most - 1) {
         let (expected, found) = (most, i64::from(wide));
         return Err(Error::Weights { node: name(), what: "a weight's magnitude", expected, found });
     }
-    Ok(Layer::new(&linear.geometry, layer, &linear.shifts, input))
+    Ok(Layer::new(linear.kernel, linear.geometry, &linear.shifts, layer))
 }

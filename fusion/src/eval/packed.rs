@@ -17,22 +17,22 @@ const TILE: usize = 16;
 
 /// A convolution's weights, by group and block of [`CHANNELS`] rows, each row in the order rows, columns, channels.
 #[derive(Clone, Debug)]
-pub(crate) struct Packed {
+pub(super) struct Packed {
     geometry: Geometry,
     weights: Vec<i16>,
     row: usize,
+    /// The largest sum of an output channel's magnitudes.
+    heaviest: u64,
 }
 
 impl Packed {
     /// Whether inputs fit 16 bits and no partial sum can leave 32 bits.
-    pub(crate) fn applies(geometry: &Geometry, weights: &[i8], input: Interval) -> bool {
+    pub(super) fn holds(&self, input: Interval) -> bool {
         let narrow = input.lo >= i16::MIN.into() && input.hi <= i16::MAX.into();
-        let mass = |row: &[i8]| row.iter().map(|w| u64::from(w.unsigned_abs())).sum::<u64>();
-        let heaviest = weights.chunks_exact(geometry.fan_in()).map(mass).max().unwrap_or(0);
-        narrow && heaviest * input.magnitude() < 1 << 31
+        narrow && self.heaviest * input.magnitude() < 1 << 31
     }
 
-    pub(crate) fn new(geometry: Geometry, weights: &[i8]) -> Self {
+    pub(super) fn new(geometry: Geometry, weights: &[i8]) -> Self {
         let row = geometry.fan_in().next_multiple_of(LANES);
         let (inputs, taps) = (geometry.in_channels / geometry.groups, geometry.kernel_h * geometry.kernel_w);
         let outputs = geometry.out_channels / geometry.groups;
@@ -44,11 +44,13 @@ impl Packed {
                 packed[start + index % taps * inputs + index / taps] = weight.into();
             }
         }
-        Self { geometry, weights: packed, row }
+        let mass = |row: &[i8]| row.iter().map(|w| u64::from(w.unsigned_abs())).sum();
+        let heaviest = weights.chunks_exact(geometry.fan_in()).map(mass).max().unwrap_or(0);
+        Self { geometry, weights: packed, row, heaviest }
     }
 
     /// `W x` for one image.
-    pub(crate) fn run(&self, image: &[i64]) -> Vec<i64> {
+    pub(super) fn run(&self, image: &[i64]) -> Vec<i64> {
         let g = &self.geometry;
         let (positions, outputs) = (g.positions(), g.out_channels / g.groups);
         let padded = Padded::new(g, image);

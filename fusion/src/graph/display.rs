@@ -5,7 +5,7 @@ use std::fmt;
 use protocols::linear::Geometry;
 use protocols::plan::{View, Window};
 
-use super::{Graph, Linear, Op, Wire};
+use super::{Graph, Kernel, Linear, Op, Wire};
 
 impl fmt::Display for Graph {
     /// `name = operation : wire`; a wire is its shape, sign and width, interval and scale.
@@ -69,6 +69,9 @@ fn write_linear(input: &str, linear: &Linear, f: &mut fmt::Formatter<'_>) -> fmt
     }
     if groups != 1 {
         write!(f, " groups {groups}")?;
+    }
+    if linear.kernel == Kernel::Winograd {
+        write!(f, " winograd")?;
     }
     if linear.shifts.iter().any(|&shift| shift != 0) {
         write!(f, " shifts {:?}", linear.shifts)?;

@@ -1,8 +1,9 @@
 //! The wire that a node makes, from the wires that it reads: shape, width, sign, scale and interval.
 
+use protocols::linear::winograd;
 use protocols::plan::{Term, View, Window};
 
-use super::{Linear, Op, Wire};
+use super::{Kernel, Linear, Op, Wire};
 use crate::interval::MAX_BITS;
 use crate::{Error, Interval};
 
@@ -65,14 +66,18 @@ impl Infer<'_> {
     }
 
     fn linear(&self, linear: &Linear, x: &Wire) -> Result<Wire, Error> {
-        let Linear { geometry, weight_bits, shifts, range, scale, .. } = linear;
+        let Linear { geometry, kernel, weight_bits, shifts, range, scale, .. } = linear;
         geometry
             .check()
             .map_err(|expected| self.parameter("geometry", &expected, &format!("{geometry:?}")))?;
         self.same_shape(geometry.in_shape(), x)?;
         self.within("weight_bits", *weight_bits, 2, 8)?;
-        if !shifts.is_empty() && shifts.len() != geometry.out_channels {
-            let expected = format!("none or {}", geometry.out_channels);
+        if *kernel == Kernel::Winograd && !winograd::applies(geometry) {
+            let expected = "3x3, stride 1 and dilation 1 for weights in Winograd's domain";
+            return Err(self.parameter("geometry", expected, &format!("{geometry:?}")));
+        }
+        if !shifts.is_empty() && shifts.len() != linear.channels() {
+            let expected = format!("none or {}", linear.channels());
             return Err(self.parameter("number of shifts", &expected, &shifts.len().to_string()));
         }
         shifts.iter().try_for_each(|&shift| self.within("channel shift", shift, 0, MAX_SHIFT))?;

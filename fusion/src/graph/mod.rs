@@ -4,8 +4,8 @@ mod builder;
 mod display;
 mod infer;
 
-use protocols::linear::Geometry;
-use protocols::plan::{Preprocess, Term, View, Window};
+use protocols::linear::{Geometry, winograd};
+use protocols::plan::{Algorithm, Preprocess, Term, View, Window};
 
 pub use builder::Builder;
 
@@ -46,14 +46,56 @@ pub struct Linear {
     pub input: WireId,
     /// The convolution.
     pub geometry: Geometry,
+    /// What the weights are.
+    pub kernel: Kernel,
     /// Width of the weights, two's complement, 2 to 8.
     pub weight_bits: u8,
-    /// Left shift of each output channel's products, before the bias; one for each channel, or none.
+    /// Left shift of each output channel's products, before the bias; one for each channel, or none. In Winograd's domain one for
+    /// each position and channel, or none.
     pub shifts: Vec<u8>,
-    /// Interval of the accumulators, from the weights: see [`crate::accumulator_interval`].
+    /// Interval of the accumulators, from the weights: see [`Linear::bounded`].
     pub range: Interval,
     /// The real value of one step of the accumulators.
     pub scale: f64,
+}
+
+/// What the weights of a linear layer are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// The convolution's own, `[K, C / groups, kernel rows, kernel columns]`.
+    #[default]
+    Spatial,
+    /// The `U` of Winograd's F(2x2, 3x3), `[16, K, C / groups]`, which defines the layer: see [`protocols::linear::winograd`].
+    Winograd,
+}
+
+impl Kernel {
+    /// The way of computing that defines the layer.
+    pub const fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Spatial => Algorithm::Direct,
+            Self::Winograd => Algorithm::Winograd,
+        }
+    }
+}
+
+impl Linear {
+    /// Number of weights.
+    pub const fn weights(&self) -> usize {
+        let g = &self.geometry;
+        match self.kernel {
+            Kernel::Spatial => g.weights(),
+            Kernel::Winograd => winograd::products(g).weights(),
+        }
+    }
+
+    /// Number of shifts, where there are any.
+    pub const fn channels(&self) -> usize {
+        match self.kernel {
+            Kernel::Spatial => self.geometry.out_channels,
+            Kernel::Winograd => winograd::products(&self.geometry).out_channels,
+        }
+    }
 }
 
 /// What a node computes.

@@ -15,9 +15,14 @@ use crate::{Error, Graph, Linear, Node, Op, WireId};
 ///
 /// Steps have their nodes' names; linear nodes keep theirs, so that weights are found by them.
 pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
-    let graph = rewrite(graph, &simplifying())?;
+    let mut passes = simplifying();
+    if let Some(pass) = options.without.iter().find(|name| passes.iter().all(|pass| pass.name() != *name)) {
+        return Err(Error::UnknownPass { pass: pass.clone() });
+    }
+    passes.retain(|pass| !options.without.contains(pass.name()));
+    let graph = rewrite(graph, &passes)?;
     let graph = rewrite(&graph, &legalising())?;
-    let rings = rings::rings(&graph)?;
+    let rings = rings::rings(&graph, options)?;
     let mut lowering = Lowering::new(&graph, options, rings);
     for id in 0..graph.nodes().len() {
         lowering.node(id)?;
@@ -28,7 +33,8 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
         name: graph.name().to_owned(),
         input: InputSpec { preprocess: graph.preprocess().clone(), scale: graph.wire(graph.input()).scale },
         output: OutputSpec { scale: graph.wire(graph.output()).scale },
-        softspoken: options.softspoken,
+        transfers: options.transfers,
+        streamed: options.streamed,
         wires: lowering.wires,
         steps: lowering.steps,
         weights: options.weights.clone(),
@@ -50,6 +56,24 @@ fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
     }
 }
 
+/// By node: whether a linear layer reads it, itself or through slices and sums. Such a wire is masked anew where it is made.
+fn multiplied(graph: &Graph) -> Vec<bool> {
+    let mut multiplied = vec![false; graph.nodes().len()];
+    for (id, node) in graph.nodes().iter().enumerate().rev() {
+        match node.op {
+            Op::Linear(Linear { input, .. }) => multiplied[input] = true,
+            Op::SumPool { input, .. } | Op::View { input, .. } => multiplied[input] |= multiplied[id],
+            Op::Input { .. }
+            | Op::Add { .. }
+            | Op::Relu { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::Output { .. } => {}
+        }
+    }
+    multiplied
+}
+
 struct Lowering<'a> {
     graph: &'a Graph,
     options: &'a Options,
@@ -58,14 +82,15 @@ struct Lowering<'a> {
     steps: Vec<Step>,
     /// The plan's wire of each node; sums and the output have none.
     places: Vec<Option<PlanWire>>,
-    /// By wire of the plan: whether the client's share is one that it knew before the input.
-    masked: Vec<bool>,
+    /// By node: whether a linear layer reads it, itself or a slice or sum of it.
+    multiplied: Vec<bool>,
 }
 
 impl<'a> Lowering<'a> {
     fn new(graph: &'a Graph, options: &'a Options, rings: rings::Rings) -> Self {
         let places = vec![None; graph.nodes().len()];
-        Self { graph, options, rings, wires: Vec::new(), steps: Vec::new(), places, masked: Vec::new() }
+        let multiplied = multiplied(graph);
+        Self { graph, options, rings, wires: Vec::new(), steps: Vec::new(), places, multiplied }
     }
 
     fn node(&mut self, id: WireId) -> Result<(), Error> {
@@ -74,20 +99,21 @@ impl<'a> Lowering<'a> {
         let op = match &node.op {
             Op::Add { .. } => return Ok(()),
             Op::Relu { .. } => return Err(lowering(node, "a ReLU that no requantisation took in")),
-            Op::Input { .. } => plan::Op::Input { output: self.wire(id, true) },
+            Op::Input { .. } => plan::Op::Input { output: self.wire(id) },
             Op::Linear(linear) => self.linear(id, linear)?,
             Op::Requant { input, shift, .. } => self.requant(id, *input, *shift)?,
             Op::MaxPool { input, window } => {
                 let (input, digit) = (self.place(node, *input)?, self.options.digit(&node.name));
-                plan::Op::MaxPool { input, output: self.wire(id, false), window: *window, digit }
+                let (output, remask) = (self.wire(id), self.multiplied[id]);
+                plan::Op::MaxPool { input, output, window: *window, digit, remask }
             }
             Op::SumPool { input, window } => {
                 let input = self.place(node, *input)?;
-                plan::Op::SumPool { input, output: self.wire(id, self.masked[input]), window: *window }
+                plan::Op::SumPool { input, output: self.wire(id), window: *window }
             }
             Op::View { input, view } => {
                 let input = self.place(node, *input)?;
-                plan::Op::View { input, output: self.wire(id, self.masked[input]), view: *view }
+                plan::Op::View { input, output: self.wire(id), view: *view }
             }
             Op::Output { input } => plan::Op::Output { input: self.place(node, *input)? },
         };
@@ -95,22 +121,18 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// The first linear layer that reads a wire re-masks it, unless the client's share is a mask already: the input, a
-    /// wire re-masked before, and slices and sums of such, made since. The client's share of a linear layer's *output* could
-    /// be known early too; that is not used: no real network multiplies accumulators.
     fn linear(&mut self, id: WireId, linear: &Linear) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let input = self.place(node, linear.input)?;
-        let remask = !std::mem::replace(&mut self.masked[input], true);
         Ok(plan::Op::Linear {
             input,
-            output: self.wire(id, false),
+            output: self.wire(id),
             geometry: linear.geometry,
             weight_bits: linear.weight_bits,
             shifts: linear.shifts.clone(),
             ring: self.rings.wire[id],
+            algorithm: self.options.algorithm(&node.name, linear),
             protocol: self.protocol(&node.name),
-            remask,
         })
     }
 
@@ -118,16 +140,16 @@ impl<'a> Lowering<'a> {
         let node = self.graph.node(id);
         let place = |term: Term| Ok(Term { wire: self.place(node, term.wire)?, ..term });
         let terms = terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
-        let (output, ring) = (self.wire(id, false), self.rings.sum[id]);
-        Ok(plan::Op::Requant { terms, output, ring, shift, digit: self.options.digit(&node.name) })
+        let (output, ring) = (self.wire(id), self.rings.sum[id]);
+        let (digit, form) = (self.options.digit(&node.name), self.options.form(&node.name));
+        Ok(plan::Op::Requant { terms, output, ring, shift, digit, form, remask: self.multiplied[id] })
     }
 
-    fn wire(&mut self, id: WireId, masked: bool) -> PlanWire {
+    fn wire(&mut self, id: WireId) -> PlanWire {
         let (wire, ring) = (self.graph.wire(id), self.rings.wire[id]);
         // Only accumulators live in less than their own width, where the sum that takes them in needs less.
         let bits = wire.bits.min(ring.get() as u8);
         self.wires.push(plan::Wire { shape: wire.shape, bits, signed: wire.signed, ring });
-        self.masked.push(masked);
         self.places[id] = Some(self.wires.len() - 1);
         self.wires.len() - 1
     }

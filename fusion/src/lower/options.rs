@@ -1,25 +1,36 @@
 //! The choices that a plan needs beyond its graph; the planner makes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use protocols::ot::TreeDepth;
-use protocols::plan::{Op, Protocol, Step};
+use protocols::ops::Form;
+use protocols::ot::{Source, TreeDepth};
+use protocols::plan::{Algorithm, Op, Protocol, Step};
 
-use crate::Error;
+use crate::{Error, Kernel, Linear};
 
 /// Protocol choices, by step where they differ from the default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// `k` of the SoftSpoken extension.
-    pub softspoken: TreeDepth,
+    /// Where correlated transfers come from.
+    pub transfers: Source,
     /// How linear layers are computed.
     pub protocol: Protocol,
     /// Linear layers that differ.
     pub protocols: BTreeMap<String, Protocol>,
+    /// Linear layers that are computed by exact Winograd.
+    pub winograd: BTreeSet<String>,
     /// Widest digit of requantisation and max pooling.
     pub digit: u8,
     /// Requantisations and max poolings that differ.
     pub digits: BTreeMap<String, u8>,
+    /// Whether requantisations move few bits or take few rounds.
+    pub form: Form,
+    /// Requantisations that differ.
+    pub forms: BTreeMap<String, Form>,
+    /// Simplifying passes that are left out, by name: the same integers at a higher price.
+    pub without: BTreeSet<String>,
+    /// Whether trees and transfers are made when they are needed: see [`Plan::streamed`](protocols::plan::Plan::streamed).
+    pub streamed: bool,
     /// Digest of the salted weights, in hexadecimal.
     pub weights: String,
 }
@@ -27,19 +38,37 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            softspoken: TreeDepth::new(4).expect("invariant: 4 is a depth"),
+            transfers: Source::Softspoken(TreeDepth::new(4).expect("invariant: 4 is a depth")),
             protocol: Protocol::Vole { k: 4 },
             protocols: BTreeMap::new(),
+            winograd: BTreeSet::new(),
             digit: 3,
             digits: BTreeMap::new(),
+            form: Form::Chain,
+            forms: BTreeMap::new(),
+            without: BTreeSet::new(),
+            streamed: false,
             weights: "0".repeat(64),
         }
     }
 }
 
 impl Options {
+    /// How a layer becomes products.
+    pub(super) fn algorithm(&self, step: &str, linear: &Linear) -> Algorithm {
+        match linear.kernel {
+            Kernel::Winograd => Algorithm::Winograd,
+            Kernel::Spatial if self.winograd.contains(step) => Algorithm::WinogradExact,
+            Kernel::Spatial => Algorithm::Direct,
+        }
+    }
+
     pub(super) fn digit(&self, step: &str) -> u8 {
         self.digits.get(step).copied().unwrap_or(self.digit)
+    }
+
+    pub(super) fn form(&self, step: &str) -> Form {
+        self.forms.get(step).copied().unwrap_or(self.form)
     }
 
     /// An option for a step that does not exist is a misspelling.
@@ -47,9 +76,11 @@ impl Options {
         let has = |name: &String, kind: fn(&Op) -> bool| {
             steps.iter().any(|step| step.name == *name && kind(&step.op))
         };
-        let linear = self.protocols.keys().find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
+        let linear = self.protocols.keys().chain(&self.winograd);
+        let linear = { linear }.find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
         let digit = |op: &Op| matches!(op, Op::Requant { .. } | Op::MaxPool { .. });
-        match linear.or_else(|| self.digits.keys().find(|name| !has(name, digit))) {
+        let form = self.forms.keys().find(|name| !has(name, |op| matches!(op, Op::Requant { .. })));
+        match linear.or(form).or_else(|| self.digits.keys().find(|name| !has(name, digit))) {
             Some(step) => Err(Error::UnknownStep { step: step.clone() }),
             None => Ok(()),
         }

@@ -1,8 +1,9 @@
 //! The ring of every wire: the widest that a consumer needs; who needs less reduces its shares locally.
 
 use protocols::Bits;
+use protocols::plan::Algorithm;
 
-use super::{ring, terms};
+use super::{Options, ring, terms};
 use crate::{Error, Graph, Linear, Op, WireId, ring_width};
 
 /// Rings by node.
@@ -22,9 +23,13 @@ pub(super) struct Rings {
 /// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of either needs; max pooling
 ///   needs `bits + 1` of its input.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is known.
-pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
+pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
     let count = graph.nodes().len();
     let accumulators = accumulators(graph);
+    let widening = |id: WireId, linear: &Linear| {
+        let exact = options.algorithm(&graph.node(id).name, linear) == Algorithm::WinogradExact;
+        if exact { 2 } else { 0 }
+    };
     let mut demand = vec![1u32; count];
     let mut sum = vec![Bits::ONE; count];
     for (id, node) in graph.nodes().iter().enumerate().rev() {
@@ -39,7 +44,7 @@ pub(super) fn rings(graph: &Graph) -> Result<Rings, Error> {
                 }
             }
             Op::MaxPool { input, .. } => raise(*input, u32::from(graph.wire(*input).bits) + 1),
-            Op::Linear(linear) => raise(id, room(linear)),
+            Op::Linear(linear) => raise(id, room(linear) + widening(id, linear)),
             Op::Add { .. } | Op::Relu { .. } | Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } => {}
         }
         if !accumulators[id] {

@@ -3,13 +3,13 @@ use protocols::plan::{Op as Step, Preprocess, Protocol, View, Window};
 
 use super::*;
 use crate::testing::{random_input, random_network, resnet20};
-use crate::{Interval, Linear, ideal};
+use crate::{Interval, Kernel, Linear, ideal};
 
 /// A 1x1 convolution of two channels whose accumulators are within `range`.
 fn linear(input: usize, shape: [usize; 3], range: (i64, i64)) -> Linear {
     let geometry = Geometry { in_h: shape[1], in_w: shape[2], ..Geometry::dense(shape[0], 2) };
     let range = Interval { lo: range.0, hi: range.1 };
-    Linear { input, geometry, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 }
+    Linear { input, geometry, kernel: Kernel::Spatial, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 }
 }
 
 fn ring_of(plan: &Plan, name: &str) -> u32 {
@@ -18,7 +18,10 @@ fn ring_of(plan: &Plan, name: &str) -> u32 {
 }
 
 fn remasked(plan: &Plan) -> Vec<&str> {
-    let remasks = plan.steps.iter().filter(|s| matches!(s.op, Step::Linear { remask: true, .. }));
+    let remasks = plan
+        .steps
+        .iter()
+        .filter(|s| matches!(s.op, Step::Requant { remask: true, .. } | Step::MaxPool { remask: true, .. }));
     remasks.map(|step| step.name.as_str()).collect()
 }
 
@@ -52,12 +55,14 @@ fn rings_are_the_widest_that_a_consumer_needs() {
 }
 
 #[test]
-fn wires_are_remasked_where_a_linear_layer_first_reads_them() {
-    assert_eq!(remasked(&fuse(&residual(), &Options::default()).unwrap()), ["c", "d"]);
+fn wires_that_a_linear_layer_reads_are_masked_where_they_are_made() {
+    let plan = fuse(&residual(), &Options::default()).unwrap();
+    assert_eq!(remasked(&plan), ["y", "z"]);
+    assert!(plan.known().iter().all(|known| *known));
 }
 
 #[test]
-fn views_of_a_masked_wire_are_masked_and_views_made_before_are_not() {
+fn wires_are_masked_once_for_all_that_reads_them_or_a_slice() {
     let shape = [2, 4, 4];
     let view = View { start: [0; 3], stride: [1, 2, 2], len: [2, 2, 2], before: [0; 3], after: [0; 3] };
     let build = |view_first: bool| {
@@ -74,8 +79,8 @@ fn views_of_a_masked_wire_are_masked_and_views_made_before_are_not() {
         b.output("out", sum).unwrap();
         fuse(&b.finish().unwrap(), &Options::default()).unwrap()
     };
-    assert_eq!(remasked(&build(false)), ["whole"]);
-    assert_eq!(remasked(&build(true)), ["whole", "part"]);
+    assert_eq!(remasked(&build(false)), ["y"]);
+    assert_eq!(remasked(&build(true)), ["y"]);
 }
 
 #[test]

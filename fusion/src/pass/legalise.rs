@@ -2,9 +2,8 @@
 //! the price of one.
 //!
 //! - `relu(x)` is `requant(x)` with `k = 0` and as many unsigned bits as the result needs.
-//! - A sum that something other than a requantisation reads is first requantised with `k = 0` to its own width.
-//!
-//! Assumes that no sum reads a sum (they are flattened before).
+//! - A sum that something other than a requantisation reads is first requantised with `k = 0` to its own width; so is one
+//!   that another sum reads, where they were not merged before.
 
 use super::{Pass, Patch};
 use crate::{Graph, Op, WireId};
@@ -39,12 +38,12 @@ impl Pass for SumAlone {
 
 fn requantised(graph: &Graph, id: WireId) -> Option<Patch> {
     let node = graph.node(id);
-    let takes_sums = matches!(node.op, Op::Requant { .. } | Op::Add { .. });
+    let takes_sums = matches!(node.op, Op::Requant { .. });
     let sum = node.op.inputs().into_iter().find(|&input| matches!(graph.node(input).op, Op::Add { .. }));
     let sum = sum.filter(|_| !takes_sums)?;
     let wire = graph.wire(sum);
     let requant = Op::Requant { input: sum, shift: 0, bits: wire.bits, signed: wire.signed };
-    let reader = node.op.clone().map_inputs(|_| graph.nodes().len());
+    let reader = node.op.clone().map_inputs(|input| if input == sum { graph.nodes().len() } else { input });
     let nodes =
         vec![(format!("{}.{}", graph.node(sum).name, node.name), requant), (node.name.clone(), reader)];
     Some(Patch::replace(graph, id, nodes))

@@ -5,9 +5,7 @@ use protocols::plan::Preprocess;
 
 use super::{Pass, rewrite};
 use crate::testing::random_input;
-use crate::{
-    Builder, Error, Graph, Interval, LayerWeights, Linear, Weights, WireId, accumulator_interval, eval,
-};
+use crate::{Builder, Error, Graph, Kernel, LayerWeights, Linear, Weights, WireId, eval};
 
 /// A graph whose node `acc` is a linear layer of 2x4x4 accumulators; `rest` is what follows before the output.
 pub(super) fn network(rest: impl FnOnce(&mut Builder, WireId) -> Result<WireId, Error>) -> Graph {
@@ -15,16 +13,10 @@ pub(super) fn network(rest: impl FnOnce(&mut Builder, WireId) -> Result<WireId, 
     let build = |builder: &mut Builder| {
         let x = builder.input("x", [2, 4, 4], 4, false, 1.0)?;
         let layer = &weights().layers["acc"];
-        let range = accumulator_interval(
-            "acc",
-            &geometry(),
-            &layer.weights,
-            &[],
-            &layer.bias,
-            Interval::of_bits(4, false),
-        )?;
+        let (geometry, kernel, range) = (geometry(), Kernel::Spatial, builder.wire(x).range);
         let linear =
-            Linear { input: x, geometry: geometry(), weight_bits: 4, shifts: Vec::new(), range, scale: 0.5 };
+            Linear { input: x, geometry, kernel, weight_bits: 4, shifts: Vec::new(), range, scale: 0.5 };
+        let linear = linear.bounded("acc", layer, range)?;
         let acc = builder.linear("acc", linear)?;
         let last = rest(builder, acc)?;
         builder.output("out", last)

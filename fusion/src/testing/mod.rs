@@ -2,14 +2,16 @@
 
 mod resnet;
 
-use protocols::linear::Geometry;
+use std::collections::BTreeSet;
+
+use protocols::linear::{Geometry, winograd};
 use protocols::plan::{Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-pub use resnet::resnet20;
+pub use resnet::{resnet18, resnet20};
 
-use crate::{Builder, Error, Graph, Interval, LayerWeights, Linear, Weights, WireId, accumulator_interval};
+use crate::{Builder, Error, Graph, Interval, Kernel, LayerWeights, Linear, Op, Weights, WireId};
 
 /// A small network and its weights, from a seed: convolutions of all kinds, skips, pooling, signed requantisations, views,
 /// fully connected layers.
@@ -219,19 +221,21 @@ impl Generator {
     fn linear(&mut self, kind: &str, input: WireId, geometry: Geometry, scale: f64) -> Result<WireId, Error> {
         let name = self.name(kind);
         let weight_bits = self.up_to(2, 8) as u8;
+        let kernel =
+            if winograd::applies(&geometry) && self.coin() { Kernel::Winograd } else { Kernel::Spatial };
+        let range = self.builder.wire(input).range;
+        let linear = Linear { input, geometry, kernel, weight_bits, shifts: Vec::new(), range, scale };
         let shifts = match self.up_to(0, 2) {
-            0 => (0..geometry.out_channels).map(|_| self.up_to(0, 3) as u8).collect(),
+            0 => (0..linear.channels()).map(|_| self.up_to(0, 3) as u8).collect(),
             _ => Vec::new(),
         };
         let most = (1i16 << (weight_bits - 1)) - 1;
-        let weights =
-            (0..geometry.weights()).map(|_| self.rng.random_range(-most - 1..=most) as i8).collect();
+        let weights = (0..linear.weights()).map(|_| self.rng.random_range(-most - 1..=most) as i8).collect();
         let bias = (0..geometry.out_channels).map(|_| self.rng.random_range(-200..=200)).collect();
         let layer = LayerWeights { weights, bias };
-        let range = self.builder.wire(input).range;
-        let range = accumulator_interval(&name, &geometry, &layer.weights, &shifts, &layer.bias, range)?;
+        let linear = Linear { shifts, ..linear }.bounded(&name, &layer, range)?;
         self.weights.layers.insert(name.clone(), layer);
-        self.builder.linear(name, Linear { input, geometry, weight_bits, shifts, range, scale })
+        self.builder.linear(name, linear)
     }
 
     /// Any convolution of a wire, perhaps grouped, strided, dilated, with uneven padding.
@@ -301,6 +305,15 @@ impl Generator {
     fn coin(&mut self) -> bool {
         self.rng.random()
     }
+}
+
+/// The linear nodes that exact Winograd can compute.
+pub fn winograd_nodes(graph: &Graph) -> BTreeSet<String> {
+    let applies = |linear: &Linear| {
+        linear.kernel == Kernel::Spatial && linear.weight_bits <= 4 && winograd::applies(&linear.geometry)
+    };
+    let nodes = graph.nodes().iter().filter(|node| matches!(&node.op, Op::Linear(l) if applies(l)));
+    nodes.map(|node| node.name.clone()).collect()
 }
 
 /// The interval of a wire's values in a batch: for tests of soundness.

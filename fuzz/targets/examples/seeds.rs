@@ -100,6 +100,8 @@ fn plans() -> Outcome {
     let changes = [
         ("same", "", ""),
         ("deep", "\"softspoken\": 2", "\"softspoken\": 8"),
+        ("ferret", "\"softspoken\": 2", "\"ferret\": 10"),
+        ("ferret_of_no_set", "\"softspoken\": 2", "\"ferret\": 9"),
         ("wide_trees", "{\"vole\": {\"k\": 4}}", "{\"vole\": {\"k\": 8}}"),
         ("bitwise", "{\"vole\": {\"k\": 4}}", "\"cot\""),
         ("raw", "\"preprocess\": \"unit\"", "\"preprocess\": \"raw\""),
@@ -154,7 +156,7 @@ fn weights() -> Outcome {
 
 fn conversations() -> Outcome {
     for (target, peer) in [("wire_server", Role::Client), ("wire_client", Role::Server)] {
-        let honest = wire::transcript(peer);
+        let honest = wire::transcript(peer, network::plan());
         let frames = wire::frames(honest);
         let raw = |mode: u8, bytes: &[u8]| [&[mode], bytes].concat();
         let greeting = frames[0].end;
@@ -175,6 +177,17 @@ fn conversations() -> Outcome {
             let [low, high] = (frame as u16).to_le_bytes();
             let at = if nth % 2 == 0 { 12 } else { (nth % 12) as u8 };
             seed(target, &format!("frame_{frame:03}"), [2, nth as u8 % 6, low, high, at, 0, 0x55])?;
+        }
+        seed(target, "ferret_honest", [0x82])?;
+        // The frames of the bootstrap and of the first batch.
+        for (nth, frame) in
+            (3..wire::frames(wire::transcript(peer, network::ferret_plan())).len()).take(6).enumerate()
+        {
+            seed(
+                target,
+                &format!("ferret_frame_{frame:03}"),
+                [0x82, nth as u8, frame as u8, 0, 12, 0, 0x55],
+            )?;
         }
     }
     Ok(())

@@ -4,15 +4,23 @@ use std::sync::LazyLock;
 
 use protocols::Bits;
 use protocols::linear::Geometry;
-use protocols::ot::TreeDepth;
+use protocols::ops::Form;
+use protocols::ot::{Parameters, Source, TreeDepth};
 use protocols::plan::{
-    FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
+    Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
 };
 use protocols::weights::{LayerWeights, Weights};
 
 /// Its plan.
 pub fn plan() -> &'static Plan {
     &NETWORK.0
+}
+
+/// The same with Ferret, whose smallest set is enough.
+pub fn ferret_plan() -> &'static Plan {
+    static PLAN: LazyLock<Plan> =
+        LazyLock::new(|| Plan { transfers: Source::Ferret(Parameters::SMALLEST), ..plan().clone() });
+    &PLAN
 }
 
 /// Its weights.
@@ -32,7 +40,8 @@ static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
         name: "small".into(),
         input: InputSpec { preprocess: Preprocess::Unit, scale: 0.5 },
         output: OutputSpec { scale: 0.25 },
-        softspoken: TreeDepth::new(2).expect("invariant: a depth within 1..=8"),
+        transfers: Source::Softspoken(TreeDepth::new(2).expect("invariant: a depth within 1..=8")),
+        streamed: false,
         wires: wires(),
         steps: steps(),
         weights: weights.digest(),
@@ -71,8 +80,8 @@ fn steps() -> Vec<Step> {
     vec![
         step("input", Op::Input { output: 0 }),
         step("conv", conv_step()),
-        step("relu", requant(&[(1, 0)], 2, 7, 2, 2)),
-        step("max", Op::MaxPool { input: 2, output: 3, window: square, digit: 1 }),
+        step("relu", masked(requant(&[(1, 0)], 2, 7, 2, 2))),
+        step("max", Op::MaxPool { input: 2, output: 3, window: square, digit: 1, remask: false }),
         step("view", Op::View { input: 3, output: 4, view: wider }),
         step("sum", Op::SumPool { input: 2, output: 5, window: square }),
         step("fc", fc_step()),
@@ -86,17 +95,43 @@ fn conv_step() -> Op {
     let kernel = Geometry { in_h: 4, in_w: 4, kernel_h: 2, kernel_w: 2, ..Geometry::dense(1, 2) };
     let geometry = Geometry { stride_h: 2, stride_w: 2, ..kernel };
     let (shifts, ring, protocol) = (Vec::new(), Bits::of(7), Protocol::Vole { k: 4 });
-    Op::Linear { input: 0, output: 1, geometry, weight_bits: 2, shifts, ring, protocol, remask: false }
+    Op::Linear {
+        input: 0,
+        output: 1,
+        geometry,
+        weight_bits: 2,
+        shifts,
+        ring,
+        algorithm: Algorithm::Direct,
+        protocol,
+    }
 }
 
 /// Bitwise, with channels that are shifted.
 fn fc_step() -> Op {
     let (geometry, shifts) = (Geometry::dense(2, 3), vec![0, 1, 0]);
     let (ring, protocol) = (Bits::of(10), Protocol::Cot);
-    Op::Linear { input: 5, output: 6, geometry, weight_bits: 3, shifts, ring, protocol, remask: true }
+    Op::Linear {
+        input: 5,
+        output: 6,
+        geometry,
+        weight_bits: 3,
+        shifts,
+        ring,
+        algorithm: Algorithm::Direct,
+        protocol,
+    }
 }
 
 fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, digit: u8) -> Op {
     let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
-    Op::Requant { terms, output, ring: Bits::of(ring), shift, digit }
+    Op::Requant { terms, output, ring: Bits::of(ring), shift, digit, form: Form::Chain, remask: false }
+}
+
+/// The same, in few rounds, with its result masked anew.
+fn masked(mut op: Op) -> Op {
+    if let Op::Requant { form, remask, .. } = &mut op {
+        (*form, *remask) = (Form::Tree, true);
+    }
+    op
 }

@@ -1,6 +1,6 @@
 //! One party of a run of the small network whose peer says whatever the input says.
 //!
-//! The first byte of the input selects how:
+//! The first byte of the input selects how. Its highest bit says where transfers come from (0 SoftSpoken, 1 Ferret), the others:
 //! - 0: the rest is all that the peer sends;
 //! - 1: the rest follows a greeting that agrees;
 //! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see `Change`).
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use protocols::execute::{Side, execute};
 use protocols::handshake::{Greeting, greet};
-use protocols::plan::Load;
+use protocols::ot::Source;
+use protocols::plan::{Load, Plan};
 use protocols::{Channel, Error, Limits, Role, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, duplex, sink, split};
 use tokio::runtime::Runtime;
@@ -33,19 +34,20 @@ const HEADER: usize = 12;
 /// # Panics
 /// Where the party panics, hangs, or blames itself.
 pub fn run(role: Role, data: &[u8]) {
-    let honest = transcript(role.peer());
+    let (mode, rest) = data.split_first().map_or((0, data), |(mode, rest)| (*mode, rest));
+    let plan = if mode & 0x80 == 0 { network::plan() } else { network::ferret_plan() };
+    let honest = transcript(role.peer(), plan);
     let frames = frames(honest);
-    let stream = match data.split_first() {
-        None => Vec::new(),
-        Some((0, rest)) => rest.to_vec(),
-        Some((1, rest)) => [&honest[..frames[0].end], rest].concat(),
-        Some((_, changes)) => changes
+    let stream = match mode & 0x7f {
+        0 => rest.to_vec(),
+        1 => [&honest[..frames[0].end], rest].concat(),
+        _ => rest
             .as_chunks()
             .0
             .iter()
             .fold(honest.to_vec(), |stream, bytes| Change::new(*bytes).apply(stream, &frames)),
     };
-    let end = runtime().block_on(against(role, &stream));
+    let end = runtime().block_on(against(role, plan, &stream));
     if stream == honest {
         assert_eq!(end.as_ref().ok(), Some(&logits(role)), "an honest peer's bytes give the result");
     }
@@ -55,10 +57,11 @@ pub fn run(role: Role, data: &[u8]) {
     );
 }
 
-/// What an honest party of a role sends in a run of fixed seeds, recorded once.
-pub fn transcript(role: Role) -> &'static [u8] {
-    static SENT: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    &SENT.get_or_init(|| runtime().block_on(record()))[role as usize]
+/// What an honest party of a role sends in a run of fixed seeds, recorded once for each source of transfers.
+pub fn transcript(role: Role, plan: &Plan) -> &'static [u8] {
+    static SENT: [OnceLock<[Vec<u8>; 2]>; 2] = [OnceLock::new(), OnceLock::new()];
+    let source = usize::from(matches!(plan.transfers, Source::Ferret(_)));
+    &SENT[source].get_or_init(|| runtime().block_on(record(plan)))[role as usize]
 }
 
 /// Where the frames of a transcript lie.
@@ -104,7 +107,7 @@ impl Change {
     }
 }
 
-async fn against(role: Role, stream: &[u8]) -> End {
+async fn against(role: Role, plan: &Plan, stream: &[u8]) -> End {
     let (ours, theirs) = duplex(PIPE);
     let (mut heard, mut said) = split(theirs);
     let peer = async {
@@ -113,7 +116,7 @@ async fn against(role: Role, stream: &[u8]) -> End {
         let _ = said.shutdown().await;
     };
     let drain = async { copy(&mut heard, &mut sink()).await };
-    let both = async { tokio::join!(party(role, ours), peer, drain).0 };
+    let both = async { tokio::join!(party(role, plan, ours), peer, drain).0 };
     match timeout(PATIENCE, both).await {
         Ok(end) => end,
         Err(_) => panic!("the {role:?} hangs"),
@@ -121,8 +124,8 @@ async fn against(role: Role, stream: &[u8]) -> End {
 }
 
 /// One party, with seeds of its own that never change.
-async fn party(role: Role, stream: DuplexStream) -> End {
-    let (plan, input) = (network::plan(), network::input());
+async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
+    let input = network::input();
     let side = match role {
         Role::Server => Side::Server(network::weights()),
         Role::Client => Side::Client(&input),
@@ -136,14 +139,14 @@ async fn party(role: Role, stream: DuplexStream) -> End {
 }
 
 /// What each of two honest parties sends, the server's first.
-async fn record() -> [Vec<u8>; 2] {
+async fn record(plan: &Plan) -> [Vec<u8>; 2] {
     let (server, server_peer) = duplex(PIPE);
     let (client, client_peer) = duplex(PIPE);
     let (from_server, to_server) = split(server_peer);
     let (from_client, to_client) = split(client_peer);
     let (a, b, sent, answered) = tokio::join!(
-        party(Role::Server, server),
-        party(Role::Client, client),
+        party(Role::Server, plan, server),
+        party(Role::Client, plan, client),
         relay(from_server, to_client),
         relay(from_client, to_server),
     );

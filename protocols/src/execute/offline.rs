@@ -2,11 +2,12 @@
 
 use rand::RngExt;
 
-use super::report::timed;
+use super::report::{Measured, timed};
 use super::{Conversation, Event, local};
-use crate::linear::{ClientHeld, Products};
-use crate::plan::{CORRELATIONS, Load, Op, Plan};
-use crate::{Error, Operator, Role, Session, Share};
+use crate::linear::{ClientHeld, Layer, Planted, Products};
+use crate::ops::Asked;
+use crate::plan::{CORRELATIONS, Load, Op, Plan, Step};
+use crate::{Cost, Error, Operator, Role, Session, Share};
 
 /// What one inference consumes. Used once: running it takes it.
 pub(super) struct Prepared {
@@ -15,6 +16,8 @@ pub(super) struct Prepared {
     pub(super) masks: Vec<Option<Share>>,
     /// Shares of weights times mask, by step index.
     pub(super) products: Vec<Option<Share>>,
+    /// Requantisations whose choices are made, by step index.
+    pub(super) asked: Vec<Option<Asked>>,
 }
 
 /// Prepares some inferences: one extension for all of them, then one after the other.
@@ -52,24 +55,64 @@ async fn prepare_one(
         images,
         masks: plan.wires.iter().map(|_| None).collect(),
         products: plan.steps.iter().map(|_| None).collect(),
+        asked: plan.steps.iter().map(|_| None).collect(),
     };
     for (index, step) in plan.steps.iter().enumerate() {
         event(&step.name, index);
         run.session.channel.enter_step(step_number(index), &step.name);
         prepared.draw_mask(plan, run.session, &step.op);
-        let (Some(layer), Some(planted)) = (step.op.layer(), &run.ready.planted[index]) else { continue };
-        let weights = run.weights.and_then(|weights| weights.layers.get(&step.name));
-        let weights = weights.map(|layer| layer.weights.as_slice());
-        let products = Products { layer: &layer, images, planted, weights };
-        let input = ClientHeld(step.op.inputs().first().and_then(|&input| prepared.masks[input].clone()));
-        let part = async |session: &mut Session| session.run(&products, input).await;
-        let (output, measured) = timed(run.session, Products::NAME, products.cost(), part).await?;
-        prepared.products[index] = Some(output);
+        let measured = match &step.op {
+            Op::Linear { .. } => prepared.multiply(run, index).await?,
+            Op::Requant { .. } if plan.asks_early(&step.op) => prepared.ask(plan, run.session, index).await?,
+            Op::Input { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::SumPool { .. }
+            | Op::View { .. }
+            | Op::Output { .. } => continue,
+        };
         if let Some(line) = run.report.line(&step.name) {
             line.offline += measured;
         }
     }
+    prepared.forget_products(plan);
     Ok(prepared)
+}
+
+/// Makes the transfers of a layer's offline part and plants its trees, for one inference.
+async fn plant(
+    run: &mut Conversation<'_>,
+    index: usize,
+    layer: &Layer,
+    weights: Option<&[i8]>,
+) -> Result<Planted, Error> {
+    let step = &run.plan.steps[index];
+    let needed = run.plan.step_cost(&step.op, run.load.images).offline;
+    let supplied = supply(run.plan, run.session, index, needed).await?;
+    if let Some(line) = run.report.line(CORRELATIONS) {
+        line.offline += supplied;
+    }
+    let part = async |session: &mut Session| Planted::plant(session, layer, weights).await;
+    let (planted, measured) = timed(run.session, "weight trees", layer.setup_cost(), part).await?;
+    if let Some(line) = run.report.line(&step.name) {
+        line.offline += measured;
+    }
+    Ok(planted)
+}
+
+/// Makes the transfers that a part of a step consumes, where the plan is streamed.
+pub(super) async fn supply(
+    plan: &Plan,
+    session: &mut Session,
+    index: usize,
+    needed: Cost,
+) -> Result<Measured, Error> {
+    let supply = plan.supply(needed);
+    session.channel.enter_step(10, CORRELATIONS);
+    let part = async |session: &mut Session| session.run(&supply, ()).await;
+    let ((), measured) = timed(session, CORRELATIONS, supply.cost(), part).await?;
+    session.channel.enter_step(step_number(index), &plan.steps[index].name);
+    Ok(measured)
 }
 
 /// The number that frames of a plan's step carry; smaller ones belong to set-up.
@@ -78,6 +121,57 @@ pub(super) const fn step_number(index: usize) -> usize {
 }
 
 impl Prepared {
+    /// The products of a linear layer with the mask of its input: the client's are its share of the output.
+    async fn multiply(&mut self, run: &mut Conversation<'_>, index: usize) -> Result<Measured, Error> {
+        let Step { name, op } = &run.plan.steps[index];
+        let Op::Linear { input, output, .. } = *op else {
+            unreachable!("invariant: the caller has matched the step")
+        };
+        let layer = op.layer().expect("invariant: a linear step has a layer");
+        let weights = run.weights.map(|weights| weights.layers[name].weights.as_slice());
+        let fresh = if run.plan.streamed { Some(plant(run, index, &layer, weights).await?) } else { None };
+        let planted = run.ready.planted[index].as_ref().or(fresh.as_ref());
+        let planted = planted.expect("invariant: a layer's trees are kept or fresh");
+        let products = Products { layer: &layer, images: self.images, planted, weights };
+        let input = ClientHeld(self.masks[input].clone());
+        let part = async |session: &mut Session| session.run(&products, input).await;
+        let (share, measured) = timed(run.session, Products::NAME, products.cost(), part).await?;
+        if run.session.role() == Role::Client {
+            self.masks[output] = Some(share.clone());
+        }
+        self.products[index] = Some(share);
+        Ok(measured)
+    }
+
+    /// Of what the client knows beforehand, only the masks that it draws are needed later, and its products once.
+    fn forget_products(&mut self, plan: &Plan) {
+        for step in &plan.steps {
+            if let Op::Linear { output, .. } | Op::View { output, .. } | Op::SumPool { output, .. } = step.op
+            {
+                self.masks[output] = None;
+            }
+        }
+    }
+
+    /// The choices of a requantisation, for the client's share of its sum.
+    async fn ask(&mut self, plan: &Plan, session: &mut Session, index: usize) -> Result<Measured, Error> {
+        let Op::Requant { terms, ring, .. } = &plan.steps[index].op else {
+            unreachable!("invariant: the caller has matched the step")
+        };
+        let Some(operator) = plan.requant(&plan.steps[index].op, self.images) else {
+            return Ok(Measured::default());
+        };
+        let own = match session.role() {
+            Role::Server => Share::zeros(*ring, 0),
+            Role::Client => local::sum_terms(plan, &self.masks, terms, *ring),
+        };
+        let predicted = operator.phases(true, false).offline;
+        let run = async |session: &mut Session| operator.ask(session, own.values()).await;
+        let (asked, measured) = timed(session, "choices", predicted, run).await?;
+        self.asked[index] = Some(asked);
+        Ok(measured)
+    }
+
     /// The client draws the mask of a wire where the plan says, and follows it through local steps.
     fn draw_mask(&mut self, plan: &Plan, session: &mut Session, op: &Op) {
         if session.role() == Role::Server {
@@ -86,8 +180,8 @@ impl Prepared {
         let images = self.images;
         match op {
             Op::Input { output } => self.masks[*output] = Some(draw(plan, session, *output, images)),
-            Op::Linear { input, remask: true, .. } => {
-                self.masks[*input] = Some(draw(plan, session, *input, images));
+            Op::Requant { output, remask: true, .. } | Op::MaxPool { output, remask: true, .. } => {
+                self.masks[*output] = Some(draw(plan, session, *output, images));
             }
             Op::View { input, output, view } => {
                 let follow = |mask: &Share| {

@@ -1,10 +1,10 @@
 //! The online part of an inference: from the input to the logits.
 
-use super::offline::{Prepared, step_number};
+use super::offline::{Prepared, step_number, supply};
 use super::report::timed;
 use super::{Conversation, Event, Logits, local};
 use crate::linear::multiply;
-use crate::plan::{Op, Plan, Step, pooling_ring};
+use crate::plan::{CORRELATIONS, Op, Plan, Step, pooling_ring};
 use crate::weights::Weights;
 use crate::{Error, Role, Session, Share};
 
@@ -34,6 +34,12 @@ pub(super) async fn infer(
         observe(Event { phase: "online", step: &step.name, index, count: plan.steps.len() });
         session.channel.enter_step(step_number(index), &step.name);
         let predicted = plan.step_cost(&step.op, load.images).online;
+        if plan.streamed {
+            let supplied = supply(plan, session, index, predicted).await?;
+            if let Some(line) = report.line(CORRELATIONS) {
+                line.online += supplied;
+            }
+        }
         let part = async |session: &mut Session| run.step(session, index, step).await;
         let ((), measured) = timed(session, "step", predicted, part).await?;
         if let Some(line) = report.line(&step.name) {
@@ -66,17 +72,16 @@ impl Run<'_> {
         let written = match &step.op {
             Op::Input { output } => self.share_input(session, *output).await?,
             Op::Output { input } => return self.reveal(session, *input).await,
-            Op::Linear { input, remask, .. } => {
-                if *remask {
-                    self.remask(session, *input).await?;
-                }
-                self.linear(index, step, *input)
-            }
+            Op::Linear { input, .. } => self.linear(index, step, *input),
             Op::Requant { terms, ring, .. } => {
                 let sum = local::sum_terms(plan, &self.wires, terms, *ring);
-                match plan.requant(&step.op, images) {
-                    Some(operator) => session.run(&operator, sum).await?,
-                    None => sum,
+                match (plan.requant(&step.op, images), self.prepared.asked[index].take()) {
+                    (Some(operator), Some(asked)) => operator.answer(session, asked, sum).await?,
+                    (Some(operator), None) => {
+                        let asked = operator.ask(session, sum.values()).await?;
+                        operator.answer(session, asked, sum).await?
+                    }
+                    (None, _) => sum,
                 }
             }
             Op::MaxPool { input, window, .. } => {
@@ -99,6 +104,9 @@ impl Run<'_> {
             }
         };
         if let Some(output) = step.op.output() {
+            let remask =
+                matches!(step.op, Op::Requant { remask: true, .. } | Op::MaxPool { remask: true, .. });
+            let written = if remask { self.remask(session, output, written).await? } else { written };
             self.wires[output] = Some(written);
         }
         Ok(())
@@ -123,24 +131,21 @@ impl Run<'_> {
 
     /// The client replaces its share by the wire's mask and sends the difference, which the server adds: uniform, since
     /// the mask is.
-    async fn remask(&mut self, session: &mut Session, input: usize) -> Result<(), Error> {
-        let share = local::wire(&self.wires, input);
+    async fn remask(&mut self, session: &mut Session, wire: usize, share: Share) -> Result<Share, Error> {
         let (ring, len) = (share.ring(), share.len());
-        let replaced = match self.prepared.masks[input].clone() {
+        match self.prepared.masks[wire].clone() {
             Some(mask) if session.role() == Role::Client => {
                 let moved = share.values().iter().zip(mask.values()).map(|(c, r)| c.wrapping_sub(*r));
                 session.channel.send(&ring.pack_from(len, moved))?;
-                mask
+                Ok(mask)
             }
             _ => {
                 let message = session.channel.receive(ring.packed_len(len)).await?;
                 let moved = ring.unpack(&message, len);
                 let sums = share.values().iter().zip(moved).map(|(s, m)| s.wrapping_add(m)).collect();
-                Share::new(ring, sums)
+                Ok(Share::new(ring, sums))
             }
-        };
-        self.wires[input] = Some(replaced);
-        Ok(())
+        }
     }
 
     /// The offline product with the mask, and at the server weights times its own share, and the bias.

@@ -3,14 +3,13 @@
 use super::report::timed;
 use super::{Event, Report};
 use crate::linear::Planted;
-use crate::ot::Setup;
 use crate::plan::Plan;
 use crate::weights::Weights;
-use crate::{Cost, Error, Operator, Session, handshake};
+use crate::{Error, Operator, Session, handshake};
 
 /// What set-up leaves behind, for all inferences.
 pub(super) struct Ready {
-    /// The trees of every linear step, by step index.
+    /// The trees of every linear step, by step index; none where the plan is streamed.
     pub(super) planted: Vec<Option<Planted>>,
 }
 
@@ -21,11 +20,11 @@ pub(super) async fn set_up(
     report: &mut Report,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Ready, Error> {
-    let layers = plan.layers().count();
+    let layers = plan.layers().filter(|_| !plan.streamed).count();
     let mut event = |step: &str, index| observe(Event { phase: "set-up", step, index, count: layers + 1 });
-    let setup = Setup { depth: plan.softspoken };
-    let trees: Cost = plan.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
-    let extend = plan.extension(0, trees.client_cots);
+    let setup = plan.start();
+    let trees = plan.kept_trees();
+    let extend = plan.supply(trees);
     let predicted = setup.cost() + extend.cost() + trees;
     let (ready, measured) = timed(session, "set-up", predicted, async |session| {
         event("base transfers", 0);
@@ -34,11 +33,10 @@ pub(super) async fn set_up(
         session.channel.enter_step(2, "set-up: extension");
         session.run(&extend, ()).await?;
         let mut planted: Vec<Option<Planted>> = plan.steps.iter().map(|_| None).collect();
-        for (at, (index, name, layer)) in plan.layers().enumerate() {
+        for (at, (index, name, layer)) in plan.layers().filter(|_| !plan.streamed).enumerate() {
             event(name, at + 1);
             session.channel.enter_step(3, &format!("set-up: trees of {name}"));
-            let weights = weights.and_then(|weights| weights.layers.get(name));
-            let weights = weights.map(|layer| layer.weights.as_slice());
+            let weights = weights.map(|weights| weights.layers[name].weights.as_slice());
             planted[index] = Some(Planted::plant(session, &layer, weights).await?);
         }
         Ok(Ready { planted })

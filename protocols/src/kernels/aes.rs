@@ -86,7 +86,10 @@ impl Key {
             Self::Portable(key) => stream(key, row),
             // SAFETY: `Key::new` makes this variant only where the processor has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Self::Narrow(schedule) | Self::Wide(schedule) => unsafe { x86::row_narrow(schedule, row) },
+            Self::Narrow(schedule) => unsafe { x86::row_narrow(schedule, row) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(schedule) => unsafe { x86::row_wide(schedule, row) },
         }
     }
 }

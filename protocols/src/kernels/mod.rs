@@ -5,11 +5,15 @@
 
 mod aes;
 mod digits;
+mod lpn;
+mod split;
 mod streams;
 mod transpose;
 
 pub(crate) use aes::{Key, sigma_all};
 pub(crate) use digits::Digits;
+pub(crate) use lpn::Code;
+pub(crate) use split::equal;
 pub(crate) use streams::{Partial, Streams};
 pub(crate) use transpose::transpose;
 

@@ -1,10 +1,14 @@
 //! A linear layer's public description, and its planted trees.
 
+use std::borrow::Cow;
+
 use super::Geometry;
 use super::layout::{self, Class};
+use super::mask;
 use super::trees::Trees;
+use super::winograd;
 use super::word::word_bits;
-use crate::plan::Protocol;
+use crate::plan::{Algorithm, Protocol};
 use crate::{Bits, Cost, Error, Session};
 
 /// The most output channels: pricing a layer lists them all.
@@ -19,10 +23,13 @@ pub struct Layer {
     pub geometry: Geometry,
     /// Width of the weights, two's complement.
     pub weight_bits: u32,
-    /// Left shift of each output channel, or none.
+    /// Left shift of each output channel, or none; of each position and output channel where weights are given in Winograd's
+    /// domain.
     pub shifts: Vec<u8>,
     /// The ring of the result, `Z_{2^l}`.
     pub ring: Bits,
+    /// How the convolution becomes products, and what its weights are.
+    pub algorithm: Algorithm,
     /// How the products are computed.
     pub protocol: Protocol,
 }
@@ -44,22 +51,84 @@ impl Layer {
         if !(1..=8).contains(&layout::digit_bits(self.protocol)) {
             return Err(format!("k within 1..=8, found {:?}", self.protocol));
         }
-        if !self.shifts.is_empty() && self.shifts.len() != self.geometry.out_channels {
-            return Err(format!(
-                "{} channel shifts or none, found {}",
-                self.geometry.out_channels,
-                self.shifts.len()
-            ));
+        let shifts = match self.algorithm {
+            Algorithm::Direct => self.geometry.out_channels,
+            Algorithm::WinogradExact => {
+                winograd::check(&self.geometry)?;
+                if self.weight_bits > 4 || self.ring.get() > 62 {
+                    return Err(format!(
+                        "weights of at most 4 bits and a ring of at most 62 for an exact Winograd layer, found {} and {}",
+                        self.weight_bits, self.ring
+                    ));
+                }
+                self.geometry.out_channels
+            }
+            Algorithm::Winograd => {
+                winograd::check(&self.geometry)?;
+                winograd::POSITIONS * self.geometry.out_channels
+            }
+        };
+        if !self.shifts.is_empty() && self.shifts.len() != shifts {
+            return Err(format!("{shifts} shifts or none, found {}", self.shifts.len()));
+        }
+        if matches!(self.protocol, Protocol::VoleOfMask { .. }) && !mask::fits(&self.products().geometry) {
+            return Err(format!("image times kernel of up to 2^16 each way for {:?}", self.protocol));
         }
         let most = self.shifts.iter().max().map_or(0, |&e| u32::from(e));
-        if most + self.weight_bits > self.ring.get() {
+        let room = most + self.weight_bits + self.widening();
+        if room > self.ring.get() {
             return Err(format!(
-                "a ring of more than {} bits for the largest shift and the weights, found {}",
-                most + self.weight_bits - 1,
+                "a ring of at least {room} bits for the largest shift and the weights, found {}",
                 self.ring
             ));
         }
         Ok(())
+    }
+
+    /// Bits that the ring of the products has more than that of the result. The input needs no more: any representative modulo `2^l`
+    /// gives four times the result modulo `2^(l+2)`.
+    const fn widening(&self) -> u32 {
+        match self.algorithm {
+            Algorithm::WinogradExact => 2,
+            Algorithm::Direct | Algorithm::Winograd => 0,
+        }
+    }
+
+    /// Weights of one output channel: input channels of its group, times taps of the kernel or positions of the domain.
+    const fn fan_in(&self) -> usize {
+        match self.algorithm {
+            Algorithm::Direct | Algorithm::WinogradExact => self.geometry.fan_in(),
+            Algorithm::Winograd => self.geometry.in_channels / self.geometry.groups * winograd::POSITIONS,
+        }
+    }
+
+    /// Number of weights: `[channel][fan-in]`, or in Winograd's domain `[position][channel][input channel]`.
+    pub const fn weights(&self) -> usize {
+        self.geometry.out_channels * self.fan_in()
+    }
+
+    /// Multiplications in the clear, for one image.
+    pub(crate) fn macs(&self) -> u64 {
+        match self.algorithm {
+            Algorithm::Direct | Algorithm::WinogradExact => self.geometry.macs(),
+            Algorithm::Winograd => winograd::products(&self.geometry).macs(),
+        }
+    }
+
+    /// The layer of the products that are computed with trees: itself, or Winograd's over tiles.
+    pub(super) fn products(&self) -> Cow<'_, Self> {
+        match self.algorithm {
+            Algorithm::Direct => Cow::Borrowed(self),
+            Algorithm::WinogradExact | Algorithm::Winograd => Cow::Owned(winograd::layer(self)),
+        }
+    }
+
+    /// The weights of those products.
+    pub(super) fn weights_of_products<'a>(&self, weights: &'a [i8]) -> Cow<'a, [i8]> {
+        match self.algorithm {
+            Algorithm::Direct | Algorithm::Winograd => Cow::Borrowed(weights),
+            Algorithm::WinogradExact => Cow::Owned(winograd::exact_weights(weights)),
+        }
     }
 
     /// The left shift of an output channel.
@@ -69,38 +138,52 @@ impl Layer {
 
     /// Weights of one tree, at the most.
     pub const fn group(&self) -> u32 {
-        layout::group(self.weight_bits, self.protocol)
+        layout::bundle(self.weight_bits, self.protocol)
+    }
+
+    /// Whether its trees serve all inferences of a session.
+    pub(crate) const fn keeps_trees(&self) -> bool {
+        !matches!(self.protocol, Protocol::VoleOfMask { .. })
     }
 
     /// What planting its trees costs, once per session.
     pub fn setup_cost(&self) -> Cost {
-        self.classes().iter().map(Trees::cost).sum()
+        Trees::cost(&self.classes())
     }
 
-    /// How much there is to compute for the trees.
-    pub(crate) fn work(&self) -> Work {
-        let classes = self.classes();
-        let widest = classes.iter().map(|class| class.ring).max().unwrap_or(self.ring);
-        Work {
-            trees: classes.iter().map(|class| class.trees() as f64).sum(),
-            leaves: classes.iter().map(|class| (class.trees() << class.depth()) as f64).sum(),
-            lanes: 128 / word_bits(widest) as usize,
+    /// How much there is to compute for the trees, for a batch of `images`.
+    pub(crate) fn work(&self, images: usize) -> Work {
+        let products = self.products();
+        if let Protocol::VoleOfMask { k } = self.protocol {
+            return mask::work(&products, images, k);
         }
+        let (classes, columns) = (self.classes(), images * products.geometry.positions());
+        let widest = classes.iter().map(|class| class.ring).max().unwrap_or(self.ring);
+        let blocks = columns.div_ceil(128 / word_bits(widest) as usize);
+        let trees: f64 = classes.iter().map(|class| class.trees() as f64).sum();
+        let leaves: f64 = classes.iter().map(|class| (class.trees() << class.depth()) as f64).sum();
+        Work { leaves, blocks: leaves * blocks as f64, corrections: trees * columns as f64 }
     }
 
     pub(super) fn classes(&self) -> Vec<Class> {
-        layout::classes(&self.geometry, self.weight_bits, &self.shifts, self.ring, self.protocol)
+        let Self { geometry, shifts, ring, protocol, .. } = &*self.products();
+        let bits = |group: usize| match self.algorithm {
+            Algorithm::Direct | Algorithm::Winograd => self.weight_bits,
+            Algorithm::WinogradExact => winograd::exact_bits(self.weight_bits, group, geometry.groups),
+        };
+        layout::classes(geometry, bits, shifts, *ring, *protocol)
     }
 }
 
 /// The size of a layer's trees.
+#[derive(Default)]
 pub(crate) struct Work {
-    /// Trees.
-    pub trees: f64,
-    /// Leaves of all of them.
+    /// Leaves of all trees.
     pub leaves: f64,
-    /// Columns that one block of a leaf's expansion serves.
-    pub lanes: usize,
+    /// Blocks that they are expanded to.
+    pub blocks: f64,
+    /// Ring elements that cross the wire.
+    pub corrections: f64,
 }
 
 /// A layer's trees, one party's half.
@@ -109,19 +192,18 @@ pub struct Planted {
 }
 
 impl Planted {
-    /// Plants the trees of a layer. The server gives its weights, `[channel][fan-in]`, the client none.
+    /// Plants the trees of a layer. The server gives its weights, in the order of [`Layer::weights`], the client none.
     ///
     /// # Errors
     /// Where the peer is lost, violates the protocol, or the pool is dry.
     pub async fn plant(session: &mut Session, layer: &Layer, weights: Option<&[i8]>) -> Result<Self, Error> {
+        let weights = weights.map(|weights| layer.weights_of_products(weights));
+        let weights = weights.as_deref();
         session
             .hold("weight trees", layer.setup_cost(), async |session| {
-                let mut classes = Vec::new();
-                for class in layer.classes() {
-                    session.channel.begin_part();
-                    let trees = Trees::plant(session, &class, weights).await?;
-                    classes.push((class, trees));
-                }
+                let classes = layer.classes();
+                let trees = Trees::plant(session, &classes, weights).await?;
+                let classes = classes.into_iter().zip(trees).collect();
                 Ok(Self { classes })
             })
             .await

@@ -62,29 +62,34 @@ const LEAVES: usize = 1 << 13;
 /// Corrections in one chunk.
 const CORRECTIONS: usize = 1 << 20;
 
-/// All classes of a layer. `shifts` has one entry for each output channel, or none.
+/// All classes of a layer; none where the weights are not the puncture points. `weight_bits` is the width of a group's weights;
+/// `shifts` has one entry for each output channel, or none.
 ///
 /// # Panics
 /// Where a shift or a digit leaves no ring: plans are checked before.
 pub(super) fn classes(
     geometry: &Geometry,
-    weight_bits: u32,
+    weight_bits: impl Fn(usize) -> u32,
     shifts: &[u8],
     ring: Bits,
     protocol: Protocol,
 ) -> Vec<Class> {
+    if matches!(protocol, Protocol::VoleOfMask { .. }) {
+        return Vec::new();
+    }
     let k = digit_bits(protocol);
-    let group_size = group(weight_bits, protocol) as usize;
     let per_group = geometry.out_channels / geometry.groups;
     let shift = |channel: usize| shifts.get(channel).map_or(0, |&e| u32::from(e));
     let mut classes = Vec::new();
     for group in 0..geometry.groups {
+        let weight_bits = weight_bits(group);
+        let together = bundle(weight_bits, protocol) as usize;
         let mut channels: Vec<usize> = (group * per_group..(group + 1) * per_group).collect();
         channels.sort_by_key(|&channel| shift(channel));
         for alike in channels.chunk_by(|&a, &b| shift(a) == shift(b)) {
-            let whole = alike.len() - alike.len() % group_size;
+            let whole = alike.len() - alike.len() % together;
             for bundles in [&alike[..whole], &alike[whole..]].into_iter().filter(|part| !part.is_empty()) {
-                let size = bundles.len().min(group_size);
+                let size = bundles.len().min(together);
                 let bundles: Vec<Vec<usize>> = bundles.chunks(size).map(<[usize]>::to_vec).collect();
                 for (low, width) in cut(weight_bits, k) {
                     classes.push(Class {
@@ -110,15 +115,17 @@ fn cut(weight_bits: u32, k: u32) -> impl Iterator<Item = (u32, u32)> {
 }
 
 /// Weights of one tree, at the most.
-pub(super) const fn group(weight_bits: u32, protocol: Protocol) -> u32 {
-    let whole = digit_bits(protocol) / weight_bits;
-    if whole == 0 { 1 } else { whole }
+pub(super) const fn bundle(weight_bits: u32, protocol: Protocol) -> u32 {
+    match protocol {
+        Protocol::Vole { k } if k as u32 >= weight_bits => k as u32 / weight_bits,
+        Protocol::Vole { .. } | Protocol::Cot | Protocol::VoleOfMask { .. } => 1,
+    }
 }
 
 /// Bits of all digits of a tree together. Bitwise correlated transfers are trees of depth one.
 pub(super) const fn digit_bits(protocol: Protocol) -> u32 {
     match protocol {
-        Protocol::Vole { k } => k as u32,
+        Protocol::Vole { k } | Protocol::VoleOfMask { k } => k as u32,
         Protocol::Cot => 1,
     }
 }
@@ -135,7 +142,7 @@ mod tests {
             channels in 1usize..9, weight_bits in 2u32..=8, k in 1u8..=8, shifts in prop::collection::vec(0u8..3, 9)) {
             let geometry = Geometry::dense(3, channels);
             let shifts = &shifts[..channels];
-            let classes = classes(&geometry, weight_bits, shifts, Bits::of(20), Protocol::Vole { k });
+            let classes = classes(&geometry, |_| weight_bits, shifts, Bits::of(20), Protocol::Vole { k });
             for (channel, &shift) in shifts.iter().enumerate() {
                 let mut bits = 0u32;
                 for class in &classes {

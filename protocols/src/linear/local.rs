@@ -4,11 +4,24 @@ use rayon::prelude::*;
 
 use super::im2col_row;
 use super::layer::Layer;
+use super::winograd;
 use super::word::{Word, with_word};
+use crate::plan::Algorithm;
 
 /// `W x` with each channel shifted left as the layer says, `[channel][image][position]`, reduced into the layer's ring.
 pub fn multiply(layer: &Layer, weights: &[i8], images: usize, x: &[u64]) -> Vec<u64> {
-    with_word!(layer.ring, multiply_words::<_>(layer, weights, images, x))
+    match layer.algorithm {
+        // The same integers, with less to transform.
+        Algorithm::Direct | Algorithm::WinogradExact => {
+            with_word!(layer.ring, multiply_words::<_>(layer, weights, images, x))
+        }
+        Algorithm::Winograd => {
+            let (g, products) = (&layer.geometry, layer.products());
+            let x = winograd::transform_input(g, images, x);
+            let out = winograd::transform_output(g, images, &multiply(&products, weights, images, &x));
+            out.into_iter().map(|value| layer.ring.reduce(value)).collect()
+        }
+    }
 }
 
 fn multiply_words<W: Word>(layer: &Layer, weights: &[i8], images: usize, x: &[u64]) -> Vec<u64> {

@@ -6,8 +6,10 @@ mod kernel;
 mod layer;
 mod layout;
 mod local;
+mod mask;
 mod trees;
 mod vole;
+pub mod winograd;
 mod word;
 
 #[cfg(test)]

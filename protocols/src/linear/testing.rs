@@ -31,3 +31,23 @@ pub(crate) fn any_geometry() -> impl Strategy<Value = Geometry> {
         })
         .prop_filter("a kernel that fits", |g| g.check().is_ok())
 }
+
+/// Small convolutions that Winograd's algorithm can compute, odd sizes and padding of any kind among them.
+pub(crate) fn any_three_by_three() -> impl Strategy<Value = Geometry> {
+    let sizes = (1usize..4, 1usize..4, 1usize..8, 1usize..8, 1usize..3);
+    let pads = (0usize..3, 0usize..3, 0usize..3, 0usize..3);
+    (sizes, pads)
+        .prop_map(|((c, k, in_h, in_w, groups), (pad_top, pad_left, pad_bottom, pad_right))| Geometry {
+            in_h,
+            in_w,
+            kernel_h: 3,
+            kernel_w: 3,
+            pad_top,
+            pad_left,
+            pad_bottom,
+            pad_right,
+            groups,
+            ..Geometry::dense(c * groups, k * groups)
+        })
+        .prop_filter("a kernel that fits", |g| g.check().is_ok())
+}

@@ -13,12 +13,12 @@
 //! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are masked by transfers of
 //! which the server knows one side; see `ot::ggm` for what it knows of the leaves.
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::layout::Class;
 use crate::kernels::Quad;
 use crate::ot::hash::sigma;
-use crate::ot::{Hash, ggm};
+use crate::ot::{Hash, SentCots, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
 /// One party's half of the trees of one class.
@@ -33,29 +33,32 @@ enum Side {
 }
 
 impl Trees {
-    /// Plants the trees of a class. The server gives its weights.
+    /// Plants the trees of some classes, in one exchange for all. The server gives its weights.
     pub(super) async fn plant(
         session: &mut Session,
-        class: &Class,
+        classes: &[Class],
         weights: Option<&[i8]>,
-    ) -> Result<Self, Error> {
-        let hash = Hash::new(&session.fresh_key(Domain::Tree));
-        let side = match weights {
-            Some(weights) => hold(session, &hash, class, class.holes(weights)).await?,
-            None => own(session, &hash, class).await?,
+    ) -> Result<Vec<Self>, Error> {
+        session.channel.begin_part();
+        let hashes: Vec<Hash> = classes.iter().map(|_| Hash::new(&session.fresh_key(Domain::Tree))).collect();
+        let sides = match weights {
+            Some(weights) => hold(session, &hashes, classes, weights).await?,
+            None => own(session, &hashes, classes).await?,
         };
-        Ok(Self { hash, side })
+        Ok(hashes.into_iter().zip(sides).map(|(hash, side)| Self { hash, side }).collect())
     }
 
     /// What planting moves.
-    pub(super) fn cost(class: &Class) -> Cost {
-        let levels = class.trees() * class.depth() as usize;
-        let choices = Cost::message(Role::Server, Bits::ONE.packed_len(levels));
-        let transfers = Cost::cots(Role::Client, levels as u64);
-        let sums: Cost = chunks(class)
-            .map(|trees| Cost::message(Role::Client, sums_len(class, trees.len())))
-            .fold(Cost::ZERO, Cost::beside);
-        choices + transfers + sums
+    pub(super) fn cost(classes: &[Class]) -> Cost {
+        let choices = classes.iter().map(|class| {
+            let levels = levels(class);
+            Cost::message(Role::Server, Bits::ONE.packed_len(levels))
+                .beside(Cost::cots(Role::Client, levels as u64))
+        });
+        let sums = classes.iter().flat_map(|class| {
+            chunks(class).map(|trees| Cost::message(Role::Client, sums_len(class, trees.len())))
+        });
+        choices.fold(Cost::ZERO, Cost::beside) + sums.fold(Cost::ZERO, Cost::beside)
     }
 
     /// The leaves of some trees, `[tree / 4][2^depth]`, with the half of their hash that is the same under all keys done.
@@ -110,43 +113,70 @@ fn sums_len(class: &Class, trees: usize) -> usize {
     trees * (class.depth() as usize - 1) * Block::BYTES
 }
 
-async fn hold(session: &mut Session, hash: &Hash, class: &Class, holes: Vec<u32>) -> Result<Side, Error> {
-    let depth = class.depth() as usize;
-    let transfers = session.take_received(holes.len() * depth)?;
-    let wanted: BitString =
-        holes.iter().flat_map(|hole| (0..depth).rev().map(move |level| (hole >> level) & 1 == 0)).collect();
-    session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
-    let mut copaths = Vec::with_capacity(transfers.keys.len());
-    for trees in chunks(class) {
-        let sums = Block::unpack(&session.channel.receive(sums_len(class, trees.len())).await?);
-        let keys = &transfers.keys[trees.start * depth..trees.end * depth];
-        let first: Vec<Block> = keys.iter().step_by(depth).copied().collect();
-        let others = keys.chunks_exact(depth).flat_map(|tree| &tree[1..]);
-        let sums: Vec<Block> = others.zip(&sums).map(|(key, sum)| *key ^ *sum).collect();
-        copaths.extend(ggm::holder_copaths(hash, &holes[trees], &first, &sums, depth as u32));
-    }
-    Ok(Side::Holder { holes, copaths })
+/// Levels of all trees of a class.
+fn levels(class: &Class) -> usize {
+    class.trees() * class.depth() as usize
 }
 
-async fn own(session: &mut Session, hash: &Hash, class: &Class) -> Result<Side, Error> {
-    let depth = class.depth() as usize;
-    let levels = class.trees() * depth;
-    let transfers = session.take_sent(levels)?;
-    let moved = session.channel.receive(Bits::ONE.packed_len(levels)).await?;
-    let moved = BitString::from_bytes(&moved, levels);
-    let delta = transfers.delta;
-    let keys: Vec<Block> =
-        transfers.keys.iter().zip(moved.iter()).map(|(key, bit)| *key ^ delta.masked(bit)).collect();
-    let roots: Vec<Block> = keys.iter().step_by(depth).copied().collect();
-    for trees in chunks(class) {
-        let mut sums = ggm::owner_sums(hash, &roots[trees.clone()], delta, depth as u32);
-        let others =
-            keys[trees.start * depth..trees.end * depth].chunks_exact(depth).flat_map(|tree| &tree[1..]);
-        for (sum, key) in sums.iter_mut().zip(others) {
-            *sum ^= *key;
-        }
-        session.channel.send(&Block::pack(&sums))?;
-        session.channel.drained().await?;
+async fn hold(
+    session: &mut Session,
+    hashes: &[Hash],
+    classes: &[Class],
+    weights: &[i8],
+) -> Result<Vec<Side>, Error> {
+    let mut asked = Vec::with_capacity(classes.len());
+    for class in classes {
+        let holes = class.holes(weights);
+        let transfers = session.take_received(levels(class))?;
+        let wanted: BitString = holes
+            .iter()
+            .flat_map(|hole| (0..class.depth()).rev().map(move |level| (hole >> level) & 1 == 0))
+            .collect();
+        session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
+        asked.push((holes, Zeroizing::new(transfers.keys)));
     }
-    Ok(Side::Owner { delta, roots })
+    let mut sides = Vec::with_capacity(classes.len());
+    for ((class, hash), (holes, mut keys)) in classes.iter().zip(hashes).zip(asked) {
+        let depth = class.depth() as usize;
+        // A chunk's co-paths take the place of its keys: both are a block a level.
+        let mut copaths = std::mem::take(&mut *keys);
+        for trees in chunks(class) {
+            let sums = Block::unpack(&session.channel.receive(sums_len(class, trees.len())).await?);
+            let keys = &mut copaths[trees.start * depth..trees.end * depth];
+            let first: Vec<Block> = keys.iter().step_by(depth).copied().collect();
+            let others = keys.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let sums: Vec<Block> = others.zip(&sums).map(|(key, sum)| *key ^ *sum).collect();
+            keys.copy_from_slice(&ggm::holder_copaths(hash, &holes[trees], &first, &sums, class.depth()));
+        }
+        sides.push(Side::Holder { holes, copaths });
+    }
+    Ok(sides)
+}
+
+async fn own(session: &mut Session, hashes: &[Hash], classes: &[Class]) -> Result<Vec<Side>, Error> {
+    let mut asked = Vec::with_capacity(classes.len());
+    for class in classes {
+        let SentCots { delta, mut keys } = session.take_sent(levels(class))?;
+        let moved = session.channel.receive(Bits::ONE.packed_len(levels(class))).await?;
+        let moved = BitString::from_bytes(&moved, levels(class));
+        keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
+        asked.push((delta, Zeroizing::new(keys)));
+    }
+    let mut sides = Vec::with_capacity(classes.len());
+    for ((class, hash), (delta, keys)) in classes.iter().zip(hashes).zip(asked) {
+        let depth = class.depth() as usize;
+        let roots: Vec<Block> = keys.iter().step_by(depth).copied().collect();
+        for trees in chunks(class) {
+            let mut sums = ggm::owner_sums(hash, &roots[trees.clone()], delta, class.depth());
+            let others =
+                keys[trees.start * depth..trees.end * depth].chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            for (sum, key) in sums.iter_mut().zip(others) {
+                *sum ^= *key;
+            }
+            session.channel.send(&Block::pack(&sums))?;
+            session.channel.drained().await?;
+        }
+        sides.push(Side::Owner { delta, roots });
+    }
+    Ok(sides)
 }

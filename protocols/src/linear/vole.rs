@@ -25,9 +25,11 @@ use std::ops::Range;
 use super::kernel::{Chunk, column_blocks};
 use super::layer::{Layer, Planted};
 use super::layout::Class;
+use super::mask;
 use super::word::{Word, with_word};
-use super::{im2col_row, multiply};
+use super::{im2col_row, multiply, winograd};
 use crate::ot::Hash;
+use crate::plan::{Algorithm, Protocol};
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
 
 /// The products of a planted layer with a value that the client holds.
@@ -38,7 +40,7 @@ pub struct Products<'a> {
     pub images: usize,
     /// This party's trees.
     pub planted: &'a Planted,
-    /// The server's weights, `[channel][fan-in]`; the ideal is computed where they are.
+    /// The server's weights, in the order of [`Layer::weights`]: the ideal is computed where they are, and some protocols need them.
     pub weights: Option<&'a [i8]>,
 }
 
@@ -76,20 +78,57 @@ impl Operator for Products<'_> {
     }
 
     async fn run(&self, session: &mut Session, input: ClientHeld) -> Result<Share, Error> {
+        let (layer, geometry) = (self.layer.products(), &self.layer.geometry);
+        let values = match self.layer.algorithm {
+            Algorithm::Direct => self.multiply(session, &layer, input.0.as_ref().map(Share::values)).await?,
+            Algorithm::Winograd | Algorithm::WinogradExact => {
+                let x = input.0.map(|x| winograd::transform_input(geometry, self.images, x.values()));
+                let products = self.multiply(session, &layer, x.as_deref()).await?;
+                winograd::transform_output(geometry, self.images, &products)
+            }
+        };
+        let exact = self.layer.algorithm == Algorithm::WinogradExact;
+        let quarter = |value| winograd::quarter(session.role(), layer.ring, value);
+        let values = if exact { values.into_iter().map(quarter).collect() } else { values };
+        Ok(Share::new(self.layer.ring, values))
+    }
+}
+
+impl Products<'_> {
+    /// This party's share of the weights times what the client gives, for the layer of the products.
+    async fn multiply(
+        &self,
+        session: &mut Session,
+        layer: &Layer,
+        x: Option<&[u64]>,
+    ) -> Result<Vec<u64>, Error> {
+        if let Protocol::VoleOfMask { k } = layer.protocol {
+            let weights = self.weights.map(|weights| self.layer.weights_of_products(weights));
+            let side = match (x, &weights) {
+                (Some(mask), _) => mask::Side::Client(mask),
+                (None, weights) => {
+                    mask::Side::Server(weights.as_ref().expect("invariant: the server has its weights"))
+                }
+            };
+            return mask::run(session, layer, self.images, k, side).await;
+        }
         let key = session.fresh_key(Domain::Weights);
         let widest = self.planted.classes.iter().map(|(class, _)| class.ring).max();
-        let ring = widest.unwrap_or(self.layer.ring);
-        let values = match input.0 {
-            Some(x) => with_word!(ring, client::<_>(session, self, &key, x.values()).await)?,
-            None => with_word!(ring, server::<_>(session, self, &key).await)?,
-        };
-        Ok(Share::new(self.layer.ring, values))
+        let ring = widest.unwrap_or(layer.ring);
+        match x {
+            Some(x) => with_word!(ring, client::<_>(session, self, layer, &key, x).await),
+            None => with_word!(ring, server::<_>(session, self, layer, &key).await),
+        }
     }
 }
 
 /// What the products of a layer with `images` images move; trees are planted before.
 pub fn products_cost(layer: &Layer, images: usize) -> Cost {
-    let columns = images * layer.geometry.positions();
+    let products = layer.products();
+    if let Protocol::VoleOfMask { k } = layer.protocol {
+        return mask::cost(&products, images, k);
+    }
+    let columns = images * products.geometry.positions();
     let classes = layer.classes();
     let corrections = classes.iter().map(|class| {
         let message = |trees| Cost::message(Role::Client, class.ring.packed_len(trees * columns));
@@ -110,8 +149,7 @@ struct Run<'a, W> {
 }
 
 impl<'a, W: Word> Run<'a, W> {
-    fn new(products: &Products<'a>, key: &[u8; 32]) -> Self {
-        let (layer, images) = (products.layer, products.images);
+    fn new(layer: &'a Layer, images: usize, key: &[u8; 32]) -> Self {
         let columns = images * layer.geometry.positions();
         let hashes = Hash::series(key, column_blocks::<W>(columns));
         let accumulators = vec![W::zero(); hashes.len() * layer.geometry.out_channels * W::LANES];
@@ -155,11 +193,12 @@ fn chunks(class: &Class, columns: usize) -> impl Iterator<Item = Range<usize>> +
 async fn client<W: Word>(
     session: &mut Session,
     products: &Products<'_>,
+    layer: &Layer,
     key: &[u8; 32],
     x: &[u64],
 ) -> Result<Vec<u64>, Error> {
     let x: Vec<W> = x.iter().map(|&v| W::truncate(v)).collect();
-    let mut run = Run::new(products, key);
+    let mut run = Run::new(layer, products.images, key);
     for (class, trees) in &products.planted.classes {
         for range in chunks(class, run.columns) {
             let leaves = trees.leaves(class, range.clone());
@@ -176,9 +215,10 @@ async fn client<W: Word>(
 async fn server<W: Word>(
     session: &mut Session,
     products: &Products<'_>,
+    layer: &Layer,
     key: &[u8; 32],
 ) -> Result<Vec<u64>, Error> {
-    let mut run = Run::<W>::new(products, key);
+    let mut run = Run::<W>::new(layer, products.images, key);
     for (class, trees) in &products.planted.classes {
         for range in chunks(class, run.columns) {
             let leaves = trees.leaves(class, range.clone());
@@ -200,13 +240,13 @@ mod tests {
 
     use super::*;
     use crate::Bits;
-    use crate::linear::testing::any_geometry;
+    use crate::linear::testing::{any_geometry, any_three_by_three};
     use crate::plan::Protocol;
     use crate::testing::{extremes, two_parties};
 
     fn weights(layer: &Layer, rng: &mut ChaCha20Rng) -> Vec<i8> {
         let bits = Bits::of(layer.weight_bits);
-        let values = extremes(bits, layer.geometry.weights(), rng);
+        let values = extremes(bits, layer.weights(), rng);
         values.into_iter().map(|v| bits.decode(v) as i8).collect()
     }
 
@@ -216,7 +256,8 @@ mod tests {
         let [c, h, w] = layer.geometry.in_shape();
         let ring = Bits::of(rng.random_range(layer.ring.get()..=64));
         let inputs: Vec<Vec<u64>> = (0..2).map(|_| extremes(ring, c * images * h * w, &mut rng)).collect();
-        let cots = layer.setup_cost().client_cots as usize;
+        let each = products_cost(layer, images);
+        let cots = (layer.setup_cost().client_cots + 2 * each.server_cots) as usize;
         let (server, client) = two_parties(
             seed,
             cots,
@@ -246,20 +287,38 @@ mod tests {
         }
     }
 
+    fn any_convolution() -> impl Strategy<Value = (Geometry, Algorithm)> {
+        let winograd = prop::sample::select(vec![Algorithm::WinogradExact, Algorithm::Winograd]);
+        prop_oneof![
+            any_geometry().prop_map(|geometry| (geometry, Algorithm::Direct)),
+            (any_three_by_three(), winograd),
+        ]
+    }
+
+    fn any_protocol() -> impl Strategy<Value = Protocol> {
+        prop::sample::select(Protocol::all().chain([Protocol::Vole { k: 1 }]).collect::<Vec<_>>())
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn products_are_the_plaintext_ones_in_every_inference(
-            geometry in any_geometry(), images in 1usize..3, weight_bits in 2u32..=8, k in 0u8..=8,
+            (geometry, algorithm) in any_convolution(), images in 1usize..3, weight_bits in 2u32..=8, protocol in any_protocol(),
             spare in 0u32..=48, shifted in any::<bool>(), seed in any::<u64>()) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
-            let shifts: Vec<u8> = (0..geometry.out_channels).map(|_| rng.random_range(0..3)).collect();
+            let (weight_bits, shifts) = match algorithm {
+                Algorithm::Direct => (weight_bits, geometry.out_channels),
+                Algorithm::WinogradExact => (weight_bits.min(4), geometry.out_channels),
+                Algorithm::Winograd => (weight_bits, winograd::POSITIONS * geometry.out_channels),
+            };
+            let shifts: Vec<u8> = (0..shifts).map(|_| rng.random_range(0..3)).collect();
             let layer = Layer {
                 geometry,
                 weight_bits,
                 shifts: if shifted { shifts } else { Vec::new() },
-                ring: Bits::of((weight_bits + 2 + spare).min(64)),
-                protocol: if k == 0 { Protocol::Cot } else { Protocol::Vole { k } },
+                ring: Bits::of((weight_bits + 4 + spare).min(62)),
+                algorithm,
+                protocol,
             };
             prop_assert!(layer.check().is_ok());
             check(&layer, images, seed);
@@ -273,6 +332,7 @@ mod tests {
             weight_bits,
             shifts: Vec::new(),
             ring: Bits::of(14),
+            algorithm: Algorithm::Direct,
             protocol,
         };
         let bits_per_mac = |layer: &Layer| {

@@ -12,7 +12,7 @@
 //! Cost: `2 (n + 1)` bits, 4 for one AND, and one correlated transfer in each direction; 1 round.
 //! Security: `a` and `b` are random to the other party and used once; semi-honest, `H` correlation robust.
 
-use super::turn::{Heard, Script, Turn};
+use super::turn::{Heard, Script};
 use crate::ot::{Directions, Random};
 use crate::{BitShare, BitString, Bits, Cost, Domain, Error, Operator, Role, Session};
 
@@ -41,7 +41,7 @@ impl Operator for And {
     fn cost(&self) -> Cost {
         let mut script = Script::default();
         let bytes = Products::price(&mut script, self.len, self.others);
-        script.turn(bytes, bytes);
+        script.exchange(bytes);
         script.cost()
     }
 
@@ -52,10 +52,11 @@ impl Operator for And {
             return Err(Error::invalid("operands of and", format!("{self:?}"), found));
         }
         let others = (0..self.others).map(|j| others.0.slice(j * self.len..(j + 1) * self.len)).collect();
-        let mut turn = Turn::default();
-        let products = Products::open(session, &mut turn, &shared.0, others)?;
-        let mut heard = turn.exchange(session).await?;
-        let products = products.close(&mut heard);
+        let products = Products::open(session, &shared.0, others)?;
+        let mut said = Vec::new();
+        products.say(&mut said);
+        let heard = session.channel.exchange(&said).await?;
+        let products = products.close(&mut Heard::of(&heard));
         Ok(BitShare(products.iter().fold(BitString::zeros(0), |all, product| all.concat(product))))
     }
 }
@@ -73,10 +74,9 @@ pub(crate) struct Products {
 }
 
 impl Products {
-    /// Steps 1 and 2: products of `shared` with each of `others`; adds the openings to the turn.
+    /// Step 1: products of `shared` with each of `others`, masked.
     pub(crate) fn open(
         session: &mut Session,
-        turn: &mut Turn,
         shared: &BitString,
         others: Vec<BitString>,
     ) -> Result<Self, Error> {
@@ -89,12 +89,16 @@ impl Products {
         let triples = local.zip(cross).map(|(local, cross)| local.xor(&cross)).collect();
         let mut masked: Vec<_> = others.iter().zip(&sent.factor).map(|(u, a)| u.xor(a)).collect();
         masked.push(shared.xor(&factor));
-        masked.iter().for_each(|bits| turn.swap(&bits.to_bytes()));
         Ok(Self { others, factor, triples, masked })
     }
 
+    /// Step 2: this party's half of the openings; the peer's is as long.
+    pub(crate) fn say(&self, said: &mut Vec<u8>) {
+        self.masked.iter().for_each(|bits| said.extend(bits.to_bytes()));
+    }
+
     /// Step 3: this party's shares of the products.
-    pub(crate) fn close(self, heard: &mut Heard) -> Vec<BitString> {
+    pub(crate) fn close(self, heard: &mut Heard<'_>) -> Vec<BitString> {
         let (len, bytes) = (self.factor.len(), Bits::ONE.packed_len(self.factor.len()));
         let mut opened: Vec<_> =
             self.masked.iter().map(|mine| mine.xor(&BitString::from_bytes(heard.next(bytes), len))).collect();

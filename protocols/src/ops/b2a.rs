@@ -10,8 +10,8 @@
 //! Security: that of the correlated transfer.
 
 use super::check_bits;
-use super::product::BitProduct;
-use super::turn::{Heard, Script, Turn};
+use super::product::{BitProduct, pass};
+use super::turn::{Heard, Script};
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// Shared bits to shares in a ring.
@@ -50,20 +50,22 @@ pub(super) async fn convert(session: &mut Session, bits: BitString, ring: Bits) 
     if ring == Bits::ONE {
         return Ok(bits.iter().collect());
     }
-    let mut turn = Turn::default();
-    let mut lift = Lift::ask(session, &mut turn, bits, ring)?;
-    lift.asked(&mut turn.exchange(session).await?);
-    let mut turn = Turn::default();
-    lift.answer(&mut turn);
-    Ok(lift.answered(&mut turn.exchange(session).await?))
+    let (asked, replied) = Lift::price(&mut Script::default(), Role::Server, ring, bits.len());
+    let mut said = Vec::new();
+    let mut lift = Lift::ask(session, Role::Server, bits, ring, &mut said)?;
+    let heard = pass(session, Role::Server, &said, asked).await?;
+    let mut said = Vec::new();
+    lift.reply(session, &mut Heard::of(&heard), &mut said)?;
+    let heard = pass(session, Role::Client, &said, replied).await?;
+    Ok(lift.finish(&mut Heard::of(&heard)))
 }
 
 /// The price of [`convert`].
 pub(super) const fn price_convert(script: &mut Script, ring: Bits, len: usize) {
     if ring.get() > 1 {
-        let (choices, corrections) = Lift::price(script, ring, len);
-        script.turn(choices, 0);
-        script.turn(0, corrections);
+        let (asked, replied) = Lift::price(script, Role::Server, ring, len);
+        script.say(Role::Server, asked);
+        script.say(Role::Client, replied);
     }
 }
 
@@ -76,31 +78,33 @@ pub(super) struct Lift {
 impl Lift {
     pub(super) fn ask(
         session: &mut Session,
-        turn: &mut Turn,
+        chooser: Role,
         bits: BitString,
         ring: Bits,
+        said: &mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let product = BitProduct::ask(session, turn, Role::Server, half(ring), &bits)?;
+        let product = BitProduct::ask(session, chooser, half(ring), &bits, said)?;
         Ok(Self { bits, product })
     }
 
-    pub(super) fn asked(&mut self, heard: &mut Heard) {
-        self.product.asked(heard);
-    }
-
-    pub(super) fn answer(&mut self, turn: &mut Turn) {
-        self.product.answer(turn, &self.bits.iter().collect::<Vec<_>>());
+    pub(super) fn reply(
+        &mut self,
+        session: &mut Session,
+        heard: &mut Heard<'_>,
+        said: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        self.product.reply(session, &self.bits.iter().collect::<Vec<_>>(), heard, said)
     }
 
     /// This party's shares, not reduced.
-    pub(super) fn answered(self, heard: &mut Heard) -> Vec<u64> {
-        let products = self.product.answered(heard);
+    pub(super) fn finish(self, heard: &mut Heard<'_>) -> Vec<u64> {
+        let products = self.product.finish(heard);
         self.bits.iter().zip(products).map(|(bit, product)| bit.wrapping_sub(product << 1)).collect()
     }
 
-    /// Adds the transfers to the script; the bytes of the server's choices and of the client's corrections.
-    pub(super) const fn price(script: &mut Script, ring: Bits, len: usize) -> (usize, usize) {
-        BitProduct::price(script, Role::Server, half(ring), len)
+    /// Adds the transfers to the script; the bytes of the choices and of the corrections.
+    pub(super) const fn price(script: &mut Script, chooser: Role, ring: Bits, len: usize) -> (usize, usize) {
+        BitProduct::price(script, chooser, half(ring), len)
     }
 }
 

@@ -4,18 +4,18 @@
 //!
 //! *Identity.* All digits are equal; for digits of one bit, `not (p xor q)` is local.
 //!
-//! *Steps.*
-//! 1. for all wider digits at once, a 1-of-2^w transfer of whether they are equal: the client's digits choose;
+//! *Steps.* The server complements its value: then all digits of the sum are ones.
+//! 1. for all wider digits at once, a 1-of-2^w transfer of whether they are: the client's digits choose;
 //! 2. a tree of ANDs.
 //!
 //! Cost: `w + 2^w - 1` bits a digit (none for digits of one bit) and 4 for each digit but one; 2 rounds for the digits, and
 //! one for each level of the tree.
 //! Security: that of the transfers and ANDs.
 
-use super::carry::{Digits, Walk, WalkPrice};
+use super::carry;
 use super::turn::Script;
 use super::{Both, Private, check_digit, check_parameters, check_private};
-use crate::{BitShare, BitString, Bits, Cost, Error, Operator, Session};
+use crate::{BitShare, BitString, Bits, Cost, Error, Operator, Role, Session};
 
 /// Whether the server's value equals the client's. The values of a share are zero where its summands are equal up to
 /// sign: the client negates its own.
@@ -34,10 +34,6 @@ impl Equal {
     pub fn check(&self) -> Result<(), String> {
         check_digit(self.digit)
     }
-
-    fn digits(&self) -> Digits {
-        Digits::equality(self.len, self.digit, self.bits.get())
-    }
 }
 
 impl Operator for Equal {
@@ -51,19 +47,20 @@ impl Operator for Equal {
     }
 
     fn cost(&self) -> Cost {
-        let (mut script, digits) = (Script::default(), self.digits());
-        digits.price_leaves(&mut script);
-        WalkPrice { factors: digits.count() }.product(&mut script, self.len);
+        let mut script = Script::default();
+        carry::all_ones(self.bits.get(), self.digit).0.price(&mut script, self.len);
         script.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Private) -> Result<BitShare, Error> {
         check_parameters(Self::NAME, self.check(), self)?;
         check_private(Self::NAME, &input, self.bits, self.len)?;
-        let links = self.digits().leaves(session, input.values()).await?;
-        let role = session.role();
-        let factors = links.into_iter().flatten().map(|link| link.equal(role)).collect();
-        Ok(BitShare(Walk { carry: BitString::zeros(0), factors }.product(session).await?))
+        let mut values = input.into_values();
+        if session.role() == Role::Server {
+            values.iter_mut().for_each(|p| *p = self.bits.reduce(!*p));
+        }
+        let (circuit, equal) = carry::all_ones(self.bits.get(), self.digit);
+        Ok(BitShare(circuit.run(session, &values).await?.of(equal).clone()))
     }
 }
 

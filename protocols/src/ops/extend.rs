@@ -11,8 +11,8 @@
 //! carry to `Z_(m-n)`, that is `m - n` bits and 2 rounds more. Nothing where m = n.
 //! Security: that of the parts.
 
-use super::product::BitProduct;
-use super::turn::{Script, Turn};
+use super::product::{BitProduct, pass};
+use super::turn::{Heard, Script};
 use super::{b2a, carry, check_digit, check_parameters, check_share};
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
@@ -138,25 +138,28 @@ impl KnownSign {
         let Some(ring) = self.wrap_ring() else {
             return Ok(values);
         };
+        let (asked, replied) = BitProduct::price(&mut Script::default(), Role::Server, ring, self.len);
         let tops = BitString::of_values(&values, self.from.get() - 1);
-        let mut turn = Turn::default();
-        let mut product = BitProduct::ask(session, &mut turn, Role::Server, ring, &tops)?;
-        product.asked(&mut turn.exchange(session).await?);
-        let mut turn = Turn::default();
-        product.answer(&mut turn, &tops.iter().collect::<Vec<_>>());
-        let both = product.answered(&mut turn.exchange(session).await?);
+        let mut said = Vec::new();
+        let mut product = BitProduct::ask(session, Role::Server, ring, &tops, &mut said)?;
+        let heard = pass(session, Role::Server, &said, asked).await?;
+        let mut said = Vec::new();
+        let bits: Vec<u64> = tops.iter().collect();
+        product.reply(session, &bits, &mut Heard::of(&heard), &mut said)?;
+        let heard = pass(session, Role::Client, &said, replied).await?;
+        let both = product.finish(&mut Heard::of(&heard));
         for ((value, top), both) in values.iter_mut().zip(tops.iter()).zip(both) {
             *value = value.wrapping_sub(top.wrapping_sub(both) << self.from.get());
         }
         Ok(values)
     }
 
-    /// Adds the two turns to the script.
+    /// Adds the two messages to the script.
     pub(super) const fn price(self, script: &mut Script) {
         if let Some(ring) = self.wrap_ring() {
-            let (choices, corrections) = BitProduct::price(script, Role::Server, ring, self.len);
-            script.turn(choices, 0);
-            script.turn(0, corrections);
+            let (asked, replied) = BitProduct::price(script, Role::Server, ring, self.len);
+            script.say(Role::Server, asked);
+            script.say(Role::Client, replied);
         }
     }
 }

@@ -4,28 +4,35 @@
 //! and its operands, and an unusable one is an error.
 
 mod and;
+mod argmax;
 mod b2a;
 mod carry;
 mod compare;
 mod equality;
 mod extend;
+mod lookup;
 mod max_pool;
 mod mux;
 mod private;
 mod product;
 mod requant;
+mod square;
 mod truncate;
 mod turn;
 
 pub use and::And;
+pub use argmax::Argmax;
 pub use b2a::BitToRing;
 pub use compare::{LessThan, NonNegative};
 pub use equality::Equal;
 pub use extend::{Extend, Reading};
+pub use lookup::Lookup;
 pub use max_pool::MaxPool;
 pub use mux::Mux;
 pub use private::{Both, Private};
-pub use requant::Requant;
+pub(crate) use requant::Asked;
+pub use requant::{Form, Requant};
+pub use square::Square;
 pub use truncate::TruncateReduce;
 
 use std::fmt::Debug;

@@ -5,13 +5,14 @@
 //! *Identity.* `b v0 = (b0 xor b1) v0 = b0 v0 + b1 (1 - 2 b0) v0`: the first term is local, the second a bit of one party
 //! times a ring element of the other; likewise for `v1`.
 //!
-//! *Steps.* Two correlated transfers, one in each direction, at the same time.
+//! *Steps.* Two correlated transfers, one in each direction: the server says its choices, and its corrections for choices
+//! that are still to come; the client replies with its own of both.
 //!
 //! Cost: `2 (1 + l)` bits and one correlated transfer in each direction; 2 rounds.
 //! Security: that of the correlated transfer.
 
-use super::product::BitProduct;
-use super::turn::{Heard, Script, Turn};
+use super::product::{BitProduct, LateProduct, pass};
+use super::turn::{Heard, Script};
 use super::{check_bits, check_share};
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
@@ -36,71 +37,87 @@ impl Operator for Mux {
 
     fn cost(&self) -> Cost {
         let mut script = Script::default();
-        let (choices, corrections) = Selection::price(&mut script, self.ring, self.len);
-        script.turn(choices, choices);
-        script.turn(corrections, corrections);
+        let (asked, replied) = Selection::price(&mut script, self.ring, self.len);
+        script.say(Role::Server, asked);
+        script.say(Role::Client, replied);
         script.cost()
     }
 
     async fn run(&self, session: &mut Session, (bits, values): Self::Input) -> Result<Share, Error> {
         check_bits(Self::NAME, &bits, self.len)?;
         check_share(Self::NAME, &values, self.ring, self.len)?;
-        let mut turn = Turn::default();
-        let mut selection = Selection::ask(session, &mut turn, bits.0, self.ring)?;
-        selection.asked(&mut turn.exchange(session).await?);
-        let mut turn = Turn::default();
-        let local = selection.answer(&mut turn, values.values());
-        Ok(Share::new(self.ring, selection.answered(local, &mut turn.exchange(session).await?)))
+        let (asked, replied) = Selection::price(&mut Script::default(), self.ring, self.len);
+        let mut said = Vec::new();
+        let mut selection = Selection::ask(session, bits.0, self.ring, values.values(), &mut said)?;
+        let heard = pass(session, Role::Server, &said, asked).await?;
+        let mut said = Vec::new();
+        selection.reply(session, values.values(), &mut Heard::of(&heard), &mut said)?;
+        let heard = pass(session, Role::Client, &said, replied).await?;
+        Ok(Share::new(self.ring, selection.finish(values.values(), &mut Heard::of(&heard))))
     }
 }
 
-/// Selections under way: [`BitProduct`]s in both directions.
+/// Selections under way: the server asks, the client replies.
 pub(super) struct Selection {
     bits: BitString,
-    products: [BitProduct; 2],
+    /// Of the server's bits and the client's values.
+    of_server: BitProduct,
+    /// Of the client's bits and the server's values.
+    of_client: LateProduct,
 }
 
 impl Selection {
+    /// The server's values must be known, the client's need not be.
     pub(super) fn ask(
         session: &mut Session,
-        turn: &mut Turn,
         bits: BitString,
         ring: Bits,
+        values: &[u64],
+        said: &mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let products = [
-            BitProduct::ask(session, turn, Role::Server, ring, &bits)?,
-            BitProduct::ask(session, turn, Role::Client, ring, &bits)?,
-        ];
-        Ok(Self { bits, products })
+        let of_server = BitProduct::ask(session, Role::Server, ring, &bits, said)?;
+        let of_client =
+            LateProduct::correct(session, Role::Server, ring, bits.len(), || signed(&bits, values), said)?;
+        Ok(Self { bits, of_server, of_client })
     }
 
-    pub(super) fn asked(&mut self, heard: &mut Heard) {
-        self.products.iter_mut().for_each(|product| product.asked(heard));
-    }
-
-    /// Answers for this party's shares of the values; gives its local terms.
-    pub(super) fn answer(&mut self, turn: &mut Turn, values: &[u64]) -> Vec<u64> {
-        let signs = self.bits.iter().map(u64::wrapping_neg);
-        let correlations: Vec<u64> =
-            signs.zip(values).map(|(sign, v)| (v ^ sign).wrapping_sub(sign)).collect();
-        self.products.iter_mut().for_each(|product| product.answer(turn, &correlations));
-        self.bits.iter().zip(values).map(|(bit, v)| v & bit.wrapping_neg()).collect()
+    /// The client's half, for its values.
+    pub(super) fn reply(
+        &mut self,
+        session: &mut Session,
+        values: &[u64],
+        heard: &mut Heard<'_>,
+        said: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        if session.role() == Role::Client {
+            self.of_server.reply(session, &signed(&self.bits, values), heard, said)?;
+            self.of_client.choose(session, &self.bits, heard, said)?;
+        }
+        Ok(())
     }
 
     /// This party's shares, not reduced.
-    pub(super) fn answered(self, mut local: Vec<u64>, heard: &mut Heard) -> Vec<u64> {
-        for product in self.products {
-            let shares = product.answered(heard);
-            local.iter_mut().zip(shares).for_each(|(sum, share)| *sum = sum.wrapping_add(share));
+    pub(super) fn finish(self, values: &[u64], heard: &mut Heard<'_>) -> Vec<u64> {
+        let mut shares = self.of_server.finish(heard);
+        let others = self.of_client.finish(heard);
+        for (((share, other), bit), v) in shares.iter_mut().zip(others).zip(self.bits.iter()).zip(values) {
+            *share = share.wrapping_add(other).wrapping_add(v & bit.wrapping_neg());
         }
-        local
+        shares
     }
 
-    /// Adds the transfers to the script; the bytes of each party's choices and corrections.
+    /// Adds the transfers to the script; the bytes that the server asks and that the client replies.
     pub(super) const fn price(script: &mut Script, ring: Bits, len: usize) -> (usize, usize) {
-        BitProduct::price(script, Role::Server, ring, len);
-        BitProduct::price(script, Role::Client, ring, len)
+        let (choices, corrected) = BitProduct::price(script, Role::Server, ring, len);
+        let (corrections, chosen) = LateProduct::price(script, Role::Server, ring, len);
+        (choices + corrections, corrected + chosen)
     }
+}
+
+/// The values, negated where the bit is 1.
+fn signed(bits: &BitString, values: &[u64]) -> Vec<u64> {
+    let signs = bits.iter().map(u64::wrapping_neg);
+    signs.zip(values).map(|(sign, v)| (v ^ sign).wrapping_sub(sign)).collect()
 }
 
 #[cfg(test)]
@@ -129,7 +146,7 @@ mod tests {
     fn a_selection_is_two_correlated_transfers() {
         for width in 1..=64 {
             let cost = Mux { len: 64, ring: Bits::of(width) }.cost();
-            assert_eq!(cost.bits() - 4 * 12 * 8, 64 * 2 * (1 + u64::from(width)));
+            assert_eq!(cost.bits() - 2 * 12 * 8, 64 * 2 * (1 + u64::from(width)));
             assert_eq!((cost.server_cots, cost.client_cots, cost.rounds), (64, 64, 2));
         }
     }

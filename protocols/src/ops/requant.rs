@@ -16,30 +16,57 @@
 //! `keep = positive z`, and there y = v = mid p + mid q + c1 - 2^a c2; where `positive xor keep`, y = 2^a - 1; elsewhere 0.
 //! In `Z_(a+1)` the term of c2 is local: 2^a (c xor c') = 2^a (c + c').
 //!
+//! In a larger ring, the product `keep c2` is made arithmetic instead.
+//!
 //! *Steps.*
 //! 1. the server adds the constants;
-//! 2. one carry chain over the digits of p and q gives c1, c2, c3 and z ([`super::carry`]); c1 is made arithmetic meanwhile;
-//! 3. `keep v`, and the saturated bit made arithmetic, times 2^a - 1;
-//! 4. known-sign extension from `Z_(a+1)` to `Z_m`; the server takes 2^(a-1) off when signed.
+//! 2. the client says its choices, which need its own share alone: before the input is known, where that share is ([`Requant::ask`]);
+//! 3. the flags and ANDs of a carry network over the digits of p and q give c1, c2 (or keep c2), keep and the saturated bit
+//!    ([`super::carry`]); c1 is made arithmetic as soon as it is known, with the client choosing;
+//! 4. `keep v`, and the saturated bit made arithmetic, times 2^a - 1: the server asks, the client replies;
+//! 5. [`Form::Chain`]: 3 is a chain, 4 is in `Z_(a+1)`, and a known-sign extension to `Z_m` follows. [`Form::Tree`]: 3 is a
+//!    tree and 4 is in `Z_m`, with `keep c2` made arithmetic too. The server takes 2^(a-1) off when signed.
 //!
-//! Cost, an element, for digits of w bits:
-//! - the first digit of the chain w + (2^w - 1) bits; a later one 4 bits if w = 1, else w + 2 (2^w - 1) + 4; a saturating one
+//! The client speaks last; where a linear layer reads the result, the message that replaces the client's share by a mask
+//! follows at once, without another round.
+//!
+//! Cost, an element, of a chain with digits of w bits:
+//! - the first digit w + (2^w - 1) bits; a later one 4 bits if w = 1, else w + 2 (2^w - 1) + 4; a saturating one
 //!   4 bits if w = 1, else w + 3 (2^w - 1) + 6; and 4 bits more for each saturating digit;
 //! - 2 (a + 2) bits for the selection, a + 1 for c1 where k > 0, a + 1 for saturation where h > 0, m - a for the extension
 //!   where m > a + 1;
-//! - correlated transfers that the server sends: the widths of the first digit and of all with w > 1, one for each AND and one
-//!   for the selection; that the client sends: one for each AND, for the selection, for c1, saturation and extension. There
-//!   is an AND for every digit but the first, and one for every saturating digit.
+//! - correlated transfers that the server sends: the widths of the first digit and of all with w > 1, one for each AND, one
+//!   for the selection and one for c1; that the client sends: one for each AND, for the selection, saturation and extension.
+//!   There is an AND for every digit but the first, and one for every saturating digit.
+//!
+//! Of a tree: see [`super::carry`] for the network; 2 (m + 1) bits for the selection, m for c1 and for saturation each, m - a for
+//! the wrap. Rounds: 2 for the tables and the first level's other half, then one a level in pairs, and 2 for the selection: with L
+//! levels `2 + 2 ceil(L / 2)`; 2 more for an extension; 1 more where the choices are not made before.
 //!
 //! Security: that of the parts; nothing is opened but what masks hide.
 
+use zeroize::Zeroize;
+
 use super::b2a::Lift;
-use super::carry::{Digits, Segment, Walk, WalkPrice};
+use super::carry::{self, Network, Parts};
 use super::extend::KnownSign;
 use super::mux::Selection;
-use super::turn::{Script, Turn};
+use super::product::pass;
+use super::turn::{Heard, Script};
 use super::{check_digit, check_parameters, check_share};
-use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
+use crate::{BitString, Bits, Clear, Cost, Error, Operator, Phases, Role, Session, Share};
+use serde::{Deserialize, Serialize};
+
+/// What a requantisation is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Few bits: a chain of digits, selection in the small ring, extension.
+    #[default]
+    Chain,
+    /// Few rounds: a tree of digits, selection in the ring of the result.
+    Tree,
+}
 
 /// `clamp(floor((acc + 2^(shift-1)) / 2^shift), lo, hi)` from one ring to another.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +83,10 @@ pub struct Requant {
     pub signed: bool,
     /// `m`: the ring of the result, of at least a + 1 bits.
     pub out: Bits,
-    /// Widest digit of the carry chain, 1 to 4.
+    /// Widest digit, 1 to 4.
     pub digit: u32,
+    /// Few bits or few rounds.
+    pub form: Form,
 }
 
 impl Requant {
@@ -103,18 +132,86 @@ impl Requant {
         if self.signed { 1 << (self.bits - 1) } else { 0 }
     }
 
-    fn chain(&self) -> Digits {
-        let (k, a) = (self.shift, self.kept());
-        let segments = [
-            Segment { at: 0, bits: k, zero: false },
-            Segment { at: k, bits: a, zero: false },
-            Segment { at: k + a, bits: self.saturating(), zero: true },
-        ];
-        Digits::chain(self.len, self.digit, &segments)
+    /// The ring of the selection.
+    fn inner(&self) -> Bits {
+        match self.form {
+            Form::Chain => self.small(),
+            Form::Tree => self.out,
+        }
+    }
+
+    /// Where the wrap is not local: the ring that it is needed in.
+    fn wrap_ring(&self) -> Option<Bits> {
+        Bits::new(self.inner().get() - self.kept()).filter(|ring| ring.get() > 1)
+    }
+
+    fn network(&self) -> Network {
+        let parts = Parts {
+            dropped: self.shift,
+            kept: self.kept(),
+            saturating: self.saturating(),
+            digit: self.digit,
+        };
+        match self.form {
+            Form::Chain => Network::chain(parts),
+            Form::Tree => Network::tree(parts, self.wrap_ring().is_some()),
+        }
     }
 
     fn extension(&self) -> KnownSign {
-        KnownSign { len: self.len, from: self.small(), to: self.out }
+        KnownSign { len: self.len, from: self.inner(), to: self.out }
+    }
+
+    /// The price before and from the input on, where the client's share is known before or not, and with a message that
+    /// replaces it by a mask or without.
+    pub(crate) fn phases(&self, known: bool, remask: bool) -> Phases {
+        let network = self.network();
+        let (mut offline, mut online) = (Script::default(), Script::default());
+        network.circuit.leaves(self.len).price_ask(if known { &mut offline } else { &mut online });
+        self.price_answer(&network, &mut online);
+        if remask {
+            online.say(Role::Client, self.out.packed_len(self.len));
+        }
+        Phases { offline: offline.cost(), online: online.cost(), ..Phases::default() }
+    }
+
+    fn price_answer(&self, network: &Network, script: &mut Script) {
+        let circuit = &network.circuit;
+        circuit.leaves(self.len).price_answer(script);
+        for level in 1..=circuit.depth() {
+            circuit.price_level(script, self.len, level);
+            if network.lifts_after(level) {
+                script.say(Role::Client, Bits::ONE.packed_len(self.len));
+            }
+        }
+        let (asked, replied) = self.price_selection(script);
+        script.say(Role::Server, asked);
+        script.say(Role::Client, replied);
+        self.extension().price(script);
+    }
+
+    /// Adds the transfers of step 4, and that of c1; the bytes that the server asks and that the client replies.
+    fn price_selection(&self, script: &mut Script) -> (usize, usize) {
+        let (len, inner) = (self.len, self.inner());
+        let (mut asked, mut replied) = Selection::price(script, inner, len);
+        if self.shift > 0 {
+            asked += Lift::price(script, Role::Client, inner, len).1;
+        }
+        let saturated = (self.saturating() > 0).then_some(inner);
+        for ring in saturated.into_iter().chain(self.wrap_ring()) {
+            let (choices, corrections) = Lift::price(script, Role::Server, ring, len);
+            asked += choices;
+            replied += corrections;
+        }
+        (asked, replied)
+    }
+}
+
+impl Network {
+    /// Whether c1 is known to the client when it has spoken on this level, the first such: an odd one, on which it is the
+    /// one that speaks second.
+    fn lifts_after(&self, level: usize) -> bool {
+        self.decision.rounding.is_some_and(|carry| level == self.circuit.level(carry) | 1)
     }
 }
 
@@ -134,121 +231,161 @@ impl Operator for Requant {
     }
 
     fn cost(&self) -> Cost {
-        let (chain, mut script, mut walk) = (self.chain(), Script::default(), WalkPrice::default());
-        chain.price_leaves(&mut script);
-        walk.segment(&mut script, &chain, 0, (0, 0));
-        let lift = if self.shift > 0 { Lift::price(&mut script, self.small(), self.len) } else { (0, 0) };
-        walk.segment(&mut script, &chain, 1, (lift.0, 0));
-        walk.segment(&mut script, &chain, 2, (0, 0));
-        let saturates = self.saturating() > 0;
-        walk.factors += 1;
-        walk.product(&mut script, self.len);
-        let (choices, corrections) = Selection::price(&mut script, self.small(), self.len);
-        let above = if saturates { Lift::price(&mut script, self.small(), self.len) } else { (0, 0) };
-        script.turn(choices + above.0, choices + lift.1);
-        script.turn(corrections, corrections + above.1);
-        self.extension().price(&mut script);
-        script.cost()
+        self.phases(false, false).online
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
         check_parameters(Self::NAME, self.check(), self)?;
         check_share(Self::NAME, &input, self.ring, self.len)?;
-        let mut values = input.into_values();
-        if session.role() == Role::Server {
-            values.iter_mut().for_each(|v| *v = self.ring.reduce(v.wrapping_add(self.constant())));
-        }
-        let bits = self.bits_of(session, &values).await?;
-        let kept = self.select(session, bits, &values).await?;
-        drop(values);
-        let mut result = self.extension().run(session, kept).await?;
-        if session.role() == Role::Server {
-            result.iter_mut().for_each(|v| *v = v.wrapping_sub(self.offset()));
-        }
-        Ok(Share::new(self.out, result))
+        let asked = self.ask(session, input.values()).await?;
+        self.answer(session, asked, input).await
     }
 }
 
-/// Shares of the bits that step 2 gives.
-struct Decision {
-    /// c1, half-way to an arithmetic share.
+/// A requantisation whose choices are made.
+pub(crate) struct Asked(carry::Asked);
+
+/// A network's results, half-way to arithmetic shares.
+struct Decided {
+    /// c1.
     rounding: Option<Lift>,
+    /// What the server has to say for it.
+    corrections: Vec<u8>,
     /// c2.
-    wrap: BitString,
+    wrap: Option<BitString>,
+    /// c2 where the sum is kept.
+    kept_wrap: Option<BitString>,
     keep: BitString,
     /// Where the result is 2^a - 1, if that can be.
     saturated: Option<BitString>,
 }
 
 impl Requant {
-    /// Step 2.
-    async fn bits_of(&self, session: &mut Session, values: &[u64]) -> Result<Decision, Error> {
-        let mut segments = self.chain().leaves(session, values).await?.into_iter();
-        let mut links = || segments.next().unwrap_or_default();
-        let (mut walk, mut rounding, mut turn) = (Walk::default(), None, Turn::default());
-        for link in links() {
-            walk.step(session, link, Turn::default(), |_| ()).await?;
-        }
-        if self.shift > 0 {
-            rounding = Some(Lift::ask(session, &mut turn, walk.carry.clone(), self.small())?);
-        }
-        for (i, link) in links().into_iter().enumerate() {
-            // after a carry every link takes a turn, so the rounding's choices travel in the first
-            let passenger =
-                |heard: &mut _| rounding.iter_mut().filter(|_| i == 0).for_each(|r| r.asked(heard));
-            walk.step(session, link, std::mem::take(&mut turn), passenger).await?;
-        }
-        let wrap = walk.carry.clone();
-        for link in links() {
-            walk.step(session, link, Turn::default(), |_| ()).await?;
-        }
-        let mut positive = walk.carry.xor(&BitString::of_values(values, self.ring.get() - 1));
-        if session.role() == Role::Server {
-            positive = positive.not();
-        }
-        walk.factors.push(positive.clone());
-        let keep = walk.product(session).await?;
-        let saturated = (self.saturating() > 0).then(|| positive.xor(&keep));
-        Ok(Decision { rounding, wrap, keep, saturated })
+    /// Step 2: takes the client's share, and the length alone at the server.
+    pub(crate) async fn ask(&self, session: &mut Session, client: &[u64]) -> Result<Asked, Error> {
+        Ok(Asked(self.network().circuit.leaves(self.len).ask(session, client).await?))
     }
 
-    /// Step 3: shares of the result in the small ring.
-    async fn select(&self, session: &mut Session, bits: Decision, values: &[u64]) -> Result<Vec<u64>, Error> {
-        let Decision { mut rounding, wrap, keep, saturated } = bits;
-        let (small, kept) = (self.small(), Bits::of(self.kept()));
-        let mut turn = Turn::default();
-        rounding.iter_mut().for_each(|rounding| rounding.answer(&mut turn));
-        let mut selection = Selection::ask(session, &mut turn, keep, small)?;
-        let mut above = match saturated {
-            Some(bits) => Some(Lift::ask(session, &mut turn, bits, small)?),
-            None => None,
-        };
-        let mut heard = turn.exchange(session).await?;
-        let mut kept_values: Vec<u64> = values
-            .iter()
-            .zip(wrap.iter())
-            .map(|(v, wrap)| kept.reduce(v >> self.shift).wrapping_sub(wrap << kept.get()))
-            .collect();
-        if let Some(rounding) = rounding {
-            let carries = rounding.answered(&mut heard);
-            kept_values.iter_mut().zip(carries).for_each(|(v, c)| *v = v.wrapping_add(c));
+    /// All other steps.
+    pub(crate) async fn answer(
+        &self,
+        session: &mut Session,
+        asked: Asked,
+        input: Share,
+    ) -> Result<Share, Error> {
+        let mut values = input.into_values();
+        if session.role() == Role::Server {
+            values.iter_mut().for_each(|v| *v = self.ring.reduce(v.wrapping_add(self.constant())));
         }
-        selection.asked(&mut heard);
-        above.iter_mut().for_each(|above| above.asked(&mut heard));
-        let mut turn = Turn::default();
-        let local = selection.answer(&mut turn, &kept_values);
-        above.iter_mut().for_each(|above| above.answer(&mut turn));
-        let mut heard = turn.exchange(session).await?;
-        let mut result = selection.answered(local, &mut heard);
-        if let Some(above) = above {
-            let bits = above.answered(&mut heard).into_iter();
-            result
-                .iter_mut()
-                .zip(bits)
-                .for_each(|(y, bit)| *y = y.wrapping_add(bit.wrapping_mul(kept.mask())));
+        let decided = self.decide(session, asked, &values).await?;
+        let kept = self.select(session, decided, &values).await?;
+        values.zeroize();
+        let mut result = self.extension().run(session, kept).await?;
+        if session.role() == Role::Server {
+            result.iter_mut().for_each(|v| *v = v.wrapping_sub(self.offset()));
         }
-        result.iter_mut().for_each(|y| *y = small.reduce(*y));
+        Ok(Share::new(self.out, result))
+    }
+
+    /// Step 3.
+    async fn decide(&self, session: &mut Session, asked: Asked, values: &[u64]) -> Result<Decided, Error> {
+        let network = self.network();
+        let Network { circuit, decision } = &network;
+        let mut bits = circuit.start(session, asked.0, values).await?;
+        let (mut rounding, mut corrections) = (None, Vec::new());
+        for level in 1..=circuit.depth() {
+            bits.level(session, level).await?;
+            if let (Some(carry), true) = (decision.rounding, network.lifts_after(level)) {
+                let (mut said, len) = (Vec::new(), Bits::ONE.packed_len(self.len));
+                let mut lift =
+                    Lift::ask(session, Role::Client, bits.of(carry).clone(), self.inner(), &mut said)?;
+                let heard = pass(session, Role::Client, &said, len).await?;
+                lift.reply(session, &mut Heard::of(&heard), &mut corrections)?;
+                rounding = Some(lift);
+            }
+        }
+        let of = |wire: carry::Wire| bits.of(wire).clone();
+        Ok(Decided {
+            rounding,
+            corrections,
+            wrap: decision.wrap.map(of),
+            kept_wrap: decision.kept_wrap.map(of),
+            keep: of(decision.keep),
+            saturated: decision.saturated.map(of),
+        })
+    }
+
+    /// Step 4: shares of the result in the inner ring.
+    async fn select(
+        &self,
+        session: &mut Session,
+        decided: Decided,
+        values: &[u64],
+    ) -> Result<Vec<u64>, Error> {
+        let Decided { mut rounding, corrections: mut said, wrap, kept_wrap, keep, saturated } = decided;
+        let inner = self.inner();
+        let mut kept = self.kept_summands(values, wrap.as_ref().filter(|_| self.wrap_ring().is_none()));
+        if session.role() == Role::Server
+            && let Some(lift) = rounding.take()
+        {
+            add(&mut kept, &lift.finish(&mut Heard::of(&[])), 1);
+        }
+        let (asked, replied) = self.price_selection(&mut Script::default());
+        let mut selection = Selection::ask(session, keep, inner, &kept, &mut said)?;
+        let mut lifts = Vec::new();
+        for (bits, ring, factor) in self.lifted(saturated, kept_wrap) {
+            lifts.push((Lift::ask(session, Role::Server, bits, ring, &mut said)?, factor));
+        }
+        let message = pass(session, Role::Server, &said, asked).await?;
+        let mut heard = Heard::of(&message);
+        if let Some(lift) = rounding {
+            add(&mut kept, &lift.finish(&mut heard), 1);
+        }
+        let mut said = Vec::new();
+        selection.reply(session, &kept, &mut heard, &mut said)?;
+        for (lift, _) in &mut lifts {
+            lift.reply(session, &mut heard, &mut said)?;
+        }
+        let message = pass(session, Role::Client, &said, replied).await?;
+        let mut heard = Heard::of(&message);
+        let mut result = selection.finish(&kept, &mut heard);
+        for (lift, factor) in lifts {
+            add(&mut result, &lift.finish(&mut heard), factor);
+        }
+        result.iter_mut().for_each(|y| *y = inner.reduce(*y));
         Ok(result)
+    }
+
+    /// This party's kept bits, and where the wrap is local, that.
+    fn kept_summands(&self, values: &[u64], wrap: Option<&BitString>) -> Vec<u64> {
+        let kept = Bits::of(self.kept());
+        let mut summands: Vec<u64> = values.iter().map(|v| kept.reduce(v >> self.shift)).collect();
+        if let Some(wrap) = wrap {
+            for (v, wrap) in summands.iter_mut().zip(wrap.iter()) {
+                *v = v.wrapping_sub(wrap << kept.get());
+            }
+        }
+        summands
+    }
+
+    /// Bits that are made arithmetic, each in its ring, and the factor of each in the result.
+    fn lifted(
+        &self,
+        saturated: Option<BitString>,
+        kept_wrap: Option<BitString>,
+    ) -> impl Iterator<Item = (BitString, Bits, u64)> {
+        let (top, kept) = (Bits::of(self.kept()).mask(), self.kept());
+        let inner = self.inner();
+        let saturated = saturated.map(|bits| (bits, inner, top));
+        let wrap = kept_wrap.zip(self.wrap_ring());
+        saturated.into_iter().chain(wrap.map(|(bits, ring)| (bits, ring, (1u64 << kept).wrapping_neg())))
+    }
+}
+
+/// Adds multiples.
+fn add(sums: &mut [u64], values: &[u64], factor: u64) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum = sum.wrapping_add(value.wrapping_mul(factor));
     }
 }
 

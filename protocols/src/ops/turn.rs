@@ -1,55 +1,26 @@
-//! Turns of a conversation: what goes the same way at the same time is one message, and its price.
+//! What is said in a conversation, section by section, and its price.
 
-use crate::{Cost, Error, Role, Session};
+use crate::{Cost, Role};
 
-/// What both parties say at the same time; sections are added in the same order at both.
-#[derive(Default)]
-pub(crate) struct Turn {
-    said: Vec<u8>,
-    expected: usize,
-}
+/// A message that was heard, section by section.
+pub(crate) struct Heard<'a>(&'a [u8]);
 
-impl Turn {
-    /// Adds a section to this party's message.
-    pub(crate) fn say(&mut self, section: &[u8]) {
-        self.said.extend_from_slice(section);
+impl<'a> Heard<'a> {
+    /// All of a message.
+    pub(crate) const fn of(message: &'a [u8]) -> Self {
+        Self(message)
     }
 
-    /// Expects a section of the peer's message.
-    pub(crate) const fn hear(&mut self, len: usize) {
-        self.expected += len;
-    }
-
-    /// Both say a section of this length.
-    pub(crate) fn swap(&mut self, section: &[u8]) {
-        self.say(section);
-        self.hear(section.len());
-    }
-
-    /// Sends this party's message, then waits for the peer's.
-    pub(crate) async fn exchange(self, session: &mut Session) -> Result<Heard, Error> {
-        session.channel.send(&self.said)?;
-        drop(self.said);
-        Ok(Heard { message: session.channel.receive(self.expected).await?, at: 0 })
-    }
-}
-
-/// What the peer said in a turn, section by section.
-pub(crate) struct Heard {
-    message: Vec<u8>,
-    at: usize,
-}
-
-impl Heard {
     /// The next section.
-    pub(crate) fn next(&mut self, len: usize) -> &[u8] {
-        let section = &self.message[self.at..self.at + len];
-        self.at += len;
+    pub(crate) fn next(&mut self, len: usize) -> &'a [u8] {
+        let (section, rest) = self.0.split_at(len);
+        self.0 = rest;
         section
     }
 }
 
-/// The price of a sequence of turns within one operator: a party waits for what it is to hear before it speaks again.
+/// The price of a conversation within one operator, message by message in the order in which they are heard: a message
+/// is one deeper than what its speaker has heard.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Script {
     cost: Cost,
@@ -58,22 +29,32 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// A turn in which the parties say this many bytes.
-    pub(crate) const fn turn(&mut self, server: usize, client: usize) {
-        let (server_depth, client_depth) = (self.server_heard + 1, self.client_heard + 1);
-        let moved = Cost::message(Role::Server, server).beside(Cost::message(Role::Client, client));
-        let mut rounds = self.cost.rounds;
-        if server > 0 {
-            rounds = if rounds > server_depth { rounds } else { server_depth };
-            self.client_heard =
-                if self.client_heard > server_depth { self.client_heard } else { server_depth };
+    /// A message, which the other party hears before it speaks again. An empty one is not sent.
+    pub(crate) const fn say(&mut self, speaker: Role, bytes: usize) {
+        if bytes == 0 {
+            return;
         }
-        if client > 0 {
-            rounds = if rounds > client_depth { rounds } else { client_depth };
-            self.server_heard =
-                if self.server_heard > client_depth { self.server_heard } else { client_depth };
+        let (own, other) = match speaker {
+            Role::Server => (self.server_heard, &mut self.client_heard),
+            Role::Client => (self.client_heard, &mut self.server_heard),
+        };
+        let depth = own + 1;
+        if depth > *other {
+            *other = depth;
         }
-        self.cost = Cost { rounds, ..self.cost.beside(moved) };
+        let rounds = if depth > self.cost.rounds { depth } else { self.cost.rounds };
+        self.cost = Cost { rounds, ..self.cost.beside(Cost::message(speaker, bytes)) };
+    }
+
+    /// Both parties speak, and hear each other afterwards.
+    pub(crate) const fn exchange(&mut self, bytes: usize) {
+        let before = self.client_heard;
+        self.say(Role::Server, bytes);
+        let after = std::mem::replace(&mut self.client_heard, before);
+        self.say(Role::Client, bytes);
+        if after > self.client_heard {
+            self.client_heard = after;
+        }
     }
 
     /// Correlated transfers that are consumed.

@@ -17,6 +17,8 @@
 //!
 //! The holder's hole is secret from everybody else on its machine too: it is never an index, nodes are scanned whole.
 
+pub(crate) mod in_place;
+
 use super::Hash;
 use crate::Block;
 use crate::kernels::Quad;

@@ -63,6 +63,11 @@ impl Hash {
     ) {
         self.0.digit_sums::<W>(digits, leaves, sums, weighted);
     }
+
+    /// One level of a half-tree: see [`Key::split`].
+    pub(crate) fn split(&self, nodes: &mut [Block], at: u32, patch: Block) -> Block {
+        self.0.split(nodes, at, patch)
+    }
 }
 
 /// The first half of every hash, which is the same under all keys: `σ` of every block.

@@ -2,6 +2,7 @@
 
 mod base;
 mod correlated;
+mod ferret;
 pub(crate) mod ggm;
 pub(crate) mod hash;
 mod one_of_n;
@@ -9,12 +10,18 @@ mod pool;
 mod pprf;
 mod random;
 mod softspoken;
+mod source;
+#[cfg(test)]
+mod testing;
 
+pub use ferret::{Bootstrap, FerretExtend, Parameters};
 pub use softspoken::{Extend, Setup, TreeDepth};
+pub use source::{Source, Sources, Start, Supply};
 
-pub(crate) use correlated::{CorrelatedReceiver, CorrelatedSender};
+pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
+pub(crate) use ferret::Ferret;
 pub(crate) use hash::Hash;
-pub(crate) use one_of_n::{Chooser, Table, offer};
+pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums};
 #[cfg(test)]
 pub(crate) use pool::ReceivedCots;
 pub(crate) use pool::{Pools, SentCots};

@@ -1,7 +1,7 @@
 //! 1-of-2^m oblivious transfer of short strings, in shares.
 //!
 //! *Functionality.* The sender has tables `f` of `2^m` entries of `b` bits, the receiver has choices `c`; they get random
-//! `s`, `t` with `s xor t = f(c)`; m is 1 to 8, b is 1 to 64.
+//! `s`, `t` with `s xor t = f(c)`, or `s + t = f(c)` in `Z_b` ([`offer_sums`]); m is 1 to 8, b is 1 to 64.
 //!
 //! *Steps,* from `m` correlated transfers `M_i = K_i xor x_i Δ` for each table (Naor, Pinkas 1999, section 4, with pads as
 //! slices of streams):
@@ -22,6 +22,9 @@ use crate::{Bits, Block, Error, Session};
 
 /// Transfers whose pads are computed together, a multiple of every m.
 const BATCH: usize = 840;
+/// Choice bits of narrow tables, and as many tables as are worked on together.
+const NARROW: usize = 4;
+const TABLES: usize = 64;
 
 /// The shape of tables: how entries lie in 64-bit words, a power of two of them in each.
 #[derive(Clone, Copy)]
@@ -152,17 +155,18 @@ impl Table {
     }
 }
 
-/// Step 2: takes the transfers of the tables, in the receiver's order; the sender's shares, and the message.
+/// Step 2, with the transfers of the tables in the receiver's order; the sender's shares, and the message.
 pub(crate) fn offer(
-    session: &mut Session,
     table: Table,
     key: &[u8; 32],
+    (delta, keys): (Block, &[Block]),
     mut tables: Vec<u64>,
     choices: &[u8],
-) -> Result<(Vec<u64>, Vec<u8>), Error> {
+) -> (Vec<u64>, Vec<u8>) {
     let len = tables.len() / table.words();
+    assert_eq!(keys.len(), table.cots(len), "invariant: one transfer for each choice bit");
     let flips = table.choice.unpack(choices, len);
-    session.with_sent(table.cots(len), |delta, keys| mask(table, key, delta, keys, &flips, &mut tables))?;
+    mask(table, key, delta, keys, &flips, &mut tables);
     let mut shares = Vec::with_capacity(len);
     for entries in tables.chunks_mut(table.words()) {
         let share = table.entry.reduce(entries[0]);
@@ -170,11 +174,50 @@ pub(crate) fn offer(
         entries.iter_mut().for_each(|word| *word ^= everywhere);
         shares.push(share);
     }
-    Ok((shares, table.pack(&tables)))
+    (shares, table.pack(&tables))
+}
+
+/// As [`offer`], for entries and shares in a ring: s + t is the chosen entry. `entries` has those of all tables.
+pub(crate) fn offer_sums(
+    table: Table,
+    key: &[u8; 32],
+    (delta, keys): (Block, &[Block]),
+    entries: &[u64],
+    choices: &[u8],
+) -> (Vec<u64>, Vec<u8>) {
+    let len = entries.len() >> table.choice.get();
+    assert_eq!(keys.len(), table.cots(len), "invariant: one transfer for each choice bit");
+    let flips = table.choice.unpack(choices, len);
+    let mut tables = vec![0; len * table.words()];
+    mask(table, key, delta, keys, &flips, &mut tables);
+    let mut shares = Vec::with_capacity(len);
+    for (words, entries) in tables.chunks_mut(table.words()).zip(entries.chunks(1 << table.choice.get())) {
+        let share = table.entry.reduce(entries[0].wrapping_sub(words[0]));
+        for (index, entry) in entries.iter().enumerate() {
+            let (word, at) = table.place(index);
+            words[word] ^= table.entry.reduce(entry.wrapping_sub(share)) << at;
+        }
+        shares.push(share);
+    }
+    (shares, table.pack(&tables))
 }
 
 /// Adds their pads to all entries of all tables.
 fn mask(table: Table, key: &[u8; 32], delta: Block, keys: &[Block], flips: &[u64], tables: &mut [u64]) {
+    if table.words() == 1 {
+        let ones =
+            std::array::from_fn(
+                |i| if i < table.choice.get() as usize { table.ones(i as u32, 0) } else { 0 },
+            );
+        let hash = &table.hashes(key)[0];
+        match table.choice.get() {
+            1 => return mask_words::<1>(hash, delta, keys, flips, &ones, tables),
+            2 => return mask_words::<2>(hash, delta, keys, flips, &ones, tables),
+            3 => return mask_words::<3>(hash, delta, keys, flips, &ones, tables),
+            4 => return mask_words::<4>(hash, delta, keys, flips, &ones, tables),
+            _ => {}
+        }
+    }
     let (m, words) = (table.choice.get() as usize, table.words());
     let hashes = table.hashes(key);
     let ones: Vec<u64> =
@@ -204,6 +247,40 @@ fn mask(table: Table, key: &[u8; 32], delta: Block, keys: &[Block], flips: &[u64
     }
     zero.zeroize();
     one.zeroize();
+}
+
+/// The same for tables of one word with M choice bits.
+fn mask_words<const M: usize>(
+    hash: &Hash,
+    delta: Block,
+    keys: &[Block],
+    flips: &[u64],
+    ones: &[u64; NARROW],
+    tables: &mut [u64],
+) {
+    let mut pads = [Block::ZERO; 2 * NARROW * TABLES];
+    for ((keys, flips), tables) in
+        keys.chunks(M * TABLES).zip(flips.chunks(TABLES)).zip(tables.chunks_mut(TABLES))
+    {
+        let used = keys.len();
+        let (zero, one) = pads[..2 * used].split_at_mut(used);
+        let slots = zero.chunks_exact_mut(M).zip(one.chunks_exact_mut(M));
+        for ((keys, flip), (zero, one)) in keys.chunks_exact(M).zip(flips).zip(slots) {
+            for i in 0..M {
+                zero[i] = keys[i] ^ delta.masked(flip >> i);
+                one[i] = zero[i] ^ delta;
+            }
+        }
+        hash.apply(&mut pads[..2 * used]);
+        let (zero, one) = pads[..2 * used].split_at(used);
+        for ((word, zero), one) in tables.iter_mut().zip(zero.chunks_exact(M)).zip(one.chunks_exact(M)) {
+            for i in 0..M {
+                let (zero, one) = (zero[i].0 as u64, one[i].0 as u64);
+                *word ^= zero ^ (ones[i] & (zero ^ one));
+            }
+        }
+    }
+    pads.zeroize();
 }
 
 /// One word of the pads of all entries: for each choice bit, the stream that the entry's index selects.
@@ -251,6 +328,15 @@ impl Chooser {
 fn streams(table: Table, key: &[u8; 32], keys: &[Block]) -> Vec<u64> {
     let (m, words) = (table.choice.get() as usize, table.words());
     let hashes = table.hashes(key);
+    if words == 1 {
+        match m {
+            1 => return stream_words::<1>(&hashes[0], keys),
+            2 => return stream_words::<2>(&hashes[0], keys),
+            3 => return stream_words::<3>(&hashes[0], keys),
+            4 => return stream_words::<4>(&hashes[0], keys),
+            _ => {}
+        }
+    }
     let mut streams = vec![0; keys.len() / m * words];
     let mut pads = [Block::ZERO; BATCH];
     for (keys, streams) in keys.chunks(BATCH).zip(streams.chunks_mut(BATCH / m * words)) {
@@ -266,6 +352,20 @@ fn streams(table: Table, key: &[u8; 32], keys: &[Block]) -> Vec<u64> {
                 }
             }
         }
+    }
+    pads.zeroize();
+    streams
+}
+
+/// The same for tables of one word with M choice bits.
+fn stream_words<const M: usize>(hash: &Hash, keys: &[Block]) -> Vec<u64> {
+    let mut streams = Vec::with_capacity(keys.len() / M);
+    let mut pads = [Block::ZERO; NARROW * TABLES];
+    for keys in keys.chunks(M * TABLES) {
+        let pads = &mut pads[..keys.len()];
+        pads.copy_from_slice(keys);
+        hash.apply(pads);
+        streams.extend(pads.chunks_exact(M).map(|pads| pads.iter().fold(0, |sum, pad| sum ^ pad.0 as u64)));
     }
     pads.zeroize();
     streams
@@ -300,7 +400,8 @@ mod tests {
             async |session| {
                 let key = Directions::fresh_keys(session, Domain::OneOfN).0;
                 let asked = session.channel.receive(table.choices_len(len)).await?;
-                let (shares, message) = offer(session, table, &key, words.clone(), &asked)?;
+                let cots = session.take_sent(table.cots(len))?;
+                let (shares, message) = offer(table, &key, (cots.delta, &cots.keys), words.clone(), &asked);
                 assert_eq!(message.len(), table.entries_len(len));
                 session.channel.send(&message)?;
                 Ok(shares)

@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
+use crate::bits::gather;
 use crate::{BitString, Block, Error, Role, Session};
 
 /// Correlated transfers of which this party is the sender.
@@ -32,10 +33,20 @@ impl ReceivedCots {
 
 /// The random choices `x = lsb(M)`.
 pub(super) fn choices(keys: &[Block]) -> BitString {
-    let gather = |word, (i, key): (usize, &Block)| word | key.lsb() << i;
-    let words = keys.chunks(64).map(|keys| keys.iter().enumerate().fold(0, gather));
+    let mut bytes = [0; 64];
+    let words = keys.chunks(64).map(|keys| {
+        bytes.iter_mut().zip(keys).for_each(|(byte, key)| *byte = key.0 as u8);
+        gather(&bytes, 0)
+    });
     BitString::from_words(words.collect(), keys.len())
 }
+
+/// Transfers of one piece of a pool: 1 MiB.
+pub(super) const PIECE: usize = 1 << 16;
+
+/// Emptied pieces that are kept for the next extension: 128 MiB. Memory that is given back to the system and asked for
+/// again costs more than the transfers that it holds.
+const SPARE: usize = 128;
 
 /// Both pools of one party.
 #[derive(Default)]
@@ -43,6 +54,8 @@ pub(crate) struct Pools {
     delta: Block,
     sent: Stock,
     received: Stock,
+    /// Pieces that were emptied: [`PIECE`] zeros each.
+    spare: Vec<Vec<Block>>,
 }
 
 impl Pools {
@@ -73,6 +86,50 @@ impl Pools {
     pub(crate) const fn left(&self) -> (usize, usize) {
         (self.sent.left, self.received.left)
     }
+
+    /// The correlation of the transfers that this party sends.
+    pub(super) const fn delta(&self) -> Block {
+        self.delta
+    }
+
+    /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they are not used.
+    pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
+        let withdraw = |stock: &mut Stock| {
+            let blocks = stock.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
+            stock.consumed -= count as u64;
+            Some(blocks)
+        };
+        let withdrawn = [withdraw(&mut self.sent)?, withdraw(&mut self.received)?];
+        self.collect();
+        Some(withdrawn)
+    }
+
+    /// A piece of so many zeros, to be filled and added.
+    pub(super) fn piece(&mut self, len: usize) -> Vec<Block> {
+        let mut piece = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE));
+        piece.resize(len, Block::ZERO);
+        piece
+    }
+
+    /// Takes a piece back that was not added, or only in part.
+    pub(super) fn give_back(&mut self, mut piece: Vec<Block>) {
+        piece.as_mut_slice().zeroize();
+        piece.resize(PIECE, Block::ZERO);
+        if self.spare.len() < SPARE {
+            self.spare.push(piece);
+        }
+    }
+
+    /// Keeps pieces that have been emptied.
+    fn collect(&mut self) {
+        let emptied = self.sent.emptied.drain(..).chain(self.received.emptied.drain(..));
+        let whole = emptied.filter(|piece| piece.capacity() >= PIECE);
+        self.spare.extend(whole.map(|mut piece| {
+            piece.resize(PIECE, Block::ZERO);
+            piece
+        }));
+        self.spare.truncate(SPARE);
+    }
 }
 
 /// Blocks in the pieces that they were made in: each piece's memory is free again once it is consumed, and nothing is
@@ -84,6 +141,8 @@ struct Stock {
     taken: usize,
     left: usize,
     consumed: u64,
+    /// Emptied pieces, until they are collected.
+    emptied: Vec<Vec<Block>>,
 }
 
 impl Stock {
@@ -129,7 +188,7 @@ impl Stock {
             wanted -= end - self.taken;
             self.taken = end;
             if end == piece.len() {
-                self.pieces.pop_front();
+                self.emptied.extend(self.pieces.pop_front());
                 self.taken = 0;
             }
             if wanted == 0 {
@@ -176,6 +235,7 @@ impl Session {
     ) -> Result<T, Error> {
         let delta = self.pools.delta;
         let lent = self.pools.sent.lend(count, |keys| f(delta, keys));
+        self.pools.collect();
         lent.map_err(|left| self.dry(count, left))
     }
 
@@ -189,6 +249,7 @@ impl Session {
         f: impl FnOnce(&[Block]) -> T,
     ) -> Result<T, Error> {
         let lent = self.pools.received.lend(count, f);
+        self.pools.collect();
         lent.map_err(|left| self.dry(count, left))
     }
 

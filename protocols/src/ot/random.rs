@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 
 use super::Hash;
 use super::pool::choices;
+use crate::bits::gather;
 use crate::{BitString, Bits, Block, Error, Session};
 
 /// Transfers that are hashed together.
@@ -29,8 +30,7 @@ impl Random {
     /// The sender's strings of `bits` bits, from `len` transfers.
     pub(crate) fn sender(session: &mut Session, hash: &Hash, len: usize, bits: usize) -> Result<Self, Error> {
         session.with_sent(len, |delta, keys| {
-            let known = planes(keys, Block::ZERO, hash, bits);
-            let one = planes(keys, delta, hash, bits);
+            let (known, one) = both_planes(keys, delta, hash, bits);
             let factor = known.iter().zip(&one).map(|(zero, one)| zero.xor(one)).collect();
             Self { known, factor }
         })
@@ -44,30 +44,58 @@ impl Random {
         bits: usize,
     ) -> Result<Self, Error> {
         session.with_received(len, |keys| {
-            let known = planes(keys, Block::ZERO, hash, bits);
+            let (known, _) = both_planes(keys, Block::ZERO, hash, bits);
             Self { known, factor: vec![choices(keys)] }
         })
     }
 }
 
-/// The low `bits` bits of `H(key xor offset)`, one bit string for each.
-fn planes(keys: &[Block], offset: Block, hash: &Hash, bits: usize) -> Vec<BitString> {
+/// The low `bits` bits of `H(key)` and of `H(key xor offset)`, one bit string for each; no second ones for no offset.
+fn both_planes(keys: &[Block], offset: Block, hash: &Hash, bits: usize) -> (Vec<BitString>, Vec<BitString>) {
     let bits = Bits::of(bits as u32).get();
-    let mut words: Vec<Vec<u64>> = (0..bits).map(|_| Vec::with_capacity(keys.len().div_ceil(64))).collect();
-    let mut pads = [Block::ZERO; BATCH];
+    let twice = offset != Block::ZERO;
+    let mut planes = [Planes::new(bits, keys.len()), Planes::new(if twice { bits } else { 0 }, keys.len())];
+    let mut pads = [Block::ZERO; 2 * BATCH];
     for batch in keys.chunks(BATCH) {
-        let pads = &mut pads[..batch.len()];
-        for (pad, key) in pads.iter_mut().zip(batch) {
-            *pad = *key ^ offset;
+        let (zero, one) = pads.split_at_mut(BATCH);
+        for ((zero, one), key) in zero.iter_mut().zip(one).zip(batch) {
+            *zero = *key;
+            *one = *key ^ offset;
         }
-        hash.apply(pads);
-        for (bit, words) in words.iter_mut().enumerate() {
-            let gather = |word, (i, pad): (usize, &Block)| word | ((pad.0 as u64 >> bit) & 1) << i;
-            words.push(pads.iter().enumerate().fold(0, gather));
+        let used = if twice { BATCH + batch.len() } else { batch.len() };
+        hash.apply(&mut pads[..used]);
+        for (planes, pads) in planes.iter_mut().zip(pads.chunks(BATCH)) {
+            planes.extend(&pads[..batch.len()]);
         }
     }
     pads.zeroize();
-    words.into_iter().map(|words| BitString::from_words(words, keys.len())).collect()
+    let [zero, one] = planes.map(|planes| planes.finish(keys.len()));
+    (zero, one)
+}
+
+/// Low bits of blocks, bit by bit.
+struct Planes(Vec<Vec<u64>>);
+
+impl Planes {
+    fn new(bits: u32, len: usize) -> Self {
+        Self((0..bits).map(|_| Vec::with_capacity(len.div_ceil(64))).collect())
+    }
+
+    /// At most 64 blocks; fewer only at the end.
+    fn extend(&mut self, blocks: &[Block]) {
+        let mut bytes = [0; 64];
+        for (at, words) in self.0.chunks_mut(8).enumerate() {
+            bytes.iter_mut().zip(blocks).for_each(|(byte, block)| *byte = (block.0 as u64 >> (8 * at)) as u8);
+            for (bit, words) in (0..).zip(words) {
+                words.push(gather(&bytes, bit));
+            }
+        }
+        bytes.zeroize();
+    }
+
+    fn finish(self, len: usize) -> Vec<BitString> {
+        self.0.into_iter().map(|words| BitString::from_words(words, len)).collect()
+    }
 }
 
 #[cfg(test)]

@@ -93,19 +93,11 @@ impl Plan {
 
     /// The client's share of every linear layer's input must be known before the input is.
     fn check_masks(&self) -> Result<(), Error> {
-        let mut masked = vec![false; self.wires.len()];
+        let known = self.known();
         for step in &self.steps {
-            match &step.op {
-                Op::Input { output } => masked[*output] = true,
-                Op::View { input, output, .. } | Op::SumPool { input, output, .. } => {
-                    masked[*output] = masked[*input];
-                }
-                Op::Linear { input, remask, .. } => {
-                    let what = format!("plan: step {}: remask", step.name);
-                    require(masked[*input] || *remask, what, "true for a wire without a mask", remask)?;
-                    masked[*input] = true;
-                }
-                Op::Requant { .. } | Op::MaxPool { .. } | Op::Output { .. } => {}
+            if let Op::Linear { input, .. } = &step.op {
+                let what = format!("plan: step {}: input", step.name);
+                require(known[*input], what, "a wire that is masked anew", "one that is not")?;
             }
         }
         Ok(())
@@ -125,7 +117,7 @@ impl Plan {
                 check.require(limits, "window", "sizes within 1..=4096", format!("{window:?}"))?;
                 check.shape(window.out_shape(self.wires[*input].shape), *output)
             }
-            Op::MaxPool { input, output, window, digit } => {
+            Op::MaxPool { input, output, window, digit, .. } => {
                 let wire = self.wires[*input];
                 let limits = window.kernel.iter().chain(&window.stride).all(|&n| (1..=64).contains(&n))
                     && window.pad.iter().all(|&n| n <= 64);

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Plan, Protocol};
+use super::{Algorithm, Op, Plan, Protocol, Step};
 use crate::handshake;
 use crate::linear::products_cost;
-use crate::ops::{MaxPool, Requant};
-use crate::ot::{Extend, Setup};
-use crate::{Bits, Cost, Operator, Phases, Role};
+use crate::ops::{Form, MaxPool, Requant};
+use crate::ot::{Start, Supply};
+use crate::{Bits, Block, Cost, Operator, Phases, Role};
 
 /// What a step is, for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,9 +73,9 @@ impl Op {
         match self {
             Self::Input { .. } => "share".into(),
             Self::Output { .. } => "reveal".into(),
-            Self::Linear { protocol: Protocol::Vole { k }, .. } => format!("vole k={k}"),
-            Self::Linear { protocol: Protocol::Cot, .. } => "cot".into(),
-            Self::Requant { digit, .. } => format!("requant digit={digit}"),
+            Self::Linear { algorithm, protocol, .. } => format!("{}{}", algorithm.label(), protocol.label()),
+            Self::Requant { digit, form: Form::Chain, .. } => format!("chain digit={digit}"),
+            Self::Requant { digit, form: Form::Tree, .. } => format!("tree digit={digit}"),
             Self::SumPool { .. } => "sum".into(),
             Self::MaxPool { digit, .. } => format!("max digit={digit}"),
             Self::View { .. } => "local".into(),
@@ -83,14 +83,50 @@ impl Op {
     }
 }
 
+impl Algorithm {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Direct => "",
+            Self::WinogradExact => "exact winograd ",
+            Self::Winograd => "winograd ",
+        }
+    }
+}
+
+impl Protocol {
+    fn label(self) -> String {
+        match self {
+            Self::Vole { k } => format!("vole k={k}"),
+            Self::Cot => "cot".into(),
+            Self::VoleOfMask { k } => format!("vole of mask k={k}"),
+        }
+    }
+}
+
 impl Plan {
     /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight trees.
     pub fn setup_cost(&self) -> Cost {
-        let trees: Cost = self.layers().map(|(_, _, layer)| layer.setup_cost()).sum();
-        handshake::cost()
-            + Setup { depth: self.softspoken }.cost()
-            + self.extension(0, trees.client_cots).cost()
-            + trees
+        let trees = self.kept_trees();
+        handshake::cost() + self.start().cost() + self.supply(trees).cost() + trees
+    }
+
+    /// The price of the weight trees that are kept for the session.
+    pub(crate) fn kept_trees(&self) -> Cost {
+        let layers = self.layers().filter(|_| !self.streamed);
+        layers.map(|(_, _, layer)| layer.setup_cost()).sum()
+    }
+
+    /// Bytes that a party holds from one step to the next at the least, unless the plan is streamed: weight trees, and
+    /// the transfers of set-up or of one inference.
+    pub fn held_bytes(&self, images: usize) -> u64 {
+        let cots = |cost: Cost| cost.server_cots + cost.client_cots;
+        let levels: u64 = self.layers().map(|(_, _, layer)| cots(layer.setup_cost())).sum();
+        let run = |step: &Step| {
+            let Phases { offline, online, .. } = self.step_cost(&step.op, images);
+            cots(offline + online)
+        };
+        let run: u64 = self.steps.iter().map(run).sum();
+        Block::BYTES as u64 * (levels + levels.max(run))
     }
 
     /// The price of every step for one inference of `images`: the extension first, then the plan's own steps but for views.
@@ -106,12 +142,11 @@ impl Plan {
             let (kind, cost) = (step.op.kind()?, Phases { setup, offline, online });
             Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
         });
-        let offline = self.preparation(load).cost();
         let correlations = StepCost {
             name: CORRELATIONS.into(),
             kind: Kind::Ot,
-            protocol: format!("softspoken k={}", self.softspoken),
-            cost: Phases { offline, ..Phases::default() },
+            protocol: self.transfers.to_string(),
+            cost: self.supplies(load),
         };
         std::iter::once(correlations).chain(steps).collect()
     }
@@ -122,20 +157,46 @@ impl Plan {
         Phases { setup: self.setup_cost(), ..steps }
     }
 
-    /// The extension by the transfers of all inferences that are prepared.
-    pub(crate) fn preparation(&self, load: Load) -> Extend {
+    /// The start of the source of transfers.
+    pub(crate) const fn start(&self) -> Start {
+        Start { source: self.transfers }
+    }
+
+    /// The price of all supplies of transfers after set-up.
+    fn supplies(&self, load: Load) -> Phases {
+        if !self.streamed {
+            return Phases { offline: self.preparation(load).cost(), ..Phases::default() };
+        }
+        let one = |step: &Step| {
+            let Phases { offline, online, .. } = self.step_cost(&step.op, load.images);
+            let (offline, online) = (self.supply(offline).cost(), self.supply(online).cost());
+            Phases {
+                offline: offline * load.prepared as u64,
+                online: online * load.inferences as u64,
+                ..Phases::default()
+            }
+        };
+        self.steps.iter().map(one).sum()
+    }
+
+    /// The supply of the transfers of all inferences that are prepared; nothing where the plan is streamed.
+    pub(crate) fn preparation(&self, load: Load) -> Supply {
         let needed = |op: &Op| {
             let Phases { offline, online, .. } = self.step_cost(op, load.images);
             offline + online
         };
-        let one: Cost = self.steps.iter().map(|step| needed(&step.op)).sum();
-        let all = one * load.prepared as u64;
-        self.extension(all.server_cots, all.client_cots)
+        let steps = self.steps.iter().filter(|_| !self.streamed);
+        let one: Cost = steps.map(|step| needed(&step.op)).sum();
+        self.supply(one * load.prepared as u64)
     }
 
-    /// The extension by some transfers, by sender.
-    pub(crate) const fn extension(&self, server: u64, client: u64) -> Extend {
-        Extend { depth: self.softspoken, server: server as usize, client: client as usize }
+    /// The supply of the transfers that some cost consumes.
+    pub(crate) const fn supply(&self, cost: Cost) -> Supply {
+        Supply {
+            source: self.transfers,
+            server: cost.server_cots as usize,
+            client: cost.client_cots as usize,
+        }
     }
 
     /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires. Transfers of its set-up
@@ -145,15 +206,37 @@ impl Plan {
         match op {
             Op::Input { output } => online(self.wire_message(*output, Role::Client, images)),
             Op::Output { input } => online(self.wire_message(*input, Role::Server, images)),
-            Op::Linear { input, remask, .. } => {
+            Op::Linear { .. } => {
                 let layer = op.layer().expect("invariant: a linear step has a layer");
-                let sent = if *remask { self.wire_message(*input, Role::Client, images) } else { Cost::ZERO };
-                Phases { setup: layer.setup_cost(), offline: products_cost(&layer, images), ..online(sent) }
+                let (trees, products) = (layer.setup_cost(), products_cost(&layer, images));
+                if self.streamed {
+                    Phases { offline: trees + products, ..Phases::default() }
+                } else {
+                    Phases { setup: trees, offline: products, ..Phases::default() }
+                }
             }
-            Op::Requant { .. } => online(self.requant(op, images).map_or(Cost::ZERO, |op| op.cost())),
-            Op::MaxPool { .. } => online(self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost())),
+            Op::Requant { output, remask, .. } => match self.requant(op, images) {
+                Some(operator) => operator.phases(self.asks_early(op), *remask),
+                None => online(self.remask_message(*output, *remask, images)),
+            },
+            Op::MaxPool { output, remask, .. } => {
+                let pooled = self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost());
+                online(pooled.then(self.remask_message(*output, *remask, images)))
+            }
             Op::SumPool { .. } | Op::View { .. } => Phases::default(),
         }
+    }
+
+    /// Whether the choices of a requantisation are made before the input is known: its client's share is. Not where the plan is
+    /// streamed: its transfers would have to be kept until then.
+    pub(crate) fn asks_early(&self, op: &Op) -> bool {
+        let known = self.known();
+        !self.streamed && op.inputs().into_iter().all(|wire| known[wire])
+    }
+
+    /// The message that replaces the client's share of a wire by a mask.
+    fn remask_message(&self, wire: usize, remask: bool, images: usize) -> Cost {
+        if remask { self.wire_message(wire, Role::Client, images) } else { Cost::ZERO }
     }
 
     /// All elements of a wire in one message.
@@ -164,7 +247,7 @@ impl Plan {
 
     /// The operator of a requantisation step.
     pub(crate) fn requant(&self, op: &Op, images: usize) -> Option<Requant> {
-        let Op::Requant { output, ring, shift, digit, .. } = op else { return None };
+        let Op::Requant { output, ring, shift, digit, form, .. } = op else { return None };
         let wire = &self.wires[*output];
         Some(Requant {
             len: wire.elements() * images,
@@ -174,6 +257,7 @@ impl Plan {
             signed: wire.signed,
             out: wire.ring,
             digit: u32::from(*digit),
+            form: *form,
         })
     }
 

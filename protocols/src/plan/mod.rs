@@ -9,7 +9,8 @@ mod shape;
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Geometry, Layer};
-use crate::ot::TreeDepth;
+use crate::ops::Form;
+use crate::ot::Source;
 use crate::{Bits, Error};
 
 pub use cost::CORRELATIONS;
@@ -18,7 +19,7 @@ pub use cost::{Kind, Load, StepCost};
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Index of a wire in [`Plan::wires`].
 pub type WireId = usize;
@@ -35,8 +36,12 @@ pub struct Plan {
     pub input: InputSpec,
     /// How the client reads the logits.
     pub output: OutputSpec,
-    /// `k` of the SoftSpoken extension.
-    pub softspoken: TreeDepth,
+    /// Where correlated transfers come from.
+    pub transfers: Source,
+    /// Whether weight trees are planted anew for every inference, layer by layer, and transfers made for one step at a
+    /// time, so that no party holds more of either than a step needs: for large networks and short sessions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub streamed: bool,
     /// All wires.
     pub wires: Vec<Wire>,
     /// All steps, in the order of execution.
@@ -92,15 +97,39 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// By wire: whether the client's share is known before the input is. So it is of the input, which is masked, of what is
+    /// masked anew, and of what linear layers and local steps make of such.
+    pub fn known(&self) -> Vec<bool> {
+        let mut known = vec![false; self.wires.len()];
+        for step in &self.steps {
+            match &step.op {
+                Op::Input { output } => known[*output] = true,
+                Op::Linear { input, output, .. }
+                | Op::View { input, output, .. }
+                | Op::SumPool { input, output, .. } => known[*output] = known[*input],
+                Op::Requant { output, remask, .. } | Op::MaxPool { output, remask, .. } => {
+                    known[*output] = *remask;
+                }
+                Op::Output { .. } => {}
+            }
+        }
+        known
+    }
+}
+
 impl Op {
     /// The layer of a linear step.
     pub fn layer(&self) -> Option<Layer> {
-        let Self::Linear { geometry, weight_bits, shifts, ring, protocol, .. } = self else { return None };
+        let Self::Linear { geometry, weight_bits, shifts, ring, algorithm, protocol, .. } = self else {
+            return None;
+        };
         Some(Layer {
             geometry: *geometry,
             weight_bits: u32::from(*weight_bits),
             shifts: shifts.clone(),
             ring: *ring,
+            algorithm: *algorithm,
             protocol: *protocol,
         })
     }
@@ -191,14 +220,15 @@ pub enum Op {
         geometry: Geometry,
         /// Width of the weights, two's complement, 2 to 8.
         weight_bits: u8,
-        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none.
+        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none. In Winograd's domain one
+        /// for each position and channel, or none.
         shifts: Vec<u8>,
         /// The accumulators' ring.
         ring: Bits,
+        /// How the convolution becomes products.
+        algorithm: Algorithm,
         /// How the products are computed.
         protocol: Protocol,
-        /// Whether this step re-masks its input wire first (the first linear consumer does).
-        remask: bool,
     },
     /// `clamp(floor((sum of terms << shift + 2^(k-1)) / 2^k), lo, hi)`: requantisation, ReLU, saturation, residual and
     /// change of ring in one.
@@ -211,8 +241,13 @@ pub enum Op {
         ring: Bits,
         /// `k`: bits dropped.
         shift: u8,
-        /// Widest digit of the carry chain.
+        /// Widest digit of the carry network.
         digit: u8,
+        /// Few bits or few rounds.
+        form: Form,
+        /// Whether the client's share of the result becomes a mask that it knows before the input: where a linear layer
+        /// reads it.
+        remask: bool,
     },
     /// The sum over windows: average pooling whose divisor went into the wire's scale.
     SumPool {
@@ -233,6 +268,8 @@ pub enum Op {
         window: Window,
         /// Widest digit of the carry chain.
         digit: u8,
+        /// As for [`Op::Requant`].
+        remask: bool,
     },
     /// A strided slice with zero padding: local.
     View {
@@ -260,6 +297,19 @@ pub struct Term {
     pub shift: u8,
 }
 
+/// How a convolution becomes products: see [`crate::linear::winograd`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// As it is defined.
+    #[default]
+    Direct,
+    /// Winograd's F(2x2, 3x3), equal to direct integer for integer, for weights of at most 4 bits.
+    WinogradExact,
+    /// Winograd's F(2x2, 3x3) with weights that are given in its domain.
+    Winograd,
+}
+
 /// How a linear layer is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -271,12 +321,19 @@ pub enum Protocol {
     },
     /// Bitwise correlated transfers.
     Cot,
+    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask, made anew for every inference.
+    VoleOfMask {
+        /// Bits of a digit, 1 to 8.
+        k: u8,
+    },
 }
 
 impl Protocol {
     /// Every protocol.
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Cot).chain((2..=8).map(|k| Self::Vole { k }))
+        let of_weights = (2..=8).map(|k| Self::Vole { k });
+        let of_mask = (1..=8).map(|k| Self::VoleOfMask { k });
+        std::iter::once(Self::Cot).chain(of_weights).chain(of_mask)
     }
 }
 

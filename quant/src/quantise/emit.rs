@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fusion::{Builder, Graph, Interval, Linear, WireId, accumulator_interval};
+use fusion::{Builder, Graph, Kernel, Linear, WireId};
 use protocols::plan;
 use protocols::weights::{LayerWeights, Weights};
 
@@ -106,11 +106,13 @@ impl Emitting<'_> {
         let shifts = if shifts.iter().all(|&e| e == 0) { Vec::new() } else { shifts };
         let bias: Vec<i64> = rounded.bias.iter().map(|b| (b / scale).round() as i64).collect();
         let geometry = conv.geometry;
-        let range: Interval =
-            accumulator_interval(&name, &geometry, &rounded.weights, &shifts, &bias, from.range)?;
         let weight_bits = given.assignment.weight_bits[layer];
-        self.layers.insert(name.clone(), LayerWeights { weights: rounded.weights.clone(), bias });
-        Ok(self.builder.linear(name, Linear { input, geometry, weight_bits, shifts, range, scale })?)
+        let weights = LayerWeights { weights: rounded.weights.clone(), bias };
+        let (kernel, range) = (Kernel::Spatial, from.range);
+        let linear = Linear { input, geometry, kernel, weight_bits, shifts, range, scale };
+        let linear = linear.bounded(&name, &weights, from.range)?;
+        self.layers.insert(name.clone(), weights);
+        Ok(self.builder.linear(name, linear)?)
     }
 
     /// The sum of two wires, the coarser one shifted left.

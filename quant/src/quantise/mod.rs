@@ -8,6 +8,7 @@ mod round;
 mod scales;
 mod sequential;
 mod sites;
+mod winograd;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
@@ -23,6 +24,7 @@ pub use reconstruct::Reconstruction;
 pub use round::{Rounded, Rounder};
 pub use scales::Scales;
 pub use sites::{LayerSites, Site, SiteId, Sites, Target};
+pub use winograd::{Winograd, requantise};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;

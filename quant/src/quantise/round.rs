@@ -78,7 +78,8 @@ impl Rounder {
             .par_iter()
             .zip(&exponents)
             .map(|((group, weights), &exponent)| {
-                group.round_channel(weights, bits, (log_scale - f64::from(exponent)).exp2())
+                let scale = (log_scale - f64::from(exponent)).exp2();
+                group.round_channel(weights, bits, |_| scale)
             })
             .collect();
         let bias = conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
@@ -89,6 +90,33 @@ impl Rounder {
     /// `U` with `U^T U` the inverse of a group's damped `H`, `[N, N]`.
     pub(super) fn factor(&self, group: usize) -> &[f64] {
         &self.groups[group].factor
+    }
+
+    /// Rounds a layer in which parts of `part` weights of a channel have exponents of their own, `SPREAD` apart and one more at the
+    /// most: these, `[K, N / part]`, the weights and the bias.
+    pub(super) fn round_parts(
+        &self,
+        conv: &Conv,
+        part: usize,
+        bits: u8,
+        log_scale: f64,
+    ) -> (Vec<i32>, Vec<i8>, Vec<f64>) {
+        let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
+        let best = |(group, weights): &(&Group, &[f32])| -> Vec<i32> {
+            let parts = weights.chunks_exact(part).zip(group.diagonal.chunks_exact(part));
+            parts.map(|(weights, diagonal)| best_exponent(weights, diagonal, bits, log_scale).0).collect()
+        };
+        let mut exponents: Vec<Vec<i32>> = channels.par_iter().map(best).collect();
+        let all = exponents.iter().flatten().copied();
+        let least = all.min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
+        exponents.iter_mut().flatten().for_each(|exponent| *exponent = (*exponent).min(least + SPREAD + 1));
+        let rounded = channels.par_iter().zip(&exponents).map(|((group, weights), exponents)| {
+            group.round_channel(weights, bits, |at| (log_scale - f64::from(exponents[at / part])).exp2())
+        });
+        let rounded: Vec<(Vec<i8>, f64)> = rounded.collect();
+        let bias = conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
+        let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
+        (exponents.into_iter().flatten().collect(), weights, bias)
     }
 
     /// Every output channel with its group.
@@ -114,12 +142,13 @@ impl Group {
     }
 
     /// A channel's integers, and how much the mean of its output falls.
-    fn round_channel(&self, weights: &[f32], bits: u8, scale: f64) -> (Vec<i8>, f64) {
+    fn round_channel(&self, weights: &[f32], bits: u8, scale: impl Fn(usize) -> f64) -> (Vec<i8>, f64) {
         let (low, high) = limits(bits);
         let n = self.rows;
         let mut free: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
         let mut rounded = Vec::with_capacity(n);
         for i in 0..n {
+            let scale = scale(i);
             let integer = (free[i] / scale).round().clamp(low, high);
             rounded.push(integer as i8);
             let error = (free[i] - integer * scale) / self.factor[i * n + i];
@@ -127,8 +156,8 @@ impl Group {
                 *later -= error * f;
             }
         }
-        let moved = weights.iter().zip(&rounded).zip(&self.mean);
-        let moved = moved.map(|((&w, &q), mean)| (f64::from(w) - f64::from(q) * scale) * mean).sum();
+        let moved = weights.iter().zip(&rounded).zip(&self.mean).enumerate();
+        let moved = moved.map(|(i, ((&w, &q), mean))| (f64::from(w) - f64::from(q) * scale(i)) * mean).sum();
         (rounded, moved)
     }
 }

@@ -45,7 +45,8 @@ impl Budgets {
 
     /// As many bits less as some plan was too dear.
     pub(super) fn less(self, over: u64) -> Self {
-        Self { bits: self.bits.saturating_sub(over), online_bits: self.online_bits.saturating_sub(over) }
+        let less = |budget: u64| if budget == UNBOUNDED { budget } else { budget.saturating_sub(over) };
+        Self { bits: less(self.bits), online_bits: less(self.online_bits) }
     }
 }
 
@@ -56,7 +57,7 @@ impl<'a> Chooser<'a> {
         measured: &'a Measured,
         options: &'a SearchOptions,
     ) -> Self {
-        let estimate = Estimate::new(quantiser, sensitivity);
+        let estimate = Estimate::new(quantiser, sensitivity, options.sources);
         Self { quantiser, sensitivity, estimate, measured, options }
     }
 
@@ -81,7 +82,7 @@ impl<'a> Chooser<'a> {
     /// The bits of the cheapest plan at some widths.
     fn price(&self, assignment: &Assignment) -> Result<Budgets, SearchError> {
         let (graph, weights) = self.quantiser.quantise(assignment)?;
-        let plan = cheapest(&graph, &weights.digest())?;
+        let plan = cheapest(&graph, &weights.digest(), self.options.sources)?;
         Ok(Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() })
     }
 
@@ -112,7 +113,7 @@ impl<'a> Chooser<'a> {
         for done in 0..CORRECTIONS {
             progress(Progress { phase: "dynamic programme", done, of: CORRECTIONS });
             let Some(assignment) = self.estimate.choose(internal) else {
-                internal = internal.map(|budget| budget + budget / 8);
+                internal = internal.map(|budget| budget.saturating_add(budget / 8).min(UNBOUNDED));
                 continue;
             };
             let exact = self.price(&assignment)?;
@@ -129,7 +130,7 @@ impl<'a> Chooser<'a> {
                 }
                 let next = (internal[which] as f64 * budget as f64 / exact as f64) as u64;
                 // A little below the proportion, so that a plan that is barely too dear leads to one that is not.
-                if exact > budget { next - next / 500 } else { next.min(budget * 4) }
+                if exact > budget { next - next / 500 } else { next.min(budget.saturating_mul(4)) }
             });
             let still = (0..2).all(|which| next[which].abs_diff(internal[which]) * 1000 <= internal[which]);
             if admitted && still {

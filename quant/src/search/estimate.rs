@@ -4,11 +4,10 @@
 //! decide; a requantisation's on its output's width, on the ring of the accumulators before it, and on the rings that the
 //! layers behind it work in. What is left out (shortcuts' own rings, framing) the plan's own price corrects.
 
-use fusion::planner::transfer_bits;
-use protocols::linear::{Layer, products_cost};
-use protocols::ops::Requant;
-use protocols::ot::TreeDepth;
-use protocols::plan::Protocol;
+use protocols::linear::{Layer, products_cost, winograd};
+use protocols::ops::{Form, Requant};
+use protocols::ot::{Source, Sources};
+use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
 
 use super::Sensitivity;
@@ -35,9 +34,9 @@ struct Widths {
 }
 
 impl<'a> Estimate<'a> {
-    pub(super) fn new(quantiser: &'a Quantiser<'a>, sensitivity: &Sensitivity) -> Self {
+    pub(super) fn new(quantiser: &'a Quantiser<'a>, sensitivity: &Sensitivity, sources: Sources) -> Self {
         let sites = quantiser.sites();
-        let pricing = Pricing::new(quantiser);
+        let pricing = Pricing::new(quantiser, sources);
         let (stages, widths) = (0..sites.sites.len()).map(|site| pricing.stage(site, sensitivity)).unzip();
         Self { sites, pricing, stages, widths }
     }
@@ -69,10 +68,12 @@ struct Pricing<'a> {
     sites: &'a Sites,
     /// By layer, weight width and input width: the ring, and the least bits of the products.
     products: Vec<Vec<Vec<(u32, u64)>>>,
+    /// Of a transfer of the cheapest source.
+    transfer_bits: f64,
 }
 
 impl<'a> Pricing<'a> {
-    fn new(quantiser: &'a Quantiser<'a>) -> Self {
+    fn new(quantiser: &'a Quantiser<'a>, sources: Sources) -> Self {
         let sites = quantiser.sites();
         let products = (0..sites.layers.len())
             .map(|layer| {
@@ -80,7 +81,8 @@ impl<'a> Pricing<'a> {
                 WIDTHS.map(by_input).collect()
             })
             .collect();
-        Self { quantiser, sites, products }
+        let transfer_bits = sources.iter().map(Source::bits).fold(f64::INFINITY, f64::min);
+        Self { quantiser, sites, products, transfer_bits }
     }
 
     /// All choices of a site that none with the same demands beats.
@@ -130,11 +132,12 @@ impl<'a> Pricing<'a> {
             signed: false,
             out: Bits::of(out),
             digit: 1,
+            form: Form::Chain,
         };
         let cost = requant.cost();
-        let transfers = (cost.server_cots + cost.client_cots) * transfer_bits(TreeDepth::MAX);
+        let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
         let online = cost.bits() + masked;
-        [online + transfers, online]
+        [online + transfers.ceil() as u64, online]
     }
 }
 
@@ -161,16 +164,15 @@ fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
 /// A layer's ring, and the least bits of its products, at some widths.
 fn products_bits(quantiser: &Quantiser<'_>, layer: usize, w: u8, a: u8) -> (u32, u64) {
     let ring = quantiser.ring(layer, w, a).max(u32::from(w) + 4).min(60);
-    let bits = |protocol| {
-        let layer = Layer {
-            geometry: quantiser.geometry(layer),
-            weight_bits: u32::from(w),
-            shifts: quantiser.shifts(layer, w),
-            ring: Bits::of(ring),
-            protocol,
-        };
+    let geometry = quantiser.geometry(layer);
+    let exact = w <= 4 && winograd::applies(&geometry);
+    let algorithms = std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
+    let bits = |(algorithm, k)| {
+        let (shifts, protocol) = (quantiser.shifts(layer, w), Protocol::Vole { k });
+        let ring = Bits::of(ring);
+        let layer = Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
         products_cost(&layer, 1).bits()
     };
-    let least = [w.min(8), 8, 6].into_iter().map(|k| bits(Protocol::Vole { k })).min();
-    (ring, least.unwrap_or(u64::MAX))
+    let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
+    (ring, ways.map(bits).min().unwrap_or(u64::MAX))
 }

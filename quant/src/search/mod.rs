@@ -19,16 +19,20 @@ mod sensitivity;
 
 use fusion::Graph;
 use fusion::planner::{cheapest, fastest, inference_bits};
+use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
+pub use crate::quantise::Winograd;
 pub use options::{Ends, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
 use crate::model::{Model, Op};
-use crate::quantise::{Assignment, QuantiseError, Quantiser, Reconstruction, Sites, first_images};
+use crate::quantise::{
+    Assignment, QuantiseError, Quantiser, Reconstruction, Sites, first_images, requantise,
+};
 use crate::tensor::Tensor;
 use choose::{Budgets, Chooser, UNBOUNDED, uniform_widths};
 use measured::Measured;
@@ -234,11 +238,11 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// The network cannot be represented in integers.
-    pub fn extent(&self) -> Result<[u64; 2], SearchError> {
+    pub fn extent(&self, sources: Sources) -> Result<[u64; 2], SearchError> {
         let price = |bits| -> Result<u64, SearchError> {
             let widths = uniform_widths(self.quantiser.sites(), bits);
             let (graph, weights) = self.quantiser.quantise(&widths)?;
-            Ok(inference_bits(&cheapest(&graph, &weights.digest())?))
+            Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
         };
         Ok([price(2)?, price(8)?])
     }
@@ -279,7 +283,7 @@ impl<'a> Prepared<'a> {
             }
             // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a budget that is less by
             // what was too much.
-            let smallest = inference_bits(&cheapest(&graph.0, &graph.1.digest())?);
+            let smallest = inference_bits(&cheapest(&graph.0, &graph.1.digest(), options.sources)?);
             less = less.less(smallest.saturating_sub(budgets.bits).max(smallest / 500));
             match chooser.within(less, progress) {
                 Ok(narrower) => current = narrower,
@@ -303,7 +307,9 @@ impl<'a> Prepared<'a> {
     ) -> Result<(Graph, Weights), SearchError> {
         let reconstruction = options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
         let mut tell = |phase, done, of| progress(Progress { phase, done, of });
-        Ok(self.quantiser.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?)
+        let network = self.quantiser.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?;
+        let mut tell = |done, of| progress(Progress { phase: "winograd", done, of });
+        Ok(requantise(self.model, network, self.batch, options.winograd, &mut tell)?)
     }
 
     fn found(&self, assignment: &Assignment, plan: Plan, weights: Weights, options: &SearchOptions) -> Found {
@@ -333,7 +339,7 @@ fn planned(
     if online(&plan) && seconds(&plan) {
         return Ok(Some(plan));
     }
-    Ok(Some(cheapest(graph, &digest)?).filter(|plan| online(plan) && seconds(plan)))
+    Ok(Some(cheapest(graph, &digest, options.sources)?).filter(|plan| online(plan) && seconds(plan)))
 }
 
 /// Why no plan of a network meets the budgets.
@@ -341,7 +347,7 @@ fn impossible(
     (graph, weights): &(Graph, Weights),
     options: &SearchOptions,
 ) -> Result<SearchError, SearchError> {
-    let plan = cheapest(graph, &weights.digest())?;
+    let plan = cheapest(graph, &weights.digest(), options.sources)?;
     let (bits, online) = (inference_bits(&plan), plan.cost(1).online.bits());
     if let Some(budget) = options.budget_bits.filter(|&budget| bits > budget) {
         return Ok(SearchError::Impossible { budget, smallest: bits });

@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use fusion::planner::Purpose;
+use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
 
 use super::Measure;
+use crate::quantise::Winograd;
 
 /// What is asked of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,10 +27,14 @@ pub struct SearchOptions {
     pub fixed: Option<Uniform>,
     /// The first and the last layer, where the widths are fixed.
     pub ends: Ends,
+    /// Which layers become requantised Winograd.
+    pub winograd: Winograd,
     /// The network between the parties.
     pub profile: Profile,
     /// Inferences that one session serves.
     pub inferences: u64,
+    /// Where correlated transfers may come from.
+    pub sources: Sources,
     /// Images that will run together.
     pub batch: usize,
     /// How the losses of widths are found.
@@ -55,6 +61,7 @@ impl SearchOptions {
             inferences: self.inferences,
             batch: self.batch,
             budget_bits: self.budget_bits,
+            sources: self.sources,
         }
     }
 

@@ -1,6 +1,7 @@
 //! AES by AES-NI, one block to a register, and by VAES with AVX-512, four blocks to a register.
 
 pub(in crate::kernels) mod digits;
+pub(in crate::kernels) mod split;
 
 use std::arch::x86_64::*;
 
@@ -102,6 +103,23 @@ pub(crate) fn row_narrow(schedule: &Schedule, row: u64) -> Row {
     blocks
 }
 
+/// A row of the stream in counter mode, four blocks at a time.
+#[target_feature(enable = "vaes,avx512f")]
+pub(crate) fn row_wide(schedule: &Schedule, row: u64) -> Row {
+    let mut blocks = [Block::ZERO; ROW_BLOCKS];
+    store_row(&mut blocks, encrypt_wide(&broadcast(schedule), counters(row)));
+    blocks
+}
+
+#[target_feature(enable = "avx512f")]
+fn counters(row: u64) -> [__m512i; WIDE_ROW] {
+    let start = (row * ROW_BLOCKS as u64) as i64;
+    std::array::from_fn(|i| {
+        let at = start + 4 * i as i64;
+        _mm512_set_epi64(0, at + 3, 0, at + 2, 0, at + 1, 0, at)
+    })
+}
+
 #[target_feature(enable = "aes")]
 fn encrypt<const N: usize>(schedule: &Schedule, mut states: [__m128i; N]) -> [__m128i; N] {
     let [first, rounds @ .., last] = &schedule.0;
@@ -157,11 +175,7 @@ pub(in crate::kernels) fn sum_wide<'a>(
     planes: &mut [Row],
     partial: &mut [Row],
 ) {
-    let start = (row * ROW_BLOCKS as u64) as i64;
-    let counters: [__m512i; WIDE_ROW] = std::array::from_fn(|i| {
-        let at = start + 4 * i as i64;
-        _mm512_set_epi64(0, at + 3, 0, at + 2, 0, at + 1, 0, at)
-    });
+    let counters = counters(row);
     for (number, leaf) in leaves.enumerate() {
         let mut sum = [_mm512_setzero_si512(); WIDE_ROW];
         if number >= first {

@@ -1,269 +1,263 @@
-//! Step 1 of the carry chain: digits, and the transfers of their flags.
+//! Step 1 of the carry network: digits, and the transfers of their flags.
+//!
+//! All flags are functions of the digits' sum, so a table for the server's digit p is the table for 0, of all sums,
+//! shifted down by p entries: shifted by masks, bit by bit of p.
 
-use super::super::turn::{Script, Turn};
-use super::{MAX_DIGIT, Segment};
-use crate::ot::{Chooser, Directions, Table, offer};
+use zeroize::Zeroize;
+
+use super::super::turn::{Heard, Script};
+use crate::ot::{Chooser, Directions, SentCots, Table, offer};
 use crate::{BitString, Bits, Domain, Error, Role, Session};
 
-/// Elements that are worked on together: a multiple of 64, few enough to stay in a cache.
-const CHUNK: usize = 1 << 12;
+/// Elements whose tables are one message: a multiple of 64, few enough to stay in a cache, and to be under way while
+/// the next are computed.
+const BLOCK: usize = 1 << 13;
 
-/// What is asked of a digit pair.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The first digit of a chain: whether it carries.
-    First,
-    /// A later digit: its carry, given the one that comes in, and perhaps whether the sum's digit is zero.
-    Later { zero: bool },
-    /// Whether the two digits are equal.
-    Equality,
+/// What may be asked of the sum s of two digits of w bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) enum Flag {
+    /// `g`: s >= 2^w, it carries.
+    Carry,
+    /// `t`: s = 2^w - 1, it passes a carry on; and with one coming in, its digit is zero.
+    Pass,
+    /// `z`: s = 0 mod 2^w, its digit is zero.
+    Zero,
+    /// s = 0.
+    Nothing,
+    /// s = 2^w.
+    Full,
 }
 
-/// One digit of both parties' values.
-#[derive(Clone, Copy)]
-pub(super) struct Digit {
+impl Flag {
+    const fn of(self, sum: u64, n: u64) -> bool {
+        match self {
+            Self::Carry => sum >= n,
+            Self::Pass => sum == n - 1,
+            Self::Zero => sum.is_multiple_of(n),
+            Self::Nothing => sum == 0,
+            Self::Full => sum == n,
+        }
+    }
+}
+
+/// One digit of both parties' values, and the flags that are bought.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Digit {
     pub at: u32,
     pub width: u32,
-    pub kind: Kind,
+    pub flags: &'static [Flag],
 }
 
 impl Digit {
-    /// Digits of at most `widest` bits, the widest first.
-    fn cut(at: u32, bits: u32, widest: u32, kind: impl Fn(u32) -> Kind) -> Vec<Self> {
-        let digit = |i| Self { at: at + i * widest, width: widest.min(bits - i * widest), kind: kind(i) };
-        (0..bits.div_ceil(widest)).map(digit).collect()
+    fn table(self) -> Table {
+        Table::new(self.width, Bits::of(self.flags.len() as u32))
     }
 
-    /// Flags that a transfer buys.
-    const fn flags(self) -> u32 {
-        match self.kind {
-            Kind::First => 1,
-            Kind::Later { .. } | Kind::Equality if self.width == 1 => 0,
-            Kind::Later { zero: true } => 3,
-            Kind::Later { zero: false } => 2,
-            Kind::Equality => 1,
-        }
+    fn values(self, values: &[u64]) -> Vec<u64> {
+        values.iter().map(move |value| Bits::of(self.width).reduce(value >> self.at)).collect()
     }
 
-    fn table(self) -> Option<Table> {
-        Bits::new(self.flags()).map(|flags| Table::new(self.width, flags))
-    }
-
-    fn values(self, values: &[u64]) -> impl Iterator<Item = u64> {
-        values.iter().map(move |value| Bits::of(self.width).reduce(value >> self.at))
-    }
-
-    /// The tables of all flags, one for each of the server's digits.
-    fn flag_tables(self, table: Table) -> Vec<u64> {
-        let n = 1 << self.width;
-        let flag = |p, q| match self.kind {
-            Kind::Equality => u64::from(p == q),
-            Kind::First | Kind::Later { .. } => {
-                u64::from(p + q >= n) | u64::from(p + q == n - 1) << 1 | u64::from((p + q) % n == 0) << 2
-            }
+    /// The flags of all sums, from the low bits on.
+    fn sums(self) -> u128 {
+        let n = 1u64 << self.width;
+        let flags = |sum| {
+            self.flags.iter().enumerate().fold(0, |bits, (i, flag)| bits | u128::from(flag.of(sum, n)) << i)
         };
-        let entry = |p, q| Bits::of(self.flags()).reduce(flag(p, q)) << table.place(q as usize).1;
-        (0..n).map(|p| (0..n).fold(0, |word, q| word | entry(p, q))).collect()
+        (0..2 * n - 1).fold(0, |table, sum| table | flags(sum) << (sum as usize * self.flags.len()))
     }
 
-    /// The tables of these values: selected by masks alone.
-    fn tables_of(self, table: Table, values: &[u64]) -> Vec<u64> {
-        let by_digit = self.flag_tables(table);
-        let select = |digit: u64| {
-            let mut words = [0; 1 << MAX_DIGIT];
-            words[..by_digit.len()].copy_from_slice(&by_digit);
+    /// The tables of these values.
+    fn tables(self, values: &[u64]) -> Vec<u64> {
+        let (sums, f) = (self.sums(), self.flags.len());
+        let mask = Bits::of((f as u32) << self.width).mask();
+        if ((2 << self.width) - 1) * f <= 64 {
+            let mut tables = vec![sums as u64; values.len()];
             for i in 0..self.width {
-                let mask = ((digit >> i) & 1).wrapping_neg();
-                for j in 0..1 << (self.width - 1 - i) {
-                    words[j] = words[2 * j] ^ mask & (words[2 * j] ^ words[2 * j + 1]);
+                for (table, value) in tables.iter_mut().zip(values) {
+                    let taken = ((value >> (self.at + i)) & 1).wrapping_neg();
+                    *table ^= taken & (*table ^ *table >> (f << i));
                 }
             }
-            words[0]
-        };
-        self.values(values).map(select).collect()
-    }
-
-    /// What is known of this digit, from what a transfer has bought.
-    fn link(self, values: &[u64], flags: Option<Vec<BitString>>) -> Link {
-        let Some(flags) = flags else {
-            let zero = self.kind == Kind::Later { zero: true };
-            return Link::Bit { own: BitString::of_values(values, self.at), zero };
-        };
-        let mut flags = flags.into_iter();
-        let mut flag = || flags.next().unwrap_or_default();
-        match self.kind {
-            Kind::First | Kind::Equality => Link::Flag(flag()),
-            Kind::Later { zero } => Link::Digit { carries: flag(), passes: flag(), zero: zero.then(flag) },
+            tables.iter_mut().for_each(|table| *table &= mask);
+            return tables;
         }
-    }
-}
-
-/// Shares of a digit's flags, flag by flag.
-struct Planes(Vec<Vec<u64>>);
-
-impl Planes {
-    fn new(digit: Digit) -> Self {
-        Self(vec![Vec::new(); digit.flags() as usize])
-    }
-
-    /// The flags of the next elements, a multiple of 64 of them except at the end.
-    fn extend(&mut self, shares: &[u64]) {
-        for (flag, words) in (0..).zip(&mut self.0) {
-            words.extend_from_slice(BitString::of_values(shares, flag).words());
-        }
-    }
-
-    fn finish(self, len: usize) -> Vec<BitString> {
-        self.0.into_iter().map(|words| BitString::from_words(words, len)).collect()
-    }
-}
-
-/// What is known of a digit before its carry comes in.
-pub(in crate::ops) enum Link {
-    /// Shares of the only flag: the carry of the first digit, or equality.
-    Flag(BitString),
-    /// A digit of one bit: this party's own.
-    Bit { own: BitString, zero: bool },
-    /// A wider digit: shares of its flags g, t and perhaps z.
-    Digit { carries: BitString, passes: BitString, zero: Option<BitString> },
-}
-
-impl Link {
-    /// This party's share of whether the digits are equal.
-    pub(in crate::ops) fn equal(self, role: Role) -> BitString {
-        match self {
-            Self::Flag(equal) => equal,
-            Self::Bit { own, .. } if role == Role::Server => own.not(),
-            Self::Bit { own, .. } => own,
-            Self::Digit { .. } => unreachable!("invariant: a test for equality buys one flag"),
-        }
-    }
-}
-
-/// The digits of some segments: their public shape.
-pub(in crate::ops) struct Digits {
-    pub(super) len: usize,
-    pub(super) segments: Vec<Vec<Digit>>,
-}
-
-impl Digits {
-    /// Of a chain over segments that follow one another; the first that is not empty starts it.
-    pub(in crate::ops) fn chain(len: usize, widest: u32, segments: &[Segment]) -> Self {
-        let mut first = true;
-        let digits = |segment: &Segment| {
-            let later = Kind::Later { zero: segment.zero };
-            let kind = |i| if first && i == 0 { Kind::First } else { later };
-            let digits = Digit::cut(segment.at, segment.bits, widest, kind);
-            first &= digits.is_empty();
-            digits
-        };
-        Self { len, segments: segments.iter().map(digits).collect() }
-    }
-
-    /// Of a test for equality: every link is [`Link::Flag`] or [`Link::Bit`].
-    pub(in crate::ops) fn equality(len: usize, widest: u32, bits: u32) -> Self {
-        Self { len, segments: vec![Digit::cut(0, bits, widest, |_| Kind::Equality)] }
-    }
-
-    /// Number of digits.
-    pub(in crate::ops) fn count(&self) -> usize {
-        self.segments.iter().map(Vec::len).sum()
-    }
-
-    /// The links of each segment, for this party's values.
-    pub(in crate::ops) async fn leaves(
-        &self,
-        session: &mut Session,
-        values: &[u64],
-    ) -> Result<Vec<Vec<Link>>, Error> {
-        let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
-        let flags = match session.role() {
-            Role::Server => self.offer(session, &sent, values).await?,
-            Role::Client => self.choose(session, &received, values).await?,
-        };
-        let mut flags = flags.into_iter();
-        let mut link = |digit: &Digit| {
-            let flags = digit.table().and_then(|_| flags.next());
-            digit.link(values, flags)
-        };
-        Ok(self.segments.iter().map(|digits| digits.iter().map(&mut link).collect()).collect())
-    }
-
-    /// The server's half: hears all choices, says all tables.
-    async fn offer(
-        &self,
-        session: &mut Session,
-        key: &[u8; 32],
-        values: &[u64],
-    ) -> Result<Vec<Vec<BitString>>, Error> {
-        let mut turn = Turn::default();
-        turn.hear(self.leaf_lens().0);
-        let mut heard = turn.exchange(session).await?;
-        let (mut turn, mut flags) = (Turn::default(), Vec::new());
-        for (digit, table) in self.tables() {
-            let mut planes = Planes::new(digit);
-            for values in values.chunks(CHUNK) {
-                let choices = heard.next(table.choices_len(values.len()));
-                let tables = digit.tables_of(table, values);
-                let (share, message) = offer(session, table, key, tables, choices)?;
-                turn.say(&message);
-                planes.extend(&share);
+        let shifted = |value: &u64| {
+            let mut table = sums;
+            for i in 0..self.width {
+                let taken = u128::from((value >> (self.at + i)) & 1).wrapping_neg();
+                table ^= taken & (table ^ table >> (f << i));
             }
-            flags.push(planes.finish(self.len));
-        }
-        turn.exchange(session).await?;
-        Ok(flags)
+            table as u64 & mask
+        };
+        values.iter().map(shifted).collect()
     }
+}
 
-    /// The client's half: says all choices, hears all tables.
-    async fn choose(
-        &self,
-        session: &mut Session,
-        key: &[u8; 32],
-        values: &[u64],
-    ) -> Result<Vec<Vec<BitString>>, Error> {
-        let (mut turn, mut choosers) = (Turn::default(), Vec::new());
-        for (digit, table) in self.tables() {
-            for values in values.chunks(CHUNK) {
-                let choices: Vec<u64> = digit.values(values).collect();
-                let (chooser, message) = Chooser::new(session, table, key, &choices)?;
-                turn.say(&message);
+/// The transfers of some digits' flags: their public shape.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Leaves<'a> {
+    pub len: usize,
+    pub digits: &'a [Digit],
+}
+
+/// Choices that are made, which take the client's values alone.
+pub(in crate::ops) struct Asked {
+    key: [u8; 32],
+    side: Side,
+}
+
+enum Side {
+    /// The server's transfers, and the client's message, block by block.
+    Server(SentCots, Vec<Vec<u8>>),
+    /// By block and digit.
+    Client(Vec<Chooser>),
+}
+
+impl Leaves<'_> {
+    /// The client says its choices; the server's values are not needed yet.
+    pub(in crate::ops) async fn ask(self, session: &mut Session, values: &[u64]) -> Result<Asked, Error> {
+        let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
+        if session.role() == Role::Server {
+            let mut messages = Vec::new();
+            let cots = session.take_sent(self.cots())?;
+            for len in self.blocks() {
+                messages.push(session.channel.receive(self.choices_len(len)).await?);
+            }
+            return Ok(Asked { key: sent, side: Side::Server(cots, messages) });
+        }
+        let mut choosers = Vec::new();
+        for values in values.chunks(BLOCK) {
+            let mut message = Vec::with_capacity(self.choices_len(values.len()));
+            for digit in self.digits {
+                let (chooser, choices) =
+                    Chooser::new(session, digit.table(), &received, &digit.values(values))?;
+                message.extend(choices);
                 choosers.push(chooser);
             }
+            session.channel.send(&message)?;
+            session.channel.drained().await?;
         }
-        let mut choosers = choosers.into_iter();
-        turn.exchange(session).await?;
-        let mut turn = Turn::default();
-        turn.hear(self.leaf_lens().1);
-        let mut heard = turn.exchange(session).await?;
-        let mut flags = Vec::new();
-        for (digit, table) in self.tables() {
-            let mut planes = Planes::new(digit);
-            for (values, chooser) in values.chunks(CHUNK).zip(&mut choosers) {
-                let choices: Vec<u64> = digit.values(values).collect();
-                planes.extend(&chooser.finish(&choices, heard.next(table.entries_len(values.len()))));
+        Ok(Asked { key: received, side: Side::Client(choosers) })
+    }
+
+    /// The server says its tables; shares of all flags, digit by digit.
+    pub(in crate::ops) async fn answer(
+        self,
+        session: &mut Session,
+        asked: Asked,
+        values: &[u64],
+    ) -> Result<Vec<BitString>, Error> {
+        let flags = self.digits.iter().map(|digit| digit.flags.len()).sum();
+        let mut planes: Vec<Vec<u64>> = vec![Vec::with_capacity(self.len.div_ceil(64)); flags];
+        match asked.side {
+            Side::Server(cots, messages) => {
+                self.offer(session, &asked.key, cots, &messages, values, &mut planes).await?;
             }
-            flags.push(planes.finish(self.len));
+            Side::Client(choosers) => self.finish(session, choosers, values, &mut planes).await?,
         }
-        Ok(flags)
+        Ok(planes.into_iter().map(|words| BitString::from_words(words, self.len)).collect())
     }
 
-    /// The price of the leaves.
-    pub(in crate::ops) fn price_leaves(&self, script: &mut Script) {
-        let (choices, entries) = self.leaf_lens();
-        script.cots(Role::Server, self.tables().map(|(_, table)| table.cots(self.len)).sum());
-        script.turn(0, choices);
-        script.turn(entries, 0);
+    async fn offer(
+        self,
+        session: &mut Session,
+        key: &[u8; 32],
+        mut cots: SentCots,
+        messages: &[Vec<u8>],
+        values: &[u64],
+        planes: &mut [Vec<u64>],
+    ) -> Result<(), Error> {
+        let mut keys = cots.keys.as_slice();
+        for (values, choices) in values.chunks(BLOCK).zip(messages) {
+            let (mut heard, mut planes) = (Heard::of(choices), planes.iter_mut());
+            let mut message = Vec::with_capacity(self.entries_len(values.len()));
+            for digit in self.digits {
+                let table = digit.table();
+                let (now, rest) = keys.split_at(table.cots(values.len()));
+                keys = rest;
+                let choices = heard.next(table.choices_len(values.len()));
+                let (shares, entries) = offer(table, key, (cots.delta, now), digit.tables(values), choices);
+                message.extend(entries);
+                extend(&mut planes, *digit, &shares);
+            }
+            session.channel.send(&message)?;
+            session.channel.drained().await?;
+        }
+        cots.keys.zeroize();
+        Ok(())
     }
 
-    /// Bytes of all choices and of all tables.
-    fn leaf_lens(&self) -> (usize, usize) {
-        self.tables().fold((0, 0), |(choices, entries), (_, table)| {
-            (choices + table.choices_len(self.len), entries + table.entries_len(self.len))
-        })
+    async fn finish(
+        self,
+        session: &mut Session,
+        choosers: Vec<Chooser>,
+        values: &[u64],
+        planes: &mut [Vec<u64>],
+    ) -> Result<(), Error> {
+        let mut choosers = choosers.into_iter();
+        for values in values.chunks(BLOCK) {
+            let message = session.channel.receive(self.entries_len(values.len())).await?;
+            let (mut heard, mut planes) = (Heard::of(&message), planes.iter_mut());
+            for (digit, chooser) in self.digits.iter().zip(&mut choosers) {
+                let entries = heard.next(digit.table().entries_len(values.len()));
+                extend(&mut planes, *digit, &chooser.finish(&digit.values(values), entries));
+            }
+        }
+        Ok(())
     }
 
-    fn tables(&self) -> impl Iterator<Item = (Digit, Table)> {
-        self.segments.iter().flatten().filter_map(|digit| digit.table().map(|table| (*digit, table)))
+    /// The price of the choices.
+    pub(in crate::ops) fn price_ask(self, script: &mut Script) {
+        script.cots(Role::Server, self.cots());
+        self.blocks().for_each(|len| script.say(Role::Client, self.choices_len(len)));
+    }
+
+    /// The price of the tables.
+    pub(in crate::ops) fn price_answer(self, script: &mut Script) {
+        self.blocks().for_each(|len| script.say(Role::Server, self.entries_len(len)));
+    }
+
+    fn cots(self) -> usize {
+        self.digits.iter().map(|digit| digit.table().cots(self.len)).sum()
+    }
+
+    /// Elements of each block.
+    fn blocks(self) -> impl Iterator<Item = usize> {
+        (0..self.len).step_by(BLOCK).map(move |at| BLOCK.min(self.len - at))
+    }
+
+    fn choices_len(self, len: usize) -> usize {
+        self.digits.iter().map(|digit| digit.table().choices_len(len)).sum()
+    }
+
+    fn entries_len(self, len: usize) -> usize {
+        self.digits.iter().map(|digit| digit.table().entries_len(len)).sum()
+    }
+}
+
+/// The flags of the next elements of a digit, a multiple of 64 of them except at the end.
+fn extend<'a>(planes: &mut impl Iterator<Item = &'a mut Vec<u64>>, digit: Digit, shares: &[u64]) {
+    for (flag, words) in (0..digit.flags.len() as u32).zip(planes) {
+        words.extend_from_slice(BitString::of_values(shares, flag).words());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_the_flags_of_sums() {
+        const ALL: &[Flag] = &[Flag::Carry, Flag::Pass, Flag::Zero, Flag::Full];
+        for (width, count) in (1..=4).flat_map(|width| (1..=4).map(move |count| (width, count))) {
+            let (digit, n) = (Digit { at: 3, width, flags: &ALL[..count] }, 1u64 << width);
+            let values: Vec<u64> = (0..n).map(|p| p << 3 | 5).collect();
+            for (p, table) in (0..n).zip(digit.tables(&values)) {
+                for (q, (i, flag)) in (0..n).flat_map(|q| (0..).zip(digit.flags).map(move |f| (q, f))) {
+                    let entry = table >> (q as usize * count + i) & 1;
+                    assert_eq!(entry, u64::from(flag.of(p + q, n)), "{width} {p} {q} {flag:?}");
+                }
+            }
+        }
     }
 }

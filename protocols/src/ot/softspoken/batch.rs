@@ -41,18 +41,16 @@ impl Sent {
         Self { depth, delta, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
-    /// The next `count` transfers, with the receiver's corrections.
-    pub(super) fn extend(&mut self, count: usize, corrections: &[u8]) -> Vec<Block> {
-        let mut keys = vec![Block::ZERO; count];
+    /// Fills `keys` with the next transfers, with the receiver's corrections.
+    pub(super) fn extend(&mut self, keys: &mut [Block], corrections: &[u8]) {
         let first = self.next;
-        self.next += count.div_ceil(BATCH) as u64;
+        self.next += keys.len().div_ceil(BATCH) as u64;
         let this = &*self;
         let corrections = corrections.par_chunks(corrections_len(this.depth, BATCH));
         let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
         batches.for_each_init(Workspace::new, |work, (i, (keys, corrections))| {
             this.batch(first + i as u64, corrections, keys, work);
         });
-        keys
     }
 
     fn batch(&self, position: u64, corrections: &[u8], keys: &mut [Block], work: &mut Workspace) {
@@ -78,19 +76,16 @@ impl Received {
         Self { depth, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
-    /// The next `count` transfers, and the corrections that the sender needs.
-    pub(super) fn extend(&mut self, count: usize) -> (Vec<Block>, Vec<u8>) {
-        let mut keys = vec![Block::ZERO; count];
-        let mut message = vec![0; corrections_len(self.depth, count)];
+    /// Fills `keys` with the next transfers, and `message` with the corrections that the sender needs.
+    pub(super) fn extend(&mut self, keys: &mut [Block], message: &mut [u8]) {
         let first = self.next;
-        self.next += count.div_ceil(BATCH) as u64;
+        self.next += keys.len().div_ceil(BATCH) as u64;
         let this = &*self;
         let corrections = message.par_chunks_mut(corrections_len(this.depth, BATCH));
         let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
         batches.for_each_init(Workspace::new, |work, (i, (keys, corrections))| {
             this.batch(first + i as u64, corrections, keys, work);
         });
-        (keys, message)
     }
 
     fn batch(&self, position: u64, corrections: &mut [u8], keys: &mut [Block], work: &mut Workspace) {

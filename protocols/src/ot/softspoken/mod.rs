@@ -25,13 +25,16 @@
 mod batch;
 mod setup;
 
+use super::pool::PIECE;
 use crate::{Cost, Error, Operator, Role, Session};
+#[cfg(test)]
+use batch::BATCH;
 pub(crate) use batch::Extension;
-use batch::{BATCH, corrections_len};
+use batch::corrections_len;
 pub use setup::{Setup, TreeDepth};
 
 /// Transfers of one message.
-const CHUNK: usize = 16 * BATCH;
+const CHUNK: usize = PIECE;
 
 /// Messages that a party sends ahead of those that it has received. The peer's reader holds more than twice as many, so
 /// neither ever waits for a peer that waits for it.
@@ -87,12 +90,15 @@ async fn converse(
     received: usize,
 ) -> Result<(), Error> {
     let turn = session.channel.turn();
+    let mut message = Vec::new();
     let (mut outgoing, mut incoming) = (chunks(received), chunks(sent));
     let steps = outgoing.len().max(if sent == 0 { 0 } else { incoming.len() + AHEAD });
     for step in 0..steps {
         if let Some(count) = outgoing.next() {
-            let (keys, corrections) = extension.received.extend(count);
-            session.channel.send_in(turn, &corrections)?;
+            let mut keys = session.pools.piece(count);
+            message.resize(corrections_len(extension.depth, count), 0);
+            extension.received.extend(&mut keys, &mut message);
+            session.channel.send_in(turn, &message)?;
             session.pools.add_received(keys);
             session.channel.drained().await?;
         }
@@ -100,7 +106,9 @@ async fn converse(
             && let Some(count) = incoming.next()
         {
             let corrections = session.channel.receive(corrections_len(extension.depth, count)).await?;
-            session.pools.add_sent(extension.sent.extend(count, &corrections));
+            let mut keys = session.pools.piece(count);
+            extension.sent.extend(&mut keys, &corrections);
+            session.pools.add_sent(keys);
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ot::testing::{Transfers, check};
 use crate::testing;
 
 /// Sets up, extends as asked, and returns the transfers of both directions: (sent by the server, received by the
@@ -16,22 +17,6 @@ fn extended(seed: u64, depth: TreeDepth, counts: &[(usize, usize)]) -> [Transfer
     };
     let ((s_sent, s_received), (c_sent, c_received)) = testing::two_parties(seed, 0, party, party);
     [(s_sent, c_received), (c_sent, s_received)]
-}
-
-type Transfers = (crate::ot::SentCots, crate::ot::ReceivedCots);
-
-fn check(transfers: &Transfers, count: usize) -> Result<(), TestCaseError> {
-    let (sent, received) = transfers;
-    prop_assert_eq!((sent.keys.len(), received.keys.len()), (count, count));
-    prop_assert_eq!(sent.delta.lsb(), 1);
-    for (i, (k, m)) in sent.keys.iter().zip(&received.keys).enumerate() {
-        prop_assert_eq!(k.lsb(), 0, "key {} of {}", i, count);
-        prop_assert!(*m == *k ^ sent.delta.masked(m.lsb()), "transfer {} of {}", i, count);
-    }
-    let ones = received.choices().iter().sum::<u64>() as f64;
-    // Eight standard deviations.
-    prop_assert!((ones - count as f64 / 2.0).abs() <= 4.0 * (count as f64).sqrt(), "{} of {}", ones, count);
-    Ok(())
 }
 
 fn depth() -> impl Strategy<Value = TreeDepth> {

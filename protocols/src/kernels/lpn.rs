@@ -1,0 +1,132 @@
+//! Multiplication by a sparse public code: every output takes in [`WEIGHT`] blocks of a table, at indices that a public key
+//! expands to.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128, _mm_xor_si128};
+
+use super::{Key, ROW_BLOCKS};
+use crate::Block;
+
+/// Blocks of the table that an output takes in.
+const WEIGHT: usize = 10;
+
+/// Outputs whose indices are expanded together: as many as make up whole rows of the key's stream.
+const OUTPUTS: usize = 64;
+const ROWS: usize = OUTPUTS * WEIGHT * size_of::<u32>() / (ROW_BLOCKS * Block::BYTES);
+
+/// The indices of [`OUTPUTS`] outputs, before they are cut to the table's length.
+type Indices = [[u32; WEIGHT]; OUTPUTS];
+
+/// A code, named by a public key.
+pub(crate) struct Code(Key);
+
+impl Code {
+    /// The code of a key.
+    pub(crate) fn new(key: Block) -> Self {
+        Self(Key::new(key))
+    }
+
+    /// Adds to `outputs`, of which the first is number `first` of the code, the sums of the blocks of `table` that the code
+    /// names. The table's length is a power of two, `first` and the number of outputs multiples of [`OUTPUTS`].
+    pub(crate) fn add(&self, first: usize, table: &[Block], outputs: &mut [Block]) {
+        assert!(
+            table.len().is_power_of_two() && table.len() <= 1 << 32,
+            "invariant: the secret of every parameter set has as many bits as a power of two"
+        );
+        let (groups, rest) = outputs.as_chunks_mut::<OUTPUTS>();
+        assert!(
+            rest.is_empty() && first.is_multiple_of(OUTPUTS),
+            "invariant: trees have whole groups of leaves"
+        );
+        let mut indices = [[0; WEIGHT]; OUTPUTS];
+        for (group, outputs) in (first / OUTPUTS..).zip(groups) {
+            self.indices(group, &mut indices);
+            #[cfg(target_arch = "x86_64")]
+            gather(&indices, table, outputs);
+            #[cfg(not(target_arch = "x86_64"))]
+            portable(&indices, table, outputs);
+        }
+    }
+
+    fn indices(&self, group: usize, indices: &mut Indices) {
+        let words = indices.as_flattened_mut().as_chunks_mut::<{ ROW_BLOCKS * 4 }>().0;
+        for (row, words) in (group * ROWS..).zip(words) {
+            let row = self.0.row(row as u64);
+            for (words, block) in words.as_chunks_mut::<4>().0.iter_mut().zip(row) {
+                *words = std::array::from_fn(|i| (block.0 >> (32 * i)) as u32);
+            }
+        }
+    }
+}
+
+#[cfg_attr(all(target_arch = "x86_64", not(test)), expect(dead_code, reason = "the twin"))]
+fn portable(indices: &Indices, table: &[Block], outputs: &mut [Block; OUTPUTS]) {
+    let mask = table.len() - 1;
+    for (row, output) in indices.iter().zip(outputs) {
+        *output = row.iter().fold(*output, |sum, index| sum ^ table[*index as usize & mask]);
+    }
+}
+
+/// The sum in a register; every x86_64 has the instructions.
+#[cfg(target_arch = "x86_64")]
+fn gather(indices: &Indices, table: &[Block], outputs: &mut [Block; OUTPUTS]) {
+    let mask = table.len() - 1;
+    let start = table.as_ptr().cast::<__m128i>();
+    for (row, output) in indices.iter().zip(outputs) {
+        let output = std::ptr::from_mut(output).cast::<__m128i>();
+        // SAFETY: an index that is masked lies in a table whose length is a power of two, and the output is a block.
+        unsafe {
+            let mut sum = _mm_loadu_si128(output);
+            for index in row {
+                sum = _mm_xor_si128(sum, _mm_loadu_si128(start.add(*index as usize & mask)));
+            }
+            _mm_storeu_si128(output, sum);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+    use crate::kernels::aes::tests::variants;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn every_kernel_multiplies_alike(log in 0u32..=12, first in 0usize..1 << 20, groups in 0usize..4, seed: u64) {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            let key = Block(rng.random());
+            let table: Vec<Block> = (0..1 << log).map(|_| Block(rng.random())).collect();
+            let start: Vec<Block> = (0..groups * OUTPUTS).map(|_| Block(rng.random())).collect();
+            let mut expected = start.clone();
+            let mut indices = [[0; WEIGHT]; OUTPUTS];
+            for (group, outputs) in (first..).zip(expected.as_chunks_mut::<OUTPUTS>().0) {
+                Code(variants(key).swap_remove(0)).indices(group, &mut indices);
+                portable(&indices, &table, outputs);
+            }
+            for key in variants(key) {
+                let mut outputs = start.clone();
+                Code(key).add(first * OUTPUTS, &table, &mut outputs);
+                prop_assert!(outputs == expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_indices_of_a_code_are_spread_evenly() {
+        let code = Code::new(Block(7));
+        let mut counts = [0u32; 16];
+        let mut indices = [[0; WEIGHT]; OUTPUTS];
+        for group in 0..100 {
+            code.indices(group, &mut indices);
+            indices.as_flattened().iter().for_each(|index| counts[(index & 15) as usize] += 1);
+        }
+        // Of 64,000 indices 4,000 each, with a standard deviation of 61.
+        assert!(counts.iter().all(|count| count.abs_diff(4000) < 500), "{counts:?}");
+    }
+}

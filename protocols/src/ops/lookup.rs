@@ -1,0 +1,193 @@
+//! Any function of a narrow value, by one table.
+//!
+//! *Functionality.* From shares of x in `Z_l`, l of 1 to 8 bits, to shares in `Z_m` of f(x), for a public table f of 2^l
+//! entries: activations such as sigmoid, tanh or GELU of a requantised value, a rescale by what is no power of two, a clip.
+//!
+//! *Identity.* With x = p + q, the entry at q of the table that is f rotated by p is f(x).
+//!
+//! *Steps.* A 1-of-2^l transfer with the client's share as choice; the server rotates the table by masks, bit by bit of its
+//! share, so that no secret is an index.
+//!
+//! Cost: `l + (2^l - 1) m` bits and l correlated transfers that the server sends; 2 rounds.
+//! Security: that of the transfer.
+
+use zeroize::Zeroize;
+
+use super::turn::{Heard, Script};
+use super::{check_parameters, check_share};
+use crate::ot::{Chooser, Directions, Table, offer_sums};
+use crate::{Bits, Clear, Cost, Domain, Error, Operator, Role, Session, Share};
+
+/// Elements whose tables are one message.
+const BLOCK: usize = 1 << 10;
+
+/// `table[x]`, for every element.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Number of elements.
+    pub len: usize,
+    /// Their ring, of 1 to 8 bits.
+    pub ring: Bits,
+    /// The ring of the result.
+    pub out: Bits,
+    /// The result of every element of the ring, from 0 on.
+    pub table: Vec<u64>,
+}
+
+impl Lookup {
+    /// What is wrong with the parameters, if anything.
+    pub fn check(&self) -> Result<(), String> {
+        if self.ring.get() > 8 {
+            return Err(format!("a ring of 1 to 8 bits, found {}", self.ring));
+        }
+        if self.table.len() != 1 << self.ring.get() {
+            return Err(format!("{} entries, found {}", 1 << self.ring.get(), self.table.len()));
+        }
+        Ok(())
+    }
+
+    fn transfer(&self) -> Table {
+        Table::new(self.ring.get(), self.out)
+    }
+
+    /// Elements of each block.
+    fn blocks(&self) -> impl Iterator<Item = usize> + use<> {
+        let len = self.len;
+        (0..len).step_by(BLOCK).map(move |at| BLOCK.min(len - at))
+    }
+
+    /// The table rotated by each of some secret values, one after the other.
+    fn rotated(&self, values: &[u64]) -> Vec<u64> {
+        let n = self.table.len();
+        let mut all = Vec::with_capacity(values.len() * n);
+        let (mut table, mut turned) = (vec![0; n], vec![0; n]);
+        for value in values {
+            table.copy_from_slice(&self.table);
+            for i in 0..self.ring.get() {
+                let taken = ((value >> i) & 1).wrapping_neg();
+                turned.copy_from_slice(&table);
+                turned.rotate_left(1 << i);
+                table.iter_mut().zip(&turned).for_each(|(entry, turned)| *entry ^= taken & (*entry ^ turned));
+            }
+            all.extend_from_slice(&table);
+        }
+        table.zeroize();
+        turned.zeroize();
+        all
+    }
+}
+
+impl Operator for Lookup {
+    type Input = Share;
+    type Output = Share;
+
+    const NAME: &'static str = "lookup";
+
+    fn ideal(&self, input: &Clear) -> Clear {
+        let entry = |x: &u64| self.out.reduce(self.table[*x as usize]);
+        Clear { ring: self.out, values: input.values.iter().map(entry).collect() }
+    }
+
+    fn cost(&self) -> Cost {
+        let (mut script, table) = (Script::default(), self.transfer());
+        script.cots(Role::Server, table.cots(self.len));
+        script.say(Role::Client, table.choices_len(self.len));
+        self.blocks().for_each(|len| script.say(Role::Server, table.entries_len(len)));
+        script.cost()
+    }
+
+    async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
+        check_parameters(Self::NAME, self.check(), self)?;
+        check_share(Self::NAME, &input, self.ring, self.len)?;
+        let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
+        let values = input.into_values();
+        let table = self.transfer();
+        let result = match session.role() {
+            Role::Server => {
+                let choices = session.channel.receive(table.choices_len(self.len)).await?;
+                let choices = self.ring.unpack(&choices, self.len);
+                let mut result = Vec::with_capacity(self.len);
+                for (values, choices) in values.chunks(BLOCK).zip(choices.chunks(BLOCK)) {
+                    let mut cots = session.take_sent(table.cots(values.len()))?;
+                    let (entries, choices) = (self.rotated(values), self.ring.pack(choices));
+                    let (shares, message) =
+                        offer_sums(table, &sent, (cots.delta, &cots.keys), &entries, &choices);
+                    cots.keys.zeroize();
+                    session.channel.send(&message)?;
+                    session.channel.drained().await?;
+                    result.extend(shares);
+                }
+                result
+            }
+            Role::Client => {
+                let (mut choosers, mut flips) = (Vec::new(), Vec::with_capacity(self.len));
+                for values in values.chunks(BLOCK) {
+                    let (chooser, message) = Chooser::new(session, table, &received, values)?;
+                    flips.extend(self.ring.unpack(&message, values.len()));
+                    choosers.push(chooser);
+                }
+                session.channel.send(&self.ring.pack(&flips))?;
+                let mut result = Vec::with_capacity(self.len);
+                for (values, chooser) in values.chunks(BLOCK).zip(choosers) {
+                    let message = session.channel.receive(table.entries_len(values.len())).await?;
+                    let all = message.len();
+                    result.extend(chooser.finish(values, Heard::of(&message).next(all)));
+                }
+                result
+            }
+        };
+        Ok(Share::new(self.out, result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+    use crate::testing;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn a_lookup_of_a_random_table_obeys_the_law(l in 1u32..=8, m in 1u32..=64, len in 0usize..80, seed: u64) {
+            let (ring, mut rng) = (Bits::of(l), ChaCha20Rng::seed_from_u64(seed));
+            let table = (0..1 << l).map(|_| rng.random()).collect();
+            let values = testing::extremes(ring, len, &mut rng);
+            testing::law(&Lookup { len, ring, out: Bits::of(m), table }, &Clear { ring, values }, seed);
+        }
+    }
+
+    #[test]
+    fn a_lookup_is_exact_for_all_values_and_shares_and_over_blocks() {
+        let ring = Bits::of(4);
+        let values: Vec<u64> = (0..2 * BLOCK as u64 + 256).map(|i| i % 16).collect();
+        let table = (0..16).map(|x| x * x + 3).collect();
+        let op = Lookup { len: values.len(), ring, out: Bits::of(9), table };
+        testing::law(&op, &Clear { ring, values }, 4);
+    }
+
+    #[test]
+    fn a_lookup_costs_its_table() {
+        for l in 1..=8 {
+            let table = vec![0; 1 << l];
+            let cost = Lookup { len: 64, ring: Bits::of(l), out: Bits::of(14), table }.cost();
+            assert_eq!(cost.bits() - 2 * 12 * 8, 64 * (u64::from(l) + ((1 << l) - 1) * 14));
+            assert_eq!((cost.server_cots, cost.client_cots, cost.rounds), (64 * u64::from(l), 0, 2));
+        }
+    }
+
+    #[test]
+    fn unusable_tables_are_errors() {
+        let (ring, wide) = (Bits::of(3), Bits::of(9));
+        for (ring, table) in [(ring, vec![0; 7]), (wide, vec![0; 512])] {
+            let op = Lookup { len: 1, ring, out: ring, table };
+            let run =
+                async |session: &mut Session| Ok(session.run(&op, Share::zeros(ring, 1)).await.is_err());
+            assert_eq!(testing::two_parties(0, 0, run, run), (true, true));
+        }
+    }
+}

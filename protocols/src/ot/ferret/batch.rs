@@ -1,0 +1,126 @@
+//! The arithmetic of one batch, both sides of it.
+
+use rayon::prelude::*;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::parameters::{Batch, Parameters};
+use crate::kernels::Code;
+use crate::ot::ggm::in_place;
+use crate::ot::pool::{PIECE, Pools};
+use crate::ot::{Directions, Hash};
+use crate::{Block, Domain, Session};
+
+/// What one party keeps between batches.
+pub(crate) struct Ferret {
+    pub(super) parameters: Parameters,
+    /// Of the transfers that this party sends.
+    pub(super) sent: Reserve,
+    /// Of the transfers that this party receives.
+    pub(super) received: Reserve,
+}
+
+/// Transfers of one direction that are kept back: the secret of the next batch, then those of its trees.
+pub(super) struct Reserve(pub(super) Zeroizing<Vec<Block>>);
+
+/// The public randomness of a batch.
+pub(super) struct Public {
+    hash: Hash,
+    code: Code,
+}
+
+impl Public {
+    /// Fresh, for the transfers that this party sends and for those that it receives. Both parties call this in the same order.
+    pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
+        let trees = Directions::fresh(session, Domain::Ferret);
+        let (sent, received) = Directions::fresh_keys(session, Domain::Code);
+        let code = |key: [u8; 32]| {
+            let mut first = [0; Block::BYTES];
+            first.copy_from_slice(&key[..Block::BYTES]);
+            Code::new(Block::from_bytes(first))
+        };
+        let ours = Self { hash: trees.sent, code: code(sent) };
+        (ours, Self { hash: trees.received, code: code(received) })
+    }
+}
+
+/// Where the transfers of a batch go.
+pub(super) struct Output<'a> {
+    pub(super) pools: &'a mut Pools,
+    /// Adds transfers to the pool of the direction.
+    pub(super) add: fn(&mut Pools, Vec<Block>),
+    /// Transfers that are still wanted.
+    pub(super) wanted: usize,
+}
+
+impl Output<'_> {
+    /// Adds what is wanted of a piece, from `skip` on.
+    fn take(&mut self, mut piece: Vec<Block>, skip: usize) {
+        let len = (piece.len() - skip).min(self.wanted);
+        if len == 0 {
+            self.pools.give_back(piece);
+            return;
+        }
+        if skip > 0 {
+            piece.copy_within(skip..skip + len, 0);
+        }
+        piece[len..].zeroize();
+        piece.truncate(len);
+        self.wanted -= len;
+        (self.add)(self.pools, piece);
+    }
+}
+
+impl Reserve {
+    /// A batch of transfers that this party sends, and its message.
+    pub(super) fn send(&mut self, batch: Batch, public: &Public, output: Output<'_>) -> Vec<u8> {
+        let (depth, delta) = (batch.parameters.depth(), output.pools.delta());
+        let mut sums = vec![Block::ZERO; batch.trees * (depth - 1)];
+        self.run(batch, public, output, &mut sums, |hash, keys, nodes, sums| {
+            in_place::own(hash, delta, keys, nodes, sums);
+            for node in nodes {
+                node.0 &= !1;
+            }
+        });
+        Block::pack(&sums)
+    }
+
+    /// A batch of transfers that this party receives, with the sender's message.
+    pub(super) fn receive(&mut self, batch: Batch, public: &Public, output: Output<'_>, message: &[u8]) {
+        let mut sums = Block::unpack(message);
+        self.run(batch, public, output, &mut sums, |hash, transfers, nodes, sums| {
+            in_place::hold(hash, transfers, sums, nodes).finish(nodes);
+        });
+    }
+
+    /// Grows the trees, multiplies by the code, and replaces what was used where that is wanted.
+    fn run(
+        &mut self,
+        batch: Batch,
+        public: &Public,
+        mut output: Output<'_>,
+        sums: &mut [Block],
+        grow: impl Fn(&Hash, &[Block], &mut [Block], &mut [Block]) + Sync,
+    ) {
+        let depth = batch.parameters.depth();
+        let (secret, transfers) = self.0.split_at(batch.parameters.secret());
+        let per_piece = PIECE >> depth;
+        let mut kept = Vec::new();
+        let groups = transfers[..batch.trees * depth].chunks(per_piece * depth);
+        for (group, (transfers, sums)) in groups.zip(sums.chunks_mut(per_piece * (depth - 1))).enumerate() {
+            let first = group * PIECE;
+            let mut piece = output.pools.piece((transfers.len() / depth) << depth);
+            let trees = piece.par_chunks_mut(1 << depth).zip(transfers.par_chunks(depth));
+            let trees = trees.zip(sums.par_chunks_mut(depth - 1)).enumerate();
+            trees.for_each(|(tree, ((nodes, transfers), sums))| {
+                grow(&public.hash, transfers, nodes, sums);
+                public.code.add(first + (tree << depth), secret, nodes);
+            });
+            // What replaces the transfers of this batch waits until all of it is made.
+            if first < batch.kept { kept.push(piece) } else { output.take(piece, 0) }
+        }
+        for (slots, piece) in self.0[..batch.kept].chunks_mut(PIECE).zip(kept) {
+            slots.copy_from_slice(&piece[..slots.len()]);
+            output.take(piece, slots.len());
+        }
+    }
+}

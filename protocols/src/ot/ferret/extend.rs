@@ -1,0 +1,82 @@
+//! Extension of both pools.
+
+use super::batch::{Output, Public};
+use super::parameters::{Batch, Parameters};
+use crate::ot::pool::Pools;
+use crate::{Cost, Error, Operator, Role, Session};
+
+/// Adds transfers to both pools. Runs after [`Bootstrap`](super::Bootstrap).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FerretExtend {
+    /// The set that was set up.
+    pub parameters: Parameters,
+    /// Transfers to add of which the server is the sender.
+    pub server: usize,
+    /// Transfers to add of which the client is the sender.
+    pub client: usize,
+}
+
+impl Operator for FerretExtend {
+    type Input = ();
+    type Output = ();
+
+    const NAME: &'static str = "Ferret";
+
+    fn ideal(&self, (): &()) {}
+
+    fn cost(&self) -> Cost {
+        self.one_way(Role::Server, self.server).beside(self.one_way(Role::Client, self.client))
+    }
+
+    async fn run(&self, session: &mut Session, (): ()) -> Result<(), Error> {
+        let found = session.ferret.take_if(|ferret| ferret.parameters == self.parameters);
+        let Some(mut ferret) = found else {
+            let expected = format!("parameter set {}", self.parameters);
+            return Err(Error::invalid("reserve of Ferret", expected, "another, or none"));
+        };
+        let (sent, received) = match session.role() {
+            Role::Server => (self.server, self.client),
+            Role::Client => (self.client, self.server),
+        };
+        let (mut sent, mut received) = (self.parameters.batches(sent), self.parameters.batches(received));
+        // No batch depends on anything that the peer sends in return: all messages are of one round.
+        let turn = session.channel.turn();
+        loop {
+            let (sent, received) = (sent.next(), received.next());
+            if sent.is_none() && received.is_none() {
+                break;
+            }
+            let (ours, theirs) = Public::fresh(session);
+            if let Some(batch) = sent {
+                let output = Output { pools: &mut session.pools, add: Pools::add_sent, wanted: batch.wanted };
+                let message = ferret.sent.send(batch, &ours, output);
+                session.channel.send_in(turn, &message)?;
+                session.channel.drained().await?;
+            }
+            if let Some(batch) = received {
+                let message = session.channel.receive(batch.message_len()).await?;
+                let output =
+                    Output { pools: &mut session.pools, add: Pools::add_received, wanted: batch.wanted };
+                ferret.received.receive(batch, &theirs, output, &message);
+            }
+        }
+        session.ferret = Some(ferret);
+        Ok(())
+    }
+}
+
+impl FerretExtend {
+    /// Whole batches and the rest: all of one round.
+    fn one_way(&self, sender: Role, demand: usize) -> Cost {
+        let gain = self.parameters.gain(self.parameters.trees());
+        let price =
+            |demand| -> Cost { self.parameters.batches(demand).map(|batch| message(sender, &batch)).sum() };
+        let cost = price(gain) * (demand / gain) as u64 + price(demand % gain);
+        Cost { rounds: cost.rounds.min(1), ..cost }
+    }
+}
+
+/// The one message of a batch whose transfers `sender` sends.
+pub(super) const fn message(sender: Role, batch: &Batch) -> Cost {
+    Cost::message(sender, batch.message_len())
+}

@@ -1,0 +1,118 @@
+//! One correlated half-tree grown in place: no memory but that of its leaves, for trees of which each leaf is used once.
+//!
+//! The children of node `i` of a level of `m` nodes are nodes `i` and `i + m` of the next, so bit `l - 1` of a leaf's number is
+//! the side taken at level `l`. The holder's hole is on the sides that its transfers do *not* choose: where it may be random, it
+//! is what their random choices say, and the holder sends nothing.
+//!
+//! The holder's time and memory accesses do not depend on the hole. What stands in the hole's slot is known to it (zero, and
+//! what grows from zero), so the true sum of a side tells the hole's sibling; that is corrected by a mask over all nodes while
+//! the next level grows.
+
+use crate::Block;
+use crate::kernels::equal;
+use crate::ot::Hash;
+
+/// Grows the owner's tree of `nodes.len()` leaves from its transfers' keys `K`, one a level. `sums` gets what the holder needs:
+/// `L_l xor K_l` for every level but the first, `L_l` the sum of all left children.
+pub(crate) fn own(hash: &Hash, delta: Block, keys: &[Block], nodes: &mut [Block], sums: &mut [Block]) {
+    assert_eq!((nodes.len(), sums.len()), (1 << keys.len(), keys.len() - 1), "invariant: one key a level");
+    nodes[0] = keys[0];
+    nodes[1] = keys[0] ^ delta;
+    for (level, (key, sum)) in keys[1..].iter().zip(sums).enumerate() {
+        *sum = hash.split(&mut nodes[..4 << level], 0, Block::ZERO) ^ *key;
+    }
+}
+
+/// What the holder's leaves still lack.
+pub(crate) struct Hole {
+    /// The number of the hole's leaf.
+    pub at: u32,
+    /// The number of its sibling.
+    pub sibling: u32,
+    /// To add to the sibling's slot.
+    pub sibling_patch: Block,
+    /// To add to the hole's slot, which then holds `Δ` xor the hidden leaf: the sum of all others.
+    pub patch: Block,
+}
+
+/// Grows the holder's tree from its transfers' `M = K xor x Δ` and the owner's sums. All leaves but two are right; the answer
+/// says which and how.
+pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut [Block]) -> Hole {
+    assert_eq!(
+        (nodes.len(), sums.len()),
+        (1 << transfers.len(), transfers.len() - 1),
+        "invariant: one transfer a level"
+    );
+    let chosen = transfers[0].lsb();
+    nodes[0] = transfers[0].masked(1 ^ chosen);
+    nodes[1] = transfers[0].masked(chosen);
+    let mut hole =
+        Hole { at: 1 ^ chosen as u32, sibling: 0, sibling_patch: Block::ZERO, patch: transfers[0] };
+    // What stands in the hole's slot; `hole.patch` is the sum of what stands in all slots.
+    let mut filler = Block::ZERO;
+    for (level, (transfer, sum)) in transfers[1..].iter().zip(sums).enumerate() {
+        let half = 2u32 << level;
+        let left = hash.split(&mut nodes[..2 * half as usize], hole.sibling, hole.sibling_patch);
+        let sides = [left, hole.patch ^ left];
+        let mut left_filler = [filler];
+        hash.apply(&mut left_filler);
+        let fillers = [left_filler[0], filler ^ left_filler[0]];
+        let chosen = transfer.lsb();
+        let pick = |[zero, one]: [Block; 2], bit| zero ^ (zero ^ one).masked(bit);
+        // The true sum of the chosen side, less what stands there.
+        let patch = *transfer ^ *sum ^ pick(sides, chosen);
+        filler = pick(fillers, 1 ^ chosen);
+        hole = Hole {
+            at: hole.at + half * (1 ^ chosen as u32),
+            sibling: hole.at + half * chosen as u32,
+            sibling_patch: patch,
+            patch: hole.patch ^ patch,
+        };
+    }
+    hole
+}
+
+impl Hole {
+    /// Corrects the leaves, and sets every lowest bit to whether it is the hole's: `v xor u Δ`, `u` being 1 at the hole.
+    pub(crate) fn finish(&self, nodes: &mut [Block]) {
+        let patch = Block(self.patch.0 | 1);
+        for (i, node) in nodes.iter_mut().enumerate() {
+            let sibling = self.sibling_patch.masked(equal(i as u32, self.sibling));
+            *node = Block((node.0 ^ sibling.0) & !1) ^ patch.masked(equal(i as u32, self.at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_two_trees_differ_by_delta_in_one_random_leaf(depth in 1usize..=13, seed: u64) {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            let hash = Hash::new(&rng.random());
+            let delta = Block(rng.random::<u128>() | 1);
+            let keys: Vec<Block> = (0..depth).map(|_| Block(rng.random::<u128>() & !1)).collect();
+            let choices: Vec<u64> = (0..depth).map(|_| rng.random::<u64>() & 1).collect();
+            let transfers: Vec<Block> = keys.iter().zip(&choices).map(|(k, x)| *k ^ delta.masked(*x)).collect();
+            let (mut owned, mut held) = (vec![Block(1); 1 << depth], vec![Block(2); 1 << depth]);
+            let mut sums = vec![Block::ZERO; depth - 1];
+            own(&hash, delta, &keys, &mut owned, &mut sums);
+            let total = owned.iter().fold(Block::ZERO, |sum, leaf| sum ^ *leaf);
+            prop_assert!(total == delta);
+            let hole = hold(&hash, &transfers, &sums, &mut held);
+            hole.finish(&mut held);
+            let expected: usize = choices.iter().enumerate().map(|(l, x)| ((1 - x) as usize) << l).sum();
+            prop_assert_eq!(hole.at as usize, expected);
+            for (i, (owned, held)) in owned.iter().zip(&held).enumerate() {
+                let (key, is_hole) = (Block(owned.0 & !1), u64::from(i == expected));
+                prop_assert!(*held == key ^ delta.masked(is_hole), "leaf {} of {}", i, 1 << depth);
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! From convolutions to requantised Winograd: weights rounded after their transform (`protocols::linear::winograd`), layer by layer,
+//! in an integer network that is quantised already.
+//!
+//! The float weights `U = G g G^T` of an output channel weigh the features `V = B^T d B` of a tile, summed as `A^T . A` says: output
+//! `o` of a tile weighs position `p` by `a_o[p]` of -1, 0 or 1. Its output moves by `sum a_o[p] d[p, c] V[p, c]` when `U` moves by
+//! `d`: the same least squares as for the convolution itself, of sixteen times as many rows as input channels, with
+//! `H = E[sum_o a_o a_o^T] .* (V V^T)`. So rounding is that of [`super::round`], with an exponent for each channel and position.
+//! Inputs are those that the integer network has, with all layers before rounded. (Bit re-weighting by position: PrivQuant.)
+
+use fusion::{Graph, Kernel, Linear, Op, WireId, eval, eval_wires};
+use protocols::linear::Geometry;
+use protocols::linear::winograd::{self, POSITIONS};
+use protocols::weights::{LayerWeights, Weights};
+use rayon::prelude::*;
+
+use super::QuantiseError;
+use super::calibrate::{Moments, first_images};
+use super::round::Rounder;
+use crate::float::evaluate;
+use crate::kernels::multiply_add;
+use crate::model::{Conv, Model};
+use crate::tensor::Tensor;
+
+/// Which layers are requantised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Winograd {
+    /// None: the integers of the network are those of its convolutions, whichever way they are computed.
+    #[default]
+    Exact,
+    /// Those where the measured loss is no worse.
+    Auto,
+    /// All that there is something to win for.
+    Always,
+}
+
+impl std::str::FromStr for Winograd {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "exact" => Ok(Self::Exact),
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("exact, auto or always; found {text:?}")),
+        }
+    }
+}
+
+/// An integer network with its weights.
+type Network = (Graph, Weights);
+
+/// Images that moments are taken of.
+const MOMENT_IMAGES: usize = 64;
+/// Images that losses are measured on.
+const LOSS_IMAGES: usize = 256;
+/// Rounds layers anew as `wanted` says; `images` are preprocessed.
+///
+/// # Errors
+/// The images do not fit, or accumulators leave 60 bits.
+pub fn requantise(
+    model: &Model,
+    network: Network,
+    images: &Tensor,
+    wanted: Winograd,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Network, QuantiseError> {
+    if wanted == Winograd::Exact {
+        return Ok(network);
+    }
+    let judge = Judge::new(model, images)?;
+    let (mut current, mut loss) = (network, f64::INFINITY);
+    if wanted == Winograd::Auto {
+        loss = judge.loss(&current)?;
+    }
+    let count = current.0.nodes().len();
+    for id in 0..count {
+        progress(id, count);
+        let name = current.0.node(id).name.clone();
+        let conv = model.layers().find(|(index, _)| model.nodes[*index].name == name);
+        let Op::Linear(linear) = &current.0.node(id).op else { continue };
+        let Some((_, conv)) = conv.filter(|_| pays(linear)) else { continue };
+        let moments = judge.moments(&current, linear)?;
+        let layer = Transformed::of(conv, linear, current.0.wire(linear.input).scale, &moments);
+        let next = layer.put(&current, id)?;
+        if wanted == Winograd::Auto {
+            let found = judge.loss(&next)?;
+            if found > loss {
+                continue;
+            }
+            loss = found;
+        }
+        current = next;
+    }
+    Ok(current)
+}
+
+/// Whether a layer has a Winograd form with fewer products.
+fn pays(linear: &Linear) -> bool {
+    let g = &linear.geometry;
+    let tiles = || winograd::products(g).positions();
+    linear.kernel == Kernel::Spatial && winograd::applies(g) && tiles() * POSITIONS < g.positions() * 9
+}
+
+/// What losses and moments are measured with.
+struct Judge<'a> {
+    images: &'a Tensor,
+    /// The float network's probabilities, image by image.
+    expected: Vec<Vec<f64>>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(model: &Model, images: &'a Tensor) -> Result<Self, QuantiseError> {
+        if images.images() == 0 {
+            return Err(QuantiseError::NoImages);
+        }
+        let count = images.images().min(LOSS_IMAGES);
+        let logits = evaluate(model, &first_images(images, count))?;
+        let probabilities = |n| softmax(logits.image(n).iter().map(|&v| f64::from(v)));
+        Ok(Self { images, expected: (0..count).map(probabilities).collect() })
+    }
+
+    /// The mean divergence of the integer network's probabilities from the float network's, in nats.
+    fn loss(&self, (graph, weights): &Network) -> Result<f64, QuantiseError> {
+        let scale = graph.wire(graph.output()).scale;
+        let losses = self.expected.par_iter().enumerate().map(|(n, expected)| {
+            let logits = eval(graph, weights, &integers(graph, self.images.image(n)))?;
+            let found = softmax(logits.iter().map(|&v| v as f64 * scale));
+            let terms = expected.iter().zip(&found).map(|(p, q)| p * (p.max(1e-30) / q.max(1e-30)).ln());
+            Ok(terms.sum::<f64>())
+        });
+        let losses = losses.collect::<Result<Vec<f64>, fusion::Error>>()?;
+        Ok(losses.iter().sum::<f64>() / losses.len() as f64)
+    }
+
+    /// The moments of a layer's features, by group, in real numbers.
+    fn moments(&self, (graph, weights): &Network, linear: &Linear) -> Result<Vec<Moments>, QuantiseError> {
+        let scale = graph.wire(linear.input).scale as f32;
+        let images = self.images.images().min(MOMENT_IMAGES);
+        let sums = (0..images).into_par_iter().map(|n| {
+            let wires = eval_wires(graph, weights, &integers(graph, self.images.image(n)))?;
+            let features = winograd::transform_input(&linear.geometry, 1, &wires[linear.input]);
+            let features: Vec<f32> = features.iter().map(|&v| v as f32 * scale).collect();
+            Ok((0..linear.geometry.groups).map(|group| gram(&linear.geometry, group, &features)).collect())
+        });
+        let sums = sums.collect::<Result<Vec<Vec<Moments>>, fusion::Error>>()?;
+        let tiles = winograd::products(&linear.geometry).positions();
+        Ok(mean(&sums, (4 * tiles * images) as f64))
+    }
+}
+
+fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
+    let most = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.map(|v| (v - most).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|v| v / sum).collect()
+}
+
+/// An image in the integers of the network's input.
+fn integers(graph: &Graph, image: &[f32]) -> Vec<i64> {
+    let wire = graph.wire(graph.input());
+    let integer = |v: &f32| ((f64::from(*v) / wire.scale).round() as i64).clamp(wire.range.lo, wire.range.hi);
+    image.iter().map(integer).collect()
+}
+
+/// By output of a tile and position, how the position counts: `a_o[p]`.
+fn place(output: usize, position: usize) -> f64 {
+    const A: [[f64; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]];
+    A[output / 2][position / 4] * A[output % 2][position % 4]
+}
+
+/// The sums over tiles and outputs of `phi phi^T` and of `phi`, `phi[p, c] = a_o[p] V[p, c]`, for one image and group.
+fn gram(g: &Geometry, group: usize, features: &[f32]) -> Moments {
+    let (inputs, tiles) = (g.in_channels / g.groups, winograd::products(g).positions());
+    let rows = POSITIONS * inputs;
+    let row =
+        |r: usize| &features[(r / inputs * g.in_channels + group * inputs + r % inputs) * tiles..][..tiles];
+    let matrix: Vec<f32> = (0..rows).flat_map(|r| row(r).iter().copied()).collect();
+    let mut transposed = vec![0.0; matrix.len()];
+    for (r, values) in matrix.chunks_exact(tiles).enumerate() {
+        values.iter().enumerate().for_each(|(t, &v)| transposed[t * rows + r] = v);
+    }
+    let mut product = vec![0.0f32; rows * rows];
+    multiply_add([rows, tiles, rows], &matrix, &transposed, &mut product);
+    let pair = |p: usize, q: usize| (0..4).map(|o| place(o, p) * place(o, q)).sum::<f64>();
+    let pairs: Vec<f64> = (0..POSITIONS * POSITIONS).map(|at| pair(at / POSITIONS, at % POSITIONS)).collect();
+    let weight = |at: usize| pairs[at / rows / inputs * POSITIONS + at % rows / inputs];
+    let second = product.iter().enumerate().map(|(at, &v)| f64::from(v) * weight(at)).collect();
+    let counted = |p: usize| (0..4).map(|o| place(o, p)).sum::<f64>();
+    let first = (0..rows).map(|r| counted(r / inputs) * row(r).iter().map(|&v| f64::from(v)).sum::<f64>());
+    Moments { rows, second, first: first.collect() }
+}
+
+/// The mean of the moments of some images.
+fn mean(sums: &[Vec<Moments>], count: f64) -> Vec<Moments> {
+    let mut total = sums[0].clone();
+    for (group, total) in total.iter_mut().enumerate() {
+        for part in &sums[1..] {
+            total.second.iter_mut().zip(&part[group].second).for_each(|(sum, v)| *sum += v);
+            total.first.iter_mut().zip(&part[group].first).for_each(|(sum, v)| *sum += v);
+        }
+        total.second.iter_mut().chain(&mut total.first).for_each(|v| *v /= count);
+    }
+    total
+}
+
+/// A layer of transformed weights.
+struct Transformed {
+    /// `[K, 16, C / groups]`.
+    weights: Vec<i8>,
+    /// `[K, 16]`: the weights of a channel and position have the scale `2^(log_scale - exponent)`.
+    exponents: Vec<i32>,
+    bias: Vec<f64>,
+}
+
+impl Transformed {
+    fn of(conv: &Conv, linear: &Linear, input_scale: f64, moments: &[Moments]) -> Self {
+        let (g, log_scale) = (&linear.geometry, (linear.scale / input_scale).log2());
+        let (inputs, rows) = (g.in_channels / g.groups, moments[0].rows);
+        let geometry = Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
+        let dense = Conv { geometry, weight: transform(&conv.weight, inputs), bias: conv.bias.clone() };
+        let rounder = Rounder::new(moments);
+        let (exponents, weights, bias) = rounder.round_parts(&dense, inputs, linear.weight_bits, log_scale);
+        Self { weights, exponents, bias }
+    }
+
+    /// The network with this layer in the place of a node's.
+    fn put(&self, (graph, weights): &Network, id: WireId) -> Result<Network, QuantiseError> {
+        let Op::Linear(old) = &graph.node(id).op else {
+            unreachable!("invariant: the caller has matched the node")
+        };
+        let finest = self.exponents.iter().copied().max().unwrap_or(0).max(0);
+        let scale = old.scale / f64::from(finest).exp2();
+        let bias = self.bias.iter().map(|b| (b / scale).round() as i64).collect();
+        let g = &old.geometry;
+        let inputs = g.in_channels / g.groups;
+        let order = (0..POSITIONS).flat_map(|p| (0..g.out_channels).map(move |k| k * POSITIONS + p));
+        let shifts = order.clone().map(|at| (finest - self.exponents[at]) as u8).collect();
+        let new = order.flat_map(|at| self.weights[at * inputs..(at + 1) * inputs].iter().copied()).collect();
+        let layer = LayerWeights { weights: new, bias };
+        let linear = Linear { kernel: Kernel::Winograd, shifts, scale, ..old.clone() };
+        rebuilt(graph, weights, id, (linear, layer, finest as u8))
+    }
+}
+
+/// `G g G^T` of all kernels, `[out channels][16][in channels]`.
+fn transform(weights: &[f32], inputs: usize) -> Vec<f32> {
+    const G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+    let entry = |p: usize, kernel: &[f32]| {
+        let (row, column) = (G[p / 4], G[p % 4]);
+        (0..9).map(|tap| row[tap / 3] * column[tap % 3] * kernel[tap]).sum::<f32>()
+    };
+    let channels = weights.chunks_exact(9 * inputs);
+    let channel = |kernels: &[f32]| -> Vec<f32> {
+        (0..POSITIONS).flat_map(|p| kernels.chunks_exact(9).map(move |kernel| entry(p, kernel))).collect()
+    };
+    channels.flat_map(channel).collect()
+}
+
+/// The network with another layer at a node, whose accumulators are finer by some bits; what reads them follows.
+fn rebuilt(
+    graph: &Graph,
+    weights: &Weights,
+    id: WireId,
+    (linear, layer, finer): (Linear, LayerWeights, u8),
+) -> Result<Network, QuantiseError> {
+    let mut weights = weights.clone();
+    weights.layers.insert(graph.node(id).name.clone(), layer);
+    let mut fineness = vec![0u8; graph.nodes().len()];
+    let mut builder = Graph::builder(graph.name(), graph.preprocess().clone());
+    for (at, node) in graph.nodes().iter().enumerate() {
+        let finest = node.op.inputs().into_iter().map(|wire| fineness[wire]).max().unwrap_or(0);
+        let mut op = if at == id { Op::Linear(linear.clone()) } else { node.op.clone() };
+        fineness[at] = if at == id { finer + finest } else { finest };
+        match &mut op {
+            Op::Linear(linear) => {
+                linear.scale /= f64::from(finest).exp2();
+                let layer = weights.layers.get_mut(&node.name);
+                let layer = layer.ok_or_else(|| fusion::Error::MissingWeights { node: node.name.clone() })?;
+                layer.bias.iter_mut().for_each(|bias| *bias <<= finest);
+                *linear = linear.clone().bounded(&node.name, layer, builder.wire(linear.input).range)?;
+            }
+            Op::Add { terms } => {
+                terms.iter_mut().for_each(|term| term.shift += finest - fineness[term.wire]);
+            }
+            Op::Requant { shift, .. } => {
+                *shift += finest;
+                fineness[at] = 0;
+            }
+            Op::Input { .. } | Op::Relu { .. } | Op::MaxPool { .. } | Op::SumPool { .. } => {}
+            Op::View { .. } | Op::Output { .. } => {}
+        }
+        builder.push(&node.name, op)?;
+    }
+    Ok((builder.finish()?, weights))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Preprocess;
+    use crate::model::{Node, Op as ModelOp, ValueId};
+    use crate::quantise::{Assignment, Quantiser};
+
+    /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully connected layer.
+    fn model(size: usize) -> Model {
+        let g = Geometry {
+            in_h: size,
+            in_w: size,
+            kernel_h: 3,
+            kernel_w: 3,
+            pad_top: 1,
+            pad_left: 1,
+            pad_bottom: 1,
+            pad_right: 1,
+            ..Geometry::dense(4, 4)
+        };
+        let last =
+            Geometry { in_h: size, in_w: size, kernel_h: size, kernel_w: size, ..Geometry::dense(4, 3) };
+        let mut state = 7u64;
+        let mut weights = |geometry: Geometry| {
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+            };
+            let weight = (0..geometry.weights()).map(|_| next()).collect();
+            let bias = (0..geometry.out_channels).map(|_| next()).collect();
+            ModelOp::Conv(Conv { geometry, weight, bias })
+        };
+        let ops = [
+            (weights(g), vec![0]),
+            (ModelOp::Relu { max: None }, vec![1]),
+            (weights(g), vec![2]),
+            (ModelOp::Add, vec![3, 2]),
+            (ModelOp::Relu { max: None }, vec![4]),
+            (weights(last), vec![5]),
+        ];
+        let node = |(at, (op, inputs)): (usize, (ModelOp, Vec<usize>))| Node {
+            name: format!("node{at}"),
+            shape: if at == 5 { [3, 1, 1] } else { [4, size, size] },
+            op,
+            inputs: inputs.into_iter().map(ValueId).collect(),
+            output: ValueId(at + 1),
+        };
+        let nodes = ops.into_iter().enumerate().map(node).collect();
+        Model { name: "test".into(), input: [4, size, size], nodes, output: ValueId(6) }
+    }
+
+    fn images(size: usize) -> Tensor {
+        let count = 12 * 4 * size * size;
+        let data = (0..count).map(|at| ((at * 7919 + at / 5 * 104_729) % 256) as f32 / 255.0).collect();
+        Tensor { shape: [12, 4, size, size], data }
+    }
+
+    /// The mean squared error of the logits, over the mean square of the float network's.
+    fn error(model: &Model, images: &Tensor, (graph, weights): &Network) -> f64 {
+        let expected = evaluate(model, images).unwrap();
+        let scale = graph.wire(graph.output()).scale;
+        let (mut error, mut energy) = (0.0, 0.0);
+        for n in 0..images.images() {
+            let found = eval(graph, weights, &integers(graph, images.image(n))).unwrap();
+            for (found, expected) in found.iter().zip(expected.image(n)) {
+                error += (*found as f64 * scale - f64::from(*expected)).powi(2);
+                energy += f64::from(*expected).powi(2);
+            }
+        }
+        error / energy
+    }
+
+    #[test]
+    fn requantised_networks_say_about_what_the_float_network_says() {
+        for size in [4, 5] {
+            let (model, images) = (model(size), images(size));
+            model.check().unwrap();
+            let quantiser = Quantiser::new(&model, &Preprocess::Unit, &images, [1; 32]).unwrap();
+            for (bits, most) in [(8, 1e-3), (4, 0.05)] {
+                let sites = quantiser.sites();
+                let (layers, sites) = (sites.layers.len(), sites.sites.len());
+                let assignment = Assignment { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
+                let direct = quantiser.quantise(&assignment).unwrap();
+                let found =
+                    requantise(&model, direct.clone(), &images, Winograd::Always, &mut |_, _| ()).unwrap();
+                let count = |network: &Network| {
+                    let linear = |op: &Op| matches!(op, Op::Linear(Linear { kernel: Kernel::Winograd, .. }));
+                    network.0.nodes().iter().filter(|node| linear(&node.op)).count()
+                };
+                assert_eq!((count(&direct), count(&found)), (0, 2));
+                let (before, after) = (error(&model, &images, &direct), error(&model, &images, &found));
+                assert!(after < most, "size {size}, {bits} bits: {after}, direct {before}");
+                let auto =
+                    requantise(&model, direct.clone(), &images, Winograd::Auto, &mut |_, _| ()).unwrap();
+                let judge = Judge::new(&model, &images).unwrap();
+                assert!(judge.loss(&auto).unwrap() <= judge.loss(&direct).unwrap());
+                assert_eq!(
+                    requantise(&model, direct.clone(), &images, Winograd::Exact, &mut |_, _| ()).unwrap(),
+                    direct
+                );
+            }
+        }
+    }
+}
