@@ -59,7 +59,7 @@ pub struct Found {
 }
 
 /// One layer of what a search found.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LayerReport {
     /// The layer's name.
     pub name: String,
@@ -407,6 +407,30 @@ fn report(model: &Model, sites: &Sites, assignment: &Assignment, plan: &Plan) ->
         }
     };
     sites.layers.iter().enumerate().map(line).collect()
+}
+
+/// A digest of all that sensitivities and searched networks depend on, but for budgets.
+pub fn fingerprint(
+    model: &Model,
+    preprocess: &Preprocess,
+    images: &Images<'_>,
+    options: &SearchOptions,
+) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("pq 1 search fingerprint");
+    hasher.update(&salt(model, options.seed));
+    for value in &images.batch.data {
+        hasher.update(&value.to_le_bytes());
+    }
+    let unbounded = SearchOptions {
+        budget_bits: None,
+        budget_online_bits: None,
+        budget_seconds: None,
+        min_accuracy: None,
+        fixed: None,
+        ..*options
+    };
+    hasher.update(format!("{preprocess:?} {unbounded:?}").as_bytes());
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Secret bytes that hide the weights behind the plan's digest: as hard to guess as the float weights themselves, and the
