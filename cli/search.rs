@@ -96,7 +96,7 @@ pub(crate) struct Args {
         num_args = 0..=1,
         default_missing_value = "8",
         requires = "out",
-        conflicts_with_all = ["fixed", "budget_bits", "min_accuracy", "explain"],
+        conflicts_with_all = ["fixed", "budget_bits", "budget_online_bits", "budget_seconds", "min_accuracy", "explain"],
         value_parser = clap::value_parser!(u16).range(2..=100)
     )]
     pub(crate) frontier: Option<u16>,
@@ -201,6 +201,7 @@ impl Args {
             batch: self.batch as usize,
             measure: self.sensitivity,
             reconstruct: self.reconstruct.map(|steps| steps as usize),
+            cheapest: false,
             seed: self.seed,
         }
     }

@@ -21,6 +21,14 @@ fn search(more: &[&str]) -> std::process::Output {
     run(&search_args(&model, &images, more))
 }
 
+/// Whether searches are fast enough for tests of many of them.
+fn searches_are_fast() -> bool {
+    if cfg!(debug_assertions) {
+        println!("skipped: many searches take too long in a debug build; run cargo test --release");
+    }
+    !cfg!(debug_assertions)
+}
+
 fn folder(out: &TempDir) -> &str {
     out.path().to_str().unwrap()
 }
@@ -78,6 +86,9 @@ fn the_quantised_network_is_as_good_as_the_float_network() {
 
 #[test]
 fn a_frontier_is_files_whose_networks_cost_what_they_say() {
+    if !searches_are_fast() {
+        return;
+    }
     let (out, images) = (tempfile::tempdir().unwrap(), asset("digits-test-images-idx3-ubyte"));
     let sweep = |more: &[&str]| {
         let args = ["--frontier", "3", "--swaps", "2", "--limit", "32", "--out", folder(&out)];
@@ -110,6 +121,9 @@ fn a_frontier_is_files_whose_networks_cost_what_they_say() {
 
 #[test]
 fn every_kind_of_budget_is_kept() {
+    if !searches_are_fast() {
+        return;
+    }
     let online = |found: &Value| {
         let out = &found["out"];
         let cost = json(&run(&["cost", out.as_str().unwrap(), "--json"]));
@@ -140,6 +154,9 @@ fn every_kind_of_budget_is_kept() {
 
 #[test]
 fn sensitivities_are_explained_side_by_side() {
+    if !searches_are_fast() {
+        return;
+    }
     for measure in ["fisher", "hessian"] {
         let found = json(&search(&["--budget-bits", "3M", "--sensitivity", measure, "--explain"]));
         for name in ["loss", "fisher", "hessian"] {
@@ -197,6 +214,7 @@ fn wrong_options_of_the_search_are_2() {
         &["--min-accuracy", "1.5"],
         &["--budget-bits", "1G", "--sensitivity", "some"],
         &["--frontier"],
+        &["--frontier", "--out", "net", "--budget-seconds", "1"],
         &["--budget-bits", "1G", "--raw", "--mean", "0.5", "--std", "0.5"],
     ] {
         assert_eq!(search(more).status.code(), Some(2), "{more:?}");

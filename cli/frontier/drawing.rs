@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::page::escape;
 use super::{Frontier, Point};
 
 const WIDTH: f64 = 760.0;
@@ -52,6 +53,11 @@ pub(super) fn frontier(frontier: &Frontier) -> String {
     svg
 }
 
+/// A number of the grid, without what binary fractions add.
+fn short(value: f64) -> String {
+    format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 fn megabytes(point: &Point) -> f64 {
     (point.predicted_bits as f64 / 8e6).max(1e-6)
 }
@@ -67,7 +73,7 @@ impl Axes {
             range(&mut all().map(|point| 100.0 * point.accuracy).chain([100.0 * frontier.float_accuracy]));
         // Networks that have broken down would flatten all that is of interest.
         let least = y[0].max(y[1] - 20.0);
-        Self { x: [x[0] - 0.04, x[1] + 0.04], y: [least.floor() - 0.5, y[1].ceil() + 0.5] }
+        Self { x: [x[0] - 0.04, x[1] + 0.06], y: [least.floor() - 0.5, (y[1].ceil() + 0.5).min(100.2)] }
     }
 
     fn x(&self, megabytes: f64) -> f64 {
@@ -93,9 +99,10 @@ impl Axes {
             );
             let _ = writeln!(
                 svg,
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>",
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 left - 8.0,
-                y + 4.0
+                y + 4.0,
+                short(value)
             );
             value += step;
         }
@@ -113,8 +120,9 @@ impl Axes {
                 );
                 let _ = writeln!(
                     svg,
-                    "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{value}</text>",
-                    bottom + 18.0
+                    "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                    bottom + 18.0,
+                    short(value)
                 );
             }
         }
@@ -141,11 +149,17 @@ impl Axes {
         );
         for point in points {
             let (x, y) = at(point);
-            let title =
-                format!("{}: {:.2} MB, {:.2} %", point.name, megabytes(point), 100.0 * point.accuracy);
+            let title = format!(
+                "{}: {:.2} MB, {:.2} %",
+                escape(&point.name),
+                megabytes(point),
+                100.0 * point.accuracy
+            );
+            // Hollow where the true place is below the drawing.
+            let fill = if 100.0 * point.accuracy < self.y[0] { "#fff" } else { colour };
             let _ = writeln!(
                 svg,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"><title>{title}</title></circle>"
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{fill}\" stroke=\"{colour}\"><title>{title}</title></circle>"
             );
             if labelled {
                 let _ = writeln!(

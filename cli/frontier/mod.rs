@@ -1,5 +1,6 @@
 //! `pq search --frontier`: the same network within many budgets, beside uniform widths; a table, a drawing and a page.
 
+mod bars;
 mod drawing;
 mod page;
 
@@ -56,7 +57,7 @@ struct Point {
     accuracy: f64,
     expected_loss: f64,
     layers: Vec<LayerReport>,
-    /// Of the network, the images and the options: what a resumed search must agree on.
+    /// Of the network, all images and the options: what a resumed search must agree on.
     fingerprint: String,
 }
 
@@ -98,14 +99,19 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let options = args.options();
     let bar = Progress::new();
     let images = Images { batch: &input.batch, labels: input.labels() };
-    let digest = fingerprint(&input.model, &input.preprocess, &images, &options);
+    let digest_of = |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
+    let digest = digest_of(&images);
     let stored = crate::search::known(args, &digest);
     let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
     let prepared = Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
     let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
     crate::search::remember(app, args, &digest, prepared.known())?;
-    let float_accuracy = test.float_accuracy(&input)?;
-    let fingerprint = format!("{digest} {}", test.labels.len());
+    let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
+    let float = quant::float::evaluate(&input.model, &batch).map_err(Failure::input)?;
+    let float_accuracy = float.accuracy(test.labels);
+    let tested = digest_of(&Images { batch: &batch, labels: Some(test.labels) });
+    let fingerprint = format!("{digest} {tested}");
+    drop((batch, float));
     let sweep = Sweep { app, args, out, prepared, test, fingerprint, bar };
     let frontier = sweep.run(input.model.name.clone(), &options, count, float_accuracy)?;
     drop(sweep);
@@ -140,9 +146,9 @@ impl Sweep<'_> {
         let mut uniform = Vec::new();
         for bits in UNIFORM {
             let fixed = Uniform { weight_bits: bits, activation_bits: bits };
-            uniform.push(
-                self.point(format!("w{bits}a{bits}"), SearchOptions { fixed: Some(fixed), ..*options })?,
-            );
+            // At their least price, as searched ones are: with faster protocols they would look worse than they are.
+            let options = SearchOptions { fixed: Some(fixed), cheapest: true, ..*options };
+            uniform.push(self.point(format!("w{bits}a{bits}"), options)?);
         }
         let [least, most] = self.prepared.extent(options.sources).map_err(of_file)?;
         let mut points = Vec::new();
@@ -166,7 +172,8 @@ impl Sweep<'_> {
     fn point(&self, name: String, options: SearchOptions) -> Outcome<Point> {
         let folder = format!("points/{name}");
         let path = self.out.join(&folder);
-        if let Some(point) = known(&path, &self.fingerprint).filter(|_| self.args.resume) {
+        let fingerprint = format!("{} {:?} {:?}", self.fingerprint, options.budget_bits, options.fixed);
+        if let Some(point) = known(&path, &fingerprint).filter(|_| self.args.resume) {
             return Ok(point);
         }
         self.app.console.note(format_args!("{name}"));
@@ -174,7 +181,7 @@ impl Sweep<'_> {
         let found = self.prepared.find(&options, &mut tell);
         let found = found.map_err(|error| Failure::from(error).of_file(&self.args.model))?;
         let point = Point {
-            accuracy: self.test.accuracy(&found.plan, &found.weights)?,
+            accuracy: self.test.accuracy(&found.plan, &found.weights, &self.bar)?,
             name,
             folder,
             budget_bits: found.budget_bits,
@@ -183,7 +190,7 @@ impl Sweep<'_> {
             predicted_seconds: found.predicted_seconds,
             expected_loss: found.expected_loss,
             layers: found.layers,
-            fingerprint: self.fingerprint.clone(),
+            fingerprint,
         };
         let [plan, weights] = [found.plan.to_json(), found.weights.to_safetensors()];
         let json = to_json(&point)?;
@@ -217,9 +224,10 @@ impl<'a> Test<'a> {
         Ok(Self { data, labels: &labels[..count] })
     }
 
-    fn accuracy(&self, plan: &Plan, weights: &Weights) -> Outcome<f64> {
+    fn accuracy(&self, plan: &Plan, weights: &Weights, bar: &Progress) -> Outcome<f64> {
         let mut hits = 0;
         for (at, labels) in self.labels.chunks(CHUNK).enumerate() {
+            bar.set("evaluation", at * CHUNK, self.labels.len());
             let batch = images::batch(plan, self.data, at * CHUNK..at * CHUNK + labels.len())?;
             let logits = fusion::ideal(plan, weights, &images::integers(plan, &batch))?;
             let classes = Logits::new(&logits, batch.images(), 1.0).predictions();
@@ -227,15 +235,14 @@ impl<'a> Test<'a> {
         }
         Ok(hits as f64 / self.labels.len().max(1) as f64)
     }
-
-    fn float_accuracy(&self, input: &crate::search::Input) -> Outcome<f64> {
-        let batch = self.data.batch(0..self.labels.len(), &input.preprocess)?;
-        let logits = quant::float::evaluate(&input.model, &batch).map_err(Failure::input)?;
-        Ok(logits.accuracy(self.labels))
-    }
 }
 
 impl Frontier {
+    /// Of an accuracy like the float network's.
+    fn standard_error(&self) -> f64 {
+        (self.float_accuracy * (1.0 - self.float_accuracy) / self.images.max(1) as f64).sqrt()
+    }
+
     fn text(&self) -> String {
         let mut table = Table::new(1, &["network", "one inference", "seconds", "accuracy"]);
         for point in self.points.iter().chain(&self.uniform) {
