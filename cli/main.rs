@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod exit;
 mod files;
+mod frontier;
 mod images;
 mod infer;
 mod inspect;
