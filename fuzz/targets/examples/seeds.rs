@@ -58,6 +58,10 @@ fn onnx() -> Outcome {
         node("Pad", &["x", "pads"]).string("mode", "constant"),
         node("Slice", &["x", "starts", "ends", "axes", "steps"]),
         node("Softmax", &["x"]),
+        node("Sigmoid", &["x"]),
+        node("HardSigmoid", &["x"]).float("alpha", 0.25).float("beta", 0.5),
+        node("Gelu", &["x"]).string("approximate", "tanh"),
+        node("Elu", &["x"]).float("alpha", f32::NAN),
     ];
     let constants = vec![
         floats("kernel", &[3, 2, 3, 3]),
@@ -114,6 +118,10 @@ fn plans() -> Outcome {
         ("wide_digit", "\"digit\": 2", "\"digit\": 9"),
         ("no_wire", "\"output\": 7", "\"output\": 70"),
         ("tight_pool", "\"ring\": 10}", "\"ring\": 2}"),
+        ("short_table", "\"table\": [0,", "\"table\": ["),
+        ("wide_entry", "\"table\": [0,", "\"table\": [99,"),
+        ("wide_lookup", "\"input\": 7", "\"input\": 6"),
+        ("label_of_an_image", "\"input\": 8", "\"input\": 1"),
         ("wide_shift", "\"shift\": 2", "\"shift\": 200"),
     ];
     for (name, from, to) in changes {
