@@ -58,10 +58,6 @@ fn onnx() -> Outcome {
         node("Pad", &["x", "pads"]).string("mode", "constant"),
         node("Slice", &["x", "starts", "ends", "axes", "steps"]),
         node("Softmax", &["x"]),
-        node("Sigmoid", &["x"]),
-        node("HardSigmoid", &["x"]).float("alpha", 0.25).float("beta", 0.5),
-        node("Gelu", &["x"]).string("approximate", "tanh"),
-        node("Elu", &["x"]).float("alpha", f32::NAN),
     ];
     let constants = vec![
         floats("kernel", &[3, 2, 3, 3]),
@@ -81,7 +77,7 @@ fn onnx() -> Outcome {
         ints("axes", &[2, 3]),
         ints("steps", &[2, 1]),
     ];
-    for node in nodes {
+    for node in nodes.into_iter().chain(activations()) {
         let name = node.op_type.to_lowercase();
         let used = constants.iter().filter(|constant| node.input.contains(&constant.name));
         let graph = GraphProto {
@@ -94,6 +90,16 @@ fn onnx() -> Outcome {
         seed("onnx_import", &name, ModelProto::new(13, graph).encode_to_vec())?;
     }
     Ok(())
+}
+
+fn activations() -> [NodeProto; 4] {
+    let node = |op: &str| NodeProto::new(op, op, &["x"], &["y"]);
+    [
+        node("Sigmoid"),
+        node("HardSigmoid").float("alpha", 0.25).float("beta", 0.5),
+        node("Gelu").string("approximate", "tanh"),
+        node("Elu").float("alpha", f32::NAN),
+    ]
 }
 
 fn plans() -> Outcome {

@@ -105,9 +105,8 @@ fn values_that_a_lookup_or_a_label_would_cut_are_refused() {
         changed(move |plan| {
             // Accumulators of 10 bits, said to have 4.
             plan.wires[6].bits = 4;
-            match step(plan, name) {
-                Op::Lookup { input, .. } | Op::Argmax { input, .. } => *input = 6,
-                _ => {}
+            if let Op::Lookup { input, .. } | Op::Argmax { input, .. } = step(plan, name) {
+                *input = 6;
             }
         })
     };
