@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::cleanup::Cleanup;
 use crate::console::Console;
 use crate::exit::{self, Failure, Outcome};
-use crate::{compare, cost, demo, eval, infer, inspect, search};
+use crate::{compare, cost, demo, eval, export, infer, inspect, search};
 
 /// Two-party private inference for quantised neural networks.
 #[derive(Parser)]
@@ -32,6 +32,9 @@ enum Command {
     /// Measure the plaintext accuracy of a quantised network.
     #[command(after_help = exit::HELP)]
     Eval(eval::Args),
+    /// Write a quantised network as ONNX, for other runtimes.
+    #[command(after_help = exit::HELP)]
+    Export(export::Args),
     /// Predict what a quantised network costs, step by step.
     #[command(after_help = exit::HELP)]
     Cost(cost::Args),
@@ -73,6 +76,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Inspect(args) => inspect::run(app, args),
         Command::Search(args) => search::run(app, args),
         Command::Eval(args) => eval::run(app, args),
+        Command::Export(args) => export::run(app, args),
         Command::Cost(args) => cost::run(app, args),
         Command::Compare(args) => compare::run(app, args),
         Command::Infer(args) => infer::run(app, args),

@@ -8,6 +8,7 @@ mod cost;
 mod demo;
 mod eval;
 mod exit;
+mod export;
 mod files;
 mod images;
 mod infer;

@@ -1,6 +1,7 @@
 //! The float network, normalised: what quantisation reads.
 
 mod check;
+mod plan;
 mod view;
 
 pub use check::ModelError;

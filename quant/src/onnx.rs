@@ -10,12 +10,14 @@ mod importer;
 mod layers;
 mod pooling;
 pub mod proto;
+mod qdq;
 mod reshape;
 mod simplify;
 mod views;
 
 pub use error::{ImportError, Unsupported};
 pub use export::export;
+pub use qdq::{EXACT_BITS, ExportError, Exported, export_quantised};
 
 use std::collections::BTreeMap;
 use std::fs::File;
