@@ -298,7 +298,7 @@ fn rebuilt(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::integer;
+    use crate::data::Preprocess;
     use crate::model::{Node, Op as ModelOp, ValueId};
     use crate::quantise::{Assignment, Quantiser};
 
