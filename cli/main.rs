@@ -11,6 +11,7 @@ mod exit;
 mod export;
 mod files;
 mod images;
+mod import;
 mod infer;
 mod inspect;
 mod ledger;

@@ -3,6 +3,7 @@
 mod adam;
 mod calibrate;
 mod emit;
+mod given;
 mod reconstruct;
 mod round;
 mod scales;
@@ -19,6 +20,7 @@ use protocols::weights::Weights;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use given::{AdoptError, Adjustment, Adopted, Changed, adopt};
 pub use calibrate::{Calibration, first_images};
 pub use reconstruct::Reconstruction;
 pub use round::{Rounded, Rounder};
