@@ -8,7 +8,7 @@ use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
 use quant::onnx::import_quantised;
-use quant::quantise::{AdoptError, Adjustment, Adopted, Changed, adopt};
+use quant::quantise::{Adjustment, AdoptError, Adopted, Changed, adopt};
 use serde::Serialize;
 
 use crate::app::App;

@@ -10,6 +10,7 @@ mod eval;
 mod exit;
 mod export;
 mod files;
+mod frontier;
 mod images;
 mod import;
 mod infer;

@@ -1,5 +1,6 @@
 //! `pq search`: chooses the widths and protocols of every layer, and writes the quantised network.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -7,15 +8,17 @@ use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
 use quant::search::{
-    self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Uniform, Winograd,
+    self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Sensitivity, Uniform,
+    Winograd,
 };
-use quant::{Dataset, import_file};
-use serde::Serialize;
+use quant::{Dataset, Model, Preprocess, Tensor, import_file};
+use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::console::to_json;
 use crate::exit::{Code, Failure, Outcome};
 use crate::files;
+use crate::frontier;
 use crate::images::PreprocessArgs;
 use crate::net;
 use crate::progress::Progress;
@@ -37,7 +40,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "BITS",
-        required_unless_present_any = ["fixed", "budget_online_bits", "budget_seconds", "min_accuracy"]
+        required_unless_present_any = ["fixed", "budget_online_bits", "budget_seconds", "min_accuracy", "frontier"]
     )]
     pub(crate) budget_bits: Option<BitCount>,
     /// The most bits that it may move online.
@@ -82,6 +85,31 @@ pub(crate) struct Args {
     /// Images that will run together, over which rounds are spread in choosing protocols.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
+    /// Show the losses of all widths, by all three measures.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Search within N budgets, and write accuracies against communication: search.json, frontier.svg, report.html, and the
+    /// networks themselves.
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = "8",
+        requires = "out",
+        conflicts_with_all = ["fixed", "budget_bits", "budget_online_bits", "budget_seconds", "min_accuracy", "explain"],
+        value_parser = clap::value_parser!(u16).range(2..=100)
+    )]
+    pub(crate) frontier: Option<u16>,
+    /// Labelled images that --frontier measures accuracies on; those of --calib without it.
+    #[arg(long, value_name = "FILE", requires = "frontier")]
+    pub(crate) test: Option<PathBuf>,
+    /// How many of them, from the first.
+    #[arg(long, value_name = "N", requires = "frontier", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Go on where an interrupted search with the same arguments ended: sensitivities, and networks of a frontier, that
+    /// --out has already are taken from there.
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
     /// Seed of everything random in the search.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -101,13 +129,24 @@ pub(crate) struct Summary {
     predicted_seconds: f64,
     pub(crate) budget_bits: Option<u64>,
     expected_loss: f64,
+    /// With --explain, by measure.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sensitivities: BTreeMap<&'static str, Sensitivity>,
+    /// With --explain: the site that each layer reads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sites: Vec<usize>,
 }
 
 /// Inferences of a session, unless told otherwise.
 pub(crate) const INFERENCES: u64 = 1000;
+/// The file that holds sensitivities.
+const SENSITIVITY: &str = "sensitivity.json";
 
 /// Runs `pq search`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    if let Some(count) = args.frontier {
+        return frontier::run(app, args, count.into());
+    }
     let (summary, plan) = find(app, args)?;
     app.console.result(&summary, |summary| summary.text(&plan))?;
     match &args.out {
@@ -117,38 +156,105 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     Ok(())
 }
 
+/// What is searched: the network and the images.
+pub(crate) struct Input {
+    pub(crate) model: Model,
+    pub(crate) data: Dataset,
+    pub(crate) preprocess: Preprocess,
+    pub(crate) batch: Tensor,
+}
+
+impl Input {
+    /// The labels of the calibration images, if their file has any.
+    pub(crate) fn labels(&self) -> Option<&[usize]> {
+        self.data.labels()
+    }
+}
+
+impl Args {
+    pub(crate) fn input(&self) -> Outcome<Input> {
+        let model = import_file(&self.model).map_err(|error| Failure::import(&error, &self.model))?;
+        let data = Dataset::open(&self.calib, None, model.input)?;
+        let default = if self.reconstruct.is_some() { 2048 } else { 256 };
+        let samples = data.len().min(self.samples.unwrap_or(default) as usize);
+        let preprocess = self.preprocess.preprocess();
+        let batch = data.batch(0..samples, &preprocess)?;
+        Ok(Input { model, data, preprocess, batch })
+    }
+
+    pub(crate) fn options(&self) -> SearchOptions {
+        let bits = |budget: Option<BitCount>| budget.map(|BitCount(bits)| bits);
+        SearchOptions {
+            budget_bits: bits(self.budget_bits),
+            budget_online_bits: bits(self.budget_online_bits),
+            budget_seconds: self.budget_seconds,
+            min_accuracy: self.min_accuracy,
+            swaps: self.swaps as usize,
+            fixed: self.fixed,
+            ends: self.first_last.unwrap_or_default(),
+            winograd: self.winograd,
+            profile: self.net,
+            inferences: self.inferences,
+            sources: self.ot.unwrap_or_default(),
+            batch: self.batch as usize,
+            measure: self.sensitivity,
+            reconstruct: self.reconstruct.map(|steps| steps as usize),
+            cheapest: false,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Sensitivities in a folder, and of what they are.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    fingerprint: String,
+    sensitivity: Sensitivity,
+}
+
+/// The sensitivities that an interrupted search has written.
+pub(crate) fn known(args: &Args, fingerprint: &str) -> Option<Sensitivity> {
+    let folder = args.out.as_ref().filter(|_| args.resume)?;
+    let stored: Stored = serde_json::from_slice(&files::read(&folder.join(SENSITIVITY)).ok()?).ok()?;
+    Some(stored).filter(|stored| stored.fingerprint == fingerprint).map(|stored| stored.sensitivity)
+}
+
+/// Writes sensitivities, for a search that goes on after an interruption.
+pub(crate) fn remember(
+    app: &App,
+    args: &Args,
+    fingerprint: &str,
+    sensitivity: Option<&Sensitivity>,
+) -> Outcome<()> {
+    let (Some(folder), Some(sensitivity)) = (&args.out, sensitivity) else { return Ok(()) };
+    let stored = Stored { fingerprint: fingerprint.to_owned(), sensitivity: sensitivity.clone() };
+    files::write_together(&app.cleanup, folder, &[(SENSITIVITY, to_json(&stored)?.as_bytes())])
+}
+
 /// Searches, and writes what was found.
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
-    let model = import_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
-    let data = Dataset::open(&args.calib, None, model.input)?;
-    let default = if args.reconstruct.is_some() { 2048 } else { 256 };
-    let samples = data.len().min(args.samples.unwrap_or(default) as usize);
-    let preprocess = args.preprocess.preprocess();
-    let batch = data.batch(0..samples, &preprocess)?;
-    let options = SearchOptions {
-        budget_bits: args.budget_bits.map(|BitCount(bits)| bits),
-        budget_online_bits: args.budget_online_bits.map(|BitCount(bits)| bits),
-        budget_seconds: args.budget_seconds,
-        min_accuracy: args.min_accuracy,
-        swaps: args.swaps as usize,
-        fixed: args.fixed,
-        ends: args.first_last.unwrap_or_default(),
-        winograd: args.winograd,
-        profile: args.net,
-        inferences: args.inferences,
-        sources: args.ot.unwrap_or_default(),
-        batch: args.batch as usize,
-        measure: args.sensitivity,
-        reconstruct: args.reconstruct.map(|steps| steps as usize),
-        seed: args.seed,
-    };
-    let images = Images { batch: &batch, labels: data.labels() };
+    let input = args.input()?;
+    let options = args.options();
+    let images = Images { batch: &input.batch, labels: input.labels() };
     let progress = Progress::new();
-    let found =
-        search::search(&model, &preprocess, &images, &options, &mut |p| progress.set(p.phase, p.done, p.of));
+    let mut tell = |p: search::Progress| progress.set(p.phase, p.done, p.of);
+    let of_file = |error| Failure::from(error).of_file(&args.model);
+    let fingerprint = search::fingerprint(&input.model, &input.preprocess, &images, &options);
+    let stored = known(args, &fingerprint);
+    let prepared =
+        search::Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
+    let prepared = prepared.map_err(of_file)?;
+    remember(app, args, &fingerprint, prepared.known())?;
+    let found = prepared.find(&options, &mut tell).map_err(of_file)?;
+    let mut summary = Summary::new(&found);
+    if args.explain {
+        summary.sites = prepared.names().into_iter().map(|(_, site)| site).collect();
+        for measure in Measure::ALL {
+            let sensitivity = prepared.sensitivity(measure, &mut tell).map_err(of_file)?;
+            summary.sensitivities.insert(measure.name(), sensitivity);
+        }
+    }
     drop(progress);
-    let found = found.map_err(|error| Failure::from(error).of_file(&args.model))?;
-    let summary = Summary::new(&found);
     if let Some(folder) = &args.out {
         let written = [
             (net::PLAN, found.plan.to_json()),
@@ -198,6 +304,8 @@ impl Summary {
             predicted_seconds: found.predicted_seconds,
             budget_bits: found.budget_bits,
             expected_loss: found.expected_loss,
+            sensitivities: BTreeMap::new(),
+            sites: Vec::new(),
         }
     }
 
@@ -222,6 +330,28 @@ impl Summary {
         let _ = writeln!(text, "set-up, once   {}", exact(self.setup_bits));
         let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
         let _ = writeln!(text, "expected loss  {:.4}", self.expected_loss);
+        if !self.sensitivities.is_empty() {
+            let _ = write!(text, "\n{}", self.explained());
+        }
         text
+    }
+
+    /// The losses of the bits chosen, by all measures side by side.
+    fn explained(&self) -> String {
+        let mut head = vec!["layer".to_owned()];
+        for what in ["weights", "values"] {
+            head.extend(self.sensitivities.keys().map(|name| format!("{what}: {name}")));
+        }
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        let mut table = Table::new(1, &head);
+        for (at, (layer, &site)) in self.layers.iter().zip(&self.sites).enumerate() {
+            let index = |bits: u8| usize::from(bits - 2);
+            let all = || self.sensitivities.values();
+            let weights = all().map(|found| found.weights[at][index(layer.weight_bits)]);
+            let values = all().map(|found| found.sites[site][index(layer.activation_bits)]);
+            let losses = weights.chain(values).map(|loss| format!("{loss:.2e}"));
+            table.row(std::iter::once(layer.name.clone()).chain(losses).collect());
+        }
+        format!("nats lost by the widths above, by each measure\n\n{table}")
     }
 }

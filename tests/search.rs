@@ -21,6 +21,14 @@ fn search(more: &[&str]) -> std::process::Output {
     run(&search_args(&model, &images, more))
 }
 
+/// Whether searches are fast enough for tests of many of them.
+fn searches_are_fast() -> bool {
+    if cfg!(debug_assertions) {
+        println!("skipped: many searches take too long in a debug build; run cargo test --release");
+    }
+    !cfg!(debug_assertions)
+}
+
 fn folder(out: &TempDir) -> &str {
     out.path().to_str().unwrap()
 }
@@ -77,6 +85,88 @@ fn the_quantised_network_is_as_good_as_the_float_network() {
 }
 
 #[test]
+fn a_frontier_is_files_whose_networks_cost_what_they_say() {
+    if !searches_are_fast() {
+        return;
+    }
+    let (out, images) = (tempfile::tempdir().unwrap(), asset("digits-test-images-idx3-ubyte"));
+    let sweep = |more: &[&str]| {
+        let args = ["--frontier", "3", "--swaps", "2", "--limit", "32", "--out", folder(&out)];
+        json(&search(&[&args, more].concat()))
+    };
+    let found = sweep(&[]);
+    let points = found["points"].as_array().unwrap();
+    assert_eq!(points.len(), 3);
+    assert!(
+        points
+            .windows(2)
+            .all(|pair| pair[0]["predicted_bits"].as_u64() <= pair[1]["predicted_bits"].as_u64())
+    );
+    for point in [&points[0], &found["uniform"][1]] {
+        let net = out.path().join(point["folder"].as_str().unwrap());
+        let net = net.to_str().unwrap();
+        let result = json(&run(&["infer", "--local", net, "--input", &images, "--verify", "--json"]));
+        assert_eq!(result["verified"], true);
+        assert_eq!(point["predicted_bits"].as_u64().unwrap(), measured_bits(&result), "{}", point["name"]);
+    }
+    let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
+    let svg = std::fs::read_to_string(out.path().join("frontier.svg")).unwrap();
+    assert!(page.contains("<svg") && !page.contains("http://localhost") && svg.ends_with("</svg>\n"));
+    // Networks that are there already are taken as they are.
+    let plan = out.path().join("points/searched-1/plan.json");
+    let written = std::fs::metadata(&plan).unwrap().modified().unwrap();
+    assert_eq!(sweep(&["--resume"]), found);
+    assert_eq!(std::fs::metadata(&plan).unwrap().modified().unwrap(), written);
+}
+
+#[test]
+fn every_kind_of_budget_is_kept() {
+    if !searches_are_fast() {
+        return;
+    }
+    let online = |found: &Value| {
+        let out = &found["out"];
+        let cost = json(&run(&["cost", out.as_str().unwrap(), "--json"]));
+        8 * (cost["cost"]["online"]["server_bytes"].as_u64().unwrap()
+            + cost["cost"]["online"]["client_bytes"].as_u64().unwrap())
+    };
+    let out = tempfile::tempdir().unwrap();
+    let found = |more: &[&str]| {
+        let args = [&["--swaps", "1", "--out", folder(&out)], more].concat();
+        let mut found = json(&search(&args));
+        found["out"] = folder(&out).into();
+        found
+    };
+    let wide = online(&found(&["--fixed", "w8a8"]));
+    let budget = (wide * 2 / 3).to_string();
+    assert!(online(&found(&["--budget-online-bits", &budget])) <= wide * 2 / 3);
+    let timed = found(&["--fixed", "w8a8", "--net", "wan"])["predicted_seconds"].as_f64().unwrap();
+    let seconds = format!("{:.3}", timed * 0.9);
+    let fast = found(&["--budget-seconds", &seconds, "--net", "wan"]);
+    assert!(fast["predicted_seconds"].as_f64().unwrap() <= timed * 0.9 + 1e-3);
+    let loose = found(&["--min-accuracy", "0.5"])["predicted_bits"].as_u64().unwrap();
+    let strict = found(&["--min-accuracy", "0.96"])["predicted_bits"].as_u64().unwrap();
+    assert!(loose <= strict, "{loose} and {strict}");
+    for (option, value) in [("--budget-online-bits", "10"), ("--budget-seconds", "0.000001")] {
+        assert_eq!(search(&[option, value]).status.code(), Some(3), "{option}");
+    }
+}
+
+#[test]
+fn sensitivities_are_explained_side_by_side() {
+    if !searches_are_fast() {
+        return;
+    }
+    for measure in ["fisher", "hessian"] {
+        let found = json(&search(&["--budget-bits", "3M", "--sensitivity", measure, "--explain"]));
+        for name in ["loss", "fisher", "hessian"] {
+            let weights = found["sensitivities"][name]["weights"].as_array().unwrap();
+            assert_eq!(weights.len(), found["layers"].as_array().unwrap().len());
+        }
+    }
+}
+
+#[test]
 fn an_impossible_budget_is_3_and_names_the_smallest() {
     let output = search(&["--budget-bits", "1k"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
@@ -120,6 +210,11 @@ fn wrong_options_of_the_search_are_2() {
         &["--fixed", "w4a4", "--first-last", "some"],
         &["--budget-bits", "1G", "--first-last", "same"],
         &["--budget-bits", "1G", "--mean", "0.5"],
+        &["--budget-seconds", "-1"],
+        &["--min-accuracy", "1.5"],
+        &["--budget-bits", "1G", "--sensitivity", "some"],
+        &["--frontier"],
+        &["--frontier", "--out", "net", "--budget-seconds", "1"],
         &["--budget-bits", "1G", "--raw", "--mean", "0.5", "--std", "0.5"],
     ] {
         assert_eq!(search(more).status.code(), Some(2), "{more:?}");

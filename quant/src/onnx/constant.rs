@@ -118,9 +118,10 @@ impl Constant {
     pub(super) fn as_bytes(&self) -> Result<&Grid, Problem> {
         match &self.data {
             Data::Bytes(grid) => Ok(grid),
-            Data::Floats(_) | Data::Ints(_) | Data::Scaled(..) => {
-                Err(Problem::new("a tensor of another type where int8 or uint8 belongs", "quantise to 8 bits or less"))
-            }
+            Data::Floats(_) | Data::Ints(_) | Data::Scaled(..) => Err(Problem::new(
+                "a tensor of another type where int8 or uint8 belongs",
+                "quantise to 8 bits or less",
+            )),
         }
     }
 

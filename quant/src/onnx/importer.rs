@@ -132,7 +132,8 @@ impl Importer {
         let (model, moved) = simplify(Model { name: self.name, input: self.input, nodes, output });
         model.check()?;
         let place = |id: ValueId| moved[id.0];
-        let weights = self.grids.into_iter().filter_map(|(id, grid)| Some((place(id)?.producer()?, grid.into())));
+        let weights =
+            self.grids.into_iter().filter_map(|(id, grid)| Some((place(id)?.producer()?, grid.into())));
         let mut quantisers: Vec<_> = self.quantisers.into_iter().collect();
         // Of values that became one, the last is what is left of them.
         quantisers.sort_by_key(|(id, _)| *id);
@@ -421,7 +422,12 @@ fn unsupported(node: &NodeProto) -> Problem {
             "train the network with batch normalisation instead"
         }
         "QuantizeLinear" | "DequantizeLinear" => "quantise values, and dequantise what was quantised",
-        "QLinearConv" | "QLinearMatMul" | "QLinearAdd" | "ConvInteger" | "MatMulInteger" | "DynamicQuantizeLinear" => {
+        "QLinearConv"
+        | "QLinearMatMul"
+        | "QLinearAdd"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "DynamicQuantizeLinear" => {
             "quantise statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
         }
         _ => {

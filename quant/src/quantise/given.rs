@@ -85,8 +85,13 @@ pub fn adopt(quantised: &Quantised, preprocess: &Preprocess) -> Result<Adopted, 
     let signed = quantised.values.get(&ValueId::INPUT).is_some_and(|quantiser| quantiser.low < 0);
     let sites = Sites::of(&quantised.model, signed);
     let given = Given::read(quantised, &sites).map_err(AdoptError::Unsupported)?;
-    let mut solving =
-        Solving { given: &given, quantised, sites: &sites, mantissas: vec![None; sites.groups], changes: Vec::new() };
+    let mut solving = Solving {
+        given: &given,
+        quantised,
+        sites: &sites,
+        mantissas: vec![None; sites.groups],
+        changes: Vec::new(),
+    };
     let layers: Vec<Rounded> = (0..sites.layers.len()).map(|layer| solving.layer(layer)).collect();
     let scales = Scales {
         sites: (0..sites.sites.len()).map(|site| solving.site(site)).collect(),
@@ -98,7 +103,13 @@ pub fn adopt(quantised: &Quantised, preprocess: &Preprocess) -> Result<Adopted, 
         site_bits: given.sites.iter().map(|site| site.bits).collect(),
     };
     let rounded: Vec<&Rounded> = layers.iter().collect();
-    let emit = Emit { model: &quantised.model, sites: &sites, scales: &scales, rounded: &rounded, assignment: &assignment };
+    let emit = Emit {
+        model: &quantised.model,
+        sites: &sites,
+        scales: &scales,
+        rounded: &rounded,
+        assignment: &assignment,
+    };
     let (graph, weights) = emit.run(preprocess, quantised.salt)?;
     let widths = |(at, layer): (usize, &LayerSites)| {
         let name = quantised.model.nodes[layer.node].name.clone();
@@ -133,14 +144,20 @@ impl Given {
     fn read(quantised: &Quantised, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
         let mut problems = Vec::new();
         let mut keep = |found: Result<_, Unsupported>| found.map_err(|problem| problems.push(problem)).ok();
-        let given: Vec<_> = sites.sites.iter().filter_map(|site| keep(GivenSite::read(quantised, site))).collect();
+        let given: Vec<_> =
+            sites.sites.iter().filter_map(|site| keep(GivenSite::read(quantised, site))).collect();
         let mut problems_of_layers = Vec::new();
         let mut keep = |found: Result<_, Unsupported>| found.map_err(|p| problems_of_layers.push(p)).ok();
         let layers: Vec<_> =
             sites.layers.iter().filter_map(|layer| keep(GivenLayer::read(quantised, layer))).collect();
         problems.extend(problems_of_layers);
         if sites.layers.is_empty() {
-            problems.push(unsupported(quantised, None, "it has no linear layers", "there is nothing to run privately"));
+            problems.push(unsupported(
+                quantised,
+                None,
+                "it has no linear layers",
+                "there is nothing to run privately",
+            ));
         }
         if problems.is_empty() { Ok(Self { sites: given, layers }) } else { Err(problems) }
     }
@@ -151,7 +168,8 @@ impl GivenSite {
         let at = |value: ValueId| quantised.values.get(&value).copied();
         let node = site.value.producer().map(|node| &quantised.model.nodes[node]);
         // A ReLU of a quantised value is as quantised as that.
-        let before = node.filter(|node| matches!(node.op, Op::Relu { .. })).and_then(|node| at(node.inputs[0]));
+        let before =
+            node.filter(|node| matches!(node.op, Op::Relu { .. })).and_then(|node| at(node.inputs[0]));
         let Some(Quantiser { scale, low, high }) = at(site.value).or(before) else {
             return Err(unsupported(
                 quantised,
@@ -162,7 +180,12 @@ impl GivenSite {
         };
         if high < 1 || low > 0 {
             let reason = format!("its integers are those from {low} to {high}, zero point taken off");
-            return Err(unsupported(quantised, site.value.producer(), &reason, "quantise with a zero point inside"));
+            return Err(unsupported(
+                quantised,
+                site.value.producer(),
+                &reason,
+                "quantise with a zero point inside",
+            ));
         }
         let low = if site.signed { low } else { 0 };
         Ok(Self { bits: Interval { lo: low, hi: high }.bits(site.signed), log_scale: scale.log2(), high })
@@ -185,7 +208,12 @@ impl GivenLayer {
         let bits = Some(width(*low, *high)).filter(|&bits| bits <= 8).unwrap_or_else(|| width(least, most));
         if bits > 8 {
             let reason = format!("its weights are from {least} to {most}, zero point taken off: {bits} bits");
-            return Err(unsupported(quantised, Some(layer.node), &reason, "quantise weights symmetrically to int8"));
+            return Err(unsupported(
+                quantised,
+                Some(layer.node),
+                &reason,
+                "quantise weights symmetrically to int8",
+            ));
         }
         let conv = conv(&quantised.model, layer.node);
         let channels = conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
@@ -280,8 +308,11 @@ impl Fitting<'_> {
     fn run(&self) -> (Rounded, Option<Adjustment>) {
         let (conv, n) = (self.conv, self.conv.fan_in());
         let channels: Vec<&[f32]> = conv.weight.chunks_exact(n).collect();
-        let exponents: Vec<Option<i32>> =
-            channels.iter().zip(&self.given.log_scales).map(|(weights, log)| self.exponent(weights, *log)).collect();
+        let exponents: Vec<Option<i32>> = channels
+            .iter()
+            .zip(&self.given.log_scales)
+            .map(|(weights, log)| self.exponent(weights, *log))
+            .collect();
         let least = exponents.iter().flatten().min().copied().unwrap_or(0);
         // A channel of zeros has a bias nevertheless, in steps that its scale may say.
         let idle = |stated: f64| ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD);
@@ -305,16 +336,21 @@ impl Fitting<'_> {
         let coarsest = self.given.log_scales.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         let by = (change / norm.max(f64::MIN_POSITIVE)).sqrt();
         let used = (self.log_scale - f64::from(least)).exp2();
-        let change = Adjustment { node: String::new(), what: Changed::Weights, found: coarsest.exp2(), used, by };
+        let change =
+            Adjustment { node: String::new(), what: Changed::Weights, found: coarsest.exp2(), used, by };
         let bias = conv.bias.iter().map(|&b| f64::from(b)).collect();
-        (Rounded { weights, exponents, log_scale: self.log_scale, bias }, Some(change).filter(|_| by > TOLERANCE))
+        (
+            Rounded { weights, exponents, log_scale: self.log_scale, bias },
+            Some(change).filter(|_| by > TOLERANCE),
+        )
     }
 
     /// The exponent of a channel: that of its own scale, if there is one and it holds all weights; else the finest that does.
     fn exponent(&self, weights: &[f32], log: Option<f64>) -> Option<i32> {
         let log = log?;
         let half = f64::from(self.given.bits - 1).exp2();
-        let (least, most) = weights.iter().fold((0f64, 0f64), |(a, b), &w| (a.min(w.into()), b.max(w.into())));
+        let (least, most) =
+            weights.iter().fold((0f64, 0f64), |(a, b), &w| (a.min(w.into()), b.max(w.into())));
         let exact = self.log_scale - log;
         let steps = log.exp2();
         if off(exact) < TOLERANCE && least / steps > -half - 0.5 && most / steps < half - 0.5 {

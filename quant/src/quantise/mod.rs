@@ -20,8 +20,8 @@ use protocols::weights::Weights;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-pub use given::{AdoptError, Adjustment, Adopted, Changed, adopt};
 pub use calibrate::{Calibration, first_images};
+pub use given::{Adjustment, AdoptError, Adopted, Changed, adopt};
 pub use reconstruct::Reconstruction;
 pub use round::{Rounded, Rounder};
 pub use scales::Scales;

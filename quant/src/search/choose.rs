@@ -4,8 +4,9 @@ use fusion::planner::{cheapest, fastest, inference_bits};
 
 use super::estimate::Estimate;
 use super::measured::Measured;
+use super::widths::{Width, uniform_widths, widths};
 use super::{Progress, SearchError, SearchOptions, Sensitivity};
-use crate::quantise::{Assignment, Quantiser, Sites};
+use crate::quantise::{Assignment, Quantiser};
 
 /// Chooses widths.
 pub(super) struct Chooser<'a> {
@@ -312,34 +313,4 @@ impl<'a> Chooser<'a> {
         }
         Ok(Budgets { bits: low, ..budgets })
     }
-}
-
-/// One width for everything.
-pub(super) fn uniform_widths(sites: &Sites, bits: u8) -> Assignment {
-    Assignment { weight_bits: vec![bits; sites.layers.len()], site_bits: vec![bits; sites.sites.len()] }
-}
-
-/// A width of an assignment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Width {
-    Site(usize),
-    Layer(usize),
-}
-
-impl Width {
-    /// The assignment with this width wider or narrower by a bit, if it can be.
-    fn moved(self, assignment: &Assignment, by: i8) -> Option<Assignment> {
-        let mut moved = assignment.clone();
-        let width = match self {
-            Self::Site(site) => &mut moved.site_bits[site],
-            Self::Layer(layer) => &mut moved.weight_bits[layer],
-        };
-        *width = width.checked_add_signed(by).filter(|bits| (2..=8).contains(bits))?;
-        Some(moved)
-    }
-}
-
-fn widths(assignment: &Assignment) -> impl Iterator<Item = Width> + use<> {
-    let (sites, layers) = (assignment.site_bits.len(), assignment.weight_bits.len());
-    (0..sites).map(Width::Site).chain((0..layers).map(Width::Layer))
 }

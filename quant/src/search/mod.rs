@@ -12,66 +12,38 @@
 
 mod choose;
 mod dynamic;
+mod error;
 mod estimate;
+mod fingerprint;
+mod found;
 mod measured;
 mod options;
+mod planned;
 mod sensitivity;
+mod widths;
 
 use fusion::Graph;
-use fusion::planner::{cheapest, fastest, inference_bits};
+use fusion::planner::{cheapest, inference_bits};
 use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
 pub use crate::quantise::Winograd;
+pub use error::SearchError;
+pub use fingerprint::fingerprint;
+pub use found::{Found, LayerReport};
 pub use options::{Ends, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 
 use crate::data::Preprocess;
-use crate::float::FloatError;
-use crate::model::{Model, Op};
-use crate::quantise::{
-    Assignment, QuantiseError, Quantiser, Reconstruction, Sites, first_images, requantise,
-};
+use crate::model::Model;
+use crate::quantise::{Assignment, Quantiser, Reconstruction, first_images, requantise};
 use crate::tensor::Tensor;
-use choose::{Budgets, Chooser, UNBOUNDED, uniform_widths};
+use choose::{Budgets, Chooser, UNBOUNDED};
+use fingerprint::salt;
 use measured::Measured;
-
-/// What a search found.
-#[derive(Debug)]
-pub struct Found {
-    /// What two parties run.
-    pub plan: Plan,
-    /// What the server alone holds.
-    pub weights: Weights,
-    /// Every linear layer.
-    pub layers: Vec<LayerReport>,
-    /// Bits of one inference, offline and online.
-    pub predicted_bits: u64,
-    /// Bits of set-up, once per session.
-    pub setup_bits: u64,
-    /// Seconds of one inference, by the model of work and of the connection.
-    pub predicted_seconds: f64,
-    /// The budget, if one was given.
-    pub budget_bits: Option<u64>,
-    /// The expected divergence of the logits from the float network's, in nats; zero where nothing was searched.
-    pub expected_loss: f64,
-}
-
-/// One layer of what a search found.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct LayerReport {
-    /// The layer's name.
-    pub name: String,
-    /// Width of its weights.
-    pub weight_bits: u8,
-    /// Width of the activations that it reads, before any average.
-    pub activation_bits: u8,
-    /// Its protocol.
-    pub protocol: String,
-    /// Bits that its step moves in one inference.
-    pub comm_bits: u64,
-}
+use planned::{impossible, planned};
+use widths::{uniform, uniform_widths};
 
 /// How far a search has come.
 #[derive(Clone, Copy, Debug)]
@@ -82,60 +54,6 @@ pub struct Progress {
     pub done: usize,
     /// Parts in all.
     pub of: usize,
-}
-
-/// Why a search ends without a plan.
-#[derive(Debug, thiserror::Error)]
-pub enum SearchError {
-    /// No choice of widths and protocols meets the budget.
-    #[error("the budget of {budget} bits is impossible: the smallest possible one is {smallest} bits")]
-    Impossible {
-        /// The budget.
-        budget: u64,
-        /// The bits of the cheapest plan.
-        smallest: u64,
-    },
-    /// No choice meets the budget of online bits.
-    #[error("the budget of {budget} online bits is impossible: the cheapest plan has {smallest}")]
-    ImpossibleOnline {
-        /// The budget.
-        budget: u64,
-        /// The online bits of the cheapest plan.
-        smallest: u64,
-    },
-    /// No choice is fast enough.
-    #[error(
-        "the budget of {budget} s is impossible on this connection: the narrowest network takes {smallest:.3} s"
-    )]
-    ImpossibleSeconds {
-        /// The budget.
-        budget: f64,
-        /// The predicted seconds of the narrowest network.
-        smallest: f64,
-    },
-    /// No choice within the budgets is as accurate as was asked for.
-    #[error("an accuracy of {wanted} is out of reach: {reached} of the calibration images are right at most")]
-    Inaccurate {
-        /// What was asked for.
-        wanted: f64,
-        /// That of the widest network within the budgets.
-        reached: f64,
-    },
-    /// The network cannot be quantised.
-    #[error(transparent)]
-    Quantise(#[from] QuantiseError),
-    /// The integer network cannot be lowered.
-    #[error(transparent)]
-    Lower(#[from] fusion::Error),
-    /// The calibration images do not fit.
-    #[error(transparent)]
-    Float(#[from] FloatError),
-    /// Neither a budget nor widths.
-    #[error("nothing to search for: give a budget or fixed widths")]
-    Nothing,
-    /// The network has no layer.
-    #[error("the network has no linear layer: there is nothing to quantise")]
-    NoLayers,
 }
 
 /// Searches the widths of a network, or takes the fixed ones, and plans its protocols. The result depends on the arguments
@@ -314,7 +232,7 @@ impl<'a> Prepared<'a> {
 
     fn found(&self, assignment: &Assignment, plan: Plan, weights: Weights, options: &SearchOptions) -> Found {
         Found {
-            layers: report(self.model, self.quantiser.sites(), assignment, &plan),
+            layers: found::report(self.model, self.quantiser.sites(), assignment, &plan),
             predicted_bits: inference_bits(&plan),
             setup_bits: plan.setup_cost().bits(),
             predicted_seconds: options.seconds(&plan),
@@ -326,100 +244,21 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The fastest plan that meets all budgets; or the cheapest one, if that alone does.
-fn planned(
-    (graph, weights): &(Graph, Weights),
-    options: &SearchOptions,
-) -> Result<Option<Plan>, SearchError> {
-    let digest = weights.digest();
-    let Some(plan) = fastest(graph, &digest, &options.purpose())? else { return Ok(None) };
-    let seconds = |plan: &Plan| options.budget_seconds.is_none_or(|most| options.seconds(plan) <= most);
-    let online =
-        |plan: &Plan| options.budget_online_bits.is_none_or(|most| plan.cost(1).online.bits() <= most);
-    if online(&plan) && seconds(&plan) {
-        return Ok(Some(plan));
+/// The integer network at one width for all layers but the ends, its weights rounded layer by layer: what is looked at, not
+/// what is run.
+///
+/// # Errors
+/// The images do not fit the network, or it cannot be represented in integers.
+pub fn uniform_graph(
+    model: &Model,
+    preprocess: &Preprocess,
+    batch: &Tensor,
+    fixed: Uniform,
+    ends: Ends,
+) -> Result<Graph, SearchError> {
+    let quantiser = Quantiser::new(model, preprocess, batch, [0; 32])?;
+    if quantiser.sites().layers.is_empty() {
+        return Err(SearchError::NoLayers);
     }
-    Ok(Some(cheapest(graph, &digest, options.sources)?).filter(|plan| online(plan) && seconds(plan)))
-}
-
-/// Why no plan of a network meets the budgets.
-fn impossible(
-    (graph, weights): &(Graph, Weights),
-    options: &SearchOptions,
-) -> Result<SearchError, SearchError> {
-    let plan = cheapest(graph, &weights.digest(), options.sources)?;
-    let (bits, online) = (inference_bits(&plan), plan.cost(1).online.bits());
-    if let Some(budget) = options.budget_bits.filter(|&budget| bits > budget) {
-        return Ok(SearchError::Impossible { budget, smallest: bits });
-    }
-    if let Some(budget) = options.budget_online_bits.filter(|&budget| online > budget) {
-        return Ok(SearchError::ImpossibleOnline { budget, smallest: online });
-    }
-    let budget = options.budget_seconds.unwrap_or(0.0);
-    Ok(SearchError::ImpossibleSeconds { budget, smallest: options.seconds(&plan) })
-}
-
-impl SearchError {
-    /// Whether budgets are to blame.
-    fn is_impossible(&self) -> bool {
-        match self {
-            Self::Impossible { .. } | Self::ImpossibleOnline { .. } | Self::ImpossibleSeconds { .. } => true,
-            Self::Inaccurate { .. }
-            | Self::Quantise(_)
-            | Self::Lower(_)
-            | Self::Float(_)
-            | Self::Nothing
-            | Self::NoLayers => false,
-        }
-    }
-}
-
-/// One width for all layers but the ends.
-fn uniform(sites: &Sites, fixed: Uniform, ends: Ends) -> Assignment {
-    let mut assignment = Assignment {
-        weight_bits: vec![fixed.weight_bits; sites.layers.len()],
-        site_bits: vec![fixed.activation_bits; sites.sites.len()],
-    };
-    let wide = match ends {
-        Ends::Wide => Uniform { weight_bits: 8, activation_bits: 8 },
-        Ends::Same => fixed,
-        Ends::Uniform(other) => other,
-    };
-    let last = sites.layers.len().saturating_sub(1);
-    for layer in [0, last] {
-        assignment.weight_bits[layer] = wide.weight_bits;
-        assignment.site_bits[sites.layers[layer].input] = wide.activation_bits;
-    }
-    assignment
-}
-
-fn report(model: &Model, sites: &Sites, assignment: &Assignment, plan: &Plan) -> Vec<LayerReport> {
-    let steps = plan.step_costs(1);
-    let line = |(at, layer): (usize, &crate::quantise::LayerSites)| {
-        let name = model.nodes[layer.node].name.clone();
-        let step = steps.iter().find(|step| step.name == name);
-        LayerReport {
-            weight_bits: assignment.weight_bits[at],
-            activation_bits: assignment.site_bits[layer.input],
-            protocol: step.map_or_else(String::new, |step| step.protocol.clone()),
-            comm_bits: step.map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
-            name,
-        }
-    };
-    sites.layers.iter().enumerate().map(line).collect()
-}
-
-/// Secret bytes that hide the weights behind the plan's digest: as hard to guess as the float weights themselves, and the
-/// same for the same network and seed.
-fn salt(model: &Model, seed: u64) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("pq 1 weights salt");
-    hasher.update(&seed.to_le_bytes());
-    for node in &model.nodes {
-        if let Op::Conv(conv) = &node.op {
-            for value in conv.weight.iter().chain(&conv.bias) {
-                hasher.update(&value.to_le_bytes());
-            }
-        }
-    }
-    hasher.finalize().into()
+    Ok(quantiser.quantise(&uniform(quantiser.sites(), fixed, ends))?.0)
 }

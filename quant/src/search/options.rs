@@ -41,6 +41,8 @@ pub struct SearchOptions {
     pub measure: Measure,
     /// Steps of reconstruction; none without.
     pub reconstruct: Option<usize>,
+    /// The protocols that move the fewest bits, instead of the fastest ones.
+    pub cheapest: bool,
     /// Everything random.
     pub seed: u64,
 }

@@ -61,7 +61,10 @@ pub(in super::super) fn quantised(
         steps.clamp(low.into(), high.into()) as i16
     };
     let values = floats.as_floats()?.iter().enumerate().map(steps).collect();
-    Ok(Constant { shape: floats.shape.clone(), data: Data::Bytes(Grid { values, low, high, scales: Vec::new() }) })
+    Ok(Constant {
+        shape: floats.shape.clone(),
+        data: Data::Bytes(Grid { values, low, high, scales: Vec::new() }),
+    })
 }
 
 /// Integers of 8 bits within bounds of their own type.
@@ -77,7 +80,10 @@ pub(in super::super) fn clipped(
         return Err(Problem::malformed(format!("its bounds are {low} and {high}")));
     }
     let values = grid.values.iter().map(|&value| value.clamp(low, high)).collect();
-    Ok(Constant { shape: ints.shape.clone(), data: Data::Bytes(Grid { values, low, high, scales: Vec::new() }) })
+    Ok(Constant {
+        shape: ints.shape.clone(),
+        data: Data::Bytes(Grid { values, low, high, scales: Vec::new() }),
+    })
 }
 
 /// The only element of a tensor of 8-bit integers.

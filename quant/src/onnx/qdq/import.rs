@@ -91,7 +91,9 @@ impl Importer {
         self.quantisers.entry(value.id).or_insert(quantiser);
         // Choosing elements commutes with rounding them.
         let mut id = value.id;
-        while let Some(at) = id.producer().filter(|&at| matches!(self.nodes[at].op, Op::View(_) | Op::MaxPool(_))) {
+        while let Some(at) =
+            id.producer().filter(|&at| matches!(self.nodes[at].op, Op::View(_) | Op::MaxPool(_)))
+        {
             id = self.nodes[at].inputs[0];
             self.quantisers.entry(id).or_insert(quantiser);
         }

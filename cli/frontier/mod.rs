@@ -1,0 +1,259 @@
+//! `pq search --frontier`: the same network within many budgets, beside uniform widths; a table, a drawing and a page.
+
+mod bars;
+mod drawing;
+mod page;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use protocols::plan::Plan;
+use protocols::weights::Weights;
+use quant::Dataset;
+use quant::search::{
+    Images, LayerReport, Measure, Prepared, SearchOptions, Sensitivity, Uniform, fingerprint,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::console::to_json;
+use crate::exit::{Failure, Outcome};
+use crate::files;
+use crate::images;
+use crate::logits::Logits;
+use crate::net;
+use crate::progress::Progress;
+use crate::search::Args;
+use crate::table::Table;
+use crate::units;
+
+/// Accuracy against communication, as `search.json` has it.
+#[derive(Serialize)]
+struct Frontier {
+    network: String,
+    /// Images that accuracies are of.
+    images: usize,
+    float_accuracy: f64,
+    /// Searched.
+    points: Vec<Point>,
+    /// One width everywhere but at the ends: the baselines.
+    uniform: Vec<Point>,
+    /// By measure: what the search was guided by, and the others.
+    sensitivities: BTreeMap<&'static str, Sensitivity>,
+    /// Layers with the index of the site that each reads.
+    layers: Vec<(String, usize)>,
+}
+
+/// One network.
+#[derive(Serialize, Deserialize)]
+struct Point {
+    name: String,
+    /// The folder of its plan and weights, within that of the frontier.
+    folder: String,
+    budget_bits: Option<u64>,
+    predicted_bits: u64,
+    setup_bits: u64,
+    predicted_seconds: f64,
+    accuracy: f64,
+    expected_loss: f64,
+    layers: Vec<LayerReport>,
+    /// Of the network, all images and the options: what a resumed search must agree on.
+    fingerprint: String,
+}
+
+/// The file of a point beside its plan and weights.
+const POINT: &str = "point.json";
+/// Widths of the baselines.
+const UNIFORM: [u8; 5] = [3, 4, 5, 6, 8];
+/// Images evaluated between two steps of progress.
+const CHUNK: usize = 100;
+
+/// What accuracies are measured on.
+struct Test<'a> {
+    data: &'a Dataset,
+    labels: &'a [usize],
+}
+
+/// One search after another on the same network.
+struct Sweep<'a> {
+    app: &'a App,
+    args: &'a Args,
+    out: &'a Path,
+    prepared: Prepared<'a>,
+    test: Test<'a>,
+    fingerprint: String,
+    bar: Progress,
+}
+
+/// Runs `pq search --frontier`.
+pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
+    let Some(out) = &args.out else {
+        return Err(Failure::usage("--frontier writes files: name a folder with --out"));
+    };
+    let input = args.input()?;
+    let other = match &args.test {
+        Some(path) => Some(Dataset::open(path, None, input.model.input)?),
+        None => None,
+    };
+    let test = Test::new(other.as_ref().unwrap_or(&input.data), args.limit)?;
+    let options = args.options();
+    let bar = Progress::new();
+    let images = Images { batch: &input.batch, labels: input.labels() };
+    let digest_of = |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
+    let digest = digest_of(&images);
+    let stored = crate::search::known(args, &digest);
+    let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
+    let prepared = Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
+    let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
+    crate::search::remember(app, args, &digest, prepared.known())?;
+    let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
+    let float = quant::float::evaluate(&input.model, &batch).map_err(Failure::input)?;
+    let float_accuracy = float.accuracy(test.labels);
+    let tested = digest_of(&Images { batch: &batch, labels: Some(test.labels) });
+    let fingerprint = format!("{digest} {tested}");
+    drop((batch, float));
+    let sweep = Sweep { app, args, out, prepared, test, fingerprint, bar };
+    let frontier = sweep.run(input.model.name.clone(), &options, count, float_accuracy)?;
+    drop(sweep);
+    let json = format!("{}\n", to_json(&frontier)?);
+    let svg = drawing::frontier(&frontier);
+    let page = page::write(&frontier);
+    let written = [
+        ("search.json", json.as_bytes()),
+        ("frontier.svg", svg.as_bytes()),
+        ("report.html", page.as_bytes()),
+    ];
+    files::write_together(&app.cleanup, out, &written)?;
+    app.console.result(&frontier, Frontier::text)
+}
+
+impl Sweep<'_> {
+    fn run(
+        &self,
+        network: String,
+        options: &SearchOptions,
+        count: usize,
+        float_accuracy: f64,
+    ) -> Outcome<Frontier> {
+        let of_file = |error| Failure::from(error).of_file(&self.args.model);
+        let mut tell = |p: quant::search::Progress| self.bar.set(p.phase, p.done, p.of);
+        let mut sensitivities = BTreeMap::new();
+        for measure in Measure::ALL {
+            let known = self.prepared.known().filter(|_| measure == options.measure).cloned();
+            let found = known.map_or_else(|| self.prepared.sensitivity(measure, &mut tell), Ok);
+            sensitivities.insert(measure.name(), found.map_err(of_file)?);
+        }
+        let mut uniform = Vec::new();
+        for bits in UNIFORM {
+            let fixed = Uniform { weight_bits: bits, activation_bits: bits };
+            // At their least price, as searched ones are: with faster protocols they would look worse than they are.
+            let options = SearchOptions { fixed: Some(fixed), cheapest: true, ..*options };
+            uniform.push(self.point(format!("w{bits}a{bits}"), options)?);
+        }
+        let [least, most] = self.prepared.extent(options.sources).map_err(of_file)?;
+        let mut points = Vec::new();
+        for (at, budget) in budgets(least, most, count).enumerate() {
+            let options = SearchOptions { budget_bits: Some(budget), ..*options };
+            points.push(self.point(format!("searched-{}", at + 1), options)?);
+        }
+        points.sort_by_key(|point| point.predicted_bits);
+        Ok(Frontier {
+            network,
+            images: self.test.labels.len(),
+            float_accuracy,
+            points,
+            uniform,
+            sensitivities,
+            layers: self.prepared.names(),
+        })
+    }
+
+    /// One search, or what an interrupted one has found.
+    fn point(&self, name: String, options: SearchOptions) -> Outcome<Point> {
+        let folder = format!("points/{name}");
+        let path = self.out.join(&folder);
+        let fingerprint = format!("{} {:?} {:?}", self.fingerprint, options.budget_bits, options.fixed);
+        if let Some(point) = known(&path, &fingerprint).filter(|_| self.args.resume) {
+            return Ok(point);
+        }
+        self.app.console.note(format_args!("{name}"));
+        let mut tell = |p: quant::search::Progress| self.bar.set(p.phase, p.done, p.of);
+        let found = self.prepared.find(&options, &mut tell);
+        let found = found.map_err(|error| Failure::from(error).of_file(&self.args.model))?;
+        let point = Point {
+            accuracy: self.test.accuracy(&found.plan, &found.weights, &self.bar)?,
+            name,
+            folder,
+            budget_bits: found.budget_bits,
+            predicted_bits: found.predicted_bits,
+            setup_bits: found.setup_bits,
+            predicted_seconds: found.predicted_seconds,
+            expected_loss: found.expected_loss,
+            layers: found.layers,
+            fingerprint,
+        };
+        let [plan, weights] = [found.plan.to_json(), found.weights.to_safetensors()];
+        let json = to_json(&point)?;
+        let written = [(net::PLAN, plan.as_slice()), (net::WEIGHTS, &weights), (POINT, json.as_bytes())];
+        files::write_together(&self.app.cleanup, &path, &written)?;
+        Ok(point)
+    }
+}
+
+/// So many budgets from a little above the smallest to the largest, evenly in the logarithm.
+fn budgets(least: u64, most: u64, count: usize) -> impl Iterator<Item = u64> {
+    let (low, high) = (least as f64 * 1.1, most as f64);
+    let last = count.saturating_sub(1).max(1) as f64;
+    (0..count).map(move |at| (low * (high / low).powf(at as f64 / last)) as u64)
+}
+
+/// A point that an interrupted search has written.
+fn known(path: &Path, fingerprint: &str) -> Option<Point> {
+    let json = files::read(&path.join(POINT)).ok()?;
+    let point: Point = serde_json::from_slice(&json).ok()?;
+    net::Net::open(path).ok()?;
+    Some(point).filter(|point| point.fingerprint == fingerprint)
+}
+
+impl<'a> Test<'a> {
+    fn new(data: &'a Dataset, limit: Option<u32>) -> Outcome<Self> {
+        let Some(labels) = data.labels() else {
+            return Err(Failure::input("accuracies need labels: name a labelled file with --test"));
+        };
+        let count = limit.map_or(labels.len(), |limit| labels.len().min(limit as usize));
+        Ok(Self { data, labels: &labels[..count] })
+    }
+
+    fn accuracy(&self, plan: &Plan, weights: &Weights, bar: &Progress) -> Outcome<f64> {
+        let mut hits = 0;
+        for (at, labels) in self.labels.chunks(CHUNK).enumerate() {
+            bar.set("evaluation", at * CHUNK, self.labels.len());
+            let batch = images::batch(plan, self.data, at * CHUNK..at * CHUNK + labels.len())?;
+            let logits = fusion::ideal(plan, weights, &images::integers(plan, &batch))?;
+            let classes = Logits::new(&logits, batch.images(), 1.0).predictions();
+            hits += classes.iter().zip(labels).filter(|(class, label)| class == label).count();
+        }
+        Ok(hits as f64 / self.labels.len().max(1) as f64)
+    }
+}
+
+impl Frontier {
+    /// Of an accuracy like the float network's.
+    fn standard_error(&self) -> f64 {
+        (self.float_accuracy * (1.0 - self.float_accuracy) / self.images.max(1) as f64).sqrt()
+    }
+
+    fn text(&self) -> String {
+        let mut table = Table::new(1, &["network", "one inference", "seconds", "accuracy"]);
+        for point in self.points.iter().chain(&self.uniform) {
+            table.row(vec![
+                point.name.clone(),
+                units::bytes(point.predicted_bits / 8),
+                format!("{:.2}", point.predicted_seconds),
+                format!("{:.2} %", 100.0 * point.accuracy),
+            ]);
+        }
+        let float = 100.0 * self.float_accuracy;
+        format!("{}\n\n{table}\nfloat {float:.2} %, {} images\n", self.network, self.images)
+    }
+}

@@ -1,0 +1,73 @@
+//! Why a search ends without a plan.
+
+use crate::float::FloatError;
+use crate::quantise::QuantiseError;
+
+/// Why a search ends without a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// No choice of widths and protocols meets the budget.
+    #[error("the budget of {budget} bits is impossible: the smallest possible one is {smallest} bits")]
+    Impossible {
+        /// The budget.
+        budget: u64,
+        /// The bits of the cheapest plan.
+        smallest: u64,
+    },
+    /// No choice meets the budget of online bits.
+    #[error("the budget of {budget} online bits is impossible: the cheapest plan has {smallest}")]
+    ImpossibleOnline {
+        /// The budget.
+        budget: u64,
+        /// The online bits of the cheapest plan.
+        smallest: u64,
+    },
+    /// No choice is fast enough.
+    #[error(
+        "the budget of {budget} s is impossible on this connection: the narrowest network takes {smallest:.3} s"
+    )]
+    ImpossibleSeconds {
+        /// The budget.
+        budget: f64,
+        /// The predicted seconds of the narrowest network.
+        smallest: f64,
+    },
+    /// No choice within the budgets is as accurate as was asked for.
+    #[error("an accuracy of {wanted} is out of reach: {reached} of the calibration images are right at most")]
+    Inaccurate {
+        /// What was asked for.
+        wanted: f64,
+        /// That of the widest network within the budgets.
+        reached: f64,
+    },
+    /// The network cannot be quantised.
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
+    /// The integer network cannot be lowered.
+    #[error(transparent)]
+    Lower(#[from] fusion::Error),
+    /// The calibration images do not fit.
+    #[error(transparent)]
+    Float(#[from] FloatError),
+    /// Neither a budget nor widths.
+    #[error("nothing to search for: give a budget or fixed widths")]
+    Nothing,
+    /// The network has no layer.
+    #[error("the network has no linear layer: there is nothing to quantise")]
+    NoLayers,
+}
+
+impl SearchError {
+    /// Whether budgets are to blame.
+    pub(super) fn is_impossible(&self) -> bool {
+        match self {
+            Self::Impossible { .. } | Self::ImpossibleOnline { .. } | Self::ImpossibleSeconds { .. } => true,
+            Self::Inaccurate { .. }
+            | Self::Quantise(_)
+            | Self::Lower(_)
+            | Self::Float(_)
+            | Self::Nothing
+            | Self::NoLayers => false,
+        }
+    }
+}

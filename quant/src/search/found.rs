@@ -1,0 +1,60 @@
+//! What a search found.
+
+use protocols::plan::Plan;
+use protocols::weights::Weights;
+
+use crate::model::Model;
+use crate::quantise::{Assignment, LayerSites, Sites};
+
+/// What a search found.
+#[derive(Debug)]
+pub struct Found {
+    /// What two parties run.
+    pub plan: Plan,
+    /// What the server alone holds.
+    pub weights: Weights,
+    /// Every linear layer.
+    pub layers: Vec<LayerReport>,
+    /// Bits of one inference, offline and online.
+    pub predicted_bits: u64,
+    /// Bits of set-up, once per session.
+    pub setup_bits: u64,
+    /// Seconds of one inference, by the model of work and of the connection.
+    pub predicted_seconds: f64,
+    /// The budget, if one was given.
+    pub budget_bits: Option<u64>,
+    /// The expected divergence of the logits from the float network's, in nats; zero where nothing was searched.
+    pub expected_loss: f64,
+}
+
+/// One layer of what a search found.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LayerReport {
+    /// The layer's name.
+    pub name: String,
+    /// Width of its weights.
+    pub weight_bits: u8,
+    /// Width of the activations that it reads, before any average.
+    pub activation_bits: u8,
+    /// Its protocol.
+    pub protocol: String,
+    /// Bits that its step moves in one inference.
+    pub comm_bits: u64,
+}
+
+/// Every layer with its widths, and with what its step moves.
+pub(super) fn report(model: &Model, sites: &Sites, assignment: &Assignment, plan: &Plan) -> Vec<LayerReport> {
+    let steps = plan.step_costs(1);
+    let line = |(at, layer): (usize, &LayerSites)| {
+        let name = model.nodes[layer.node].name.clone();
+        let step = steps.iter().find(|step| step.name == name);
+        LayerReport {
+            weight_bits: assignment.weight_bits[at],
+            activation_bits: assignment.site_bits[layer.input],
+            protocol: step.map_or_else(String::new, |step| step.protocol.clone()),
+            comm_bits: step.map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
+            name,
+        }
+    };
+    sites.layers.iter().enumerate().map(line).collect()
+}
