@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::search::{asset, search_args};
-use crate::support::{json, run};
+use crate::support::{json, run, stderr};
 
 /// Evaluates a network beside an ONNX file.
 pub(crate) fn compare(net: &str, images: &str, onnx: &str, limit: &str) -> Value {
@@ -41,19 +41,45 @@ fn onnxruntime_classifies_the_exported_network_as_eval_does() {
         if judged(&found) {
             assert_eq!(found["agreement"], 1.0, "{widths:?}");
         }
+        // The way back: the same integers, so the same classes and the same price.
+        let again = out.path().join("again");
+        let imported = json(&run(&["import", text(&onnx), "--out", text(&again), "--json"]));
+        let stored = std::fs::read(again.join("search.json")).unwrap();
+        assert_eq!(imported, serde_json::from_slice::<Value>(&stored).unwrap());
+        assert_eq!(imported["changes"], Value::Array(Vec::new()));
+        let bits = |folder: &Path| json(&run(&["cost", text(folder), "--json"]))["cost"].clone();
+        assert_eq!(bits(&again), bits(&net), "{widths:?}");
+        let evaluated = compare(text(&again), &images, text(&onnx), "64");
+        assert_eq!(evaluated["accuracy"], found["accuracy"]);
+        if judged(&evaluated) {
+            assert_eq!(evaluated["agreement"], 1.0, "{widths:?}");
+        }
+        let args = ["infer", "--local", text(&again), "--input", &images, "--verify", "--json"];
+        assert_eq!(json(&run(&args))["verified"], true);
+    }
+}
+
+#[test]
+fn a_float_network_is_no_quantised_one() {
+    let output = run(&["import", &asset("digits.onnx")]);
+    assert_eq!(output.status.code(), Some(3));
+    for part in ["input", "not quantised", "QuantizeLinear"] {
+        assert!(stderr(&output).contains(part), "{part} is missing in {}", stderr(&output));
     }
 }
 
 #[test]
 fn an_export_that_cannot_be_written_leaves_nothing_behind() {
-    let net = crate::support::Net::random(0, 1);
     let out = tempfile::tempdir().unwrap();
+    let net = tempfile::tempdir().unwrap();
+    let (model, calibration) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    json(&run(&search_args(&model, &calibration, &["--fixed", "w4a4", "--out", text(net.path())])));
     let missing = out.path().join("missing");
     let output = run(&["export", text(&missing), "--out", text(&out.path().join("net.onnx"))]);
     assert_eq!(output.status.code(), Some(3));
     let folder = out.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
-    let output = run(&["export", net.folder(), "--out", text(&folder)]);
+    let output = run(&["export", text(net.path()), "--out", text(&folder)]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 1, "no half-written file");
 }

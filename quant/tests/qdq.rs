@@ -211,7 +211,7 @@ struct Written {
 }
 
 impl Written {
-    fn new(writer: Writer, odd: f32) -> Vec<u8> {
+    fn file(writer: Writer, odd: f32) -> Vec<u8> {
         let graph = GraphProto {
             name: "written".into(),
             input: vec![ValueInfoProto::batch("x", &[2, 6, 6])],
@@ -342,7 +342,7 @@ fn logits(quantised: &Quantised, adopted: &Adopted, batch: &Tensor) -> (Vec<f64>
 #[test]
 fn networks_of_every_writer_keep_their_integers_where_scales_are_powers_of_two() {
     for writer in [Writer::Pytorch, Writer::Brevitas, Writer::Onnxruntime] {
-        let bytes = Written::new(writer, 1.0);
+        let bytes = Written::file(writer, 1.0);
         let quantised = import_quantised(&bytes).unwrap();
         let adopted = adopt(&quantised, &Preprocess::Unit).unwrap();
         assert_eq!(adopted.changes, [], "{writer:?}");
@@ -368,7 +368,7 @@ fn networks_of_every_writer_keep_their_integers_where_scales_are_powers_of_two()
 fn other_scales_are_rounded_and_said_to_be() {
     for writer in [Writer::Pytorch, Writer::Brevitas, Writer::Onnxruntime] {
         for odd in [1.1, 1.31] {
-            let quantised = import_quantised(&Written::new(writer, odd)).unwrap();
+            let quantised = import_quantised(&Written::file(writer, odd)).unwrap();
             let adopted = adopt(&quantised, &Preprocess::Unit).unwrap();
             let moved = |what| adopted.changes.iter().filter(move |change| change.what == what).count();
             assert!(moved(Changed::ScaleOfValues) > 0, "{writer:?}: {:?}", adopted.changes);
@@ -384,7 +384,7 @@ fn other_scales_are_rounded_and_said_to_be() {
 
 /// What is wrong with a file of a changed graph.
 fn problem(change: impl Fn(&mut GraphProto)) -> String {
-    let mut file = ModelProto::decode(&Written::new(Writer::Onnxruntime, 1.0)[..]).unwrap();
+    let mut file = ModelProto::decode(&Written::file(Writer::Onnxruntime, 1.0)[..]).unwrap();
     change(file.graph.as_mut().unwrap());
     match import_quantised(&file.encode_to_vec()) {
         Err(error) => error.to_string(),

@@ -43,6 +43,8 @@ pub(super) struct Importer {
     pub(super) batch: Option<i64>,
     entries: HashMap<String, Entry>,
     pub(super) nodes: Vec<Node>,
+    /// By value: whether it cannot be negative.
+    pub(super) non_negative: Vec<bool>,
     /// Values that are another one divided by a number, and the number.
     pub(super) divisors: HashMap<ValueId, f32>,
     /// Those of them that are the network's input, quantised.
@@ -85,6 +87,7 @@ impl Importer {
             batch,
             entries,
             nodes: Vec::new(),
+            non_negative: vec![false],
             divisors: HashMap::new(),
             entered: HashSet::new(),
             dequantised: HashMap::new(),
@@ -92,7 +95,7 @@ impl Importer {
             grids: HashMap::new(),
             // A plan has a step of this name of its own.
             names: HashMap::from([(CORRELATIONS.to_owned(), 1)]),
-            budget: bytes.saturating_mul(4).saturating_add(1 << 20),
+            budget: bytes.saturating_mul(8).saturating_add(1 << 20),
             unsupported,
         })
     }
@@ -224,7 +227,14 @@ impl Importer {
         check_shape(label(node), shape)?;
         let output = ValueId(self.nodes.len() + 1);
         let name = self.unique(label(node));
-        let inputs = inputs.iter().map(|value| value.id).collect();
+        let inputs: Vec<ValueId> = inputs.iter().map(|value| value.id).collect();
+        self.non_negative.push(match op {
+            Op::Relu { .. } => true,
+            Op::Conv(_) => false,
+            Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
+                inputs.iter().all(|input| self.non_negative[input.0])
+            }
+        });
         self.nodes.push(Node { name, op, inputs, output, shape });
         Ok(Value { id: output, flat: first.flat })
     }

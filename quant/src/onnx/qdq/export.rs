@@ -41,9 +41,8 @@ const QUARTER: f64 = 0.25;
 /// Bits of a sum, its sign among them, that floats hold exactly together with the quarter that is added to it.
 pub const EXACT_BITS: u32 = 23;
 
-/// Writes a plan and weights that were checked against each other: input `input` `[N, C, H, W]`, preprocessed, output `logits`
-/// `[N, classes]`. Any runtime that computes convolutions in floats or integers arrives at the plan's integers: see
-/// [`super`].
+/// Writes a plan and weights that were checked against each other, operator set 13: input `input` `[N, C, H, W]`, preprocessed,
+/// output `logits` `[N, classes]`. A runtime that computes convolutions in floats or integers arrives at the plan's integers.
 ///
 /// # Errors
 /// A step that this form has no nodes for.

@@ -1,5 +1,7 @@
 //! Reading QuantizeLinear and DequantizeLinear around values: they compute nothing here, but note how a value is quantised.
 
+use std::collections::hash_map::Entry as Place;
+
 use super::super::error::Problem;
 use super::super::importer::{Entry, Importer, Inputs, Value};
 use super::super::proto::NodeProto;
@@ -85,17 +87,17 @@ impl Importer {
         }
         let id = self.without_offset(value.id, quantiser.scale / 2.0);
         let mut value = Value { id, ..value };
-        if quantiser.low == 0 && !self.is_non_negative(id) {
+        if quantiser.low == 0 && id != ValueId::INPUT && !self.non_negative[id.0] {
             value = self.push(node, Op::Relu { max: None }, &[value])?;
         }
-        self.quantisers.entry(value.id).or_insert(quantiser);
-        // Choosing elements commutes with rounding them.
+        // Choosing elements commutes with rounding them: what they are chosen from is quantised likewise.
         let mut id = value.id;
-        while let Some(at) =
-            id.producer().filter(|&at| matches!(self.nodes[at].op, Op::View(_) | Op::MaxPool(_)))
-        {
+        while let Place::Vacant(vacant) = self.quantisers.entry(id) {
+            vacant.insert(quantiser);
+            let chosen =
+                id.producer().filter(|&at| matches!(self.nodes[at].op, Op::View(_) | Op::MaxPool(_)));
+            let Some(at) = chosen else { break };
             id = self.nodes[at].inputs[0];
-            self.quantisers.entry(id).or_insert(quantiser);
         }
         Ok(value)
     }
@@ -136,17 +138,6 @@ impl Importer {
             self.nodes[at].inputs[0] = before;
         }
         id
-    }
-
-    fn is_non_negative(&self, id: ValueId) -> bool {
-        let Some(node) = id.producer().map(|at| &self.nodes[at]) else { return true };
-        match node.op {
-            Op::Relu { .. } => true,
-            Op::Conv(_) => false,
-            Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
-                node.inputs.iter().all(|&input| input != ValueId::INPUT && self.is_non_negative(input))
-            }
-        }
     }
 }
 
