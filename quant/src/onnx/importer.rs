@@ -1,6 +1,6 @@
 //! The walk over a graph's nodes, in order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use protocols::plan::CORRELATIONS;
@@ -134,14 +134,11 @@ impl Importer {
         let nodes = std::mem::take(&mut self.nodes);
         let (model, moved) = simplify(Model { name: self.name, input: self.input, nodes, output });
         model.check()?;
-        let place = |id: ValueId| moved[id.0];
-        let weights =
-            self.grids.into_iter().filter_map(|(id, grid)| Some((place(id)?.producer()?, grid.into())));
-        let mut quantisers: Vec<_> = self.quantisers.into_iter().collect();
-        // Of values that became one, the last is what is left of them.
-        quantisers.sort_by_key(|(id, _)| *id);
-        let values = quantisers.into_iter().filter_map(|(id, quantiser)| Some((place(id)?, quantiser)));
-        let (values, weights) = (values.collect(), weights.collect());
+        // Of values that became one, the last is what is left of them; of layers, the first, which took the others in.
+        let values = BTreeMap::from_iter(self.quantisers).into_iter();
+        let values = values.filter_map(|(id, quantiser)| Some((moved[id.0]?, quantiser))).collect();
+        let grids = BTreeMap::from_iter(self.grids).into_iter().rev();
+        let weights = grids.filter_map(|(id, grid)| Some((moved[id.0]?.producer()?, grid.into()))).collect();
         Ok((Some(Quantised { model, values, weights, salt: [0; 32] }), self.unsupported))
     }
 

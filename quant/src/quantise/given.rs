@@ -194,7 +194,11 @@ impl GivenSite {
 
 impl GivenLayer {
     fn read(quantised: &Quantised, layer: &LayerSites) -> Result<Self, Unsupported> {
-        let Some(Integers { values, low, high, scales }) = quantised.weights.get(&layer.node) else {
+        let conv = conv(&quantised.model, layer.node);
+        // A quantised layer that one of floats took in leaves integers that are not all of its weights.
+        let integers = quantised.weights.get(&layer.node);
+        let integers = integers.filter(|integers| integers.values.len() == conv.weight.len());
+        let Some(Integers { values, low, high, scales }) = integers else {
             return Err(unsupported(
                 quantised,
                 Some(layer.node),
@@ -215,7 +219,6 @@ impl GivenLayer {
                 "quantise weights symmetrically to int8",
             ));
         }
-        let conv = conv(&quantised.model, layer.node);
         let channels = conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
         let log_scale = |(real, integers): (&[f32], &[i16])| {
             let at = (0..integers.len()).max_by_key(|&at| integers[at].unsigned_abs())?;
