@@ -1,11 +1,13 @@
 //! The float network, normalised: what quantisation reads.
 
 mod check;
+mod function;
 mod plan;
 mod view;
 
 pub use check::ModelError;
 pub(crate) use check::{MAX_AXIS, check_shape};
+pub use function::Function;
 pub use view::{Axis, View};
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +77,8 @@ pub enum Op {
         /// The upper bound: finite, above 0.
         max: Option<f32>,
     },
+    /// A function of every element.
+    Function(Function),
     /// The sum of two values of the same shape.
     Add,
     /// The largest element of each window; padding is never the largest.
@@ -153,7 +157,8 @@ impl Window {
 }
 
 impl Op {
-    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`, `avg-pool` or `view`.
+    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`, `avg-pool`, `view` or the
+    /// function's.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -161,6 +166,7 @@ impl Op {
             Self::Conv(_) => "conv",
             Self::Relu { max: None } => "relu",
             Self::Relu { max: Some(_) } => "relu-c",
+            Self::Function(function) => function.kind(),
             Self::Add => "add",
             Self::MaxPool(_) => "max-pool",
             Self::AvgPool(_) => "avg-pool",
@@ -192,7 +198,7 @@ impl Node {
     pub fn macs(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => conv.geometry.macs(),
-            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
         }
     }
 
@@ -201,7 +207,7 @@ impl Node {
     pub fn relus(&self) -> u64 {
         match &self.op {
             Op::Relu { .. } => self.elements() as u64,
-            Op::Conv(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Conv(_) | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
         }
     }
 
@@ -210,7 +216,7 @@ impl Node {
     pub fn parameters(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => (conv.weight.len() + conv.bias.len()) as u64,
-            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
         }
     }
 
@@ -250,7 +256,9 @@ impl Model {
     pub fn layers(&self) -> impl Iterator<Item = (usize, &Conv)> {
         self.nodes.iter().enumerate().filter_map(|(i, node)| match &node.op {
             Op::Conv(conv) => Some((i, conv)),
-            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => None,
+            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
+                None
+            }
         })
     }
 

@@ -194,6 +194,8 @@ impl Importer {
             "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(node, inputs),
             "Relu" => self.relu(node, inputs.value(0)?, None),
             "Clip" => self.clip(node, inputs),
+            "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Swish" | "Gelu" | "LeakyRelu" | "Elu"
+            | "Softplus" => self.function(node, inputs.value(0)?),
             "MaxPool" => self.max_pool(node, inputs.value(0)?),
             "AveragePool" => self.average_pool(node, inputs.value(0)?),
             "GlobalAveragePool" => self.global_pool(node, inputs.value(0)?, Op::AvgPool),
@@ -227,7 +229,7 @@ impl Importer {
         let inputs: Vec<ValueId> = inputs.iter().map(|value| value.id).collect();
         self.non_negative.push(match op {
             Op::Relu { .. } => true,
-            Op::Conv(_) => false,
+            Op::Conv(_) | Op::Function(_) => false,
             Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
                 inputs.iter().all(|input| self.non_negative[input.0])
             }
@@ -391,12 +393,17 @@ fn is_known(operator: &str) -> bool {
         "DequantizeLinear",
         "Div",
         "Dropout",
+        "Elu",
         "Flatten",
         "Gather",
+        "Gelu",
         "Gemm",
         "GlobalAveragePool",
         "GlobalMaxPool",
+        "HardSigmoid",
+        "HardSwish",
         "Identity",
+        "LeakyRelu",
         "MatMul",
         "MaxPool",
         "Mul",
@@ -406,9 +413,13 @@ fn is_known(operator: &str) -> bool {
         "Relu",
         "Reshape",
         "Shape",
+        "Sigmoid",
         "Slice",
+        "Softplus",
         "Squeeze",
         "Sub",
+        "Swish",
+        "Tanh",
         "Transpose",
         "Unsqueeze",
     ];
@@ -420,9 +431,8 @@ fn unsupported(node: &NodeProto) -> Problem {
         "Softmax" | "LogSoftmax" => {
             "export the network without it: pq computes the probabilities from the logits"
         }
-        "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Gelu" | "Sigmoid" | "Tanh" | "HardSwish"
-        | "HardSigmoid" | "Mish" | "Softplus" | "Erf" => {
-            "train the network with ReLU or ReLU6 activations instead"
+        "PRelu" | "Selu" | "Mish" | "Erf" => {
+            "train the network with ReLU, SiLU, GELU, hard-swish or another supported activation instead"
         }
         "Concat" => "use a residual addition instead, or pad channels and add",
         "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LRN" => {

@@ -85,6 +85,12 @@ fn readers(plan: &Plan) -> Vec<usize> {
     readers
 }
 
+/// A step that this form has no nodes for.
+fn without_form(step: &Step, expected: &str, found: &str, advice: &'static str) -> ExportError {
+    let (expected, found) = (expected.into(), found.into());
+    ExportError { step: step.name.clone(), what: "operation", expected, found, advice }
+}
+
 struct Writer<'a> {
     plan: &'a Plan,
     weights: &'a Weights,
@@ -127,6 +133,14 @@ impl Writer<'_> {
                 self.node(node);
                 let (low, high) = self.ranges[*input];
                 self.ranges[*output] = (low.min(0), high.max(0));
+            }
+            Op::Lookup { .. } => {
+                let advice = "replace the activation by a ReLU and train again";
+                return Err(without_form(step, "a ReLU", "an activation by a table", advice));
+            }
+            Op::Argmax { .. } => {
+                let advice = "export the plan that reveals the logits";
+                return Err(without_form(step, "logits as the output", "the label alone", advice));
             }
             Op::Output { input } => self.output(step, *input),
         }

@@ -21,7 +21,11 @@ pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
             Op::MaxPool { input, output, .. } | Op::View { input, output, .. } => {
                 ties.tie(*output, *input, 1.0)
             }
-            Op::Input { .. } | Op::Linear { .. } | Op::Output { .. } => true,
+            Op::Input { .. }
+            | Op::Linear { .. }
+            | Op::Lookup { .. }
+            | Op::Argmax { .. }
+            | Op::Output { .. } => true,
         };
         if !tied {
             return Err(&step.name);
