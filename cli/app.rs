@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::cleanup::Cleanup;
 use crate::console::Console;
 use crate::exit::{self, Failure, Outcome};
-use crate::{compare, cost, demo, eval, infer, inspect, search};
+use crate::{compare, cost, demo, eval, export, import, infer, inspect, search};
 
 /// Two-party private inference for quantised neural networks.
 #[derive(Parser)]
@@ -29,9 +29,15 @@ enum Command {
     /// Choose the widths and protocols of every layer under a budget, and write the quantised network.
     #[command(after_help = exit::HELP)]
     Search(search::Args),
+    /// Take over a network that is quantised already, with its own integers and widths.
+    #[command(after_help = exit::HELP)]
+    Import(import::Args),
     /// Measure the plaintext accuracy of a quantised network.
     #[command(after_help = exit::HELP)]
     Eval(eval::Args),
+    /// Write a quantised network as ONNX, for other runtimes.
+    #[command(after_help = exit::HELP)]
+    Export(export::Args),
     /// Predict what a quantised network costs, step by step.
     #[command(after_help = exit::HELP)]
     Cost(cost::Args),
@@ -72,7 +78,9 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
     match command {
         Command::Inspect(args) => inspect::run(app, args),
         Command::Search(args) => search::run(app, args),
+        Command::Import(args) => import::run(app, args),
         Command::Eval(args) => eval::run(app, args),
+        Command::Export(args) => export::run(app, args),
         Command::Cost(args) => cost::run(app, args),
         Command::Compare(args) => compare::run(app, args),
         Command::Infer(args) => infer::run(app, args),

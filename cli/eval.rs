@@ -41,6 +41,7 @@ struct Evaluation {
     accuracy: f64,
     float_accuracy: Option<f64>,
     float_engine: Option<&'static str>,
+    agreement: Option<f64>,
     images: usize,
     seconds: f64,
 }
@@ -62,7 +63,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     }
     let labels = &labels[..images];
     let started = Instant::now();
-    let accuracy = in_chunks(&net, &data, labels, "integer", |batch| {
+    let classes = in_chunks(&net, &data, images, "integer", |batch| {
         let logits = fusion::ideal(&net.plan, &net.weights, &images::integers(&net.plan, batch))?;
         Ok(match net.plan.reveals() {
             Reveal::Label => logits.iter().map(|&label| label as usize).collect(),
@@ -70,34 +71,46 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         })
     })?;
     let seconds = started.elapsed().as_secs_f64();
-    let mut evaluation = Evaluation { accuracy, float_accuracy: None, float_engine: None, images, seconds };
+    let mut evaluation = Evaluation {
+        accuracy: alike(&classes, labels),
+        float_accuracy: None,
+        float_engine: None,
+        agreement: None,
+        images,
+        seconds,
+    };
     if let Some(onnx) = &args.float {
         let mut engine = Engine::open(onnx, args.onnxruntime.as_deref())?;
         evaluation.float_engine = Some(engine.name());
         let classify = |batch: &Tensor| engine.classify(onnx, batch);
-        evaluation.float_accuracy = Some(in_chunks(&net, &data, labels, "float", classify)?);
+        let float = in_chunks(&net, &data, images, "float", classify)?;
+        evaluation.float_accuracy = Some(alike(&float, labels));
+        evaluation.agreement = Some(alike(&float, &classes));
     }
     app.console.result(&evaluation, text)
 }
 
-/// The fraction of images whose class is their label.
+/// The classes of the first images.
 fn in_chunks(
     net: &Net,
     data: &Dataset,
-    labels: &[usize],
+    images: usize,
     what: &str,
     mut classify: impl FnMut(&Tensor) -> Outcome<Vec<usize>>,
-) -> Outcome<f64> {
+) -> Outcome<Vec<usize>> {
     let progress = Progress::new();
-    let mut hits = 0;
-    for (at, labels_of_chunk) in labels.chunks(CHUNK).enumerate() {
-        let start = at * CHUNK;
-        progress.set(what, start, labels.len());
-        let batch = images::batch(&net.plan, data, start..start + labels_of_chunk.len())?;
-        let classes = classify(&batch)?;
-        hits += classes.iter().zip(labels_of_chunk).filter(|(class, label)| class == label).count();
+    let mut classes = Vec::with_capacity(images);
+    for start in (0..images).step_by(CHUNK) {
+        progress.set(what, start, images);
+        let batch = images::batch(&net.plan, data, start..images.min(start + CHUNK))?;
+        classes.extend(classify(&batch)?);
     }
-    Ok(hits as f64 / labels.len() as f64)
+    Ok(classes)
+}
+
+/// The fraction of places where both say the same.
+fn alike(a: &[usize], b: &[usize]) -> f64 {
+    a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64
 }
 
 /// What evaluates the float network.
@@ -144,9 +157,10 @@ fn text(evaluation: &Evaluation) -> String {
         e.images,
         e.images as f64 / e.seconds.max(1e-9)
     );
-    if let (Some(accuracy), Some(engine)) = (e.float_accuracy, e.float_engine) {
+    if let (Some(accuracy), Some(engine), Some(agreement)) = (e.float_accuracy, e.float_engine, e.agreement) {
         text += &format!("\n{:6.2} %  float, by {engine}", 100.0 * accuracy);
         text += &format!("\n{:+6.2}    points of difference", 100.0 * (e.accuracy - accuracy));
+        text += &format!("\n{:6.2} %  of the images both classify alike", 100.0 * agreement);
     }
     text
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use protocols::plan::Plan;
+use quant::data::integer;
 use quant::{Dataset, Preprocess, Tensor};
 
 use crate::exit::{Failure, Outcome};
@@ -69,17 +70,17 @@ pub(crate) fn batch(plan: &Plan, images: &Dataset, indices: Range<usize>) -> Out
     Ok(images.batch(indices, &plan.input.preprocess)?)
 }
 
-/// A batch as the client's integers, `[C][N][H][W]`: `clamp(round(value / scale))` within the input wire's range.
+/// A batch as the client's integers, `[C][N][H][W]`, within the input wire's range.
 pub(crate) fn integers(plan: &Plan, batch: &Tensor) -> Vec<i64> {
-    let (low, high) = plan.input_wire().range();
+    let range = plan.input_wire().range();
     let [images, channels, rows, columns] = batch.shape;
     let plane = rows * columns;
     let mut integers = Vec::with_capacity(batch.data.len());
     for channel in 0..channels {
         for image in 0..images {
             let start = (image * channels + channel) * plane;
-            let steps = batch.data[start..start + plane].iter().map(|&x| f64::from(x) / plan.input.scale);
-            integers.extend(steps.map(|step| (step.round() as i64).clamp(low, high)));
+            let values = batch.data[start..start + plane].iter();
+            integers.extend(values.map(|&value| integer(value, plan.input.scale, range)));
         }
     }
     integers

@@ -13,6 +13,9 @@ pub(crate) const PLAN: &str = "plan.json";
 /// The secret half's name within a folder.
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
 
+/// The record of how they were found.
+pub(crate) const SUMMARY: &str = "search.json";
+
 /// Both halves, checked against each other.
 pub(crate) struct Net {
     pub(crate) plan: Plan,

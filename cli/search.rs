@@ -141,8 +141,6 @@ pub(crate) struct Summary {
 pub(crate) const INFERENCES: u64 = 1000;
 /// The file that holds sensitivities.
 const SENSITIVITY: &str = "sensitivity.json";
-/// The file that holds the summary.
-const SUMMARY: &str = "search.json";
 
 /// Runs `pq search`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
@@ -261,7 +259,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         let written = [
             (net::PLAN, found.plan.to_json()),
             (net::WEIGHTS, found.weights.to_safetensors()),
-            (SUMMARY, format!("{}\n", to_json(&summary)?).into_bytes()),
+            (net::SUMMARY, format!("{}\n", to_json(&summary)?).into_bytes()),
         ];
         let written: Vec<(&str, &[u8])> =
             written.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();

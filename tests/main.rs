@@ -8,6 +8,7 @@ mod exit_codes;
 mod functions;
 mod inference;
 mod inspect;
+mod interchange;
 mod interrupt;
 mod networks;
 mod search;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::interchange::{compare, judged};
 use crate::support::net::shared;
 use crate::support::{json, run};
 
@@ -99,5 +100,35 @@ fn the_other_networks_are_verified() {
     for (network, budget) in [(RESNET8, "1G"), (MINIONN, "3G"), (LENET, "200M")] {
         let shown = network.show(&data, &["--budget-bits", budget, "--samples", "64"], "1000", 2);
         assert!(shown.accuracy > shown.float - 0.03, "{} where float has {}", shown.accuracy, shown.float);
+    }
+}
+
+#[test]
+fn exported_networks_are_classified_alike_and_imported_again() {
+    let Some(data) = data() else { return };
+    for network in [RESNET20, RESNET8, MINIONN, LENET] {
+        let out = tempfile::tempdir().unwrap();
+        let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+        let file = |folder: &str, name: &str| data.join(folder).join(name).to_str().unwrap().to_owned();
+        let (model, test) = (file("networks", network.file), file("images", network.images));
+        let calibration = file("images", network.calibration);
+        let (net, onnx, again) = (path("net"), path("net.onnx"), path("again"));
+        let search =
+            ["search", &model, "--calib", &calibration, "--samples", "64", "--fixed", "w4a4", "--out", &net];
+        json(&run(&[&search, network.preprocess, &["--json"]].concat()));
+        json(&run(&["export", &net, "--out", &onnx, "--json"]));
+        let imported =
+            json(&run(&[&["import", &onnx, "--out", &again, "--json"], network.preprocess].concat()));
+        assert_eq!(imported["changes"], Value::Array(Vec::new()), "{}", network.file);
+        for net in [&net, &again] {
+            let found = compare(net, &test, &onnx, "1000");
+            println!(
+                "{}: {} where onnxruntime has {}",
+                network.file, found["accuracy"], found["float_accuracy"]
+            );
+            if judged(&found) {
+                assert_eq!(found["agreement"], 1.0, "{}", network.file);
+            }
+        }
     }
 }

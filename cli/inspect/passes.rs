@@ -16,6 +16,7 @@ use crate::units;
 
 /// How a network is quantised to be looked at.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// Print the integer network after each fusion pass.
     #[arg(long)]

@@ -10,7 +10,7 @@ mod preprocess;
 mod read;
 
 pub use error::DataError;
-pub use preprocess::{Preprocess, PreprocessError};
+pub use preprocess::{Preprocess, PreprocessError, integer};
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

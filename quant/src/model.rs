@@ -2,6 +2,7 @@
 
 mod check;
 mod function;
+mod plan;
 mod view;
 
 pub use check::ModelError;

@@ -12,12 +12,14 @@ mod layers;
 mod patterns;
 mod pooling;
 pub mod proto;
+mod qdq;
 mod reshape;
 mod simplify;
 mod views;
 
 pub use error::{ImportError, Unsupported};
 pub use export::export;
+pub use qdq::{EXACT_BITS, ExportError, Exported, Integers, Quantised, Quantiser, export_quantised};
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -72,6 +74,23 @@ pub fn import_file(path: &Path) -> Result<Model, ImportError> {
 /// # Errors
 /// The bytes are no ONNX model, or its input or output is not that of a classifier of single images.
 pub fn survey(bytes: &[u8]) -> Result<Report, ImportError> {
+    let (report, quantised) = parse(bytes)?;
+    Ok(Report { model: quantised.map(|quantised| quantised.model), ..report })
+}
+
+/// Reads a quantised network from the bytes of an ONNX file: values and weights between QuantizeLinear and DequantizeLinear. What
+/// is quantised and what is not is for the caller to judge.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_quantised(bytes: &[u8]) -> Result<Quantised, ImportError> {
+    let (report, quantised) = parse(bytes)?;
+    let quantised = quantised.ok_or(ImportError::Unsupported(report.unsupported))?;
+    Ok(Quantised { salt: blake3::derive_key("pq 1 weights salt of a quantised file", bytes), ..quantised })
+}
+
+/// The report without the model, and the model.
+fn parse(bytes: &[u8]) -> Result<(Report, Option<Quantised>), ImportError> {
     let file = ModelProto::decode(bytes)?;
     let opset = opset(&file)?;
     let graph = file.graph.ok_or_else(|| ImportError::field("graph", "one", "none"))?;
@@ -81,9 +100,9 @@ pub fn survey(bytes: &[u8]) -> Result<Report, ImportError> {
     }
     let graph = patterns::join(graph);
     let importer = Importer::new(&graph, bytes.len())?;
-    let (model, unsupported) = importer.run(&graph)?;
+    let (quantised, unsupported) = importer.run(&graph)?;
     let producer = format!("{} {}", file.producer_name, file.producer_version).trim().to_owned();
-    Ok(Report { producer, opset, operators, unsupported, model })
+    Ok((Report { producer, opset, operators, unsupported, model: None }, quantised))
 }
 
 /// As [`survey`], from a file.

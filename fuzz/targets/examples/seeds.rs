@@ -18,6 +18,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     onnx()?;
+    quantised()?;
     plans()?;
     weights()?;
     conversations()?;
@@ -88,6 +89,60 @@ fn onnx() -> Outcome {
             node: vec![node],
         };
         seed("onnx_import", &name, ModelProto::new(13, graph).encode_to_vec())?;
+    }
+    Ok(())
+}
+
+/// Quantised networks: our own form, and what others write.
+fn quantised() -> Outcome {
+    let exported = quant::onnx::export_quantised(network::plan(), network::weights())?;
+    seed("onnx_import", "quantised_by_pq", exported.bytes)?;
+    let node = |op: &str, input: &[&str], output: &str| NodeProto::new(op, output, input, &[output]);
+    let float = |name: &str, data: &[f32]| TensorProto::floats(name, &[data.len() as i64], data);
+    let scalar = |name: &str, value: f32| TensorProto::floats(name, &[], &[value]);
+    let constants = vec![
+        scalar("step", 0.125),
+        TensorProto::byte("middle", 120, false),
+        TensorProto::byte("zero", 0, false),
+        TensorProto::byte("low", -8, true),
+        TensorProto::byte("high", 7, true),
+        TensorProto::int8s("integers", &[3, 2, 1, 1], &[1, -2, 3, -4, 5, -8]),
+        TensorProto::floats("floats", &[3, 2, 1, 1], &[0.1, -0.2, 0.3, -0.4, 0.5, -0.8]),
+        float("steps", &[0.1, 0.2, 0.0625]),
+        TensorProto::int32s("bias", &[3], &[10, -20, 30]),
+    ];
+    let head = [
+        node("QuantizeLinear", &["x", "step", "middle"], "x8"),
+        node("DequantizeLinear", &["x8", "step", "middle"], "xf"),
+        node("DequantizeLinear", &["bias", "steps"], "b").int("axis", 0),
+    ];
+    let tail = [
+        node("Conv", &["xf", "w", "b"], "c"),
+        node("QuantizeLinear", &["c", "step", "zero"], "c8"),
+        node("DequantizeLinear", &["c8", "step", "zero"], "cf"),
+        node("Conv", &["cf", "w2"], "y"),
+    ];
+    let integers = [
+        node("Clip", &["integers", "low", "high"], "w8"),
+        node("DequantizeLinear", &["w8", "steps"], "w").int("axis", 0),
+    ];
+    let floats = [
+        node("QuantizeLinear", &["floats", "steps"], "w8").int("axis", 0),
+        node("DequantizeLinear", &["w8", "steps"], "w").int("axis", 0),
+    ];
+    let second = [
+        node("Transpose", &["w8"], "w8t").ints("perm", &[1, 0, 2, 3]),
+        node("DequantizeLinear", &["w8t", "step"], "w2"),
+    ];
+    for (name, weights) in [("integers", integers), ("floats", floats)] {
+        let graph = GraphProto {
+            name: name.into(),
+            initializer: constants.clone(),
+            input: vec![ValueInfoProto::batch("x", &[2, 4, 4])],
+            output: vec![ValueInfoProto::batch("y", &[])],
+            node: [&head[..], &weights, &second, &tail].concat(),
+        };
+        seed("onnx_import", &format!("quantised_{name}"), ModelProto::new(13, graph).encode_to_vec())?;
     }
     Ok(())
 }

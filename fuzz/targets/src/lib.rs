@@ -13,8 +13,15 @@ use protocols::plan::Plan;
 use protocols::weights::Weights;
 use quant::Dataset;
 
-/// An ONNX file. What is imported must pass the model's own check.
+/// An ONNX file. What is imported must pass the model's own check; what is quantised in it, too, and becomes an integer network or an
+/// error.
 pub fn onnx_import(data: &[u8]) {
+    if let Ok(quantised) = quant::onnx::import_quantised(data)
+        && let Ok(adopted) = quant::quantise::adopt(&quantised, &quant::Preprocess::Unit)
+    {
+        let layers = adopted.graph.nodes().iter().filter(|node| matches!(node.op, fusion::Op::Linear(_)));
+        assert_eq!(layers.count(), adopted.weights.layers.len(), "every layer has its weights");
+    }
     if let Ok(report) = quant::onnx::survey(data)
         && let Some(model) = report.model
         && let Err(error) = model.check()

@@ -391,7 +391,8 @@ pub struct View {
     pub after: [usize; 3],
 }
 
-/// How the client turns pixels into the integers of the first wire: `clamp(round(value / scale))`.
+/// How the client turns pixels into the integers of the first wire: `clamp(round(value / scale))`, halves to
+/// even.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {

@@ -27,6 +27,13 @@ pub enum PreprocessError {
     },
 }
 
+/// The integer that a preprocessed value becomes, within `low..=high`: rounded in single precision, halves to even, as ONNX's
+/// QuantizeLinear rounds.
+#[must_use]
+pub fn integer(value: f32, scale: f64, (low, high): (i64, i64)) -> i64 {
+    ((value / scale as f32).round_ties_even() as i64).clamp(low, high)
+}
+
 /// Verifies that it can be applied to images with so many channels.
 ///
 /// # Errors

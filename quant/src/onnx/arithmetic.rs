@@ -23,7 +23,13 @@ impl Importer {
             ("Sub", false) => self.affine(node, value, ones, negated()),
             ("Sub", true) => self.affine(node, value, vec![-1.0; numbers.len()], numbers),
             ("Mul", _) => self.affine(node, value, numbers, zeros),
-            ("Div", false) => self.affine(node, value, numbers.iter().map(|x| 1.0 / x).collect(), zeros),
+            ("Div", false) => {
+                let divided = self.affine(node, value, numbers.iter().map(|x| 1.0 / x).collect(), zeros)?;
+                if numbers.windows(2).all(|pair| pair[0] == pair[1]) && numbers[0] > 0.0 {
+                    self.divisors.insert(divided.id, numbers[0]);
+                }
+                Ok(divided)
+            }
             _ => Err(Problem::new("it divides by a value", "divide by constants only")),
         }
     }

@@ -16,8 +16,24 @@ pub(super) struct Constant {
 pub(super) enum Data {
     /// All float types.
     Floats(Vec<f32>),
-    /// All integer types.
+    /// Integer types of 32 and 64 bits.
     Ints(Vec<Int>),
+    /// Integer types of 8 bits.
+    Bytes(Grid),
+    /// Bytes times their scales, and the bytes.
+    Scaled(Vec<f32>, Grid),
+}
+
+/// Integers of a few bits.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Grid {
+    pub(super) values: Vec<i16>,
+    /// The least that their type and a Clip allow.
+    pub(super) low: i16,
+    /// The largest.
+    pub(super) high: i16,
+    /// What each is multiplied by; empty before that is known.
+    pub(super) scales: Vec<f32>,
 }
 
 /// An integer of shape arithmetic.
@@ -39,8 +55,9 @@ impl Constant {
 
     pub(super) fn len(&self) -> usize {
         match &self.data {
-            Data::Floats(data) => data.len(),
+            Data::Floats(data) | Data::Scaled(data, _) => data.len(),
             Data::Ints(data) => data.len(),
+            Data::Bytes(grid) => grid.values.len(),
         }
     }
 
@@ -71,8 +88,10 @@ impl Constant {
     /// The elements of a float tensor.
     pub(super) fn as_floats(&self) -> Result<&[f32], Problem> {
         match &self.data {
-            Data::Floats(data) => Ok(data),
-            Data::Ints(_) => Err(Problem::malformed("an integer tensor where floats belong")),
+            Data::Floats(data) | Data::Scaled(data, _) => Ok(data),
+            Data::Ints(_) | Data::Bytes(_) => {
+                Err(Problem::malformed("an integer tensor where floats belong"))
+            }
         }
     }
 
@@ -80,7 +99,29 @@ impl Constant {
     pub(super) fn as_ints(&self) -> Result<&[Int], Problem> {
         match &self.data {
             Data::Ints(data) => Ok(data),
-            Data::Floats(_) => Err(Problem::malformed("a float tensor where integers belong")),
+            Data::Floats(_) | Data::Scaled(..) => {
+                Err(Problem::malformed("a float tensor where integers belong"))
+            }
+            Data::Bytes(_) => Err(Problem::malformed("integers of 8 bits where longer ones belong")),
+        }
+    }
+
+    /// The integers that a float tensor was made of, if it was.
+    pub(super) fn grid(&self) -> Option<&Grid> {
+        match &self.data {
+            Data::Scaled(_, grid) => Some(grid),
+            Data::Floats(_) | Data::Ints(_) | Data::Bytes(_) => None,
+        }
+    }
+
+    /// The elements of a tensor of 8-bit integers.
+    pub(super) fn as_bytes(&self) -> Result<&Grid, Problem> {
+        match &self.data {
+            Data::Bytes(grid) => Ok(grid),
+            Data::Floats(_) | Data::Ints(_) | Data::Scaled(..) => Err(Problem::new(
+                "a tensor of another type where int8 or uint8 belongs",
+                "quantise to 8 bits or less",
+            )),
         }
     }
 
@@ -109,8 +150,21 @@ impl Constant {
         let data = match &self.data {
             Data::Floats(data) => Data::Floats(positions.iter().map(|&i| data[i]).collect()),
             Data::Ints(data) => Data::Ints(positions.iter().map(|&i| data[i]).collect()),
+            Data::Bytes(grid) => Data::Bytes(grid.pick(positions)),
+            Data::Scaled(data, grid) => {
+                Data::Scaled(positions.iter().map(|&i| data[i]).collect(), grid.pick(positions))
+            }
         };
         Self { shape, data }
+    }
+}
+
+impl Grid {
+    /// Elements by their positions, which exist.
+    pub(super) fn pick(&self, positions: &[usize]) -> Self {
+        let values = positions.iter().map(|&i| self.values[i]).collect();
+        let scales = positions.iter().filter_map(|&i| self.scales.get(i).copied()).collect();
+        Self { values, scales, low: self.low, high: self.high }
     }
 }
 
@@ -134,6 +188,18 @@ impl Data {
                 |&x| bf16::from_bits(x as u16).to_f32(),
             )?),
             11 => Self::Floats(either(raw, |b| f64::from_le_bytes(b) as f32, &t.double_data, |&x| x as f32)?),
+            2 => Self::Bytes(Grid {
+                values: either(raw, |[b]: [u8; 1]| b.into(), &t.int32_data, |&x| (x as u8).into())?,
+                low: 0,
+                high: 255,
+                scales: Vec::new(),
+            }),
+            3 => Self::Bytes(Grid {
+                values: either(raw, |b| i8::from_le_bytes(b).into(), &t.int32_data, |&x| (x as i8).into())?,
+                low: -128,
+                high: 127,
+                scales: Vec::new(),
+            }),
             6 => Self::Ints(either(
                 raw,
                 |b| Int::Known(i32::from_le_bytes(b).into()),
@@ -149,7 +215,7 @@ impl Data {
             other => {
                 return Err(Problem::new(
                     format!("the tensor {:?} has elements of type {other}", t.name),
-                    "only float, double, float16, bfloat16, int32 and int64 are read",
+                    "only float, double, float16, bfloat16, int8, uint8, int32 and int64 are read",
                 ));
             }
         })

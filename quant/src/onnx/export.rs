@@ -4,8 +4,10 @@ use prost::Message;
 
 use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::model::{Conv, Function, Model, Node, Op, ValueId, View, Window};
+use protocols::linear::Geometry;
 
-const OPSET: i64 = 13;
+/// The operator set that is written.
+pub(super) const OPSET: i64 = 13;
 /// The first that has GELU by the hyperbolic tangent.
 const OPSET_OF_GELU: i64 = 20;
 
@@ -50,9 +52,11 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
         }
         Op::Function(function) => function_nodes(graph, function, node, inputs[0], &output),
         Op::Add => plain("Add"),
-        Op::MaxPool(window) => pool(plain("MaxPool"), window),
-        Op::AvgPool(window) => pool(plain("AveragePool"), window).int("count_include_pad", 1),
-        Op::View(view) => view_nodes(graph, view, model, node, inputs[0], &output),
+        Op::MaxPool(window) => pool_attributes(plain("MaxPool"), window),
+        Op::AvgPool(window) => pool_attributes(plain("AveragePool"), window).int("count_include_pad", 1),
+        Op::View(view) => {
+            view_nodes(graph, view, model.shape(node.inputs[0]), &node.name, inputs[0], &output)
+        }
     };
     graph.node.push(written);
 }
@@ -63,8 +67,11 @@ fn convolution(graph: &mut GraphProto, conv: &Conv, name: &str, input: &str, out
     let constants = [format!("{output}.weight"), format!("{output}.bias")];
     graph.initializer.push(TensorProto::floats(&constants[0], &dims, &conv.weight));
     graph.initializer.push(TensorProto::floats(&constants[1], &dims[..1], &conv.bias));
-    NodeProto::new("Conv", name, &[input, &constants[0], &constants[1]], &[output])
-        .int("group", g.groups as i64)
+    convolution_attributes(NodeProto::new("Conv", name, &[input, &constants[0], &constants[1]], &[output]), g)
+}
+
+pub(super) fn convolution_attributes(node: NodeProto, g: &Geometry) -> NodeProto {
+    node.int("group", g.groups as i64)
         .ints("dilations", &long([g.dilation_h, g.dilation_w]))
         .ints("kernel_shape", &long([g.kernel_h, g.kernel_w]))
         .ints("pads", &long([g.pad_top, g.pad_left, g.pad_bottom, g.pad_right]))
@@ -120,22 +127,21 @@ fn function_nodes(
     }
 }
 
-fn pool(node: NodeProto, w: &Window) -> NodeProto {
+pub(super) fn pool_attributes(node: NodeProto, w: &Window) -> NodeProto {
     node.ints("kernel_shape", &long([w.kernel_h, w.kernel_w]))
         .ints("pads", &long([w.pad_top, w.pad_left, w.pad_bottom, w.pad_right]))
         .ints("strides", &long([w.stride_h, w.stride_w]))
 }
 
-/// A Slice, and the Pad that follows it.
-fn view_nodes(
+/// A Slice of a value of this shape, and the Pad that follows it.
+pub(super) fn view_nodes(
     graph: &mut GraphProto,
     view: &View,
-    model: &Model,
-    node: &Node,
+    lengths: [usize; 3],
+    node: &str,
     input: &str,
     output: &str,
 ) -> NodeProto {
-    let lengths = model.shape(node.inputs[0]);
     let starts = long(view.axes.map(|axis| axis.start));
     let ends = std::array::from_fn(|i| {
         let axis = &view.axes[i];
@@ -150,12 +156,12 @@ fn view_nodes(
         names.push(name);
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    graph.node.push(NodeProto::new("Slice", &format!("{}.slice", node.name), &names, &[&sliced]));
+    graph.node.push(NodeProto::new("Slice", &format!("{node}.slice"), &names, &[&sliced]));
     let [c, h, w] = view.axes;
     let pads = long([0, c.before, h.before, w.before, 0, c.after, h.after, w.after]);
     let name = format!("{output}.pads");
     graph.initializer.push(TensorProto::ints(&name, &[8], &pads));
-    NodeProto::new("Pad", &node.name, &[&sliced, &name], &[output]).string("mode", "constant")
+    NodeProto::new("Pad", node, &[&sliced, &name], &[output]).string("mode", "constant")
 }
 
 fn long<const N: usize>(sizes: [usize; N]) -> [i64; N] {

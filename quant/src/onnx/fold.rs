@@ -3,6 +3,7 @@
 use super::constant::{Constant, Data, Int};
 use super::error::Problem;
 use super::proto::NodeProto;
+use super::qdq::constant::{clipped, dequantised, quantised};
 
 /// No constant that is computed from others has more axes.
 const MAX_RANK: usize = 8;
@@ -25,6 +26,9 @@ pub(super) fn evaluate(
     match node.op_type.as_str() {
         "Identity" | "Dropout" => Ok(first.clone()),
         "Cast" => cast(node, first),
+        "QuantizeLinear" => quantised(node, first, inputs),
+        "DequantizeLinear" => dequantised(node, first, inputs),
+        "Clip" => clipped(first, get(1), get(2)),
         "Shape" => {
             let dims: Vec<Int> = first.shape.iter().map(|&d| Int::Known(d as i64)).collect();
             part_of_shape(node, &dims)
@@ -63,11 +67,11 @@ fn cast(node: &NodeProto, input: &Constant) -> Result<Constant, Problem> {
     let to_float = matches!(node.int_or("to", 0)?, 1 | 10 | 11 | 16);
     let to_int = matches!(node.int_or("to", 0)?, 6 | 7);
     let data = match &input.data {
-        Data::Floats(_) if to_float => input.data.clone(),
+        Data::Floats(_) | Data::Scaled(..) if to_float => input.data.clone(),
         Data::Ints(_) if to_int => input.data.clone(),
         Data::Ints(_) if to_float => Data::Floats(input.known_ints()?.iter().map(|&i| i as f32).collect()),
         Data::Floats(data) if to_int => Data::Ints(data.iter().map(|&x| Int::Known(x as i64)).collect()),
-        Data::Floats(_) | Data::Ints(_) => {
+        Data::Floats(_) | Data::Ints(_) | Data::Bytes(_) | Data::Scaled(..) => {
             return Err(Problem::new("it casts to an unsupported type", "use float or int64"));
         }
     };
@@ -260,7 +264,7 @@ fn integers(node: &NodeProto, a: &Constant, b: &Constant) -> Result<Constant, Pr
     Ok(Constant::ints(shape, results))
 }
 
-fn axis_of(i: i64, length: usize) -> Result<usize, Problem> {
+pub(super) fn axis_of(i: i64, length: usize) -> Result<usize, Problem> {
     let from_start = if i < 0 { i.saturating_add(length as i64) } else { i };
     usize::try_from(from_start)
         .ok()

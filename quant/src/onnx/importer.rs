@@ -1,14 +1,16 @@
 //! The walk over a graph's nodes, in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use protocols::plan::CORRELATIONS;
 
-use super::constant::{Constant, Int};
+use super::constant::{Constant, Grid, Int};
 use super::error::{ImportError, Problem, Unsupported};
 use super::fold;
 use super::proto::{GraphProto, NodeProto, ValueInfoProto};
+use super::qdq::import::Pending;
+use super::qdq::{Quantised, Quantiser};
 use super::simplify::simplify;
 use crate::model::{Model, Node, Op, ValueId, check_shape};
 
@@ -19,6 +21,8 @@ pub(super) enum Entry {
     Value(Value),
     /// A constant.
     Constant(Rc<Constant>),
+    /// A value between QuantizeLinear and DequantizeLinear.
+    Quantised(Pending),
     /// The result of a node that is not supported, or that depends on one.
     Unknown,
 }
@@ -38,7 +42,18 @@ pub(super) struct Importer {
     /// The number of images, if the file fixes it.
     pub(super) batch: Option<i64>,
     entries: HashMap<String, Entry>,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
+    /// By value: whether it cannot be negative.
+    pub(super) non_negative: Vec<bool>,
+    /// Values that are another one divided by a number, and the number.
+    pub(super) divisors: HashMap<ValueId, f32>,
+    /// Those of them that are the network's input, quantised.
+    pub(super) entered: HashSet<ValueId>,
+    /// Values by the quantised tensor that they were.
+    pub(super) dequantised: HashMap<String, Value>,
+    pub(super) quantisers: HashMap<ValueId, Quantiser>,
+    /// The integers of layers' weights.
+    pub(super) grids: HashMap<ValueId, Grid>,
     names: HashMap<String, usize>,
     /// How many more elements may be copied from constants: a small file must not unfold into a large model.
     budget: usize,
@@ -72,9 +87,15 @@ impl Importer {
             batch,
             entries,
             nodes: Vec::new(),
+            non_negative: vec![false],
+            divisors: HashMap::new(),
+            entered: HashSet::new(),
+            dequantised: HashMap::new(),
+            quantisers: HashMap::new(),
+            grids: HashMap::new(),
             // A plan has a step of this name of its own.
             names: HashMap::from([(CORRELATIONS.to_owned(), 1)]),
-            budget: bytes.saturating_mul(4).saturating_add(1 << 20),
+            budget: bytes.saturating_mul(8).saturating_add(1 << 20),
             unsupported,
         })
     }
@@ -83,7 +104,7 @@ impl Importer {
     pub(super) fn run(
         mut self,
         graph: &GraphProto,
-    ) -> Result<(Option<Model>, Vec<Unsupported>), ImportError> {
+    ) -> Result<(Option<Quantised>, Vec<Unsupported>), ImportError> {
         for node in &graph.node {
             let entry = self.node(node).unwrap_or_else(|problem| {
                 self.unsupported.push(problem.of(label(node), &operator(node)));
@@ -102,7 +123,7 @@ impl Importer {
         let output = match self.entries.get(&output.name) {
             Some(Entry::Value(value)) => value.id,
             Some(Entry::Unknown) if !self.unsupported.is_empty() => return Ok((None, self.unsupported)),
-            Some(Entry::Unknown | Entry::Constant(_)) | None => {
+            Some(Entry::Unknown | Entry::Constant(_) | Entry::Quantised(_)) | None => {
                 let found = format!("{:?}, which is not", output.name);
                 return Err(ImportError::field("graph.output", "a value computed from the input", found));
             }
@@ -111,9 +132,14 @@ impl Importer {
             return Ok((None, self.unsupported));
         }
         let nodes = std::mem::take(&mut self.nodes);
-        let model = simplify(Model { name: self.name, input: self.input, nodes, output });
+        let (model, moved) = simplify(Model { name: self.name, input: self.input, nodes, output });
         model.check()?;
-        Ok((Some(model), self.unsupported))
+        // Of values that became one, the last is what is left of them; of layers, the first, which took the others in.
+        let values = BTreeMap::from_iter(self.quantisers).into_iter();
+        let values = values.filter_map(|(id, quantiser)| Some((moved[id.0]?, quantiser))).collect();
+        let grids = BTreeMap::from_iter(self.grids).into_iter().rev();
+        let weights = grids.filter_map(|(id, grid)| Some((moved[id.0]?.producer()?, grid.into()))).collect();
+        Ok((Some(Quantised { model, values, weights, salt: [0; 32] }), self.unsupported))
     }
 
     /// What a node's first result is.
@@ -138,6 +164,16 @@ impl Importer {
             }
             "Identity" | "Dropout" | "Cast" if inputs.is_value(0) => Ok(Entry::Value(inputs.value(0)?)),
             "Shape" if inputs.is_value(0) => self.shape_of(node, inputs.value(0)?),
+            "QuantizeLinear" if inputs.is_value(0) => self.quantise(node, &inputs),
+            "Identity" | "Clip" | "DequantizeLinear" if inputs.quantised().is_some() => {
+                match (node.op_type.as_str(), inputs.quantised()) {
+                    ("Clip", Some(pending)) => self.narrow(&inputs, pending),
+                    ("DequantizeLinear", Some(pending)) => {
+                        self.dequantise(node, &inputs, pending).map(Entry::Value)
+                    }
+                    (_, pending) => Ok(pending.map_or(Entry::Unknown, Entry::Quantised)),
+                }
+            }
             _ if inputs.all_constant() => {
                 let constants = inputs.constants()?;
                 let budget = self.budget;
@@ -190,7 +226,14 @@ impl Importer {
         check_shape(label(node), shape)?;
         let output = ValueId(self.nodes.len() + 1);
         let name = self.unique(label(node));
-        let inputs = inputs.iter().map(|value| value.id).collect();
+        let inputs: Vec<ValueId> = inputs.iter().map(|value| value.id).collect();
+        self.non_negative.push(match op {
+            Op::Relu { .. } => true,
+            Op::Conv(_) | Op::Function(_) => false,
+            Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
+                inputs.iter().all(|input| self.non_negative[input.0])
+            }
+        });
         self.nodes.push(Node { name, op, inputs, output, shape });
         Ok(Value { id: output, flat: first.flat })
     }
@@ -267,6 +310,10 @@ impl Inputs {
                 format!("input {i} is a constant"),
                 "exchange the operands, or compute it when exporting",
             )),
+            Some(Entry::Quantised(_)) => Err(Problem::new(
+                format!("input {i} is quantised"),
+                "put the operator between DequantizeLinear and QuantizeLinear (the format QDQ)",
+            )),
             Some(Entry::Unknown) | None => Err(Problem::malformed(format!("input {i} is missing"))),
         }
     }
@@ -275,7 +322,7 @@ impl Inputs {
     pub(super) fn optional(&self, i: usize) -> Result<Option<&Rc<Constant>>, Problem> {
         match self.get(i) {
             Some(Entry::Constant(constant)) => Ok(Some(constant)),
-            Some(Entry::Value(_)) => Err(Problem::new(
+            Some(Entry::Value(_) | Entry::Quantised(_)) => Err(Problem::new(
                 format!("input {i} depends on the network's input"),
                 "only constants are supported there",
             )),
@@ -285,6 +332,11 @@ impl Inputs {
 
     pub(super) fn constant(&self, i: usize) -> Result<&Rc<Constant>, Problem> {
         self.optional(i)?.ok_or_else(|| Problem::malformed(format!("input {i} is missing")))
+    }
+
+    /// The first operand, where it is between QuantizeLinear and DequantizeLinear.
+    fn quantised(&self) -> Option<Pending> {
+        if let Some(Entry::Quantised(pending)) = self.get(0) { Some(*pending) } else { None }
     }
 
     fn all_constant(&self) -> bool {
@@ -338,6 +390,7 @@ fn is_known(operator: &str) -> bool {
         "Constant",
         "ConstantOfShape",
         "Conv",
+        "DequantizeLinear",
         "Div",
         "Dropout",
         "Elu",
@@ -355,6 +408,7 @@ fn is_known(operator: &str) -> bool {
         "MaxPool",
         "Mul",
         "Pad",
+        "QuantizeLinear",
         "ReduceMean",
         "Relu",
         "Reshape",
@@ -384,8 +438,14 @@ fn unsupported(node: &NodeProto) -> Problem {
         "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LRN" => {
             "train the network with batch normalisation instead"
         }
-        "QuantizeLinear" | "DequantizeLinear" | "QLinearConv" | "ConvInteger" => {
-            "export the float network: pq quantises it itself"
+        "QuantizeLinear" | "DequantizeLinear" => "quantise values, and dequantise what was quantised",
+        "QLinearConv"
+        | "QLinearMatMul"
+        | "QLinearAdd"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "DynamicQuantizeLinear" => {
+            "quantise statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
         }
         _ => {
             "replace it by supported layers (convolution, fully connected, ReLU, addition, pooling) and train again"

@@ -10,7 +10,7 @@ use protocols::linear::Geometry;
 
 impl Importer {
     pub(super) fn convolution(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        let input = inputs.value(0)?;
+        let (input, factor) = self.operand(inputs.value(0)?);
         let [in_channels, in_h, in_w] = self.image(input)?;
         let weight = inputs.constant(1)?.clone();
         let [out_channels, _, kernel_h, kernel_w] = weight.shape[..] else {
@@ -51,8 +51,14 @@ impl Importer {
             Some(bias) => bias.as_floats()?.to_vec(),
             None => vec![0.0; out_channels],
         };
-        let conv = Conv { geometry, weight: weight.as_floats()?.to_vec(), bias };
-        self.push(node, Op::Conv(conv), &[input])
+        let mut floats = weight.as_floats()?.to_vec();
+        floats.iter_mut().for_each(|w| *w *= factor.unwrap_or(1.0));
+        let output = self.push(node, Op::Conv(Conv { geometry, weight: floats, bias }), &[input])?;
+        if let Some(grid) = weight.grid() {
+            self.spend(weight.len())?;
+            self.grids.insert(output.id, grid.clone());
+        }
+        Ok(output)
     }
 
     pub(super) fn gemm(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
@@ -101,19 +107,24 @@ impl Importer {
         }
         self.spend(weight.len().saturating_add(outputs))?;
         let source = weight.as_floats()?;
-        let mut rows = Vec::with_capacity(source.len());
-        for m in 0..outputs {
-            let row = (0..inputs).map(|k| source[if transposed { m * inputs + k } else { k * outputs + m }]);
-            rows.extend(row.map(|x| x * scale));
-        }
+        let (input, factor) = self.operand(input);
+        let scale = scale * factor.unwrap_or(1.0);
+        let places: Vec<usize> = (0..outputs)
+            .flat_map(|m| (0..inputs).map(move |k| if transposed { m * inputs + k } else { k * outputs + m }))
+            .collect();
+        let rows = places.iter().map(|&at| source[at] * scale).collect();
         let bias = match bias {
             None => vec![0.0; outputs],
             Some(bias) if bias.len() == 1 => vec![bias[0]; outputs],
             Some(bias) => bias,
         };
         let geometry = Geometry { out_channels: outputs, ..whole(c, h, w) };
-        let conv = Conv { geometry, weight: rows, bias };
-        self.push(node, Op::Conv(conv), &[input])
+        let output = self.push(node, Op::Conv(Conv { geometry, weight: rows, bias }), &[input])?;
+        if let Some(grid) = weight.grid() {
+            self.spend(weight.len())?;
+            self.grids.insert(output.id, grid.pick(&places));
+        }
+        Ok(output)
     }
 
     pub(super) fn batch_norm(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {

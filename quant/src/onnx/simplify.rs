@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use crate::model::{Conv, Model, Node, Op, ValueId, View};
 
 /// Folds channel-wise scaling into the convolution before it, joins views, lets a convolution pad its own input, and
-/// drops what the output does not need. None of it changes what the network computes, but for rounding.
-pub(super) fn simplify(model: Model) -> Model {
+/// drops what the output does not need. None of it changes what the network computes, but for rounding. Also tells where each
+/// value is found after it, `None` for those that were dropped.
+pub(super) fn simplify(model: Model) -> (Model, Vec<Option<ValueId>>) {
     let uses = uses(&model);
     let output = model.output;
     let mut new = Model { nodes: Vec::with_capacity(model.nodes.len()), ..model };
@@ -27,7 +28,8 @@ pub(super) fn simplify(model: Model) -> Model {
         moved.push(value);
     }
     new.output = moved[output.0];
-    drop_unused(new)
+    let (new, kept) = drop_unused(new);
+    (new, moved.into_iter().map(|value| kept[value.0]).collect())
 }
 
 /// Appends a node, or changes the model so that a value already has what the node would compute.
@@ -117,25 +119,30 @@ fn uses(model: &Model) -> Vec<usize> {
     uses
 }
 
-fn drop_unused(model: Model) -> Model {
+fn drop_unused(model: Model) -> (Model, Vec<Option<ValueId>>) {
     let mut needed = HashSet::from([model.output]);
     for node in model.nodes.iter().rev() {
         if needed.contains(&node.output) {
             needed.extend(&node.inputs);
         }
     }
-    let mut moved = vec![ValueId::INPUT; model.nodes.len() + 1];
+    let mut moved = vec![None; model.nodes.len() + 1];
+    moved[0] = Some(ValueId::INPUT);
+    let place = |moved: &[Option<ValueId>], value: ValueId| {
+        moved[value.0].expect("invariant: what a needed node reads is needed")
+    };
     let mut nodes: Vec<Node> = Vec::with_capacity(needed.len());
     for mut node in model.nodes {
         if !needed.contains(&node.output) {
             continue;
         }
         let output = ValueId(nodes.len() + 1);
-        moved[node.output.0] = output;
+        moved[node.output.0] = Some(output);
         for input in &mut node.inputs {
-            *input = moved[input.0];
+            *input = place(&moved, *input);
         }
         nodes.push(Node { output, ..node });
     }
-    Model { output: moved[model.output.0], nodes, ..model }
+    let output = place(&moved, model.output);
+    (Model { output, nodes, ..model }, moved)
 }

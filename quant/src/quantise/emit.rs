@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
-use protocols::plan;
 use protocols::weights::{LayerWeights, Weights};
 
 use super::round::Rounded;
@@ -166,28 +165,5 @@ impl Emitting<'_> {
         let shift = u8::try_from(ratio.max(0))
             .map_err(|_| QuantiseError::Scales { node: node.name.clone(), ratio })?;
         Ok(self.builder.requant(name, wire, shift, bits, signed)?)
-    }
-}
-
-impl crate::model::Window {
-    fn to_plan(self) -> plan::Window {
-        plan::Window {
-            kernel: [self.kernel_h, self.kernel_w],
-            stride: [self.stride_h, self.stride_w],
-            pad: [self.pad_top, self.pad_left, self.pad_bottom, self.pad_right],
-        }
-    }
-}
-
-impl crate::model::View {
-    fn to_plan(self) -> plan::View {
-        let axis = |f: fn(&crate::model::Axis) -> usize| std::array::from_fn(|i| f(&self.axes[i]));
-        plan::View {
-            start: axis(|a| a.start),
-            stride: axis(|a| a.stride),
-            len: axis(|a| a.length),
-            before: axis(|a| a.before),
-            after: axis(|a| a.after),
-        }
     }
 }

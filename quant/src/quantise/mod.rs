@@ -3,6 +3,7 @@
 mod adam;
 mod calibrate;
 mod emit;
+mod given;
 mod least_squares;
 mod reconstruct;
 mod round;
@@ -21,6 +22,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use calibrate::{Calibration, first_images};
+pub use given::{Adjustment, AdoptError, Adopted, Changed, adopt};
 pub use reconstruct::Reconstruction;
 pub use round::{Rounded, Rounder};
 pub use scales::Scales;

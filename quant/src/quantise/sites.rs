@@ -117,17 +117,18 @@ impl Sites {
     /// The site that a value is, or is pooled, sliced or cut off from, with the base-two logarithm of its scale over the
     /// site's; `None` for accumulators.
     pub fn source(&self, model: &Model, value: ValueId) -> Option<(SiteId, f64)> {
-        if let Some(site) = self.site(value) {
-            return Some((site, 0.0));
-        }
-        let node = &model.nodes[value.producer()?];
-        match &node.op {
-            Op::Conv(_) | Op::Function(_) | Op::Add => None,
-            Op::AvgPool(window) => {
-                let (site, offset) = self.source(model, node.inputs[0])?;
-                Some((site, offset - (window.area() as f64).log2()))
+        let (mut value, mut offset) = (value, 0.0);
+        loop {
+            if let Some(site) = self.site(value) {
+                return Some((site, offset));
             }
-            Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) => self.source(model, node.inputs[0]),
+            let node = &model.nodes[value.producer()?];
+            match &node.op {
+                Op::Conv(_) | Op::Function(_) | Op::Add => return None,
+                Op::AvgPool(window) => offset -= (window.area() as f64).log2(),
+                Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) => {}
+            }
+            value = node.inputs[0];
         }
     }
 

@@ -17,6 +17,7 @@ use super::QuantiseError;
 use super::calibrate::{Moments, first_images};
 use super::least_squares::{Cross, least_squares};
 use super::round::Rounder;
+use crate::data::integer;
 use crate::float::evaluate;
 use crate::gradient::Network as Differentiable;
 use crate::model::{Conv, Model, Op as ModelOp, ValueId};
@@ -210,8 +211,8 @@ fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
 /// An image in the integers of the network's input.
 fn integers(graph: &Graph, image: &[f32]) -> Vec<i64> {
     let wire = graph.wire(graph.input());
-    let integer = |v: &f32| ((f64::from(*v) / wire.scale).round() as i64).clamp(wire.range.lo, wire.range.hi);
-    image.iter().map(integer).collect()
+    let range = (wire.range.lo, wire.range.hi);
+    image.iter().map(|&value| integer(value, wire.scale, range)).collect()
 }
 
 /// By output of a tile and position, how the position counts: `a_o[p]`.

@@ -6,6 +6,9 @@ use super::{
 };
 
 const FLOAT: i32 = 1;
+const UINT8: i32 = 2;
+const INT8: i32 = 3;
+const INT32: i32 = 6;
 const INT64: i32 = 7;
 /// The file format of the operator sets 13 and 14, which later readers take too.
 const IR_VERSION: i64 = 7;
@@ -103,6 +106,29 @@ impl TensorProto {
             raw_data: data.iter().flat_map(|x| x.to_le_bytes()).collect(),
             ..Self::default()
         }
+    }
+}
+
+impl TensorProto {
+    /// A constant of 32-bit integers.
+    #[must_use]
+    pub fn int32s(name: &str, dims: &[i64], data: &[i32]) -> Self {
+        let raw_data = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Self { dims: dims.into(), data_type: INT32, name: name.into(), raw_data, ..Self::default() }
+    }
+
+    /// A constant of signed bytes.
+    #[must_use]
+    pub fn int8s(name: &str, dims: &[i64], data: &[i8]) -> Self {
+        let raw_data = data.iter().map(|&x| x as u8).collect();
+        Self { dims: dims.into(), data_type: INT8, name: name.into(), raw_data, ..Self::default() }
+    }
+
+    /// A single byte, signed or not.
+    #[must_use]
+    pub fn byte(name: &str, value: i16, signed: bool) -> Self {
+        let data_type = if signed { INT8 } else { UINT8 };
+        Self { data_type, name: name.into(), raw_data: vec![value as u8], ..Self::default() }
     }
 }
 

@@ -1,0 +1,77 @@
+//! Scales for the wires of a plan, which itself knows those of its ends only.
+
+use protocols::plan::{Op, Plan, WireId};
+
+/// How far two ways to a scale may differ, relative to each other.
+const TOLERANCE: f64 = 1e-6;
+
+/// The scale of every wire, or the step whose operands no scales suit.
+///
+/// A requantisation ties its terms to its result by powers of two, a view or a maximum its input, an average its input up to
+/// the area of its windows. Weights are free: no scale crosses a linear layer. Of all that is tied together, the first value
+/// that is stored has scale one, and so has the input.
+pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
+    let mut ties = Ties { wires: (0..plan.wires.len()).map(|wire| (wire, 1.0)).collect() };
+    for step in &plan.steps {
+        let tied = match &step.op {
+            Op::Requant { terms, output, shift, .. } => terms
+                .iter()
+                .all(|term| ties.tie(term.wire, *output, power(i32::from(term.shift) - i32::from(*shift)))),
+            Op::SumPool { input, output, window } => ties.tie(*output, *input, 1.0 / window.len() as f64),
+            Op::MaxPool { input, output, .. } | Op::View { input, output, .. } => {
+                ties.tie(*output, *input, 1.0)
+            }
+            Op::Input { .. }
+            | Op::Linear { .. }
+            | Op::Lookup { .. }
+            | Op::Argmax { .. }
+            | Op::Output { .. } => true,
+        };
+        if !tied {
+            return Err(&step.name);
+        }
+    }
+    let mut unit = vec![None; plan.wires.len()];
+    for step in &plan.steps {
+        if let Op::Input { output } | Op::Requant { output, .. } = step.op {
+            let (root, ratio) = ties.root(output);
+            unit[root].get_or_insert(1.0 / ratio);
+        }
+    }
+    let scale = |wire| {
+        let (root, ratio) = ties.root(wire);
+        ratio * unit[root].unwrap_or(1.0)
+    };
+    Ok((0..plan.wires.len()).map(scale).collect())
+}
+
+fn power(exponent: i32) -> f64 {
+    f64::from(exponent).exp2()
+}
+
+/// By wire: another that it is tied to, and its scale over that one's; itself, if none.
+struct Ties {
+    wires: Vec<(WireId, f64)>,
+}
+
+impl Ties {
+    /// Notes that the scale of `a` is `ratio` times that of `b`; false where it is known to be another.
+    fn tie(&mut self, a: WireId, b: WireId, ratio: f64) -> bool {
+        let ((root_a, of_a), (root_b, of_b)) = (self.root(a), self.root(b));
+        let ratio = ratio * of_b / of_a;
+        if root_a == root_b {
+            return (ratio - 1.0).abs() <= TOLERANCE;
+        }
+        self.wires[root_a] = (root_b, ratio);
+        true
+    }
+
+    fn root(&self, mut wire: WireId) -> (WireId, f64) {
+        let mut ratio = 1.0;
+        while self.wires[wire].0 != wire {
+            ratio *= self.wires[wire].1;
+            wire = self.wires[wire].0;
+        }
+        (wire, ratio)
+    }
+}

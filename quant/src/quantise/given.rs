@@ -1,0 +1,370 @@
+//! A network that came quantised, as one whose every rescaling is a shift.
+//!
+//! Its widths are kept, and so are its integers wherever scales allow it. In order of the network, the accumulators of the first layer
+//! that leads to a group of tied sites decide the group's mantissa, if the layer's channels agree on one: its weights stay as
+//! they are, and the sites of the group move to the nearest power of two of it. Weights whose scales do not meet their group's then are
+//! rounded again, each channel to the finest power of two that holds it. Quantisers of values that stay accumulators here are not
+//! needed, and left out.
+
+use fusion::{Graph, Interval};
+use protocols::weights::Weights;
+use serde::Serialize;
+
+use super::emit::Emit;
+use super::round::Rounded;
+use super::scales::Scales;
+use super::sites::{Site, SiteId, Sites};
+use super::{Assignment, LayerSites, QuantiseError, conv};
+use crate::data::Preprocess;
+use crate::model::{Conv, Op, ValueId};
+use crate::onnx::{Integers, Quantised, Quantiser, Unsupported};
+
+/// A network of integers that was adopted from a quantised one.
+#[derive(Debug)]
+pub struct Adopted {
+    /// The integer network.
+    pub graph: Graph,
+    /// Its weights.
+    pub weights: Weights,
+    /// Widths of every layer's weights, and of the values that it reads.
+    pub layers: Vec<(String, u8, u8)>,
+    /// What is not as the file has it.
+    pub changes: Vec<Adjustment>,
+}
+
+/// Something that is not as the file has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Adjustment {
+    /// The node that computes the value, or that has the weights.
+    pub node: String,
+    /// What was changed.
+    pub what: Changed,
+    /// What the file has: a scale, or the largest value.
+    pub found: f64,
+    /// What is taken instead.
+    pub used: f64,
+    /// By how much it changed: of a scale or a largest value, `used / found - 1`; of weights, the norm of their change over their own.
+    pub by: f64,
+}
+
+/// What was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changed {
+    /// The scale of a value, to the nearest power of two of what its accumulators have.
+    ScaleOfValues,
+    /// The largest value, beyond which it is cut off.
+    LargestValue,
+    /// Integers and scales of weights.
+    Weights,
+}
+
+/// Why a quantised network is not adopted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// Nodes that are not quantised as they have to be: all of them.
+    #[error("{}", .0.iter().map(Unsupported::to_string).collect::<Vec<_>>().join("\n"))]
+    Unsupported(Vec<Unsupported>),
+    /// The integer network cannot be represented.
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
+}
+
+/// How far base-two logarithms of scales may be from a shift and still count as one: two hundredths of a percent.
+const TOLERANCE: f64 = 3e-4;
+/// The most that exponents of a layer's channels differ; each bit of difference is a bit of the accumulators.
+const SPREAD: i32 = 8;
+/// The same for channels whose weights are all zero.
+const IDLE_SPREAD: i32 = 3;
+
+/// Makes a quantised network one of integers.
+///
+/// # Errors
+/// Values or weights that have to be quantised are not, or too wide; or the integer network cannot be represented.
+pub fn adopt(quantised: &Quantised, preprocess: &Preprocess) -> Result<Adopted, AdoptError> {
+    let signed = quantised.values.get(&ValueId::INPUT).is_some_and(|quantiser| quantiser.low < 0);
+    let sites = Sites::of(&quantised.model, signed);
+    let given = Given::read(quantised, &sites).map_err(AdoptError::Unsupported)?;
+    let mut solving = Solving {
+        given: &given,
+        quantised,
+        sites: &sites,
+        mantissas: vec![None; sites.groups],
+        changes: Vec::new(),
+    };
+    let layers: Vec<Rounded> = (0..sites.layers.len()).map(|layer| solving.layer(layer)).collect();
+    let scales = Scales {
+        sites: (0..sites.sites.len()).map(|site| solving.site(site)).collect(),
+        layers: layers.iter().map(|layer| layer.log_scale).collect(),
+    };
+    let changes = solving.changes;
+    let assignment = Assignment {
+        weight_bits: given.layers.iter().map(|layer| layer.bits).collect(),
+        site_bits: given.sites.iter().map(|site| site.bits).collect(),
+    };
+    let rounded: Vec<&Rounded> = layers.iter().collect();
+    let emit = Emit {
+        model: &quantised.model,
+        sites: &sites,
+        scales: &scales,
+        rounded: &rounded,
+        assignment: &assignment,
+    };
+    let (graph, weights) = emit.run(preprocess, quantised.salt)?;
+    let widths = |(at, layer): (usize, &LayerSites)| {
+        let name = quantised.model.nodes[layer.node].name.clone();
+        (name, assignment.weight_bits[at], assignment.site_bits[layer.input])
+    };
+    let layers = sites.layers.iter().enumerate().map(widths).collect();
+    Ok(Adopted { graph, weights, layers, changes })
+}
+
+/// What the file says about all that has to be quantised.
+struct Given {
+    sites: Vec<GivenSite>,
+    layers: Vec<GivenLayer>,
+}
+
+struct GivenSite {
+    bits: u8,
+    log_scale: f64,
+    /// The largest integer in the file.
+    high: i64,
+}
+
+struct GivenLayer {
+    bits: u8,
+    /// Base-two logarithms of the channels' scales; none for channels whose weights are all zero.
+    log_scales: Vec<Option<f64>>,
+    /// What the file says they are.
+    stated: Vec<f64>,
+}
+
+impl Given {
+    fn read(quantised: &Quantised, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
+        let mut problems = Vec::new();
+        let mut keep = |found: Result<_, Unsupported>| found.map_err(|problem| problems.push(problem)).ok();
+        let given: Vec<_> =
+            sites.sites.iter().filter_map(|site| keep(GivenSite::read(quantised, site))).collect();
+        let mut problems_of_layers = Vec::new();
+        let mut keep = |found: Result<_, Unsupported>| found.map_err(|p| problems_of_layers.push(p)).ok();
+        let layers: Vec<_> =
+            sites.layers.iter().filter_map(|layer| keep(GivenLayer::read(quantised, layer))).collect();
+        problems.extend(problems_of_layers);
+        if sites.layers.is_empty() {
+            problems.push(unsupported(
+                quantised,
+                None,
+                "it has no linear layers",
+                "there is nothing to run privately",
+            ));
+        }
+        if problems.is_empty() { Ok(Self { sites: given, layers }) } else { Err(problems) }
+    }
+}
+
+impl GivenSite {
+    fn read(quantised: &Quantised, site: &Site) -> Result<Self, Unsupported> {
+        let at = |value: ValueId| quantised.values.get(&value).copied();
+        let node = site.value.producer().map(|node| &quantised.model.nodes[node]);
+        // A ReLU of a quantised value is as quantised as that.
+        let before =
+            node.filter(|node| matches!(node.op, Op::Relu { .. })).and_then(|node| at(node.inputs[0]));
+        let Some(Quantiser { scale, low, high }) = at(site.value).or(before) else {
+            return Err(unsupported(
+                quantised,
+                site.value.producer(),
+                "its values are not quantised, and a layer reads them",
+                "put QuantizeLinear and DequantizeLinear behind it",
+            ));
+        };
+        if high < 1 || low > 0 {
+            let reason = format!("its integers are those from {low} to {high}, zero point taken off");
+            return Err(unsupported(
+                quantised,
+                site.value.producer(),
+                &reason,
+                "quantise with a zero point inside",
+            ));
+        }
+        let low = if site.signed { low } else { 0 };
+        Ok(Self { bits: Interval { lo: low, hi: high }.bits(site.signed), log_scale: scale.log2(), high })
+    }
+}
+
+impl GivenLayer {
+    fn read(quantised: &Quantised, layer: &LayerSites) -> Result<Self, Unsupported> {
+        let conv = conv(&quantised.model, layer.node);
+        // A quantised layer that one of floats took in leaves integers that are not all of its weights.
+        let integers = quantised.weights.get(&layer.node);
+        let integers = integers.filter(|integers| integers.values.len() == conv.weight.len());
+        let Some(Integers { values, low, high, scales }) = integers else {
+            return Err(unsupported(
+                quantised,
+                Some(layer.node),
+                "its weights are not quantised",
+                "store them as int8 behind DequantizeLinear; fold scalings such as batch normalisation into layers first",
+            ));
+        };
+        let width = |low: i16, high: i16| Interval { lo: low.into(), hi: high.into() }.bits(true).max(2);
+        // A zero point may leave more room than the weights need.
+        let (least, most) = values.iter().fold((0, 0), |(a, b), &w| (a.min(w), b.max(w)));
+        let bits = Some(width(*low, *high)).filter(|&bits| bits <= 8).unwrap_or_else(|| width(least, most));
+        if bits > 8 {
+            let reason = format!("its weights are from {least} to {most}, zero point taken off: {bits} bits");
+            return Err(unsupported(
+                quantised,
+                Some(layer.node),
+                &reason,
+                "quantise weights symmetrically to int8",
+            ));
+        }
+        let channels = conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
+        let log_scale = |(real, integers): (&[f32], &[i16])| {
+            let at = (0..integers.len()).max_by_key(|&at| integers[at].unsigned_abs())?;
+            let scale = f64::from(real[at]).abs() / f64::from(integers[at]).abs();
+            Some(scale.log2()).filter(|log| log.is_finite())
+        };
+        let stated = scales.iter().step_by(conv.fan_in()).map(|&scale| f64::from(scale).log2()).collect();
+        Ok(Self { bits, log_scales: channels.map(log_scale).collect(), stated })
+    }
+}
+
+fn unsupported(quantised: &Quantised, node: Option<usize>, reason: &str, advice: &str) -> Unsupported {
+    let node = node.map(|node| &quantised.model.nodes[node]);
+    Unsupported {
+        node: node.map_or("input", |node| &node.name).into(),
+        operator: node.map_or("input", |node| node.op.kind()).into(),
+        reason: reason.into(),
+        advice: advice.into(),
+    }
+}
+
+struct Solving<'a> {
+    given: &'a Given,
+    quantised: &'a Quantised,
+    sites: &'a Sites,
+    /// By group: the base-two logarithm of its scales, up to whole numbers.
+    mantissas: Vec<Option<f64>>,
+    changes: Vec<Adjustment>,
+}
+
+impl Solving<'_> {
+    /// A layer's integers, its group's mantissa decided.
+    fn layer(&mut self, index: usize) -> Rounded {
+        let (layer, given) = (&self.sites.layers[index], &self.given.layers[index]);
+        let input = self.mantissa(layer.input) + layer.input_offset;
+        let first = given.log_scales.iter().flatten().next().copied().unwrap_or(0.0);
+        let agreed = given.log_scales.iter().flatten().all(|&log| off(log - first) < TOLERANCE);
+        let target = match layer.target {
+            _ if agreed => input + first,
+            super::Target::Site(site) => self.given.sites[site].log_scale,
+            super::Target::Logits => input + first,
+        };
+        let target = *self.mantissas[layer.target_group].get_or_insert(target);
+        let log_scale = target - input;
+        let conv = conv(&self.quantised.model, layer.node);
+        let name = &self.quantised.model.nodes[layer.node].name;
+        let (rounded, change) = Fitting { conv, given, log_scale }.run();
+        self.changes.extend(change.map(|change| Adjustment { node: name.clone(), ..change }));
+        rounded
+    }
+
+    /// The mantissa of a site's group: the site's own, where no layer has decided it.
+    fn mantissa(&mut self, site: SiteId) -> f64 {
+        let own = self.given.sites[site].log_scale;
+        *self.mantissas[self.sites.sites[site].group].get_or_insert(own)
+    }
+
+    /// The base-two logarithm of a site's scale.
+    fn site(&mut self, index: SiteId) -> f64 {
+        let (mantissa, given, site) =
+            (self.mantissa(index), &self.given.sites[index], &self.sites.sites[index]);
+        let used = mantissa + (given.log_scale - mantissa).round();
+        let changed = |what, found: f64, used: f64| {
+            let node = site.name.clone();
+            Adjustment { node, what, found, used, by: used / found - 1.0 }
+        };
+        if (used - given.log_scale).abs() > TOLERANCE {
+            let (found, used) = (given.log_scale.exp2(), used.exp2());
+            self.changes.push(changed(Changed::ScaleOfValues, found, used));
+        }
+        let most = Interval::of_bits(given.bits, site.signed).hi as f64 * given.log_scale.exp2();
+        let whole = site.max.map_or(f64::INFINITY, f64::from);
+        let found = whole.min(given.high as f64 * given.log_scale.exp2());
+        if (most / found).log2().abs() > TOLERANCE {
+            let moved = (used - given.log_scale).exp2();
+            self.changes.push(changed(Changed::LargestValue, found, most * moved));
+        }
+        used
+    }
+}
+
+/// A layer's weights, under scales that are powers of two of one real number.
+struct Fitting<'a> {
+    conv: &'a Conv,
+    given: &'a GivenLayer,
+    log_scale: f64,
+}
+
+impl Fitting<'_> {
+    fn run(&self) -> (Rounded, Option<Adjustment>) {
+        let (conv, n) = (self.conv, self.conv.fan_in());
+        let channels: Vec<&[f32]> = conv.weight.chunks_exact(n).collect();
+        let exponents: Vec<Option<i32>> = channels
+            .iter()
+            .zip(&self.given.log_scales)
+            .map(|(weights, log)| self.exponent(weights, *log))
+            .collect();
+        let least = exponents.iter().flatten().min().copied().unwrap_or(0);
+        // A channel of zeros has a bias nevertheless, in steps that its scale may say.
+        let idle = |stated: f64| ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD);
+        let exponents: Vec<i32> = exponents
+            .iter()
+            .zip(&self.given.stated)
+            .map(|(exponent, &stated)| exponent.map_or_else(|| idle(stated), |e| e.min(least + SPREAD)))
+            .collect();
+        let half = f64::from(self.given.bits - 1).exp2();
+        let mut weights = Vec::with_capacity(conv.weight.len());
+        let (mut change, mut norm) = (0.0, 0.0);
+        for (channel, &exponent) in channels.iter().zip(&exponents) {
+            let scale = (self.log_scale - f64::from(exponent)).exp2();
+            for &real in *channel {
+                let integer = (f64::from(real) / scale).round().clamp(-half, half - 1.0);
+                weights.push(integer as i8);
+                change += (integer * scale - f64::from(real)).powi(2);
+                norm += f64::from(real).powi(2);
+            }
+        }
+        let coarsest = self.given.log_scales.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+        let by = (change / norm.max(f64::MIN_POSITIVE)).sqrt();
+        let used = (self.log_scale - f64::from(least)).exp2();
+        let change =
+            Adjustment { node: String::new(), what: Changed::Weights, found: coarsest.exp2(), used, by };
+        let bias = conv.bias.iter().map(|&b| f64::from(b)).collect();
+        (
+            Rounded { weights, exponents, log_scale: self.log_scale, bias },
+            Some(change).filter(|_| by > TOLERANCE),
+        )
+    }
+
+    /// The exponent of a channel: that of its own scale, if there is one and it holds all weights; else the finest that does.
+    fn exponent(&self, weights: &[f32], log: Option<f64>) -> Option<i32> {
+        let log = log?;
+        let half = f64::from(self.given.bits - 1).exp2();
+        let (least, most) =
+            weights.iter().fold((0f64, 0f64), |(a, b), &w| (a.min(w.into()), b.max(w.into())));
+        let exact = self.log_scale - log;
+        let steps = log.exp2();
+        if off(exact) < TOLERANCE && least / steps > -half - 0.5 && most / steps < half - 0.5 {
+            return Some(exact.round() as i32);
+        }
+        let reach = (most / (half - 1.0)).max(-least / half);
+        Some((self.log_scale - reach.log2() + 1e-6).floor() as i32)
+    }
+}
+
+/// How far a number is from a whole one.
+fn off(x: f64) -> f64 {
+    (x - x.round()).abs()
+}
