@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::search::{asset, search_args};
 use crate::support::{json, run, stderr};
 
-const FUNCTIONS: [Function; 10] = [
+const FUNCTIONS: [Function; 11] = [
     Function::Sigmoid,
     Function::Tanh,
     Function::HardSigmoid { alpha: 0.2, beta: 0.5 },
@@ -21,6 +21,7 @@ const FUNCTIONS: [Function; 10] = [
     Function::LeakyRelu { alpha: 0.1 },
     Function::Elu { alpha: 1.0 },
     Function::Softplus,
+    Function::Square,
 ];
 
 /// A convolution behind each function, of random weights; now and then a skip; then an average and ten classes.

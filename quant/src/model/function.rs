@@ -34,6 +34,8 @@ pub enum Function {
     },
     /// `log(1 + exp(x))`.
     Softplus,
+    /// `x^2`: networks with polynomial activations.
+    Square,
 }
 
 /// Half the distance over which slopes are taken.
@@ -53,6 +55,7 @@ impl Function {
             Self::LeakyRelu { .. } => "leaky-relu",
             Self::Elu { .. } => "elu",
             Self::Softplus => "softplus",
+            Self::Square => "square",
         }
     }
 
@@ -86,6 +89,7 @@ impl Function {
                 }
             }
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Self::Square => x * x,
         }
     }
 
@@ -99,7 +103,7 @@ impl Function {
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         match self {
-            Self::Sigmoid | Self::HardSigmoid { .. } | Self::Softplus => false,
+            Self::Sigmoid | Self::HardSigmoid { .. } | Self::Softplus | Self::Square => false,
             Self::Tanh
             | Self::HardSwish
             | Self::Silu
@@ -121,7 +125,8 @@ impl Function {
             | Self::Silu
             | Self::Gelu
             | Self::GeluTanh
-            | Self::Softplus => true,
+            | Self::Softplus
+            | Self::Square => true,
         }
     }
 }
@@ -160,6 +165,7 @@ mod tests {
             (Function::LeakyRelu { alpha: 0.125 }, -2.0, -0.25),
             (Function::Elu { alpha: 2.0 }, -1.0, -1.264_241_118),
             (Function::Softplus, 1.0, 1.313_261_688),
+            (Function::Square, -1.5, 2.25),
         ] {
             let found = function.at(x);
             assert!((found - expected).abs() < 1e-9, "{function:?} at {x}: {found}");
@@ -183,6 +189,7 @@ mod tests {
             Function::LeakyRelu { alpha: 0.01 },
             Function::Elu { alpha: 1.0 },
             Function::Softplus,
+            Function::Square,
         ] {
             let negative = (-100..100).any(|x| function.at(f64::from(x) / 10.0) < 0.0);
             assert_eq!(negative, function.is_signed(), "{function:?}");

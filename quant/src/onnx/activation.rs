@@ -1,7 +1,8 @@
 //! Activations other than ReLU.
 
+use super::constant::{Data, Int};
 use super::error::Problem;
-use super::importer::{Importer, Value};
+use super::importer::{Importer, Inputs, Value};
 use super::proto::NodeProto;
 use crate::model::{Function, Op};
 
@@ -27,5 +28,19 @@ impl Importer {
             _ => return Err(Problem::new("its parameters are not supported", "use the default ones")),
         };
         self.push(node, Op::Function(function), &[input])
+    }
+
+    /// A power, of which squares are supported.
+    pub(super) fn power(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+        let exponent = inputs.constant(1)?;
+        let square = match &exponent.data {
+            Data::Floats(data) => data[..] == [2.0],
+            Data::Ints(data) => data[..] == [Int::Known(2)],
+            Data::Bytes(_) | Data::Scaled(..) => false,
+        };
+        if square {
+            return self.push(node, Op::Function(Function::Square), &[inputs.value(0)?]);
+        }
+        Err(Problem::new("its exponent is not 2", "only squares are supported"))
     }
 }

@@ -1,10 +1,10 @@
-//! Add, Sub, Mul and Div: of two values, or of a value and a constant per channel.
+//! Add, Sub, Mul and Div: of two values, or of a value and a constant per channel; a value times itself.
 
 use super::constant::Constant;
 use super::error::Problem;
 use super::importer::{Importer, Inputs, Value};
 use super::proto::NodeProto;
-use crate::model::Op;
+use crate::model::{Function, Op};
 
 impl Importer {
     pub(super) fn arithmetic(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
@@ -35,6 +35,9 @@ impl Importer {
     }
 
     fn addition(&mut self, node: &NodeProto, a: Value, b: Value) -> Result<Value, Problem> {
+        if node.op_type == "Mul" && a == b {
+            return self.push(node, Op::Function(Function::Square), &[a]);
+        }
         if node.op_type != "Add" {
             let reason = "both operands depend on the network's input";
             return Err(Problem::new(reason, "only additions of two values are supported"));

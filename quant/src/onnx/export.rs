@@ -95,6 +95,7 @@ fn function_nodes(
         Function::LeakyRelu { alpha } => one("LeakyRelu").float("alpha", alpha),
         Function::Elu { alpha } => one("Elu").float("alpha", alpha),
         Function::Softplus => one("Softplus"),
+        Function::Square => NodeProto::new("Mul", &node.name, &[input, input], &[output]),
         Function::HardSwish => {
             let gate = NodeProto::new("HardSigmoid", &part("gate"), &[input], &[&part("gate")]);
             graph.node.push(gate.float("alpha", 1.0 / 6.0).float("beta", 0.5));

@@ -194,6 +194,7 @@ impl Importer {
             "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(node, inputs),
             "Relu" => self.relu(node, inputs.value(0)?, None),
             "Clip" => self.clip(node, inputs),
+            "Pow" => self.power(node, inputs),
             "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Swish" | "Gelu" | "LeakyRelu" | "Elu"
             | "Softplus" => self.function(node, inputs.value(0)?),
             "MaxPool" => self.max_pool(node, inputs.value(0)?),
@@ -408,6 +409,7 @@ fn is_known(operator: &str) -> bool {
         "MaxPool",
         "Mul",
         "Pad",
+        "Pow",
         "QuantizeLinear",
         "ReduceMean",
         "Relu",

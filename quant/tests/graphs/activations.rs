@@ -34,6 +34,12 @@ fn functions_of_one_node() {
 }
 
 #[test]
+fn a_value_times_itself_is_its_square() {
+    assert_eq!(kinds(13, vec![], vec![node("Mul", &["x", "x"], "y")]), ["square"]);
+    assert_eq!(kinds(13, vec![scalar("two", 2.0)], vec![node("Pow", &["x", "two"], "y")]), ["square"]);
+}
+
+#[test]
 fn a_value_times_its_gate_is_one_function() {
     for operands in [["x", "g"], ["g", "x"]] {
         let silu = vec![node("Sigmoid", &["x"], "g"), node("Mul", &operands, "y")];

@@ -82,6 +82,14 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + erf(x / 2f64.sqrt()))
+}
+
+fn gelu_tanh(x: f64) -> f64 {
+    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
+}
+
 /// The error function, by Simpson's rule.
 fn erf(x: f64) -> f64 {
     let (steps, density) = (1000, |t: f64| (-t * t).exp());
@@ -113,10 +121,7 @@ fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
         "HardSwish" => map(&|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
         "LeakyRelu" => map(&|x| if x < 0.0 { float(node, "alpha", 0.01) * x } else { x }),
         "Elu" => map(&|x| if x < 0.0 { float(node, "alpha", 1.0) * (x.exp() - 1.0) } else { x }),
-        "Gelu" if node.attribute.is_empty() => map(&|x| 0.5 * x * (1.0 + erf(x / 2f64.sqrt()))),
-        "Gelu" => map(&|x| {
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
-        }),
+        "Gelu" => map(if node.attribute.is_empty() { &gelu } else { &gelu_tanh }),
         "Clip" => {
             let bound = |i: usize, name, default| match inputs.get(i) {
                 Some(array) => array.data[0],
@@ -129,6 +134,7 @@ fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
         "Sub" => zip(&|a, b| a - b),
         "Mul" => zip(&|a, b| a * b),
         "Div" => zip(&|a, b| a / b),
+        "Pow" => zip(&|a, b| a.powf(b)),
         "BatchNormalization" => Array::fill(x.dims.clone(), |i| {
             let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|p| inputs[p].data[i[1]]);
             let deviation = (variance + float(node, "epsilon", 1e-5)).sqrt();
