@@ -6,6 +6,7 @@ mod compare;
 mod cut;
 mod exit_codes;
 mod inference;
+mod inspect;
 mod interrupt;
 mod networks;
 mod search;

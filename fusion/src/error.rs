@@ -152,9 +152,11 @@ pub enum Error {
         step: String,
     },
     /// A pass is to be left out that there is not.
-    #[error("options: no pass '{pass}'")]
+    #[error("there is no pass '{pass}'; there are {}", known.join(", "))]
     UnknownPass {
         /// The name.
         pass: String,
+        /// Those that there are.
+        known: Vec<&'static str>,
     },
 }

@@ -89,6 +89,14 @@ impl Dataset {
         })
     }
 
+    /// Uniform noise: what stands in where a network is looked at and its accuracy does not matter.
+    #[must_use]
+    pub fn noise(images: usize, input: [usize; 3], seed: u64) -> Self {
+        let mut bytes = vec![0; images * input.iter().product::<usize>()];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        Self { path: "noise".into(), shape: input, pixels: Pixels::Bytes(bytes), labels: None }
+    }
+
     /// A data set of unpacked content; `label` decides on the labels, given those inside.
     fn assemble(
         path: &Path,

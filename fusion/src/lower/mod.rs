@@ -8,19 +8,14 @@ use protocols::plan::{self, FORMAT, InputSpec, OutputSpec, Plan, Protocol, Step,
 
 pub use options::Options;
 
-use crate::pass::{legalising, rewrite, simplifying};
+use crate::pass::{legalising, rewrite, simplifying_without};
 use crate::{Error, Graph, Linear, Node, Op, WireId};
 
 /// The plan of a graph: passes, then lowering. The law: `ideal(plan, x) == eval(graph, x)`.
 ///
 /// Steps have their nodes' names; linear nodes keep theirs, so that weights are found by them.
 pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
-    let mut passes = simplifying();
-    if let Some(pass) = options.without.iter().find(|name| passes.iter().all(|pass| pass.name() != *name)) {
-        return Err(Error::UnknownPass { pass: pass.clone() });
-    }
-    passes.retain(|pass| !options.without.contains(pass.name()));
-    let graph = rewrite(graph, &passes)?;
+    let graph = rewrite(graph, &simplifying_without(&options.without)?)?;
     let graph = rewrite(&graph, &legalising())?;
     let rings = rings::rings(&graph, options)?;
     let mut lowering = Lowering::new(&graph, options, rings);

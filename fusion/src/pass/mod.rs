@@ -13,6 +13,8 @@ mod residual_into_accumulator;
 mod sums_outward;
 mod views_compose;
 
+use std::collections::BTreeSet;
+
 pub use patch::Patch;
 
 use crate::{Error, Graph};
@@ -44,18 +46,84 @@ pub fn legalising() -> Vec<Box<dyn Pass>> {
     vec![Box::new(legalise::ReluAlone), Box::new(legalise::SumAlone)]
 }
 
-/// Applies passes until none finds a place. The result holds no node that the output does not depend on.
+/// What a pass made of a graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// The pass.
+    pub pass: &'static str,
+    /// Places that it found.
+    pub places: usize,
+    /// The graph after it.
+    pub graph: Graph,
+}
+
+/// Applies every pass until it finds no place, and all again until none does. The result holds no node that the output does
+/// not depend on.
 pub fn rewrite(graph: &Graph, passes: &[Box<dyn Pass>]) -> Result<Graph, Error> {
-    let mut graph = patch::prune(graph)?;
+    let mut last = patch::prune(graph)?;
+    drive(&mut last, passes, &mut |_, _, _| ())?;
+    Ok(last)
+}
+
+/// The graph after every pass that finds a place, up to what becomes the steps of a plan: the simplifying passes but for those
+/// left out, then the legalising ones.
+///
+/// # Errors
+/// A pass of that name does not exist, or a patch breaks the graph.
+pub fn stages(graph: &Graph, without: &BTreeSet<String>) -> Result<Vec<Stage>, Error> {
+    let pruned = patch::prune(graph)?;
+    let dead = graph.nodes().len() - pruned.nodes().len();
+    let mut stages = Vec::new();
+    if dead > 0 {
+        stages.push(Stage { pass: "dead_code", places: dead, graph: pruned.clone() });
+    }
+    let mut last = pruned;
+    let mut keep = |pass, places, graph: &Graph| stages.push(Stage { pass, places, graph: graph.clone() });
+    drive(&mut last, &simplifying_without(without)?, &mut keep)?;
+    drive(&mut last, &legalising(), &mut keep)?;
+    Ok(stages)
+}
+
+/// The simplifying passes but for those left out.
+pub(crate) fn simplifying_without(without: &BTreeSet<String>) -> Result<Vec<Box<dyn Pass>>, Error> {
+    let mut passes = simplifying();
+    if let Some(pass) = without.iter().find(|name| passes.iter().all(|pass| pass.name() != *name)) {
+        let known = passes.iter().map(|pass| pass.name()).collect();
+        return Err(Error::UnknownPass { pass: pass.clone(), known });
+    }
+    passes.retain(|pass| !without.contains(pass.name()));
+    Ok(passes)
+}
+
+/// Applies passes, and tells of each the places that it found in one go and the graph after them.
+fn drive(
+    graph: &mut Graph,
+    passes: &[Box<dyn Pass>],
+    tell: &mut dyn FnMut(&'static str, usize, &Graph),
+) -> Result<(), Error> {
     // Every patch removes, narrows, or moves a node towards the output: far fewer than this.
     let limit = 64 + graph.nodes().len().pow(2);
-    for _ in 0..limit {
-        let found = passes.iter().find_map(|pass| Some((pass.name(), pass.find(&graph)?)));
-        let Some((pass, patch)) = found else { return Ok(graph) };
-        let node = graph.node(patch.node).name.clone();
-        graph = patch.apply(&graph).map_err(|source| Error::Pass { pass, node, source: Box::new(source) })?;
+    let mut total = 0;
+    loop {
+        let before = total;
+        for pass in passes {
+            let mut places = 0;
+            while let Some(patch) = pass.find(graph) {
+                let (pass, node) = (pass.name(), graph.node(patch.node).name.clone());
+                let failed = |source| Error::Pass { pass, node, source: Box::new(source) };
+                *graph = patch.apply(graph).map_err(failed)?;
+                places += 1;
+                assert!(total + places <= limit, "invariant: passes come to an end");
+            }
+            if places > 0 {
+                tell(pass.name(), places, graph);
+                total += places;
+            }
+        }
+        if total == before {
+            return Ok(());
+        }
     }
-    unreachable!("invariant: passes come to an end")
 }
 
 #[cfg(test)]

@@ -252,3 +252,22 @@ impl<'a> Prepared<'a> {
         }
     }
 }
+
+/// The integer network at one width for all layers but the ends, its weights rounded layer by layer: what is looked at, not
+/// what is run.
+///
+/// # Errors
+/// The images do not fit the network, or it cannot be represented in integers.
+pub fn uniform_graph(
+    model: &Model,
+    preprocess: &Preprocess,
+    batch: &Tensor,
+    fixed: Uniform,
+    ends: Ends,
+) -> Result<Graph, SearchError> {
+    let quantiser = Quantiser::new(model, preprocess, batch, [0; 32])?;
+    if quantiser.sites().layers.is_empty() {
+        return Err(SearchError::NoLayers);
+    }
+    Ok(quantiser.quantise(&uniform(quantiser.sites(), fixed, ends))?.0)
+}

@@ -1,4 +1,6 @@
-//! `pq inspect`: what an ONNX file holds, and what of it is not supported.
+//! `pq inspect`: what an ONNX file holds, what of it is not supported, and how it is fused.
+
+mod passes;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,6 +20,8 @@ use crate::units;
 pub(crate) struct Args {
     /// The network, an ONNX file.
     model: PathBuf,
+    #[command(flatten)]
+    passes: passes::Args,
 }
 
 #[derive(Serialize)]
@@ -33,6 +37,8 @@ struct Inspection {
     relus: u64,
     parameters: u64,
     unsupported: Vec<Unsupported>,
+    /// Null unless asked for.
+    fusion: Option<passes::Fusion>,
 }
 
 #[derive(Serialize)]
@@ -56,7 +62,13 @@ struct Unsupported {
 /// Runs `pq inspect`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let report = onnx::survey_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
-    let inspection = Inspection::new(report);
+    let fusion = match &report.model {
+        Some(model) if args.passes.wanted() => {
+            Some(args.passes.fuse(model).map_err(|failure| failure.of_file(&args.model))?)
+        }
+        _ => None,
+    };
+    let inspection = Inspection::new(report, fusion);
     app.console.result(&inspection, text)?;
     match inspection.unsupported.len() {
         0 => Ok(()),
@@ -65,7 +77,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 }
 
 impl Inspection {
-    fn new(report: Report) -> Self {
+    fn new(report: Report, fusion: Option<passes::Fusion>) -> Self {
         let model = report.model.as_ref();
         let sum = |of: fn(&Model) -> u64| model.map_or(0, of);
         let unsupported = |u: onnx::Unsupported| Unsupported {
@@ -86,6 +98,7 @@ impl Inspection {
             opset: report.opset,
             operators: report.operators,
             unsupported: report.unsupported.into_iter().map(unsupported).collect(),
+            fusion,
         }
     }
 }
@@ -130,6 +143,9 @@ fn text(inspection: &Inspection) -> String {
     };
     for u in &i.unsupported {
         let _ = writeln!(text, "  {} ({}): {}\n      {}", u.node, u.operator, u.reason, u.advice);
+    }
+    if let Some(fusion) = &i.fusion {
+        text += &fusion.text();
     }
     text
 }
