@@ -40,10 +40,6 @@ pub(super) struct Start<'a> {
     pub fixed: Vec<bool>,
 }
 
-/// By which logits are divided: the float network is nearly certain of images that it was trained on, and what it makes of
-/// the other classes is most of what there is to learn (Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural
-/// Network, 2015).
-const TEMPERATURE: f32 = 4.0;
 /// Images of a step.
 const BATCH: usize = 32;
 
@@ -68,7 +64,7 @@ impl Start<'_> {
         let mut learned = self.learned();
         let reference = crate::float::evaluate(self.model, batch)?;
         let reference: Vec<Vec<f32>> =
-            (0..batch.images()).map(|image| softened(reference.image(image))).collect();
+            (0..batch.images()).map(|image| softmax(reference.image(image))).collect();
         let mut order = Order::new(batch.images(), options.seed);
         let mut optimisers = Optimisers::new(&learned);
         for step in 0..options.steps {
@@ -280,15 +276,9 @@ fn gather(batch: &Tensor, images: &[usize]) -> Tensor {
     Tensor { shape: [images.len(), c, h, w], data }
 }
 
-/// The probabilities of the classes, their logits divided by the temperature.
-fn softened(logits: &[f32]) -> Vec<f32> {
-    softmax(&logits.iter().map(|logit| logit / TEMPERATURE).collect::<Vec<f32>>())
-}
-
-/// The divergence of the classes' softened probabilities from those of reference, in nats, and its gradient by the logits
-/// times the temperature.
+/// The divergence of the classes' probabilities from those of reference, in nats, and its gradient by the logits.
 fn divergence(reference: &[f32], logits: &[f32]) -> (f64, Vec<f32>) {
-    let found = softened(logits);
+    let found = softmax(logits);
     let nats = reference.iter().zip(&found).map(|(&p, &q)| {
         if p > 0.0 { f64::from(p) * (f64::from(p) / f64::from(q).max(1e-30)).ln() } else { 0.0 }
     });
