@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use protocols::plan::Reveal;
 use quant::{Dataset, Judge, JudgeError, Tensor, float, import_file};
 use serde::Serialize;
 
@@ -63,7 +64,10 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let started = Instant::now();
     let accuracy = in_chunks(&net, &data, labels, "integer", |batch| {
         let logits = fusion::ideal(&net.plan, &net.weights, &images::integers(&net.plan, batch))?;
-        Ok(Logits::new(&logits, batch.images(), 1.0).predictions())
+        Ok(match net.plan.reveals() {
+            Reveal::Label => logits.iter().map(|&label| label as usize).collect(),
+            Reveal::Logits => Logits::new(&logits, batch.images(), 1.0).predictions(),
+        })
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let mut evaluation = Evaluation { accuracy, float_accuracy: None, float_engine: None, images, seconds };

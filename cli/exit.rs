@@ -15,7 +15,7 @@ Exit codes:
   2    wrong usage of the command line
   3    an input file that cannot be used, or a budget that no plan can meet
   4    the peer could not be reached, was lost or fell silent
-  5    the peer disagrees: protocol version, plan hash, role or batch size
+  5    the peer disagrees: protocol version, what is revealed, plan hash, role or batch size
   6    the peer violated the protocol
   7    verification failed: the private result differs from the plaintext one
   130  interrupted";

@@ -146,6 +146,48 @@ fn inferences_are_prepared_first_and_then_run_one_by_one() {
 }
 
 #[test]
+fn the_label_alone_is_revealed_where_both_parties_ask_for_it() {
+    let net = Net::random(3, 3);
+    let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
+    let args = ["infer", "--local", net.folder(), "--input", &images, "--index", "0..3"];
+    let local = |more: &[&str]| run(&[&args[..], &["--verify", "--json"], more].concat());
+    let logits = json(&local(&["--reveal", "logits"]));
+    let result = json(&local(&["--reveal", "label"]));
+    assert_eq!(result["verified"], true);
+    assert_eq!((&result["logits"], &result["logits_int"]), (&Value::Null, &Value::Null));
+    assert_eq!(result["predictions"], logits["predictions"]);
+    assert_ledger(&result, 3);
+    let steps = result["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["protocol"].as_str().unwrap().starts_with("argmax")), "{steps:?}");
+    // One by one, prepared before.
+    let prepared = json(&local(&["--reveal", "label", "--offline", "3"]));
+    assert_eq!((&prepared["verified"], &prepared["predictions"]), (&true.into(), &result["predictions"]));
+    let text = run(&[&args[..], &["--reveal", "label"]].concat());
+    assert!(!String::from_utf8_lossy(&text.stdout).contains(" %  "), "no probability without logits");
+    // Processes that do and do not agree on it.
+    for (server_reveals, code) in [("label", 0), ("logits", 5)] {
+        let server = Server::start(&plan, &net.file("weights.safetensors"), &["--reveal", server_reveals]);
+        let address = server.address.clone();
+        let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--reveal", "label"];
+        let client = finished(pq(&args).args(["--connect", &address, "--json"]).spawn().unwrap(), PATIENCE);
+        let server = server.finished(PATIENCE);
+        assert_eq!(
+            (client.status.code(), server.status.code()),
+            (Some(code), Some(code)),
+            "{}",
+            stderr(&client)
+        );
+        if code != 0 {
+            assert!(
+                stderr(&client).contains("reveal") && stderr(&server).contains("logits"),
+                "{}",
+                stderr(&client)
+            );
+        }
+    }
+}
+
+#[test]
 fn a_server_prepares_what_its_client_asks_for_within_its_limit() {
     let net = Net::random(2, 3);
     let (plan, images) = (net.file("plan.json"), net.file("images.npy"));

@@ -5,6 +5,7 @@
 mod compare;
 mod cut;
 mod exit_codes;
+mod functions;
 mod inference;
 mod inspect;
 mod interrupt;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocols::Limits;
+use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
 
 use crate::exit::{Failure, Outcome};
@@ -55,6 +56,10 @@ pub(crate) struct Args {
     /// Compare the result with the plaintext network, integer for integer (this needs the weights).
     #[arg(long, requires = "input")]
     verify: bool,
+    /// What the client learns: the logits, or the label alone. Both parties say the same [default: what the plan says, logits of
+    /// what search writes].
+    #[arg(long, value_enum)]
+    reveal: Option<Reveal>,
     /// How long the peer may be silent, in seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     timeout: Duration,
@@ -71,6 +76,14 @@ enum Role {
     Client,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Reveal {
+    /// The index of the largest logit.
+    Label,
+    /// All logits.
+    Logits,
+}
+
 /// The options of the party that was asked for.
 pub(super) enum Mode<'a> {
     Server(ServerOptions<'a>),
@@ -83,6 +96,18 @@ pub(super) enum Mode<'a> {
 pub(super) struct Common {
     pub(super) limits: Limits,
     pub(super) profile: Profile,
+    /// What the client is to learn, where it is not up to the plan.
+    reveal: Option<plan::Reveal>,
+}
+
+impl Common {
+    /// The plan, with what the client is to learn.
+    pub(super) fn revealing(&self, plan: Plan) -> Outcome<Plan> {
+        match self.reveal {
+            Some(reveal) => Ok(plan.revealing(reveal)?),
+            None => Ok(plan),
+        }
+    }
 }
 
 pub(super) struct ServerOptions<'a> {
@@ -114,7 +139,7 @@ impl<'a> LocalOptions<'a> {
     pub(super) fn first(folder: &'a Path, input: &'a Path) -> Self {
         let images =
             ImageOptions { input, labels: None, indices: Indices(0..1), offline: None, class_names: None };
-        let common = Common { limits: Limits::default(), profile: Profile::LAN };
+        let common = Common { limits: Limits::default(), profile: Profile::LAN, reveal: None };
         Self { folder, verify: false, images, common }
     }
 }
@@ -134,7 +159,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Args {
     pub(super) fn mode(&self) -> Outcome<Mode<'_>> {
-        let common = Common { limits: Limits::new(self.timeout), profile: self.net };
+        let reveal = self.reveal.map(|reveal| match reveal {
+            Reveal::Label => plan::Reveal::Label,
+            Reveal::Logits => plan::Reveal::Logits,
+        });
+        let common = Common { limits: Limits::new(self.timeout), profile: self.net, reveal };
         match (self.role, &self.local) {
             (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
                 folder,

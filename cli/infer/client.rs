@@ -12,7 +12,7 @@ use crate::net;
 use crate::progress::Progress;
 
 pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
-    let plan = net::plan(options.plan)?;
+    let plan = options.common.revealing(net::plan(options.plan)?)?;
     let weights = options.verify.map(|path| net::weights(path, &plan)).transpose()?;
     let input = Input::open(&plan, &options.images)?;
     let runtime = connection::runtime()?;

@@ -1,7 +1,7 @@
 //! What the client brings, and what it does with the result.
 
 use protocols::execute::{Logits as Shared, Report};
-use protocols::plan::{Load, Plan};
+use protocols::plan::{Load, Plan, Reveal};
 use protocols::profile::Profile;
 use protocols::weights::Weights;
 
@@ -49,21 +49,30 @@ impl Input {
     pub(super) fn inference(
         self,
         plan: &Plan,
-        (logits, report): (Shared, &Report),
+        (found, report): (Shared, &Report),
         weights: Option<&Weights>,
         profile: &Profile,
     ) -> Outcome<Inference> {
-        let logits = logits
-            .ok_or_else(|| Failure::internal("invariant: the client learns the logits, and did not"))?;
-        let verified = weights.map(|weights| self.verify(plan, weights, &logits)).transpose()?;
-        let inference = logits.len() / self.load.inferences.max(1);
-        let logits = logits.chunks(inference.max(1));
-        let logits: Vec<_> =
-            logits.map(|logits| Logits::new(logits, self.load.images, plan.output.scale)).collect();
+        let found =
+            found.ok_or_else(|| Failure::internal("invariant: the client learns the result, and did not"))?;
+        let verified = weights.map(|weights| self.verify(plan, weights, &found)).transpose()?;
+        let inference = found.len() / self.load.inferences.max(1);
+        let logits = || {
+            let each = found.chunks(inference.max(1));
+            each.map(|logits| Logits::new(logits, self.load.images, plan.output.scale))
+        };
+        let (predictions, floats, integers) = match plan.reveals() {
+            Reveal::Label => (found.iter().map(|&label| label as usize).collect(), None, None),
+            Reveal::Logits => (
+                logits().flat_map(|logits| logits.predictions()).collect(),
+                Some(logits().flat_map(|logits| logits.floats()).collect()),
+                Some(logits().flat_map(|logits| logits.integers()).collect()),
+            ),
+        };
         Ok(Inference {
-            predictions: Some(logits.iter().flat_map(Logits::predictions).collect()),
-            logits: Some(logits.iter().flat_map(Logits::floats).collect()),
-            logits_int: Some(logits.iter().flat_map(Logits::integers).collect()),
+            predictions: Some(predictions),
+            logits: floats,
+            logits_int: integers,
             labels: self.labels,
             verified,
             ledger: Ledger::measured(plan, report, profile),
@@ -73,11 +82,11 @@ impl Input {
         })
     }
 
-    /// Whether every inference's logits are those of the plaintext network.
-    fn verify(&self, plan: &Plan, weights: &Weights, logits: &[i64]) -> Outcome<bool> {
+    /// Whether every inference's logits, or labels, are those of the plaintext network.
+    fn verify(&self, plan: &Plan, weights: &Weights, found: &[i64]) -> Outcome<bool> {
         let inferences = self.load.inferences.max(1);
         let inputs = self.integers.chunks(self.integers.len() / inferences);
-        for (input, found) in inputs.zip(logits.chunks(logits.len() / inferences)) {
+        for (input, found) in inputs.zip(found.chunks(found.len() / inferences)) {
             if fusion::ideal(plan, weights, input)? != found {
                 return Ok(false);
             }

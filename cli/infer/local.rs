@@ -23,6 +23,8 @@ pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
 /// The result of a run.
 pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
     let Net { plan, weights } = Net::open(options.folder)?;
+    let plan = options.common.revealing(plan)?;
+    weights.check(&plan)?;
     let input = Input::open(&plan, &options.images)?;
     let runtime = connection::runtime()?;
     let (server_stream, client_stream) = runtime.block_on(loopback())?;

@@ -42,7 +42,8 @@ impl Party<'_> {
             Side::Client(_) => Role::Client,
         };
         let mut channel = Channel::new(stream, self.limits);
-        let greeting = Greeting { role, plan: self.plan.hash(), load: self.load, nonce: fresh()? };
+        let (reveals, plan) = (self.plan.reveals(), self.plan.hash());
+        let greeting = Greeting { role, reveals, plan, load: self.load, nonce: fresh()? };
         let agreement = greet(&mut channel, &greeting).await?;
         let mut session = Session::new(role, channel, agreement.id, fresh()?);
         Ok(execute::execute(self.plan, &mut session, self.side, agreement.load, observe).await?)

@@ -15,7 +15,7 @@ use crate::units;
 pub(crate) struct Inference {
     /// The class of every image.
     pub(crate) predictions: Option<Vec<usize>>,
-    /// `[images][classes]`.
+    /// `[images][classes]`; null where the label alone is revealed.
     pub(crate) logits: Option<Vec<Vec<f64>>>,
     /// `[images][classes]`.
     pub(crate) logits_int: Option<Vec<Vec<i64>>>,
@@ -55,7 +55,7 @@ impl Inference {
         app.console.result(self, Self::text)?;
         if self.verified == Some(false) {
             let message =
-                "verification failed: the private logits differ from those of the plaintext network";
+                "verification failed: the private result differs from that of the plaintext network";
             return Err(Failure::new(Code::Unverified, message));
         }
         Ok(())
@@ -64,11 +64,14 @@ impl Inference {
     fn text(&self) -> String {
         let mut text = String::new();
         let names = self.class_names.as_deref();
-        for (image, logits) in self.logits.iter().flatten().enumerate() {
+        for (image, &prediction) in self.predictions.iter().flatten().enumerate() {
             let label = self.labels.as_ref().and_then(|labels| labels.get(image));
             let label = label.map(|&label| format!(", label {}", logits::name(label, names)));
             let _ = writeln!(text, "image {}{}", self.first + image, label.unwrap_or_default());
-            text += &logits::top(logits, names);
+            match self.logits.as_ref().and_then(|logits| logits.get(image)) {
+                Some(logits) => text += &logits::top(logits, names),
+                None => text += &format!("    {}\n", logits::name(prediction, names)),
+            }
         }
         text += "\n";
         text += &self.ledger_text();

@@ -14,7 +14,7 @@ use crate::net;
 use crate::progress::Progress;
 
 pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
-    let plan = net::plan(options.plan)?;
+    let plan = options.common.revealing(net::plan(options.plan)?)?;
     let weights = net::weights(options.weights, &plan)?;
     let runtime = connection::runtime()?;
     let (listener, address) = runtime.block_on(connection::listen(options.listen))?;

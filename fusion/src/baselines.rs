@@ -154,6 +154,19 @@ impl System {
                 let comparisons = plan.wires[*output].elements() * (window.len() - 1);
                 relu(self.widths(own).activations) * comparisons as u64
             }
+            // A 1-of-2^m transfer for all: SiRNN's lookups are that (section III-C), and it is the least that others take.
+            Op::Lookup { output, table, .. } => {
+                let (entries, bits) = (
+                    table.len() as u64,
+                    self.widths(Widths { weights: 0, activations: bits(*output) }).activations,
+                );
+                let lambdas = u64::from(entries.ilog2());
+                Traffic { lambdas, bits: entries * bits } * plan.wires[*output].elements() as u64
+            }
+            Op::Argmax { input, .. } => {
+                let own = Widths { weights: 0, activations: bits(*input) };
+                relu(self.widths(own).activations) * (plan.wires[*input].elements() - 1) as u64
+            }
             Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Traffic::default(),
         }
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::eval::{Layer, max_pool, sum_pool, view};
 use crate::{Error, Kernel, Weights, layout};
 
-/// The output of a plan for a batch, `[channels][images][rows][columns]`, in and out, computed modulo the rings, as the
+/// The output of a plan for a batch, logits or labels, `[channels][images][rows][columns]`, in and out, computed modulo the rings, as the
 /// protocols compute it: too small a ring wraps here as it does there.
 ///
 /// A plan that [`crate::fuse`] has made is assumed; one from elsewhere must have been validated.
@@ -71,6 +71,20 @@ impl<'a> Run<'a> {
                     let sum = self.sum(&step.name, terms, *ring)?;
                     let wire = &self.plan.wires[*output];
                     self.put(*output, requant(&sum, wire, *ring, *shift));
+                }
+                Op::Lookup { input, output, table, .. } => {
+                    let ring = Bits::of(u32::from(self.plan.wires[*input].bits));
+                    let entry = |&value: &i64| table[ring.encode(value) as usize];
+                    let found = self.wires[*input].iter().map(entry).collect();
+                    self.put(*output, found);
+                }
+                Op::Argmax { input, output, .. } => {
+                    let ring = Bits::of(u32::from(self.plan.wires[*input].bits) + 1);
+                    let values = self.reduced(&step.name, *input, ring)?;
+                    let most = values.iter().max();
+                    let label = values.iter().position(|value| Some(value) == most).unwrap_or(0);
+                    // Its ring has no room for a sign.
+                    self.wires[*output] = vec![label as i64];
                 }
                 Op::SumPool { input, output, window } => {
                     self.put(*output, sum_pool(self.of(*input), window, self.shape(*output)));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::pass::{legalising, rewrite, simplifying, stages};
 use crate::testing::{hull, random_input, random_network, winograd_nodes};
 use crate::{Error, Op, Options, eval, eval_wires, fuse, ideal};
-use protocols::plan::Plan;
+use protocols::plan::{Plan, Reveal};
 
 const NETWORKS: std::ops::Range<u64> = 0..400;
 
@@ -83,6 +83,31 @@ fn stages_end_where_lowering_begins() {
         let steps = lowered.steps.iter().map(|step| step.name.as_str());
         let nodes = last.nodes().iter().filter(|node| !matches!(node.op, Op::Add { .. }));
         assert!(steps.eq(nodes.map(|node| node.name.as_str())), "seed {seed}\n{last}");
+    }
+}
+
+#[test]
+fn a_label_is_the_first_largest_logit() {
+    for seed in NETWORKS {
+        let (graph, weights) = random_network(seed);
+        let input = random_input(&graph, 3, seed);
+        let winograd = if seed % 2 == 0 { winograd_nodes(&graph) } else { BTreeSet::new() };
+        let options = Options { weights: weights.digest(), winograd, ..Options::default() };
+        let plan = fuse(&graph, &options).unwrap();
+        let label = plan.revealing(Reveal::Label).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
+        assert_eq!((plan.reveals(), label.reveals()), (Reveal::Logits, Reveal::Label));
+        assert_eq!(plan.revealing(Reveal::Logits).unwrap(), plan);
+        assert_eq!(label.revealing(Reveal::Label).unwrap(), label);
+        assert!(label.revealing(Reveal::Logits).is_err());
+        weights.check(&label).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}{label:#?}"));
+        let logits = eval(&graph, &weights, &input).unwrap();
+        let largest = |image: usize| {
+            let values: Vec<i64> = logits.iter().skip(image).step_by(3).copied().collect();
+            let most = values.iter().max().copied();
+            values.iter().position(|value| Some(*value) == most).unwrap() as i64
+        };
+        let expected: Vec<i64> = (0..3).map(largest).collect();
+        assert_eq!(ideal(&label, &weights, &input).unwrap(), expected, "seed {seed}\n{graph}{label:#?}");
     }
 }
 

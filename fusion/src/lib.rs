@@ -22,7 +22,7 @@ pub mod testing;
 
 pub use error::Error;
 pub use eval::{Evaluator, eval, eval_wires};
-pub use graph::{Builder, Graph, Kernel, Linear, Node, Op, Wire, WireId};
+pub use graph::{Builder, Graph, Kernel, Linear, Lookup, Node, Op, Wire, WireId};
 pub use ideal::ideal;
 pub use interval::{Interval, MAX_BITS, ring_width};
 pub use lower::{Options, fuse};

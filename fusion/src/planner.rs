@@ -189,7 +189,12 @@ impl<'a> Candidates<'a> {
                 Op::MaxPool { digit, .. } => {
                     options.digits.insert(name.clone(), *digit);
                 }
-                Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {}
+                Op::Input { .. }
+                | Op::Lookup { .. }
+                | Op::SumPool { .. }
+                | Op::View { .. }
+                | Op::Argmax { .. }
+                | Op::Output { .. } => {}
             }
         }
         fuse(self.graph, &options)
@@ -274,16 +279,18 @@ fn variants(op: &Op) -> Vec<Op> {
                 all.push(op);
             }
         }
-        Op::MaxPool { .. } => {
+        Op::MaxPool { .. } | Op::Argmax { .. } => {
             for wanted in 1..=4 {
                 let mut op = op.clone();
-                if let Op::MaxPool { digit, .. } = &mut op {
+                if let Op::MaxPool { digit, .. } | Op::Argmax { digit, .. } = &mut op {
                     *digit = wanted;
                 }
                 all.push(op);
             }
         }
-        Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => all.push(op.clone()),
+        Op::Input { .. } | Op::Lookup { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {
+            all.push(op.clone())
+        }
     }
     all
 }

@@ -1,9 +1,9 @@
 //! Random small networks: what two parties compute is what `eval` says, in the order of passes, lowering and execution.
 
 use fusion::testing::{random_input, random_network, winograd_nodes};
-use fusion::{Options, eval, fuse};
+use fusion::{Options, eval, fuse, ideal};
 use protocols::execute::{Conversation, Event, Side, execute};
-use protocols::plan::{Kind, Load, Protocol};
+use protocols::plan::{Kind, Load, Protocol, Reveal};
 use protocols::{Channel, Error, Limits, Phases, Role, Session};
 
 const NETWORKS: u64 = 40;
@@ -23,6 +23,8 @@ fn two_parties_compute_what_eval_says() {
         let options =
             Options { weights: weights.digest(), protocol, winograd, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
+        let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
+        let plan = plan.revealing(reveal).unwrap();
         let (server, client) = runtime.block_on(async {
             let (left, right) = Channel::pair(Limits::default());
             let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
@@ -35,7 +37,10 @@ fn two_parties_compute_what_eval_says() {
         });
         server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
-        let expected = eval(&graph, &weights, &input).unwrap();
+        let expected = match reveal {
+            Reveal::Logits => eval(&graph, &weights, &input).unwrap(),
+            Reveal::Label => ideal(&plan, &weights, &input).unwrap(),
+        };
         assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
         assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
         for line in &report.steps {

@@ -1,12 +1,12 @@
 //! The handshake, before any cryptography: version, plan, roles and load, and a fresh session number from both sides.
 
-use crate::plan::Load;
+use crate::plan::{Load, Reveal};
 use crate::{Channel, Cost, Error, Role};
 
 /// The version of everything that crosses the wire.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"pq-proto";
-const LEN: usize = 8 + 4 + 1 + 32 + 32 + 4 + 4 + 4;
+const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4;
 
 /// What both parties have agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Agreement {
 pub struct Greeting {
     /// Which party this is.
     pub role: Role,
+    /// What the client is to learn.
+    pub reveals: Reveal,
     /// The hash of its plan.
     pub plan: [u8; 32],
     /// Client: what it asks for. Server: the most that it serves, by the product of all three.
@@ -55,6 +57,8 @@ pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, 
         let (ours, theirs) = (role_name(ours.role as u8).into(), role_name(role).into());
         return Err(Error::Disagreement { field: "role", ours, theirs });
     }
+    let [reveals] = fields.take();
+    agree("reveal", &ours.reveals.name(), &reveal_name(reveals))?;
     let plan: [u8; 32] = fields.take();
     agree("plan hash", &hex(&ours.plan), &hex(&plan))?;
     let nonce: [u8; 32] = fields.take();
@@ -99,6 +103,7 @@ fn encode(greeting: &Greeting) -> Vec<u8> {
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.push(greeting.role as u8);
+    bytes.push(greeting.reveals as u8);
     bytes.extend_from_slice(&greeting.plan);
     bytes.extend_from_slice(&greeting.nonce);
     let Load { images, prepared, inferences } = greeting.load;
@@ -113,6 +118,14 @@ fn agree<T: PartialEq + ToString>(field: &'static str, ours: &T, theirs: &T) -> 
         return Ok(());
     }
     Err(Error::Disagreement { field, ours: ours.to_string(), theirs: theirs.to_string() })
+}
+
+const fn reveal_name(reveals: u8) -> &'static str {
+    match reveals {
+        0 => Reveal::Logits.name(),
+        1 => Reveal::Label.name(),
+        _ => "something unknown",
+    }
 }
 
 const fn role_name(role: u8) -> &'static str {
@@ -145,7 +158,8 @@ mod tests {
     use crate::Limits;
 
     fn greeting(role: Role, images: usize) -> Greeting {
-        Greeting { role, plan: [1; 32], load: Load::one(images), nonce: [role as u8; 32] }
+        let (reveals, load) = (Reveal::Logits, Load::one(images));
+        Greeting { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32] }
     }
 
     async fn meet(a: Greeting, b: Greeting) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
@@ -167,6 +181,7 @@ mod tests {
             ..greeting(Role::Client, 1)
         };
         for (peer, expected) in [
+            (Greeting { reveals: Reveal::Label, ..greeting(Role::Client, 1) }, "reveal"),
             (plan, "plan hash"),
             (several(1, 65, 1), "batch size"),
             (several(2, 2, 3), "inferences"),

@@ -44,6 +44,8 @@ mod unit {
     pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
     /// Using one transfer in an operator on shares: hashing it, and its part of all messages.
     pub(super) const USE: f64 = 10e-9;
+    /// An entry of a table that is looked up: rotating, masking and packing it.
+    pub(super) const ENTRY: f64 = 4e-9;
     /// One multiplication by a weight in the clear.
     pub(super) const MAC: f64 = 0.2e-9;
 }
@@ -161,6 +163,13 @@ impl Plan {
             }),
             Op::Requant { .. } => used(self.requant(op, images).map(|operator| operator.cost())),
             Op::MaxPool { .. } => used(self.max_pool(op, images).map(|operator| operator.cost())),
+            Op::Lookup { table, .. } => {
+                let operator = self.lookup(op, images);
+                let entries = operator.as_ref().map_or(0, |operator| operator.len * table.len());
+                let transfers = used(operator.map(|operator| operator.cost()));
+                Seconds { online: transfers.online + entries as f64 * unit::ENTRY, ..transfers }
+            }
+            Op::Argmax { .. } => used(self.argmax(op, images).map(|operator| operator.cost())),
             Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Seconds::default(),
         }
     }

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use crate::handshake::hex;
 use crate::linear::{Geometry, Layer, winograd};
-use crate::plan::{Algorithm, Op, Plan, Step, Term, Wire};
+use crate::plan::{Algorithm, Op, Plan, Reveal, Step, Term, Wire};
 use crate::{Bits, Error};
 
 /// The integers that only the server holds, by step. `Debug` prints shapes only.
@@ -115,7 +115,17 @@ impl Weights {
                 let sum = requant_sum(terms, *shift, &plan.wires[*output], ranges);
                 fits(what("sum"), sum, *ring)?;
             }
+            Op::Output { .. } if plan.reveals() == Reveal::Label => {}
             Op::Output { input } => fits(what("logits"), ranges[*input], plan.wires[*input].ring)?,
+            // Only so many bits of the values are looked at.
+            Op::Lookup { input, .. } | Op::Argmax { input, .. } => {
+                let ((low, high), wire) = (ranges[*input], &plan.wires[*input]);
+                let (least, most) = wire.range();
+                if low < i128::from(least) || high > i128::from(most) {
+                    let expected = format!("within {} bits", wire.bits);
+                    return Err(Error::invalid(what("values"), expected, format!("{low} to {high}")));
+                }
+            }
             Op::SumPool { input, output, window } => {
                 let (low, high) = ranges[*input];
                 let count = window.len() as i128;

@@ -338,6 +338,7 @@ fn run<'v>(
             conv::convolve(geometry, weight, bias, input, scratch)
         }
         Op::Relu { max } => ops::relu(input, *max),
+        Op::Function(function) => ops::function(input, function),
         Op::Add => ops::add(input, value(node.inputs[1])),
         Op::MaxPool(window) => ops::max_pool(window, shape, input),
         Op::AvgPool(window) => ops::avg_pool(window, shape, input),

@@ -1,10 +1,12 @@
 //! The float network, normalised: what quantisation reads.
 
 mod check;
+mod function;
 mod view;
 
 pub use check::ModelError;
 pub(crate) use check::{MAX_AXIS, check_shape};
+pub use function::Function;
 pub use view::{Axis, View};
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +76,8 @@ pub enum Op {
         /// The upper bound: finite, above 0.
         max: Option<f32>,
     },
+    /// A function of every element.
+    Function(Function),
     /// The sum of two values of the same shape.
     Add,
     /// The largest element of each window; padding is never the largest.
@@ -152,7 +156,8 @@ impl Window {
 }
 
 impl Op {
-    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`, `avg-pool` or `view`.
+    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`, `avg-pool`, `view` or the
+    /// function's.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -160,6 +165,7 @@ impl Op {
             Self::Conv(_) => "conv",
             Self::Relu { max: None } => "relu",
             Self::Relu { max: Some(_) } => "relu-c",
+            Self::Function(function) => function.kind(),
             Self::Add => "add",
             Self::MaxPool(_) => "max-pool",
             Self::AvgPool(_) => "avg-pool",
@@ -191,7 +197,7 @@ impl Node {
     pub fn macs(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => conv.geometry.macs(),
-            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
         }
     }
 
@@ -200,7 +206,7 @@ impl Node {
     pub fn relus(&self) -> u64 {
         match &self.op {
             Op::Relu { .. } => self.elements() as u64,
-            Op::Conv(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Conv(_) | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
         }
     }
 
@@ -209,7 +215,7 @@ impl Node {
     pub fn parameters(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => (conv.weight.len() + conv.bias.len()) as u64,
-            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
         }
     }
 
@@ -249,7 +255,9 @@ impl Model {
     pub fn layers(&self) -> impl Iterator<Item = (usize, &Conv)> {
         self.nodes.iter().enumerate().filter_map(|(i, node)| match &node.op {
             Op::Conv(conv) => Some((i, conv)),
-            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => None,
+            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
+                None
+            }
         })
     }
 

@@ -1,5 +1,6 @@
 //! ONNX: from a file to a [`Model`], and back.
 
+mod activation;
 mod arithmetic;
 mod attributes;
 mod constant;
@@ -8,6 +9,7 @@ mod export;
 mod fold;
 mod importer;
 mod layers;
+mod patterns;
 mod pooling;
 pub mod proto;
 mod reshape;
@@ -77,6 +79,7 @@ pub fn survey(bytes: &[u8]) -> Result<Report, ImportError> {
     for node in &graph.node {
         *operators.entry(node.op_type.clone()).or_insert(0) += 1;
     }
+    let graph = patterns::join(graph);
     let importer = Importer::new(&graph, bytes.len())?;
     let (model, unsupported) = importer.run(&graph)?;
     let producer = format!("{} {}", file.producer_name, file.producer_version).trim().to_owned();

@@ -22,7 +22,13 @@ pub(crate) async fn converse(
         Side::Client(_) => Role::Client,
     };
     let mut channel = Channel::new(stream, Limits::new(silence));
-    let greeting = Greeting { role, plan: plan.hash(), load: Load::one(images), nonce: [role as u8; 32] };
+    let greeting = Greeting {
+        role,
+        reveals: plan.reveals(),
+        plan: plan.hash(),
+        load: Load::one(images),
+        nonce: [role as u8; 32],
+    };
     let agreement = greet(&mut channel, &greeting).await?;
     let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
     let (logits, _) = execute(plan, &mut session, side, agreement.load, &mut |_| ()).await?;

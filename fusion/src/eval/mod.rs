@@ -41,6 +41,7 @@ impl<'a> Evaluator<'a> {
             | Op::Relu { .. }
             | Op::Requant { .. }
             | Op::MaxPool { .. }
+            | Op::Lookup(_)
             | Op::SumPool { .. }
             | Op::View { .. }
             | Op::Output { .. } => Ok(None),
@@ -116,6 +117,7 @@ impl<'a> Evaluator<'a> {
             Op::Add { terms } => add(terms, wires),
             Op::Relu { input } => wires[*input].iter().map(|&value| value.max(0)).collect(),
             Op::Requant { input, shift, .. } => requant(&wires[*input], *shift, self.graph.wire(id).range),
+            Op::Lookup(lookup) => wires[lookup.input].iter().map(|&value| lookup.of(value)).collect(),
             Op::MaxPool { input, window } => max_pool(image(*input), window, self.graph.wire(id).shape),
             Op::SumPool { input, window } => sum_pool(image(*input), window, self.graph.wire(id).shape),
             Op::View { input, view: part } => view(image(*input), part, self.graph.wire(id).shape),

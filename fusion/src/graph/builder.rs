@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use protocols::plan::{Preprocess, Term, View, Window};
 
 use super::infer::infer;
-use super::{Graph, Linear, Node, Op, Wire, WireId};
+use super::{Graph, Linear, Lookup, Node, Op, Wire, WireId};
 use crate::Error;
 
 /// A graph under construction. Each method adds a node, and computes and checks its wire.
@@ -74,6 +74,11 @@ impl Builder {
         signed: bool,
     ) -> Result<WireId, Error> {
         self.push(name, Op::Requant { input, shift, bits, signed })
+    }
+
+    /// A function of one value, by its table.
+    pub fn lookup(&mut self, name: impl Into<String>, lookup: Lookup) -> Result<WireId, Error> {
+        self.push(name, Op::Lookup(lookup))
     }
 
     /// The maximum over windows.

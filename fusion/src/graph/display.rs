@@ -5,7 +5,7 @@ use std::fmt;
 use protocols::linear::Geometry;
 use protocols::plan::{View, Window};
 
-use super::{Graph, Kernel, Linear, Op, Wire};
+use super::{Graph, Kernel, Linear, Lookup, Op, Wire};
 
 impl fmt::Display for Graph {
     /// `name = operation : wire`; a wire is its shape, sign and width, interval and scale.
@@ -44,6 +44,10 @@ impl Graph {
             Op::Requant { input, shift, bits, signed } => {
                 let sign = if *signed { 's' } else { 'u' };
                 write!(f, "requant {} >>{shift} {sign}{bits}", name(input))
+            }
+            Op::Lookup(Lookup { input, first, table, bits, signed, .. }) => {
+                let (sign, last) = (if *signed { 's' } else { 'u' }, first + table.len() as i64 - 1);
+                write!(f, "lookup {} of [{first}, {last}] {sign}{bits}", name(input))
             }
             Op::MaxPool { input, window } => write_pool("max_pool", name(input), window, f),
             Op::SumPool { input, window } => write_pool("sum_pool", name(input), window, f),

@@ -3,7 +3,7 @@
 use protocols::linear::winograd;
 use protocols::plan::{Term, View, Window};
 
-use super::{Kernel, Linear, Op, Wire};
+use super::{Kernel, Linear, Lookup, Op, Wire};
 use crate::interval::MAX_BITS;
 use crate::{Error, Interval};
 
@@ -12,6 +12,9 @@ const SCALE_TOLERANCE: f64 = 1e-6;
 
 /// Largest shift of a channel, a term or a requantisation.
 const MAX_SHIFT: u8 = 48;
+
+/// Widest value that is looked up: tables double with every bit.
+const MAX_LOOKUP_BITS: u8 = 8;
 
 /// Largest number of elements of a wire, one image.
 const MAX_ELEMENTS: usize = 1 << 28;
@@ -25,6 +28,7 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
         (Op::Add { terms }, wires) => infer.add(terms, wires),
         (Op::Relu { .. }, [x]) => Ok(infer.relu(x)),
         (Op::Requant { shift, bits, signed, .. }, [x]) => infer.requant(*shift, *bits, *signed, x),
+        (Op::Lookup(lookup), [x]) => infer.lookup(lookup, x),
         (Op::MaxPool { window, .. }, [x]) => {
             Ok(holding(x.range, x.signed, Wire { shape: infer.pooled(window, x)?, ..**x }))
         }
@@ -36,6 +40,7 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
             | Op::Linear(_)
             | Op::Relu { .. }
             | Op::Requant { .. }
+            | Op::Lookup(_)
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }
@@ -117,6 +122,25 @@ impl Infer<'_> {
         self.within("bits", bits, 1, MAX_BITS)?;
         let scale = x.scale * 2f64.powi(shift.into());
         Ok(Wire { shape: x.shape, bits, signed, scale, range: Interval::of_bits(bits, signed) })
+    }
+
+    fn lookup(&self, lookup: &Lookup, x: &Wire) -> Result<Wire, Error> {
+        let Lookup { first, table, bits, signed, scale, .. } = lookup;
+        self.within("width of what is looked up", x.bits, 1, MAX_LOOKUP_BITS)?;
+        self.within("bits", *bits, 1, MAX_BITS)?;
+        self.scale(*scale)?;
+        // Passes may narrow the input: what it cannot be any more stays in the table.
+        let fits = (1..=1 << MAX_LOOKUP_BITS).contains(&table.len());
+        let known = Interval { lo: *first, hi: first.saturating_add(table.len() as i64 - 1) };
+        if !fits || !known.contains(Interval::of_bits(x.bits, x.signed)) {
+            let expected = format!("entries for {}, at most 256", Interval::of_bits(x.bits, x.signed));
+            return Err(self.parameter("table", &expected, &known.to_string()));
+        }
+        let range = Interval::of_bits(*bits, *signed);
+        if let Some(entry) = table.iter().find(|&&entry| !range.holds(entry)) {
+            return Err(self.parameter("table", &format!("entries within {range}"), &entry.to_string()));
+        }
+        Ok(Wire { shape: x.shape, bits: *bits, signed: *signed, scale: *scale, range })
     }
 
     fn sum_pool(&self, window: &Window, x: &Wire) -> Result<Wire, Error> {

@@ -98,6 +98,30 @@ impl Linear {
     }
 }
 
+/// A function of one value: `table[x - first]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lookup {
+    /// The wire, of at most 8 bits.
+    pub input: WireId,
+    /// The value that the table starts with.
+    pub first: i64,
+    /// The results of all values that the wire can have, at least.
+    pub table: Vec<i64>,
+    /// Width of the results.
+    pub bits: u8,
+    /// Whether the results are two's complement.
+    pub signed: bool,
+    /// The real value of one step of the results.
+    pub scale: f64,
+}
+
+impl Lookup {
+    /// The result for a value within the table.
+    pub(crate) fn of(&self, value: i64) -> i64 {
+        self.table[(value - self.first) as usize]
+    }
+}
+
 /// What a node computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -135,6 +159,8 @@ pub enum Op {
         /// Whether the result is two's complement.
         signed: bool,
     },
+    /// Any function of one narrow value, by its table.
+    Lookup(Lookup),
     /// The maximum over windows.
     MaxPool {
         /// The wire.
@@ -169,6 +195,7 @@ impl Op {
         match self {
             Self::Input { .. } => Vec::new(),
             Self::Linear(linear) => vec![linear.input],
+            Self::Lookup(lookup) => vec![lookup.input],
             Self::Add { terms } => terms.iter().map(|term| term.wire).collect(),
             Self::Relu { input }
             | Self::Requant { input, .. }
@@ -185,6 +212,7 @@ impl Op {
         match &mut self {
             Self::Input { .. } => {}
             Self::Linear(linear) => linear.input = f(linear.input),
+            Self::Lookup(lookup) => lookup.input = f(lookup.input),
             Self::Add { terms } => terms.iter_mut().for_each(|term| term.wire = f(term.wire)),
             Self::Relu { input }
             | Self::Requant { input, .. }
@@ -283,6 +311,7 @@ impl Graph {
             | Op::Add { .. }
             | Op::Relu { .. }
             | Op::Requant { .. }
+            | Op::Lookup(_)
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }

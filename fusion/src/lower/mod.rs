@@ -9,7 +9,7 @@ use protocols::plan::{self, FORMAT, InputSpec, OutputSpec, Plan, Protocol, Step,
 pub use options::Options;
 
 use crate::pass::{legalising, rewrite, simplifying_without};
-use crate::{Error, Graph, Linear, Node, Op, WireId};
+use crate::{Error, Graph, Interval, Linear, Lookup, Node, Op, WireId};
 
 /// The plan of a graph: passes, then lowering. The law: `ideal(plan, x) == eval(graph, x)`.
 ///
@@ -44,6 +44,7 @@ fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
         | Op::Linear(_)
         | Op::Relu { .. }
         | Op::Requant { .. }
+        | Op::Lookup(_)
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::View { .. }
@@ -62,6 +63,7 @@ fn multiplied(graph: &Graph) -> Vec<bool> {
             | Op::Add { .. }
             | Op::Relu { .. }
             | Op::Requant { .. }
+            | Op::Lookup(_)
             | Op::MaxPool { .. }
             | Op::Output { .. } => {}
         }
@@ -97,6 +99,11 @@ impl<'a> Lowering<'a> {
             Op::Input { .. } => plan::Op::Input { output: self.wire(id) },
             Op::Linear(linear) => self.linear(id, linear)?,
             Op::Requant { input, shift, .. } => self.requant(id, *input, *shift)?,
+            Op::Lookup(lookup) => {
+                let input = self.place(node, lookup.input)?;
+                let table = table(lookup, graph.wire(lookup.input));
+                plan::Op::Lookup { input, output: self.wire(id), table, remask: self.multiplied[id] }
+            }
             Op::MaxPool { input, window } => {
                 let (input, digit) = (self.place(node, *input)?, self.options.digit(&node.name));
                 let (output, remask) = (self.wire(id), self.multiplied[id]);
@@ -156,6 +163,12 @@ impl<'a> Lowering<'a> {
     fn protocol(&self, name: &str) -> Protocol {
         self.options.protocols.get(name).copied().unwrap_or(self.options.protocol)
     }
+}
+
+/// The results of all elements of the ring of a wire's width.
+fn table(lookup: &Lookup, wire: &crate::Wire) -> Vec<i64> {
+    let Interval { lo, hi } = Interval::of_bits(wire.bits, wire.signed);
+    (0..=hi).chain(lo..0).map(|value| lookup.of(value)).collect()
 }
 
 fn lowering(node: &Node, why: &'static str) -> Error {

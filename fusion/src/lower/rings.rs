@@ -21,7 +21,7 @@ pub(super) struct Rings {
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in the channel shifted
 ///   most; its input is needed in the same.
 /// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of either needs; max pooling
-///   needs `bits + 1` of its input.
+///   needs `bits + 1` of its input, a lookup its bits.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is known.
 pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
     let count = graph.nodes().len();
@@ -44,6 +44,7 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
                 }
             }
             Op::MaxPool { input, .. } => raise(*input, u32::from(graph.wire(*input).bits) + 1),
+            Op::Lookup(lookup) => raise(lookup.input, u32::from(graph.wire(lookup.input).bits)),
             Op::Linear(linear) => raise(id, room(linear) + widening(id, linear)),
             Op::Add { .. } | Op::Relu { .. } | Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } => {}
         }
@@ -100,7 +101,9 @@ fn accumulators(graph: &Graph) -> Vec<bool> {
             Op::SumPool { input, .. } | Op::View { input, .. } => accumulators[*input],
             // Neither has a wire of its own in the plan.
             Op::Add { .. } | Op::Output { .. } => true,
-            Op::Input { .. } | Op::Relu { .. } | Op::Requant { .. } | Op::MaxPool { .. } => false,
+            Op::Input { .. } | Op::Relu { .. } | Op::Requant { .. } | Op::Lookup(_) | Op::MaxPool { .. } => {
+                false
+            }
         });
     }
     accumulators

@@ -3,7 +3,7 @@ use protocols::plan::{Op as Step, Preprocess, Protocol, View, Window};
 
 use super::*;
 use crate::testing::{random_input, random_network, resnet20};
-use crate::{Interval, Kernel, Linear, ideal};
+use crate::{Interval, Kernel, Linear, Lookup, ideal};
 
 /// A 1x1 convolution of two channels whose accumulators are within `range`.
 fn linear(input: usize, shape: [usize; 3], range: (i64, i64)) -> Linear {
@@ -98,6 +98,38 @@ fn max_pooling_takes_a_wire_that_others_need_wider() {
 }
 
 #[test]
+fn a_lookup_takes_a_table_of_all_elements_of_its_ring() {
+    let mut b = Graph::builder("lookup", Preprocess::Unit);
+    let x = b.input("x", [2, 1, 1], 4, false, 1.0).unwrap();
+    let a = b.linear("a", linear(x, [2, 1, 1], (-900, 900))).unwrap();
+    let narrow = b.requant("narrow", a, 7, 3, true).unwrap();
+    // From -5 on, though the wire starts at -4.
+    let table: Vec<i64> = (-5..4).map(|x: i64| 2 * x + 1).collect();
+    let lookup = Lookup { input: narrow, first: -5, table, bits: 5, signed: true, scale: 0.5 };
+    let y = b.lookup("y", lookup.clone()).unwrap();
+    let c = b.linear("c", linear(y, [2, 1, 1], (-90, 90))).unwrap();
+    b.output("out", c).unwrap();
+    let plan = fuse(&b.finish().unwrap(), &Options::default()).unwrap();
+    plan.check().unwrap();
+    let step = plan.steps.iter().find(|step| step.name == "y").unwrap();
+    let Step::Lookup { table, remask, .. } = &step.op else { panic!("{step:?}") };
+    assert_eq!((&table[..], *remask), (&[1, 3, 5, 7, -7, -5, -3, -1][..], true));
+    assert_eq!((ring_of(&plan, "narrow"), ring_of(&plan, "y")), (4, 8));
+    // Tables that miss a value, that hold too wide a result, or that read too wide a wire.
+    let mut b = Graph::builder("lookup", Preprocess::Unit);
+    let x = b.input("x", [2, 1, 1], 3, true, 1.0).unwrap();
+    let wide = b.input("wide", [2, 1, 1], 9, false, 1.0).unwrap();
+    for wrong in [
+        Lookup { input: x, first: -3, ..lookup.clone() },
+        Lookup { input: x, bits: 3, ..lookup.clone() },
+        Lookup { input: wide, first: 0, table: vec![0; 512], ..lookup.clone() },
+        Lookup { input: x, table: Vec::new(), ..lookup },
+    ] {
+        assert!(matches!(b.lookup("y", wrong), Err(Error::Parameter { .. })));
+    }
+}
+
+#[test]
 fn a_term_and_a_channel_that_are_shifted_need_fewer_bits() {
     let mut b = Graph::builder("shifts", Preprocess::Unit);
     let x = b.input("x", [2, 1, 1], 4, false, 1.0).unwrap();
@@ -126,6 +158,8 @@ fn options_choose_by_step_and_misspellings_are_errors() {
         Step::Input { .. }
         | Step::SumPool { .. }
         | Step::MaxPool { .. }
+        | Step::Lookup { .. }
+        | Step::Argmax { .. }
         | Step::View { .. }
         | Step::Output { .. } => String::new(),
     };

@@ -30,6 +30,7 @@ fn same(graph: &Graph, id: WireId) -> Option<WireId> {
         Op::Input { .. }
         | Op::Linear(_)
         | Op::Requant { .. }
+        | Op::Lookup(_)
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::Output { .. } => None,

@@ -34,6 +34,7 @@ fn swapped(graph: &Graph, id: WireId) -> Option<Patch> {
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::View { .. }
+        | Op::Lookup(_)
         | Op::Output { .. } => return None,
     };
     let Op::MaxPool { input, window } = graph.node(pool).op else { return None };

@@ -39,6 +39,7 @@ fn flattened(graph: &Graph, id: WireId) -> Option<Patch> {
             | Op::Linear(_)
             | Op::Relu { .. }
             | Op::Requant { .. }
+            | Op::Lookup(_)
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }

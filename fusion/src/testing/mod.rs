@@ -11,7 +11,7 @@ use rand_chacha::ChaCha12Rng;
 
 pub use resnet::{resnet18, resnet20};
 
-use crate::{Builder, Error, Graph, Interval, Kernel, LayerWeights, Linear, Op, Weights, WireId};
+use crate::{Builder, Error, Graph, Interval, Kernel, LayerWeights, Linear, Lookup, Op, Weights, WireId};
 
 /// A small network and its weights, from a seed: convolutions of all kinds, skips, pooling, signed requantisations, views,
 /// fully connected layers.
@@ -52,7 +52,7 @@ impl Generator {
         let (bits, signed) = (self.up_to(2, 8) as u8, self.coin());
         let mut wire = self.builder.input("input", shape, bits, signed, 1.0 / 16.0)?;
         for _ in 0..self.up_to(1, 5) {
-            wire = match self.up_to(0, 11) {
+            wire = match self.up_to(0, 12) {
                 0..=2 => self.convolution(wire)?,
                 3 | 4 => self.skip(wire)?,
                 5 => self.convolved_skip(wire)?,
@@ -60,6 +60,7 @@ impl Generator {
                 7 => self.max_pool(wire)?,
                 8 => self.sliced(wire)?,
                 9 | 10 => self.sliced_skip(wire)?,
+                11 => self.function(wire)?,
                 _ => self.double_sum(wire)?,
             };
         }
@@ -137,6 +138,26 @@ impl Generator {
         }
         let sliced = self.view(first)?;
         self.activation(sliced)
+    }
+
+    /// A random function of a layer's activation, or of that and of another reader's.
+    fn function(&mut self, input: WireId) -> Result<WireId, Error> {
+        let activation = self.convolution(input)?;
+        let wire = *self.builder.wire(activation);
+        let Interval { lo, hi } = Interval::of_bits(wire.bits, wire.signed);
+        let (bits, signed) = (self.up_to(1, 8) as u8, self.coin());
+        let range = Interval::of_bits(bits, signed);
+        let first = lo - self.up_to(0, 1) as i64;
+        let table = (first..=hi).map(|_| self.rng.random_range(range.lo..=range.hi)).collect();
+        let name = self.name("function");
+        let lookup = Lookup { input: activation, first, table, bits, signed, scale: wire.scale };
+        let found = self.builder.lookup(name, lookup)?;
+        if self.coin() {
+            return Ok(found);
+        }
+        let name = self.name("add");
+        let sum = self.builder.add(name, &[(found, 1), (activation, 1)])?;
+        self.activation(sum)
     }
 
     fn sum_pool(&mut self, input: WireId) -> Result<WireId, Error> {

@@ -77,7 +77,7 @@ fn onnx() -> Outcome {
         ints("axes", &[2, 3]),
         ints("steps", &[2, 1]),
     ];
-    for node in nodes {
+    for node in nodes.into_iter().chain(activations()) {
         let name = node.op_type.to_lowercase();
         let used = constants.iter().filter(|constant| node.input.contains(&constant.name));
         let graph = GraphProto {
@@ -90,6 +90,16 @@ fn onnx() -> Outcome {
         seed("onnx_import", &name, ModelProto::new(13, graph).encode_to_vec())?;
     }
     Ok(())
+}
+
+fn activations() -> [NodeProto; 4] {
+    let node = |op: &str| NodeProto::new(op, op, &["x"], &["y"]);
+    [
+        node("Sigmoid"),
+        node("HardSigmoid").float("alpha", 0.25).float("beta", 0.5),
+        node("Gelu").string("approximate", "tanh"),
+        node("Elu").float("alpha", f32::NAN),
+    ]
 }
 
 fn plans() -> Outcome {
@@ -114,6 +124,10 @@ fn plans() -> Outcome {
         ("wide_digit", "\"digit\": 2", "\"digit\": 9"),
         ("no_wire", "\"output\": 7", "\"output\": 70"),
         ("tight_pool", "\"ring\": 10}", "\"ring\": 2}"),
+        ("short_table", "\"table\": [0,", "\"table\": ["),
+        ("wide_entry", "\"table\": [0,", "\"table\": [99,"),
+        ("wide_lookup", "\"input\": 7", "\"input\": 6"),
+        ("label_of_an_image", "\"input\": 8", "\"input\": 1"),
         ("wide_shift", "\"shift\": 2", "\"shift\": 200"),
     ];
     for (name, from, to) in changes {

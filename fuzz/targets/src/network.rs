@@ -70,6 +70,8 @@ fn wires() -> Vec<Wire> {
         wire([2, 1, 1], 4, false, 10),
         wire([3, 1, 1], 10, true, 10),
         wire([3, 1, 1], 4, true, 5),
+        wire([3, 1, 1], 6, true, 7),
+        wire([1, 1, 1], 2, false, 2),
     ]
 }
 
@@ -86,8 +88,15 @@ fn steps() -> Vec<Step> {
         step("sum", Op::SumPool { input: 2, output: 5, window: square }),
         step("fc", fc_step()),
         step("add", requant(&[(6, 0), (4, 2)], 7, 10, 1, 3)),
-        step("output", Op::Output { input: 7 }),
+        step("function", Op::Lookup { input: 7, output: 8, table: table(), remask: true }),
+        step("label", Op::Argmax { input: 8, output: 9, digit: 2 }),
+        step("output", Op::Output { input: 9 }),
     ]
+}
+
+/// A function of a value of four bits, two's complement.
+fn table() -> Vec<i64> {
+    (0..8).chain(-8..0).map(|x: i64| x * x / 3 - x).collect()
 }
 
 /// Two weights to a tree.

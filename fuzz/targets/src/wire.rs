@@ -131,7 +131,13 @@ async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
         Role::Client => Side::Client(&input),
     };
     let mut channel = Channel::new(stream, Limits::new(PATIENCE));
-    let greeting = Greeting { role, plan: plan.hash(), load: Load::one(1), nonce: [role as u8; 32] };
+    let greeting = Greeting {
+        role,
+        reveals: plan.reveals(),
+        plan: plan.hash(),
+        load: Load::one(1),
+        nonce: [role as u8; 32],
+    };
     let agreement = greet(&mut channel, &greeting).await?;
     let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
     let (logits, _) = execute(plan, &mut session, side, agreement.load, &mut |_| ()).await?;

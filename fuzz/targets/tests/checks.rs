@@ -77,6 +77,61 @@ fn a_signed_sum_must_fit_with_what_makes_it_unsigned_too() {
 }
 
 #[test]
+fn a_table_has_an_entry_for_every_value_and_none_that_is_too_wide() {
+    let table = |change: fn(&mut Vec<i64>)| {
+        changed(|plan| {
+            if let Op::Lookup { table, .. } = step(plan, "function") {
+                change(table);
+            }
+        })
+    };
+    assert_refused(table(|table| table.truncate(15)).check(), "step function: table");
+    assert_refused(table(|table| table.push(0)).check(), "step function: table");
+    assert_refused(table(|table| table[3] = 32).check(), "step function: table");
+    assert_refused(table(|table| table[3] = -33).check(), "step function: table");
+    assert!(table(|table| table[3] = -32).check().is_ok());
+    // Accumulators of 10 bits.
+    let wide = changed(|plan| {
+        if let Op::Lookup { input, .. } = step(plan, "function") {
+            *input = 6;
+        }
+    });
+    assert_refused(wide.check(), "step function: input");
+}
+
+#[test]
+fn values_that_a_lookup_or_a_label_would_cut_are_refused() {
+    let cut = |name: &'static str| {
+        changed(move |plan| {
+            // Accumulators of 10 bits, said to have 4.
+            plan.wires[6].bits = 4;
+            if let Op::Lookup { input, .. } | Op::Argmax { input, .. } = step(plan, name) {
+                *input = 6;
+            }
+        })
+    };
+    for (name, field) in [("function", "step function: values"), ("label", "step label: values")] {
+        let plan = cut(name);
+        assert!(plan.check().is_ok(), "{:?}", plan.check());
+        assert_refused(network::weights().check(&plan), field);
+    }
+}
+
+#[test]
+fn the_label_is_what_is_revealed_next() {
+    let between = changed(|plan| plan.steps.swap(8, 9));
+    assert!(between.check().is_err());
+    let other = changed(|plan| {
+        if let Op::Output { input } = step(plan, "output") {
+            *input = 8;
+        }
+    });
+    assert_refused(other.check(), "step label: op");
+    let wide = changed(|plan| plan.wires[9].ring = Bits::of(3));
+    assert_refused(wide.check(), "step label: output");
+}
+
+#[test]
 fn intervals_beyond_all_rings_are_refused_before_they_overflow() {
     let mut weights: Weights = network::weights().clone();
     if let Some(layer) = weights.layers.get_mut("fc") {

@@ -26,7 +26,7 @@ pub enum Side<'a> {
     Client(&'a [i64]),
 }
 
-/// The client's result: logits `[classes][images]`, one inference after the other; the server has none.
+/// The client's result: logits `[classes][images]`, or labels `[images]`, one inference after the other; the server has none.
 pub type Logits = Option<Vec<i64>>;
 
 /// Runs a whole session, from set-up to logits: prepares as many inferences as the load says, then runs them.

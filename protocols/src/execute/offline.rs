@@ -67,8 +67,10 @@ async fn prepare_one(
             Op::Input { .. }
             | Op::Requant { .. }
             | Op::MaxPool { .. }
+            | Op::Lookup { .. }
             | Op::SumPool { .. }
             | Op::View { .. }
+            | Op::Argmax { .. }
             | Op::Output { .. } => continue,
         };
         if let Some(line) = run.report.line(&step.name) {
@@ -180,7 +182,9 @@ impl Prepared {
         let images = self.images;
         match op {
             Op::Input { output } => self.masks[*output] = Some(draw(plan, session, *output, images)),
-            Op::Requant { output, remask: true, .. } | Op::MaxPool { output, remask: true, .. } => {
+            Op::Requant { output, remask: true, .. }
+            | Op::MaxPool { output, remask: true, .. }
+            | Op::Lookup { output, remask: true, .. } => {
                 self.masks[*output] = Some(draw(plan, session, *output, images));
             }
             Op::View { input, output, view } => {
@@ -197,7 +201,12 @@ impl Prepared {
                 };
                 self.masks[*output] = self.masks[*input].as_ref().map(follow);
             }
-            Op::Linear { .. } | Op::Requant { .. } | Op::MaxPool { .. } | Op::Output { .. } => {}
+            Op::Linear { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::Lookup { .. }
+            | Op::Argmax { .. }
+            | Op::Output { .. } => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Conversation, Event, Logits, local};
 use crate::linear::multiply;
 use crate::plan::{CORRELATIONS, Op, Plan, Step, pooling_ring};
 use crate::weights::Weights;
-use crate::{Error, Role, Session, Share};
+use crate::{Bits, Error, Role, Session, Share};
 
 /// One party's run of the online part.
 struct Run<'a> {
@@ -93,6 +93,16 @@ impl Run<'_> {
                     None => operands,
                 }
             }
+            Op::Lookup { input, .. } => {
+                let narrow = self.narrowed(*input, Bits::of(u32::from(plan.wires[*input].bits)));
+                let operator = plan.lookup(&step.op, images).expect("invariant: a lookup has its operator");
+                session.run(&operator, narrow).await?
+            }
+            Op::Argmax { input, .. } => {
+                let narrow = self.narrowed(*input, pooling_ring(plan.wires[*input].bits));
+                let operator = plan.argmax(&step.op, images).expect("invariant: a label has its operator");
+                session.run(&operator, narrow).await?
+            }
             Op::SumPool { input, window, .. } => {
                 let share = local::wire(&self.wires, *input);
                 let sums = local::sum_pool(window, &plan.wires[*input], images, share.values());
@@ -104,12 +114,21 @@ impl Run<'_> {
             }
         };
         if let Some(output) = step.op.output() {
-            let remask =
-                matches!(step.op, Op::Requant { remask: true, .. } | Op::MaxPool { remask: true, .. });
+            let remask = matches!(
+                step.op,
+                Op::Requant { remask: true, .. }
+                    | Op::MaxPool { remask: true, .. }
+                    | Op::Lookup { remask: true, .. }
+            );
             let written = if remask { self.remask(session, output, written).await? } else { written };
             self.wires[output] = Some(written);
         }
         Ok(())
+    }
+
+    /// A wire in a ring that is no larger than its own.
+    fn narrowed(&self, wire: usize, ring: Bits) -> Share {
+        Share::new(ring, local::wire(&self.wires, wire).values().to_vec())
     }
 
     /// The client sends its input less the wire's mask, and keeps the mask.
@@ -163,7 +182,7 @@ impl Run<'_> {
         Share::new(layer.ring, sums.collect())
     }
 
-    /// The server sends its share of the logits; the client adds.
+    /// The server sends its share of the logits, or of the label; the client adds.
     async fn reveal(&mut self, session: &mut Session, input: usize) -> Result<(), Error> {
         let (wire, share) = (&self.plan.wires[input], local::wire(&self.wires, input));
         let ring = share.ring();

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{CORRELATIONS, FORMAT, Op, Plan, Preprocess, Step, Term, Wire, WireId};
+use super::reveal::index_bits;
+use super::{CORRELATIONS, FORMAT, Op, Plan, Preprocess, Reveal, Step, Term, Wire, WireId};
 use crate::{Bits, Error};
 
 /// The most steps of a plan: frames number them with 16 bits.
@@ -13,6 +14,8 @@ const MAX_ELEMENTS: usize = 1 << 28;
 const MAX_ALL_ELEMENTS: usize = 1 << 32;
 /// The most multiplications of all layers together, likewise.
 const MAX_MACS: u64 = 1 << 42;
+/// The widest value that is looked up: tables double with every bit.
+const MAX_LOOKUP_BITS: u8 = 8;
 /// The widest value of a wire.
 const MAX_BITS: u8 = 62;
 
@@ -107,7 +110,14 @@ impl Plan {
         let check = Checker { plan: self, step };
         match &step.op {
             Op::Input { .. } => Ok(()),
+            // A label has its own ring, without room for a sign.
+            Op::Output { .. } if self.reveals() == Reveal::Label => Ok(()),
             Op::Output { input } => check.fits(self.wires[*input], self.wires[*input].ring),
+            Op::Argmax { input, output, digit } => {
+                check.digit(*digit)?;
+                check.argmax(*input, *output)
+            }
+            Op::Lookup { input, output, table, .. } => check.lookup(*input, *output, table),
             Op::Linear { .. } => check.linear(),
             Op::Requant { terms, output, ring, .. } => check.requant(terms, self.wires[*output], *ring),
             Op::SumPool { input, output, window } => {
@@ -226,6 +236,44 @@ impl Checker<'_> {
         }
         self.fits(to, to.ring)?;
         self.operator(self.plan.requant(&self.step.op, 1).map_or(Ok(()), |operator| operator.check()))
+    }
+
+    fn lookup(&self, input: WireId, output: WireId, table: &[i64]) -> Result<(), Error> {
+        let (from, to) = (self.plan.wires[input], self.plan.wires[output]);
+        let narrow = from.bits <= MAX_LOOKUP_BITS && from.ring.get() >= u32::from(from.bits);
+        let found = format!("{} bits in a ring of {}", from.bits, from.ring);
+        self.require(narrow, "input", format!("1 to {MAX_LOOKUP_BITS} bits"), found)?;
+        let entries = 1usize << from.bits;
+        self.require(table.len() == entries, "table", format!("{entries} entries"), table.len())?;
+        let (low, high) = to.range();
+        let outside = table.iter().find(|entry| !(low..=high).contains(*entry));
+        self.require(
+            outside.is_none(),
+            "table",
+            format!("entries within {low}..={high}"),
+            outside.copied().unwrap_or(0),
+        )?;
+        self.fits(to, to.ring)?;
+        self.shape(Some(from.shape), output)
+    }
+
+    /// The label: of a vector, in the least ring, and what is revealed next.
+    fn argmax(&self, input: WireId, output: WireId) -> Result<(), Error> {
+        let (from, to) = (self.plan.wires[input], self.plan.wires[output]);
+        let last =
+            matches!(self.plan.steps.last(), Some(Step { op: Op::Output { input }, .. }) if *input == output);
+        let next = self.plan.steps.iter().rev().nth(1).is_some_and(|step| std::ptr::eq(step, self.step));
+        self.require(last && next, "op", "nothing between the label and the output", "another step")?;
+        let vector = from.shape[1..] == [1, 1];
+        self.require(vector, "input", "a vector, [classes, 1, 1]", format!("{:?}", from.shape))?;
+        // Differences of the values have one bit more, signed or not.
+        let room = from.ring.get() > u32::from(from.bits);
+        self.require(room, "ring", format!("more than {} bits", from.bits), from.ring)?;
+        let ring = index_bits(from.elements());
+        let least = to.ring == ring && u32::from(to.bits) == ring.get() && !to.signed;
+        self.require(least, "output", format!("{ring} unsigned bits in a ring of as many"), to.ring)?;
+        self.shape(Some([1; 3]), output)?;
+        self.operator(self.plan.argmax(&self.step.op, 1).map_or(Ok(()), |operator| operator.check()))
     }
 
     /// What an operator says of its parameters.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Algorithm, Op, Plan, Protocol, Step};
 use crate::handshake;
 use crate::linear::products_cost;
-use crate::ops::{Form, MaxPool, Requant};
+use crate::ops::{Form, Lookup, MaxPool, Requant};
 use crate::ot::{Start, Supply};
 use crate::{Bits, Block, Cost, Operator, Phases, Role};
 
@@ -15,7 +15,7 @@ use crate::{Bits, Block, Cost, Operator, Phases, Role};
 pub enum Kind {
     /// Multiplies by weights.
     Linear,
-    /// Requantisation, ReLU, residual.
+    /// Requantisation, ReLU, residual, lookups, the label.
     Nonlinear,
     /// Pooling.
     Pool,
@@ -62,7 +62,7 @@ impl Op {
         match self {
             Self::Input { .. } | Self::Output { .. } => Some(Kind::Io),
             Self::Linear { .. } => Some(Kind::Linear),
-            Self::Requant { .. } => Some(Kind::Nonlinear),
+            Self::Requant { .. } | Self::Lookup { .. } | Self::Argmax { .. } => Some(Kind::Nonlinear),
             Self::SumPool { .. } | Self::MaxPool { .. } => Some(Kind::Pool),
             Self::View { .. } => None,
         }
@@ -78,6 +78,8 @@ impl Op {
             Self::Requant { digit, form: Form::Tree, .. } => format!("tree digit={digit}"),
             Self::SumPool { .. } => "sum".into(),
             Self::MaxPool { digit, .. } => format!("max digit={digit}"),
+            Self::Lookup { table, .. } => format!("lookup of {}", table.len()),
+            Self::Argmax { digit, .. } => format!("argmax digit={digit}"),
             Self::View { .. } => "local".into(),
         }
     }
@@ -223,6 +225,11 @@ impl Plan {
                 let pooled = self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost());
                 online(pooled.then(self.remask_message(*output, *remask, images)))
             }
+            Op::Lookup { output, remask, .. } => {
+                let found = self.lookup(op, images).map_or(Cost::ZERO, |op| op.cost());
+                online(found.then(self.remask_message(*output, *remask, images)))
+            }
+            Op::Argmax { .. } => online(self.argmax(op, images).map_or(Cost::ZERO, |op| op.cost())),
             Op::SumPool { .. } | Op::View { .. } => Phases::default(),
         }
     }
@@ -258,6 +265,18 @@ impl Plan {
             out: wire.ring,
             digit: u32::from(*digit),
             form: *form,
+        })
+    }
+
+    /// The operator of a lookup step.
+    pub(crate) fn lookup(&self, op: &Op, images: usize) -> Option<Lookup> {
+        let Op::Lookup { input, output, table, .. } = op else { return None };
+        let (from, to) = (&self.wires[*input], &self.wires[*output]);
+        Some(Lookup {
+            len: to.elements() * images,
+            ring: Bits::of(u32::from(from.bits)),
+            out: to.ring,
+            table: table.iter().map(|&entry| to.ring.encode(entry)).collect(),
         })
     }
 

@@ -4,6 +4,7 @@
 
 mod check;
 mod cost;
+mod reveal;
 mod shape;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::{Bits, Error};
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
 pub use cost::{Kind, Load, StepCost};
+pub use reveal::Reveal;
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.
@@ -81,7 +83,7 @@ impl Plan {
         &self.wires[output.expect("invariant: a checked plan has an input")]
     }
 
-    /// The wire of the logits.
+    /// The wire that is revealed: of the logits, or of the label.
     pub fn output_wire(&self) -> &Wire {
         let input = self
             .steps
@@ -108,10 +110,10 @@ impl Plan {
                 Op::Linear { input, output, .. }
                 | Op::View { input, output, .. }
                 | Op::SumPool { input, output, .. } => known[*output] = known[*input],
-                Op::Requant { output, remask, .. } | Op::MaxPool { output, remask, .. } => {
-                    known[*output] = *remask;
-                }
-                Op::Output { .. } => {}
+                Op::Requant { output, remask, .. }
+                | Op::MaxPool { output, remask, .. }
+                | Op::Lookup { output, remask, .. } => known[*output] = *remask,
+                Op::Argmax { .. } | Op::Output { .. } => {}
             }
         }
         known
@@ -142,7 +144,9 @@ impl Op {
             Self::Linear { input, .. }
             | Self::SumPool { input, .. }
             | Self::MaxPool { input, .. }
+            | Self::Lookup { input, .. }
             | Self::View { input, .. }
+            | Self::Argmax { input, .. }
             | Self::Output { input } => vec![*input],
         }
     }
@@ -155,7 +159,9 @@ impl Op {
             | Self::Requant { output, .. }
             | Self::SumPool { output, .. }
             | Self::MaxPool { output, .. }
-            | Self::View { output, .. } => Some(*output),
+            | Self::Lookup { output, .. }
+            | Self::View { output, .. }
+            | Self::Argmax { output, .. } => Some(*output),
             Self::Output { .. } => None,
         }
     }
@@ -271,6 +277,17 @@ pub enum Op {
         /// As for [`Op::Requant`].
         remask: bool,
     },
+    /// Any function of one narrow value: an activation that is no ReLU.
+    Lookup {
+        /// The values, of 1 to 8 bits.
+        input: WireId,
+        /// The results.
+        output: WireId,
+        /// The result of every element of `Z_{bits}`, from 0 on: those of negative values are the upper half.
+        table: Vec<i64>,
+        /// As for [`Op::Requant`].
+        remask: bool,
+    },
     /// A strided slice with zero padding: local.
     View {
         /// The wire sliced.
@@ -280,7 +297,16 @@ pub enum Op {
         /// Which part.
         view: View,
     },
-    /// The server reveals the logits to the client.
+    /// The index of the largest value, the first of equals: what is revealed instead of the logits. The last but the output.
+    Argmax {
+        /// The logits, a vector.
+        input: WireId,
+        /// The index, in the least ring that holds all of them.
+        output: WireId,
+        /// Widest digit of the carry chains.
+        digit: u8,
+    },
+    /// The server reveals the logits, or the label, to the client.
     Output {
         /// The wire revealed.
         input: WireId,

@@ -1,11 +1,15 @@
 //! Everything but convolution, on one image.
 
 use crate::kernels::Element;
-use crate::model::{View, Window};
+use crate::model::{Function, View, Window};
 
 pub(crate) fn relu<T: Element>(input: &[T], max: Option<f32>) -> Vec<T> {
     let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
     input.iter().map(|x| x.max(T::zero()).min(max)).collect()
+}
+
+pub(crate) fn function<T: Element>(input: &[T], function: &Function) -> Vec<T> {
+    input.iter().map(|x| T::of(function.at(x.wide()))).collect()
 }
 
 pub(crate) fn add<T: Element>(a: &[T], b: &[T]) -> Vec<T> {

@@ -4,7 +4,7 @@ use super::{Element, Parameters};
 use crate::float::conv::{columns_are_input, fill_columns, inside};
 use crate::float::ops::clip;
 use crate::kernels::{Factor, multiply_add_factors};
-use crate::model::{View, Window};
+use crate::model::{Function, View, Window};
 use protocols::linear::Geometry;
 
 /// With `Y = W X + b` on im2col matrices: `dW += dY X^T`, `db += dY 1`, and the result is `dX = W^T dY`, summed back onto
@@ -67,6 +67,13 @@ fn sum_columns<T: Element>(g: &Geometry, columns: &[T], image: &mut [T]) {
             }
         }
     }
+}
+
+pub(super) fn function<T: Element>(input: &[T], function: &Function, mut cotangent: Vec<T>) -> Vec<T> {
+    for (cotangent, value) in cotangent.iter_mut().zip(input) {
+        *cotangent = *cotangent * T::of(function.slope(value.wide()));
+    }
+    cotangent
 }
 
 pub(super) fn relu<T: Element>(input: &[T], max: Option<f32>, mut cotangent: Vec<T>) -> Vec<T> {

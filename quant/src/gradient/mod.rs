@@ -84,7 +84,9 @@ impl<'a, T: Element> Network<'a, T> {
         let of = |values: &[f32]| values.iter().map(|&v| T::of(f64::from(v))).collect();
         let parameters = |op: &Op| match op {
             Op::Conv(conv) => Some(Parameters { weight: of(&conv.weight), bias: of(&conv.bias) }),
-            Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => None,
+            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
+                None
+            }
         };
         Self {
             model,
@@ -127,6 +129,7 @@ impl<'a, T: Element> Network<'a, T> {
                 convolve(geometry, weight, bias, input, scratch)
             }
             Op::Relu { max } => ops::relu(input, *max),
+            Op::Function(function) => ops::function(input, function),
             Op::Add => ops::add(input, value(node.inputs[1])),
             Op::MaxPool(window) => ops::max_pool(window, shape, input),
             Op::AvgPool(window) => ops::avg_pool(window, shape, input),
@@ -166,6 +169,7 @@ impl<'a, T: Element> Network<'a, T> {
                     layers::convolution(&conv.geometry, weight, input, &cotangent, gradient)
                 }
                 Op::Relu { max } => layers::relu(input, *max, cotangent),
+                Op::Function(function) => layers::function(input, function, cotangent),
                 Op::Add => {
                     add_to(&mut cotangents[node.inputs[1].0], &cotangent);
                     cotangent

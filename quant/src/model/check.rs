@@ -72,6 +72,10 @@ impl Op {
                 require(name, "upper bound is finite and positive", true, sane)?;
                 Ok(input)
             }
+            Self::Function(function) => {
+                require(name, "parameters are finite", true, function.is_finite())?;
+                Ok(input)
+            }
             Self::Add => {
                 require(name, "shape of the second operand", input, second)?;
                 Ok(input)

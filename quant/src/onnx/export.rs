@@ -3,11 +3,13 @@
 use prost::Message;
 
 use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::model::{Conv, Model, Node, Op, ValueId, View, Window};
+use crate::model::{Conv, Function, Model, Node, Op, ValueId, View, Window};
 
 const OPSET: i64 = 13;
+/// The first that has GELU by the hyperbolic tangent.
+const OPSET_OF_GELU: i64 = 20;
 
-/// The bytes of an ONNX file (operator set 13) that computes what the model computes: input `input` `[N, C, H, W]`, output
+/// The bytes of an ONNX file (operator set 13, or 20 where GELU by the hyperbolic tangent needs it) that computes what the model computes: input `input` `[N, C, H, W]`, output
 /// `logits` `[N, classes]`.
 ///
 /// Importing them gives the model back, as far as it holds the invariants that the importer establishes.
@@ -23,7 +25,9 @@ pub fn export(model: &Model) -> Vec<u8> {
         write(&mut graph, model, node);
     }
     graph.node.push(NodeProto::new("Flatten", "", &[&value(model.output)], &["logits"]).int("axis", 1));
-    ModelProto::new(OPSET, graph).encode_to_vec()
+    let recent = |node: &Node| matches!(node.op, Op::Function(Function::GeluTanh));
+    let opset = if model.nodes.iter().any(recent) { OPSET_OF_GELU } else { OPSET };
+    ModelProto::new(opset, graph).encode_to_vec()
 }
 
 fn value(id: ValueId) -> String {
@@ -44,6 +48,7 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
             graph.initializer.push(TensorProto::floats(&bounds[1], &[], &[*max]));
             NodeProto::new("Clip", &node.name, &[inputs[0], &bounds[0], &bounds[1]], &[&output])
         }
+        Op::Function(function) => function_nodes(graph, function, node, inputs[0], &output),
         Op::Add => plain("Add"),
         Op::MaxPool(window) => pool(plain("MaxPool"), window),
         Op::AvgPool(window) => pool(plain("AveragePool"), window).int("count_include_pad", 1),
@@ -64,6 +69,55 @@ fn convolution(graph: &mut GraphProto, conv: &Conv, name: &str, input: &str, out
         .ints("kernel_shape", &long([g.kernel_h, g.kernel_w]))
         .ints("pads", &long([g.pad_top, g.pad_left, g.pad_bottom, g.pad_right]))
         .ints("strides", &long([g.stride_h, g.stride_w]))
+}
+
+/// One node where the operator set has one, the nodes that importing joins elsewhere.
+fn function_nodes(
+    graph: &mut GraphProto,
+    function: &Function,
+    node: &Node,
+    input: &str,
+    output: &str,
+) -> NodeProto {
+    let one = |op: &str| NodeProto::new(op, &node.name, &[input], &[output]);
+    let part = |name: &str| format!("{output}.{name}");
+    match *function {
+        Function::Sigmoid => one("Sigmoid"),
+        Function::Tanh => one("Tanh"),
+        Function::HardSigmoid { alpha, beta } => one("HardSigmoid").float("alpha", alpha).float("beta", beta),
+        Function::LeakyRelu { alpha } => one("LeakyRelu").float("alpha", alpha),
+        Function::Elu { alpha } => one("Elu").float("alpha", alpha),
+        Function::Softplus => one("Softplus"),
+        Function::HardSwish => {
+            let gate = NodeProto::new("HardSigmoid", &part("gate"), &[input], &[&part("gate")]);
+            graph.node.push(gate.float("alpha", 1.0 / 6.0).float("beta", 0.5));
+            NodeProto::new("Mul", &node.name, &[input, &part("gate")], &[output])
+        }
+        Function::Silu => {
+            graph.node.push(NodeProto::new("Sigmoid", &part("gate"), &[input], &[&part("gate")]));
+            NodeProto::new("Mul", &node.name, &[input, &part("gate")], &[output])
+        }
+        Function::Gelu => {
+            let constants = [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)];
+            for (name, value) in constants {
+                graph.initializer.push(TensorProto::floats(&part(name), &[], &[value]));
+            }
+            let steps: [(&str, [&str; 2], &str); 4] = [
+                ("Div", [input, "root"], "scaled"),
+                ("Erf", ["scaled", ""], "erf"),
+                ("Add", ["erf", "one"], "sum"),
+                ("Mul", [input, "sum"], "product"),
+            ];
+            for (op, operands, result) in steps {
+                let named = |name: &&str| if *name == input { input.to_owned() } else { part(name) };
+                let names: Vec<String> = operands.iter().filter(|name| !name.is_empty()).map(named).collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                graph.node.push(NodeProto::new(op, &part(result), &names, &[&part(result)]));
+            }
+            NodeProto::new("Mul", &node.name, &[&part("product"), &part("half")], &[output])
+        }
+        Function::GeluTanh => one("Gelu").string("approximate", "tanh"),
+    }
 }
 
 fn pool(node: NodeProto, w: &Window) -> NodeProto {

@@ -158,6 +158,8 @@ impl Importer {
             "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(node, inputs),
             "Relu" => self.relu(node, inputs.value(0)?, None),
             "Clip" => self.clip(node, inputs),
+            "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Swish" | "Gelu" | "LeakyRelu" | "Elu"
+            | "Softplus" => self.function(node, inputs.value(0)?),
             "MaxPool" => self.max_pool(node, inputs.value(0)?),
             "AveragePool" => self.average_pool(node, inputs.value(0)?),
             "GlobalAveragePool" => self.global_pool(node, inputs.value(0)?, Op::AvgPool),
@@ -338,12 +340,17 @@ fn is_known(operator: &str) -> bool {
         "Conv",
         "Div",
         "Dropout",
+        "Elu",
         "Flatten",
         "Gather",
+        "Gelu",
         "Gemm",
         "GlobalAveragePool",
         "GlobalMaxPool",
+        "HardSigmoid",
+        "HardSwish",
         "Identity",
+        "LeakyRelu",
         "MatMul",
         "MaxPool",
         "Mul",
@@ -352,9 +359,13 @@ fn is_known(operator: &str) -> bool {
         "Relu",
         "Reshape",
         "Shape",
+        "Sigmoid",
         "Slice",
+        "Softplus",
         "Squeeze",
         "Sub",
+        "Swish",
+        "Tanh",
         "Transpose",
         "Unsqueeze",
     ];
@@ -366,9 +377,8 @@ fn unsupported(node: &NodeProto) -> Problem {
         "Softmax" | "LogSoftmax" => {
             "export the network without it: pq computes the probabilities from the logits"
         }
-        "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Gelu" | "Sigmoid" | "Tanh" | "HardSwish"
-        | "HardSigmoid" | "Mish" | "Softplus" | "Erf" => {
-            "train the network with ReLU or ReLU6 activations instead"
+        "PRelu" | "Selu" | "Mish" | "Erf" => {
+            "train the network with ReLU, SiLU, GELU, hard-swish or another supported activation instead"
         }
         "Concat" => "use a residual addition instead, or pad channels and add",
         "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LRN" => {

@@ -83,7 +83,7 @@ fn join_views(model: &Model, mut node: Node) -> Node {
             true
         }
         Op::Conv(conv) => pad(conv, first, model.shape(source.inputs[0])),
-        Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) => false,
+        Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) => false,
     };
     if joined {
         node.inputs[0] = source.inputs[0];

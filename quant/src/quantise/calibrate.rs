@@ -61,7 +61,12 @@ impl Calibration {
             let node = &model.nodes[layer.node];
             match &node.op {
                 Op::Conv(conv) => Moments::of(&conv.geometry, value(node.inputs[0])),
-                Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => Vec::new(),
+                Op::Relu { .. }
+                | Op::Function(_)
+                | Op::Add
+                | Op::MaxPool(_)
+                | Op::AvgPool(_)
+                | Op::View(_) => Vec::new(),
             }
         };
         Ok(Self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fusion::{Builder, Graph, Kernel, Linear, WireId};
+use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
 use protocols::plan;
 use protocols::weights::{LayerWeights, Weights};
 
@@ -11,7 +11,7 @@ use super::scales::Scales;
 use super::sites::Sites;
 use super::{Assignment, QuantiseError};
 use crate::data::Preprocess;
-use crate::model::{Conv, Model, Node, Op, ValueId};
+use crate::model::{Conv, Function, Model, Node, Op, ValueId};
 
 /// What emitting reads.
 pub(super) struct Emit<'a> {
@@ -21,6 +21,9 @@ pub(super) struct Emit<'a> {
     pub rounded: &'a [&'a Rounded],
     pub assignment: &'a Assignment,
 }
+
+/// The widest value that tables are made for.
+const MAX_TABLE_BITS: u8 = 8;
 
 /// The graph under construction.
 struct Emitting<'a> {
@@ -79,6 +82,7 @@ impl Emitting<'_> {
         let input = self.wires[node.inputs[0].0];
         let wire = match &node.op {
             Op::Conv(conv) => self.linear(index, name, conv, input)?,
+            Op::Function(function) => self.function(node, function, input)?,
             Op::Add => self.sum(name, input, self.wires[node.inputs[1].0])?,
             Op::Relu { .. } => self.builder.relu(name, input)?,
             Op::MaxPool(window) => self.builder.max_pool(name, input, window.to_plan())?,
@@ -115,6 +119,24 @@ impl Emitting<'_> {
         Ok(self.builder.linear(name, linear)?)
     }
 
+    /// A table: the function of every value that the input can have, rounded to the output's site.
+    fn function(&mut self, node: &Node, function: &Function, input: WireId) -> Result<WireId, QuantiseError> {
+        let given = self.given;
+        let site = given.sites.site(node.output).expect("invariant: a function's result is a site");
+        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let scale = given.scales.sites[site].exp2();
+        let (from, range) = (*self.builder.wire(input), Interval::of_bits(bits, signed));
+        // The graph refuses what is too wide; the table of that is not made.
+        let Interval { lo, hi } = Interval::of_bits(from.bits.min(MAX_TABLE_BITS), from.signed);
+        let entry = |value: i64| {
+            let step = function.at(value as f64 * from.scale) / scale;
+            ((step + 0.5).floor() as i64).clamp(range.lo, range.hi)
+        };
+        let table = (lo..=hi).map(entry).collect();
+        let lookup = Lookup { input, first: lo, table, bits, signed, scale };
+        Ok(self.builder.lookup(node.name.clone(), lookup)?)
+    }
+
     /// The sum of two wires, the coarser one shifted left.
     fn sum(&mut self, name: String, a: WireId, b: WireId) -> Result<WireId, QuantiseError> {
         let ratio = (self.builder.wire(a).scale / self.builder.wire(b).scale).log2().round() as i32;
@@ -127,7 +149,9 @@ impl Emitting<'_> {
     /// Rounds a value that is a site.
     fn round(&mut self, node: &Node, wire: WireId) -> Result<WireId, QuantiseError> {
         let given = self.given;
-        let Some(site) = given.sites.site(node.output) else { return Ok(wire) };
+        let site = given.sites.site(node.output).filter(|_| !matches!(node.op, Op::Function(_)));
+        // A function's table rounds.
+        let Some(site) = site else { return Ok(wire) };
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
         let ratio = (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
         let name = given.free(&format!("{}.requant", node.name));

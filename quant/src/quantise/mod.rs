@@ -310,7 +310,7 @@ impl<'a> Quantiser<'a> {
 fn conv(model: &Model, node: usize) -> &Conv {
     match &model.nodes[node].op {
         Op::Conv(conv) => conv,
-        Op::Relu { .. } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
+        Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
             unreachable!("invariant: a layer's node is a convolution")
         }
     }

@@ -27,6 +27,10 @@ pub struct Site {
     pub max: Option<f32>,
     /// Its group.
     pub group: usize,
+    /// Whether it is looked up: the result of a function's table.
+    pub looked_up: bool,
+    /// Functions that read it.
+    pub functions: usize,
 }
 
 /// What a linear layer's accumulators become.
@@ -79,6 +83,7 @@ impl Sites {
             let (rounded, signed, max) = match producer.map(|node| (&node.op, &node.inputs)) {
                 None => (true, signed_input, None),
                 Some((Op::Relu { max }, _)) => (true, false, *max),
+                Some((Op::Function(function), _)) => (true, function.is_signed(), None),
                 Some((Op::Conv(_) | Op::Add, _)) => {
                     exact[value] = true;
                     (needs_rounding(model, &consumers[value], value), true, None)
@@ -93,7 +98,10 @@ impl Sites {
             if rounded {
                 of_value[value] = Some(sites.len());
                 let name = producer.map_or("input", |node| &node.name).to_owned();
-                sites.push(Site { value: ValueId(value), name, signed, max, group: 0 });
+                let looked_up = producer.is_some_and(|node| is_function(&node.op));
+                let read = consumers[value].iter().filter(|&&node| is_function(&model.nodes[node].op));
+                let functions = read.count();
+                sites.push(Site { value: ValueId(value), name, signed, max, group: 0, looked_up, functions });
             }
         }
         let mut found = Self { sites, layers: Vec::new(), groups: 0, of_value };
@@ -114,7 +122,7 @@ impl Sites {
         }
         let node = &model.nodes[value.producer()?];
         match &node.op {
-            Op::Conv(_) | Op::Add => None,
+            Op::Conv(_) | Op::Function(_) | Op::Add => None,
             Op::AvgPool(window) => {
                 let (site, offset) = self.source(model, node.inputs[0])?;
                 Some((site, offset - (window.area() as f64).log2()))
@@ -159,7 +167,8 @@ impl Sites {
                         target_group: target.unwrap_or(logits),
                     });
                 }
-                Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {}
+                // A table maps any scale to any other.
+                Op::Function(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {}
             }
         }
         let names = groups.number();
@@ -184,6 +193,10 @@ impl Sites {
     }
 }
 
+fn is_function(op: &Op) -> bool {
+    matches!(op, Op::Function(_))
+}
+
 fn consumers(model: &Model) -> Vec<Vec<usize>> {
     let mut consumers = vec![Vec::new(); model.nodes.len() + 1];
     for (index, node) in model.nodes.iter().enumerate() {
@@ -194,12 +207,12 @@ fn consumers(model: &Model) -> Vec<Vec<usize>> {
     consumers
 }
 
-/// Whether an accumulator must be rounded where it is: for a linear layer, an average, or several readers that are not
+/// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function, or several readers that are not
 /// all ReLUs.
 fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
     let reads =
         |wanted: fn(&Op) -> bool| consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count();
-    let linear = reads(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_)));
+    let linear = reads(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_)));
     let relus = reads(|op| matches!(op, Op::Relu { .. }));
     let revealed = model.output == ValueId(value);
     linear > 0 || (consumers.len() > 1 && relus < consumers.len()) || (revealed && !consumers.is_empty())

@@ -286,6 +286,7 @@ fn rebuilt(
                 *shift += finest;
                 fineness[at] = 0;
             }
+            Op::Lookup(_) => fineness[at] = 0,
             Op::Input { .. } | Op::Relu { .. } | Op::MaxPool { .. } | Op::SumPool { .. } => {}
             Op::View { .. } | Op::Output { .. } => {}
         }

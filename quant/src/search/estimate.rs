@@ -5,7 +5,7 @@
 //! layers behind it work in. What is left out (shortcuts' own rings, framing) the plan's own price corrects.
 
 use protocols::linear::{Layer, products_cost, winograd};
-use protocols::ops::{Form, Requant};
+use protocols::ops::{Form, Lookup, Requant};
 use protocols::ot::{Source, Sources};
 use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
@@ -120,8 +120,9 @@ impl<'a> Pricing<'a> {
         let elements = self.quantiser.site_elements(site);
         let out = out.max(u32::from(a) + 1).min(64);
         let masked = elements as u64 * u64::from(out);
-        if self.sites.sites[site].value.producer().is_none() {
-            return [masked, masked];
+        let looked_up = self.lookup_bits(site, a);
+        if self.sites.sites[site].looked_up || self.sites.sites[site].value.producer().is_none() {
+            return looked_up.map(|bits| bits + masked);
         }
         let ring = ring.map_or(UNKNOWN, u32::from).max(u32::from(a) + 3).min(60);
         let requant = Requant {
@@ -137,10 +138,26 @@ impl<'a> Pricing<'a> {
         let cost = requant.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
         let online = cost.bits() + masked;
-        [online + transfers.ceil() as u64, online]
+        [online + transfers.ceil() as u64 + looked_up[0], online + looked_up[1]]
+    }
+
+    /// Bits of looking up the functions that read a site, all and online.
+    fn lookup_bits(&self, site: usize, a: u8) -> Costs {
+        let (ring, readers) = (Bits::of(a.into()), self.sites.sites[site].functions as u64);
+        if readers == 0 {
+            return [0, 0];
+        }
+        let out = Bits::of(u32::from(a) + LOOKUP_ROOM);
+        let lookup = Lookup { len: self.quantiser.site_elements(site), ring, out, table: vec![0; 1 << a] };
+        let cost = lookup.cost();
+        let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
+        let online = cost.bits() * readers;
+        [online + readers * transfers.ceil() as u64, online]
     }
 }
 
+/// Bits that the ring of what a function gives has beyond those of what it reads.
+const LOOKUP_ROOM: u32 = 8;
 /// The ring that stands in where no layer's accumulators are rounded.
 const UNKNOWN: u32 = 16;
 

@@ -78,6 +78,19 @@ fn float(node: &NodeProto, name: &str, default: f32) -> f64 {
     node.attribute.iter().find(|a| a.name == name).and_then(|a| a.f).unwrap_or(default).into()
 }
 
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The error function, by Simpson's rule.
+fn erf(x: f64) -> f64 {
+    let (steps, density) = (1000, |t: f64| (-t * t).exp());
+    let h = x / f64::from(steps);
+    let weight = |i: i32| if i == 0 || i == steps { 1.0 } else { f64::from(2 + 2 * (i % 2)) };
+    let sum: f64 = (0..=steps).map(|i| weight(i) * density(f64::from(i) * h)).sum();
+    sum * h / 3.0 * 2.0 / std::f64::consts::PI.sqrt()
+}
+
 fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
     let x = inputs[0];
     let map =
@@ -89,6 +102,21 @@ fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
     match node.op_type.as_str() {
         "Identity" | "Dropout" => x.clone(),
         "Relu" => map(&|x| x.max(0.0)),
+        "Sigmoid" => map(&sigmoid),
+        "Tanh" => map(&f64::tanh),
+        "Softplus" => map(&|x| (1.0 + x.exp()).ln()),
+        "Erf" => map(&erf),
+        "HardSigmoid" => {
+            let (alpha, beta) = (float(node, "alpha", 0.2), float(node, "beta", 0.5));
+            map(&|x| (alpha * x + beta).clamp(0.0, 1.0))
+        }
+        "HardSwish" => map(&|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        "LeakyRelu" => map(&|x| if x < 0.0 { float(node, "alpha", 0.01) * x } else { x }),
+        "Elu" => map(&|x| if x < 0.0 { float(node, "alpha", 1.0) * (x.exp() - 1.0) } else { x }),
+        "Gelu" if node.attribute.is_empty() => map(&|x| 0.5 * x * (1.0 + erf(x / 2f64.sqrt()))),
+        "Gelu" => map(&|x| {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
+        }),
         "Clip" => {
             let bound = |i: usize, name, default| match inputs.get(i) {
                 Some(array) => array.data[0],

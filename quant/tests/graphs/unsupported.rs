@@ -16,10 +16,10 @@ fn problems(opset: i64, graph: quant::onnx::proto::GraphProto) -> Vec<Unsupporte
 fn all_unsupported_nodes_are_listed_and_none_that_only_follows() {
     let nodes = vec![
         node("Conv", &["x", "w"], "c"),
-        node("Sigmoid", &["c"], "s"),
+        node("Selu", &["c"], "s"),
         node("Relu", &["s"], "r"),
         node("Mul", &["r", "c"], "m"),
-        node("LeakyRelu", &["c"], "l"),
+        node("PRelu", &["c", "w"], "l"),
         node("Add", &["l", "m"], "a"),
         node("Softmax", &["a"], "y"),
     ];
@@ -30,7 +30,7 @@ fn all_unsupported_nodes_are_listed_and_none_that_only_follows() {
     let found = problems(13, graph);
     assert_eq!(found, report.unsupported);
     let names: Vec<_> = found.iter().map(|p| (p.node.as_str(), p.operator.as_str())).collect();
-    assert_eq!(names, [("Sigmoid_s", "Sigmoid"), ("LeakyRelu_l", "LeakyRelu"), ("Softmax_y", "Softmax")]);
+    assert_eq!(names, [("Selu_s", "Selu"), ("PRelu_l", "PRelu"), ("Softmax_y", "Softmax")]);
     assert!(found[2].advice.contains("without it"), "{}", found[2]);
 }
 
@@ -62,6 +62,8 @@ fn what_cannot_be_represented_is_refused_not_approximated() {
         (node("Reshape", &["x", "shape"], "y"), "flattening"),
         (node("Pad", &["x", "batchwise"], "y"), "batch"),
         (node("Pad", &["x", "batchwise"], "y").string("mode", "reflect"), "reflect"),
+        (node("Swish", &["x"], "y").float("alpha", 2.0), "parameters"),
+        (node("Gelu", &["x"], "y").string("approximate", "cube"), "cube"),
         (node("Custom", &["x"], "y"), "not supported"),
         (node("Relu", &["nowhere"], "y"), "nowhere"),
         (node("Transpose", &["x"], "y").ints("perm", &[0, 2, 3, 1]), "not supported"),

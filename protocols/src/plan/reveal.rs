@@ -1,0 +1,131 @@
+//! What the client learns of an inference: the logits, or the label alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Op, Plan, Step, Wire, WireId, pooling_ring};
+use crate::ops::Argmax;
+use crate::{Bits, Error, Operator};
+
+/// What the client learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reveal {
+    /// The logits.
+    #[default]
+    Logits,
+    /// The index of the largest logit, the first of equals.
+    Label,
+}
+
+impl Reveal {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logits => "logits",
+            Self::Label => "label",
+        }
+    }
+}
+
+impl Plan {
+    /// What the client learns.
+    pub fn reveals(&self) -> Reveal {
+        let label = self.steps.iter().any(|step| matches!(step.op, Op::Argmax { .. }));
+        if label { Reveal::Label } else { Reveal::Logits }
+    }
+
+    /// The same network, revealing this. For a label, the logits get a ring in which their differences fit, one bit wider than
+    /// their own, and a step that finds the index of the largest replaces their reveal. Who holds the same plan makes the same of it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the logits are no vector, or their ring cannot be wider; or where logits are asked of a plan that
+    /// reveals a label.
+    pub fn revealing(&self, reveal: Reveal) -> Result<Self, Error> {
+        match (self.reveals(), reveal) {
+            (Reveal::Logits, Reveal::Logits) | (Reveal::Label, Reveal::Label) => return Ok(self.clone()),
+            (Reveal::Label, Reveal::Logits) => {
+                return Err(Error::invalid("plan: reveal", "a plan that reveals logits", "one of a label"));
+            }
+            (Reveal::Logits, Reveal::Label) => {}
+        }
+        let mut plan = self.clone();
+        let Some(Op::Output { input }) = plan.steps.last().map(|step| step.op.clone()) else {
+            unreachable!("invariant: a checked plan ends with its output")
+        };
+        let logits = plan.wires[input];
+        plan.widen(input, pooling_ring(logits.bits));
+        let bits = index_bits(logits.elements());
+        let label = Wire { shape: [1; 3], bits: bits.get() as u8, signed: false, ring: bits };
+        plan.wires.push(label);
+        let output = plan.wires.len() - 1;
+        let price = |digit: &u8| {
+            let operator = plan.argmax(&Op::Argmax { input, output, digit: *digit }, 1);
+            operator.map_or(0, |operator| {
+                let cost = operator.cost();
+                cost.bits()
+                    + ((cost.server_cots + cost.client_cots) as f64 * plan.transfers.bits()).ceil() as u64
+            })
+        };
+        let digit = (1..=4).min_by_key(price).unwrap_or(1);
+        let taken = |name: &str| plan.steps.iter().any(|step| step.name == name);
+        let mut name = "label".to_owned();
+        while taken(&name) {
+            name += ".";
+        }
+        let at = plan.steps.len() - 1;
+        plan.steps.insert(at, Step { name, op: Op::Argmax { input, output, digit } });
+        if let Some(Step { op: Op::Output { input }, .. }) = plan.steps.last_mut() {
+            *input = output;
+        }
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Gives a wire a ring of so many bits at least, and those that it is made of by local and linear steps.
+    fn widen(&mut self, wire: WireId, ring: Bits) {
+        let mut due = vec![(wire, ring)];
+        while let Some((wire, ring)) = due.pop() {
+            if self.wires[wire].ring >= ring {
+                continue;
+            }
+            self.wires[wire].ring = ring;
+            for step in &mut self.steps {
+                match &mut step.op {
+                    Op::Linear { input, output, ring: own, .. } if *output == wire => {
+                        *own = ring;
+                        due.push((*input, ring));
+                    }
+                    // They have one ring on both sides.
+                    Op::View { input, output, .. } | Op::SumPool { input, output, .. }
+                        if *output == wire || *input == wire =>
+                    {
+                        due.extend([(*input, ring), (*output, ring)]);
+                    }
+                    Op::Input { .. }
+                    | Op::Linear { .. }
+                    | Op::View { .. }
+                    | Op::SumPool { .. }
+                    | Op::Requant { .. }
+                    | Op::MaxPool { .. }
+                    | Op::Lookup { .. }
+                    | Op::Argmax { .. }
+                    | Op::Output { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// The operator of a step that finds the largest.
+    pub(crate) fn argmax(&self, op: &Op, images: usize) -> Option<Argmax> {
+        let Op::Argmax { input, digit, .. } = op else { return None };
+        let wire = &self.wires[*input];
+        let ring = pooling_ring(wire.bits);
+        Some(Argmax { groups: images, values: wire.elements(), ring, digit: u32::from(*digit) })
+    }
+}
+
+/// The ring of an index of so many values.
+pub(super) const fn index_bits(values: usize) -> Bits {
+    let argmax = Argmax { groups: 1, values, ring: Bits::ONE, digit: 1 };
+    argmax.index_ring()
+}

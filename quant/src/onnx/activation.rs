@@ -1,0 +1,31 @@
+//! Activations other than ReLU.
+
+use super::error::Problem;
+use super::importer::{Importer, Value};
+use super::proto::NodeProto;
+use crate::model::{Function, Op};
+
+impl Importer {
+    pub(super) fn function(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
+        let function = match node.op_type.as_str() {
+            "Sigmoid" => Function::Sigmoid,
+            "Tanh" => Function::Tanh,
+            "HardSigmoid" => Function::HardSigmoid {
+                alpha: node.float_or("alpha", 0.2)?,
+                beta: node.float_or("beta", 0.5)?,
+            },
+            "HardSwish" => Function::HardSwish,
+            "Swish" if (node.float_or("alpha", 1.0)? - 1.0).abs() < f32::EPSILON => Function::Silu,
+            "Gelu" => match node.string_or("approximate", "none")? {
+                "none" => Function::Gelu,
+                "tanh" => Function::GeluTanh,
+                other => return Err(Problem::malformed(format!("approximate is {other:?}"))),
+            },
+            "LeakyRelu" => Function::LeakyRelu { alpha: node.float_or("alpha", 0.01)? },
+            "Elu" => Function::Elu { alpha: node.float_or("alpha", 1.0)? },
+            "Softplus" => Function::Softplus,
+            _ => return Err(Problem::new("its parameters are not supported", "use the default ones")),
+        };
+        self.push(node, Op::Function(function), &[input])
+    }
+}
