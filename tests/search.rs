@@ -144,6 +144,8 @@ fn every_kind_of_budget_is_kept() {
     let seconds = format!("{:.3}", timed * 0.9);
     let fast = found(&["--budget-seconds", &seconds, "--net", "wan"]);
     assert!(fast["predicted_seconds"].as_f64().unwrap() <= timed * 0.9 + 1e-3);
+    let learned = found(&["--budget-bits", "1500k", "--reconstruct", "3"]);
+    assert!(learned["predicted_bits"].as_u64().unwrap() <= 1_500_000);
     let loose = found(&["--min-accuracy", "0.5"])["predicted_bits"].as_u64().unwrap();
     let strict = found(&["--min-accuracy", "0.96"])["predicted_bits"].as_u64().unwrap();
     assert!(loose <= strict, "{loose} and {strict}");

@@ -72,7 +72,7 @@ impl Axes {
         let y =
             range(&mut all().map(|point| 100.0 * point.accuracy).chain([100.0 * frontier.float_accuracy]));
         // Networks that have broken down would flatten all that is of interest.
-        let least = y[0].max(y[1] - 20.0);
+        let least = y[0].max(y[1] - 12.0);
         Self { x: [x[0] - 0.04, x[1] + 0.06], y: [least.floor() - 0.5, (y[1].ceil() + 0.5).min(100.2)] }
     }
 

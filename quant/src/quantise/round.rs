@@ -36,8 +36,6 @@ struct Group {
     diagonal: Vec<f64>,
     mean: Vec<f64>,
     factor: Vec<f64>,
-    /// `H`, `[N, N]`.
-    second: Vec<f64>,
 }
 
 /// The most that channels' exponents differ: each bit of difference is a bit of the accumulators.
@@ -46,8 +44,6 @@ const SPREAD: i32 = 3;
 const NO_WEIGHTS: i32 = i32::MAX;
 /// What is added to the diagonal of `H`, of its mean.
 const DAMPING: f64 = 0.01;
-/// The most times that every integer is moved.
-const DESCENTS: usize = 16;
 
 impl Rounder {
     /// Prepares the rounding of a layer whose input has these moments.
@@ -142,8 +138,8 @@ impl Group {
             damped[i * n + i] += damping;
         }
         let diagonal = (0..n).map(|i| damped[i * n + i]).collect();
-        let factor = inverse_factor(damped.clone(), n);
-        Self { rows: n, diagonal, mean: moments.first.clone(), factor, second: damped }
+        let factor = inverse_factor(damped, n);
+        Self { rows: n, diagonal, mean: moments.first.clone(), factor }
     }
 
     /// A channel's integers, and how much the mean of its output falls.
@@ -161,46 +157,9 @@ impl Group {
                 *later -= error * f;
             }
         }
-        self.descend(weights, (low, high), &scale, &mut rounded);
         let moved = weights.iter().zip(&rounded).zip(&self.mean).enumerate();
         let moved = moved.map(|(i, ((&w, &q), mean))| (f64::from(w) - f64::from(q) * scale(i)) * mean).sum();
         (rounded, moved)
-    }
-}
-
-impl Group {
-    /// Moves one integer after the other to where the error is least, the others as they are, until none moves.
-    fn descend(
-        &self,
-        weights: &[f32],
-        (low, high): (f64, f64),
-        scale: impl Fn(usize) -> f64,
-        rounded: &mut [i8],
-    ) {
-        let n = self.rows;
-        let mut slope = vec![0.0; n];
-        let add = |slope: &mut [f64], i: usize, by: f64| {
-            slope.iter_mut().zip(&self.second[i * n..(i + 1) * n]).for_each(|(slope, h)| *slope += by * h);
-        };
-        for i in 0..n {
-            add(&mut slope, i, f64::from(rounded[i]) * scale(i) - f64::from(weights[i]));
-        }
-        for _ in 0..DESCENTS {
-            let mut moved = false;
-            for i in 0..n {
-                let scale = scale(i);
-                let now = f64::from(rounded[i]);
-                let best = (now - slope[i] / (self.diagonal[i] * scale)).round().clamp(low, high);
-                if best != now {
-                    rounded[i] = best as i8;
-                    add(&mut slope, i, (best - now) * scale);
-                    moved = true;
-                }
-            }
-            if !moved {
-                break;
-            }
-        }
     }
 }
 

@@ -193,15 +193,25 @@ impl<'a> Prepared<'a> {
         let chooser = Chooser::new(&self.quantiser, sensitivity, &self.measured, options);
         let chosen = chooser.choose(budgets, progress)?;
         let (mut current, mut less) = (chosen.clone(), budgets);
+        // What meets the budgets whatever comes of the rest: the widths were chosen for weights rounded layer by layer.
+        let mut safe = (chosen.clone(), self.quantiser.quantise(&chosen)?);
+        let mut careful = SearchOptions { reconstruct: None, ..*options };
         for _ in 0..NARROWINGS {
-            let graph = self.finish(&current, options, progress)?;
+            let graph = self.finish(&current, &careful, progress)?;
             progress(Progress { phase: "protocols", done: 0, of: 1 });
             if let Some(plan) = planned(&graph, options)? {
-                return Ok(self.found(&current, plan, graph.1, options));
+                if careful.reconstruct == options.reconstruct {
+                    return Ok(self.found(&current, plan, graph.1, options));
+                }
+                // Only what fits before is worth the time of reconstruction.
+                careful.reconstruct = options.reconstruct;
+                safe = (current.clone(), graph);
+                continue;
             }
             // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a budget that is less by
             // what was too much.
             let smallest = inference_bits(&cheapest(&graph.0, &graph.1.digest(), options.sources)?);
+            careful.reconstruct = None;
             less = less.less(smallest.saturating_sub(budgets.bits).max(smallest / 500));
             match chooser.within(less, progress) {
                 Ok(narrower) => current = narrower,
@@ -209,10 +219,9 @@ impl<'a> Prepared<'a> {
                 Err(error) => return Err(error),
             }
         }
-        // The widths were chosen for weights rounded layer by layer: these meet the budgets.
-        let graph = self.quantiser.quantise(&chosen)?;
+        let (assignment, graph) = safe;
         match planned(&graph, options)? {
-            Some(plan) => Ok(self.found(&chosen, plan, graph.1, options)),
+            Some(plan) => Ok(self.found(&assignment, plan, graph.1, options)),
             None => Err(impossible(&graph, options)?),
         }
     }
