@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use protocols::linear::{ClientHeld, Geometry, Layer, Planted, Products, multiply};
 use protocols::ot::{Extend, Setup, TreeDepth};
 use protocols::plan::{Algorithm, Protocol};
-use protocols::{Bits, Session, Share, bench};
+use protocols::{Bits, Operator, Session, Share, bench};
 use support::Parties;
 
 mod support;
@@ -41,20 +41,13 @@ fn convolution(side: usize) -> Geometry {
 }
 
 /// 4-bit weights in a ring of 14 bits.
-fn layer(side: usize, protocol: Protocol) -> Layer {
+fn layer(side: usize, algorithm: Algorithm, protocol: Protocol) -> Layer {
     let (shifts, ring) = (Vec::new(), Bits::of(14));
-    Layer {
-        geometry: convolution(side),
-        weight_bits: 4,
-        shifts,
-        ring,
-        algorithm: Algorithm::Direct,
-        protocol,
-    }
+    Layer { geometry: convolution(side), weight_bits: 4, shifts, ring, algorithm, protocol }
 }
 
 fn weights(layer: &Layer) -> Vec<i8> {
-    (0..layer.geometry.weights()).map(|i| (i * 7 % 16) as i8 - 8).collect()
+    (0..layer.weights()).map(|i| (i * 7 % 16) as i8 - 8).collect()
 }
 
 fn input(layer: &Layer) -> Vec<u64> {
@@ -89,6 +82,13 @@ impl Bed {
         (Self { layer, weights, parties, server, client }, taken)
     }
 
+    /// What one run moves, both ways.
+    fn bytes(&self) -> u64 {
+        let products = Products { layer: &self.layer, images: 1, planted: &self.client, weights: None };
+        let cost = products.cost();
+        cost.server_bytes + cost.client_bytes
+    }
+
     /// The processor time of one party, and the wall-clock time of both.
     fn run(&mut self) -> (Duration, Duration) {
         let Self { layer, weights, parties, server, client } = self;
@@ -107,14 +107,16 @@ impl Bed {
 fn products(c: &mut Criterion) {
     let mut group = c.benchmark_group("products");
     let layers = [
-        ("64x576x1024, k = 4", 32, Protocol::Vole { k: 4 }),
-        ("64x576x1024, k = 8", 32, Protocol::Vole { k: 8 }),
-        ("64x576x1024, cot", 32, Protocol::Cot),
-        ("64x576x64, k = 4", 8, Protocol::Vole { k: 4 }),
-        ("64x576x64, k = 8", 8, Protocol::Vole { k: 8 }),
+        ("64x576x1024, k = 4", 32, Algorithm::Direct, Protocol::Vole { k: 4 }),
+        ("64x576x1024, k = 8", 32, Algorithm::Direct, Protocol::Vole { k: 8 }),
+        ("64x576x1024, Winograd, k = 8", 32, Algorithm::Winograd, Protocol::Vole { k: 8 }),
+        ("64x576x1024, cot", 32, Algorithm::Direct, Protocol::Cot),
+        ("64x576x64, k = 4", 8, Algorithm::Direct, Protocol::Vole { k: 4 }),
+        ("64x576x64, k = 8", 8, Algorithm::Direct, Protocol::Vole { k: 8 }),
     ];
-    for (name, side, protocol) in layers {
-        let (mut bed, _) = Bed::new(layer(side, protocol));
+    for (name, side, algorithm, protocol) in layers {
+        let (mut bed, _) = Bed::new(layer(side, algorithm, protocol));
+        println!("{name}: {:.1} MB", bed.bytes() as f64 / 1e6);
         let mut measure = |name: String, of: fn((Duration, Duration)) -> Duration| {
             group.bench_function(name, |b| {
                 b.iter_custom(|times| (0..times).map(|_| of(bed.run())).sum());
@@ -129,7 +131,9 @@ fn plant(c: &mut Criterion) {
     let mut group = c.benchmark_group("plant");
     for k in [4, 8] {
         group.bench_function(format!("64x576, k = {k}"), |b| {
-            b.iter_custom(|times| (0..times).map(|_| Bed::new(layer(8, Protocol::Vole { k })).1).sum());
+            b.iter_custom(|times| {
+                (0..times).map(|_| Bed::new(layer(8, Algorithm::Direct, Protocol::Vole { k })).1).sum()
+            });
         });
     }
 }
@@ -155,7 +159,7 @@ fn expand(c: &mut Criterion) {
 
 fn local(c: &mut Criterion) {
     let mut group = c.benchmark_group("local");
-    let layer = layer(32, Protocol::Cot);
+    let layer = layer(32, Algorithm::Direct, Protocol::Cot);
     let (weights, x) = (weights(&layer), input(&layer));
     group.throughput(Throughput::Elements(layer.geometry.macs()));
     group.bench_function("64x576x1024", |b| b.iter(|| multiply(&layer, &weights, 1, &x)));
