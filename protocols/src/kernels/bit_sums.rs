@@ -55,7 +55,10 @@ impl Key {
         assert!((1..=MAX_DEPTH).contains(&of.depth), "invariant: a tree has 1 to 8 levels");
         assert_eq!(sums.len(), of.trees.div_ceil(4), "invariant: a sum for every tree");
         assert_eq!(of.leaves.len(), sums.len() << of.depth, "invariant: all trees have all leaves");
-        assert!(!slots.is_empty() && slots.len() % of.depth == 0, "invariant: slots for every level");
+        assert!(
+            !slots.is_empty() && slots.len().is_multiple_of(of.depth),
+            "invariant: slots for every level"
+        );
         let bits = of.holes.map_or(sums.len() * of.depth, <[u8]>::len);
         assert_eq!(bits, sums.len() * of.depth, "invariant: all holes have all bits");
         match self {

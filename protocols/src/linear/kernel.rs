@@ -85,7 +85,8 @@ impl<'a> Chunk<'a> {
 
     /// Bytes of the message.
     pub(super) fn message_len(&self) -> usize {
-        message_len(self.parts.iter().map(|part| (part.class.ring, part.trees)), self.columns)
+        let trees: Vec<_> = self.parts.iter().map(|part| (part.class.ring, part.trees)).collect();
+        message_len(&trees, self.columns)
     }
 
     /// The owner's half: the message `x - u` for the input rows of `matrix`. Joins `2^low v` to the accumulators.

@@ -113,8 +113,8 @@ pub(super) fn chunks<'a>(classes: impl IntoIterator<Item = &'a Class>, columns: 
 pub(super) const STRIP: usize = 8;
 
 /// Bytes of the corrections of trees, given by their rings and numbers: strip by strip, and tree by tree in a strip.
-pub(super) fn message_len(trees: impl Iterator<Item = (Bits, usize)> + Clone, columns: usize) -> usize {
-    let strip = |columns| trees.clone().map(|(ring, trees)| ring.packed_len(trees * columns)).sum::<usize>();
+pub(super) fn message_len(trees: &[(Bits, usize)], columns: usize) -> usize {
+    let strip = |columns| trees.iter().map(|(ring, trees)| ring.packed_len(trees * columns)).sum::<usize>();
     columns / STRIP * strip(STRIP) + strip(columns % STRIP)
 }
 

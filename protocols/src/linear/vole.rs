@@ -132,7 +132,7 @@ pub fn products_cost(layer: &Layer, images: usize) -> Cost {
             let class = &classes[part.class];
             (class.ring, class.trees_of(&part.rows).len())
         });
-        Cost::message(Role::Client, layout::message_len(trees, columns))
+        Cost::message(Role::Client, layout::message_len(&trees.collect::<Vec<_>>(), columns))
     });
     let all: Cost = messages.sum();
     Cost { rounds: all.rounds.min(1), ..all }
