@@ -83,10 +83,13 @@ pub(super) fn chunks<'a>(classes: impl IntoIterator<Item = &'a Class>, columns: 
     let classes: Vec<&Class> = classes.into_iter().collect();
     let (mut chunks, mut chunk, mut room) = (Vec::new(), Vec::new(), LEAVES);
     let mut first = 0;
-    for group in classes.chunk_by(|a, b| a.group == b.group) {
-        let leaves: usize = group.iter().map(|class| class.bundles.len() << class.depth()).sum();
+    let leaves =
+        |classes: &[&Class]| classes.iter().map(|class| class.bundles.len() << class.depth()).sum::<usize>();
+    let groups = classes.chunk_by(|a, b| a.group == b.group);
+    // Where a single row is too much, its classes are on their own.
+    for group in groups.flat_map(|group| group.chunks(if leaves(group) > LEAVES { 1 } else { group.len() })) {
         let trees: usize = group.iter().map(|class| class.bundles.len()).sum();
-        let (a_row, rows) = (leaves.max(trees * columns / CORRECTIONS).max(1), group[0].rows);
+        let (a_row, rows) = (leaves(group).max(trees * columns / CORRECTIONS).max(1), group[0].rows);
         let mut row = 0;
         while row < rows {
             let fits = if chunk.is_empty() { (room / a_row).max(1) } else { room / a_row };
