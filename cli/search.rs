@@ -8,8 +8,8 @@ use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
 use quant::search::{
-    self, Ends, Found, Images, LayerReport, Measure, SearchError, SearchOptions, Sensitivity, Uniform,
-    Winograd,
+    self, Ends, Found, Images, LayerReport, Measure, Ranges, SearchError, SearchOptions, Sensitivity,
+    Uniform, Winograd,
 };
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// time at 4 bits and below.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) reconstruct: Option<u32>,
+    /// How the ranges of values are chosen: mse, by the least squared error; or percentile:P, the narrowest that hold P percent.
+    #[arg(long, value_name = "mse|percentile:P", default_value = "mse")]
+    pub(crate) ranges: Ranges,
     /// Which 3x3 convolutions become requantised Winograd, another network of fewer products: exact (none), auto (those that lose
     /// nothing, as measured on the calibration images) or always (all that it suits); +N gives their weights N bits more.
     #[arg(long, value_name = "exact|auto[+N]|always[+N]", default_value = "exact")]
@@ -192,6 +195,7 @@ impl Args {
             swaps: self.swaps as usize,
             fixed: self.fixed,
             ends: self.first_last.unwrap_or_default(),
+            ranges: self.ranges,
             winograd: self.winograd,
             profile: self.net,
             inferences: self.inferences,

@@ -42,9 +42,11 @@ fn measured_bits(result: &Value) -> u64 {
 #[test]
 fn the_promise_of_the_search_is_what_one_inference_measures() {
     let images = asset("digits-test-images-idx3-ubyte");
-    for options in
-        [&["--budget-bits", "3M"][..], &["--fixed", "w4a4"], &["--fixed", "w3a5", "--first-last", "same"]]
-    {
+    for options in [
+        &["--budget-bits", "3M"][..],
+        &["--fixed", "w4a4", "--ranges", "percentile:99.9"],
+        &["--fixed", "w3a5", "--first-last", "same"],
+    ] {
         let out = tempfile::tempdir().unwrap();
         let found = json(&search(&[options, &["--out", folder(&out)]].concat()));
         let stored = std::fs::read(out.path().join("search.json")).unwrap();
@@ -215,6 +217,7 @@ fn wrong_options_of_the_search_are_2() {
         &["--budget-seconds", "-1"],
         &["--min-accuracy", "1.5"],
         &["--budget-bits", "1G", "--sensitivity", "some"],
+        &["--fixed", "w4a4", "--ranges", "percentile:10"],
         &["--frontier"],
         &["--frontier", "--out", "net", "--budget-seconds", "1"],
         &["--budget-bits", "1G", "--raw", "--mean", "0.5", "--std", "0.5"],

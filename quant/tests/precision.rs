@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quant::quantise::{Assignment, Quantiser, Reconstruction};
+use quant::quantise::{Assignment, Quantiser, Ranges, Reconstruction};
 use quant::search::{Measure, Sensitivity};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 
@@ -40,7 +40,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn measures_of_sensitivity_agree_on_the_order() {
     let (model, batch) = digits(64);
-    let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, [0; 32]).unwrap();
+    let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse, [0; 32]).unwrap();
     let found = Measure::ALL.map(|measure| {
         let sensitivity = Sensitivity::measure(measure, &model, &quantiser, &batch, &mut |_| {}).unwrap();
         [sensitivity.weights, sensitivity.sites].concat().concat()
@@ -89,7 +89,7 @@ fn divergence(
 #[test]
 fn careful_rounding_and_reconstruction_come_closer_to_the_float_network() {
     let (model, batch) = digits(128);
-    let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, [0; 32]).unwrap();
+    let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse, [0; 32]).unwrap();
     let sites = quantiser.sites();
     let narrow =
         Assignment { weight_bits: vec![3; sites.layers.len()], site_bits: vec![3; sites.sites.len()] };

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::ranges::Ranges;
 use super::sites::{SiteId, Sites};
 use crate::float::{FloatError, activations_of};
 use crate::kernels::multiply_add;
@@ -25,6 +26,8 @@ pub struct Samples {
     pub values: Vec<f32>,
     /// The sum of squares of the values listed.
     pub energy: f64,
+    /// The magnitude that is not to be cut off, where that decides the range.
+    pub reach: Option<f32>,
 }
 
 /// Moments of the rows of the im2col matrix.
@@ -46,17 +49,17 @@ const MOMENT_IMAGES: usize = 64;
 const COLUMNS: usize = 4096;
 
 impl Calibration {
-    /// Measures a batch of images, preprocessed.
+    /// Measures a batch of images, preprocessed, of which ranges are to be chosen so.
     ///
     /// # Errors
     /// The batch's shape is not the model's input.
-    pub fn measure(model: &Model, sites: &Sites, batch: &Tensor) -> Result<Self, FloatError> {
+    pub fn measure(model: &Model, sites: &Sites, batch: &Tensor, ranges: Ranges) -> Result<Self, FloatError> {
         let mut keep: Vec<ValueId> = sites.sites.iter().map(|site| site.value).collect();
         keep.extend(sites.layers.iter().map(|layer| model.nodes[layer.node].inputs[0]));
         let images = batch.images().min(MOMENT_IMAGES * 2);
         let kept = activations_of(model, &first_images(batch, images), &keep)?;
         let value = |id: ValueId| kept.value(id).expect("invariant: what was asked for is kept");
-        let samples = |site: &super::sites::Site| Samples::of(&value(site.value).data);
+        let samples = |site: &super::sites::Site| Samples::of(&value(site.value).data, ranges);
         let moments = |layer: &super::sites::LayerSites| {
             let node = &model.nodes[layer.node];
             match &node.op {
@@ -88,12 +91,12 @@ pub fn first_images(batch: &Tensor, images: usize) -> Tensor {
 }
 
 impl Samples {
-    fn of(data: &[f32]) -> Self {
-        let others = data.iter().filter(|v| **v != 0.0).count();
-        let step = others.div_ceil(SAMPLES).max(1);
-        let values: Vec<f32> = data.iter().copied().filter(|v| *v != 0.0).step_by(step).collect();
+    fn of(data: &[f32], ranges: Ranges) -> Self {
+        let others: Vec<f32> = data.iter().copied().filter(|v| *v != 0.0).collect();
+        let step = others.len().div_ceil(SAMPLES).max(1);
+        let values: Vec<f32> = others.iter().copied().step_by(step).collect();
         let energy = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-        Self { values, energy }
+        Self { values, energy, reach: ranges.reach(data.len(), others) }
     }
 
     /// The largest magnitude.

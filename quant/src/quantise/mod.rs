@@ -5,6 +5,8 @@ mod calibrate;
 mod emit;
 mod given;
 mod least_squares;
+mod narrow;
+mod ranges;
 mod reconstruct;
 mod round;
 mod scales;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use calibrate::{Calibration, first_images};
 pub use given::{Adjustment, AdoptError, Adopted, Changed, adopt};
+pub use ranges::Ranges;
 pub use reconstruct::Reconstruction;
 pub use round::{Rounded, Rounder};
 pub use scales::Scales;
@@ -98,13 +101,14 @@ impl<'a> Quantiser<'a> {
         model: &'a Model,
         preprocess: &Preprocess,
         batch: &Tensor,
+        ranges: Ranges,
         salt: [u8; 32],
     ) -> Result<Self, QuantiseError> {
         if batch.images() == 0 {
             return Err(QuantiseError::NoImages);
         }
         let sites = Sites::of(model, matches!(preprocess, Preprocess::Normalise { .. }));
-        let calibration = Calibration::measure(model, &sites, batch)?;
+        let calibration = Calibration::measure(model, &sites, batch, ranges)?;
         let rounders = calibration.layers.par_iter().map(|moments| Rounder::new(moments)).collect();
         let preprocess = preprocess.clone();
         Ok(Self {

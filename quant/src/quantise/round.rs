@@ -31,10 +31,12 @@ pub struct Rounder {
 
 /// One group of a convolution.
 #[derive(Clone, Debug)]
-struct Group {
-    rows: usize,
+pub(super) struct Group {
+    pub(super) rows: usize,
+    /// `H`, damped, `[N, N]`.
+    pub(super) damped: Vec<f64>,
     diagonal: Vec<f64>,
-    mean: Vec<f64>,
+    pub(super) mean: Vec<f64>,
     factor: Vec<f64>,
 }
 
@@ -120,7 +122,7 @@ impl Rounder {
     }
 
     /// Every output channel with its group.
-    fn channels<'a>(&'a self, conv: &'a Conv) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
+    pub(super) fn channels<'a>(&'a self, conv: &'a Conv) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
         let per_group = conv.geometry.out_channels / self.groups.len().max(1);
         let rows = self.groups.first().map_or(1, |group| group.rows);
         let weights = conv.weight.chunks_exact(rows).enumerate();
@@ -138,8 +140,8 @@ impl Group {
             damped[i * n + i] += damping;
         }
         let diagonal = (0..n).map(|i| damped[i * n + i]).collect();
-        let factor = inverse_factor(damped, n);
-        Self { rows: n, diagonal, mean: moments.first.clone(), factor }
+        let factor = inverse_factor(damped.clone(), n);
+        Self { rows: n, damped, diagonal, mean: moments.first.clone(), factor }
     }
 
     /// A channel's integers, and how much the mean of its output falls.

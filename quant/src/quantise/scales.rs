@@ -149,13 +149,19 @@ pub(super) fn best_power(
     mantissa: f64,
     (low, high): (f64, f64),
 ) -> (i32, f64) {
-    let widest = f64::from(samples.largest().max(1e-20)) / high.max(1.0);
-    let top = (widest.log2() - mantissa).ceil() as i32;
-    // Never a cut-off above the ReLU's own.
-    let top = if site.max.is_some() { top.min(0) } else { top };
+    let holds = |magnitude: f32| {
+        let power = ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
+        // Never a cut-off above the ReLU's own.
+        if site.max.is_some() { power.min(0) } else { power }
+    };
+    let top = holds(samples.largest());
     // Pixels are not cut off where there is room for all of them.
     let whole = site.value.producer().is_none() && high >= 127.0;
-    let powers = if whole { top..=top } else { top - 4..=top };
+    let powers = match samples.reach.map(holds) {
+        _ if whole => top..=top,
+        Some(power) => power..=power,
+        None => top - 4..=top,
+    };
     powers
         .map(|power| (power, samples.error((mantissa + f64::from(power)).exp2(), low, high)))
         .fold((top, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::calibrate::Moments;
 use super::least_squares::{Cross, least_squares};
+use super::narrow::{GROWTH, Room};
 use super::round::{Rounded, Rounder};
 use super::scales::{self, Scales};
 use super::sites::Sites;
@@ -111,7 +112,11 @@ impl Sequence<'_> {
         let inputs: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
         let rounder = Rounder::new(&inputs);
         let moved = least_squares(conv, &moments, &rounder);
-        rounder.round(&moved, self.assignment.weight_bits[layer], self.scales.layers[layer])
+        let rounded = rounder.round(&moved, self.assignment.weight_bits[layer], self.scales.layers[layer]);
+        match Room::of(self.model, self.sites, self.scales, self.assignment, layer, &rounded) {
+            Some(room) => rounder.narrowed(&moved, rounded, &room, GROWTH),
+            None => rounded,
+        }
     }
 }
 

@@ -408,7 +408,9 @@ mod tests {
         for size in [4, 5] {
             let (model, images) = (model(size), images(size));
             model.check().unwrap();
-            let quantiser = Quantiser::new(&model, &Preprocess::Unit, &images, [1; 32]).unwrap();
+            let quantiser =
+                Quantiser::new(&model, &Preprocess::Unit, &images, crate::quantise::Ranges::Mse, [1; 32])
+                    .unwrap();
             for (bits, most) in [(8, 1e-3), (4, 0.05)] {
                 let sites = quantiser.sites();
                 let (layers, sites) = (sites.layers.len(), sites.sites.len());

@@ -28,7 +28,7 @@ use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
-pub use crate::quantise::Winograd;
+pub use crate::quantise::{Ranges, Winograd};
 pub use error::SearchError;
 pub use fingerprint::fingerprint;
 pub use found::{Found, LayerReport};
@@ -113,7 +113,7 @@ impl<'a> Prepared<'a> {
     ) -> Result<Self, SearchError> {
         progress(Progress { phase: "calibration", done: 0, of: 1 });
         let batch = images.batch;
-        let quantiser = Quantiser::new(model, preprocess, batch, salt(model, options.seed))?;
+        let quantiser = Quantiser::new(model, preprocess, batch, options.ranges, salt(model, options.seed))?;
         if quantiser.sites().layers.is_empty() {
             return Err(SearchError::NoLayers);
         }
@@ -265,7 +265,7 @@ pub fn uniform_graph(
     fixed: Uniform,
     ends: Ends,
 ) -> Result<Graph, SearchError> {
-    let quantiser = Quantiser::new(model, preprocess, batch, [0; 32])?;
+    let quantiser = Quantiser::new(model, preprocess, batch, Ranges::Mse, [0; 32])?;
     if quantiser.sites().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }

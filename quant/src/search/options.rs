@@ -8,7 +8,7 @@ use protocols::plan::Plan;
 use protocols::profile::Profile;
 
 use super::Measure;
-use crate::quantise::Winograd;
+use crate::quantise::{Ranges, Winograd};
 
 /// What is asked of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +27,8 @@ pub struct SearchOptions {
     pub fixed: Option<Uniform>,
     /// The first and the last layer, where the widths are fixed.
     pub ends: Ends,
+    /// How the ranges of values are chosen.
+    pub ranges: Ranges,
     /// Which layers become requantised Winograd.
     pub winograd: Winograd,
     /// The network between the parties.

@@ -1,0 +1,354 @@
+//! Accumulators that are a bit narrower: where a layer's exact interval is only a little too wide for the next ring, some of its
+//! integers move toward zero until it fits. A bit of the ring is worth its share of everything that the layer moves.
+//!
+//! No channel may reach further than the ring, which is a budget for the sums of its positive and of its negative weights
+//! (Colbert, Pappalardo, Petri-Koenig: A2Q, ICCV 2023; with GPTQ's objective Colbert et al.: AXE, 2024). Theirs hold from the first
+//! integer on; ours are met afterwards, and only where the output's error hardly grows.
+
+use rayon::prelude::*;
+
+use super::Assignment;
+use super::round::{Group, Rounded, Rounder};
+use super::scales::{Scales, limits};
+use super::sites::{Sites, Target};
+use crate::model::{Conv, Model, Op};
+
+/// What there is in a ring beside a layer's products, and the steps of everything, as base-two logarithms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Room {
+    /// The least and the largest integer of the input.
+    input: (f64, f64),
+    /// Of the input's scale.
+    input_scale: f64,
+    /// Of the sum's scale: the finest of its terms'.
+    sum_scale: f64,
+    /// The least and the largest that comes on top, in steps of the sum.
+    rest: (f64, f64),
+    /// The narrowest ring that the sum may have.
+    least: u32,
+}
+
+/// How much a layer's error may grow, of itself.
+pub(super) const GROWTH: f64 = 1.0 / 16.0;
+
+/// A channel's integers.
+struct Channel {
+    weights: Vec<i8>,
+    bias: f64,
+    /// What an integer of one is worth.
+    scale: f64,
+    /// How much the error has grown.
+    growth: f64,
+}
+
+impl Room {
+    /// That of a layer whose integers are `rounded`; `None` where it is not what decides its ring.
+    pub(super) fn of(
+        model: &Model,
+        sites: &Sites,
+        scales: &Scales,
+        assignment: &Assignment,
+        layer: usize,
+        rounded: &Rounded,
+    ) -> Option<Self> {
+        let place = &sites.layers[layer];
+        let interval = |site: usize| limits(assignment.site_bits[site], sites.sites[site].signed);
+        // An average is a sum: so much wider is what is read, and so much finer.
+        let read = |site: usize, offset: f64| {
+            let ((low, high), area) = (interval(site), (-offset).exp2());
+            ((low * area, high * area), scales.sites[site] + offset)
+        };
+        let (input, input_scale) = read(place.input, place.input_offset);
+        let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
+        let mut sum_scale = rounded.log_scale - f64::from(finest) + input_scale;
+        let mut others = Vec::new();
+        let mut value = model.nodes[place.node].output;
+        while sites.site(value).is_none() && value != model.output {
+            let [consumer] = model.consumers(value)[..] else { return None };
+            let node = &model.nodes[consumer];
+            match &node.op {
+                Op::Add => {
+                    let other = *node.inputs.iter().find(|&&input| input != value)?;
+                    let (site, offset) = sites.source(model, other)?;
+                    let (interval, scale) = read(site, offset);
+                    sum_scale = sum_scale.min(scale);
+                    others.push((interval, scale));
+                }
+                Op::Relu { .. } | Op::View(_) => {}
+                Op::Conv(_) | Op::Function(_) | Op::MaxPool(_) | Op::AvgPool(_) => return None,
+            }
+            value = node.output;
+        }
+        let (mut rest, mut least) = ((0.0, 0.0), 0);
+        if let Target::Site(site) = place.target {
+            sum_scale = sum_scale.min(scales.sites[site]);
+            let shift = (scales.sites[site] - sum_scale).round();
+            let bits = f64::from(assignment.site_bits[site]);
+            let rounding = (shift.exp2() / 2.0).floor();
+            // What a signed result is made unsigned with.
+            let offset = if sites.sites[site].signed { (shift + bits - 1.0).exp2() } else { 0.0 };
+            rest = (rounding, rounding + offset);
+            least = (shift + bits) as u32 + 1;
+        }
+        for ((low, high), scale) in others {
+            let steps = (scale - sum_scale).round().exp2();
+            rest = (rest.0 + low * steps, rest.1 + high * steps);
+        }
+        Some(Self { input, input_scale, sum_scale, rest, least })
+    }
+
+    /// The least and the largest sum that a channel can come to.
+    fn interval(&self, channel: &Channel) -> (f64, f64) {
+        let (low, high) = self.input;
+        let step = (channel.scale.log2() + self.input_scale - self.sum_scale).round().exp2();
+        let sum =
+            |part: fn(f64) -> f64| channel.weights.iter().map(|&w| part(f64::from(w))).sum::<f64>() * step;
+        let (positive, negative) = (sum(|w| w.max(0.0)), sum(|w| (-w).max(0.0)));
+        // The bias is rounded later, to steps of this sum or coarser ones.
+        let bias = channel.bias / self.sum_scale.exp2();
+        let slack = (step / 2.0).max(0.5);
+        (
+            positive * low - negative * high + (bias - slack).floor() + self.rest.0,
+            positive * high - negative * low + (bias + slack).ceil() + self.rest.1,
+        )
+    }
+
+    /// The least ring that holds what a channel can come to.
+    fn ring(&self, channel: &Channel) -> u32 {
+        let (least, largest) = self.interval(channel);
+        (-least).max(largest + 1.0).max(1.0).log2().ceil() as u32 + 1
+    }
+}
+
+impl Rounder {
+    /// The layer with accumulators a bit narrower, where its error grows by no more than `growth` of itself; else as it was. `conv` is
+    /// what `rounded` was rounded from.
+    pub(super) fn narrowed(&self, conv: &Conv, rounded: Rounded, room: &Room, growth: f64) -> Rounded {
+        let integers = rounded.weights.chunks_exact(conv.geometry.fan_in());
+        let given: Vec<(&Group, &[f32], Channel)> = self
+            .channels(conv)
+            .zip(integers)
+            .enumerate()
+            .map(|(at, ((group, floats), weights))| {
+                let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
+                let (weights, bias) = (weights.to_vec(), rounded.bias[at]);
+                (group, floats, Channel { weights, bias, scale, growth: 0.0 })
+            })
+            .collect();
+        let widest = given.iter().map(|(.., channel)| room.ring(channel)).max().unwrap_or(0);
+        if widest <= room.least.max(2) {
+            return rounded;
+        }
+        let error: f64 = given.par_iter().map(|(group, floats, channel)| group.error(floats, channel)).sum();
+        let most = growth * error;
+        let narrowed: Option<Vec<Channel>> = given
+            .into_par_iter()
+            .map(|(group, floats, channel)| group.narrowed(floats, channel, room, widest - 1, most))
+            .collect();
+        match narrowed {
+            Some(channels) if channels.iter().map(|channel| channel.growth).sum::<f64>() <= most => {
+                let bias = channels.iter().map(|channel| channel.bias).collect();
+                let weights = channels.into_iter().flat_map(|channel| channel.weights).collect();
+                Rounded { weights, bias, ..rounded }
+            }
+            _ => rounded,
+        }
+    }
+}
+
+impl Group {
+    /// `d`: what rounding has changed.
+    fn change(floats: &[f32], channel: &Channel) -> Vec<f64> {
+        let pairs = floats.iter().zip(&channel.weights);
+        pairs.map(|(&w, &q)| f64::from(q) * channel.scale - f64::from(w)).collect()
+    }
+
+    /// `H d`.
+    fn slope(&self, change: &[f64]) -> Vec<f64> {
+        let rows = self.damped.chunks_exact(self.rows);
+        rows.map(|row| row.iter().zip(change).map(|(h, d)| h * d).sum()).collect()
+    }
+
+    /// `d H d^T`.
+    fn error(&self, floats: &[f32], channel: &Channel) -> f64 {
+        let change = Self::change(floats, channel);
+        self.slope(&change).iter().zip(&change).map(|(slope, d)| slope * d).sum()
+    }
+
+    /// Moves integers toward zero until the channel fits a ring, those first by which the error grows least for what they save;
+    /// `None` where it grows by more than `most`.
+    fn narrowed(
+        &self,
+        floats: &[f32],
+        mut channel: Channel,
+        room: &Room,
+        ring: u32,
+        most: f64,
+    ) -> Option<Channel> {
+        if room.ring(&channel) <= ring {
+            return Some(channel);
+        }
+        let (low, high) = room.input;
+        let half = f64::from(ring - 1).exp2();
+        let mut slope = self.slope(&Self::change(floats, &channel));
+        while room.ring(&channel) > ring {
+            // What a step of a positive and of a negative weight takes off the end that is too far out.
+            let (positive, negative) =
+                if room.interval(&channel).1 >= half { (high, -low) } else { (-low, high) };
+            let candidates = channel.weights.iter().enumerate().filter_map(|(at, &q)| {
+                let saved = if q > 0 { positive } else { negative };
+                let step = -f64::from(q.signum()) * channel.scale;
+                let growth = 2.0 * step * slope[at] + step * step * self.damped[at * self.rows + at];
+                (q != 0 && saved > 0.0).then_some((growth / saved, growth, at))
+            });
+            let (_, growth, at) = candidates.min_by(|a, b| a.0.total_cmp(&b.0))?;
+            let step = -channel.weights[at].signum();
+            channel.weights[at] += step;
+            let step = f64::from(step) * channel.scale;
+            channel.bias -= step * self.mean[at];
+            channel.growth += growth;
+            if channel.growth > most {
+                return None;
+            }
+            let row = &self.damped[at * self.rows..(at + 1) * self.rows];
+            slope.iter_mut().zip(row).for_each(|(slope, h)| *slope += step * h);
+        }
+        Some(channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use protocols::linear::Geometry;
+    use protocols::plan::Algorithm;
+    use protocols::weights::{LayerWeights, accumulators};
+
+    use super::*;
+    use crate::quantise::calibrate::Moments;
+    use crate::quantise::{Quantiser, Ranges};
+    use crate::{Preprocess, Tensor, import_file};
+
+    const ROWS: usize = 12;
+    const CHANNELS: usize = 3;
+
+    /// The exact interval of a rounded layer as it will be emitted, in steps of its finest channel, with the rest.
+    fn exact(rounded: &Rounded, room: &Room) -> (f64, f64) {
+        let finest = rounded.exponents.iter().copied().max().unwrap();
+        let step = (rounded.log_scale - f64::from(finest) + room.input_scale).exp2();
+        let bias = rounded.bias.iter().map(|b| (b / step).round() as i64).collect();
+        let shifts: Vec<u8> = rounded.exponents.iter().map(|e| (finest - e) as u8).collect();
+        let layer = LayerWeights { weights: rounded.weights.clone(), bias };
+        let input = (room.input.0 as i128, room.input.1 as i128);
+        let (lo, hi) =
+            accumulators(&Geometry::dense(ROWS, CHANNELS), Algorithm::Direct, &layer, &shifts, input);
+        (lo as f64 + room.rest.0, hi as f64 + room.rest.1)
+    }
+
+    fn ring((lo, hi): (f64, f64)) -> u32 {
+        fusion::ring_width(lo as i128, hi as i128)
+    }
+
+    proptest! {
+        #[test]
+        fn narrowed_layers_fit_keep_their_means_and_hardly_change(
+            weight in prop::collection::vec(-1.0f32..1.0, ROWS * CHANNELS), bias in prop::collection::vec(-3.0f32..3.0, CHANNELS),
+            mean in prop::collection::vec(0.0f64..1.0, ROWS), bits in 2u8..=8, input_bits in 2u8..=8, signed: bool,
+            log_scale in -6.0f64..-1.0, input_scale in -6.0f64..0.0, rounding in 0u32..64, any in prop::bool::ANY) {
+            let conv = Conv { geometry: Geometry::dense(ROWS, CHANNELS), weight, bias };
+            let second = (0..ROWS * ROWS)
+                .map(|p| mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 });
+            let moments = Moments { rows: ROWS, second: second.collect(), first: mean.clone() };
+            let rounder = Rounder::new(&[moments]);
+            let before = rounder.round(&conv, bits, log_scale);
+            let finest = before.exponents.iter().copied().max().unwrap();
+            let rest = (f64::from(rounding), f64::from(2 * rounding));
+            let sum_scale = log_scale - f64::from(finest) + input_scale;
+            let room = Room { input: limits(input_bits, signed), input_scale, sum_scale, rest, least: 0 };
+            let growth = if any { 1e9 } else { GROWTH };
+            let after = rounder.narrowed(&conv, before.clone(), &room, growth);
+            let error = |rounded: &Rounded| -> f64 {
+                let of = |(at, (group, floats)): (usize, (&Group, &[f32]))| {
+                    let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
+                    let weights = rounded.weights[at * ROWS..(at + 1) * ROWS].to_vec();
+                    group.error(floats, &Channel { weights, bias: 0.0, scale, growth: 0.0 })
+                };
+                rounder.channels(&conv).enumerate().map(of).sum()
+            };
+            if after != before {
+                // The bias may be counted a step wider than it comes to.
+                let (was, is) = (ring(exact(&before, &room)), ring(exact(&after, &room)));
+                let (lo, hi) = exact(&before, &room);
+                prop_assert!(is < was || (is == was && ring((lo - 2.0, hi + 2.0)) > was), "{was} to {is}");
+                prop_assert!(error(&after) <= error(&before) * (1.0 + growth) * (1.0 + 1e-9) + 1e-12);
+            }
+            let pairs = before.weights.iter().zip(&after.weights);
+            prop_assert!(pairs.clone().all(|(&b, &a)| a.signum() * b.signum() >= 0 && a.unsigned_abs() <= b.unsigned_abs()));
+            for channel in 0..CHANNELS {
+                let moved: f64 = (0..ROWS)
+                    .map(|at| f64::from(before.weights[channel * ROWS + at] - after.weights[channel * ROWS + at]) * mean[at])
+                    .sum();
+                let scale = (log_scale - f64::from(before.exponents[channel])).exp2();
+                prop_assert!((after.bias[channel] - before.bias[channel] - moved * scale).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_that_is_a_little_too_wide_gives_way_if_it_may() {
+        // 35 * 15 is above 511, 34 * 15 below.
+        let weight = [[3.0f32; ROWS - 1].as_slice(), &[2.4]].concat();
+        let conv = Conv { geometry: Geometry::dense(ROWS, 1), weight, bias: vec![0.0] };
+        let unit = (0..ROWS * ROWS).map(|p| f64::from(u8::from(p / ROWS == p % ROWS)));
+        let rounder = Rounder::new(&[Moments { rows: ROWS, second: unit.collect(), first: vec![0.0; ROWS] }]);
+        let rest = (0.0, 0.0);
+        let room = Room { input: limits(4, false), input_scale: 0.0, sum_scale: 0.0, rest, least: 0 };
+        let rounded = rounder.round(&conv, 3, 0.0);
+        let sum = |rounded: &Rounded| rounded.weights.iter().map(|&w| i32::from(w)).sum::<i32>();
+        assert_eq!(sum(&rounded), 35);
+        assert_eq!(rounder.narrowed(&conv, rounded.clone(), &room, GROWTH), rounded);
+        assert_eq!(sum(&rounder.narrowed(&conv, rounded, &room, 10.0)), 34);
+    }
+
+    #[test]
+    fn the_room_that_is_foreseen_is_the_ring_of_the_plan() {
+        let file = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets").join(name);
+        let model = import_file(&file("digits.onnx")).unwrap();
+        let images =
+            crate::Dataset::open(&file("digits-calib-images-idx3-ubyte"), None, model.input).unwrap();
+        let batch: Tensor = images.batch(0..32, &Preprocess::Unit).unwrap();
+        let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse, [0; 32]).unwrap();
+        for bits in [3, 8] {
+            let (layers, sites) = (quantiser.sites.layers.len(), quantiser.sites.sites.len());
+            let assignment = Assignment { weight_bits: vec![bits; layers], site_bits: vec![bits; sites] };
+            let (graph, weights) = quantiser.quantise(&assignment).unwrap();
+            let options = fusion::Options { weights: weights.digest(), ..fusion::Options::default() };
+            let plan = fusion::fuse(&graph, &options).unwrap();
+            let scales = quantiser.scales(&assignment);
+            let mut compared = 0;
+            for (layer, rounded) in quantiser.all_rounded(&assignment, &scales).iter().enumerate() {
+                let place = &quantiser.sites.layers[layer];
+                let Some(room) = Room::of(&model, &quantiser.sites, &scales, &assignment, layer, rounded)
+                else {
+                    continue;
+                };
+                let fan_in = quantiser.geometry(layer).fan_in();
+                let channels =
+                    rounded.weights.chunks_exact(fan_in).enumerate().map(|(at, weights)| Channel {
+                        weights: weights.to_vec(),
+                        bias: rounded.bias[at],
+                        scale: (rounded.log_scale - f64::from(rounded.exponents[at])).exp2(),
+                        growth: 0.0,
+                    });
+                let foreseen = channels.map(|channel| room.ring(&channel)).max().unwrap().max(room.least);
+                let step = plan.steps.iter().find(|step| step.name == model.nodes[place.node].name).unwrap();
+                let protocols::plan::Op::Linear { ring, algorithm, .. } = &step.op else { unreachable!() };
+                if *algorithm == Algorithm::Direct {
+                    assert_eq!(foreseen, ring.get(), "{} at {bits} bits", step.name);
+                    compared += 1;
+                }
+            }
+            assert!(compared > 0);
+        }
+    }
+}
