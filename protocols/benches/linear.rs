@@ -151,9 +151,9 @@ fn expand(c: &mut Criterion) {
     const LEAVES: usize = 1 << 13;
     let mut group = c.benchmark_group("expand");
     group.throughput(Throughput::Elements(LEAVES as u64));
-    for digits in [1, 2] {
-        let mut sums = bench::digit_sums(digits, LEAVES >> (4 * digits + 2));
-        group.bench_function(format!("k = {}", 4 * digits), |b| b.iter(&mut sums));
+    for k in [4, 8] {
+        let mut sums = bench::bit_sums(k, LEAVES >> (k + 2));
+        group.bench_function(format!("k = {k}"), |b| b.iter(&mut sums));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The hot loops, for the benchmarks alone: what is measured is not what is offered.
 
-use crate::kernels::{Digits, Quad};
+use crate::kernels::{Expansion, Quad};
 use crate::ot::Hash;
 use crate::{Block, Session, kernels};
 
@@ -40,13 +40,15 @@ pub fn grow(quads: usize) -> impl FnMut() -> Block {
     move || hash.grow(&nodes)[0].0[0]
 }
 
-/// Expands the leaves of `4 quads` trees of one or two digits of 4 bits into a block of 16-bit columns, and sums them up.
-pub fn digit_sums(digits: usize, quads: usize) -> impl FnMut() {
+/// Expands the leaves of `4 quads` trees into a block of 16-bit columns, and sums them up.
+pub fn bit_sums(depth: usize, quads: usize) -> impl FnMut() {
     let hash = Hash::new(&[0; 32]);
-    let digits = Digits { count: digits, width: 4, signed: true };
-    let leaves = vec![Quad::ZERO; quads << digits.depth()];
-    let (mut sums, mut weighted) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * digits.count]);
-    move || hash.digit_sums::<u16>(digits, &leaves, &mut sums, &mut weighted)
+    let (leaves, holes) = (vec![Quad::ZERO; quads << depth], vec![0b11; quads * depth]);
+    let (mut sums, mut slots) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; 4 * depth]);
+    move || {
+        let of = Expansion { depth, trees: 4 * quads, leaves: &leaves, holes: Some(&holes) };
+        hash.bit_sums::<u16>(of, &mut sums, &mut slots);
+    }
 }
 
 /// Grows one level of a tree of `half` nodes.

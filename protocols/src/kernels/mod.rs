@@ -4,14 +4,14 @@
 #![allow(unsafe_code)] // the one folder that may
 
 mod aes;
-mod digits;
+mod bit_sums;
 mod lpn;
 mod split;
 mod streams;
 mod transpose;
 
 pub(crate) use aes::{Key, sigma_all};
-pub(crate) use digits::Digits;
+pub(crate) use bit_sums::{Expansion, hole_bits};
 pub(crate) use lpn::Code;
 pub(crate) use split::equal;
 pub(crate) use streams::{Partial, Streams};

@@ -2,20 +2,20 @@
 //! their part of the products without leaving the first-level cache.
 //!
 //! A hash of a leaf is a block of [`Word::LANES`] columns. Accumulators are laid out `[column block][channel][lane]`,
-//! messages `[column block][tree][lane]` without the lanes beyond the last column, so that strips are independent of each
-//! other, and whole ones begin at a byte.
-
-use std::ops::Range;
+//! messages `[strip][part][column block][tree][lane]` without the lanes beyond the last column, so that strips are
+//! independent of each other, and whole ones begin at a byte.
+//!
+//! Rows of a class are added up before any of it reaches the accumulators: as bundles recur with every row, quads of trees
+//! recur with a period, and every quad of one period has its slots.
 
 use rayon::prelude::*;
 
-use super::layout::Class;
+use super::layer::Planted;
+use super::layout::{Class, Part, STRIP, message_len};
 use super::word::Word;
-use crate::kernels::{Digits, Quad};
+use super::{Geometry, im2col_row};
+use crate::kernels::{Expansion, Quad, hole_bits};
 use crate::ot::Hash;
-
-/// Columns of a strip.
-const STRIP: usize = 8;
 
 /// Blocks hashed by one task at the least.
 const TASK: usize = 1 << 18;
@@ -25,90 +25,134 @@ pub(super) const fn column_blocks<W: Word>(columns: usize) -> usize {
     columns.div_ceil(W::LANES)
 }
 
-/// The leaves of some of a class's trees, and the keys under which they are expanded, one for each column block.
+/// Some parts of a layer's trees, and the keys under which they are expanded, one for each column block.
 pub(super) struct Chunk<'a> {
-    class: &'a Class,
-    trees: Range<usize>,
-    leaves: &'a [Quad],
+    parts: Vec<Leaves<'a>>,
     hashes: &'a [Hash],
     columns: usize,
-    /// Output channels of the bundles, one bundle after the other.
-    channels: Vec<usize>,
+}
+
+/// A part's leaves.
+struct Leaves<'a> {
+    class: &'a Class,
+    rows: std::ops::Range<usize>,
+    /// The first row's place in the matrix.
+    place: usize,
+    trees: usize,
+    leaves: Vec<Quad>,
+    /// The bits of the holes; the owner has none.
+    holes: Option<Vec<u8>>,
 }
 
 impl<'a> Chunk<'a> {
-    pub(super) fn new(
-        class: &'a Class,
-        trees: Range<usize>,
-        leaves: &'a [Quad],
-        hashes: &'a [Hash],
-        columns: usize,
-    ) -> Self {
-        Self { class, trees, leaves, hashes, columns, channels: class.bundles.concat() }
+    pub(super) fn new(planted: &'a Planted, parts: &[Part], hashes: &'a [Hash], columns: usize) -> Self {
+        let mut place = 0;
+        let mut before: Option<(usize, &Part)> = None;
+        let parts = parts.iter().map(|part| {
+            let (class, trees) = &planted.classes[part.class];
+            // Classes of one group share its rows.
+            if let Some((group, before)) = before
+                && (group, &before.rows) != (class.group, &part.rows)
+            {
+                place += before.rows.len();
+            }
+            before = Some((class.group, part));
+            let numbers = class.trees_of(&part.rows);
+            let holes = trees.holes(numbers.clone()).map(|holes| {
+                let quads = holes.chunks(4);
+                quads.flat_map(|holes| hole_bits(holes, class.depth() as usize)).collect()
+            });
+            let (trees, leaves) = (numbers.len(), trees.leaves(class, numbers));
+            Leaves { class, rows: part.rows.clone(), place, trees, leaves, holes }
+        });
+        Self { parts: parts.collect(), hashes, columns }
     }
 
-    /// The owner's half: the message `x - u` for the input rows of `matrix`, `[row][column]`, each of whole column blocks,
-    /// from the first tree's row on. Joins `2^low v` to the accumulators.
+    /// The rows of the input that the parts are about, each of whole column blocks.
+    pub(super) fn matrix<W: Word>(&self, geometry: &Geometry, images: usize, x: &[W]) -> Vec<W> {
+        let width = self.hashes.len() * W::LANES;
+        let rows = self.parts.last().map_or(0, |part| part.place + part.rows.len());
+        let mut matrix = vec![W::zero(); rows * width];
+        for parts in self.parts.chunk_by(|a, b| a.place == b.place) {
+            let Leaves { class, rows, place, .. } = &parts[0];
+            let out = &mut matrix[place * width..][..rows.len() * width];
+            out.par_chunks_exact_mut(width).enumerate().for_each(|(row, out)| {
+                im2col_row(geometry, images, class.group, rows.start + row, x, &mut out[..self.columns]);
+            });
+        }
+        matrix
+    }
+
+    /// Bytes of the message.
+    pub(super) fn message_len(&self) -> usize {
+        let trees: Vec<_> = self.parts.iter().map(|part| (part.class.ring, part.trees)).collect();
+        message_len(&trees, self.columns)
+    }
+
+    /// The owner's half: the message `x - u` for the input rows of `matrix`. Joins `2^low v` to the accumulators.
     pub(super) fn send<W: Word>(&self, matrix: &[W], accumulators: &mut [W]) -> Vec<u8> {
-        let ring = self.class.ring;
-        let mut message = vec![0; ring.packed_len(self.trees.len() * self.columns)];
-        let per_strip = ring.packed_len(self.trees.len() * STRIP);
-        let strips = self.strips(accumulators).zip(message.par_chunks_mut(per_strip)).enumerate();
+        let mut message = vec![0; self.message_len()];
+        let strips = self.strips(accumulators).zip(message.par_chunks_mut(self.strip_len())).enumerate();
         strips.with_min_len(self.strips_of_a_task::<W>()).for_each_init(
-            || Scratch::new(self),
+            Scratch::default,
             |scratch, (strip, ((accumulators, hashes), message))| {
                 let columns = strip * STRIP..self.columns.min((strip + 1) * STRIP);
-                let mut values = scratch.take_values(self.trees.len() * columns.len());
-                let mut rest = &mut values[..];
-                for (block, (hash, accumulators)) in self.blocks(hashes, accumulators).enumerate() {
-                    scratch.expand(self, hash);
-                    self.join(scratch, accumulators);
-                    let start = columns.start + block * W::LANES;
-                    let lanes = W::LANES.min(columns.end - start);
-                    let (values, after) = rest.split_at_mut(self.trees.len() * lanes);
-                    self.subtract(scratch.sums(), &matrix[start..], lanes, values);
-                    rest = after;
+                let mut message = message;
+                for part in &self.parts {
+                    let mut values = scratch.take_values(part.trees * columns.len());
+                    let mut rest = &mut values[..];
+                    for (block, (hash, accumulators)) in Self::blocks(hashes, accumulators).enumerate() {
+                        scratch.start(part);
+                        scratch.expand(part, hash, accumulators);
+                        let start = columns.start + block * W::LANES;
+                        let lanes = W::LANES.min(columns.end - start);
+                        let (values, after) = rest.split_at_mut(part.trees * lanes);
+                        self.subtract(part, scratch.sums(), &matrix[start..], lanes, values);
+                        rest = after;
+                    }
+                    let ring = part.class.ring;
+                    let (packed, after) = message.split_at_mut(ring.packed_len(values.len()));
+                    ring.pack_into(&values, packed);
+                    message = after;
+                    scratch.values = values;
                 }
-                ring.pack_into(&values, message);
-                scratch.values = values;
             },
         );
         message
     }
 
     /// The holder's half: joins `2^low (q (c + S) - V)` to the accumulators, with the corrections `c` of the message.
-    pub(super) fn receive<W: Word>(&self, holes: &[u32], message: &[u8], accumulators: &mut [W]) {
-        let ring = self.class.ring;
-        let factors: Vec<W> = holes
-            .iter()
-            .flat_map(|hole| (0..self.digits().count).map(move |s| hole >> (s as u32 * self.class.width)))
-            .map(|digits| W::truncate(signed_digit(self.class, digits) << self.class.low))
-            .collect();
-        let per_strip = ring.packed_len(self.trees.len() * STRIP);
-        let strips = self.strips(accumulators).zip(message.par_chunks(per_strip)).enumerate();
+    pub(super) fn receive<W: Word>(&self, message: &[u8], accumulators: &mut [W]) {
+        let strips = self.strips(accumulators).zip(message.par_chunks(self.strip_len())).enumerate();
         strips.with_min_len(self.strips_of_a_task::<W>()).for_each_init(
-            || Scratch::new(self),
+            Scratch::default,
             |scratch, (strip, ((accumulators, hashes), message))| {
-                let columns = strip * STRIP..self.columns.min((strip + 1) * STRIP);
-                let mut values = scratch.take_values(self.trees.len() * columns.len());
-                ring.unpack_into(message, &mut values);
-                let mut rest = &values[..];
-                for (block, (hash, accumulators)) in self.blocks(hashes, accumulators).enumerate() {
-                    scratch.expand(self, hash);
-                    let lanes = W::LANES.min(columns.end - columns.start - block * W::LANES);
-                    let (corrections, after) = rest.split_at(self.trees.len() * lanes);
-                    scratch.add(corrections, lanes);
-                    self.correct(scratch, &factors, accumulators);
-                    rest = after;
+                let columns = STRIP.min(self.columns - strip * STRIP);
+                let mut message = message;
+                for part in &self.parts {
+                    let mut values = scratch.take_values(part.trees * columns);
+                    let ring = part.class.ring;
+                    let (packed, after) = message.split_at(ring.packed_len(values.len()));
+                    ring.unpack_into(packed, &mut values);
+                    message = after;
+                    let mut rest = &values[..];
+                    for (block, (hash, accumulators)) in Self::blocks(hashes, accumulators).enumerate() {
+                        let lanes = W::LANES.min(columns - block * W::LANES);
+                        let (corrections, after) = rest.split_at(part.trees * lanes);
+                        scratch.start(part);
+                        scratch.correct(corrections, lanes);
+                        scratch.expand(part, hash, accumulators);
+                        rest = after;
+                    }
+                    scratch.values = values;
                 }
-                scratch.values = values;
             },
         );
     }
 
-    fn digits(&self) -> Digits {
-        let (count, width) = (self.class.bundles[0].len(), self.class.width as usize);
-        Digits { count, width, signed: self.class.top }
+    /// Bytes of a whole strip.
+    fn strip_len(&self) -> usize {
+        self.parts.iter().map(|part| part.class.ring.packed_len(part.trees * STRIP)).sum()
     }
 
     /// Accumulators and keys of every strip.
@@ -123,12 +167,12 @@ impl<'a> Chunk<'a> {
 
     /// Strips that are worth a task of their own.
     fn strips_of_a_task<W: Word>(&self) -> usize {
-        (TASK / (4 * self.leaves.len() * (STRIP / W::LANES)).max(1)).max(1)
+        let leaves: usize = self.parts.iter().map(|part| part.leaves.len()).sum();
+        (TASK / (4 * leaves * (STRIP / W::LANES)).max(1)).max(1)
     }
 
     /// Keys and accumulators of every column block of a strip.
     fn blocks<'b, W: Word>(
-        &self,
         hashes: &'b [Hash],
         accumulators: &'b mut [W],
     ) -> impl Iterator<Item = (&'b Hash, &'b mut [W])> {
@@ -136,108 +180,79 @@ impl<'a> Chunk<'a> {
         hashes.iter().zip(accumulators.chunks_exact_mut(per_block.max(1)))
     }
 
-    /// For every tree, its index in the chunk and its bundle's number.
-    fn numbered(&self) -> impl Iterator<Item = (usize, usize)> + use<'_> {
-        let bundles = self.class.bundles.len();
-        let mut bundle = self.trees.start % bundles;
-        (0..self.trees.len()).map(move |at| {
-            let this = bundle;
-            bundle = if bundle + 1 == bundles { 0 } else { bundle + 1 };
-            (at, this)
-        })
-    }
-
-    /// Joins the digit-weighted sums of one column block.
-    fn join<W: Word>(&self, scratch: &Scratch<W>, accumulators: &mut [W]) {
-        let (count, low) = (self.digits().count, self.class.low as usize);
-        let weighted: &[W] = bytemuck::cast_slice(&scratch.weighted);
-        for (at, bundle) in self.numbered() {
-            for s in 0..count {
-                let terms = &weighted[place(at, s, count) * W::LANES..][..W::LANES];
-                let out = &mut accumulators[self.channels[bundle * count + s] * W::LANES..][..W::LANES];
-                for (slot, term) in out.iter_mut().zip(terms) {
-                    *slot = slot.wrapping_add(&(*term << low));
-                }
-            }
-        }
-    }
-
-    /// Joins `factor (c + S) - 2^low V` of one column block; the corrections have been added.
-    fn correct<W: Word>(&self, scratch: &Scratch<W>, factors: &[W], accumulators: &mut [W]) {
-        let (count, low) = (self.digits().count, self.class.low as usize);
-        let (sums, weighted): (&[W], &[W]) = (scratch.sums(), bytemuck::cast_slice(&scratch.weighted));
-        for (at, bundle) in self.numbered() {
-            let values = &sums[at * W::LANES..][..W::LANES];
-            for s in 0..count {
-                let terms = &weighted[place(at, s, count) * W::LANES..][..W::LANES];
-                let out = &mut accumulators[self.channels[bundle * count + s] * W::LANES..][..W::LANES];
-                let factor = factors[at * count + s];
-                for ((slot, value), term) in out.iter_mut().zip(values).zip(terms) {
-                    let difference = value.wrapping_mul(&factor).wrapping_sub(&(*term << low));
-                    *slot = slot.wrapping_add(&difference);
-                }
-            }
-        }
-    }
-
     /// The corrections of one column block, `[tree][lane]`.
-    fn subtract<W: Word>(&self, sums: &[W], matrix: &[W], lanes: usize, out: &mut [W]) {
-        let bundles = self.class.bundles.len();
-        let width = self.hashes.len() * W::LANES;
-        let mut row = 0;
-        for (at, bundle) in self.numbered() {
-            let x = &matrix[row * width..][..W::LANES];
-            let sums = &sums[at * W::LANES..][..W::LANES];
-            for ((slot, x), u) in out[at * lanes..][..lanes].iter_mut().zip(x).zip(sums) {
-                *slot = x.wrapping_sub(u);
+    fn subtract<W: Word>(&self, part: &Leaves<'_>, sums: &[W], matrix: &[W], lanes: usize, out: &mut [W]) {
+        let (bundles, width) = (part.class.bundles.len(), self.hashes.len() * W::LANES);
+        let rows = sums.chunks(bundles * W::LANES).zip(out.chunks_exact_mut(bundles * lanes));
+        for (row, (sums, out)) in rows.enumerate() {
+            let x = &matrix[(part.place + row) * width..][..lanes];
+            for (sums, out) in sums.chunks_exact(W::LANES).zip(out.chunks_exact_mut(lanes)) {
+                for ((slot, x), u) in out.iter_mut().zip(x).zip(sums) {
+                    *slot = x.wrapping_sub(u);
+                }
             }
-            row += usize::from(bundle + 1 == bundles);
         }
     }
 }
 
-/// Where the block of a tree's digit is within the weighted sums.
-const fn place(tree: usize, digit: usize, digits: usize) -> usize {
-    (tree / 4 * digits + digit) * 4 + tree % 4
-}
-
-/// The value of the lowest digit of a hole, modulo `2^64`; the sign is a mask, never a branch.
-const fn signed_digit(class: &Class, hole: u32) -> u64 {
-    let digit = hole as u64 & ((1 << class.width) - 1);
-    let sign = (digit >> (class.width - 1)) & class.top as u64;
-    digit.wrapping_sub(sign << class.width)
-}
-
-/// What a task needs for one column block at a time, and the message of a strip.
+/// What a task needs for one part and column block at a time, and the message of a strip.
+#[derive(Default)]
 struct Scratch<W> {
     sums: Vec<Quad>,
-    weighted: Vec<Quad>,
+    slots: Vec<Quad>,
     values: Vec<W>,
 }
 
 impl<W: Word> Scratch<W> {
-    fn new(chunk: &Chunk<'_>) -> Self {
-        let quads = chunk.trees.len().div_ceil(4);
-        let weighted = vec![Quad::ZERO; quads * chunk.digits().count];
-        Self { sums: vec![Quad::ZERO; quads], weighted, values: Vec::new() }
+    /// Makes room for a part.
+    fn start(&mut self, part: &Leaves<'_>) {
+        let quads = part.trees.div_ceil(4);
+        self.sums.resize(quads, Quad::ZERO);
+        self.slots.clear();
+        self.slots.resize(period(part.class).min(quads) * part.class.depth() as usize, Quad::ZERO);
     }
 
-    fn expand(&mut self, chunk: &Chunk<'_>, hash: &Hash) {
-        hash.digit_sums::<W>(chunk.digits(), chunk.leaves, &mut self.sums, &mut self.weighted);
+    /// Corrections of the part, `[tree][lane]`.
+    fn correct(&mut self, corrections: &[W], lanes: usize) {
+        let sums: &mut [W] = bytemuck::cast_slice_mut(&mut self.sums);
+        if lanes == W::LANES {
+            sums[..corrections.len()].copy_from_slice(corrections);
+        } else {
+            for (sums, corrections) in sums.chunks_exact_mut(W::LANES).zip(corrections.chunks_exact(lanes)) {
+                sums[..lanes].copy_from_slice(corrections);
+            }
+        }
+    }
+
+    /// Expands the part for one column block, and joins its products to the accumulators.
+    fn expand(&mut self, part: &Leaves<'_>, hash: &Hash, accumulators: &mut [W]) {
+        let Leaves { class, trees, leaves, holes, .. } = part;
+        let depth = class.depth() as usize;
+        let of = Expansion { depth, trees: *trees, leaves, holes: holes.as_deref() };
+        hash.bit_sums::<W>(of, &mut self.sums, &mut self.slots);
+        let slots: &[W] = bytemuck::cast_slice(&self.slots);
+        let (width, bundles) = (class.width as usize, class.bundles.len());
+        let mut bundle = 0;
+        for tree in 0..(self.slots.len() / depth * 4).min(*trees) {
+            for level in 0..depth {
+                let (channel, bit) = (class.bundles[bundle][level / width], level % width);
+                let terms = &slots[((tree / 4 * depth + level) * 4 + tree % 4) * W::LANES..][..W::LANES];
+                let out = &mut accumulators[channel * W::LANES..][..W::LANES];
+                let place = class.low as usize + bit;
+                let terms = out.iter_mut().zip(terms);
+                // Which bit is the sign is public.
+                if class.top && bit + 1 == width {
+                    terms.for_each(|(slot, term)| *slot = slot.wrapping_sub(&(*term << place)));
+                } else {
+                    terms.for_each(|(slot, term)| *slot = slot.wrapping_add(&(*term << place)));
+                }
+            }
+            bundle = if bundle + 1 == bundles { 0 } else { bundle + 1 };
+        }
     }
 
     fn sums(&self) -> &[W] {
         bytemuck::cast_slice(&self.sums)
-    }
-
-    /// Adds corrections, `[tree][lane]`, to the sums.
-    fn add(&mut self, corrections: &[W], lanes: usize) {
-        let sums: &mut [W] = bytemuck::cast_slice_mut(&mut self.sums);
-        for (sums, corrections) in sums.chunks_exact_mut(W::LANES).zip(corrections.chunks_exact(lanes)) {
-            for (sum, correction) in sums.iter_mut().zip(corrections) {
-                *sum = sum.wrapping_add(correction);
-            }
-        }
     }
 
     /// The buffer of a strip's elements, to be given back.
@@ -245,5 +260,15 @@ impl<W: Word> Scratch<W> {
         let mut values = std::mem::take(&mut self.values);
         values.resize(len, W::zero());
         values
+    }
+}
+
+/// Quads of trees after which the bundles are the same again.
+const fn period(class: &Class) -> usize {
+    let bundles = class.bundles.len();
+    match bundles % 4 {
+        0 => bundles / 4,
+        2 => bundles / 2,
+        _ => bundles,
     }
 }

@@ -3,9 +3,11 @@
 //! A tree holds digits of `d` bits of the weights of up to `k / d` output channels for the *same* input row, so that one correction
 //! of that row serves all of them. A weight is cut into the digits whose trees' corrections have the fewest bits: where many channels
 //! share trees, into single bits, as higher ones need shorter rings; a tree's work does not depend on what its levels
-//! stand for. Trees of one [`Class`] have one depth and one ring.
+//! stand for. Trees of one [`Class`] have one depth and one ring. What travels in one message is a list of [`Part`]s: rows of
+//! the classes of one group, then of the next.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 
 use super::Geometry;
 use crate::Bits;
@@ -41,9 +43,9 @@ impl Class {
         self.rows * self.bundles.len()
     }
 
-    /// Trees of one chunk: leaves of all of them fit the second-level cache, and their corrections a few messages.
-    pub(super) fn chunk(&self, columns: usize) -> usize {
-        (LEAVES >> self.depth()).min(CORRECTIONS / columns.max(1)).max(1)
+    /// The trees of some rows.
+    pub(super) const fn trees_of(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start * self.bundles.len()..rows.end * self.bundles.len()
     }
 
     /// The hole of every tree: the digits of its weights, the first channel's in the lowest bits.
@@ -61,10 +63,63 @@ impl Class {
     }
 }
 
-/// Blocks of leaves in one chunk: 128 KiB.
-const LEAVES: usize = 1 << 13;
-/// Corrections in one chunk.
-const CORRECTIONS: usize = 1 << 20;
+/// Input rows of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// The class, by its number.
+    pub class: usize,
+    /// Of the class's input rows.
+    pub rows: Range<usize>,
+}
+
+/// Leaves of one chunk, 256 KiB: they fit the second-level cache.
+const LEAVES: usize = 1 << 14;
+/// Corrections of one chunk for every leaf: a few megabytes in a message at the most.
+const CORRECTIONS: usize = 1 << 6;
+
+/// All parts of some classes, those together that travel in one message: rows of all classes of one group, as many as there
+/// is room for, so that a row of the input is only once looked up. Classes of a group are behind each other.
+pub(super) fn chunks<'a>(classes: impl IntoIterator<Item = &'a Class>, columns: usize) -> Vec<Vec<Part>> {
+    let classes: Vec<&Class> = classes.into_iter().collect();
+    let (mut chunks, mut chunk, mut room) = (Vec::new(), Vec::new(), LEAVES);
+    let mut first = 0;
+    let leaves =
+        |classes: &[&Class]| classes.iter().map(|class| class.bundles.len() << class.depth()).sum::<usize>();
+    let groups = classes.chunk_by(|a, b| a.group == b.group);
+    // Where a single row is too much, its classes are on their own.
+    for group in groups.flat_map(|group| group.chunks(if leaves(group) > LEAVES { 1 } else { group.len() })) {
+        let trees: usize = group.iter().map(|class| class.bundles.len()).sum();
+        let (a_row, rows) = (leaves(group).max(trees * columns / CORRECTIONS).max(1), group[0].rows);
+        let mut row = 0;
+        while row < rows {
+            let fits = if chunk.is_empty() { (room / a_row).max(1) } else { room / a_row };
+            let rows = row..rows.min(row + fits);
+            if rows.is_empty() {
+                chunks.push(std::mem::take(&mut chunk));
+                room = LEAVES;
+                continue;
+            }
+            let part = |class: usize| Part { class: first + class, rows: rows.clone() };
+            chunk.extend((0..group.len()).map(part));
+            room = room.saturating_sub(rows.len() * a_row);
+            row = rows.end;
+        }
+        first += group.len();
+    }
+    if !chunk.is_empty() {
+        chunks.push(chunk);
+    }
+    chunks
+}
+
+/// Columns of a strip: eight, so that a strip of a message ends with a whole byte whatever the ring.
+pub(super) const STRIP: usize = 8;
+
+/// Bytes of the corrections of trees, given by their rings and numbers: strip by strip, and tree by tree in a strip.
+pub(super) fn message_len(trees: &[(Bits, usize)], columns: usize) -> usize {
+    let strip = |columns| trees.iter().map(|(ring, trees)| ring.packed_len(trees * columns)).sum::<usize>();
+    columns / STRIP * strip(STRIP) + strip(columns % STRIP)
+}
 
 /// All classes of a layer; none where the weights are not the puncture points. `weight_bits` is the width of a group's weights;
 /// `shifts` has one entry for each output channel, or none.
@@ -191,6 +246,32 @@ mod tests {
                 prop_assert_eq!(bits, (1 << weight_bits) - 1);
             }
             prop_assert!(classes.iter().all(|class| class.depth() <= u32::from(k)));
+        }
+
+        #[test]
+        fn every_row_of_every_class_is_in_exactly_one_part(
+            groups in prop::collection::vec((1usize..40, 1usize..300), 1..5), columns in 1usize..3000, k in 1u8..=8) {
+            let each = groups.iter().enumerate().map(|(group, &(channels, rows))| {
+                let geometry = Geometry::dense(rows, channels);
+                let mut classes = classes(&geometry, |_| 4, &[], Bits::of(20), Protocol::Vole { k });
+                classes.iter_mut().for_each(|class| class.group = group);
+                classes
+            });
+            let classes: Vec<Class> = each.flatten().collect();
+            let mut next = vec![0; classes.len()];
+            for chunk in chunks(&classes, columns) {
+                prop_assert!(!chunk.is_empty());
+                for part in &chunk {
+                    prop_assert_eq!(part.rows.start, next[part.class]);
+                    prop_assert!(!part.rows.is_empty());
+                    next[part.class] = part.rows.end;
+                }
+                let parts = || chunk.iter().map(|part| (&classes[part.class], &part.rows));
+                let leaves: usize = parts().map(|(class, rows)| class.trees_of(rows).len() << class.depth()).sum();
+                let one_row = parts().all(|(class, rows)| rows.len() == 1 && class.group == parts().next().unwrap().0.group);
+                prop_assert!(leaves <= LEAVES || one_row);
+            }
+            prop_assert!(next.iter().zip(&classes).all(|(&next, class)| next == class.rows));
         }
 
         #[test]

@@ -30,14 +30,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use bytemuck::cast_slice;
+use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::Geometry;
 use super::layer::{Layer, Work};
 use super::word::{Word, with_word, word_bits};
-use crate::kernels::{Digits, Quad};
+use crate::kernels::{Expansion, Quad};
 use crate::ot::hash::sigma;
 use crate::ot::{Hash, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
@@ -180,10 +180,6 @@ impl Class<'_> {
 
     fn message_len(&self, trees: usize) -> usize {
         self.sums_len(trees) + self.ring.packed_len(trees * self.columns)
-    }
-
-    const fn digits(&self) -> Digits {
-        Digits { count: 1, width: self.width as usize, signed: false }
     }
 }
 
@@ -364,6 +360,19 @@ impl<'a> Output<'a> {
     }
 }
 
+/// What belongs to all bits of a digit, with their place values, of what belongs to each, `[quad][bit]`.
+fn weigh<W: Word>(bits: &[Quad], depth: usize) -> Vec<Quad> {
+    let mut weighted = vec![Quad::ZERO; bits.len() / depth];
+    for (digit, bits) in weighted.iter_mut().zip(bits.chunks_exact(depth)) {
+        let digit: &mut [W] = cast_slice_mut(std::slice::from_mut(digit));
+        for (level, bit) in bits.iter().enumerate() {
+            let words: &[W] = cast_slice(std::slice::from_ref(bit));
+            digit.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(&(*word << level)));
+        }
+    }
+    weighted
+}
+
 /// Sums and digit-weighted sums of the leaves of some trees, `[tree][column]`.
 struct Expanded<W> {
     sums: Vec<W>,
@@ -374,13 +383,14 @@ impl<W: Word> Expanded<W> {
     fn new(class: &Class<'_>, mut leaves: Vec<Quad>, hashes: &[Hash]) -> Self {
         sigma(&mut leaves);
         let quads = leaves.len() >> class.width;
-        let blocks = class.columns.div_ceil(W::LANES);
+        let (blocks, depth) = (class.columns.div_ceil(W::LANES), class.width as usize);
         let each: Vec<[Vec<Quad>; 2]> = hashes[..blocks]
             .par_iter()
             .map(|hash| {
-                let (mut sums, mut weighted) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads]);
-                hash.digit_sums::<W>(class.digits(), &leaves, &mut sums, &mut weighted);
-                [sums, weighted]
+                let (mut sums, mut bits) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * depth]);
+                let of = Expansion { depth, trees: 4 * quads, leaves: &leaves, holes: None };
+                hash.bit_sums::<W>(of, &mut sums, &mut bits);
+                [sums, weigh::<W>(&bits, depth)]
             })
             .collect();
         let gather = |which: usize| {

@@ -76,10 +76,10 @@ impl Trees {
     }
 
     /// The holder's holes; the owner has none.
-    pub(super) fn holes(&self, trees: std::ops::Range<usize>) -> &[u32] {
+    pub(super) fn holes(&self, trees: std::ops::Range<usize>) -> Option<&[u32]> {
         match &self.side {
-            Side::Owner { .. } => &[],
-            Side::Holder { holes, .. } => &holes[trees],
+            Side::Owner { .. } => None,
+            Side::Holder { holes, .. } => Some(&holes[trees]),
         }
     }
 }

@@ -20,14 +20,11 @@
 //! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular correlation
 //! robustness of the hash, under a nonce that is never used again. The client receives nothing.
 
-use std::ops::Range;
-
 use super::kernel::{Chunk, column_blocks};
 use super::layer::{Layer, Planted};
-use super::layout::Class;
-use super::mask;
+use super::layout::Part;
 use super::word::{Word, with_word};
-use super::{im2col_row, multiply, winograd};
+use super::{layout, mask, multiply, winograd};
 use crate::ot::Hash;
 use crate::plan::{Algorithm, Protocol};
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
@@ -130,19 +127,20 @@ pub fn products_cost(layer: &Layer, images: usize) -> Cost {
     }
     let columns = images * products.geometry.positions();
     let classes = layer.classes();
-    let corrections = classes.iter().map(|class| {
-        let message = |trees| Cost::message(Role::Client, class.ring.packed_len(trees * columns));
-        let (trees, chunk) = (class.trees(), class.chunk(columns));
-        message(chunk) * (trees / chunk) as u64 + message(trees % chunk)
+    let messages = layout::chunks(&classes, columns).into_iter().map(|chunk| {
+        let trees = chunk.iter().map(|part| {
+            let class = &classes[part.class];
+            (class.ring, class.trees_of(&part.rows).len())
+        });
+        Cost::message(Role::Client, layout::message_len(&trees.collect::<Vec<_>>(), columns))
     });
-    let all: Cost = corrections.sum();
+    let all: Cost = messages.sum();
     Cost { rounds: all.rounds.min(1), ..all }
 }
 
 /// The state of one run: keys of the column blocks, and accumulators `[column block][channel][lane]`.
 struct Run<'a, W> {
     layer: &'a Layer,
-    images: usize,
     columns: usize,
     hashes: Vec<Hash>,
     accumulators: Vec<W>,
@@ -153,7 +151,12 @@ impl<'a, W: Word> Run<'a, W> {
         let columns = images * layer.geometry.positions();
         let hashes = Hash::series(key, column_blocks::<W>(columns));
         let accumulators = vec![W::zero(); hashes.len() * layer.geometry.out_channels * W::LANES];
-        Self { layer, images, columns, hashes, accumulators }
+        Self { layer, columns, hashes, accumulators }
+    }
+
+    /// What travels together.
+    fn chunks(&self, planted: &Planted) -> Vec<Vec<Part>> {
+        layout::chunks(planted.classes.iter().map(|(class, _)| class), self.columns)
     }
 
     /// The party's share, `[channel][column]`, shifted.
@@ -168,26 +171,6 @@ impl<'a, W: Word> Run<'a, W> {
             .map(|(channel, column)| at(channel, column) << self.layer.shift(channel))
             .collect()
     }
-
-    /// The input rows of some trees, each of whole column blocks.
-    fn matrix(&self, class: &Class, trees: &Range<usize>, x: &[W]) -> Vec<W> {
-        let bundles = class.bundles.len();
-        let first = trees.start / bundles;
-        let width = self.hashes.len() * W::LANES;
-        let rows = (trees.end - 1) / bundles + 1 - first;
-        let mut matrix = vec![W::zero(); rows * width];
-        for (row, out) in matrix.chunks_exact_mut(width).enumerate() {
-            let (g, out) = (&self.layer.geometry, &mut out[..self.columns]);
-            im2col_row(g, self.images, class.group, first + row, x, out);
-        }
-        matrix
-    }
-}
-
-/// Trees of a class, chunk by chunk.
-fn chunks(class: &Class, columns: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-    let (trees, chunk) = (class.trees(), class.chunk(columns));
-    (0..trees).step_by(chunk).map(move |start| start..trees.min(start + chunk))
 }
 
 async fn client<W: Word>(
@@ -199,15 +182,12 @@ async fn client<W: Word>(
 ) -> Result<Vec<u64>, Error> {
     let x: Vec<W> = x.iter().map(|&v| W::truncate(v)).collect();
     let mut run = Run::new(layer, products.images, key);
-    for (class, trees) in &products.planted.classes {
-        for range in chunks(class, run.columns) {
-            let leaves = trees.leaves(class, range.clone());
-            let matrix = run.matrix(class, &range, &x);
-            let chunk = Chunk::new(class, range, &leaves, &run.hashes, run.columns);
-            let message = chunk.send(&matrix, &mut run.accumulators);
-            session.channel.send(&message)?;
-            session.channel.drained().await?;
-        }
+    for parts in run.chunks(products.planted) {
+        let chunk = Chunk::new(products.planted, &parts, &run.hashes, run.columns);
+        let matrix = chunk.matrix(&layer.geometry, products.images, &x);
+        let message = chunk.send(&matrix, &mut run.accumulators);
+        session.channel.send(&message)?;
+        session.channel.drained().await?;
     }
     Ok(run.finish())
 }
@@ -219,15 +199,10 @@ async fn server<W: Word>(
     key: &[u8; 32],
 ) -> Result<Vec<u64>, Error> {
     let mut run = Run::<W>::new(layer, products.images, key);
-    for (class, trees) in &products.planted.classes {
-        for range in chunks(class, run.columns) {
-            let leaves = trees.leaves(class, range.clone());
-            let len = class.ring.packed_len(range.len() * run.columns);
-            let message = session.channel.receive(len).await?;
-            let holes = trees.holes(range.clone());
-            let chunk = Chunk::new(class, range, &leaves, &run.hashes, run.columns);
-            chunk.receive(holes, &message, &mut run.accumulators);
-        }
+    for parts in run.chunks(products.planted) {
+        let chunk = Chunk::new(products.planted, &parts, &run.hashes, run.columns);
+        let message = session.channel.receive(chunk.message_len()).await?;
+        chunk.receive(&message, &mut run.accumulators);
     }
     Ok(run.finish())
 }

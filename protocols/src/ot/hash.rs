@@ -7,7 +7,7 @@ use aes::Aes128;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
 use crate::Block;
-use crate::kernels::{Digits, Key, Quad, sigma_all};
+use crate::kernels::{Expansion, Key, Quad, sigma_all};
 use crate::linear::Word;
 
 /// The hash under one public key.
@@ -53,15 +53,9 @@ impl Hash {
         children
     }
 
-    /// The sums of the hashes of leaves that [`sigma`] has been applied to: see [`Key::digit_sums`].
-    pub(crate) fn digit_sums<W: Word>(
-        &self,
-        digits: Digits,
-        leaves: &[Quad],
-        sums: &mut [Quad],
-        weighted: &mut [Quad],
-    ) {
-        self.0.digit_sums::<W>(digits, leaves, sums, weighted);
+    /// The sums of the hashes of leaves that [`sigma`] has been applied to: see [`Key::bit_sums`].
+    pub(crate) fn bit_sums<W: Word>(&self, of: Expansion<'_>, sums: &mut [Quad], slots: &mut [Quad]) {
+        self.0.bit_sums::<W>(of, sums, slots);
     }
 
     /// One level of a half-tree: see [`Key::split`].

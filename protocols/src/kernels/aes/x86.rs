@@ -1,6 +1,6 @@
 //! AES by AES-NI, one block to a register, and by VAES with AVX-512, four blocks to a register.
 
-pub(in crate::kernels) mod digits;
+pub(in crate::kernels) mod bit_sums;
 pub(in crate::kernels) mod split;
 
 use std::arch::x86_64::*;

@@ -1,25 +1,24 @@
-//! Digit-weighted sums of hashed leaves: see [`crate::kernels::digits`].
+//! Sums of hashed leaves: see [`crate::kernels::bit_sums`].
 
 use std::arch::x86_64::*;
 
 use super::{Schedule, broadcast, encrypt, encrypt_wide, load, load_quad, store, store_quad};
 use crate::kernels::Quad;
-use crate::kernels::digits::{Digits, MAX_DEPTH};
+use crate::kernels::bit_sums::{Expansion, MAX_DEPTH};
 use crate::linear::Word;
 
 /// Four trees to a register.
 #[target_feature(enable = "vaes,avx512f,avx512bw")]
 pub(in crate::kernels) fn wide<W: Word>(
     key: &Schedule,
-    digits: Digits,
-    leaves: &[Quad],
+    of: Expansion<'_>,
     sums: &mut [Quad],
-    weighted: &mut [Quad],
+    slots: &mut [Quad],
 ) {
-    match digits.depth() {
-        1 => wide_by::<W, 2>(key, digits, leaves, sums, weighted),
-        2 => wide_by::<W, 4>(key, digits, leaves, sums, weighted),
-        _ => wide_by::<W, 8>(key, digits, leaves, sums, weighted),
+    match of.depth {
+        1 => wide_by::<W, 2>(key, of, sums, slots),
+        2 => wide_by::<W, 4>(key, of, sums, slots),
+        _ => wide_by::<W, 8>(key, of, sums, slots),
     }
 }
 
@@ -27,14 +26,14 @@ pub(in crate::kernels) fn wide<W: Word>(
 #[target_feature(enable = "vaes,avx512f,avx512bw")]
 fn wide_by<W: Word, const N: usize>(
     key: &Schedule,
-    digits: Digits,
-    leaves: &[Quad],
+    of: Expansion<'_>,
     sums: &mut [Quad],
-    weighted: &mut [Quad],
+    slots: &mut [Quad],
 ) {
-    let (keys, depth, low) = (broadcast(key), digits.depth(), N.trailing_zeros() as usize);
-    let trees = leaves.chunks_exact(1 << depth).zip(sums);
-    for ((leaves, sum), weighted) in trees.zip(weighted.chunks_exact_mut(digits.count)) {
+    let (keys, depth, low) = (broadcast(key), of.depth, N.trailing_zeros() as usize);
+    let (last, period) = (sums.len().wrapping_sub(1), slots.len() / depth);
+    let mut slot = 0;
+    for (at, (leaves, sum)) in of.leaves.chunks_exact(1 << depth).zip(sums).enumerate() {
         let mut bits = [_mm512_setzero_si512(); MAX_DEPTH];
         let mut total = _mm512_setzero_si512();
         for (number, leaves) in leaves.as_chunks::<N>().0.iter().enumerate() {
@@ -56,15 +55,26 @@ fn wide_by<W: Word, const N: usize>(
                 }
             }
         }
-        store_quad(sum, total);
-        for (slot, bits) in weighted.iter_mut().zip(bits.chunks_exact(digits.width)) {
-            let [lower @ .., top] = bits else { continue };
-            let zero = _mm512_setzero_si512();
-            let mut digit = if digits.signed { subtract_wide::<W>(zero, *top) } else { *top };
-            for bit in lower.iter().rev() {
-                digit = add_wide::<W>(add_wide::<W>(digit, digit), *bit);
+        if at == last {
+            total = _mm512_maskz_mov_epi64(of.tail(), total);
+            bits.iter_mut().for_each(|bit| *bit = _mm512_maskz_mov_epi64(of.tail(), *bit));
+        }
+        let slots = slots[slot * depth..][..depth].iter_mut().zip(&bits);
+        slot = if slot + 1 == period { 0 } else { slot + 1 };
+        if let Some(holes) = of.holes {
+            let value = add_wide::<W>(load_quad(sum), total);
+            store_quad(sum, value);
+            for ((slot, bit), &hole) in slots.zip(&holes[at * depth..][..depth]) {
+                let term = subtract_wide::<W>(_mm512_maskz_mov_epi64(hole, value), *bit);
+                let joined = add_wide::<W>(load_quad(slot), term);
+                store_quad(slot, joined);
             }
-            store_quad(slot, digit);
+        } else {
+            store_quad(sum, total);
+            for (slot, bit) in slots {
+                let joined = add_wide::<W>(load_quad(slot), *bit);
+                store_quad(slot, joined);
+            }
         }
     }
 }
@@ -73,14 +83,12 @@ fn wide_by<W: Word, const N: usize>(
 #[target_feature(enable = "aes")]
 pub(in crate::kernels) fn narrow<W: Word>(
     key: &Schedule,
-    digits: Digits,
-    leaves: &[Quad],
+    of: Expansion<'_>,
     sums: &mut [Quad],
-    weighted: &mut [Quad],
+    slots: &mut [Quad],
 ) {
-    let depth = digits.depth();
-    let trees = leaves.chunks_exact(1 << depth).zip(sums);
-    for ((leaves, sum), weighted) in trees.zip(weighted.chunks_exact_mut(digits.count)) {
+    let (depth, period) = (of.depth, slots.len() / of.depth);
+    for (at, (leaves, sum)) in of.leaves.chunks_exact(1 << depth).zip(sums).enumerate() {
         let mut bits = [[_mm_setzero_si128(); 4]; MAX_DEPTH];
         let mut total = [_mm_setzero_si128(); 4];
         for (number, [left, right]) in leaves.as_chunks::<2>().0.iter().enumerate() {
@@ -99,16 +107,21 @@ pub(in crate::kernels) fn narrow<W: Word>(
                 }
             }
         }
-        for tree in 0..4 {
-            store(&mut sum.0[tree], total[tree]);
-            for (slot, bits) in weighted.iter_mut().zip(bits.chunks_exact(digits.width)) {
-                let [lower @ .., top] = bits else { continue };
-                let zero = _mm_setzero_si128();
-                let mut digit = if digits.signed { subtract::<W>(zero, top[tree]) } else { top[tree] };
-                for bit in lower.iter().rev() {
-                    digit = add::<W>(add::<W>(digit, digit), bit[tree]);
-                }
-                store(&mut slot.0[tree], digit);
+        let slots = &mut slots[at % period * depth..][..depth];
+        for tree in 0..(of.trees - 4 * at).min(4) {
+            let held = if of.holes.is_some() { load(&sum.0[tree]) } else { _mm_setzero_si128() };
+            let value = add::<W>(held, total[tree]);
+            store(&mut sum.0[tree], value);
+            for (level, (slot, bits)) in slots.iter_mut().zip(&bits).enumerate() {
+                let term = match of.holes {
+                    None => bits[tree],
+                    Some(holes) => {
+                        let bit = i64::from(holes[at * depth + level] >> (2 * tree) & 1);
+                        subtract::<W>(_mm_and_si128(value, _mm_set1_epi64x(-bit)), bits[tree])
+                    }
+                };
+                let joined = add::<W>(load(&slot.0[tree]), term);
+                store(&mut slot.0[tree], joined);
             }
         }
     }
