@@ -93,8 +93,11 @@ fn search_args(folder: &Path, ot: Option<Sources>) -> Outcome<search::Args> {
     let words = ["search".into(), model, "--calib".into(), calibration, "--out".into(), out];
     let numbers = ["--budget-bits", BUDGET, "--samples", SAMPLES].map(Into::into);
     let line = Line::try_parse_from(words.into_iter().chain(numbers));
-    line.map(|line| search::Args { ot, ..line.args })
-        .map_err(|error| Failure::internal(format_args!("the demo's search: {error}")))
+    line.map(|mut line| {
+        line.args.purpose.ot = ot;
+        line.args
+    })
+    .map_err(|error| Failure::internal(format_args!("the demo's search: {error}")))
 }
 
 /// Runs both parties as processes; the client's result.

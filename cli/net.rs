@@ -4,7 +4,10 @@ use std::path::Path;
 
 use protocols::plan::Plan;
 use protocols::weights::Weights;
+use serde::Serialize;
 
+use crate::app::App;
+use crate::console::to_json;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 
@@ -29,6 +32,23 @@ impl Net {
         let weights = weights(&folder.join(WEIGHTS), &plan)?;
         Ok(Self { plan, weights })
     }
+}
+
+/// Writes both halves, and the record of how they were found.
+pub(crate) fn write(
+    app: &App,
+    folder: &Path,
+    plan: &Plan,
+    weights: &Weights,
+    summary: &impl Serialize,
+) -> Outcome<()> {
+    let written = [
+        (PLAN, plan.to_json()),
+        (WEIGHTS, weights.to_safetensors()),
+        (SUMMARY, format!("{}\n", to_json(summary)?).into_bytes()),
+    ];
+    let written: Vec<(&str, &[u8])> = written.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+    files::write_together(&app.cleanup, folder, &written)
 }
 
 /// Reads a plan, from its file or from the folder that holds it, and checks it whole.

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use protocols::ot::Sources;
 use protocols::plan::Plan;
-use protocols::profile::Profile;
 use quant::search::{
     self, Ends, Found, Images, LayerReport, Measure, Ranges, SearchError, SearchOptions, Sensitivity,
     Uniform, Winograd,
@@ -20,8 +18,10 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::files;
 use crate::frontier;
 use crate::images::PreprocessArgs;
+use crate::layers;
 use crate::net;
 use crate::progress::Progress;
+use crate::purpose::PurposeArgs;
 use crate::table::Table;
 use crate::units::{self, BitCount};
 
@@ -76,18 +76,8 @@ pub(crate) struct Args {
     /// nothing, as measured on the calibration images) or always (all that it suits); +N gives their weights N bits more.
     #[arg(long, value_name = "exact|auto[+N]|always[+N]", default_value = "exact")]
     pub(crate) winograd: Winograd,
-    /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
-    #[arg(long, default_value = "lan")]
-    pub(crate) net: Profile,
-    /// Inferences of one session, over which set-up is spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) inferences: u64,
-    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
-    #[arg(long, value_name = "softspoken:K|ferret")]
-    pub(crate) ot: Option<Sources>,
-    /// Images that will run together, over which rounds are spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) batch: u32,
+    #[command(flatten)]
+    pub(crate) purpose: PurposeArgs,
     /// Show the losses of all widths, by all three measures.
     #[arg(long)]
     pub(crate) explain: bool,
@@ -140,8 +130,6 @@ pub(crate) struct Summary {
     sites: Vec<usize>,
 }
 
-/// Inferences of a session, unless told otherwise.
-pub(crate) const INFERENCES: u64 = 1000;
 /// The file that holds sensitivities.
 const SENSITIVITY: &str = "sensitivity.json";
 
@@ -187,6 +175,7 @@ impl Args {
 
     pub(crate) fn options(&self) -> SearchOptions {
         let bits = |budget: Option<BitCount>| budget.map(|BitCount(bits)| bits);
+        let purpose = self.purpose.purpose();
         SearchOptions {
             budget_bits: bits(self.budget_bits),
             budget_online_bits: bits(self.budget_online_bits),
@@ -197,10 +186,10 @@ impl Args {
             ends: self.first_last.unwrap_or_default(),
             ranges: self.ranges,
             winograd: self.winograd,
-            profile: self.net,
-            inferences: self.inferences,
-            sources: self.ot.unwrap_or_default(),
-            batch: self.batch as usize,
+            profile: purpose.profile,
+            inferences: purpose.inferences,
+            sources: purpose.sources,
+            batch: purpose.batch,
             measure: self.sensitivity,
             reconstruct: self.reconstruct.map(|steps| steps as usize),
             cheapest: false,
@@ -260,14 +249,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     }
     drop(progress);
     if let Some(folder) = &args.out {
-        let written = [
-            (net::PLAN, found.plan.to_json()),
-            (net::WEIGHTS, found.weights.to_safetensors()),
-            (net::SUMMARY, format!("{}\n", to_json(&summary)?).into_bytes()),
-        ];
-        let written: Vec<(&str, &[u8])> =
-            written.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-        files::write_together(&app.cleanup, folder, &written)?;
+        net::write(app, folder, &found.plan, &found.weights, &summary)?;
     }
     Ok((summary, found.plan))
 }
@@ -315,23 +297,11 @@ impl Summary {
 
     /// What was found, as text.
     pub(crate) fn text(&self, plan: &Plan) -> String {
-        let mut table = Table::new(1, &["layer", "weights", "values", "protocol", "communication"]);
-        for layer in &self.layers {
-            table.row(vec![
-                layer.name.clone(),
-                layer.weight_bits.to_string(),
-                layer.activation_bits.to_string(),
-                layer.protocol.clone(),
-                units::bits(layer.comm_bits),
-            ]);
-        }
-        let mut text = format!("{}\n\n{table}\n", plan.name);
-        let exact = |bits: u64| format!("{} ({} bits)", units::bits(bits), units::count(bits));
-        let _ = writeln!(text, "one inference  {}", exact(self.predicted_bits));
+        let mut text = layers::text(plan, &self.layers, self.predicted_bits);
         if let Some(budget) = self.budget_bits {
-            let _ = writeln!(text, "budget         {}", exact(budget));
+            let _ = writeln!(text, "budget         {}", layers::exact(budget));
         }
-        let _ = writeln!(text, "set-up, once   {}", exact(self.setup_bits));
+        let _ = writeln!(text, "set-up, once   {}", layers::exact(self.setup_bits));
         let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
         let _ = writeln!(text, "expected loss  {:.4}", self.expected_loss);
         if !self.sensitivities.is_empty() {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
-use crate::search::INFERENCES;
+use crate::purpose::INFERENCES;
 use why::Why;
 
 /// What `pq cost` is given.

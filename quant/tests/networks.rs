@@ -7,7 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use quant::{Dataset, Judge, JudgeError, Model, Preprocess, Tensor, float, import_file};
+use quant::{Dataset, Model, Preprocess, Tensor, float, import_file};
+
+mod support;
+use support::judge;
 
 struct Network {
     file: &'static str,
@@ -143,14 +146,7 @@ fn figures_are_the_published_ones() {
 #[test]
 fn onnxruntime_agrees() {
     let Some(data) = data() else { return };
-    let judge = match Judge::find(None) {
-        Ok(judge) => judge,
-        Err(error @ JudgeError::NotFound { .. }) if std::env::var_os("PQ_REQUIRE_ORT").is_none() => {
-            println!("skipped: {error}");
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(judge) = judge() else { return };
     println!("judged by {}", judge.library().display());
     let images = if cfg!(debug_assertions) { 32 } else { 500 };
     for network in networks() {

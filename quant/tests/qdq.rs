@@ -11,7 +11,10 @@ use quant::data::integer;
 use quant::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use quant::onnx::{Quantised, export_quantised, import_quantised};
 use quant::quantise::{Adopted, Assignment, Changed, Quantiser, Ranges, adopt};
-use quant::{Judge, JudgeError, Model, Preprocess, Tensor, float, import};
+use quant::{Judge, Model, Preprocess, Tensor, float, import};
+
+mod support;
+use support::judge;
 
 /// Numbers between -1 and 1 that look random.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -144,18 +147,6 @@ fn judged(judge: &Judge, onnx: &[u8], batch: &Tensor, step: f64) -> Vec<i64> {
             steps.round() as i64
         })
         .collect()
-}
-
-/// `None` where no onnxruntime is installed, unless `PQ_REQUIRE_ORT` says that there must be one.
-fn judge() -> Option<Judge> {
-    match Judge::find(None) {
-        Ok(judge) => Some(judge),
-        Err(error @ JudgeError::NotFound { .. }) if std::env::var_os("PQ_REQUIRE_ORT").is_none() => {
-            println!("not judged: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
 }
 
 proptest! {

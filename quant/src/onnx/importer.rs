@@ -165,14 +165,10 @@ impl Importer {
             "Identity" | "Dropout" | "Cast" if inputs.is_value(0) => Ok(Entry::Value(inputs.value(0)?)),
             "Shape" if inputs.is_value(0) => self.shape_of(node, inputs.value(0)?),
             "QuantizeLinear" if inputs.is_value(0) => self.quantise(node, &inputs),
-            "Identity" | "Clip" | "DequantizeLinear" if inputs.quantised().is_some() => {
-                match (node.op_type.as_str(), inputs.quantised()) {
-                    ("Clip", Some(pending)) => self.narrow(&inputs, pending),
-                    ("DequantizeLinear", Some(pending)) => {
-                        self.dequantise(node, &inputs, pending).map(Entry::Value)
-                    }
-                    (_, pending) => Ok(pending.map_or(Entry::Unknown, Entry::Quantised)),
-                }
+            "Identity" if let Some(pending) = inputs.quantised() => Ok(Entry::Quantised(pending)),
+            "Clip" if let Some(pending) = inputs.quantised() => self.narrow(&inputs, pending),
+            "DequantizeLinear" if let Some(pending) = inputs.quantised() => {
+                self.dequantise(node, &inputs, pending).map(Entry::Value)
             }
             _ if inputs.all_constant() => {
                 let constants = inputs.constants()?;

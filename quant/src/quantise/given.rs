@@ -11,10 +11,10 @@ use protocols::weights::Weights;
 use serde::Serialize;
 
 use super::emit::Emit;
-use super::round::Rounded;
+use super::round::{Rounded, limits};
 use super::scales::Scales;
 use super::sites::{Site, SiteId, Sites};
-use super::{Assignment, LayerSites, QuantiseError, conv};
+use super::{Assignment, LayerSites, QuantiseError, conv, widths};
 use crate::data::Preprocess;
 use crate::model::{Conv, Op, ValueId};
 use crate::onnx::{Integers, Quantised, Quantiser, Unsupported};
@@ -111,11 +111,7 @@ pub fn adopt(quantised: &Quantised, preprocess: &Preprocess) -> Result<Adopted, 
         assignment: &assignment,
     };
     let (graph, weights) = emit.run(preprocess, quantised.salt)?;
-    let widths = |(at, layer): (usize, &LayerSites)| {
-        let name = quantised.model.nodes[layer.node].name.clone();
-        (name, assignment.weight_bits[at], assignment.site_bits[layer.input])
-    };
-    let layers = sites.layers.iter().enumerate().map(widths).collect();
+    let layers = widths(&quantised.model, &sites, &assignment).collect();
     Ok(Adopted { graph, weights, layers, changes })
 }
 
@@ -142,15 +138,14 @@ struct GivenLayer {
 
 impl Given {
     fn read(quantised: &Quantised, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
+        fn keep<T>(problems: &mut Vec<Unsupported>, found: Result<T, Unsupported>) -> Option<T> {
+            found.map_err(|problem| problems.push(problem)).ok()
+        }
         let mut problems = Vec::new();
-        let mut keep = |found: Result<_, Unsupported>| found.map_err(|problem| problems.push(problem)).ok();
-        let given: Vec<_> =
-            sites.sites.iter().filter_map(|site| keep(GivenSite::read(quantised, site))).collect();
-        let mut problems_of_layers = Vec::new();
-        let mut keep = |found: Result<_, Unsupported>| found.map_err(|p| problems_of_layers.push(p)).ok();
-        let layers: Vec<_> =
-            sites.layers.iter().filter_map(|layer| keep(GivenLayer::read(quantised, layer))).collect();
-        problems.extend(problems_of_layers);
+        let given = sites.sites.iter().map(|site| GivenSite::read(quantised, site));
+        let given: Vec<_> = given.filter_map(|found| keep(&mut problems, found)).collect();
+        let layers = sites.layers.iter().map(|layer| GivenLayer::read(quantised, layer));
+        let layers: Vec<_> = layers.filter_map(|found| keep(&mut problems, found)).collect();
         if sites.layers.is_empty() {
             problems.push(unsupported(
                 quantised,
@@ -324,13 +319,13 @@ impl Fitting<'_> {
             .zip(&self.given.stated)
             .map(|(exponent, &stated)| exponent.map_or_else(|| idle(stated), |e| e.min(least + SPREAD)))
             .collect();
-        let half = f64::from(self.given.bits - 1).exp2();
+        let (low, high) = limits(self.given.bits);
         let mut weights = Vec::with_capacity(conv.weight.len());
         let (mut change, mut norm) = (0.0, 0.0);
         for (channel, &exponent) in channels.iter().zip(&exponents) {
             let scale = (self.log_scale - f64::from(exponent)).exp2();
             for &real in *channel {
-                let integer = (f64::from(real) / scale).round().clamp(-half, half - 1.0);
+                let integer = (f64::from(real) / scale).round().clamp(low, high);
                 weights.push(integer as i8);
                 change += (integer * scale - f64::from(real)).powi(2);
                 norm += f64::from(real).powi(2);
@@ -351,15 +346,15 @@ impl Fitting<'_> {
     /// The exponent of a channel: that of its own scale, if there is one and it holds all weights; else the finest that does.
     fn exponent(&self, weights: &[f32], log: Option<f64>) -> Option<i32> {
         let log = log?;
-        let half = f64::from(self.given.bits - 1).exp2();
+        let (low, high) = limits(self.given.bits);
         let (least, most) =
             weights.iter().fold((0f64, 0f64), |(a, b), &w| (a.min(w.into()), b.max(w.into())));
         let exact = self.log_scale - log;
         let steps = log.exp2();
-        if off(exact) < TOLERANCE && least / steps > -half - 0.5 && most / steps < half - 0.5 {
+        if off(exact) < TOLERANCE && least / steps > low - 0.5 && most / steps < high + 0.5 {
             return Some(exact.round() as i32);
         }
-        let reach = (most / (half - 1.0)).max(-least / half);
+        let reach = (most / high).max(least / low);
         Some((self.log_scale - reach.log2() + 1e-6).floor() as i32)
     }
 }

@@ -313,6 +313,17 @@ impl<'a> Quantiser<'a> {
     }
 }
 
+/// Every layer's name, with the widths of its weights and of the activations that it reads.
+pub(crate) fn widths(
+    model: &Model,
+    sites: &Sites,
+    assignment: &Assignment,
+) -> impl Iterator<Item = (String, u8, u8)> {
+    sites.layers.iter().zip(&assignment.weight_bits).map(|(layer, &weight_bits)| {
+        (model.nodes[layer.node].name.clone(), weight_bits, assignment.site_bits[layer.input])
+    })
+}
+
 /// The convolution of a layer's node.
 fn conv(model: &Model, node: usize) -> &Conv {
     match &model.nodes[node].op {

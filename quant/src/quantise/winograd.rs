@@ -174,7 +174,7 @@ impl<'a> Judge<'a> {
             let exact = self.float.forward(self.images.image(n));
             // What the layer's sum lacks otherwise, the layer makes up for.
             let target: Vec<f32> = match sum_of(self.float.model(), graph, index) {
-                None => exact.value(ValueId(index + 1)).to_vec(),
+                None => exact.value(self.float.model().nodes[index].output).to_vec(),
                 Some((sum, output)) => {
                     let others = real(sum).zip(real(id)).map(|(sum, own)| sum - own);
                     exact.value(output).iter().zip(others).map(|(exact, others)| exact - others).collect()
@@ -195,10 +195,10 @@ impl<'a> Judge<'a> {
 
 /// The only sum that reads a node's output, if that is all that reads it: its wire, and its value in the model.
 fn sum_of(model: &Model, graph: &Graph, index: usize) -> Option<(WireId, ValueId)> {
-    let [consumer] = model.consumers(ValueId(index + 1))[..] else { return None };
+    let [consumer] = model.consumers(model.nodes[index].output)[..] else { return None };
     let node = &model.nodes[consumer];
     let sum = graph.nodes().iter().position(|other| other.name == node.name)?;
-    matches!(node.op, ModelOp::Add).then_some((sum, ValueId(consumer + 1)))
+    matches!(node.op, ModelOp::Add).then_some((sum, node.output))
 }
 
 fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {

@@ -4,7 +4,7 @@ use protocols::plan::Plan;
 use protocols::weights::Weights;
 
 use crate::model::Model;
-use crate::quantise::{Assignment, LayerSites, Sites};
+use crate::quantise::{Assignment, Sites, widths};
 
 /// What a search found.
 #[derive(Debug)]
@@ -42,19 +42,25 @@ pub struct LayerReport {
     pub comm_bits: u64,
 }
 
+impl LayerReport {
+    /// Layers by name, with the widths of their weights and activations, and with what their steps move.
+    pub fn all(widths: impl Iterator<Item = (String, u8, u8)>, plan: &Plan) -> Vec<Self> {
+        let steps = plan.step_costs(1);
+        let line = |(name, weight_bits, activation_bits): (String, u8, u8)| {
+            let step = steps.iter().find(|step| step.name == name);
+            Self {
+                weight_bits,
+                activation_bits,
+                protocol: step.map_or_else(String::new, |step| step.protocol.clone()),
+                comm_bits: step.map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
+                name,
+            }
+        };
+        widths.map(line).collect()
+    }
+}
+
 /// Every layer with its widths, and with what its step moves.
 pub(super) fn report(model: &Model, sites: &Sites, assignment: &Assignment, plan: &Plan) -> Vec<LayerReport> {
-    let steps = plan.step_costs(1);
-    let line = |(at, layer): (usize, &LayerSites)| {
-        let name = model.nodes[layer.node].name.clone();
-        let step = steps.iter().find(|step| step.name == name);
-        LayerReport {
-            weight_bits: assignment.weight_bits[at],
-            activation_bits: assignment.site_bits[layer.input],
-            protocol: step.map_or_else(String::new, |step| step.protocol.clone()),
-            comm_bits: step.map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
-            name,
-        }
-    };
-    sites.layers.iter().enumerate().map(line).collect()
+    LayerReport::all(widths(model, sites, assignment), plan)
 }

@@ -193,8 +193,7 @@ impl<'a> Prepared<'a> {
         let chooser = Chooser::new(&self.quantiser, sensitivity, &self.measured, options);
         let chosen = chooser.choose(budgets, progress)?;
         let (mut current, mut less) = (chosen.clone(), budgets);
-        // What meets the budgets whatever comes of the rest: the widths were chosen for weights rounded layer by layer.
-        let mut safe = (chosen.clone(), self.quantiser.quantise(&chosen)?);
+        let mut safe = None;
         let mut careful = SearchOptions { reconstruct: None, ..*options };
         for _ in 0..NARROWINGS {
             let graph = self.finish(&current, &careful, progress)?;
@@ -205,7 +204,7 @@ impl<'a> Prepared<'a> {
                 }
                 // Only what fits before is worth the time of reconstruction.
                 careful.reconstruct = options.reconstruct;
-                safe = (current.clone(), graph);
+                safe = Some((current.clone(), graph));
                 continue;
             }
             // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a budget that is less by
@@ -219,7 +218,11 @@ impl<'a> Prepared<'a> {
                 Err(error) => return Err(error),
             }
         }
-        let (assignment, graph) = safe;
+        // The widths were chosen for weights rounded layer by layer: these meet the budgets whatever came of the rest.
+        let (assignment, graph) = match safe {
+            Some(safe) => safe,
+            None => (chosen.clone(), self.quantiser.quantise(&chosen)?),
+        };
         match planned(&graph, options)? {
             Some(plan) => Ok(self.found(&assignment, plan, graph.1, options)),
             None => Err(impossible(&graph, options)?),

@@ -7,6 +7,8 @@ mod cases;
 mod hostile;
 mod random;
 mod reference;
+#[path = "../support/mod.rs"]
+mod support;
 mod unsupported;
 
 use prost::Message;
@@ -15,7 +17,8 @@ use quant::onnx::export;
 use quant::onnx::proto::{
     GraphProto, ModelProto, NodeProto, TensorProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use quant::{Judge, JudgeError, Model, Tensor, ValueId, import};
+use quant::{Model, Tensor, ValueId, import};
+use support::judge;
 
 /// A graph with one input `x` of this shape per image; the last node's first result is the output.
 fn graph(input: &[usize], constants: Vec<TensorProto>, nodes: Vec<NodeProto>) -> GraphProto {
@@ -114,17 +117,5 @@ fn check_model(model: &Model, batch: &Tensor, logits: &Tensor, bytes: &[u8]) {
             let theirs = judge.run(file.path(), batch).unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_close(what, &logits.data, &theirs.data);
         }
-    }
-}
-
-/// `None` where no onnxruntime is installed, unless `PQ_REQUIRE_ORT` says that there must be one.
-fn judge() -> Option<Judge> {
-    match Judge::find(None) {
-        Ok(judge) => Some(judge),
-        Err(error @ JudgeError::NotFound { .. }) if std::env::var_os("PQ_REQUIRE_ORT").is_none() => {
-            println!("not judged: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
     }
 }

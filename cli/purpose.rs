@@ -1,0 +1,39 @@
+//! What protocols are chosen for: the options that planning has in common.
+
+use fusion::planner::Purpose;
+use protocols::ot::Sources;
+use protocols::profile::Profile;
+
+/// Inferences of a session, unless told otherwise.
+pub(crate) const INFERENCES: u64 = 1000;
+
+/// What protocols are chosen for.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct PurposeArgs {
+    /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
+    #[arg(long, default_value = "lan")]
+    net: Profile,
+    /// Inferences of one session, over which set-up is spread in choosing protocols.
+    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..))]
+    inferences: u64,
+    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
+    #[arg(long, value_name = "softspoken:K|ferret")]
+    pub(crate) ot: Option<Sources>,
+    /// Images that will run together, over which rounds are spread in choosing protocols.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+}
+
+impl PurposeArgs {
+    /// The purpose, without a budget.
+    pub(crate) fn purpose(&self) -> Purpose {
+        Purpose {
+            profile: self.net,
+            inferences: self.inferences,
+            batch: self.batch as usize,
+            budget_bits: None,
+            sources: self.ot.unwrap_or_default(),
+        }
+    }
+}
