@@ -2,16 +2,20 @@
 //! their part of the products without leaving the first-level cache.
 //!
 //! A hash of a leaf is a block of [`Word::LANES`] columns. Accumulators are laid out `[column block][channel][lane]`,
-//! messages `[strip][part][column block][tree][lane]` without the lanes beyond the last column, so that strips are
+//! messages `[strip][part][class][column block][tree][lane]` without the lanes beyond the last column, so that strips are
 //! independent of each other, and whole ones begin at a byte.
 //!
 //! Rows of a class are added up before any of it reaches the accumulators: as bundles recur with every row, quads of trees
 //! recur with a period, and every quad of one period has its slots.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 use super::layer::Planted;
 use super::layout::{Class, Part, STRIP, message_len};
+use super::trees::Trees;
 use super::word::Word;
 use super::{Geometry, im2col_row};
 use crate::kernels::{Expansion, Quad, hole_bits};
@@ -32,40 +36,40 @@ pub(super) struct Chunk<'a> {
     columns: usize,
 }
 
-/// A part's leaves.
+/// The leaves of one class of a part.
 struct Leaves<'a> {
     class: &'a Class,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     /// The first row's place in the matrix.
     place: usize,
     trees: usize,
     leaves: Vec<Quad>,
     /// The bits of the holes; the owner has none.
-    holes: Option<Vec<u8>>,
+    holes: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl<'a> Leaves<'a> {
+    fn new(class: &'a Class, trees: &Trees, rows: &Range<usize>, place: usize) -> Self {
+        let numbers = class.trees_of(rows);
+        let holes = trees.holes(numbers.clone()).map(|holes| {
+            let quads = holes.chunks(4);
+            Zeroizing::new(quads.flat_map(|holes| hole_bits(holes, class.depth() as usize)).collect())
+        });
+        let (trees, leaves) = (numbers.len(), trees.leaves(class, numbers));
+        Self { class, rows: rows.clone(), place, trees, leaves, holes }
+    }
 }
 
 impl<'a> Chunk<'a> {
     pub(super) fn new(planted: &'a Planted, parts: &[Part], hashes: &'a [Hash], columns: usize) -> Self {
+        let mut leaves = Vec::new();
         let mut place = 0;
-        let mut before: Option<(usize, &Part)> = None;
-        let parts = parts.iter().map(|part| {
-            let (class, trees) = &planted.classes[part.class];
-            // Classes of one group share its rows.
-            if let Some((group, before)) = before
-                && (group, &before.rows) != (class.group, &part.rows)
-            {
-                place += before.rows.len();
-            }
-            before = Some((class.group, part));
-            let numbers = class.trees_of(&part.rows);
-            let holes = trees.holes(numbers.clone()).map(|holes| {
-                let quads = holes.chunks(4);
-                quads.flat_map(|holes| hole_bits(holes, class.depth() as usize)).collect()
-            });
-            let (trees, leaves) = (numbers.len(), trees.leaves(class, numbers));
-            Leaves { class, rows: part.rows.clone(), place, trees, leaves, holes }
-        });
-        Self { parts: parts.collect(), hashes, columns }
+        for Part { classes, rows } in parts {
+            let of_class = |(class, trees): &'a (Class, Trees)| Leaves::new(class, trees, rows, place);
+            leaves.extend(planted.classes[classes.clone()].iter().map(of_class));
+            place += rows.len();
+        }
+        Self { parts: leaves, hashes, columns }
     }
 
     /// The rows of the input that the parts are about, each of whole column blocks.
@@ -228,7 +232,7 @@ impl<W: Word> Scratch<W> {
     fn expand(&mut self, part: &Leaves<'_>, hash: &Hash, accumulators: &mut [W]) {
         let Leaves { class, trees, leaves, holes, .. } = part;
         let depth = class.depth() as usize;
-        let of = Expansion { depth, trees: *trees, leaves, holes: holes.as_deref() };
+        let of = Expansion { depth, trees: *trees, leaves, holes: holes.as_ref().map(|holes| &holes[..]) };
         hash.bit_sums::<W>(of, &mut self.sums, &mut self.slots);
         let slots: &[W] = bytemuck::cast_slice(&self.slots);
         let (width, bundles) = (class.width as usize, class.bundles.len());

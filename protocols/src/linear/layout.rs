@@ -63,12 +63,12 @@ impl Class {
     }
 }
 
-/// Input rows of one class.
+/// Input rows of classes of one group, which share them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// The class, by its number.
-    pub class: usize,
-    /// Of the class's input rows.
+    /// The classes, by their numbers.
+    pub classes: Range<usize>,
+    /// Of the group's input rows.
     pub rows: Range<usize>,
 }
 
@@ -99,10 +99,9 @@ pub(super) fn chunks<'a>(classes: impl IntoIterator<Item = &'a Class>, columns: 
                 room = LEAVES;
                 continue;
             }
-            let part = |class: usize| Part { class: first + class, rows: rows.clone() };
-            chunk.extend((0..group.len()).map(part));
             room = room.saturating_sub(rows.len() * a_row);
             row = rows.end;
+            chunk.push(Part { classes: first..first + group.len(), rows });
         }
         first += group.len();
     }
@@ -261,12 +260,14 @@ mod tests {
             let mut next = vec![0; classes.len()];
             for chunk in chunks(&classes, columns) {
                 prop_assert!(!chunk.is_empty());
-                for part in &chunk {
-                    prop_assert_eq!(part.rows.start, next[part.class]);
-                    prop_assert!(!part.rows.is_empty());
-                    next[part.class] = part.rows.end;
+                let numbered = || chunk.iter().flat_map(|part| part.classes.clone().map(move |class| (class, &part.rows)));
+                for (class, rows) in numbered() {
+                    prop_assert_eq!(rows.start, next[class]);
+                    prop_assert!(!rows.is_empty());
+                    next[class] = rows.end;
                 }
-                let parts = || chunk.iter().map(|part| (&classes[part.class], &part.rows));
+                prop_assert!(chunk.iter().all(|part| classes[part.classes.clone()].windows(2).all(|two| two[0].group == two[1].group)));
+                let parts = || numbered().map(|(class, rows)| (&classes[class], rows));
                 let leaves: usize = parts().map(|(class, rows)| class.trees_of(rows).len() << class.depth()).sum();
                 let one_row = parts().all(|(class, rows)| rows.len() == 1 && class.group == parts().next().unwrap().0.group);
                 prop_assert!(leaves <= LEAVES || one_row);

@@ -128,9 +128,9 @@ pub fn products_cost(layer: &Layer, images: usize) -> Cost {
     let columns = images * products.geometry.positions();
     let classes = layer.classes();
     let messages = layout::chunks(&classes, columns).into_iter().map(|chunk| {
-        let trees = chunk.iter().map(|part| {
-            let class = &classes[part.class];
-            (class.ring, class.trees_of(&part.rows).len())
+        let trees = chunk.iter().flat_map(|part| {
+            let classes = &classes[part.classes.clone()];
+            classes.iter().map(|class| (class.ring, class.trees_of(&part.rows).len()))
         });
         Cost::message(Role::Client, layout::message_len(&trees.collect::<Vec<_>>(), columns))
     });
