@@ -1,4 +1,4 @@
-//! The choice of protocols: digits of trees, digits of carry chains, and the source of transfers, for a network
+//! The choice of protocols: digits of trees, levels of carry networks, and the source of transfers, for a network
 //! profile and within a budget, by the operators' own prices.
 
 use protocols::linear::winograd;
@@ -151,7 +151,7 @@ impl Candidate {
 /// All ways to run a step of a plan, with their prices.
 pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
     let fit = |op: &Op| op.layer().is_none_or(|layer| layer.check().is_ok());
-    variants(op).into_iter().filter(fit).map(|op| Candidate::new(plan, op, purpose)).collect()
+    variants(plan, op).into_iter().filter(fit).map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
 /// All ways to run all steps of a graph.
@@ -182,8 +182,8 @@ impl<'a> Candidates<'a> {
                         options.winograd.insert(name.clone());
                     }
                 }
-                Op::Requant { digit, form, .. } => {
-                    options.digits.insert(name.clone(), *digit);
+                Op::Requant { levels, form, .. } => {
+                    options.levels_of.insert(name.clone(), *levels);
                     options.forms.insert(name.clone(), *form);
                 }
                 Op::MaxPool { digit, .. } => {
@@ -254,7 +254,7 @@ impl<'a> Candidates<'a> {
 }
 
 /// An operation with every protocol that it can take.
-fn variants(op: &Op) -> Vec<Op> {
+fn variants(plan: &Plan, op: &Op) -> Vec<Op> {
     let mut all = Vec::new();
     match op {
         Op::Linear { .. } => {
@@ -269,14 +269,17 @@ fn variants(op: &Op) -> Vec<Op> {
             }
         }
         Op::Requant { .. } => {
-            // A tree buys the flags of digits of one bit too: wider ones are better in every respect.
-            let chains = (1..=4).map(|digit| (Form::Chain, digit));
-            for wanted in chains.chain((2..=4).map(|digit| (Form::Tree, digit))) {
+            for wanted in [Form::Narrow, Form::Wide] {
                 let mut op = op.clone();
-                if let Op::Requant { form, digit, .. } = &mut op {
-                    (*form, *digit) = wanted;
+                if let Op::Requant { form, .. } = &mut op {
+                    *form = wanted;
                 }
-                all.push(op);
+                for wanted in plan.levels_of(&op) {
+                    if let Op::Requant { levels, .. } = &mut op {
+                        *levels = wanted;
+                    }
+                    all.push(op.clone());
+                }
             }
         }
         Op::MaxPool { .. } | Op::Argmax { .. } => {

@@ -23,8 +23,9 @@ const LEN: usize = 1 << 16;
 fn requant(c: &mut Criterion) {
     let mut group = c.benchmark_group("requant l=14 k=7 a=4 m=14");
     group.throughput(Throughput::Elements(LEN as u64));
-    let chains = (1..=4).map(|digit| (Form::Chain, digit));
-    for (form, digit) in chains.chain([(Form::Tree, 3), (Form::Tree, 4)]) {
+    for (form, levels) in
+        [2, 4, 6, 8, 16].map(|levels| (Form::Narrow, levels)).into_iter().chain([(Form::Wide, 2)])
+    {
         let op = Requant {
             len: LEN,
             ring: Bits::of(14),
@@ -32,10 +33,10 @@ fn requant(c: &mut Criterion) {
             bits: 4,
             signed: false,
             out: Bits::of(14),
-            digit,
+            levels,
             form,
         };
-        measure(&mut group, &format!("{form:?} digit {digit}"), op);
+        measure(&mut group, &format!("{form:?} levels {levels}"), op);
     }
 }
 
@@ -51,8 +52,8 @@ fn relu(c: &mut Criterion) {
             bits: bits - 1,
             signed: false,
             out: ring,
-            digit: 1,
-            form: Form::Chain,
+            levels: bits,
+            form: Form::Narrow,
         };
         measure(&mut group, &format!("{bits} bit"), op);
     }

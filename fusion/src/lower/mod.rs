@@ -143,8 +143,8 @@ impl<'a> Lowering<'a> {
         let place = |term: Term| Ok(Term { wire: self.place(node, term.wire)?, ..term });
         let terms = terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
         let (output, ring) = (self.wire(id), self.rings.sum[id]);
-        let (digit, form) = (self.options.digit(&node.name), self.options.form(&node.name));
-        Ok(plan::Op::Requant { terms, output, ring, shift, digit, form, remask: self.multiplied[id] })
+        let (levels, form) = (self.options.levels(&node.name), self.options.form(&node.name));
+        Ok(plan::Op::Requant { terms, output, ring, shift, levels, form, remask: self.multiplied[id] })
     }
 
     fn wire(&mut self, id: WireId) -> PlanWire {

@@ -19,10 +19,14 @@ pub struct Options {
     pub protocols: BTreeMap<String, Protocol>,
     /// Linear layers that are computed by exact Winograd.
     pub winograd: BTreeSet<String>,
-    /// Widest digit of requantisation and max pooling.
+    /// Widest digit of max pooling.
     pub digit: u8,
-    /// Requantisations and max poolings that differ.
+    /// Max poolings that differ.
     pub digits: BTreeMap<String, u8>,
+    /// Levels of ANDs of requantisations.
+    pub levels: u8,
+    /// Requantisations that differ.
+    pub levels_of: BTreeMap<String, u8>,
     /// Whether requantisations move few bits or take few rounds.
     pub form: Form,
     /// Requantisations that differ.
@@ -44,7 +48,9 @@ impl Default for Options {
             winograd: BTreeSet::new(),
             digit: 3,
             digits: BTreeMap::new(),
-            form: Form::Chain,
+            levels: 6,
+            levels_of: BTreeMap::new(),
+            form: Form::Narrow,
             forms: BTreeMap::new(),
             without: BTreeSet::new(),
             streamed: false,
@@ -67,6 +73,10 @@ impl Options {
         self.digits.get(step).copied().unwrap_or(self.digit)
     }
 
+    pub(super) fn levels(&self, step: &str) -> u8 {
+        self.levels_of.get(step).copied().unwrap_or(self.levels)
+    }
+
     pub(super) fn form(&self, step: &str) -> Form {
         self.forms.get(step).copied().unwrap_or(self.form)
     }
@@ -78,9 +88,10 @@ impl Options {
         };
         let linear = self.protocols.keys().chain(&self.winograd);
         let linear = { linear }.find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
-        let digit = |op: &Op| matches!(op, Op::Requant { .. } | Op::MaxPool { .. });
-        let form = self.forms.keys().find(|name| !has(name, |op| matches!(op, Op::Requant { .. })));
-        match linear.or(form).or_else(|| self.digits.keys().find(|name| !has(name, digit))) {
+        let requants = self.forms.keys().chain(self.levels_of.keys());
+        let requants = { requants }.find(|name| !has(name, |op| matches!(op, Op::Requant { .. })));
+        let pools = self.digits.keys().find(|name| !has(name, |op| matches!(op, Op::MaxPool { .. })));
+        match linear.or(requants).or(pools) {
             Some(step) => Err(Error::UnknownStep { step: step.clone() }),
             None => Ok(()),
         }

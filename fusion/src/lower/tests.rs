@@ -148,13 +148,13 @@ fn options_choose_by_step_and_misspellings_are_errors() {
     let graph = residual();
     let options = Options {
         protocols: [("c".to_owned(), Protocol::Cot)].into(),
-        digits: [("z".to_owned(), 1)].into(),
+        levels_of: [("z".to_owned(), 2)].into(),
         ..Options::default()
     };
     let plan = fuse(&graph, &options).unwrap();
     let chosen = |name: &str| match plan.steps.iter().find(|s| s.name == name).unwrap().op {
         Step::Linear { protocol, .. } => format!("{protocol:?}"),
-        Step::Requant { digit, .. } => format!("digit {digit}"),
+        Step::Requant { levels, .. } => format!("levels {levels}"),
         Step::Input { .. }
         | Step::SumPool { .. }
         | Step::MaxPool { .. }
@@ -163,7 +163,7 @@ fn options_choose_by_step_and_misspellings_are_errors() {
         | Step::View { .. }
         | Step::Output { .. } => String::new(),
     };
-    assert_eq!(["a", "c", "y", "z"].map(chosen), ["Vole { k: 4 }", "Cot", "digit 3", "digit 1"]);
+    assert_eq!(["a", "c", "y", "z"].map(chosen), ["Vole { k: 4 }", "Cot", "levels 6", "levels 2"]);
     for step in ["sum", "nothing", "z"] {
         let options = Options { protocols: [(step.to_owned(), Protocol::Cot)].into(), ..Options::default() };
         assert_eq!(fuse(&graph, &options), Err(Error::UnknownStep { step: step.to_owned() }));

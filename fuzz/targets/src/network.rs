@@ -132,15 +132,15 @@ fn fc_step() -> Op {
     }
 }
 
-fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, digit: u8) -> Op {
+fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, levels: u8) -> Op {
     let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
-    Op::Requant { terms, output, ring: Bits::of(ring), shift, digit, form: Form::Chain, remask: false }
+    Op::Requant { terms, output, ring: Bits::of(ring), shift, levels, form: Form::Narrow, remask: false }
 }
 
 /// The same, in few rounds, with its result masked anew.
 fn masked(mut op: Op) -> Op {
     if let Op::Requant { form, remask, .. } = &mut op {
-        (*form, *remask) = (Form::Tree, true);
+        (*form, *remask) = (Form::Wide, true);
     }
     op
 }

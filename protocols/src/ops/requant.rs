@@ -21,26 +21,23 @@
 //! *Steps.*
 //! 1. the server adds the constants;
 //! 2. the client says its choices, which need its own share alone: before the input is known, where that share is ([`Requant::ask`]);
-//! 3. the flags and ANDs of a carry network over the digits of p and q give c1, c2 (or keep c2), keep and the saturated bit
-//!    ([`super::carry`]); c1 is made arithmetic as soon as it is known, with the client choosing;
+//! 3. the flags and ANDs of a carry network over the digits of p and q, the cheapest within [`Requant::levels`], give c1, c2
+//!    (or keep c2), keep and the saturated bit ([`super::carry`]); c1 is made arithmetic as soon as it is known, with the client choosing;
 //! 4. `keep v`, and the saturated bit made arithmetic, times 2^a - 1: the server asks, the client replies;
-//! 5. [`Form::Chain`]: 3 is a chain, 4 is in `Z_(a+1)`, and a known-sign extension to `Z_m` follows. [`Form::Tree`]: 3 is a
-//!    tree and 4 is in `Z_m`, with `keep c2` made arithmetic too. The server takes 2^(a-1) off when signed.
+//! 5. [`Form::Narrow`]: 4 is in `Z_(a+1)`, and a known-sign extension to `Z_m` follows. [`Form::Wide`]: 4 is in `Z_m`, with
+//!    `keep c2` made arithmetic too. The server takes 2^(a-1) off when signed.
 //!
 //! The client speaks last; where a linear layer reads the result, the message that replaces the client's share by a mask
 //! follows at once, without another round.
 //!
-//! Cost, an element, of a chain with digits of w bits:
-//! - the first digit w + (2^w - 1) bits; a later one 4 bits if w = 1, else w + 2 (2^w - 1) + 4; a saturating one
-//!   4 bits if w = 1, else w + 3 (2^w - 1) + 6; and 4 bits more for each saturating digit;
-//! - 2 (a + 2) bits for the selection, a + 1 for c1 where k > 0, a + 1 for saturation where h > 0, m - a for the extension
-//!   where m > a + 1;
-//! - correlated transfers that the server sends: the widths of the first digit and of all with w > 1, one for each AND, one
-//!   for the selection and one for c1; that the client sends: one for each AND, for the selection, saturation and extension.
-//!   There is an AND for every digit but the first, and one for every saturating digit.
+//! Cost, an element: the flags and ANDs of the network ([`super::carry`]), and
+//! - narrow: 2 (a + 2) bits for the selection, a + 1 for c1 where k > 0, a + 1 for saturation where h > 0, m - a for the
+//!   extension where m > a + 1;
+//! - wide: 2 (m + 1) bits for the selection, m for c1 and for saturation each, m - a for the wrap where m > a + 1;
+//! - correlated transfers that the server sends: the widths of all digits whose flags are bought, one for each AND, one for
+//!   the selection and one for c1; that the client sends: one for each AND, for the selection, saturation, extension and wrap.
 //!
-//! Of a tree: see [`super::carry`] for the network; 2 (m + 1) bits for the selection, m for c1 and for saturation each, m - a for
-//! the wrap. Rounds: 2 for the tables and the first level's other half, then one a level in pairs, and 2 for the selection: with L
+//! Rounds: 2 for the tables and the first level's other half, then one a level in pairs, and 2 for the selection: with L
 //! levels `2 + 2 ceil(L / 2)`; 2 more for an extension; 1 more where the choices are not made before.
 //!
 //! Security: that of the parts; nothing is opened but what masks hide.
@@ -53,7 +50,7 @@ use super::extend::KnownSign;
 use super::mux::Selection;
 use super::product::pass;
 use super::turn::{Heard, Script};
-use super::{check_digit, check_parameters, check_share};
+use super::{check_parameters, check_share};
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Phases, Role, Session, Share};
 use serde::{Deserialize, Serialize};
 
@@ -61,11 +58,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// Few bits: a chain of digits, selection in the small ring, extension.
+    /// Few bits: selection in the small ring, then extension.
     #[default]
-    Chain,
-    /// Few rounds: a tree of digits, selection in the ring of the result.
-    Tree,
+    Narrow,
+    /// Few rounds: selection in the ring of the result.
+    Wide,
 }
 
 /// `clamp(floor((acc + 2^(shift-1)) / 2^shift), lo, hi)` from one ring to another.
@@ -83,13 +80,16 @@ pub struct Requant {
     pub signed: bool,
     /// `m`: the ring of the result, of at least a + 1 bits.
     pub out: Bits,
-    /// Widest digit, 1 to 4.
-    pub digit: u32,
+    /// Levels of ANDs of the carry network, or as few more as it takes.
+    pub levels: u32,
     /// Few bits or few rounds.
     pub form: Form,
 }
 
 impl Requant {
+    /// Most levels: with so many, every carry can walk bit by bit.
+    pub const MAX_LEVELS: u32 = 64;
+
     /// What is wrong with the parameters, if anything.
     pub fn check(&self) -> Result<(), String> {
         let l = self.ring.get();
@@ -102,7 +102,10 @@ impl Requant {
         if self.signed && self.shift + self.bits + 1 > l {
             return Err(format!("l of at least k + a + 1 for a signed result, found {self:?}"));
         }
-        check_digit(self.digit)
+        if self.levels > Self::MAX_LEVELS {
+            return Err(format!("at most {} levels, found {}", Self::MAX_LEVELS, self.levels));
+        }
+        Ok(())
     }
 
     /// `a`, or what the accumulator can fill of it.
@@ -135,8 +138,8 @@ impl Requant {
     /// The ring of the selection.
     fn inner(&self) -> Bits {
         match self.form {
-            Form::Chain => self.small(),
-            Form::Tree => self.out,
+            Form::Narrow => self.small(),
+            Form::Wide => self.out,
         }
     }
 
@@ -146,16 +149,27 @@ impl Requant {
     }
 
     fn network(&self) -> Network {
-        let parts = Parts {
-            dropped: self.shift,
-            kept: self.kept(),
-            saturating: self.saturating(),
-            digit: self.digit,
-        };
-        match self.form {
-            Form::Chain => Network::chain(parts),
-            Form::Tree => Network::tree(parts, self.wrap_ring().is_some()),
+        let parts = Parts { dropped: self.shift, kept: self.kept(), saturating: self.saturating() };
+        Network::new(parts, self.levels, self.wrap_ring().is_some())
+    }
+
+    /// The levels worth taking, the fewest first: those at which fewer bits move than with less, in steps of two, since two
+    /// levels take as many messages as one.
+    pub(crate) fn useful_levels(&self) -> Vec<u32> {
+        let circuit = |levels| Self { levels, ..*self }.network().circuit;
+        let mut useful: Vec<(u32, u32)> = Vec::new();
+        let least = circuit(Self::MAX_LEVELS).bits();
+        let first = (circuit(0).depth() as u32).next_multiple_of(2);
+        for levels in (first..=Self::MAX_LEVELS).step_by(2) {
+            let bits = circuit(levels).bits();
+            if useful.last().is_none_or(|(_, fewest)| bits < *fewest) {
+                useful.push((levels, bits));
+            }
+            if bits == least {
+                break;
+            }
         }
+        useful.into_iter().map(|(levels, _)| levels).collect()
     }
 
     fn extension(&self) -> KnownSign {

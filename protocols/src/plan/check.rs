@@ -218,8 +218,6 @@ impl Checker<'_> {
     }
 
     fn requant(&self, terms: &[Term], to: Wire, ring: Bits) -> Result<(), Error> {
-        let Op::Requant { digit, .. } = &self.step.op else { return Ok(()) };
-        self.digit(*digit)?;
         self.require(!terms.is_empty(), "terms", "at least one", 0)?;
         for term in terms {
             let from = self.plan.wires[term.wire];

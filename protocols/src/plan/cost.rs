@@ -74,8 +74,8 @@ impl Op {
             Self::Input { .. } => "share".into(),
             Self::Output { .. } => "reveal".into(),
             Self::Linear { algorithm, protocol, .. } => format!("{}{}", algorithm.label(), protocol.label()),
-            Self::Requant { digit, form: Form::Chain, .. } => format!("chain digit={digit}"),
-            Self::Requant { digit, form: Form::Tree, .. } => format!("tree digit={digit}"),
+            Self::Requant { levels, form: Form::Narrow, .. } => format!("narrow levels={levels}"),
+            Self::Requant { levels, form: Form::Wide, .. } => format!("wide levels={levels}"),
             Self::SumPool { .. } => "sum".into(),
             Self::MaxPool { digit, .. } => format!("max digit={digit}"),
             Self::Lookup { table, .. } => format!("lookup of {}", table.len()),
@@ -254,7 +254,7 @@ impl Plan {
 
     /// The operator of a requantisation step.
     pub(crate) fn requant(&self, op: &Op, images: usize) -> Option<Requant> {
-        let Op::Requant { output, ring, shift, digit, form, .. } = op else { return None };
+        let Op::Requant { output, ring, shift, levels, form, .. } = op else { return None };
         let wire = &self.wires[*output];
         Some(Requant {
             len: wire.elements() * images,
@@ -263,9 +263,15 @@ impl Plan {
             bits: u32::from(wire.bits),
             signed: wire.signed,
             out: wire.ring,
-            digit: u32::from(*digit),
+            levels: u32::from(*levels),
             form: *form,
         })
+    }
+
+    /// The levels of ANDs that a requantisation may take in its form, the fewest first: each saves messages or bits.
+    pub fn levels_of(&self, op: &Op) -> Vec<u8> {
+        let levels = self.requant(op, 1).map(|operator| operator.useful_levels()).unwrap_or_default();
+        levels.into_iter().filter_map(|levels| u8::try_from(levels).ok()).collect()
     }
 
     /// The operator of a lookup step.

@@ -21,7 +21,7 @@ pub use reveal::Reveal;
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Index of a wire in [`Plan::wires`].
 pub type WireId = usize;
@@ -247,8 +247,8 @@ pub enum Op {
         ring: Bits,
         /// `k`: bits dropped.
         shift: u8,
-        /// Widest digit of the carry network.
-        digit: u8,
+        /// Levels of ANDs of the carry network, or as few more as it takes.
+        levels: u8,
         /// Few bits or few rounds.
         form: Form,
         /// Whether the client's share of the result becomes a mask that it knows before the input: where a linear layer

@@ -132,8 +132,8 @@ impl<'a> Pricing<'a> {
             bits: u32::from(a),
             signed: false,
             out: Bits::of(out),
-            digit: 1,
-            form: Form::Chain,
+            levels: Requant::MAX_LEVELS,
+            form: Form::Narrow,
         };
         let cost = requant.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;

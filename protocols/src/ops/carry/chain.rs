@@ -1,8 +1,7 @@
-//! Chains: the carry walks from digit to digit, at the fewest bits.
+//! Chains: the carry walks from digit to digit.
 
 use super::circuit::{Circuit, Wire};
 use super::leaf::Flag;
-use super::{Decision, Parts};
 use crate::Role;
 
 /// Digits of at most `widest` bits, the widest first: their lowest bits and widths.
@@ -10,15 +9,9 @@ pub(super) fn cut(at: u32, bits: u32, widest: u32) -> impl Iterator<Item = (u32,
     (0..bits).step_by(widest as usize).map(move |low| (at + low, widest.min(bits - low)))
 }
 
-/// The carry out of `bits` bits from `at` on, given the one that comes in.
-pub(super) fn carry(
-    circuit: &mut Circuit,
-    at: u32,
-    bits: u32,
-    widest: u32,
-    carry: Option<Wire>,
-) -> Option<Wire> {
-    cut(at, bits, widest).fold(carry, |carry, (at, width)| Some(link(circuit, at, width, carry)))
+/// The carry out of `bits` bits, at the fewest bits for digits of at most `widest`; no bits carry nothing.
+pub(super) fn carry(circuit: &mut Circuit, bits: u32, widest: u32) -> Option<Wire> {
+    cut(0, bits, widest).fold(None, |carry, (at, width)| Some(link(circuit, at, width, carry)))
 }
 
 /// The carry out of one digit.
@@ -36,7 +29,7 @@ fn link(circuit: &mut Circuit, at: u32, width: u32, carry: Option<Wire>) -> Wire
 }
 
 /// The carry out of a digit of one bit: the majority.
-fn bit(circuit: &mut Circuit, at: u32, carry: Wire) -> Wire {
+pub(super) fn bit(circuit: &mut Circuit, at: u32, carry: Wire) -> Wire {
     let (server, client) = (circuit.own(Role::Server, at), circuit.own(Role::Client, at));
     let (server, client) = (circuit.xor(server, carry), circuit.xor(client, carry));
     let product = circuit.and(server, client);
@@ -44,7 +37,7 @@ fn bit(circuit: &mut Circuit, at: u32, carry: Wire) -> Wire {
 }
 
 /// The carry out of one digit, and whether the sum's digit is zero.
-fn link_and_zero(circuit: &mut Circuit, at: u32, width: u32, carry: Wire) -> (Wire, Wire) {
+pub(super) fn link_and_zero(circuit: &mut Circuit, at: u32, width: u32, carry: Wire) -> (Wire, Wire) {
     if width == 1 {
         let bits = circuit.both(at);
         let sum = circuit.xor(bits, carry);
@@ -54,24 +47,4 @@ fn link_and_zero(circuit: &mut Circuit, at: u32, width: u32, carry: Wire) -> (Wi
     let changes = circuit.xor(zero, passes);
     let (passed, changed) = (circuit.and(carry, passes), circuit.and(carry, changes));
     (circuit.xor(carries, passed), circuit.xor(zero, changed))
-}
-
-pub(super) fn decide(circuit: &mut Circuit, parts: Parts) -> Decision {
-    let Parts { dropped, kept, saturating, digit } = parts;
-    let rounding = carry(circuit, 0, dropped, digit, None);
-    let wrap =
-        carry(circuit, dropped, kept, digit, rounding).expect("invariant: there are bits that are kept");
-    let (mut last, mut factors) = (wrap, Vec::new());
-    for (at, width) in cut(dropped + kept, saturating, digit) {
-        let (carry, zero) = link_and_zero(circuit, at, width, last);
-        last = carry;
-        factors.push(zero);
-    }
-    let top = circuit.both(dropped + kept + saturating);
-    let negative = circuit.xor(top, last);
-    let positive = circuit.not(negative);
-    factors.push(positive);
-    let keep = circuit.product(factors).expect("invariant: there is a top bit");
-    let saturated = (saturating > 0).then(|| circuit.xor(positive, keep));
-    Decision { rounding, wrap: Some(wrap), kept_wrap: None, keep, saturated }
 }

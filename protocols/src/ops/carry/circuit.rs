@@ -7,12 +7,17 @@
 
 use super::super::and::Products;
 use super::super::turn::{Heard, Script};
-use super::leaf::{Asked, Digit, Flag, Leaves};
+use super::leaf::{self, Asked, Digit, Flag, Leaves};
 use crate::{BitString, Error, Role, Session};
 
 /// A bit of a circuit, for every element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::ops) struct Wire(usize);
+
+/// Bits of ANDs of one operand with `others` ones.
+pub(super) const fn ands(others: u32) -> u32 {
+    2 + 2 * others
+}
 
 #[derive(Clone, Copy)]
 enum Gate {
@@ -91,6 +96,14 @@ impl Circuit {
     /// The level of the deepest wire.
     pub(in crate::ops) fn depth(&self) -> usize {
         self.levels.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Bits an element, of choices, flags and ANDs.
+    pub(in crate::ops) fn bits(&self) -> u32 {
+        let flags =
+            self.digits.iter().map(|digit| leaf::bits(digit.width, digit.flags.len() as u32)).sum::<u32>();
+        let groups = (1..=self.depth()).flat_map(|level| self.groups(level));
+        flags + groups.map(|(_, others)| ands(others.len() as u32)).sum::<u32>()
     }
 
     pub(in crate::ops) fn leaves(&self, len: usize) -> Leaves<'_> {

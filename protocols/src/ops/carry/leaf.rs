@@ -13,6 +13,11 @@ use crate::{BitString, Bits, Domain, Error, Role, Session};
 /// the next are computed.
 const BLOCK: usize = 1 << 13;
 
+/// Bits of the transfer of some flags of a digit.
+pub(super) const fn bits(width: u32, flags: u32) -> u32 {
+    width + flags * ((1 << width) - 1)
+}
+
 /// What may be asked of the sum s of two digits of w bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum Flag {

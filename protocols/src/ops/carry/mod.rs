@@ -10,18 +10,20 @@
 //! *Steps.*
 //! 1. for all digits at once, a 1-of-2^w transfer of the flags: the client's digits choose, the server's make the tables;
 //!    only the flags that are used are bought ([`leaf`]);
-//! 2. level by level, the ANDs of the circuit ([`circuit`]). In a chain ([`chain`]) a level is a digit; in a tree
-//!    ([`tree`]) neighbours are combined first: `(g, t)` of two digits is `(g' xor t' g, t' t)`.
+//! 2. level by level, the ANDs of the circuit ([`circuit`]). In a chain ([`chain`]) a level is a digit. Neighbours may also
+//!    be combined before their carry is known: `(g, t)` of two digits is `(g' xor t' g, t' t)` ([`block`]). Which digits,
+//!    and which of them in blocks, is what the fewest bits within some levels take ([`fewest`]).
 //!
-//! Cost: `w + (2^w - 1) f` bits a digit with f flags bought; of a chain, g for the first digit, (g, t) for others, (g, t, z)
-//! where zeros are wanted, and none for later digits of one bit; 4 bits an AND, and 2 more for each further operand of one
-//! that is shared. Rounds: one for the choices, which need the client's values alone; one for the tables; one a level.
+//! Cost: `w + (2^w - 1) f` bits a digit with f flags bought, of which a digit of one bit needs one or, where its carry comes
+//! in, none; 4 bits an AND, and 2 more for each further operand of one that is shared. Rounds: one for the choices, which
+//! need the client's values alone; one for the tables; one a level.
 //! Security: that of the transfers and ANDs; all that is seen are their masked messages.
 
+mod block;
 mod chain;
 pub(super) mod circuit;
+mod fewest;
 mod leaf;
-mod tree;
 
 use super::turn::Script;
 use crate::{BitString, Error, Session};
@@ -41,8 +43,6 @@ pub(super) struct Parts {
     pub kept: u32,
     /// `h`.
     pub saturating: u32,
-    /// Widest digit.
-    pub digit: u32,
 }
 
 /// Wires of a circuit that tell it.
@@ -66,18 +66,10 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// The circuit of the fewest bits; it tells `wrap`.
-    pub(super) fn chain(parts: Parts) -> Self {
-        let mut circuit = Circuit::default();
-        let decision = chain::decide(&mut circuit, parts);
-        Self { circuit, decision }
-    }
-
-    /// The circuit of the fewest levels; it tells `kept_wrap` or else `wrap`.
-    pub(super) fn tree(parts: Parts, kept_wrap: bool) -> Self {
-        let mut circuit = Circuit::default();
-        let decision = tree::decide(&mut circuit, parts, kept_wrap);
-        Self { circuit, decision }
+    /// The network of the fewest bits within `levels`, or else within as few as there can be; it tells `kept_wrap` or else
+    /// `wrap`.
+    pub(super) fn new(parts: Parts, levels: u32, kept_wrap: bool) -> Self {
+        fewest::network(parts, levels, kept_wrap)
     }
 }
 
@@ -89,7 +81,7 @@ pub(super) async fn carry(
     digit: u32,
 ) -> Result<BitString, Error> {
     let mut circuit = Circuit::default();
-    match chain::carry(&mut circuit, 0, bits, digit, None) {
+    match chain::carry(&mut circuit, bits, digit) {
         Some(carry) => Ok(circuit.run(session, values).await?.of(carry).clone()),
         None => Ok(BitString::zeros(values.len())),
     }
@@ -98,7 +90,7 @@ pub(super) async fn carry(
 /// The price of [`carry`].
 pub(super) fn price_carry(script: &mut Script, len: usize, bits: u32, digit: u32) {
     let mut circuit = Circuit::default();
-    chain::carry(&mut circuit, 0, bits, digit, None);
+    chain::carry(&mut circuit, bits, digit);
     circuit.price(script, len);
 }
 

@@ -20,8 +20,8 @@ fn usable(l: u32, extra: u32) -> impl Iterator<Item = Requant> {
                 bits,
                 signed,
                 out: Bits::of(bits + 1 + extra),
-                digit: 1,
-                form: Form::Chain,
+                levels: 1,
+                form: Form::Narrow,
             })
         })
         .filter(|op| op.check().is_ok())
@@ -32,8 +32,8 @@ fn requant_is_exact_for_all_values_and_shares_of_small_rings() {
     for l in 2..=6u32 {
         let all = 1u64 << l;
         for (index, op) in usable(l, l % 3).enumerate() {
-            let form = if index / 4 % 2 == 0 { Form::Chain } else { Form::Tree };
-            let op = Requant { len: (all * all) as usize, digit: 1 + index as u32 % 4, form, ..op };
+            let form = if index / 5 % 2 == 0 { Form::Narrow } else { Form::Wide };
+            let op = Requant { len: (all * all) as usize, levels: 2 * (index as u32 % 5), form, ..op };
             let server: Vec<u64> = (0..all * all).map(|i| i % all).collect();
             let client: Vec<u64> = (0..all * all).map(|i| i / all).collect();
             let sum = server.iter().zip(&client).map(|(p, q)| op.ring.reduce(p + q)).collect();
@@ -71,15 +71,16 @@ fn the_ideal_is_rounding_and_clamping_where_nothing_wraps() {
 }
 
 fn any_requant() -> impl Strategy<Value = Requant> {
-    (2u32..=64, any::<[u32; 4]>(), 1u32..=4, 0usize..130, any::<bool>()).prop_map(
-        |(l, [shift, bits, out, form], digit, len, signed)| {
-            let form = if form % 2 == 0 { Form::Chain } else { Form::Tree };
+    let levels = prop_oneof![0u32..=10, 0..=Requant::MAX_LEVELS];
+    (2u32..=64, any::<[u32; 4]>(), levels, 0usize..130, any::<bool>()).prop_map(
+        |(l, [shift, bits, out, form], levels, len, signed)| {
+            let form = if form % 2 == 0 { Form::Narrow } else { Form::Wide };
             let shift = (shift % (l - 1)).min(62);
             let signed = signed && l >= shift + 2;
             let most = if signed { l - shift - 1 } else { 63 };
             let bits = 1 + bits % most.min(63);
             let out = Bits::of(bits + 1 + out % (64 - bits));
-            Requant { len, ring: Bits::of(l), shift, bits, signed, out, digit, form }
+            Requant { len, ring: Bits::of(l), shift, bits, signed, out, levels, form }
         },
     )
 }
@@ -96,20 +97,15 @@ proptest! {
     }
 }
 
+fn typical(len: usize, form: Form, levels: u32) -> Requant {
+    let (ring, out) = (Bits::of(14), Bits::of(14));
+    Requant { len, ring, shift: 7, bits: 4, signed: false, out, levels, form }
+}
+
 /// Bits an element without the headers of frames.
-fn price(l: u32, k: u32, a: u32, m: u32, digit: u32) -> (u64, Cost) {
-    let op = |len| Requant {
-        len,
-        ring: Bits::of(l),
-        shift: k,
-        bits: a,
-        signed: false,
-        out: Bits::of(m),
-        digit,
-        form: Form::Chain,
-    };
+fn price(op: Requant) -> (u64, Cost) {
     // both lengths take as many frames
-    let (one, two) = (op(64).cost(), op(128).cost());
+    let (one, two) = (Requant { len: 64, ..op }.cost(), Requant { len: 128, ..op }.cost());
     assert_eq!(
         (one.rounds, 2 * one.server_cots, 2 * one.client_cots),
         (two.rounds, two.server_cots, two.client_cots)
@@ -117,45 +113,49 @@ fn price(l: u32, k: u32, a: u32, m: u32, digit: u32) -> (u64, Cost) {
     ((two.bits() - one.bits()) / 64, one)
 }
 
+/// By its messages from the input on, with that of the mask, where the client's share was known before: at l = 14, k = 7,
+/// a = 4, m = 14, and for other rings.
 #[test]
 fn requant_costs_what_its_specification_says() {
-    let specification = [
-        ((14, 7, 4, 14), [90, 110, 113, 131]),
-        ((14, 7, 4, 5), [80, 100, 103, 121]),
-        ((12, 5, 6, 12), [71, 86, 93, 102]),
-        ((20, 11, 8, 20), [115, 146, 159, 195]),
+    type Prices<'a> = &'a [(u32, u64)];
+    let specification: [([u32; 4], Prices<'_>); 4] = [
+        ([14, 7, 4, 14], &[(6, 151), (8, 117), (10, 108), (12, 100), (14, 94), (16, 89)]),
+        ([14, 7, 4, 5], &[(4, 141), (6, 107), (8, 98), (10, 90), (12, 84), (14, 79)]),
+        ([12, 5, 6, 12], &[(6, 95), (8, 85), (10, 79), (12, 71), (14, 70)]),
+        (
+            [20, 11, 8, 20],
+            &[(8, 153), (10, 147), (12, 141), (14, 135), (16, 129), (18, 123), (20, 115), (22, 114)],
+        ),
     ];
-    for ((l, k, a, m), bits) in specification {
-        for digit in 1..=4 {
-            assert_eq!(
-                price(l, k, a, m, digit).0,
-                bits[digit as usize - 1],
-                "l={l} k={k} a={a} m={m} digit {digit}"
-            );
-        }
+    for ([l, shift, bits, m], prices) in specification {
+        let (ring, out) = (Bits::of(l), Bits::of(m));
+        let op = Requant { len: 64, ring, shift, bits, signed: false, out, levels: 0, form: Form::Narrow };
+        let found: Vec<(u32, u64)> = op
+            .useful_levels()
+            .into_iter()
+            .map(|levels| {
+                let op = Requant { levels, ..op };
+                (op.phases(true, true).online.rounds as u32, price(op).0)
+            })
+            .collect();
+        assert_eq!(found, prices, "l={l} k={shift} a={bits} m={m}");
     }
+    // A selection in the ring of the result takes two messages less.
+    let found = [2, 4].map(|levels| {
+        let op = typical(64, Form::Wide, levels);
+        (op.phases(true, true).online.rounds, price(op).0)
+    });
+    assert_eq!(found, [(4, 191), (6, 155)]);
 }
 
-/// 11.3 to 16.4 bytes; a tree buys its few rounds with bytes.
+/// OpenCheetah's truncation, ReLU and extension: 29 bytes, without saturation.
 #[test]
-fn requant_of_a_typical_accumulator_is_11_to_16_bytes_in_a_chain() {
-    let op = |len, form, digit| Requant {
-        len,
-        ring: Bits::of(14),
-        shift: 7,
-        bits: 4,
-        signed: false,
-        out: Bits::of(14),
-        digit,
-        form,
-    };
-    let bits = |form, digit| (op(128, form, digit).cost().bits() - op(64, form, digit).cost().bits()) / 64;
-    assert_eq!([1, 2, 3, 4].map(|digit| bits(Form::Chain, digit)), [90, 110, 113, 131]);
-    assert_eq!([2, 3, 4].map(|digit| bits(Form::Tree, digit)), [177, 181, 191]);
-    // from the input on, with the message of the mask, where the client's share was known before
-    let rounds = |form, digit| op(64, form, digit).phases(true, true).online.rounds;
-    assert_eq!([1, 2, 3, 4].map(|digit| rounds(Form::Chain, digit)), [18, 12, 10, 8]);
-    assert_eq!([2, 3, 4].map(|digit| rounds(Form::Tree, digit)), [6, 6, 4]);
+fn requant_of_a_typical_accumulator_is_11_to_19_bytes() {
+    for levels in typical(0, Form::Narrow, 0).useful_levels() {
+        let (bits, cost) = price(typical(0, Form::Narrow, levels));
+        assert!(bits <= if cost.rounds > 7 { 16 * 8 } else { 19 * 8 }, "{levels}: {bits}");
+    }
+    assert!(price(typical(0, Form::Narrow, Requant::MAX_LEVELS)).0 <= 12 * 8);
 }
 
 /// Of OpenCheetah, measured: 11.75 bytes at 8 bits and 24.25 at 16.
@@ -168,10 +168,10 @@ fn a_plain_relu_moves_half_of_what_the_best_published_one_does() {
         bits: l - 1,
         signed: false,
         out: Bits::of(l),
-        digit: 1,
-        form: Form::Chain,
+        levels: Requant::MAX_LEVELS,
+        form: Form::Narrow,
     };
-    for (l, bits) in [(8, 44), (16, 92)] {
+    for (l, bits) in [(8, 43), (16, 91)] {
         assert_eq!((op(128, l).cost().bits() - op(64, l).cost().bits()) / 64, bits);
         let ring = Bits::of(l);
         let values = testing::extremes(ring, 200, &mut ChaCha20Rng::seed_from_u64(u64::from(l)));
@@ -182,50 +182,44 @@ fn a_plain_relu_moves_half_of_what_the_best_published_one_does() {
     }
 }
 
-/// The formula in the operator's documentation: bits, and transfers that the server and the client send.
-fn formula(op: &Requant) -> (u64, u64, u64) {
+/// The formula in the operator's documentation, for bits beside those of the network.
+fn selection(op: &Requant) -> u64 {
     let (k, a, h, m) = (op.shift, op.kept(), op.saturating(), op.out.get());
-    let cut = |bits: u32| (0..bits.div_ceil(op.digit)).map(move |i| op.digit.min(bits - i * op.digit));
-    let chain: Vec<(u32, bool)> =
-        cut(k).chain(cut(a)).map(|w| (w, false)).chain(cut(h).map(|w| (w, true))).collect();
-    let digit = |(i, &(w, zero)): (usize, &(u32, bool))| {
-        let tables = (1 << w) - 1;
-        match (i, w, zero) {
-            (0, _, _) => w + tables,
-            (_, 1, _) => 4 + if zero { 4 } else { 0 },
-            (_, _, false) => w + 2 * tables + 4,
-            (_, _, true) => w + 3 * tables + 6 + 4,
-        }
-    };
     let once = |condition: bool, cost| if condition { cost } else { 0 };
-    let bits = chain.iter().enumerate().map(digit).sum::<u32>()
-        + 2 * (a + 2)
-        + once(k > 0, a + 1)
-        + once(h > 0, a + 1)
-        + once(m > a + 1, m - a);
-    let leaves =
-        chain.iter().enumerate().filter(|(i, (w, _))| *i == 0 || *w > 1).map(|(_, (w, _))| w).sum::<u32>();
-    let ands = chain.len() as u32 - 1 + cut(h).count() as u32;
-    let converted = once(h > 0, 1) + once(m > a + 1, 1);
-    (u64::from(bits), u64::from(leaves + ands + 1 + once(k > 0, 1)), u64::from(ands + 1 + converted))
+    let bits = match op.form {
+        Form::Narrow => 2 * (a + 2) + once(k > 0, a + 1) + once(h > 0, a + 1) + once(m > a + 1, m - a),
+        Form::Wide => 2 * (m + 1) + once(k > 0, m) + once(h > 0, m) + once(m > a + 1, m - a),
+    };
+    u64::from(bits)
 }
 
 proptest! {
     #[test]
     fn requant_costs_what_its_documentation_says(op in any_requant()) {
-        let op = Requant { form: Form::Chain, ..op };
         let of_len = |len| Requant { len, ..op }.cost();
-        let (one, two) = (of_len(64), of_len(128));
-        let bits = (two.bits() - one.bits()) / 64;
-        prop_assert_eq!((bits, one.server_cots / 64, one.client_cots / 64), formula(&op));
+        let bits = (of_len(128).bits() - of_len(64).bits()) / 64;
+        prop_assert_eq!(bits, selection(&op) + u64::from(op.network().circuit.bits()));
         prop_assert_eq!(of_len(0), Cost::ZERO);
+    }
+
+    /// A network is as deep as it may be, or as shallow as it can be; more levels take no more bits.
+    #[test]
+    fn deeper_networks_are_cheaper(op in any_requant(), levels in 0u32..20) {
+        let network = |levels| {
+            let circuit = Requant { levels, ..op }.network().circuit;
+            (circuit.depth() as u32, circuit.bits())
+        };
+        let (least, _) = network(0);
+        let (depth, bits) = network(levels);
+        prop_assert!(depth <= levels.max(least));
+        prop_assert!(network(levels + 1).1 <= bits);
     }
 }
 
 #[test]
 fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
     for len in [0, 1, 63, 64, 65] {
-        for (shift, bits, digit) in [(0, 7, 1), (0, 3, 2), (3, 4, 3), (3, 1, 4), (6, 8, 1)] {
+        for (shift, bits, levels) in [(0, 7, 9), (0, 3, 5), (3, 4, 3), (3, 1, 2), (6, 8, 9)] {
             let ring = Bits::of(8);
             let op = Requant {
                 len,
@@ -234,8 +228,8 @@ fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
                 bits,
                 signed: false,
                 out: Bits::of(10),
-                digit,
-                form: Form::Chain,
+                levels,
+                form: Form::Narrow,
             };
             for value in [0, 1, ring.mask(), ring.mask() >> 1, (ring.mask() >> 1) + 1] {
                 testing::law(&op, &Clear { ring, values: vec![value; len] }, value);
@@ -248,7 +242,7 @@ fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
 fn messages_and_rounds_do_not_depend_on_values() {
     let ring = Bits::of(14);
     let op =
-        Requant { len: 65, ring, shift: 7, bits: 4, signed: true, out: ring, digit: 3, form: Form::Tree };
+        Requant { len: 65, ring, shift: 7, bits: 4, signed: true, out: ring, levels: 2, form: Form::Wide };
     let measured = |server: u64, client: u64, seed| {
         let run = async |session: &mut Session, value| {
             let meter = session.begin();
@@ -277,8 +271,8 @@ fn unusable_parameters_and_operands_are_errors() {
         bits: 4,
         signed: true,
         out: Bits::of(5),
-        digit: 2,
-        form: Form::Chain,
+        levels: 2,
+        form: Form::Narrow,
     };
     assert_eq!(good.check(), Ok(()));
     let bad = [
@@ -287,8 +281,7 @@ fn unusable_parameters_and_operands_are_errors() {
         Requant { bits: 0, ..good },
         Requant { bits: 5, ..good },
         Requant { bits: u32::MAX, ..good },
-        Requant { digit: 0, ..good },
-        Requant { digit: 5, ..good },
+        Requant { levels: Requant::MAX_LEVELS + 1, ..good },
         Requant { ring: Bits::of(9), ..good },
         Requant { len: 5, ..good },
     ];

@@ -1,0 +1,278 @@
+//! Blocks: what neighbouring digits do to a carry, told before the carry is known.
+//!
+//! Of all ways to build a block within some levels, the one of the fewest bits, by a table of them all.
+
+use std::sync::LazyLock;
+
+use super::MAX_DIGIT;
+use super::circuit::{Circuit, Wire, ands};
+use super::leaf::{Flag, bits as leaf_bits};
+
+/// Widest block.
+const WIDEST: usize = 63;
+/// Levels that bring a block of any width together; more gain nothing.
+const DEEPEST: usize = 6;
+
+/// How a block comes about.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// A transfer of the flags.
+    Leaf,
+    /// Flags of the bits, and two ANDs: of the uppermost blocks alone.
+    Early,
+    /// From a lower block of some bits, and an upper one.
+    Join(u32),
+}
+
+/// The fewest bits, and the way to them.
+type Best = Option<(u32, Way)>;
+
+/// By width and levels.
+struct Tables {
+    carries: Vec<[Best; DEEPEST + 1]>,
+    lower: Vec<[Best; DEEPEST + 1]>,
+    above: Vec<[Best; DEEPEST + 1]>,
+}
+
+static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    let mut tables = Tables { carries: Vec::new(), lower: Vec::new(), above: Vec::new() };
+    for width in 0..=WIDEST as u32 {
+        let mut rows = [[None; DEEPEST + 1]; 3];
+        for levels in 0..=DEEPEST {
+            let [carries, lower, above] = &mut rows;
+            carries[levels] = tables.carries(width, levels);
+            lower[levels] = tables.lower(width, levels);
+            above[levels] = tables.above(width, levels);
+        }
+        let [carries, lower, above] = rows;
+        tables.carries.push(carries);
+        tables.lower.push(lower);
+        tables.above.push(above);
+    }
+    tables
+});
+
+/// The cheaper of two ways.
+fn better(best: Best, bits: u32, way: Way) -> Best {
+    best.filter(|(least, _)| *least <= bits).or(Some((bits, way)))
+}
+
+fn bits(rows: &[[Best; DEEPEST + 1]], width: u32, levels: usize) -> Option<u32> {
+    rows[width as usize][levels].map(|(bits, _)| bits)
+}
+
+impl Tables {
+    fn carries(&self, width: u32, levels: usize) -> Best {
+        let mut best = match width {
+            0 => return None,
+            1 => Some((leaf_bits(1, 1), Way::Leaf)),
+            2..=MAX_DIGIT => Some((leaf_bits(width, 2), Way::Leaf)),
+            _ => None,
+        };
+        for low in (1..width).filter(|_| levels > 0) {
+            let part = |width| bits(&self.carries, width, levels - 1);
+            if let (Some(low_bits), Some(high_bits)) = (part(low), part(width - low)) {
+                best = better(best, low_bits + high_bits + ands(2), Way::Join(low));
+            }
+        }
+        best
+    }
+
+    fn lower(&self, width: u32, levels: usize) -> Best {
+        let mut best = match width {
+            0 => return None,
+            1 => Some((leaf_bits(1, 1), Way::Leaf)),
+            2..=MAX_DIGIT => Some((leaf_bits(width, 4), Way::Leaf)),
+            _ => None,
+        };
+        for low in (1..width).filter(|_| levels > 0) {
+            let part = |width| bits(&self.lower, width, levels - 1);
+            if let (Some(low_bits), Some(high_bits)) = (part(low), part(width - low)) {
+                best = better(best, low_bits + high_bits + ands(2) + ands(3), Way::Join(low));
+            }
+        }
+        best
+    }
+
+    fn above(&self, width: u32, levels: usize) -> Best {
+        let mut best = match width {
+            0 => return Some((0, Way::Leaf)),
+            1 => Some((leaf_bits(2, 2) + leaf_bits(1, 1), Way::Leaf)),
+            2..MAX_DIGIT => Some((leaf_bits(width + 1, 2) + leaf_bits(width, 2), Way::Leaf)),
+            _ => None,
+        };
+        if levels == 0 {
+            return best;
+        }
+        if width <= MAX_DIGIT {
+            let flags = if width == 1 { leaf_bits(1, 1) } else { leaf_bits(width, 3) };
+            best = better(best, flags + 2 * ands(1), Way::Early);
+        }
+        for low in 1..width {
+            let high = bits(&self.above, width - low, levels - 1);
+            if let (Some(low_bits), Some(high_bits)) = (bits(&self.lower, low, levels - 1), high) {
+                best = better(best, low_bits + high_bits + ands(1) + 2 * ands(2), Way::Join(low));
+            }
+        }
+        best
+    }
+}
+
+/// The fewest bits of [`Carries::build`] within some levels.
+pub(super) fn carries_bits(width: u32, levels: usize) -> Option<u32> {
+    bits(&TABLES.carries, width, levels.min(DEEPEST))
+}
+
+/// The fewest bits of [`Above::build`] within some levels.
+pub(super) fn above_bits(width: u32, levels: usize) -> Option<u32> {
+    bits(&TABLES.above, width, levels.min(DEEPEST))
+}
+
+fn way(rows: &[[Best; DEEPEST + 1]], width: u32, levels: usize) -> Way {
+    rows[width as usize][levels].expect("invariant: the caller has asked for the price").1
+}
+
+/// `g`: the block carries; `t`: it passes a carry on.
+#[derive(Clone, Copy)]
+pub(super) struct Carries {
+    pub g: Wire,
+    pub t: Wire,
+}
+
+impl Carries {
+    /// Of `width` bits from `at` on, within some levels.
+    pub(super) fn build(circuit: &mut Circuit, at: u32, width: u32, levels: usize) -> Self {
+        let levels = levels.min(DEEPEST);
+        match way(&TABLES.carries, width, levels) {
+            Way::Join(low) => {
+                let lower = Self::build(circuit, at, low, levels - 1);
+                let upper = Self::build(circuit, at + low, width - low, levels - 1);
+                lower.join(circuit, upper)
+            }
+            _ if width == 1 => {
+                let [g] = circuit.digit(at, 1, &[Flag::Carry]);
+                Self { g, t: circuit.both(at) }
+            }
+            Way::Leaf | Way::Early => {
+                let [g, t] = circuit.digit(at, width, &[Flag::Carry, Flag::Pass]);
+                Self { g, t }
+            }
+        }
+    }
+
+    fn join(self, circuit: &mut Circuit, upper: Self) -> Self {
+        let (passed, t) = (circuit.and(upper.t, self.g), circuit.and(upper.t, self.t));
+        Self { g: circuit.xor(upper.g, passed), t }
+    }
+}
+
+/// Of digits below the top: also whether their sum is 0, and whether it is the power of two that carries and leaves zero.
+#[derive(Clone, Copy)]
+struct Lower {
+    carries: Carries,
+    nothing: Wire,
+    full: Wire,
+}
+
+impl Lower {
+    fn build(circuit: &mut Circuit, at: u32, width: u32, levels: usize) -> Self {
+        match way(&TABLES.lower, width, levels) {
+            Way::Join(low) => {
+                let lower = Self::build(circuit, at, low, levels - 1);
+                let upper = Self::build(circuit, at + low, width - low, levels - 1);
+                lower.join(circuit, upper)
+            }
+            _ if width == 1 => {
+                // two bits whose sum is 2 where it carries, 1 where it passes, else 0
+                let carries = Carries::build(circuit, at, 1, 0);
+                let some = circuit.xor(carries.g, carries.t);
+                Self { carries, nothing: circuit.not(some), full: carries.g }
+            }
+            Way::Leaf | Way::Early => {
+                let flags = &[Flag::Carry, Flag::Pass, Flag::Nothing, Flag::Full];
+                let [g, t, nothing, full] = circuit.digit(at, width, flags);
+                Self { carries: Carries { g, t }, nothing, full }
+            }
+        }
+    }
+
+    fn join(self, circuit: &mut Circuit, upper: Self) -> Self {
+        let nothing = circuit.and(self.nothing, upper.nothing);
+        let (from_nothing, from_full) =
+            (circuit.and(self.nothing, upper.full), circuit.and(upper.carries.t, self.full));
+        let full = circuit.xor(from_nothing, from_full);
+        Self { carries: self.carries.join(circuit, upper.carries), nothing, full }
+    }
+}
+
+/// All bits above the kept ones with the top bit, as functions of the carry c that comes in: they are zero where
+/// `zero xor c changes`, with `changes = zero xor ones`, and their top bit is 0 where `positive xor c flips`.
+///
+/// Of one digit with the top bit, `zero` and `ones` are flags z and t of all its bits, `positive = not (top xor g)` and
+/// `flips = t` are those of the bits below the top; or, from the flags of those bits alone, `zero = z positive` and
+/// `ones = t top`. A digit below with sum s adds: `zero = [s = 0] zero' xor [s = 2^w] ones'`, `ones = t ones'`,
+/// `positive = positive' xor g flips'`, `flips = t flips'`.
+#[derive(Clone, Copy)]
+pub(super) struct Above {
+    pub zero: Wire,
+    pub ones: Wire,
+    pub changes: Wire,
+    pub positive: Wire,
+    pub flips: Wire,
+}
+
+impl Above {
+    fn new(circuit: &mut Circuit, [zero, ones]: [Wire; 2], positive: Wire, flips: Wire) -> Self {
+        Self { zero, ones, changes: circuit.xor(zero, ones), positive, flips }
+    }
+
+    /// Of `width` saturating bits from `at` on and the top one, within some levels.
+    pub(super) fn build(circuit: &mut Circuit, at: u32, width: u32, levels: usize) -> Self {
+        let levels = levels.min(DEEPEST);
+        if width == 0 {
+            let top = circuit.both(at);
+            let not = circuit.not(top);
+            return Self::new(circuit, [not, top], not, top);
+        }
+        let way = way(&TABLES.above, width, levels);
+        if let Way::Join(low) = way {
+            let lower = Lower::build(circuit, at, low, levels - 1);
+            let above = Self::build(circuit, at + low, width - low, levels - 1);
+            return above.behind(circuit, lower);
+        }
+        let top = circuit.both(at + width);
+        let positive = |circuit: &mut Circuit, g| {
+            let negative = circuit.xor(top, g);
+            circuit.not(negative)
+        };
+        if let Way::Early = way {
+            let (Carries { g, t }, zero) = with_zero(circuit, at, width);
+            let positive = positive(circuit, g);
+            let zero = [circuit.and(zero, positive), circuit.and(t, top)];
+            return Self::new(circuit, zero, positive, t);
+        }
+        let zero = circuit.digit(at, width + 1, &[Flag::Zero, Flag::Pass]);
+        let Carries { g, t } = Carries::build(circuit, at, width, 0);
+        let positive = positive(circuit, g);
+        Self::new(circuit, zero, positive, t)
+    }
+
+    fn behind(self, circuit: &mut Circuit, lower: Lower) -> Self {
+        let Lower { carries: Carries { g, t }, nothing, full } = lower;
+        let (from_nothing, from_full) = (circuit.and(self.zero, nothing), circuit.and(self.ones, full));
+        let zero = [circuit.xor(from_nothing, from_full), circuit.and(self.ones, t)];
+        let (flips, flipped) = (circuit.and(self.flips, t), circuit.and(self.flips, g));
+        let positive = circuit.xor(self.positive, flipped);
+        Self::new(circuit, zero, positive, flips)
+    }
+}
+
+/// A digit's flags with that of zero.
+fn with_zero(circuit: &mut Circuit, at: u32, width: u32) -> (Carries, Wire) {
+    if width == 1 {
+        let carries = Carries::build(circuit, at, 1, 0);
+        return (carries, circuit.not(carries.t));
+    }
+    let [g, t, zero] = circuit.digit(at, width, &[Flag::Carry, Flag::Pass, Flag::Zero]);
+    (Carries { g, t }, zero)
+}

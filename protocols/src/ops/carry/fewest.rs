@@ -1,0 +1,251 @@
+//! The network of the fewest bits within some levels.
+//!
+//! The carry walks from the lowest bit upwards: a step adds a digit of one bit, or a block ([`super::block`]) that was told
+//! while the carry was under way. What lies above the kept bits is a function of the carry c2 into it ([`Above`]); where
+//! there are levels enough, its lower digits are cheaper as steps of the walk, each with a flag of its zero. Dynamic
+//! programmes find the cheapest walk and the cheapest end of it.
+//!
+//! Where levels are few, what is wanted of c2 = g xor t c1 is multiplied by g and by t beside c1, and only then by c1: one
+//! level less.
+
+use std::collections::HashMap;
+
+use super::block::{Above, Carries, above_bits, carries_bits};
+use super::chain::{bit, link_and_zero};
+use super::circuit::{Circuit, Wire, ands};
+use super::leaf::{self, Flag};
+use super::{Decision, MAX_DIGIT, Network, Parts};
+
+/// Widest block of a walk.
+const WIDEST: u32 = 32;
+
+/// The network within `levels`, or else within as few as there can be.
+pub(super) fn network(parts: Parts, levels: u32, kept_wrap: bool) -> Network {
+    let within = |levels| {
+        let walk = Walk::new(parts, levels);
+        let ways = [direct(parts, &walk, levels, kept_wrap), beside(parts, &walk, levels, kept_wrap)];
+        ways.into_iter().flatten().min_by_key(|network| network.circuit.bits())
+    };
+    // with a level a bit, more gain nothing
+    let levels = levels.min(parts.dropped + parts.kept + parts.saturating + 3);
+    let found = (levels as usize..).find_map(within);
+    found.expect("invariant: every network is of fewer levels than bits")
+}
+
+/// The last step to a carry, and the bits of the whole way.
+#[derive(Clone, Copy)]
+struct Step {
+    bits: u32,
+    width: u32,
+    /// Whether no carry comes in.
+    first: bool,
+}
+
+/// The cheapest carries out of the first bits, by their number and level.
+struct Walk(Vec<Vec<Option<Step>>>);
+
+impl Walk {
+    /// Over the dropped and the kept bits, with a step that ends between them.
+    fn new(Parts { dropped, kept, .. }: Parts, levels: usize) -> Self {
+        let mut steps: Vec<Vec<Option<Step>>> = vec![vec![None; levels + 1]];
+        for end in 1..=dropped + kept {
+            let start = if end > dropped { dropped } else { 0 };
+            let alone = Some(end).filter(|_| start == 0 && end <= MAX_DIGIT);
+            let alone = alone.map(|width| Step { bits: leaf::bits(width, 1), width, first: true });
+            let row = (0..=levels).map(|level| {
+                let longest = (end - start).min(WIDEST);
+                let stepped = (1..=longest).filter(|_| level > 0).filter_map(|width| {
+                    let before = steps[(end - width) as usize][level - 1]?.bits;
+                    let own = if width == 1 { 0 } else { carries_bits(width, level - 1)? };
+                    Some(Step { bits: before + own + ands(1), width, first: false })
+                });
+                alone.into_iter().chain(stepped).min_by_key(|step| step.bits)
+            });
+            let row = row.collect();
+            steps.push(row);
+        }
+        Self(steps)
+    }
+
+    fn bits(&self, end: u32, level: usize) -> Option<u32> {
+        self.0[end as usize].get(level)?.map(|step| step.bits)
+    }
+
+    /// The carry out of the first `end` bits, and the one out of the first `noted`.
+    fn build(&self, circuit: &mut Circuit, end: u32, level: usize, noted: u32) -> (Wire, Option<Wire>) {
+        let Step { width, first, .. } =
+            self.0[end as usize][level].expect("invariant: the caller has asked for the price");
+        let at = end - width;
+        let (carry, noticed) = if first {
+            let [carry] = circuit.digit(at, width, &[Flag::Carry]);
+            (carry, None)
+        } else {
+            let (carry, noticed) = self.build(circuit, at, level - 1, noted);
+            (step(circuit, at, width, level - 1, carry), noticed)
+        };
+        (carry, noticed.or((end == noted).then_some(carry)))
+    }
+}
+
+/// The carry out of a digit of one bit, or of a block that is known within some levels.
+fn step(circuit: &mut Circuit, at: u32, width: u32, levels: usize, carry: Wire) -> Wire {
+    if width == 1 {
+        return bit(circuit, at, carry);
+    }
+    let Carries { g, t } = Carries::build(circuit, at, width, levels);
+    let passed = circuit.and(carry, t);
+    circuit.xor(g, passed)
+}
+
+/// The walk to c2, and from there on.
+fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<Network> {
+    let Parts { dropped, kept, saturating } = parts;
+    let start = |level| End { width: saturating, level, zeros: None };
+    let mut ends = Ends { levels, kept_wrap, known: HashMap::new() };
+    let whole = (0..=levels).filter_map(|level| {
+        let (bits, _) = ends.cheapest(start(level))?;
+        Some((walk.bits(dropped + kept, level)? + bits, level))
+    });
+    let (_, level) = whole.min()?;
+
+    let circuit = &mut Circuit::default();
+    let (wrap, rounding) = walk.build(circuit, dropped + kept, level, dropped);
+    let (mut end, mut at, mut last, mut zeros) = (start(level), dropped + kept, wrap, Vec::new());
+    while let Some((_, Some(width))) = ends.cheapest(end) {
+        let (carry, zero) = link_and_zero(circuit, at, width, last);
+        last = carry;
+        zeros.push(zero);
+        (end, at) = (end.after(width), at + width);
+    }
+    let above = Above::build(circuit, at, end.width, end.above(levels, kept_wrap)?);
+    let (mut keep, positive) = match end.width {
+        0 => {
+            let positive = circuit.xor(above.positive, last);
+            (positive, positive)
+        }
+        _ => {
+            let (changed, flipped) = (circuit.and(last, above.changes), circuit.and(last, above.flips));
+            (circuit.xor(above.zero, changed), circuit.xor(above.positive, flipped))
+        }
+    };
+    let alone = zeros.is_empty();
+    zeros.push(keep);
+    keep = circuit.product(zeros)?;
+    let kept_wrap =
+        kept_wrap.then(|| if alone { circuit.and(last, above.ones) } else { circuit.and(wrap, keep) });
+    let saturated = (saturating > 0).then(|| circuit.xor(positive, keep));
+    let decision = Decision { rounding, wrap: Some(wrap), kept_wrap, keep, saturated };
+    Some(Network { circuit: std::mem::take(circuit), decision })
+}
+
+/// The products with g and t beside the walk to c1.
+fn beside(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<Network> {
+    let Parts { dropped, kept, saturating } = parts;
+    let early = levels.checked_sub(2)?;
+    let (_, _, _) =
+        (carries_bits(kept, early)?, above_bits(saturating, early)?, walk.bits(dropped, levels - 1)?);
+    if saturating == 0 && !kept_wrap {
+        return None;
+    }
+    let circuit = &mut Circuit::default();
+    let (rounding, _) = walk.build(circuit, dropped, levels - 1, dropped);
+    let Carries { g, t } = Carries::build(circuit, dropped, kept, early);
+    let above = Above::build(circuit, dropped + kept, saturating, early);
+    let needed = saturating == 0 || !kept_wrap;
+    let wrap = needed.then(|| {
+        let passed = circuit.and(rounding, t);
+        circuit.xor(g, passed)
+    });
+    let mut times = |wanted| {
+        let (carried, passed) = (circuit.and(g, wanted), circuit.and(t, wanted));
+        let passed = circuit.and(rounding, passed);
+        circuit.xor(carried, passed)
+    };
+    let kept_wrap = kept_wrap.then(|| times(above.ones));
+    let products = (saturating > 0).then(|| (times(above.changes), times(above.flips)));
+    let (keep, saturated) = match (products, wrap) {
+        (Some((changed, flipped)), _) => {
+            let keep = circuit.xor(above.zero, changed);
+            let positive = circuit.xor(above.positive, flipped);
+            (keep, Some(circuit.xor(positive, keep)))
+        }
+        (None, wrap) => (circuit.xor(above.positive, wrap?), None),
+    };
+    let decision = Decision { rounding: Some(rounding), wrap, kept_wrap, keep, saturated };
+    Some(Network { circuit: std::mem::take(circuit), decision })
+}
+
+/// What is left of the walk behind c2: saturating bits, the level of the carry into them, and how much deeper or not the
+/// product of the zeros so far is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct End {
+    width: u32,
+    level: usize,
+    zeros: Option<i8>,
+}
+
+impl End {
+    /// Behind a digit that the carry walks over.
+    fn after(self, width: u32) -> Self {
+        // relative to the new carry, its zero is one level before where the digit is a bit
+        let own = if width == 1 { -1 } else { 0 };
+        let zeros = self.zeros.map_or(own, |zeros| (zeros - 1).max(own) + 1);
+        Self { width: self.width - width, level: self.level + 1, zeros: Some(zeros) }
+    }
+
+    /// The level of the product of the zeros so far.
+    fn product(self) -> usize {
+        self.zeros.map_or(0, |zeros| self.level.saturating_add_signed(zeros.into()))
+    }
+
+    /// Levels that are left for the carry and what lies above, before the last ANDs.
+    fn above(self, levels: usize, kept_wrap: bool) -> Option<usize> {
+        let product = if self.zeros.is_some() || self.width == 0 { usize::from(kept_wrap) } else { 0 };
+        levels.checked_sub(product + usize::from(self.zeros.is_some()) + usize::from(self.width > 0))
+    }
+}
+
+/// The cheapest ends.
+struct Ends {
+    levels: usize,
+    kept_wrap: bool,
+    known: HashMap<End, Option<(u32, Option<u32>)>>,
+}
+
+impl Ends {
+    /// Its bits, and the width of the next digit that the carry walks over, if it does.
+    fn cheapest(&mut self, end: End) -> Option<(u32, Option<u32>)> {
+        if let Some(known) = self.known.get(&end) {
+            return *known;
+        }
+        let mut best = self.last(end).map(|bits| (bits, None));
+        let widest = if end.level < self.levels { end.width.min(MAX_DIGIT) } else { 0 };
+        for width in 1..=widest {
+            let flags = if width == 1 { ands(1) } else { leaf::bits(width, 3) + ands(2) };
+            let product = if end.zeros.is_some() { ands(1) } else { 0 };
+            let Some((rest, _)) = self.cheapest(end.after(width)) else { continue };
+            let bits = flags + product + rest;
+            if best.is_none_or(|(least, _)| bits < least) {
+                best = Some((bits, Some(width)));
+            }
+        }
+        self.known.insert(end, best);
+        best
+    }
+
+    /// The bits of an end without a further digit.
+    fn last(&self, end: End) -> Option<u32> {
+        let within = end.above(self.levels, self.kept_wrap)?;
+        let product = if end.width > 0 { within + 1 } else { within };
+        if end.level > within || (end.zeros.is_some() && end.product() > product) {
+            return None;
+        }
+        let wanted = if end.width > 0 { ands(2) } else { 0 };
+        let (kept, product) = match end.zeros {
+            Some(_) => (ands(1), ands(1)),
+            None if end.width > 0 => (ands(3) - ands(2), 0),
+            None => (ands(1), 0),
+        };
+        Some(above_bits(end.width, within)? + wanted + product + if self.kept_wrap { kept } else { 0 })
+    }
+}
