@@ -119,7 +119,7 @@ impl Candidate {
         let Seconds { offline, online } = plan.step_work(&op, batch);
         let layer = op.layer();
         let wire = |cost: &Cost| purpose.profile.seconds(cost);
-        let run = offline + online + purpose.profile.offline_seconds(&cost.offline) + wire(&cost.online);
+        let run = purpose.profile.streamed_seconds(&cost.offline, offline) + online + wire(&cost.online);
         let kept = layer.as_ref().filter(|_| !plan.streamed);
         let setup = kept.map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
         let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;

@@ -25,25 +25,27 @@ pub struct Seconds {
     pub online: f64,
 }
 
-/// Seconds that a core takes, measured on one current server core (`benches/linear`, `benches/ot`); they shape choices, never
-/// results.
+/// Seconds that a core takes, fitted to the steps of whole inferences by two processes on a current server with two cores; they
+/// shape choices, never results. They count what the benches of kernels do not see: fresh pages, and copies to and from sockets.
 mod unit {
     /// Expanding a leaf into one block of columns and adding it up.
-    pub(super) const LEAF_BLOCK: f64 = 0.45e-9;
+    pub(super) const LEAF_BLOCK: f64 = 0.58e-9;
     /// Making a leaf out of its tree.
-    pub(super) const LEAF: f64 = 2.5e-9;
+    pub(super) const LEAF: f64 = 4e-9;
     /// Packing, sending and applying one correction.
-    pub(super) const CORRECTION: f64 = 1.2e-9;
+    pub(super) const CORRECTION: f64 = 1.5e-9;
+    /// An element of a transform of Winograd's, from its share to a buffer and on.
+    pub(super) const TRANSFORMED: f64 = 22e-9;
     /// The same where the digits of a mask are the puncture points: it finds its weight and its output on its own.
     pub(super) const MASK_CORRECTION: f64 = 18e-9;
     /// One correlated transfer of SoftSpoken, whatever the depth.
-    pub(super) const TRANSFER: f64 = 7e-9;
+    pub(super) const TRANSFER: f64 = 10e-9;
     /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
-    pub(super) const FERRET: [f64; 4] = [17e-9, 17e-9, 20e-9, 32e-9];
+    pub(super) const FERRET: [f64; 4] = [24e-9, 24e-9, 28e-9, 45e-9];
     /// One block of the extension's streams.
-    pub(super) const STREAM_BLOCK: f64 = 0.4e-9;
+    pub(super) const STREAM_BLOCK: f64 = 0.55e-9;
     /// Using one transfer in an operator on shares: hashing it, and its part of all messages.
-    pub(super) const USE: f64 = 10e-9;
+    pub(super) const USE: f64 = 13e-9;
     /// An entry of a table that is looked up: rotating, masking and packing it.
     pub(super) const ENTRY: f64 = 4e-9;
     /// One multiplication by a weight in the clear.
@@ -67,6 +69,13 @@ impl Profile {
     pub fn offline_seconds(&self, cost: &Cost) -> f64 {
         let rounds = if cost.rounds > 1 { cost.rounds } else { 0 };
         self.seconds(&Cost { rounds, ..*cost })
+    }
+
+    /// Seconds of a stream of messages and the work that makes them: what is next is computed while the last is under way, and half of
+    /// the shorter of both hides behind the longer.
+    pub fn streamed_seconds(&self, cost: &Cost, work: f64) -> f64 {
+        let wire = self.offline_seconds(cost);
+        wire.max(work) + wire.min(work) / 2.0
     }
 }
 
@@ -95,7 +104,10 @@ impl Layer {
         // Trees that are not kept are made anew, with their punctures.
         let (made, correction) =
             if self.keeps_trees() { (1.0, unit::CORRECTION) } else { (3.0, unit::MASK_CORRECTION) };
-        made * work.leaves * unit::LEAF + work.blocks * unit::LEAF_BLOCK + work.corrections * correction
+        made * work.leaves * unit::LEAF
+            + work.blocks * unit::LEAF_BLOCK
+            + work.corrections * correction
+            + self.transformed(images) as f64 * unit::TRANSFORMED
     }
 
     /// Blocks that the leaves of all trees are expanded to, for a batch.
@@ -123,20 +135,19 @@ impl Plan {
             .iter()
             .zip(work)
             .map(|(step, work)| Seconds {
-                offline: work.offline + profile.offline_seconds(&step.cost.offline),
+                offline: profile.streamed_seconds(&step.cost.offline, work.offline),
                 online: work.online + profile.seconds(&step.cost.online),
             })
             .collect();
-        if let Some(supplies) = seconds.first_mut() {
+        if let (Some(supplies), Some(step)) = (seconds.first_mut(), costs.first()) {
             let needed: Phases = costs.iter().map(|step| step.cost).sum();
             let work =
                 |cost: Cost| transfer_seconds(self.transfers) * (cost.server_cots + cost.client_cots) as f64;
             let online = if self.streamed { work(needed.online) } else { 0.0 };
             supplies.online += online;
-            supplies.offline += work(needed.offline + needed.online) - online;
-            if let Some(step) = costs.first() {
-                supplies.offline += step.cost.offline.rounds as f64 * profile.rtt_seconds / 2.0;
-            }
+            let offline = work(needed.offline + needed.online) - online;
+            let waiting = step.cost.offline.rounds as f64 * profile.rtt_seconds / 2.0;
+            supplies.offline = profile.streamed_seconds(&step.cost.offline, offline) + waiting;
         }
         seconds
     }

@@ -165,6 +165,18 @@ impl Layer {
         Work { leaves, blocks: leaves * blocks as f64, corrections: trees * columns as f64 }
     }
 
+    /// Elements that are transformed, of inputs and of results, for a batch.
+    pub(crate) fn transformed(&self, images: usize) -> usize {
+        match self.algorithm {
+            Algorithm::Direct => 0,
+            Algorithm::WinogradExact | Algorithm::Winograd => {
+                let Geometry { in_channels, out_channels, .. } = self.geometry;
+                let tiles = images * self.products().geometry.positions();
+                winograd::POSITIONS * tiles * (in_channels + out_channels)
+            }
+        }
+    }
+
     pub(super) fn classes(&self) -> Vec<Class> {
         let Self { geometry, shifts, ring, protocol, .. } = &*self.products();
         let bits = |group: usize| match self.algorithm {
