@@ -34,6 +34,7 @@ impl PurposeArgs {
             batch: self.batch as usize,
             budget_bits: None,
             sources: self.ot.unwrap_or_default(),
+            lean: true,
         }
     }
 }

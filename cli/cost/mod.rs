@@ -60,6 +60,7 @@ impl Args {
             batch: self.batch as usize,
             budget_bits: None,
             sources,
+            lean: true,
         }
     }
 }

@@ -32,8 +32,14 @@ fn network(name: &str) -> (Graph, Weights) {
 }
 
 fn plan(graph: &Graph, weights: &Weights) -> Result<Plan, Box<dyn Error>> {
-    let purpose =
-        Purpose { profile: Profile::LAN, inferences: 1, batch: 1, budget_bits: None, sources: Sources::Any };
+    let purpose = Purpose {
+        profile: Profile::LAN,
+        inferences: 1,
+        batch: 1,
+        budget_bits: None,
+        sources: Sources::Any,
+        lean: true,
+    };
     fastest(graph, &weights.digest(), &purpose)?.ok_or_else(|| "no plan".into())
 }
 

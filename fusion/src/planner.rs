@@ -24,6 +24,8 @@ pub struct Purpose {
     pub budget_bits: Option<u64>,
     /// The sources of transfers to choose from.
     pub sources: Sources,
+    /// Whether of plans that are as fast for all that a prediction can tell the one of the fewest bits is taken.
+    pub lean: bool,
 }
 
 /// Bits that one inference moves, offline and online.
@@ -37,7 +39,8 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 /// # Errors
 /// Those of [`fuse`].
 pub fn cheapest(graph: &Graph, weights: &str, sources: Sources) -> Result<Plan, Error> {
-    let purpose = Purpose { profile: Profile::WAN, inferences: 1, batch: 1, budget_bits: None, sources };
+    let purpose =
+        Purpose { profile: Profile::WAN, inferences: 1, batch: 1, budget_bits: None, sources, lean: false };
     let candidates = Candidates::of(graph, weights, &purpose, false)?;
     let plans = sources.iter().map(|source| (source, candidates.least(source)));
     let best = plans.min_by_key(|(source, chosen)| candidates.bits(*source, chosen));
@@ -45,8 +48,8 @@ pub fn cheapest(graph: &Graph, weights: &str, sources: Sources) -> Result<Plan, 
     candidates.plan(source, &chosen)
 }
 
-/// The fastest plan of a graph within a budget; `None` where there is none. Of plans that are as fast for all that a prediction can
-/// tell (a tenth, latency apart), it is the one that moves the fewest bits. It is streamed where a party would hold much.
+/// The fastest plan of a graph within a budget; `None` where there is none. [`Purpose::lean`], of plans that are as fast for all that a
+/// prediction can tell (a tenth, latency apart), the one that moves the fewest bits. It is streamed where a party would hold much.
 ///
 /// # Errors
 /// Those of [`fuse`].
@@ -77,10 +80,11 @@ fn fastest_by(
     }
     let Some((least, _, plan)) = fastest.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(None) };
     let at_once = Purpose { profile: Profile { rtt_seconds: 0.0, ..purpose.profile }, ..*purpose };
-    let limit = least + SLACK * seconds(plan, &at_once);
+    let slack = if purpose.lean { SLACK * seconds(plan, &at_once) } else { 0.0 };
+    let limit = least + slack;
     let mut best: Option<(u64, Plan)> = None;
     for (_, source, plan) in fastest.into_iter().filter(|(seconds, ..)| *seconds <= limit) {
-        let plan = candidates.leanest(source, purpose, limit, plan)?;
+        let plan = if purpose.lean { candidates.leanest(source, purpose, limit, plan)? } else { plan };
         let bits = inference_bits(&plan);
         if best.as_ref().is_none_or(|(fewest, _)| bits < *fewest) {
             best = Some((bits, plan));
@@ -363,7 +367,8 @@ mod tests {
 
     fn protocol(inferences: u64) -> Protocol {
         let sources = Sources::Any;
-        let purpose = Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None, sources };
+        let purpose =
+            Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None, sources, lean: true };
         let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
         let step = plan.steps.iter().find(|step| step.name == "dense").unwrap();
         let ways = candidates(&plan, &step.op, &purpose);

@@ -66,6 +66,7 @@ impl SearchOptions {
             batch: self.batch,
             budget_bits: self.budget_bits,
             sources: self.sources,
+            lean: self.budget_seconds.is_none(),
         }
     }
 
