@@ -28,10 +28,13 @@ enum Way {
 type Best = Option<(u32, Way)>;
 
 /// By width and levels.
+type Rows = Vec<[Best; DEEPEST + 1]>;
+
+/// All blocks.
 struct Tables {
-    carries: Vec<[Best; DEEPEST + 1]>,
-    lower: Vec<[Best; DEEPEST + 1]>,
-    above: Vec<[Best; DEEPEST + 1]>,
+    carries: Rows,
+    lower: Rows,
+    above: Rows,
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
@@ -52,70 +55,49 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     tables
 });
 
-/// The cheaper of two ways.
-fn better(best: Best, bits: u32, way: Way) -> Best {
-    best.filter(|(least, _)| *least <= bits).or(Some((bits, way)))
-}
-
-fn bits(rows: &[[Best; DEEPEST + 1]], width: u32, levels: usize) -> Option<u32> {
+fn bits(rows: &Rows, width: u32, levels: usize) -> Option<u32> {
     rows[width as usize][levels].map(|(bits, _)| bits)
 }
 
 impl Tables {
     fn carries(&self, width: u32, levels: usize) -> Best {
-        let mut best = match width {
-            0 => return None,
-            1 => Some((leaf_bits(1, 1), Way::Leaf)),
-            2..=MAX_DIGIT => Some((leaf_bits(width, 2), Way::Leaf)),
-            _ => None,
-        };
-        for low in (1..width).filter(|_| levels > 0) {
-            let part = |width| bits(&self.carries, width, levels - 1);
-            if let (Some(low_bits), Some(high_bits)) = (part(low), part(width - low)) {
-                best = better(best, low_bits + high_bits + ands(2), Way::Join(low));
-            }
-        }
-        best
+        let alone = flags(width, 2).map(|bits| (bits, Way::Leaf));
+        joined([&self.carries; 2], width, levels, alone, ands(2))
     }
 
     fn lower(&self, width: u32, levels: usize) -> Best {
-        let mut best = match width {
-            0 => return None,
-            1 => Some((leaf_bits(1, 1), Way::Leaf)),
-            2..=MAX_DIGIT => Some((leaf_bits(width, 4), Way::Leaf)),
-            _ => None,
-        };
-        for low in (1..width).filter(|_| levels > 0) {
-            let part = |width| bits(&self.lower, width, levels - 1);
-            if let (Some(low_bits), Some(high_bits)) = (part(low), part(width - low)) {
-                best = better(best, low_bits + high_bits + ands(2) + ands(3), Way::Join(low));
-            }
-        }
-        best
+        let alone = flags(width, 4).map(|bits| (bits, Way::Leaf));
+        joined([&self.lower; 2], width, levels, alone, ands(2) + ands(3))
     }
 
     fn above(&self, width: u32, levels: usize) -> Best {
-        let mut best = match width {
-            0 => return Some((0, Way::Leaf)),
-            1 => Some((leaf_bits(2, 2) + leaf_bits(1, 1), Way::Leaf)),
-            2..MAX_DIGIT => Some((leaf_bits(width + 1, 2) + leaf_bits(width, 2), Way::Leaf)),
-            _ => None,
-        };
-        if levels == 0 {
-            return best;
+        if width == 0 {
+            return Some((0, Way::Leaf));
         }
-        if width <= MAX_DIGIT {
-            let flags = if width == 1 { leaf_bits(1, 1) } else { leaf_bits(width, 3) };
-            best = better(best, flags + 2 * ands(1), Way::Early);
-        }
-        for low in 1..width {
-            let high = bits(&self.above, width - low, levels - 1);
-            if let (Some(low_bits), Some(high_bits)) = (bits(&self.lower, low, levels - 1), high) {
-                best = better(best, low_bits + high_bits + ands(1) + 2 * ands(2), Way::Join(low));
-            }
-        }
-        best
+        let leaf = flags(width, 2).filter(|_| width < MAX_DIGIT).map(|own| leaf_bits(width + 1, 2) + own);
+        let early = flags(width, 3).filter(|_| levels > 0).map(|own| own + 2 * ands(1));
+        let ways = [leaf.map(|bits| (bits, Way::Leaf)), early.map(|bits| (bits, Way::Early))];
+        let alone = ways.into_iter().flatten().min_by_key(|(bits, _)| *bits);
+        joined([&self.lower, &self.above], width, levels, alone, ands(1) + 2 * ands(2))
     }
+}
+
+/// A transfer of some flags of a digit; those of a digit of one bit follow from one of them.
+fn flags(width: u32, flags: u32) -> Option<u32> {
+    match width {
+        1 => Some(leaf_bits(1, 1)),
+        2..=MAX_DIGIT => Some(leaf_bits(width, flags)),
+        _ => None,
+    }
+}
+
+/// A block of its own, or of a lower and an upper one that some ANDs bring together.
+fn joined([lower, upper]: [&Rows; 2], width: u32, levels: usize, alone: Best, ands: u32) -> Best {
+    let joins = (1..width).filter(|_| levels > 0).filter_map(|low| {
+        let parts = bits(lower, low, levels - 1)? + bits(upper, width - low, levels - 1)?;
+        Some((parts + ands, Way::Join(low)))
+    });
+    alone.into_iter().chain(joins).min_by_key(|(bits, _)| *bits)
 }
 
 /// The fewest bits of [`Carries::build`] within some levels.
@@ -128,7 +110,7 @@ pub(super) fn above_bits(width: u32, levels: usize) -> Option<u32> {
     bits(&TABLES.above, width, levels.min(DEEPEST))
 }
 
-fn way(rows: &[[Best; DEEPEST + 1]], width: u32, levels: usize) -> Way {
+fn way(rows: &Rows, width: u32, levels: usize) -> Way {
     rows[width as usize][levels].expect("invariant: the caller has asked for the price").1
 }
 
