@@ -142,6 +142,12 @@ impl Carries {
         }
     }
 
+    /// The carry out of the block, given the one that comes in.
+    pub(super) fn out(self, circuit: &mut Circuit, carry: Wire) -> Wire {
+        let passed = circuit.and(carry, self.t);
+        circuit.xor(self.g, passed)
+    }
+
     fn join(self, circuit: &mut Circuit, upper: Self) -> Self {
         let (passed, t) = (circuit.and(upper.t, self.g), circuit.and(upper.t, self.t));
         Self { g: circuit.xor(upper.g, passed), t }
@@ -250,7 +256,7 @@ impl Above {
 }
 
 /// A digit's flags with that of zero.
-fn with_zero(circuit: &mut Circuit, at: u32, width: u32) -> (Carries, Wire) {
+pub(super) fn with_zero(circuit: &mut Circuit, at: u32, width: u32) -> (Carries, Wire) {
     if width == 1 {
         let carries = Carries::build(circuit, at, 1, 0);
         return (carries, circuit.not(carries.t));

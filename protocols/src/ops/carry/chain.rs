@@ -1,5 +1,6 @@
 //! Chains: the carry walks from digit to digit.
 
+use super::block::{Carries, with_zero};
 use super::circuit::{Circuit, Wire};
 use super::leaf::Flag;
 use crate::Role;
@@ -20,16 +21,19 @@ fn link(circuit: &mut Circuit, at: u32, width: u32, carry: Option<Wire>) -> Wire
         let [carries] = circuit.digit(at, width, &[Flag::Carry]);
         return carries;
     };
+    step(circuit, at, width, 0, carry)
+}
+
+/// The carry out of a digit of one bit, or of a block that is known within some levels.
+pub(super) fn step(circuit: &mut Circuit, at: u32, width: u32, levels: usize, carry: Wire) -> Wire {
     if width == 1 {
         return bit(circuit, at, carry);
     }
-    let [carries, passes] = circuit.digit(at, width, &[Flag::Carry, Flag::Pass]);
-    let passed = circuit.and(carry, passes);
-    circuit.xor(carries, passed)
+    Carries::build(circuit, at, width, levels).out(circuit, carry)
 }
 
 /// The carry out of a digit of one bit: the majority.
-pub(super) fn bit(circuit: &mut Circuit, at: u32, carry: Wire) -> Wire {
+fn bit(circuit: &mut Circuit, at: u32, carry: Wire) -> Wire {
     let (server, client) = (circuit.own(Role::Server, at), circuit.own(Role::Client, at));
     let (server, client) = (circuit.xor(server, carry), circuit.xor(client, carry));
     let product = circuit.and(server, client);
@@ -43,8 +47,8 @@ pub(super) fn link_and_zero(circuit: &mut Circuit, at: u32, width: u32, carry: W
         let sum = circuit.xor(bits, carry);
         return (bit(circuit, at, carry), circuit.not(sum));
     }
-    let [carries, passes, zero] = circuit.digit(at, width, &[Flag::Carry, Flag::Pass, Flag::Zero]);
-    let changes = circuit.xor(zero, passes);
-    let (passed, changed) = (circuit.and(carry, passes), circuit.and(carry, changes));
-    (circuit.xor(carries, passed), circuit.xor(zero, changed))
+    let (carries, zero) = with_zero(circuit, at, width);
+    let changes = circuit.xor(zero, carries.t);
+    let (carried, changed) = (carries.out(circuit, carry), circuit.and(carry, changes));
+    (carried, circuit.xor(zero, changed))
 }

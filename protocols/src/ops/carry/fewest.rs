@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 
 use super::block::{Above, Carries, above_bits, carries_bits};
-use super::chain::{bit, link_and_zero};
+use super::chain::{link_and_zero, step};
 use super::circuit::{Circuit, Wire, ands};
 use super::leaf::{self, Flag};
 use super::{Decision, MAX_DIGIT, Network, Parts};
@@ -87,16 +87,6 @@ impl Walk {
     }
 }
 
-/// The carry out of a digit of one bit, or of a block that is known within some levels.
-fn step(circuit: &mut Circuit, at: u32, width: u32, levels: usize, carry: Wire) -> Wire {
-    if width == 1 {
-        return bit(circuit, at, carry);
-    }
-    let Carries { g, t } = Carries::build(circuit, at, width, levels);
-    let passed = circuit.and(carry, t);
-    circuit.xor(g, passed)
-}
-
 /// The walk to c2, and from there on.
 fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<Network> {
     let Parts { dropped, kept, saturating } = parts;
@@ -142,22 +132,20 @@ fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
 fn beside(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<Network> {
     let Parts { dropped, kept, saturating } = parts;
     let early = levels.checked_sub(2)?;
-    let (_, _, _) =
-        (carries_bits(kept, early)?, above_bits(saturating, early)?, walk.bits(dropped, levels - 1)?);
-    if saturating == 0 && !kept_wrap {
+    let possible = carries_bits(kept, early).is_some()
+        && above_bits(saturating, early).is_some()
+        && walk.bits(dropped, levels - 1).is_some();
+    if !possible || (saturating == 0 && !kept_wrap) {
         return None;
     }
     let circuit = &mut Circuit::default();
     let (rounding, _) = walk.build(circuit, dropped, levels - 1, dropped);
-    let Carries { g, t } = Carries::build(circuit, dropped, kept, early);
+    let own = Carries::build(circuit, dropped, kept, early);
     let above = Above::build(circuit, dropped + kept, saturating, early);
     let needed = saturating == 0 || !kept_wrap;
-    let wrap = needed.then(|| {
-        let passed = circuit.and(rounding, t);
-        circuit.xor(g, passed)
-    });
+    let wrap = needed.then(|| own.out(circuit, rounding));
     let mut times = |wanted| {
-        let (carried, passed) = (circuit.and(g, wanted), circuit.and(t, wanted));
+        let (carried, passed) = (circuit.and(own.g, wanted), circuit.and(own.t, wanted));
         let passed = circuit.and(rounding, passed);
         circuit.xor(carried, passed)
     };
