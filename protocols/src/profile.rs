@@ -41,7 +41,7 @@ mod unit {
     /// One correlated transfer of SoftSpoken, whatever the depth.
     pub(super) const TRANSFER: f64 = 10e-9;
     /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
-    pub(super) const FERRET: [f64; 4] = [22e-9, 22e-9, 26e-9, 41e-9];
+    pub(super) const FERRET: [f64; 5] = [22e-9, 22e-9, 22e-9, 26e-9, 41e-9];
     /// One block of the extension's streams.
     pub(super) const STREAM_BLOCK: f64 = 0.55e-9;
     /// Using one transfer in an operator on shares: hashing it, and its part of all messages.

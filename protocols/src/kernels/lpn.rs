@@ -8,7 +8,7 @@ use super::{Key, ROW_BLOCKS};
 use crate::Block;
 
 /// Blocks of the table that an output takes in.
-const WEIGHT: usize = 10;
+pub(crate) const WEIGHT: usize = 10;
 
 /// Outputs whose indices are expanded together: as many as make up whole rows of the key's stream.
 const OUTPUTS: usize = 64;
@@ -46,6 +46,18 @@ impl Code {
             #[cfg(not(target_arch = "x86_64"))]
             portable(&indices, table, outputs);
         }
+    }
+
+    /// The first rows of the code, at least so many, for a table of `len` blocks.
+    #[cfg(test)]
+    pub(crate) fn rows(&self, count: usize, len: usize) -> Vec<[usize; WEIGHT]> {
+        let mut indices = [[0; WEIGHT]; OUTPUTS];
+        let mut rows = Vec::new();
+        for group in 0..count.div_ceil(OUTPUTS) {
+            self.indices(group, &mut indices);
+            rows.extend(indices.iter().map(|row| row.map(|index| index as usize & (len - 1))));
+        }
+        rows
     }
 
     fn indices(&self, group: usize, indices: &mut Indices) {

@@ -13,6 +13,8 @@ mod transpose;
 pub(crate) use aes::{Key, sigma_all};
 pub(crate) use bit_sums::{Expansion, hole_bits};
 pub(crate) use lpn::Code;
+#[cfg(test)]
+pub(crate) use lpn::WEIGHT;
 pub(crate) use split::equal;
 pub(crate) use streams::{Partial, Streams};
 pub(crate) use transpose::transpose;

@@ -72,7 +72,7 @@ impl FromStr for Sources {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || {
             let expected =
-                "softspoken, softspoken:K with K within 1..=8, ferret, or ferret:D with D within 10..=13";
+                "softspoken, softspoken:K with K within 1..=8, ferret, or ferret:D with D within 9..=13";
             Error::invalid("source of transfers", expected, text)
         };
         let (name, number) = match text.split_once(':') {
@@ -168,16 +168,16 @@ mod tests {
             let json = serde_json::to_string(&source).unwrap();
             assert_eq!(serde_json::from_str::<Source>(&json).unwrap(), source);
         }
-        for (text, count) in [("softspoken", 8), ("ferret", 4)] {
+        for (text, count) in [("softspoken", 8), ("ferret", 5)] {
             assert_eq!(text.parse::<Sources>().unwrap().iter().count(), count);
         }
-        assert_eq!(Sources::Any.iter().count(), 12);
+        assert_eq!(Sources::Any.iter().count(), 13);
         for wrong in
-            ["", "iknp", "softspoken:0", "softspoken:9", "ferret:9", "ferret:14", "ferret:", "ferret:x"]
+            ["", "iknp", "softspoken:0", "softspoken:9", "ferret:8", "ferret:14", "ferret:", "ferret:x"]
         {
             assert!(wrong.parse::<Sources>().is_err(), "{wrong}");
         }
-        for wrong in ["{\"ferret\":9}", "{\"softspoken\":0}", "\"ferret\""] {
+        for wrong in ["{\"ferret\":8}", "{\"softspoken\":0}", "\"ferret\""] {
             assert!(serde_json::from_str::<Source>(wrong).is_err(), "{wrong}");
         }
     }

@@ -9,10 +9,11 @@ use crate::{Cost, Error, Operator, Role, Session};
 
 /// Sets Ferret up in both directions and draws each party's `Δ`. Once per session.
 ///
-/// SoftSpoken makes the transfers of one batch of the smallest set; where another set is wanted, that batch makes the transfers that
-/// it starts with.
+/// SoftSpoken makes the OTs that a batch of the smallest set starts with; every further set starts
+/// from a batch of a smaller one ([`Parameters`]).
 ///
-/// **Cost:** that of SoftSpoken's set-up at depth 8, 15 bits a transfer for those of the first batch, and that batch.
+/// **Cost:** that of SoftSpoken's set-up at depth 8, 15 bits an OT for those of the first batch,
+/// and the batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
     /// The set to start.
@@ -25,15 +26,8 @@ const DEPTH: TreeDepth = TreeDepth::MAX;
 impl Bootstrap {
     const SETUP: Setup = Setup { depth: DEPTH };
 
-    /// Whether the set is not the one that SoftSpoken starts.
-    fn is_larger(&self) -> bool {
-        self.parameters != Parameters::SMALLEST
-    }
-
-    /// Transfers of SoftSpoken, in each direction.
-    fn first(&self) -> Extend {
-        let set = self.parameters;
-        let count = if self.is_larger() { set.bootstrap().used() } else { set.reserve() };
+    /// SoftSpoken's OTs, in each direction.
+    const fn first(count: usize) -> Extend {
         Extend { depth: DEPTH, server: count, client: count }
     }
 }
@@ -47,27 +41,29 @@ impl Operator for Bootstrap {
     fn ideal(&self, (): &()) {}
 
     fn cost(&self) -> Cost {
-        let first = Self::SETUP.cost() + self.first().cost();
-        if !self.is_larger() {
-            return first;
-        }
-        let batch = self.parameters.bootstrap();
-        first + message(Role::Server, &batch).beside(message(Role::Client, &batch))
+        let (count, batches) = self.parameters.bootstrap();
+        let messages = batches
+            .iter()
+            .map(|batch| message(Role::Server, batch).beside(message(Role::Client, batch)))
+            .sum::<Cost>();
+        Self::SETUP.cost() + Self::first(count).cost() + messages
     }
 
     async fn run(&self, session: &mut Session, (): ()) -> Result<(), Error> {
+        let (count, batches) = self.parameters.bootstrap();
         session.run(&Self::SETUP, ()).await?;
-        session.run(&self.first(), ()).await?;
+        session.run(&Self::first(count), ()).await?;
         // SoftSpoken has done its part.
         session.extension = None;
-        let (mut sent, mut received) = withdraw(session, self.first().server);
-        if self.is_larger() {
-            let batch = self.parameters.bootstrap();
+        let (mut sent, mut received) = withdraw(session, count);
+        for batch in batches {
             let (ours, theirs) = Public::fresh(session);
-            let output = Output { pools: &mut session.pools, add: Pools::add_sent, wanted: batch.wanted };
+            let pools = &mut session.pools;
+            let output = Output { pools, add: Pools::add_sent, wanted: batch.wanted };
             let message = sent.send(batch, &ours, output);
             let message = session.channel.exchange(&message).await?;
-            let output = Output { pools: &mut session.pools, add: Pools::add_received, wanted: batch.wanted };
+            let pools = &mut session.pools;
+            let output = Output { pools, add: Pools::add_received, wanted: batch.wanted };
             received.receive(batch, &theirs, output, &message);
             (sent, received) = withdraw(session, batch.wanted);
         }

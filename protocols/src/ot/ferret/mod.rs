@@ -16,7 +16,7 @@
 //!
 //! **Cost:** `128 (depth - 1)` bits a tree from the sender; a demand takes the fewest trees that serve it ([`Parameters`]). The
 //! receiver sends nothing, so all batches of both directions together are one round. Once per session ([`Bootstrap`])
-//! SoftSpoken makes the transfers of a batch of the smallest set, which makes those of the first batch of another.
+//! SoftSpoken makes the OTs of a batch of the smallest set, which makes those of the first batch of another.
 //!
 //! **Security:** semi-honest. `x` is pseudorandom to the sender by the hardness of LPN with regular noise and this code, whose
 //! secret is `x_0` and whose noise is `u`: see [`Parameters`]. The code's seed is public: derived from the session's number,
@@ -34,5 +34,7 @@ pub use bootstrap::Bootstrap;
 pub use extend::FerretExtend;
 pub use parameters::Parameters;
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,27 @@ fn all_batches_are_one_round_and_of_the_sender_alone() {
     }
 }
 
+/// The table of docs/protocols.md: a start, and a supply of one and of five million OTs.
+#[test]
+fn the_documented_bytes_are_those_of_the_sets() {
+    let bytes = |cost: crate::Cost| cost.server_bytes + cost.client_bytes;
+    let found: Vec<[u64; 3]> = Parameters::all()
+        .map(|parameters| {
+            let supply = |server| FerretExtend { parameters, server, client: 0 }.cost();
+            [Bootstrap { parameters }.cost(), supply(1_000_000), supply(5_000_000)].map(bytes)
+        })
+        .collect();
+    assert_eq!(found, DOCUMENTED);
+}
+
+const DOCUMENTED: [[u64; 3]; 5] = [
+    [282_904, 321_328, 1_606_256],
+    [340_456, 179_304, 840_468],
+    [417_236, 99_212, 454_596],
+    [496_250, 65_836, 238_140],
+    [581_196, 48_204, 142_092],
+];
+
 #[test]
 fn extending_without_a_bootstrap_is_an_error() {
     let runtime = testing::runtime();
