@@ -141,9 +141,10 @@ mod tests {
 
     #[test]
     fn a_peer_that_lies_about_depths_is_the_one_to_blame() {
-        let (mut server, mut client) = testing::sessions_with_dealer(1, 0);
         let there_and_back = Cost::message(Role::Client, 1).then(Cost::message(Role::Server, 1));
-        let found = testing::runtime().block_on(async {
+        let wrong = Cost::message(Role::Client, 2);
+        let (lied, miscounted) = testing::runtime().block_on(async {
+            let (mut server, mut client) = testing::sessions(1);
             let lie = async {
                 let before = server.channel.turn();
                 server.channel.receive(1).await.unwrap();
@@ -154,18 +155,16 @@ mod tests {
                 session.channel.send(&[1])?;
                 session.channel.receive(1).await
             });
-            tokio::join!(part, lie).0
+            let lied = tokio::join!(part, lie).0;
+            (lied, client.hold("ping", wrong, async |session| session.channel.send(&[1])).await)
         });
-        match found {
+        match lied {
             Err(Error::Violation { expected, found, .. }) => {
                 assert!(expected.starts_with("2 messages") && found.starts_with("1 messages"), "{found}");
             }
             other => panic!("{other:?}"),
         }
-        let wrong = Cost::message(Role::Client, 2);
-        let found = testing::runtime()
-            .block_on(client.hold("ping", wrong, async |session| session.channel.send(&[1])));
-        assert!(matches!(found, Err(Error::Ledger { .. })), "bytes are counted here: {found:?}");
+        assert!(matches!(miscounted, Err(Error::Ledger { .. })), "bytes are counted here: {miscounted:?}");
     }
 
     #[test]

@@ -249,8 +249,8 @@ mod tests {
             Run { plan, weights: None, input: &[], prepared, wires, logits: None }
         };
         let (mut ours, mut theirs) = (run(vec![0; shares.len()]), run(shares));
-        let (mut server, mut client) = testing::sessions_with_dealer(1, 0);
         testing::runtime().block_on(async {
+            let (mut server, mut client) = testing::sessions(1);
             let (sent, found) =
                 tokio::join!(theirs.reveal(&mut server, wire), ours.reveal(&mut client, wire));
             sent.unwrap();
