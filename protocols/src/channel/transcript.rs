@@ -16,14 +16,47 @@ pub(crate) const STATEMENT: usize = 32;
 pub(super) struct Transcript {
     id: [u8; 32],
     role: Role,
-    sent: Hasher,
-    received: Hasher,
+    sent: Direction,
+    received: Direction,
+}
+
+/// The running hash of one direction, fed in blocks that are whole subtrees of BLAKE3's: it is several times as fast as with
+/// small messages one by one.
+struct Direction {
+    hasher: Hasher,
+    /// Less than a block.
+    pending: Vec<u8>,
+}
+
+const BLOCK: usize = 1 << 16;
+
+impl Direction {
+    fn new(sender: Role, id: &[u8; 32]) -> Self {
+        let key = Domain::Direction.derive(id, &[sender as u64]);
+        Self { hasher: Hasher::new_keyed(&key), pending: Vec::with_capacity(BLOCK) }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let (first, rest) = bytes.split_at(bytes.len().min(BLOCK - self.pending.len()));
+        self.pending.extend_from_slice(first);
+        if self.pending.len() == BLOCK {
+            self.hasher.update(&self.pending);
+            let (whole, rest) = rest.split_at(rest.len() / BLOCK * BLOCK);
+            self.hasher.update(whole);
+            self.pending.clear();
+            self.pending.extend_from_slice(rest);
+        }
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.hasher.clone().update(&self.pending).finalize().into()
+    }
 }
 
 impl Transcript {
     pub(super) fn new(role: Role, id: &[u8; 32]) -> Self {
-        let direction = |sender: Role| Hasher::new_keyed(&Domain::Direction.derive(id, &[sender as u64]));
-        Self { id: *id, role, sent: direction(role), received: direction(role.peer()) }
+        let (sent, received) = (Direction::new(role, id), Direction::new(role.peer(), id));
+        Self { id: *id, role, sent, received }
     }
 
     /// The party that keeps it.
@@ -33,12 +66,13 @@ impl Transcript {
 
     /// A frame that was sent, with its header.
     pub(super) fn sent(&mut self, frame: &[u8]) {
-        self.sent.update(frame);
+        self.sent.add(frame);
     }
 
     /// A frame that was received.
     pub(super) fn received(&mut self, header: &[u8; HEADER], payload: &[u8]) {
-        self.received.update(header).update(payload);
+        self.received.add(header);
+        self.received.add(payload);
     }
 
     /// What a party says of the conversation so far: the same at both parties where they have seen the same.
@@ -47,7 +81,7 @@ impl Transcript {
             Role::Server => (&self.sent, &self.received),
             Role::Client => (&self.received, &self.sent),
         };
-        let [server, client] = [server, client].map(|hasher| *hasher.finalize().as_bytes());
+        let (server, client) = (server.digest(), client.digest());
         Domain::Statement.bind(&self.id, &[&[by as u8], &server, &client])
     }
 }
@@ -69,6 +103,21 @@ mod tests {
             assert_eq!(at_server.statement(by), at_client.statement(by));
         }
         [Role::Server, Role::Client].map(|by| at_server.statement(by))
+    }
+
+    #[test]
+    fn blocks_change_nothing() {
+        let id = [3; 32];
+        let bytes: Vec<u8> = (0..5 * BLOCK + 77).map(|at| (at / 3) as u8).collect();
+        for cuts in [vec![1, 2], vec![BLOCK], vec![BLOCK - 1, BLOCK, BLOCK + 1], vec![12, 3 * BLOCK + 5]] {
+            let (mut direction, mut at) = (Direction::new(Role::Client, &id), 0);
+            for end in cuts.into_iter().chain([bytes.len()]) {
+                direction.add(&bytes[at..end]);
+                at = end;
+            }
+            let key = Domain::Direction.derive(&id, &[Role::Client as u64]);
+            assert_eq!(direction.digest(), *blake3::keyed_hash(&key, &bytes).as_bytes());
+        }
     }
 
     #[test]
