@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
-use protocols::Error;
+use protocols::{Error, Reason};
 use quant::{DataError, ImportError, JudgeError};
 
 /// The end of every `--help`.
@@ -14,9 +14,9 @@ Exit codes:
   1    internal error (a step that did not cost what was predicted is one), or local input/output
   2    wrong usage of the command line
   3    an input file that cannot be used, or a budget that no plan can meet
-  4    the peer could not be reached, was lost or fell silent
+  4    the peer could not be reached, was lost, fell silent or was too slow
   5    the peer disagrees: protocol version, what is revealed, plan hash, role or batch size
-  6    the peer violated the protocol
+  6    the peer violated the protocol, or the conversation was altered on the way
   7    verification failed: the private result differs from the plaintext one
   130  interrupted";
 
@@ -30,11 +30,11 @@ pub(crate) enum Code {
     Usage = 2,
     /// A file that was given, or an impossible budget.
     Input = 3,
-    /// The peer could not be reached, was lost or fell silent.
+    /// The peer could not be reached, was lost, fell silent or was too slow.
     PeerLost = 4,
     /// The peer runs something else.
     Disagreement = 5,
-    /// The peer sent what the protocol does not allow.
+    /// The peer sent what the protocol does not allow, or the parties saw different conversations.
     Violation = 6,
     /// The private result is not the plaintext one.
     Unverified = 7,
@@ -103,12 +103,36 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => Code::Internal,
-            Error::PeerLost { .. } | Error::PeerSilent { .. } => Code::PeerLost,
+            Error::PeerLost { .. }
+            | Error::PeerSilent { .. }
+            | Error::Overdue { .. }
+            | Error::Dismissed { reason: Reason::Overdue, .. } => Code::PeerLost,
             Error::Disagreement { .. } => Code::Disagreement,
-            Error::Violation { .. } => Code::Violation,
+            Error::Violation { .. }
+            | Error::Altered { .. }
+            | Error::Dismissed { reason: Reason::Violated, .. } => Code::Violation,
             Error::Invalid { .. } => Code::Input,
         };
-        Self::new(code, error)
+        Self::new(code, format_args!("{error}{}", hint(&error)))
+    }
+}
+
+/// Which option helps, where one does.
+const fn hint(error: &Error) -> &'static str {
+    match error {
+        Error::PeerSilent { .. } => "; raise --timeout if it needs longer",
+        Error::Overdue { .. } | Error::Dismissed { reason: Reason::Overdue, .. } => {
+            "; raise --timeout, or lower --min-rate on a slow connection, if it needs longer"
+        }
+        Error::Ledger { .. }
+        | Error::PeerLost { .. }
+        | Error::Altered { .. }
+        | Error::Dismissed { reason: Reason::Violated, .. }
+        | Error::Violation { .. }
+        | Error::Disagreement { .. }
+        | Error::PoolDry { .. }
+        | Error::Unprepared { .. }
+        | Error::Invalid { .. } => "",
     }
 }
 
@@ -142,5 +166,21 @@ mod tests {
         let failure = Failure::from(Error::Ledger { operator: "conv", predicted, measured });
         assert_eq!(failure.code(), Code::Internal);
         assert!(failure.to_string().contains("conv"), "{failure}");
+    }
+
+    #[test]
+    fn what_came_too_late_names_the_options_that_help() {
+        let step = || "layer1.conv".to_owned();
+        let overdue = Error::Overdue { step: step(), whose: "the step's", seconds: 60.0 };
+        let dismissed = Error::Dismissed { step: step(), reason: Reason::Overdue };
+        for error in [overdue, dismissed] {
+            let failure = Failure::from(error);
+            assert_eq!(failure.code(), Code::PeerLost);
+            for part in ["layer1.conv", "--timeout", "--min-rate"] {
+                assert!(failure.to_string().contains(part), "{failure}");
+            }
+        }
+        let dismissed = Error::Dismissed { step: step(), reason: Reason::Violated };
+        assert_eq!(Failure::from(dismissed).code(), Code::Violation);
     }
 }

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use protocols::Limits;
 use protocols::execute::Side;
 use protocols::weights::Weights;
 use tokio::runtime::Runtime;
@@ -132,10 +133,6 @@ fn a_peer_that_is_killed_is_4_and_the_step_is_named() {
     let child = client(&net, &listener.local_addr().unwrap().to_string(), &[]);
     drop(listener.accept().unwrap());
     assert_fails(&finished(child, PATIENCE), 4, &["step handshake"]);
-    let server = server(&net, &[]);
-    let stream = TcpStream::connect(&server.address).unwrap();
-    drop(stream);
-    assert_fails(&server.finished(PATIENCE), 4, &["step handshake"]);
 }
 
 #[test]
@@ -151,11 +148,6 @@ fn a_peer_that_says_nothing_is_4_within_the_timeout() {
 #[test]
 fn a_peer_that_speaks_something_else_is_6() {
     let net = Net::random(1, 1);
-    let server = server(&net, &[]);
-    let mut stream = TcpStream::connect(&server.address).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    assert_fails(&server.finished(PATIENCE), 6, &["protocol violation"]);
-    let _ = stream.read_to_end(&mut Vec::new());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let child = client(&net, &listener.local_addr().unwrap().to_string(), &[]);
     let (mut stream, _) = listener.accept().unwrap();
@@ -163,28 +155,80 @@ fn a_peer_that_speaks_something_else_is_6() {
     assert_fails(&finished(child, PATIENCE), 6, &["protocol violation"]);
 }
 
+/// A client that fits ends the session of a server that others have tried, and both end well.
+fn assert_serves(net: &Net, server: Server) -> String {
+    let weights = net.file("weights.safetensors");
+    let good = finished(client(net, &server.address, &["--verify", "--weights", &weights]), PATIENCE);
+    assert!(good.status.success(), "{}", stderr(&good));
+    assert!(String::from_utf8_lossy(&good.stdout).contains("verified: equal"));
+    let output = server.finished(PATIENCE);
+    assert!(output.status.success(), "{}", stderr(&output));
+    stderr(&output)
+}
+
 #[test]
-fn another_plan_is_5_at_both_parties_with_both_hashes() {
+fn another_plan_is_5_at_the_client_and_the_server_waits_on() {
     let (net, other) = (Net::random(1, 1), Net::random(2, 1));
     let server = server(&net, &[]);
-    let client = finished(client(&other, &server.address, &[]), PATIENCE);
+    let failed = finished(client(&other, &server.address, &[]), PATIENCE);
     let hashes: Vec<String> = [&net, &other]
         .iter()
         .map(|net| net.plan.hash().iter().map(|byte| format!("{byte:02x}")).collect())
         .collect();
-    for output in [client, server.finished(PATIENCE)] {
-        assert_fails(&output, 5, &["plan hash", &hashes[0], &hashes[1]]);
+    assert_fails(&failed, 5, &["plan hash", &hashes[0], &hashes[1]]);
+    let said = assert_serves(&net, server);
+    for part in ["no session with 127.0.0.1:", "plan hash", &hashes[0], &hashes[1]] {
+        assert!(said.contains(part), "{part:?} is missing in: {said}");
     }
 }
 
 #[test]
-fn a_batch_beyond_the_servers_limit_is_5_at_both_parties() {
+fn a_batch_beyond_the_servers_limit_is_5_at_the_client_and_the_server_waits_on() {
     let net = Net::random(1, 3);
     let server = server(&net, &["--max-batch", "2"]);
-    let client = finished(client(&net, &server.address, &["--index", "0..3"]), PATIENCE);
-    for output in [client, server.finished(PATIENCE)] {
-        assert_fails(&output, 5, &["batch size", "3 images", "at most 2"]);
+    let failed = finished(client(&net, &server.address, &["--index", "0..3"]), PATIENCE);
+    assert_fails(&failed, 5, &["batch size", "3 images", "at most 2"]);
+    let said = assert_serves(&net, server);
+    assert!(said.contains("batch size") && said.contains("3 images"), "{said}");
+}
+
+#[test]
+fn strangers_do_not_end_a_server_and_do_not_keep_a_client_waiting() {
+    let net = Net::random(1, 1);
+    let server = server(&net, &[]);
+    let connect = || TcpStream::connect(&server.address).unwrap();
+    for _ in 0..20 {
+        drop(connect());
     }
+    let mut garbage = vec![0xFF; 5000];
+    garbage[..12].copy_from_slice(&[0xD1, 0, 0, 0, 1, 0, 0, 0, 0, 0x10, 0, 0]);
+    for said in [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &garbage[..], b"\x1b[2J\x1b[32m\r\n\r\n\r\n"] {
+        let mut stream = connect();
+        stream.write_all(said).unwrap();
+        // It is told to go, at once.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    // More than the server keeps at a time, and half of them have begun a greeting.
+    let mut silent: Vec<TcpStream> = (0..24).map(|_| connect()).collect();
+    for stream in silent.iter_mut().step_by(2) {
+        let _ = stream.write_all(&[0xD1, 0, 0, 0, 1, 0]);
+    }
+    let started = Instant::now();
+    let said = assert_serves(&net, server);
+    assert!(started.elapsed() < Duration::from_secs(20), "a client waits for nobody else's time-out");
+    assert!(said.matches("no session with").count() >= 20, "{said}");
+    assert!(said.contains("protocol violation") && !said.contains('\x1b'), "{said}");
+}
+
+#[test]
+fn a_silent_connection_ends_with_the_timeout_and_the_server_waits_on() {
+    let net = Net::random(1, 1);
+    let mut server = server(&net, &["--timeout", "0.5"]);
+    let kept = TcpStream::connect(&server.address).unwrap();
+    let said = server.says("no session with");
+    assert!(said.contains("silent") || said.contains("nothing useful"), "{said}");
+    drop(kept);
+    assert_serves(&net, server);
 }
 
 /// A network whose logits are a linear layer's, with another bias: a server that lies.
@@ -205,7 +249,7 @@ fn a_result_that_is_not_the_plaintext_one_is_7() {
     let child = client(&net, &address, &["--verify", "--weights", &genuine, "--json"]);
     let server = async {
         let (stream, _) = listener.accept().await.unwrap();
-        converse(stream, &net.plan, Side::Server(&weights), 1, PATIENCE).await
+        converse(stream, &net.plan, Side::Server(&weights), 1, Limits::new(PATIENCE)).await
     };
     runtime.block_on(server).unwrap();
     let output = finished(child, PATIENCE);

@@ -60,9 +60,13 @@ pub(crate) struct Args {
     /// what search writes].
     #[arg(long, value_enum)]
     reveal: Option<Reveal>,
-    /// How long the peer may be silent, in seconds.
+    /// How long the peer may be silent, in seconds; also the grace of every step's deadline.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     timeout: Duration,
+    /// The slowest connection that is waited for, in bytes a second.
+    #[arg(long, value_name = "BYTES_PER_S", value_parser = clap::value_parser!(u64).range(1..),
+        default_value_t = Limits::FLOOR)]
+    min_rate: u64,
     /// Speed of the connection, for the predicted times: lan, wan or BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     net: Profile,
@@ -163,7 +167,8 @@ impl Args {
             Reveal::Label => plan::Reveal::Label,
             Reveal::Logits => plan::Reveal::Logits,
         });
-        let common = Common { limits: Limits::new(self.timeout), profile: self.net, reveal };
+        let limits = Limits { silence: self.timeout, floor: self.min_rate };
+        let common = Common { limits, profile: self.net, reveal };
         match (self.role, &self.local) {
             (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
                 folder,

@@ -31,13 +31,6 @@ pub(super) async fn listen(address: &str) -> Outcome<(TcpListener, SocketAddr)> 
     Ok((listener, actual))
 }
 
-/// The first client.
-pub(super) async fn accept(listener: TcpListener) -> Outcome<TcpStream> {
-    let failed = |error| Failure::internal(format_args!("cannot accept a connection: {error}"));
-    let (stream, _) = listener.accept().await.map_err(failed)?;
-    ready(stream)
-}
-
 /// Connects, waiting visibly for a server that is not up yet.
 pub(super) async fn connect(console: &Console, address: &str, patience: Duration) -> Outcome<TcpStream> {
     let deadline = Instant::now() + patience;
@@ -45,7 +38,7 @@ pub(super) async fn connect(console: &Console, address: &str, patience: Duration
     loop {
         let attempt = timeout_at(deadline.into(), TcpStream::connect(address)).await;
         let error = match attempt {
-            Ok(Ok(stream)) => return ready(stream),
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => error,
             Err(_) => std::io::ErrorKind::TimedOut.into(),
         };

@@ -1,5 +1,6 @@
 //! `pq infer`: one party of a private inference, or both.
 
+mod accept;
 mod args;
 mod client;
 mod connection;

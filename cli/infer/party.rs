@@ -1,14 +1,15 @@
 //! One party of one session: handshake, then the plan.
 
 use protocols::execute::{self, Event, Logits, Report, Side};
-use protocols::handshake::{Greeting, greet};
-use protocols::plan::{Load, Plan};
+use protocols::handshake::{Agreement, Greeting, greet};
+use protocols::plan::{Load, Plan, Reveal};
 use protocols::{Channel, Limits, Role, Session};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
+use super::connection;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
 
@@ -21,32 +22,65 @@ pub(super) struct Party<'a> {
     pub(super) limits: Limits,
 }
 
+/// A connection to a peer that agrees.
+pub(super) struct Met {
+    channel: Channel,
+    agreement: Agreement,
+}
+
+/// How a party meets its peer: what it says of itself, as often as it is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Introduction {
+    role: Role,
+    reveals: Reveal,
+    plan: [u8; 32],
+    load: Load,
+    limits: Limits,
+}
+
+impl Introduction {
+    /// Shakes hands, with a nonce of its own for every connection.
+    pub(super) async fn meet(self, stream: TcpStream) -> Outcome<Met> {
+        let Self { role, reveals, plan, load, limits } = self;
+        let greeting = Greeting { role, reveals, plan, load, nonce: fresh()?, memory: u64::MAX };
+        let mut channel = Channel::new(connection::ready(stream)?, limits);
+        let agreement = greet(&mut channel, &greeting).await?;
+        Ok(Met { channel, agreement })
+    }
+}
+
 impl Party<'_> {
-    /// Runs the party on this thread; the runtime's workers move its bytes meanwhile.
+    /// What it says of itself.
+    pub(super) fn introduction(&self) -> Introduction {
+        let role = match self.side {
+            Side::Server(_) => Role::Server,
+            Side::Client(_) => Role::Client,
+        };
+        let (reveals, plan) = (self.plan.reveals(), self.plan.hash());
+        Introduction { role, reveals, plan, load: self.load, limits: self.limits }
+    }
+
+    /// Runs the party on this thread, handshake and all; the runtime's workers move its bytes meanwhile.
     pub(super) fn run(
         &self,
         runtime: &Runtime,
         stream: TcpStream,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Outcome<(Logits, Report)> {
-        runtime.block_on(self.converse(stream, observe))
+        let met = runtime.block_on(self.introduction().meet(stream))?;
+        self.converse(runtime, met, observe)
     }
 
-    async fn converse(
+    /// Runs the party with a peer that it has met.
+    pub(super) fn converse(
         &self,
-        stream: TcpStream,
+        runtime: &Runtime,
+        Met { channel, agreement }: Met,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Outcome<(Logits, Report)> {
-        let role = match self.side {
-            Side::Server(_) => Role::Server,
-            Side::Client(_) => Role::Client,
-        };
-        let mut channel = Channel::new(stream, self.limits);
-        let (reveals, plan) = (self.plan.reveals(), self.plan.hash());
-        let greeting = Greeting { role, reveals, plan, load: self.load, nonce: fresh()? };
-        let agreement = greet(&mut channel, &greeting).await?;
-        let mut session = Session::new(role, channel, agreement.id, fresh()?);
-        Ok(execute::execute(self.plan, &mut session, self.side, agreement.load, observe).await?)
+        let mut session = Session::new(self.introduction().role, channel, agreement.id, fresh()?);
+        let run = execute::execute(self.plan, &mut session, self.side, agreement.load, observe);
+        Ok(runtime.block_on(run)?)
     }
 }
 

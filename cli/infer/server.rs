@@ -1,12 +1,12 @@
-//! The server: one session, then the end.
+//! The server: one session, with the first client that agrees, then the end.
 
 use protocols::execute::Side;
 use protocols::plan::Load;
 
 use super::args::ServerOptions;
-use super::connection;
 use super::party::{Party, show};
 use super::report::Inference;
+use super::{accept, connection};
 use crate::app::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
@@ -20,15 +20,16 @@ pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
     let (listener, address) = runtime.block_on(connection::listen(options.listen))?;
     connection::warn_off_loopback(&app.console, address);
     app.console.note(format_args!("{}{address}", connection::LISTENING));
-    let stream = runtime.block_on(connection::accept(listener))?;
-    let progress = Progress::new();
     let party = Party {
         plan: &plan,
         side: Side::Server(&weights),
         load: Load::one(options.max_batch),
         limits: options.common.limits,
     };
-    let (_, report) = party.run(&runtime, stream, &mut show(&progress))?;
+    let introduction = party.introduction();
+    let met = runtime.block_on(accept::first(listener, &app.console, |stream| introduction.meet(stream)));
+    let progress = Progress::new();
+    let (_, report) = party.converse(&runtime, met?, &mut show(&progress))?;
     drop(progress);
     let ledger = Ledger::measured(&plan, &report, &options.common.profile);
     Inference::of_server(ledger, report.keep_alive_bytes).print(app)

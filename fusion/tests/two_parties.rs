@@ -77,7 +77,7 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
             assert!(matches!(run.infer(&[], quiet).await, Err(Error::Unprepared { .. })));
             run.prepare(1, quiet).await?;
             run.infer(&[], quiet).await?;
-            Ok::<_, Error>(run.close().await)
+            run.close().await
         };
         let ask = async {
             let quiet = &mut |_: Event<'_>| ();
@@ -92,7 +92,7 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
             run.prepare(1, quiet).await?;
             logits.push(run.infer(&inputs[2], quiet).await?);
             assert!(matches!(run.infer(&inputs[2], quiet).await, Err(Error::Unprepared { .. })));
-            Ok::<_, Error>((logits, run.close().await))
+            Ok::<_, Error>((logits, run.close().await?))
         };
         let (served, asked) = runtime.block_on(async { tokio::join!(serve, ask) });
         let ((logits, asked), served) = (asked.unwrap(), served.unwrap());

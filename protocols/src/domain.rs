@@ -30,6 +30,14 @@ pub enum Domain {
     Code = 17,
     /// Leaves of trees that are punctured at the digits of a mask.
     MaskDigits = 20,
+    /// The session's number, of both greetings.
+    Number = 32,
+    /// That a party has the session's number.
+    Confirmation = 33,
+    /// The running hash of a direction of the conversation.
+    Direction = 34,
+    /// What a party says of the whole conversation so far.
+    Statement = 35,
 }
 
 impl Domain {
@@ -40,6 +48,17 @@ impl Domain {
         hasher.update(&(bound_to.len() as u64).to_le_bytes());
         for number in bound_to {
             hasher.update(&number.to_le_bytes());
+        }
+        hasher.finalize().into()
+    }
+
+    /// The same, bound to a sequence of public strings. A domain uses either this or [`Domain::derive`].
+    pub(crate) fn bind(self, key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(key);
+        hasher.update(&[self as u8]);
+        hasher.update(&(parts.len() as u64).to_le_bytes());
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         hasher.finalize().into()
     }

@@ -1,6 +1,6 @@
 //! Everything that can go wrong between two parties. Faults of our own are assertions that name the invariant.
 
-use std::io;
+use std::{fmt, io};
 
 use crate::Cost;
 
@@ -26,12 +26,44 @@ pub enum Error {
         source: io::Error,
     },
     /// No byte arrived for the whole time-out.
-    #[error("the peer was silent for {seconds} s in step {step}; raise --timeout if it needs longer")]
+    #[error("the peer was silent for {seconds} s in step {step}")]
     PeerSilent {
         /// The step that was running.
         step: String,
         /// The time-out.
         seconds: f64,
+    },
+    /// What was waited for did not come in time, although the connection is alive.
+    #[error(
+        "nothing useful arrived in step {step} within {whose} {seconds:.1} s: a message may have been lost on the way, or \
+         the connection or the peer is too slow"
+    )]
+    Overdue {
+        /// The step that was running.
+        step: String,
+        /// Whose time was over: `a frame's`, `the step's`, `the session's`.
+        whose: &'static str,
+        /// The time in all.
+        seconds: f64,
+    },
+    /// The parties have seen different conversations.
+    #[error(
+        "the conversation was altered on the way up to step {step}: {what}; nothing of it is used (either the network \
+         changes data, or someone does, or the peer is not what it says)"
+    )]
+    Altered {
+        /// The step that was running.
+        step: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The peer has ended the conversation and said why.
+    #[error("the peer ended the conversation, here in step {step}, because {reason}")]
+    Dismissed {
+        /// The step that was running here.
+        step: String,
+        /// What the peer says.
+        reason: Reason,
     },
     /// The peer sent what the protocol does not allow.
     #[error("protocol violation by the peer in step {step}: expected {expected}, found {found}")]
@@ -79,6 +111,51 @@ pub enum Error {
         /// What was there.
         found: String,
     },
+}
+
+/// Why a party ends a conversation, for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// What it received is not what the protocol allows, or not what was sent.
+    Violated = 1,
+    /// Nothing useful arrived in time.
+    Overdue = 2,
+}
+
+impl Reason {
+    /// What to tell the peer of an error, if it is the peer's business and the connection still stands.
+    pub(crate) const fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::Altered { .. } | Error::Violation { .. } => Some(Self::Violated),
+            Error::Overdue { .. } => Some(Self::Overdue),
+            Error::Ledger { .. }
+            | Error::PeerLost { .. }
+            | Error::PeerSilent { .. }
+            | Error::Dismissed { .. }
+            | Error::Disagreement { .. }
+            | Error::PoolDry { .. }
+            | Error::Unprepared { .. }
+            | Error::Invalid { .. } => None,
+        }
+    }
+
+    pub(crate) const fn from_byte([byte]: [u8; 1]) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Violated),
+            2 => Some(Self::Overdue),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Violated => "what it received is not what the protocol allows, or was altered on the way",
+            Self::Overdue => "nothing useful arrived there in time",
+        })
+    }
 }
 
 impl Error {

@@ -1,12 +1,19 @@
 //! The handshake, before any cryptography: version, plan, roles and load, and a fresh session number from both sides.
+//!
+//! The number is a hash of both greetings, whole. Each party then says that it has it, so that a greeting that was altered
+//! on the way, or a conversation that was recorded, ends here. Anyone can compute the number: this says that both parties
+//! have seen the same greetings, not who they are.
 
+use crate::channel::STATEMENT;
 use crate::plan::{Load, Reveal};
-use crate::{Channel, Cost, Error, Role};
+use crate::{Channel, Cost, Domain, Error, Role};
 
 /// The version of everything that crosses the wire.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MAGIC: [u8; 8] = *b"pq-proto";
-const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4;
+const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 8;
+/// Whatever a greeting holds in other versions, it is no longer than this.
+const MAX_LEN: usize = 1 << 10;
 
 /// What both parties have agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +22,8 @@ pub struct Agreement {
     pub id: [u8; 32],
     /// What the client asked for and the server allowed.
     pub load: Load,
+    /// Bytes that the server is willing to spend on the session.
+    pub memory: u64,
 }
 
 /// What this party brings.
@@ -30,28 +39,58 @@ pub struct Greeting {
     pub load: Load,
     /// Fresh random bytes.
     pub nonce: [u8; 32],
+    /// Server: bytes that it is willing to spend on the session, `u64::MAX` for no limit. Client: 0.
+    pub memory: u64,
 }
 
-/// What the handshake moves.
+/// What the handshake moves: greetings, then confirmations.
 pub(crate) const fn cost() -> Cost {
-    Cost::exchange(LEN)
+    Cost::exchange(LEN).then(Cost::exchange(STATEMENT))
 }
 
-/// Greets the peer.
+/// Greets the peer, and confirms with it that both have seen the same greetings.
 ///
 /// # Errors
-/// [`Error::Disagreement`] with both values, [`Error::Violation`] where the peer speaks another protocol.
+/// [`Error::Disagreement`] with both values, [`Error::Violation`] where the peer speaks another protocol,
+/// [`Error::Altered`] where a greeting is not what was sent. The peer has been told, and the channel is closed then.
 pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, Error> {
-    let reply = channel.exchange(&encode(ours)).await?;
+    channel.enter_step(0, "handshake", Cost::ZERO, 0.0);
+    let agreed = agree_and_confirm(channel, ours).await;
+    if let Err(error) = &agreed {
+        channel.farewell(error).await;
+    }
+    agreed
+}
+
+async fn agree_and_confirm(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, Error> {
+    let greeting = encode(ours);
+    channel.send(&greeting)?;
+    let reply = channel.receive_up_to(MAX_LEN).await?;
     // The peer gets to see a difference too, even where this party ends because of it.
     channel.flushed().await;
-    let (magic, rest) = reply.split_at(MAGIC.len());
-    if magic != MAGIC {
-        return Err(channel.violation("the greeting of pq", format!("{magic:02x?}")));
+    let agreement = agree_on(channel, ours, (&greeting, &reply))?;
+    let confirmation = |role: Role| Domain::Confirmation.derive(&agreement.id, &[role as u64]);
+    let theirs = channel.exchange(&confirmation(ours.role)).await?;
+    if theirs == confirmation(ours.role.peer()) {
+        return Ok(agreement);
     }
+    let (step, what) = (channel.step().to_owned(), "the greetings are not what was sent");
+    Err(Error::Altered { step, what })
+}
+
+/// What both greetings come to.
+fn agree_on(channel: &Channel, ours: &Greeting, (own, reply): (&[u8], &[u8])) -> Result<Agreement, Error> {
+    let magic = reply.split_at_checked(MAGIC.len()).filter(|(magic, _)| *magic == MAGIC);
+    let Some((_, rest)) = magic.filter(|(_, rest)| rest.len() >= size_of_val(&VERSION)) else {
+        let start = &reply[..reply.len().min(MAGIC.len())];
+        return Err(channel.violation("the greeting of pq", format!("{start:02x?}")));
+    };
     let mut fields = Fields(rest);
     let version = u32::from_le_bytes(fields.take());
     agree("protocol version", &VERSION, &version)?;
+    if reply.len() != LEN {
+        return Err(channel.violation(format!("a greeting of {LEN} bytes"), reply.len()));
+    }
     let [role] = fields.take();
     if role != ours.role.peer() as u8 {
         let (ours, theirs) = (role_name(ours.role as u8).into(), role_name(role).into());
@@ -61,16 +100,16 @@ pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, 
     agree("reveal", &ours.reveals.name(), &reveal_name(reveals))?;
     let plan: [u8; 32] = fields.take();
     agree("plan hash", &hex(&ours.plan), &hex(&plan))?;
-    let nonce: [u8; 32] = fields.take();
+    let _nonce: [u8; 32] = fields.take();
     let mut count = || u32::from_le_bytes(fields.take()) as usize;
     let theirs = Load { images: count(), prepared: count(), inferences: count() };
     let load = settle(ours, &theirs)?;
-    let (server, client) = match ours.role {
-        Role::Server => (ours.nonce, nonce),
-        Role::Client => (nonce, ours.nonce),
+    let memory = u64::from_le_bytes(fields.take());
+    let (memory, server, client) = match ours.role {
+        Role::Server => (ours.memory, own, reply),
+        Role::Client => (memory, reply, own),
     };
-    let id = blake3::Hasher::new().update(&MAGIC).update(&server).update(&client).update(&plan).finalize();
-    Ok(Agreement { id: id.into(), load })
+    Ok(Agreement { id: Domain::Number.bind(&[0; 32], &[server, client]), load, memory })
 }
 
 /// What the client asks for, if the server allows it: no more images in all, and nothing run that was not prepared.
@@ -110,6 +149,7 @@ fn encode(greeting: &Greeting) -> Vec<u8> {
     for count in [images, prepared, inferences] {
         bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
     }
+    bytes.extend_from_slice(&greeting.memory.to_le_bytes());
     bytes
 }
 
@@ -154,12 +194,15 @@ impl Fields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::Limits;
 
     fn greeting(role: Role, images: usize) -> Greeting {
         let (reveals, load) = (Reveal::Logits, Load::one(images));
-        Greeting { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32] }
+        let memory = if role == Role::Server { 1 << 40 } else { 0 };
+        Greeting { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32], memory }
     }
 
     async fn meet(a: Greeting, b: Greeting) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
@@ -170,7 +213,94 @@ mod tests {
     #[tokio::test]
     async fn peers_that_agree_share_a_number_and_a_batch() {
         let (a, b) = meet(greeting(Role::Server, 64), greeting(Role::Client, 3)).await;
-        assert_eq!(a.unwrap(), b.unwrap());
+        let a = a.unwrap();
+        assert_eq!((a.load, a.memory), (Load::one(3), 1 << 40));
+        assert_eq!(a, b.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_number_is_of_every_field_of_both_greetings() {
+        let base = || [greeting(Role::Server, 64), greeting(Role::Client, 3)];
+        let mut all = vec![base()];
+        for party in 0..2 {
+            let mut more = [base(), base(), base()];
+            more[0][party].nonce[31] ^= 1;
+            more[1][party].memory += 1;
+            more[2][party].load = Load { images: 4, prepared: 2, inferences: 1 };
+            all.extend(more);
+        }
+        all.push(base().map(|greeting| Greeting { plan: [3; 32], ..greeting }));
+        all.push(base().map(|greeting| Greeting { reveals: Reveal::Label, ..greeting }));
+        let mut numbers = std::collections::HashSet::new();
+        for [a, b] in all {
+            let (a, b) = meet(a, b).await;
+            let (a, b) = (a.unwrap(), b.unwrap());
+            assert_eq!(a.id, b.id);
+            assert!(numbers.insert(a.id), "the same number twice");
+        }
+    }
+
+    /// Both ends, where every byte that the first sends in its `n`th write-sized message is passed on by `tamper`.
+    async fn meet_through(
+        tamper: impl Fn(usize, &mut Vec<u8>) + Send + 'static,
+    ) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, duplex, split};
+        let (server, server_peer) = duplex(1 << 12);
+        let (client, client_peer) = duplex(1 << 12);
+        let (mut from_server, mut to_server) = split(server_peer);
+        let (mut from_client, mut to_client) = split(client_peer);
+        tokio::spawn(async move {
+            let _ = copy(&mut from_client, &mut to_server).await;
+            let _ = to_server.shutdown().await;
+        });
+        tokio::spawn(async move {
+            for message in [LEN, STATEMENT] {
+                let mut bytes = vec![0; 12 + message];
+                if from_server.read_exact(&mut bytes).await.is_err() {
+                    return;
+                }
+                tamper(message, &mut bytes);
+                let _ = to_client.write_all(&bytes).await;
+            }
+            let _ = copy(&mut from_server, &mut to_client).await;
+            let _ = to_client.shutdown().await;
+        });
+        let mut server = Channel::new(server, Limits::default());
+        let mut client = Channel::new(client, Limits::default());
+        let (a, b) = (greeting(Role::Server, 64), greeting(Role::Client, 3));
+        tokio::join!(greet(&mut server, &a), greet(&mut client, &b))
+    }
+
+    #[tokio::test]
+    async fn a_greeting_or_a_confirmation_that_was_altered_ends_both_parties() {
+        let nonce = 12 + 8 + 4 + 1 + 1 + 32;
+        for (message, at) in [(LEN, nonce), (LEN, nonce + 31), (LEN, 12 + LEN - 1), (STATEMENT, 12)] {
+            let flip = move |len: usize, bytes: &mut Vec<u8>| {
+                if len == message {
+                    bytes[at] ^= 1;
+                }
+            };
+            let (server, client) = meet_through(flip).await;
+            assert!(matches!(client, Err(Error::Altered { .. })), "{message} {at}: {client:?}");
+            // Where only the confirmation was altered, the server has agreed, and learns it with the next message.
+            if message == LEN {
+                assert!(matches!(server, Err(Error::Altered { .. })), "{message} {at}: {server:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn another_version_is_a_disagreement_however_long_its_greeting_is() {
+        for len in [12, 90, LEN, LEN + 8] {
+            let (mut left, mut right) = Channel::pair(Limits::new(Duration::from_millis(500)));
+            let mut bytes = vec![0; len];
+            bytes[..8].copy_from_slice(&MAGIC);
+            bytes[8] = 2;
+            right.send(&bytes).unwrap();
+            let result = greet(&mut left, &greeting(Role::Server, 1)).await;
+            let named = matches!(result, Err(Error::Disagreement { field: "protocol version", .. }));
+            assert!(named, "{len}: {result:?}");
+        }
     }
 
     #[tokio::test]
@@ -205,9 +335,11 @@ mod tests {
 
     #[tokio::test]
     async fn another_protocol_is_a_violation() {
-        let (mut left, mut right) = Channel::pair(Limits::default());
-        right.send(&[b'x'; LEN]).unwrap();
-        let result = greet(&mut left, &greeting(Role::Server, 1)).await;
-        assert!(matches!(result, Err(Error::Violation { .. })));
+        for len in [1, 8, LEN, MAX_LEN + 1] {
+            let (mut left, mut right) = Channel::pair(Limits::new(Duration::from_millis(500)));
+            right.send(&vec![b'x'; len]).unwrap();
+            let result = greet(&mut left, &greeting(Role::Server, 1)).await;
+            assert!(matches!(result, Err(Error::Violation { .. })), "{len}: {result:?}");
+        }
     }
 }

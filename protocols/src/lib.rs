@@ -32,7 +32,7 @@ pub use block::Block;
 pub use channel::{Channel, Limits};
 pub use cost::{Cost, Phases};
 pub use domain::Domain;
-pub use error::Error;
+pub use error::{Error, Reason};
 pub use operator::Operator;
 pub use session::{Role, Session};
 pub use share::{BitShare, Clear, Share, Shared};

@@ -43,7 +43,10 @@ pub struct Session {
 impl Session {
     /// A session over a channel. `id` is public and the same at both parties, fresh for every session; `seed` is this
     /// party's own and secret: everything random comes from it.
-    pub fn new(role: Role, channel: Channel, id: [u8; 32], seed: [u8; 32]) -> Self {
+    ///
+    /// All that crosses the channel from here on is in the transcript that both parties compare.
+    pub fn new(role: Role, mut channel: Channel, id: [u8; 32], seed: [u8; 32]) -> Self {
+        channel.start_transcript(role, &id);
         let rng = ChaCha20Rng::from_seed(Domain::Session.derive(&seed, &[]));
         Self { role, channel, pools: Pools::default(), extension: None, ferret: None, rng, id, nonce: 0 }
     }
@@ -75,7 +78,15 @@ impl Session {
 
     fn settle(&mut self, operator: &'static str, before: Cost, predicted: Cost) -> Result<(), Error> {
         let measured = self.measure(before);
-        if measured == predicted { Ok(()) } else { Err(Error::Ledger { operator, predicted, measured }) }
+        if measured == predicted {
+            return Ok(());
+        }
+        // The rounds are what the depths in the peer's frames make of them: bytes and transfers are counted here alone.
+        if (Cost { rounds: predicted.rounds, ..measured }) == predicted {
+            let rounds = |cost: Cost| format!("{} messages one after the other in {operator}", cost.rounds);
+            return Err(self.channel.violation(rounds(predicted), rounds(measured)));
+        }
+        Err(Error::Ledger { operator, predicted, measured })
     }
 
     /// Starts a part that is metered on its own.
@@ -126,7 +137,35 @@ impl Session {
 mod tests {
     use std::collections::HashSet;
 
-    use crate::{Domain, testing};
+    use crate::{Cost, Domain, Error, Role, testing};
+
+    #[test]
+    fn a_peer_that_lies_about_depths_is_the_one_to_blame() {
+        let there_and_back = Cost::message(Role::Client, 1).then(Cost::message(Role::Server, 1));
+        let wrong = Cost::message(Role::Client, 2);
+        let (lied, miscounted) = testing::runtime().block_on(async {
+            let (mut server, mut client) = testing::sessions(1);
+            let lie = async {
+                let before = server.channel.turn();
+                server.channel.receive(1).await.unwrap();
+                // The answer, as if nothing had come before it.
+                server.channel.send_in(before, &[2]).unwrap();
+            };
+            let part = client.hold("ping", there_and_back, async |session| {
+                session.channel.send(&[1])?;
+                session.channel.receive(1).await
+            });
+            let lied = tokio::join!(part, lie).0;
+            (lied, client.hold("ping", wrong, async |session| session.channel.send(&[1])).await)
+        });
+        match lied {
+            Err(Error::Violation { expected, found, .. }) => {
+                assert!(expected.starts_with("2 messages") && found.starts_with("1 messages"), "{found}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(miscounted, Err(Error::Ledger { .. })), "bytes are counted here: {miscounted:?}");
+    }
 
     #[test]
     fn both_parties_derive_the_same_keys_and_none_twice() {

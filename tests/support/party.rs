@@ -1,7 +1,5 @@
 //! One party of a session, through the library.
 
-use std::time::Duration;
-
 use protocols::execute::{Side, execute};
 use protocols::handshake::{Greeting, greet};
 use protocols::plan::{Load, Plan};
@@ -14,23 +12,24 @@ pub(crate) async fn converse(
     plan: &Plan,
     side: Side<'_>,
     images: usize,
-    silence: Duration,
+    limits: Limits,
 ) -> Result<Option<Vec<i64>>, Error> {
     stream.set_nodelay(true).unwrap();
     let role = match side {
         Side::Server(_) => Role::Server,
         Side::Client(_) => Role::Client,
     };
-    let mut channel = Channel::new(stream, Limits::new(silence));
+    let mut channel = Channel::new(stream, limits);
     let greeting = Greeting {
         role,
         reveals: plan.reveals(),
         plan: plan.hash(),
         load: Load::one(images),
-        nonce: [role as u8; 32],
+        nonce: rand::random(),
+        memory: u64::MAX,
     };
     let agreement = greet(&mut channel, &greeting).await?;
-    let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
+    let mut session = Session::new(role, channel, agreement.id, rand::random());
     let (logits, _) = execute(plan, &mut session, side, agreement.load, &mut |_| ()).await?;
     Ok(logits)
 }

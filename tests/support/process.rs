@@ -67,6 +67,23 @@ impl Server {
         Self { child, address, messages }
     }
 
+    /// Waits for a message that contains this, and returns it.
+    pub(crate) fn says(&mut self, part: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            let read = self.messages.read_line(&mut line).unwrap();
+            assert!(read > 0, "the server ended without {part:?}: {:?}", self.child.wait());
+        }
+        line
+    }
+
+    /// Ends it, and returns what it has said.
+    pub(crate) fn stopped(mut self) -> Output {
+        self.child.kill().unwrap();
+        self.finished(Duration::from_secs(60))
+    }
+
     /// Waits for its end.
     pub(crate) fn finished(mut self, within: Duration) -> Output {
         let mut output = finished(self.child, within);

@@ -24,8 +24,16 @@ pub(crate) enum Fate {
     Half,
     /// Neither it nor anything after it is forwarded; the connections stay open.
     Stall,
-    /// The last bit of it is flipped.
-    Flip,
+    /// One bit of it is flipped, header included; the number is taken modulo its bits.
+    Flip(usize),
+    /// It is forwarded behind the next one.
+    Swap,
+    /// It is forwarded twice.
+    Twice,
+    /// It is not forwarded, but what comes after it is.
+    Drop,
+    /// All bytes of its payload are replaced.
+    Fill(u8),
 }
 
 /// One frame of one direction, and what happens to it.
@@ -52,7 +60,7 @@ impl Counts {
     }
 }
 
-const HEADER: usize = 12;
+pub(crate) const HEADER: usize = 12;
 const DATA: u8 = 0xD1;
 
 /// Starts a proxy for one connection to `server`; returns its address.
@@ -93,6 +101,7 @@ async fn forward(
     count: &AtomicUsize,
     cut: &Notify,
 ) -> Option<()> {
+    let mut held: Option<Vec<u8>> = None;
     loop {
         let mut frame = vec![0; HEADER];
         from.read_exact(&mut frame).await.ok()?;
@@ -112,7 +121,20 @@ async fn forward(
                 return None;
             }
             Some((_, Fate::Stall)) => std::future::pending::<()>().await,
-            Some((_, Fate::Flip)) => *frame.last_mut().unwrap() ^= 0x80,
+            Some((_, Fate::Flip(bit))) => {
+                let bit = bit % (8 * frame.len());
+                frame[bit / 8] ^= 1 << (bit % 8);
+            }
+            Some((_, Fate::Fill(byte))) => frame[HEADER..].fill(byte),
+            Some((_, Fate::Twice)) => frame.extend_from_within(..),
+            Some((_, Fate::Drop)) => continue,
+            Some((_, Fate::Swap)) => {
+                held = Some(frame);
+                continue;
+            }
+        }
+        if number.is_some() {
+            frame.extend(held.take().unwrap_or_default());
         }
         to.write_all(&frame).await.ok()?;
     }

@@ -5,6 +5,9 @@ pub(super) const MAX_PAYLOAD: usize = 1 << 20;
 /// Bytes of a header: kind, a zero byte, step (2), depth (4), payload length (4), little-endian.
 pub(super) const HEADER: usize = 12;
 
+/// The step of a frame that ends the conversation: see [`super::Channel::farewell`].
+pub(super) const NOTICE: u16 = u16::MAX;
+
 const DATA: u8 = 0xD1;
 const KEEP_ALIVE: u8 = 0xD2;
 
@@ -30,12 +33,17 @@ impl Frame {
 /// The bytes of a data frame.
 pub(super) fn data(tag: u16, depth: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
-    bytes.extend_from_slice(&[DATA, 0]);
-    bytes.extend_from_slice(&tag.to_le_bytes());
-    bytes.extend_from_slice(&depth.to_le_bytes());
-    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&header(tag, depth, payload.len()));
     bytes.extend_from_slice(payload);
     bytes
+}
+
+/// The header of a data frame.
+pub(super) fn header(tag: u16, depth: u32, len: usize) -> [u8; HEADER] {
+    let [t0, t1] = tag.to_le_bytes();
+    let [d0, d1, d2, d3] = depth.to_le_bytes();
+    let [l0, l1, l2, l3] = (len as u32).to_le_bytes();
+    [DATA, 0, t0, t1, d0, d1, d2, d3, l0, l1, l2, l3]
 }
 
 /// A frame that only says that this party is alive.

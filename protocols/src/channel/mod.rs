@@ -2,56 +2,39 @@
 //!
 //! Two tasks own the stream: one writes queued frames and sends a keep-alive when there is nothing to write, one reads
 //! frames and checks their headers. So computing overlaps with sending, a party that computes for long stays visibly
-//! alive, and a silent, lost or misbehaving peer becomes an error at the next receive.
+//! alive, and a silent, lost or misbehaving peer becomes an error at the next receive. Whoever waits for the peer does so
+//! within the time of a step and of the session ([`limits`]). A session's channel keeps a transcript of both directions,
+//! which the parties compare before anything of it is relied on ([`transcript`]).
 
 mod frame;
+mod limits;
 mod reader;
+mod transcript;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::{Error, Role};
+use crate::error::Reason;
+use crate::{Cost, Error, Role};
 use frame::{Frame, MAX_PAYLOAD};
+use limits::{Overdue, Patience};
 use reader::Fault;
+use transcript::Transcript;
 use writer::Writer;
+
+pub use limits::Limits;
+pub(crate) use transcript::STATEMENT;
 
 /// Bytes on the wire of a message of `payload` bytes, with the headers of the frames that it is cut into. An empty
 /// message is not sent.
 pub(crate) const fn framed_len(payload: usize) -> u64 {
     payload as u64 + payload.div_ceil(MAX_PAYLOAD) as u64 * frame::HEADER as u64
-}
-
-/// How long to wait for the peer.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Time without a byte after which the peer counts as lost.
-    pub silence: Duration,
-    /// Time without anything but keep-alive frames, or within one frame, after which the peer counts as misbehaving.
-    pub idle: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::new(Duration::from_secs(30))
-    }
-}
-
-impl Limits {
-    /// Limits with the given time without a byte; keep-alive frames alone are accepted for 40 times as long.
-    pub fn new(silence: Duration) -> Self {
-        Self { silence, idle: silence * 40 }
-    }
-
-    /// The pause after which a party that has nothing to say sends a keep-alive frame.
-    fn keep_alive(self) -> Duration {
-        (self.silence / 4).min(Duration::from_secs(2))
-    }
 }
 
 /// What has crossed the channel so far.
@@ -65,6 +48,15 @@ pub(crate) struct Meter {
     pub rounds: u64,
 }
 
+/// What the tasks that own the stream tell.
+#[derive(Default)]
+struct Watched {
+    /// Bytes of keep-alive frames, in both directions.
+    idle: AtomicU64,
+    /// Whether nothing more is read.
+    over: AtomicBool,
+}
+
 /// A place on the critical path, at which messages may be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn(u32);
@@ -75,9 +67,11 @@ pub struct Channel {
     frames: mpsc::Receiver<Result<Frame, Fault>>,
     reader_task: JoinHandle<()>,
     limits: Limits,
+    patience: Patience,
     meter: Meter,
-    /// Bytes of keep-alive frames, in both directions.
-    idle: Arc<AtomicU64>,
+    watched: Arc<Watched>,
+    /// Once the session has its number.
+    transcript: Option<Transcript>,
     /// The critical path up to the latest message received; a message sent now is one longer.
     received_depth: u32,
     /// The critical path up to the latest message in either direction.
@@ -94,15 +88,17 @@ impl Channel {
     {
         let (read, write) = tokio::io::split(stream);
         let (sender, frames) = mpsc::channel(READ_AHEAD);
-        let idle = Arc::new(AtomicU64::new(0));
-        let reader_task = tokio::spawn(reader::read_frames(read, sender, limits, Arc::clone(&idle)));
+        let watched = Arc::new(Watched::default());
+        let reader_task = tokio::spawn(reader::read_frames(read, sender, limits, Arc::clone(&watched)));
         Self {
-            writer: Writer::spawn(write, limits, Arc::clone(&idle)),
+            writer: Writer::spawn(write, limits, Arc::clone(&watched)),
             frames,
             reader_task,
             limits,
+            patience: Patience::new(limits),
             meter: Meter::default(),
-            idle,
+            watched,
+            transcript: None,
             received_depth: 0,
             depth: 0,
             tag: 0,
@@ -116,10 +112,28 @@ impl Channel {
         (Self::new(left, limits), Self::new(right, limits))
     }
 
-    /// Names the step that errors and frames belong to. Both parties give a step the same number.
-    pub(crate) fn enter_step(&mut self, number: usize, name: &str) {
+    /// Names the step that errors and frames belong to, and gives the peer the time that a part with this cost and so many
+    /// predicted seconds of work may take. Both parties give a step the same number.
+    pub(crate) fn enter_step(&mut self, number: usize, name: &str, cost: Cost, work: f64) {
+        self.patience.enter(self.limits.budget(cost, work));
+        self.rename_step(number, name);
+    }
+
+    /// Names a part of the step, and gives the step the time of this part too.
+    pub(crate) fn extend_step(&mut self, number: usize, name: &str, cost: Cost, work: f64) {
+        self.patience.extend(self.limits.budget(cost, work));
+        self.rename_step(number, name);
+    }
+
+    /// Names a part of the step whose time is running.
+    pub(crate) fn rename_step(&mut self, number: usize, name: &str) {
         self.tag = number as u16;
         name.clone_into(&mut self.step);
+    }
+
+    /// From now on keeps account of all that is said, in the session of this number.
+    pub(crate) fn start_transcript(&mut self, role: Role, id: &[u8; 32]) {
+        self.transcript = Some(Transcript::new(role, id));
     }
 
     /// The name of the step that is running.
@@ -134,7 +148,7 @@ impl Channel {
 
     /// Bytes of keep-alive frames so far, in both directions.
     pub(crate) fn keep_alive_bytes(&self) -> u64 {
-        self.idle.load(Ordering::Relaxed)
+        self.watched.idle.load(Ordering::Relaxed)
     }
 
     /// Starts a part whose rounds are counted on their own: what is sent next starts a new message.
@@ -157,9 +171,13 @@ impl Channel {
     /// flow control interleaves with what is received.
     pub(crate) fn send_in(&mut self, Turn(depth): Turn, payload: &[u8]) -> Result<(), Error> {
         for chunk in payload.chunks(MAX_PAYLOAD) {
-            self.writer
-                .queue(frame::data(self.tag, depth, chunk))
-                .map_err(|source| Error::PeerLost { step: self.step.clone(), source })?;
+            let frame = frame::data(self.tag, depth, chunk);
+            if let Some(transcript) = &mut self.transcript {
+                transcript.sent(&frame);
+            }
+            if let Err(source) = self.writer.queue(frame) {
+                return Err(self.ended(source));
+            }
             self.reach(depth);
         }
         self.meter.sent += framed_len(payload.len());
@@ -169,14 +187,15 @@ impl Channel {
     /// Waits until few bytes are left in the queue: back-pressure for streams in one direction.
     pub(crate) async fn drained(&mut self) -> Result<(), Error> {
         loop {
-            if self.writer.below(writer::HIGH_WATER, self.limits.silence).await {
-                return Ok(());
-            }
-            if self.reader_task.is_finished() || self.frames.len() == READ_AHEAD {
-                return Err(Error::PeerSilent {
-                    step: self.step.clone(),
-                    seconds: self.limits.silence.as_secs_f64(),
-                });
+            let below = self.writer.below(writer::HIGH_WATER, self.limits.silence);
+            match self.patience.wait(below).await {
+                Ok(true) => return Ok(()),
+                Ok(false) if self.watched.over.load(Ordering::Relaxed) => {
+                    return Err(self.ended(std::io::ErrorKind::UnexpectedEof.into()));
+                }
+                Ok(false) if self.frames.len() == READ_AHEAD => return Err(self.fault(Fault::Silent)),
+                Ok(false) => {}
+                Err(overdue) => return Err(self.overdue(overdue)),
             }
         }
     }
@@ -204,8 +223,7 @@ impl Channel {
                     frame.depth.to_string(),
                 ));
             }
-            self.received_depth = self.received_depth.max(frame.depth);
-            self.reach(frame.depth);
+            self.account(&frame);
             if payload.is_empty() {
                 payload = frame.payload;
             } else {
@@ -214,6 +232,54 @@ impl Channel {
         }
         self.meter.received += framed_len(len);
         Ok(payload)
+    }
+
+    /// Receives a message of one frame whose length is not known, at the most `most` bytes.
+    pub(crate) async fn receive_up_to(&mut self, most: usize) -> Result<Vec<u8>, Error> {
+        let frame = self.next_frame().await?;
+        let len = frame.payload.len();
+        if frame.tag != self.tag || frame.depth != 1 || len > most {
+            return Err(self.violation(
+                format!("a first message of up to {most} bytes"),
+                format!("{len} bytes of step {}", frame.tag),
+            ));
+        }
+        self.account(&frame);
+        self.meter.received += framed_len(len);
+        Ok(frame.payload)
+    }
+
+    /// Sends what this party says of the conversation so far.
+    pub(crate) fn send_statement(&mut self) -> Result<(), Error> {
+        let (transcript, role) = self.transcript();
+        let statement = transcript.statement(role);
+        self.send(&statement)
+    }
+
+    /// Receives what the peer says of the conversation so far, and compares it with what this party has seen of it.
+    pub(crate) async fn check_statement(&mut self) -> Result<(), Error> {
+        let (transcript, role) = self.transcript();
+        let expected = transcript.statement(role.peer());
+        if self.receive(STATEMENT).await? == expected {
+            return Ok(());
+        }
+        Err(Error::Altered { step: self.step.clone(), what: "what was sent is not what was received" })
+    }
+
+    fn transcript(&self) -> (&Transcript, Role) {
+        let transcript = self.transcript.as_ref().expect("invariant: a session keeps a transcript");
+        (transcript, transcript.role())
+    }
+
+    /// Takes a frame into account whose length and place are right.
+    fn account(&mut self, frame: &Frame) {
+        if let Some(transcript) = &mut self.transcript {
+            let header = frame::header(frame.tag, frame.depth, frame.payload.len());
+            transcript.received(&header, &frame.payload);
+        }
+        self.patience.heard();
+        self.received_depth = self.received_depth.max(frame.depth);
+        self.reach(frame.depth);
     }
 
     /// Sends a message and receives one of the same length: both parties do.
@@ -225,9 +291,23 @@ impl Channel {
     /// Ends the conversation in good order: everything queued is written, this direction closed, and the peer given the
     /// time to do the same, so that closing never discards what is still on its way.
     pub(crate) async fn finish(&mut self) {
-        self.writer.close(self.limits.silence).await;
-        let rest = async { while matches!(self.frames.recv().await, Some(Ok(_))) {} };
-        let _ = tokio::time::timeout(self.limits.silence, rest).await;
+        self.finish_within(self.limits.silence).await;
+    }
+
+    /// Ends the conversation because of an error, and where the peer cannot know tells it why, so that it neither waits
+    /// for its time to run out nor takes this party for lost.
+    pub(crate) async fn farewell(&mut self, error: &Error) {
+        if let Some(reason) = Reason::of(error) {
+            // A connection that is lost takes the notice with it.
+            let _ = self.writer.queue(frame::data(frame::NOTICE, 1, &[reason as u8]));
+        }
+        self.finish_within(self.limits.silence.min(LINGER)).await;
+    }
+
+    async fn finish_within(&mut self, patience: Duration) {
+        self.writer.close(patience).await;
+        let rest = async { while self.frames.recv().await.is_some() {} };
+        let _ = tokio::time::timeout(patience, rest).await;
     }
 
     /// The error for a message that the protocol does not allow.
@@ -245,21 +325,46 @@ impl Channel {
     }
 
     async fn next_frame(&mut self) -> Result<Frame, Error> {
-        match self.frames.recv().await {
-            Some(Ok(frame)) => Ok(frame),
-            Some(Err(fault)) => Err(self.fault(fault)),
-            None => Err(self.fault(Fault::Lost(std::io::ErrorKind::UnexpectedEof.into()))),
+        match self.patience.wait(self.frames.recv()).await {
+            Ok(Some(Ok(frame))) if frame.tag == frame::NOTICE => Err(self.dismissed(&frame)),
+            Ok(Some(Ok(frame))) => Ok(frame),
+            Ok(Some(Err(fault))) => Err(self.fault(fault)),
+            Ok(None) => Err(self.fault(Fault::Lost(std::io::ErrorKind::UnexpectedEof.into()))),
+            Err(overdue) => Err(self.overdue(overdue)),
         }
     }
 
     fn fault(&self, fault: Fault) -> Error {
+        let step = self.step.clone();
         match fault {
-            Fault::Lost(source) => Error::PeerLost { step: self.step.clone(), source },
-            Fault::Silent => {
-                Error::PeerSilent { step: self.step.clone(), seconds: self.limits.silence.as_secs_f64() }
-            }
+            Fault::Lost(source) => Error::PeerLost { step, source },
+            Fault::Silent => Error::PeerSilent { step, seconds: self.limits.silence.as_secs_f64() },
+            Fault::Slow(all) => self.overdue(Overdue { whose: "a frame's", all }),
             Fault::Malformed { expected, found } => self.violation(expected, found),
         }
+    }
+
+    fn overdue(&self, Overdue { whose, all }: Overdue) -> Error {
+        Error::Overdue { step: self.step.clone(), whose, seconds: all.as_secs_f64() }
+    }
+
+    fn dismissed(&self, notice: &Frame) -> Error {
+        match notice.payload[..].try_into().ok().and_then(Reason::from_byte) {
+            Some(reason) => Error::Dismissed { step: self.step.clone(), reason },
+            None => self.violation("a notice of one known byte", format!("{} bytes", notice.payload.len())),
+        }
+    }
+
+    /// The error where nothing can be sent any more: what the peer said last tells more than the network does.
+    fn ended(&mut self, source: std::io::Error) -> Error {
+        while let Ok(item) = self.frames.try_recv() {
+            match item {
+                Ok(frame) if frame.tag == frame::NOTICE => return self.dismissed(&frame),
+                Ok(_) => {}
+                Err(fault) => return self.fault(fault),
+            }
+        }
+        Error::PeerLost { step: self.step.clone(), source }
     }
 
     const fn reach(&mut self, depth: u32) {
@@ -275,6 +380,9 @@ impl Drop for Channel {
         self.reader_task.abort();
     }
 }
+
+/// How long a party that ends because of an error waits for its last words to be read.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Frames that the reader holds before it stops reading: 32 MiB at the most.
 const READ_AHEAD: usize = 32;

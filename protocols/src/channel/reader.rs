@@ -1,78 +1,98 @@
 //! The reading half: parses and bounds what the peer sends before anything else sees it.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadHalf};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::Limits;
 use super::frame::{Frame, HEADER, Header};
+use super::{Limits, Watched};
 
 /// Why nothing more will arrive.
 pub(super) enum Fault {
     Lost(io::Error),
     Silent,
-    Malformed { expected: String, found: String },
+    /// A frame was begun and not finished within this time.
+    Slow(Duration),
+    Malformed {
+        expected: String,
+        found: String,
+    },
 }
 
-/// Reads frames until the stream ends or fails; the last item sent says why. Keep-alive bytes are added to `idle`.
+/// Reads frames until the stream ends or fails; the last item sent says why. Keep-alive bytes are watched.
 pub(super) async fn read_frames<S: AsyncRead>(
     mut stream: ReadHalf<S>,
     frames: mpsc::Sender<Result<Frame, Fault>>,
     limits: Limits,
-    idle: impl AsRef<AtomicU64>,
+    watched: Arc<Watched>,
 ) {
-    let mut last_data = Instant::now();
     loop {
-        let late = |found: &str| Fault::Malformed {
-            expected: format!("a message within {} s", limits.idle.as_secs_f64()),
-            found: found.into(),
-        };
-        // The time-out alone would let a peer send a frame byte by byte for as long as it likes.
-        let item = match timeout(limits.idle, read_frame(&mut stream, limits)).await {
-            Ok(Ok(None)) if last_data.elapsed() < limits.idle => {
-                idle.as_ref().fetch_add(HEADER as u64, Ordering::Relaxed);
+        let item = match read_frame(&mut stream, limits).await {
+            Ok(None) => {
+                watched.idle.fetch_add(HEADER as u64, Ordering::Relaxed);
                 continue;
             }
-            Ok(Ok(None)) => Err(late("only keep-alive frames")),
-            Ok(Ok(Some(frame))) => Ok(frame),
-            Ok(Err(fault)) => Err(fault),
-            Err(_) => Err(late("a part of one")),
+            Ok(Some(frame)) => Ok(frame),
+            Err(fault) => Err(fault),
         };
         let ended = item.is_err();
-        if frames.send(item).await.is_err() || ended {
+        watched.over.store(ended, Ordering::Relaxed);
+        if frames.send(item).await.is_err() {
             return;
         }
-        last_data = Instant::now();
+        if ended {
+            return discard(stream).await;
+        }
     }
+}
+
+/// Reads what still comes and forgets it: closing a socket with unread bytes would take back what this party has said
+/// last. Ends with the stream, or with the channel.
+async fn discard<S: AsyncRead>(mut stream: ReadHalf<S>) {
+    let mut bytes = vec![0; 1 << 12];
+    while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
 }
 
 async fn read_frame<S: AsyncRead>(stream: &mut ReadHalf<S>, limits: Limits) -> Result<Option<Frame>, Fault> {
     let mut header = [0; HEADER];
-    fill(stream, &mut header, limits).await?;
+    // Whoever sends nothing at all is silent; whoever has begun a frame has to finish it.
+    let (first, rest) = header.split_at_mut(1);
+    fill(stream, first, limits, None).await?;
+    let started = Instant::now();
+    let within = |len: usize| {
+        let whole = limits.frame(HEADER + len);
+        Some((started + whole, whole))
+    };
+    fill(stream, rest, limits, within(0)).await?;
     match Header::parse(&header) {
         Ok(Header::KeepAlive) => Ok(None),
         Ok(Header::Data { tag, depth, len }) => {
             let mut payload = vec![0; len];
-            fill(stream, &mut payload, limits).await?;
+            fill(stream, &mut payload, limits, within(len)).await?;
             Ok(Some(Frame::data(tag, depth, payload)))
         }
         Err((expected, found)) => Err(Fault::Malformed { expected, found }),
     }
 }
 
-/// Fills a buffer; every single byte restarts the time-out.
+/// Fills a buffer: no pause is longer than the silence allowed, and all of it is there by an instant, which is so long
+/// after the frame's first byte.
 async fn fill<S: AsyncRead>(
     stream: &mut ReadHalf<S>,
     mut buffer: &mut [u8],
     limits: Limits,
+    by: Option<(Instant, Duration)>,
 ) -> Result<(), Fault> {
     while !buffer.is_empty() {
-        match timeout(limits.silence, stream.read(buffer)).await {
-            Err(_) => return Err(Fault::Silent),
+        let quiet = Instant::now() + limits.silence;
+        let slow = by.filter(|(end, _)| *end < quiet);
+        match timeout_at(slow.map_or(quiet, |(end, _)| end), stream.read(buffer)).await {
+            Err(_) => return Err(slow.map_or(Fault::Silent, |(_, whole)| Fault::Slow(whole))),
             Ok(Err(source)) => return Err(Fault::Lost(source)),
             Ok(Ok(0)) => return Err(Fault::Lost(io::ErrorKind::UnexpectedEof.into())),
             Ok(Ok(count)) => buffer = &mut buffer[count..],

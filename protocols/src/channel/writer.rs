@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
@@ -10,8 +10,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::Limits;
 use super::frame;
+use super::{Limits, Watched};
 
 /// Bytes that may wait in the queue before a stream in one direction pauses.
 pub(super) const HIGH_WATER: usize = 8 << 20;
@@ -29,14 +29,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Keep-alive bytes are added to `idle`.
-    pub(super) fn spawn<S>(stream: WriteHalf<S>, limits: Limits, idle: Arc<AtomicU64>) -> Self
+    /// Keep-alive bytes are watched.
+    pub(super) fn spawn<S>(stream: WriteHalf<S>, limits: Limits, watched: Arc<Watched>) -> Self
     where
         S: AsyncWrite + Send + 'static,
     {
         let (frames, queue) = mpsc::unbounded_channel();
         let progress = Arc::new(Progress::default());
-        let task = tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits, idle));
+        let task = tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits, watched));
         Self { frames: Some(frames), progress, task }
     }
 
@@ -69,12 +69,18 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 async fn write_frames<S: AsyncWrite>(
     mut stream: WriteHalf<S>,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
     progress: Arc<Progress>,
     limits: Limits,
-    idle: Arc<AtomicU64>,
+    watched: Arc<Watched>,
 ) {
     loop {
         let (bytes, counted) = match timeout(limits.keep_alive(), queue.recv()).await {
@@ -85,12 +91,13 @@ async fn write_frames<S: AsyncWrite>(
             Ok(None) => break,
             Err(_) => (frame::keep_alive(), 0),
         };
-        // A peer that never reads must not keep this task, and with it the connection, for ever.
-        if !matches!(timeout(limits.idle, stream.write_all(&bytes)).await, Ok(Ok(()))) {
+        // A peer that computes does not read, and that may take as long as its step may. The channel waits no longer
+        // than that, and ends this task with itself.
+        if stream.write_all(&bytes).await.is_err() {
             break;
         }
         if counted == 0 {
-            idle.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            watched.idle.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         progress.queued.fetch_sub(counted, Ordering::Relaxed);
         progress.moved.notify_one();

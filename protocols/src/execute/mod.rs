@@ -1,6 +1,7 @@
 //! Running a plan: set-up once, then offline what needs no input, then online inference by inference, each step held to its
 //! price.
 
+mod budget;
 mod local;
 mod offline;
 mod online;
@@ -9,9 +10,11 @@ mod setup;
 
 use std::collections::VecDeque;
 
+use crate::error::Reason;
 use crate::plan::{Load, Plan};
 use crate::weights::Weights;
-use crate::{Error, Session};
+use crate::{Error, Role, Session};
+use budget::Budgets;
 use offline::Prepared;
 use setup::Ready;
 
@@ -61,7 +64,7 @@ pub async fn execute(
         let found = run.infer(input, observe).await?;
         logits.iter_mut().zip(found).for_each(|(all, found)| all.extend(found));
     }
-    Ok((logits, run.close().await))
+    Ok((logits, run.close().await?))
 }
 
 /// One party's end of a session that serves a plan: set up once, then prepared and run inference by inference.
@@ -72,6 +75,7 @@ pub struct Conversation<'a> {
     weights: Option<&'a Weights>,
     load: Load,
     ready: Ready,
+    budgets: Budgets,
     /// What is prepared, in the order in which it will be used, each once.
     stock: VecDeque<Prepared>,
     report: Report,
@@ -94,8 +98,10 @@ impl<'a> Conversation<'a> {
             weights.check_shapes(plan)?;
         }
         let mut report = Report::new(plan, load);
-        let ready = setup::set_up(plan, session, weights, &mut report, observe).await?;
-        Ok(Self { plan, session, weights, load, ready, stock: VecDeque::new(), report })
+        let ready = setup::set_up(plan, session, weights, &mut report, observe).await;
+        let ready = told(session, ready).await?;
+        let budgets = Budgets::new(plan, load.images);
+        Ok(Self { plan, session, weights, load, ready, budgets, stock: VecDeque::new(), report })
     }
 
     /// Does all that does not need the input, for the next `inferences`.
@@ -107,12 +113,12 @@ impl<'a> Conversation<'a> {
         inferences: usize,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), Error> {
-        let prepared = offline::prepare(self, inferences, observe).await?;
-        self.stock.extend(prepared);
+        let prepared = offline::prepare(self, inferences, observe).await;
+        self.stock.extend(told(self.session, prepared).await?);
         Ok(())
     }
 
-    /// Runs one inference, and uses up what was prepared for it, whether it succeeds or not. The client gives its input.
+    /// Runs one inference: its result is confirmed, by what both parties say of the conversation up to it. Uses up what was prepared for it, whether it succeeds or not. The client gives its input.
     ///
     /// # Errors
     /// [`Error::Unprepared`] where nothing is left; where the input does not fit; where the peer is lost or violates the protocol.
@@ -126,15 +132,48 @@ impl<'a> Conversation<'a> {
         }
         let prepared =
             self.stock.pop_front().ok_or(Error::Unprepared { prepared: self.report.load.prepared })?;
-        online::infer(self, input, prepared, observe).await
+        let found = online::infer(self, input, prepared, observe).await;
+        told(self.session, found).await
     }
 
-    /// Ends the session in good order.
-    pub async fn close(mut self) -> Report {
+    /// Ends the session in good order: the client says what it has seen of the conversation, and the server compares.
+    ///
+    /// # Errors
+    /// The server's: [`Error::Altered`] where the client has seen something else, and where the client is lost before it
+    /// has said so. The client has its results by then, and confirmed.
+    pub async fn close(mut self) -> Result<Report, Error> {
+        match self.compare().await {
+            Ok(measured) => self.report.setup += measured,
+            // Nothing depends on it any more at the client.
+            Err(Error::PeerLost { .. }) if self.session.role() == Role::Client => {}
+            Err(error) => return told(self.session, Err(error)).await,
+        }
         self.session.channel.finish().await;
         self.report.keep_alive_bytes = self.session.channel.keep_alive_bytes();
-        self.report
+        Ok(self.report)
     }
+
+    async fn compare(&mut self) -> Result<Measured, Error> {
+        let cost = Plan::end_cost();
+        budget::enter(self.session, 20, END, (cost, 0.0));
+        let part = async |session: &mut Session| match session.role() {
+            Role::Client => session.channel.send_statement(),
+            Role::Server => session.channel.check_statement().await,
+        };
+        let ((), measured) = report::timed(self.session, END, cost, part).await?;
+        Ok(measured)
+    }
+}
+
+/// The step that ends a session.
+const END: &str = "end";
+
+/// Tells the peer of an error that is its business; the conversation is over then.
+async fn told<T>(session: &mut Session, outcome: Result<T, Error>) -> Result<T, Error> {
+    if let Some(error) = outcome.as_ref().err().filter(|error| Reason::of(error).is_some()) {
+        session.channel.farewell(error).await;
+    }
+    outcome
 }
 
 /// Local steps number the elements of a wire, over the whole batch, with 32 bits.

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::report::{Measured, timed};
-use super::{Conversation, Event, local};
+use super::{Conversation, Event, budget, local};
 use crate::linear::{ClientHeld, Layer, Planted, Products};
 use crate::ops::Asked;
 use crate::plan::{CORRELATIONS, Load, Op, Plan, Step};
@@ -29,8 +29,8 @@ pub(super) async fn prepare(
     let steps = run.plan.steps.len();
     let count = inferences * steps + 1;
     observe(Event { phase: "offline", step: CORRELATIONS, index: 0, count });
-    run.session.channel.enter_step(10, CORRELATIONS);
     let extend = run.plan.preparation(Load { prepared: inferences, ..run.load });
+    budget::enter(run.session, 10, CORRELATIONS, budget::of_supply(&extend));
     let part = async |session: &mut Session| session.run(&extend, ()).await;
     let ((), measured) = timed(run.session, CORRELATIONS, extend.cost(), part).await?;
     if let Some(line) = run.report.line(CORRELATIONS) {
@@ -59,7 +59,7 @@ async fn prepare_one(
     };
     for (index, step) in plan.steps.iter().enumerate() {
         event(&step.name, index);
-        run.session.channel.enter_step(step_number(index), &step.name);
+        budget::enter(run.session, step_number(index), &step.name, run.budgets.offline[index]);
         prepared.draw_mask(plan, run.session, &step.op);
         let measured = match &step.op {
             Op::Linear { .. } => prepared.multiply(run, index).await?,
@@ -110,10 +110,11 @@ pub(super) async fn supply(
     needed: Cost,
 ) -> Result<Measured, Error> {
     let supply = plan.supply(needed);
-    session.channel.enter_step(10, CORRELATIONS);
+    let (cost, work) = budget::of_supply(&supply);
+    session.channel.extend_step(10, CORRELATIONS, cost, work);
     let part = async |session: &mut Session| session.run(&supply, ()).await;
-    let ((), measured) = timed(session, CORRELATIONS, supply.cost(), part).await?;
-    session.channel.enter_step(step_number(index), &plan.steps[index].name);
+    let ((), measured) = timed(session, CORRELATIONS, cost, part).await?;
+    session.channel.rename_step(step_number(index), &plan.steps[index].name);
     Ok(measured)
 }
 

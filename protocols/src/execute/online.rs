@@ -2,7 +2,7 @@
 
 use super::offline::{Prepared, step_number, supply};
 use super::report::timed;
-use super::{Conversation, Event, Logits, local};
+use super::{Conversation, Event, Logits, budget, local};
 use crate::linear::multiply;
 use crate::plan::{CORRELATIONS, Op, Plan, Step, pooling_ring};
 use crate::weights::Weights;
@@ -26,13 +26,13 @@ pub(super) async fn infer(
     prepared: Prepared,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Logits, Error> {
-    let Conversation { plan, session, weights, report, load, .. } = conversation;
+    let Conversation { plan, session, weights, report, load, budgets, .. } = conversation;
     let wires = plan.wires.iter().map(|_| None).collect();
     let mut run = Run { plan, weights: *weights, input, prepared, wires, logits: None };
     let last_use = last_uses(plan);
     for (index, step) in plan.steps.iter().enumerate() {
         observe(Event { phase: "online", step: &step.name, index, count: plan.steps.len() });
-        session.channel.enter_step(step_number(index), &step.name);
+        budget::enter(session, step_number(index), &step.name, budgets.online[index]);
         let predicted = plan.step_cost(&step.op, load.images).online;
         if plan.streamed {
             let supplied = supply(plan, session, index, predicted).await?;
@@ -182,17 +182,102 @@ impl Run<'_> {
         Share::new(layer.ring, sums.collect())
     }
 
-    /// The server sends its share of the logits, or of the label; the client adds.
+    /// The server sends its share of the logits, or of the label, and what it says of the conversation up to there; the
+    /// client adds. It has no result before it knows that both have seen the same, nor one that cannot be.
     async fn reveal(&mut self, session: &mut Session, input: usize) -> Result<(), Error> {
         let (wire, share) = (&self.plan.wires[input], local::wire(&self.wires, input));
         let ring = share.ring();
         if session.role() == Role::Server {
-            return session.channel.send(&ring.pack(share.values()));
+            session.channel.send(&ring.pack(share.values()))?;
+            return session.channel.send_statement();
         }
         let message = session.channel.receive(ring.packed_len(share.len())).await?;
+        session.channel.check_statement().await?;
         let sums = share.values().iter().zip(ring.unpack(&message, share.len()));
         let sums = sums.map(|(a, b)| ring.reduce(a.wrapping_add(b)));
-        self.logits = Some(sums.map(|v| if wire.signed { ring.decode(v) } else { v as i64 }).collect());
+        let found: Vec<i64> = sums.map(|v| if wire.signed { ring.decode(v) } else { v as i64 }).collect();
+        let (low, high) = self.plan.revealed_range();
+        if !found.iter().all(|value| (low..=high).contains(value)) {
+            let what = self.plan.reveals().name();
+            // The value itself is the client's alone.
+            return Err(session
+                .channel
+                .violation(format!("{what} within {low}..={high}"), "a value outside"));
+        }
+        self.logits = Some(found);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ot::{Source, TreeDepth};
+    use crate::plan::{FORMAT, InputSpec, OutputSpec, Preprocess, Wire};
+    use crate::testing;
+
+    /// The end of a plan: logits of six bits in a ring of seven, or the label of ten of them.
+    fn plan(label: bool) -> Plan {
+        let logits = Wire { shape: [10, 1, 1], bits: 6, signed: true, ring: Bits::of(7) };
+        let index = Wire { shape: [1, 1, 1], bits: 4, signed: false, ring: Bits::of(4) };
+        let step = |name: &str, op| Step { name: name.into(), op };
+        let mut steps = vec![step("output", Op::Output { input: usize::from(label) })];
+        if label {
+            steps.insert(0, step("label", Op::Argmax { input: 0, output: 1, digit: 1 }));
+        }
+        Plan {
+            format: FORMAT,
+            name: "end".into(),
+            input: InputSpec { preprocess: Preprocess::Unit, scale: 1.0 },
+            output: OutputSpec { scale: 1.0 },
+            transfers: Source::Softspoken(TreeDepth::new(2).unwrap()),
+            streamed: false,
+            wires: vec![logits, index],
+            steps,
+            weights: String::new(),
+        }
+    }
+
+    /// What the client makes of shares of the wire that is revealed: its own are zero.
+    fn reveal(plan: &Plan, shares: Vec<u64>) -> Result<Logits, Error> {
+        let wire = usize::from(plan.wires.len() > 1 && plan.steps.len() > 1);
+        let ring = plan.wires[wire].ring;
+        let run = |values: Vec<u64>| {
+            let prepared = Prepared { images: 1, masks: vec![], products: vec![], asked: vec![] };
+            let mut wires = vec![None, None];
+            wires[wire] = Some(Share::new(ring, values));
+            Run { plan, weights: None, input: &[], prepared, wires, logits: None }
+        };
+        let (mut ours, mut theirs) = (run(vec![0; shares.len()]), run(shares));
+        testing::runtime().block_on(async {
+            let (mut server, mut client) = testing::sessions(1);
+            let (sent, found) =
+                tokio::join!(theirs.reveal(&mut server, wire), ours.reveal(&mut client, wire));
+            sent.unwrap();
+            found.map(|()| ours.logits)
+        })
+    }
+
+    #[test]
+    fn what_cannot_be_revealed_is_a_violation_by_the_server() {
+        let (logits, label) = (plan(false), plan(true));
+        assert_eq!(reveal(&label, vec![9]).unwrap(), Some(vec![9]));
+        let row = |last| [vec![0; 9], vec![last]].concat();
+        let least = Bits::of(7).encode(-32);
+        assert_eq!(reveal(&logits, row(least)).unwrap().unwrap()[9], -32);
+        assert_eq!(reveal(&logits, row(31)).unwrap().unwrap()[9], 31);
+        for (plan, shares, expected) in [
+            (&label, vec![10], "label within 0..=9"),
+            (&label, vec![15], "label within 0..=9"),
+            (&logits, row(32), "logits within -32..=31"),
+            (&logits, row(least - 1), "logits within -32..=31"),
+        ] {
+            match reveal(plan, shares) {
+                Err(Error::Violation { expected: said, found, .. }) => {
+                    assert_eq!((said.as_str(), found.as_str()), (expected, "a value outside"));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

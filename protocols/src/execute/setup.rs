@@ -1,7 +1,7 @@
 //! Set-up, once per session: base transfers, the extension's bootstrap, and the weight trees.
 
 use super::report::timed;
-use super::{Event, Report};
+use super::{Event, Report, budget};
 use crate::linear::Planted;
 use crate::plan::Plan;
 use crate::weights::Weights;
@@ -28,14 +28,15 @@ pub(super) async fn set_up(
     let predicted = setup.cost() + extend.cost() + trees;
     let (ready, measured) = timed(session, "set-up", predicted, async |session| {
         event("base transfers", 0);
-        session.channel.enter_step(1, "set-up: base transfers");
+        budget::enter(session, 1, "set-up: base transfers", budget::of_start(plan));
         session.run(&setup, ()).await?;
-        session.channel.enter_step(2, "set-up: extension");
+        budget::enter(session, 2, "set-up: extension", budget::of_supply(&extend));
         session.run(&extend, ()).await?;
         let mut planted: Vec<Option<Planted>> = plan.steps.iter().map(|_| None).collect();
         for (at, (index, name, layer)) in plan.layers().filter(|_| !plan.streamed).enumerate() {
             event(name, at + 1);
-            session.channel.enter_step(3, &format!("set-up: trees of {name}"));
+            let trees = format!("set-up: trees of {name}");
+            budget::enter(session, 3, &trees, budget::of_trees(&layer));
             let weights = weights.map(|weights| weights.layers[name].weights.as_slice());
             planted[index] = Some(Planted::plant(session, &layer, weights).await?);
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, Op, Plan, Protocol, Step};
+use crate::channel::STATEMENT;
 use crate::handshake;
 use crate::linear::products_cost;
 use crate::ops::{Form, Lookup, MaxPool, Requant};
@@ -106,10 +107,17 @@ impl Protocol {
 }
 
 impl Plan {
-    /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight trees.
+    /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight trees; and of the session's
+    /// end, the client's statement.
     pub fn setup_cost(&self) -> Cost {
         let trees = self.kept_trees();
-        handshake::cost() + self.start().cost() + self.supply(trees).cost() + trees
+        let once = handshake::cost() + Self::end_cost();
+        once + self.start().cost() + self.supply(trees).cost() + trees
+    }
+
+    /// The price of the session's end: the client says what it has seen.
+    pub(crate) const fn end_cost() -> Cost {
+        Cost::message(Role::Client, STATEMENT)
     }
 
     /// The price of the weight trees that are kept for the session.
@@ -207,7 +215,11 @@ impl Plan {
         let online = |online| Phases { online, ..Phases::default() };
         match op {
             Op::Input { output } => online(self.wire_message(*output, Role::Client, images)),
-            Op::Output { input } => online(self.wire_message(*input, Role::Server, images)),
+            // The server's share, and behind it what the server says of the conversation so far.
+            Op::Output { input } => {
+                let statement = Cost::message(Role::Server, STATEMENT);
+                online(self.wire_message(*input, Role::Server, images).beside(statement))
+            }
             Op::Linear { .. } => {
                 let layer = op.layer().expect("invariant: a linear step has a layer");
                 let (trees, products) = (layer.setup_cost(), products_cost(&layer, images));

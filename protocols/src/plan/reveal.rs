@@ -34,6 +34,22 @@ impl Plan {
         if label { Reveal::Label } else { Reveal::Logits }
     }
 
+    /// The smallest and the largest value that can be revealed: of a label, the last class.
+    pub(crate) fn revealed_range(&self) -> (i64, i64) {
+        let values = self.steps.iter().find_map(|step| match &step.op {
+            Op::Argmax { input, .. } => Some(self.wires[*input].elements()),
+            Op::Input { .. }
+            | Op::Linear { .. }
+            | Op::Requant { .. }
+            | Op::MaxPool { .. }
+            | Op::SumPool { .. }
+            | Op::Lookup { .. }
+            | Op::View { .. }
+            | Op::Output { .. } => None,
+        });
+        values.map_or_else(|| self.output_wire().range(), |values| (0, values as i64 - 1))
+    }
+
     /// The same network, revealing this. For a label, the logits get a ring in which their differences fit, one bit wider than
     /// their own, and a step that finds the index of the largest replaces their reveal. Who holds the same plan makes the same of it.
     ///

@@ -1,0 +1,56 @@
+//! The time that every part of a run may take, from its price and its predicted work. See [`crate::Limits`].
+
+use crate::Cost;
+use crate::linear::Layer;
+use crate::ot::{Source, Supply};
+use crate::plan::{Op, Plan};
+use crate::profile::transfer_seconds;
+use crate::{Operator, Session};
+
+/// What a part moves, and seconds of work.
+pub(super) type Budget = (Cost, f64);
+
+/// The budgets of a plan's steps, by index.
+pub(super) struct Budgets {
+    pub(super) offline: Vec<Budget>,
+    pub(super) online: Vec<Budget>,
+}
+
+impl Budgets {
+    pub(super) fn new(plan: &Plan, images: usize) -> Self {
+        let each = |op: &Op| (plan.step_cost(op, images), plan.step_work(op, images));
+        let steps: Vec<_> = plan.steps.iter().map(|step| each(&step.op)).collect();
+        // The part of a step's online work that may be done offline is a part of both.
+        let offline = steps.iter().map(|(cost, work)| (cost.offline, work.offline + work.online));
+        let online = steps.iter().map(|(cost, work)| (cost.online, work.online));
+        Self { offline: offline.collect(), online: online.collect() }
+    }
+}
+
+/// The budget of the start of a source: base transfers, and of Ferret the transfers that it lives from.
+pub(super) fn of_start(plan: &Plan) -> Budget {
+    let transfers = match plan.transfers {
+        Source::Softspoken(_) => 0.0,
+        Source::Ferret(parameters) => 4.0 * parameters.secret() as f64 * transfer_seconds(plan.transfers),
+    };
+    (plan.start().cost(), BASE_SECONDS + transfers)
+}
+
+/// The budget of a supply of transfers.
+pub(super) fn of_supply(supply: &Supply) -> Budget {
+    let transfers = (supply.server + supply.client) as f64;
+    (supply.cost(), transfers * transfer_seconds(supply.source))
+}
+
+/// The budget of planting a layer's trees for the session.
+pub(super) fn of_trees(layer: &Layer) -> Budget {
+    (layer.setup_cost(), layer.setup_seconds())
+}
+
+/// Begins a step that has a budget.
+pub(super) fn enter(session: &mut Session, number: usize, name: &str, (cost, work): Budget) {
+    session.channel.enter_step(number, name, cost, work);
+}
+
+/// Seconds of the base transfers.
+const BASE_SECONDS: f64 = 0.03;
