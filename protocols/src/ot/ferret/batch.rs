@@ -7,7 +7,7 @@ use super::parameters::{Batch, Parameters};
 use crate::kernels::Code;
 use crate::ot::ggm::in_place;
 use crate::ot::pool::{PIECE, Pools};
-use crate::ot::{Directions, Hash};
+use crate::ot::{Directions, Hash, Series};
 use crate::{Block, Domain, Session};
 
 /// What one party keeps between batches.
@@ -24,22 +24,23 @@ pub(super) struct Reserve(pub(super) Zeroizing<Vec<Block>>);
 
 /// The public randomness of a batch.
 pub(super) struct Public {
-    hash: Hash,
+    /// A key for every tree.
+    trees: Series,
     code: Code,
 }
 
 impl Public {
     /// Fresh, for the transfers that this party sends and for those that it receives. Both parties call this in the same order.
     pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
-        let trees = Directions::fresh(session, Domain::Ferret);
-        let (sent, received) = Directions::fresh_keys(session, Domain::Code);
+        let trees = Directions::fresh_keys(session, Domain::Ferret);
+        let codes = Directions::fresh_keys(session, Domain::Code);
         let code = |key: [u8; 32]| {
             let mut first = [0; Block::BYTES];
             first.copy_from_slice(&key[..Block::BYTES]);
             Code::new(Block::from_bytes(first))
         };
-        let ours = Self { hash: trees.sent, code: code(sent) };
-        (ours, Self { hash: trees.received, code: code(received) })
+        let ours = Self { trees: Series::new(&trees.0), code: code(codes.0) };
+        (ours, Self { trees: Series::new(&trees.1), code: code(codes.1) })
     }
 }
 
@@ -47,14 +48,14 @@ impl Public {
 pub(super) struct Output<'a> {
     pub(super) pools: &'a mut Pools,
     /// Adds transfers to the pool of the direction.
-    pub(super) add: fn(&mut Pools, Vec<Block>),
+    pub(super) add: fn(&mut Pools, Zeroizing<Vec<Block>>),
     /// Transfers that are still wanted.
     pub(super) wanted: usize,
 }
 
 impl Output<'_> {
     /// Adds what is wanted of a piece, from `skip` on.
-    fn take(&mut self, mut piece: Vec<Block>, skip: usize) {
+    fn take(&mut self, mut piece: Zeroizing<Vec<Block>>, skip: usize) {
         let len = (piece.len() - skip).min(self.wanted);
         if len == 0 {
             self.pools.give_back(piece);
@@ -112,7 +113,8 @@ impl Reserve {
             let trees = piece.par_chunks_mut(1 << depth).zip(transfers.par_chunks(depth));
             let trees = trees.zip(sums.par_chunks_mut(depth - 1)).enumerate();
             trees.for_each(|(tree, ((nodes, transfers), sums))| {
-                grow(&public.hash, transfers, nodes, sums);
+                let hash = public.trees.hash(group * per_piece + tree);
+                grow(&hash, transfers, nodes, sums);
                 public.code.add(first + (tree << depth), secret, nodes);
             });
             // What replaces the transfers of this batch waits until all of it is made.
@@ -122,5 +124,29 @@ impl Reserve {
             slots.copy_from_slice(&piece[..slots.len()]);
             output.take(piece, slots.len());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Trees of one and the same transfers, so that a key that two of them share shows in their sums.
+    #[test]
+    fn every_tree_of_a_batch_grows_under_a_key_of_its_own() {
+        let (mut server, mut client) = testing::sessions_with_dealer(5, 0);
+        let batch = Parameters::SMALLEST.batches(1).next().expect("a batch");
+        let message = |session: &mut Session, ours: bool| {
+            let (sent, received) = Public::fresh(session);
+            let output = Output { pools: &mut Pools::default(), add: Pools::add_sent, wanted: 0 };
+            let mut reserve = Reserve(Zeroizing::new(vec![Block(4); batch.used()]));
+            reserve.send(batch, if ours { &sent } else { &received }, output)
+        };
+        let sums = message(&mut server, true);
+        let len = batch.message_len() / batch.trees;
+        let different: std::collections::HashSet<&[u8]> = sums.chunks(len).collect();
+        assert_eq!(different.len(), batch.trees);
+        assert!(sums == message(&mut client, false), "both parties derive the same keys");
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Extension {
 /// The sender's `Δ` and its punctured trees, their leaves relative to the digits of `Δ`: the unknown ones come first.
 pub(super) struct Sent {
     depth: TreeDepth,
-    delta: Block,
+    delta: Zeroizing<Block>,
     trees: Vec<Streams>,
     /// The next row of the streams.
     next: u64,
@@ -38,6 +38,7 @@ pub(super) struct Received {
 
 impl Sent {
     pub(super) fn new(depth: TreeDepth, delta: Block, trees: &[Zeroizing<Vec<Block>>]) -> Self {
+        let delta = Zeroizing::new(delta);
         Self { depth, delta, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
