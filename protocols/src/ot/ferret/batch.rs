@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::pages::Pages;
 use super::parameters::{Batch, Parameters};
 use crate::kernels::Code;
 use crate::ot::ggm::in_place;
@@ -20,7 +21,7 @@ pub(crate) struct Ferret {
 }
 
 /// Transfers of one direction that are kept back: the secret of the next batch, then those of its trees.
-pub(super) struct Reserve(pub(super) Zeroizing<Vec<Block>>);
+pub(super) struct Reserve(pub(super) Pages);
 
 /// The public randomness of a batch.
 pub(super) struct Public {
@@ -78,9 +79,7 @@ impl Reserve {
         let mut sums = vec![Block::ZERO; batch.trees * (depth - 1)];
         self.run(batch, public, output, &mut sums, |hash, keys, nodes, sums| {
             in_place::own(hash, delta, keys, nodes, sums);
-            for node in nodes {
-                node.0 &= !1;
-            }
+            |_, nodes: &mut [Block]| nodes.iter_mut().for_each(|node| node.0 &= !1)
         });
         Block::pack(&sums)
     }
@@ -89,18 +88,20 @@ impl Reserve {
     pub(super) fn receive(&mut self, batch: Batch, public: &Public, output: Output<'_>, message: &[u8]) {
         let mut sums = Block::unpack(message);
         self.run(batch, public, output, &mut sums, |hash, transfers, nodes, sums| {
-            in_place::hold(hash, transfers, sums, nodes).finish(nodes);
+            let hole = in_place::hold(hash, transfers, sums, nodes);
+            move |first, nodes: &mut [Block]| hole.finish(first, nodes)
         });
     }
 
-    /// Grows the trees, multiplies by the code, and replaces what was used where that is wanted.
-    fn run(
+    /// Grows the trees, multiplies by the code, and replaces what was used where that is wanted. To grow a tree gives what
+    /// finishes its leaves, part by part.
+    fn run<F: Fn(usize, &mut [Block])>(
         &mut self,
         batch: Batch,
         public: &Public,
         mut output: Output<'_>,
         sums: &mut [Block],
-        grow: impl Fn(&Hash, &[Block], &mut [Block], &mut [Block]) + Sync,
+        grow: impl Fn(&Hash, &[Block], &mut [Block], &mut [Block]) -> F + Sync,
     ) {
         let depth = batch.parameters.depth();
         let (secret, transfers) = self.0.split_at(batch.parameters.secret());
@@ -114,8 +115,8 @@ impl Reserve {
             let trees = trees.zip(sums.par_chunks_mut(depth - 1)).enumerate();
             trees.for_each(|(tree, ((nodes, transfers), sums))| {
                 let hash = public.trees.hash(group * per_piece + tree);
-                grow(&hash, transfers, nodes, sums);
-                public.code.add(first + (tree << depth), secret, nodes);
+                let finish = grow(&hash, transfers, nodes, sums);
+                public.code.add(first + (tree << depth), secret, nodes, finish);
             });
             // What replaces the transfers of this batch waits until all of it is made.
             if first < batch.kept { kept.push(piece) } else { output.take(piece, 0) }
@@ -139,8 +140,10 @@ mod tests {
         let batch = Parameters::SMALLEST.batches(1).next().expect("a batch");
         let message = |session: &mut Session, ours: bool| {
             let (sent, received) = Public::fresh(session);
-            let output = Output { pools: &mut Pools::default(), add: Pools::add_sent, wanted: 0 };
-            let mut reserve = Reserve(Zeroizing::new(vec![Block(4); batch.used()]));
+            let mut pools = Pools::default();
+            pools.set_delta(Block(9));
+            let output = Output { pools: &mut pools, add: Pools::add_sent, wanted: 0 };
+            let mut reserve = Reserve(Pages::copy(&vec![Block(4); batch.used()]));
             reserve.send(batch, if ours { &sent } else { &received }, output)
         };
         let sums = message(&mut server, true);

@@ -29,6 +29,7 @@
 mod batch;
 mod bootstrap;
 mod extend;
+mod pages;
 mod parameters;
 
 pub(crate) use batch::Ferret;
