@@ -40,10 +40,10 @@ fn deal(server: &mut Session, client: &mut Session, seed: u64, cots: usize) {
 fn deal_one_way(sender: &mut Session, receiver: &mut Session, rng: &mut impl Rng, cots: usize) {
     let delta = Block(rng.random::<u128>() | 1);
     let keys: Vec<Block> = (0..cots).map(|_| Block(rng.random::<u128>() & !1)).collect();
-    let received = keys.iter().map(|k| *k ^ delta.masked(rng.random())).collect();
+    let received: Vec<Block> = keys.iter().map(|k| *k ^ delta.masked(rng.random())).collect();
     sender.pools.set_delta(delta);
-    sender.pools.add_sent(keys);
-    receiver.pools.add_received(received);
+    sender.pools.add_sent(keys.into());
+    receiver.pools.add_received(received.into());
 }
 
 /// Runs a closure for both parties at the same time, with pools of `cots` transfers in each direction.

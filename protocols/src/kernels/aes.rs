@@ -21,6 +21,9 @@ pub(crate) enum Key {
     /// By AES instructions, one block at a time.
     #[cfg(target_arch = "x86_64")]
     Narrow(x86::Schedule),
+    /// By AES instructions, two blocks at a time.
+    #[cfg(target_arch = "x86_64")]
+    Middle(x86::Schedule),
     /// By AES instructions, four blocks at a time.
     #[cfg(target_arch = "x86_64")]
     Wide(x86::Schedule),
@@ -31,9 +34,13 @@ impl Key {
     pub(crate) fn new(key: Block) -> Self {
         #[cfg(target_arch = "x86_64")]
         if x86::has_narrow() {
-            // SAFETY: the processor has what `has_narrow` and `has_wide` look for.
+            // SAFETY: the processor has what `has_narrow` looks for.
             let schedule = unsafe { x86::expand(key) };
-            return if x86::has_wide() { Self::Wide(schedule) } else { Self::Narrow(schedule) };
+            return match () {
+                () if x86::has_wide() => Self::Wide(schedule),
+                () if x86::has_middle() => Self::Middle(schedule),
+                () => Self::Narrow(schedule),
+            };
         }
         Self::portable(key)
     }
@@ -51,6 +58,9 @@ impl Key {
             Self::Narrow(schedule) => unsafe { x86::hash_narrow(schedule, blocks) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
+            Self::Middle(schedule) => unsafe { x86::middle::hash(schedule, blocks) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
             Self::Wide(schedule) => unsafe { x86::hash_wide(schedule, blocks) },
         }
     }
@@ -63,7 +73,7 @@ impl Key {
             #[cfg(target_arch = "x86_64")]
             Self::Wide(schedule) => unsafe { x86::grow_wide(schedule, nodes, children) },
             #[cfg(target_arch = "x86_64")]
-            Self::Narrow(_) => self.grow_by_hash(nodes, children),
+            Self::Narrow(_) | Self::Middle(_) => self.grow_by_hash(nodes, children),
             Self::Portable(_) => self.grow_by_hash(nodes, children),
         }
     }
@@ -80,16 +90,19 @@ impl Key {
         }
     }
 
-    /// Row number `row` of the stream in counter mode.
-    pub(crate) fn row(&self, row: u64) -> Row {
+    /// Sets a row to number `row` of the stream in counter mode.
+    pub(crate) fn row(&self, row: u64, into: &mut Row) {
         match self {
-            Self::Portable(key) => stream(key, row),
+            Self::Portable(key) => *into = stream(key, row),
             // SAFETY: `Key::new` makes this variant only where the processor has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Self::Narrow(schedule) => unsafe { x86::row_narrow(schedule, row) },
+            Self::Narrow(schedule) => unsafe { x86::row_narrow(schedule, row, into) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Wide(schedule) => unsafe { x86::row_wide(schedule, row) },
+            Self::Middle(schedule) => unsafe { x86::middle::row(schedule, row, into) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(schedule) => unsafe { x86::row_wide(schedule, row, into) },
         }
     }
 }
@@ -149,11 +162,20 @@ pub(super) mod tests {
         if x86::has_narrow() {
             let expand = || unsafe { x86::expand(key) };
             keys.push(Key::Narrow(expand()));
+            if x86::has_middle() {
+                keys.push(Key::Middle(expand()));
+            }
             if x86::has_wide() {
                 keys.push(Key::Wide(expand()));
             }
         }
         keys
+    }
+
+    fn row_of(key: &Key, row: u64) -> Row {
+        let mut blocks = [Block::ZERO; ROW_BLOCKS];
+        key.row(row, &mut blocks);
+        blocks
     }
 
     proptest! {
@@ -183,7 +205,7 @@ pub(super) mod tests {
 
         #[test]
         fn every_kernel_streams_alike(key: u128, row in 0..u64::MAX / ROW_BLOCKS as u64) {
-            let rows: Vec<_> = variants(Block(key)).iter().map(|key| key.row(row)).collect();
+            let rows: Vec<_> = variants(Block(key)).iter().map(|key| row_of(key, row)).collect();
             prop_assert!(rows.iter().all(|other| *other == rows[0]));
         }
     }
@@ -196,7 +218,7 @@ pub(super) mod tests {
         for variant in variants(Block(key)) {
             blocks[0] = Block::ZERO;
             variant.hash(&mut blocks);
-            assert_eq!(blocks[0], variant.row(0)[0]);
+            assert_eq!(blocks[0], row_of(&variant, 0)[0]);
             assert_eq!(blocks[0].to_bytes()[..4], [0xc6, 0xa1, 0x3b, 0x37]);
         }
     }

@@ -65,7 +65,9 @@ impl Key {
             Self::Portable(key) => portable::<W>(key, of, sums, slots),
             // SAFETY: `Key::new` makes this variant only where the processor has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Self::Narrow(key) => unsafe { x86::bit_sums::narrow::<W>(key, of, sums, slots) },
+            Self::Narrow(key) | Self::Middle(key) => unsafe {
+                x86::bit_sums::narrow::<W>(key, of, sums, slots)
+            },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Wide(key) => unsafe { x86::bit_sums::wide::<W>(key, of, sums, slots) },

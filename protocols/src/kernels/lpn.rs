@@ -4,7 +4,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128, _mm_xor_si128};
 
-use super::{Key, ROW_BLOCKS};
+use super::{Key, ROW_BLOCKS, Row};
 use crate::Block;
 
 /// Blocks of the table that an output takes in.
@@ -14,8 +14,11 @@ pub(crate) const WEIGHT: usize = 10;
 const OUTPUTS: usize = 64;
 const ROWS: usize = OUTPUTS * WEIGHT * size_of::<u32>() / (ROW_BLOCKS * Block::BYTES);
 
-/// The indices of [`OUTPUTS`] outputs, before they are cut to the table's length.
-type Indices = [[u32; WEIGHT]; OUTPUTS];
+/// Outputs that are made between two rows of the indices of the next, so that one waits for the table while the other computes.
+const PART: usize = 8;
+
+/// The indices of [`OUTPUTS`] outputs, before they are cut to the table's length: words of 32 bits, little-endian.
+type Indices = [Row; ROWS];
 
 /// A code, named by a public key.
 pub(crate) struct Code(Key);
@@ -27,8 +30,15 @@ impl Code {
     }
 
     /// Adds to `outputs`, of which the first is number `first` of the code, the sums of the blocks of `table` that the code
-    /// names. The table's length is a power of two, `first` and the number of outputs multiples of [`OUTPUTS`].
-    pub(crate) fn add(&self, first: usize, table: &[Block], outputs: &mut [Block]) {
+    /// names. The table's length is a power of two, `first` and the number of outputs multiples of [`OUTPUTS`]. Outputs are
+    /// finished by `before`, with the position of the first of them, a moment before they are added to.
+    pub(crate) fn add(
+        &self,
+        first: usize,
+        table: &[Block],
+        outputs: &mut [Block],
+        before: impl Fn(usize, &mut [Block]),
+    ) {
         assert!(
             table.len().is_power_of_two() && table.len() <= 1 << 32,
             "invariant: the secret of every parameter set has as many bits as a power of two"
@@ -38,50 +48,64 @@ impl Code {
             rest.is_empty() && first.is_multiple_of(OUTPUTS),
             "invariant: trees have whole groups of leaves"
         );
-        let mut indices = [[0; WEIGHT]; OUTPUTS];
-        for (group, outputs) in (first / OUTPUTS..).zip(groups) {
-            self.indices(group, &mut indices);
-            #[cfg(target_arch = "x86_64")]
-            gather(&indices, table, outputs);
-            #[cfg(not(target_arch = "x86_64"))]
-            portable(&indices, table, outputs);
+        let (count, first) = (groups.len(), first / OUTPUTS);
+        let (mut now, mut next) = ([[Block::ZERO; ROW_BLOCKS]; ROWS], [[Block::ZERO; ROW_BLOCKS]; ROWS]);
+        (0..ROWS).for_each(|row| self.row(first, row, &mut now));
+        for (group, outputs) in groups.iter_mut().enumerate() {
+            before(group * OUTPUTS, outputs);
+            let indices = words(&now).chunks_exact(PART);
+            for (part, (outputs, indices)) in
+                outputs.as_chunks_mut::<PART>().0.iter_mut().zip(indices).enumerate()
+            {
+                if part < ROWS && group + 1 < count {
+                    self.row(first + group + 1, part, &mut next);
+                }
+                #[cfg(target_arch = "x86_64")]
+                gather(indices, table, outputs);
+                #[cfg(not(target_arch = "x86_64"))]
+                portable(indices, table, outputs);
+            }
+            std::mem::swap(&mut now, &mut next);
         }
     }
 
     /// The first rows of the code, at least so many, for a table of `len` blocks.
     #[cfg(test)]
     pub(crate) fn rows(&self, count: usize, len: usize) -> Vec<[usize; WEIGHT]> {
-        let mut indices = [[0; WEIGHT]; OUTPUTS];
+        let mut indices = [[Block::ZERO; ROW_BLOCKS]; ROWS];
         let mut rows = Vec::new();
         for group in 0..count.div_ceil(OUTPUTS) {
-            self.indices(group, &mut indices);
-            rows.extend(indices.iter().map(|row| row.map(|index| index as usize & (len - 1))));
+            (0..ROWS).for_each(|row| self.row(group, row, &mut indices));
+            let cut = |index: u32| u32::from_le(index) as usize & (len - 1);
+            rows.extend(words(&indices).iter().map(|row| row.map(cut)));
         }
         rows
     }
 
-    fn indices(&self, group: usize, indices: &mut Indices) {
-        let words = indices.as_flattened_mut().as_chunks_mut::<{ ROW_BLOCKS * 4 }>().0;
-        for (row, words) in (group * ROWS..).zip(words) {
-            let row = self.0.row(row as u64);
-            for (words, block) in words.as_chunks_mut::<4>().0.iter_mut().zip(row) {
-                *words = std::array::from_fn(|i| (block.0 >> (32 * i)) as u32);
-            }
-        }
+    /// One row of the indices of a group of outputs.
+    fn row(&self, group: usize, row: usize, indices: &mut Indices) {
+        let into = &mut indices[row];
+        self.0.row((group * ROWS + row) as u64, into);
+        into.iter_mut().for_each(|block| block.0 = block.0.to_le());
     }
 }
 
+/// The indices, by output.
+fn words(indices: &Indices) -> &[[u32; WEIGHT]] {
+    bytemuck::cast_slice(indices)
+}
+
 #[cfg_attr(all(target_arch = "x86_64", not(test)), expect(dead_code, reason = "the twin"))]
-fn portable(indices: &Indices, table: &[Block], outputs: &mut [Block; OUTPUTS]) {
+fn portable(indices: &[[u32; WEIGHT]], table: &[Block], outputs: &mut [Block]) {
     let mask = table.len() - 1;
     for (row, output) in indices.iter().zip(outputs) {
-        *output = row.iter().fold(*output, |sum, index| sum ^ table[*index as usize & mask]);
+        *output = row.iter().fold(*output, |sum, index| sum ^ table[u32::from_le(*index) as usize & mask]);
     }
 }
 
 /// The sum in a register; every x86_64 has the instructions.
 #[cfg(target_arch = "x86_64")]
-fn gather(indices: &Indices, table: &[Block], outputs: &mut [Block; OUTPUTS]) {
+fn gather(indices: &[[u32; WEIGHT]], table: &[Block], outputs: &mut [Block]) {
     let mask = table.len() - 1;
     let start = table.as_ptr().cast::<__m128i>();
     for (row, output) in indices.iter().zip(outputs) {
@@ -106,6 +130,12 @@ mod tests {
     use super::*;
     use crate::kernels::aes::tests::variants;
 
+    fn indices_of(code: &Code, group: usize) -> Indices {
+        let mut indices = [[Block::ZERO; ROW_BLOCKS]; ROWS];
+        (0..ROWS).for_each(|row| code.row(group, row, &mut indices));
+        indices
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -116,14 +146,17 @@ mod tests {
             let table: Vec<Block> = (0..1 << log).map(|_| Block(rng.random())).collect();
             let start: Vec<Block> = (0..groups * OUTPUTS).map(|_| Block(rng.random())).collect();
             let mut expected = start.clone();
-            let mut indices = [[0; WEIGHT]; OUTPUTS];
+            let code = Code(variants(key).swap_remove(0));
             for (group, outputs) in (first..).zip(expected.as_chunks_mut::<OUTPUTS>().0) {
-                Code(variants(key).swap_remove(0)).indices(group, &mut indices);
-                portable(&indices, &table, outputs);
+                outputs.iter_mut().for_each(|output| *output ^= Block(1));
+                portable(words(&indices_of(&code, group)), &table, outputs);
             }
             for key in variants(key) {
                 let mut outputs = start.clone();
-                Code(key).add(first * OUTPUTS, &table, &mut outputs);
+                Code(key).add(first * OUTPUTS, &table, &mut outputs, |at, outputs| {
+                    assert!(outputs == &start[at..at + outputs.len()]);
+                    outputs.iter_mut().for_each(|output| *output ^= Block(1));
+                });
                 prop_assert!(outputs == expected);
             }
         }
@@ -133,10 +166,9 @@ mod tests {
     fn the_indices_of_a_code_are_spread_evenly() {
         let code = Code::new(Block(7));
         let mut counts = [0u32; 16];
-        let mut indices = [[0; WEIGHT]; OUTPUTS];
         for group in 0..100 {
-            code.indices(group, &mut indices);
-            indices.as_flattened().iter().for_each(|index| counts[(index & 15) as usize] += 1);
+            let indices = indices_of(&code, group);
+            words(&indices).as_flattened().iter().for_each(|index| counts[(index & 15) as usize] += 1);
         }
         // Of 64,000 indices 4,000 each, with a standard deviation of 61.
         assert!(counts.iter().all(|count| count.abs_diff(4000) < 500), "{counts:?}");

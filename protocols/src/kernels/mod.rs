@@ -5,6 +5,7 @@
 
 mod aes;
 mod bit_sums;
+mod hole;
 mod lpn;
 mod split;
 mod streams;
@@ -12,6 +13,7 @@ mod transpose;
 
 pub(crate) use aes::{Key, sigma_all};
 pub(crate) use bit_sums::{Expansion, hole_bits};
+pub(crate) use hole::patch;
 pub(crate) use lpn::Code;
 #[cfg(test)]
 pub(crate) use lpn::WEIGHT;

@@ -18,6 +18,11 @@ impl Key {
             Self::Wide(schedule) if low.len().is_multiple_of(ROW_BLOCKS) => unsafe {
                 x86::split::wide(schedule, low, high, at, patch)
             },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Middle(schedule) if low.len().is_multiple_of(ROW_BLOCKS) => unsafe {
+                x86::middle::split(schedule, low, high, at, patch)
+            },
             _ => self.split_in_parts(low, high, at, patch),
         }
     }

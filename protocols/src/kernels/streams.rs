@@ -37,39 +37,51 @@ impl Streams {
         partial: &'a mut Partial,
     ) -> &'a Row {
         assert_eq!(self.leaves.len(), 1 << planes.len(), "invariant: one plane for every level of a tree");
-        planes.as_flattened_mut().fill(Block::ZERO);
         match self.leaves.first() {
+            // SAFETY: there are wide keys only where the processor has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Some(Key::Wide(_)) => self.wide(first, row, planes, partial),
-            _ => self.portable(first, row, planes, partial),
+            Some(Key::Wide(_)) => unsafe { x86::sum::wide(&self.leaves, first, row, planes, partial) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Some(Key::Middle(_)) => unsafe { middle(&self.leaves, first, row, planes, partial) },
+            _ => carry(&self.leaves, first, row, planes, partial),
         }
         &partial[planes.len()]
     }
+}
 
-    #[cfg(target_arch = "x86_64")]
-    fn wide(&self, first: usize, row: u64, planes: &mut [Row], partial: &mut Partial) {
-        let schedules = self.leaves.iter().filter_map(|leaf| match leaf {
-            Key::Wide(schedule) => Some(schedule),
-            Key::Narrow(_) | Key::Portable(_) => None,
-        });
-        // SAFETY: there are wide keys only where the processor has the instructions.
-        unsafe { x86::sum_wide(schedules, first, row, planes, partial) }
-    }
+/// [`carry`], compiled for registers of 256 bits.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn middle(leaves: &[Key], first: usize, row: u64, planes: &mut [Row], partial: &mut Partial) {
+    carry(leaves, first, row, planes, partial);
+}
 
-    /// Adds subtrees of one size as a counter carries: a right one belongs to the plane of its level.
-    fn portable(&self, first: usize, row: u64, planes: &mut [Row], partial: &mut Partial) {
-        for (number, leaf) in self.leaves.iter().enumerate() {
-            let mut sum = if number < first { [Block::ZERO; ROW_BLOCKS] } else { leaf.row(row) };
-            let level = number.trailing_ones() as usize;
-            for (plane, left) in planes.iter_mut().zip(&*partial).take(level) {
+/// Adds subtrees of one size as a counter carries: a right one belongs to the plane of its level.
+#[inline(always)]
+fn carry(leaves: &[Key], first: usize, row: u64, planes: &mut [Row], partial: &mut Partial) {
+    let stream = |number: usize, into: &mut Row| {
+        if number < first { into.fill(Block::ZERO) } else { leaves[number].row(row, into) }
+    };
+    let mut sum = [Block::ZERO; ROW_BLOCKS];
+    for number in (0..leaves.len()).step_by(2) {
+        stream(number, &mut partial[0]);
+        stream(number + 1, &mut sum);
+        let level = (number + 1).trailing_ones() as usize;
+        for (i, plane) in planes.iter_mut().enumerate().take(level) {
+            // The first right subtree of its level finds in the plane what does not count.
+            if number + 2 == 2 << i {
+                *plane = sum;
+            } else {
                 add(plane, &sum);
-                add(&mut sum, left);
             }
-            partial[level] = sum;
+            add(&mut sum, &partial[i]);
         }
+        partial[level] = sum;
     }
 }
 
+#[inline(always)]
 fn add(row: &mut Row, other: &Row) {
     for (block, other) in row.iter_mut().zip(other) {
         *block ^= *other;
@@ -95,13 +107,16 @@ mod tests {
             let defined = |takes: &dyn Fn(usize) -> bool| {
                 let mut sum = zeros;
                 for (_, leaf) in leaves.iter().enumerate().filter(|(y, _)| *y >= first && takes(*y)) {
-                    add(&mut sum, &leaf[0].row(row));
+                    let mut stream = zeros;
+                    leaf[0].row(row, &mut stream);
+                    add(&mut sum, &stream);
                 }
                 sum
             };
             for kernel in 0..leaves[0].len() {
                 let streams = Streams { leaves: leaves.iter().map(|keys| keys[kernel].clone()).collect() };
-                let (mut planes, mut partial) = (vec![zeros; depth], [zeros; MAX_DEPTH + 1]);
+                // What the planes held does not count.
+                let (mut planes, mut partial) = (vec![[Block(seed); _]; depth], [zeros; MAX_DEPTH + 1]);
                 let total = *streams.sum(first, row, &mut planes, &mut partial);
                 prop_assert_eq!(total, defined(&|_| true));
                 for (bit, plane) in planes.iter().enumerate() {

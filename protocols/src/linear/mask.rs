@@ -258,7 +258,7 @@ async fn server<W: Word>(
     let levels = layout.levels();
     let transfers = session.take_sent(levels)?;
     let moved = session.channel.receive(Bits::ONE.packed_len(levels)).await?;
-    let (moved, delta) = (BitString::from_bytes(&moved, levels), transfers.delta);
+    let (moved, delta) = (BitString::from_bytes(&moved, levels), *transfers.delta);
     let keys = transfers.keys.iter().zip(moved.iter()).map(|(key, bit)| *key ^ delta.masked(bit));
     let keys: Zeroizing<Vec<Block>> = Zeroizing::new(keys.collect());
     let mut output = Output::new::<W>(layout, key);

@@ -13,7 +13,7 @@
 //! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are masked by transfers of
 //! which the server knows one side; see `ot::ggm` for what it knows of the leaves.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::layout::Class;
 use crate::kernels::Quad;
@@ -133,7 +133,7 @@ async fn hold(
             .flat_map(|hole| (0..class.depth()).rev().map(move |level| (hole >> level) & 1 == 0))
             .collect();
         session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
-        asked.push((holes, Zeroizing::new(transfers.keys)));
+        asked.push((holes, transfers.keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
     for ((class, hash), (holes, mut keys)) in classes.iter().zip(hashes).zip(asked) {
@@ -160,7 +160,7 @@ async fn own(session: &mut Session, hashes: &[Hash], classes: &[Class]) -> Resul
         let moved = session.channel.receive(Bits::ONE.packed_len(levels(class))).await?;
         let moved = BitString::from_bytes(&moved, levels(class));
         keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
-        asked.push((delta, Zeroizing::new(keys)));
+        asked.push((*delta, keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
     for ((class, hash), (delta, keys)) in classes.iter().zip(hashes).zip(asked) {

@@ -108,11 +108,10 @@ impl Operator for Lookup {
                 let choices = self.ring.unpack(&choices, self.len);
                 let mut result = Vec::with_capacity(self.len);
                 for (values, choices) in values.chunks(BLOCK).zip(choices.chunks(BLOCK)) {
-                    let mut cots = session.take_sent(table.cots(values.len()))?;
+                    let cots = session.take_sent(table.cots(values.len()))?;
                     let (entries, choices) = (self.rotated(values), self.ring.pack(choices));
                     let (shares, message) =
-                        offer_sums(table, &sent, (cots.delta, &cots.keys), &entries, &choices);
-                    cots.keys.zeroize();
+                        offer_sums(table, &sent, (*cots.delta, &cots.keys), &entries, &choices);
                     session.channel.send(&message)?;
                     session.channel.drained().await?;
                     result.extend(shares);

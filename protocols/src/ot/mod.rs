@@ -20,7 +20,7 @@ pub use source::{Source, Sources, Start, Supply};
 
 pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
 pub(crate) use ferret::Ferret;
-pub(crate) use hash::Hash;
+pub(crate) use hash::{Hash, Series};
 pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums};
 #[cfg(test)]
 pub(crate) use pool::ReceivedCots;

@@ -401,7 +401,7 @@ mod tests {
                 let key = Directions::fresh_keys(session, Domain::OneOfN).0;
                 let asked = session.channel.receive(table.choices_len(len)).await?;
                 let cots = session.take_sent(table.cots(len))?;
-                let (shares, message) = offer(table, &key, (cots.delta, &cots.keys), words.clone(), &asked);
+                let (shares, message) = offer(table, &key, (*cots.delta, &cots.keys), words.clone(), &asked);
                 assert_eq!(message.len(), table.entries_len(len));
                 session.channel.send(&message)?;
                 Ok(shares)

@@ -2,6 +2,8 @@
 //!
 //! In one correlated transfer the sender holds `K` and, for the whole session, `Δ` with `lsb(Δ) = 1`; the receiver holds
 //! `M = K xor x Δ` with `x = lsb(M)`, so `lsb(K) = 0`: the choice needs no storage of its own. Each is used once.
+//!
+//! Transfers and `Δ` are wiped by their types: a piece of a pool where it is consumed, everything else where it is dropped.
 
 use std::collections::VecDeque;
 
@@ -13,15 +15,15 @@ use crate::{BitString, Block, Error, Role, Session};
 /// Correlated transfers of which this party is the sender.
 pub(crate) struct SentCots {
     /// The correlation, of odd value.
-    pub delta: Block,
+    pub delta: Zeroizing<Block>,
     /// `K`, with `lsb(K) = 0`.
-    pub keys: Vec<Block>,
+    pub keys: Zeroizing<Vec<Block>>,
 }
 
 /// Correlated transfers of which this party is the receiver.
 pub(crate) struct ReceivedCots {
     /// `M = K xor x Δ`, with `x = lsb(M)`.
-    pub keys: Vec<Block>,
+    pub keys: Zeroizing<Vec<Block>>,
 }
 
 impl ReceivedCots {
@@ -51,7 +53,7 @@ const SPARE: usize = 128;
 /// Both pools of one party.
 #[derive(Default)]
 pub(crate) struct Pools {
-    delta: Block,
+    delta: Zeroizing<Block>,
     sent: Stock,
     received: Stock,
     /// Pieces that were emptied: [`PIECE`] zeros each.
@@ -60,17 +62,17 @@ pub(crate) struct Pools {
 
 impl Pools {
     /// The correlation of the transfers that this party sends.
-    pub(crate) const fn set_delta(&mut self, delta: Block) {
-        self.delta = delta;
+    pub(crate) fn set_delta(&mut self, delta: Block) {
+        *self.delta = delta;
     }
 
     /// Adds transfers of which this party is the sender.
-    pub(crate) fn add_sent(&mut self, keys: Vec<Block>) {
+    pub(crate) fn add_sent(&mut self, keys: Zeroizing<Vec<Block>>) {
         self.sent.put(keys);
     }
 
     /// Adds transfers of which this party is the receiver.
-    pub(crate) fn add_received(&mut self, keys: Vec<Block>) {
+    pub(crate) fn add_received(&mut self, keys: Zeroizing<Vec<Block>>) {
         self.received.put(keys);
     }
 
@@ -88,8 +90,8 @@ impl Pools {
     }
 
     /// The correlation of the transfers that this party sends.
-    pub(super) const fn delta(&self) -> Block {
-        self.delta
+    pub(super) fn delta(&self) -> Block {
+        *self.delta
     }
 
     /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they are not used.
@@ -105,15 +107,16 @@ impl Pools {
     }
 
     /// A piece of so many zeros, to be filled and added.
-    pub(super) fn piece(&mut self, len: usize) -> Vec<Block> {
+    pub(super) fn piece(&mut self, len: usize) -> Zeroizing<Vec<Block>> {
         let mut piece = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE));
         piece.resize(len, Block::ZERO);
-        piece
+        Zeroizing::new(piece)
     }
 
     /// Takes a piece back that was not added, or only in part.
-    pub(super) fn give_back(&mut self, mut piece: Vec<Block>) {
+    pub(super) fn give_back(&mut self, mut piece: Zeroizing<Vec<Block>>) {
         piece.as_mut_slice().zeroize();
+        let mut piece = std::mem::take(&mut *piece);
         piece.resize(PIECE, Block::ZERO);
         if self.spare.len() < SPARE {
             self.spare.push(piece);
@@ -136,17 +139,17 @@ impl Pools {
 /// moved when more are added.
 #[derive(Default)]
 struct Stock {
-    pieces: VecDeque<Vec<Block>>,
+    pieces: VecDeque<Zeroizing<Vec<Block>>>,
     /// Blocks of the first piece that are taken.
     taken: usize,
     left: usize,
     consumed: u64,
-    /// Emptied pieces, until they are collected.
+    /// Emptied pieces, all zeros, until they are collected.
     emptied: Vec<Vec<Block>>,
 }
 
 impl Stock {
-    fn put(&mut self, blocks: Vec<Block>) {
+    fn put(&mut self, blocks: Zeroizing<Vec<Block>>) {
         self.left += blocks.len();
         if !blocks.is_empty() {
             self.pieces.push_back(blocks);
@@ -158,7 +161,7 @@ impl Stock {
         if count > self.left {
             return Err(self.left);
         }
-        let mut gathered = Vec::new();
+        let mut gathered = Zeroizing::new(Vec::new());
         let whole = self.pieces.front().is_some_and(|piece| piece.len() - self.taken >= count);
         if !whole {
             gathered.reserve_exact(count);
@@ -171,7 +174,6 @@ impl Stock {
             self.consume(count, lend);
         } else {
             lend(&gathered);
-            gathered.zeroize();
         }
         self.consumed += count as u64;
         Ok(result.expect("invariant: one piece was lent"))
@@ -188,7 +190,7 @@ impl Stock {
             wanted -= end - self.taken;
             self.taken = end;
             if end == piece.len() {
-                self.emptied.extend(self.pieces.pop_front());
+                self.emptied.extend(self.pieces.pop_front().map(|mut piece| std::mem::take(&mut *piece)));
                 self.taken = 0;
             }
             if wanted == 0 {
@@ -199,21 +201,16 @@ impl Stock {
     }
 }
 
-impl Drop for Stock {
-    fn drop(&mut self) {
-        for piece in &mut self.pieces {
-            piece.zeroize();
-        }
-    }
-}
-
 impl Session {
     /// Takes `count` transfers of which this party is the sender.
     ///
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_sent(&mut self, count: usize) -> Result<SentCots, Error> {
-        self.with_sent(count, |delta, keys| SentCots { delta, keys: keys.to_vec() })
+        self.with_sent(count, |delta, keys| SentCots {
+            delta: Zeroizing::new(delta),
+            keys: Zeroizing::new(keys.to_vec()),
+        })
     }
 
     /// Takes `count` transfers of which this party is the receiver.
@@ -221,7 +218,7 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_received(&mut self, count: usize) -> Result<ReceivedCots, Error> {
-        self.with_received(count, |keys| ReceivedCots { keys: keys.to_vec() })
+        self.with_received(count, |keys| ReceivedCots { keys: Zeroizing::new(keys.to_vec()) })
     }
 
     /// Uses `count` transfers of which this party is the sender, in place: of the correlation and the keys.
@@ -233,7 +230,7 @@ impl Session {
         count: usize,
         f: impl FnOnce(Block, &[Block]) -> T,
     ) -> Result<T, Error> {
-        let delta = self.pools.delta;
+        let delta = self.pools.delta();
         let lent = self.pools.sent.lend(count, |keys| f(delta, keys));
         self.pools.collect();
         lent.map_err(|left| self.dry(count, left))
@@ -260,6 +257,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::ZeroizeOnDrop;
+
     use super::*;
     use crate::testing;
 
@@ -268,7 +267,7 @@ mod tests {
         let (mut server, mut client) = testing::sessions_with_dealer(1, 10);
         let sent = server.take_sent(7).unwrap();
         let received = client.take_received(7).unwrap();
-        for (k, m) in sent.keys.iter().zip(&received.keys) {
+        for (k, m) in sent.keys.iter().zip(received.keys.iter()) {
             assert_eq!(k.lsb(), 0);
             assert_eq!(*m, *k ^ sent.delta.masked(m.lsb()));
         }
@@ -276,12 +275,47 @@ mod tests {
         assert!(server.take_sent(3).unwrap().keys.iter().all(|key| !sent.keys.contains(key)));
     }
 
+    /// A field of another type would not compile.
+    #[test]
+    fn transfers_are_wiped_where_they_are_dropped() {
+        fn wiped(_: &impl ZeroizeOnDrop) {}
+        let (mut server, mut client) = testing::sessions_with_dealer(2, 3);
+        let SentCots { delta, keys } = server.take_sent(1).unwrap();
+        wiped(&delta);
+        wiped(&keys);
+        let ReceivedCots { keys } = client.take_received(1).unwrap();
+        wiped(&keys);
+        let pools = &mut server.pools;
+        wiped(&pools.piece(5));
+        wiped(&pools.delta);
+        wiped(pools.sent.pieces.front().unwrap());
+        for reserve in pools.withdraw(2).unwrap() {
+            wiped(&reserve);
+        }
+    }
+
+    #[test]
+    fn pieces_that_come_back_are_zeros() {
+        let mut pools = Pools::default();
+        let ones = Block(u128::MAX);
+        let mut piece = pools.piece(PIECE);
+        piece.fill(ones);
+        pools.give_back(piece);
+        let mut piece = pools.piece(PIECE);
+        assert!(piece.iter().all(|block| *block == Block::ZERO));
+        piece.fill(ones);
+        pools.add_sent(piece);
+        assert!(pools.sent.lend(PIECE, |keys| keys.iter().all(|key| *key == ones)).unwrap());
+        pools.collect();
+        assert!(pools.spare.len() == 1 && pools.spare[0].iter().all(|block| *block == Block::ZERO));
+    }
+
     #[test]
     fn transfers_come_out_in_the_order_in_which_they_went_in() {
         let mut stock = Stock::default();
         let mut next = 0u128;
         for count in [5, 0, 1, 70, 3] {
-            stock.put((next..next + count).map(Block).collect());
+            stock.put(Zeroizing::new((next..next + count).map(Block).collect()));
             next += count;
         }
         let mut taken = Vec::new();

@@ -12,7 +12,7 @@ pub(super) fn check(transfers: &Transfers, count: usize) -> Result<(), TestCaseE
     let (sent, received) = transfers;
     prop_assert_eq!((sent.keys.len(), received.keys.len()), (count, count));
     prop_assert_eq!(sent.delta.lsb(), 1);
-    for (i, (k, m)) in sent.keys.iter().zip(&received.keys).enumerate() {
+    for (i, (k, m)) in sent.keys.iter().zip(received.keys.iter()).enumerate() {
         prop_assert_eq!(k.lsb(), 0, "key {} of {}", i, count);
         prop_assert!(*m == *k ^ sent.delta.masked(m.lsb()), "transfer {} of {}", i, count);
     }

@@ -1,10 +1,13 @@
-//! AES by AES-NI, one block to a register, and by VAES with AVX-512, four blocks to a register.
+//! AES by AES-NI, one block to a register, and by VAES, two blocks to a register or, with AVX-512, four.
 
 pub(in crate::kernels) mod bit_sums;
+pub(in crate::kernels) mod middle;
 pub(in crate::kernels) mod split;
+pub(in crate::kernels) mod sum;
 
 use std::arch::x86_64::*;
 
+pub(super) use middle::has_middle;
 use zeroize::Zeroize;
 
 use crate::Block;
@@ -75,6 +78,7 @@ pub(crate) fn hash_narrow(schedule: &Schedule, blocks: &mut [Block]) {
     }
 }
 
+#[inline]
 #[target_feature(enable = "aes")]
 fn hash_group<const N: usize>(schedule: &Schedule, blocks: &mut [Block; N]) {
     let high = _mm_set_epi64x(-1, 0);
@@ -90,8 +94,7 @@ fn hash_group<const N: usize>(schedule: &Schedule, blocks: &mut [Block; N]) {
 
 /// A row of the stream in counter mode.
 #[target_feature(enable = "aes")]
-pub(crate) fn row_narrow(schedule: &Schedule, row: u64) -> Row {
-    let mut blocks = [Block::ZERO; ROW_BLOCKS];
+pub(crate) fn row_narrow(schedule: &Schedule, row: u64, blocks: &mut Row) {
     let start = row * ROW_BLOCKS as u64;
     for (group, blocks) in blocks.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         let counters: [__m128i; 8] =
@@ -100,17 +103,15 @@ pub(crate) fn row_narrow(schedule: &Schedule, row: u64) -> Row {
             store(block, output);
         }
     }
-    blocks
 }
 
 /// A row of the stream in counter mode, four blocks at a time.
 #[target_feature(enable = "vaes,avx512f")]
-pub(crate) fn row_wide(schedule: &Schedule, row: u64) -> Row {
-    let mut blocks = [Block::ZERO; ROW_BLOCKS];
-    store_row(&mut blocks, encrypt_wide(&broadcast(schedule), counters(row)));
-    blocks
+pub(crate) fn row_wide(schedule: &Schedule, row: u64, blocks: &mut Row) {
+    store_row(blocks, encrypt_wide(&broadcast(schedule), counters(row)));
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn counters(row: u64) -> [__m512i; WIDE_ROW] {
     let start = (row * ROW_BLOCKS as u64) as i64;
@@ -120,6 +121,7 @@ fn counters(row: u64) -> [__m512i; WIDE_ROW] {
     })
 }
 
+#[inline]
 #[target_feature(enable = "aes")]
 fn encrypt<const N: usize>(schedule: &Schedule, mut states: [__m128i; N]) -> [__m128i; N] {
     let [first, rounds @ .., last] = &schedule.0;
@@ -159,6 +161,7 @@ pub(crate) fn hash_wide(schedule: &Schedule, blocks: &mut [Block]) {
     }
 }
 
+#[inline]
 #[target_feature(enable = "vaes,avx512f")]
 fn sigma_wide(block: __m512i) -> __m512i {
     let high = _mm512_set_epi64(-1, 0, -1, 0, -1, 0, -1, 0);
@@ -166,40 +169,13 @@ fn sigma_wide(block: __m512i) -> __m512i {
     _mm512_ternarylogic_epi64::<0x78>(_mm512_shuffle_epi32::<0x4E>(block), block, high)
 }
 
-/// The sums of the rows of a tree's leaves, see [`crate::kernels::Streams::sum`]. The leaves below `first` count as zero.
-#[target_feature(enable = "vaes,avx512f")]
-pub(in crate::kernels) fn sum_wide<'a>(
-    leaves: impl Iterator<Item = &'a Schedule>,
-    first: usize,
-    row: u64,
-    planes: &mut [Row],
-    partial: &mut [Row],
-) {
-    let counters = counters(row);
-    for (number, leaf) in leaves.enumerate() {
-        let mut sum = [_mm512_setzero_si512(); WIDE_ROW];
-        if number >= first {
-            sum = encrypt_wide(&broadcast(leaf), counters);
-        }
-        let level = number.trailing_ones() as usize;
-        for (plane, left) in planes.iter_mut().zip(&*partial).take(level) {
-            store_row(plane, add(load_row(plane), sum));
-            sum = add(load_row(left), sum);
-        }
-        store_row(&mut partial[level], sum);
-    }
-}
-
-#[target_feature(enable = "avx512f")]
-fn add(a: [__m512i; WIDE_ROW], b: [__m512i; WIDE_ROW]) -> [__m512i; WIDE_ROW] {
-    std::array::from_fn(|i| _mm512_xor_si512(a[i], b[i]))
-}
-
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn broadcast(schedule: &Schedule) -> [__m512i; 11] {
     std::array::from_fn(|i| _mm512_broadcast_i32x4(load(&schedule.0[i])))
 }
 
+#[inline]
 #[target_feature(enable = "vaes,avx512f")]
 fn encrypt_wide<const N: usize>(keys: &[__m512i; 11], mut states: [__m512i; N]) -> [__m512i; N] {
     let [first, rounds @ .., last] = keys;
@@ -229,12 +205,14 @@ fn store(block: &mut Block, value: __m128i) {
     unsafe { _mm_storeu_si128(std::ptr::from_mut(block).cast(), value) }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_row(row: &Row) -> [__m512i; WIDE_ROW] {
     // SAFETY: a row has as many blocks as its registers have.
     std::array::from_fn(|i| unsafe { _mm512_loadu_si512(row.as_ptr().add(4 * i).cast()) })
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn store_row(row: &mut Row, values: [__m512i; WIDE_ROW]) {
     for (blocks, value) in row.as_chunks_mut::<4>().0.iter_mut().zip(values) {
@@ -257,6 +235,7 @@ pub(crate) fn grow_wide(schedule: &Schedule, nodes: &[Quad], children: &mut [Qua
     }
 }
 
+#[inline]
 #[target_feature(enable = "vaes,avx512f")]
 fn grow_group<const N: usize>(keys: &[__m512i; 11], nodes: &[Quad; N], children: &mut [Quad]) {
     let inputs: [__m512i; N] = std::array::from_fn(|i| sigma_wide(load_quad(&nodes[i])));
@@ -268,12 +247,14 @@ fn grow_group<const N: usize>(keys: &[__m512i; 11], nodes: &[Quad; N], children:
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_quad(quad: &Quad) -> __m512i {
     // SAFETY: a quad has 64 bytes.
     unsafe { _mm512_loadu_si512(std::ptr::from_ref(quad).cast()) }
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn store_quad(quad: &mut Quad, value: __m512i) {
     // SAFETY: a quad has 64 bytes.

@@ -3,8 +3,6 @@
 //! All flags are functions of the digits' sum, so a table for the server's digit p is the table for 0, of all sums,
 //! shifted down by p entries: shifted by masks, bit by bit of p.
 
-use zeroize::Zeroize;
-
 use super::super::turn::{Heard, Script};
 use crate::ot::{Chooser, Directions, SentCots, Table, offer};
 use crate::{BitString, Bits, Domain, Error, Role, Session};
@@ -167,7 +165,7 @@ impl Leaves<'_> {
         self,
         session: &mut Session,
         key: &[u8; 32],
-        mut cots: SentCots,
+        cots: SentCots,
         messages: &[Vec<u8>],
         values: &[u64],
         planes: &mut [Vec<u64>],
@@ -181,14 +179,13 @@ impl Leaves<'_> {
                 let (now, rest) = keys.split_at(table.cots(values.len()));
                 keys = rest;
                 let choices = heard.next(table.choices_len(values.len()));
-                let (shares, entries) = offer(table, key, (cots.delta, now), digit.tables(values), choices);
+                let (shares, entries) = offer(table, key, (*cots.delta, now), digit.tables(values), choices);
                 message.extend(entries);
                 extend(&mut planes, *digit, &shares);
             }
             session.channel.send(&message)?;
             session.channel.drained().await?;
         }
-        cots.keys.zeroize();
         Ok(())
     }
 

@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::pages::Pages;
 use super::parameters::{Batch, Parameters};
 use crate::kernels::Code;
 use crate::ot::ggm::in_place;
 use crate::ot::pool::{PIECE, Pools};
-use crate::ot::{Directions, Hash};
+use crate::ot::{Directions, Hash, Series};
 use crate::{Block, Domain, Session};
 
 /// What one party keeps between batches.
@@ -20,26 +21,27 @@ pub(crate) struct Ferret {
 }
 
 /// Transfers of one direction that are kept back: the secret of the next batch, then those of its trees.
-pub(super) struct Reserve(pub(super) Zeroizing<Vec<Block>>);
+pub(super) struct Reserve(pub(super) Pages);
 
 /// The public randomness of a batch.
 pub(super) struct Public {
-    hash: Hash,
+    /// A key for every tree.
+    trees: Series,
     code: Code,
 }
 
 impl Public {
     /// Fresh, for the transfers that this party sends and for those that it receives. Both parties call this in the same order.
     pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
-        let trees = Directions::fresh(session, Domain::Ferret);
-        let (sent, received) = Directions::fresh_keys(session, Domain::Code);
+        let trees = Directions::fresh_keys(session, Domain::Ferret);
+        let codes = Directions::fresh_keys(session, Domain::Code);
         let code = |key: [u8; 32]| {
             let mut first = [0; Block::BYTES];
             first.copy_from_slice(&key[..Block::BYTES]);
             Code::new(Block::from_bytes(first))
         };
-        let ours = Self { hash: trees.sent, code: code(sent) };
-        (ours, Self { hash: trees.received, code: code(received) })
+        let ours = Self { trees: Series::new(&trees.0), code: code(codes.0) };
+        (ours, Self { trees: Series::new(&trees.1), code: code(codes.1) })
     }
 }
 
@@ -47,14 +49,14 @@ impl Public {
 pub(super) struct Output<'a> {
     pub(super) pools: &'a mut Pools,
     /// Adds transfers to the pool of the direction.
-    pub(super) add: fn(&mut Pools, Vec<Block>),
+    pub(super) add: fn(&mut Pools, Zeroizing<Vec<Block>>),
     /// Transfers that are still wanted.
     pub(super) wanted: usize,
 }
 
 impl Output<'_> {
     /// Adds what is wanted of a piece, from `skip` on.
-    fn take(&mut self, mut piece: Vec<Block>, skip: usize) {
+    fn take(&mut self, mut piece: Zeroizing<Vec<Block>>, skip: usize) {
         let len = (piece.len() - skip).min(self.wanted);
         if len == 0 {
             self.pools.give_back(piece);
@@ -77,9 +79,7 @@ impl Reserve {
         let mut sums = vec![Block::ZERO; batch.trees * (depth - 1)];
         self.run(batch, public, output, &mut sums, |hash, keys, nodes, sums| {
             in_place::own(hash, delta, keys, nodes, sums);
-            for node in nodes {
-                node.0 &= !1;
-            }
+            |_, nodes: &mut [Block]| nodes.iter_mut().for_each(|node| node.0 &= !1)
         });
         Block::pack(&sums)
     }
@@ -88,18 +88,20 @@ impl Reserve {
     pub(super) fn receive(&mut self, batch: Batch, public: &Public, output: Output<'_>, message: &[u8]) {
         let mut sums = Block::unpack(message);
         self.run(batch, public, output, &mut sums, |hash, transfers, nodes, sums| {
-            in_place::hold(hash, transfers, sums, nodes).finish(nodes);
+            let hole = in_place::hold(hash, transfers, sums, nodes);
+            move |first, nodes: &mut [Block]| hole.finish(first, nodes)
         });
     }
 
-    /// Grows the trees, multiplies by the code, and replaces what was used where that is wanted.
-    fn run(
+    /// Grows the trees, multiplies by the code, and replaces what was used where that is wanted. To grow a tree gives what
+    /// finishes its leaves, part by part.
+    fn run<F: Fn(usize, &mut [Block])>(
         &mut self,
         batch: Batch,
         public: &Public,
         mut output: Output<'_>,
         sums: &mut [Block],
-        grow: impl Fn(&Hash, &[Block], &mut [Block], &mut [Block]) + Sync,
+        grow: impl Fn(&Hash, &[Block], &mut [Block], &mut [Block]) -> F + Sync,
     ) {
         let depth = batch.parameters.depth();
         let (secret, transfers) = self.0.split_at(batch.parameters.secret());
@@ -112,8 +114,9 @@ impl Reserve {
             let trees = piece.par_chunks_mut(1 << depth).zip(transfers.par_chunks(depth));
             let trees = trees.zip(sums.par_chunks_mut(depth - 1)).enumerate();
             trees.for_each(|(tree, ((nodes, transfers), sums))| {
-                grow(&public.hash, transfers, nodes, sums);
-                public.code.add(first + (tree << depth), secret, nodes);
+                let hash = public.trees.hash(group * per_piece + tree);
+                let finish = grow(&hash, transfers, nodes, sums);
+                public.code.add(first + (tree << depth), secret, nodes, finish);
             });
             // What replaces the transfers of this batch waits until all of it is made.
             if first < batch.kept { kept.push(piece) } else { output.take(piece, 0) }
@@ -122,5 +125,31 @@ impl Reserve {
             slots.copy_from_slice(&piece[..slots.len()]);
             output.take(piece, slots.len());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// Trees of one and the same transfers, so that a key that two of them share shows in their sums.
+    #[test]
+    fn every_tree_of_a_batch_grows_under_a_key_of_its_own() {
+        let (mut server, mut client) = testing::sessions_with_dealer(5, 0);
+        let batch = Parameters::SMALLEST.batches(1).next().expect("a batch");
+        let message = |session: &mut Session, ours: bool| {
+            let (sent, received) = Public::fresh(session);
+            let mut pools = Pools::default();
+            pools.set_delta(Block(9));
+            let output = Output { pools: &mut pools, add: Pools::add_sent, wanted: 0 };
+            let mut reserve = Reserve(Pages::copy(&vec![Block(4); batch.used()]));
+            reserve.send(batch, if ours { &sent } else { &received }, output)
+        };
+        let sums = message(&mut server, true);
+        let len = batch.message_len() / batch.trees;
+        let different: std::collections::HashSet<&[u8]> = sums.chunks(len).collect();
+        assert_eq!(different.len(), batch.trees);
+        assert!(sums == message(&mut client, false), "both parties derive the same keys");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::batch::{Ferret, Output, Public, Reserve};
 use super::extend::message;
+use super::pages::Pages;
 use super::parameters::Parameters;
 use crate::ot::pool::Pools;
 use crate::ot::{Extend, Setup, TreeDepth};
@@ -76,5 +77,5 @@ impl Operator for Bootstrap {
 fn withdraw(session: &mut Session, count: usize) -> (Reserve, Reserve) {
     let [sent, received] =
         session.pools.withdraw(count).expect("invariant: the pools hold what was just added");
-    (Reserve(sent), Reserve(received))
+    (Reserve(Pages::copy(&sent)), Reserve(Pages::copy(&received)))
 }

@@ -9,7 +9,7 @@
 //! the next level grows.
 
 use crate::Block;
-use crate::kernels::equal;
+use crate::kernels::patch;
 use crate::ot::Hash;
 
 /// Grows the owner's tree of `nodes.len()` leaves from its transfers' keys `K`, one a level. `sums` gets what the holder needs:
@@ -73,13 +73,11 @@ pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut
 }
 
 impl Hole {
-    /// Corrects the leaves, and sets every lowest bit to whether it is the hole's: `v xor u Δ`, `u` being 1 at the hole.
-    pub(crate) fn finish(&self, nodes: &mut [Block]) {
-        let patch = Block(self.patch.0 | 1);
-        for (i, node) in nodes.iter_mut().enumerate() {
-            let sibling = self.sibling_patch.masked(equal(i as u32, self.sibling));
-            *node = Block((node.0 ^ sibling.0) & !1) ^ patch.masked(equal(i as u32, self.at));
-        }
+    /// Corrects some leaves, the first of which is number `first`, and sets every lowest bit to whether it is the hole's:
+    /// `v xor u Δ`, `u` being 1 at the hole.
+    pub(crate) fn finish(&self, first: usize, nodes: &mut [Block]) {
+        let patches = [(self.sibling, self.sibling_patch), (self.at, Block(self.patch.0 | 1))];
+        patch(nodes, first as u32, patches);
     }
 }
 
@@ -106,7 +104,9 @@ mod tests {
             let total = owned.iter().fold(Block::ZERO, |sum, leaf| sum ^ *leaf);
             prop_assert!(total == delta);
             let hole = hold(&hash, &transfers, &sums, &mut held);
-            hole.finish(&mut held);
+            let (first, second) = held.split_at_mut(1 << (depth - 1));
+            hole.finish(0, first);
+            hole.finish(first.len(), second);
             let expected: usize = choices.iter().enumerate().map(|(l, x)| ((1 - x) as usize) << l).sum();
             prop_assert_eq!(hole.at as usize, expected);
             for (i, (owned, held)) in owned.iter().zip(&held).enumerate() {

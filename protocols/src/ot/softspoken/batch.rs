@@ -22,7 +22,7 @@ pub(crate) struct Extension {
 /// The sender's `Δ` and its punctured trees, their leaves relative to the digits of `Δ`: the unknown ones come first.
 pub(super) struct Sent {
     depth: TreeDepth,
-    delta: Block,
+    delta: Zeroizing<Block>,
     trees: Vec<Streams>,
     /// The next row of the streams.
     next: u64,
@@ -38,6 +38,7 @@ pub(super) struct Received {
 
 impl Sent {
     pub(super) fn new(depth: TreeDepth, delta: Block, trees: &[Zeroizing<Vec<Block>>]) -> Self {
+        let delta = Zeroizing::new(delta);
         Self { depth, delta, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
@@ -45,9 +46,10 @@ impl Sent {
     pub(super) fn extend(&mut self, keys: &mut [Block], corrections: &[u8]) {
         let first = self.next;
         self.next += keys.len().div_ceil(BATCH) as u64;
-        let this = &*self;
+        let (this, keys_len) = (&*self, keys.len());
         let corrections = corrections.par_chunks(corrections_len(this.depth, BATCH));
         let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
+        let batches = batches.with_min_len(per_workspace(keys_len));
         batches.for_each_init(Workspace::new, |work, (i, (keys, corrections))| {
             this.batch(first + i as u64, corrections, keys, work);
         });
@@ -60,10 +62,8 @@ impl Sent {
         for ((tree, digit), correction) in self.trees.iter().zip(self.depth.digits()).zip(corrections) {
             tree.sum(1, position, &mut work.matrix[digit.clone()], &mut work.partial);
             let Some(correction) = correction else { continue };
-            let correction = row_from(correction);
             for bit in digit {
-                let mask = Block(u128::MAX).masked((self.delta.0 >> bit) as u64);
-                add(&mut work.matrix[bit], correction.map(|block| block & mask));
+                add_masked(&mut work.matrix[bit], correction, (self.delta.0 >> bit) as u64);
             }
         }
         work.matrix[0].fill(Block::ZERO);
@@ -80,9 +80,10 @@ impl Received {
     pub(super) fn extend(&mut self, keys: &mut [Block], message: &mut [u8]) {
         let first = self.next;
         self.next += keys.len().div_ceil(BATCH) as u64;
-        let this = &*self;
+        let (this, keys_len) = (&*self, keys.len());
         let corrections = message.par_chunks_mut(corrections_len(this.depth, BATCH));
         let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
+        let batches = batches.with_min_len(per_workspace(keys_len));
         batches.for_each_init(Workspace::new, |work, (i, (keys, corrections))| {
             this.batch(first + i as u64, corrections, keys, work);
         });
@@ -107,6 +108,11 @@ pub(super) const fn corrections_len(depth: TreeDepth, count: usize) -> usize {
     (depth.trees() - 1) * count.div_ceil(8)
 }
 
+/// Batches in a row that share a workspace, of so many transfers: to make and to wipe one costs as much as half a batch.
+fn per_workspace(transfers: usize) -> usize {
+    transfers.div_ceil(BATCH).div_ceil(rayon::current_num_threads()).max(1)
+}
+
 /// The memory that a batch takes: as many rows as `Δ` has bits.
 struct Workspace {
     matrix: Box<[Row; 128]>,
@@ -129,26 +135,27 @@ impl Drop for Workspace {
     }
 }
 
-fn add(row: &mut Row, other: Row) {
-    for (block, other) in row.iter_mut().zip(other) {
-        *block ^= other;
+/// Adds bytes to the first of a row where `bit` is 1, in constant time.
+fn add_masked(row: &mut Row, bytes: &[u8], bit: u64) {
+    // Blocks of a length that the compiler knows are not worth a call each.
+    let (whole, rest) = bytes.as_chunks::<{ Block::BYTES }>();
+    for (block, bytes) in row.iter_mut().zip(whole) {
+        *block ^= Block::from_bytes(*bytes).masked(bit);
     }
-}
-
-/// A row that starts with these bytes.
-fn row_from(bytes: &[u8]) -> Row {
-    let mut row = [Block::ZERO; ROW_BLOCKS];
-    for (block, bytes) in row.iter_mut().zip(bytes.chunks(Block::BYTES)) {
-        let mut whole = [0; Block::BYTES];
-        whole[..bytes.len()].copy_from_slice(bytes);
-        *block = Block::from_bytes(whole);
+    if !rest.is_empty() {
+        let mut last = [0; Block::BYTES];
+        last[..rest.len()].copy_from_slice(rest);
+        row[whole.len()] ^= Block::from_bytes(last).masked(bit);
     }
-    row
 }
 
 /// The first bytes of a row.
-fn row_into(row: impl Iterator<Item = Block>, bytes: &mut [u8]) {
-    for (bytes, block) in bytes.chunks_mut(Block::BYTES).zip(row) {
-        bytes.copy_from_slice(&block.to_bytes()[..bytes.len()]);
+fn row_into(mut row: impl Iterator<Item = Block>, bytes: &mut [u8]) {
+    let (whole, rest) = bytes.as_chunks_mut::<{ Block::BYTES }>();
+    for (bytes, block) in whole.iter_mut().zip(row.by_ref()) {
+        *bytes = block.to_bytes();
+    }
+    if let Some(last) = row.next() {
+        rest.copy_from_slice(&last.to_bytes()[..rest.len()]);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::batch::{Extension, Received, Sent};
-use crate::ot::{Hash, base, pprf};
+use crate::ot::{Directions, Series, base, pprf};
 use crate::{Block, Cost, Domain, Error, Operator, Session};
 
 /// Bits of `Δ`, and base transfers in each direction.
@@ -114,20 +114,23 @@ impl Operator for Setup {
         let sides = Zeroizing::new(bits.iter().map(|bit| 1 - bit).collect::<Vec<u64>>());
         let transfers = base::both_ways(session, &sides).await?;
 
-        let hash = Hash::new(&session.fresh_key(Domain::Tree));
+        // A key for every tree, as everywhere.
+        let (own, peer) = Directions::fresh_keys(session, Domain::Tree);
+        let (own, peer) = (Series::new(&own), Series::new(&peer));
         let mut message = Vec::new();
         let mut owned = Vec::new();
-        for levels in self.depth.digits() {
-            let (leaves, corrections) = pprf::grow(&hash, &transfers.pairs[levels]);
+        for (tree, levels) in self.depth.digits().enumerate() {
+            let (leaves, corrections) = pprf::grow(&own.hash(tree), &transfers.pairs[levels]);
             message.extend(corrections);
             owned.push(leaves);
         }
         let peer_message = Block::unpack(&session.channel.exchange(&Block::pack(&message)).await?);
         let mut corrections = peer_message.as_slice();
         let mut known = Vec::new();
-        for levels in self.depth.digits() {
+        for (tree, levels) in self.depth.digits().enumerate() {
             let (ours, rest) = corrections.split_at(pprf::corrections(levels.len()));
-            known.push(pprf::puncture(&hash, &bits[levels.clone()], &transfers.chosen[levels], ours));
+            let (bits, chosen) = (&bits[levels.clone()], &transfers.chosen[levels]);
+            known.push(pprf::puncture(&peer.hash(tree), bits, chosen, ours));
             corrections = rest;
         }
         session.pools.set_delta(*delta);
