@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use rand::TryRng;
+use rand::rngs::SysRng;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::handshake::hex;
 use crate::linear::{Geometry, Layer, winograd};
@@ -15,8 +17,8 @@ use crate::{Bits, Error};
 /// The integers that only the server holds, by step. `Debug` prints shapes only.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Weights {
-    /// Secret random bytes that keep the public digest from confirming a guess of the weights.
-    pub salt: [u8; 32],
+    /// Secret random bytes that keep the public digest from confirming a guess of the weights: see [`fresh_salt`].
+    pub salt: Zeroizing<[u8; 32]>,
     /// Every linear step's weights.
     pub layers: BTreeMap<String, LayerWeights>,
 }
@@ -29,6 +31,18 @@ pub struct LayerWeights {
     pub weights: Vec<i8>,
     /// One for each output channel, in units of the shifted accumulator.
     pub bias: Vec<i64>,
+}
+
+/// A salt: 32 random bytes of the operating system. Nothing that anybody can guess goes into it, such as the network,
+/// its file or a seed; so whoever has the plan cannot tell from the digest whether a guess of the weights is right.
+///
+/// # Errors
+/// [`Error::Invalid`] where the system has no random bytes.
+pub fn fresh_salt() -> Result<Zeroizing<[u8; 32]>, Error> {
+    let mut salt = Zeroizing::new([0; 32]);
+    let none = |source| Error::invalid("weights: salt", "random bytes of the operating system", source);
+    SysRng.try_fill_bytes(&mut salt[..]).map_err(none)?;
+    Ok(salt)
 }
 
 impl Weights {
@@ -49,17 +63,16 @@ impl Weights {
     }
 
     /// The safetensors file: `salt`, and for every step `NAME.weight` and `NAME.bias`.
-    pub fn to_safetensors(&self) -> Vec<u8> {
-        let biases: Vec<Vec<u8>> =
-            self.layers.values().map(|l| l.bias.iter().flat_map(|b| b.to_le_bytes()).collect()).collect();
-        let mut tensors = vec![("salt".to_owned(), view(Dtype::U8, 32, &self.salt))];
+    pub fn to_safetensors(&self) -> Zeroizing<Vec<u8>> {
+        let biases: Vec<Zeroizing<Vec<u8>>> = self.layers.values().map(LayerWeights::bias_bytes).collect();
+        let mut tensors = vec![("salt".to_owned(), view(Dtype::U8, 32, &self.salt[..]))];
         for ((name, layer), bias) in self.layers.iter().zip(&biases) {
             let weights = bytemuck::cast_slice(&layer.weights);
             tensors.push((format!("{name}.weight"), view(Dtype::I8, layer.weights.len(), weights)));
             tensors.push((format!("{name}.bias"), view(Dtype::I64, layer.bias.len(), bias)));
         }
-        safetensors::serialize(tensors, None::<HashMap<String, String>>)
-            .expect("invariant: tensors have the sizes that they say")
+        let file = safetensors::serialize(tensors, None::<HashMap<String, String>>);
+        Zeroizing::new(file.expect("invariant: tensors have the sizes that they say"))
     }
 
     /// Reads a safetensors file; [`Weights::check`] then holds it against a plan.
@@ -71,7 +84,7 @@ impl Weights {
             .map_err(|source| Error::invalid("weights", "a safetensors file", source))?;
         let salt = typed(&file, "salt", Dtype::U8)?;
         let found = salt.len();
-        let salt = salt.try_into().map_err(|_| Error::invalid("weights: salt", "32 bytes", found))?;
+        let salt: [u8; 32] = salt.try_into().map_err(|_| Error::invalid("weights: salt", "32 bytes", found))?;
         let mut layers = BTreeMap::new();
         for name in file.names() {
             let Some(name) = name.strip_suffix(".weight") else { continue };
@@ -81,7 +94,7 @@ impl Weights {
             let weights = bytemuck::cast_slice(weights).to_vec();
             layers.insert(name.to_owned(), LayerWeights { weights, bias });
         }
-        Ok(Self { salt, layers })
+        Ok(Self { salt: salt.into(), layers })
     }
 
     /// Holds the weights against a plan: digest, shapes, widths, and that no accumulator can leave its ring.
@@ -167,6 +180,13 @@ fn requant_sum(terms: &[Term], shift: u8, to: &Wire, ranges: &[(i128, i128)]) ->
 }
 
 impl LayerWeights {
+    /// The biases as a file has them.
+    fn bias_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(8 * self.bias.len()));
+        self.bias.iter().for_each(|bias| bytes.extend(bias.to_le_bytes()));
+        bytes
+    }
+
     fn check(&self, layer: &Layer, step: &str) -> Result<(), Error> {
         let what = |field: &str| format!("weights of step {step}: {field}");
         let (weights, channels) = (layer.weights(), layer.geometry.out_channels);
@@ -268,6 +288,8 @@ impl Drop for LayerWeights {
         self.bias.zeroize();
     }
 }
+
+impl ZeroizeOnDrop for LayerWeights {}
 
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

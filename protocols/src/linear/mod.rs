@@ -3,6 +3,7 @@
 mod geometry;
 mod im2col;
 mod kernel;
+mod keys;
 mod layer;
 mod layout;
 mod local;
