@@ -118,9 +118,7 @@ fn create(path: &Path, access: Access) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
-    use super::read_wiping;
+    use super::*;
 
     #[test]
     fn everything_is_read_whatever_was_expected() {
@@ -131,5 +129,25 @@ mod tests {
             assert_eq!(*read_wiping(pieces, expected).unwrap(), bytes, "{expected} expected");
         }
         assert!(read_wiping(&[][..], 0).unwrap().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_its_rights_from_the_moment_it_exists_whatever_was_there_before() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        for (access, rights) in [(Access::Owner, 0o600), (Access::All, 0o644)] {
+            let path = folder.path().join("file");
+            let _ = fs::remove_file(&path);
+            for before in [None, Some(0o666), Some(0o600)] {
+                if let Some(before) = before {
+                    fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+                }
+                let mode = create(&path, access).unwrap().metadata().unwrap().permissions().mode() & 0o777;
+                // Whoever runs this may have asked for less.
+                assert_eq!(mode & !rights, 0, "{before:?}: {mode:o}");
+                assert_eq!(mode & 0o600, 0o600);
+            }
+        }
     }
 }

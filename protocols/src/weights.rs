@@ -97,7 +97,20 @@ impl Weights {
         Ok(Self { salt: salt.into(), layers })
     }
 
-    /// Holds the weights against a plan: digest, shapes, widths, and that no accumulator can leave its ring.
+    /// Holds the weights against a plan: digest, shapes, widths, and that every value is where what reads it takes it to be:
+    ///
+    /// | what reads a wire | what it relies on, for any input |
+    /// | --- | --- |
+    /// | linear layer, view, sum over windows | nothing: they are exact modulo the ring |
+    /// | requantisation | the shifted sum of its terms, with rounding constant, and with what makes a signed result unsigned, lies within the two's complement of its ring |
+    /// | maximum, label | values within the wire's declared width and sign: they are read modulo one bit more, so that differences fit and a top bit is known |
+    /// | lookup | values within the wire's declared width and sign: no other bits are read |
+    /// | reveal of logits | values within the wire's declared width and sign, and within the two's complement of its ring |
+    ///
+    /// What writes a wire keeps to the width and sign that it declares: the client checks its input, requantisations clamp,
+    /// tables are checked with the plan, maxima and slices are values of their input. Of sums, of layers and over windows, the exact
+    /// interval is followed here. It may be wider than declared in one case: a signed wire that is as wide as its ring is
+    /// read modulo the ring alone, unless its reader checks.
     ///
     /// # Errors
     /// [`Error::Invalid`], naming the step and the field.
@@ -123,32 +136,33 @@ impl Weights {
                 let found = self.layer(&step.name)?;
                 found.check(&layer, &step.name)?;
                 ranges[*output] = found.range(&layer, ranges[*input]);
+                written(what("values"), ranges[*output], &plan.wires[*output])?;
             }
             Op::Requant { terms, output, ring, shift, .. } => {
                 let sum = requant_sum(terms, *shift, &plan.wires[*output], ranges);
                 fits(what("sum"), sum, *ring)?;
             }
             Op::Output { .. } if plan.reveals() == Reveal::Label => {}
-            Op::Output { input } => fits(what("logits"), ranges[*input], plan.wires[*input].ring)?,
+            Op::Output { input } => {
+                declared(what("logits"), ranges[*input], &plan.wires[*input])?;
+                fits(what("logits"), ranges[*input], plan.wires[*input].ring)?;
+            }
             // Only so many bits of the values are looked at.
-            Op::Lookup { input, .. } | Op::Argmax { input, .. } => {
-                let ((low, high), wire) = (ranges[*input], &plan.wires[*input]);
-                let (least, most) = wire.range();
-                if low < i128::from(least) || high > i128::from(most) {
-                    let expected = format!("within {} bits", wire.bits);
-                    return Err(Error::invalid(what("values"), expected, format!("{low} to {high}")));
-                }
+            Op::Lookup { input, .. } | Op::Argmax { input, .. } | Op::MaxPool { input, .. } => {
+                declared(what("values"), ranges[*input], &plan.wires[*input])?;
             }
             Op::SumPool { input, output, window } => {
                 let (low, high) = ranges[*input];
                 let count = window.len() as i128;
                 ranges[*output] = (low.min(0) * count, high.max(0) * count);
+                written(what("values"), ranges[*output], &plan.wires[*output])?;
             }
             Op::View { input, output, .. } => {
                 let (low, high) = ranges[*input];
                 ranges[*output] = (low.min(0), high.max(0));
+                written(what("values"), ranges[*output], &plan.wires[*output])?;
             }
-            Op::Input { .. } | Op::MaxPool { .. } => {}
+            Op::Input { output } => fits(what("values"), ranges[*output], plan.wires[*output].ring)?,
         }
         // No ring holds more; and so the arithmetic here stays exact, whatever the plan says.
         step.op.output().map_or(Ok(()), |output| fits(what("values"), ranges[output], Bits::of(64)))
@@ -267,6 +281,22 @@ fn fits(what: String, (low, high): (i128, i128), ring: Bits) -> Result<(), Error
         return Ok(());
     }
     Err(Error::invalid(what, format!("within the ring of {ring} bits"), format!("{low} to {high}")))
+}
+
+/// Whether values are within the width and the sign that their wire declares.
+fn declared(what: String, (low, high): (i128, i128), wire: &Wire) -> Result<(), Error> {
+    let (least, most) = wire.range();
+    if i128::from(least) <= low && high <= i128::from(most) {
+        return Ok(());
+    }
+    let expected = format!("{least} to {most}, the {} bits that its wire declares", wire.bits);
+    Err(Error::invalid(what, expected, format!("{low} to {high}")))
+}
+
+/// The same of what is written: where a signed wire fills its ring, it stands for values modulo that.
+fn written(what: String, range: (i128, i128), wire: &Wire) -> Result<(), Error> {
+    let modular = wire.signed && u32::from(wire.bits) == wire.ring.get();
+    if modular { Ok(()) } else { declared(what, range, wire) }
 }
 
 fn view(dtype: Dtype, len: usize, bytes: &[u8]) -> TensorView<'_> {

@@ -3,6 +3,7 @@
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
 use protocols::weights::{LayerWeights, Weights};
+use zeroize::Zeroizing;
 
 use super::super::export::{OPSET, convolution_attributes, pool_attributes, view_nodes};
 use super::super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
