@@ -8,7 +8,8 @@ use fusion::{LayerWeights, Options, Weights, fuse, ideal};
 use protocols::execute::{Event, Side, execute};
 use protocols::linear::{Geometry, multiply};
 use protocols::plan::{
-    Algorithm, FORMAT, InputSpec, Load, Op, OutputSpec, Plan, Preprocess, Protocol, Reveal, Step, Window, Wire,
+    Algorithm, FORMAT, InputSpec, Load, Op, OutputSpec, Plan, Preprocess, Protocol, Reveal, Step, Window,
+    Wire,
 };
 use protocols::{Bits, Channel, Error, Limits, Role, Session};
 use rand::{RngExt, SeedableRng};
@@ -156,7 +157,13 @@ impl Crafter<'_> {
             for step in &mut self.plan.steps {
                 let other = match &mut step.op {
                     Op::View { input, output, .. } | Op::MaxPool { input, output, .. } => {
-                        if *input == at { *output } else if *output == at { *input } else { continue }
+                        if *input == at {
+                            *output
+                        } else if *output == at {
+                            *input
+                        } else {
+                            continue;
+                        }
                     }
                     Op::Linear { output, ring, .. } if *output == at => {
                         *ring = changed.ring;
@@ -166,7 +173,13 @@ impl Crafter<'_> {
                         self.plan.wires[*output].ring = changed.ring;
                         continue;
                     }
-                    _ => continue,
+                    Op::Input { .. }
+                    | Op::Linear { .. }
+                    | Op::Requant { .. }
+                    | Op::SumPool { .. }
+                    | Op::Lookup { .. }
+                    | Op::Argmax { .. }
+                    | Op::Output { .. } => continue,
                 };
                 let wire = &mut self.plan.wires[other];
                 let wanted = Wire { shape: wire.shape, ..changed };
@@ -222,7 +235,7 @@ fn check(plan: &Plan, weights: &Weights) -> Result<(), Error> {
 
 #[test]
 fn whatever_passes_the_checks_computes_what_it_says_at_the_extremes() {
-    let seeds = if cfg!(debug_assertions) { 0..150 } else { 0..1500 };
+    let seeds = if cfg!(debug_assertions) { 0..40 } else { 0..1500 };
     let (mut passed, mut refused) = (0, 0);
     for seed in seeds {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
@@ -284,11 +297,7 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
         output: OutputSpec { scale: 1.0 },
         transfers: Options::default().transfers,
         streamed: false,
-        wires: vec![
-            Wire { bits: 8, signed: false, ..values },
-            values,
-            Wire { shape: [1; 3], ..values },
-        ],
+        wires: vec![Wire { bits: 8, signed: false, ..values }, values, Wire { shape: [1; 3], ..values }],
         steps: steps.map(|(name, op)| Step { name: name.into(), op }).into(),
         weights: weights.digest(),
     };

@@ -84,7 +84,8 @@ impl Weights {
             .map_err(|source| Error::invalid("weights", "a safetensors file", source))?;
         let salt = typed(&file, "salt", Dtype::U8)?;
         let found = salt.len();
-        let salt: [u8; 32] = salt.try_into().map_err(|_| Error::invalid("weights: salt", "32 bytes", found))?;
+        let salt: [u8; 32] =
+            salt.try_into().map_err(|_| Error::invalid("weights: salt", "32 bytes", found))?;
         let mut layers = BTreeMap::new();
         for name in file.names() {
             let Some(name) = name.strip_suffix(".weight") else { continue };

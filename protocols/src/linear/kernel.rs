@@ -34,6 +34,8 @@ pub(super) const fn column_blocks<W: Word>(columns: usize) -> usize {
 pub(super) struct Chunk<'a> {
     parts: Vec<Expanding<'a>>,
     keys: &'a Keys,
+    /// How many of them, from the first on.
+    keys_used: usize,
     /// Its number within the expansion.
     number: usize,
     columns: usize,
@@ -87,7 +89,7 @@ impl<'a> Chunk<'a> {
             all.extend(planted.classes[classes.clone()].iter().map(of_class));
             place += rows.len();
         }
-        Self { parts: all, keys, number, columns }
+        Self { parts: all, keys, keys_used: allotment.keys(), number, columns }
     }
 
     /// The rows of the input that the parts are about, each of whole column blocks.
@@ -119,6 +121,7 @@ impl<'a> Chunk<'a> {
             Scratch::default,
             |scratch, (strip, (accumulators, message))| {
                 let columns = strip * STRIP..self.columns.min((strip + 1) * STRIP);
+                scratch.derive(self, strip);
                 let mut message = message;
                 for part in &self.parts {
                     let mut values = scratch.take_values(part.trees * columns.len());
@@ -150,6 +153,7 @@ impl<'a> Chunk<'a> {
             Scratch::default,
             |scratch, (strip, (accumulators, message))| {
                 let columns = strip * STRIP..self.columns.min((strip + 1) * STRIP);
+                scratch.derive(self, strip);
                 let mut message = message;
                 for part in &self.parts {
                     let mut values = scratch.take_values(part.trees * columns.len());
@@ -201,9 +205,10 @@ impl<'a> Chunk<'a> {
     ) -> impl Iterator<Item = (usize, &'b mut [W])> + use<'b, W> {
         let blocks = column_blocks::<W>(STRIP.min(self.columns - strip * STRIP));
         let per_block = accumulators.len() / blocks;
-        accumulators.chunks_exact_mut(per_block.max(1)).enumerate().map(move |(block, accumulators)| {
-            (strip * (STRIP / W::LANES) + block, accumulators)
-        })
+        accumulators
+            .chunks_exact_mut(per_block.max(1))
+            .enumerate()
+            .map(move |(block, accumulators)| (strip * (STRIP / W::LANES) + block, accumulators))
     }
 
     /// The corrections of one column block, `[tree][lane]`.
@@ -227,24 +232,21 @@ struct Scratch<W> {
     sums: Vec<Quad>,
     slots: Vec<Quad>,
     values: Vec<W>,
-    /// The last key of every column block of a strip: some serve several parts.
-    hashes: [Last; STRIP],
-}
-
-/// A key that was used last, by its numbers.
-#[derive(Default)]
-struct Last(Option<([usize; 2], Hash)>);
-
-impl Last {
-    /// The hash of a chunk under this key.
-    fn under(&mut self, chunk: &Chunk<'_>, key: usize, block: usize) -> &Hash {
-        let wanted = [key, block];
-        let kept = self.0.take().filter(|(kept, _)| *kept == wanted);
-        &self.0.insert(kept.unwrap_or_else(|| (wanted, chunk.keys.hash(chunk.number, key, block)))).1
-    }
+    /// The hashes under a chunk's keys, `[column block of a strip][key]`.
+    hashes: Vec<Hash>,
 }
 
 impl<W: Word> Scratch<W> {
+    /// Derives the keys of a strip, all at once: their schedules are chains that the processor computes side by side.
+    fn derive(&mut self, chunk: &Chunk<'_>, strip: usize) {
+        let blocks =
+            column_blocks::<W>(strip * STRIP)..column_blocks::<W>(chunk.columns.min((strip + 1) * STRIP));
+        self.hashes.clear();
+        self.hashes.extend(blocks.flat_map(|block| {
+            (0..chunk.keys_used).map(move |key| chunk.keys.hash(chunk.number, key, block))
+        }));
+    }
+
     /// Makes room for a part.
     fn start(&mut self, part: &Expanding<'_>) {
         let quads = part.trees.div_ceil(4);
@@ -305,7 +307,7 @@ impl<W: Word> Scratch<W> {
             };
             // A run is whole periods, or a part of one.
             let slots = turn * depth..(turn + quads.len()).min(period) * depth;
-            let hash = self.hashes[block % STRIP].under(chunk, key, block);
+            let hash = &self.hashes[block % (STRIP / W::LANES) * chunk.keys_used + key];
             hash.bit_sums::<W>(of, &mut self.sums[quads], &mut self.slots[slots]);
         }
     }

@@ -61,10 +61,15 @@ pub(super) struct Allotment {
 }
 
 impl Allotment {
+    /// The keys that were allotted, from the first on.
+    pub(super) const fn keys(&self) -> usize {
+        self.key + 1
+    }
+
     /// The runs of so many quads, whose bundles recur after `period` of them.
     pub(super) fn runs(&mut self, depth: u32, period: usize, count: usize) -> Vec<Run> {
         let with_key = |(quads, turn): (Range<usize>, usize)| {
-            let calls = 4 * quads.len() << depth;
+            let calls = (4 * quads.len()) << depth;
             if self.calls + calls > CALLS {
                 (self.key, self.calls) = (self.key + 1, 0);
             }
@@ -90,18 +95,18 @@ fn turns(depth: u32, period: usize, count: usize) -> impl Iterator<Item = (Range
 }
 
 /// The keys of one expansion, or of one planting.
-pub(super) struct Keys(Aes128Enc);
+pub(crate) struct Keys(Aes128Enc);
 
 impl Keys {
     /// Those under a fresh key of the session.
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
         let mut root = [0; 16];
         root.copy_from_slice(&key[..16]);
         Self(Aes128Enc::new(&root.into()))
     }
 
     /// The hash under a key of a chunk, for a block of columns.
-    pub(super) fn hash(&self, chunk: usize, key: usize, block: usize) -> Hash {
+    pub(crate) fn hash(&self, chunk: usize, key: usize, block: usize) -> Hash {
         assert!(chunk < 1 << 48 && key < 1 << 40 && block < 1 << 40, "invariant: no layer is that large");
         let number = (chunk as u128) << 80 | (key as u128) << 40 | block as u128;
         let mut derived = Array(number.to_le_bytes());
@@ -150,10 +155,12 @@ mod tests {
         let mut calls = HashMap::new();
         for (number, chunk) in layout::chunks(&classes, columns).into_iter().enumerate() {
             let mut keys = Allotment::default();
-            for (class, rows) in chunk.iter().flat_map(|part| classes[part.classes.clone()].iter().map(|c| (c, &part.rows))) {
+            for (class, rows) in
+                chunk.iter().flat_map(|part| classes[part.classes.clone()].iter().map(|c| (c, &part.rows)))
+            {
                 let quads = class.trees_of(rows).len().div_ceil(4);
                 for run in keys.runs(class.depth(), class.period().min(quads), quads) {
-                    *calls.entry((number, run.key)).or_default() += 4 * run.quads.len() << class.depth();
+                    *calls.entry((number, run.key)).or_default() += (4 * run.quads.len()) << class.depth();
                 }
             }
         }
@@ -237,7 +244,7 @@ mod tests {
             let mut next = 0;
             for (quads, turn) in turns(depth, period, count) {
                 prop_assert_eq!(quads.start, next);
-                prop_assert!(!quads.is_empty() && 4 * quads.len() << depth <= CALLS);
+                prop_assert!(!quads.is_empty() && (4 * quads.len()) << depth <= CALLS);
                 prop_assert_eq!(turn, quads.start % period);
                 prop_assert!(turn == 0 || turn + quads.len() <= period);
                 next = quads.end;

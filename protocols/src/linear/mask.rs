@@ -279,7 +279,9 @@ pub(super) async fn run(
         leaves: Keys::new(&session.fresh_key(Domain::MaskDigits)),
     };
     match side {
-        Side::Server(weights) => with_word!(layout.ring(), server::<_>(session, &layout, &keys, weights).await),
+        Side::Server(weights) => {
+            with_word!(layout.ring(), server::<_>(session, &layout, &keys, weights).await)
+        }
         Side::Client(mask) => with_word!(layout.ring(), client::<_>(session, &layout, &keys, mask).await),
     }
 }
@@ -320,7 +322,7 @@ async fn server<W: Word>(
             let keys = &keys[at..][..elements.len() * depth];
             at += keys.len();
             let (sums, leaves) = class.own(&run.trees, elements.start, keys, delta);
-            let expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, leaves);
+            let expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
             let mut message = Block::pack(&sums);
             message.extend(expanded.corrections(layout, &class, elements.clone(), weights));
             output.join(&class, elements, &expanded.weighted);
@@ -367,7 +369,7 @@ async fn client<W: Word>(
             let (sums, corrections) = message.split_at(class.sums_len(elements.len()));
             let holes = holes(&class, elements.clone());
             let leaves = class.hold(&run.trees, elements.start, keys, &holes, &Block::unpack(sums));
-            let mut expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, leaves);
+            let mut expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
             expanded.correct(&class, &holes, corrections);
             output.join(&class, elements, &expanded.weighted);
         }
@@ -420,7 +422,7 @@ struct Expanded<W> {
 
 impl<W: Word> Expanded<W> {
     /// Of the trees from `first` on.
-    fn new(class: &Class<'_>, keys: &Keys, first: usize, leaves: Leaves) -> Self {
+    fn new(class: &Class<'_>, keys: &Keys, first: usize, leaves: &Leaves) -> Self {
         let quads = leaves.quads().len() >> class.width;
         let (blocks, depth) = (class.columns.div_ceil(W::LANES), class.width as usize);
         let runs = Allotment::default().runs(class.width, quads, quads);

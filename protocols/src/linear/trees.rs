@@ -265,8 +265,9 @@ async fn own(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result<
         let side = Side::Owner { delta, roots };
         for trees in chunks(class) {
             let mut sums = side.sums(class, keys, trees.clone());
-            let others =
-                transfers[trees.start * depth..trees.end * depth].chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let others = transfers[trees.start * depth..trees.end * depth]
+                .chunks_exact(depth)
+                .flat_map(|tree| &tree[1..]);
             for (sum, key) in sums.iter_mut().zip(others) {
                 *sum ^= *key;
             }

@@ -107,7 +107,11 @@ mod tests {
                 let found = plan(source, protocol).assumptions();
                 assert_eq!(found.contains(&RegularLpn), ferret, "{source}, {protocol:?}");
                 let half_trees = ferret || protocol.is_some();
-                assert_eq!(found.contains(&CircularCorrelationRobustness), half_trees, "{source}, {protocol:?}");
+                assert_eq!(
+                    found.contains(&CircularCorrelationRobustness),
+                    half_trees,
+                    "{source}, {protocol:?}"
+                );
                 for always in [Assumption::DiffieHellman, Assumption::RandomOracle, Assumption::Prg] {
                     assert!(found.contains(&always), "{source}, {protocol:?}");
                 }
