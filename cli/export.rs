@@ -45,7 +45,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());
     let name = args.out.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::usage("--out has to name a file"))?;
-    files::write_together(&app.cleanup, folder.unwrap_or(Path::new(".")), &[(name, &exported.bytes)])?;
+    files::write_together(
+        &app.cleanup,
+        folder.unwrap_or(Path::new(".")),
+        &[files::secret(name, &exported.bytes)],
+    )?;
     let wide = exported.wide.into_iter().map(|(step, bits)| Wide { step, bits });
     let export = Export {
         file: args.out.clone(),

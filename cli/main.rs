@@ -1,6 +1,7 @@
 //! `pq`: two-party private inference for quantised networks.
 
 mod app;
+mod assumptions;
 mod cleanup;
 mod compare;
 mod console;

@@ -42,12 +42,13 @@ pub(crate) fn write(
     weights: &Weights,
     summary: &impl Serialize,
 ) -> Outcome<()> {
+    let (plan, weights, summary) =
+        (plan.to_json(), weights.to_safetensors(), format!("{}\n", to_json(summary)?));
     let written = [
-        (PLAN, plan.to_json()),
-        (WEIGHTS, weights.to_safetensors()),
-        (SUMMARY, format!("{}\n", to_json(summary)?).into_bytes()),
+        files::public(PLAN, &plan),
+        files::secret(WEIGHTS, &weights),
+        files::secret(SUMMARY, summary.as_bytes()),
     ];
-    let written: Vec<(&str, &[u8])> = written.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
     files::write_together(&app.cleanup, folder, &written)
 }
 

@@ -221,7 +221,7 @@ pub(crate) fn remember(
 ) -> Outcome<()> {
     let (Some(folder), Some(sensitivity)) = (&args.out, sensitivity) else { return Ok(()) };
     let stored = Stored { fingerprint: fingerprint.to_owned(), sensitivity: sensitivity.clone() };
-    files::write_together(&app.cleanup, folder, &[(SENSITIVITY, to_json(&stored)?.as_bytes())])
+    files::write_together(&app.cleanup, folder, &[files::secret(SENSITIVITY, to_json(&stored)?.as_bytes())])
 }
 
 /// Searches, and writes what was found.

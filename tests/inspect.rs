@@ -1,7 +1,7 @@
 //! `pq inspect --passes`: the integer network after each pass, and what leaving one out costs.
 
 use crate::search::asset;
-use crate::support::{json, run, stderr};
+use crate::support::{Net, json, run, stderr};
 
 fn passes(more: &[&str]) -> serde_json::Value {
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
@@ -22,6 +22,28 @@ fn passes_are_shown_with_the_graphs_that_they_make() {
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     for part in ["before any pass", "after relu_into_requant", "noise", " an inference"] {
         assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn assumptions_are_those_of_the_plan() {
+    let fusion = passes(&[]);
+    let named = |found: &serde_json::Value| -> Vec<String> {
+        let found = found["assumptions"].as_array().unwrap();
+        found.iter().map(|assumption| assumption["name"].as_str().unwrap().to_owned()).collect()
+    };
+    // The plan that is looked at takes its transfers from SoftSpoken.
+    assert!(named(&fusion).contains(&"circular_correlation_robustness".to_owned()), "{fusion}");
+    assert!(!named(&fusion).contains(&"regular_lpn".to_owned()), "{fusion}");
+    let net = Net::random(2, 1);
+    for (source, lpn) in [("softspoken:4", false), ("ferret", true)] {
+        let cost = json(&run(&["cost", net.folder(), "--ot", source, "--json"]));
+        assert_eq!(named(&cost).contains(&"regular_lpn".to_owned()), lpn, "{source}: {cost}");
+        assert!(cost["cost"]["online"]["rounds"].as_u64().unwrap() > 0, "all other fields are there");
+        let text = run(&["cost", net.folder(), "--ot", source]);
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        assert!(text.contains("Diffie-Hellman is hard in ristretto255"), "{text}");
+        assert_eq!(text.contains("learning parity with regular noise"), lpn, "{text}");
     }
 }
 

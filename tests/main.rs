@@ -13,4 +13,5 @@ mod interchange;
 mod interrupt;
 mod networks;
 mod search;
+mod secrets;
 mod support;

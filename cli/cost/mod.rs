@@ -6,9 +6,12 @@ use std::path::PathBuf;
 
 use fusion::planner::{self, Purpose};
 use protocols::ot::Sources;
+use protocols::plan::Plan;
 use protocols::profile::Profile;
+use serde::Serialize;
 
 use crate::app::App;
+use crate::assumptions::{self, Assumed};
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
@@ -37,6 +40,14 @@ pub(crate) struct Args {
     inferences: Option<u64>,
 }
 
+/// What a plan costs, and what its security rests on.
+#[derive(Serialize)]
+struct Priced {
+    #[serde(flatten)]
+    ledger: Ledger,
+    assumptions: Vec<Assumed>,
+}
+
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut plan = net::plan(&args.net_folder)?;
@@ -48,7 +59,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         return app.console.result(&why, Why::text);
     }
     let ledger = Ledger::predicted(&plan, args.batch as usize, &args.net);
-    app.console.result(&ledger, |ledger| ledger.text(&plan.name))
+    let priced = Priced { ledger, assumptions: assumptions::of(&plan) };
+    app.console.result(&priced, |priced| priced.text(&plan))
+}
+
+impl Priced {
+    fn text(&self, plan: &Plan) -> String {
+        format!("{}\n{}", self.ledger.text(&plan.name), assumptions::text(&self.assumptions))
+    }
 }
 
 impl Args {

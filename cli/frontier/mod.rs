@@ -119,9 +119,9 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let svg = drawing::frontier(&frontier);
     let page = page::write(&frontier);
     let written = [
-        ("search.json", json.as_bytes()),
-        ("frontier.svg", svg.as_bytes()),
-        ("report.html", page.as_bytes()),
+        files::secret("search.json", json.as_bytes()),
+        files::secret("frontier.svg", svg.as_bytes()),
+        files::secret("report.html", page.as_bytes()),
     ];
     files::write_together(&app.cleanup, out, &written)?;
     app.console.result(&frontier, Frontier::text)
@@ -192,9 +192,13 @@ impl Sweep<'_> {
             layers: found.layers,
             fingerprint,
         };
-        let [plan, weights] = [found.plan.to_json(), found.weights.to_safetensors()];
+        let (plan, weights) = (found.plan.to_json(), found.weights.to_safetensors());
         let json = to_json(&point)?;
-        let written = [(net::PLAN, plan.as_slice()), (net::WEIGHTS, &weights), (POINT, json.as_bytes())];
+        let written = [
+            files::public(net::PLAN, &plan),
+            files::secret(net::WEIGHTS, &weights),
+            files::secret(POINT, json.as_bytes()),
+        ];
         files::write_together(&self.app.cleanup, &path, &written)?;
         Ok(point)
     }

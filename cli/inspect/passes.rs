@@ -10,6 +10,7 @@ use quant::search::{Ends, Uniform, uniform_graph};
 use quant::{Dataset, Model};
 use serde::Serialize;
 
+use crate::assumptions::{self, Assumed};
 use crate::exit::{Failure, Outcome};
 use crate::images::PreprocessArgs;
 use crate::units;
@@ -51,6 +52,8 @@ pub(super) struct Fusion {
     bits_with_all: u64,
     /// Whether noise stood in for images.
     noise: bool,
+    /// What the security of the plan rests on.
+    assumptions: Vec<Assumed>,
 }
 
 #[derive(Serialize)]
@@ -94,6 +97,7 @@ impl Args {
             bits: inference_bits(&plan),
             bits_with_all: inference_bits(&with_all),
             noise: self.calib.is_none(),
+            assumptions: assumptions::of(&plan),
         })
     }
 }
@@ -126,6 +130,7 @@ impl Fusion {
             let all = units::bits(self.bits_with_all);
             let _ = writeln!(text, "without {}; {all} with all passes", without.join(", "));
         }
+        let _ = write!(text, "\n{}", assumptions::text(&self.assumptions));
         text
     }
 }

@@ -15,7 +15,7 @@ mod support;
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
-    targets = pack, local, grow, expand, plant, products
+    targets = pack, local, grow, expand, key, plant, products
 }
 criterion_main!(benches);
 
@@ -155,6 +155,12 @@ fn expand(c: &mut Criterion) {
         let mut sums = bench::bit_sums(k, LEAVES >> (k + 2));
         group.bench_function(format!("k = {k}"), |b| b.iter(&mut sums));
     }
+}
+
+/// A key serves up to 4096 of the blocks that [`expand`] counts.
+fn key(c: &mut Criterion) {
+    let mut group = c.benchmark_group("key");
+    group.bench_function("derive and expand", |b| b.iter(bench::key()));
 }
 
 fn local(c: &mut Criterion) {

@@ -1,6 +1,7 @@
 //! The hot loops, for the benchmarks alone: what is measured is not what is offered.
 
 use crate::kernels::{Expansion, Quad};
+use crate::linear::Keys;
 use crate::ot::Hash;
 use crate::{Block, Session, kernels};
 
@@ -48,6 +49,15 @@ pub fn bit_sums(depth: usize, quads: usize) -> impl FnMut() {
     move || {
         let of = Expansion { depth, trees: 4 * quads, leaves: &leaves, holes: Some(&holes) };
         hash.bit_sums::<u16>(of, &mut sums, &mut slots);
+    }
+}
+
+/// Derives the next key of a linear layer's expansion.
+pub fn key() -> impl FnMut() {
+    let (keys, mut number) = (Keys::new(&[0; 32]), 0);
+    move || {
+        number += 1;
+        std::hint::black_box(keys.hash(0, number, 0));
     }
 }
 

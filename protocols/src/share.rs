@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rand::{Rng, RngExt};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{BitString, Bits};
 
@@ -28,10 +28,10 @@ impl Clear {
     }
 }
 
-/// One party's additive share of a vector over `Z_{2^l}`. Values are held reduced. `Debug` prints the shape only.
-#[derive(Clone, Zeroize)]
+/// One party's additive share of a vector over `Z_{2^l}`. Values are held reduced, and wiped when they are dropped. `Debug` prints the
+/// shape only.
+#[derive(Clone)]
 pub struct Share {
-    #[zeroize(skip)]
     ring: Bits,
     values: Vec<u64>,
 }
@@ -61,8 +61,8 @@ impl Share {
     }
 
     /// The summands, for a local operation that keeps the ring.
-    pub fn into_values(self) -> Vec<u64> {
-        self.values
+    pub fn into_values(mut self) -> Vec<u64> {
+        std::mem::take(&mut self.values)
     }
 
     /// Number of elements.
@@ -85,6 +85,15 @@ impl Share {
         Self::new(ring, self.values.clone())
     }
 }
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // Element by element: wiping a vector goes over it twice, the second time byte by byte.
+        self.values.as_mut_slice().zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Share {}
 
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

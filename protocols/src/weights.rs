@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use rand::TryRng;
+use rand::rngs::SysRng;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::handshake::hex;
 use crate::linear::{Geometry, Layer, winograd};
@@ -15,8 +17,8 @@ use crate::{Bits, Error};
 /// The integers that only the server holds, by step. `Debug` prints shapes only.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Weights {
-    /// Secret random bytes that keep the public digest from confirming a guess of the weights.
-    pub salt: [u8; 32],
+    /// Secret random bytes that keep the public digest from confirming a guess of the weights: see [`fresh_salt`].
+    pub salt: Zeroizing<[u8; 32]>,
     /// Every linear step's weights.
     pub layers: BTreeMap<String, LayerWeights>,
 }
@@ -29,6 +31,18 @@ pub struct LayerWeights {
     pub weights: Vec<i8>,
     /// One for each output channel, in units of the shifted accumulator.
     pub bias: Vec<i64>,
+}
+
+/// A salt: 32 random bytes of the operating system. Nothing that anybody can guess goes into it, such as the network,
+/// its file or a seed; so whoever has the plan cannot tell from the digest whether a guess of the weights is right.
+///
+/// # Errors
+/// [`Error::Invalid`] where the system has no random bytes.
+pub fn fresh_salt() -> Result<Zeroizing<[u8; 32]>, Error> {
+    let mut salt = Zeroizing::new([0; 32]);
+    let none = |source| Error::invalid("weights: salt", "random bytes of the operating system", source);
+    SysRng.try_fill_bytes(&mut salt[..]).map_err(none)?;
+    Ok(salt)
 }
 
 impl Weights {
@@ -49,17 +63,16 @@ impl Weights {
     }
 
     /// The safetensors file: `salt`, and for every step `NAME.weight` and `NAME.bias`.
-    pub fn to_safetensors(&self) -> Vec<u8> {
-        let biases: Vec<Vec<u8>> =
-            self.layers.values().map(|l| l.bias.iter().flat_map(|b| b.to_le_bytes()).collect()).collect();
-        let mut tensors = vec![("salt".to_owned(), view(Dtype::U8, 32, &self.salt))];
+    pub fn to_safetensors(&self) -> Zeroizing<Vec<u8>> {
+        let biases: Vec<Zeroizing<Vec<u8>>> = self.layers.values().map(LayerWeights::bias_bytes).collect();
+        let mut tensors = vec![("salt".to_owned(), view(Dtype::U8, 32, &self.salt[..]))];
         for ((name, layer), bias) in self.layers.iter().zip(&biases) {
             let weights = bytemuck::cast_slice(&layer.weights);
             tensors.push((format!("{name}.weight"), view(Dtype::I8, layer.weights.len(), weights)));
             tensors.push((format!("{name}.bias"), view(Dtype::I64, layer.bias.len(), bias)));
         }
-        safetensors::serialize(tensors, None::<HashMap<String, String>>)
-            .expect("invariant: tensors have the sizes that they say")
+        let file = safetensors::serialize(tensors, None::<HashMap<String, String>>);
+        Zeroizing::new(file.expect("invariant: tensors have the sizes that they say"))
     }
 
     /// Reads a safetensors file; [`Weights::check`] then holds it against a plan.
@@ -71,7 +84,8 @@ impl Weights {
             .map_err(|source| Error::invalid("weights", "a safetensors file", source))?;
         let salt = typed(&file, "salt", Dtype::U8)?;
         let found = salt.len();
-        let salt = salt.try_into().map_err(|_| Error::invalid("weights: salt", "32 bytes", found))?;
+        let salt: [u8; 32] =
+            salt.try_into().map_err(|_| Error::invalid("weights: salt", "32 bytes", found))?;
         let mut layers = BTreeMap::new();
         for name in file.names() {
             let Some(name) = name.strip_suffix(".weight") else { continue };
@@ -81,10 +95,23 @@ impl Weights {
             let weights = bytemuck::cast_slice(weights).to_vec();
             layers.insert(name.to_owned(), LayerWeights { weights, bias });
         }
-        Ok(Self { salt, layers })
+        Ok(Self { salt: salt.into(), layers })
     }
 
-    /// Holds the weights against a plan: digest, shapes, widths, and that no accumulator can leave its ring.
+    /// Holds the weights against a plan: digest, shapes, widths, and that every value is where what reads it takes it to be:
+    ///
+    /// | what reads a wire | what it relies on, for any input |
+    /// | --- | --- |
+    /// | linear layer, view, sum over windows | nothing: they are exact modulo the ring |
+    /// | requantisation | the shifted sum of its terms, with rounding constant, and with what makes a signed result unsigned, lies within the two's complement of its ring |
+    /// | maximum, label | values within the wire's declared width and sign: they are read modulo one bit more, so that differences fit and a top bit is known |
+    /// | lookup | values within the wire's declared width and sign: no other bits are read |
+    /// | reveal of logits | values within the wire's declared width and sign, and within the two's complement of its ring |
+    ///
+    /// What writes a wire keeps to the width and sign that it declares: the client checks its input, requantisations clamp,
+    /// tables are checked with the plan, maxima and slices are values of their input. Of sums, of layers and over windows, the exact
+    /// interval is followed here. It may be wider than declared in one case: a signed wire that is as wide as its ring is
+    /// read modulo the ring alone, unless its reader checks.
     ///
     /// # Errors
     /// [`Error::Invalid`], naming the step and the field.
@@ -110,32 +137,33 @@ impl Weights {
                 let found = self.layer(&step.name)?;
                 found.check(&layer, &step.name)?;
                 ranges[*output] = found.range(&layer, ranges[*input]);
+                written(what("values"), ranges[*output], &plan.wires[*output])?;
             }
             Op::Requant { terms, output, ring, shift, .. } => {
                 let sum = requant_sum(terms, *shift, &plan.wires[*output], ranges);
                 fits(what("sum"), sum, *ring)?;
             }
             Op::Output { .. } if plan.reveals() == Reveal::Label => {}
-            Op::Output { input } => fits(what("logits"), ranges[*input], plan.wires[*input].ring)?,
+            Op::Output { input } => {
+                declared(what("logits"), ranges[*input], &plan.wires[*input])?;
+                fits(what("logits"), ranges[*input], plan.wires[*input].ring)?;
+            }
             // Only so many bits of the values are looked at.
-            Op::Lookup { input, .. } | Op::Argmax { input, .. } => {
-                let ((low, high), wire) = (ranges[*input], &plan.wires[*input]);
-                let (least, most) = wire.range();
-                if low < i128::from(least) || high > i128::from(most) {
-                    let expected = format!("within {} bits", wire.bits);
-                    return Err(Error::invalid(what("values"), expected, format!("{low} to {high}")));
-                }
+            Op::Lookup { input, .. } | Op::Argmax { input, .. } | Op::MaxPool { input, .. } => {
+                declared(what("values"), ranges[*input], &plan.wires[*input])?;
             }
             Op::SumPool { input, output, window } => {
                 let (low, high) = ranges[*input];
                 let count = window.len() as i128;
                 ranges[*output] = (low.min(0) * count, high.max(0) * count);
+                written(what("values"), ranges[*output], &plan.wires[*output])?;
             }
             Op::View { input, output, .. } => {
                 let (low, high) = ranges[*input];
                 ranges[*output] = (low.min(0), high.max(0));
+                written(what("values"), ranges[*output], &plan.wires[*output])?;
             }
-            Op::Input { .. } | Op::MaxPool { .. } => {}
+            Op::Input { output } => fits(what("values"), ranges[*output], plan.wires[*output].ring)?,
         }
         // No ring holds more; and so the arithmetic here stays exact, whatever the plan says.
         step.op.output().map_or(Ok(()), |output| fits(what("values"), ranges[output], Bits::of(64)))
@@ -167,6 +195,13 @@ fn requant_sum(terms: &[Term], shift: u8, to: &Wire, ranges: &[(i128, i128)]) ->
 }
 
 impl LayerWeights {
+    /// The biases as a file has them.
+    fn bias_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(8 * self.bias.len()));
+        self.bias.iter().for_each(|bias| bytes.extend(bias.to_le_bytes()));
+        bytes
+    }
+
     fn check(&self, layer: &Layer, step: &str) -> Result<(), Error> {
         let what = |field: &str| format!("weights of step {step}: {field}");
         let (weights, channels) = (layer.weights(), layer.geometry.out_channels);
@@ -249,6 +284,22 @@ fn fits(what: String, (low, high): (i128, i128), ring: Bits) -> Result<(), Error
     Err(Error::invalid(what, format!("within the ring of {ring} bits"), format!("{low} to {high}")))
 }
 
+/// Whether values are within the width and the sign that their wire declares.
+fn declared(what: String, (low, high): (i128, i128), wire: &Wire) -> Result<(), Error> {
+    let (least, most) = wire.range();
+    if i128::from(least) <= low && high <= i128::from(most) {
+        return Ok(());
+    }
+    let expected = format!("{least} to {most}, the {} bits that its wire declares", wire.bits);
+    Err(Error::invalid(what, expected, format!("{low} to {high}")))
+}
+
+/// The same of what is written: where a signed wire fills its ring, it stands for values modulo that.
+fn written(what: String, range: (i128, i128), wire: &Wire) -> Result<(), Error> {
+    let modular = wire.signed && u32::from(wire.bits) == wire.ring.get();
+    if modular { Ok(()) } else { declared(what, range, wire) }
+}
+
 fn view(dtype: Dtype, len: usize, bytes: &[u8]) -> TensorView<'_> {
     TensorView::new(dtype, vec![len], bytes).expect("invariant: the bytes are as many as the elements")
 }
@@ -268,6 +319,8 @@ impl Drop for LayerWeights {
         self.bias.zeroize();
     }
 }
+
+impl ZeroizeOnDrop for LayerWeights {}
 
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -85,8 +85,7 @@ pub fn survey(bytes: &[u8]) -> Result<Report, ImportError> {
 /// As [`import`].
 pub fn import_quantised(bytes: &[u8]) -> Result<Quantised, ImportError> {
     let (report, quantised) = parse(bytes)?;
-    let quantised = quantised.ok_or(ImportError::Unsupported(report.unsupported))?;
-    Ok(Quantised { salt: blake3::derive_key("pq 1 weights salt of a quantised file", bytes), ..quantised })
+    quantised.ok_or(ImportError::Unsupported(report.unsupported))
 }
 
 /// The report without the model, and the model.

@@ -106,7 +106,7 @@ fn case(seed: u64, signed: bool, widths: &[u8]) -> Case {
     let value = |x: f32| if signed { (pixel(x) - 0.5) / 0.3 } else { pixel(x) };
     let data = noise(seed ^ 1, 12 * 3 * 8 * 8).into_iter().map(value).collect();
     let batch = Tensor::new([12, 3, 8, 8], data).unwrap();
-    let quantiser = Quantiser::new(&model, &preprocess, &batch, Ranges::Mse, [3; 32]).unwrap();
+    let quantiser = Quantiser::new(&model, &preprocess, &batch, Ranges::Mse).unwrap();
     let (layers, sites) = (quantiser.sites().layers.len(), quantiser.sites().sites.len());
     let mut widths = widths.iter().copied().cycle();
     let assignment = Assignment {

@@ -1,6 +1,7 @@
 //! A linear layer on one image, exactly.
 
 use protocols::linear::{Geometry, winograd};
+use zeroize::Zeroizing;
 
 use super::packed::Packed;
 use crate::axis::Axis;
@@ -58,12 +59,12 @@ impl Layer {
 struct Products {
     geometry: Geometry,
     packed: Packed,
-    weights: Vec<i8>,
+    weights: Zeroizing<Vec<i8>>,
 }
 
 impl Products {
     fn new(geometry: Geometry, weights: &[i8]) -> Self {
-        Self { geometry, packed: Packed::new(geometry, weights), weights: weights.to_vec() }
+        Self { geometry, packed: Packed::new(geometry, weights), weights: weights.to_vec().into() }
     }
 
     fn run(&self, image: &[i64]) -> Vec<i64> {

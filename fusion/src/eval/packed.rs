@@ -2,6 +2,7 @@
 //! baseline instruction set: dot products of contiguous rows, four output channels at once.
 
 use protocols::linear::Geometry;
+use zeroize::Zeroizing;
 
 use crate::Interval;
 use crate::axis::Axis;
@@ -19,7 +20,7 @@ const TILE: usize = 16;
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     geometry: Geometry,
-    weights: Vec<i16>,
+    weights: Zeroizing<Vec<i16>>,
     row: usize,
     /// The largest sum of an output channel's magnitudes.
     heaviest: u64,
@@ -37,7 +38,7 @@ impl Packed {
         let (inputs, taps) = (geometry.in_channels / geometry.groups, geometry.kernel_h * geometry.kernel_w);
         let outputs = geometry.out_channels / geometry.groups;
         let padded = outputs.next_multiple_of(CHANNELS);
-        let mut packed = vec![0; geometry.groups * padded * row];
+        let mut packed = Zeroizing::new(vec![0; geometry.groups * padded * row]);
         for (channel, source) in weights.chunks_exact(geometry.fan_in()).enumerate() {
             let start = (channel / outputs * padded + channel % outputs) * row;
             for (index, &weight) in source.iter().enumerate() {

@@ -43,7 +43,7 @@ impl Generator {
     fn new(seed: u64) -> Self {
         let builder = Graph::builder(format!("random {seed}"), Preprocess::Unit);
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
-        let weights = Weights { salt: rng.random(), ..Weights::default() };
+        let weights = Weights { salt: rng.random::<[u8; 32]>().into(), ..Weights::default() };
         Self { rng, builder, weights, names: 0 }
     }
 

@@ -25,7 +25,7 @@ pub fn resnet18(seed: u64) -> (Graph, Weights) {
 
 fn build(name: &str, seed: u64, network: fn(ResNet) -> Result<(Graph, Weights), Error>) -> (Graph, Weights) {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
-    let weights = Weights { salt: rng.random(), ..Weights::default() };
+    let weights = Weights { salt: rng.random::<[u8; 32]>().into(), ..Weights::default() };
     let builder = Graph::builder(name, Preprocess::Unit);
     match network(ResNet { rng, builder, weights }) {
         Ok(network) => network,

@@ -34,7 +34,8 @@ pub fn input() -> Vec<i64> {
 }
 
 static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
-    let weights = Weights { salt: [7; 32], layers: [("conv".into(), conv()), ("fc".into(), fc())].into() };
+    let weights =
+        Weights { salt: [7; 32].into(), layers: [("conv".into(), conv()), ("fc".into(), fc())].into() };
     let plan = Plan {
         format: FORMAT,
         name: "small".into(),

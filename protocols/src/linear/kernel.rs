@@ -3,7 +3,7 @@
 //!
 //! A hash of a leaf is a block of [`Word::LANES`] columns. Accumulators are laid out `[column block][channel][lane]`,
 //! messages `[strip][part][class][column block][tree][lane]` without the lanes beyond the last column, so that strips are
-//! independent of each other, and whole ones begin at a byte.
+//! independent of each other, and whole ones begin at a byte. Keys are made where they are used, run by run ([`super::keys`]).
 //!
 //! Rows of a class are added up before any of it reaches the accumulators: as bundles recur with every row, quads of trees
 //! recur with a period, and every quad of one period has its slots.
@@ -13,9 +13,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
+use super::keys::{Allotment, Keys, Run};
 use super::layer::Planted;
 use super::layout::{Class, Part, STRIP, message_len};
-use super::trees::Trees;
+use super::trees::{Leaves, Trees};
 use super::word::Word;
 use super::{Geometry, im2col_row};
 use crate::kernels::{Expansion, Quad, hole_bits};
@@ -29,56 +30,75 @@ pub(super) const fn column_blocks<W: Word>(columns: usize) -> usize {
     columns.div_ceil(W::LANES)
 }
 
-/// Some parts of a layer's trees, and the keys under which they are expanded, one for each column block.
+/// Some parts of a layer's trees, and the keys under which they are expanded.
 pub(super) struct Chunk<'a> {
-    parts: Vec<Leaves<'a>>,
-    hashes: &'a [Hash],
+    parts: Vec<Expanding<'a>>,
+    keys: &'a Keys,
+    /// How many of them, from the first on.
+    keys_used: usize,
+    /// Its number within the expansion.
+    number: usize,
     columns: usize,
 }
 
 /// The leaves of one class of a part.
-struct Leaves<'a> {
+struct Expanding<'a> {
     class: &'a Class,
     rows: Range<usize>,
     /// The first row's place in the matrix.
     place: usize,
     trees: usize,
-    leaves: Vec<Quad>,
+    leaves: Leaves,
     /// The bits of the holes; the owner has none.
     holes: Option<Zeroizing<Vec<u8>>>,
+    /// What is expanded under which key.
+    runs: Vec<Run>,
 }
 
-impl<'a> Leaves<'a> {
-    fn new(class: &'a Class, trees: &Trees, rows: &Range<usize>, place: usize) -> Self {
+impl<'a> Expanding<'a> {
+    fn new(
+        (class, trees): &'a (Class, Trees),
+        rows: &Range<usize>,
+        place: usize,
+        keys: &mut Allotment,
+    ) -> Self {
         let numbers = class.trees_of(rows);
         let holes = trees.holes(numbers.clone()).map(|holes| {
             let quads = holes.chunks(4);
             Zeroizing::new(quads.flat_map(|holes| hole_bits(holes, class.depth() as usize)).collect())
         });
         let (trees, leaves) = (numbers.len(), trees.leaves(class, numbers));
-        Self { class, rows: rows.clone(), place, trees, leaves, holes }
+        let quads = trees.div_ceil(4);
+        let runs = keys.runs(class.depth(), class.period().min(quads), quads);
+        Self { class, rows: rows.clone(), place, trees, leaves, holes, runs }
     }
 }
 
 impl<'a> Chunk<'a> {
-    pub(super) fn new(planted: &'a Planted, parts: &[Part], hashes: &'a [Hash], columns: usize) -> Self {
-        let mut leaves = Vec::new();
+    /// The chunk of this number.
+    pub(super) fn new(
+        planted: &'a Planted,
+        (number, parts): (usize, &[Part]),
+        keys: &'a Keys,
+        columns: usize,
+    ) -> Self {
+        let (mut all, mut allotment) = (Vec::new(), Allotment::default());
         let mut place = 0;
         for Part { classes, rows } in parts {
-            let of_class = |(class, trees): &'a (Class, Trees)| Leaves::new(class, trees, rows, place);
-            leaves.extend(planted.classes[classes.clone()].iter().map(of_class));
+            let of_class = |class| Expanding::new(class, rows, place, &mut allotment);
+            all.extend(planted.classes[classes.clone()].iter().map(of_class));
             place += rows.len();
         }
-        Self { parts: leaves, hashes, columns }
+        Self { parts: all, keys, keys_used: allotment.keys(), number, columns }
     }
 
     /// The rows of the input that the parts are about, each of whole column blocks.
     pub(super) fn matrix<W: Word>(&self, geometry: &Geometry, images: usize, x: &[W]) -> Vec<W> {
-        let width = self.hashes.len() * W::LANES;
+        let width = column_blocks::<W>(self.columns) * W::LANES;
         let rows = self.parts.last().map_or(0, |part| part.place + part.rows.len());
         let mut matrix = vec![W::zero(); rows * width];
         for parts in self.parts.chunk_by(|a, b| a.place == b.place) {
-            let Leaves { class, rows, place, .. } = &parts[0];
+            let Expanding { class, rows, place, .. } = &parts[0];
             let out = &mut matrix[place * width..][..rows.len() * width];
             out.par_chunks_exact_mut(width).enumerate().for_each(|(row, out)| {
                 im2col_row(geometry, images, class.group, rows.start + row, x, &mut out[..self.columns]);
@@ -99,16 +119,17 @@ impl<'a> Chunk<'a> {
         let strips = self.strips(accumulators).zip(message.par_chunks_mut(self.strip_len())).enumerate();
         strips.with_min_len(self.strips_of_a_task::<W>()).for_each_init(
             Scratch::default,
-            |scratch, (strip, ((accumulators, hashes), message))| {
+            |scratch, (strip, (accumulators, message))| {
                 let columns = strip * STRIP..self.columns.min((strip + 1) * STRIP);
+                scratch.derive(self, strip);
                 let mut message = message;
                 for part in &self.parts {
                     let mut values = scratch.take_values(part.trees * columns.len());
                     let mut rest = &mut values[..];
-                    for (block, (hash, accumulators)) in Self::blocks(hashes, accumulators).enumerate() {
+                    for (block, accumulators) in self.blocks(strip, accumulators) {
                         scratch.start(part);
-                        scratch.expand(part, hash, accumulators);
-                        let start = columns.start + block * W::LANES;
+                        scratch.expand(self, part, block, accumulators);
+                        let start = block * W::LANES;
                         let lanes = W::LANES.min(columns.end - start);
                         let (values, after) = rest.split_at_mut(part.trees * lanes);
                         self.subtract(part, scratch.sums(), &matrix[start..], lanes, values);
@@ -130,22 +151,23 @@ impl<'a> Chunk<'a> {
         let strips = self.strips(accumulators).zip(message.par_chunks(self.strip_len())).enumerate();
         strips.with_min_len(self.strips_of_a_task::<W>()).for_each_init(
             Scratch::default,
-            |scratch, (strip, ((accumulators, hashes), message))| {
-                let columns = STRIP.min(self.columns - strip * STRIP);
+            |scratch, (strip, (accumulators, message))| {
+                let columns = strip * STRIP..self.columns.min((strip + 1) * STRIP);
+                scratch.derive(self, strip);
                 let mut message = message;
                 for part in &self.parts {
-                    let mut values = scratch.take_values(part.trees * columns);
+                    let mut values = scratch.take_values(part.trees * columns.len());
                     let ring = part.class.ring;
                     let (packed, after) = message.split_at(ring.packed_len(values.len()));
                     ring.unpack_into(packed, &mut values);
                     message = after;
                     let mut rest = &values[..];
-                    for (block, (hash, accumulators)) in Self::blocks(hashes, accumulators).enumerate() {
-                        let lanes = W::LANES.min(columns - block * W::LANES);
+                    for (block, accumulators) in self.blocks(strip, accumulators) {
+                        let lanes = W::LANES.min(columns.end - block * W::LANES);
                         let (corrections, after) = rest.split_at(part.trees * lanes);
                         scratch.start(part);
                         scratch.correct(corrections, lanes);
-                        scratch.expand(part, hash, accumulators);
+                        scratch.expand(self, part, block, accumulators);
                         rest = after;
                     }
                     scratch.values = values;
@@ -159,34 +181,39 @@ impl<'a> Chunk<'a> {
         self.parts.iter().map(|part| part.class.ring.packed_len(part.trees * STRIP)).sum()
     }
 
-    /// Accumulators and keys of every strip.
+    /// Accumulators of every strip.
     fn strips<'b, W: Word>(
-        &'b self,
+        &self,
         accumulators: &'b mut [W],
-    ) -> impl IndexedParallelIterator<Item = (&'b mut [W], &'b [Hash])> {
-        let blocks = STRIP / W::LANES;
-        let per_block = accumulators.len() / self.hashes.len().max(1);
-        accumulators.par_chunks_mut((blocks * per_block).max(1)).zip(self.hashes.par_chunks(blocks))
+    ) -> impl IndexedParallelIterator<Item = &'b mut [W]> + use<'b, W> {
+        let blocks = column_blocks::<W>(self.columns);
+        let per_block = accumulators.len() / blocks.max(1);
+        accumulators.par_chunks_mut((STRIP / W::LANES * per_block).max(1))
     }
 
     /// Strips that are worth a task of their own.
     fn strips_of_a_task<W: Word>(&self) -> usize {
-        let leaves: usize = self.parts.iter().map(|part| part.leaves.len()).sum();
+        let leaves: usize = self.parts.iter().map(|part| part.leaves.quads().len()).sum();
         (TASK / (4 * leaves * (STRIP / W::LANES)).max(1)).max(1)
     }
 
-    /// Keys and accumulators of every column block of a strip.
+    /// Numbers and accumulators of every column block of a strip.
     fn blocks<'b, W: Word>(
-        hashes: &'b [Hash],
+        &self,
+        strip: usize,
         accumulators: &'b mut [W],
-    ) -> impl Iterator<Item = (&'b Hash, &'b mut [W])> {
-        let per_block = accumulators.len() / hashes.len().max(1);
-        hashes.iter().zip(accumulators.chunks_exact_mut(per_block.max(1)))
+    ) -> impl Iterator<Item = (usize, &'b mut [W])> + use<'b, W> {
+        let blocks = column_blocks::<W>(STRIP.min(self.columns - strip * STRIP));
+        let per_block = accumulators.len() / blocks;
+        accumulators
+            .chunks_exact_mut(per_block.max(1))
+            .enumerate()
+            .map(move |(block, accumulators)| (strip * (STRIP / W::LANES) + block, accumulators))
     }
 
     /// The corrections of one column block, `[tree][lane]`.
-    fn subtract<W: Word>(&self, part: &Leaves<'_>, sums: &[W], matrix: &[W], lanes: usize, out: &mut [W]) {
-        let (bundles, width) = (part.class.bundles.len(), self.hashes.len() * W::LANES);
+    fn subtract<W: Word>(&self, part: &Expanding<'_>, sums: &[W], matrix: &[W], lanes: usize, out: &mut [W]) {
+        let (bundles, width) = (part.class.bundles.len(), column_blocks::<W>(self.columns) * W::LANES);
         let rows = sums.chunks(bundles * W::LANES).zip(out.chunks_exact_mut(bundles * lanes));
         for (row, (sums, out)) in rows.enumerate() {
             let x = &matrix[(part.place + row) * width..][..lanes];
@@ -205,15 +232,27 @@ struct Scratch<W> {
     sums: Vec<Quad>,
     slots: Vec<Quad>,
     values: Vec<W>,
+    /// The hashes under a chunk's keys, `[column block of a strip][key]`.
+    hashes: Vec<Hash>,
 }
 
 impl<W: Word> Scratch<W> {
+    /// Derives the keys of a strip, all at once: their schedules are chains that the processor computes side by side.
+    fn derive(&mut self, chunk: &Chunk<'_>, strip: usize) {
+        let blocks =
+            column_blocks::<W>(strip * STRIP)..column_blocks::<W>(chunk.columns.min((strip + 1) * STRIP));
+        self.hashes.clear();
+        self.hashes.extend(blocks.flat_map(|block| {
+            (0..chunk.keys_used).map(move |key| chunk.keys.hash(chunk.number, key, block))
+        }));
+    }
+
     /// Makes room for a part.
-    fn start(&mut self, part: &Leaves<'_>) {
+    fn start(&mut self, part: &Expanding<'_>) {
         let quads = part.trees.div_ceil(4);
         self.sums.resize(quads, Quad::ZERO);
         self.slots.clear();
-        self.slots.resize(period(part.class).min(quads) * part.class.depth() as usize, Quad::ZERO);
+        self.slots.resize(part.class.period().min(quads) * part.class.depth() as usize, Quad::ZERO);
     }
 
     /// Corrections of the part, `[tree][lane]`.
@@ -229,11 +268,10 @@ impl<W: Word> Scratch<W> {
     }
 
     /// Expands the part for one column block, and joins its products to the accumulators.
-    fn expand(&mut self, part: &Leaves<'_>, hash: &Hash, accumulators: &mut [W]) {
-        let Leaves { class, trees, leaves, holes, .. } = part;
+    fn expand(&mut self, chunk: &Chunk<'_>, part: &Expanding<'_>, block: usize, accumulators: &mut [W]) {
+        self.add_up(chunk, part, block);
+        let Expanding { class, trees, .. } = part;
         let depth = class.depth() as usize;
-        let of = Expansion { depth, trees: *trees, leaves, holes: holes.as_ref().map(|holes| &holes[..]) };
-        hash.bit_sums::<W>(of, &mut self.sums, &mut self.slots);
         let slots: &[W] = bytemuck::cast_slice(&self.slots);
         let (width, bundles) = (class.width as usize, class.bundles.len());
         let mut bundle = 0;
@@ -255,6 +293,25 @@ impl<W: Word> Scratch<W> {
         }
     }
 
+    /// Adds the leaves of a part up, run by run.
+    fn add_up(&mut self, chunk: &Chunk<'_>, part: &Expanding<'_>, block: usize) {
+        let Expanding { class, trees, leaves, holes, .. } = part;
+        let depth = class.depth() as usize;
+        let period = self.slots.len() / depth;
+        for Run { quads, turn, key } in part.runs.iter().cloned() {
+            let of = Expansion {
+                depth,
+                trees: (4 * quads.len()).min(trees - 4 * quads.start),
+                leaves: &leaves.quads()[quads.start << depth..quads.end << depth],
+                holes: holes.as_ref().map(|holes| &holes[quads.start * depth..quads.end * depth]),
+            };
+            // A run is whole periods, or a part of one.
+            let slots = turn * depth..(turn + quads.len()).min(period) * depth;
+            let hash = &self.hashes[block % (STRIP / W::LANES) * chunk.keys_used + key];
+            hash.bit_sums::<W>(of, &mut self.sums[quads], &mut self.slots[slots]);
+        }
+    }
+
     fn sums(&self) -> &[W] {
         bytemuck::cast_slice(&self.sums)
     }
@@ -264,15 +321,5 @@ impl<W: Word> Scratch<W> {
         let mut values = std::mem::take(&mut self.values);
         values.resize(len, W::zero());
         values
-    }
-}
-
-/// Quads of trees after which the bundles are the same again.
-const fn period(class: &Class) -> usize {
-    let bundles = class.bundles.len();
-    match bundles % 4 {
-        0 => bundles / 4,
-        2 => bundles / 2,
-        _ => bundles,
     }
 }

@@ -1,6 +1,9 @@
 //! A linear layer's public description, and its planted trees.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+
+use zeroize::Zeroizing;
 
 use super::Geometry;
 use super::layout::{self, Class};
@@ -124,10 +127,10 @@ impl Layer {
     }
 
     /// The weights of those products.
-    pub(super) fn weights_of_products<'a>(&self, weights: &'a [i8]) -> Cow<'a, [i8]> {
+    pub(super) fn weights_of_products<'a>(&self, weights: &'a [i8]) -> WeightsOfProducts<'a> {
         match self.algorithm {
-            Algorithm::Direct | Algorithm::Winograd => Cow::Borrowed(weights),
-            Algorithm::WinogradExact => Cow::Owned(winograd::exact_weights(weights)),
+            Algorithm::Direct | Algorithm::Winograd => WeightsOfProducts::Given(weights),
+            Algorithm::WinogradExact => WeightsOfProducts::Derived(winograd::exact_weights(weights)),
         }
     }
 
@@ -184,6 +187,23 @@ impl Layer {
             Algorithm::WinogradExact => winograd::exact_bits(self.weight_bits, group, geometry.groups),
         };
         layout::classes(geometry, bits, shifts, *ring, *protocol)
+    }
+}
+
+/// The weights of a layer's products: its own, or made of them, and wiped when they are dropped.
+pub(super) enum WeightsOfProducts<'a> {
+    Given(&'a [i8]),
+    Derived(Zeroizing<Vec<i8>>),
+}
+
+impl Deref for WeightsOfProducts<'_> {
+    type Target = [i8];
+
+    fn deref(&self) -> &[i8] {
+        match self {
+            Self::Given(weights) => weights,
+            Self::Derived(weights) => weights,
+        }
     }
 }
 

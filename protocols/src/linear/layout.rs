@@ -48,6 +48,16 @@ impl Class {
         rows.start * self.bundles.len()..rows.end * self.bundles.len()
     }
 
+    /// Quads of trees after which the bundles are the same again.
+    pub(super) const fn period(&self) -> usize {
+        let bundles = self.bundles.len();
+        match bundles % 4 {
+            0 => bundles / 4,
+            2 => bundles / 2,
+            _ => bundles,
+        }
+    }
+
     /// The hole of every tree: the digits of its weights, the first channel's in the lowest bits.
     pub(super) fn holes(&self, weights: &[i8]) -> Vec<u32> {
         let mask = (1 << self.width) - 1;

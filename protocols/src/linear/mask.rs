@@ -21,7 +21,7 @@
 //!
 //! Security: the client's choices are masked by uniform bits of which the server knows nothing. The sums are masked by transfers of which
 //! the client knows one side; `u` contains the hidden leaf's expansion, uniform by circular correlation robustness of the hash, and hides
-//! `w`. Trees, masks and keys are fresh in every run.
+//! `w`. Trees, masks and keys are fresh in every run, and a key serves a run of one chunk's trees ([`super::keys`]).
 //!
 //! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead, with the wrap of the shares as one more
 //! transfer. That transfer's correlation depends on the server's share, so its message would be online, a round of its own; here
@@ -35,11 +35,12 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::Geometry;
+use super::keys::{self, Allotment, Keys};
 use super::layer::{Layer, Work};
+use super::trees::Leaves;
 use super::word::{Word, with_word, word_bits};
 use crate::kernels::{Expansion, Quad};
-use crate::ot::hash::sigma;
-use crate::ot::{Hash, ggm};
+use crate::ot::ggm;
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
 /// Leaves of one chunk: 128 KiB.
@@ -69,6 +70,8 @@ impl Part<'_> {
 #[derive(Clone, Copy)]
 struct Class<'a> {
     part: Part<'a>,
+    /// Its number.
+    number: usize,
     elements: usize,
     columns: usize,
     low: u32,
@@ -114,9 +117,11 @@ impl<'a> Layout<'a> {
 
     fn classes(&self) -> impl Iterator<Item = Class<'_>> {
         let (g, ring) = (&self.layer.geometry, self.ring().get());
-        self.parts().flat_map(move |part| {
+        self.parts().enumerate().flat_map(move |(at, part)| {
             (0..ring).step_by(self.k as usize).map(move |low| Class {
                 part,
+                // No ring has more bits.
+                number: 64 * at + low as usize,
                 elements: g.in_channels * self.images * part.spots(),
                 columns: g.out_channels / g.groups * part.taps,
                 low,
@@ -174,6 +179,47 @@ impl Class<'_> {
         (0..elements).step_by(chunk).map(move |start| start..elements.min(start + chunk))
     }
 
+    /// The owner's masked sums and leaves of the trees from `first` on, from their transfers, `[tree][level]`.
+    fn own(&self, keys: &Keys, first: usize, transfers: &[Block], delta: Block) -> (Vec<Block>, Leaves) {
+        let (depth, mut sums) = (self.width as usize, Vec::new());
+        let mut leaves = Leaves::with_room_for(transfers.len() / depth, self.width);
+        for run in self.runs(transfers.len() / depth) {
+            let hash = keys.hash(self.number, first + run.start, 0);
+            let transfers = &transfers[run.start * depth..run.end * depth];
+            let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+            let roots = Zeroizing::new(roots);
+            let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let own = ggm::owner_sums(&hash, &roots, delta, self.width);
+            sums.extend(own.into_iter().zip(others).map(|(sum, key)| sum ^ *key));
+            leaves.append(ggm::owner_leaves(&hash, &roots, delta, self.width));
+        }
+        (sums, leaves.ready())
+    }
+
+    /// The holder's leaves of the trees from `first` on, from their transfers and the owner's masked sums.
+    fn hold(&self, keys: &Keys, first: usize, transfers: &[Block], holes: &[u32], sums: &[Block]) -> Leaves {
+        let depth = self.width as usize;
+        let mut leaves = Leaves::with_room_for(holes.len(), self.width);
+        for run in self.runs(holes.len()) {
+            let hash = keys.hash(self.number, first + run.start, 0);
+            let transfers = &transfers[run.start * depth..run.end * depth];
+            let (sums, holes) = (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &holes[run]);
+            let of_first: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+            let of_first = Zeroizing::new(of_first);
+            let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let sums: Vec<Block> = others.zip(sums).map(|(key, sum)| *key ^ *sum).collect();
+            let sums = Zeroizing::new(sums);
+            let copaths = Zeroizing::new(ggm::holder_copaths(&hash, holes, &of_first, &sums, self.width));
+            leaves.append(ggm::holder_leaves(&hash, holes, &copaths, self.width));
+        }
+        leaves.ready()
+    }
+
+    /// Runs of the trees of one chunk, of whole quads but for the last.
+    fn runs(&self, trees: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        keys::runs(self.width, 0..trees).map(|(_, run)| run)
+    }
+
     fn sums_len(&self, trees: usize) -> usize {
         trees * (self.width as usize - 1) * Block::BYTES
     }
@@ -228,16 +274,24 @@ pub(super) async fn run(
     side: Side<'_>,
 ) -> Result<Vec<u64>, Error> {
     let layout = Layout::new(layer, images, k);
-    let tree = Hash::new(&session.fresh_key(Domain::Tree));
-    let key = session.fresh_key(Domain::MaskDigits);
+    let keys = RunKeys {
+        trees: Keys::new(&session.fresh_key(Domain::Tree)),
+        leaves: Keys::new(&session.fresh_key(Domain::MaskDigits)),
+    };
     match side {
         Side::Server(weights) => {
-            with_word!(layout.ring(), server::<_>(session, &layout, &tree, &key, weights).await)
+            with_word!(layout.ring(), server::<_>(session, &layout, &keys, weights).await)
         }
-        Side::Client(mask) => {
-            with_word!(layout.ring(), client::<_>(session, &layout, &tree, &key, mask).await)
-        }
+        Side::Client(mask) => with_word!(layout.ring(), client::<_>(session, &layout, &keys, mask).await),
     }
+}
+
+/// The keys of a run.
+struct RunKeys {
+    /// Under which trees grow.
+    trees: Keys,
+    /// Under which leaves are expanded.
+    leaves: Keys,
 }
 
 /// What a party brings.
@@ -251,8 +305,7 @@ pub(super) enum Side<'a> {
 async fn server<W: Word>(
     session: &mut Session,
     layout: &Layout<'_>,
-    tree: &Hash,
-    key: &[u8; 32],
+    run: &RunKeys,
     weights: &[i8],
 ) -> Result<Vec<u64>, Error> {
     let levels = layout.levels();
@@ -261,19 +314,15 @@ async fn server<W: Word>(
     let (moved, delta) = (BitString::from_bytes(&moved, levels), *transfers.delta);
     let keys = transfers.keys.iter().zip(moved.iter()).map(|(key, bit)| *key ^ delta.masked(bit));
     let keys: Zeroizing<Vec<Block>> = Zeroizing::new(keys.collect());
-    let mut output = Output::new::<W>(layout, key);
+    let mut output = Output::new(layout);
     let mut at = 0;
     for class in layout.classes() {
         let depth = class.width as usize;
         for elements in class.chunks() {
             let keys = &keys[at..][..elements.len() * depth];
             at += keys.len();
-            let roots: Vec<Block> = keys.iter().step_by(depth).copied().collect();
-            let mut sums = ggm::owner_sums(tree, &roots, delta, class.width);
-            let others = keys.chunks_exact(depth).flat_map(|tree| &tree[1..]);
-            sums.iter_mut().zip(others).for_each(|(sum, key)| *sum ^= *key);
-            let leaves = ggm::owner_leaves(tree, &roots, delta, class.width);
-            let expanded = Expanded::<W>::new(&class, leaves, &output.hashes);
+            let (sums, leaves) = class.own(&run.trees, elements.start, keys, delta);
+            let expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
             let mut message = Block::pack(&sums);
             message.extend(expanded.corrections(layout, &class, elements.clone(), weights));
             output.join(&class, elements, &expanded.weighted);
@@ -287,8 +336,7 @@ async fn server<W: Word>(
 async fn client<W: Word>(
     session: &mut Session,
     layout: &Layout<'_>,
-    tree: &Hash,
-    key: &[u8; 32],
+    run: &RunKeys,
     mask: &[u64],
 ) -> Result<Vec<u64>, Error> {
     let levels = layout.levels();
@@ -302,15 +350,15 @@ async fn client<W: Word>(
     let wanted: BitString = layout
         .classes()
         .flat_map(|class| {
-            let holes = holes(&class, 0..class.elements).to_vec();
-            holes
-                .into_iter()
-                .flat_map(move |hole| (0..class.width).rev().map(move |level| (hole >> level) & 1 == 0))
+            let holes = holes(&class, 0..class.elements);
+            let depth = class.width as usize;
+            let wanted = move |at: usize| (holes[at / depth] >> (depth - 1 - at % depth)) & 1 == 0;
+            (0..class.elements * depth).map(wanted)
         })
         .collect();
     session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
     let keys = Zeroizing::new(transfers.keys);
-    let mut output = Output::new::<W>(layout, key);
+    let mut output = Output::new(layout);
     let mut at = 0;
     for class in layout.classes() {
         let depth = class.width as usize;
@@ -319,13 +367,9 @@ async fn client<W: Word>(
             at += keys.len();
             let message = session.channel.receive(class.message_len(elements.len())).await?;
             let (sums, corrections) = message.split_at(class.sums_len(elements.len()));
-            let first: Vec<Block> = keys.iter().step_by(depth).copied().collect();
-            let others = keys.chunks_exact(depth).flat_map(|tree| &tree[1..]);
-            let sums: Vec<Block> = others.zip(&Block::unpack(sums)).map(|(key, sum)| *key ^ *sum).collect();
             let holes = holes(&class, elements.clone());
-            let copaths = Zeroizing::new(ggm::holder_copaths(tree, &holes, &first, &sums, class.width));
-            let leaves = ggm::holder_leaves(tree, &holes, &copaths, class.width);
-            let mut expanded = Expanded::<W>::new(&class, leaves, &output.hashes);
+            let leaves = class.hold(&run.trees, elements.start, keys, &holes, &Block::unpack(sums));
+            let mut expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
             expanded.correct(&class, &holes, corrections);
             output.join(&class, elements, &expanded.weighted);
         }
@@ -333,19 +377,16 @@ async fn client<W: Word>(
     Ok(output.values)
 }
 
-/// This party's shares of the outputs, and the keys of the column blocks.
+/// This party's shares of the outputs.
 struct Output<'a> {
     layout: &'a Layout<'a>,
-    hashes: Vec<Hash>,
     values: Vec<u64>,
 }
 
 impl<'a> Output<'a> {
-    fn new<W: Word>(layout: &'a Layout<'a>, key: &[u8; 32]) -> Self {
+    fn new(layout: &'a Layout<'a>) -> Self {
         let g = &layout.layer.geometry;
-        let most = layout.classes().map(|class| class.columns).max().unwrap_or(0);
-        let hashes = Hash::series(key, most.div_ceil(W::LANES));
-        Self { layout, hashes, values: vec![0; g.out_channels * layout.images * g.positions()] }
+        Self { layout, values: vec![0; g.out_channels * layout.images * g.positions()] }
     }
 
     /// Adds the products of some elements' digits to the outputs that they reach.
@@ -380,19 +421,23 @@ struct Expanded<W> {
 }
 
 impl<W: Word> Expanded<W> {
-    fn new(class: &Class<'_>, mut leaves: Vec<Quad>, hashes: &[Hash]) -> Self {
-        sigma(&mut leaves);
-        let quads = leaves.len() >> class.width;
+    /// Of the trees from `first` on.
+    fn new(class: &Class<'_>, keys: &Keys, first: usize, leaves: &Leaves) -> Self {
+        let quads = leaves.quads().len() >> class.width;
         let (blocks, depth) = (class.columns.div_ceil(W::LANES), class.width as usize);
-        let each: Vec<[Vec<Quad>; 2]> = hashes[..blocks]
-            .par_iter()
-            .map(|hash| {
-                let (mut sums, mut bits) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * depth]);
-                let of = Expansion { depth, trees: 4 * quads, leaves: &leaves, holes: None };
-                hash.bit_sums::<W>(of, &mut sums, &mut bits);
-                [sums, weigh::<W>(&bits, depth)]
-            })
-            .collect();
+        let runs = Allotment::default().runs(class.width, quads, quads);
+        let of_block = |block: usize| -> [Vec<Quad>; 2] {
+            let (mut sums, mut bits) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * depth]);
+            for run in &runs {
+                let (quads, slots) = (run.quads.clone(), run.quads.start * depth..run.quads.end * depth);
+                let leaves = &leaves.quads()[quads.start << depth..quads.end << depth];
+                let of = Expansion { depth, trees: 4 * quads.len(), leaves, holes: None };
+                let hash = keys.hash(class.number, first + run.key, block);
+                hash.bit_sums::<W>(of, &mut sums[quads], &mut bits[slots]);
+            }
+            [sums, weigh::<W>(&bits, depth)]
+        };
+        let each: Vec<[Vec<Quad>; 2]> = (0..blocks).into_par_iter().map(of_block).collect();
         let gather = |which: usize| {
             let blocks: Vec<&[W]> = each.iter().map(|pair| cast_slice(&pair[which])).collect();
             let tree = |tree: usize| {

@@ -3,6 +3,7 @@
 mod geometry;
 mod im2col;
 mod kernel;
+mod keys;
 mod layer;
 mod layout;
 mod local;
@@ -17,6 +18,7 @@ mod testing;
 
 pub use geometry::{Geometry, windows};
 pub(crate) use im2col::im2col_row;
+pub(crate) use keys::Keys;
 pub use layer::{Layer, Planted};
 pub use local::multiply;
 pub use vole::{ClientHeld, Products, products_cost};

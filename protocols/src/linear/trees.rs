@@ -11,10 +11,14 @@
 //! the client.
 //!
 //! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are masked by transfers of
-//! which the server knows one side; see `ot::ggm` for what it knows of the leaves.
+//! which the server knows one side; see `ot::ggm` for what it knows of the leaves. A key of the hash serves few trees
+//! ([`super::keys`]).
 
-use zeroize::Zeroize;
+use std::ops::Range;
 
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::keys::{Keys, runs};
 use super::layout::Class;
 use crate::kernels::Quad;
 use crate::ot::hash::sigma;
@@ -23,9 +27,12 @@ use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
 /// One party's half of the trees of one class.
 pub(super) struct Trees {
-    hash: Hash,
+    keys: Keys,
     side: Side,
 }
+
+/// Expanded trees, `[tree / 4][2^depth]`; wiped when they are dropped.
+pub(super) struct Leaves(Vec<Quad>);
 
 enum Side {
     Owner { delta: Block, roots: Vec<Block> },
@@ -40,12 +47,12 @@ impl Trees {
         weights: Option<&[i8]>,
     ) -> Result<Vec<Self>, Error> {
         session.channel.begin_part();
-        let hashes: Vec<Hash> = classes.iter().map(|_| Hash::new(&session.fresh_key(Domain::Tree))).collect();
+        let keys: Vec<Keys> = classes.iter().map(|_| Keys::new(&session.fresh_key(Domain::Tree))).collect();
         let sides = match weights {
-            Some(weights) => hold(session, &hashes, classes, weights).await?,
-            None => own(session, &hashes, classes).await?,
+            Some(weights) => hold(session, &keys, classes, weights).await?,
+            None => own(session, &keys, classes).await?,
         };
-        Ok(hashes.into_iter().zip(sides).map(|(hash, side)| Self { hash, side }).collect())
+        Ok(keys.into_iter().zip(sides).map(|(keys, side)| Self { keys, side }).collect())
     }
 
     /// What planting moves.
@@ -62,27 +69,97 @@ impl Trees {
     }
 
     /// The leaves of some trees, `[tree / 4][2^depth]`, with the half of their hash that is the same under all keys done.
-    pub(super) fn leaves(&self, class: &Class, trees: std::ops::Range<usize>) -> Vec<Quad> {
+    pub(super) fn leaves(&self, class: &Class, trees: Range<usize>) -> Leaves {
         let depth = class.depth();
-        let mut leaves = match &self.side {
-            Side::Owner { delta, roots } => ggm::owner_leaves(&self.hash, &roots[trees], *delta, depth),
-            Side::Holder { holes, copaths } => {
-                let copaths = &copaths[trees.start * depth as usize..trees.end * depth as usize];
-                ggm::holder_leaves(&self.hash, &holes[trees], copaths, depth)
+        let mut leaves = Leaves::with_room_for(trees.len(), depth);
+        for (number, run) in runs(depth, trees.clone()) {
+            // Quads begin with the first tree asked for. Where a run begins amid one, the trees before it grow once more
+            // under its key, and are left out.
+            let before = (run.start - trees.start) % 4;
+            let hash = self.keys.hash(0, number, 0);
+            let grown = Leaves(self.side.grow(&hash, run.start - before..run.end, depth));
+            if run == trees {
+                leaves = grown;
+            } else {
+                leaves.join(&grown, before, depth);
             }
-        };
-        sigma(&mut leaves);
-        leaves
+        }
+        leaves.ready()
     }
 
     /// The holder's holes; the owner has none.
-    pub(super) fn holes(&self, trees: std::ops::Range<usize>) -> Option<&[u32]> {
+    pub(super) fn holes(&self, trees: Range<usize>) -> Option<&[u32]> {
         match &self.side {
             Side::Owner { .. } => None,
             Side::Holder { holes, .. } => Some(&holes[trees]),
         }
     }
 }
+
+impl Side {
+    /// The leaves of some trees, `[tree / 4][2^depth]`.
+    fn grow(&self, hash: &Hash, trees: Range<usize>, depth: u32) -> Vec<Quad> {
+        match self {
+            Self::Owner { delta, roots } => ggm::owner_leaves(hash, &roots[trees], *delta, depth),
+            Self::Holder { holes, copaths } => {
+                let copaths = &copaths[trees.start * depth as usize..trees.end * depth as usize];
+                ggm::holder_leaves(hash, &holes[trees], copaths, depth)
+            }
+        }
+    }
+
+    /// The owner's sums of left children of some trees; the holder has none.
+    fn sums(&self, class: &Class, keys: &Keys, trees: Range<usize>) -> Vec<Block> {
+        let Self::Owner { delta, roots } = self else { return Vec::new() };
+        let of_run = |(number, run): (usize, Range<usize>)| {
+            ggm::owner_sums(&keys.hash(0, number, 0), &roots[run], *delta, class.depth())
+        };
+        runs(class.depth(), trees).flat_map(of_run).collect()
+    }
+}
+
+impl Leaves {
+    /// Room for the leaves of some trees of so many levels, so that none are moved and left behind.
+    pub(super) fn with_room_for(trees: usize, depth: u32) -> Self {
+        Self(Vec::with_capacity(trees.div_ceil(4) << depth))
+    }
+
+    /// Joins trees that grew under one key behind those that are here: whole quads, but for the last.
+    pub(super) fn append(&mut self, grown: Vec<Quad>) {
+        self.join(&Self(grown), 0, 0);
+    }
+
+    /// With the half of their hash that is the same under all keys done.
+    pub(super) fn ready(mut self) -> Self {
+        sigma(&mut self.0);
+        self
+    }
+
+    /// Quads of leaves.
+    pub(super) fn quads(&self) -> &[Quad] {
+        &self.0
+    }
+
+    /// Joins the trees behind those that are here, but for the first `before` of them, which are here already.
+    fn join(&mut self, grown: &Self, before: usize, depth: u32) {
+        let shared = if before > 0 { 1 << depth } else { 0 };
+        let (shared, others) = grown.0.split_at(shared);
+        let at = self.0.len() - shared.len();
+        for (quad, grown) in self.0[at..].iter_mut().zip(shared) {
+            quad.0[before..].copy_from_slice(&grown.0[before..]);
+        }
+        self.0.extend_from_slice(others);
+    }
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        // Quad by quad: wiping a vector goes over it twice, the second time byte by byte.
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Leaves {}
 
 impl Drop for Side {
     fn drop(&mut self) {
@@ -100,7 +177,7 @@ impl Drop for Side {
 }
 
 /// Trees whose sums travel together.
-fn chunks(class: &Class) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+fn chunks(class: &Class) -> impl Iterator<Item = Range<usize>> + use<> {
     let trees = class.trees();
     let step = (SUMS / class.depth() as usize).max(1);
     (0..trees).step_by(step).map(move |start| start..trees.min(start + step))
@@ -120,13 +197,13 @@ fn levels(class: &Class) -> usize {
 
 async fn hold(
     session: &mut Session,
-    hashes: &[Hash],
+    keys: &[Keys],
     classes: &[Class],
     weights: &[i8],
 ) -> Result<Vec<Side>, Error> {
     let mut asked = Vec::with_capacity(classes.len());
     for class in classes {
-        let holes = class.holes(weights);
+        let holes = Zeroizing::new(class.holes(weights));
         let transfers = session.take_received(levels(class))?;
         let wanted: BitString = holes
             .iter()
@@ -136,24 +213,42 @@ async fn hold(
         asked.push((holes, transfers.keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
-    for ((class, hash), (holes, mut keys)) in classes.iter().zip(hashes).zip(asked) {
-        let depth = class.depth() as usize;
-        // A chunk's co-paths take the place of its keys: both are a block a level.
-        let mut copaths = std::mem::take(&mut *keys);
+    for ((class, keys), (mut holes, mut transfers)) in classes.iter().zip(keys).zip(asked) {
+        // A chunk's co-paths take the place of its transfers: both are a block a level.
         for trees in chunks(class) {
             let sums = Block::unpack(&session.channel.receive(sums_len(class, trees.len())).await?);
-            let keys = &mut copaths[trees.start * depth..trees.end * depth];
-            let first: Vec<Block> = keys.iter().step_by(depth).copied().collect();
-            let others = keys.chunks_exact(depth).flat_map(|tree| &tree[1..]);
-            let sums: Vec<Block> = others.zip(&sums).map(|(key, sum)| *key ^ *sum).collect();
-            keys.copy_from_slice(&ggm::holder_copaths(hash, &holes[trees], &first, &sums, class.depth()));
+            puncture(class, keys, trees, &holes, &sums, &mut transfers);
         }
+        let (holes, copaths) = (std::mem::take(&mut *holes), std::mem::take(&mut *transfers));
         sides.push(Side::Holder { holes, copaths });
     }
     Ok(sides)
 }
 
-async fn own(session: &mut Session, hashes: &[Hash], classes: &[Class]) -> Result<Vec<Side>, Error> {
+/// Puts the co-paths of some trees in the place of their transfers, `[tree][depth]`, with the sums that came for them.
+fn puncture(
+    class: &Class,
+    keys: &Keys,
+    trees: Range<usize>,
+    holes: &[u32],
+    sums: &[Block],
+    transfers: &mut [Block],
+) {
+    let depth = class.depth() as usize;
+    let sums_at = |tree: usize| (tree - trees.start) * (depth - 1);
+    for (number, run) in runs(class.depth(), trees.clone()) {
+        let transfers = &mut transfers[run.start * depth..run.end * depth];
+        let first: Zeroizing<Vec<Block>> = Zeroizing::new(transfers.iter().step_by(depth).copied().collect());
+        let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+        let sums = others.zip(&sums[sums_at(run.start)..sums_at(run.end)]).map(|(key, sum)| *key ^ *sum);
+        let sums: Zeroizing<Vec<Block>> = Zeroizing::new(sums.collect());
+        let hash = keys.hash(0, number, 0);
+        let copaths = ggm::holder_copaths(&hash, &holes[run], &first, &sums, class.depth());
+        transfers.copy_from_slice(&Zeroizing::new(copaths));
+    }
+}
+
+async fn own(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result<Vec<Side>, Error> {
     let mut asked = Vec::with_capacity(classes.len());
     for class in classes {
         let SentCots { delta, mut keys } = session.take_sent(levels(class))?;
@@ -163,20 +258,22 @@ async fn own(session: &mut Session, hashes: &[Hash], classes: &[Class]) -> Resul
         asked.push((*delta, keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
-    for ((class, hash), (delta, keys)) in classes.iter().zip(hashes).zip(asked) {
+    for ((class, keys), (delta, transfers)) in classes.iter().zip(keys).zip(asked) {
         let depth = class.depth() as usize;
-        let roots: Vec<Block> = keys.iter().step_by(depth).copied().collect();
+        let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+        let side = Side::Owner { delta, roots };
         for trees in chunks(class) {
-            let mut sums = ggm::owner_sums(hash, &roots[trees.clone()], delta, class.depth());
-            let others =
-                keys[trees.start * depth..trees.end * depth].chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let mut sums = side.sums(class, keys, trees.clone());
+            let others = transfers[trees.start * depth..trees.end * depth]
+                .chunks_exact(depth)
+                .flat_map(|tree| &tree[1..]);
             for (sum, key) in sums.iter_mut().zip(others) {
                 *sum ^= *key;
             }
             session.channel.send(&Block::pack(&sums))?;
             session.channel.drained().await?;
         }
-        sides.push(Side::Owner { delta, roots });
+        sides.push(side);
     }
     Ok(sides)
 }

@@ -4,7 +4,7 @@
 //! channel shifted left as the layer says. Source: `shared/spec`'s model of the protocol; SoftSpokenOT (Roy, Crypto 2022,
 //! section 3) for the idea of a punctured tree as a vector oblivious linear evaluation.
 //!
-//! For every tree, with leaves `r_z` expanded under a fresh nonce to one ring element a column, a hole at the digit `q`
+//! For every tree, with leaves `r_z` expanded under keys that are never used again ([`super::keys`]) to one ring element a column, a hole at the digit `q`
 //! and `digit(z)` that same digit of a leaf's index:
 //!
 //! 1. Client: `u = sum r_z`, `v = sum digit(z) r_z`; sends the correction `c = x - u` of its input row.
@@ -18,14 +18,14 @@
 //! Weights of one tree share them: `K N D l w / k` bits in all at `w <= k`.
 //!
 //! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular correlation
-//! robustness of the hash, under a nonce that is never used again. The client receives nothing.
+//! robustness of the hash, of which at most `2^12` calls are made under one key. The client receives nothing.
 
 use super::kernel::{Chunk, column_blocks};
+use super::keys::Keys;
 use super::layer::{Layer, Planted};
 use super::layout::Part;
 use super::word::{Word, with_word};
 use super::{layout, mask, multiply, winograd};
-use crate::ot::Hash;
 use crate::plan::{Algorithm, Protocol};
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
 
@@ -109,12 +109,12 @@ impl Products<'_> {
             };
             return mask::run(session, layer, self.images, k, side).await;
         }
-        let key = session.fresh_key(Domain::Weights);
+        let keys = Keys::new(&session.fresh_key(Domain::Weights));
         let widest = self.planted.classes.iter().map(|(class, _)| class.ring).max();
         let ring = widest.unwrap_or(layer.ring);
         match x {
-            Some(x) => with_word!(ring, client::<_>(session, self, layer, &key, x).await),
-            None => with_word!(ring, server::<_>(session, self, layer, &key).await),
+            Some(x) => with_word!(ring, client::<_>(session, self, layer, &keys, x).await),
+            None => with_word!(ring, server::<_>(session, self, layer, &keys).await),
         }
     }
 }
@@ -138,20 +138,20 @@ pub fn products_cost(layer: &Layer, images: usize) -> Cost {
     Cost { rounds: all.rounds.min(1), ..all }
 }
 
-/// The state of one run: keys of the column blocks, and accumulators `[column block][channel][lane]`.
+/// The state of one run: keys, and accumulators `[column block][channel][lane]`.
 struct Run<'a, W> {
     layer: &'a Layer,
     columns: usize,
-    hashes: Vec<Hash>,
+    keys: &'a Keys,
     accumulators: Vec<W>,
 }
 
 impl<'a, W: Word> Run<'a, W> {
-    fn new(layer: &'a Layer, images: usize, key: &[u8; 32]) -> Self {
+    fn new(layer: &'a Layer, images: usize, keys: &'a Keys) -> Self {
         let columns = images * layer.geometry.positions();
-        let hashes = Hash::series(key, column_blocks::<W>(columns));
-        let accumulators = vec![W::zero(); hashes.len() * layer.geometry.out_channels * W::LANES];
-        Self { layer, columns, hashes, accumulators }
+        let width = column_blocks::<W>(columns) * W::LANES;
+        let accumulators = vec![W::zero(); width * layer.geometry.out_channels];
+        Self { layer, columns, keys, accumulators }
     }
 
     /// What travels together.
@@ -177,13 +177,13 @@ async fn client<W: Word>(
     session: &mut Session,
     products: &Products<'_>,
     layer: &Layer,
-    key: &[u8; 32],
+    keys: &Keys,
     x: &[u64],
 ) -> Result<Vec<u64>, Error> {
     let x: Vec<W> = x.iter().map(|&v| W::truncate(v)).collect();
-    let mut run = Run::new(layer, products.images, key);
-    for parts in run.chunks(products.planted) {
-        let chunk = Chunk::new(products.planted, &parts, &run.hashes, run.columns);
+    let mut run = Run::new(layer, products.images, keys);
+    for (number, parts) in run.chunks(products.planted).iter().enumerate() {
+        let chunk = Chunk::new(products.planted, (number, parts), run.keys, run.columns);
         let matrix = chunk.matrix(&layer.geometry, products.images, &x);
         let message = chunk.send(&matrix, &mut run.accumulators);
         session.channel.send(&message)?;
@@ -196,11 +196,11 @@ async fn server<W: Word>(
     session: &mut Session,
     products: &Products<'_>,
     layer: &Layer,
-    key: &[u8; 32],
+    keys: &Keys,
 ) -> Result<Vec<u64>, Error> {
-    let mut run = Run::<W>::new(layer, products.images, key);
-    for parts in run.chunks(products.planted) {
-        let chunk = Chunk::new(products.planted, &parts, &run.hashes, run.columns);
+    let mut run = Run::<W>::new(layer, products.images, keys);
+    for (number, parts) in run.chunks(products.planted).iter().enumerate() {
+        let chunk = Chunk::new(products.planted, (number, parts), run.keys, run.columns);
         let message = session.channel.receive(chunk.message_len()).await?;
         chunk.receive(&message, &mut run.accumulators);
     }

@@ -22,6 +22,7 @@
 //! - *In the domain* ([`Algorithm::Winograd`]): the network is defined by its `U`, which is quantised itself.
 
 use num_traits::{WrappingAdd, WrappingSub, Zero};
+use zeroize::Zeroizing;
 
 use super::{Geometry, Layer};
 use crate::plan::Algorithm;
@@ -94,7 +95,7 @@ pub(super) const fn exact_bits(weight_bits: u32, group: usize, groups: usize) ->
 ///
 /// # Panics
 /// Where an entry needs more than 8 bits: layers are checked before.
-pub(super) fn exact_weights(weights: &[i8]) -> Vec<i8> {
+pub(super) fn exact_weights(weights: &[i8]) -> Zeroizing<Vec<i8>> {
     let kernels = weights.as_chunks::<9>().0;
     let entry = |position: usize, kernel: &[i8; 9]| {
         let (left, right) = (KERNEL[position / 4], KERNEL[position % 4]);
@@ -103,7 +104,12 @@ pub(super) fn exact_weights(weights: &[i8]) -> Vec<i8> {
         i8::try_from(sum >> (2 - sums(position)))
             .expect("invariant: an exact layer's weights have 4 bits at most")
     };
-    (0..POSITIONS).flat_map(|position| kernels.iter().map(move |kernel| entry(position, kernel))).collect()
+    // As many as there are, so that none are moved and left behind.
+    let mut derived = Zeroizing::new(Vec::with_capacity(POSITIONS * kernels.len()));
+    derived.extend(
+        (0..POSITIONS).flat_map(|position| kernels.iter().map(move |kernel| entry(position, kernel))),
+    );
+    derived
 }
 
 /// `U = (2G) g (2G)^T` of one kernel, by position.

@@ -109,7 +109,8 @@ impl Plan {
     fn check_step(&self, step: &Step) -> Result<(), Error> {
         let check = Checker { plan: self, step };
         match &step.op {
-            Op::Input { .. } => Ok(()),
+            // Values that wrap would be others.
+            Op::Input { output } => check.fits(self.wires[*output], self.wires[*output].ring),
             // A label has its own ring, without room for a sign.
             Op::Output { .. } if self.reveals() == Reveal::Label => Ok(()),
             Op::Output { input } => check.fits(self.wires[*input], self.wires[*input].ring),

@@ -2,6 +2,7 @@
 //!
 //! Layout of a wire: `[channels][images][rows][columns]`, so that a linear layer's output is its matrix product.
 
+mod assumptions;
 mod check;
 mod cost;
 mod reveal;
@@ -14,6 +15,7 @@ use crate::ops::Form;
 use crate::ot::Source;
 use crate::{Bits, Error};
 
+pub use assumptions::Assumption;
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
 pub use cost::{Kind, Load, StepCost};

@@ -139,7 +139,7 @@ impl Importer {
         let values = values.filter_map(|(id, quantiser)| Some((moved[id.0]?, quantiser))).collect();
         let grids = BTreeMap::from_iter(self.grids).into_iter().rev();
         let weights = grids.filter_map(|(id, grid)| Some((moved[id.0]?.producer()?, grid.into()))).collect();
-        Ok((Some(Quantised { model, values, weights, salt: [0; 32] }), self.unsupported))
+        Ok((Some(Quantised { model, values, weights }), self.unsupported))
     }
 
     /// What a node's first result is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
-use protocols::weights::{LayerWeights, Weights};
+use protocols::weights::{LayerWeights, Weights, fresh_salt};
 
 use super::round::Rounded;
 use super::scales::Scales;
@@ -34,12 +34,8 @@ struct Emitting<'a> {
 }
 
 impl Emit<'_> {
-    /// The integer network and its weights, salted.
-    pub(super) fn run(
-        &self,
-        preprocess: &Preprocess,
-        salt: [u8; 32],
-    ) -> Result<(Graph, Weights), QuantiseError> {
+    /// The integer network and its weights, under a salt of their own: the same weights twice have two digests.
+    pub(super) fn run(&self, preprocess: &Preprocess) -> Result<(Graph, Weights), QuantiseError> {
         let builder = Graph::builder(&self.model.name, preprocess.clone());
         let mut emitting = Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };
         emitting.input()?;
@@ -51,7 +47,7 @@ impl Emit<'_> {
         let output = emitting.wires[self.model.output.0];
         emitting.builder.output(self.free("logits"), output)?;
         let graph = emitting.builder.finish()?;
-        Ok((graph, Weights { salt, layers: emitting.layers }))
+        Ok((graph, Weights { salt: fresh_salt()?, layers: emitting.layers }))
     }
 
     /// A name that no node of the network has.

@@ -110,7 +110,7 @@ pub fn adopt(quantised: &Quantised, preprocess: &Preprocess) -> Result<Adopted, 
         rounded: &rounded,
         assignment: &assignment,
     };
-    let (graph, weights) = emit.run(preprocess, quantised.salt)?;
+    let (graph, weights) = emit.run(preprocess)?;
     let layers = widths(&quantised.model, &sites, &assignment).collect();
     Ok(Adopted { graph, weights, layers, changes })
 }

@@ -69,6 +69,9 @@ pub enum QuantiseError {
     /// The calibration images say nothing.
     #[error("no calibration image: at least one is needed")]
     NoImages,
+    /// The system has no random bytes for the weights' salt.
+    #[error(transparent)]
+    Salt(#[from] protocols::Error),
 }
 
 /// Images that rounding in sequence looks at: it holds two values of each.
@@ -86,14 +89,12 @@ pub struct Quantiser<'a> {
     sites: Sites,
     calibration: Calibration,
     rounders: Vec<Rounder>,
-    salt: [u8; 32],
     middle: OnceLock<Scales>,
     memo: Mutex<HashMap<RoundedKey, std::sync::Arc<Rounded>>>,
 }
 
 impl<'a> Quantiser<'a> {
-    /// Calibrates on a batch of preprocessed images. `salt` is secret and random: it hides the weights behind the
-    /// digest that plans carry.
+    /// Calibrates on a batch of preprocessed images.
     ///
     /// # Errors
     /// The batch is empty or does not fit the model.
@@ -102,7 +103,6 @@ impl<'a> Quantiser<'a> {
         preprocess: &Preprocess,
         batch: &Tensor,
         ranges: Ranges,
-        salt: [u8; 32],
     ) -> Result<Self, QuantiseError> {
         if batch.images() == 0 {
             return Err(QuantiseError::NoImages);
@@ -117,7 +117,6 @@ impl<'a> Quantiser<'a> {
             sites,
             calibration,
             rounders,
-            salt,
             middle: OnceLock::new(),
             memo: Mutex::default(),
         })
@@ -309,7 +308,7 @@ impl<'a> Quantiser<'a> {
         rounded: &[&Rounded],
     ) -> Result<(Graph, Weights), QuantiseError> {
         let emit = emit::Emit { model: self.model, sites: &self.sites, scales, rounded, assignment };
-        emit.run(&self.preprocess, self.salt)
+        emit.run(&self.preprocess)
     }
 }
 

@@ -317,7 +317,7 @@ mod tests {
         let images =
             crate::Dataset::open(&file("digits-calib-images-idx3-ubyte"), None, model.input).unwrap();
         let batch: Tensor = images.batch(0..32, &Preprocess::Unit).unwrap();
-        let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse, [0; 32]).unwrap();
+        let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
         for bits in [3, 8] {
             let (layers, sites) = (quantiser.sites.layers.len(), quantiser.sites.sites.len());
             let assignment = Assignment { weight_bits: vec![bits; layers], site_bits: vec![bits; sites] };

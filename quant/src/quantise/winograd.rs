@@ -409,8 +409,7 @@ mod tests {
             let (model, images) = (model(size), images(size));
             model.check().unwrap();
             let quantiser =
-                Quantiser::new(&model, &Preprocess::Unit, &images, crate::quantise::Ranges::Mse, [1; 32])
-                    .unwrap();
+                Quantiser::new(&model, &Preprocess::Unit, &images, crate::quantise::Ranges::Mse).unwrap();
             for (bits, most) in [(8, 1e-3), (4, 0.05)] {
                 let sites = quantiser.sites();
                 let (layers, sites) = (sites.layers.len(), sites.sites.len());

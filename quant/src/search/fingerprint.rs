@@ -4,7 +4,8 @@ use super::{Images, SearchOptions};
 use crate::data::Preprocess;
 use crate::model::{Model, Op};
 
-/// A digest of all that sensitivities and searched networks depend on, but for budgets.
+/// A digest of all that sensitivities and searched networks depend on, but for budgets. It has no salt, so it confirms a
+/// guess of the network: it is as secret as that.
 pub fn fingerprint(
     model: &Model,
     preprocess: &Preprocess,
@@ -12,7 +13,14 @@ pub fn fingerprint(
     options: &SearchOptions,
 ) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("pq 1 search fingerprint");
-    hasher.update(&salt(model, options.seed));
+    hasher.update(&options.seed.to_le_bytes());
+    for node in &model.nodes {
+        if let Op::Conv(conv) = &node.op {
+            for value in conv.weight.iter().chain(&conv.bias) {
+                hasher.update(&value.to_le_bytes());
+            }
+        }
+    }
     for value in &images.batch.data {
         hasher.update(&value.to_le_bytes());
     }
@@ -29,19 +37,4 @@ pub fn fingerprint(
     };
     hasher.update(format!("{preprocess:?} {unbounded:?}").as_bytes());
     hasher.finalize().to_hex().to_string()
-}
-
-/// Secret bytes that hide the weights behind the plan's digest: as hard to guess as the float weights themselves, and the
-/// same for the same network and seed.
-pub(super) fn salt(model: &Model, seed: u64) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("pq 1 weights salt");
-    hasher.update(&seed.to_le_bytes());
-    for node in &model.nodes {
-        if let Op::Conv(conv) = &node.op {
-            for value in conv.weight.iter().chain(&conv.bias) {
-                hasher.update(&value.to_le_bytes());
-            }
-        }
-    }
-    hasher.finalize().into()
 }

@@ -40,7 +40,6 @@ use crate::model::Model;
 use crate::quantise::{Assignment, Quantiser, Reconstruction, first_images, requantise};
 use crate::tensor::Tensor;
 use choose::{Budgets, Chooser, UNBOUNDED};
-use fingerprint::salt;
 use measured::Measured;
 use planned::{impossible, planned};
 use widths::{uniform, uniform_widths};
@@ -57,7 +56,7 @@ pub struct Progress {
 }
 
 /// Searches the widths of a network, or takes the fixed ones, and plans its protocols. The result depends on the arguments
-/// alone, not on the machine's cores.
+/// alone, not on the machine's cores; but for the weights' salt, which is random, and the digest under it.
 ///
 /// # Errors
 /// [`SearchError::Impossible`] names the smallest possible budget.
@@ -113,7 +112,7 @@ impl<'a> Prepared<'a> {
     ) -> Result<Self, SearchError> {
         progress(Progress { phase: "calibration", done: 0, of: 1 });
         let batch = images.batch;
-        let quantiser = Quantiser::new(model, preprocess, batch, options.ranges, salt(model, options.seed))?;
+        let quantiser = Quantiser::new(model, preprocess, batch, options.ranges)?;
         if quantiser.sites().layers.is_empty() {
             return Err(SearchError::NoLayers);
         }
@@ -268,7 +267,7 @@ pub fn uniform_graph(
     fixed: Uniform,
     ends: Ends,
 ) -> Result<Graph, SearchError> {
-    let quantiser = Quantiser::new(model, preprocess, batch, Ranges::Mse, [0; 32])?;
+    let quantiser = Quantiser::new(model, preprocess, batch, Ranges::Mse)?;
     if quantiser.sites().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }

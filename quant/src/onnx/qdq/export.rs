@@ -3,6 +3,7 @@
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
 use protocols::weights::{LayerWeights, Weights};
+use zeroize::Zeroizing;
 
 use super::super::export::{OPSET, convolution_attributes, pool_attributes, view_nodes};
 use super::super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
@@ -13,7 +14,7 @@ use crate::model::{View, Window};
 #[derive(Clone, Debug)]
 pub struct Exported {
     /// The file.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     /// Steps whose sums may leave what floats hold exactly, with the bits that they may need: the integers of a runtime that
     /// computes in floats may there differ from ours.
     pub wide: Vec<(String, u32)>,
@@ -75,7 +76,7 @@ pub fn export_quantised(plan: &Plan, weights: &Weights) -> Result<Exported, Expo
     for step in &plan.steps {
         writer.step(step)?;
     }
-    Ok(Exported { bytes: ModelProto::new(OPSET, writer.graph).encode_to_vec(), wide: writer.wide })
+    Ok(Exported { bytes: ModelProto::new(OPSET, writer.graph).encode_to_vec().into(), wide: writer.wide })
 }
 
 /// The number of steps that read each wire.

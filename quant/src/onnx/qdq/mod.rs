@@ -45,8 +45,6 @@ pub struct Quantised {
     pub values: BTreeMap<ValueId, Quantiser>,
     /// By node: the integers of its weights, in the order of the model's, and of what width they are.
     pub weights: BTreeMap<usize, Integers>,
-    /// What hides the weights behind the plan's digest: as hard to guess as the file, and the same for the same file.
-    pub salt: [u8; 32],
 }
 
 /// The integers of a layer's weights.
