@@ -5,14 +5,18 @@ mod why;
 use std::path::PathBuf;
 
 use fusion::planner::{self, Purpose};
+use protocols::Role;
 use protocols::ot::Sources;
+use protocols::plan::{Load, Plan};
 use protocols::profile::Profile;
+use serde::Serialize;
 
 use crate::app::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
 use crate::purpose::INFERENCES;
+use crate::units;
 use why::Why;
 
 /// What `pq cost` is given.
@@ -40,6 +44,7 @@ pub(crate) struct Args {
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut plan = net::plan(&args.net_folder)?;
+    Load::one(args.batch as usize).check()?;
     if let Some(sources) = args.ot {
         plan = planner::with_sources(&plan, sources, &args.purpose(sources));
     }
@@ -47,8 +52,36 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         let why = Why::new(&plan, step, args)?;
         return app.console.result(&why, Why::text);
     }
-    let ledger = Ledger::predicted(&plan, args.batch as usize, &args.net);
-    app.console.result(&ledger, |ledger| ledger.text(&plan.name))
+    let priced = Priced::new(&plan, args.batch as usize, &args.net);
+    app.console.result(&priced, |priced| priced.text(&plan.name))
+}
+
+/// What one inference is predicted to move, and to need of either party's memory.
+#[derive(Serialize)]
+struct Priced {
+    #[serde(flatten)]
+    ledger: Ledger,
+    memory: Memory,
+}
+
+/// Bytes of a process, of each party.
+#[derive(Serialize)]
+struct Memory {
+    server_bytes: u64,
+    client_bytes: u64,
+}
+
+impl Priced {
+    fn new(plan: &Plan, images: usize, profile: &Profile) -> Self {
+        let of = |role| plan.memory(role, Load::one(images));
+        let memory = Memory { server_bytes: of(Role::Server), client_bytes: of(Role::Client) };
+        Self { ledger: Ledger::predicted(plan, images, profile), memory }
+    }
+
+    fn text(&self, name: &str) -> String {
+        let [server, client] = [self.memory.server_bytes, self.memory.client_bytes].map(units::bytes);
+        format!("{}memory: {server} of the server, {client} of the client\n", self.ledger.text(name))
+    }
 }
 
 impl Args {

@@ -1,5 +1,6 @@
 //! One party of one session: handshake, then the plan.
 
+use protocols::allowance;
 use protocols::execute::{self, Event, Logits, Report, Side};
 use protocols::handshake::{Greeting, greet};
 use protocols::plan::{Load, Plan};
@@ -18,6 +19,8 @@ pub(super) struct Party<'a> {
     pub(super) side: Side<'a>,
     /// Client: what it asks for. Server: the most that it takes.
     pub(super) load: Load,
+    /// Server: the bytes that it may be predicted to need.
+    pub(super) memory: u64,
     pub(super) limits: Limits,
 }
 
@@ -43,8 +46,12 @@ impl Party<'_> {
         };
         let mut channel = Channel::new(stream, self.limits);
         let (reveals, plan) = (self.plan.reveals(), self.plan.hash());
-        let greeting = Greeting { role, reveals, plan, load: self.load, nonce: fresh()? };
+        let greeting =
+            Greeting { role, reveals, plan, load: self.load, nonce: fresh()?, memory: self.memory };
         let agreement = greet(&mut channel, &greeting).await?;
+        let server = |load| self.plan.memory(Role::Server, load);
+        allowance::allowed(server, agreement.memory, agreement.load)
+            .map_err(|excess| excess.disagreement(role))?;
         let mut session = Session::new(role, channel, agreement.id, fresh()?);
         Ok(execute::execute(self.plan, &mut session, self.side, agreement.load, observe).await?)
     }

@@ -60,7 +60,7 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
         let streamed = seed % 3 == 2;
         let options = Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
-        let load = Load { images: IMAGES, prepared: 3, inferences: 3 };
+        let load = Load::new(IMAGES, 3, 3);
         let (left, right) = {
             let _entered = runtime.enter();
             Channel::pair(Limits::default())

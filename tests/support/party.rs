@@ -28,6 +28,7 @@ pub(crate) async fn converse(
         plan: plan.hash(),
         load: Load::one(images),
         nonce: [role as u8; 32],
+        memory: u64::MAX,
     };
     let agreement = greet(&mut channel, &greeting).await?;
     let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);

@@ -137,6 +137,7 @@ async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
         plan: plan.hash(),
         load: Load::one(1),
         nonce: [role as u8; 32],
+        memory: u64::MAX,
     };
     let agreement = greet(&mut channel, &greeting).await?;
     let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);

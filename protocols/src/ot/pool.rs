@@ -44,9 +44,9 @@ pub(super) fn choices(keys: &[Block]) -> BitString {
 /// Transfers of one piece of a pool: 1 MiB.
 pub(super) const PIECE: usize = 1 << 16;
 
-/// Emptied pieces that are kept for the next extension: 128 MiB. Memory that is given back to the system and asked for
+/// Emptied pieces that are kept for the next extension: 16 MiB. Memory that is given back to the system and asked for
 /// again costs more than the transfers that it holds.
-const SPARE: usize = 128;
+const SPARE: usize = 16;
 
 /// Both pools of one party.
 #[derive(Default)]
@@ -177,6 +177,17 @@ impl Stock {
         Ok(result.expect("invariant: one piece was lent"))
     }
 
+    /// The next `count` transfers, which the pool then forgets, or how many are left: copied once, whatever pieces they are in.
+    fn take(&mut self, count: usize) -> Result<Vec<Block>, usize> {
+        if count > self.left {
+            return Err(self.left);
+        }
+        let mut taken = Vec::with_capacity(count);
+        self.consume(count, |part| taken.extend_from_slice(part));
+        self.consumed += count as u64;
+        Ok(taken)
+    }
+
     /// Shows the next `count` transfers piece by piece, and forgets them.
     fn consume(&mut self, count: usize, mut show: impl FnMut(&[Block])) {
         let mut wanted = count;
@@ -213,7 +224,10 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_sent(&mut self, count: usize) -> Result<SentCots, Error> {
-        self.with_sent(count, |delta, keys| SentCots { delta, keys: keys.to_vec() })
+        let keys = self.pools.sent.take(count);
+        self.pools.collect();
+        let delta = self.pools.delta;
+        keys.map(|keys| SentCots { delta, keys }).map_err(|left| self.dry(count, left))
     }
 
     /// Takes `count` transfers of which this party is the receiver.
@@ -221,7 +235,9 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_received(&mut self, count: usize) -> Result<ReceivedCots, Error> {
-        self.with_received(count, |keys| ReceivedCots { keys: keys.to_vec() })
+        let keys = self.pools.received.take(count);
+        self.pools.collect();
+        keys.map(|keys| ReceivedCots { keys }).map_err(|left| self.dry(count, left))
     }
 
     /// Uses `count` transfers of which this party is the sender, in place: of the correlation and the keys.
