@@ -53,7 +53,9 @@ impl Excess {
             Role::Client => "raise --max-memory",
         };
         match self.fits {
-            0 => format!("not even one image fits: {raise}, or search a plan with --max-memory"),
+            0 => format!(
+                "not even one image fits: {raise}, or search a plan of short sessions, --inferences 1"
+            ),
             fits => format!("at most {fits} images at a time fit: ask with --batch {fits}, or {raise}"),
         }
     }

@@ -132,10 +132,11 @@ impl<'a> Conversation<'a> {
         input: &[i64],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Logits, Error> {
-        let prepared = self.stock.pop_front().ok_or(Error::Unprepared { prepared: self.begun })?;
-        if self.weights.is_none() {
-            check_input(self.plan, input, prepared.images)?;
+        let unprepared = Error::Unprepared { prepared: self.begun };
+        if let (None, Some(next)) = (self.weights, self.stock.front()) {
+            check_input(self.plan, input, next.images)?;
         }
+        let prepared = self.stock.pop_front().ok_or(unprepared)?;
         online::infer(self, input, prepared, observe).await
     }
 

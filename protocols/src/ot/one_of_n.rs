@@ -323,6 +323,12 @@ impl Chooser {
         })
     }
 
+    /// Words that it holds.
+    #[cfg(test)]
+    pub(crate) const fn words(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Step 3, for the same choices: the receiver's shares.
     pub(crate) fn finish(self, choices: &[u64], message: &[u8]) -> Vec<u64> {
         let Self { table, mut streams } = self;

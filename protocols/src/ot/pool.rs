@@ -293,6 +293,31 @@ mod tests {
     }
 
     #[test]
+    fn emptied_pieces_are_given_back_but_for_a_few() {
+        let mut pools = Pools::default();
+        for _ in 0..SPARE + 8 {
+            let piece = pools.piece(PIECE);
+            pools.add_sent(piece);
+        }
+        for _ in 0..SPARE + 8 {
+            pools.sent.lend(PIECE, |_| ()).unwrap();
+            pools.collect();
+        }
+        assert_eq!((pools.sent.left, pools.spare.len()), (0, SPARE));
+    }
+
+    #[test]
+    fn transfers_that_are_taken_come_from_all_pieces_and_are_gone() {
+        let mut stock = Stock::default();
+        stock.put((0..5).map(Block).collect());
+        stock.put((5..9).map(Block).collect());
+        assert_eq!(stock.take(7).unwrap(), (0..7).map(Block).collect::<Vec<_>>());
+        assert_eq!((stock.left, stock.consumed), (2, 7));
+        assert_eq!(stock.take(3), Err(2));
+        assert_eq!(stock.take(2).unwrap(), [Block(7), Block(8)]);
+    }
+
+    #[test]
     fn transfers_come_out_in_the_order_in_which_they_went_in() {
         let mut stock = Stock::default();
         let mut next = 0u128;

@@ -251,6 +251,36 @@ fn extend<'a>(planes: &mut impl Iterator<Item = &'a mut Vec<u64>>, digit: Digit,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
+
+    impl Asked {
+        /// Bytes that it holds.
+        fn held(&self) -> u64 {
+            let words: usize = match self {
+                Self::Server(pads) => pads.iter().map(Vec::len).sum(),
+                Self::Client(choosers) => choosers.iter().map(Chooser::words).sum(),
+            };
+            8 * words as u64
+        }
+    }
+
+    #[test]
+    fn choices_that_wait_take_a_few_words_a_digit_and_not_their_transfers() {
+        let carries = Digit { at: 0, width: 4, flags: &[Flag::Carry, Flag::Pass] };
+        let zeros = Digit { at: 4, width: 3, flags: &[Flag::Zero] };
+        let (digits, len) = ([carries, zeros], 2 * BLOCK + 5);
+        let leaves = Leaves { len, digits: &digits };
+        let values: Vec<u64> = (0..len as u64).collect();
+        let held = testing::two_parties(
+            1,
+            leaves.cots(),
+            async |session| Ok(leaves.ask(session, &[]).await?.held()),
+            async |session| Ok(leaves.ask(session, &values).await?.held()),
+        );
+        assert_eq!(held, (leaves.asked_bytes(), leaves.asked_bytes()));
+        assert_eq!(leaves.asked_bytes(), 16 * len as u64);
+        assert_eq!(leaves.cots(), 7 * len, "of 16 bytes each");
+    }
 
     #[test]
     fn tables_are_the_flags_of_sums() {
