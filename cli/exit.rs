@@ -13,9 +13,9 @@ Exit codes:
   0    success
   1    internal error (a step that did not cost what was predicted is one), or local input/output
   2    wrong usage of the command line
-  3    an input file that cannot be used, or a budget that no plan can meet
+  3    an input file that cannot be used, or a budget that cannot be met
   4    the peer could not be reached, was lost, fell silent or was too slow
-  5    the peer disagrees: protocol version, what is revealed, plan hash, role or batch size
+  5    the peer disagrees: protocol version, what is revealed, plan hash, role, batch size or memory
   6    the peer violated the protocol, or the conversation was altered on the way
   7    verification failed: the private result differs from the plaintext one
   130  interrupted";

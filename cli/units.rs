@@ -54,22 +54,39 @@ fn scaled(number: u64, unit: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BitCount(pub(crate) u64);
 
+/// A number of bytes, likewise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteCount(pub(crate) u64);
+
 impl FromStr for BitCount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, factor) = match text.chars().last() {
-            Some('k' | 'K') => (&text[..text.len() - 1], 1e3),
-            Some('M') => (&text[..text.len() - 1], 1e6),
-            Some('G') => (&text[..text.len() - 1], 1e9),
-            _ => (text, 1.0),
-        };
-        let value = number.parse::<f64>().ok().map(|value| value * factor);
-        match value {
-            // Exact up to 2^53, far beyond any budget.
-            Some(bits) if (0.0..9e15).contains(&bits) => Ok(Self(bits.round() as u64)),
-            _ => Err("expected a number of bits with an optional suffix k, M or G, such as 250M".into()),
-        }
+        number(text, "bits", "250M").map(Self)
+    }
+}
+
+impl FromStr for ByteCount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        number(text, "bytes", "1.5G").map(Self)
+    }
+}
+
+/// A number with an optional suffix.
+fn number(text: &str, of: &str, example: &str) -> Result<u64, String> {
+    let (number, factor) = match text.chars().last() {
+        Some('k' | 'K') => (&text[..text.len() - 1], 1e3),
+        Some('M') => (&text[..text.len() - 1], 1e6),
+        Some('G') => (&text[..text.len() - 1], 1e9),
+        _ => (text, 1.0),
+    };
+    let value = number.parse::<f64>().ok().map(|value| value * factor);
+    match value {
+        // Exact up to 2^53, far beyond any budget.
+        Some(value) if (0.0..9e15).contains(&value) => Ok(value.round() as u64),
+        _ => Err(format!("expected a number of {of} with an optional suffix k, M or G, such as {example}")),
     }
 }
 
@@ -82,6 +99,7 @@ mod tests {
         for (text, expected) in [("1000", 1000), ("2k", 2000), ("1.5G", 1_500_000_000), ("250M", 250_000_000)]
         {
             assert_eq!(text.parse(), Ok(BitCount(expected)));
+            assert_eq!(text.parse(), Ok(ByteCount(expected)));
         }
         for text in ["", "G", "-1", "1T", "nan", "1e99"] {
             assert!(text.parse::<BitCount>().is_err(), "{text}");

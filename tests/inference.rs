@@ -139,10 +139,38 @@ fn inferences_are_prepared_first_and_then_run_one_by_one() {
     assert_eq!(spare["verified"], true);
     assert_eq!(logits(&spare), expected(&net)[1..]);
     assert_eq!(spare["cost"]["offline"]["client_bytes"], result["cost"]["offline"]["client_bytes"]);
-    let words = ["infer", "--local", net.folder(), "--input", &images, "--index", "0..3", "--offline", "2"];
-    let output = run(&words);
-    assert_eq!(output.status.code(), Some(2), "what is prepared is used once");
-    assert!(stderr(&output).contains("fewer"), "{}", stderr(&output));
+    // Two are prepared and run, then the third.
+    let two = args("0..3", "2");
+    assert_eq!((&two["verified"], logits(&two)), (&true.into(), expected(&net)));
+    assert_ledger(&two, 3);
+    assert_eq!((&two["cost"]["prepared"], &two["cost"]["inferences"]), (&3.into(), &3.into()));
+}
+
+#[test]
+fn a_batch_is_cut_into_inferences_of_one_session_and_the_last_may_be_smaller() {
+    let net = Net::random(4, 7);
+    let images = net.file("images.npy");
+    let args =
+        ["infer", "--local", net.folder(), "--input", &images, "--index", "0..7", "--verify", "--json"];
+    let run = |more: &[&str]| json(&run(&[&args[..], more].concat()));
+    let whole = run(&[]);
+    assert_eq!((&whole["cost"]["batch"], &whole["cost"]["inferences"]), (&7.into(), &1.into()));
+    for (options, batch, inferences) in [
+        (&["--batch", "3"][..], 3, 3),
+        (&["--batch", "4"], 4, 2),
+        (&["--batch", "3", "--offline", "2"], 3, 3),
+        (&["--batch", "5", "--reveal", "label"], 4, 2),
+    ] {
+        let result = run(options);
+        assert_eq!(result["verified"], true, "{options:?}");
+        assert_eq!(result["predictions"], whole["predictions"], "{options:?}");
+        assert_ledger(&result, 7);
+        let cost = &result["cost"];
+        assert_eq!((&cost["batch"], &cost["inferences"]), (&batch.into(), &inferences.into()), "{options:?}");
+        if !options.contains(&"label") {
+            assert_eq!(logits(&result), logits(&whole));
+        }
+    }
 }
 
 #[test]

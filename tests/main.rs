@@ -11,6 +11,7 @@ mod inference;
 mod inspect;
 mod interchange;
 mod interrupt;
+mod memory;
 mod networks;
 mod search;
 mod secrets;

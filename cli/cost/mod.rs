@@ -5,8 +5,9 @@ mod why;
 use std::path::PathBuf;
 
 use fusion::planner::{self, Purpose};
+use protocols::Role;
 use protocols::ot::Sources;
-use protocols::plan::Plan;
+use protocols::plan::{Load, Plan};
 use protocols::profile::Profile;
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
 use crate::purpose::INFERENCES;
+use crate::units;
 use why::Why;
 
 /// What `pq cost` is given.
@@ -40,17 +42,10 @@ pub(crate) struct Args {
     inferences: Option<u64>,
 }
 
-/// What a plan costs, and what its security rests on.
-#[derive(Serialize)]
-struct Priced {
-    #[serde(flatten)]
-    ledger: Ledger,
-    assumptions: Vec<Assumed>,
-}
-
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut plan = net::plan(&args.net_folder)?;
+    Load::one(args.batch as usize).check()?;
     if let Some(sources) = args.ot {
         plan = planner::with_sources(&plan, sources, &args.purpose(sources));
     }
@@ -58,14 +53,40 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         let why = Why::new(&plan, step, args)?;
         return app.console.result(&why, Why::text);
     }
-    let ledger = Ledger::predicted(&plan, args.batch as usize, &args.net);
-    let priced = Priced { ledger, assumptions: assumptions::of(&plan) };
-    app.console.result(&priced, |priced| priced.text(&plan))
+    let priced = Priced::new(&plan, args.batch as usize, &args.net);
+    app.console.result(&priced, |priced| priced.text(&plan.name))
+}
+
+/// What one inference is predicted to move, what it rests on, and what it needs of either party's
+/// memory.
+#[derive(Serialize)]
+struct Priced {
+    #[serde(flatten)]
+    ledger: Ledger,
+    assumptions: Vec<Assumed>,
+    memory: Memory,
+}
+
+/// Bytes of a process, of each party.
+#[derive(Serialize)]
+struct Memory {
+    server_bytes: u64,
+    client_bytes: u64,
 }
 
 impl Priced {
-    fn text(&self, plan: &Plan) -> String {
-        format!("{}\n{}", self.ledger.text(&plan.name), assumptions::text(&self.assumptions))
+    fn new(plan: &Plan, images: usize, profile: &Profile) -> Self {
+        let of = |role| plan.memory(role, Load::one(images));
+        let memory = Memory { server_bytes: of(Role::Server), client_bytes: of(Role::Client) };
+        let ledger = Ledger::predicted(plan, images, profile);
+        Self { ledger, assumptions: assumptions::of(plan), memory }
+    }
+
+    fn text(&self, name: &str) -> String {
+        let [server, client] = [self.memory.server_bytes, self.memory.client_bytes].map(units::bytes);
+        let memory = format!("memory: {server} of the server, {client} of the client");
+        let (ledger, assumptions) = (self.ledger.text(name), assumptions::text(&self.assumptions));
+        format!("{ledger}{memory}\n\n{assumptions}")
     }
 }
 

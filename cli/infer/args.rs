@@ -7,8 +7,10 @@ use protocols::Limits;
 use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
 
+use super::memory::Budget;
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
+use crate::units::ByteCount;
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
@@ -29,7 +31,7 @@ pub(crate) struct Args {
     /// Server: the address to wait at; port 0 lets the system choose one, which is printed.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
     listen: Option<String>,
-    /// Server: the most images that a client may ask for [default: 64].
+    /// Server: the most images that a client may ask for at a time [default: as many as fit --max-memory].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "local")]
     max_batch: Option<u32>,
     /// Client: the server's address.
@@ -47,9 +49,18 @@ pub(crate) struct Args {
     /// Which images: one, or a..b without b [default: 0].
     #[arg(long, value_name = "A..B", requires = "input")]
     index: Option<Indices>,
-    /// Client: prepare N inferences of one image each before the first input is used, then run the images one after the other.
+    /// Client: prepare N inferences of one image each (of --batch images) before the first input is used, run them one after the other,
+    /// and prepare the next N where there are more images.
     #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
     offline: Option<u32>,
+    /// Client: the most images at a time; those of --index are run so many after so many [default: as many as fit --max-memory; 1 with
+    /// --offline].
+    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// The most bytes of memory that this process may be predicted to need, suffixes k, M and G; a server refuses a client that asks
+    /// for more [default: 2 GiB, or half of the machine's memory where that is less].
+    #[arg(long, value_name = "BYTES")]
+    max_memory: Option<ByteCount>,
     /// A text file with a class name a line, to show instead of numbers.
     #[arg(long, value_name = "FILE", requires = "input")]
     class_names: Option<PathBuf>,
@@ -99,6 +110,7 @@ pub(super) enum Mode<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Common {
     pub(super) limits: Limits,
+    pub(super) budget: Budget,
     pub(super) profile: Profile,
     /// What the client is to learn, where it is not up to the plan.
     reveal: Option<plan::Reveal>,
@@ -141,9 +153,20 @@ pub(super) struct LocalOptions<'a> {
 impl<'a> LocalOptions<'a> {
     /// The first image of a file.
     pub(super) fn first(folder: &'a Path, input: &'a Path) -> Self {
-        let images =
-            ImageOptions { input, labels: None, indices: Indices(0..1), offline: None, class_names: None };
-        let common = Common { limits: Limits::default(), profile: Profile::LAN, reveal: None };
+        let images = ImageOptions {
+            input,
+            labels: None,
+            indices: Indices(0..1),
+            offline: None,
+            batch: None,
+            class_names: None,
+        };
+        let common = Common {
+            limits: Limits::default(),
+            budget: Budget::of(None),
+            profile: Profile::LAN,
+            reveal: None,
+        };
         Self { folder, verify: false, images, common }
     }
 }
@@ -152,13 +175,13 @@ pub(super) struct ImageOptions<'a> {
     pub(super) input: &'a Path,
     pub(super) labels: Option<&'a PathBuf>,
     pub(super) indices: Indices,
-    /// Inferences that are prepared first, of one image each.
+    /// Inferences that are prepared together.
     pub(super) offline: Option<usize>,
+    /// The most images of one inference.
+    pub(super) batch: Option<usize>,
     pub(super) class_names: Option<&'a PathBuf>,
 }
 
-/// Images that a server takes in one run unless told otherwise.
-const MAX_BATCH: u32 = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Args {
@@ -167,8 +190,9 @@ impl Args {
             Reveal::Label => plan::Reveal::Label,
             Reveal::Logits => plan::Reveal::Logits,
         });
+        let budget = Budget::of(self.max_memory.map(|bytes| bytes.0));
         let limits = Limits { silence: self.timeout, floor: self.min_rate };
-        let common = Common { limits, profile: self.net, reveal };
+        let common = Common { limits, budget, profile: self.net, reveal };
         match (self.role, &self.local) {
             (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
                 folder,
@@ -190,7 +214,7 @@ impl Args {
             plan: need(role, "--plan", self.plan.as_ref())?,
             weights: need(role, "--weights", self.weights.as_ref())?,
             listen: need(role, "--listen", self.listen.as_ref())?,
-            max_batch: self.max_batch.unwrap_or(MAX_BATCH) as usize,
+            max_batch: self.max_batch.unwrap_or(u32::MAX) as usize,
             common,
         })
     }
@@ -220,18 +244,12 @@ impl Args {
 
     fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {
         let indices = self.index.clone().unwrap_or(Indices(0..1));
-        let (offline, wanted) = (self.offline.map(|count| count as usize), indices.0.len());
-        if let Some(prepared) = offline.filter(|&prepared| prepared < wanted) {
-            let message = format!(
-                "--offline {prepared} prepares fewer inferences than the {wanted} images of --index; each is used once"
-            );
-            return Err(Failure::usage(message));
-        }
         Ok(ImageOptions {
             input: need(role, "--input", self.input.as_ref())?,
             labels: self.labels.as_ref(),
             indices,
-            offline,
+            offline: self.offline.map(|count| count as usize),
+            batch: self.batch.map(|images| images as usize),
             class_names: self.class_names.as_ref(),
         })
     }

@@ -5,6 +5,7 @@ use protocols::execute::Side;
 use super::args::ClientOptions;
 use super::connection;
 use super::input::Input;
+use super::memory::Parties;
 use super::party::{Party, show};
 use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
@@ -14,7 +15,7 @@ use crate::progress::Progress;
 pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let plan = options.common.revealing(net::plan(options.plan)?)?;
     let weights = options.verify.map(|path| net::weights(path, &plan)).transpose()?;
-    let input = Input::open(&plan, &options.images)?;
+    let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
     let runtime = connection::runtime()?;
     let stream =
         runtime.block_on(connection::connect(&app.console, options.connect, options.connect_timeout))?;
@@ -25,6 +26,7 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
         plan: &plan,
         side: Side::Client(&input.integers),
         load: input.load,
+        memory: 0,
         limits: options.common.limits,
     };
     let (logits, report) = party.run(&runtime, stream, &mut show(&progress))?;

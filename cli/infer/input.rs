@@ -6,6 +6,7 @@ use protocols::profile::Profile;
 use protocols::weights::Weights;
 
 use super::args::ImageOptions;
+use super::memory::{Budget, Fit, Memory, Parties};
 use super::report::Inference;
 use crate::exit::{Failure, Outcome};
 use crate::images;
@@ -17,28 +18,33 @@ pub(super) struct Input {
     /// One inference after the other.
     pub(super) integers: Vec<i64>,
     pub(super) load: Load,
+    memory: Memory,
     first: usize,
     labels: Option<Vec<usize>>,
     class_names: Option<Vec<String>>,
 }
 
 impl Input {
-    pub(super) fn open(plan: &Plan, options: &ImageOptions<'_>) -> Outcome<Self> {
+    pub(super) fn open(
+        plan: &Plan,
+        options: &ImageOptions<'_>,
+        parties: Parties,
+        budget: Budget,
+    ) -> Outcome<Self> {
         let data = images::open(plan, options.input, options.labels)?;
         let range = options.indices.0.clone();
-        let integers = |range| Ok(images::integers(plan, &images::batch(plan, &data, range)?));
-        // Prepared inferences are of one image each; others are one batch.
-        let (integers, load) = match options.offline {
-            None => (integers(range.clone())?, Load::one(range.len())),
-            Some(prepared) => {
-                let each = range.clone().map(|image| integers(image..image + 1));
-                let load = Load { images: 1, prepared, inferences: range.len() };
-                (each.collect::<Outcome<Vec<_>>>()?.concat(), load)
-            }
-        };
+        data.check_range(&range)?;
+        let fit = Fit::new(plan, parties, budget);
+        let load = fit.load(options)?;
+        let mut integers = Vec::with_capacity(plan.input_wire().elements() * load.total());
+        for start in range.clone().step_by(load.images) {
+            let batch = images::batch(plan, &data, start..range.end.min(start + load.images))?;
+            integers.extend(images::integers(plan, &batch));
+        }
         Ok(Self {
             integers,
             load,
+            memory: fit.memory(load),
             first: range.start,
             labels: data.labels().map(|labels| labels[range].to_vec()),
             class_names: images::class_names(options.class_names)?,
@@ -56,11 +62,8 @@ impl Input {
         let found =
             found.ok_or_else(|| Failure::internal("invariant: the client learns the result, and did not"))?;
         let verified = weights.map(|weights| self.verify(plan, weights, &found)).transpose()?;
-        let inference = found.len() / self.load.inferences.max(1);
-        let logits = || {
-            let each = found.chunks(inference.max(1));
-            each.map(|logits| Logits::new(logits, self.load.images, plan.output.scale))
-        };
+        let logits =
+            || self.each(&found).map(|(images, found)| Logits::new(found, images, plan.output.scale));
         let (predictions, floats, integers) = match plan.reveals() {
             Reveal::Label => (found.iter().map(|&label| label as usize).collect(), None, None),
             Reveal::Logits => (
@@ -77,16 +80,22 @@ impl Input {
             verified,
             ledger: Ledger::measured(plan, report, profile),
             keep_alive_bytes: report.keep_alive_bytes,
+            memory: self.memory.measured(),
             first: self.first,
             class_names: self.class_names,
         })
     }
 
+    /// The images and the part of every inference, of what has equally much for every image.
+    fn each<'a, T>(&self, all: &'a [T]) -> impl Iterator<Item = (usize, &'a [T])> {
+        let (load, image) = (self.load, all.len() / self.load.total().max(1));
+        let parts = all.chunks((load.images * image).max(1)).enumerate();
+        parts.map(move |(inference, part)| (load.images_of(inference), part))
+    }
+
     /// Whether every inference's logits, or labels, are those of the plaintext network.
     fn verify(&self, plan: &Plan, weights: &Weights, found: &[i64]) -> Outcome<bool> {
-        let inferences = self.load.inferences.max(1);
-        let inputs = self.integers.chunks(self.integers.len() / inferences);
-        for (input, found) in inputs.zip(found.chunks(found.len() / inferences)) {
+        for ((_, input), (_, found)) in self.each(&self.integers).zip(self.each(found)) {
             if fusion::ideal(plan, weights, input)? != found {
                 return Ok(false);
             }

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use super::args::LocalOptions;
 use super::connection;
 use super::input::Input;
+use super::memory::Parties;
 use super::party::{Party, show};
 use super::report::Inference;
 use crate::app::App;
@@ -25,10 +26,12 @@ pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
     let Net { plan, weights } = Net::open(options.folder)?;
     let plan = options.common.revealing(plan)?;
     weights.check(&plan)?;
-    let input = Input::open(&plan, &options.images)?;
+    let input = Input::open(&plan, &options.images, Parties::Both, options.common.budget)?;
     let runtime = connection::runtime()?;
     let (server_stream, client_stream) = runtime.block_on(loopback())?;
-    let party = |side| Party { plan: &plan, side, load: input.load, limits: options.common.limits };
+    // Both together were held against the budget before.
+    let (load, limits, memory) = (input.load, options.common.limits, u64::MAX);
+    let party = |side| Party { plan: &plan, side, load, memory, limits };
     let (server, client) = (party(Side::Server(&weights)), party(Side::Client(&input.integers)));
     let progress = Progress::new();
     let (served, received) = thread::scope(|scope| {

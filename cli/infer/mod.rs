@@ -6,6 +6,7 @@ mod client;
 mod connection;
 mod input;
 mod local;
+mod memory;
 mod party;
 mod report;
 mod server;

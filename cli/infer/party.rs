@@ -1,8 +1,11 @@
 //! One party of one session: handshake, then the plan.
 
+use std::sync::Arc;
+
+use protocols::allowance;
 use protocols::execute::{self, Event, Logits, Report, Side};
 use protocols::handshake::{Agreement, Greeting, greet};
-use protocols::plan::{Load, Plan, Reveal};
+use protocols::plan::{Load, Plan};
 use protocols::{Channel, Limits, Role, Session};
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -19,6 +22,8 @@ pub(super) struct Party<'a> {
     pub(super) side: Side<'a>,
     /// Client: what it asks for. Server: the most that it takes.
     pub(super) load: Load,
+    /// Server: the bytes that it may be predicted to need.
+    pub(super) memory: u64,
     pub(super) limits: Limits,
 }
 
@@ -29,22 +34,28 @@ pub(super) struct Met {
 }
 
 /// How a party meets its peer: what it says of itself, as often as it is asked.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Introduction {
     role: Role,
-    reveals: Reveal,
-    plan: [u8; 32],
+    plan: Arc<Plan>,
+    hash: [u8; 32],
     load: Load,
+    memory: u64,
     limits: Limits,
 }
 
 impl Introduction {
-    /// Shakes hands, with a nonce of its own for every connection.
+    /// Shakes hands, with a nonce of its own for every connection. A load that takes more than the
+    /// server's memory is no session either.
     pub(super) async fn meet(self, stream: TcpStream) -> Outcome<Met> {
-        let Self { role, reveals, plan, load, limits } = self;
-        let greeting = Greeting { role, reveals, plan, load, nonce: fresh()?, memory: u64::MAX };
+        let Self { role, plan, hash, load, memory, limits } = self;
+        let reveals = plan.reveals();
+        let greeting = Greeting { role, reveals, plan: hash, load, nonce: fresh()?, memory };
         let mut channel = Channel::new(connection::ready(stream)?, limits);
         let agreement = greet(&mut channel, &greeting).await?;
+        let server = |load| plan.memory(Role::Server, load);
+        allowance::allowed(server, agreement.memory, agreement.load)
+            .map_err(|excess| excess.disagreement(role))?;
         Ok(Met { channel, agreement })
     }
 }
@@ -52,12 +63,14 @@ impl Introduction {
 impl Party<'_> {
     /// What it says of itself.
     pub(super) fn introduction(&self) -> Introduction {
-        let role = match self.side {
-            Side::Server(_) => Role::Server,
-            Side::Client(_) => Role::Client,
-        };
-        let (reveals, plan) = (self.plan.reveals(), self.plan.hash());
-        Introduction { role, reveals, plan, load: self.load, limits: self.limits }
+        Introduction {
+            role: role_of(self.side),
+            plan: Arc::new(self.plan.clone()),
+            hash: self.plan.hash(),
+            load: self.load,
+            memory: self.memory,
+            limits: self.limits,
+        }
     }
 
     /// Runs the party on this thread, handshake and all; the runtime's workers move its bytes meanwhile.
@@ -78,9 +91,16 @@ impl Party<'_> {
         Met { channel, agreement }: Met,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Outcome<(Logits, Report)> {
-        let mut session = Session::new(self.introduction().role, channel, agreement.id, fresh()?);
+        let mut session = Session::new(role_of(self.side), channel, agreement.id, fresh()?);
         let run = execute::execute(self.plan, &mut session, self.side, agreement.load, observe);
         Ok(runtime.block_on(run)?)
+    }
+}
+
+const fn role_of(side: Side<'_>) -> Role {
+    match side {
+        Side::Server(_) => Role::Server,
+        Side::Client(_) => Role::Client,
     }
 }
 

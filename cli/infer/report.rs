@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::Memory;
 use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::ledger::Ledger;
@@ -27,6 +28,8 @@ pub(crate) struct Inference {
     pub(crate) ledger: Ledger,
     /// Bytes of keep-alive frames, in both directions: outside the ledger.
     pub(crate) keep_alive_bytes: u64,
+    /// Of this process: of both parties where it is both.
+    pub(crate) memory: Memory,
     /// The index of the first image in its file.
     #[serde(skip)]
     pub(crate) first: usize,
@@ -36,7 +39,7 @@ pub(crate) struct Inference {
 
 impl Inference {
     /// What the server knows.
-    pub(super) const fn of_server(ledger: Ledger, keep_alive_bytes: u64) -> Self {
+    pub(super) const fn of_server(ledger: Ledger, keep_alive_bytes: u64, memory: Memory) -> Self {
         Self {
             predictions: None,
             logits: None,
@@ -45,6 +48,7 @@ impl Inference {
             verified: None,
             ledger,
             keep_alive_bytes,
+            memory,
             first: 0,
             class_names: None,
         }
@@ -89,6 +93,6 @@ impl Inference {
             0 => String::new(),
             bytes => format!("keep-alive frames, outside the ledger: {}\n", units::bytes(bytes)),
         };
-        self.ledger.measured_text() + &alive + verdict
+        self.ledger.measured_text() + &alive + &self.memory.text() + verdict
     }
 }

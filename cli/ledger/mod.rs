@@ -22,6 +22,8 @@ pub(crate) struct Ledger {
 pub(crate) struct Totals {
     /// Images of the run, of all inferences together.
     pub(crate) images: usize,
+    /// Images of one inference; the last that is run may have fewer.
+    pub(crate) batch: usize,
     /// Inferences that the offline part prepared, and those that the online part ran.
     pub(crate) prepared: usize,
     pub(crate) inferences: usize,
@@ -71,7 +73,7 @@ pub(crate) struct Step {
 }
 
 impl Ledger {
-    /// Of a run to come.
+    /// Of one inference to come.
     pub(crate) fn predicted(plan: &Plan, images: usize, profile: &Profile) -> Self {
         let load = Load::one(images);
         let predictions = predictions(plan, load, profile);
@@ -94,8 +96,9 @@ impl Ledger {
     fn of(load: Load, setup: Amount, steps: Vec<Step>) -> Self {
         let sum = |phase: fn(&Step) -> Amount| steps.iter().map(phase).fold(Amount::default(), Amount::plus);
         let cost = Totals {
-            images: load.images * load.inferences,
-            prepared: load.prepared,
+            images: load.total(),
+            batch: load.images,
+            prepared: load.prepared_in_all(),
             inferences: load.inferences,
             setup,
             offline: sum(|step| step.amount.offline),
@@ -115,9 +118,11 @@ impl Totals {
 /// What every step will move, and how long it will take.
 fn predictions(plan: &Plan, load: Load, profile: &Profile) -> impl Iterator<Item = Phases> {
     let seconds = plan.step_seconds(profile, load.images);
-    plan.load_costs(load).into_iter().zip(seconds).map(move |(step, seconds)| {
-        let offline = Amount::new(&step.cost.offline, seconds.offline * load.prepared as f64);
-        Phases::new(offline, Amount::new(&step.cost.online, seconds.online * load.inferences as f64))
+    let last = plan.step_seconds(profile, load.last);
+    let others = [load.prepared_in_all(), load.inferences].map(|count| count.saturating_sub(1) as f64);
+    plan.load_costs(load).into_iter().zip(seconds).zip(last).map(move |((step, each), last)| {
+        let offline = Amount::new(&step.cost.offline, each.offline * others[0] + last.offline);
+        Phases::new(offline, Amount::new(&step.cost.online, each.online * others[1] + last.online))
     })
 }
 

@@ -58,6 +58,12 @@ impl Ledger {
                 units::seconds(amount.seconds)
             );
         }
+        if self.cost.inferences > 1 && self.cost.batch > 1 {
+            let Totals { images, batch, inferences, .. } = &self.cost;
+            let last = images - batch * (inferences - 1);
+            let last = if last < *batch { format!(", {last} in the last") } else { String::new() };
+            let _ = writeln!(text, "{images} images in {inferences} inferences of {batch}{last}");
+        }
         if self.cost.prepared > 1 {
             let share = |amount: &Amount, of: usize| {
                 let (bytes, seconds) = (amount.bytes() / of.max(1) as u64, amount.seconds / of.max(1) as f64);

@@ -50,6 +50,49 @@ fn two_parties_compute_what_eval_says() {
     }
 }
 
+/// Several inferences, prepared a few at a time, the last of fewer images: the ledger of the whole run is as predicted.
+#[test]
+fn what_is_run_in_several_batches_is_right_and_costs_what_was_predicted() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let loads = [
+        Load::split(5, 2),
+        Load::split(7, 3).preparing(2),
+        Load::split(4, 2).preparing(2),
+        Load { last: 1, ..Load::new(2, 3, 2) },
+    ];
+    for (seed, load) in (0..).zip(loads.into_iter().cycle().take(8)) {
+        let (graph, weights) = random_network(seed);
+        let inputs: Vec<Vec<i64>> = (0..load.inferences)
+            .map(|at| random_input(&graph, load.images_of(at), 100 * seed + at as u64))
+            .collect();
+        let streamed = seed >= 4;
+        let options = Options { weights: weights.digest(), streamed, ..Options::default() };
+        let plan = fuse(&graph, &options).unwrap();
+        let input = inputs.concat();
+        let (server, client) = runtime.block_on(async {
+            let (left, right) = Channel::pair(Limits::default());
+            let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
+            let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
+            let (mut quiet, mut silent) = (|_: Event<'_>| (), |_: Event<'_>| ());
+            tokio::join!(
+                execute(&plan, &mut server, Side::Server(&weights), load, &mut quiet),
+                execute(&plan, &mut client, Side::Client(&input), load, &mut silent)
+            )
+        });
+        let (logits, asked) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+        let expected: Vec<i64> =
+            inputs.iter().flat_map(|input| eval(&graph, &weights, input).unwrap()).collect();
+        assert_eq!(logits, Some(expected), "seed {seed} {load:?}");
+        for report in [asked, server.unwrap().1] {
+            for line in &report.steps {
+                let Phases { offline, online, .. } = line.predicted.cost;
+                let measured = (line.offline.cost, line.online.cost);
+                assert_eq!(measured, (offline, online), "seed {seed} {load:?}: {line:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -60,7 +103,7 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
         let streamed = seed % 3 == 2;
         let options = Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
-        let load = Load { images: IMAGES, prepared: 3, inferences: 3 };
+        let load = Load::new(IMAGES, 3, 3);
         let (left, right) = {
             let _entered = runtime.enter();
             Channel::pair(Limits::default())

@@ -11,7 +11,7 @@ use crate::{Channel, Cost, Domain, Error, Role};
 /// The version of everything that crosses the wire.
 const VERSION: u32 = 3;
 const MAGIC: [u8; 8] = *b"pq-proto";
-const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 8;
+const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 4 + 8;
 /// Whatever a greeting holds in other versions, it is no longer than this.
 const MAX_LEN: usize = 1 << 10;
 
@@ -22,7 +22,7 @@ pub struct Agreement {
     pub id: [u8; 32],
     /// What the client asked for and the server allowed.
     pub load: Load,
-    /// Bytes that the server is willing to spend on the session.
+    /// Bytes that the server is willing to spend on the session: see [`allowed`](crate::allowance::allowed).
     pub memory: u64,
 }
 
@@ -35,7 +35,7 @@ pub struct Greeting {
     pub reveals: Reveal,
     /// The hash of its plan.
     pub plan: [u8; 32],
-    /// Client: what it asks for. Server: the most that it serves, by the product of all three.
+    /// Client: what it asks for. Server: the most images that it serves at a time.
     pub load: Load,
     /// Fresh random bytes.
     pub nonce: [u8; 32],
@@ -102,7 +102,7 @@ fn agree_on(channel: &Channel, ours: &Greeting, (own, reply): (&[u8], &[u8])) ->
     agree("plan hash", &hex(&ours.plan), &hex(&plan))?;
     let _nonce: [u8; 32] = fields.take();
     let mut count = || u32::from_le_bytes(fields.take()) as usize;
-    let theirs = Load { images: count(), prepared: count(), inferences: count() };
+    let theirs = Load { images: count(), prepared: count(), inferences: count(), last: count() };
     let load = settle(ours, &theirs)?;
     let memory = u64::from_le_bytes(fields.take());
     let (memory, server, client) = match ours.role {
@@ -112,29 +112,26 @@ fn agree_on(channel: &Channel, ours: &Greeting, (own, reply): (&[u8], &[u8])) ->
     Ok(Agreement { id: Domain::Number.bind(&[0; 32], &[server, client]), load, memory })
 }
 
-/// What the client asks for, if the server allows it: no more images in all, and nothing run that was not prepared.
+/// What the client asks for, if it is a load at all and the server allows so many images at a time.
 fn settle(ours: &Greeting, theirs: &Load) -> Result<Load, Error> {
     let (asked, most) = match ours.role {
-        Role::Client => (ours.load, *theirs),
-        Role::Server => (*theirs, ours.load),
+        Role::Client => (ours.load, theirs.at_a_time()),
+        Role::Server => (*theirs, ours.load.at_a_time()),
     };
-    let images = |load: Load| load.images.saturating_mul(load.prepared);
-    let differ = |field, asked: String, most: String| {
-        let (ours, theirs) = match ours.role {
-            Role::Client => (asked, most),
-            Role::Server => (most, asked),
-        };
-        Err(Error::Disagreement { field, ours, theirs })
+    let (field, asked_for, allowed) = if asked.at_a_time() == 0 || asked.at_a_time() > most {
+        ("batch size", format!("{} images", asked.at_a_time()), format!("at most {most}"))
+    } else if asked.check().is_err() {
+        let Load { images, inferences, last, .. } = asked;
+        let asked = format!("{inferences} of {images} images, the last of {last}");
+        ("inferences", asked, "at least one, of 2^20 images in all".into())
+    } else {
+        return Ok(asked);
     };
-    if images(asked) == 0 || images(asked) > images(most) {
-        let (asked, most) = (images(asked), images(most));
-        return differ("batch size", format!("{asked} images"), format!("at most {most}"));
-    }
-    if asked.inferences == 0 || asked.inferences > asked.prepared {
-        let (asked, most) = (asked.inferences, asked.prepared);
-        return differ("inferences", format!("{asked} to run"), format!("1 to {most}, as prepared"));
-    }
-    Ok(asked)
+    let (ours, theirs) = match ours.role {
+        Role::Client => (asked_for, allowed),
+        Role::Server => (allowed, asked_for),
+    };
+    Err(Error::Disagreement { field, ours, theirs })
 }
 
 fn encode(greeting: &Greeting) -> Vec<u8> {
@@ -145,8 +142,8 @@ fn encode(greeting: &Greeting) -> Vec<u8> {
     bytes.push(greeting.reveals as u8);
     bytes.extend_from_slice(&greeting.plan);
     bytes.extend_from_slice(&greeting.nonce);
-    let Load { images, prepared, inferences } = greeting.load;
-    for count in [images, prepared, inferences] {
+    let Load { images, prepared, inferences, last } = greeting.load;
+    for count in [images, prepared, inferences, last] {
         bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
     }
     bytes.extend_from_slice(&greeting.memory.to_le_bytes());
@@ -219,6 +216,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_may_be_run_than_is_prepared_at_a_time() {
+        let load = Load { last: 1, ..Load::new(3, 2, 500) };
+        let asked = Greeting { load, ..greeting(Role::Client, 1) };
+        let (a, b) = meet(greeting(Role::Server, 6), asked).await;
+        assert_eq!((a.unwrap().load, b.unwrap().load), (load, load));
+    }
+
+    #[tokio::test]
     async fn the_number_is_of_every_field_of_both_greetings() {
         let base = || [greeting(Role::Server, 64), greeting(Role::Client, 3)];
         let mut all = vec![base()];
@@ -226,7 +231,7 @@ mod tests {
             let mut more = [base(), base(), base()];
             more[0][party].nonce[31] ^= 1;
             more[1][party].memory += 1;
-            more[2][party].load = Load { images: 4, prepared: 2, inferences: 1 };
+            more[2][party].load = Load::new(4, 2, 1);
             all.extend(more);
         }
         all.push(base().map(|greeting| Greeting { plan: [3; 32], ..greeting }));
@@ -307,14 +312,14 @@ mod tests {
     async fn a_difference_names_the_field_and_both_values() {
         let plan = Greeting { plan: [2; 32], ..greeting(Role::Client, 1) };
         let several = |images, prepared, inferences| Greeting {
-            load: Load { images, prepared, inferences },
+            load: Load::new(images, prepared, inferences),
             ..greeting(Role::Client, 1)
         };
         for (peer, expected) in [
             (Greeting { reveals: Reveal::Label, ..greeting(Role::Client, 1) }, "reveal"),
             (plan, "plan hash"),
             (several(1, 65, 1), "batch size"),
-            (several(2, 2, 3), "inferences"),
+            (several(2, 2, 1 << 20), "inferences"),
             (several(2, 2, 0), "inferences"),
             (greeting(Role::Client, 65), "batch size"),
             (greeting(Role::Client, 0), "batch size"),

@@ -16,6 +16,7 @@ mod operator;
 mod session;
 mod share;
 
+pub mod allowance;
 #[doc(hidden)]
 pub mod bench;
 pub mod execute;

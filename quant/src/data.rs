@@ -162,14 +162,7 @@ impl Dataset {
     /// # Errors
     /// The range goes beyond the last image, or the preprocessing is for another number of channels.
     pub fn batch(&self, range: Range<usize>, preprocess: &Preprocess) -> Result<Tensor, DataError> {
-        if range.start > range.end || range.end > self.len() {
-            return Err(DataError::Range {
-                path: self.path.clone(),
-                start: range.start,
-                end: range.end,
-                images: self.len(),
-            });
-        }
+        self.check_range(&range)?;
         preprocess::check(preprocess, self.shape[0])?;
         let [c, h, w] = self.shape;
         let elements = range.start * self.image_len()..range.end * self.image_len();
@@ -182,6 +175,22 @@ impl Dataset {
         };
         preprocess::normalise(preprocess, &mut data, c, h * w);
         Ok(Tensor { shape: [range.len(), c, h, w], data })
+    }
+
+    /// Checks that all images of a range are there.
+    ///
+    /// # Errors
+    /// The range goes beyond the last image.
+    pub fn check_range(&self, range: &Range<usize>) -> Result<(), DataError> {
+        if range.start <= range.end && range.end <= self.len() {
+            return Ok(());
+        }
+        Err(DataError::Range {
+            path: self.path.clone(),
+            start: range.start,
+            end: range.end,
+            images: self.len(),
+        })
     }
 
     fn image_len(&self) -> usize {

@@ -32,11 +32,12 @@ pub enum Side<'a> {
 /// The client's result: logits `[classes][images]`, or labels `[images]`, one inference after the other; the server has none.
 pub type Logits = Option<Vec<i64>>;
 
-/// Runs a whole session, from set-up to logits: prepares as many inferences as the load says, then runs them.
+/// Runs a whole session, from set-up to logits: whenever nothing is prepared any more, prepares as many inferences as the load says,
+/// and runs them.
 ///
 /// # Errors
-/// Where the peer is lost or violates the protocol, where the input or the weights do not fit, where a step does not cost what was
-/// predicted, or where more inferences are to be run than are prepared.
+/// Where the peer is lost or violates the protocol, where the input, the weights or the load do not fit, or where a step does not cost
+/// what was predicted.
 pub async fn execute(
     plan: &Plan,
     session: &mut Session,
@@ -48,23 +49,30 @@ pub async fn execute(
         Side::Server(weights) => Some(weights),
         Side::Client(_) => None,
     };
-    let elements = plan.input_wire().elements() * load.images;
     let mut logits = weights.is_none().then(Vec::new);
     let mut run = Conversation::open(plan, session, weights, load, observe).await?;
-    run.prepare(load.prepared, observe).await?;
     for inference in 0..load.inferences {
-        let input = match side {
-            Side::Server(_) => &[],
-            Side::Client(inputs) => {
-                inputs.get(elements * inference..elements * (inference + 1)).ok_or_else(|| {
-                    Error::invalid("input", format!("{} elements", elements * load.inferences), inputs.len())
-                })?
-            }
-        };
+        if run.stock.is_empty() {
+            run.prepare(load.group(inference).inferences, observe).await?;
+        }
+        let input = side.input(plan, load, inference)?;
         let found = run.infer(input, observe).await?;
         logits.iter_mut().zip(found).for_each(|(all, found)| all.extend(found));
     }
     Ok((logits, run.close().await?))
+}
+
+impl<'a> Side<'a> {
+    /// The client's input of one inference.
+    fn input(&self, plan: &Plan, load: Load, inference: usize) -> Result<&'a [i64], Error> {
+        let Self::Client(inputs) = self else { return Ok(&[]) };
+        let elements = plan.input_wire().elements();
+        let start = elements * load.images * inference;
+        let input = inputs.get(start..start + elements * load.images_of(inference));
+        input.ok_or_else(|| {
+            Error::invalid("input", format!("{} elements", elements * load.total()), inputs.len())
+        })
+    }
 }
 
 /// One party's end of a session that serves a plan: set up once, then prepared and run inference by inference.
@@ -78,6 +86,8 @@ pub struct Conversation<'a> {
     budgets: Budgets,
     /// What is prepared, in the order in which it will be used, each once.
     stock: VecDeque<Prepared>,
+    /// Inferences whose preparation has begun.
+    begun: usize,
     report: Report,
 }
 
@@ -93,6 +103,7 @@ impl<'a> Conversation<'a> {
         load: Load,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, Error> {
+        load.check()?;
         check_batch(plan, load.images)?;
         if let Some(weights) = weights {
             weights.check_shapes(plan)?;
@@ -101,7 +112,8 @@ impl<'a> Conversation<'a> {
         let ready = setup::set_up(plan, session, weights, &mut report, observe).await;
         let ready = told(session, ready).await?;
         let budgets = Budgets::new(plan, load.images);
-        Ok(Self { plan, session, weights, load, ready, budgets, stock: VecDeque::new(), report })
+        let stock = VecDeque::new();
+        Ok(Self { plan, session, weights, load, ready, budgets, stock, begun: 0, report })
     }
 
     /// Does all that does not need the input, for the next `inferences`.
@@ -127,11 +139,11 @@ impl<'a> Conversation<'a> {
         input: &[i64],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Logits, Error> {
-        if self.weights.is_none() {
-            check_input(self.plan, input, self.load.images)?;
+        let unprepared = Error::Unprepared { prepared: self.begun };
+        if let (None, Some(next)) = (self.weights, self.stock.front()) {
+            check_input(self.plan, input, next.images)?;
         }
-        let prepared =
-            self.stock.pop_front().ok_or(Error::Unprepared { prepared: self.report.load.prepared })?;
+        let prepared = self.stock.pop_front().ok_or(unprepared)?;
         let found = online::infer(self, input, prepared, observe).await;
         told(self.session, found).await
     }

@@ -6,7 +6,7 @@ use super::report::{Measured, timed};
 use super::{Conversation, Event, budget, local};
 use crate::linear::{ClientHeld, Layer, Planted, Products};
 use crate::ops::Asked;
-use crate::plan::{CORRELATIONS, Load, Op, Plan, Step};
+use crate::plan::{CORRELATIONS, Op, Plan, Step};
 use crate::{Cost, Error, Operator, Role, Session, Share};
 
 /// What one inference consumes. Used once: running it takes it.
@@ -29,7 +29,9 @@ pub(super) async fn prepare(
     let steps = run.plan.steps.len();
     let count = inferences * steps + 1;
     observe(Event { phase: "offline", step: CORRELATIONS, index: 0, count });
-    let extend = run.plan.preparation(Load { prepared: inferences, ..run.load });
+    let first = run.begun;
+    run.begun += inferences;
+    let extend = run.plan.preparation(run.load, run.load.group_of(first, inferences));
     budget::enter(run.session, 10, CORRELATIONS, budget::of_supply(&extend));
     let part = async |session: &mut Session| session.run(&extend, ()).await;
     let ((), measured) = timed(run.session, CORRELATIONS, extend.cost(), part).await?;
@@ -41,16 +43,18 @@ pub(super) async fn prepare(
         let mut event = |step: &str, at: usize| {
             observe(Event { phase: "offline", step, index: inference * steps + at + 1, count })
         };
-        stock.push(prepare_one(run, &mut event).await?);
+        let images = run.load.images_of(first + inference);
+        stock.push(prepare_one(run, images, &mut event).await?);
     }
     Ok(stock)
 }
 
 async fn prepare_one(
     run: &mut Conversation<'_>,
+    images: usize,
     event: &mut dyn FnMut(&str, usize),
 ) -> Result<Prepared, Error> {
-    let (plan, images) = (run.plan, run.load.images);
+    let plan = run.plan;
     let mut prepared = Prepared {
         images,
         masks: plan.wires.iter().map(|_| None).collect(),
@@ -86,10 +90,11 @@ async fn plant(
     run: &mut Conversation<'_>,
     index: usize,
     layer: &Layer,
+    images: usize,
     weights: Option<&[i8]>,
 ) -> Result<Planted, Error> {
     let step = &run.plan.steps[index];
-    let needed = run.plan.step_cost(&step.op, run.load.images).offline;
+    let needed = run.plan.step_cost(&step.op, images).offline;
     let supplied = supply(run.plan, run.session, index, needed).await?;
     if let Some(line) = run.report.line(CORRELATIONS) {
         line.offline += supplied;
@@ -132,7 +137,10 @@ impl Prepared {
         };
         let layer = op.layer().expect("invariant: a linear step has a layer");
         let weights = run.weights.map(|weights| weights.layers[name].weights.as_slice());
-        let fresh = if run.plan.streamed { Some(plant(run, index, &layer, weights).await?) } else { None };
+        let fresh = match run.plan.streamed {
+            true => Some(plant(run, index, &layer, self.images, weights).await?),
+            false => None,
+        };
         let planted = run.ready.planted[index].as_ref().or(fresh.as_ref());
         let planted = planted.expect("invariant: a layer's trees are kept or fresh");
         let products = Products { layer: &layer, images: self.images, planted, weights };

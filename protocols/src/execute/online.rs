@@ -26,14 +26,14 @@ pub(super) async fn infer(
     prepared: Prepared,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Logits, Error> {
-    let Conversation { plan, session, weights, report, load, budgets, .. } = conversation;
+    let Conversation { plan, session, weights, report, budgets, .. } = conversation;
     let wires = plan.wires.iter().map(|_| None).collect();
     let mut run = Run { plan, weights: *weights, input, prepared, wires, logits: None };
-    let last_use = last_uses(plan);
+    let last_use = plan.last_uses();
     for (index, step) in plan.steps.iter().enumerate() {
         observe(Event { phase: "online", step: &step.name, index, count: plan.steps.len() });
         budget::enter(session, step_number(index), &step.name, budgets.online[index]);
-        let predicted = plan.step_cost(&step.op, load.images).online;
+        let predicted = plan.step_cost(&step.op, run.prepared.images).online;
         if plan.streamed {
             let supplied = supply(plan, session, index, predicted).await?;
             if let Some(line) = report.line(CORRELATIONS) {
@@ -52,17 +52,6 @@ pub(super) async fn infer(
         }
     }
     Ok(run.logits)
-}
-
-/// The step after which each wire is not read any more.
-fn last_uses(plan: &Plan) -> Vec<usize> {
-    let mut last = vec![0; plan.wires.len()];
-    for (index, step) in plan.steps.iter().enumerate() {
-        for wire in step.op.inputs().into_iter().chain(step.op.output()) {
-            last[wire] = index;
-        }
-    }
-    last
 }
 
 impl Run<'_> {

@@ -40,7 +40,7 @@ use super::layer::{Layer, Work};
 use super::trees::Leaves;
 use super::word::{Word, with_word, word_bits};
 use crate::kernels::{Expansion, Quad};
-use crate::ot::ggm;
+use crate::ot::{SentCots, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
 /// Leaves of one chunk: 128 KiB.
@@ -309,11 +309,10 @@ async fn server<W: Word>(
     weights: &[i8],
 ) -> Result<Vec<u64>, Error> {
     let levels = layout.levels();
-    let transfers = session.take_sent(levels)?;
+    let SentCots { delta, mut keys } = session.take_sent(levels)?;
     let moved = session.channel.receive(Bits::ONE.packed_len(levels)).await?;
-    let (moved, delta) = (BitString::from_bytes(&moved, levels), *transfers.delta);
-    let keys = transfers.keys.iter().zip(moved.iter()).map(|(key, bit)| *key ^ delta.masked(bit));
-    let keys: Zeroizing<Vec<Block>> = Zeroizing::new(keys.collect());
+    let moved = BitString::from_bytes(&moved, levels);
+    keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
     let mut output = Output::new(layout);
     let mut at = 0;
     for class in layout.classes() {

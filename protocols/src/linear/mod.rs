@@ -8,6 +8,7 @@ mod layer;
 mod layout;
 mod local;
 mod mask;
+mod memory;
 mod trees;
 mod vole;
 pub mod winograd;

@@ -219,6 +219,11 @@ impl Requant {
         Ok(Asked(self.network().circuit.leaves(self.len).ask(session, client).await?))
     }
 
+    /// Bytes that the choices take until the other steps.
+    pub(crate) fn asked_bytes(&self) -> u64 {
+        self.network().circuit.leaves(self.len).asked_bytes()
+    }
+
     /// All other steps.
     pub(crate) async fn answer(
         &self,

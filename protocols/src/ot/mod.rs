@@ -21,7 +21,7 @@ pub use source::{Source, Sources, Start, Supply};
 pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
 pub(crate) use ferret::Ferret;
 pub(crate) use hash::{Hash, Series};
-pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums};
+pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums, pads};
 #[cfg(test)]
 pub(crate) use pool::ReceivedCots;
 pub(crate) use pool::{Pools, SentCots};

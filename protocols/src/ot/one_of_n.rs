@@ -155,29 +155,38 @@ impl Table {
     }
 }
 
-/// Step 2, with the transfers of the tables in the receiver's order; the sender's shares, and the message.
-pub(crate) fn offer(
+/// The pads of all entries of tables whose choices are heard, with the transfers of the tables in the receiver's order: all that
+/// step 2 needs of them, in less memory than they take.
+pub(crate) fn pads(
     table: Table,
     key: &[u8; 32],
     (delta, keys): (Block, &[Block]),
-    mut tables: Vec<u64>,
+    len: usize,
     choices: &[u8],
-) -> (Vec<u64>, Vec<u8>) {
-    let len = tables.len() / table.words();
+) -> Vec<u64> {
     assert_eq!(keys.len(), table.cots(len), "invariant: one transfer for each choice bit");
     let flips = table.choice.unpack(choices, len);
-    mask(table, key, delta, keys, &flips, &mut tables);
-    let mut shares = Vec::with_capacity(len);
-    for entries in tables.chunks_mut(table.words()) {
+    let mut pads = vec![0; len * table.words()];
+    mask(table, key, delta, keys, &flips, &mut pads);
+    pads
+}
+
+/// Step 2, with the [`pads`] of the tables; the sender's shares, and the message.
+pub(crate) fn offer(table: Table, mut pads: Vec<u64>, tables: &[u64]) -> (Vec<u64>, Vec<u8>) {
+    assert_eq!(pads.len(), tables.len(), "invariant: one pad for each entry");
+    pads.iter_mut().zip(tables).for_each(|(pad, entries)| *pad ^= entries);
+    let mut shares = Vec::with_capacity(pads.len() / table.words());
+    for entries in pads.chunks_mut(table.words()) {
         let share = table.entry.reduce(entries[0]);
         let everywhere = table.spread(share);
         entries.iter_mut().for_each(|word| *word ^= everywhere);
         shares.push(share);
     }
-    (shares, table.pack(&tables))
+    let message = table.pack(&pads);
+    (shares, message)
 }
 
-/// As [`offer`], for entries and shares in a ring: s + t is the chosen entry. `entries` has those of all tables.
+/// As [`pads`] and [`offer`] at once, for entries and shares in a ring: s + t is the chosen entry. `entries` has those of all tables.
 pub(crate) fn offer_sums(
     table: Table,
     key: &[u8; 32],
@@ -314,6 +323,12 @@ impl Chooser {
         })
     }
 
+    /// Words that it holds.
+    #[cfg(test)]
+    pub(crate) const fn words(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Step 3, for the same choices: the receiver's shares.
     pub(crate) fn finish(self, choices: &[u64], message: &[u8]) -> Vec<u64> {
         let Self { table, mut streams } = self;
@@ -401,7 +416,8 @@ mod tests {
                 let key = Directions::fresh_keys(session, Domain::OneOfN).0;
                 let asked = session.channel.receive(table.choices_len(len)).await?;
                 let cots = session.take_sent(table.cots(len))?;
-                let (shares, message) = offer(table, &key, (*cots.delta, &cots.keys), words.clone(), &asked);
+                let pads = pads(table, &key, (*cots.delta, &cots.keys), len, &asked);
+                let (shares, message) = offer(table, pads, &words);
                 assert_eq!(message.len(), table.entries_len(len));
                 session.channel.send(&message)?;
                 Ok(shares)

@@ -46,9 +46,9 @@ pub(super) fn choices(keys: &[Block]) -> BitString {
 /// Transfers of one piece of a pool: 1 MiB.
 pub(super) const PIECE: usize = 1 << 16;
 
-/// Emptied pieces that are kept for the next extension: 128 MiB. Memory that is given back to the system and asked for
+/// Emptied pieces that are kept for the next extension: 16 MiB. Memory that is given back to the system and asked for
 /// again costs more than the transfers that it holds.
-const SPARE: usize = 128;
+const SPARE: usize = 16;
 
 /// Both pools of one party.
 #[derive(Default)]
@@ -179,6 +179,17 @@ impl Stock {
         Ok(result.expect("invariant: one piece was lent"))
     }
 
+    /// The next `count` transfers, which the pool then forgets, or how many are left: copied once, whatever pieces they are in.
+    fn take(&mut self, count: usize) -> Result<Zeroizing<Vec<Block>>, usize> {
+        if count > self.left {
+            return Err(self.left);
+        }
+        let mut taken = Zeroizing::new(Vec::with_capacity(count));
+        self.consume(count, |part| taken.extend_from_slice(part));
+        self.consumed += count as u64;
+        Ok(taken)
+    }
+
     /// Shows the next `count` transfers piece by piece, and forgets them.
     fn consume(&mut self, count: usize, mut show: impl FnMut(&[Block])) {
         let mut wanted = count;
@@ -207,10 +218,10 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_sent(&mut self, count: usize) -> Result<SentCots, Error> {
-        self.with_sent(count, |delta, keys| SentCots {
-            delta: Zeroizing::new(delta),
-            keys: Zeroizing::new(keys.to_vec()),
-        })
+        let keys = self.pools.sent.take(count);
+        self.pools.collect();
+        let delta = self.pools.delta.clone();
+        keys.map(|keys| SentCots { delta, keys }).map_err(|left| self.dry(count, left))
     }
 
     /// Takes `count` transfers of which this party is the receiver.
@@ -218,7 +229,9 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.
     pub(crate) fn take_received(&mut self, count: usize) -> Result<ReceivedCots, Error> {
-        self.with_received(count, |keys| ReceivedCots { keys: Zeroizing::new(keys.to_vec()) })
+        let keys = self.pools.received.take(count);
+        self.pools.collect();
+        keys.map(|keys| ReceivedCots { keys }).map_err(|left| self.dry(count, left))
     }
 
     /// Uses `count` transfers of which this party is the sender, in place: of the correlation and the keys.
@@ -308,6 +321,31 @@ mod tests {
         assert!(pools.sent.lend(PIECE, |keys| keys.iter().all(|key| *key == ones)).unwrap());
         pools.collect();
         assert!(pools.spare.len() == 1 && pools.spare[0].iter().all(|block| *block == Block::ZERO));
+    }
+
+    #[test]
+    fn emptied_pieces_are_given_back_but_for_a_few() {
+        let mut pools = Pools::default();
+        for _ in 0..SPARE + 8 {
+            let piece = pools.piece(PIECE);
+            pools.add_sent(piece);
+        }
+        for _ in 0..SPARE + 8 {
+            pools.sent.lend(PIECE, |_| ()).unwrap();
+            pools.collect();
+        }
+        assert_eq!((pools.sent.left, pools.spare.len()), (0, SPARE));
+    }
+
+    #[test]
+    fn transfers_that_are_taken_come_from_all_pieces_and_are_gone() {
+        let mut stock = Stock::default();
+        stock.put(Zeroizing::new((0..5).map(Block).collect()));
+        stock.put(Zeroizing::new((5..9).map(Block).collect()));
+        assert_eq!(**stock.take(7).unwrap(), (0..7).map(Block).collect::<Vec<_>>());
+        assert_eq!((stock.left, stock.consumed), (2, 7));
+        assert_eq!(stock.take(3).err(), Some(2));
+        assert_eq!(**stock.take(2).unwrap(), [Block(7), Block(8)]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, Op, Plan, Protocol, Step};
+use super::load::Group;
+use super::{Algorithm, Load, Op, Plan, Protocol, Step};
 use crate::channel::STATEMENT;
 use crate::handshake;
 use crate::linear::products_cost;
@@ -37,24 +38,6 @@ pub struct StepCost {
     pub protocol: String,
     /// What it moves.
     pub cost: Phases,
-}
-
-/// What a session is asked for, after set-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Load {
-    /// Images of one inference.
-    pub images: usize,
-    /// Inferences that are prepared, offline and together.
-    pub prepared: usize,
-    /// Inferences that are run, at most as many.
-    pub inferences: usize,
-}
-
-impl Load {
-    /// One inference of so many images.
-    pub const fn one(images: usize) -> Self {
-        Self { images, prepared: 1, inferences: 1 }
-    }
 }
 
 impl Op {
@@ -147,10 +130,13 @@ impl Plan {
     /// The price of every step for several inferences, likewise.
     pub fn load_costs(&self, load: Load) -> Vec<StepCost> {
         let steps = self.steps.iter().filter_map(|step| {
-            let Phases { setup, offline, online } = self.step_cost(&step.op, load.images);
-            let (offline, online) = (offline * load.prepared as u64, online * load.inferences as u64);
-            let (kind, cost) = (step.op.kind()?, Phases { setup, offline, online });
-            Some(StepCost { name: step.name.clone(), kind, protocol: step.op.protocol(), cost })
+            let of = |images| self.step_cost(&step.op, images);
+            Some(StepCost {
+                name: step.name.clone(),
+                kind: step.op.kind()?,
+                protocol: step.op.protocol(),
+                cost: Phases { setup: of(load.images).setup, ..over(load, of) },
+            })
         });
         let correlations = StepCost {
             name: CORRELATIONS.into(),
@@ -175,29 +161,33 @@ impl Plan {
     /// The price of all supplies of transfers after set-up.
     fn supplies(&self, load: Load) -> Phases {
         if !self.streamed {
-            return Phases { offline: self.preparation(load).cost(), ..Phases::default() };
+            let groups = load.groups().into_iter();
+            let offline = groups.map(|(group, times)| self.preparation(load, group).cost() * times).sum();
+            return Phases { offline, ..Phases::default() };
         }
-        let one = |step: &Step| {
-            let Phases { offline, online, .. } = self.step_cost(&step.op, load.images);
-            let (offline, online) = (self.supply(offline).cost(), self.supply(online).cost());
-            Phases {
-                offline: offline * load.prepared as u64,
-                online: online * load.inferences as u64,
-                ..Phases::default()
-            }
+        let one = |op: &Op, images| {
+            let Phases { offline, online, .. } = self.step_cost(op, images);
+            let supplied = |cost| self.supply(cost).cost();
+            Phases { offline: supplied(offline), online: supplied(online), ..Phases::default() }
         };
-        self.steps.iter().map(one).sum()
+        self.steps.iter().map(|step| over(load, |images| one(&step.op, images))).sum()
     }
 
-    /// The supply of the transfers of all inferences that are prepared; nothing where the plan is streamed.
-    pub(crate) fn preparation(&self, load: Load) -> Supply {
-        let needed = |op: &Op| {
-            let Phases { offline, online, .. } = self.step_cost(op, load.images);
+    /// The supply of the transfers of inferences that are prepared together; nothing where the plan is streamed.
+    pub(crate) fn preparation(&self, load: Load, group: Group) -> Supply {
+        let last = usize::from(group.has_last);
+        let others = self.consumed(load.images) * (group.inferences - last) as u64;
+        self.supply(others + self.consumed(load.last) * last as u64)
+    }
+
+    /// What the steps of one inference move, of which its transfers are of interest; nothing where the plan is streamed.
+    fn consumed(&self, images: usize) -> Cost {
+        let steps = self.steps.iter().filter(|_| !self.streamed);
+        let of = |step: &Step| {
+            let Phases { offline, online, .. } = self.step_cost(&step.op, images);
             offline + online
         };
-        let steps = self.steps.iter().filter(|_| !self.streamed);
-        let one: Cost = steps.map(|step| needed(&step.op)).sum();
-        self.supply(one * load.prepared as u64)
+        steps.map(of).sum()
     }
 
     /// The supply of the transfers that some cost consumes.
@@ -310,6 +300,17 @@ impl Plan {
             out: wire.ring,
             digit: u32::from(*digit),
         })
+    }
+}
+
+/// The sum over all inferences of a load, given the price of one of so many images: offline of those that are prepared, online of those
+/// that are run.
+fn over(load: Load, one: impl Fn(usize) -> Phases) -> Phases {
+    let (each, last) = (one(load.images), one(load.last));
+    Phases {
+        offline: each.offline * load.prepared_in_all().saturating_sub(1) as u64 + last.offline,
+        online: each.online * load.inferences.saturating_sub(1) as u64 + last.online,
+        ..Phases::default()
     }
 }
 

@@ -5,6 +5,8 @@
 mod assumptions;
 mod check;
 mod cost;
+mod load;
+mod memory;
 mod reveal;
 mod shape;
 
@@ -18,7 +20,9 @@ use crate::{Bits, Error};
 pub use assumptions::Assumption;
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
-pub use cost::{Kind, Load, StepCost};
+pub use cost::{Kind, StepCost};
+pub use load::Load;
+pub use memory::PROCESS;
 pub use reveal::Reveal;
 pub use shape::Gather;
 
@@ -102,6 +106,17 @@ impl Plan {
 }
 
 impl Plan {
+    /// The step after which each wire is not read any more.
+    pub(crate) fn last_uses(&self) -> Vec<usize> {
+        let mut last = vec![0; self.wires.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            for wire in step.op.inputs().into_iter().chain(step.op.output()) {
+                last[wire] = index;
+            }
+        }
+        last
+    }
+
     /// By wire: whether the client's share is known before the input is. So it is of the input, which is masked, of what is
     /// masked anew, and of what linear layers and local steps make of such.
     pub fn known(&self) -> Vec<bool> {

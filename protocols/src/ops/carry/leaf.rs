@@ -4,8 +4,8 @@
 //! shifted down by p entries: shifted by masks, bit by bit of p.
 
 use super::super::turn::{Heard, Script};
-use crate::ot::{Chooser, Directions, SentCots, Table, offer};
-use crate::{BitString, Bits, Domain, Error, Role, Session};
+use crate::ot::{Chooser, Directions, Table, offer, pads};
+use crate::{BitString, Bits, Block, Domain, Error, Role, Session};
 
 /// Elements whose tables are one message: a multiple of 64, few enough to stay in a cache, and to be under way while
 /// the next are computed.
@@ -103,15 +103,11 @@ pub(in crate::ops) struct Leaves<'a> {
     pub digits: &'a [Digit],
 }
 
-/// Choices that are made, which take the client's values alone.
-pub(in crate::ops) struct Asked {
-    key: [u8; 32],
-    side: Side,
-}
-
-enum Side {
-    /// The server's transfers, and the client's message, block by block.
-    Server(SentCots, Vec<Vec<u8>>),
+/// Choices that are made, which take the client's values alone. What is kept until the server's values are known is a few words a
+/// digit, not its transfers.
+pub(in crate::ops) enum Asked {
+    /// The pads of the server's tables, by block and digit.
+    Server(Vec<Vec<u64>>),
     /// By block and digit.
     Client(Vec<Chooser>),
 }
@@ -121,12 +117,7 @@ impl Leaves<'_> {
     pub(in crate::ops) async fn ask(self, session: &mut Session, values: &[u64]) -> Result<Asked, Error> {
         let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
         if session.role() == Role::Server {
-            let mut messages = Vec::new();
-            let cots = session.take_sent(self.cots())?;
-            for len in self.blocks() {
-                messages.push(session.channel.receive(self.choices_len(len)).await?);
-            }
-            return Ok(Asked { key: sent, side: Side::Server(cots, messages) });
+            return Ok(Asked::Server(self.hear(session, &sent).await?));
         }
         let mut choosers = Vec::new();
         for values in values.chunks(BLOCK) {
@@ -140,7 +131,22 @@ impl Leaves<'_> {
             session.channel.send(&message)?;
             session.channel.drained().await?;
         }
-        Ok(Asked { key: received, side: Side::Client(choosers) })
+        Ok(Asked::Client(choosers))
+    }
+
+    /// The server hears the choices.
+    async fn hear(self, session: &mut Session, key: &[u8; 32]) -> Result<Vec<Vec<u64>>, Error> {
+        let mut all = Vec::new();
+        for len in self.blocks() {
+            let message = session.channel.receive(self.choices_len(len)).await?;
+            let mut heard = Heard::of(&message);
+            for table in self.digits.iter().map(|digit| digit.table()) {
+                let choices = heard.next(table.choices_len(len));
+                let of = |delta, keys: &[Block]| pads(table, key, (delta, keys), len, choices);
+                all.push(session.with_sent(table.cots(len), of)?);
+            }
+        }
+        Ok(all)
     }
 
     /// The server says its tables; shares of all flags, digit by digit.
@@ -152,11 +158,9 @@ impl Leaves<'_> {
     ) -> Result<Vec<BitString>, Error> {
         let flags = self.digits.iter().map(|digit| digit.flags.len()).sum();
         let mut planes: Vec<Vec<u64>> = vec![Vec::with_capacity(self.len.div_ceil(64)); flags];
-        match asked.side {
-            Side::Server(cots, messages) => {
-                self.offer(session, &asked.key, cots, &messages, values, &mut planes).await?;
-            }
-            Side::Client(choosers) => self.finish(session, choosers, values, &mut planes).await?,
+        match asked {
+            Asked::Server(pads) => self.offer(session, pads, values, &mut planes).await?,
+            Asked::Client(choosers) => self.finish(session, choosers, values, &mut planes).await?,
         }
         Ok(planes.into_iter().map(|words| BitString::from_words(words, self.len)).collect())
     }
@@ -164,22 +168,16 @@ impl Leaves<'_> {
     async fn offer(
         self,
         session: &mut Session,
-        key: &[u8; 32],
-        cots: SentCots,
-        messages: &[Vec<u8>],
+        pads: Vec<Vec<u64>>,
         values: &[u64],
         planes: &mut [Vec<u64>],
     ) -> Result<(), Error> {
-        let mut keys = cots.keys.as_slice();
-        for (values, choices) in values.chunks(BLOCK).zip(messages) {
-            let (mut heard, mut planes) = (Heard::of(choices), planes.iter_mut());
+        let mut pads = pads.into_iter();
+        for values in values.chunks(BLOCK) {
+            let mut planes = planes.iter_mut();
             let mut message = Vec::with_capacity(self.entries_len(values.len()));
-            for digit in self.digits {
-                let table = digit.table();
-                let (now, rest) = keys.split_at(table.cots(values.len()));
-                keys = rest;
-                let choices = heard.next(table.choices_len(values.len()));
-                let (shares, entries) = offer(table, key, (*cots.delta, now), digit.tables(values), choices);
+            for (digit, pads) in self.digits.iter().zip(&mut pads) {
+                let (shares, entries) = offer(digit.table(), pads, &digit.tables(values));
                 message.extend(entries);
                 extend(&mut planes, *digit, &shares);
             }
@@ -219,6 +217,12 @@ impl Leaves<'_> {
         self.blocks().for_each(|len| script.say(Role::Server, self.entries_len(len)));
     }
 
+    /// Bytes of [`Asked`], at either party.
+    pub(in crate::ops) fn asked_bytes(self) -> u64 {
+        let words = self.digits.iter().map(|digit| digit.table().words() as u64).sum::<u64>();
+        8 * words * self.len as u64
+    }
+
     fn cots(self) -> usize {
         self.digits.iter().map(|digit| digit.table().cots(self.len)).sum()
     }
@@ -247,6 +251,36 @@ fn extend<'a>(planes: &mut impl Iterator<Item = &'a mut Vec<u64>>, digit: Digit,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
+
+    impl Asked {
+        /// Bytes that it holds.
+        fn held(&self) -> u64 {
+            let words: usize = match self {
+                Self::Server(pads) => pads.iter().map(Vec::len).sum(),
+                Self::Client(choosers) => choosers.iter().map(Chooser::words).sum(),
+            };
+            8 * words as u64
+        }
+    }
+
+    #[test]
+    fn choices_that_wait_take_a_few_words_a_digit_and_not_their_transfers() {
+        let carries = Digit { at: 0, width: 4, flags: &[Flag::Carry, Flag::Pass] };
+        let zeros = Digit { at: 4, width: 3, flags: &[Flag::Zero] };
+        let (digits, len) = ([carries, zeros], 2 * BLOCK + 5);
+        let leaves = Leaves { len, digits: &digits };
+        let values: Vec<u64> = (0..len as u64).collect();
+        let held = testing::two_parties(
+            1,
+            leaves.cots(),
+            async |session| Ok(leaves.ask(session, &[]).await?.held()),
+            async |session| Ok(leaves.ask(session, &values).await?.held()),
+        );
+        assert_eq!(held, (leaves.asked_bytes(), leaves.asked_bytes()));
+        assert_eq!(leaves.asked_bytes(), 16 * len as u64);
+        assert_eq!(leaves.cots(), 7 * len, "of 16 bytes each");
+    }
 
     #[test]
     fn tables_are_the_flags_of_sums() {

@@ -1,0 +1,53 @@
+//! The memory that is predicted for a network of real size, without running it.
+
+use fusion::testing::resnet20;
+use fusion::{Options, fuse};
+use protocols::Role;
+use protocols::allowance::{allowed, most};
+use protocols::plan::{Load, Plan};
+
+fn plan(streamed: bool) -> Plan {
+    let (graph, weights) = resnet20(1);
+    fuse(&graph, &Options { weights: weights.digest(), streamed, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn more_at_a_time_takes_more_and_more_after_each_other_only_the_clients_input() {
+    let plan = plan(false);
+    let input = 8 * plan.input_wire().elements() as u64;
+    for role in [Role::Server, Role::Client] {
+        let memory = |load| plan.memory(role, load);
+        let batches: Vec<u64> = [1, 2, 3, 8, 64].map(|images| memory(Load::one(images))).to_vec();
+        assert!(batches.is_sorted_by(|a, b| a < b), "{role:?}: {batches:?}");
+        let prepared: Vec<u64> = [1, 2, 3, 8, 64].map(|count| memory(Load::new(1, count, count))).to_vec();
+        assert!(prepared.is_sorted_by(|a, b| a < b), "{role:?}: {prepared:?}");
+        let (few, many) = (memory(Load::split(4, 2)), memory(Load::split(400, 2)));
+        assert_eq!(many - few, if role == Role::Client { 396 * input } else { 0 }, "{role:?}");
+    }
+}
+
+#[test]
+fn a_streamed_plan_takes_less() {
+    let (kept, streamed) = (plan(false), plan(true));
+    for role in [Role::Server, Role::Client] {
+        let [kept, streamed] = [&kept, &streamed].map(|plan| plan.memory(role, Load::one(1)));
+        assert!(2 * streamed < kept, "{role:?}: {streamed} and {kept}");
+    }
+}
+
+#[test]
+fn no_load_that_a_peer_can_ask_for_overflows_the_prediction() {
+    for plan in [plan(false), plan(true)] {
+        for load in [Load::one(1 << 20), Load::new(1, 1 << 20, 1), Load::new(1 << 10, 1, 1 << 10)] {
+            load.check().unwrap();
+            for role in [Role::Server, Role::Client] {
+                let excess = allowed(|load| plan.memory(role, load), 1 << 30, load).err();
+                let too_much = load.at_a_time() > 1 << 10 && !plan.streamed;
+                assert!(excess.is_some() || !too_much, "{role:?} {load:?}");
+            }
+        }
+        let fits = |images| plan.memory(Role::Server, Load::one(images)) <= 1 << 30;
+        let most = most(1 << 20, fits);
+        assert!(most >= 1 && fits(most) && !fits(most + 1), "{most}");
+    }
+}

@@ -1,0 +1,263 @@
+//! The memory of a party, predicted from the plan: a session is followed step by step, with what is held and what is at work.
+//!
+//! Most of it are transfers. Those of all inferences that are prepared together are made at once, 16 bytes each at either party, and
+//! are used up step by step: at the latest by the online part. A requantisation whose choices are made early turns its transfers into a
+//! few words a digit. Beside them: the trees of the layers, the reserve of Ferret, masks and products of prepared inferences, the wires
+//! that are alive, and the largest step's working set. The large terms are exact; buffers of the connection are counted full.
+
+use super::load::Load;
+use super::{Op, Plan, Wire};
+use crate::ot::Source;
+use crate::{Block, Cost, Phases, Role};
+
+/// Bytes of a process that has yet to do anything: code, threads with their stacks and heaps, and a plan.
+pub const PROCESS: u64 = 12 << 20;
+/// Bytes of an element of a share.
+const ELEMENT: u64 = 8;
+/// Bytes that an element takes where a nonlinear operator is at work on it: its value and the shares of its parts, a word each, what is
+/// said and heard of them, and a transfer.
+const NONLINEAR: u64 = 160;
+const BLOCK: u64 = Block::BYTES as u64;
+/// Emptied pieces of the pools that are kept.
+const SPARE: u64 = 16 << 20;
+/// Frames that wait to be sent, and such as were received ahead.
+const SEND_AHEAD: u64 = 8 << 20;
+const RECEIVE_AHEAD: u64 = 32 << 20;
+
+impl Plan {
+    /// The bytes that a party's process holds at the most in a session, beside its files: at least what it will be, and little more.
+    pub fn memory(&self, role: Role, load: Load) -> u64 {
+        let mut tally = Tally::new(self, role, load);
+        tally.set_up();
+        tally.extend();
+        tally.offline();
+        tally.online();
+        tally.peak
+    }
+}
+
+/// A party's memory as its session goes on.
+struct Tally<'a> {
+    plan: &'a Plan,
+    role: Role,
+    load: Load,
+    /// Bytes held throughout.
+    kept: u64,
+    /// Transfers in both pools.
+    pool: u64,
+    /// Transfers that were used up.
+    used: u64,
+    /// Bytes that one prepared inference holds.
+    prepared: u64,
+    /// The most so far.
+    peak: u64,
+}
+
+impl<'a> Tally<'a> {
+    fn new(plan: &'a Plan, role: Role, load: Load) -> Self {
+        let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
+        let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
+        let files = if role == Role::Server { 2 * weights } else { input };
+        // Of both directions.
+        let reserve = match plan.transfers {
+            Source::Ferret(parameters) => 2 * BLOCK * parameters.reserve() as u64,
+            Source::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
+        };
+        let kept = PROCESS + files + reserve;
+        Self { plan, role, load, kept, pool: 0, used: 0, prepared: 0, peak: kept }
+    }
+
+    /// Base transfers, the first reserve, and the trees of all layers, one after the other.
+    fn set_up(&mut self) {
+        if self.plan.streamed {
+            return;
+        }
+        let trees = self.plan.kept_trees();
+        self.supply(trees);
+        for (_, _, layer) in self.plan.layers() {
+            let planted = layer.tree_bytes(self.role);
+            self.consume(layer.setup_cost());
+            self.note(planted + layer.planting_bytes(self.role) + SEND_AHEAD);
+            self.kept += planted;
+        }
+    }
+
+    /// The transfers of all inferences that are prepared together.
+    fn extend(&mut self) {
+        let group = self.load.groups()[0].0;
+        let supply = self.plan.preparation(Load { last: self.load.images, ..self.load }, group);
+        self.supply(Cost {
+            server_cots: supply.server as u64,
+            client_cots: supply.client as u64,
+            ..Cost::ZERO
+        });
+    }
+
+    /// The offline part of the first inference, and of the last that is prepared with it.
+    fn offline(&mut self) {
+        let others = self.load.prepared.saturating_sub(1) as u64;
+        let before = (self.pool, self.used);
+        let prepared = self.prepare_one(0);
+        (self.pool, self.used) = before;
+        let each = self.consumed(|phases| phases.offline);
+        self.pool = self.pool.saturating_sub(each * others);
+        self.used += each * others;
+        self.prepare_one(prepared * others);
+        self.prepared = prepared * (others + 1);
+    }
+
+    /// Notes the offline part of an inference beside what others hold; the bytes that it leaves.
+    fn prepare_one(&mut self, others: u64) -> u64 {
+        let (plan, images) = (self.plan, self.load.images);
+        let (mut held, mut masks) = (others, 0);
+        let buffers = self.buffers(|phases| phases.offline);
+        for step in &plan.steps {
+            let phases = plan.step_cost(&step.op, images);
+            let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
+            let at_work = match step.op.layer() {
+                Some(layer) => {
+                    let fresh = if plan.streamed { self.fresh_trees(&layer) } else { 0 };
+                    self.consume(phases.offline);
+                    held += output;
+                    layer.product_bytes(self.role, images) + fresh
+                }
+                None if plan.asks_early(&step.op) => {
+                    self.consume(phases.offline);
+                    held += plan.requant(&step.op, images).map_or(0, |operator| operator.asked_bytes());
+                    2 * output
+                }
+                None => 0,
+            };
+            if self.role == Role::Client {
+                masks += output;
+            }
+            self.note(held + masks + at_work + buffers);
+        }
+        if self.role == Role::Client { held + masks } else { held }
+    }
+
+    /// The trees of a layer of a streamed plan, with the transfers that they and the products are made of.
+    fn fresh_trees(&mut self, layer: &crate::linear::Layer) -> u64 {
+        let offline = Phases { offline: layer.setup_cost(), ..Phases::default() }.offline;
+        let products = crate::linear::products_cost(layer, self.load.images);
+        self.supply(offline + products);
+        layer.tree_bytes(self.role) + layer.planting_bytes(self.role)
+    }
+
+    /// The online part of the first inference: later ones find less.
+    fn online(&mut self) {
+        let (plan, images) = (self.plan, self.load.images);
+        let last_use = plan.last_uses();
+        let mut wires: Vec<u64> = vec![0; plan.wires.len()];
+        let mut held = self.prepared;
+        let buffers = self.buffers(|phases| phases.online);
+        for (index, step) in plan.steps.iter().enumerate() {
+            let phases = plan.step_cost(&step.op, images);
+            if plan.streamed {
+                self.supply(phases.online);
+            }
+            let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
+            let alive: u64 = wires.iter().sum();
+            self.note(held + alive + output + self.at_work(&step.op) + buffers);
+            self.consume(phases.online);
+            if plan.asks_early(&step.op) {
+                let asked = plan.requant(&step.op, images).map_or(0, |operator| operator.asked_bytes());
+                held = held.saturating_sub(asked);
+            }
+            if let Some(wire) = step.op.output() {
+                wires[wire] = output;
+            }
+            for (wire, last) in wires.iter_mut().zip(&last_use) {
+                if *last == index {
+                    *wire = 0;
+                }
+            }
+        }
+    }
+
+    /// Bytes at work in a step's online part, its result not included.
+    fn at_work(&self, op: &Op) -> u64 {
+        let elements = |wire: usize| (self.plan.wires[wire].elements() * self.load.images) as u64;
+        match op {
+            Op::Input { output } => elements(*output) * 2 * ELEMENT,
+            Op::Output { input } => elements(*input) * 2 * ELEMENT,
+            Op::Linear { .. } => match (self.role, op.layer()) {
+                (Role::Server, Some(layer)) => layer.local_bytes(self.load.images),
+                _ => 0,
+            },
+            Op::Requant { output, .. } => {
+                let asked = self.plan.requant(op, self.load.images);
+                let late = asked.filter(|_| !self.plan.asks_early(op));
+                elements(*output) * NONLINEAR + late.map_or(0, |operator| operator.asked_bytes())
+            }
+            Op::MaxPool { output, window, .. } => {
+                let operands = elements(*output) * window.len() as u64;
+                operands * 2 * ELEMENT + operands.div_ceil(2) * NONLINEAR
+            }
+            // Tables are made for some elements at a time.
+            Op::Lookup { output, table, .. } => {
+                elements(*output) * NONLINEAR + (self.choosers(table.len()) + BLOCK) * elements(*output)
+            }
+            Op::Argmax { input, .. } => elements(*input) * 2 * NONLINEAR,
+            Op::SumPool { output, .. } | Op::View { output, .. } => elements(*output) * 2 * ELEMENT,
+        }
+    }
+
+    /// Bytes that the client keeps for an element whose table of so many entries is yet to come.
+    const fn choosers(&self, entries: usize) -> u64 {
+        match self.role {
+            Role::Server => 0,
+            Role::Client => ELEMENT * entries as u64,
+        }
+    }
+
+    /// Transfers are made: with what is at work meanwhile.
+    fn supply(&mut self, cost: Cost) {
+        self.pool += cost.server_cots + cost.client_cots;
+        let making = match self.plan.transfers {
+            // What replaces the reserve of one direction, and a piece for each.
+            Source::Ferret(parameters) => BLOCK * (parameters.reserve() as u64 + 2 * PIECE),
+            Source::Softspoken(_) => 2 * BLOCK * PIECE,
+        };
+        self.note(making);
+    }
+
+    fn consume(&mut self, cost: Cost) {
+        let used = cost.server_cots + cost.client_cots;
+        self.pool = self.pool.saturating_sub(used);
+        self.used += used;
+    }
+
+    /// Notes what is held now, with so many bytes more.
+    fn note(&mut self, more: u64) {
+        let pool = BLOCK * self.pool + (BLOCK * self.used).min(SPARE);
+        self.peak = self.peak.max(self.kept + pool + more);
+    }
+
+    /// Frames on their way in one part of an inference, at the most.
+    fn buffers(&self, part: impl Fn(Phases) -> Cost) -> u64 {
+        let steps = self.plan.steps.iter();
+        let moved: Cost = steps.map(|step| part(self.plan.step_cost(&step.op, self.load.images))).sum();
+        let (sent, received) = match self.role {
+            Role::Server => (moved.server_bytes, moved.client_bytes),
+            Role::Client => (moved.client_bytes, moved.server_bytes),
+        };
+        sent.min(SEND_AHEAD) + received.min(RECEIVE_AHEAD)
+    }
+
+    /// Transfers of one part of an inference.
+    fn consumed(&self, part: impl Fn(Phases) -> Cost) -> u64 {
+        let steps = self.plan.steps.iter().filter(|_| !self.plan.streamed);
+        let all: Cost = steps.map(|step| part(self.plan.step_cost(&step.op, self.load.images))).sum();
+        all.server_cots + all.client_cots
+    }
+
+    fn wire_bytes(&self, wire: usize) -> u64 {
+        ELEMENT * (Wire::elements(&self.plan.wires[wire]) * self.load.images) as u64
+    }
+}
+
+/// Transfers of one piece of a pool.
+const PIECE: u64 = 1 << 16;
+/// Bytes of a stream of SoftSpoken: a key schedule.
+const STREAM: u64 = 256;
