@@ -4,6 +4,7 @@ use protocols::execute::{Logits as Shared, Report};
 use protocols::plan::{Load, Plan, Reveal};
 use protocols::profile::Profile;
 use protocols::weights::Weights;
+use quant::data::OffScale;
 
 use super::args::ImageOptions;
 use super::report::Inference;
@@ -19,6 +20,7 @@ pub(super) struct Input {
     pub(super) load: Load,
     first: usize,
     labels: Option<Vec<usize>>,
+    off_scale: Option<OffScale>,
     class_names: Option<Vec<String>>,
 }
 
@@ -40,6 +42,7 @@ impl Input {
             integers,
             load,
             first: range.start,
+            off_scale: images::off_scale(plan, &data, range.clone()),
             labels: data.labels().map(|labels| labels[range].to_vec()),
             class_names: images::class_names(options.class_names)?,
         })
@@ -77,6 +80,7 @@ impl Input {
             verified,
             ledger: Ledger::measured(plan, report, profile),
             keep_alive_bytes: report.keep_alive_bytes,
+            off_scale: self.off_scale,
             first: self.first,
             class_names: self.class_names,
         })
