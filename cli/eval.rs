@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use protocols::plan::Reveal;
+use quant::data::OffScale;
 use quant::{Dataset, Judge, JudgeError, Tensor, float, import_file};
 use serde::Serialize;
 
@@ -44,6 +45,7 @@ struct Evaluation {
     agreement: Option<f64>,
     images: usize,
     seconds: f64,
+    off_scale: Option<OffScale>,
 }
 
 /// Images evaluated between two steps of progress.
@@ -78,7 +80,9 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         agreement: None,
         images,
         seconds,
+        off_scale: images::off_scale(&net.plan, &data, 0..images),
     };
+    images::warn(&app.console, &args.data, evaluation.off_scale.as_ref());
     if let Some(onnx) = &args.float {
         let mut engine = Engine::open(onnx, args.onnxruntime.as_deref())?;
         evaluation.float_engine = Some(engine.name());

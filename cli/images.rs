@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use protocols::plan::Plan;
-use quant::data::integer;
-use quant::{Dataset, Preprocess, Tensor};
+use protocols::plan::{Op, Plan};
+use quant::data::{OffScale, integer};
+use quant::{Dataset, Interface, Preprocess, Tensor};
 
+use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
 /// How pixels become the network's input.
@@ -60,9 +61,32 @@ impl FromStr for Indices {
     }
 }
 
-/// Opens the images for a plan's input.
+/// Opens the images for a plan's input; their labels are among the classes of its output.
 pub(crate) fn open(plan: &Plan, path: &Path, labels: Option<&PathBuf>) -> Outcome<Dataset> {
-    Ok(Dataset::open(path, labels.map(PathBuf::as_path), plan.input_wire().shape)?)
+    let network = Interface { input: plan.input_wire().shape, classes: classes(plan) };
+    Ok(Dataset::open(path, labels.map(PathBuf::as_path), network)?)
+}
+
+/// The number of classes: logits, where the plan does not reveal the label alone.
+fn classes(plan: &Plan) -> usize {
+    let argmax = plan.steps.iter().find_map(|step| {
+        if let Op::Argmax { input, .. } = step.op { Some(&plan.wires[input]) } else { None }
+    });
+    argmax.unwrap_or_else(|| plan.output_wire()).shape.iter().product()
+}
+
+/// Whether float pixels are far from what the plan's integers hold.
+pub(crate) fn off_scale(plan: &Plan, images: &Dataset, indices: Range<usize>) -> Option<OffScale> {
+    let (low, high) = plan.input_wire().range();
+    let held = [low, high].map(|integer| integer as f64 * plan.input.scale);
+    images.off_scale(indices, &plan.input.preprocess, Some(held))
+}
+
+/// A line for people about pixels that are off their scale.
+pub(crate) fn warn(console: &Console, path: &Path, off_scale: Option<&OffScale>) {
+    if let Some(off_scale) = off_scale {
+        console.note(format_args!("warning: {}: {off_scale}", path.display()));
+    }
 }
 
 /// A batch of a file, as the plan's input says, `[N, C, H, W]`.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use protocols::plan::Plan;
+use quant::data::OffScale;
 use quant::search::{
     self, Ends, Found, Images, LayerReport, Measure, Ranges, SearchError, SearchOptions, Sensitivity,
     Uniform, Winograd,
@@ -13,11 +14,11 @@ use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::console::to_json;
+use crate::console::{Console, to_json};
 use crate::exit::{Code, Failure, Outcome};
 use crate::files;
 use crate::frontier;
-use crate::images::PreprocessArgs;
+use crate::images::{self, PreprocessArgs};
 use crate::layers;
 use crate::net;
 use crate::progress::Progress;
@@ -122,6 +123,8 @@ pub(crate) struct Summary {
     predicted_seconds: f64,
     pub(crate) budget_bits: Option<u64>,
     expected_loss: f64,
+    /// Of the calibration images.
+    off_scale: Option<OffScale>,
     /// With --explain, by measure.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sensitivities: BTreeMap<&'static str, Sensitivity>,
@@ -153,6 +156,8 @@ pub(crate) struct Input {
     pub(crate) data: Dataset,
     pub(crate) preprocess: Preprocess,
     pub(crate) batch: Tensor,
+    /// Where the images are floats on another scale than they are taken to be on.
+    pub(crate) off_scale: Option<OffScale>,
 }
 
 impl Input {
@@ -163,14 +168,16 @@ impl Input {
 }
 
 impl Args {
-    pub(crate) fn input(&self) -> Outcome<Input> {
+    pub(crate) fn input(&self, console: &Console) -> Outcome<Input> {
         let model = import_file(&self.model).map_err(|error| Failure::import(&error, &self.model))?;
-        let data = Dataset::open(&self.calib, None, model.input)?;
+        let data = Dataset::open(&self.calib, None, model.interface())?;
         let default = if self.reconstruct.is_some() { 2048 } else { 256 };
         let samples = data.len().min(self.samples.unwrap_or(default) as usize);
         let preprocess = self.preprocess.preprocess();
         let batch = data.batch(0..samples, &preprocess)?;
-        Ok(Input { model, data, preprocess, batch })
+        let off_scale = data.off_scale(0..samples, &preprocess, None);
+        images::warn(console, &self.calib, off_scale.as_ref());
+        Ok(Input { model, data, preprocess, batch, off_scale })
     }
 
     pub(crate) fn options(&self) -> SearchOptions {
@@ -226,7 +233,7 @@ pub(crate) fn remember(
 
 /// Searches, and writes what was found.
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
-    let input = args.input()?;
+    let input = args.input(&app.console)?;
     let options = args.options();
     let images = Images { batch: &input.batch, labels: input.labels() };
     let progress = Progress::new();
@@ -239,7 +246,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let prepared = prepared.map_err(of_file)?;
     remember(app, args, &fingerprint, prepared.known())?;
     let found = prepared.find(&options, &mut tell).map_err(of_file)?;
-    let mut summary = Summary::new(&found);
+    let mut summary = Summary { off_scale: input.off_scale.clone(), ..Summary::new(&found) };
     if args.explain {
         summary.sites = prepared.names().into_iter().map(|(_, site)| site).collect();
         for measure in Measure::ALL {
@@ -290,6 +297,7 @@ impl Summary {
             predicted_seconds: found.predicted_seconds,
             budget_bits: found.budget_bits,
             expected_loss: found.expected_loss,
+            off_scale: None,
             sensitivities: BTreeMap::new(),
             sites: Vec::new(),
         }

@@ -77,7 +77,7 @@ fn a_network_of_all_functions_runs_privately_as_in_the_clear() {
     let imported = import(&bytes).unwrap();
     assert_eq!(imported.nodes.len(), model.nodes.len(), "patterns are joined");
     let images = asset("digits-test-images-idx3-ubyte");
-    let data = Dataset::open(images.as_ref(), None, model.input).unwrap();
+    let data = Dataset::open(images.as_ref(), None, model.interface()).unwrap();
     let batch = data.batch(0..4, &Preprocess::Unit).unwrap();
     let expected = float::evaluate(&imported, &batch).unwrap();
     for (widths, most) in [("w8a8", 0.12), ("w4a5", 1.0)] {

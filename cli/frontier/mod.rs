@@ -90,9 +90,9 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let Some(out) = &args.out else {
         return Err(Failure::usage("--frontier writes files: name a folder with --out"));
     };
-    let input = args.input()?;
+    let input = args.input(&app.console)?;
     let other = match &args.test {
-        Some(path) => Some(Dataset::open(path, None, input.model.input)?),
+        Some(path) => Some(Dataset::open(path, None, input.model.interface())?),
         None => None,
     };
     let test = Test::new(other.as_ref().unwrap_or(&input.data), args.limit)?;

@@ -4,6 +4,7 @@ use protocols::execute::{Logits as Shared, Report};
 use protocols::plan::{Load, Plan, Reveal};
 use protocols::profile::Profile;
 use protocols::weights::Weights;
+use quant::data::OffScale;
 
 use super::args::ImageOptions;
 use super::memory::{Budget, Fit, Memory, Parties};
@@ -21,6 +22,7 @@ pub(super) struct Input {
     memory: Memory,
     first: usize,
     labels: Option<Vec<usize>>,
+    off_scale: Option<OffScale>,
     class_names: Option<Vec<String>>,
 }
 
@@ -46,6 +48,7 @@ impl Input {
             load,
             memory: fit.memory(load),
             first: range.start,
+            off_scale: images::off_scale(plan, &data, range.clone()),
             labels: data.labels().map(|labels| labels[range].to_vec()),
             class_names: images::class_names(options.class_names)?,
         })
@@ -81,6 +84,7 @@ impl Input {
             ledger: Ledger::measured(plan, report, profile),
             keep_alive_bytes: report.keep_alive_bytes,
             memory: self.memory.measured(),
+            off_scale: self.off_scale,
             first: self.first,
             class_names: self.class_names,
         })

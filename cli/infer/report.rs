@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use quant::data::OffScale;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
@@ -24,6 +25,8 @@ pub(crate) struct Inference {
     pub(crate) labels: Option<Vec<usize>>,
     /// Whether the result equals that of the plaintext network, if that was asked for.
     pub(crate) verified: Option<bool>,
+    /// Where the images are floats that are far from what the plan's integers hold.
+    pub(crate) off_scale: Option<OffScale>,
     #[serde(flatten)]
     pub(crate) ledger: Ledger,
     /// Bytes of keep-alive frames, in both directions: outside the ledger.
@@ -46,6 +49,7 @@ impl Inference {
             logits_int: None,
             labels: None,
             verified: None,
+            off_scale: None,
             ledger,
             keep_alive_bytes,
             memory,
@@ -56,6 +60,9 @@ impl Inference {
 
     /// Prints it; a result that is not the plaintext one is a failure.
     pub(super) fn print(&self, app: &App) -> Outcome<()> {
+        if let Some(off_scale) = &self.off_scale {
+            app.console.note(format_args!("warning: --input: {off_scale}"));
+        }
         app.console.result(self, Self::text)?;
         if self.verified == Some(false) {
             let message =

@@ -73,7 +73,7 @@ impl Args {
 
     pub(super) fn fuse(&self, model: &Model) -> Outcome<Fusion> {
         let data = match &self.calib {
-            Some(path) => Dataset::open(path, None, model.input)?,
+            Some(path) => Dataset::open(path, None, model.interface())?,
             None => Dataset::noise(IMAGES, model.input, 0),
         };
         let preprocess = self.preprocess.preprocess();

@@ -8,15 +8,18 @@ mod npy;
 mod picture;
 mod preprocess;
 mod read;
+mod scale;
 
 pub use error::DataError;
 pub use preprocess::{Preprocess, PreprocessError, integer};
+pub use scale::OffScale;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::tensor::Tensor;
 use error::Fault;
+use read::Content;
 
 /// Images of one shape, with their labels if there are any.
 ///
@@ -54,6 +57,15 @@ struct Images {
     labels: Option<Vec<usize>>,
 }
 
+/// What a network takes and tells apart: what data is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The shape of an image, `[C, H, W]`; of a flat vector, `[C, 1, 1]`.
+    pub input: [usize; 3],
+    /// The number of classes: labels are less.
+    pub classes: usize,
+}
+
 impl Dataset {
     /// Reads images for a network whose input is `[C, H, W]`; for a network of flat vectors, `[C, 1, 1]`, images with C
     /// elements will do.
@@ -63,28 +75,38 @@ impl Dataset {
     /// `labels` names a file of labels (IDX, .npy or one number a line) that replaces any found; an IDX file's labels
     /// are looked for beside it (`images-idx3` becomes `labels-idx1`).
     ///
+    /// No more is unpacked than the format's header says, nor than 1 GiB; than 256 MiB where a format has no such header.
+    ///
     /// # Errors
-    /// The file cannot be read, is malformed, or holds images of another shape; or the labels do.
-    pub fn open(path: &Path, labels: Option<&Path>, input: [usize; 3]) -> Result<Self, DataError> {
-        Self::assemble(path, read::unpacked(path)?, input, |inside| match (labels, inside) {
-            (Some(path), _) => Ok(Some(labels::open(path)?)),
+    /// The file cannot be read, is malformed, holds images of another shape, or elements that are no pixels; or the labels
+    /// are malformed, too few or too many, or none of the network's classes.
+    pub fn open(path: &Path, labels: Option<&Path>, network: Interface) -> Result<Self, DataError> {
+        Self::assemble(path, Content::open(path)?, network, |inside| match (labels, inside) {
+            (Some(path), _) => Ok(Some(labels::open(path, network.classes)?)),
             (None, Some(inside)) => Ok(Some(inside)),
-            (None, None) => idx::labels_beside(path).map(|beside| labels::open(&beside)).transpose(),
+            (None, None) => {
+                let beside = idx::labels_beside(path);
+                beside.map(|beside| labels::open(&beside, network.classes)).transpose()
+            }
         })
     }
 
     /// As [`Dataset::open`], from the content of the files. Nothing is read from the disk: paths are what errors name.
     ///
     /// # Errors
-    /// The content is malformed, or holds images of another shape; or the labels do.
+    /// As [`Dataset::open`].
     pub fn from_bytes(
         path: &Path,
         content: &[u8],
         labels: Option<(&Path, &[u8])>,
-        input: [usize; 3],
+        network: Interface,
     ) -> Result<Self, DataError> {
-        Self::assemble(path, read::unpacked_from(path, content)?, input, |inside| match labels {
-            Some((path, content)) => Ok(Some(labels::parse(path, &read::unpacked_from(path, content)?)?)),
+        let images = Content::of(content).map_err(|fault| fault.at(path))?;
+        Self::assemble(path, images, network, |inside| match labels {
+            Some((path, content)) => {
+                let content = Content::of(content).map_err(|fault| fault.at(path))?;
+                Ok(Some(labels::parse(path, content, network.classes)?))
+            }
             None => Ok(inside),
         })
     }
@@ -97,27 +119,21 @@ impl Dataset {
         Self { path: "noise".into(), shape: input, pixels: Pixels::Bytes(bytes), labels: None }
     }
 
-    /// A data set of unpacked content; `label` decides on the labels, given those inside.
+    /// A data set of a content; `label` decides on the labels, given those inside.
     fn assemble(
         path: &Path,
-        bytes: Vec<u8>,
-        input: [usize; 3],
+        mut content: Content<'_>,
+        network: Interface,
         label: impl FnOnce(Option<Vec<usize>>) -> Result<Option<Vec<usize>>, DataError>,
     ) -> Result<Self, DataError> {
-        let images = parse(&bytes, input).map_err(|fault| fault.at(path))?;
-        drop(bytes);
-        // A file without images may claim axes of any length.
-        let elements = images.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-        let fits = images.shape == input || (input[1..] == [1, 1] && Some(input[0]) == elements);
-        let Some(elements) = elements.filter(|_| fits) else {
-            return Err(DataError::Shape { path: path.into(), expected: input, found: images.shape });
-        };
+        let images = parse(&mut content, network).map_err(|fault| fault.at(path))?;
+        let elements = images.shape.iter().product::<usize>();
         let found = label(images.labels)?;
         let count = images.pixels.len() / elements.max(1);
         if let Some(found) = found.as_ref().filter(|found| found.len() != count) {
             return Err(DataError::LabelCount { path: path.into(), images: count, labels: found.len() });
         }
-        Ok(Self { path: path.into(), shape: input, pixels: images.pixels, labels: found })
+        Ok(Self { path: path.into(), shape: network.input, pixels: images.pixels, labels: found })
     }
 
     /// The number of images.
@@ -152,6 +168,21 @@ impl Dataset {
             Pixels::Bytes(bytes) => bytes.chunks_exact(len).nth(n),
             Pixels::Floats(_) => None,
         }
+    }
+
+    /// Whether float pixels of a half-open range of images are far from the scale that a preprocessing takes them to be on. `held`
+    /// is the range that the network's integers hold of the preprocessed ones, where that is known. Bytes are never off their scale.
+    #[must_use]
+    pub fn off_scale(
+        &self,
+        images: Range<usize>,
+        preprocess: &Preprocess,
+        held: Option<[f64; 2]>,
+    ) -> Option<OffScale> {
+        let Pixels::Floats(floats) = &self.pixels else { return None };
+        let elements =
+            images.start.checked_mul(self.image_len())?..images.end.checked_mul(self.image_len())?;
+        scale::off_scale(floats.get(elements)?, preprocess, held)
     }
 
     /// The images of a half-open range, preprocessed, `[N, C, H, W]`.
@@ -207,18 +238,43 @@ pub fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     Ok(text.trim_end().lines().map(|line| line.trim().to_owned()).collect())
 }
 
-fn parse(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
-    if bytes.starts_with(npy::MAGIC) {
-        npy::images(bytes, input)
-    } else if bytes.starts_with(b"PK\x03\x04") {
-        npy::archived_images(bytes, input)
-    } else if picture::is_one(bytes) {
-        picture::parse(bytes, input)
-    } else if idx::is_one(bytes) && !cifar::is_one(bytes) || idx::is_exact(bytes) {
-        idx::images(bytes)
-    } else {
-        cifar::parse(bytes)
+fn parse(content: &mut Content<'_>, Interface { input, classes }: Interface) -> Result<Images, Fault> {
+    let may_be_cifar = fitting(&cifar::SHAPE, input);
+    if content.head().starts_with(npy::MAGIC) {
+        return npy::images(content, input);
     }
+    if content.head().starts_with(b"PK\x03\x04") {
+        let limit = if content.is_gzip() { read::UNSIZED } else { read::SIZED };
+        return npy::archived_images(&content.all(limit)?, input, classes);
+    }
+    if picture::is_one(content.head()) {
+        return picture::parse(&content.all(read::PICTURE)?, input);
+    }
+    let may_be_idx = idx::is_one(content.head());
+    if may_be_idx && (idx::is_for(content.head(), input) || may_be_cifar.is_err()) {
+        return idx::images(content, input);
+    }
+    if let Err(another_shape) = may_be_cifar {
+        // Records do not fit, and everything else is nothing.
+        return Err(cifar::kind(content.count(read::UNSIZED)?).err().unwrap_or(another_shape));
+    }
+    let bytes = content.all(read::UNSIZED)?;
+    if may_be_idx && !cifar::is_one(&bytes) {
+        return idx::images(&mut &bytes[..], input);
+    }
+    let images = cifar::parse(bytes)?;
+    let labels = images.labels.map(|labels| labels::checked(labels, classes)).transpose()?;
+    Ok(Images { labels, ..images })
+}
+
+/// Whether images of this shape are for a network with this input.
+fn fitting(shape: &[usize], input: [usize; 3]) -> Result<(), Fault> {
+    // A file without images may claim axes of any length.
+    let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+    if shape == input || (input[1..] == [1, 1] && Some(input[0]) == elements) {
+        return Ok(());
+    }
+    Err(Fault::Shape { expected: input, found: shape.to_vec() })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub mod search;
 mod softmax;
 pub mod tensor;
 
-pub use data::{DataError, Dataset, Preprocess};
+pub use data::{DataError, Dataset, Interface, Preprocess};
 pub use judge::{Judge, JudgeError};
 pub use model::{Model, Node, Op, ValueId};
 pub use onnx::{ImportError, import, import_file};

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use protocols::linear::{Geometry, windows};
 
+use crate::data::Interface;
+
 /// A tensor that flows through a [`Model`]: 0 is the input, `i + 1` is the output of node `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ValueId(pub usize);
@@ -244,6 +246,12 @@ impl Model {
     #[must_use]
     pub fn classes(&self) -> usize {
         self.shape(self.output).iter().product()
+    }
+
+    /// What images and labels for this network are held to.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        Interface { input: self.input, classes: self.classes() }
     }
 
     /// The indices of the nodes that read a value, in order; a node that reads it twice counts once.

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use quant::{Dataset, Model, Preprocess, Tensor, float, import_file};
+use quant::{Dataset, Interface, Model, Preprocess, Tensor, float, import_file};
 
 mod support;
 use support::judge;
@@ -89,7 +89,7 @@ impl Network {
     }
 
     fn dataset(&self, data: &Path, model: &Model) -> Dataset {
-        Dataset::open(&data.join("images").join(self.images), None, model.input).unwrap()
+        Dataset::open(&data.join("images").join(self.images), None, model.interface()).unwrap()
     }
 }
 
@@ -106,7 +106,10 @@ fn logits_are_the_golden_ones() {
         let batch = network.dataset(&data, &model).batch(0..16, &network.preprocess).unwrap();
         let logits = float::evaluate(&model, &batch).unwrap();
         let path = data.join("golden").join(format!("{}_logits_first16.npy", network.golden));
-        let golden = Dataset::open(&path, None, [10, 1, 1]).unwrap().batch(0..16, &Preprocess::Raw).unwrap();
+        let golden = Dataset::open(&path, None, Interface { input: [10, 1, 1], classes: 1 })
+            .unwrap()
+            .batch(0..16, &Preprocess::Raw)
+            .unwrap();
         let difference = difference(&logits, &golden);
         println!("{}: {difference:e} from golden", network.file);
         assert!(difference < 1e-4, "{}: {difference}", network.file);

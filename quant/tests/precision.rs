@@ -14,7 +14,7 @@ fn asset(name: &str) -> PathBuf {
 
 fn digits(images: usize) -> (Model, Tensor) {
     let model = import_file(&asset("digits.onnx")).unwrap();
-    let data = Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.input).unwrap();
+    let data = Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
     let batch = data.batch(0..images.min(data.len()), &Preprocess::Unit).unwrap();
     (model, batch)
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use protocols::Role;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
-use quant::Dataset;
+use quant::{Dataset, Interface};
 
 /// An ONNX file. What is imported must pass the model's own check; what is quantised in it, too, and becomes an integer network or an
 /// error.
@@ -80,8 +80,13 @@ pub fn images(data: &[u8]) {
         (labels, rest) = (Some((Path::new("labels"), file)), images);
     }
     let input = INPUTS[usize::from(first) % INPUTS.len()];
-    let Ok(images) = Dataset::from_bytes(Path::new("images"), rest, labels, input) else { return };
+    let network = Interface { input, classes: 100 };
+    let Ok(images) = Dataset::from_bytes(Path::new("images"), rest, labels, network) else { return };
     assert!(images.labels().is_none_or(|labels| labels.len() == images.len()), "one label for each image");
+    assert!(
+        images.labels().is_none_or(|labels| labels.iter().all(|&label| label < 100)),
+        "labels are classes"
+    );
     let taken = images.len().min(2);
     let batch = images.batch(0..taken, &quant::Preprocess::Unit);
     assert!(batch.is_ok_and(|batch| batch.data.len() == taken * input.iter().product::<usize>()));

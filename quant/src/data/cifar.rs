@@ -3,6 +3,9 @@
 use super::error::Fault;
 use super::{Images, Pixels};
 
+/// The shape of an image.
+pub(super) const SHAPE: [usize; 3] = [3, 32, 32];
+
 const PIXELS: usize = 3 * 32 * 32;
 /// Record and number of label bytes; the last label is the one that counts (CIFAR-100: coarse, fine).
 const CIFAR_10: (usize, usize) = (PIXELS + 1, 1);
@@ -10,37 +13,37 @@ const CIFAR_100: (usize, usize) = (PIXELS + 2, 2);
 
 /// Whether the length is one of whole records of either kind.
 pub(super) fn is_one(bytes: &[u8]) -> bool {
-    kind(bytes).is_ok()
+    kind(bytes.len() as u64).is_ok()
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Images, Fault> {
-    let (record, labels) = kind(bytes)?;
-    let records = bytes.chunks_exact(record);
-    let mut pixels = Vec::with_capacity(bytes.len());
-    for record in records.clone() {
-        pixels.extend_from_slice(&record[labels..]);
+/// Takes the records apart, in place.
+pub(super) fn parse(mut bytes: Vec<u8>) -> Result<Images, Fault> {
+    let (record, labels) = kind(bytes.len() as u64)?;
+    let records = bytes.len() / record;
+    let label = |at: usize| bytes[at * record + labels - 1].into();
+    let found = (0..records).map(label).collect();
+    for at in 0..records {
+        bytes.copy_within(at * record + labels..(at + 1) * record, at * PIXELS);
     }
-    Ok(Images {
-        shape: vec![3, 32, 32],
-        pixels: Pixels::Bytes(pixels),
-        labels: Some(records.map(|record| usize::from(record[labels - 1])).collect()),
-    })
+    bytes.truncate(records * PIXELS);
+    Ok(Images { shape: SHAPE.to_vec(), pixels: Pixels::Bytes(bytes), labels: Some(found) })
 }
 
-fn kind(bytes: &[u8]) -> Result<(usize, usize), Fault> {
-    let whole = |(record, _): (usize, usize)| !bytes.is_empty() && bytes.len().is_multiple_of(record);
+/// The lengths of a record and of its labels, by the length of the file.
+pub(super) fn kind(len: u64) -> Result<(usize, usize), Fault> {
+    let whole = |(record, _): (usize, usize)| len > 0 && len.is_multiple_of(record as u64);
     let fault = |expected: &str, found: String| Err(Fault::new("CIFAR records", "length", expected, found));
     match (whole(CIFAR_10), whole(CIFAR_100)) {
         (true, false) => Ok(CIFAR_10),
         (false, true) => Ok(CIFAR_100),
         (true, true) => fault(
             "a multiple of 3073 (CIFAR-10) or of 3074 (CIFAR-100), not of both: take away some records",
-            format!("{} bytes", bytes.len()),
+            format!("{len} bytes"),
         ),
         (false, false) => fault(
             "a multiple of 3073 (CIFAR-10) or of 3074 (CIFAR-100); \
              IDX, .npy, .npz, PNG and JPEG are read too, and gzip of any",
-            format!("{} bytes of no known format", bytes.len()),
+            format!("{len} bytes of no known format"),
         ),
     }
 }

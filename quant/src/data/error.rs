@@ -1,5 +1,6 @@
 //! What can be wrong with a data file.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::PreprocessError;
@@ -13,10 +14,10 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file, unpacked, is larger than this program takes.
-    #[error("{} holds more than {limit} bytes once unpacked; split it", path.display())]
+    #[error("{} holds more than {limit} bytes once unpacked, the most that is read of its kind; split it", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -50,6 +51,27 @@ pub enum DataError {
         /// The shape of one image in the file.
         found: Vec<usize>,
     },
+    /// An element that is no pixel: the first one.
+    #[error(
+        "{}: image {image}, channel {channel}, row {row}, column {column}: expected {expected}, found {found}",
+        path.display()
+    )]
+    Pixel {
+        /// The file.
+        path: PathBuf,
+        /// The image, from 0.
+        image: usize,
+        /// The channel, from 0.
+        channel: usize,
+        /// The row, from 0.
+        row: usize,
+        /// The column, from 0.
+        column: usize,
+        /// What pixels are.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
     /// There are not as many labels as images.
     #[error("{}: {images} images, but {labels} labels", path.display())]
     LabelCount {
@@ -59,6 +81,22 @@ pub enum DataError {
         images: usize,
         /// The number of labels.
         labels: usize,
+    },
+    /// A label that is none of the network's classes: the first one.
+    #[error(
+        "{}: the label of image {image} is {found}, but the network tells {classes} classes apart, from 0 on; \
+         are these labels of another data set?",
+        path.display()
+    )]
+    Label {
+        /// The file of the labels.
+        path: PathBuf,
+        /// The image, from 0.
+        image: usize,
+        /// The label.
+        found: String,
+        /// The number of classes.
+        classes: usize,
     },
     /// Images were asked for that the file does not have.
     #[error("{} holds {images} images; {start}..{end} is not a range of them", path.display())]
@@ -77,13 +115,15 @@ pub enum DataError {
     Preprocess(#[from] PreprocessError),
 }
 
-/// A malformed content, its file not yet named.
+/// What is wrong with a content, its file not yet named.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) format: &'static str,
-    pub(super) field: &'static str,
-    pub(super) expected: String,
-    pub(super) found: String,
+pub(super) enum Fault {
+    Io(io::Error),
+    TooLarge { limit: u64 },
+    Malformed { format: &'static str, field: &'static str, expected: String, found: String },
+    Shape { expected: [usize; 3], found: Vec<usize> },
+    Pixel { at: usize, shape: [usize; 3], expected: &'static str, found: String },
+    Label { image: usize, found: String, classes: usize },
 }
 
 impl Fault {
@@ -93,17 +133,31 @@ impl Fault {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        Self { format, field, expected: expected.into(), found: found.into() }
+        Self::Malformed { format, field, expected: expected.into(), found: found.into() }
     }
 
     pub(super) fn at(self, path: &Path) -> DataError {
-        DataError::Malformed {
-            path: path.into(),
-            format: self.format,
-            field: self.field,
-            expected: self.expected,
-            found: self.found,
+        let path = path.to_owned();
+        match self {
+            Self::Io(source) => DataError::Io { path, source },
+            Self::TooLarge { limit } => DataError::TooLarge { path, limit },
+            Self::Malformed { format, field, expected, found } => {
+                DataError::Malformed { path, format, field, expected, found }
+            }
+            Self::Shape { expected, found } => DataError::Shape { path, expected, found },
+            Self::Label { image, found, classes } => DataError::Label { path, image, found, classes },
+            Self::Pixel { at, shape: [c, h, w], expected, found } => {
+                let (image, channel) = (at / (c * h * w), at / (h * w) % c);
+                let (row, column) = (at / w % h, at % w);
+                DataError::Pixel { path, image, channel, row, column, expected, found }
+            }
         }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(source: io::Error) -> Self {
+        Self::Io(source)
     }
 }
 

@@ -1,9 +1,10 @@
 //! IDX, the format of MNIST: two zero bytes, a type byte, the number of axes, their lengths in big-endian, the elements.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::Fault;
-use super::{Images, Pixels};
+use super::{Images, Pixels, fitting, read};
 
 const UNSIGNED_BYTES: u8 = 8;
 
@@ -12,15 +13,22 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 0, UNSIGNED_BYTES, 1..=4, ..])
 }
 
-/// Whether it is an IDX file of the right length.
-pub(super) fn is_exact(bytes: &[u8]) -> bool {
-    is_one(bytes) && array(bytes).is_ok()
+/// Whether these first bytes are those of an IDX file of images for such an input. The lengths of four axes are just beyond them:
+/// the last is taken to be right.
+pub(super) fn is_for(head: &[u8], input: [usize; 3]) -> bool {
+    let length = |axis: usize| head.get(4 + 4 * axis..8 + 4 * axis).map(big_endian);
+    match head.get(3) {
+        _ if !is_one(head) => false,
+        Some(3) => [Some(1), length(1), length(2)] == input.map(Some),
+        Some(4) => [length(1), length(2)] == [Some(input[0]), Some(input[1])],
+        _ => false,
+    }
 }
 
 /// Images `[N, H, W]` or `[N, C, H, W]`.
-pub(super) fn images(bytes: &[u8]) -> Result<Images, Fault> {
-    let (shape, elements) = array(bytes)?;
-    let shape = match shape[..] {
+pub(super) fn images(stream: &mut impl Read, input: [usize; 3]) -> Result<Images, Fault> {
+    let axes = header(stream)?;
+    let shape = match axes[..] {
         [_, h, w] => vec![1, h, w],
         [_, c, h, w] => vec![c, h, w],
         _ => {
@@ -28,20 +36,21 @@ pub(super) fn images(bytes: &[u8]) -> Result<Images, Fault> {
                 "IDX",
                 "axes",
                 "images: 3 (N, H, W) or 4 (N, C, H, W)",
-                format!("{}: if these are labels, name the images instead", shape.len()),
+                format!("{}: if these are labels, name the images instead", axes.len()),
             ));
         }
     };
-    Ok(Images { shape, pixels: Pixels::Bytes(elements.to_vec()), labels: None })
+    fitting(&shape, input)?;
+    Ok(Images { shape, pixels: Pixels::Bytes(elements(stream, &axes, read::SIZED)?), labels: None })
 }
 
 /// Labels `[N]`.
-pub(super) fn labels(bytes: &[u8]) -> Result<Vec<usize>, Fault> {
-    let (shape, elements) = array(bytes)?;
-    if shape.len() != 1 {
-        return Err(Fault::new("IDX", "axes of labels", "1", shape.len().to_string()));
+pub(super) fn labels(stream: &mut impl Read) -> Result<Vec<usize>, Fault> {
+    let axes = header(stream)?;
+    if axes.len() != 1 {
+        return Err(Fault::new("IDX", "axes of labels", "1", axes.len().to_string()));
     }
-    Ok(elements.iter().map(|&label| usize::from(label)).collect())
+    Ok(elements(stream, &axes, read::LABELS)?.into_iter().map(usize::from).collect())
 }
 
 /// The file of labels that belongs to a file of images by its name, if it exists.
@@ -58,27 +67,38 @@ pub(super) fn labels_beside(images: &Path) -> Option<PathBuf> {
     [name, other].iter().map(|name| images.with_file_name(name)).find(|path| path.is_file())
 }
 
-/// The lengths of the axes and the elements.
-fn array(bytes: &[u8]) -> Result<(Vec<usize>, &[u8]), Fault> {
-    let fault = |field, expected: String, found: String| Err(Fault::new("IDX", field, expected, found));
-    let (axes, rest) = match bytes {
-        [0, 0, UNSIGNED_BYTES, axes @ 1..=4, rest @ ..] => (usize::from(*axes), rest),
-        _ => {
-            let found = format!("{:02x?}", &bytes[..bytes.len().min(4)]);
-            return fault("first bytes", "[00, 00, 08, 01..=04]: unsigned bytes".into(), found);
-        }
+/// The lengths of the axes.
+fn header(stream: &mut impl Read) -> Result<Vec<usize>, Fault> {
+    let start = read::up_to(stream, 4)?;
+    let [0, 0, UNSIGNED_BYTES, axes @ 1..=4] = start[..] else {
+        let expected = "[00, 00, 08, 01..=04]: unsigned bytes";
+        return Err(Fault::new("IDX", "first bytes", expected, format!("{start:02x?}")));
     };
-    let Some((header, elements)) = rest.split_at_checked(4 * axes) else {
-        return fault("header", format!("{} bytes", 4 + 4 * axes), format!("{} bytes", bytes.len()));
-    };
-    let shape: Vec<usize> =
-        header.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
-    match shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) {
-        Some(n) if n == elements.len() => Ok((shape, elements)),
-        expected => fault(
-            "elements",
-            format!("{} for axes {shape:?}", expected.map_or("a possible number".into(), |n| n.to_string())),
-            elements.len().to_string(),
-        ),
+    let lengths = read::up_to(stream, 4 * u64::from(axes))?;
+    if lengths.len() != 4 * usize::from(axes) {
+        let expected = format!("{} bytes", 4 + 4 * axes);
+        return Err(Fault::new("IDX", "header", expected, format!("{} bytes", 4 + lengths.len())));
     }
+    Ok(lengths.chunks_exact(4).map(big_endian).collect())
+}
+
+/// As many elements as the axes say, and the end of the stream.
+fn elements(stream: &mut impl Read, axes: &[usize], limit: u64) -> Result<Vec<u8>, Fault> {
+    let claimed = axes.iter().try_fold(1_u64, |n, &d| n.checked_mul(d as u64));
+    let fault = |expected: String, found: String| Fault::new("IDX", "elements", expected, found);
+    let Some(len) = claimed.filter(|&len| len <= limit) else {
+        return Err(fault(format!("at most {limit} bytes"), format!("axes {axes:?}")));
+    };
+    let elements = read::up_to(stream, len)?;
+    if elements.len() as u64 != len {
+        return Err(fault(format!("{len} for axes {axes:?}"), elements.len().to_string()));
+    }
+    if !read::is_over(stream)? {
+        return Err(fault(format!("{len} for axes {axes:?}"), "more".into()));
+    }
+    Ok(elements)
+}
+
+fn big_endian(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte))
 }

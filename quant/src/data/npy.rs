@@ -1,133 +1,175 @@
 //! NumPy's arrays: .npy, and .npz, which is a ZIP archive of them.
+//!
+//! An .npy file is a magic number, a version, a header, which is a Python dictionary in ASCII, and the elements (NumPy
+//! Enhancement Proposal 1). Elements are turned into pixels or labels as they are read.
+
+mod header;
+mod number;
 
 use std::io::{Cursor, Read};
 
-use super::error::Fault;
-use super::{Images, Pixels, read};
+use header::Header;
+pub(super) use header::MAGIC;
+use number::{Kind, Number};
 
-/// The first bytes of an .npy file.
-pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
+use super::error::Fault;
+use super::{Images, Pixels, fitting, read};
 
 const NPY: &str = ".npy";
 const NPZ: &str = ".npz";
 
-/// An array in row-major order.
-struct Array<'a> {
-    shape: Vec<usize>,
-    kind: Kind,
-    bytes: &'a [u8],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    U8,
-    I8,
-    U16,
-    I16,
-    U32,
-    I32,
-    I64,
-    U64,
-    F32,
-    F64,
-}
-
 /// Images `[N, C, H, W]`, `[N, H, W]`, `[C, H, W]` or `[H, W]`, whichever fits `input`; for flat inputs also `[N, C]`, `[C]`.
-pub(super) fn images(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
-    let array = array(bytes)?;
-    let shape = image_shape(&array.shape, input)?;
-    let pixels = match array.kind {
-        Kind::U8 => Pixels::Bytes(array.bytes.to_vec()),
-        Kind::F32 => Pixels::Floats(array.elements(f32::from_le_bytes).collect()),
-        Kind::F64 => Pixels::Floats(array.elements(|b| f64::from_le_bytes(b) as f32).collect()),
-        Kind::I8 | Kind::U16 | Kind::I16 | Kind::U32 | Kind::I32 | Kind::I64 | Kind::U64 => {
-            let expected = "bytes 0..255 (uint8), or float32 or float64 on the scale 0..1";
-            return Err(Fault::new(NPY, "type of images", expected, format!("{:?}", array.kind)));
+pub(super) fn images(stream: &mut impl Read, input: [usize; 3]) -> Result<Images, Fault> {
+    let header = Header::read(stream)?;
+    let shape = image_shape(&header.shape, input)?;
+    fitting(&shape, input)?;
+    let pixels = match header.kind {
+        Kind::F16 | Kind::F32 | Kind::F64 | Kind::Bool => {
+            let (floats, flaw) = elements(stream, &header, read::SIZED, 0.0, Number::pixel)?;
+            sound(flaw, input, "a number that is finite in single precision")?;
+            Pixels::Floats(floats)
+        }
+        Kind::U8 | Kind::I8 | Kind::U16 | Kind::I16 | Kind::U32 | Kind::I32 | Kind::U64 | Kind::I64 => {
+            let (bytes, flaw) = elements(stream, &header, read::SIZED, 0, Number::byte)?;
+            sound(flaw, input, "an integer of 0..255, as pixels of an integer type are")?;
+            Pixels::Bytes(bytes)
         }
     };
     Ok(Images { shape, pixels, labels: None })
 }
 
-/// Labels `[N]`, of any integer type.
-pub(super) fn labels(bytes: &[u8]) -> Result<Vec<usize>, Fault> {
-    let array = array(bytes)?;
-    if array.shape.len() != 1 {
-        return Err(Fault::new(NPY, "axes of labels", "1", format!("shape {:?}", array.shape)));
+/// Labels `[N]`, of any integer type, each less than `classes`.
+pub(super) fn labels(stream: &mut impl Read, classes: usize) -> Result<Vec<usize>, Fault> {
+    let header = Header::read(stream)?;
+    if header.shape.len() != 1 {
+        return Err(Fault::new(NPY, "axes of labels", "1", format!("shape {:?}", header.shape)));
     }
-    array
-        .integers()?
-        .into_iter()
-        .map(|label| {
-            usize::try_from(label)
-                .map_err(|_| Fault::new(NPY, "labels", "class numbers, from 0", label.to_string()))
-        })
-        .collect()
+    if header.kind.is_float() {
+        return Err(Fault::new(NPY, "type of labels", "integers", header.kind.name()));
+    }
+    let class = |number: Number| usize::try_from(number.integer()?).ok().filter(|&label| label < classes);
+    let (labels, flaw) = elements(stream, &header, read::LABELS, 0, class)?;
+    match flaw {
+        None => Ok(labels),
+        Some(Flaw { at, found }) => Err(Fault::Label { image: at, found, classes }),
+    }
 }
 
 /// Images and labels of an .npz file, told by their keys.
-pub(super) fn archived_images(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
+pub(super) fn archived_images(bytes: &[u8], input: [usize; 3], classes: usize) -> Result<Images, Fault> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes))
         .map_err(|error| Fault::new(NPZ, "archive", "a ZIP archive", error.to_string()))?;
-    let Some(array) = member(&mut archive, &["x", "images", "data", "arr_0"])? else {
+    let read_images = |stream: &mut dyn Read| images(&mut { stream }, input);
+    let Some(images) = member(&mut archive, &["x", "images", "data", "arr_0"], read_images)? else {
         let keys: Vec<&str> = archive.file_names().take(8).collect();
         let expected = "one of x, images, data, arr_0";
         return Err(Fault::new(NPZ, "key of images", expected, format!("{keys:?}")));
     };
-    let labels = member(&mut archive, &["y", "labels"])?;
-    Ok(Images { labels: labels.map(|array| self::labels(&array)).transpose()?, ..images(&array, input)? })
+    let labels = member(&mut archive, &["y", "labels"], |stream| labels(&mut { stream }, classes))?;
+    Ok(Images { labels, ..images })
 }
 
-/// The first array of the archive with one of these keys.
-fn member(archive: &mut zip::ZipArchive<Cursor<&[u8]>>, keys: &[&str]) -> Result<Option<Vec<u8>>, Fault> {
+/// What `parse` makes of the first array of the archive with one of these keys, as it is unpacked.
+fn member<T>(
+    archive: &mut zip::ZipArchive<Cursor<&[u8]>>,
+    keys: &[&str],
+    parse: impl FnOnce(&mut dyn Read) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
     let Some(index) = keys.iter().find_map(|key| archive.index_for_name(&format!("{key}.npy"))) else {
         return Ok(None);
     };
-    let file = archive
+    let mut file = archive
         .by_index(index)
         .map_err(|error| Fault::new(NPZ, "member", "stored or deflated", error.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(read::LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Fault::new(NPZ, "member", "a readable array", error.to_string()))?;
-    if bytes.len() as u64 > read::LIMIT {
-        let expected = format!("at most {} bytes", read::LIMIT);
-        return Err(Fault::new(NPZ, "member", expected, "more"));
-    }
-    Ok(Some(bytes))
+    parse(&mut file).map(Some).map_err(|fault| match fault {
+        Fault::Io(error) => Fault::new(NPZ, "member", "a readable array", error.to_string()),
+        other => other,
+    })
 }
 
-impl Array<'_> {
-    fn elements<const N: usize, T>(&self, convert: impl Fn([u8; N]) -> T) -> impl Iterator<Item = T> {
-        let chunks = self.bytes.as_chunks::<N>().0;
-        chunks.iter().map(move |chunk| convert(*chunk))
-    }
+/// The first element, in the order of the images, that could not be converted.
+struct Flaw {
+    at: usize,
+    found: String,
+}
 
-    fn integers(&self) -> Result<Vec<i64>, Fault> {
-        Ok(match self.kind {
-            Kind::U8 => self.bytes.iter().map(|&x| x.into()).collect(),
-            Kind::I8 => self.elements(i8::from_le_bytes).map(i64::from).collect(),
-            Kind::U16 => self.elements(u16::from_le_bytes).map(i64::from).collect(),
-            Kind::I16 => self.elements(i16::from_le_bytes).map(i64::from).collect(),
-            Kind::U32 => self.elements(u32::from_le_bytes).map(i64::from).collect(),
-            Kind::I32 => self.elements(i32::from_le_bytes).map(i64::from).collect(),
-            // What does not fit becomes negative, which no caller takes.
-            Kind::I64 | Kind::U64 => self.elements(i64::from_le_bytes).collect(),
-            Kind::F32 | Kind::F64 => {
-                let found = format!("{:?}", self.kind);
-                return Err(Fault::new(NPY, "type of labels", "integers", found));
+fn sound(flaw: Option<Flaw>, shape: [usize; 3], expected: &'static str) -> Result<(), Fault> {
+    match flaw {
+        None => Ok(()),
+        Some(Flaw { at, found }) => Err(Fault::Pixel { at, shape, expected, found }),
+    }
+}
+
+/// The elements in row-major order, converted; `none` stands in for one that cannot be. `limit` bounds the bytes of the file and of
+/// the memory.
+fn elements<T: Copy>(
+    stream: &mut impl Read,
+    header: &Header,
+    limit: u64,
+    none: T,
+    convert: impl Fn(Number) -> Option<T>,
+) -> Result<(Vec<T>, Option<Flaw>), Fault> {
+    let size = header.kind.bytes();
+    // Elements in column-major order are read before they are turned.
+    let held = size_of::<T>() * if header.fortran { 2 } else { 1 };
+    let fault = |expected: String, found: String| Err(Fault::new(NPY, "elements", expected, found));
+    let claimed = header.shape.iter().try_fold(1_u64, |n, &d| n.checked_mul(d as u64));
+    let fits = |n: &u64| n.checked_mul(size.max(held) as u64).is_some_and(|bytes| bytes <= limit);
+    let Some(count) = claimed.filter(fits) else {
+        let found = format!("shape {:?} of {}", header.shape, header.kind.name());
+        return fault(format!("at most {limit} bytes, in the file and in memory"), found);
+    };
+    let place = Place::new(&header.shape, header.fortran);
+    let (mut found, mut flaw) = (Vec::new(), None::<Flaw>);
+    let read = read::in_chunks(stream, count * size as u64, |chunk, left| {
+        read::reserve(&mut found, chunk.len() / size, left / size as u64);
+        for bytes in chunk.chunks_exact(size) {
+            let number = header.kind.number(bytes, header.big_endian);
+            let at = place.of(found.len());
+            let converted = convert(number);
+            if converted.is_none() && flaw.as_ref().is_none_or(|flaw| at < flaw.at) {
+                flaw = Some(Flaw { at, found: number.to_string() });
             }
-        })
+            found.push(converted.unwrap_or(none));
+        }
+    })?;
+    let said =
+        || format!("{} bytes for shape {:?} of {}", count * size as u64, header.shape, header.kind.name());
+    if found.len() as u64 != count {
+        return fault(said(), format!("{read} bytes"));
     }
+    if !read::is_over(stream)? {
+        return fault(said(), "more".into());
+    }
+    if header.fortran {
+        let mut turned = vec![none; found.len()];
+        found.iter().enumerate().for_each(|(at, &element)| turned[place.of(at)] = element);
+        found = turned;
+    }
+    Ok((found, flaw))
 }
 
-impl Kind {
-    fn bytes(self) -> usize {
-        match self {
-            Self::U8 | Self::I8 => 1,
-            Self::U16 | Self::I16 => 2,
-            Self::U32 | Self::I32 | Self::F32 => 4,
-            Self::I64 | Self::U64 | Self::F64 => 8,
+/// Where the elements of a file belong in row-major order.
+struct Place<'a> {
+    /// The lengths of the axes, if the file's order is column-major.
+    fortran: Option<&'a [usize]>,
+}
+
+impl<'a> Place<'a> {
+    fn new(shape: &'a [usize], fortran: bool) -> Self {
+        Self { fortran: fortran.then_some(shape) }
+    }
+
+    fn of(&self, mut at: usize) -> usize {
+        let Some(shape) = self.fortran else { return at };
+        let mut place = 0;
+        let mut step: usize = shape.iter().product();
+        for &length in shape {
+            step /= length;
+            place += at % length * step;
+            at /= length;
         }
+        place
     }
 }
 
@@ -149,71 +191,5 @@ fn image_shape(array: &[usize], input: [usize; 3]) -> Result<Vec<usize>, Fault> 
     })
 }
 
-fn array(bytes: &[u8]) -> Result<Array<'_>, Fault> {
-    let fault = |field, expected: &str, found: String| Fault::new(NPY, field, expected, found);
-    let truncated = || fault("header", "a whole header", format!("{} bytes in all", bytes.len()));
-    let (version, rest) = bytes.get(6..).and_then(|rest| rest.split_at_checked(2)).ok_or_else(truncated)?;
-    // Version 1.0 has two bytes for the header's length, later ones four.
-    let (length, rest) = if version[0] == 1 {
-        let (length, rest) = rest.split_first_chunk::<2>().ok_or_else(truncated)?;
-        (u16::from_le_bytes(*length) as usize, rest)
-    } else {
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(truncated)?;
-        (u32::from_le_bytes(*length) as usize, rest)
-    };
-    let (header, bytes) = rest.split_at_checked(length).ok_or_else(truncated)?;
-    let header = String::from_utf8_lossy(header);
-    let kind = kind(field(&header, "descr")?)?;
-    if field(&header, "fortran_order")?.starts_with("True") {
-        return Err(fault("fortran_order", "False: save numpy.ascontiguousarray(x)", "True".into()));
-    }
-    let shape = shape(field(&header, "shape")?)?;
-    let expected = shape.iter().try_fold(kind.bytes(), |n, &d| n.checked_mul(d));
-    if expected != Some(bytes.len()) {
-        let found = format!("{} bytes for shape {shape:?} of {kind:?}", bytes.len());
-        return Err(fault("elements", "as many bytes as shape and type say", found));
-    }
-    Ok(Array { shape, kind, bytes })
-}
-
-/// What follows `'name':` in the header, which is a Python dictionary.
-fn field<'h>(header: &'h str, name: &'static str) -> Result<&'h str, Fault> {
-    header
-        .split_once(&format!("'{name}':"))
-        .map(|(_, rest)| rest.trim_start())
-        .ok_or_else(|| Fault::new(NPY, "header", format!("the key {name}"), "none"))
-}
-
-fn kind(text: &str) -> Result<Kind, Fault> {
-    let name = text.trim_start_matches(['\'', '"']).split(['\'', '"']).next().unwrap_or_default();
-    Ok(match name {
-        "|u1" | "<u1" => Kind::U8,
-        "|i1" | "<i1" => Kind::I8,
-        "<u2" => Kind::U16,
-        "<i2" => Kind::I16,
-        "<u4" => Kind::U32,
-        "<i4" => Kind::I32,
-        "<i8" => Kind::I64,
-        "<u8" => Kind::U64,
-        "<f4" => Kind::F32,
-        "<f8" => Kind::F64,
-        other => {
-            let expected = "little-endian integers, float32 or float64";
-            let found: String = other.chars().take(20).collect();
-            return Err(Fault::new(NPY, "descr", expected, format!("{found:?}")));
-        }
-    })
-}
-
-fn shape(text: &str) -> Result<Vec<usize>, Fault> {
-    let inner = text.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(inner, _)| inner);
-    inner
-        .and_then(|inner| {
-            let lengths = inner.split(',').map(str::trim).filter(|length| !length.is_empty());
-            lengths.map(|length| length.parse().ok()).collect()
-        })
-        .ok_or_else(|| {
-            let found: String = text.chars().take(40).collect();
-            Fault::new(NPY, "shape", "a tuple of lengths", found)
-        })
-}
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,14 @@
 
 use std::io::Cursor;
 
-use image::{ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::error::Fault;
-use super::{Images, Pixels};
+use super::{Images, Pixels, fitting};
 
 const FORMAT: &str = "picture";
+/// Bytes that decoding may take beyond the image itself.
+const SCRATCH: u64 = 64 << 20;
 
 pub(super) fn is_one(bytes: &[u8]) -> bool {
     format(bytes).is_some()
@@ -23,32 +25,31 @@ fn format(bytes: &[u8]) -> Option<ImageFormat> {
     }
 }
 
-/// One image, its planes apart. Nothing is converted: not the size, not colour to grey.
+/// One image, its planes apart. Nothing is converted: not the size, not color to gray.
 pub(super) fn parse(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
-    let [_, h, w] = input;
+    let malformed =
+        |error: ImageError| Fault::new(FORMAT, "content", "a readable PNG or JPEG", error.to_string());
     let mut reader = ImageReader::new(Cursor::new(bytes));
     if let Some(format) = format(bytes) {
         reader.set_format(format);
     }
-    // A header may claim any size: nothing much larger than what is wanted is ever decoded.
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(u32::try_from(w.max(1 << 13)).unwrap_or(u32::MAX));
-    limits.max_image_height = Some(u32::try_from(h.max(1 << 13)).unwrap_or(u32::MAX));
-    reader.limits(limits);
-    let image = reader.decode().map_err(|error| {
-        Fault::new(FORMAT, "content", "a PNG or JPEG of at most 8192 x 8192", error.to_string())
-    })?;
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let color = image.color();
+    let mut decoder = reader.into_decoder().map_err(malformed)?;
+    let color = decoder.color_type();
     if color.has_alpha() {
-        let expected = "grey or RGB without transparency; remove the alpha channel";
-        return Err(Fault::new(FORMAT, "colours", expected, format!("{color:?}")));
+        let expected = "gray or RGB without transparency; remove the alpha channel";
+        return Err(Fault::new(FORMAT, "colors", expected, format!("{color:?}")));
     }
-    let (channels, interleaved) = if color.has_color() {
-        (3, image.into_rgb8().into_raw())
-    } else {
-        (1, image.into_luma8().into_raw())
-    };
+    let channels = if color.has_color() { 3 } else { 1 };
+    let (width, height) = decoder.dimensions();
+    let shape = vec![channels, height as usize, width as usize];
+    // A header may claim any size: what does not fit the network is never decoded.
+    fitting(&shape, input)?;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2).saturating_add(SCRATCH));
+    decoder.set_limits(limits).map_err(malformed)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(malformed)?;
+    let interleaved =
+        if channels == 3 { image.into_rgb8().into_raw() } else { image.into_luma8().into_raw() };
     let planes = (0..channels).flat_map(|c| interleaved.iter().skip(c).step_by(channels).copied());
-    Ok(Images { shape: vec![channels, height, width], pixels: Pixels::Bytes(planes.collect()), labels: None })
+    Ok(Images { shape, pixels: Pixels::Bytes(planes.collect()), labels: None })
 }

@@ -315,7 +315,7 @@ mod tests {
         let file = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets").join(name);
         let model = import_file(&file("digits.onnx")).unwrap();
         let images =
-            crate::Dataset::open(&file("digits-calib-images-idx3-ubyte"), None, model.input).unwrap();
+            crate::Dataset::open(&file("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
         let batch: Tensor = images.batch(0..32, &Preprocess::Unit).unwrap();
         let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
         for bits in [3, 8] {
