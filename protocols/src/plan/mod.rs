@@ -14,6 +14,7 @@ use crate::ops::Form;
 use crate::ot::Source;
 use crate::{Bits, Error};
 
+pub use check::MAX_NAME;
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
 pub use cost::{Kind, Load, StepCost};
