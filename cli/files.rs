@@ -21,6 +21,11 @@ pub(crate) fn read(path: &Path) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The folder of a file that is named.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes files that belong together into a folder, which is created if needed: first under temporary names, then, when all
 /// are on the disk, under their own.
 pub(crate) fn write_together(cleanup: &Cleanup, folder: &Path, files: &[(&str, &[u8])]) -> Outcome<()> {

@@ -10,6 +10,11 @@ mod inference;
 mod inspect;
 mod interchange;
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod limits;
+mod names;
 mod networks;
+mod out;
 mod search;
 mod support;
+mod usage;

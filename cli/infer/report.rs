@@ -52,13 +52,11 @@ impl Inference {
 
     /// Prints it; a result that is not the plaintext one is a failure.
     pub(super) fn print(&self, app: &App) -> Outcome<()> {
-        app.console.result(self, Self::text)?;
-        if self.verified == Some(false) {
-            let message =
-                "verification failed: the private result differs from that of the plaintext network";
-            return Err(Failure::new(Code::Unverified, message));
+        if self.verified != Some(false) {
+            return app.console.result(self, Self::text);
         }
-        Ok(())
+        let message = "verification failed: the private result differs from that of the plaintext network";
+        app.console.failed_result(self, Self::text, Failure::new(Code::Unverified, message))
     }
 
     fn text(&self) -> String {
