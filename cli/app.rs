@@ -1,22 +1,40 @@
 //! The command line: which commands there are, and how each ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cleanup::Cleanup;
-use crate::console::Console;
+use crate::console::{Console, Verbosity};
 use crate::exit::{self, Failure, Outcome};
-use crate::{compare, cost, demo, eval, export, import, infer, inspect, search};
+use crate::{compare, cost, demo, eval, export, import, infer, inspect, manual, process, search};
+
+/// The widest line of a help text.
+const HELP_WIDTH: usize = 100;
+
+/// Where the options of all commands stand: after those of one.
+const LAST: usize = 900;
 
 /// Two-party private inference for quantised neural networks.
 #[derive(Parser)]
-#[command(name = "pq", version, after_help = exit::HELP, after_long_help = exit::HELP, propagate_version = true)]
+#[command(
+    name = "pq",
+    version,
+    after_help = exit::HELP,
+    after_long_help = exit::HELP,
+    propagate_version = true,
+    max_term_width = HELP_WIDTH
+)]
 struct Cli {
     /// Print one JSON object on stdout, and nothing else there.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST)]
     json: bool,
+    /// Print results, warnings and errors alone: no progress, no notes.
+    #[arg(short, long, global = true, display_order = LAST)]
+    quiet: bool,
+    /// Print every phase and step as it begins, on stderr.
+    #[arg(short, long, global = true, display_order = LAST, conflicts_with = "quiet")]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,7 +45,7 @@ enum Command {
     #[command(after_help = exit::HELP)]
     Inspect(inspect::Args),
     /// Choose the widths and protocols of every layer under a budget, and write the quantised network.
-    #[command(after_help = exit::HELP)]
+    #[command(after_help = exit::HELP, override_usage = search::USAGE)]
     Search(search::Args),
     /// Take over a network that is quantised already, with its own integers and widths.
     #[command(after_help = exit::HELP)]
@@ -50,6 +68,12 @@ enum Command {
     /// See it work: a small built-in network, searched and run by two processes.
     #[command(after_help = exit::HELP)]
     Demo(demo::Args),
+    /// Print a script that completes commands and options in a shell.
+    #[command(after_help = exit::HELP)]
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page of a command, for man.
+    #[command(after_help = exit::HELP)]
+    Man(manual::ManArgs),
 }
 
 /// What every command gets.
@@ -60,16 +84,43 @@ pub(crate) struct App {
 
 /// Runs the command line.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let app = App { console: Console::new(cli.json), cleanup: Cleanup::default() };
-    let run = || app.cleanup.on_interrupt().and_then(|()| dispatch(&app, &cli.command));
-    // A broken invariant has told its name on stderr by then; the code is that of every internal error.
-    let ended = catch_unwind(AssertUnwindSafe(run));
-    match ended.unwrap_or_else(|_| Err(Failure::internal("a broken invariant; please report it"))) {
+    let cleanup = Cleanup::default();
+    process::end_on_panic(cleanup.clone());
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_run(&error),
+    };
+    let app = App { console: Console::new(cli.json, cli.verbosity()), cleanup };
+    let prepared =
+        process::files().and_then(|()| app.cleanup.on_interrupt()).and_then(|()| process::prepare());
+    match prepared.and_then(|()| dispatch(&app, &cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            app.console.note(format_args!("error: {failure}"));
-            failure.code().into()
+        Err(failure) => ended(&app.console, &failure),
+    }
+}
+
+/// The help or the version that was asked for, or what is wrong with the command line.
+fn not_run(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that has seen enough, such as `head`, is no failure.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let json = std::env::args_os().any(|word| word == "--json");
+    ended(&Console::new(json, Verbosity::default()), &Failure::command_line(error))
+}
+
+fn ended(console: &Console, failure: &Failure) -> ExitCode {
+    console.failure(failure);
+    failure.code().into()
+}
+
+impl Cli {
+    const fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Usual,
         }
     }
 }
@@ -85,5 +136,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Compare(args) => compare::run(app, args),
         Command::Infer(args) => infer::run(app, args),
         Command::Demo(args) => demo::run(app, args),
+        Command::Completions(args) => manual::completions(app, args, Cli::command()),
+        Command::Man(args) => manual::man(app, args, Cli::command()),
     }
 }

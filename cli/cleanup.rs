@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use crate::exit::{Code, Failure, Outcome};
+use crate::process;
 
 /// How often a folder is removed that is not empty any more.
 const ATTEMPTS: usize = 100;
+/// How often, and with what pauses, a thread that panics waits for what another one is creating.
+const PATIENCE: usize = 50;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Shared with the thread that waits for the interruption.
 #[derive(Clone, Default)]
@@ -34,7 +39,8 @@ pub(crate) struct Kept {
 }
 
 impl Cleanup {
-    /// From now on, Ctrl-C and a request to terminate clean up and end the process.
+    /// From now on, Ctrl-C, a request to terminate and every other signal that would end the process by itself clean up and
+    /// end it.
     pub(crate) fn on_interrupt(&self) -> Outcome<()> {
         let failed = |error| Failure::internal(format_args!("cannot watch for Ctrl-C: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
@@ -44,14 +50,26 @@ impl Cleanup {
             interruption().map_err(failed)?
         };
         let cleanup = self.clone();
-        std::thread::spawn(move || {
+        process::spawn("signals", move || {
             runtime.block_on(interrupted);
             // Held until the process ends: nothing new can be created meanwhile.
             let mut pending = cleanup.lock();
             pending.clear();
             std::process::exit(i32::from(Code::Interrupted as u8));
-        });
+        })?;
         Ok(())
+    }
+
+    /// Removes and ends everything, from a thread that panics. Never waits for long: where that very thread was creating
+    /// something, the lock stays taken.
+    pub(crate) fn now(&self) {
+        for _ in 0..PATIENCE {
+            match self.0.try_lock() {
+                Ok(mut pending) => return pending.clear(),
+                Err(TryLockError::Poisoned(pending)) => return pending.into_inner().clear(),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     /// Creates something that is temporary, unless the run is being interrupted.
@@ -71,8 +89,7 @@ impl Cleanup {
     /// Starts a child.
     pub(crate) fn spawn(&self, command: &mut Command) -> Outcome<(Kept, ChildPipes)> {
         let mut pending = self.lock();
-        let mut child =
-            command.spawn().map_err(|error| Failure::internal(format_args!("cannot start pq: {error}")))?;
+        let mut child = command.spawn().map_err(|error| process::refused("another process", &error))?;
         let pipes = ChildPipes { stdout: child.stdout.take(), stderr: child.stderr.take() };
         let id = child.id();
         pending.children.push(child);
@@ -122,6 +139,11 @@ impl Drop for Temporary {
 }
 
 impl Kept {
+    #[cfg(test)]
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Waits for a child that has closed its output: it is about to end.
     pub(crate) fn wait(self) -> Outcome<ExitStatus> {
         let mut pending = self.cleanup.lock();
@@ -165,14 +187,39 @@ fn remove(path: &Path) {
 #[cfg(unix)]
 fn interruption() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
-        }
-    })
+    /// The time that the processor may spend is used up (SIGXCPU), and a file grows too large (SIGXFSZ). These numbers are
+    /// Linux's, macOS's and the BSDs'.
+    const PROCESSOR: SignalKind = SignalKind::from_raw(24);
+    const FILE_SIZE: SignalKind = SignalKind::from_raw(25);
+    // Caught, it does nothing, and the write fails by an error that names the file. A handler stays when this is dropped.
+    drop(signal(FILE_SIZE)?);
+    let mut ending = vec![
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::quit(),
+        SignalKind::alarm(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        PROCESSOR,
+    ];
+    if !is_ignored(SignalKind::hangup()) {
+        ending.push(SignalKind::hangup());
+    }
+    let mut ending = ending.into_iter().map(signal).collect::<io::Result<Vec<_>>>()?;
+    Ok(std::future::poll_fn(move |context| {
+        let caught = ending.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if caught { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    }))
+}
+
+/// Whether whoever started this process wants it to outlive a signal, as nohup does. Where the system does not say so in
+/// `/proc`, no.
+#[cfg(unix)]
+fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 /// Ends when the user wants this process to end.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fusion::baselines::{self, System, Traffic};
 use protocols::plan::Plan;
+use protocols::printable::Printable;
 use protocols::profile::Profile;
 use serde::Serialize;
 
@@ -128,7 +129,7 @@ impl Comparison {
         let _ = writeln!(
             text,
             "{}, one image: megabytes of published systems, modelled (transfers by IKNP / silent), and of pq, predicted to the byte\n",
-            self.name
+            Printable(&self.name)
         );
         let _ = writeln!(text, "{table}");
         let _ = writeln!(

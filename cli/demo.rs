@@ -6,7 +6,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
-use std::thread;
 
 use clap::Parser;
 use protocols::ot::Sources;
@@ -20,6 +19,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::images;
 use crate::infer::{Inference, LISTENING};
 use crate::net::{self, Net};
+use crate::process;
 use crate::search;
 
 /// What `pq demo` is given.
@@ -74,11 +74,12 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let data = images::open(&plan, &folder.join(IMAGES), None)?;
     verify(folder, &data, &mut inference)?;
     let demo = Demo { search, inference };
-    app.console.result(&demo, |demo| demo.text(&plan, &data))?;
+    let text = |demo: &Demo| demo.text(&plan, &data);
     if demo.inference.verified == Some(true) {
-        return Ok(());
+        return app.console.result(&demo, text);
     }
-    Err(Failure::new(Code::Unverified, "the private result differs from the plaintext one"))
+    let failure = Failure::new(Code::Unverified, "the private result differs from the plaintext one");
+    app.console.failed_result(&demo, text, failure)
 }
 
 /// The options that a user would write.
@@ -111,12 +112,12 @@ fn infer(app: &App, folder: &Path, images: usize) -> Outcome<Inference> {
     let address = address(messages.as_mut())?;
     app.console.note(format_args!("   the server listens on {address}"));
     // Emptied all the time, so that the server never waits for its reader.
-    let server = thread::spawn(move || (text(server_result), text(messages)));
+    let server = process::spawn("server's output", move || (text(server_result), text(messages)))?;
     let (kept_client, client) = party(app, "client", &file(net::PLAN), |command| {
         command.arg("--input").arg(folder.join(IMAGES)).args(["--index", &format!("0..{images}")]);
         command.args(["--connect", &address]);
     })?;
-    let client_messages = thread::spawn(move || text(client.stderr));
+    let client_messages = process::spawn("client's output", move || text(client.stderr))?;
     let result = text(client.stdout);
     let client_messages = client_messages.join().unwrap_or_default();
     ended(kept_client, "client", &client_messages)?;
@@ -154,7 +155,7 @@ fn ended(kept: Kept, party: &str, messages: &str) -> Outcome<()> {
     if status.success() {
         return Ok(());
     }
-    Err(Failure::internal(format_args!("the {party} ended with {status}: {messages}")))
+    Err(Failure::internal(format_args!("the {party} ended with {status}: {}", messages.trim_end())))
 }
 
 /// Everything that a child writes.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
+use protocols::printable::{Printable, cut};
 use protocols::{Error, Reason};
 use quant::{DataError, ImportError, JudgeError};
 
@@ -11,7 +12,8 @@ use quant::{DataError, ImportError, JudgeError};
 pub(crate) const HELP: &str = "\
 Exit codes:
   0    success
-  1    internal error (a step that did not cost what was predicted is one), or local input/output
+  1    internal error (a step that did not cost what was predicted is one), local input/output, or
+       a limit of the system
   2    wrong usage of the command line
   3    an input file that cannot be used, or a budget that cannot be met
   4    the peer could not be reached, was lost, fell silent or was too slow
@@ -24,7 +26,7 @@ Exit codes:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Code {
-    /// A fault of this program, or of the machine's files and sockets.
+    /// A fault of this program, or of the machine's files, sockets and limits.
     Internal = 1,
     /// The command line.
     Usage = 2,
@@ -42,6 +44,25 @@ pub(crate) enum Code {
     Interrupted = 130,
 }
 
+impl Code {
+    /// The word for it in JSON. It stays as it is.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::Input => "input",
+            Self::PeerLost => "peer_lost",
+            Self::Disagreement => "disagreement",
+            Self::Violation => "violation",
+            Self::Unverified => "unverified",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// The most characters of a message: errors quote files and peers.
+const LONGEST: usize = 2000;
+
 /// Why a command ends, for the user, and the code that it ends with.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -54,7 +75,23 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: line(message) }
+    }
+
+    /// A failure that takes several lines to tell.
+    fn lines(code: Code, lines: impl IntoIterator<Item: Display>) -> Self {
+        let lines: Vec<String> = lines.into_iter().map(line).collect();
+        Self { code, message: lines.join("\n") }
+    }
+
+    /// What the parser of the command line says.
+    pub(crate) fn command_line(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        match text.strip_prefix("error: ") {
+            Some(text) => Self::lines(Code::Usage, text.trim_end().lines()),
+            // Where nothing was asked for at all, it is the help.
+            None => Self::lines(Code::Usage, ["a command is missing", ""].into_iter().chain(text.lines())),
+        }
     }
 
     pub(crate) fn internal(message: impl Display) -> Self {
@@ -72,19 +109,33 @@ impl Failure {
     /// The same, with the file that it is about.
     #[must_use]
     pub(crate) fn of_file(self, path: &Path) -> Self {
-        Self { message: format!("{}: {}", path.display(), self.message), ..self }
+        Self { message: format!("{}: {}", line(path.display()), self.message), ..self }
     }
 
     /// A network that cannot be imported.
     pub(crate) fn import(error: &ImportError, path: &Path) -> Self {
-        // This one names the file itself.
-        let named = matches!(error, ImportError::Io { .. });
-        if named { Self::input(error) } else { Self::input(error).of_file(path) }
+        match error {
+            // This one names the file itself.
+            ImportError::Io { .. } => Self::input(error),
+            ImportError::Unsupported(nodes) => Self::lines(Code::Input, nodes).of_file(path),
+            ImportError::Decode(_) | ImportError::Field { .. } | ImportError::Model(_) => {
+                Self::input(error).of_file(path)
+            }
+        }
     }
 
     pub(crate) const fn code(&self) -> Code {
         self.code
     }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// A message on one line, bounded: it may quote a name, a file or a peer.
+fn line(message: impl Display) -> String {
+    cut(&Printable(message).to_string(), LONGEST).into_owned()
 }
 
 impl Display for Failure {
@@ -159,6 +210,19 @@ mod tests {
     use protocols::Cost;
 
     use super::*;
+
+    #[test]
+    fn what_a_failure_quotes_is_one_bounded_line() {
+        let forged = "\u{1b}[2K\u{1b}[1A\nverified: equal to the plaintext network";
+        let theirs = Error::Disagreement { field: "plan hash", ours: "a".into(), theirs: forged.into() };
+        let failures = [Failure::from(theirs), Failure::input("x").of_file(Path::new(forged))];
+        for failure in failures {
+            assert_eq!(failure.to_string().lines().count(), 1, "{failure}");
+            assert!(failure.to_string().contains("\\u{1b}[2K\\u{1b}[1A\\u{a}verified"), "{failure}");
+        }
+        let long = Failure::input("y".repeat(1 << 20));
+        assert_eq!(long.to_string().chars().count(), LONGEST);
+    }
 
     #[test]
     fn a_difference_in_the_ledger_is_an_internal_error() {

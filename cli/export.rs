@@ -1,8 +1,9 @@
 //! `pq export`: a quantised network as ONNX, for other runtimes.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use protocols::printable::Printable;
 use quant::onnx::{ExportError, export_quantised};
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use crate::app::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::net::Net;
+use crate::out;
 use crate::units;
 
 /// What `pq export` is given.
@@ -20,6 +22,9 @@ pub(crate) struct Args {
     /// The ONNX file to write. It holds the weights: it is as secret as they are.
     #[arg(long, value_name = "ONNX")]
     out: PathBuf,
+    /// Replace the file if it is there already.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -39,17 +44,14 @@ struct Wide {
 
 /// Runs `pq export`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    let name = args.out.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Failure::usage("--out has to name a file"))?;
+    out::file(app, &args.out, args.force)?;
     let net = Net::open(&args.net_folder)?;
     let exported = export_quantised(&net.plan, &net.weights)
         .map_err(|error| Failure::from(error).of_file(&args.net_folder))?;
-    let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let name = args.out.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::usage("--out has to name a file"))?;
-    files::write_together(
-        &app.cleanup,
-        folder.unwrap_or(Path::new(".")),
-        &[files::secret(name, &exported.bytes)],
-    )?;
+    let file = files::secret(name, &exported.bytes);
+    files::write_together(&app.cleanup, files::folder_of(&args.out), &[file])?;
     let wide = exported.wide.into_iter().map(|(step, bits)| Wide { step, bits });
     let export = Export {
         file: args.out.clone(),
@@ -68,7 +70,7 @@ impl From<ExportError> for Failure {
 
 fn text(export: &Export) -> String {
     let (layers, bytes) = (export.layers, units::bytes(export.bytes as u64));
-    let mut text = format!("{}: {layers} layers, {bytes}\n", export.file.display());
+    let mut text = format!("{}: {layers} layers, {bytes}\n", Printable(export.file.display()));
     if let Some(Wide { step, bits }) = export.wide.iter().max_by_key(|wide| wide.bits) {
         let (count, exact) = (export.wide.len(), quant::onnx::EXACT_BITS);
         let _ = writeln!(

@@ -72,6 +72,11 @@ fn read_wiping(mut from: impl Read, expected: usize) -> io::Result<Zeroizing<Vec
     Ok(bytes)
 }
 
+/// The folder of a file that is named.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes files that belong together into a folder, which is created if needed: first under temporary names, then, when all
 /// are on the disk, under their own. A secret one is its owner's alone from the moment it exists.
 pub(crate) fn write_together(cleanup: &Cleanup, folder: &Path, files: &[Written<'_>]) -> Outcome<()> {

@@ -16,6 +16,7 @@ use crate::files;
 use crate::images::PreprocessArgs;
 use crate::layers;
 use crate::net;
+use crate::out::{self, Writer};
 use crate::purpose::PurposeArgs;
 
 /// What `pq import` is given.
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing is written.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Write into the folder even if it holds what pq import has not written there.
+    #[arg(long, requires = "out")]
+    force: bool,
     #[command(flatten)]
     preprocess: PreprocessArgs,
 }
@@ -42,6 +46,8 @@ struct Summary {
 
 /// Runs `pq import`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    let out = |folder: &PathBuf| out::folder(app, folder, Writer::Import, args.force);
+    let _kept = args.out.as_ref().map(out).transpose()?;
     let bytes = files::read(&args.model)?;
     let quantised = import_quantised(&bytes).map_err(|error| Failure::import(&error, &args.model))?;
     let adopted = adopt(&quantised, &args.preprocess.preprocess())

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use protocols::plan::Plan;
+use protocols::printable::Printable;
 use quant::search::LayerReport;
 
 use crate::table::Table;
@@ -20,7 +21,7 @@ pub(crate) fn text(plan: &Plan, layers: &[LayerReport], predicted_bits: u64) -> 
             units::bits(layer.comm_bits),
         ]);
     }
-    let mut text = format!("{}\n\n{table}\n", plan.name);
+    let mut text = format!("{}\n\n{table}\n", Printable(&plan.name));
     let _ = writeln!(text, "one inference  {}", exact(predicted_bits));
     text
 }

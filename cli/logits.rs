@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::table::cell;
+
 /// The logits of a batch, by image.
 pub(crate) struct Logits {
     rows: Vec<Vec<i64>>,
@@ -50,7 +52,7 @@ pub(crate) fn top(logits: &[f64], names: Option<&[String]>) -> String {
 /// A class by its name, if it has one.
 pub(crate) fn name(class: usize, names: Option<&[String]>) -> String {
     match names.and_then(|names| names.get(class)) {
-        Some(name) => format!("{class} {name}"),
+        Some(name) => format!("{class} {}", cell(name)),
         None => class.to_string(),
     }
 }

@@ -21,13 +21,26 @@ use crate::frontier;
 use crate::images::{self, PreprocessArgs};
 use crate::layers;
 use crate::net;
+use crate::out::{self, SENSITIVITY, Writer};
 use crate::progress::Progress;
 use crate::purpose::PurposeArgs;
 use crate::table::Table;
 use crate::units::{self, BitCount};
 
+/// Choices of which one has to be made: what the search keeps to.
+const GOALS: [&str; 6] =
+    ["budget_bits", "budget_online_bits", "budget_seconds", "min_accuracy", "fixed", "frontier"];
+
+/// Which of them there are, in lines that a terminal holds.
+pub(crate) const USAGE: &str = "\
+pq search [OPTIONS] --calib <FILE> <GOAL> <MODEL>
+
+GOAL is --budget-bits, --budget-online-bits, --budget-seconds, --min-accuracy, --fixed or
+--frontier; budgets may be combined";
+
 /// What `pq search` is given.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("goal").required(true).multiple(true).args(GOALS))]
 pub(crate) struct Args {
     /// The network, an ONNX file.
     pub(crate) model: PathBuf,
@@ -38,11 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: Option<u32>,
     /// The most bits that one inference may move, offline and online, both directions; suffixes k, M, G.
-    #[arg(
-        long,
-        value_name = "BITS",
-        required_unless_present_any = ["fixed", "budget_online_bits", "budget_seconds", "min_accuracy", "frontier"]
-    )]
+    #[arg(long, value_name = "BITS")]
     pub(crate) budget_bits: Option<BitCount>,
     /// The most bits that it may move online.
     #[arg(long, value_name = "BITS")]
@@ -110,6 +119,9 @@ pub(crate) struct Args {
     /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing is written.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+    /// Write into the folder even if it holds what pq search has not written there.
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
 }
@@ -132,9 +144,6 @@ pub(crate) struct Summary {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sites: Vec<usize>,
 }
-
-/// The file that holds sensitivities.
-const SENSITIVITY: &str = "sensitivity.json";
 
 /// Runs `pq search`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
@@ -168,6 +177,11 @@ impl Input {
 }
 
 impl Args {
+    /// Makes sure of the folder of --out, before anything takes time.
+    pub(crate) fn folder(&self, app: &App, writer: Writer) -> Outcome<Option<out::Folder>> {
+        self.out.as_ref().map(|folder| out::folder(app, folder, writer, self.force)).transpose()
+    }
+
     pub(crate) fn input(&self, console: &Console) -> Outcome<Input> {
         let model = import_file(&self.model).map_err(|error| Failure::import(&error, &self.model))?;
         let data = Dataset::open(&self.calib, None, model.interface())?;
@@ -233,6 +247,7 @@ pub(crate) fn remember(
 
 /// Searches, and writes what was found.
 pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
+    let _kept = args.folder(app, Writer::Search)?;
     let input = args.input(&app.console)?;
     let options = args.options();
     let images = Images { batch: &input.batch, labels: input.labels() };

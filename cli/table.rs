@@ -1,5 +1,10 @@
 //! Text tables: columns as wide as their widest cell, words to the left, numbers to the right.
 
+use protocols::printable::{Printable, cut};
+
+/// The most characters of a cell. Of a longer one, both ends are shown.
+const WIDEST: usize = 100;
+
 /// Rows under a heading.
 pub(crate) struct Table {
     words: usize,
@@ -9,13 +14,20 @@ pub(crate) struct Table {
 impl Table {
     /// A table whose first `words` columns are aligned to the left, all others to the right.
     pub(crate) fn new(words: usize, heading: &[&str]) -> Self {
-        Self { words, rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()] }
+        let mut table = Self { words, rows: Vec::new() };
+        table.row(heading.iter().map(|cell| (*cell).to_owned()).collect());
+        table
     }
 
-    /// Adds a row.
+    /// Adds a row. Cells may come from outside: a row is one line, whatever they hold.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.into_iter().map(|text| cell(&text)).collect());
     }
+}
+
+/// A text as it fits into a table.
+pub(crate) fn cell(text: &str) -> String {
+    cut(&Printable(cut(text, WIDEST)).to_string(), WIDEST).into_owned()
 }
 
 impl std::fmt::Display for Table {
@@ -35,5 +47,23 @@ impl std::fmt::Display for Table {
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_of_any_length_and_content_is_part_of_one_short_line() {
+        let mut table = Table::new(1, &["step", "bytes"]);
+        table.row(vec!["a".repeat(1 << 16) + "end", "1".into()]);
+        table.row(vec!["x\u{1b}[2J\nverified: equal".into(), "22".into()]);
+        let text = table.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].starts_with("aaa") && lines[1].ends_with("aend      1"), "{}", lines[1]);
+        assert_eq!(lines[1].chars().count(), WIDEST + 2 + "bytes".len());
+        assert!(lines[2].starts_with("x\\u{1b}[2J\\u{a}verified: equal "), "{}", lines[2]);
     }
 }

@@ -18,10 +18,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
     assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
-    assert!(output.stdout.is_empty(), "nothing is printed on stdout by a run that fails");
+    assert_only_an_error(output, code);
     for part in parts {
         assert!(stderr(output).contains(part), "{part:?} is missing in: {}", stderr(output));
     }
+}
+
+/// Nothing is on stdout, but under `--json` the error.
+fn assert_only_an_error(output: &Output, code: i32) {
+    if output.stdout.is_empty() {
+        return;
+    }
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed.as_object().unwrap().len(), 1, "{printed}");
+    let error = &printed["error"];
+    assert_eq!(error["code"], code, "{error}");
+    let kinds = ["internal", "usage", "input", "peer_lost", "disagreement", "violation"];
+    assert_eq!(error["kind"], kinds[code as usize - 1], "{error}");
+    let said = stderr(output);
+    assert!(said.contains(error["message"].as_str().unwrap()), "{error}: {said}");
 }
 
 #[test]
@@ -42,6 +57,9 @@ fn wrong_usage_is_2() {
         vec!["nonsense"],
     ] {
         assert_fails(&run(&args), 2, &["--help"]);
+        let output = run(&[&args[..], &["--json"]].concat());
+        assert_fails(&output, 2, &["--help"]);
+        assert!(!output.stdout.is_empty(), "{args:?}");
     }
 }
 
@@ -61,6 +79,9 @@ fn a_file_that_cannot_be_used_is_3() {
     let (images, plan) = (net.file("images.npy"), net.file("plan.json"));
     let missing = net.file("missing");
     assert_fails(&run(&["inspect", &missing]), 3, &["missing"]);
+    let output = run(&["inspect", &missing, "--json"]);
+    assert_fails(&output, 3, &["missing"]);
+    assert!(!output.stdout.is_empty());
     assert_fails(&run(&["inspect", &images]), 3, &["images.npy"]);
     assert_fails(&run(&["cost", &missing]), 3, &["missing"]);
     assert_fails(&run(&["eval", net.folder(), "--data", &images]), 3, &["--labels"]);
@@ -256,6 +277,8 @@ fn a_result_that_is_not_the_plaintext_one_is_7() {
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["verified"], false);
+    assert_eq!(result["error"]["code"], 7);
+    assert_eq!(result["error"]["kind"], "unverified");
 }
 
 #[test]

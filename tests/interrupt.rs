@@ -1,9 +1,10 @@
 //! Ctrl-C: the process ends at once with the code of shells, and leaves nothing behind.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::search::{asset, search_args};
 use crate::support::{Net, Server, finished, pq, stderr};
@@ -12,7 +13,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks a process to end, as Ctrl-C does; one that has ended already is left alone.
 fn interrupt(id: u32) {
-    Command::new("kill").args(["-INT", &id.to_string()]).status().unwrap();
+    send("INT", id);
+}
+
+/// Sends a signal by its name.
+fn send(signal: &str, id: u32) {
+    Command::new("kill").args([&format!("-{signal}"), &id.to_string()]).status().unwrap();
 }
 
 #[test]
@@ -56,6 +62,85 @@ fn an_interrupted_search_leaves_whole_files_or_none() {
         let names = names(out.path());
         assert!(names.is_empty() || names.len() == 3, "{delay:?}: {names:?}");
         assert!(!names.iter().any(|name| name.ends_with(".tmp")), "{names:?}");
+    }
+}
+
+/// A demo whose temporary files go to a folder, once they are there.
+fn started_demo(folder: &Path) -> Child {
+    let child = pq(&["demo"]).env("TMPDIR", folder).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while names(folder).is_empty() {
+        assert!(Instant::now() < deadline, "the demo does not start");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+/// Whether this process, and so what it starts, ignores SIGHUP.
+#[cfg(target_os = "linux")]
+fn hangups_are_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_demo_that_any_signal_ends_leaves_nothing_behind() {
+    for signal in ["HUP", "QUIT", "TERM", "ALRM", "USR1", "USR2", "XCPU"] {
+        if signal == "HUP" && hangups_are_ignored() {
+            println!("skipped: the tests run under nohup, so that HUP is ignored");
+            continue;
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let child = started_demo(temporary.path());
+        send(signal, child.id());
+        let output = finished(child, PATIENCE);
+        assert_eq!(output.status.code(), Some(130), "{signal}: {}", stderr(&output));
+        assert_eq!(names(temporary.path()), Vec::<String>::new(), "{signal}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn under_nohup_a_hangup_is_ignored() {
+    let net = Net::random(1, 1);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "trap '' HUP; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_pq"),
+        "infer",
+        "--role",
+        "client",
+    ]);
+    command.args(["--plan", &net.file("plan.json"), "--input", &net.file("images.npy")]);
+    command.args(["--connect", &address, "--connect-timeout", "1"]).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut messages = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(messages.next().unwrap().starts_with("waiting for"));
+    send("HUP", child.id());
+    // There is no server: the client waits until its time is over.
+    assert_eq!(finished(child, PATIENCE).status.code(), Some(4));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_may_not_grow_is_1_and_leaves_no_temporary_file() {
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().to_str().unwrap();
+    let args = search_args(&model, &images, &["--fixed", "w4a4", "--out", folder]);
+    // In blocks of 512 bytes: enough for the plan or less, too few for the weights.
+    for blocks in ["0", "1", "8"] {
+        let script = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_pq")]).args(&args);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{blocks}: {:?} {}", output.status, stderr(&output));
+        assert!(stderr(&output).contains("cannot write"), "{blocks}: {}", stderr(&output));
+        assert!(!names(out.path()).iter().any(|name| name.ends_with(".tmp")), "{:?}", names(out.path()));
     }
 }
 

@@ -11,8 +11,13 @@ mod inference;
 mod inspect;
 mod interchange;
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod limits;
 mod memory;
+mod names;
 mod networks;
+mod out;
 mod search;
 mod secrets;
 mod support;
+mod usage;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use fusion::planner::{self, Candidate};
 use protocols::ot::Sources;
 use protocols::plan::{Op, Plan};
+use protocols::printable::Printable;
 use serde::Serialize;
 
 use super::Args;
@@ -113,7 +114,8 @@ impl Why {
         }
         let mut text = String::new();
         let images = if self.images == 1 { "1 image".into() } else { format!("{} images", self.images) };
-        let _ = writeln!(text, "{}, {images}, {} inferences a session\n", self.step, self.inferences);
+        let _ =
+            writeln!(text, "{}, {images}, {} inferences a session\n", Printable(&self.step), self.inferences);
         let _ = write!(text, "{table}");
         text
     }

@@ -167,7 +167,7 @@ impl Axes {
                     "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{}</text>",
                     x + 6.0,
                     y + 14.0,
-                    point.name
+                    escape(&point.name)
                 );
             }
         }

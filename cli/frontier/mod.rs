@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use protocols::plan::Plan;
+use protocols::printable::Printable;
 use protocols::weights::Weights;
 use quant::Dataset;
 use quant::search::{
@@ -22,6 +23,7 @@ use crate::files;
 use crate::images;
 use crate::logits::Logits;
 use crate::net;
+use crate::out::{DRAWING, PAGE, POINT, POINTS, Writer};
 use crate::progress::Progress;
 use crate::search::Args;
 use crate::table::Table;
@@ -61,8 +63,6 @@ struct Point {
     fingerprint: String,
 }
 
-/// The file of a point beside its plan and weights.
-const POINT: &str = "point.json";
 /// Widths of the baselines.
 const UNIFORM: [u8; 5] = [3, 4, 5, 6, 8];
 /// Images evaluated between two steps of progress.
@@ -90,6 +90,7 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let Some(out) = &args.out else {
         return Err(Failure::usage("--frontier writes files: name a folder with --out"));
     };
+    let _kept = args.folder(app, Writer::Frontier)?;
     let input = args.input(&app.console)?;
     let other = match &args.test {
         Some(path) => Some(Dataset::open(path, None, input.model.interface())?),
@@ -119,9 +120,9 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let svg = drawing::frontier(&frontier);
     let page = page::write(&frontier);
     let written = [
-        files::secret("search.json", json.as_bytes()),
-        files::secret("frontier.svg", svg.as_bytes()),
-        files::secret("report.html", page.as_bytes()),
+        files::secret(net::SUMMARY, json.as_bytes()),
+        files::secret(DRAWING, svg.as_bytes()),
+        files::secret(PAGE, page.as_bytes()),
     ];
     files::write_together(&app.cleanup, out, &written)?;
     app.console.result(&frontier, Frontier::text)
@@ -170,7 +171,7 @@ impl Sweep<'_> {
 
     /// One search, or what an interrupted one has found.
     fn point(&self, name: String, options: SearchOptions) -> Outcome<Point> {
-        let folder = format!("points/{name}");
+        let folder = format!("{POINTS}/{name}");
         let path = self.out.join(&folder);
         let fingerprint = format!("{} {:?} {:?}", self.fingerprint, options.budget_bits, options.fixed);
         if let Some(point) = known(&path, &fingerprint).filter(|_| self.args.resume) {
@@ -258,6 +259,7 @@ impl Frontier {
             ]);
         }
         let float = 100.0 * self.float_accuracy;
-        format!("{}\n\n{table}\nfloat {float:.2} %, {} images\n", self.network, self.images)
+        let (name, images) = (Printable(&self.network), self.images);
+        format!("{name}\n\n{table}\nfloat {float:.2} %, {images} images\n")
     }
 }

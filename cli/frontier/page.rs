@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use protocols::printable::Printable;
+
 use super::bars::bars;
 use super::{Frontier, drawing};
 
@@ -108,7 +110,13 @@ fn megabytes(bits: u64) -> f64 {
     bits as f64 / 8e6
 }
 
-/// Names come from files: none of them is markup.
+/// Names come from files: none of them is markup, and none hides or reorders what stands beside it. Control characters have no
+/// place in XML, not even as references.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let text = Printable(text).to_string();
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

@@ -67,8 +67,8 @@ pub(super) async fn connect(console: &Console, address: &str, patience: Duration
 /// Warns where traffic would leave this machine.
 pub(super) fn warn_off_loopback(console: &Console, address: SocketAddr) {
     if !address.ip().to_canonical().is_loopback() {
-        console.note(format_args!(
-            "warning: {address} is not a loopback address, and traffic is not encrypted yet: whoever can change it can \
+        console.warn(format_args!(
+            "{address} is not a loopback address, and traffic is not encrypted yet: whoever can change it can \
              break the protocol's guarantees; use a tunnel such as SSH or WireGuard"
         ));
     }

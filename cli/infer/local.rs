@@ -1,6 +1,6 @@
 //! Both parties in one process, each on a thread of its own, over a real loopback connection.
 
-use std::thread;
+use std::thread::{self, Builder};
 
 use protocols::execute::Side;
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use super::report::Inference;
 use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::net::Net;
+use crate::process;
 use crate::progress::Progress;
 
 pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
@@ -34,13 +35,16 @@ pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
     let party = |side| Party { plan: &plan, side, load, memory, limits };
     let (server, client) = (party(Side::Server(&weights)), party(Side::Client(&input.integers)));
     let progress = Progress::new();
-    let (served, received) = thread::scope(|scope| {
+    let (served, received) = thread::scope(|scope| -> Outcome<_> {
         let (runtime, progress): (&Runtime, &Progress) = (&runtime, &progress);
-        let server = scope.spawn(move || server.run(runtime, server_stream, &mut |_| ()));
+        let server = move || server.run(runtime, server_stream, &mut |_| ());
+        let server = Builder::new().spawn_scoped(scope, server);
+        let server = server.map_err(|error| process::refused("a thread for the server", &error))?;
         let received = client.run(runtime, client_stream, &mut show(progress));
-        (server.join(), received)
-    });
+        Ok((server.join(), received))
+    })?;
     drop(progress);
+    // A panic ends the process.
     let served = served.map_err(|_| Failure::internal("the server's thread ended in a panic"))?;
     let (logits, report) = match (served, received) {
         (Ok(_), Ok(received)) => received,

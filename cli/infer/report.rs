@@ -63,13 +63,11 @@ impl Inference {
         if let Some(off_scale) = &self.off_scale {
             app.console.note(format_args!("warning: --input: {off_scale}"));
         }
-        app.console.result(self, Self::text)?;
-        if self.verified == Some(false) {
-            let message =
-                "verification failed: the private result differs from that of the plaintext network";
-            return Err(Failure::new(Code::Unverified, message));
+        if self.verified != Some(false) {
+            return app.console.result(self, Self::text);
         }
-        Ok(())
+        let message = "verification failed: the private result differs from that of the plaintext network";
+        app.console.failed_result(self, Self::text, Failure::new(Code::Unverified, message))
     }
 
     fn text(&self) -> String {

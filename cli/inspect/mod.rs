@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use protocols::printable::Printable;
 use quant::model::{Model, Node};
 use quant::onnx::{self, Report};
 use serde::Serialize;
@@ -69,10 +70,12 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         _ => None,
     };
     let inspection = Inspection::new(report, fusion);
-    app.console.result(&inspection, text)?;
     match inspection.unsupported.len() {
-        0 => Ok(()),
-        count => Err(Failure::input(format_args!("{count} nodes are not supported")).of_file(&args.model)),
+        0 => app.console.result(&inspection, text),
+        count => {
+            let failure = Failure::input(format_args!("{count} nodes are not supported"));
+            app.console.failed_result(&inspection, text, failure.of_file(&args.model))
+        }
     }
 }
 
@@ -119,8 +122,8 @@ impl Layer {
 fn text(inspection: &Inspection) -> String {
     let mut text = String::new();
     let i = inspection;
-    let _ =
-        writeln!(text, "{} (opset {}, by {})", i.name.as_deref().unwrap_or("network"), i.opset, i.producer);
+    let name = Printable(i.name.as_deref().unwrap_or("network"));
+    let _ = writeln!(text, "{} (opset {}, by {})", name, i.opset, Printable(&i.producer));
     if let (Some(input), Some(classes)) = (&i.input, i.classes) {
         let _ = writeln!(text, "input {}, {classes} logits\n", units::shape(input));
         let mut table = Table::new(3, &["layer", "kind", "output", "MACs", "ReLUs", "parameters"]);
@@ -134,7 +137,8 @@ fn text(inspection: &Inspection) -> String {
         table.row(vec!["total".into(), String::new(), String::new(), macs, relus, parameters]);
         let _ = write!(text, "{table}");
     } else {
-        let operators: Vec<_> = i.operators.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let operators: Vec<_> =
+            i.operators.iter().map(|(name, count)| format!("{count} {}", Printable(name))).collect();
         let _ = writeln!(text, "nodes: {}", operators.join(", "));
     }
     let _ = match i.unsupported.len() {
@@ -142,7 +146,8 @@ fn text(inspection: &Inspection) -> String {
         count => writeln!(text, "\nnot supported: {count}"),
     };
     for u in &i.unsupported {
-        let _ = writeln!(text, "  {} ({}): {}\n      {}", u.node, u.operator, u.reason, u.advice);
+        let [node, operator, reason, advice] = [&u.node, &u.operator, &u.reason, &u.advice].map(Printable);
+        let _ = writeln!(text, "  {node} ({operator}): {reason}\n      {advice}");
     }
     if let Some(fusion) = &i.fusion {
         text += &fusion.text();

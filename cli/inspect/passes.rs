@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use fusion::planner::inference_bits;
 use fusion::{Graph, Options, fuse, pass};
+use protocols::printable::Printable;
 use quant::search::{Ends, Uniform, uniform_graph};
 use quant::{Dataset, Model};
 use serde::Serialize;
@@ -112,7 +113,7 @@ impl Fusion {
         let mut text = String::new();
         let source = if self.noise { " (shifts from noise; give --calib for real ones)" } else { "" };
         let _ = writeln!(text, "\nbefore any pass{source}");
-        self.graph.iter().for_each(|line| text += &format!("    {line}\n"));
+        self.graph.iter().for_each(|line| text += &format!("    {}\n", Printable(line)));
         let mut before = &self.graph;
         for Stage { pass, places, graph } in &self.passes {
             let places = if *places == 1 { "1 place".to_owned() } else { format!("{places} places") };
@@ -120,7 +121,7 @@ impl Fusion {
             let old: HashSet<&String> = before.iter().collect();
             for line in graph {
                 let mark = if old.contains(line) { ' ' } else { '+' };
-                let _ = writeln!(text, "  {mark} {line}");
+                let _ = writeln!(text, "  {mark} {}", Printable(line));
             }
             before = graph;
         }

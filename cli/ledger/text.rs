@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use protocols::plan::Kind;
+use protocols::printable::Printable;
 
 use super::{Amount, Ledger, Step, Totals};
 use crate::table::Table;
@@ -18,6 +19,7 @@ impl Ledger {
             1 => "1 image".to_owned(),
             images => format!("{images} images"),
         };
+        let name = Printable(name);
         format!("{name}, predicted for {images}\n\n{}{}", self.table("widths", widths), self.summary())
     }
 

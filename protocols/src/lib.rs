@@ -25,6 +25,7 @@ pub mod linear;
 pub mod ops;
 pub mod ot;
 pub mod plan;
+pub mod printable;
 pub mod profile;
 pub mod weights;
 

@@ -17,6 +17,8 @@ pub use scale::OffScale;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use protocols::plan::MAX_NAME;
+
 use crate::tensor::Tensor;
 use error::Fault;
 use read::Content;
@@ -232,10 +234,15 @@ impl Dataset {
 /// The names of the classes, one per line of a text file; blank lines at the end are none.
 ///
 /// # Errors
-/// The file cannot be read or is not UTF-8.
+/// The file cannot be read or is not UTF-8, or a name has more than [`MAX_NAME`] bytes.
 pub fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     let text = read::text(path)?;
-    Ok(text.trim_end().lines().map(|line| line.trim().to_owned()).collect())
+    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    if let Some(at) = names.iter().position(|name| name.len() > MAX_NAME) {
+        let (expected, found) = (format!("at most {MAX_NAME} bytes in line {}", at + 1), names[at].len());
+        return Err(Fault::new("class names", "name", expected, format!("{found} bytes")).at(path));
+    }
+    Ok(names)
 }
 
 fn parse(content: &mut Content<'_>, Interface { input, classes }: Interface) -> Result<Images, Fault> {

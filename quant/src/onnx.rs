@@ -9,6 +9,7 @@ mod export;
 mod fold;
 mod importer;
 mod layers;
+mod name;
 mod patterns;
 mod pooling;
 pub mod proto;
@@ -95,12 +96,13 @@ fn parse(bytes: &[u8]) -> Result<(Report, Option<Quantised>), ImportError> {
     let graph = file.graph.ok_or_else(|| ImportError::field("graph", "one", "none"))?;
     let mut operators = BTreeMap::new();
     for node in &graph.node {
-        *operators.entry(node.op_type.clone()).or_insert(0) += 1;
+        *operators.entry(name::shown(&node.op_type)).or_insert(0) += 1;
     }
     let graph = patterns::join(graph);
     let importer = Importer::new(&graph, bytes.len())?;
     let (quantised, unsupported) = importer.run(&graph)?;
-    let producer = format!("{} {}", file.producer_name, file.producer_version).trim().to_owned();
+    let producer = format!("{} {}", name::shown(&file.producer_name), name::shown(&file.producer_version));
+    let producer = producer.trim().to_owned();
     Ok((Report { producer, opset, operators, unsupported, model: None }, quantised))
 }
 

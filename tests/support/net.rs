@@ -35,6 +35,13 @@ impl Net {
         net
     }
 
+    /// The same network with other images.
+    pub(crate) fn with_integers(mut self, integers: Vec<i64>) -> Self {
+        self.integers = integers;
+        fs::write(self.path("images.npy"), self.npy()).unwrap();
+        self
+    }
+
     pub(crate) fn folder(&self) -> &str {
         self.folder.path().to_str().unwrap()
     }

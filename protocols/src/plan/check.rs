@@ -4,8 +4,13 @@ use std::collections::HashSet;
 
 use super::reveal::index_bits;
 use super::{CORRELATIONS, FORMAT, Op, Plan, Preprocess, Reveal, Step, Term, Wire, WireId};
+use crate::printable::{Printable, cut, is_plain};
 use crate::{Bits, Error};
 
+/// The most bytes of a name, of the network or of a step: people read them in tables.
+pub const MAX_NAME: usize = 256;
+/// The most characters of a name that an error shows.
+const SHOWN: usize = 40;
 /// The most steps of a plan: frames number them with 16 bits.
 const MAX_STEPS: usize = 10_000;
 /// The most elements of one wire.
@@ -26,6 +31,7 @@ impl Plan {
     /// [`Error::Invalid`], naming the step and the field.
     pub fn check(&self) -> Result<(), Error> {
         require(self.format == FORMAT, "plan: format", FORMAT, self.format)?;
+        self.check_names()?;
         for (name, scale) in [("input", self.input.scale), ("output", self.output.scale)] {
             require(
                 scale.is_finite() && scale > 0.0,
@@ -50,6 +56,14 @@ impl Plan {
         }
         self.check_size()?;
         self.check_preprocess()
+    }
+
+    /// Names can be shown: by them, a plan from elsewhere speaks to this party's terminal. The first check of all that names
+    /// a step, so that no other one shows a name that is not fit for it.
+    fn check_names(&self) -> Result<(), Error> {
+        check_name("plan: name", &self.name, 0)?;
+        let mut steps = self.steps.iter().enumerate();
+        steps.try_for_each(|(index, step)| check_name(format!("plan: step {index}: name"), &step.name, 1))
     }
 
     /// The plan as a whole is no larger than its price can be told.
@@ -305,6 +319,17 @@ impl Checker<'_> {
         let same = (from.bits, from.signed) == (to.bits, to.signed);
         self.require(same, "output", format!("{} bits as its input", from.bits), to.bits)
     }
+}
+
+/// A name of at least so many bytes that can be shown.
+fn check_name(what: impl Into<String>, name: &str, least: usize) -> Result<(), Error> {
+    let fits = (least..=MAX_NAME).contains(&name.len());
+    let found = || format!("{} bytes, '{}'", name.len(), Printable(cut(name, SHOWN)));
+    let expected = || format!("{least} to {MAX_NAME} bytes, none of them control characters or invisible");
+    if fits && name.chars().all(is_plain) {
+        return Ok(());
+    }
+    Err(Error::invalid(what, expected(), found()))
 }
 
 fn check_wire(id: usize, wire: &Wire) -> Result<(), Error> {

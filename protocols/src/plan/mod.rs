@@ -18,6 +18,7 @@ use crate::ot::Source;
 use crate::{Bits, Error};
 
 pub use assumptions::Assumption;
+pub use check::MAX_NAME;
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
 pub use cost::{Kind, StepCost};

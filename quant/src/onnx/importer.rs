@@ -8,6 +8,7 @@ use protocols::plan::CORRELATIONS;
 use super::constant::{Constant, Grid, Int};
 use super::error::{ImportError, Problem, Unsupported};
 use super::fold;
+use super::name;
 use super::proto::{GraphProto, NodeProto, ValueInfoProto};
 use super::qdq::import::Pending;
 use super::qdq::{Quantised, Quantiser};
@@ -82,7 +83,7 @@ impl Importer {
         let (batch, shape, flat) = input_shape(input)?;
         entries.insert(input.name.clone(), Entry::Value(Value { id: ValueId::INPUT, flat }));
         Ok(Self {
-            name: graph.name.clone(),
+            name: name::shown(&graph.name),
             input: shape,
             batch,
             entries,
@@ -257,7 +258,7 @@ impl Importer {
     }
 
     fn unique(&mut self, name: &str) -> String {
-        let mut unique = name.to_owned();
+        let mut unique = if name.is_empty() { "unnamed".to_owned() } else { name::shown(name) };
         while let Some(count) = self.names.get_mut(&unique) {
             *count += 1;
             unique = format!("{unique}.{count}");
@@ -283,8 +284,9 @@ impl From<Constant> for Entry {
 
 impl Problem {
     fn of(self, node: &str, operator: &str) -> Unsupported {
-        let Self { reason, advice } = self;
-        Unsupported { node: node.into(), operator: operator.into(), reason, advice }
+        // Reasons quote names, too.
+        let reason = name::shortened(&self.reason, name::MAX_REASON);
+        Unsupported { node: name::shown(node), operator: name::shown(operator), reason, advice: self.advice }
     }
 }
 
