@@ -119,8 +119,9 @@ fn two_processes(net: &Path, images: &str, index: &str, more: &[&str]) -> [Value
     let server = Server::start(&file("plan.json"), &file("weights.safetensors"), &["--max-memory", "4G"]);
     let plan = file("plan.json");
     let args = ["infer", "--role", "client", "--plan", &plan, "--input", images, "--index", index];
-    let client = pq(&args).args(["--connect", &server.address, "--json", "--max-memory", "4G"]);
-    let client = run_command(client.args(more));
+    let mut client = pq(&args);
+    client.args(["--connect", &server.address, "--json", "--max-memory", "4G"]).args(more);
+    let client = run_command(&mut client);
     [json(&server.finished(20 * PATIENCE)), client]
 }
 

@@ -320,7 +320,7 @@ async fn server<W: Word>(
         for elements in class.chunks() {
             let keys = &keys[at..][..elements.len() * depth];
             at += keys.len();
-            let (sums, leaves) = class.own(&run.trees, elements.start, keys, delta);
+            let (sums, leaves) = class.own(&run.trees, elements.start, keys, *delta);
             let expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
             let mut message = Block::pack(&sums);
             message.extend(expanded.corrections(layout, &class, elements.clone(), weights));

@@ -150,6 +150,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Transfers that it uses up.
+    #[cfg(test)]
     pub(super) const fn used(&self) -> usize {
         self.parameters.reserve_of(self.trees)
     }
