@@ -1,5 +1,5 @@
-//! Someone on the wire changes, repeats, swaps, drops and replays messages: whatever it is, no party reports a wrong result,
-//! and both end in time with an error that says what happened.
+//! Someone on the wire changes, repeats, swaps, drops and replays messages: whatever it is, no
+//! party reports a wrong result, and both end in time with an error that says what happened.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +41,8 @@ fn side(net: &Net, role: Role) -> Side<'_> {
     }
 }
 
-/// Both parties' ends, with the frames that each sent. Who waits for what does not come does not wait for long.
+/// Both parties' ends, with the frames that each sent. Who waits for what does not come does not
+/// wait for long.
 async fn session(net: &Net, fault: Option<Fault>) -> (End, End, [usize; 2]) {
     let limits = || if fault.is_some() { limits() } else { Limits::new(PATIENCE) };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -151,7 +152,8 @@ fn no_change_of_any_message_is_a_wrong_result() {
     for (name, fault, (codes, time)) in found {
         let entry = tally.entry((name, codes)).or_default();
         *entry = (entry.0 + 1, entry.1.max(time));
-        // The last message is the client's: it has its result by then. Everything else is noticed by both.
+        // The last message is the client's: it has its result by then. Everything else is noticed
+        // by both.
         let last = fault.from == From::Client && fault.frame + 1 == frames[1];
         let harmless = last || ["zeros", "ones", "twice"].contains(&name);
         assert!(harmless || !codes.contains(&0), "{name}, {fault:?}: not noticed: {codes:?}");

@@ -60,7 +60,8 @@ impl Party<'_> {
         Introduction { role, reveals, plan, load: self.load, limits: self.limits }
     }
 
-    /// Runs the party on this thread, handshake and all; the runtime's workers move its bytes meanwhile.
+    /// Runs the party on this thread, handshake and all; the runtime's workers move its bytes
+    /// meanwhile.
     pub(super) fn run(
         &self,
         runtime: &Runtime,
