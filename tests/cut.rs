@@ -66,8 +66,8 @@ fn assert_lost(end: &End, fault: Fault) {
     }
 }
 
-/// Whether the fault is in the last message of all, the client's statement: it has its result by then, and does not learn
-/// that its message was lost.
+/// Whether the fault is in the last message of all, the client's statement: it has its result by
+/// then, and does not learn that its message was lost.
 fn is_last(fault: Fault, frames: [usize; 2]) -> bool {
     fault.from == From::Client && fault.frame + 1 == frames[1]
 }

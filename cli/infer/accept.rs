@@ -1,8 +1,8 @@
 //! The server's door: whoever connects may shake hands, and the first client that agrees is let in.
 //!
-//! A connection that is not a client's, or of a client that disagrees, is noted and changes nothing. Handshakes run beside
-//! each other, so that nobody waits for a silent connection; where too many are under way, the oldest goes, which has had
-//! the most time.
+//! A connection that is not a client's, or of a client that disagrees, is noted and changes
+//! nothing. Handshakes run beside each other, so that nobody waits for a silent connection; where
+//! too many are under way, the oldest goes, which has had the most time.
 
 use std::collections::VecDeque;
 use std::fmt::Display;

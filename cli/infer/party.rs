@@ -73,7 +73,8 @@ impl Party<'_> {
         }
     }
 
-    /// Runs the party on this thread, handshake and all; the runtime's workers move its bytes meanwhile.
+    /// Runs the party on this thread, handshake and all; the runtime's workers move its bytes
+    /// meanwhile.
     pub(super) fn run(
         &self,
         runtime: &Runtime,

@@ -52,7 +52,8 @@ impl Domain {
         hasher.finalize().into()
     }
 
-    /// The same, bound to a sequence of public strings. A domain uses either this or [`Domain::derive`].
+    /// The same, bound to a sequence of public strings. A domain uses either this or
+    /// [`Domain::derive`].
     pub(crate) fn bind(self, key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(key);
         hasher.update(&[self as u8]);

@@ -66,7 +66,9 @@ pub enum Error {
         reason: Reason,
     },
     /// The peer sent what the protocol does not allow.
-    #[error("protocol violation by the peer in step {step}: expected {expected}, found {found}")]
+    #[error(
+        "protocol violation in step {step}, by the peer or on the way: expected {expected}, found {found}"
+    )]
     Violation {
         /// The step that was running.
         step: String,
@@ -124,7 +126,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// What to tell the peer of an error, if it is the peer's business and the connection still stands.
+    /// What to tell the peer of an error, if it is the peer's business and the connection still
+    /// stands.
     pub(crate) const fn of(error: &Error) -> Option<Self> {
         match error {
             Error::Altered { .. } | Error::Violation { .. } => Some(Self::Violated),

@@ -1,8 +1,8 @@
 //! The handshake, before any cryptography: version, plan, roles and load, and a fresh session number from both sides.
 //!
-//! The number is a hash of both greetings, whole. Each party then says that it has it, so that a greeting that was altered
-//! on the way, or a conversation that was recorded, ends here. Anyone can compute the number: this says that both parties
-//! have seen the same greetings, not who they are.
+//! The number is a hash of both greetings, whole. Each party then says that it has it, so that a
+//! greeting that was altered on the way, or a conversation that was recorded, ends here. Anyone can
+//! compute the number: this says that both parties have seen the same greetings, not who they are.
 
 use crate::channel::STATEMENT;
 use crate::plan::{Load, Reveal};
@@ -39,7 +39,8 @@ pub struct Greeting {
     pub load: Load,
     /// Fresh random bytes.
     pub nonce: [u8; 32],
-    /// Server: bytes that it is willing to spend on the session, `u64::MAX` for no limit. Client: 0.
+    /// Server: bytes that it is willing to spend on the session, `u64::MAX` for no limit. Client:
+    /// 0.
     pub memory: u64,
 }
 
@@ -51,8 +52,9 @@ pub(crate) const fn cost() -> Cost {
 /// Greets the peer, and confirms with it that both have seen the same greetings.
 ///
 /// # Errors
-/// [`Error::Disagreement`] with both values, [`Error::Violation`] where the peer speaks another protocol,
-/// [`Error::Altered`] where a greeting is not what was sent. The peer has been told, and the channel is closed then.
+/// [`Error::Disagreement`] with both values, [`Error::Violation`] where the peer speaks another
+/// protocol, [`Error::Altered`] where a greeting is not what was sent. The peer has been told, and
+/// the channel is closed then.
 pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, Error> {
     channel.enter_step(0, "handshake", Cost::ZERO, 0.0);
     let agreed = agree_and_confirm(channel, ours).await;
@@ -245,7 +247,8 @@ mod tests {
         }
     }
 
-    /// Both ends, where every byte that the first sends in its `n`th write-sized message is passed on by `tamper`.
+    /// Both ends, where every byte that the first sends in its `n`th write-sized message is passed
+    /// on by `tamper`.
     async fn meet_through(
         tamper: impl Fn(usize, &mut Vec<u8>) + Send + 'static,
     ) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
@@ -287,7 +290,8 @@ mod tests {
             };
             let (server, client) = meet_through(flip).await;
             assert!(matches!(client, Err(Error::Altered { .. })), "{message} {at}: {client:?}");
-            // Where only the confirmation was altered, the server has agreed, and learns it with the next message.
+            // Where only the confirmation was altered, the server has agreed, and learns it with
+            // the next message.
             if message == LEN {
                 assert!(matches!(server, Err(Error::Altered { .. })), "{message} {at}: {server:?}");
             }

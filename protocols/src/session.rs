@@ -81,7 +81,8 @@ impl Session {
         if measured == predicted {
             return Ok(());
         }
-        // The rounds are what the depths in the peer's frames make of them: bytes and transfers are counted here alone.
+        // The rounds are what the depths in the peer's frames make of them: bytes and transfers are
+        // counted here alone.
         if (Cost { rounds: predicted.rounds, ..measured }) == predicted {
             let rounds = |cost: Cost| format!("{} messages one after the other in {operator}", cost.rounds);
             return Err(self.channel.violation(rounds(predicted), rounds(measured)));

@@ -241,18 +241,15 @@ fn conversations() -> Outcome {
         let honest = wire::transcript(peer, network::plan());
         let frames = wire::frames(honest);
         let raw = |mode: u8, bytes: &[u8]| [&[mode], bytes].concat();
-        let greeting = frames[0].end;
+        let (greeting, met) = (frames[0].end, frames[wire::HANDSHAKE - 1].end);
+        let offer = &honest[met..frames[wire::HANDSHAKE].end];
         seed(target, "nothing", b"")?;
         seed(target, "raw_greeting", raw(0, &honest[..greeting]))?;
         seed(target, "raw_half_a_header", raw(0, &honest[..7]))?;
         seed(target, "raw_keep_alive", raw(0, &[0xd2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(40)))?;
         seed(target, "raw_long_frame", raw(0, &[0xd1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 16, 0]))?;
-        seed(target, "greeted_offer", raw(1, &honest[greeting..frames[1].end]))?;
-        seed(
-            target,
-            "greeted_no_point",
-            raw(1, &[&honest[greeting..frames[1].end - 32], &[255; 32]].concat()),
-        )?;
+        seed(target, "greeted_offer", raw(1, offer))?;
+        seed(target, "greeted_no_point", raw(1, &[&offer[..offer.len() - 32], &[255; 32]].concat()))?;
         seed(target, "honest", [2])?;
         let count = frames.len();
         for (nth, frame) in (0..count).step_by(count.div_ceil(20)).enumerate() {
@@ -262,8 +259,10 @@ fn conversations() -> Outcome {
         }
         seed(target, "ferret_honest", [0x82])?;
         // The frames of the bootstrap and of the first batch.
-        for (nth, frame) in
-            (3..wire::frames(wire::transcript(peer, network::ferret_plan())).len()).take(6).enumerate()
+        for (nth, frame) in (wire::HANDSHAKE + 2
+            ..wire::frames(wire::transcript(peer, network::ferret_plan())).len())
+            .take(6)
+            .enumerate()
         {
             seed(
                 target,

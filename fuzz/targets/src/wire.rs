@@ -2,7 +2,7 @@
 //!
 //! The first byte of the input selects how. Its highest bit says where transfers come from (0 SoftSpoken, 1 Ferret), the others:
 //! - 0: the rest is all that the peer sends;
-//! - 1: the rest follows a greeting that agrees;
+//! - 1: the rest follows a handshake that agrees;
 //! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see `Change`).
 
 use std::sync::OnceLock;
@@ -29,6 +29,9 @@ const PIPE: usize = 1 << 16;
 /// Bytes of a frame's header, the last four of which are the payload's length.
 const HEADER: usize = 12;
 
+/// Frames of a party's handshake: its greeting and its confirmation.
+pub const HANDSHAKE: usize = 2;
+
 /// Runs the party of a role against what the input says.
 ///
 /// # Panics
@@ -40,7 +43,7 @@ pub fn run(role: Role, data: &[u8]) {
     let frames = frames(honest);
     let stream = match mode & 0x7f {
         0 => rest.to_vec(),
-        1 => [&honest[..frames[0].end], rest].concat(),
+        1 => [&honest[..frames[HANDSHAKE - 1].end], rest].concat(),
         _ => rest
             .as_chunks()
             .0

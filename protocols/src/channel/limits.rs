@@ -9,7 +9,8 @@ use crate::Cost;
 /// How long to wait for the peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Time without a byte after which the peer counts as lost. It is the grace of every deadline too.
+    /// Time without a byte after which the peer counts as lost. It is the grace of every deadline
+    /// too.
     pub silence: Duration,
     /// Bytes per second that the connection has to carry at the least.
     pub floor: u64,
@@ -35,13 +36,15 @@ impl Limits {
         (self.silence / 4).min(Duration::from_secs(2))
     }
 
-    /// The time in which a frame with a payload of `len` bytes has to be complete, from its first byte on.
+    /// The time in which a frame with a payload of `len` bytes has to be complete, from its first
+    /// byte on.
     pub(super) fn frame(self, len: usize) -> Duration {
         self.silence.saturating_add(seconds(len as f64 / self.floor as f64))
     }
 
-    /// The time that the conversation is given for a part of it, without the grace: what it moves at the floor, a second
-    /// a message (an eighth of the silence where that is less), and [`SLACK`] times the predicted seconds of work.
+    /// The time that the conversation is given for a part of it, without the grace: what it moves
+    /// at the floor, a second a message (an eighth of the silence where that is less), and
+    /// [`SLACK`] times the predicted seconds of work.
     pub(crate) fn budget(self, cost: Cost, work: f64) -> Duration {
         let message = self.silence.as_secs_f64() / 8.0;
         let wire = cost.bytes() as f64 / self.floor as f64 + cost.rounds as f64 * message.min(1.0);
@@ -49,7 +52,8 @@ impl Limits {
     }
 }
 
-/// Predictions are for a quiet machine and an optimised build; fifty times slower is no reason to give up.
+/// Predictions are for a quiet machine and an optimized build; fifty times slower is no reason to
+/// give up.
 const SLACK: f64 = 100.0;
 /// Times the silence that a session may wait beyond the budgets of its steps.
 const SESSION_GRACE: u32 = 10;
@@ -61,8 +65,9 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.clamp(0.0, 1e9))
 }
 
-/// What is left of the time that this party is willing to wait. Only waiting is counted, and all of it is, whatever
-/// arrives: what this party computes itself is not the peer's delay, and a peer that trickles gains nothing.
+/// What is left of the time that this party is willing to wait. Only waiting is counted, and all of
+/// it is, whatever arrives: what this party computes itself is not the peer's delay, and a peer
+/// that trickles gains nothing.
 pub(super) struct Patience {
     silence: Duration,
     /// Whether a step has been entered that has a budget.
@@ -71,8 +76,8 @@ pub(super) struct Patience {
     session: Left,
     /// The budget of the step.
     own: Duration,
-    /// Budgets of the steps in which nothing was heard of the peer yet, this one included: it may still be in the first of
-    /// them.
+    /// Budgets of the steps in which nothing was heard of the peer yet, this one included: it may
+    /// still be in the first of them.
     unheard: Duration,
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Two tasks own the stream: one writes queued frames and sends a keep-alive when there is nothing to write, one reads
 //! frames and checks their headers. So computing overlaps with sending, a party that computes for long stays visibly
-//! alive, and a silent, lost or misbehaving peer becomes an error at the next receive. Whoever waits for the peer does so
-//! within the time of a step and of the session ([`limits`]). A session's channel keeps a transcript of both directions,
-//! which the parties compare before anything of it is relied on ([`transcript`]).
+//! alive, and a silent, lost or misbehaving peer becomes an error at the next receive. Whoever
+//! waits for the peer does so within the time of a step and of the session ([`limits`]). A
+//! session's channel keeps a transcript of both directions, which the parties compare before
+//! anything of it is relied on ([`transcript`]).
 
 mod frame;
 mod limits;
@@ -112,8 +113,9 @@ impl Channel {
         (Self::new(left, limits), Self::new(right, limits))
     }
 
-    /// Names the step that errors and frames belong to, and gives the peer the time that a part with this cost and so many
-    /// predicted seconds of work may take. Both parties give a step the same number.
+    /// Names the step that errors and frames belong to, and gives the peer the time that a part
+    /// with this cost and so many predicted seconds of work may take. Both parties give a step the
+    /// same number.
     pub(crate) fn enter_step(&mut self, number: usize, name: &str, cost: Cost, work: f64) {
         self.patience.enter(self.limits.budget(cost, work));
         self.rename_step(number, name);
@@ -256,7 +258,8 @@ impl Channel {
         self.send(&statement)
     }
 
-    /// Receives what the peer says of the conversation so far, and compares it with what this party has seen of it.
+    /// Receives what the peer says of the conversation so far, and compares it with what this party
+    /// has seen of it.
     pub(crate) async fn check_statement(&mut self) -> Result<(), Error> {
         let (transcript, role) = self.transcript();
         let expected = transcript.statement(role.peer());
@@ -294,8 +297,8 @@ impl Channel {
         self.finish_within(self.limits.silence).await;
     }
 
-    /// Ends the conversation because of an error, and where the peer cannot know tells it why, so that it neither waits
-    /// for its time to run out nor takes this party for lost.
+    /// Ends the conversation because of an error, and where the peer cannot know tells it why, so
+    /// that it neither waits for its time to run out nor takes this party for lost.
     pub(crate) async fn farewell(&mut self, error: &Error) {
         if let Some(reason) = Reason::of(error) {
             // A connection that is lost takes the notice with it.
@@ -355,7 +358,8 @@ impl Channel {
         }
     }
 
-    /// The error where nothing can be sent any more: what the peer said last tells more than the network does.
+    /// The error where nothing can be sent any more: what the peer said last tells more than the
+    /// network does.
     fn ended(&mut self, source: std::io::Error) -> Error {
         while let Ok(item) = self.frames.try_recv() {
             match item {

@@ -24,7 +24,8 @@ pub(super) enum Fault {
     },
 }
 
-/// Reads frames until the stream ends or fails; the last item sent says why. Keep-alive bytes are watched.
+/// Reads frames until the stream ends or fails; the last item sent says why. Keep-alive bytes are
+/// watched.
 pub(super) async fn read_frames<S: AsyncRead>(
     mut stream: ReadHalf<S>,
     frames: mpsc::Sender<Result<Frame, Fault>>,
@@ -51,8 +52,8 @@ pub(super) async fn read_frames<S: AsyncRead>(
     }
 }
 
-/// Reads what still comes and forgets it: closing a socket with unread bytes would take back what this party has said
-/// last. Ends with the stream, or with the channel.
+/// Reads what still comes and forgets it: closing a socket with unread bytes would take back what
+/// this party has said last. Ends with the stream, or with the channel.
 async fn discard<S: AsyncRead>(mut stream: ReadHalf<S>) {
     let mut bytes = vec![0; 1 << 12];
     while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
@@ -80,8 +81,8 @@ async fn read_frame<S: AsyncRead>(stream: &mut ReadHalf<S>, limits: Limits) -> R
     }
 }
 
-/// Fills a buffer: no pause is longer than the silence allowed, and all of it is there by an instant, which is so long
-/// after the frame's first byte.
+/// Fills a buffer: no pause is longer than the silence allowed, and all of it is there by an
+/// instant, which is so long after the frame's first byte.
 async fn fill<S: AsyncRead>(
     stream: &mut ReadHalf<S>,
     mut buffer: &mut [u8],

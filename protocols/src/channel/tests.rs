@@ -71,7 +71,8 @@ async fn a_peer_that_computes_for_long_is_waited_for_and_its_frames_are_metered_
     assert_eq!(b.meter().sent, framed_len(1));
 }
 
-/// What a party says that has given one step 100 ms and a budget of 100 ms, of a peer that sends so.
+/// What a party says that has given one step 100 ms and a budget of 100 ms, of a peer that sends
+/// so.
 async fn against<F: Future<Output = ()>>(peer: impl FnOnce(DuplexStream) -> F) -> (Error, Duration) {
     let (stream, other) = duplex(1 << 10);
     let limits = Limits { silence: Duration::from_millis(100), floor: 10_000 };

@@ -1,9 +1,10 @@
 //! What was said so far: two running hashes, one for each direction, that both parties can compare.
 //!
-//! A direction's hash is BLAKE3 over its data frames, header and payload, in the order in which they were sent; keep-alive
-//! frames depend on time and are left out. Its key is derived from the session's number, so that the same bytes of another
-//! session do not match. This is no authentication: the number is public, and who controls the wire from the first byte
-//! on can speak to each party in the other's place.
+//! A direction's hash is BLAKE3 over its data frames, header and payload, in the order in which
+//! they were sent; keep-alive frames depend on time and are left out. Its key is derived from the
+//! session's number, so that the same bytes of another session do not match. This is no
+//! authentication: the number is public, and who controls the wire from the first byte on can speak
+//! to each party in the other's place.
 
 use blake3::Hasher;
 
@@ -20,8 +21,8 @@ pub(super) struct Transcript {
     received: Direction,
 }
 
-/// The running hash of one direction, fed in blocks that are whole subtrees of BLAKE3's: it is several times as fast as with
-/// small messages one by one.
+/// The running hash of one direction, fed in blocks that are whole subtrees of BLAKE3's: it is
+/// several times as fast as with small messages one by one.
 struct Direction {
     hasher: Hasher,
     /// Less than a block.
@@ -75,7 +76,8 @@ impl Transcript {
         self.received.add(payload);
     }
 
-    /// What a party says of the conversation so far: the same at both parties where they have seen the same.
+    /// What a party says of the conversation so far: the same at both parties where they have seen
+    /// the same.
     pub(super) fn statement(&self, by: Role) -> [u8; STATEMENT] {
         let (server, client) = match self.role {
             Role::Server => (&self.sent, &self.received),
@@ -90,7 +92,8 @@ impl Transcript {
 mod tests {
     use super::*;
 
-    /// What the server says after each party has sent a frame, of a session and with these payloads.
+    /// What the server says after each party has sent a frame, of a session and with these
+    /// payloads.
     fn said(id: u8, server: &[u8], client: &[u8]) -> [[u8; STATEMENT]; 2] {
         let header = [9; HEADER];
         let [mut at_server, mut at_client] =

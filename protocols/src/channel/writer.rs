@@ -91,8 +91,8 @@ async fn write_frames<S: AsyncWrite>(
             Ok(None) => break,
             Err(_) => (frame::keep_alive(), 0),
         };
-        // A peer that computes does not read, and that may take as long as its step may. The channel waits no longer
-        // than that, and ends this task with itself.
+        // A peer that computes does not read, and that may take as long as its step may. The
+        // channel waits no longer than that, and ends this task with itself.
         if stream.write_all(&bytes).await.is_err() {
             break;
         }

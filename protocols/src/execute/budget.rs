@@ -1,4 +1,5 @@
-//! The time that every part of a run may take, from its price and its predicted work. See [`crate::Limits`].
+//! The time that every part of a run may take, from its price and its predicted work. See
+//! [`crate::Limits`].
 
 use crate::Cost;
 use crate::linear::Layer;
@@ -27,7 +28,8 @@ impl Budgets {
     }
 }
 
-/// The budget of the start of a source: base transfers, and of Ferret the transfers that it lives from.
+/// The budget of the start of a source: base transfers, and of Ferret the transfers that it lives
+/// from.
 pub(super) fn of_start(plan: &Plan) -> Budget {
     let transfers = match plan.transfers {
         Source::Softspoken(_) => 0.0,

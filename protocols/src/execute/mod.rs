@@ -76,6 +76,9 @@ impl<'a> Side<'a> {
 }
 
 /// One party's end of a session that serves a plan: set up once, then prepared and run inference by inference.
+///
+/// Between two calls the other party waits, as long as the grace of a step:
+/// [`Limits::silence`](crate::Limits::silence).
 pub struct Conversation<'a> {
     plan: &'a Plan,
     session: &'a mut Session,
@@ -130,7 +133,9 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// Runs one inference: its result is confirmed, by what both parties say of the conversation up to it. Uses up what was prepared for it, whether it succeeds or not. The client gives its input.
+    /// Runs one inference: its result is confirmed, by what both parties say of the conversation up
+    /// to it. Uses up what was prepared for it, whether it succeeds or not. The client gives its
+    /// input.
     ///
     /// # Errors
     /// [`Error::Unprepared`] where nothing is left; where the input does not fit; where the peer is lost or violates the protocol.
@@ -148,11 +153,12 @@ impl<'a> Conversation<'a> {
         told(self.session, found).await
     }
 
-    /// Ends the session in good order: the client says what it has seen of the conversation, and the server compares.
+    /// Ends the session in good order: the client says what it has seen of the conversation, and
+    /// the server compares.
     ///
     /// # Errors
-    /// The server's: [`Error::Altered`] where the client has seen something else, and where the client is lost before it
-    /// has said so. The client has its results by then, and confirmed.
+    /// The server's: [`Error::Altered`] where the client has seen something else, and where the
+    /// client is lost before it has said so. The client has its results by then, and confirmed.
     pub async fn close(mut self) -> Result<Report, Error> {
         match self.compare().await {
             Ok(measured) => self.report.setup += measured,

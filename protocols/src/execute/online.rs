@@ -171,8 +171,9 @@ impl Run<'_> {
         Share::new(layer.ring, sums.collect())
     }
 
-    /// The server sends its share of the logits, or of the label, and what it says of the conversation up to there; the
-    /// client adds. It has no result before it knows that both have seen the same, nor one that cannot be.
+    /// The server sends its share of the logits, or of the label, and what it says of the
+    /// conversation up to there; the client adds. It has no result before it knows that both have
+    /// seen the same, nor one that cannot be.
     async fn reveal(&mut self, session: &mut Session, input: usize) -> Result<(), Error> {
         let (wire, share) = (&self.plan.wires[input], local::wire(&self.wires, input));
         let ring = share.ring();

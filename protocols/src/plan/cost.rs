@@ -90,8 +90,8 @@ impl Protocol {
 }
 
 impl Plan {
-    /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight trees; and of the session's
-    /// end, the client's statement.
+    /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight
+    /// trees; and of the session's end, the client's statement.
     pub fn setup_cost(&self) -> Cost {
         let trees = self.kept_trees();
         let once = handshake::cost() + Self::end_cost();
