@@ -38,7 +38,8 @@ pub(crate) const fn public<'a>(name: &'a str, bytes: &'a [u8]) -> Written<'a> {
     Written { name, bytes, access: Access::All }
 }
 
-/// Reads a file that the user gave. The bytes may be secret, so they are wiped when they are dropped.
+/// Reads a file that the user gave. The bytes may be secret, so they are wiped when they are
+/// dropped.
 pub(crate) fn read(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
     let failed = |error| Failure::input(format_args!("cannot read {}: {error}", path.display()));
     let file = File::open(path).map_err(failed)?;
@@ -50,7 +51,8 @@ pub(crate) fn read(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Everything that a reader has, about as much as expected. No copy of it stays behind where the buffer has to grow.
+/// Everything that a reader has, about as much as expected. No copy of it stays behind where the
+/// buffer has to grow.
 fn read_wiping(mut from: impl Read, expected: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // One byte more, so that the end is found without growing.
     let mut bytes = Zeroizing::new(vec![0; expected + 1]);
@@ -101,8 +103,8 @@ pub(crate) fn write_together(cleanup: &Cleanup, folder: &Path, files: &[Written<
     })
 }
 
-/// Creates a file that is not there, with the rights that it keeps. What a killed process of the same number left behind is
-/// removed: its rights may be others.
+/// Creates a file that is not there, with the rights that it keeps. What a killed process of the
+/// same number left behind is removed: its rights may be others.
 fn create(path: &Path, access: Access) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,4 +1,5 @@
-//! What is the server's secret stays its own: salts that nobody can guess, files that nobody else can read.
+//! What is the server's secret stays its own: salts that nobody can guess, files that nobody else
+//! can read.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! Crafted plans: networks whose plans and weights somebody has changed by hand. What passes the checks computes, at both
-//! parties and in the clear alike, what it would compute in integers that never wrap; all else is refused by name.
+//! Crafted plans: networks whose plans and weights somebody has changed by hand. What passes the
+//! checks computes, at both parties and in the clear alike, what it would compute in integers that
+//! never wrap; all else is refused by name.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +19,8 @@ use rand_chacha::ChaCha12Rng;
 /// All least, all largest, and a mix of both.
 const IMAGES: usize = 3;
 
-/// What a plan means, in integers: every wire of a batch, `[channels][images][rows][columns]`; the last is revealed.
+/// What a plan means, in integers: every wire of a batch, `[channels][images][rows][columns]`; the
+/// last is revealed.
 struct Exact<'a> {
     plan: &'a Plan,
     weights: &'a Weights,
@@ -266,7 +268,8 @@ fn whatever_passes_the_checks_computes_what_it_says_at_the_extremes() {
     assert!(passed > refused / 10 && refused > passed / 10, "{passed} passed, {refused} were refused");
 }
 
-/// `image -> fc -> pool -> logits`, with one weight of 100: at 255 the layer gives 25,500, whatever its wire declares.
+/// `image -> fc -> pool -> logits`, with one weight of 100: at 255 the layer gives 25,500, whatever
+/// its wire declares.
 fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
     let layer = LayerWeights { weights: vec![100], bias: vec![0] };
     let weights = Weights { layers: [("fc".to_owned(), layer)].into(), ..Weights::default() };

@@ -28,8 +28,8 @@ impl Clear {
     }
 }
 
-/// One party's additive share of a vector over `Z_{2^l}`. Values are held reduced, and wiped when they are dropped. `Debug` prints the
-/// shape only.
+/// One party's additive share of a vector over `Z_{2^l}`. Values are held reduced, and wiped when
+/// they are dropped. `Debug` prints the shape only.
 #[derive(Clone)]
 pub struct Share {
     ring: Bits,

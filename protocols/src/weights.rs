@@ -17,7 +17,8 @@ use crate::{Bits, Error};
 /// The integers that only the server holds, by step. `Debug` prints shapes only.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Weights {
-    /// Secret random bytes that keep the public digest from confirming a guess of the weights: see [`fresh_salt`].
+    /// Secret random bytes that keep the public digest from confirming a guess of the weights: see
+    /// [`fresh_salt`].
     pub salt: Zeroizing<[u8; 32]>,
     /// Every linear step's weights.
     pub layers: BTreeMap<String, LayerWeights>,
@@ -33,8 +34,9 @@ pub struct LayerWeights {
     pub bias: Vec<i64>,
 }
 
-/// A salt: 32 random bytes of the operating system. Nothing that anybody can guess goes into it, such as the network,
-/// its file or a seed; so whoever has the plan cannot tell from the digest whether a guess of the weights is right.
+/// A salt: 32 random bytes of the operating system. Nothing that anybody can guess goes into it,
+/// such as the network, its file or a seed; so whoever has the plan cannot tell from the digest
+/// whether a guess of the weights is right.
 ///
 /// # Errors
 /// [`Error::Invalid`] where the system has no random bytes.
@@ -98,20 +100,23 @@ impl Weights {
         Ok(Self { salt: salt.into(), layers })
     }
 
-    /// Holds the weights against a plan: digest, shapes, widths, and that every value is where what reads it takes it to be:
+    /// Holds the weights against a plan: digest, shapes, widths, and that every value is where what
+    /// reads it takes it to be:
     ///
-    /// | what reads a wire | what it relies on, for any input |
-    /// | --- | --- |
-    /// | linear layer, view, sum over windows | nothing: they are exact modulo the ring |
-    /// | requantisation | the shifted sum of its terms, with rounding constant, and with what makes a signed result unsigned, lies within the two's complement of its ring |
-    /// | maximum, label | values within the wire's declared width and sign: they are read modulo one bit more, so that differences fit and a top bit is known |
-    /// | lookup | values within the wire's declared width and sign: no other bits are read |
-    /// | reveal of logits | values within the wire's declared width and sign, and within the two's complement of its ring |
+    /// - a linear layer, a view, a sum over windows: relies on nothing, it is exact modulo the
+    ///   ring;
+    /// - a requantisation: the shifted sum of its terms, with the rounding constant, and also with
+    ///   what makes a signed result unsigned, lies within the two's complement of its ring;
+    /// - a maximum, a label: values within the width and the sign that their wire declares; they
+    ///   are read modulo one bit more, so that differences fit and a top bit is known;
+    /// - a lookup: the same; no other bits are read;
+    /// - the reveal of logits: the same, and within the two's complement of the ring.
     ///
-    /// What writes a wire keeps to the width and sign that it declares: the client checks its input, requantisations clamp,
-    /// tables are checked with the plan, maxima and slices are values of their input. Of sums, of layers and over windows, the exact
-    /// interval is followed here. It may be wider than declared in one case: a signed wire that is as wide as its ring is
-    /// read modulo the ring alone, unless its reader checks.
+    /// What writes a wire keeps to the width and sign that it declares: the client checks its
+    /// input, requantisations clamp, tables are checked with the plan, maxima and slices are values
+    /// of their input. Of sums, of layers and over windows, the exact interval is followed here. It
+    /// may be wider than declared in one case: a signed wire that is as wide as its ring is read
+    /// modulo the ring alone, unless its reader checks.
     ///
     /// # Errors
     /// [`Error::Invalid`], naming the step and the field.
@@ -294,7 +299,8 @@ fn declared(what: String, (low, high): (i128, i128), wire: &Wire) -> Result<(), 
     Err(Error::invalid(what, expected, format!("{low} to {high}")))
 }
 
-/// The same of what is written: where a signed wire fills its ring, it stands for values modulo that.
+/// The same of what is written: where a signed wire fills its ring, it stands for values modulo
+/// that.
 fn written(what: String, range: (i128, i128), wire: &Wire) -> Result<(), Error> {
     let modular = wire.signed && u32::from(wire.bits) == wire.ring.get();
     if modular { Ok(()) } else { declared(what, range, wire) }

@@ -3,7 +3,8 @@
 //!
 //! A hash of a leaf is a block of [`Word::LANES`] columns. Accumulators are laid out `[column block][channel][lane]`,
 //! messages `[strip][part][class][column block][tree][lane]` without the lanes beyond the last column, so that strips are
-//! independent of each other, and whole ones begin at a byte. Keys are made where they are used, run by run ([`super::keys`]).
+//! independent of each other, and whole ones begin at a byte. Keys are made where they are used,
+//! run by run ([`super::keys`]).
 //!
 //! Rows of a class are added up before any of it reaches the accumulators: as bundles recur with every row, quads of trees
 //! recur with a period, and every quad of one period has its slots.
@@ -237,7 +238,8 @@ struct Scratch<W> {
 }
 
 impl<W: Word> Scratch<W> {
-    /// Derives the keys of a strip, all at once: their schedules are chains that the processor computes side by side.
+    /// Derives the keys of a strip, all at once: their schedules are chains that the processor
+    /// computes side by side.
     fn derive(&mut self, chunk: &Chunk<'_>, strip: usize) {
         let blocks =
             column_blocks::<W>(strip * STRIP)..column_blocks::<W>(chunk.columns.min((strip + 1) * STRIP));

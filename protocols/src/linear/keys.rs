@@ -1,18 +1,19 @@
 //! The hash keys of the linear layers: which calls are made under which key, in this one place.
 //!
-//! A key serves some trees of a chunk that follow each other, of [`CALLS`] leaves together at the most, and of these one
-//! block of columns. Trees grow under other keys, which have fewer calls still: a tree has two inner nodes less than
-//! leaves that are hashed.
+//! A key serves some trees of a chunk that follow each other, of [`CALLS`] leaves together at the
+//! most, and of these one block of columns. Trees grow under other keys, which have fewer calls
+//! still: a tree has two inner nodes less than leaves that are hashed.
 //!
-//! *Derivation.* Both parties draw one key for every expansion of a layer and for every planting of a class
-//! ([`crate::Session::fresh_key`]: a nonce of the session, under a label of [`crate::Domain`]). Under it, AES of a number is
-//! a key of the hash: of the chunk, of the key within it, and of the column block. AES permutes blocks, so no two of an
-//! expansion are the same.
+//! *Derivation.* Both parties draw one key for every expansion of a layer and for every planting of
+//! a class ([`crate::Session::fresh_key`]: a nonce of the session, under a label of
+//! [`crate::Domain`]). Under it, AES of a number is a key of the hash: of the chunk, of the key
+//! within it, and of the column block. AES permutes blocks, so no two of an expansion are the same.
 //!
-//! *Security.* The hash is circular correlation robust in the ideal cipher model up to an advantage of the order of
-//! `p q / 2^128` for `p` evaluations of the cipher under the key that is attacked and `q` calls under it (Guo, Katz, Wang, Yu:
-//! S&P 2020, theorem 5; re-keying: Guo, Katz, Wang, Weng, Yu, Crypto 2020): with at most `2^12` calls under any key, whatever
-//! a layer's size, [`SECURITY`] bits are left.
+//! *Security.* The hash is circular correlation robust in the ideal cipher model up to an advantage
+//! of the order of `p q / 2^128`, for `p` evaluations of the cipher under the key that is attacked
+//! and `q` calls under it (Guo, Katz, Wang, Yu, S&P 2020; a key for few calls: Guo, Katz, Wang, Weng,
+//! Yu, Crypto 2020). With at most `2^12` calls under any key, whatever a layer's size, [`SECURITY`]
+//! bits are left.
 
 use std::ops::Range;
 
@@ -34,7 +35,8 @@ pub(super) const fn quads(depth: u32) -> usize {
     CALLS >> (depth + 2)
 }
 
-/// Cuts trees of a class into numbered runs: no matter which trees are asked for together, a tree is always in the same run.
+/// Cuts trees of a class into numbered runs: no matter which trees are asked for together, a tree
+/// is always in the same run.
 pub(super) fn runs(depth: u32, trees: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
     let each = 4 * quads(depth);
     let first = trees.start / each;
@@ -80,8 +82,9 @@ impl Allotment {
     }
 }
 
-/// Cuts quads of trees that expand together, none longer than a key serves: `(quads, the first one's turn)`. A quad's turn is its
-/// number modulo the period; what is longer than a period begins with one.
+/// Cuts quads of trees that expand together, none longer than a key serves: `(quads, the first
+/// one's turn)`. A quad's turn is its number modulo the period; what is longer than a period begins
+/// with one.
 fn turns(depth: u32, period: usize, count: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
     let most = quads(depth);
     // Whole periods, or equal parts of each.

@@ -21,7 +21,8 @@
 //!
 //! Security: the client's choices are masked by uniform bits of which the server knows nothing. The sums are masked by transfers of which
 //! the client knows one side; `u` contains the hidden leaf's expansion, uniform by circular correlation robustness of the hash, and hides
-//! `w`. Trees, masks and keys are fresh in every run, and a key serves a run of one chunk's trees ([`super::keys`]).
+//! `w`. Trees, masks and keys are fresh in every run, and a key serves a run of one chunk's trees
+//! ([`super::keys`]).
 //!
 //! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead, with the wrap of the shares as one more
 //! transfer. That transfer's correlation depends on the server's share, so its message would be online, a round of its own; here
@@ -179,7 +180,8 @@ impl Class<'_> {
         (0..elements).step_by(chunk).map(move |start| start..elements.min(start + chunk))
     }
 
-    /// The owner's masked sums and leaves of the trees from `first` on, from their transfers, `[tree][level]`.
+    /// The owner's masked sums and leaves of the trees from `first` on, from their transfers,
+    /// `[tree][level]`.
     fn own(&self, keys: &Keys, first: usize, transfers: &[Block], delta: Block) -> (Vec<Block>, Leaves) {
         let (depth, mut sums) = (self.width as usize, Vec::new());
         let mut leaves = Leaves::with_room_for(transfers.len() / depth, self.width);
@@ -196,7 +198,8 @@ impl Class<'_> {
         (sums, leaves.ready())
     }
 
-    /// The holder's leaves of the trees from `first` on, from their transfers and the owner's masked sums.
+    /// The holder's leaves of the trees from `first` on, from their transfers and the owner's
+    /// masked sums.
     fn hold(&self, keys: &Keys, first: usize, transfers: &[Block], holes: &[u32], sums: &[Block]) -> Leaves {
         let depth = self.width as usize;
         let mut leaves = Leaves::with_room_for(holes.len(), self.width);

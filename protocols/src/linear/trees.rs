@@ -11,8 +11,8 @@
 //! the client.
 //!
 //! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are masked by transfers of
-//! which the server knows one side; see `ot::ggm` for what it knows of the leaves. A key of the hash serves few trees
-//! ([`super::keys`]).
+//! which the server knows one side; see `ot::ggm` for what it knows of the leaves. A key of the
+//! hash serves few trees ([`super::keys`]).
 
 use std::ops::Range;
 
@@ -73,8 +73,8 @@ impl Trees {
         let depth = class.depth();
         let mut leaves = Leaves::with_room_for(trees.len(), depth);
         for (number, run) in runs(depth, trees.clone()) {
-            // Quads begin with the first tree asked for. Where a run begins amid one, the trees before it grow once more
-            // under its key, and are left out.
+            // Quads begin with the first tree asked for. Where a run begins amid one, the trees
+            // before it grow once more under its key, and are left out.
             let before = (run.start - trees.start) % 4;
             let hash = self.keys.hash(0, number, 0);
             let grown = Leaves(self.side.grow(&hash, run.start - before..run.end, depth));
@@ -124,7 +124,8 @@ impl Leaves {
         Self(Vec::with_capacity(trees.div_ceil(4) << depth))
     }
 
-    /// Joins trees that grew under one key behind those that are here: whole quads, but for the last.
+    /// Joins trees that grew under one key behind those that are here: whole quads, but for the
+    /// last.
     pub(super) fn append(&mut self, grown: Vec<Quad>) {
         self.join(&Self(grown), 0, 0);
     }
@@ -140,7 +141,8 @@ impl Leaves {
         &self.0
     }
 
-    /// Joins the trees behind those that are here, but for the first `before` of them, which are here already.
+    /// Joins the trees behind those that are here, but for the first `before` of them, which are
+    /// here already.
     fn join(&mut self, grown: &Self, before: usize, depth: u32) {
         let shared = if before > 0 { 1 << depth } else { 0 };
         let (shared, others) = grown.0.split_at(shared);
@@ -160,6 +162,8 @@ impl Drop for Leaves {
 }
 
 impl ZeroizeOnDrop for Leaves {}
+
+impl ZeroizeOnDrop for Side {}
 
 impl Drop for Side {
     fn drop(&mut self) {
@@ -225,7 +229,8 @@ async fn hold(
     Ok(sides)
 }
 
-/// Puts the co-paths of some trees in the place of their transfers, `[tree][depth]`, with the sums that came for them.
+/// Puts the co-paths of some trees in the place of their transfers, `[tree][depth]`, with the sums
+/// that came for them.
 fn puncture(
     class: &Class,
     keys: &Keys,
@@ -276,4 +281,23 @@ async fn own(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result<
         sides.push(side);
     }
     Ok(sides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Share;
+    use crate::weights::LayerWeights;
+
+    /// Compiles only for types that wipe themselves.
+    const fn wiped<T: ZeroizeOnDrop>() {}
+
+    #[test]
+    fn what_is_said_to_be_wiped_is_wiped_by_its_type() {
+        wiped::<Side>();
+        wiped::<Leaves>();
+        wiped::<Share>();
+        wiped::<LayerWeights>();
+        wiped::<Zeroizing<Vec<i8>>>();
+    }
 }

@@ -4,7 +4,8 @@
 //! channel shifted left as the layer says. Source: `shared/spec`'s model of the protocol; SoftSpokenOT (Roy, Crypto 2022,
 //! section 3) for the idea of a punctured tree as a vector oblivious linear evaluation.
 //!
-//! For every tree, with leaves `r_z` expanded under keys that are never used again ([`super::keys`]) to one ring element a column, a hole at the digit `q`
+//! For every tree, with leaves `r_z` expanded under keys that are never used again
+//! ([`super::keys`]) to one ring element a column, a hole at the digit `q`
 //! and `digit(z)` that same digit of a leaf's index:
 //!
 //! 1. Client: `u = sum r_z`, `v = sum digit(z) r_z`; sends the correction `c = x - u` of its input row.
@@ -18,7 +19,8 @@
 //! Weights of one tree share them: `K N D l w / k` bits in all at `w <= k`.
 //!
 //! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular correlation
-//! robustness of the hash, of which at most `2^12` calls are made under one key. The client receives nothing.
+//! robustness of the hash, of which at most `2^12` calls are made under one key. The client
+//! receives nothing.
 
 use super::kernel::{Chunk, column_blocks};
 use super::keys::Keys;

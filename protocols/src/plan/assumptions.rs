@@ -1,4 +1,5 @@
-//! What the security of a plan rests on: derived from what the plan uses, so that no user has to read papers to know.
+//! What the security of a plan rests on: derived from what the plan uses, so that no user has to
+//! read papers to know.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,8 @@ impl Assumption {
 }
 
 impl Plan {
-    /// What the security of a run of this plan rests on, for both parties together, and nothing that it does without.
+    /// What the security of a run of this plan rests on, for both parties together, and nothing
+    /// that it does without.
     pub fn assumptions(&self) -> Vec<Assumption> {
         let ferret = matches!(self.transfers, Source::Ferret(_));
         let linear = self.steps.iter().any(|step| matches!(step.op, Op::Linear { .. }));

@@ -34,7 +34,8 @@ struct Emitting<'a> {
 }
 
 impl Emit<'_> {
-    /// The integer network and its weights, under a salt of their own: the same weights twice have two digests.
+    /// The integer network and its weights, under a salt of their own: the same weights twice have
+    /// two digests.
     pub(super) fn run(&self, preprocess: &Preprocess) -> Result<(Graph, Weights), QuantiseError> {
         let builder = Graph::builder(&self.model.name, preprocess.clone());
         let mut emitting = Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };

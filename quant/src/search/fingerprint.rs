@@ -4,8 +4,8 @@ use super::{Images, SearchOptions};
 use crate::data::Preprocess;
 use crate::model::{Model, Op};
 
-/// A digest of all that sensitivities and searched networks depend on, but for budgets. It has no salt, so it confirms a
-/// guess of the network: it is as secret as that.
+/// A digest of all that sensitivities and searched networks depend on, but for budgets. It has no
+/// salt, so it confirms a guess of the network: it is as secret as that.
 pub fn fingerprint(
     model: &Model,
     preprocess: &Preprocess,

@@ -56,7 +56,8 @@ pub struct Progress {
 }
 
 /// Searches the widths of a network, or takes the fixed ones, and plans its protocols. The result depends on the arguments
-/// alone, not on the machine's cores; but for the weights' salt, which is random, and the digest under it.
+/// alone, not on the machine's cores; but for the weights' salt, which is random, and the digest
+/// under it.
 ///
 /// # Errors
 /// [`SearchError::Impossible`] names the smallest possible budget.
