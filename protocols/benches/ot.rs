@@ -57,7 +57,7 @@ fn code(c: &mut Criterion) {
     const OUTPUTS: u64 = 1 << 13;
     let mut group = c.benchmark_group("code");
     group.throughput(Throughput::Elements(OUTPUTS));
-    for log in 16..=19 {
+    for log in 17..=20 {
         let mut code = bench::code(1 << log, OUTPUTS as usize);
         group.bench_function(format!("secret of 2^{log}"), |b| b.iter(|| black_box(code())));
     }

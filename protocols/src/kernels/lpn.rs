@@ -2,7 +2,9 @@
 //! expands to.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128, _mm_xor_si128};
+use std::arch::x86_64::{
+    __m128i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_storeu_si128, _mm_xor_si128,
+};
 
 use super::{Key, ROW_BLOCKS, Row};
 use crate::Block;
@@ -16,6 +18,10 @@ const ROWS: usize = OUTPUTS * WEIGHT * size_of::<u32>() / (ROW_BLOCKS * Block::B
 
 /// Outputs that are made between two rows of the indices of the next, so that one waits for the table while the other computes.
 const PART: usize = 8;
+
+/// Blocks of a table from which on what a part takes in is fetched while the part before it is summed up: 8 MiB. A shorter table is
+/// near enough that the processor's own look-ahead does as well.
+const FAR: usize = 1 << 19;
 
 /// The indices of [`OUTPUTS`] outputs, before they are cut to the table's length: words of 32 bits, little-endian.
 type Indices = [Row; ROWS];
@@ -49,16 +55,19 @@ impl Code {
             "invariant: trees have whole groups of leaves"
         );
         let (count, first) = (groups.len(), first / OUTPUTS);
-        let (mut now, mut next) = ([[Block::ZERO; ROW_BLOCKS]; ROWS], [[Block::ZERO; ROW_BLOCKS]; ROWS]);
-        (0..ROWS).for_each(|row| self.row(first, row, &mut now));
+        let (mut now, mut next) =
+            (&mut [[Block::ZERO; ROW_BLOCKS]; ROWS], &mut [[Block::ZERO; ROW_BLOCKS]; ROWS]);
+        (0..ROWS).for_each(|row| self.row(first, row, now));
         for (group, outputs) in groups.iter_mut().enumerate() {
             before(group * OUTPUTS, outputs);
-            let indices = words(&now).chunks_exact(PART);
-            for (part, (outputs, indices)) in
-                outputs.as_chunks_mut::<PART>().0.iter_mut().zip(indices).enumerate()
-            {
+            let indices = words(now);
+            for (part, outputs) in outputs.as_chunks_mut::<PART>().0.iter_mut().enumerate() {
+                let (indices, rest) = indices[part * PART..].split_at(PART);
+                if table.len() >= FAR && !rest.is_empty() {
+                    fetch(&rest[..PART], table);
+                }
                 if part < ROWS && group + 1 < count {
-                    self.row(first + group + 1, part, &mut next);
+                    self.row(first + group + 1, part, next);
                 }
                 #[cfg(target_arch = "x86_64")]
                 gather(indices, table, outputs);
@@ -121,6 +130,21 @@ fn gather(indices: &[[u32; WEIGHT]], table: &[Block], outputs: &mut [Block]) {
     }
 }
 
+/// Other processors look ahead on their own.
+#[cfg(not(target_arch = "x86_64"))]
+const fn fetch(_: &[[u32; WEIGHT]], _: &[Block]) {}
+
+/// Asks for the blocks that some outputs take in.
+#[cfg(target_arch = "x86_64")]
+fn fetch(indices: &[[u32; WEIGHT]], table: &[Block]) {
+    let mask = table.len() - 1;
+    for index in indices.as_flattened() {
+        let block = std::ptr::from_ref(&table[*index as usize & mask]);
+        // SAFETY: every x86_64 has the instruction, which reads nothing that the program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(block.cast()) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -160,6 +184,20 @@ mod tests {
                 prop_assert!(outputs == expected);
             }
         }
+    }
+
+    #[test]
+    fn a_table_that_is_far_away_is_multiplied_alike() {
+        let table: Vec<Block> =
+            (0..FAR as u128).map(|i| Block(i.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C))).collect();
+        let code = Code::new(Block(11));
+        let mut expected = vec![Block(5); 3 * OUTPUTS];
+        let mut outputs = expected.clone();
+        for (group, outputs) in expected.as_chunks_mut::<OUTPUTS>().0.iter_mut().enumerate() {
+            portable(words(&indices_of(&code, group)), &table, outputs);
+        }
+        code.add(0, &table, &mut outputs, |_, _| ());
+        assert!(outputs == expected);
     }
 
     #[test]
