@@ -21,27 +21,27 @@ const NONLINEAR: u64 = 160;
 const BLOCK: u64 = Block::BYTES as u64;
 /// Emptied pieces of the pools that are kept.
 const SPARE: u64 = 16 << 20;
-/// Frames that wait to be sent, and such as were received ahead.
+/// Bytes that wait to be sent.
 const SEND_AHEAD: u64 = 8 << 20;
-const RECEIVE_AHEAD: u64 = 32 << 20;
+/// Frames that are received ahead, with one under way and one in use, and the most bytes of one.
+const FRAMES_AHEAD: u64 = 34;
+const FRAME: u64 = 1 << 20;
 
 impl Plan {
     /// The bytes that a party's process holds at the most in a session, beside its files: at least what it will be, and little more.
-    /// Of many images at a time it is told from fewer, so that nobody can ask for a prediction that takes long.
+    /// Many images at a time are told as several times fewer, so that nobody can ask for a prediction that takes long.
     pub fn memory(&self, role: Role, load: Load) -> u64 {
-        let most = |images| Tally::new(self, role, load, images).followed();
-        if load.images <= FOLLOWED {
-            return most(load.images);
-        }
-        // Buffers only grow slower with more images, so this is no less.
-        let [half, whole] = [FOLLOWED / 2, FOLLOWED].map(most);
-        let more = (load.images - FOLLOWED) as u64;
-        whole + (whole - half).saturating_mul(more).div_ceil((FOLLOWED / 2) as u64)
+        let mut tally = Tally::new(self, role, load);
+        tally.set_up();
+        tally.extend();
+        tally.offline();
+        tally.online();
+        tally.peak
     }
 }
 
-/// The most images at a time of which a session is followed.
-const FOLLOWED: usize = 16;
+/// The most images of which steps are priced.
+const PRICED: usize = 16;
 
 /// What one step is in an inference.
 #[derive(Clone, Copy)]
@@ -49,6 +49,8 @@ struct Priced {
     phases: Phases,
     /// Bytes of choices that are made early.
     asked: Option<u64>,
+    /// Frames of the offline part's stream, of a layer.
+    frames: u64,
 }
 
 /// A party's memory as its session goes on.
@@ -56,7 +58,8 @@ struct Tally<'a> {
     plan: &'a Plan,
     role: Role,
     load: Load,
-    /// Images of one inference.
+    /// The images of one inference are as many times so many, rounded up.
+    times: u64,
     images: usize,
     steps: Vec<Priced>,
     /// Bytes held throughout.
@@ -72,7 +75,9 @@ struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    fn new(plan: &'a Plan, role: Role, load: Load, images: usize) -> Self {
+    fn new(plan: &'a Plan, role: Role, load: Load) -> Self {
+        let times = load.images.div_ceil(PRICED).max(1);
+        let (images, times) = (load.images.div_ceil(times), times as u64);
         let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
         let files = if role == Role::Server { 2 * weights } else { input };
@@ -84,22 +89,14 @@ impl<'a> Tally<'a> {
         let kept = PROCESS + files + reserve;
         let price = |step: &Step| {
             let early = plan.requant(&step.op, images).filter(|_| plan.asks_early(&step.op));
-            Priced {
-                phases: plan.step_cost(&step.op, images),
-                asked: early.map(|operator| operator.asked_bytes()),
-            }
+            let Phases { setup, offline, online } = plan.step_cost(&step.op, images);
+            let phases = Phases { setup, offline: offline * times, online: online * times };
+            let asked = early.map(|operator| operator.asked_bytes() * times);
+            let frames = step.op.layer().map_or(0, |layer| layer.product_frames(images) * times);
+            Priced { phases, asked, frames }
         };
         let steps = plan.steps.iter().map(price).collect();
-        Self { plan, role, load, images, steps, kept, pool: 0, used: 0, prepared: 0, peak: kept }
-    }
-
-    /// The most that is held in a whole session.
-    fn followed(mut self) -> u64 {
-        self.set_up();
-        self.extend();
-        self.offline();
-        self.online();
-        self.peak
+        Self { plan, role, load, times, images, steps, kept, pool: 0, used: 0, prepared: 0, peak: kept }
     }
 
     /// Base transfers, the first reserve, and the trees of all layers, one after the other.
@@ -139,18 +136,18 @@ impl<'a> Tally<'a> {
 
     /// Notes the offline part of an inference beside what others hold; the bytes that it leaves.
     fn prepare_one(&mut self, others: u64) -> u64 {
-        let (plan, images) = (self.plan, self.images);
+        let plan = self.plan;
         let (mut held, mut masks) = (others, 0);
-        let buffers = self.buffers(|phases| phases.offline);
         for (index, step) in plan.steps.iter().enumerate() {
-            let Priced { phases, asked } = self.steps[index];
+            let Priced { phases, asked, .. } = self.steps[index];
+            let buffers = self.buffers(index, |phases| phases.offline);
             let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
             let at_work = match (step.op.layer(), asked) {
                 (Some(layer), _) => {
                     let fresh = if plan.streamed { self.fresh_trees(&layer, phases.offline) } else { 0 };
                     self.consume(phases.offline);
                     held += output;
-                    layer.product_bytes(self.role, images) + fresh
+                    layer.product_bytes(self.role, self.images) * self.times + fresh
                 }
                 (None, Some(asked)) => {
                     self.consume(phases.offline);
@@ -179,9 +176,9 @@ impl<'a> Tally<'a> {
         let last_use = plan.last_uses();
         let mut wires: Vec<u64> = vec![0; plan.wires.len()];
         let mut held = self.prepared;
-        let buffers = self.buffers(|phases| phases.online);
         for (index, step) in plan.steps.iter().enumerate() {
-            let Priced { phases, asked } = self.steps[index];
+            let Priced { phases, asked, .. } = self.steps[index];
+            let buffers = self.buffers(index, |phases| phases.online);
             if plan.streamed {
                 self.supply(phases.online);
             }
@@ -203,17 +200,17 @@ impl<'a> Tally<'a> {
 
     /// Bytes at work in a step's online part, its result not included.
     fn at_work(&self, op: &Op, early: bool) -> u64 {
-        let elements = |wire: usize| (self.plan.wires[wire].elements() * self.images) as u64;
+        let elements = |wire: usize| self.wire_bytes(wire) / ELEMENT;
         match op {
             Op::Input { output } => elements(*output) * 2 * ELEMENT,
             Op::Output { input } => elements(*input) * 2 * ELEMENT,
             Op::Linear { .. } => match (self.role, op.layer()) {
-                (Role::Server, Some(layer)) => layer.local_bytes(self.images),
+                (Role::Server, Some(layer)) => layer.local_bytes(self.images) * self.times,
                 _ => 0,
             },
             Op::Requant { output, .. } => {
                 let late = self.plan.requant(op, self.images).filter(|_| !early);
-                elements(*output) * NONLINEAR + late.map_or(0, |operator| operator.asked_bytes())
+                elements(*output) * NONLINEAR + late.map_or(0, |operator| operator.asked_bytes() * self.times)
             }
             Op::MaxPool { output, window, .. } => {
                 let operands = elements(*output) * window.len() as u64;
@@ -259,14 +256,26 @@ impl<'a> Tally<'a> {
         self.peak = self.peak.max(self.kept + pool + more);
     }
 
-    /// Frames on their way in one part of an inference, at the most.
-    fn buffers(&self, part: impl Fn(Phases) -> Cost) -> u64 {
-        let moved = self.all(part);
-        let (sent, received) = match self.role {
-            Role::Server => (moved.server_bytes, moved.client_bytes),
-            Role::Client => (moved.client_bytes, moved.server_bytes),
-        };
-        sent.min(SEND_AHEAD) + received.min(RECEIVE_AHEAD)
+    /// Frames on their way in one part of an inference from a step on, at the most.
+    fn buffers(&self, from: usize, part: impl Fn(Phases) -> Cost) -> u64 {
+        let (mut sent, mut received, mut left) = (0, 0, FRAMES_AHEAD);
+        for Priced { phases, frames, .. } in &self.steps[from..] {
+            let Cost { server_bytes, client_bytes, .. } = part(*phases);
+            let (to_peer, from_peer) = match self.role {
+                Role::Server => (server_bytes, client_bytes),
+                Role::Client => (client_bytes, server_bytes),
+            };
+            sent += to_peer;
+            // A layer's stream is offline alone.
+            let frames = if from_peer == 0 { 0 } else { (*frames).max(from_peer.div_ceil(FRAME)) };
+            if frames > left {
+                received += (from_peer * left).div_ceil(frames);
+                break;
+            }
+            received += from_peer;
+            left -= frames;
+        }
+        sent.min(SEND_AHEAD) + received
     }
 
     /// What all steps of one part of an inference move.
@@ -275,7 +284,7 @@ impl<'a> Tally<'a> {
     }
 
     fn wire_bytes(&self, wire: usize) -> u64 {
-        ELEMENT * (Wire::elements(&self.plan.wires[wire]) * self.images) as u64
+        ELEMENT * (Wire::elements(&self.plan.wires[wire]) * self.images) as u64 * self.times
     }
 }
 
