@@ -119,14 +119,9 @@ fn two_processes(net: &Path, images: &str, index: &str, more: &[&str]) -> [Value
     let server = Server::start(&file("plan.json"), &file("weights.safetensors"), &["--max-memory", "4G"]);
     let plan = file("plan.json");
     let args = ["infer", "--role", "client", "--plan", &plan, "--input", images, "--index", index];
-    let mut client = pq(&args);
-    client.args(["--connect", &server.address, "--json", "--max-memory", "4G"]).args(more);
-    let client = run_command(&mut client);
-    [json(&server.finished(20 * PATIENCE)), client]
-}
-
-fn run_command(command: &mut std::process::Command) -> Value {
-    json(&finished(command.spawn().unwrap(), 20 * PATIENCE))
+    let options = ["--connect", &server.address, "--json", "--max-memory", "4G"];
+    let client = pq(&args).args(options).args(more).spawn().unwrap();
+    [json(&server.finished(20 * PATIENCE)), json(&finished(client, 20 * PATIENCE))]
 }
 
 #[test]

@@ -55,6 +55,25 @@ impl Layer {
         given + result + kernel
     }
 
+    /// Frames of the stream of the offline products.
+    pub(crate) fn product_frames(&self, images: usize) -> u64 {
+        if matches!(self.protocol, Protocol::VoleOfMask { .. }) {
+            return 0;
+        }
+        let columns = images * self.products().geometry.positions();
+        let classes = self.classes();
+        let chunks = layout::chunks(&classes, columns);
+        let len = |parts: &Vec<layout::Part>| {
+            let trees = parts.iter().flat_map(|part| {
+                classes[part.classes.clone()]
+                    .iter()
+                    .map(|class| (class.ring, class.trees_of(&part.rows).len()))
+            });
+            layout::message_len(&trees.collect::<Vec<_>>(), columns)
+        };
+        chunks.iter().map(|parts| (len(parts) as u64).div_ceil(1 << 20)).sum()
+    }
+
     /// Accumulators, and what is at work on one message.
     fn kernel_bytes(&self, role: Role, images: usize) -> u64 {
         let (products, classes) = (self.products(), self.classes());

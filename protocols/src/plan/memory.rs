@@ -6,7 +6,8 @@
 //! that are alive, and the largest step's working set. The large terms are exact; buffers of the connection are counted full.
 
 use super::load::Load;
-use super::{Op, Plan, Wire};
+use super::{Op, Plan, Step, Wire};
+use crate::linear::Layer;
 use crate::ot::Source;
 use crate::{Block, Cost, Phases, Role};
 
@@ -20,12 +21,15 @@ const NONLINEAR: u64 = 160;
 const BLOCK: u64 = Block::BYTES as u64;
 /// Emptied pieces of the pools that are kept.
 const SPARE: u64 = 16 << 20;
-/// Frames that wait to be sent, and such as were received ahead.
+/// Bytes that wait to be sent.
 const SEND_AHEAD: u64 = 8 << 20;
-const RECEIVE_AHEAD: u64 = 32 << 20;
+/// Frames that are received ahead, with one under way and one in use, and the most bytes of one.
+const FRAMES_AHEAD: u64 = 34;
+const FRAME: u64 = 1 << 20;
 
 impl Plan {
     /// The bytes that a party's process holds at the most in a session, beside its files: at least what it will be, and little more.
+    /// Many images at a time are told as several times fewer, so that nobody can ask for a prediction that takes long.
     pub fn memory(&self, role: Role, load: Load) -> u64 {
         let mut tally = Tally::new(self, role, load);
         tally.set_up();
@@ -36,11 +40,28 @@ impl Plan {
     }
 }
 
+/// The most images of which steps are priced.
+const PRICED: usize = 16;
+
+/// What one step is in an inference.
+#[derive(Clone, Copy)]
+struct Priced {
+    phases: Phases,
+    /// Bytes of choices that are made early.
+    asked: Option<u64>,
+    /// Frames of the offline part's stream, of a layer.
+    frames: u64,
+}
+
 /// A party's memory as its session goes on.
 struct Tally<'a> {
     plan: &'a Plan,
     role: Role,
     load: Load,
+    /// The images of one inference are as many times so many, rounded up.
+    times: u64,
+    images: usize,
+    steps: Vec<Priced>,
     /// Bytes held throughout.
     kept: u64,
     /// Transfers in both pools.
@@ -55,6 +76,8 @@ struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     fn new(plan: &'a Plan, role: Role, load: Load) -> Self {
+        let times = load.images.div_ceil(PRICED).max(1);
+        let (images, times) = (load.images.div_ceil(times), times as u64);
         let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
         let files = if role == Role::Server { 2 * weights } else { input };
@@ -64,7 +87,16 @@ impl<'a> Tally<'a> {
             Source::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
         };
         let kept = PROCESS + files + reserve;
-        Self { plan, role, load, kept, pool: 0, used: 0, prepared: 0, peak: kept }
+        let price = |step: &Step| {
+            let early = plan.requant(&step.op, images).filter(|_| plan.asks_early(&step.op));
+            let Phases { setup, offline, online } = plan.step_cost(&step.op, images);
+            let phases = Phases { setup, offline: offline * times, online: online * times };
+            let asked = early.map(|operator| operator.asked_bytes() * times);
+            let frames = step.op.layer().map_or(0, |layer| layer.product_frames(images) * times);
+            Priced { phases, asked, frames }
+        };
+        let steps = plan.steps.iter().map(price).collect();
+        Self { plan, role, load, times, images, steps, kept, pool: 0, used: 0, prepared: 0, peak: kept }
     }
 
     /// Base transfers, the first reserve, and the trees of all layers, one after the other.
@@ -84,13 +116,9 @@ impl<'a> Tally<'a> {
 
     /// The transfers of all inferences that are prepared together.
     fn extend(&mut self) {
-        let group = self.load.groups()[0].0;
-        let supply = self.plan.preparation(Load { last: self.load.images, ..self.load }, group);
-        self.supply(Cost {
-            server_cots: supply.server as u64,
-            client_cots: supply.client as u64,
-            ..Cost::ZERO
-        });
+        if !self.plan.streamed {
+            self.supply(self.all(|phases| phases.offline + phases.online) * self.load.prepared as u64);
+        }
     }
 
     /// The offline part of the first inference, and of the last that is prepared with it.
@@ -99,71 +127,66 @@ impl<'a> Tally<'a> {
         let before = (self.pool, self.used);
         let prepared = self.prepare_one(0);
         (self.pool, self.used) = before;
-        let each = self.consumed(|phases| phases.offline);
-        self.pool = self.pool.saturating_sub(each * others);
-        self.used += each * others;
+        if !self.plan.streamed {
+            self.consume(self.all(|phases| phases.offline) * others);
+        }
         self.prepare_one(prepared * others);
         self.prepared = prepared * (others + 1);
     }
 
     /// Notes the offline part of an inference beside what others hold; the bytes that it leaves.
     fn prepare_one(&mut self, others: u64) -> u64 {
-        let (plan, images) = (self.plan, self.load.images);
+        let plan = self.plan;
         let (mut held, mut masks) = (others, 0);
-        let buffers = self.buffers(|phases| phases.offline);
-        for step in &plan.steps {
-            let phases = plan.step_cost(&step.op, images);
+        for (index, step) in plan.steps.iter().enumerate() {
+            let Priced { phases, asked, .. } = self.steps[index];
+            let buffers = self.buffers(index, |phases| phases.offline);
             let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
-            let at_work = match step.op.layer() {
-                Some(layer) => {
-                    let fresh = if plan.streamed { self.fresh_trees(&layer) } else { 0 };
+            let at_work = match (step.op.layer(), asked) {
+                (Some(layer), _) => {
+                    let fresh = if plan.streamed { self.fresh_trees(&layer, phases.offline) } else { 0 };
                     self.consume(phases.offline);
                     held += output;
-                    layer.product_bytes(self.role, images) + fresh
+                    layer.product_bytes(self.role, self.images) * self.times + fresh
                 }
-                None if plan.asks_early(&step.op) => {
+                (None, Some(asked)) => {
                     self.consume(phases.offline);
-                    held += plan.requant(&step.op, images).map_or(0, |operator| operator.asked_bytes());
+                    held += asked;
                     2 * output
                 }
-                None => 0,
+                (None, None) => 0,
             };
             if self.role == Role::Client {
                 masks += output;
             }
             self.note(held + masks + at_work + buffers);
         }
-        if self.role == Role::Client { held + masks } else { held }
+        held + masks
     }
 
     /// The trees of a layer of a streamed plan, with the transfers that they and the products are made of.
-    fn fresh_trees(&mut self, layer: &crate::linear::Layer) -> u64 {
-        let offline = Phases { offline: layer.setup_cost(), ..Phases::default() }.offline;
-        let products = crate::linear::products_cost(layer, self.load.images);
-        self.supply(offline + products);
+    fn fresh_trees(&mut self, layer: &Layer, offline: Cost) -> u64 {
+        self.supply(offline);
         layer.tree_bytes(self.role) + layer.planting_bytes(self.role)
     }
 
     /// The online part of the first inference: later ones find less.
     fn online(&mut self) {
-        let (plan, images) = (self.plan, self.load.images);
+        let plan = self.plan;
         let last_use = plan.last_uses();
         let mut wires: Vec<u64> = vec![0; plan.wires.len()];
         let mut held = self.prepared;
-        let buffers = self.buffers(|phases| phases.online);
         for (index, step) in plan.steps.iter().enumerate() {
-            let phases = plan.step_cost(&step.op, images);
+            let Priced { phases, asked, .. } = self.steps[index];
+            let buffers = self.buffers(index, |phases| phases.online);
             if plan.streamed {
                 self.supply(phases.online);
             }
             let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
             let alive: u64 = wires.iter().sum();
-            self.note(held + alive + output + self.at_work(&step.op) + buffers);
+            self.note(held + alive + output + self.at_work(&step.op, asked.is_some()) + buffers);
             self.consume(phases.online);
-            if plan.asks_early(&step.op) {
-                let asked = plan.requant(&step.op, images).map_or(0, |operator| operator.asked_bytes());
-                held = held.saturating_sub(asked);
-            }
+            held -= asked.unwrap_or(0);
             if let Some(wire) = step.op.output() {
                 wires[wire] = output;
             }
@@ -176,19 +199,18 @@ impl<'a> Tally<'a> {
     }
 
     /// Bytes at work in a step's online part, its result not included.
-    fn at_work(&self, op: &Op) -> u64 {
-        let elements = |wire: usize| (self.plan.wires[wire].elements() * self.load.images) as u64;
+    fn at_work(&self, op: &Op, early: bool) -> u64 {
+        let elements = |wire: usize| self.wire_bytes(wire) / ELEMENT;
         match op {
             Op::Input { output } => elements(*output) * 2 * ELEMENT,
             Op::Output { input } => elements(*input) * 2 * ELEMENT,
             Op::Linear { .. } => match (self.role, op.layer()) {
-                (Role::Server, Some(layer)) => layer.local_bytes(self.load.images),
+                (Role::Server, Some(layer)) => layer.local_bytes(self.images) * self.times,
                 _ => 0,
             },
             Op::Requant { output, .. } => {
-                let asked = self.plan.requant(op, self.load.images);
-                let late = asked.filter(|_| !self.plan.asks_early(op));
-                elements(*output) * NONLINEAR + late.map_or(0, |operator| operator.asked_bytes())
+                let late = self.plan.requant(op, self.images).filter(|_| !early);
+                elements(*output) * NONLINEAR + late.map_or(0, |operator| operator.asked_bytes() * self.times)
             }
             Op::MaxPool { output, window, .. } => {
                 let operands = elements(*output) * window.len() as u64;
@@ -234,26 +256,35 @@ impl<'a> Tally<'a> {
         self.peak = self.peak.max(self.kept + pool + more);
     }
 
-    /// Frames on their way in one part of an inference, at the most.
-    fn buffers(&self, part: impl Fn(Phases) -> Cost) -> u64 {
-        let steps = self.plan.steps.iter();
-        let moved: Cost = steps.map(|step| part(self.plan.step_cost(&step.op, self.load.images))).sum();
-        let (sent, received) = match self.role {
-            Role::Server => (moved.server_bytes, moved.client_bytes),
-            Role::Client => (moved.client_bytes, moved.server_bytes),
-        };
-        sent.min(SEND_AHEAD) + received.min(RECEIVE_AHEAD)
+    /// Frames on their way in one part of an inference from a step on, at the most.
+    fn buffers(&self, from: usize, part: impl Fn(Phases) -> Cost) -> u64 {
+        let (mut sent, mut received, mut left) = (0, 0, FRAMES_AHEAD);
+        for Priced { phases, frames, .. } in &self.steps[from..] {
+            let Cost { server_bytes, client_bytes, .. } = part(*phases);
+            let (to_peer, from_peer) = match self.role {
+                Role::Server => (server_bytes, client_bytes),
+                Role::Client => (client_bytes, server_bytes),
+            };
+            sent += to_peer;
+            // A layer's stream is offline alone.
+            let frames = if from_peer == 0 { 0 } else { (*frames).max(from_peer.div_ceil(FRAME)) };
+            if frames > left {
+                received += (from_peer * left).div_ceil(frames);
+                break;
+            }
+            received += from_peer;
+            left -= frames;
+        }
+        sent.min(SEND_AHEAD) + received
     }
 
-    /// Transfers of one part of an inference.
-    fn consumed(&self, part: impl Fn(Phases) -> Cost) -> u64 {
-        let steps = self.plan.steps.iter().filter(|_| !self.plan.streamed);
-        let all: Cost = steps.map(|step| part(self.plan.step_cost(&step.op, self.load.images))).sum();
-        all.server_cots + all.client_cots
+    /// What all steps of one part of an inference move.
+    fn all(&self, part: impl Fn(Phases) -> Cost) -> Cost {
+        self.steps.iter().map(|step| part(step.phases)).sum()
     }
 
     fn wire_bytes(&self, wire: usize) -> u64 {
-        ELEMENT * (Wire::elements(&self.plan.wires[wire]) * self.load.images) as u64
+        ELEMENT * (Wire::elements(&self.plan.wires[wire]) * self.images) as u64 * self.times
     }
 }
 
