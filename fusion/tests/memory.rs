@@ -1,5 +1,7 @@
 //! The memory that is predicted for networks, without running them.
 
+#![allow(clippy::unwrap_used)]
+
 use fusion::testing::{random_network, resnet20};
 use fusion::{Graph, Options, Weights, fuse};
 use protocols::Role;

@@ -33,7 +33,7 @@ fn confirmed(digest: &str, weights: &Weights, salt: [u8; 32]) -> bool {
 fn a_plan_does_not_confirm_a_guessed_network() {
     let asset = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets").join(name);
     let model = import_file(&asset("digits.onnx")).unwrap();
-    let data = Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.input).unwrap();
+    let data = Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
     let batch = data.batch(0..16, &Preprocess::Unit).unwrap();
     let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
     let sites = quantiser.sites();

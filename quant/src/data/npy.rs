@@ -83,7 +83,11 @@ fn member<T>(
         .map_err(|error| Fault::new(NPZ, "member", "stored or deflated", error.to_string()))?;
     parse(&mut file).map(Some).map_err(|fault| match fault {
         Fault::Io(error) => Fault::new(NPZ, "member", "a readable array", error.to_string()),
-        other => other,
+        other @ (Fault::TooLarge { .. }
+        | Fault::Malformed { .. }
+        | Fault::Shape { .. }
+        | Fault::Pixel { .. }
+        | Fault::Label { .. }) => other,
     })
 }
 
