@@ -21,6 +21,7 @@ mod logits;
 mod net;
 mod progress;
 mod purpose;
+mod sealed;
 mod search;
 mod table;
 mod units;

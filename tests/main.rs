@@ -4,6 +4,7 @@
 
 mod compare;
 mod cut;
+mod data;
 mod exit_codes;
 mod functions;
 mod inference;

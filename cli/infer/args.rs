@@ -9,6 +9,7 @@ use protocols::profile::Profile;
 
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
+use crate::purpose;
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
     listen: Option<String>,
     /// Server: the most images that a client may ask for [default: 64].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "local")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH), conflicts_with = "local")]
     max_batch: Option<u32>,
     /// Client: the server's address.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A..B", requires = "input")]
     index: Option<Indices>,
     /// Client: prepare N inferences of one image each before the first input is used, then run the images one after the other.
-    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH))]
     offline: Option<u32>,
     /// A text file with a class name a line, to show instead of numbers.
     #[arg(long, value_name = "FILE", requires = "input")]
@@ -216,6 +217,11 @@ impl Args {
     fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {
         let indices = self.index.clone().unwrap_or(Indices(0..1));
         let (offline, wanted) = (self.offline.map(|count| count as usize), indices.0.len());
+        if wanted as u64 > purpose::MAX_BATCH as u64 {
+            let message =
+                format!("--index names {wanted} images; one run has at most {}", purpose::MAX_BATCH);
+            return Err(Failure::usage(message));
+        }
         if let Some(prepared) = offline.filter(|&prepared| prepared < wanted) {
             let message = format!(
                 "--offline {prepared} prepares fewer inferences than the {wanted} images of --index; each is used once"

@@ -31,6 +31,14 @@ pub fn fingerprint(
     hasher.finalize().to_hex().to_string()
 }
 
+/// The digest of what a search has found, which tells whether a file of it is still as it was written. It is no protection against
+/// those who write a new one.
+#[must_use]
+pub fn digest(found: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("pq 1 search results");
+    hasher.update(found).finalize().to_hex().to_string()
+}
+
 /// Secret bytes that hide the weights behind the plan's digest: as hard to guess as the float weights themselves, and the
 /// same for the same network and seed.
 pub(super) fn salt(model: &Model, seed: u64) -> [u8; 32] {
