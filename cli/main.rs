@@ -25,6 +25,7 @@ mod out;
 mod process;
 mod progress;
 mod purpose;
+mod sealed;
 mod search;
 mod table;
 mod units;

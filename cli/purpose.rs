@@ -7,6 +7,11 @@ use protocols::profile::Profile;
 /// Inferences of a session, unless told otherwise.
 pub(crate) const INFERENCES: u64 = 1000;
 
+/// The most inferences of a session.
+pub(crate) const MAX_INFERENCES: u64 = 1_000_000_000;
+/// The most images of one run: no memory holds more, and predicting them takes its time.
+pub(crate) const MAX_BATCH: i64 = 1 << 16;
+
 /// What protocols are chosen for.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -15,13 +20,13 @@ pub(crate) struct PurposeArgs {
     #[arg(long, default_value = "lan")]
     net: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
     inferences: u64,
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     pub(crate) ot: Option<Sources>,
     /// Images that will run together, over which rounds are spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
     batch: u32,
 }
 

@@ -14,7 +14,7 @@ use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::console::{Console, to_json};
+use crate::console::Console;
 use crate::exit::{Code, Failure, Outcome};
 use crate::files;
 use crate::frontier;
@@ -24,6 +24,7 @@ use crate::net;
 use crate::out::{self, SENSITIVITY, Writer};
 use crate::progress::Progress;
 use crate::purpose::PurposeArgs;
+use crate::sealed;
 use crate::table::Table;
 use crate::units::{self, BitCount};
 
@@ -37,6 +38,10 @@ pq search [OPTIONS] --calib <FILE> <GOAL> <MODEL>
 
 GOAL is --budget-bits, --budget-online-bits, --budget-seconds, --min-accuracy, --fixed or
 --frontier; budgets may be combined";
+/// The most pairs of widths that are swapped on trial: there are no more pairs in networks of a hundred layers.
+const MAX_SWAPS: i64 = 10_000;
+/// The most steps of reconstruction: days of work.
+const MAX_STEPS: i64 = 1_000_000;
 
 /// What `pq search` is given.
 #[derive(clap::Args)]
@@ -64,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FRACTION", value_parser = fraction, conflicts_with = "fixed")]
     pub(crate) min_accuracy: Option<f64>,
     /// Pairs of widths that are swapped on trial, the loss measured.
-    #[arg(long, value_name = "N", default_value_t = 24)]
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(..=MAX_SWAPS))]
     pub(crate) swaps: u32,
     /// Use these widths for all layers instead of searching, such as w4a4.
     #[arg(long, value_name = "wNaM")]
@@ -77,7 +82,7 @@ pub(crate) struct Args {
     pub(crate) sensitivity: Measure,
     /// Learn weights, biases and scales for N steps, so that the whole network says what the float network says; worth its
     /// time at 4 bits and below.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_STEPS))]
     pub(crate) reconstruct: Option<u32>,
     /// How the ranges of values are chosen: mse, by the least squared error; or percentile:P, the narrowest that hold P percent.
     #[arg(long, value_name = "mse|percentile:P", default_value = "mse")]
@@ -227,10 +232,21 @@ struct Stored {
 }
 
 /// The sensitivities that an interrupted search has written.
-pub(crate) fn known(args: &Args, fingerprint: &str) -> Option<Sensitivity> {
-    let folder = args.out.as_ref().filter(|_| args.resume)?;
-    let stored: Stored = serde_json::from_slice(&files::read(&folder.join(SENSITIVITY)).ok()?).ok()?;
-    Some(stored).filter(|stored| stored.fingerprint == fingerprint).map(|stored| stored.sensitivity)
+///
+/// # Errors
+/// The file is not as it was written.
+pub(crate) fn known(app: &App, args: &Args, fingerprint: &str) -> Outcome<Option<Sensitivity>> {
+    let Some(folder) = args.out.as_ref().filter(|_| args.resume) else { return Ok(None) };
+    let path = folder.join(SENSITIVITY);
+    match sealed::open::<Stored>(&path)? {
+        Some(stored) if stored.fingerprint == fingerprint => Ok(Some(stored.sensitivity)),
+        Some(_) => {
+            let path = path.display();
+            app.console.note(format_args!("{path} is of other arguments: sensitivities are found anew"));
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }
 
 /// Writes sensitivities, for a search that goes on after an interruption.
@@ -242,7 +258,9 @@ pub(crate) fn remember(
 ) -> Outcome<()> {
     let (Some(folder), Some(sensitivity)) = (&args.out, sensitivity) else { return Ok(()) };
     let stored = Stored { fingerprint: fingerprint.to_owned(), sensitivity: sensitivity.clone() };
-    files::write_together(&app.cleanup, folder, &[files::secret(SENSITIVITY, to_json(&stored)?.as_bytes())])
+    let sealed = sealed::seal(&stored)?;
+    let file = files::secret(SENSITIVITY, sealed.as_bytes());
+    files::write_together(&app.cleanup, folder, &[file])
 }
 
 /// Searches, and writes what was found.
@@ -255,7 +273,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let mut tell = |p: search::Progress| progress.set(p.phase, p.done, p.of);
     let of_file = |error| Failure::from(error).of_file(&args.model);
     let fingerprint = search::fingerprint(&input.model, &input.preprocess, &images, &options);
-    let stored = known(args, &fingerprint);
+    let stored = known(app, args, &fingerprint)?;
     let prepared =
         search::Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
     let prepared = prepared.map_err(of_file)?;

@@ -5,6 +5,7 @@
 mod attacks;
 mod compare;
 mod cut;
+mod data;
 mod exit_codes;
 mod functions;
 mod inference;

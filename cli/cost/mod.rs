@@ -16,7 +16,7 @@ use crate::assumptions::{self, Assumed};
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::net;
-use crate::purpose::INFERENCES;
+use crate::purpose::{INFERENCES, MAX_BATCH, MAX_INFERENCES};
 use crate::units;
 use why::Why;
 
@@ -32,13 +32,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<Sources>,
     /// Images of one run.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
     batch: u32,
     /// Show every way to run this step, with its price, instead.
     #[arg(long, value_name = "LAYER")]
     why: Option<String>,
     /// Inferences of one session, over which set-up is spread in comparing protocols [default: 1000].
-    #[arg(long, value_name = "N", requires = "why", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", requires = "why", value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
     inferences: Option<u64>,
 }
 

@@ -25,6 +25,7 @@ use crate::logits::Logits;
 use crate::net;
 use crate::out::{DRAWING, PAGE, POINT, POINTS, Writer};
 use crate::progress::Progress;
+use crate::sealed;
 use crate::search::Args;
 use crate::table::Table;
 use crate::units;
@@ -61,6 +62,8 @@ struct Point {
     layers: Vec<LayerReport>,
     /// Of the network, all images and the options: what a resumed search must agree on.
     fingerprint: String,
+    /// The hash of the plan beside it, whose weights are bound to it in turn.
+    plan: String,
 }
 
 /// Widths of the baselines.
@@ -102,7 +105,7 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let images = Images { batch: &input.batch, labels: input.labels() };
     let digest_of = |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
     let digest = digest_of(&images);
-    let stored = crate::search::known(args, &digest);
+    let stored = crate::search::known(app, args, &digest)?;
     let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
     let prepared = Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
     let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
@@ -174,7 +177,9 @@ impl Sweep<'_> {
         let folder = format!("{POINTS}/{name}");
         let path = self.out.join(&folder);
         let fingerprint = format!("{} {:?} {:?}", self.fingerprint, options.budget_bits, options.fixed);
-        if let Some(point) = known(&path, &fingerprint).filter(|_| self.args.resume) {
+        if self.args.resume
+            && let Some(point) = known(&path, &fingerprint)?
+        {
             return Ok(point);
         }
         self.app.console.note(format_args!("{name}"));
@@ -192,9 +197,10 @@ impl Sweep<'_> {
             expected_loss: found.expected_loss,
             layers: found.layers,
             fingerprint,
+            plan: hash(&found.plan),
         };
         let (plan, weights) = (found.plan.to_json(), found.weights.to_safetensors());
-        let json = to_json(&point)?;
+        let json = sealed::seal(&point)?;
         let written = [
             files::public(net::PLAN, &plan),
             files::secret(net::WEIGHTS, &weights),
@@ -213,11 +219,19 @@ fn budgets(least: u64, most: u64, count: usize) -> impl Iterator<Item = u64> {
 }
 
 /// A point that an interrupted search has written.
-fn known(path: &Path, fingerprint: &str) -> Option<Point> {
-    let json = files::read(&path.join(POINT)).ok()?;
-    let point: Point = serde_json::from_slice(&json).ok()?;
-    net::Net::open(path).ok()?;
-    Some(point).filter(|point| point.fingerprint == fingerprint)
+fn known(path: &Path, fingerprint: &str) -> Outcome<Option<Point>> {
+    let point = sealed::open::<Point>(&path.join(POINT))?;
+    let Some(point) = point.filter(|point| point.fingerprint == fingerprint) else { return Ok(None) };
+    let net = net::Net::open(path)?;
+    if hash(&net.plan) != point.plan {
+        return Err(sealed::broken(&path.join(net::PLAN), "it is another plan"));
+    }
+    Ok(Some(point))
+}
+
+/// A plan's hash, in hexadecimal.
+fn hash(plan: &Plan) -> String {
+    plan.hash().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl<'a> Test<'a> {

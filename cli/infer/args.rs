@@ -10,6 +10,7 @@ use protocols::profile::Profile;
 use super::memory::Budget;
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
+use crate::purpose;
 use crate::units::ByteCount;
 
 /// What `pq infer` is given.
@@ -32,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
     listen: Option<String>,
     /// Server: the most images that a client may ask for at a time [default: as many as fit --max-memory].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "local")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH), conflicts_with = "local")]
     max_batch: Option<u32>,
     /// Client: the server's address.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
@@ -51,7 +52,7 @@ pub(crate) struct Args {
     index: Option<Indices>,
     /// Client: prepare N inferences of one image each (of --batch images) before the first input is used, run them one after the other,
     /// and prepare the next N where there are more images.
-    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH))]
     offline: Option<u32>,
     /// Client: the most images at a time; those of --index are run so many after so many [default: as many as fit --max-memory; 1 with
     /// --offline].

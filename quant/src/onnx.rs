@@ -37,6 +37,8 @@ use proto::ModelProto;
 const MAX_FILE: u64 = 2 << 30;
 /// Operator sets below it have other forms of the operators that this module reads.
 const OLDEST_OPSET: i64 = 7;
+/// Operator sets above it were not there to be read when this was written; they may mean something else by the same names.
+const NEWEST_OPSET: i64 = 23;
 
 /// What a file holds, supported or not.
 #[derive(Clone, Debug)]
@@ -118,10 +120,12 @@ fn opset(file: &ModelProto) -> Result<i64, ImportError> {
     let default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let found = file.opset_import.iter().find(|set| default(&set.domain)).map(|set| set.version);
     match found {
-        Some(version) if version >= OLDEST_OPSET => Ok(version),
+        Some(version) if (OLDEST_OPSET..=NEWEST_OPSET).contains(&version) => Ok(version),
         Some(version) => Err(ImportError::field(
             "opset_import",
-            format!("{OLDEST_OPSET} or later: export the network again, with opset 13 to 17"),
+            format!(
+                "a version from {OLDEST_OPSET} to {NEWEST_OPSET}: export the network again, with operator set 13 to 17"
+            ),
             version.to_string(),
         )),
         None => Err(ImportError::field("opset_import", "a version of the default operator set", "none")),

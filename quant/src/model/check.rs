@@ -10,6 +10,9 @@ pub(crate) const MAX_AXIS: usize = 1 << 20;
 /// No value has more elements per image.
 pub(crate) const MAX_ELEMENTS: usize = 1 << 28;
 
+/// No weight or bias is further from zero: beyond it, sums in single precision are no longer finite or tell nothing apart.
+pub(crate) const MAX_PARAMETER: f32 = 1e12;
+
 /// A [`Model`] that does not hold its invariants.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("node {node:?}: {what}: expected {expected}, found {found}")]
@@ -94,10 +97,22 @@ impl Conv {
         let weights = self.fan_in().saturating_mul(g.out_channels);
         require(name, "number of weights", weights, self.weight.len())?;
         require(name, "number of biases", g.out_channels, self.bias.len())?;
-        let finite = self.weight.iter().chain(&self.bias).all(|x| x.is_finite());
-        require(name, "weights and biases are finite", true, finite)?;
+        check_parameters(name, "weight", &self.weight)?;
+        check_parameters(name, "bias", &self.bias)?;
         Ok([g.out_channels, g.out_h(), g.out_w()])
     }
+}
+
+/// Verifies that weights or biases are numbers that a network can be computed with.
+fn check_parameters(name: &str, what: &'static str, values: &[f32]) -> Result<(), ModelError> {
+    let sane = |x: &f32| x.abs() <= MAX_PARAMETER;
+    let Some(at) = values.iter().position(|x| !sane(x)) else { return Ok(()) };
+    Err(ModelError {
+        node: name.to_owned(),
+        what,
+        expected: format!("numbers within {MAX_PARAMETER:e} of zero"),
+        found: format!("{:e} at position {at}", values[at]),
+    })
 }
 
 fn check_geometry(name: &str, g: &Geometry) -> Result<(), ModelError> {

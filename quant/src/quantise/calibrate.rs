@@ -96,7 +96,14 @@ impl Samples {
         let step = others.len().div_ceil(SAMPLES).max(1);
         let values: Vec<f32> = others.iter().copied().step_by(step).collect();
         let energy = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-        Self { values, energy, reach: ranges.reach(data.len(), others) }
+        // Where so many values are zero, the percentile says nothing of the others.
+        let reach = ranges.reach(data.len(), others).filter(|&reach| reach > 0.0);
+        Self { values, energy, reach }
+    }
+
+    /// Whether all values are numbers.
+    pub fn is_finite(&self) -> bool {
+        self.energy.is_finite()
     }
 
     /// The largest magnitude.

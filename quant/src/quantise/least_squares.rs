@@ -19,6 +19,12 @@ pub(super) struct Cross {
 
 /// Images whose moments are summed by one core.
 const TOGETHER: usize = 16;
+/// Images of fewer pixels are multiplied together.
+const FEW_PIXELS: usize = 64;
+/// Bytes of sums that are held at a time, at most, unless one alone is more.
+const HELD: usize = 256 << 20;
+/// Outputs whose least squares are solved by one core.
+const OUTPUTS: usize = 64;
 
 impl Cross {
     /// Of a group with `rows` inputs and so many outputs, at `pixels` places of every image: `fill` gives an image's inputs, `[rows,
@@ -29,38 +35,101 @@ impl Cross {
         target: impl Fn(usize) -> &'t [f32] + Sync,
     ) -> Self {
         let images: Vec<usize> = (0..images).collect();
-        let part = |images: &[usize]| {
-            let (mut second, mut both) = (vec![0.0f32; rows * rows], vec![0.0f32; outputs * rows]);
-            let (mut first, mut output) = (vec![0.0f64; rows], vec![0.0f64; outputs]);
-            let mut columns = Vec::new();
-            let sum = |row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>();
+        let part = |images: &[usize]| Sums::of([rows, outputs, pixels], images, &fill, &target);
+        let mut total = Total::zeros(rows, outputs);
+        let together = (HELD / (size_of::<f32>() * rows * (rows + outputs)).max(1)).max(1);
+        for some in images.chunks(TOGETHER * together) {
+            let parts: Vec<Sums> = some.par_chunks(TOGETHER).map(part).collect();
+            parts.iter().for_each(|part| total.add(part));
+        }
+        let count = (images.len() * pixels).max(1) as f64;
+        let mean = |sum: Vec<f64>| -> Vec<f64> { sum.into_iter().map(|v| v / count).collect() };
+        let input = Moments { rows, second: mean(total.second), first: mean(total.first) };
+        Self { input, both: mean(total.both), output: mean(total.output) }
+    }
+}
+
+/// Sums over some images.
+struct Sums {
+    second: Vec<f32>,
+    both: Vec<f32>,
+    first: Vec<f64>,
+    output: Vec<f64>,
+}
+
+impl Sums {
+    fn of<'t>(
+        [rows, outputs, pixels]: [usize; 3],
+        images: &[usize],
+        fill: &(impl Fn(usize, &mut Vec<f32>) + Sync),
+        target: &(impl Fn(usize) -> &'t [f32] + Sync),
+    ) -> Self {
+        let mut sums = Self {
+            second: vec![0.0; rows * rows],
+            both: vec![0.0; outputs * rows],
+            first: vec![0.0; rows],
+            output: vec![0.0; outputs],
+        };
+        let mut columns = Vec::new();
+        if pixels >= FEW_PIXELS {
             for &image in images {
                 fill(image, &mut columns);
-                let y = target(image);
-                let transposed = Factor::Columns(&columns);
-                multiply_add_factors([rows, pixels, rows], Factor::Rows(&columns), transposed, &mut second);
-                multiply_add_factors([outputs, pixels, rows], Factor::Rows(y), transposed, &mut both);
-                first.iter_mut().zip(columns.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
-                output.iter_mut().zip(y.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
+                sums.add([rows, outputs, pixels], &columns, target(image));
             }
-            [
-                second.iter().map(|&v| f64::from(v)).collect(),
-                both.iter().map(|&v| f64::from(v)).collect(),
-                first,
-                output,
-            ]
-        };
-        let parts: Vec<[Vec<f64>; 4]> = images.par_chunks(TOGETHER).map(part).collect();
-        let count = (images.len() * pixels).max(1) as f64;
-        let mean = |which: usize| -> Vec<f64> {
-            let mut sum = vec![0.0; parts[0][which].len()];
-            for part in &parts {
-                sum.iter_mut().zip(&part[which]).for_each(|(sum, v)| *sum += v);
-            }
-            sum.into_iter().map(|v| v / count).collect()
-        };
-        let input = Moments { rows, second: mean(0), first: mean(2) };
-        Self { input, both: mean(1), output: mean(3) }
+            return sums;
+        }
+        // A product of few columns is bound by memory: those of all images side by side are one of more.
+        let wide = pixels * images.len();
+        let (mut all, mut targets) = (vec![0.0; rows * wide], vec![0.0; outputs * wide]);
+        for (at, &image) in images.iter().enumerate() {
+            fill(image, &mut columns);
+            beside(&columns, &mut all, pixels, wide, at * pixels);
+            beside(target(image), &mut targets, pixels, wide, at * pixels);
+        }
+        sums.add([rows, outputs, wide], &all, &targets);
+        sums
+    }
+
+    /// Adds inputs `x`, `[rows, pixels]`, and outputs `y`, `[outputs, pixels]`.
+    fn add(&mut self, [rows, outputs, pixels]: [usize; 3], x: &[f32], y: &[f32]) {
+        let transposed = Factor::Columns(x);
+        multiply_add_factors([rows, pixels, rows], Factor::Rows(x), transposed, &mut self.second);
+        multiply_add_factors([outputs, pixels, rows], Factor::Rows(y), transposed, &mut self.both);
+        let sum = |row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>();
+        self.first.iter_mut().zip(x.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
+        self.output.iter_mut().zip(y.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
+    }
+}
+
+/// Copies a matrix of `pixels` columns into columns `at..` of one with `wide`.
+fn beside(from: &[f32], to: &mut [f32], pixels: usize, wide: usize, at: usize) {
+    for (from, to) in from.chunks_exact(pixels).zip(to.chunks_exact_mut(wide)) {
+        to[at..at + pixels].copy_from_slice(from);
+    }
+}
+
+/// Sums over all images.
+struct Total {
+    second: Vec<f64>,
+    both: Vec<f64>,
+    first: Vec<f64>,
+    output: Vec<f64>,
+}
+
+impl Total {
+    fn zeros(rows: usize, outputs: usize) -> Self {
+        let [second, both, first, output] =
+            [rows * rows, outputs * rows, rows, outputs].map(|len| vec![0.0; len]);
+        Self { second, both, first, output }
+    }
+
+    fn add(&mut self, part: &Sums) {
+        let floats = [(&mut self.second, &part.second), (&mut self.both, &part.both)];
+        for (sum, part) in floats {
+            sum.par_iter_mut().zip(part).for_each(|(sum, &v)| *sum += f64::from(v));
+        }
+        self.first.iter_mut().zip(&part.first).for_each(|(sum, v)| *sum += v);
+        self.output.iter_mut().zip(&part.output).for_each(|(sum, v)| *sum += v);
     }
 }
 
@@ -71,30 +140,43 @@ pub(super) fn least_squares(conv: &Conv, moments: &[Cross], rounder: &Rounder) -
     for (group, cross) in moments.iter().enumerate() {
         let n = cross.input.rows;
         let covariance = cross.input.covariance();
+        let factor = rounder.factor(group);
         let weights = &mut moved.weight[group * outputs * n..][..outputs * n];
+        let bias = &mut moved.bias[group * outputs..][..outputs];
+        let blocks = weights.par_chunks_mut(OUTPUTS * n).zip(bias.par_chunks_mut(OUTPUTS)).enumerate();
+        blocks.for_each(|(at, (weights, bias))| {
+            cross.solve(at * OUTPUTS, weights, bias, &covariance, factor);
+        });
+    }
+    moved
+}
+
+impl Cross {
+    /// Moves the weights and biases of outputs from `first` on.
+    fn solve(&self, first: usize, weights: &mut [f32], bias: &mut [f32], covariance: &[f64], factor: &[f64]) {
+        let (n, outputs) = (self.input.rows, bias.len());
         let wide: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
         // What is left to explain: E[(y - W x)(x - E x)^T].
         let mut rest = vec![0.0; outputs * n];
         let negative: Vec<f64> = wide.iter().map(|w| -w).collect();
-        multiply_add([outputs, n, n], &negative, &covariance, &mut rest);
-        for (at, rest) in rest.iter_mut().enumerate() {
-            *rest += cross.both[at] - cross.output[at / n] * cross.input.first[at % n];
+        multiply_add([outputs, n, n], &negative, covariance, &mut rest);
+        let both = &self.both[first * n..][..outputs * n];
+        for (at, (rest, both)) in rest.iter_mut().zip(both).enumerate() {
+            *rest += both - self.output[first + at / n] * self.input.first[at % n];
         }
-        let factor = rounder.factor(group);
         // The inverse is U^T U.
         let mut half = vec![0.0; outputs * n];
         multiply_add_factors([outputs, n, n], Factor::Rows(&rest), Factor::Columns(factor), &mut half);
         let mut step = vec![0.0; outputs * n];
         multiply_add([outputs, n, n], &half, factor, &mut step);
         for (output, (row, step)) in weights.chunks_exact_mut(n).zip(step.chunks_exact(n)).enumerate() {
-            let mut mean = cross.output[output];
+            let mut mean = self.output[first + output];
             for (at, (weight, step)) in row.iter_mut().zip(step).enumerate() {
                 let value = wide[output * n + at] + step;
                 *weight = value as f32;
-                mean -= value * cross.input.first[at];
+                mean -= value * self.input.first[at];
             }
-            moved.bias[group * outputs + output] = mean as f32;
+            bias[output] = mean as f32;
         }
     }
-    moved
 }

@@ -72,6 +72,26 @@ pub enum QuantiseError {
     /// The system has no random bytes for the weights' salt.
     #[error(transparent)]
     Salt(#[from] protocols::Error),
+    /// The calibration images say nothing about the network's values.
+    #[error(
+        "all {images} calibration images are one and the same color, {value} in every pixel of channel 0: no range of values \
+         can be told from them; name images like those of the network's task with --calib"
+    )]
+    Blank {
+        /// The number of images.
+        images: usize,
+        /// The value, preprocessed.
+        value: f32,
+    },
+    /// A value of the network that is no number on the calibration images.
+    #[error(
+        "node {node}: its values on the calibration images are not finite; look for huge weights before it, or another scale of \
+         the images"
+    )]
+    NotFinite {
+        /// The node; `input` for the images themselves.
+        node: String,
+    },
 }
 
 /// Images that rounding in sequence looks at: it holds two values of each.
@@ -107,8 +127,18 @@ impl<'a> Quantiser<'a> {
         if batch.images() == 0 {
             return Err(QuantiseError::NoImages);
         }
+        if is_blank(batch) {
+            return Err(QuantiseError::Blank { images: batch.images(), value: batch.data[0] });
+        }
         let sites = Sites::of(model, matches!(preprocess, Preprocess::Normalise { .. }));
         let calibration = Calibration::measure(model, &sites, batch, ranges)?;
+        let strange = sites.sites.iter().enumerate().find(|(id, _)| !calibration.site(*id).is_finite());
+        if let Some((_, site)) = strange {
+            let name = |node: usize| model.nodes[node].name.clone();
+            return Err(QuantiseError::NotFinite {
+                node: site.value.producer().map_or("input".into(), name),
+            });
+        }
         let rounders = calibration.layers.par_iter().map(|moments| Rounder::new(moments)).collect();
         let preprocess = preprocess.clone();
         Ok(Self {
@@ -310,6 +340,18 @@ impl<'a> Quantiser<'a> {
         let emit = emit::Emit { model: self.model, sites: &self.sites, scales, rounded, assignment };
         emit.run(&self.preprocess)
     }
+}
+
+/// Whether every channel of images of several pixels has one value throughout; of flat vectors, whether all is one value.
+fn is_blank(batch: &Tensor) -> bool {
+    let [images, channels, rows, columns] = batch.shape;
+    let alike = |a: f32, b: f32| a.to_bits() == b.to_bits();
+    if rows * columns == 1 {
+        return images * channels > 1 && batch.data.windows(2).all(|pair| alike(pair[0], pair[1]));
+    }
+    let planes = batch.data.chunks_exact(rows * columns).enumerate();
+    let mut uniform = planes.map(|(plane, pixels)| (batch.data[plane % channels * rows * columns], pixels));
+    uniform.all(|(value, pixels)| pixels.iter().all(|&pixel| alike(pixel, value)))
 }
 
 /// Every layer's name, with the widths of its weights and of the activations that it reads.

@@ -8,9 +8,10 @@
 use rayon::prelude::*;
 
 use super::Assignment;
-use super::round::{Group, Rounded, Rounder};
+use super::round::{Group, Rounded, Rounder, blocks};
 use super::scales::{Scales, limits};
 use super::sites::{Sites, Target};
+use crate::kernels::multiply_add;
 use crate::model::{Conv, Model, Op};
 
 /// What there is in a ring beside a layer's products, and the steps of everything, as base-two logarithms.
@@ -32,6 +33,7 @@ pub(super) struct Room {
 pub(super) const GROWTH: f64 = 1.0 / 16.0;
 
 /// A channel's integers.
+#[derive(Clone)]
 struct Channel {
     weights: Vec<i8>,
     bias: f64,
@@ -39,6 +41,31 @@ struct Channel {
     scale: f64,
     /// How much the error has grown.
     growth: f64,
+    /// The sums of the positive weights and of the magnitudes of the negative ones.
+    sums: (i64, i64),
+}
+
+impl Channel {
+    fn new(weights: &[i8], bias: f64, scale: f64) -> Self {
+        let sum = |(positive, negative): (i64, i64), &w: &i8| {
+            let w = i64::from(w);
+            (positive + w.max(0), negative + (-w).max(0))
+        };
+        let sums = weights.iter().fold((0, 0), sum);
+        Self { weights: weights.to_vec(), bias, scale, growth: 0.0, sums }
+    }
+
+    /// Moves a weight that is not zero toward it; the step, in real numbers.
+    fn shrink(&mut self, at: usize) -> f64 {
+        let sign = self.weights[at].signum();
+        self.weights[at] -= sign;
+        if sign > 0 {
+            self.sums.0 -= 1
+        } else {
+            self.sums.1 -= 1
+        }
+        -f64::from(sign) * self.scale
+    }
 }
 
 impl Room {
@@ -101,9 +128,7 @@ impl Room {
     fn interval(&self, channel: &Channel) -> (f64, f64) {
         let (low, high) = self.input;
         let step = (channel.scale.log2() + self.input_scale - self.sum_scale).round().exp2();
-        let sum =
-            |part: fn(f64) -> f64| channel.weights.iter().map(|&w| part(f64::from(w))).sum::<f64>() * step;
-        let (positive, negative) = (sum(|w| w.max(0.0)), sum(|w| (-w).max(0.0)));
+        let (positive, negative) = (channel.sums.0 as f64 * step, channel.sums.1 as f64 * step);
         // The bias is rounded later, to steps of this sum or coarser ones.
         let bias = channel.bias / self.sum_scale.exp2();
         let slack = (step / 2.0).max(0.5);
@@ -125,26 +150,25 @@ impl Rounder {
     /// what `rounded` was rounded from.
     pub(super) fn narrowed(&self, conv: &Conv, rounded: Rounded, room: &Room, growth: f64) -> Rounded {
         let integers = rounded.weights.chunks_exact(conv.geometry.fan_in());
-        let given: Vec<(&Group, &[f32], Channel)> = self
+        let given: Vec<(&Group, (&[f32], Channel))> = self
             .channels(conv)
             .zip(integers)
             .enumerate()
             .map(|(at, ((group, floats), weights))| {
                 let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
-                let (weights, bias) = (weights.to_vec(), rounded.bias[at]);
-                (group, floats, Channel { weights, bias, scale, growth: 0.0 })
+                (group, (floats, Channel::new(weights, rounded.bias[at], scale)))
             })
             .collect();
-        let widest = given.iter().map(|(.., channel)| room.ring(channel)).max().unwrap_or(0);
+        let widest = given.par_iter().map(|(_, (_, channel))| room.ring(channel)).max().unwrap_or(0);
         if widest <= room.least.max(2) {
             return rounded;
         }
-        let error: f64 = given.par_iter().map(|(group, floats, channel)| group.error(floats, channel)).sum();
-        let most = growth * error;
-        let narrowed: Option<Vec<Channel>> = given
-            .into_par_iter()
-            .map(|(group, floats, channel)| group.narrowed(floats, channel, room, widest - 1, most))
-            .collect();
+        let blocks = blocks(&given);
+        let errors: Vec<f64> = blocks.par_iter().map(|(_, block)| error(block)).collect();
+        let most = growth * errors.iter().sum::<f64>();
+        let narrowed: Option<Vec<Vec<Channel>>> =
+            blocks.par_iter().map(|(_, block)| narrowed(block, room, widest - 1, most)).collect();
+        let narrowed: Option<Vec<Channel>> = narrowed.map(|blocks| blocks.into_iter().flatten().collect());
         match narrowed {
             Some(channels) if channels.iter().map(|channel| channel.growth).sum::<f64>() <= most => {
                 let bias = channels.iter().map(|channel| channel.bias).collect();
@@ -163,34 +187,18 @@ impl Group {
         pairs.map(|(&w, &q)| f64::from(q) * channel.scale - f64::from(w)).collect()
     }
 
-    /// `H d`.
-    fn slope(&self, change: &[f64]) -> Vec<f64> {
-        let rows = self.damped.chunks_exact(self.rows);
-        rows.map(|row| row.iter().zip(change).map(|(h, d)| h * d).sum()).collect()
-    }
-
-    /// `d H d^T`.
-    fn error(&self, floats: &[f32], channel: &Channel) -> f64 {
-        let change = Self::change(floats, channel);
-        self.slope(&change).iter().zip(&change).map(|(slope, d)| slope * d).sum()
-    }
-
     /// Moves integers toward zero until the channel fits a ring, those first by which the error grows least for what they save;
-    /// `None` where it grows by more than `most`.
+    /// `None` where it grows by more than `most`. `slope` is `H d`.
     fn narrowed(
         &self,
-        floats: &[f32],
+        mut slope: Vec<f64>,
         mut channel: Channel,
         room: &Room,
         ring: u32,
         most: f64,
     ) -> Option<Channel> {
-        if room.ring(&channel) <= ring {
-            return Some(channel);
-        }
         let (low, high) = room.input;
         let half = f64::from(ring - 1).exp2();
-        let mut slope = self.slope(&Self::change(floats, &channel));
         while room.ring(&channel) > ring {
             // What a step of a positive and of a negative weight takes off the end that is too far out.
             let (positive, negative) =
@@ -202,9 +210,7 @@ impl Group {
                 (q != 0 && saved > 0.0).then_some((growth / saved, growth, at))
             });
             let (_, growth, at) = candidates.min_by(|a, b| a.0.total_cmp(&b.0))?;
-            let step = -channel.weights[at].signum();
-            channel.weights[at] += step;
-            let step = f64::from(step) * channel.scale;
+            let step = channel.shrink(at);
             channel.bias -= step * self.mean[at];
             channel.growth += growth;
             if channel.growth > most {
@@ -215,6 +221,41 @@ impl Group {
         }
         Some(channel)
     }
+}
+
+/// Channels with the weights that they were rounded from, all of one group.
+type Block<'a> = [(&'a Group, (&'a [f32], Channel))];
+
+/// Of every channel, `d` and `H d`; the latter in one product.
+fn slopes(block: &Block<'_>) -> (Vec<f64>, Vec<f64>) {
+    let group = block[0].0;
+    let changes: Vec<f64> =
+        block.iter().flat_map(|(_, (floats, channel))| Group::change(floats, channel)).collect();
+    let mut slopes = vec![0.0; changes.len()];
+    multiply_add([block.len(), group.rows, group.rows], &changes, &group.damped, &mut slopes);
+    (changes, slopes)
+}
+
+/// The sum of `d H d^T`.
+fn error(block: &Block<'_>) -> f64 {
+    let (changes, slopes) = slopes(block);
+    slopes.iter().zip(&changes).map(|(slope, d)| slope * d).sum()
+}
+
+/// All of the channels within a ring.
+fn narrowed(block: &Block<'_>, room: &Room, ring: u32, most: f64) -> Option<Vec<Channel>> {
+    if block.iter().all(|(_, (_, channel))| room.ring(channel) <= ring) {
+        return Some(block.iter().map(|(_, (_, channel))| channel.clone()).collect());
+    }
+    let (_, slopes) = slopes(block);
+    let each = block.iter().zip(slopes.chunks_exact(block[0].0.rows));
+    each.map(|((group, (_, channel)), slope)| {
+        if room.ring(channel) <= ring {
+            return Some(channel.clone());
+        }
+        group.narrowed(slope.to_vec(), channel.clone(), room, ring, most)
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -267,11 +308,11 @@ mod tests {
             let room = Room { input: limits(input_bits, signed), input_scale, sum_scale, rest, least: 0 };
             let growth = if any { 1e9 } else { GROWTH };
             let after = rounder.narrowed(&conv, before.clone(), &room, growth);
-            let error = |rounded: &Rounded| -> f64 {
+            let error_of = |rounded: &Rounded| -> f64 {
                 let of = |(at, (group, floats)): (usize, (&Group, &[f32]))| {
                     let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
-                    let weights = rounded.weights[at * ROWS..(at + 1) * ROWS].to_vec();
-                    group.error(floats, &Channel { weights, bias: 0.0, scale, growth: 0.0 })
+                    let weights = &rounded.weights[at * ROWS..(at + 1) * ROWS];
+                    error(&[(group, (floats, Channel::new(weights, 0.0, scale)))])
                 };
                 rounder.channels(&conv).enumerate().map(of).sum()
             };
@@ -280,7 +321,7 @@ mod tests {
                 let (was, is) = (ring(exact(&before, &room)), ring(exact(&after, &room)));
                 let (lo, hi) = exact(&before, &room);
                 prop_assert!(is < was || (is == was && ring((lo - 2.0, hi + 2.0)) > was), "{was} to {is}");
-                prop_assert!(error(&after) <= error(&before) * (1.0 + growth) * (1.0 + 1e-9) + 1e-12);
+                prop_assert!(error_of(&after) <= error_of(&before) * (1.0 + growth) * (1.0 + 1e-9) + 1e-12);
             }
             let pairs = before.weights.iter().zip(&after.weights);
             prop_assert!(pairs.clone().all(|(&b, &a)| a.signum() * b.signum() >= 0 && a.unsigned_abs() <= b.unsigned_abs()));
@@ -333,13 +374,10 @@ mod tests {
                     continue;
                 };
                 let fan_in = quantiser.geometry(layer).fan_in();
-                let channels =
-                    rounded.weights.chunks_exact(fan_in).enumerate().map(|(at, weights)| Channel {
-                        weights: weights.to_vec(),
-                        bias: rounded.bias[at],
-                        scale: (rounded.log_scale - f64::from(rounded.exponents[at])).exp2(),
-                        growth: 0.0,
-                    });
+                let channels = rounded.weights.chunks_exact(fan_in).enumerate().map(|(at, weights)| {
+                    let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
+                    Channel::new(weights, rounded.bias[at], scale)
+                });
                 let foreseen = channels.map(|channel| room.ring(&channel)).max().unwrap().max(room.least);
                 let step = plan.steps.iter().find(|step| step.name == model.nodes[place.node].name).unwrap();
                 let protocols::plan::Op::Linear { ring, algorithm, .. } = &step.op else { unreachable!() };

@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
+use crate::kernels::multiply_add;
 use crate::model::Conv;
 
 /// A layer's integers under one weight scale.
@@ -46,6 +47,8 @@ const SPREAD: i32 = 3;
 const NO_WEIGHTS: i32 = i32::MAX;
 /// What is added to the diagonal of `H`, of its mean.
 const DAMPING: f64 = 0.01;
+/// Channels that are rounded together, and weights whose errors move on together.
+const BLOCK: usize = 64;
 
 impl Rounder {
     /// Prepares the rounding of a layer whose input has these moments.
@@ -55,13 +58,14 @@ impl Rounder {
 
     /// The relative error of the best exponents: the diagonal part of the output's error over its energy.
     pub fn error(&self, conv: &Conv, bits: u8, log_scale: f64) -> f64 {
-        let (mut error, mut energy) = (0.0, 0.0);
-        for (channel, weights) in self.channels(conv) {
-            let (_, best) = best_exponent(weights, &channel.diagonal, bits, log_scale);
-            error += best;
-            energy +=
-                weights.iter().zip(&channel.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h).sum::<f64>();
-        }
+        let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
+        let of = |(group, weights): &(&Group, &[f32])| {
+            let (_, best) = best_exponent(weights, &group.diagonal, bits, log_scale);
+            let energy = weights.iter().zip(&group.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h);
+            (best, energy.sum::<f64>())
+        };
+        let each: Vec<(f64, f64)> = channels.par_iter().map(of).collect();
+        let (error, energy) = each.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
         if energy > 0.0 { error / energy } else { 0.0 }
     }
 
@@ -76,14 +80,8 @@ impl Rounder {
         for exponent in &mut exponents {
             *exponent = (*exponent).min(least + SPREAD);
         }
-        let rounded: Vec<(Vec<i8>, f64)> = channels
-            .par_iter()
-            .zip(&exponents)
-            .map(|((group, weights), &exponent)| {
-                let scale = (log_scale - f64::from(exponent)).exp2();
-                group.round_channel(weights, bits, |_| scale)
-            })
-            .collect();
+        let scales: Vec<f64> = exponents.iter().map(|&e| (log_scale - f64::from(e)).exp2()).collect();
+        let rounded = round_channels(&channels, bits, |channel, _| scales[channel]);
         let bias = conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
         let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
         Rounded { weights, exponents, log_scale, bias }
@@ -112,10 +110,11 @@ impl Rounder {
         let all = exponents.iter().flatten().copied();
         let least = all.min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
         exponents.iter_mut().flatten().for_each(|exponent| *exponent = (*exponent).min(least + SPREAD + 1));
-        let rounded = channels.par_iter().zip(&exponents).map(|((group, weights), exponents)| {
-            group.round_channel(weights, bits, |at| (log_scale - f64::from(exponents[at / part])).exp2())
-        });
-        let rounded: Vec<(Vec<i8>, f64)> = rounded.collect();
+        let scale = |channel: usize, at: usize| {
+            let exponents: &Vec<i32> = &exponents[channel];
+            (log_scale - f64::from(exponents[at / part])).exp2()
+        };
+        let rounded = round_channels(&channels, bits, scale);
         let bias = conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
         let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
         (exponents.into_iter().flatten().collect(), weights, bias)
@@ -144,25 +143,79 @@ impl Group {
         Self { rows: n, damped, diagonal, mean: moments.first.clone(), factor }
     }
 
-    /// A channel's integers, and how much the mean of its output falls.
-    fn round_channel(&self, weights: &[f32], bits: u8, scale: impl Fn(usize) -> f64) -> (Vec<i8>, f64) {
-        let (low, high) = limits(bits);
-        let n = self.rows;
-        let mut free: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
-        let mut rounded = Vec::with_capacity(n);
-        for i in 0..n {
-            let scale = scale(i);
-            let integer = (free[i] / scale).round().clamp(low, high);
-            rounded.push(integer as i8);
-            let error = (free[i] - integer * scale) / self.factor[i * n + i];
-            for (later, f) in free[i + 1..].iter_mut().zip(&self.factor[i * n + i + 1..(i + 1) * n]) {
-                *later -= error * f;
+    /// The integers of some channels, and how much the mean of each one's output falls. `scale` is of a channel, by its place among
+    /// these, and a weight.
+    ///
+    /// Errors move on within blocks of weights at once, and to those beyond a block by one product (GPTQ, section 3.3).
+    fn round_channels(
+        &self,
+        channels: &[(&Self, &[f32])],
+        bits: u8,
+        scale: &impl Fn(usize, usize) -> f64,
+    ) -> Vec<(Vec<i8>, f64)> {
+        let (n, (low, high)) = (self.rows, limits(bits));
+        let mut free: Vec<f64> =
+            channels.iter().flat_map(|(_, weights)| *weights).map(|&w| w.into()).collect();
+        let mut rounded = vec![0_i8; free.len()];
+        for start in (0..n).step_by(BLOCK) {
+            let end = n.min(start + BLOCK);
+            let mut errors = vec![0.0; channels.len() * (end - start)];
+            let rows = free.chunks_exact_mut(n).zip(rounded.chunks_exact_mut(n)).enumerate();
+            for ((channel, (free, rounded)), errors) in rows.zip(errors.chunks_exact_mut(end - start)) {
+                for i in start..end {
+                    let scale = scale(channel, i);
+                    let integer = (free[i] / scale).round().clamp(low, high);
+                    rounded[i] = integer as i8;
+                    let row = &self.factor[i * n..(i + 1) * n];
+                    let error = (free[i] - integer * scale) / row[i];
+                    for (later, f) in free[i + 1..end].iter_mut().zip(&row[i + 1..end]) {
+                        *later -= error * f;
+                    }
+                    errors[i - start] = -error;
+                }
+            }
+            if end < n {
+                // What this does to the block itself is of no matter any more.
+                let block = &self.factor[start * n..end * n];
+                multiply_add([channels.len(), end - start, n], &errors, block, &mut free);
             }
         }
-        let moved = weights.iter().zip(&rounded).zip(&self.mean).enumerate();
-        let moved = moved.map(|(i, ((&w, &q), mean))| (f64::from(w) - f64::from(q) * scale(i)) * mean).sum();
-        (rounded, moved)
+        let moved = |(channel, rounded): (usize, &[i8])| {
+            let weights = channels[channel].1.iter().zip(rounded).zip(&self.mean).enumerate();
+            let moved =
+                weights.map(|(i, ((&w, &q), mean))| (f64::from(w) - f64::from(q) * scale(channel, i)) * mean);
+            (rounded.to_vec(), moved.sum())
+        };
+        rounded.chunks_exact(n).enumerate().map(moved).collect()
     }
+}
+
+/// The integers of all channels, and how much the mean of each one's output falls.
+fn round_channels(
+    channels: &[(&Group, &[f32])],
+    bits: u8,
+    scale: impl Fn(usize, usize) -> f64 + Sync,
+) -> Vec<(Vec<i8>, f64)> {
+    let blocks = blocks(channels);
+    let of = |&(first, block): &(usize, &[(&Group, &[f32])])| {
+        block[0].0.round_channels(block, bits, &|channel, at| scale(first + channel, at))
+    };
+    blocks.par_iter().map(of).collect::<Vec<_>>().concat()
+}
+
+/// Channels of one group, some at a time, each with the index of its first one: what is computed together, whatever the number of
+/// cores.
+pub(super) fn blocks<'a, 'g, T>(channels: &'a [(&'g Group, T)]) -> Vec<(usize, &'a [(&'g Group, T)])> {
+    let groups = channels.chunk_by(|(a, _), (b, _)| std::ptr::eq(*a, *b));
+    let blocks = groups.flat_map(|group| group.chunks(BLOCK));
+    let mut first = 0;
+    blocks
+        .map(|block| {
+            let at = first;
+            first += block.len();
+            (at, block)
+        })
+        .collect()
 }
 
 /// The interval of a signed width.

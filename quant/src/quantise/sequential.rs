@@ -28,6 +28,9 @@ pub(super) struct Sequence<'a> {
     pub scales: &'a Scales,
 }
 
+/// Parts of the rounding of a layer, about as long as each other: moments, their factor, least squares, rounding and narrowing.
+const STAGES: usize = 5;
+
 /// The values of all images.
 type Values = Vec<Vec<f32>>;
 
@@ -44,11 +47,11 @@ impl Sequence<'_> {
         change(&network.changes[0], &mut found[0]);
         let mut rounded = vec![None; self.sites.layers.len()];
         for (index, node) in self.model.nodes.iter().enumerate() {
-            progress(index, self.model.nodes.len());
             exact[index + 1] = run(&float, index, &exact);
             if let Some(layer) = self.sites.layers.iter().position(|layer| layer.node == index) {
                 let target = self.target(index, &exact, &found);
-                let result = self.layer(layer, &found[node.inputs[0].0], &target);
+                let mut stage = |done| progress(index * STAGES + done, self.model.nodes.len() * STAGES);
+                let result = self.layer(layer, &found[node.inputs[0].0], &target, &mut stage);
                 network.layers[index] = Some(result.float());
                 rounded[layer] = Some(result);
             }
@@ -96,7 +99,9 @@ impl Sequence<'_> {
         target
     }
 
-    fn layer(&self, layer: usize, input: &Values, target: &Values) -> Rounded {
+    /// A layer, rounded; `stage` is told how many of its [`STAGES`] are done.
+    fn layer(&self, layer: usize, input: &Values, target: &Values, stage: &mut dyn FnMut(usize)) -> Rounded {
+        stage(0);
         let conv = conv(self.model, self.sites.layers[layer].node);
         let (g, images) = (&conv.geometry, input.len());
         let (channels, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
@@ -109,10 +114,14 @@ impl Sequence<'_> {
             Cross::of([g.fan_in(), outputs, pixels, images], columns, target)
         });
         let moments: Vec<Cross> = moments.collect();
+        stage(1);
         let inputs: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
         let rounder = Rounder::new(&inputs);
+        stage(2);
         let moved = least_squares(conv, &moments, &rounder);
+        stage(3);
         let rounded = rounder.round(&moved, self.assignment.weight_bits[layer], self.scales.layers[layer]);
+        stage(4);
         match Room::of(self.model, self.sites, self.scales, self.assignment, layer, &rounded) {
             Some(room) => rounder.narrowed(&moved, rounded, &room, GROWTH),
             None => rounded,

@@ -30,7 +30,7 @@ use protocols::weights::Weights;
 
 pub use crate::quantise::{Ranges, Winograd};
 pub use error::SearchError;
-pub use fingerprint::fingerprint;
+pub use fingerprint::{digest, fingerprint};
 pub use found::{Found, LayerReport};
 pub use options::{Ends, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};

@@ -1,5 +1,6 @@
 //! What is not supported is named, all of it, with what to do.
 
+use quant::onnx::proto::TensorProto;
 use quant::onnx::{Unsupported, survey};
 use quant::{ImportError, import};
 
@@ -89,6 +90,28 @@ fn old_files_and_odd_ends_are_errors_of_their_own() {
     let mut two = graph(&[1, 2, 2], vec![], relu());
     two.output.push(two.output[0].clone());
     assert_eq!(field(import(&bytes(13, two))), "graph.output");
+    for version in [24, 999, i64::MAX] {
+        let message = import(&bytes(version, graph(&[1, 2, 2], vec![], relu()))).unwrap_err().to_string();
+        assert!(message.contains("from 7 to 23") && message.contains(&version.to_string()), "{message}");
+    }
     assert!(matches!(import(b"\xff\xff\xff"), Err(ImportError::Decode(_))));
     assert_eq!(field(import(b"")), "opset_import");
+}
+
+#[test]
+fn weights_that_are_no_numbers_to_compute_with_are_named_with_their_node() {
+    for (wrong, found) in [(1e30, "1e30"), (f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
+        for (at, what) in [(0, "weight"), (1, "bias")] {
+            let mut values = [vec![0.5; 6], vec![0.5; 2]];
+            values[at][1] = wrong;
+            let [w, b] = &values;
+            let constants =
+                vec![TensorProto::floats("w", &[2, 3, 1, 1], w), TensorProto::floats("b", &[2], b)];
+            let nodes = vec![node("Conv", &["x", "w", "b"], "first"), node("Relu", &["first"], "y")];
+            let message = import(&bytes(13, graph(&[3, 2, 2], constants, nodes))).unwrap_err().to_string();
+            for part in ["first", what, found, "position 1"] {
+                assert!(message.contains(part), "{part} is missing in: {message}");
+            }
+        }
+    }
 }
