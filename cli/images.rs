@@ -85,7 +85,7 @@ pub(crate) fn off_scale(plan: &Plan, images: &Dataset, indices: Range<usize>) ->
 /// A line for people about pixels that are off their scale.
 pub(crate) fn warn(console: &Console, path: &Path, off_scale: Option<&OffScale>) {
     if let Some(off_scale) = off_scale {
-        console.note(format_args!("warning: {}: {off_scale}", path.display()));
+        console.warn(format_args!("{}: {off_scale}", path.display()));
     }
 }
 

@@ -61,7 +61,7 @@ impl Inference {
     /// Prints it; a result that is not the plaintext one is a failure.
     pub(super) fn print(&self, app: &App) -> Outcome<()> {
         if let Some(off_scale) = &self.off_scale {
-            app.console.note(format_args!("warning: --input: {off_scale}"));
+            app.console.warn(format_args!("--input: {off_scale}"));
         }
         if self.verified != Some(false) {
             return app.console.result(self, Self::text);
