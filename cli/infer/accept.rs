@@ -80,11 +80,7 @@ impl<T: Send + 'static> Door<T> {
     }
 }
 
-/// Says why a connection came to nothing; what a stranger has sent may be quoted in it.
+/// Says why a connection came to nothing. The console escapes what a stranger has sent.
 fn turned_away(console: &Console, peer: SocketAddr, why: impl Display) {
-    let mut text = String::new();
-    for c in why.to_string().chars() {
-        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-    }
-    console.note(format_args!("no session with {peer}: {text}; waiting for another client"));
+    console.note(format_args!("no session with {peer}: {why}; waiting for another client"));
 }
