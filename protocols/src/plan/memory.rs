@@ -37,7 +37,7 @@ impl Plan {
         tally.offline();
         tally.online();
         // What the allocator cannot give back.
-        tally.peak + (tally.peak - PROCESS) / 16
+        tally.peak + (tally.peak - PROCESS) / 24
     }
 }
 
