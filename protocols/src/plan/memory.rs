@@ -36,7 +36,8 @@ impl Plan {
         tally.extend();
         tally.offline();
         tally.online();
-        tally.peak
+        // What the allocator cannot give back.
+        tally.peak + (tally.peak - PROCESS) / 24
     }
 }
 
