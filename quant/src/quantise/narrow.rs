@@ -32,6 +32,9 @@ pub(super) struct Room {
 /// How much a layer's error may grow, of itself.
 pub(super) const GROWTH: f64 = 1.0 / 16.0;
 
+/// Blocks of channels that are narrowed before it is asked whether the error has grown too much already.
+const BLOCKS: usize = 16;
+
 /// A channel's integers.
 #[derive(Clone)]
 struct Channel {
@@ -166,17 +169,19 @@ impl Rounder {
         let blocks = blocks(&given);
         let errors: Vec<f64> = blocks.par_iter().map(|(_, block)| error(block)).collect();
         let most = growth * errors.iter().sum::<f64>();
-        let narrowed: Option<Vec<Vec<Channel>>> =
-            blocks.par_iter().map(|(_, block)| narrowed(block, room, widest - 1, most)).collect();
-        let narrowed: Option<Vec<Channel>> = narrowed.map(|blocks| blocks.into_iter().flatten().collect());
-        match narrowed {
-            Some(channels) if channels.iter().map(|channel| channel.growth).sum::<f64>() <= most => {
-                let bias = channels.iter().map(|channel| channel.bias).collect();
-                let weights = channels.into_iter().flat_map(|channel| channel.weights).collect();
-                Rounded { weights, bias, ..rounded }
+        let mut channels = Vec::new();
+        for some in blocks.chunks(BLOCKS) {
+            let narrowed: Option<Vec<Vec<Channel>>> =
+                some.par_iter().map(|(_, block)| narrowed(block, room, widest - 1, most)).collect();
+            let Some(narrowed) = narrowed else { return rounded };
+            channels.extend(narrowed.into_iter().flatten());
+            if channels.iter().map(|channel| channel.growth).sum::<f64>() > most {
+                return rounded;
             }
-            _ => rounded,
         }
+        let bias = channels.iter().map(|channel| channel.bias).collect();
+        let weights = channels.into_iter().flat_map(|channel| channel.weights).collect();
+        Rounded { weights, bias, ..rounded }
     }
 }
 
