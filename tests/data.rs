@@ -134,7 +134,7 @@ fn absurd_numbers_are_refused_at_once() {
         (vec!["cost", net, "--batch", "1000000000"], 2),
         (vec!["cost", net, "--why", "fc", "--inferences", "18446744073709551615"], 2),
         ([&infer[..], &["--offline", "4294967295"]].concat(), 2),
-        ([&infer[..], &["--index", "0..1000000000000"]].concat(), 2),
+        ([&infer[..], &["--index", "0..1000000000000"]].concat(), 3),
         ([&infer[..], &["--index", "0..60000"]].concat(), 3),
         ([&server[..], &["--max-batch", "4294967295"]].concat(), 2),
         (search_args(&model, &black, &["--fixed", "w4a4"]), 3),

@@ -77,26 +77,25 @@ fn a_client_that_asks_for_more_than_the_servers_memory_is_told_what_fits() {
     let [one, most] = ["1", "40"].map(|images| cost(images)["memory"]["server_bytes"].as_u64().unwrap());
     // Of a debug build's process more is held than is counted: enough for one image, not for all.
     let budget = one.midpoint(most);
+    let options = ["--max-memory", &budget.to_string()];
+    let mut server = Server::start(&plan, &net.file("weights.safetensors"), &options);
+    let address = server.address.clone();
+    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..40"];
     let ask = |more: &[&str]| {
-        let options = ["--max-memory", &budget.to_string()];
-        let server = Server::start(&plan, &net.file("weights.safetensors"), &options);
-        let address = server.address.clone();
-        let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..40"];
         let client = pq(&args).args(["--connect", &address, "--json"]).args(more).spawn().unwrap();
-        (finished(client, PATIENCE), server.finished(PATIENCE))
+        finished(client, PATIENCE)
     };
-    let (client, server) = ask(&["--offline", "40"]);
-    for output in [&client, &server] {
-        let message = stderr(output);
-        assert_eq!(output.status.code(), Some(5), "{message}");
+    let refused = ask(&["--offline", "40"]);
+    assert_eq!(refused.status.code(), Some(5), "{}", stderr(&refused));
+    for message in [stderr(&refused), server.says("no session with")] {
         let budget = format!("{} MiB for a session", budget.div_ceil(MIB));
         for part in ["1 images x 40 prepared", &budget, "at most", "--batch", "--max-memory"] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
-    // What fits is run, one batch after the other.
-    let (client, server) = ask(&["--batch", "20"]);
-    let (client, server) = (json(&client), json(&server));
+    // The server waits on, and runs what fits, one batch after the other.
+    let client = json(&ask(&["--batch", "20"]));
+    let server = json(&server.finished(PATIENCE));
     for result in [&client, &server] {
         assert_eq!((&result["cost"]["images"], &result["cost"]["inferences"]), (&40.into(), &2.into()));
         assert_predicted(result, "two batches of 20");

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use protocols::plan::Plan;
+
 use crate::search::{asset, search_args};
 use crate::support::{json, run, stderr};
 
@@ -71,7 +73,7 @@ fn a_search_replaces_its_own_and_asks_before_it_writes_among_other_files() {
     }
     let before = fs::read(&onnx).unwrap();
     json(&search(&["--fixed", "w4a4", "--force"]));
-    assert_eq!(fs::read(folder.path().join("plan.json")).unwrap(), plan);
+    assert_eq!(unsalted(&fs::read(folder.path().join("plan.json")).unwrap()), unsalted(&plan));
     assert_eq!(fs::read(&onnx).unwrap(), before, "nothing else is touched");
     let again = run(&["export", out, "--out", text(&onnx)]);
     assert_eq!(again.status.code(), Some(2), "{}", stderr(&again));
@@ -79,4 +81,9 @@ fn a_search_replaces_its_own_and_asks_before_it_writes_among_other_files() {
     assert_eq!(fs::read(&onnx).unwrap(), before);
     json(&run(&["export", out, "--out", text(&onnx), "--force", "--json"]));
     assert_ne!(fs::read(&onnx).unwrap(), before);
+}
+
+/// A plan without the digest of its weights, which their salt makes another every time.
+fn unsalted(plan: &[u8]) -> Plan {
+    Plan { weights: String::new(), ..Plan::from_json(plan).unwrap() }
 }

@@ -21,7 +21,8 @@ fn net(folder: &Path) -> (Plan, Weights) {
 fn the_same_network_twice_has_two_salts_and_two_digests() {
     let out = tempfile::tempdir().unwrap();
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
-    let [once, again, onnx] = ["once", "again", "net.onnx"].map(|name| out.path().join(name));
+    let [once, again, imported, twice, onnx] =
+        ["once", "again", "imported", "twice", "net.onnx"].map(|name| out.path().join(name));
     let written = |command: &[&str], folder: &Path| {
         json(&run(&[command, &["--out", folder.to_str().unwrap()]].concat()));
         net(folder)
@@ -36,7 +37,7 @@ fn the_same_network_twice_has_two_salts_and_two_digests() {
     differ(written(&search, &once), written(&search, &again));
     json(&run(&["export", once.to_str().unwrap(), "--out", onnx.to_str().unwrap(), "--json"]));
     let import = ["import", onnx.to_str().unwrap(), "--json"];
-    differ(written(&import, &once), written(&import, &again));
+    differ(written(&import, &imported), written(&import, &twice));
 }
 
 /// The rights of everything in a folder, by name.
@@ -74,7 +75,7 @@ fn secret_files_are_their_owners_alone_under_any_umask() {
         let weights = format!("{net}/weights.safetensors");
         fs::write(&weights, "old").unwrap();
         fs::set_permissions(&weights, fs::Permissions::from_mode(0o666)).unwrap();
-        run_under(umask, &search_args(&model, &images, &["--fixed", "w4a4", "--out", net]));
+        run_under(umask, &search_args(&model, &images, &["--fixed", "w4a4", "--out", net, "--force"]));
         run_under(umask, &["export", net, "--out", onnx, "--json"]);
         run_under(umask, &["import", onnx, "--out", imported, "--json"]);
         for folder in [net, imported] {

@@ -12,7 +12,7 @@ use crate::ot::Source;
 use crate::{Block, Cost, Phases, Role};
 
 /// Bytes of a process that has yet to do anything: code, threads with their stacks and heaps, and a plan.
-pub const PROCESS: u64 = 12 << 20;
+pub const PROCESS: u64 = 13 << 20;
 /// Bytes of an element of a share.
 const ELEMENT: u64 = 8;
 /// Bytes that an element takes where a nonlinear operator is at work on it: its value and the shares of its parts, a word each, what is
