@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::search::{asset, search_args};
+use crate::search::{asset, search_args, searches_are_fast};
 use crate::support::{finished, json, pq, run, stderr};
 
 /// An .npy file of float images `[N, 1, 8, 8]`.
@@ -162,6 +162,9 @@ fn ranges_hold_as_few_percent_as_documented() {
 
 #[test]
 fn a_search_goes_on_from_what_it_wrote_and_from_nothing_else() {
+    if !searches_are_fast() {
+        return;
+    }
     let (out, model) = (tempfile::tempdir().unwrap(), asset("digits.onnx"));
     let images = asset("digits-calib-images-idx3-ubyte");
     let folder = out.path().to_str().unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
-use crate::search::{asset, search_args};
+use crate::search::{asset, search_args, searches_are_fast};
 use crate::support::{json, run};
 
 fn net(folder: &Path) -> (Plan, Weights) {
@@ -90,8 +90,7 @@ fn secret_files_are_their_owners_alone_under_any_umask() {
 #[cfg(unix)]
 #[test]
 fn files_of_a_search_and_of_a_frontier_are_their_owners_alone() {
-    if cfg!(debug_assertions) {
-        println!("skipped: many searches take too long in a debug build; run cargo test --release");
+    if !searches_are_fast() {
         return;
     }
     let out = tempfile::tempdir().unwrap();
