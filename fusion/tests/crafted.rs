@@ -6,15 +6,17 @@
 
 use fusion::testing::{random_network, winograd_nodes};
 use fusion::{LayerWeights, Options, Weights, fuse, ideal};
-use protocols::execute::{Event, Side, execute};
 use protocols::linear::{Geometry, multiply};
 use protocols::plan::{
     Algorithm, FORMAT, InputSpec, Load, Op, OutputSpec, Plan, Preprocess, Protocol, Reveal, Step, Window,
     Wire,
 };
-use protocols::{Bits, Channel, Error, Limits, Role, Session};
+use protocols::{Bits, Error};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
+use support::{runtime, session};
+
+mod support;
 
 /// All least, all largest, and a mix of both.
 const IMAGES: usize = 3;
@@ -103,17 +105,7 @@ impl<'a> Exact<'a> {
 
 /// What two parties compute.
 fn shares(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (server, client) = runtime.block_on(async {
-        let (left, right) = Channel::pair(Limits::default());
-        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
-        let (mut quiet, mut silent) = (|_: Event<'_>| (), |_: Event<'_>| ());
-        tokio::join!(
-            execute(plan, &mut server, Side::Server(weights), Load::one(IMAGES), &mut quiet),
-            execute(plan, &mut client, Side::Client(input), Load::one(IMAGES), &mut silent)
-        )
-    });
+    let (server, client) = session(&runtime(), plan, weights, input, Load::one(IMAGES));
     server?;
     Ok(client?.0.unwrap())
 }

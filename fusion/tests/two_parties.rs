@@ -2,16 +2,19 @@
 
 use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse, ideal};
-use protocols::execute::{Conversation, Event, Side, execute};
+use protocols::execute::{Conversation, Event};
 use protocols::plan::{Kind, Load, Protocol, Reveal};
 use protocols::{Channel, Error, Limits, Phases, Role, Session};
+use support::{runtime, session};
+
+mod support;
 
 const NETWORKS: u64 = 40;
 const IMAGES: usize = 2;
 
 #[test]
 fn two_parties_compute_what_eval_says() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = runtime();
     for seed in 0..NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, IMAGES, seed);
@@ -25,16 +28,7 @@ fn two_parties_compute_what_eval_says() {
         let plan = fuse(&graph, &options).unwrap();
         let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
         let plan = plan.revealing(reveal).unwrap();
-        let (server, client) = runtime.block_on(async {
-            let (left, right) = Channel::pair(Limits::default());
-            let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-            let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
-            let (mut quiet, mut silent) = (|_: Event<'_>| (), |_: Event<'_>| ());
-            tokio::join!(
-                execute(&plan, &mut server, Side::Server(&weights), Load::one(IMAGES), &mut quiet),
-                execute(&plan, &mut client, Side::Client(&input), Load::one(IMAGES), &mut silent)
-            )
-        });
+        let (server, client) = session(&runtime, &plan, &weights, &input, Load::one(IMAGES));
         server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected = match reveal {
@@ -53,7 +47,7 @@ fn two_parties_compute_what_eval_says() {
 /// Several inferences, prepared a few at a time, the last of fewer images: the ledger of the whole run is as predicted.
 #[test]
 fn what_is_run_in_several_batches_is_right_and_costs_what_was_predicted() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = runtime();
     let loads = [
         Load::split(5, 2),
         Load::split(7, 3).preparing(2),
@@ -69,16 +63,7 @@ fn what_is_run_in_several_batches_is_right_and_costs_what_was_predicted() {
         let options = Options { weights: weights.digest(), streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let input = inputs.concat();
-        let (server, client) = runtime.block_on(async {
-            let (left, right) = Channel::pair(Limits::default());
-            let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-            let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
-            let (mut quiet, mut silent) = (|_: Event<'_>| (), |_: Event<'_>| ());
-            tokio::join!(
-                execute(&plan, &mut server, Side::Server(&weights), load, &mut quiet),
-                execute(&plan, &mut client, Side::Client(&input), load, &mut silent)
-            )
-        });
+        let (server, client) = session(&runtime, &plan, &weights, &input, load);
         let (logits, asked) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected: Vec<i64> =
             inputs.iter().flat_map(|input| eval(&graph, &weights, input).unwrap()).collect();
@@ -95,7 +80,7 @@ fn what_is_run_in_several_batches_is_right_and_costs_what_was_predicted() {
 
 #[test]
 fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = runtime();
     for seed in 0..6 {
         let (graph, weights) = random_network(seed);
         let inputs: Vec<Vec<i64>> = (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();

@@ -1,0 +1,34 @@
+//! A whole session of two parties, in this process.
+
+use protocols::execute::{Event, Logits, Report, Side, execute};
+use protocols::plan::{Load, Plan};
+use protocols::weights::Weights;
+use protocols::{Channel, Error, Limits, Role, Session};
+use tokio::runtime::{Builder, Runtime};
+
+/// What one party ends with.
+pub(crate) type Ended = Result<(Logits, Report), Error>;
+
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("the system has two threads")
+}
+
+/// Runs a session; what the server and the client end with.
+pub(crate) fn session(
+    runtime: &Runtime,
+    plan: &Plan,
+    weights: &Weights,
+    input: &[i64],
+    load: Load,
+) -> (Ended, Ended) {
+    runtime.block_on(async {
+        let (left, right) = Channel::pair(Limits::default());
+        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
+        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
+        let (mut quiet, mut silent) = (|_: Event<'_>| (), |_: Event<'_>| ());
+        tokio::join!(
+            execute(plan, &mut server, Side::Server(weights), load, &mut quiet),
+            execute(plan, &mut client, Side::Client(input), load, &mut silent)
+        )
+    })
+}
