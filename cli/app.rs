@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::cleanup::Cleanup;
 use crate::console::{Console, Verbosity};
 use crate::exit::{self, Failure, Outcome};
-use crate::{compare, cost, demo, eval, export, import, infer, inspect, manual, process, search};
+use crate::{compare, cost, demo, eval, export, heap, import, infer, inspect, manual, process, search};
 
 /// The widest line of a help text.
 const HELP_WIDTH: usize = 100;
@@ -90,6 +90,9 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_run(&error),
     };
+    if matches!(cli.command, Command::Infer(_)) {
+        heap::share();
+    }
     let app = App { console: Console::new(cli.json, cli.verbosity()), cleanup };
     let prepared =
         process::files().and_then(|()| app.cleanup.on_interrupt()).and_then(|()| process::prepare());

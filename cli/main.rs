@@ -12,6 +12,7 @@ mod exit;
 mod export;
 mod files;
 mod frontier;
+mod heap;
 mod images;
 mod import;
 mod infer;

@@ -54,9 +54,14 @@ impl Introduction {
         let mut channel = Channel::new(connection::ready(stream)?, limits);
         let agreement = greet(&mut channel, &greeting).await?;
         let server = |load| plan.memory(Role::Server, load);
-        allowance::allowed(server, agreement.memory, agreement.load)
-            .map_err(|excess| excess.disagreement(role))?;
-        Ok(Met { channel, agreement })
+        match allowance::allowed(server, agreement.memory, agreement.load) {
+            Ok(()) => Ok(Met { channel, agreement }),
+            Err(excess) => {
+                // The peer comes to the same end by itself, once it has this party's confirmation.
+                channel.part().await;
+                Err(excess.disagreement(role).into())
+            }
+        }
     }
 }
 

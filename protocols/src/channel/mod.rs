@@ -297,6 +297,12 @@ impl Channel {
         self.finish_within(self.limits.silence).await;
     }
 
+    /// Ends a conversation that comes to nothing, though both parties have said all that they had
+    /// to: what is queued is written first, so that the peer hears it.
+    pub async fn part(mut self) {
+        self.finish_within(self.limits.silence.min(LINGER)).await;
+    }
+
     /// Ends the conversation because of an error, and where the peer cannot know tells it why, so
     /// that it neither waits for its time to run out nor takes this party for lost.
     pub(crate) async fn farewell(&mut self, error: &Error) {
