@@ -27,7 +27,7 @@ The network, with x in [0, 1] as [N, 1, 8, 8]:
              1x1 stride-2 convolution as skip, 8 -> 16    16 x 4 x 4
     head     global average pooling, linear 16 -> 10
 
-Each convolution is followed by batch normalisation during training (folded into
+Each convolution is followed by batch normalization during training (folded into
 the convolution for the export) and by ReLU, except that a block's last ReLU comes
 after its addition.
 """
@@ -71,7 +71,7 @@ class Param:
 
 
 class ConvBn:
-    """Convolution without bias, then batch normalisation, then ReLU if `relu`."""
+    """Convolution without bias, then batch normalization, then ReLU if `relu`."""
 
     def __init__(self, rng, cin, cout, kernel, stride, relu):
         self.kernel, self.stride, self.pad, self.relu = kernel, stride, kernel // 2, relu

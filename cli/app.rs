@@ -7,7 +7,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::cleanup::Cleanup;
 use crate::console::{Console, Verbosity};
 use crate::exit::{self, Failure, Outcome};
-use crate::{compare, cost, demo, eval, export, heap, import, infer, inspect, manual, process, search};
+use crate::{
+    compare, cost, demo, eval, export, heap, import, infer, inspect, manual, process, search,
+};
 
 /// The widest line of a help text.
 const HELP_WIDTH: usize = 100;
@@ -15,7 +17,7 @@ const HELP_WIDTH: usize = 100;
 /// Where the options of all commands stand: after those of one.
 const LAST: usize = 900;
 
-/// Two-party private inference for quantised neural networks.
+/// Two-party private inference for quantized neural networks.
 #[derive(Parser)]
 #[command(
     name = "pq",
@@ -44,25 +46,26 @@ enum Command {
     /// Show a network's layers, shapes and sizes, and what in it is not supported and why.
     #[command(after_help = exit::HELP)]
     Inspect(inspect::Args),
-    /// Choose the widths and protocols of every layer under a budget, and write the quantised network.
+    /// Choose the widths and protocols of every layer under a budget, and write the quantized
+    /// network.
     #[command(after_help = exit::HELP, override_usage = search::USAGE)]
     Search(search::Args),
-    /// Take over a network that is quantised already, with its own integers and widths.
+    /// Take over a network that is quantized already, with its own integers and widths.
     #[command(after_help = exit::HELP)]
     Import(import::Args),
-    /// Measure the plaintext accuracy of a quantised network.
+    /// Measure the plaintext accuracy of a quantized network.
     #[command(after_help = exit::HELP)]
     Eval(eval::Args),
-    /// Write a quantised network as ONNX, for other runtimes.
+    /// Write a quantized network as ONNX, for other runtimes.
     #[command(after_help = exit::HELP)]
     Export(export::Args),
-    /// Predict what a quantised network costs, step by step.
+    /// Predict what a quantized network costs, step by step.
     #[command(after_help = exit::HELP)]
     Cost(cost::Args),
     /// Compare with what published systems would move for the same network.
     #[command(after_help = exit::HELP)]
     Compare(compare::Args),
-    /// Run a quantised network privately, as server, as client, or as both.
+    /// Run a quantized network privately, as server, as client, or as both.
     #[command(after_help = exit::HELP)]
     Infer(infer::Args),
     /// See it work: a small built-in network, searched and run by two processes.
@@ -94,8 +97,9 @@ pub(crate) fn run() -> ExitCode {
         heap::share();
     }
     let app = App { console: Console::new(cli.json, cli.verbosity()), cleanup };
-    let prepared =
-        process::files().and_then(|()| app.cleanup.on_interrupt()).and_then(|()| process::prepare());
+    let prepared = process::files()
+        .and_then(|()| app.cleanup.on_interrupt())
+        .and_then(|()| process::prepare());
     match prepared.and_then(|()| dispatch(&app, &cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ended(&app.console, &failure),

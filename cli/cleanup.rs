@@ -1,4 +1,5 @@
-//! What must not outlive an interrupted run: half-written files, temporary folders, child processes.
+//! What must not outlive an interrupted run: half-written files, temporary folders, child
+//! processes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -39,11 +40,12 @@ pub(crate) struct Kept {
 }
 
 impl Cleanup {
-    /// From now on, Ctrl-C, a request to terminate and every other signal that would end the process by itself clean up and
-    /// end it.
+    /// From now on, Ctrl-C, a request to terminate and every other signal that would end the
+    /// process by itself clean up and end it.
     pub(crate) fn on_interrupt(&self) -> Outcome<()> {
         let failed = |error| Failure::internal(format_args!("cannot watch for Ctrl-C: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
         let interrupted = {
             // Registered before any work starts, so that there is no moment without it.
             let _inside = runtime.enter();
@@ -60,8 +62,8 @@ impl Cleanup {
         Ok(())
     }
 
-    /// Removes and ends everything, from a thread that panics. Never waits for long: where that very thread was creating
-    /// something, the lock stays taken.
+    /// Removes and ends everything, from a thread that panics. Never waits for long: where that
+    /// very thread was creating something, the lock stays taken.
     pub(crate) fn now(&self) {
         for _ in 0..PATIENCE {
             match self.0.try_lock() {
@@ -89,7 +91,8 @@ impl Cleanup {
     /// Starts a child.
     pub(crate) fn spawn(&self, command: &mut Command) -> Outcome<(Kept, ChildPipes)> {
         let mut pending = self.lock();
-        let mut child = command.spawn().map_err(|error| process::refused("another process", &error))?;
+        let mut child =
+            command.spawn().map_err(|error| process::refused("another process", &error))?;
         let pipes = ChildPipes { stdout: child.stdout.take(), stderr: child.stderr.take() };
         let id = child.id();
         pending.children.push(child);
@@ -187,11 +190,12 @@ fn remove(path: &Path) {
 #[cfg(unix)]
 fn interruption() -> io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
-    /// The time that the processor may spend is used up (SIGXCPU), and a file grows too large (SIGXFSZ). These numbers are
-    /// Linux's, macOS's and the BSDs'.
+    /// The time that the processor may spend is used up (SIGXCPU), and a file grows too large
+    /// (SIGXFSZ). These numbers are Linux's, macOS's and the BSDs'.
     const PROCESSOR: SignalKind = SignalKind::from_raw(24);
     const FILE_SIZE: SignalKind = SignalKind::from_raw(25);
-    // Caught, it does nothing, and the write fails by an error that names the file. A handler stays when this is dropped.
+    // Caught, it does nothing, and the write fails by an error that names the file. A handler stays
+    // when this is dropped.
     drop(signal(FILE_SIZE)?);
     let mut ending = vec![
         SignalKind::interrupt(),
@@ -212,8 +216,8 @@ fn interruption() -> io::Result<impl Future<Output = ()> + Send> {
     }))
 }
 
-/// Whether whoever started this process wants it to outlive a signal, as nohup does. Where the system does not say so in
-/// `/proc`, no.
+/// Whether whoever started this process wants it to outlive a signal, as nohup does. Where the
+/// system does not say so in `/proc`, no.
 #[cfg(unix)]
 fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -22,7 +22,8 @@ use crate::units;
 pub(crate) struct Args {
     /// The folder that `pq search` has written; without --input, its plan.json is enough.
     net_folder: PathBuf,
-    /// Measure ours too: run the network privately on the first image of this file, both parties on this machine.
+    /// Measure ours too: run the network privately on the first image of this file, both parties on
+    /// this machine.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 }
@@ -61,15 +62,17 @@ struct Step {
 /// Runs `pq compare`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let plan = net::plan(&args.net_folder)?;
-    let measured = args.input.as_ref().map(|input| infer::measure(&args.net_folder, input)).transpose()?;
+    let measured =
+        args.input.as_ref().map(|input| infer::measure(&args.net_folder, input)).transpose()?;
     app.console.result(&Comparison::new(&plan, measured.as_ref()), Comparison::text)
 }
 
 impl Comparison {
     fn new(plan: &Plan, measured: Option<&Ledger>) -> Self {
         let traffic = System::ALL.map(|system| (system, baselines::steps(plan, system)));
-        let total =
-            |(system, steps): &(System, Vec<Traffic>)| Line::new(*system, steps.iter().copied().sum());
+        let total = |(system, steps): &(System, Vec<Traffic>)| {
+            Line::new(*system, steps.iter().copied().sum())
+        };
         // Times are not compared, so that the connection is of no matter.
         let predicted = Ledger::predicted(plan, 1, &Profile::LAN);
         let run = |ledger: &Ledger| ledger.cost.bits() / 8;
@@ -109,7 +112,8 @@ impl Comparison {
         for step in &self.steps {
             let widths = [("w", step.weight_bits), ("a", step.input_bits)];
             let widths = if step.weight_bits.is_some() { &widths[..] } else { &[] };
-            let widths = widths.iter().filter_map(|(name, bits)| bits.map(|bits| format!("{name}{bits}")));
+            let widths =
+                widths.iter().filter_map(|(name, bits)| bits.map(|bits| format!("{name}{bits}")));
             let mut row = vec![step.name.clone(), widths.collect::<String>()];
             row.extend(step.systems.iter().map(Line::cell));
             row.extend(ours(step.predicted_bytes, step.measured_bytes));
@@ -119,16 +123,19 @@ impl Comparison {
         total.extend(self.systems.iter().map(Line::cell));
         total.extend(ours(self.predicted_bytes, self.measured_bytes));
         table.row(total);
-        let times = |bytes: u64| format!("{:.1}", bytes as f64 / self.predicted_bytes.max(1) as f64);
+        let times =
+            |bytes: u64| format!("{:.1}", bytes as f64 / self.predicted_bytes.max(1) as f64);
         let mut ratio = vec!["times pq".to_owned(), String::new()];
         ratio.extend(
-            self.systems.iter().map(|s| format!("{} / {}", times(s.iknp_bytes), times(s.silent_bytes))),
+            self.systems
+                .iter()
+                .map(|s| format!("{} / {}", times(s.iknp_bytes), times(s.silent_bytes))),
         );
         table.row(ratio);
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{}, one image: megabytes of published systems, modelled (transfers by IKNP / silent), and of pq, predicted to the byte\n",
+            "{}, one image: megabytes of published systems, modeled (transfers by IKNP / silent), and of pq, predicted to the byte\n",
             Printable(&self.name)
         );
         let _ = writeln!(text, "{table}");

@@ -1,8 +1,9 @@
 //! What the user sees: one JSON object or text on stdout, messages on stderr.
 //!
-//! Everything goes through here, and nothing that moves a cursor, hides or reorders text leaves it: names in plans, ONNX files
-//! and class files, and what a peer says, are from outside. A line feed is the one control character that text may hold; so
-//! [`Printable`] is for names in text that is no table (tables do it themselves).
+//! Everything goes through here, and nothing that moves a cursor, hides or reorders text leaves it:
+//! names in plans, ONNX files and class files, and what a peer says, are from outside. A line feed
+//! is the one control character that text may hold; so [`Printable`] is for names in text that is
+//! no table (tables do it themselves).
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
@@ -83,14 +84,19 @@ impl Console {
     }
 
     /// The command's result, on stdout: the object, or the text that `text` makes of it.
-    pub(crate) fn result<T: Serialize>(&self, object: &T, text: impl FnOnce(&T) -> String) -> Outcome<()> {
+    pub(crate) fn result<T: Serialize>(
+        &self,
+        object: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Outcome<()> {
         if !self.json {
             return self.print(&text(object));
         }
         self.print(&to_json(object)?)
     }
 
-    /// The result of a command that fails after all: as [`Console::result`], the object with the error in it.
+    /// The result of a command that fails after all: as [`Console::result`], the object with the
+    /// error in it.
     pub(crate) fn failed_result<T: Serialize>(
         &self,
         object: &T,
@@ -105,7 +111,8 @@ impl Console {
         Err(failure)
     }
 
-    /// Why the command ends: on stderr, and, where JSON is asked for and no result is there, on stdout.
+    /// Why the command ends: on stderr, and, where JSON is asked for and no result is there, on
+    /// stdout.
     pub(crate) fn failure(&self, failure: &Failure) {
         say(format_args!("error: {failure}"));
         if self.json && !self.printed.get() {
@@ -141,7 +148,8 @@ pub(crate) fn say(text: impl Display) {
     let _ = writeln!(io::stderr(), "{}", Lines(&text.to_string()));
 }
 
-/// An object as the JSON that is printed and stored: characters that are not plain are escaped in its strings.
+/// An object as the JSON that is printed and stored: characters that are not plain are escaped in
+/// its strings.
 pub(crate) fn to_json<T: Serialize>(object: &T) -> Outcome<String> {
     let json = serde_json::to_string_pretty(object)
         .map_err(|error| Failure::internal(format_args!("cannot write JSON: {error}")))?;

@@ -1,4 +1,5 @@
-//! `pq demo`: the whole way, on a small network that is built in: search, two real processes over loopback, the ledger.
+//! `pq demo`: the whole way, on a small network that is built in: search, two real processes over
+//! loopback, the ledger.
 
 mod picture;
 
@@ -28,7 +29,8 @@ pub(crate) struct Args {
     /// How many images.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=64))]
     images: u32,
-    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
+    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
+    /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<Sources>,
 }
@@ -63,11 +65,16 @@ struct Demo {
 /// Runs `pq demo`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let folder = std::env::temp_dir().join(format!("pq-demo-{}", std::process::id()));
-    let failed = |error| Failure::internal(format_args!("cannot write the demo's temporary files: {error}"));
+    let failed =
+        |error| Failure::internal(format_args!("cannot write the demo's temporary files: {error}"));
     let (folder, ()) = app.cleanup.create(folder, |path| fs::create_dir(path)).map_err(failed)?;
     let folder = folder.path();
-    ASSETS.iter().try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes)).map_err(failed)?;
-    app.console.note(format_args!("1. searching widths for a budget of {BUDGET} bits an inference"));
+    ASSETS
+        .iter()
+        .try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
+        .map_err(failed)?;
+    app.console
+        .note(format_args!("1. searching widths for a budget of {BUDGET} bits an inference"));
     let (search, plan) = search::find(app, &search_args(folder, args.ot)?)?;
     app.console.note("2. two processes: a server with the weights, a client with the images");
     let mut inference = infer(app, folder, args.images as usize)?;
@@ -78,7 +85,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     if demo.inference.verified == Some(true) {
         return app.console.result(&demo, text);
     }
-    let failure = Failure::new(Code::Unverified, "the private result differs from the plaintext one");
+    let failure =
+        Failure::new(Code::Unverified, "the private result differs from the plaintext one");
     app.console.failed_result(&demo, text, failure)
 }
 
@@ -123,12 +131,18 @@ fn infer(app: &App, folder: &Path, images: usize) -> Outcome<Inference> {
     ended(kept_client, "client", &client_messages)?;
     let (_, server_messages) = server.join().unwrap_or_default();
     ended(kept_server, "server", &server_messages)?;
-    serde_json::from_str(&result)
-        .map_err(|error| Failure::internal(format_args!("the client's result is not as expected: {error}")))
+    serde_json::from_str(&result).map_err(|error| {
+        Failure::internal(format_args!("the client's result is not as expected: {error}"))
+    })
 }
 
 /// Starts this program as one party.
-fn party(app: &App, role: &str, plan: &Path, more: impl FnOnce(&mut Command)) -> Outcome<(Kept, ChildPipes)> {
+fn party(
+    app: &App,
+    role: &str,
+    plan: &Path,
+    more: impl FnOnce(&mut Command),
+) -> Outcome<(Kept, ChildPipes)> {
     let program: PathBuf = std::env::current_exe()
         .map_err(|error| Failure::internal(format_args!("cannot find this program: {error}")))?;
     let mut command = Command::new(program);

@@ -1,4 +1,5 @@
-//! `pq eval`: the plaintext accuracy of a quantised network, beside that of the float network it came from.
+//! `pq eval`: the plaintext accuracy of a quantized network, beside that of the float network it
+//! came from.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -32,7 +33,8 @@ pub(crate) struct Args {
     /// The float network, an ONNX file, to evaluate as well.
     #[arg(long, value_name = "ONNX")]
     float: Option<PathBuf>,
-    /// The onnxruntime library for --float (else ORT_DYLIB_PATH, else an installed Python package, else our own evaluation).
+    /// The onnxruntime library for --float (else ORT_DYLIB_PATH, else an installed Python package,
+    /// else our own evaluation).
     #[arg(long, value_name = "PATH", requires = "float")]
     onnxruntime: Option<PathBuf>,
 }
@@ -56,7 +58,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let net = Net::open(&args.net_folder)?;
     let data = images::open(&net.plan, &args.data, args.labels.as_ref())?;
     let Some(labels) = data.labels() else {
-        let missing = "there are no labels in this file or beside it; name their file with --labels";
+        let missing =
+            "there are no labels in this file or beside it; name their file with --labels";
         return Err(Failure::input(missing).of_file(&args.data));
     };
     let images = args.limit.map_or(data.len(), |limit| data.len().min(limit as usize));
@@ -145,9 +148,8 @@ impl Engine {
     fn classify(&mut self, onnx: &Path, batch: &Tensor) -> Outcome<Vec<usize>> {
         let logits = match self {
             Self::OnnxRuntime(session) => session.run(batch)?,
-            Self::Own(model) => {
-                float::evaluate(model, batch).map_err(|error| Failure::input(error).of_file(onnx))?
-            }
+            Self::Own(model) => float::evaluate(model, batch)
+                .map_err(|error| Failure::input(error).of_file(onnx))?,
         };
         Ok(logits.argmax())
     }
@@ -156,12 +158,14 @@ impl Engine {
 fn text(evaluation: &Evaluation) -> String {
     let e = evaluation;
     let mut text = format!(
-        "{:6.2} %  quantised, {} images, {:.0} images/s",
+        "{:6.2} %  quantized, {} images, {:.0} images/s",
         100.0 * e.accuracy,
         e.images,
         e.images as f64 / e.seconds.max(1e-9)
     );
-    if let (Some(accuracy), Some(engine), Some(agreement)) = (e.float_accuracy, e.float_engine, e.agreement) {
+    if let (Some(accuracy), Some(engine), Some(agreement)) =
+        (e.float_accuracy, e.float_engine, e.agreement)
+    {
         text += &format!("\n{:6.2} %  float, by {engine}", 100.0 * accuracy);
         text += &format!("\n{:+6.2}    points of difference", 100.0 * (e.accuracy - accuracy));
         text += &format!("\n{:6.2} %  of the images both classify alike", 100.0 * agreement);

@@ -90,7 +90,10 @@ impl Failure {
         match text.strip_prefix("error: ") {
             Some(text) => Self::lines(Code::Usage, text.trim_end().lines()),
             // Where nothing was asked for at all, it is the help.
-            None => Self::lines(Code::Usage, ["a command is missing", ""].into_iter().chain(text.lines())),
+            None => Self::lines(
+                Code::Usage,
+                ["a command is missing", ""].into_iter().chain(text.lines()),
+            ),
         }
     }
 
@@ -153,7 +156,9 @@ impl From<Code> for ExitCode {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => Code::Internal,
+            Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => {
+                Code::Internal
+            }
             Error::PeerLost { .. }
             | Error::PeerSilent { .. }
             | Error::Overdue { .. }
@@ -214,11 +219,15 @@ mod tests {
     #[test]
     fn what_a_failure_quotes_is_one_bounded_line() {
         let forged = "\u{1b}[2K\u{1b}[1A\nverified: equal to the plaintext network";
-        let theirs = Error::Disagreement { field: "plan hash", ours: "a".into(), theirs: forged.into() };
+        let theirs =
+            Error::Disagreement { field: "plan hash", ours: "a".into(), theirs: forged.into() };
         let failures = [Failure::from(theirs), Failure::input("x").of_file(Path::new(forged))];
         for failure in failures {
             assert_eq!(failure.to_string().lines().count(), 1, "{failure}");
-            assert!(failure.to_string().contains("\\u{1b}[2K\\u{1b}[1A\\u{a}verified"), "{failure}");
+            assert!(
+                failure.to_string().contains("\\u{1b}[2K\\u{1b}[1A\\u{a}verified"),
+                "{failure}"
+            );
         }
         let long = Failure::input("y".repeat(1 << 20));
         assert_eq!(long.to_string().chars().count(), LONGEST);

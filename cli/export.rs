@@ -1,10 +1,10 @@
-//! `pq export`: a quantised network as ONNX, for other runtimes.
+//! `pq export`: a quantized network as ONNX, for other runtimes.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use protocols::printable::Printable;
-use quant::onnx::{ExportError, export_quantised};
+use quant::onnx::{ExportError, export_quantized};
 use serde::Serialize;
 
 use crate::app::App;
@@ -48,7 +48,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let name = name.ok_or_else(|| Failure::usage("--out has to name a file"))?;
     out::file(app, &args.out, args.force)?;
     let net = Net::open(&args.net_folder)?;
-    let exported = export_quantised(&net.plan, &net.weights)
+    let exported = export_quantized(&net.plan, &net.weights)
         .map_err(|error| Failure::from(error).of_file(&args.net_folder))?;
     let file = files::secret(name, &exported.bytes);
     files::write_together(&app.cleanup, files::folder_of(&args.out), &[file])?;

@@ -79,9 +79,14 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes files that belong together into a folder, which is created if needed: first under temporary names, then, when all
-/// are on the disk, under their own. A secret one is its owner's alone from the moment it exists.
-pub(crate) fn write_together(cleanup: &Cleanup, folder: &Path, files: &[Written<'_>]) -> Outcome<()> {
+/// Writes files that belong together into a folder, which is created if needed: first under
+/// temporary names, then, when all are on the disk, under their own. A secret one is its owner's
+/// alone from the moment it exists.
+pub(crate) fn write_together(
+    cleanup: &Cleanup,
+    folder: &Path,
+    files: &[Written<'_>],
+) -> Outcome<()> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| Failure::internal(format_args!("cannot write {}: {error}", path.display()))
@@ -97,9 +102,9 @@ pub(crate) fn write_together(cleanup: &Cleanup, folder: &Path, files: &[Written<
         written.push((temporary, path));
     }
     cleanup.uninterrupted(|| {
-        written
-            .iter()
-            .try_for_each(|(temporary, path)| fs::rename(temporary.path(), path).map_err(failed(path)))
+        written.iter().try_for_each(|(temporary, path)| {
+            fs::rename(temporary.path(), path).map_err(failed(path))
+        })
     })
 }
 
@@ -150,7 +155,8 @@ mod tests {
                 if let Some(before) = before {
                     fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
                 }
-                let mode = create(&path, access).unwrap().metadata().unwrap().permissions().mode() & 0o777;
+                let mode =
+                    create(&path, access).unwrap().metadata().unwrap().permissions().mode() & 0o777;
                 // Whoever runs this may have asked for less.
                 assert_eq!(mode & !rights, 0, "{before:?}: {mode:o}");
                 assert_eq!(mode & 0o600, 0o600);

@@ -1,4 +1,5 @@
-//! Images on the command line: which, how they are normalised, and the integers that the client feeds in.
+//! Images on the command line: which, how they are normalized, and the integers that the client
+//! feeds in.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,9 @@ pub(crate) struct PreprocessArgs {
 impl PreprocessArgs {
     pub(crate) fn preprocess(&self) -> Preprocess {
         match (&self.mean, &self.std) {
-            (Some(mean), Some(std)) => Preprocess::Normalise { mean: mean.clone(), std: std.clone() },
+            (Some(mean), Some(std)) => {
+                Preprocess::Normalize { mean: mean.clone(), std: std.clone() }
+            }
             _ if self.raw => Preprocess::Raw,
             _ => Preprocess::Unit,
         }
@@ -56,7 +59,9 @@ impl FromStr for Indices {
         };
         match range {
             Some(range) if !range.is_empty() => Ok(Self(range)),
-            _ => Err("expected a number, or a range a..b with a below b (b is not included)".into()),
+            _ => {
+                Err("expected a number, or a range a..b with a below b (b is not included)".into())
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
-//! `pq import`: a network that came quantised, taken over with its own integers and widths.
+//! `pq import`: a network that came quantized, taken over with its own integers and widths.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use fusion::planner::{fastest, inference_bits};
 use protocols::plan::Plan;
-use quant::onnx::import_quantised;
-use quant::quantise::{Adjustment, AdoptError, Adopted, Changed, adopt};
+use quant::onnx::import_quantized;
+use quant::quantize::{Adjustment, AdoptError, Adopted, Changed, adopt};
 use quant::search::LayerReport;
 use serde::Serialize;
 
@@ -22,11 +22,12 @@ use crate::purpose::PurposeArgs;
 /// What `pq import` is given.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The quantised network: an ONNX file with QuantizeLinear and DequantizeLinear.
+    /// The quantized network: an ONNX file with QuantizeLinear and DequantizeLinear.
     model: PathBuf,
     #[command(flatten)]
     purpose: PurposeArgs,
-    /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing is written.
+    /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing
+    /// is written.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Write into the folder even if it holds what pq import has not written there.
@@ -49,8 +50,9 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let out = |folder: &PathBuf| out::folder(app, folder, Writer::Import, args.force);
     let _kept = args.out.as_ref().map(out).transpose()?;
     let bytes = files::read(&args.model)?;
-    let quantised = import_quantised(&bytes).map_err(|error| Failure::import(&error, &args.model))?;
-    let adopted = adopt(&quantised, &args.preprocess.preprocess())
+    let quantized =
+        import_quantized(&bytes).map_err(|error| Failure::import(&error, &args.model))?;
+    let adopted = adopt(&quantized, &args.preprocess.preprocess())
         .map_err(|error| Failure::from(error).of_file(&args.model))?;
     let plan = fastest(&adopted.graph, &adopted.weights.digest(), &args.purpose.purpose())?;
     let plan = plan.ok_or_else(|| Failure::internal("no plan without a budget"))?;

@@ -1,4 +1,4 @@
-//! `pq`: two-party private inference for quantised networks.
+//! `pq`: two-party private inference for quantized networks.
 
 mod app;
 mod assumptions;

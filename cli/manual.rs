@@ -1,4 +1,5 @@
-//! `pq completions` and `pq man`: made of the command line itself, so that they cannot be out of date.
+//! `pq completions` and `pq man`: made of the command line itself, so that they cannot be out of
+//! date.
 
 use clap::Command;
 use serde::Serialize;

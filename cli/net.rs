@@ -1,4 +1,4 @@
-//! A quantised network on the disk: `plan.json` and `weights.safetensors`.
+//! A quantized network on the disk: `plan.json` and `weights.safetensors`.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! `--out`, before any work starts: it can be written, and what stands there already is the command's own.
+//! `--out`, before any work starts: it can be written, and what stands there already is the
+//! command's own.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -57,7 +58,8 @@ pub(crate) fn folder(app: &App, path: &Path, writer: Writer, force: bool) -> Out
 /// Its folder cannot be written, or it is there.
 pub(crate) fn file(app: &App, path: &Path, force: bool) -> Outcome<()> {
     if path.is_dir() {
-        let message = format!("cannot write {}: it is a folder; name a file with --out", path.display());
+        let message =
+            format!("cannot write {}: it is a folder; name a file with --out", path.display());
         return Err(Failure::internal(message));
     }
     if path.exists() && !force {
@@ -71,7 +73,8 @@ pub(crate) fn file(app: &App, path: &Path, force: bool) -> Outcome<()> {
 
 /// Creates the folder, and a file in it.
 fn writable(app: &App, folder: &Path) -> Outcome<()> {
-    let failed = |error| Failure::internal(format_args!("cannot write {}: {error}", folder.display()));
+    let failed =
+        |error| Failure::internal(format_args!("cannot write {}: {error}", folder.display()));
     fs::create_dir_all(folder).map_err(failed)?;
     let probe = folder.join(format!(".pq.{}.tmp", std::process::id()));
     app.cleanup.create(probe, |path| File::create(path)).map(drop).map_err(failed)
@@ -111,15 +114,18 @@ impl Writer {
         let points = path.join(POINTS);
         let is_point = |name: &str| [PLAN, WEIGHTS, POINT].contains(&name);
         let mut foreign = match self {
-            Self::Frontier => other_than(path, |name| self.files().contains(&name) || name == POINTS)
-                .into_iter()
-                .chain(entries(&points).iter().flat_map(|point| other_than(point, is_point)))
-                .collect(),
+            Self::Frontier => {
+                other_than(path, |name| self.files().contains(&name) || name == POINTS)
+                    .into_iter()
+                    .chain(entries(&points).iter().flat_map(|point| other_than(point, is_point)))
+                    .collect()
+            }
             Self::Search | Self::Import => other_than(path, |name| self.files().contains(&name)),
         };
         let summary = path.join(SUMMARY);
         // A network comes with the record of how it was found.
-        let network = [PLAN, WEIGHTS].map(|name| path.join(name)).into_iter().find(|path| path.exists());
+        let network =
+            [PLAN, WEIGHTS].map(|name| path.join(name)).into_iter().find(|path| path.exists());
         match fs::read(&summary) {
             Ok(json) if !self.has_written(&json) => foreign.push(summary),
             Err(error) if error.kind() == ErrorKind::NotFound => foreign.extend(network),
@@ -144,8 +150,8 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// What is in a folder besides the names that are expected, and the temporary files of a run that was killed. Where the folder
-/// is none, that.
+/// What is in a folder besides the names that are expected, and the temporary files of a run that
+/// was killed. Where the folder is none, that.
 fn other_than(folder: &Path, expected: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     if folder.is_file() {
         return vec![folder.to_owned()];
@@ -167,14 +173,16 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let name = |path: PathBuf| path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
+        let name =
+            |path: PathBuf| path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
         [Writer::Search, Writer::Frontier, Writer::Import]
             .map(|writer| writer.foreign(folder.path()).map(name))
     }
 
     #[test]
     fn a_folder_is_its_writers_or_foreign() {
-        let (search, frontier) = ((SUMMARY, "{\"expected_loss\": 1}"), (SUMMARY, "{\"points\": []}"));
+        let (search, frontier) =
+            ((SUMMARY, "{\"expected_loss\": 1}"), (SUMMARY, "{\"points\": []}"));
         let (import, plan, weights) = ((SUMMARY, "{\"changes\": []}"), (PLAN, ""), (WEIGHTS, ""));
         let sensitivity = (SENSITIVITY, "");
         let point = [("points/a/plan.json", ""), ("points/a/point.json", "")];

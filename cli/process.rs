@@ -1,7 +1,7 @@
 //! What this process needs of its system, and how it ends where it cannot go on.
 //!
-//! Limits are met before any work starts, by errors that name them; and a panic of any thread ends the whole process, so that
-//! no other thread waits for what will never come.
+//! Limits are met before any work starts, by errors that name them; and a panic of any thread ends
+//! the whole process, so that no other thread waits for what will never come.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
@@ -12,11 +12,12 @@ use crate::cleanup::Cleanup;
 use crate::console::say;
 use crate::exit::{Code, Failure, Outcome};
 
-/// Files that a command has open at once, at most: connections, what waits for them and for signals, what is read or written.
+/// Files that a command has open at once, at most: connections, what waits for them and for
+/// signals, what is read or written.
 #[cfg(unix)]
 const FILES: usize = 24;
-/// Threads besides those that compute: two move bytes, one shows progress, one is the other party or a child's reader, one
-/// looks up an address, and some are to spare.
+/// Threads besides those that compute: two move bytes, one shows progress, one is the other party
+/// or a child's reader, one looks up an address, and some are to spare.
 const THREADS: usize = 8;
 /// With stdin, stdout and stderr, and what whoever started this process has left open.
 #[cfg(unix)]
@@ -52,9 +53,11 @@ pub(crate) fn files() -> Outcome<()> {
     Ok(())
 }
 
-/// The threads that compute, one a core: started now, since they could only panic where they are first used.
+/// The threads that compute, one a core: started now, since they could only panic where they are
+/// first used.
 fn workers() -> Outcome<()> {
-    let built = rayon::ThreadPoolBuilder::new().thread_name(|at| format!("worker {at}")).build_global();
+    let built =
+        rayon::ThreadPoolBuilder::new().thread_name(|at| format!("worker {at}")).build_global();
     built.map_err(|error| refused("a thread for every core", &error))
 }
 
@@ -81,7 +84,10 @@ pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Outcome<JoinHandle<T>> {
-    thread::Builder::new().name(name.into()).spawn(run).map_err(|error| refused("another thread", &error))
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| refused("another thread", &error))
 }
 
 /// A thread or a process that the system refuses, and the limits that may be the reason.
@@ -134,7 +140,8 @@ mod tests {
         let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
         let cleanup = Cleanup::default();
         end_on_panic(cleanup.clone());
-        let (temporary, _) = cleanup.create(folder.join("half"), |path| File::create(path)).unwrap();
+        let (temporary, _) =
+            cleanup.create(folder.join("half"), |path| File::create(path)).unwrap();
         let (kept, _) = cleanup.spawn(Command::new("sleep").arg("60")).unwrap();
         std::fs::write(folder.join("child"), format!("{}", kept.id())).unwrap();
         let all = Arc::new(Barrier::new(2));
@@ -172,7 +179,10 @@ mod tests {
         let output = child.wait_with_output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{message}");
-        assert!(message.contains("error: a broken invariant: \\u{1b}[2Jforged\\u{a}verified"), "{message}");
+        assert!(
+            message.contains("error: a broken invariant: \\u{1b}[2Jforged\\u{a}verified"),
+            "{message}"
+        );
         assert!(!folder.path().join("half").exists(), "a half-written file stays behind");
         let sleeper = std::fs::read_to_string(folder.path().join("child")).unwrap();
         assert!(!PathBuf::from(format!("/proc/{sleeper}")).exists(), "a child stays behind");

@@ -1,4 +1,5 @@
-//! Progress on stderr, where that is a terminal; nowhere else. With `--verbose`, every phase as a line, anywhere.
+//! Progress on stderr, where that is a terminal; nowhere else. With `--verbose`, every phase as a
+//! line, anywhere.
 
 use std::cell::RefCell;
 use std::io::{IsTerminal, stderr};
@@ -33,7 +34,8 @@ impl Progress {
         self.bar.set_message(cell(&message.into()));
     }
 
-    /// So much of the work is done. Another message is another phase, whose time left is estimated anew.
+    /// So much of the work is done. Another message is another phase, whose time left is estimated
+    /// anew.
     pub(crate) fn set(&self, message: &str, done: usize, of: usize) {
         if *self.message.borrow() != message {
             message.clone_into(&mut self.message.borrow_mut());

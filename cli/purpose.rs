@@ -16,13 +16,15 @@ pub(crate) const MAX_BATCH: i64 = 1 << 16;
 #[derive(clap::Args)]
 #[group(skip)]
 pub(crate) struct PurposeArgs {
-    /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
+    /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or
+    /// BYTES_PER_S,RTT_MS.
     #[arg(long, default_value = "lan")]
     net: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
     #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
     inferences: u64,
-    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default: whatever is fastest].
+    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
+    /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     pub(crate) ot: Option<Sources>,
     /// Images that will run together, over which rounds are spread in choosing protocols.

@@ -1,4 +1,5 @@
-//! Files that a search goes on from: sealed, so that what was edited or cut short since is not taken for what was found.
+//! Files that a search goes on from: sealed, so that what was edited or cut short since is not
+//! taken for what was found.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `pq search`: chooses the widths and protocols of every layer, and writes the quantised network.
+//! `pq search`: chooses the widths and protocols of every layer, and writes the quantized network.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use protocols::plan::Plan;
 use quant::data::OffScale;
 use quant::search::{
-    self, Ends, Found, Images, LayerReport, Measure, Ranges, SearchError, SearchOptions, Sensitivity,
-    Uniform, Winograd,
+    self, Ends, Found, Images, LayerReport, Measure, Ranges, SearchError, SearchOptions,
+    Sensitivity, Uniform, Winograd,
 };
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,8 @@ pq search [OPTIONS] --calib <FILE> <GOAL> <MODEL>
 
 GOAL is --budget-bits, --budget-online-bits, --budget-seconds, --min-accuracy, --fixed or
 --frontier; budgets may be combined";
-/// The most pairs of widths that are swapped on trial: there are no more pairs in networks of a hundred layers.
+/// The most pairs of widths that are swapped on trial: there are no more pairs in networks of a
+/// hundred layers.
 const MAX_SWAPS: i64 = 10_000;
 /// The most steps of reconstruction: days of work.
 const MAX_STEPS: i64 = 1_000_000;
@@ -49,23 +50,26 @@ const MAX_STEPS: i64 = 1_000_000;
 pub(crate) struct Args {
     /// The network, an ONNX file.
     pub(crate) model: PathBuf,
-    /// Images to calibrate on: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped. They need no labels.
+    /// Images to calibrate on: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped. They need
+    /// no labels.
     #[arg(long, value_name = "FILE")]
     pub(crate) calib: PathBuf,
     /// How many of them, from the first [default: 256; 2048 with --reconstruct].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: Option<u32>,
-    /// The most bits that one inference may move, offline and online, both directions; suffixes k, M, G.
+    /// The most bits that one inference may move, offline and online, both directions; suffixes k,
+    /// M, G.
     #[arg(long, value_name = "BITS")]
     pub(crate) budget_bits: Option<BitCount>,
     /// The most bits that it may move online.
     #[arg(long, value_name = "BITS")]
     pub(crate) budget_online_bits: Option<BitCount>,
-    /// The most seconds that it may take on the connection of --net, offline and online, as predicted.
+    /// The most seconds that it may take on the connection of --net, offline and online, as
+    /// predicted.
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub(crate) budget_seconds: Option<f64>,
-    /// Search for the cheapest network that classifies so large a fraction of the calibration images rightly; without labels,
-    /// as the float network does.
+    /// Search for the cheapest network that classifies so large a fraction of the calibration
+    /// images rightly; without labels, as the float network does.
     #[arg(long, value_name = "FRACTION", value_parser = fraction, conflicts_with = "fixed")]
     pub(crate) min_accuracy: Option<f64>,
     /// Pairs of widths that are swapped on trial, the loss measured.
@@ -77,18 +81,21 @@ pub(crate) struct Args {
     /// Widths of the first and last layer with --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
     pub(crate) first_last: Option<Ends>,
-    /// How the loss of each width is found: loss (measured), fisher or hessian (estimated from its curvature; faster).
+    /// How the loss of each width is found: loss (measured), fisher or hessian (estimated from its
+    /// curvature; faster).
     #[arg(long, value_name = "MEASURE", default_value = "loss")]
     pub(crate) sensitivity: Measure,
-    /// Learn weights, biases and scales for N steps, so that the whole network says what the float network says; worth its
-    /// time at 4 bits and below.
+    /// Learn weights, biases and scales for N steps, so that the whole network says what the float
+    /// network says; worth its time at 4 bits and below.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_STEPS))]
     pub(crate) reconstruct: Option<u32>,
-    /// How the ranges of values are chosen: mse, by the least squared error; or percentile:P, the narrowest that hold P percent.
+    /// How the ranges of values are chosen: mse, by the least squared error; or percentile:P, the
+    /// narrowest that hold P percent.
     #[arg(long, value_name = "mse|percentile:P", default_value = "mse")]
     pub(crate) ranges: Ranges,
-    /// Which 3x3 convolutions become requantised Winograd, another network of fewer products: exact (none), auto (those that lose
-    /// nothing, as measured on the calibration images) or always (all that it suits); +N gives their weights N bits more.
+    /// Which 3x3 convolutions become requantized Winograd, another network of fewer products: exact
+    /// (none), auto (those that lose nothing, as measured on the calibration images) or always (all
+    /// that it suits); +N gives their weights N bits more.
     #[arg(long, value_name = "exact|auto[+N]|always[+N]", default_value = "exact")]
     pub(crate) winograd: Winograd,
     #[command(flatten)]
@@ -96,8 +103,8 @@ pub(crate) struct Args {
     /// Show the losses of all widths, by all three measures.
     #[arg(long)]
     pub(crate) explain: bool,
-    /// Search within N budgets, and write accuracies against communication: search.json, frontier.svg, report.html, and the
-    /// networks themselves.
+    /// Search within N budgets, and write accuracies against communication: search.json,
+    /// frontier.svg, report.html, and the networks themselves.
     #[arg(
         long,
         value_name = "N",
@@ -108,20 +115,21 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(u16).range(2..=100)
     )]
     pub(crate) frontier: Option<u16>,
-    /// Labelled images that --frontier measures accuracies on; those of --calib without it.
+    /// Labeled images that --frontier measures accuracies on; those of --calib without it.
     #[arg(long, value_name = "FILE", requires = "frontier")]
     pub(crate) test: Option<PathBuf>,
     /// How many of them, from the first.
     #[arg(long, value_name = "N", requires = "frontier", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
-    /// Go on where an interrupted search with the same arguments ended: sensitivities, and networks of a frontier, that
-    /// --out has already are taken from there.
+    /// Go on where an interrupted search with the same arguments ended: sensitivities, and networks
+    /// of a frontier, that --out has already are taken from there.
     #[arg(long, requires = "out")]
     pub(crate) resume: bool,
     /// Seed of everything random in the search.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing is written.
+    /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing
+    /// is written.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// Write into the folder even if it holds what pq search has not written there.
@@ -188,7 +196,8 @@ impl Args {
     }
 
     pub(crate) fn input(&self, console: &Console) -> Outcome<Input> {
-        let model = import_file(&self.model).map_err(|error| Failure::import(&error, &self.model))?;
+        let model =
+            import_file(&self.model).map_err(|error| Failure::import(&error, &self.model))?;
         let data = Dataset::open(&self.calib, None, model.interface())?;
         let default = if self.reconstruct.is_some() { 2048 } else { 256 };
         let samples = data.len().min(self.samples.unwrap_or(default) as usize);
@@ -242,7 +251,8 @@ pub(crate) fn known(app: &App, args: &Args, fingerprint: &str) -> Outcome<Option
         Some(stored) if stored.fingerprint == fingerprint => Ok(Some(stored.sensitivity)),
         Some(_) => {
             let path = path.display();
-            app.console.note(format_args!("{path} is of other arguments: sensitivities are found anew"));
+            app.console
+                .note(format_args!("{path} is of other arguments: sensitivities are found anew"));
             Ok(None)
         }
         None => Ok(None),
@@ -274,8 +284,14 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let of_file = |error| Failure::from(error).of_file(&args.model);
     let fingerprint = search::fingerprint(&input.model, &input.preprocess, &images, &options);
     let stored = known(app, args, &fingerprint)?;
-    let prepared =
-        search::Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
+    let prepared = search::Prepared::new(
+        &input.model,
+        &input.preprocess,
+        &images,
+        &options,
+        stored,
+        &mut tell,
+    );
     let prepared = prepared.map_err(of_file)?;
     remember(app, args, &fingerprint, prepared.known())?;
     let found = prepared.find(&options, &mut tell).map_err(of_file)?;
@@ -312,7 +328,7 @@ impl From<SearchError> for Failure {
             | SearchError::ImpossibleOnline { .. }
             | SearchError::ImpossibleSeconds { .. }
             | SearchError::Inaccurate { .. }
-            | SearchError::Quantise(_)
+            | SearchError::Quantize(_)
             | SearchError::Lower(_)
             | SearchError::Float(_)
             | SearchError::NoLayers => Code::Input,

@@ -86,7 +86,9 @@ fn number(text: &str, of: &str, example: &str) -> Result<u64, String> {
     match value {
         // Exact up to 2^53, far beyond any budget.
         Some(value) if (0.0..9e15).contains(&value) => Ok(value.round() as u64),
-        _ => Err(format!("expected a number of {of} with an optional suffix k, M or G, such as {example}")),
+        _ => Err(format!(
+            "expected a number of {of} with an optional suffix k, M or G, such as {example}"
+        )),
     }
 }
 
@@ -96,7 +98,8 @@ mod tests {
 
     #[test]
     fn budgets_have_decimal_suffixes() {
-        for (text, expected) in [("1000", 1000), ("2k", 2000), ("1.5G", 1_500_000_000), ("250M", 250_000_000)]
+        for (text, expected) in
+            [("1000", 1000), ("2k", 2000), ("1.5G", 1_500_000_000), ("250M", 250_000_000)]
         {
             assert_eq!(text.parse(), Ok(BitCount(expected)));
             assert_eq!(text.parse(), Ok(ByteCount(expected)));

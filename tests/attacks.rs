@@ -81,7 +81,10 @@ fn code(end: &End) -> u8 {
             | Error::Dismissed { reason: Reason::Violated, .. },
         ) => 6,
         Err(
-            Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } | Error::Invalid { .. },
+            Error::Ledger { .. }
+            | Error::PoolDry { .. }
+            | Error::Unprepared { .. }
+            | Error::Invalid { .. },
         ) => 1,
     }
 }
@@ -125,8 +128,14 @@ fn attack(
     if let Ok(found) = &client {
         assert_eq!(found.as_deref(), Some(expected), "{name}, {fault:?}: a wrong result");
     }
-    assert!(server.is_err() || client.is_ok(), "{name}, {fault:?}: the server takes {client:?} for success");
-    assert!(!codes.contains(&1), "{name}, {fault:?}: a party blames itself: {server:?}, {client:?}");
+    assert!(
+        server.is_err() || client.is_ok(),
+        "{name}, {fault:?}: the server takes {client:?} for success"
+    );
+    assert!(
+        !codes.contains(&1),
+        "{name}, {fault:?}: a party blames itself: {server:?}, {client:?}"
+    );
     (codes, started.elapsed())
 }
 
@@ -159,7 +168,10 @@ fn no_change_of_any_message_is_a_wrong_result() {
         assert!(harmless || !codes.contains(&0), "{name}, {fault:?}: not noticed: {codes:?}");
     }
     for ((name, [server, client]), (count, longest)) in tally {
-        println!("{name}: exit {server} and {client}: {count}, {:.1} s at the most", longest.as_secs_f64());
+        println!(
+            "{name}: exit {server} and {client}: {count}, {:.1} s at the most",
+            longest.as_secs_f64()
+        );
     }
 }
 
@@ -187,11 +199,13 @@ async fn record(net: &Net, of: Role) -> Vec<u8> {
     };
     let server = async {
         let (stream, _) = peer.accept().await.unwrap();
-        converse(stream, &net.plan, side(net, Role::Server), net.images, Limits::new(PATIENCE)).await
+        converse(stream, &net.plan, side(net, Role::Server), net.images, Limits::new(PATIENCE))
+            .await
     };
     let client = async {
         let stream = TcpStream::connect(address).await.unwrap();
-        converse(stream, &net.plan, side(net, Role::Client), net.images, Limits::new(PATIENCE)).await
+        converse(stream, &net.plan, side(net, Role::Client), net.images, Limits::new(PATIENCE))
+            .await
     };
     let (server, client, said) = tokio::join!(server, client, wire);
     assert!(server.is_ok() && client.is_ok(), "{server:?} {client:?}");
@@ -227,8 +241,14 @@ fn a_recorded_party_is_turned_away_by_a_fresh_one() {
             };
             let fresh = async {
                 let (stream, _) = listener.accept().await.unwrap();
-                converse(stream, &net.plan, side(&net, recorded.peer()), net.images, Limits::new(PATIENCE))
-                    .await
+                converse(
+                    stream,
+                    &net.plan,
+                    side(&net, recorded.peer()),
+                    net.images,
+                    Limits::new(PATIENCE),
+                )
+                .await
             };
             tokio::join!(fresh, replay).0
         });
@@ -255,7 +275,17 @@ fn real_processes_end_with_code_6_when_a_message_is_altered() {
         let fault = Fault { from, frame, fate: flip };
         let (address, _) = runtime.block_on(proxy::start(server.address.clone(), Some(fault)));
         let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
-        let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", &address];
+        let args = [
+            "infer",
+            "--role",
+            "client",
+            "--plan",
+            &plan,
+            "--input",
+            &images,
+            "--connect",
+            &address,
+        ];
         let client = finished(pq(&args).spawn().unwrap(), PATIENCE);
         if (from, frame) == (From::Server, 0) {
             // The magic number of the greeting: no session, and the server waits on.

@@ -17,7 +17,10 @@ fn compare_shows_every_system_beside_what_ours_measures() {
     let images = asset("digits-test-images-idx3-ubyte");
     let result = json(&run(&["compare", net, "--input", &images, "--json"]));
     assert_eq!(result["predicted_bytes"], result["measured_bytes"]);
-    assert_eq!(8 * result["predicted_bytes"].as_u64().unwrap(), found["predicted_bits"].as_u64().unwrap());
+    assert_eq!(
+        8 * result["predicted_bytes"].as_u64().unwrap(),
+        found["predicted_bits"].as_u64().unwrap()
+    );
     let steps = result["steps"].as_array().unwrap();
     let sum = |of: &dyn Fn(&Value) -> u64| steps.iter().map(of).sum::<u64>();
     assert_eq!(result["measured_bytes"], sum(&|step| step["measured_bytes"].as_u64().unwrap()));
@@ -29,7 +32,10 @@ fn compare_shows_every_system_beside_what_ours_measures() {
             assert!(total > result["predicted_bytes"].as_u64().unwrap(), "{system}");
             // Bytes of single steps are rounded up.
             let steps_total = sum(&|step| step["systems"][at][field].as_u64().unwrap());
-            assert!((total..total + steps.len() as u64).contains(&steps_total), "{field} of {system}");
+            assert!(
+                (total..total + steps.len() as u64).contains(&steps_total),
+                "{field} of {system}"
+            );
         }
     }
     let text = run(&["compare", net]);

@@ -1,4 +1,5 @@
-//! The connection breaks at every message of a small network: each party ends, in time, with an error that names a step.
+//! The connection breaks at every message of a small network: each party ends, in time, with an
+//! error that names a step.
 
 use std::time::Duration;
 
@@ -29,7 +30,11 @@ async fn party(stream: TcpStream, net: &Net, role: Role, limits: Limits) -> End 
 }
 
 /// Both parties' ends, with the frames that each sent.
-async fn through_proxy(net: &Net, fault: Option<Fault>, silence: Duration) -> (End, End, [usize; 2]) {
+async fn through_proxy(
+    net: &Net,
+    fault: Option<Fault>,
+    silence: Duration,
+) -> (End, End, [usize; 2]) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, counts) = proxy::start(listener.local_addr().unwrap().to_string(), fault).await;
     let limits = Limits::new(silence);
@@ -103,7 +108,8 @@ fn a_connection_that_stalls_is_a_named_error_within_the_timeout() {
     let frames = frames(&runtime, &net);
     for (from, frame) in every_frame(frames).step_by(frames.iter().sum::<usize>().div_ceil(8)) {
         let fault = Fault { from, frame, fate: Fate::Stall };
-        let (server, client, _) = runtime.block_on(through_proxy(&net, Some(fault), Duration::from_secs(1)));
+        let (server, client, _) =
+            runtime.block_on(through_proxy(&net, Some(fault), Duration::from_secs(1)));
         assert_both_lost((&server, &client), fault, frames);
     }
 }
@@ -119,7 +125,17 @@ fn real_processes_end_with_code_4_when_the_connection_is_cut() {
         let server = Server::start(&net.file("plan.json"), &net.file("weights.safetensors"), &[]);
         let (address, _) = runtime.block_on(proxy::start(server.address.clone(), Some(fault)));
         let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
-        let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", &address];
+        let args = [
+            "infer",
+            "--role",
+            "client",
+            "--plan",
+            &plan,
+            "--input",
+            &images,
+            "--connect",
+            &address,
+        ];
         let client = finished(pq(&args).spawn().unwrap(), PATIENCE);
         let server = server.finished(PATIENCE);
         for (party, output) in [("server", server), ("client", client)] {

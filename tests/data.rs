@@ -11,7 +11,8 @@ use crate::support::{finished, json, pq, run, stderr};
 
 /// An .npy file of float images `[N, 1, 8, 8]`.
 fn npy(images: usize, pixel: impl Fn(usize) -> f32) -> Vec<u8> {
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({images}, 1, 8, 8), }}");
+    let header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({images}, 1, 8, 8), }}");
     let header = format!("{header:<117}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
@@ -28,8 +29,11 @@ fn file(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
 
 /// The digits network, quantized, in a folder of its own.
 fn net() -> TempDir {
-    let (out, model, images) =
-        (tempfile::tempdir().unwrap(), asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let (out, model, images) = (
+        tempfile::tempdir().unwrap(),
+        asset("digits.onnx"),
+        asset("digits-calib-images-idx3-ubyte"),
+    );
     let folder = out.path().to_str().unwrap();
     json(&run(&search_args(&model, &images, &["--fixed", "w4a4", "--out", folder])));
     out
@@ -47,7 +51,8 @@ fn assert_is_3(args: &[&str], parts: &[&str]) {
 fn pixels_and_labels_that_are_none_are_3_wherever_they_are_read() {
     let (net, folder, model) = (net(), tempfile::tempdir().unwrap(), asset("digits.onnx"));
     let net = net.path().to_str().unwrap();
-    let images = file(&folder, "nan.npy", &npy(4, |at| if at == 2 * 64 + 9 { f32::NAN } else { 0.5 }));
+    let images =
+        file(&folder, "nan.npy", &npy(4, |at| if at == 2 * 64 + 9 { f32::NAN } else { 0.5 }));
     let parts = ["nan.npy", "image 2, channel 0, row 1, column 1", "NaN"];
     assert_is_3(&["infer", "--local", net, "--input", &images], &parts);
     assert_is_3(&["eval", net, "--data", &images], &parts);
@@ -123,7 +128,8 @@ fn absurd_numbers_are_refused_at_once() {
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
     let search = |more: &'static [&'static str]| (search_args(&model, &images, more), 2);
     let infer = ["infer", "--local", net, "--input", &images];
-    let server = ["infer", "--role", "server", "--plan", "p", "--weights", "w", "--listen", "127.0.0.1:0"];
+    let server =
+        ["infer", "--role", "server", "--plan", "p", "--weights", "w", "--listen", "127.0.0.1:0"];
     let black = file(&folder, "black.npy", &npy(9, |_| 0.0));
     for (args, code) in [
         search(&["--fixed", "w4a4", "--batch", "1000000000"]),
@@ -181,7 +187,10 @@ fn a_search_goes_on_from_what_it_wrote_and_from_nothing_else() {
     let edited = format!("{}{other}{}", &written[..digit], &written[digit + 1..]);
     for wrong in [&edited, &written[..written.len() / 2], ""] {
         std::fs::write(&path, wrong).unwrap();
-        assert_is_3(&resumed, &["sensitivity.json", "not as the search has written it", "--resume"]);
+        assert_is_3(
+            &resumed,
+            &["sensitivity.json", "not as the search has written it", "--resume"],
+        );
     }
     std::fs::write(&path, &written).unwrap();
     let others = [&resumed[..], &["--seed", "7"]].concat();

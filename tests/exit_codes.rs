@@ -47,8 +47,31 @@ fn wrong_usage_is_2() {
         vec!["infer"],
         vec!["infer", "--role", "server"],
         vec!["infer", "--role", "client", "--plan", "p", "--input", "i", "--connect", "nowhere"],
-        vec!["infer", "--role", "client", "--plan", "p", "--input", "i", "--connect", "a:1", "--verify"],
-        vec!["infer", "--role", "server", "--plan", "p", "--weights", "w", "--listen", "a:1", "--input", "i"],
+        vec![
+            "infer",
+            "--role",
+            "client",
+            "--plan",
+            "p",
+            "--input",
+            "i",
+            "--connect",
+            "a:1",
+            "--verify",
+        ],
+        vec![
+            "infer",
+            "--role",
+            "server",
+            "--plan",
+            "p",
+            "--weights",
+            "w",
+            "--listen",
+            "a:1",
+            "--input",
+            "i",
+        ],
         vec!["infer", "--local", net.folder()],
         vec!["infer", "--local", net.folder(), "--input", &images, "--index", "3..1"],
         vec!["infer", "--local", net.folder(), "--input", &images, "--timeout", "0"],
@@ -85,8 +108,9 @@ fn a_file_that_cannot_be_used_is_3() {
     assert_fails(&run(&["inspect", &images]), 3, &["images.npy"]);
     assert_fails(&run(&["cost", &missing]), 3, &["missing"]);
     assert_fails(&run(&["eval", net.folder(), "--data", &images]), 3, &["--labels"]);
-    let local =
-        |more: &[&str]| run(&[&["infer", "--local", net.folder(), "--input", &images], more].concat());
+    let local = |more: &[&str]| {
+        run(&[&["infer", "--local", net.folder(), "--input", &images], more].concat())
+    };
     assert_fails(&local(&["--index", "1..2"]), 3, &["images.npy", "1 images"]);
     fs::write(&plan, "{}").unwrap();
     assert_fails(&run(&["cost", &plan]), 3, &["plan.json"]);
@@ -129,7 +153,8 @@ fn a_weight_out_of_range_is_3_and_names_the_step() {
 
 fn client(net: &Net, address: &str, more: &[&str]) -> std::process::Child {
     let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
-    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", address];
+    let args =
+        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", address];
     pq(&[&args, more].concat()).spawn().unwrap()
 }
 
@@ -180,7 +205,8 @@ fn a_peer_that_speaks_something_else_is_6() {
 /// A client that fits ends the session of a server that others have tried, and both end well.
 fn assert_serves(net: &Net, server: Server) -> String {
     let weights = net.file("weights.safetensors");
-    let good = finished(client(net, &server.address, &["--verify", "--weights", &weights]), PATIENCE);
+    let good =
+        finished(client(net, &server.address, &["--verify", "--weights", &weights]), PATIENCE);
     assert!(good.status.success(), "{}", stderr(&good));
     assert!(String::from_utf8_lossy(&good.stdout).contains("verified: equal"));
     let output = server.finished(PATIENCE);
@@ -224,7 +250,9 @@ fn strangers_do_not_end_a_server_and_do_not_keep_a_client_waiting() {
     }
     let mut garbage = vec![0xFF; 5000];
     garbage[..12].copy_from_slice(&[0xD1, 0, 0, 0, 1, 0, 0, 0, 0, 0x10, 0, 0]);
-    for said in [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &garbage[..], b"\x1b[2J\x1b[32m\r\n\r\n\r\n"] {
+    for said in
+        [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &garbage[..], b"\x1b[2J\x1b[32m\r\n\r\n\r\n"]
+    {
         let mut stream = connect();
         stream.write_all(said).unwrap();
         // It is told to go, at once.
@@ -237,7 +265,10 @@ fn strangers_do_not_end_a_server_and_do_not_keep_a_client_waiting() {
     }
     let started = Instant::now();
     let said = assert_serves(&net, server);
-    assert!(started.elapsed() < Duration::from_secs(20), "a client waits for nobody else's time-out");
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "a client waits for nobody else's time-out"
+    );
     assert!(said.matches("no session with").count() >= 20, "{said}");
     assert!(said.contains("protocol violation") && !said.contains('\x1b'), "{said}");
 }
@@ -288,7 +319,8 @@ fn an_address_that_is_taken_is_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (plan, weights) = (net.file("plan.json"), net.file("weights.safetensors"));
-    let args = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", &address];
+    let args =
+        ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", &address];
     assert_fails(&run(&args), 1, &[&address]);
 }
 
@@ -296,10 +328,21 @@ fn an_address_that_is_taken_is_1() {
 fn off_loopback_there_is_a_warning() {
     let net = Net::random(1, 1);
     let (plan, weights) = (net.file("plan.json"), net.file("weights.safetensors"));
-    let args = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", "0.0.0.0:0"];
+    let args = [
+        "infer",
+        "--role",
+        "server",
+        "--plan",
+        &plan,
+        "--weights",
+        &weights,
+        "--listen",
+        "0.0.0.0:0",
+    ];
     let mut child = pq(&args).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let messages: Vec<String> = lines.take_while(|line| !line.starts_with("listening on")).collect();
+    let messages: Vec<String> =
+        lines.take_while(|line| !line.starts_with("listening on")).collect();
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(messages.concat().contains("not encrypted"), "{messages:?}");

@@ -24,10 +24,15 @@ const FUNCTIONS: [Function; 11] = [
     Function::Square,
 ];
 
-/// A convolution behind each function, of random weights; now and then a skip; then an average and ten classes.
+/// A convolution behind each function, of random weights; now and then a skip; then an average and
+/// ten classes.
 fn network() -> Model {
-    let mut model =
-        Model { name: "functions".into(), input: [1, 8, 8], nodes: Vec::new(), output: ValueId::INPUT };
+    let mut model = Model {
+        name: "functions".into(),
+        input: [1, 8, 8],
+        nodes: Vec::new(),
+        output: ValueId::INPUT,
+    };
     let mut state = 1u32;
     let mut random = move |len: usize, size: f32| -> Vec<f32> {
         let mut next = || {
@@ -51,8 +56,13 @@ fn network() -> Model {
     let mut value = ValueId::INPUT;
     for (index, function) in FUNCTIONS.into_iter().enumerate() {
         let channels = if index == 0 { 1 } else { 4 };
-        let around =
-            Geometry { pad_top: 1, pad_left: 1, pad_bottom: 1, pad_right: 1, ..Geometry::dense(channels, 4) };
+        let around = Geometry {
+            pad_top: 1,
+            pad_left: 1,
+            pad_bottom: 1,
+            pad_right: 1,
+            ..Geometry::dense(channels, 4)
+        };
         let geometry = Geometry { in_h: 8, in_w: 8, kernel_h: 3, kernel_w: 3, ..around };
         let mut sum = push(format!("conv{index}"), conv(geometry, 0.7), &[value], [4, 8, 8]);
         if index % 4 == 2 {
@@ -84,19 +94,26 @@ fn a_network_of_all_functions_runs_privately_as_in_the_clear() {
         let calib = asset("digits-calib-images-idx3-ubyte");
         json(&run(&search_args(&file, &calib, &["--fixed", widths, "--out", &net])));
         let infer = |more: &[&str]| {
-            let words =
-                ["infer", "--local", &net, "--input", &images, "--index", "0..4", "--verify", "--json"];
+            let words = [
+                "infer", "--local", &net, "--input", &images, "--index", "0..4", "--verify",
+                "--json",
+            ];
             json(&run(&[&words[..], more].concat()))
         };
         let result = infer(&[]);
         assert_eq!(result["verified"], true, "{widths}");
         let lookups = result["steps"].as_array().unwrap().iter();
-        let lookups = lookups.filter(|step| step["protocol"].as_str().unwrap().starts_with("lookup"));
+        let lookups =
+            lookups.filter(|step| step["protocol"].as_str().unwrap().starts_with("lookup"));
         assert_eq!(lookups.count(), FUNCTIONS.len());
         let logits: Vec<Vec<f64>> = serde_json::from_value(result["logits"].clone()).unwrap();
-        let (found, size) = (logits.concat(), expected.data.iter().fold(0f32, |most, v| most.max(v.abs())));
-        let error =
-            found.iter().zip(&expected.data).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+        let (found, size) =
+            (logits.concat(), expected.data.iter().fold(0f32, |most, v| most.max(v.abs())));
+        let error = found
+            .iter()
+            .zip(&expected.data)
+            .map(|(a, b)| (a - f64::from(*b)).abs())
+            .fold(0.0, f64::max);
         println!("{widths}: largest error {error:.4} of {size:.4}");
         assert!(error < most * f64::from(size), "{widths}: {error} of {size}");
         let label = infer(&["--reveal", "label"]);
@@ -112,7 +129,8 @@ fn widths_of_a_network_with_functions_are_searched() {
     let (file, net) = (path("functions.onnx"), path("net"));
     fs::write(&file, onnx::export(&network())).unwrap();
     let calib = asset("digits-calib-images-idx3-ubyte");
-    let search = |budget: &str| run(&search_args(&file, &calib, &["--budget-bits", budget, "--out", &net]));
+    let search =
+        |budget: &str| run(&search_args(&file, &calib, &["--budget-bits", budget, "--out", &net]));
     let found = json(&search("9M"));
     assert!(found["predicted_bits"].as_u64().unwrap() <= 9_000_000, "{found}");
     let words = ["infer", "--local", &net, "--input", &calib, "--verify", "--json"];

@@ -12,7 +12,9 @@ const AMOUNT: [&str; 4] = ["server_bytes", "client_bytes", "rounds", "seconds"];
 /// The plaintext logits, `[images][classes]`.
 fn expected(net: &Net) -> Vec<Vec<i64>> {
     let logits = fusion::ideal(&net.plan, &net.weights, &net.integers).unwrap();
-    (0..net.images).map(|image| logits.iter().skip(image).step_by(net.images).copied().collect()).collect()
+    (0..net.images)
+        .map(|image| logits.iter().skip(image).step_by(net.images).copied().collect())
+        .collect()
 }
 
 fn logits(result: &Value) -> Vec<Vec<i64>> {
@@ -37,7 +39,8 @@ fn without_seconds(mut amount: Value) -> Value {
     amount
 }
 
-/// The shape that the contract gives to a ledger, and its laws: steps sum to phases, predictions are measurements.
+/// The shape that the contract gives to a ledger, and its laws: steps sum to phases, predictions
+/// are measurements.
 fn assert_ledger(result: &Value, images: usize) {
     let (cost, steps) = (&result["cost"], &result["steps"]);
     assert_eq!(cost["images"], images);
@@ -46,7 +49,11 @@ fn assert_ledger(result: &Value, images: usize) {
     }
     for phase in ["offline", "online"] {
         for field in &AMOUNT[..3] {
-            assert_eq!(sum(steps, phase, field), cost[phase][field].as_u64().unwrap(), "{phase} {field}");
+            assert_eq!(
+                sum(steps, phase, field),
+                cost[phase][field].as_u64().unwrap(),
+                "{phase} {field}"
+            );
         }
     }
     for step in steps.as_array().unwrap() {
@@ -80,16 +87,27 @@ fn both_parties_in_one_process_equal_the_plaintext_network() {
     for seed in [1, 2, 3] {
         let net = Net::random(seed, 3);
         let images = net.file("images.npy");
-        let args =
-            ["infer", "--local", net.folder(), "--input", &images, "--index", "0..3", "--verify", "--json"];
+        let args = [
+            "infer",
+            "--local",
+            net.folder(),
+            "--input",
+            &images,
+            "--index",
+            "0..3",
+            "--verify",
+            "--json",
+        ];
         let result = json(&run(&args));
         assert_eq!(result["verified"], true);
         assert_eq!(logits(&result), expected(&net));
         assert_ledger(&result, 3);
         let floats: Vec<Vec<f64>> = serde_json::from_value(result["logits"].clone()).unwrap();
         assert_eq!(floats[0][0], expected(&net)[0][0] as f64 * net.plan.output.scale);
-        let predictions: Vec<usize> = serde_json::from_value(result["predictions"].clone()).unwrap();
-        let largest = |row: &Vec<i64>| row.iter().position(|v| v == row.iter().max().unwrap()).unwrap();
+        let predictions: Vec<usize> =
+            serde_json::from_value(result["predictions"].clone()).unwrap();
+        let largest =
+            |row: &Vec<i64>| row.iter().position(|v| v == row.iter().max().unwrap()).unwrap();
         assert_eq!(predictions, expected(&net).iter().map(largest).collect::<Vec<_>>());
     }
 }
@@ -100,8 +118,10 @@ fn two_processes_equal_the_plaintext_network_and_agree_on_the_ledger() {
     let server = Server::start(&net.file("plan.json"), &net.file("weights.safetensors"), &[]);
     let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
     let address = server.address.clone();
-    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..2"];
-    let client = finished(pq(&args).args(["--connect", &address, "--json"]).spawn().unwrap(), PATIENCE);
+    let args =
+        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..2"];
+    let client =
+        finished(pq(&args).args(["--connect", &address, "--json"]).spawn().unwrap(), PATIENCE);
     let server = json(&server.finished(PATIENCE));
     let client = json(&client);
     assert_eq!(logits(&client), expected(&net));
@@ -130,9 +150,13 @@ fn inferences_are_prepared_first_and_then_run_one_by_one() {
     assert_eq!(result["verified"], true);
     assert_eq!(logits(&result), expected(&net));
     assert_ledger(&result, 3);
-    assert_eq!((&result["cost"]["prepared"], &result["cost"]["inferences"]), (&3.into(), &3.into()));
+    assert_eq!(
+        (&result["cost"]["prepared"], &result["cost"]["inferences"]),
+        (&3.into(), &3.into())
+    );
     for field in &AMOUNT[..3] {
-        let [one, three] = [&one, &result].map(|result| result["cost"]["online"][field].as_u64().unwrap());
+        let [one, three] =
+            [&one, &result].map(|result| result["cost"]["online"][field].as_u64().unwrap());
         assert_eq!(three, 3 * one, "online {field}");
     }
     let spare = args("1..3", "3");
@@ -150,8 +174,17 @@ fn inferences_are_prepared_first_and_then_run_one_by_one() {
 fn a_batch_is_cut_into_inferences_of_one_session_and_the_last_may_be_smaller() {
     let net = Net::random(4, 7);
     let images = net.file("images.npy");
-    let args =
-        ["infer", "--local", net.folder(), "--input", &images, "--index", "0..7", "--verify", "--json"];
+    let args = [
+        "infer",
+        "--local",
+        net.folder(),
+        "--input",
+        &images,
+        "--index",
+        "0..7",
+        "--verify",
+        "--json",
+    ];
     let run = |more: &[&str]| json(&run(&[&args[..], more].concat()));
     let whole = run(&[]);
     assert_eq!((&whole["cost"]["batch"], &whole["cost"]["inferences"]), (&7.into(), &1.into()));
@@ -166,7 +199,11 @@ fn a_batch_is_cut_into_inferences_of_one_session_and_the_last_may_be_smaller() {
         assert_eq!(result["predictions"], whole["predictions"], "{options:?}");
         assert_ledger(&result, 7);
         let cost = &result["cost"];
-        assert_eq!((&cost["batch"], &cost["inferences"]), (&batch.into(), &inferences.into()), "{options:?}");
+        assert_eq!(
+            (&cost["batch"], &cost["inferences"]),
+            (&batch.into(), &inferences.into()),
+            "{options:?}"
+        );
         if !options.contains(&"label") {
             assert_eq!(logits(&result), logits(&whole));
         }
@@ -186,19 +223,30 @@ fn the_label_alone_is_revealed_where_both_parties_ask_for_it() {
     assert_eq!(result["predictions"], logits["predictions"]);
     assert_ledger(&result, 3);
     let steps = result["steps"].as_array().unwrap();
-    assert!(steps.iter().any(|step| step["protocol"].as_str().unwrap().starts_with("argmax")), "{steps:?}");
+    assert!(
+        steps.iter().any(|step| step["protocol"].as_str().unwrap().starts_with("argmax")),
+        "{steps:?}"
+    );
     // One by one, prepared before.
     let prepared = json(&local(&["--reveal", "label", "--offline", "3"]));
-    assert_eq!((&prepared["verified"], &prepared["predictions"]), (&true.into(), &result["predictions"]));
+    assert_eq!(
+        (&prepared["verified"], &prepared["predictions"]),
+        (&true.into(), &result["predictions"])
+    );
     let text = run(&[&args[..], &["--reveal", "label"]].concat());
-    assert!(!String::from_utf8_lossy(&text.stdout).contains(" %  "), "no probability without logits");
+    assert!(
+        !String::from_utf8_lossy(&text.stdout).contains(" %  "),
+        "no probability without logits"
+    );
     // Processes that do and do not agree on it.
     for (server_reveals, code) in [("label", 0), ("logits", 5)] {
         let mut server =
             Server::start(&plan, &net.file("weights.safetensors"), &["--reveal", server_reveals]);
         let address = server.address.clone();
-        let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--reveal", "label"];
-        let client = finished(pq(&args).args(["--connect", &address, "--json"]).spawn().unwrap(), PATIENCE);
+        let args =
+            ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--reveal", "label"];
+        let client =
+            finished(pq(&args).args(["--connect", &address, "--json"]).spawn().unwrap(), PATIENCE);
         assert_eq!(client.status.code(), Some(code), "{}", stderr(&client));
         if code == 0 {
             assert!(server.finished(PATIENCE).status.success());
@@ -216,9 +264,11 @@ fn a_server_prepares_what_its_client_asks_for_within_its_limit() {
     let net = Net::random(2, 3);
     let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
     let ask = |offline: &str| {
-        let mut server = Server::start(&plan, &net.file("weights.safetensors"), &["--max-batch", "4"]);
+        let mut server =
+            Server::start(&plan, &net.file("weights.safetensors"), &["--max-batch", "4"]);
         let address = server.address.clone();
-        let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..3"];
+        let args =
+            ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..3"];
         let more = ["--connect", &address, "--json", "--offline", offline];
         let client = finished(pq(&args).args(more).spawn().unwrap(), PATIENCE);
         if client.status.success() {
@@ -230,7 +280,10 @@ fn a_server_prepares_what_its_client_asks_for_within_its_limit() {
     let (client, server) = ask("4");
     let (client, server) = (json(&client), json(&server));
     assert_eq!(logits(&client), expected(&net));
-    assert_eq!(client["cost"]["offline"]["client_bytes"], server["cost"]["offline"]["client_bytes"]);
+    assert_eq!(
+        client["cost"]["offline"]["client_bytes"],
+        server["cost"]["offline"]["client_bytes"]
+    );
     assert!(client["keep_alive_bytes"].is_u64() && server["keep_alive_bytes"].is_u64());
     let (client, _) = ask("5");
     assert_eq!(client.status.code(), Some(5), "{}", stderr(&client));
@@ -246,22 +299,31 @@ fn what_cost_predicts_is_what_infer_measures() {
     let measured = json(&run(&args));
     for phase in ["setup", "offline", "online"] {
         for field in &AMOUNT[..3] {
-            assert_eq!(predicted["cost"][phase][field], measured["cost"][phase][field], "{phase} {field}");
+            assert_eq!(
+                predicted["cost"][phase][field], measured["cost"][phase][field],
+                "{phase} {field}"
+            );
         }
     }
-    assert!(predicted["cost"]["online"]["seconds"].as_f64().unwrap() > 0.04, "rounds take time over a wan");
+    assert!(
+        predicted["cost"]["online"]["seconds"].as_f64().unwrap() > 0.04,
+        "rounds take time over a wan"
+    );
 }
 
 #[test]
 fn a_client_waits_for_a_server_that_is_not_up_yet() {
     let net = Net::random(1, 1);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (plan, weights, images) =
         (net.file("plan.json"), net.file("weights.safetensors"), net.file("images.npy"));
-    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", &port];
+    let args =
+        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", &port];
     let client = pq(&args).args(["--connect-timeout", "60", "--json"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    let args = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", &port];
+    let args =
+        ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", &port];
     let server = pq(&args).spawn().unwrap();
     let client = finished(client, PATIENCE);
     assert_eq!(logits(&json(&client)), expected(&net));
@@ -276,7 +338,8 @@ fn eval_counts_the_right_answers() {
     let args = ["eval", net.folder(), "--data", &images, "--labels", &labels, "--json"];
     let result = json(&run(&args));
     let largest = |row: &Vec<i64>| row.iter().position(|v| v == row.iter().max().unwrap()).unwrap();
-    let right = expected(&net).iter().enumerate().filter(|(image, row)| largest(row) == image % 3).count();
+    let right =
+        expected(&net).iter().enumerate().filter(|(image, row)| largest(row) == image % 3).count();
     assert_eq!(result["accuracy"], right as f64 / 9.0);
     assert_eq!(result["images"], 9);
     assert_eq!(result["float_accuracy"], Value::Null);
@@ -286,11 +349,13 @@ fn eval_counts_the_right_answers() {
 fn text_shows_probabilities_labels_and_the_ledger() {
     let net = Net::random(2, 1);
     let (images, labels) = (net.file("images.npy"), net.file("labels.txt"));
-    let args = ["infer", "--local", net.folder(), "--input", &images, "--labels", &labels, "--verify"];
+    let args =
+        ["infer", "--local", net.folder(), "--input", &images, "--labels", &labels, "--verify"];
     let output = run(&args);
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    for part in ["image 0, label 0", "%", "correlations", "set-up, once", "verified: equal", "✓"] {
+    for part in ["image 0, label 0", "%", "correlations", "set-up, once", "verified: equal", "✓"]
+    {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     assert!(!text.contains("differs"));

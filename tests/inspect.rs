@@ -39,7 +39,10 @@ fn assumptions_are_those_of_the_plan() {
     for (source, lpn) in [("softspoken:4", false), ("ferret", true)] {
         let cost = json(&run(&["cost", net.folder(), "--ot", source, "--json"]));
         assert_eq!(named(&cost).contains(&"regular_lpn".to_owned()), lpn, "{source}: {cost}");
-        assert!(cost["cost"]["online"]["rounds"].as_u64().unwrap() > 0, "all other fields are there");
+        assert!(
+            cost["cost"]["online"]["rounds"].as_u64().unwrap() > 0,
+            "all other fields are there"
+        );
         let text = run(&["cost", net.folder(), "--ot", source]);
         let text = String::from_utf8_lossy(&text.stdout).into_owned();
         assert!(text.contains("Diffie-Hellman is hard in ristretto255"), "{text}");
@@ -55,5 +58,8 @@ fn a_pass_left_out_is_paid_for_and_a_misspelt_one_is_an_error() {
     let refused = run(&["inspect", &asset("digits.onnx"), "--passes", "--without", "nothing"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("residual_into_accumulator"), "{}", stderr(&refused));
-    assert_eq!(run(&["inspect", &asset("digits.onnx"), "--without", "idle_nodes"]).status.code(), Some(2));
+    assert_eq!(
+        run(&["inspect", &asset("digits.onnx"), "--without", "idle_nodes"]).status.code(),
+        Some(2)
+    );
 }

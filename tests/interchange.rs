@@ -1,4 +1,4 @@
-//! Quantised networks to and from ONNX.
+//! Quantized networks to and from ONNX.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub(crate) fn compare(net: &str, images: &str, onnx: &str, limit: &str) -> Value
     json(&run(&["eval", net, "--data", images, "--float", onnx, "--limit", limit, "--json"]))
 }
 
-/// Whether onnxruntime evaluated the file: our own evaluation leaves quantisers out.
+/// Whether onnxruntime evaluated the file: our own evaluation leaves quantizers out.
 pub(crate) fn judged(evaluation: &Value) -> bool {
     let judged = evaluation["float_engine"] == "onnxruntime";
     assert!(judged || std::env::var_os("PQ_REQUIRE_ORT").is_none());
@@ -27,9 +27,11 @@ fn text(path: &Path) -> &str {
 fn onnxruntime_classifies_the_exported_network_as_eval_does() {
     let (model, calibration) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
     let images = asset("digits-test-images-idx3-ubyte");
-    for widths in
-        [&["--fixed", "w4a4"][..], &["--fixed", "w3a5", "--first-last", "same"], &["--fixed", "w8a8"]]
-    {
+    for widths in [
+        &["--fixed", "w4a4"][..],
+        &["--fixed", "w3a5", "--first-last", "same"],
+        &["--fixed", "w8a8"],
+    ] {
         let out = tempfile::tempdir().unwrap();
         let (net, onnx) = (out.path().join("net"), out.path().join("net.onnx"));
         let more = [widths, &["--out", text(&net)]].concat();
@@ -60,10 +62,10 @@ fn onnxruntime_classifies_the_exported_network_as_eval_does() {
 }
 
 #[test]
-fn a_float_network_is_no_quantised_one() {
+fn a_float_network_is_no_quantized_one() {
     let output = run(&["import", &asset("digits.onnx")]);
     assert_eq!(output.status.code(), Some(3));
-    for part in ["input", "not quantised", "QuantizeLinear"] {
+    for part in ["input", "not quantized", "QuantizeLinear"] {
         assert!(stderr(&output).contains(part), "{part} is missing in {}", stderr(&output));
     }
 }

@@ -28,16 +28,19 @@ fn an_interrupted_server_and_an_interrupted_client_end_with_130() {
     interrupt(server.child.id());
     let output = server.finished(PATIENCE);
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address =
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
-    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", &address];
+    let args =
+        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", &address];
     let client = pq(&args).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     interrupt(client.id());
     assert_eq!(finished(client, PATIENCE).status.code(), Some(130));
 }
 
-/// Delays at which a run that takes a moment is interrupted: some before, some amid, some after its writes.
+/// Delays at which a run that takes a moment is interrupted: some before, some amid, some after its
+/// writes.
 fn delays() -> impl Iterator<Item = Duration> {
     (0..12).map(|step| Duration::from_millis(20 * step))
 }
@@ -105,7 +108,8 @@ fn a_demo_that_any_signal_ends_leaves_nothing_behind() {
 #[test]
 fn under_nohup_a_hangup_is_ignored() {
     let net = Net::random(1, 1);
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address =
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -138,9 +142,19 @@ fn a_file_that_may_not_grow_is_1_and_leaves_no_temporary_file() {
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_pq")]).args(&args);
         let output = command.stdin(Stdio::null()).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{blocks}: {:?} {}", output.status, stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{blocks}: {:?} {}",
+            output.status,
+            stderr(&output)
+        );
         assert!(stderr(&output).contains("cannot write"), "{blocks}: {}", stderr(&output));
-        assert!(!names(out.path()).iter().any(|name| name.ends_with(".tmp")), "{:?}", names(out.path()));
+        assert!(
+            !names(out.path()).iter().any(|name| name.ends_with(".tmp")),
+            "{:?}",
+            names(out.path())
+        );
     }
 }
 
@@ -157,7 +171,10 @@ fn an_interrupted_demo_leaves_no_process_and_no_folder() {
         let marker = temporary.path().to_str().unwrap();
         for process in names(Path::new("/proc")) {
             let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-            assert!(!String::from_utf8_lossy(&line).contains(marker), "a party still runs: {process}");
+            assert!(
+                !String::from_utf8_lossy(&line).contains(marker),
+                "a party still runs: {process}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Limits of the process: few files, few threads. What cannot run ends at once, with an error that names the limit.
+//! Limits of the process: few files, few threads. What cannot run ends at once, with an error that
+//! names the limit.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -32,12 +33,17 @@ fn assert_ends_well(output: &Output, limit: &str, tool: i32) {
 /// The commands that need the most, on a network.
 fn commands(net: &Net) -> [Vec<String>; 3] {
     let file = |name: &str| net.file(name);
-    let local =
-        ["infer", "--local", net.folder(), "--input", &file("images.npy"), "--json"].map(str::to_owned);
-    let server = ["infer", "--role", "server", "--plan", &file("plan.json"), "--weights"].map(str::to_owned);
+    let local = ["infer", "--local", net.folder(), "--input", &file("images.npy"), "--json"]
+        .map(str::to_owned);
     let server =
-        server.into_iter().chain([file("weights.safetensors"), "--listen".into(), "127.0.0.1:0".into()]);
-    let client = ["infer", "--role", "client", "--plan", &file("plan.json"), "--input", &file("images.npy")];
+        ["infer", "--role", "server", "--plan", &file("plan.json"), "--weights"].map(str::to_owned);
+    let server = server.into_iter().chain([
+        file("weights.safetensors"),
+        "--listen".into(),
+        "127.0.0.1:0".into(),
+    ]);
+    let client =
+        ["infer", "--role", "client", "--plan", &file("plan.json"), "--input", &file("images.npy")];
     let nobody = ["--connect", "localhost:1", "--connect-timeout", "0.2"];
     let client = client.into_iter().chain(nobody).map(str::to_owned);
     [local.into(), server.collect(), client.collect()]
@@ -54,8 +60,10 @@ fn ended(mut command: Command, server: bool) -> Output {
     let (send, received) = mpsc::channel();
     let said = move || {
         let mut said = Vec::new();
-        let serves =
-            lines.by_ref().inspect(|line| said.push(line.clone())).any(|line| line.starts_with(LISTENING));
+        let serves = lines
+            .by_ref()
+            .inspect(|line| said.push(line.clone()))
+            .any(|line| line.starts_with(LISTENING));
         let _ = send.send((serves, said.join("\n")));
     };
     Builder::new().spawn(said).unwrap();
@@ -95,14 +103,16 @@ fn few_files_are_an_error_that_names_the_limit() {
 
 #[test]
 fn few_threads_are_an_error_that_names_the_limit() {
-    // The limit counts a user's processes, and binds no administrator: a user of its own, who has none.
+    // The limit counts a user's processes, and binds no administrator: a user of its own, who has
+    // none.
     let user = format!("--reuid={}", 100_000 + std::process::id() % 100_000);
     let other = |limit: u32| {
         let mut command = Command::new("setpriv");
         command.args([&user, "--clear-groups", "prlimit", &format!("--nproc={limit}")]);
         command
     };
-    let works = other(100).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let works =
+        other(100).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if !works {
         println!(
             "skipped: only an administrator with setpriv and prlimit can run as a user without processes"

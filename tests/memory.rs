@@ -1,4 +1,5 @@
-//! Memory: what is predicted holds, what does not fit runs a few images at a time, and what cannot fit is refused by name.
+//! Memory: what is predicted holds, what does not fit runs a few images at a time, and what cannot
+//! fit is refused by name.
 
 use std::fs;
 use std::path::Path;
@@ -53,11 +54,31 @@ fn a_run_that_cannot_fit_is_refused_at_its_start_with_what_to_do() {
     let (plan, weights, images) =
         (net.file("plan.json"), net.file("weights.safetensors"), net.file("images.npy"));
     let local = ["infer", "--local", net.folder(), "--input", &images, "--index", "0..3"];
-    let server =
-        ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen", "127.0.0.1:0"];
-    let client =
-        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", "127.0.0.1:9"];
-    for (args, who) in [(&local[..], "both parties"), (&server, "the server"), (&client, "the client")] {
+    let server = [
+        "infer",
+        "--role",
+        "server",
+        "--plan",
+        &plan,
+        "--weights",
+        &weights,
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let client = [
+        "infer",
+        "--role",
+        "client",
+        "--plan",
+        &plan,
+        "--input",
+        &images,
+        "--connect",
+        "127.0.0.1:9",
+    ];
+    for (args, who) in
+        [(&local[..], "both parties"), (&server, "the server"), (&client, "the client")]
+    {
         let refused = run(&[args, &["--max-memory", "1M"]].concat());
         let message = stderr(&refused);
         assert_eq!(refused.status.code(), Some(3), "{message}");
@@ -74,13 +95,15 @@ fn a_client_that_asks_for_more_than_the_servers_memory_is_told_what_fits() {
     let net = Net::random(2, 40);
     let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
     let cost = |images: &str| json(&run(&["cost", net.folder(), "--batch", images, "--json"]));
-    let [one, most] = ["1", "40"].map(|images| cost(images)["memory"]["server_bytes"].as_u64().unwrap());
+    let [one, most] =
+        ["1", "40"].map(|images| cost(images)["memory"]["server_bytes"].as_u64().unwrap());
     // Of a debug build's process more is held than is counted: enough for one image, not for all.
     let budget = one.midpoint(most);
     let options = ["--max-memory", &budget.to_string()];
     let mut server = Server::start(&plan, &net.file("weights.safetensors"), &options);
     let address = server.address.clone();
-    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..40"];
+    let args =
+        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..40"];
     let ask = |more: &[&str]| {
         let client = pq(&args).args(["--connect", &address, "--json"]).args(more).spawn().unwrap();
         finished(client, PATIENCE)
@@ -97,7 +120,10 @@ fn a_client_that_asks_for_more_than_the_servers_memory_is_told_what_fits() {
     let client = json(&ask(&["--batch", "20"]));
     let server = json(&server.finished(PATIENCE));
     for result in [&client, &server] {
-        assert_eq!((&result["cost"]["images"], &result["cost"]["inferences"]), (&40.into(), &2.into()));
+        assert_eq!(
+            (&result["cost"]["images"], &result["cost"]["inferences"]),
+            (&40.into(), &2.into())
+        );
         assert_predicted(result, "two batches of 20");
     }
 }
@@ -107,7 +133,8 @@ fn real(data: &Path, model: &str, calibration: &str, more: &[&str]) -> tempfile:
     let out = tempfile::tempdir().unwrap();
     let file = |folder: &str, name: &str| data.join(folder).join(name).to_str().unwrap().to_owned();
     let (model, calibration) = (file("networks", model), file("images", calibration));
-    let args = ["search", &model, "--calib", &calibration, "--samples", "64", "--fixed", "w4a4", "--json"];
+    let args =
+        ["search", &model, "--calib", &calibration, "--samples", "64", "--fixed", "w4a4", "--json"];
     json(&run(&[&args[..], &["--out", out.path().to_str().unwrap()], more].concat()));
     out
 }
@@ -115,7 +142,8 @@ fn real(data: &Path, model: &str, calibration: &str, more: &[&str]) -> tempfile:
 /// What a server and its client say after a session of their own processes.
 fn two_processes(net: &Path, images: &str, index: &str, more: &[&str]) -> [Value; 2] {
     let file = |name: &str| net.join(name).to_str().unwrap().to_owned();
-    let server = Server::start(&file("plan.json"), &file("weights.safetensors"), &["--max-memory", "4G"]);
+    let server =
+        Server::start(&file("plan.json"), &file("weights.safetensors"), &["--max-memory", "4G"]);
     let plan = file("plan.json");
     let args = ["infer", "--role", "client", "--plan", &plan, "--input", images, "--index", index];
     let options = ["--connect", &server.address, "--json", "--max-memory", "4G"];
@@ -137,7 +165,8 @@ fn predictions_hold_for_real_networks_and_are_close() {
     let streamed = real(&data, "resnet20_cifar10_bn.onnx", "cifar10_train_10k.bin.gz", &streamed);
     let text = fs::read_to_string(streamed.path().join("plan.json")).unwrap();
     assert!(text.contains("\"streamed\": true"));
-    let (digits, pictures) = (images("mnist-t10k-images-idx3-ubyte.gz"), images("cifar10_test_5k.bin.gz"));
+    let (digits, pictures) =
+        (images("mnist-t10k-images-idx3-ubyte.gz"), images("cifar10_test_5k.bin.gz"));
     for (net, images, index, more) in [
         (&lenet, &digits, "0..16", &[][..]),
         (&lenet, &digits, "0..16", &["--offline", "16"]),
@@ -145,7 +174,9 @@ fn predictions_hold_for_real_networks_and_are_close() {
         (&resnet, &pictures, "0..4", &["--offline", "2"]),
         (&streamed, &pictures, "0..4", &[]),
     ] {
-        for (who, result) in ["server", "client"].iter().zip(two_processes(net.path(), images, index, more)) {
+        for (who, result) in
+            ["server", "client"].iter().zip(two_processes(net.path(), images, index, more))
+        {
             assert_predicted(&result, &format!("{who} of {index} {more:?}"));
         }
     }
@@ -161,7 +192,8 @@ fn sixteen_images_of_a_real_network_run_within_half_a_gigabyte() {
     let net = real(&data, "resnet20_cifar10_bn.onnx", "cifar10_train_10k.bin.gz", &imagenet);
     let images = data.join("images/cifar10_test_5k.bin.gz");
     let (net, images) = (net.path().to_str().unwrap(), images.to_str().unwrap());
-    let args = ["infer", "--local", net, "--input", images, "--index", "0..16", "--verify", "--json"];
+    let args =
+        ["infer", "--local", net, "--input", images, "--index", "0..16", "--verify", "--json"];
     let result = json(&run(&[&args[..], &["--max-memory", "500M"]].concat()));
     assert_eq!(result["verified"], true);
     assert!(result["cost"]["inferences"].as_u64().unwrap() > 1);

@@ -1,4 +1,5 @@
-//! Names from outside: of any length and content, they break no table, and none speaks to the terminal.
+//! Names from outside: of any length and content, they break no table, and none speaks to the
+//! terminal.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,8 @@ use serde_json::Value;
 use crate::search::{asset, search_args};
 use crate::support::{Net, json, run, stderr};
 
-/// Erases the line, goes up, and says what was never found out; with an override of direction and an invisible character.
+/// Erases the line, goes up, and says what was never found out; with an override of direction and
+/// an invisible character.
 const FORGED: &str =
     "x\u{1b}[2K\u{1b}[1A\r\nverified: equal to the plaintext network\u{202e}\u{9b}1m\u{200b}\u{7f}";
 
@@ -69,10 +71,12 @@ fn a_plan_with_a_field_of_a_hostile_name_is_3_and_shows_it_escaped() {
     assert_plain(&output);
 }
 
-/// The digits network with another name for its graph and its layers, and perhaps with an operator that nobody knows.
+/// The digits network with another name for its graph and its layers, and perhaps with an operator
+/// that nobody knows.
 fn renamed(folder: &Path, names: &[&str], operator: Option<&str>) -> String {
     use prost::Message;
-    let mut file = quant::onnx::proto::ModelProto::decode(&*fs::read(asset("digits.onnx")).unwrap()).unwrap();
+    let mut file =
+        quant::onnx::proto::ModelProto::decode(&*fs::read(asset("digits.onnx")).unwrap()).unwrap();
     file.producer_name = names[0].to_owned();
     let graph = file.graph.as_mut().unwrap();
     graph.name = names[0].to_owned();
@@ -161,7 +165,11 @@ fn a_file_with_a_hostile_name_is_shown_escaped() {
     ] {
         let output = run(&args);
         assert_eq!(output.status.code(), Some(3));
-        assert!(stderr(&output).contains("x\\u{1b}[2K\\u{1b}[1A\\u{d}\\u{a}verified"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("x\\u{1b}[2K\\u{1b}[1A\\u{d}\\u{a}verified"),
+            "{}",
+            stderr(&output)
+        );
         assert_plain(&output);
     }
 }

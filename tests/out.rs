@@ -19,7 +19,8 @@ fn a_folder_that_cannot_be_written_is_1_before_anything_else_is_looked_at() {
     fs::write(&file, "").unwrap();
     let below = file.join("net");
     let (out, file) = (text(&below), text(&file));
-    // Neither the network nor the images exist: that would be 3, and is what a search would find first.
+    // Neither the network nor the images exist: that would be 3, and is what a search would find
+    // first.
     let search = ["search", "missing.onnx", "--calib", "missing", "--out", out];
     for args in [
         [&search[..], &["--fixed", "w4a4"]].concat(),
@@ -41,8 +42,16 @@ fn a_folder_that_cannot_be_written_is_1_before_anything_else_is_looked_at() {
 fn a_search_that_fails_leaves_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new");
-    let output =
-        run(&["search", "missing.onnx", "--calib", "missing", "--fixed", "w4a4", "--out", text(&out)]);
+    let output = run(&[
+        "search",
+        "missing.onnx",
+        "--calib",
+        "missing",
+        "--fixed",
+        "w4a4",
+        "--out",
+        text(&out),
+    ]);
     assert_eq!(output.status.code(), Some(3));
     assert!(!out.exists());
 }
@@ -52,11 +61,16 @@ fn a_search_replaces_its_own_and_asks_before_it_writes_among_other_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = text(folder.path());
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
-    let search = |more: &[&str]| run(&search_args(&model, &images, &[&["--out", out], more].concat()));
+    let search =
+        |more: &[&str]| run(&search_args(&model, &images, &[&["--out", out], more].concat()));
     json(&search(&["--fixed", "w4a4"]));
     let plan = fs::read(folder.path().join("plan.json")).unwrap();
     json(&search(&["--fixed", "w3a3"]));
-    assert_ne!(fs::read(folder.path().join("plan.json")).unwrap(), plan, "a search may be repeated");
+    assert_ne!(
+        fs::read(folder.path().join("plan.json")).unwrap(),
+        plan,
+        "a search may be repeated"
+    );
     // Of another command, or with another file.
     let onnx = folder.path().join("model.onnx");
     for foreign in ["plan.json", "model.onnx"] {

@@ -1,4 +1,5 @@
-//! The built-in digits network: search, eval, cost and infer agree; the search's promise is what is measured.
+//! The built-in digits network: search, eval, cost and infer agree; the search's promise is what is
+//! measured.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -36,7 +37,10 @@ fn folder(out: &TempDir) -> &str {
 fn measured_bits(result: &Value) -> u64 {
     let bytes = |phase: &str, field: &str| result["cost"][phase][field].as_u64().unwrap();
     let phases = ["offline", "online"];
-    8 * phases.iter().map(|phase| bytes(phase, "server_bytes") + bytes(phase, "client_bytes")).sum::<u64>()
+    8 * phases
+        .iter()
+        .map(|phase| bytes(phase, "server_bytes") + bytes(phase, "client_bytes"))
+        .sum::<u64>()
 }
 
 #[test]
@@ -54,9 +58,14 @@ fn the_promise_of_the_search_is_what_one_inference_measures() {
         let args = ["infer", "--local", folder(&out), "--input", &images, "--verify", "--json"];
         let result = json(&run(&args));
         assert_eq!(result["verified"], true);
-        assert_eq!(found["predicted_bits"].as_u64().unwrap(), measured_bits(&result), "{options:?}");
+        assert_eq!(
+            found["predicted_bits"].as_u64().unwrap(),
+            measured_bits(&result),
+            "{options:?}"
+        );
         let setup = &result["cost"]["setup"];
-        let setup = setup["server_bytes"].as_u64().unwrap() + setup["client_bytes"].as_u64().unwrap();
+        let setup =
+            setup["server_bytes"].as_u64().unwrap() + setup["client_bytes"].as_u64().unwrap();
         assert_eq!(found["setup_bits"].as_u64().unwrap(), 8 * setup);
         let cost = json(&run(&["cost", folder(&out), "--json"]));
         assert_eq!(found["predicted_bits"].as_u64().unwrap(), measured_bits(&cost));
@@ -73,11 +82,12 @@ fn the_promise_of_the_search_is_what_one_inference_measures() {
 }
 
 #[test]
-fn the_quantised_network_is_as_good_as_the_float_network() {
+fn the_quantized_network_is_as_good_as_the_float_network() {
     let out = tempfile::tempdir().unwrap();
     json(&search(&["--fixed", "w8a8", "--out", folder(&out)]));
     let (images, model) = (asset("digits-test-images-idx3-ubyte"), asset("digits.onnx"));
-    let result = json(&run(&["eval", folder(&out), "--data", &images, "--float", &model, "--json"]));
+    let result =
+        json(&run(&["eval", folder(&out), "--data", &images, "--float", &model, "--json"]));
     assert_eq!(result["images"], 64);
     assert!(["onnxruntime", "pq"].contains(&result["float_engine"].as_str().unwrap()));
     let [ours, float] = ["accuracy", "float_accuracy"].map(|field| result[field].as_f64().unwrap());
@@ -107,13 +117,21 @@ fn a_frontier_is_files_whose_networks_cost_what_they_say() {
     for point in [&points[0], &found["uniform"][1]] {
         let net = out.path().join(point["folder"].as_str().unwrap());
         let net = net.to_str().unwrap();
-        let result = json(&run(&["infer", "--local", net, "--input", &images, "--verify", "--json"]));
+        let result =
+            json(&run(&["infer", "--local", net, "--input", &images, "--verify", "--json"]));
         assert_eq!(result["verified"], true);
-        assert_eq!(point["predicted_bits"].as_u64().unwrap(), measured_bits(&result), "{}", point["name"]);
+        assert_eq!(
+            point["predicted_bits"].as_u64().unwrap(),
+            measured_bits(&result),
+            "{}",
+            point["name"]
+        );
     }
     let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
     let svg = std::fs::read_to_string(out.path().join("frontier.svg")).unwrap();
-    assert!(page.contains("<svg") && !page.contains("http://localhost") && svg.ends_with("</svg>\n"));
+    assert!(
+        page.contains("<svg") && !page.contains("http://localhost") && svg.ends_with("</svg>\n")
+    );
     // Networks that are there already are taken as they are.
     let plan = out.path().join("points/searched-1/plan.json");
     let written = std::fs::metadata(&plan).unwrap().modified().unwrap();
@@ -175,7 +193,8 @@ fn an_impossible_budget_is_3_and_names_the_smallest() {
     let output = search(&["--budget-bits", "1k"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     let message = stderr(&output);
-    let numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse::<u64>().ok());
+    let numbers =
+        message.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse::<u64>().ok());
     let smallest = numbers.max().unwrap();
     assert!(search(&["--budget-bits", &smallest.to_string()]).status.success(), "{message}");
     assert_eq!(search(&["--budget-bits", &(smallest - 1).to_string()]).status.code(), Some(3));
@@ -187,7 +206,8 @@ fn an_impossible_budget_is_3_and_names_the_smallest() {
 fn the_search_does_not_depend_on_the_cores() {
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
     let args = search_args(&model, &images, &["--budget-bits", "3M"]);
-    let result = |threads: &str| json(&pq(&args).env("RAYON_NUM_THREADS", threads).output().unwrap());
+    let result =
+        |threads: &str| json(&pq(&args).env("RAYON_NUM_THREADS", threads).output().unwrap());
     assert_eq!(result("1"), result("2"));
 }
 

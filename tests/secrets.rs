@@ -12,7 +12,8 @@ use crate::support::{json, run};
 
 fn net(folder: &Path) -> (Plan, Weights) {
     let plan = Plan::from_json(&fs::read(folder.join("plan.json")).unwrap()).unwrap();
-    let weights = Weights::from_safetensors(&fs::read(folder.join("weights.safetensors")).unwrap()).unwrap();
+    let weights =
+        Weights::from_safetensors(&fs::read(folder.join("weights.safetensors")).unwrap()).unwrap();
     weights.check(&plan).unwrap();
     (plan, weights)
 }
@@ -31,7 +32,10 @@ fn the_same_network_twice_has_two_salts_and_two_digests() {
         assert!(weights.layers == other.layers, "the weights depend on the arguments alone");
         assert_ne!(*weights.salt, *other.salt);
         assert_ne!(plan.weights, other_plan.weights);
-        assert_eq!(Plan { weights: String::new(), ..plan }, Plan { weights: String::new(), ..other_plan });
+        assert_eq!(
+            Plan { weights: String::new(), ..plan },
+            Plan { weights: String::new(), ..other_plan }
+        );
     };
     let search = search_args(&model, &images, &["--fixed", "w4a4", "--seed", "7"]);
     differ(written(&search, &once), written(&search, &again));
@@ -68,18 +72,23 @@ fn secret_files_are_their_owners_alone_under_any_umask() {
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
     for umask in ["000", "022"] {
         let out = tempfile::tempdir().unwrap();
-        let [net, onnx, imported] = ["net", "net.onnx", "imported"].map(|name| out.path().join(name));
+        let [net, onnx, imported] =
+            ["net", "net.onnx", "imported"].map(|name| out.path().join(name));
         let [net, onnx, imported] = [&net, &onnx, &imported].map(|path| path.to_str().unwrap());
         // What is written over does not pass its rights on.
         fs::create_dir(net).unwrap();
         let weights = format!("{net}/weights.safetensors");
         fs::write(&weights, "old").unwrap();
         fs::set_permissions(&weights, fs::Permissions::from_mode(0o666)).unwrap();
-        run_under(umask, &search_args(&model, &images, &["--fixed", "w4a4", "--out", net, "--force"]));
+        run_under(
+            umask,
+            &search_args(&model, &images, &["--fixed", "w4a4", "--out", net, "--force"]),
+        );
         run_under(umask, &["export", net, "--out", onnx, "--json"]);
         run_under(umask, &["import", onnx, "--out", imported, "--json"]);
         for folder in [net, imported] {
-            let expected = [("plan.json", 0o644), ("search.json", 0o600), ("weights.safetensors", 0o600)];
+            let expected =
+                [("plan.json", 0o644), ("search.json", 0o600), ("weights.safetensors", 0o600)];
             let expected = expected.map(|(name, mode)| (name.to_owned(), mode)).into();
             assert_eq!(rights(Path::new(folder)), expected, "umask {umask}");
         }

@@ -62,13 +62,17 @@ fn completions_are_scripts_and_pages_are_manual_pages() {
         assert!(script.contains("budget-bits"), "{shell}");
         assert!(!script.contains("\\u{"), "a script is printed as it is: {shell}");
     }
-    let checked =
-        std::process::Command::new("bash").args(["-n", "-c", &stdout(&["completions", "bash"])]).status();
+    let checked = std::process::Command::new("bash")
+        .args(["-n", "-c", &stdout(&["completions", "bash"])])
+        .status();
     assert!(checked.is_ok_and(|status| status.success()));
     assert!(stdout(&["man"]).contains(".TH pq 1"));
     for command in COMMANDS {
         let page = stdout(&["man", command]);
-        assert!(page.contains(&format!(".TH pq-{command} 1")) && page.contains(".SH OPTIONS"), "{page}");
+        assert!(
+            page.contains(&format!(".TH pq-{command} 1")) && page.contains(".SH OPTIONS"),
+            "{page}"
+        );
     }
     let unknown = run(&["man", "nothing"]);
     assert_eq!(unknown.status.code(), Some(2));
@@ -79,17 +83,24 @@ fn completions_are_scripts_and_pages_are_manual_pages() {
 fn quiet_leaves_stderr_empty_and_verbose_names_every_step() {
     let net = Net::random(3, 1);
     let images = net.file("images.npy");
-    let local =
-        |more: &[&str]| run(&[&["infer", "--local", net.folder(), "--input", &images], more].concat());
+    let local = |more: &[&str]| {
+        run(&[&["infer", "--local", net.folder(), "--input", &images], more].concat())
+    };
     let (usual, quiet, verbose) = (local(&[]), local(&["-q"]), local(&["-v"]));
     let lines = |output: &std::process::Output| stderr(output).lines().count();
     assert_eq!((lines(&usual), lines(&quiet)), (0, 0), "{}", stderr(&usual));
     for step in &net.plan.steps {
-        assert!(stderr(&verbose).contains(&step.name), "{} is missing in\n{}", step.name, stderr(&verbose));
+        assert!(
+            stderr(&verbose).contains(&step.name),
+            "{} is missing in\n{}",
+            step.name,
+            stderr(&verbose)
+        );
     }
     let (model, calibration) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
-    let search =
-        |more: &[&str]| run(&search_args(&model, &calibration, &[&["--fixed", "w4a4"], more].concat()));
+    let search = |more: &[&str]| {
+        run(&search_args(&model, &calibration, &[&["--fixed", "w4a4"], more].concat()))
+    };
     assert!(stderr(&search(&[])).contains("nothing was written"));
     assert_eq!(stderr(&search(&["--quiet"])), "");
     // Warnings and errors are said nevertheless.
@@ -100,7 +111,8 @@ fn quiet_leaves_stderr_empty_and_verbose_names_every_step() {
 
 #[test]
 fn verbose_tells_nothing_that_a_plan_does_not() {
-    // The same network with other images and other weights' masks: the lines are the same, but for their times.
+    // The same network with other images and other weights' masks: the lines are the same, but for
+    // their times.
     let (net, other) = (Net::random(3, 1), Net::random(3, 1));
     let said = |net: &Net| {
         let images = net.file("images.npy");

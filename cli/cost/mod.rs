@@ -37,7 +37,8 @@ pub(crate) struct Args {
     /// Show every way to run this step, with its price, instead.
     #[arg(long, value_name = "LAYER")]
     why: Option<String>,
-    /// Inferences of one session, over which set-up is spread in comparing protocols [default: 1000].
+    /// Inferences of one session, over which set-up is spread in comparing protocols [default:
+    /// 1000].
     #[arg(long, value_name = "N", requires = "why", value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
     inferences: Option<u64>,
 }
@@ -83,7 +84,8 @@ impl Priced {
     }
 
     fn text(&self, name: &str) -> String {
-        let [server, client] = [self.memory.server_bytes, self.memory.client_bytes].map(units::bytes);
+        let [server, client] =
+            [self.memory.server_bytes, self.memory.client_bytes].map(units::bytes);
         let memory = format!("memory: {server} of the server, {client} of the client");
         let (ledger, assumptions) = (self.ledger.text(name), assumptions::text(&self.assumptions));
         format!("{ledger}{memory}\n\n{assumptions}")

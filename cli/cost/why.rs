@@ -58,8 +58,10 @@ impl Why {
         else {
             let others = plan.steps.iter().filter(|step| candidates(&step.op).len() > 1);
             let names: Vec<&str> = others.map(|step| step.name.as_str()).collect();
-            let message =
-                format!("no step '{name}' with a choice of protocols; there are: {}", names.join(", "));
+            let message = format!(
+                "no step '{name}' with a choice of protocols; there are: {}",
+                names.join(", ")
+            );
             return Err(Failure::usage(message));
         };
         let seconds = |candidate: &Candidate| candidate.seconds(plan.transfers, &args.net);
@@ -92,7 +94,8 @@ impl Why {
         );
         for way in &self.candidates {
             let bytes = |transfers: u64| (transfers as f64 * self.transfer_bits / 8.0) as u64;
-            let with = |amount: &Amount, transfers: u64| units::bytes(amount.bytes() + bytes(transfers));
+            let with =
+                |amount: &Amount, transfers: u64| units::bytes(amount.bytes() + bytes(transfers));
             let mark = match (way.planned, way.fastest) {
                 (true, true) => "planned, fastest",
                 (true, false) => "planned",
@@ -113,9 +116,14 @@ impl Why {
             ]);
         }
         let mut text = String::new();
-        let images = if self.images == 1 { "1 image".into() } else { format!("{} images", self.images) };
-        let _ =
-            writeln!(text, "{}, {images}, {} inferences a session\n", Printable(&self.step), self.inferences);
+        let images =
+            if self.images == 1 { "1 image".into() } else { format!("{} images", self.images) };
+        let _ = writeln!(
+            text,
+            "{}, {images}, {} inferences a session\n",
+            Printable(&self.step),
+            self.inferences
+        );
         let _ = write!(text, "{table}");
         text
     }

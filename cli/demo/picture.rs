@@ -22,7 +22,11 @@ pub(super) fn rows(data: &Dataset, predictions: &[usize], labels: &[usize]) -> S
         let captions = images.map(|image| {
             let verdict = if labels.get(image) == Some(&predictions[image]) { "" } else { " (!)" };
             let label = labels.get(image).map(usize::to_string).unwrap_or_default();
-            format!("{:<1$}", format!("a {label}, read as {}{verdict}", predictions[image]), 2 * width)
+            format!(
+                "{:<1$}",
+                format!("a {label}, read as {}{verdict}", predictions[image]),
+                2 * width
+            )
         });
         let _ = writeln!(text, "{}\n", captions.collect::<Vec<_>>().join("  ").trim_end());
     }

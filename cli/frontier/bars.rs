@@ -40,11 +40,13 @@ pub(super) fn bars(point: &Point) -> String {
     for (at, layer) in point.layers.iter().enumerate() {
         let (x, bar) = (LEFT + 2.0 + pitch * at as f64, pitch * 0.4);
         let name = escape(&layer.name);
-        for (x, bits, colour) in [(x, layer.weight_bits, WEIGHTS), (x + bar, layer.activation_bits, VALUES)] {
+        for (x, bits, color) in
+            [(x, layer.weight_bits, WEIGHTS), (x + bar, layer.activation_bits, VALUES)]
+        {
             let (tall, middle) = (BIT * f64::from(bits), x + bar / 2.0);
             let _ = writeln!(
                 svg,
-                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall}\" fill=\"{colour}\"><title>{name}: {bits} bits</title></rect>\
+                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall}\" fill=\"{color}\"><title>{name}: {bits} bits</title></rect>\
                  <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"10\">{bits}</text>",
                 BASE - tall,
                 bar - 1.0,
@@ -91,10 +93,10 @@ fn legend(svg: &mut String) {
         (PRODUCTS, "megabytes of the products"),
     ];
     let mut x = LEFT;
-    for (colour, text) in entries {
+    for (color, text) in entries {
         let _ = writeln!(
             svg,
-            "<rect x=\"{x}\" y=\"1\" width=\"10\" height=\"10\" fill=\"{colour}\"/><text x=\"{}\" y=\"10\">{text}</text>",
+            "<rect x=\"{x}\" y=\"1\" width=\"10\" height=\"10\" fill=\"{color}\"/><text x=\"{}\" y=\"10\">{text}</text>",
             x + 15.0
         );
         x += 40.0 + 6.2 * text.len() as f64;

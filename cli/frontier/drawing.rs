@@ -10,7 +10,7 @@ const HEIGHT: f64 = 420.0;
 /// Left, right, top, bottom.
 const MARGIN: [f64; 4] = [64.0, 24.0, 24.0, 52.0];
 /// Of searched networks and of uniform widths.
-const COLOURS: [&str; 2] = ["#1f5fa8", "#c2571a"];
+const COLORS: [&str; 2] = ["#1f5fa8", "#c2571a"];
 
 /// Scales from values to the drawing.
 struct Axes {
@@ -34,17 +34,22 @@ pub(super) fn frontier(frontier: &Frontier) -> String {
         svg,
         "<line x1=\"{left}\" x2=\"{right}\" y1=\"{float:.1}\" y2=\"{float:.1}\" stroke=\"#555\" stroke-dasharray=\"5 4\"/>"
     );
-    let _ = writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" fill=\"#555\">float</text>", left + 6.0, float - 5.0);
-    for ((points, colour), labelled) in
-        [&frontier.points, &frontier.uniform].into_iter().zip(COLOURS).zip([false, true])
+    let _ = writeln!(
+        svg,
+        "<text x=\"{}\" y=\"{:.1}\" fill=\"#555\">float</text>",
+        left + 6.0,
+        float - 5.0
+    );
+    for ((points, color), labeled) in
+        [&frontier.points, &frontier.uniform].into_iter().zip(COLORS).zip([false, true])
     {
-        axes.curve(&mut svg, points, colour, labelled);
+        axes.curve(&mut svg, points, color, labeled);
     }
-    for (at, (text, colour)) in ["searched widths", "one width"].iter().zip(COLOURS).enumerate() {
+    for (at, (text, color)) in ["searched widths", "one width"].iter().zip(COLORS).enumerate() {
         let (x, y) = (right - 130.0, HEIGHT - MARGIN[3] - 34.0 + 18.0 * at as f64);
         let _ = writeln!(
             svg,
-            "<circle cx=\"{x}\" cy=\"{}\" r=\"4\" fill=\"{colour}\"/><text x=\"{}\" y=\"{y}\">{text}</text>",
+            "<circle cx=\"{x}\" cy=\"{}\" r=\"4\" fill=\"{color}\"/><text x=\"{}\" y=\"{y}\">{text}</text>",
             y - 4.0,
             x + 10.0
         );
@@ -66,14 +71,20 @@ impl Axes {
     fn of(frontier: &Frontier) -> Self {
         let all = || frontier.points.iter().chain(&frontier.uniform);
         let range = |values: &mut dyn Iterator<Item = f64>| {
-            values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| [v.min(low), v.max(high)])
+            values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| {
+                [v.min(low), v.max(high)]
+            })
         };
         let x = range(&mut all().map(|point| megabytes(point).log10()));
-        let y =
-            range(&mut all().map(|point| 100.0 * point.accuracy).chain([100.0 * frontier.float_accuracy]));
+        let y = range(
+            &mut all().map(|point| 100.0 * point.accuracy).chain([100.0 * frontier.float_accuracy]),
+        );
         // Networks that have broken down would flatten all that is of interest.
         let least = y[0].max(y[1] - 12.0);
-        Self { x: [x[0] - 0.04, x[1] + 0.06], y: [least.floor() - 0.5, (y[1].ceil() + 0.5).min(100.2)] }
+        Self {
+            x: [x[0] - 0.04, x[1] + 0.06],
+            y: [least.floor() - 0.5, (y[1].ceil() + 0.5).min(100.2)],
+        }
     }
 
     fn x(&self, megabytes: f64) -> f64 {
@@ -89,7 +100,8 @@ impl Axes {
     fn grid(&self, svg: &mut String) {
         let (left, right, bottom) = (MARGIN[0], WIDTH - MARGIN[1], HEIGHT - MARGIN[3]);
         let span = self.y[1] - self.y[0];
-        let step = [0.5, 1.0, 2.0, 5.0, 10.0].into_iter().find(|step| span / step <= 9.0).unwrap_or(20.0);
+        let step =
+            [0.5, 1.0, 2.0, 5.0, 10.0].into_iter().find(|step| span / step <= 9.0).unwrap_or(20.0);
         let mut value = (self.y[0] / step).ceil() * step;
         while value <= self.y[1] {
             let y = self.y(value);
@@ -139,12 +151,13 @@ impl Axes {
         );
     }
 
-    fn curve(&self, svg: &mut String, points: &[Point], colour: &str, labelled: bool) {
+    fn curve(&self, svg: &mut String, points: &[Point], color: &str, labeled: bool) {
         let at = |point: &Point| (self.x(megabytes(point)), self.y(100.0 * point.accuracy));
-        let line: Vec<String> = points.iter().map(at).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let line: Vec<String> =
+            points.iter().map(at).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
             svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>",
             line.join(" ")
         );
         for point in points {
@@ -156,15 +169,15 @@ impl Axes {
                 100.0 * point.accuracy
             );
             // Hollow where the true place is below the drawing.
-            let fill = if 100.0 * point.accuracy < self.y[0] { "#fff" } else { colour };
+            let fill = if 100.0 * point.accuracy < self.y[0] { "#fff" } else { color };
             let _ = writeln!(
                 svg,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{fill}\" stroke=\"{colour}\"><title>{title}</title></circle>"
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{fill}\" stroke=\"{color}\"><title>{title}</title></circle>"
             );
-            if labelled {
+            if labeled {
                 let _ = writeln!(
                     svg,
-                    "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{}</text>",
+                    "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"{color}\">{}</text>",
                     x + 6.0,
                     y + 14.0,
                     escape(&point.name)

@@ -1,4 +1,5 @@
-//! `pq search --frontier`: the same network within many budgets, beside uniform widths; a table, a drawing and a page.
+//! `pq search --frontier`: the same network within many budgets, beside uniform widths; a table, a
+//! drawing and a page.
 
 mod bars;
 mod drawing;
@@ -103,11 +104,13 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let options = args.options();
     let bar = Progress::new();
     let images = Images { batch: &input.batch, labels: input.labels() };
-    let digest_of = |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
+    let digest_of =
+        |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
     let digest = digest_of(&images);
     let stored = crate::search::known(app, args, &digest)?;
     let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
-    let prepared = Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
+    let prepared =
+        Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
     let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
     crate::search::remember(app, args, &digest, prepared.known())?;
     let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
@@ -150,7 +153,8 @@ impl Sweep<'_> {
         let mut uniform = Vec::new();
         for bits in UNIFORM {
             let fixed = Uniform { weight_bits: bits, activation_bits: bits };
-            // At their least price, as searched ones are: with faster protocols they would look worse than they are.
+            // At their least price, as searched ones are: with faster protocols they would look
+            // worse than they are.
             let options = SearchOptions { fixed: Some(fixed), cheapest: true, ..*options };
             uniform.push(self.point(format!("w{bits}a{bits}"), options)?);
         }
@@ -176,7 +180,8 @@ impl Sweep<'_> {
     fn point(&self, name: String, options: SearchOptions) -> Outcome<Point> {
         let folder = format!("{POINTS}/{name}");
         let path = self.out.join(&folder);
-        let fingerprint = format!("{} {:?} {:?}", self.fingerprint, options.budget_bits, options.fixed);
+        let fingerprint =
+            format!("{} {:?} {:?}", self.fingerprint, options.budget_bits, options.fixed);
         if self.args.resume
             && let Some(point) = known(&path, &fingerprint)?
         {
@@ -221,7 +226,9 @@ fn budgets(least: u64, most: u64, count: usize) -> impl Iterator<Item = u64> {
 /// A point that an interrupted search has written.
 fn known(path: &Path, fingerprint: &str) -> Outcome<Option<Point>> {
     let point = sealed::open::<Point>(&path.join(POINT))?;
-    let Some(point) = point.filter(|point| point.fingerprint == fingerprint) else { return Ok(None) };
+    let Some(point) = point.filter(|point| point.fingerprint == fingerprint) else {
+        return Ok(None);
+    };
     let net = net::Net::open(path)?;
     if hash(&net.plan) != point.plan {
         return Err(sealed::broken(&path.join(net::PLAN), "it is another plan"));
@@ -237,7 +244,7 @@ fn hash(plan: &Plan) -> String {
 impl<'a> Test<'a> {
     fn new(data: &'a Dataset, limit: Option<u32>) -> Outcome<Self> {
         let Some(labels) = data.labels() else {
-            return Err(Failure::input("accuracies need labels: name a labelled file with --test"));
+            return Err(Failure::input("accuracies need labels: name a labeled file with --test"));
         };
         let count = limit.map_or(labels.len(), |limit| labels.len().min(limit as usize));
         Ok(Self { data, labels: &labels[..count] })

@@ -69,12 +69,16 @@ fn networks(page: &mut String, frontier: &Frontier) {
     page.push_str("</table>\n");
 }
 
-/// Losses at four bits, by all measures side by side; the darker, the more of what the column's most sensitive layer loses.
+/// Losses at four bits, by all measures side by side; the darker, the more of what the column's
+/// most sensitive layer loses.
 fn sensitivities(page: &mut String, frontier: &Frontier) {
     const AT: usize = 2;
     let all = || frontier.sensitivities.values();
     let of = |(at, site): (usize, usize)| -> Vec<f64> {
-        all().map(|found| found.weights[at][AT]).chain(all().map(|found| found.sites[site][AT])).collect()
+        all()
+            .map(|found| found.weights[at][AT])
+            .chain(all().map(|found| found.sites[site][AT]))
+            .collect()
     };
     let rows: Vec<(&str, Vec<f64>)> = frontier
         .layers
@@ -93,13 +97,16 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
     }
     page.push_str("</tr></thead>\n<tbody>");
     let most: Vec<f64> = (0..2 * count)
-        .map(|column| rows.iter().map(|(_, losses)| losses[column]).fold(f64::MIN_POSITIVE, f64::max))
+        .map(|column| {
+            rows.iter().map(|(_, losses)| losses[column]).fold(f64::MIN_POSITIVE, f64::max)
+        })
         .collect();
     for (name, losses) in &rows {
         let _ = write!(page, "<tr><td>{}</td>", escape(name));
         for (loss, most) in losses.iter().zip(&most) {
             let shade = 0.55 * (loss / most).max(0.0).sqrt();
-            let _ = write!(page, "<td style=\"background:rgba(31,95,168,{shade:.2})\">{loss:.1e}</td>");
+            let _ =
+                write!(page, "<td style=\"background:rgba(31,95,168,{shade:.2})\">{loss:.1e}</td>");
         }
         page.push_str("</tr>\n");
     }
@@ -110,8 +117,8 @@ fn megabytes(bits: u64) -> f64 {
     bits as f64 / 8e6
 }
 
-/// Names come from files: none of them is markup, and none hides or reorders what stands beside it. Control characters have no
-/// place in XML, not even as references.
+/// Names come from files: none of them is markup, and none hides or reorders what stands beside it.
+/// Control characters have no place in XML, not even as references.
 pub(super) fn escape(text: &str) -> String {
     let text = Printable(text).to_string();
     text.replace('&', "&amp;")

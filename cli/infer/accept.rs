@@ -73,7 +73,11 @@ impl<T: Send + 'static> Door<T> {
         while self.oldest.len() >= PENDING {
             let Some((oldest, handshake)) = self.oldest.pop_front() else { break };
             handshake.abort();
-            turned_away(console, oldest, "it has not finished its handshake, and others are waiting");
+            turned_away(
+                console,
+                oldest,
+                "it has not finished its handshake, and others are waiting",
+            );
         }
         let handshake = self.pending.spawn(async move { (peer, handshake.await) });
         self.oldest.push_back((peer, handshake));

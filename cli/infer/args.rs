@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Server: the address to wait at; port 0 lets the system choose one, which is printed.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
     listen: Option<String>,
-    /// Server: the most images that a client may ask for at a time [default: as many as fit --max-memory].
+    /// Server: the most images that a client may ask for at a time [default: as many as fit
+    /// --max-memory].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH), conflicts_with = "local")]
     max_batch: Option<u32>,
     /// Client: the server's address.
@@ -50,16 +51,17 @@ pub(crate) struct Args {
     /// Which images: one, or a..b without b [default: 0].
     #[arg(long, value_name = "A..B", requires = "input")]
     index: Option<Indices>,
-    /// Client: prepare N inferences of one image each (of --batch images) before the first input is used, run them one after the other,
-    /// and prepare the next N where there are more images.
+    /// Client: prepare N inferences of one image each (of --batch images) before the first input is
+    /// used, run them one after the other, and prepare the next N where there are more images.
     #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH))]
     offline: Option<u32>,
-    /// Client: the most images at a time; those of --index are run so many after so many [default: as many as fit --max-memory; 1 with
-    /// --offline].
+    /// Client: the most images at a time; those of --index are run so many after so many [default:
+    /// as many as fit --max-memory; 1 with --offline].
     #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
-    /// The most bytes of memory that this process may be predicted to need, suffixes k, M and G; a server refuses a client that asks
-    /// for more [default: 2 GiB, or half of the machine's memory where that is less].
+    /// The most bytes of memory that this process may be predicted to need, suffixes k, M and G; a
+    /// server refuses a client that asks for more [default: 2 GiB, or half of the machine's memory
+    /// where that is less].
     #[arg(long, value_name = "BYTES")]
     max_memory: Option<ByteCount>,
     /// A text file with a class name a line, to show instead of numbers.
@@ -68,8 +70,8 @@ pub(crate) struct Args {
     /// Compare the result with the plaintext network, integer for integer (this needs the weights).
     #[arg(long, requires = "input")]
     verify: bool,
-    /// What the client learns: the logits, or the label alone. Both parties say the same [default: what the plan says, logits of
-    /// what search writes].
+    /// What the client learns: the logits, or the label alone. Both parties say the same [default:
+    /// what the plan says, logits of what search writes].
     #[arg(long, value_enum)]
     reveal: Option<Reveal>,
     /// How long the peer may be silent, in seconds; also the grace of every step's deadline.
@@ -269,7 +271,9 @@ fn forbid(who: &str, option: &str, given: bool) -> Outcome<()> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|s| (0.001..=1e6).contains(s));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "expected a number of seconds above 0".into())
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "expected a number of seconds above 0".into())
 }
 
 fn address(text: &str) -> Result<String, String> {

@@ -17,8 +17,11 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let weights = options.verify.map(|path| net::weights(path, &plan)).transpose()?;
     let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
     let runtime = connection::runtime()?;
-    let stream =
-        runtime.block_on(connection::connect(&app.console, options.connect, options.connect_timeout))?;
+    let stream = runtime.block_on(connection::connect(
+        &app.console,
+        options.connect,
+        options.connect_timeout,
+    ))?;
     let lost = |error| Failure::new(Code::PeerLost, format_args!("the connection failed: {error}"));
     connection::warn_off_loopback(&app.console, stream.peer_addr().map_err(lost)?);
     let progress = Progress::new();

@@ -19,7 +19,8 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Workers that move bytes while a party's own thread computes.
 pub(super) fn runtime() -> Outcome<Runtime> {
-    let failed = |error| Failure::internal(format_args!("cannot start the network threads: {error}"));
+    let failed =
+        |error| Failure::internal(format_args!("cannot start the network threads: {error}"));
     Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)
 }
 
@@ -32,7 +33,11 @@ pub(super) async fn listen(address: &str) -> Outcome<(TcpListener, SocketAddr)> 
 }
 
 /// Connects, waiting visibly for a server that is not up yet.
-pub(super) async fn connect(console: &Console, address: &str, patience: Duration) -> Outcome<TcpStream> {
+pub(super) async fn connect(
+    console: &Console,
+    address: &str,
+    patience: Duration,
+) -> Outcome<TcpStream> {
     let deadline = Instant::now() + patience;
     let mut progress = None;
     loop {
@@ -78,6 +83,8 @@ pub(super) fn warn_off_loopback(console: &Console, address: SocketAddr) {
 pub(super) fn ready(stream: TcpStream) -> Outcome<TcpStream> {
     match stream.set_nodelay(true) {
         Ok(()) => Ok(stream),
-        Err(error) => Err(Failure::new(Code::PeerLost, format_args!("the connection failed: {error}"))),
+        Err(error) => {
+            Err(Failure::new(Code::PeerLost, format_args!("the connection failed: {error}")))
+        }
     }
 }

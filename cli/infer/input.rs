@@ -62,11 +62,13 @@ impl Input {
         weights: Option<&Weights>,
         profile: &Profile,
     ) -> Outcome<Inference> {
-        let found =
-            found.ok_or_else(|| Failure::internal("invariant: the client learns the result, and did not"))?;
+        let found = found.ok_or_else(|| {
+            Failure::internal("invariant: the client learns the result, and did not")
+        })?;
         let verified = weights.map(|weights| self.verify(plan, weights, &found)).transpose()?;
-        let logits =
-            || self.each(&found).map(|(images, found)| Logits::new(found, images, plan.output.scale));
+        let logits = || {
+            self.each(&found).map(|(images, found)| Logits::new(found, images, plan.output.scale))
+        };
         let (predictions, floats, integers) = match plan.reveals() {
             Reveal::Label => (found.iter().map(|&label| label as usize).collect(), None, None),
             Reveal::Logits => (

@@ -1,4 +1,5 @@
-//! The memory of a run: what it may take, what it is predicted to take, and the images at a time that fit.
+//! The memory of a run: what it may take, what it is predicted to take, and the images at a time
+//! that fit.
 
 use protocols::Role;
 use protocols::allowance::{self, Excess, mebibytes};
@@ -46,7 +47,8 @@ pub(super) struct Fit<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Parties {
     Server,
-    /// The client chooses the images at a time for the server too, so the server's memory may be no larger either.
+    /// The client chooses the images at a time for the server too, so the server's memory may be no
+    /// larger either.
     Client,
     Both,
 }
@@ -83,7 +85,9 @@ impl<'a> Fit<'a> {
         let total = options.indices.0.len();
         let prepared = options.offline.unwrap_or(1);
         let at_a_time = options.batch.or(options.offline.map(|_| 1));
-        let most = || allowance::most(total, |most| self.largest(Load::split(total, most)) <= self.budget.0);
+        let most = || {
+            allowance::most(total, |most| self.largest(Load::split(total, most)) <= self.budget.0)
+        };
         let images = at_a_time.unwrap_or_else(most);
         let load = Load::split(total, images.clamp(1, total.max(1))).preparing(prepared);
         self.check(load)
@@ -114,7 +118,11 @@ impl<'a> Fit<'a> {
 
     /// What a run is predicted to take.
     pub(super) fn memory(&self, load: Load) -> Memory {
-        Memory { predicted_bytes: self.predicted(load), peak_bytes: None, budget_bytes: self.budget.0 }
+        Memory {
+            predicted_bytes: self.predicted(load),
+            peak_bytes: None,
+            budget_bytes: self.budget.0,
+        }
     }
 }
 
@@ -127,13 +135,18 @@ impl Memory {
     /// A line for people.
     pub(super) fn text(&self) -> String {
         let peak = self.peak_bytes.map(|peak| format!(", {} at the most", units::bytes(peak)));
-        format!("memory: {} predicted{}\n", units::bytes(self.predicted_bytes), peak.unwrap_or_default())
+        format!(
+            "memory: {} predicted{}\n",
+            units::bytes(self.predicted_bytes),
+            peak.unwrap_or_default()
+        )
     }
 }
 
 /// Bytes of this machine, or of the part of it that this process may use; where the system tells.
 fn machine() -> Option<u64> {
-    let all = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
+    let all =
+        std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
     let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let limit = limit.and_then(|text| text.trim().parse().ok());
     all.into_iter().chain(limit).min()

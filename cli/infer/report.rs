@@ -66,7 +66,8 @@ impl Inference {
         if self.verified != Some(false) {
             return app.console.result(self, Self::text);
         }
-        let message = "verification failed: the private result differs from that of the plaintext network";
+        let message =
+            "verification failed: the private result differs from that of the plaintext network";
         app.console.failed_result(self, Self::text, Failure::new(Code::Unverified, message))
     }
 

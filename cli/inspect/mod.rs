@@ -62,7 +62,8 @@ struct Unsupported {
 
 /// Runs `pq inspect`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let report = onnx::survey_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
+    let report =
+        onnx::survey_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
     let fusion = match &report.model {
         Some(model) if args.passes.wanted() => {
             Some(args.passes.fuse(model).map_err(|failure| failure.of_file(&args.model))?)
@@ -93,7 +94,9 @@ impl Inspection {
             name: model.map(|model| model.name.clone()),
             input: model.map(|model| model.input),
             classes: model.map(Model::classes),
-            layers: model.map(|model| model.nodes.iter().map(Layer::new).collect()).unwrap_or_default(),
+            layers: model
+                .map(|model| model.nodes.iter().map(Layer::new).collect())
+                .unwrap_or_default(),
             macs: sum(Model::macs),
             relus: sum(Model::relus),
             parameters: sum(Model::parameters),
@@ -137,8 +140,11 @@ fn text(inspection: &Inspection) -> String {
         table.row(vec!["total".into(), String::new(), String::new(), macs, relus, parameters]);
         let _ = write!(text, "{table}");
     } else {
-        let operators: Vec<_> =
-            i.operators.iter().map(|(name, count)| format!("{count} {}", Printable(name))).collect();
+        let operators: Vec<_> = i
+            .operators
+            .iter()
+            .map(|(name, count)| format!("{count} {}", Printable(name)))
+            .collect();
         let _ = writeln!(text, "nodes: {}", operators.join(", "));
     }
     let _ = match i.unsupported.len() {
@@ -146,7 +152,8 @@ fn text(inspection: &Inspection) -> String {
         count => writeln!(text, "\nnot supported: {count}"),
     };
     for u in &i.unsupported {
-        let [node, operator, reason, advice] = [&u.node, &u.operator, &u.reason, &u.advice].map(Printable);
+        let [node, operator, reason, advice] =
+            [&u.node, &u.operator, &u.reason, &u.advice].map(Printable);
         let _ = writeln!(text, "  {node} ({operator}): {reason}\n      {advice}");
     }
     if let Some(fusion) = &i.fusion {

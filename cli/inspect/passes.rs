@@ -16,7 +16,7 @@ use crate::exit::{Failure, Outcome};
 use crate::images::PreprocessArgs;
 use crate::units;
 
-/// How a network is quantised to be looked at.
+/// How a network is quantized to be looked at.
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
@@ -88,8 +88,11 @@ impl Args {
         let stages = pass::stages(&graph, &without).map_err(unknown)?;
         let plan = |without| fuse(&graph, &Options { without, ..Options::default() });
         let (with_all, plan) = (plan(BTreeSet::new())?, plan(without.clone())?);
-        let stage =
-            |stage: pass::Stage| Stage { pass: stage.pass, places: stage.places, graph: lines(&stage.graph) };
+        let stage = |stage: pass::Stage| Stage {
+            pass: stage.pass,
+            places: stage.places,
+            graph: lines(&stage.graph),
+        };
         Ok(Fusion {
             graph: lines(&graph),
             passes: stages.into_iter().map(stage).collect(),
@@ -111,12 +114,14 @@ impl Fusion {
     /// The network, then after each pass, what is new marked.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        let source = if self.noise { " (shifts from noise; give --calib for real ones)" } else { "" };
+        let source =
+            if self.noise { " (shifts from noise; give --calib for real ones)" } else { "" };
         let _ = writeln!(text, "\nbefore any pass{source}");
         self.graph.iter().for_each(|line| text += &format!("    {}\n", Printable(line)));
         let mut before = &self.graph;
         for Stage { pass, places, graph } in &self.passes {
-            let places = if *places == 1 { "1 place".to_owned() } else { format!("{places} places") };
+            let places =
+                if *places == 1 { "1 place".to_owned() } else { format!("{places} places") };
             let _ = writeln!(text, "\nafter {pass}: {places}, {} nodes", graph.len());
             let old: HashSet<&String> = before.iter().collect();
             for line in graph {

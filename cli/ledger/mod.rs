@@ -78,7 +78,10 @@ impl Ledger {
         let load = Load::one(images);
         let predictions = predictions(plan, load, profile);
         let steps = plan.step_costs(images);
-        let steps = steps.iter().zip(predictions).map(|(step, amount)| Step::new(plan, step, amount, amount));
+        let steps = steps
+            .iter()
+            .zip(predictions)
+            .map(|(step, amount)| Step::new(plan, step, amount, amount));
         let setup = Amount::new(&plan.setup_cost(), plan.setup_seconds(profile));
         Self::of(load, setup, steps.collect())
     }
@@ -94,7 +97,9 @@ impl Ledger {
     }
 
     fn of(load: Load, setup: Amount, steps: Vec<Step>) -> Self {
-        let sum = |phase: fn(&Step) -> Amount| steps.iter().map(phase).fold(Amount::default(), Amount::plus);
+        let sum = |phase: fn(&Step) -> Amount| {
+            steps.iter().map(phase).fold(Amount::default(), Amount::plus)
+        };
         let cost = Totals {
             images: load.total(),
             batch: load.images,
@@ -119,7 +124,8 @@ impl Totals {
 fn predictions(plan: &Plan, load: Load, profile: &Profile) -> impl Iterator<Item = Phases> {
     let seconds = plan.step_seconds(profile, load.images);
     let last = plan.step_seconds(profile, load.last);
-    let others = [load.prepared_in_all(), load.inferences].map(|count| count.saturating_sub(1) as f64);
+    let others =
+        [load.prepared_in_all(), load.inferences].map(|count| count.saturating_sub(1) as f64);
     plan.load_costs(load).into_iter().zip(seconds).zip(last).map(move |((step, each), last)| {
         let offline = Amount::new(&step.cost.offline, each.offline * others[0] + last.offline);
         Phases::new(offline, Amount::new(&step.cost.online, each.online * others[1] + last.online))
@@ -133,9 +139,10 @@ impl Step {
         let (weight_bits, ring) = match op {
             Some(Op::Linear { weight_bits, ring, .. }) => (Some(*weight_bits), Some(*ring)),
             Some(Op::Requant { ring, .. }) => (None, Some(*ring)),
-            Some(op) => {
-                (None, op.output().or(op.inputs().first().copied()).map(|wire| plan.wires[wire].ring))
-            }
+            Some(op) => (
+                None,
+                op.output().or(op.inputs().first().copied()).map(|wire| plan.wires[wire].ring),
+            ),
             None => (None, None),
         };
         Self {
@@ -153,8 +160,10 @@ impl Step {
 
     /// Whether the step moved what was predicted.
     fn balances(&self) -> bool {
-        let same = |a: Amount, b: Amount| Amount { seconds: 0.0, ..a } == Amount { seconds: 0.0, ..b };
-        same(self.amount.offline, self.predicted.offline) && same(self.amount.online, self.predicted.online)
+        let same =
+            |a: Amount, b: Amount| Amount { seconds: 0.0, ..a } == Amount { seconds: 0.0, ..b };
+        same(self.amount.offline, self.predicted.offline)
+            && same(self.amount.online, self.predicted.online)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::table::Table;
 use crate::units;
 
 const WORDS: [&str; 3] = ["step", "kind", "protocol"];
-const NUMBERS: [&str; 6] = ["offline S→C", "offline C→S", "online S→C", "online C→S", "rounds", "time"];
+const NUMBERS: [&str; 6] =
+    ["offline S→C", "offline C→S", "online S→C", "online C→S", "rounds", "time"];
 
 impl Ledger {
     /// A prediction as text.
@@ -20,7 +21,11 @@ impl Ledger {
             images => format!("{images} images"),
         };
         let name = Printable(name);
-        format!("{name}, predicted for {images}\n\n{}{}", self.table("widths", widths), self.summary())
+        format!(
+            "{name}, predicted for {images}\n\n{}{}",
+            self.table("widths", widths),
+            self.summary()
+        )
     }
 
     /// A measured run as text.
@@ -39,7 +44,8 @@ impl Ledger {
             table.row(words.into_iter().chain(numbers).chain([column(step)]).collect());
         }
         let words = ["total".into(), String::new(), String::new()];
-        table.row(words.into_iter().chain(numbers(&self.cost.offline, &self.cost.online)).collect());
+        table
+            .row(words.into_iter().chain(numbers(&self.cost.offline, &self.cost.online)).collect());
         table.to_string()
     }
 
@@ -68,7 +74,8 @@ impl Ledger {
         }
         if self.cost.prepared > 1 {
             let share = |amount: &Amount, of: usize| {
-                let (bytes, seconds) = (amount.bytes() / of.max(1) as u64, amount.seconds / of.max(1) as f64);
+                let (bytes, seconds) =
+                    (amount.bytes() / of.max(1) as u64, amount.seconds / of.max(1) as f64);
                 format!("{} and {}", units::bytes(bytes), units::seconds(seconds))
             };
             let Totals { prepared, inferences, offline, online, .. } = &self.cost;

@@ -1,5 +1,6 @@
-//! A whole inference of a network of the shape of ResNet-20 by two parties in one process: wall-clock and processor seconds
-//! of a party, by phase. The parties share the process, so a party's figure is half of what both take.
+//! A whole inference of a network of the shape of ResNet-20 by two parties in one process:
+//! wall-clock and processor seconds of a party, by phase. The parties share the process, so a
+//! party's figure is half of what both take.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,11 +35,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (sides, plan) = ((Side::Server(&weights), Side::Client(&input)), &plan);
         let (served, found) = std::thread::scope(|scope| {
             let other = scope.spawn(|| {
-                runtime
-                    .block_on(async { execute(plan, &mut server, sides.0, Load::one(1), &mut |_| ()).await })
+                runtime.block_on(async {
+                    execute(plan, &mut server, sides.0, Load::one(1), &mut |_| ()).await
+                })
             });
-            let found = runtime
-                .block_on(async { execute(plan, &mut client, sides.1, Load::one(1), &mut observe).await });
+            let found = runtime.block_on(async {
+                execute(plan, &mut client, sides.1, Load::one(1), &mut observe).await
+            });
             observe(Event { phase: "end", step: "", index: 0, count: 0 });
             (other.join(), found)
         });
@@ -66,7 +69,10 @@ fn print(marks: &Marks, steps: bool) {
         println!("{name:30} {wall:7.3} s wall {processor:7.3} s of a processor for each party");
     }
     let total = sums.iter().fold((0.0, 0.0), |sum, line| (sum.0 + line.1, sum.1 + line.2));
-    println!("{:30} {:7.3} s wall {:7.3} s of a processor for each party\n", "all", total.0, total.1);
+    println!(
+        "{:30} {:7.3} s wall {:7.3} s of a processor for each party\n",
+        "all", total.0, total.1
+    );
 }
 
 /// The time that the living threads of this process have run for, as Linux tells it.

@@ -1,5 +1,5 @@
-//! Peak memory and seconds of each party in a process of its own, over a loopback connection, one inference of one image:
-//! `cargo bench -p pq-fusion --bench memory -- [resnet20|resnet18]...`
+//! Peak memory and seconds of each party in a process of its own, over a loopback connection, one
+//! inference of one image: `cargo bench -p pq-fusion --bench memory -- [resnet20|resnet18]...`
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -17,7 +17,8 @@ use protocols::{Channel, Limits, Role, Session};
 use tokio::net::{TcpListener, TcpStream};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with("--")).collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|it| !it.starts_with("--")).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["server", network] => serve(network),
@@ -61,7 +62,11 @@ fn both(name: &str) -> Result<(), Box<dyn Error>> {
         return Err("a party failed".into());
     }
     let (graph, weights) = network(name);
-    assert_eq!(logits, format!("{:?}", eval(&graph, &weights, &random_input(&graph, 1, 1))?), "logits");
+    assert_eq!(
+        logits,
+        format!("{:?}", eval(&graph, &weights, &random_input(&graph, 1, 1))?),
+        "logits"
+    );
     Ok(())
 }
 
@@ -89,7 +94,12 @@ fn ask(name: &str, port: &str) -> Result<(), Box<dyn Error>> {
     })
 }
 
-async fn run(role: Role, stream: TcpStream, plan: &Plan, side: Side<'_>) -> Result<(), Box<dyn Error>> {
+async fn run(
+    role: Role,
+    stream: TcpStream,
+    plan: &Plan,
+    side: Side<'_>,
+) -> Result<(), Box<dyn Error>> {
     stream.set_nodelay(true)?;
     let channel = Channel::new(stream, Limits::default());
     let own = if role == Role::Server { [2; 32] } else { [3; 32] };

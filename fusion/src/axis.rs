@@ -44,7 +44,11 @@ impl Axis {
     }
 
     /// Rows and columns of a pooling from an image of `input` to one of `output` rows and columns.
-    pub(crate) const fn of_window(window: &Window, input: [usize; 2], output: [usize; 2]) -> [Self; 2] {
+    pub(crate) const fn of_window(
+        window: &Window,
+        input: [usize; 2],
+        output: [usize; 2],
+    ) -> [Self; 2] {
         let Window { kernel, stride, pad } = window;
         [
             Self {

@@ -1,21 +1,26 @@
-//! What published systems would move for the same network: their costs as formulas, to compare with. Nothing here runs.
+//! What published systems would move for the same network: their costs as formulas, to compare
+//! with. Nothing here runs.
 //!
-//! Bits in both directions of one inference, after the protocols of these papers (λ = 128 bits of a transfer of the IKNP extension; of
-//! silent transfers only the messages count, λ = 0):
+//! Bits in both directions of one inference, after the protocols of these papers (λ = 128 bits of a
+//! transfer of the IKNP extension; of silent transfers only the messages count, λ = 0):
 //!
-//! - CrypTFlow2: Rathee, Rathee, Kumar, Chandran, Gupta, Rastogi, Sharma, CCS 2020. Everything in one ring of 37 bits, 12 of them
-//!   fraction: bitwise transfers for products (Gilboa 1999; section 5 there), ReLU below `λ l + 18 l` and truncation of a value of
-//!   known sign (sections 3.2 and 4.2).
-//! - SiRNN: Rathee, Rathee, Goli, Gupta, Sharma, Chandran, Rastogi, S&P 2021. Products of m-bit weights and n-bit shares, exact in
-//!   `l = m + n + log2 N` bits (section III-D); the wrap of each activation's shares costs a comparison, and a transfer of `l - n` bits
-//!   times each weight; truncation and extension (sections III-A to III-C).
-//! - CoPriv: Zeng, Li, Yang, Lu, Wang, Huang, NeurIPS 2023. CrypTFlow2 with Winograd's products F(2x2, 3x3), tiles aggregated.
-//! - PrivQuant: quantised networks over SiRNN's protocols. Transfers by the bits of the weights, no wrap, since activations are extended
-//!   first and their sign is known; truncate-and-reduce before the ReLU, which then has as few bits as the activations.
-//!   With Winograd: weights quantised in the transformed domain, at stride 1.
+//! - CrypTFlow2: Rathee, Rathee, Kumar, Chandran, Gupta, Rastogi, Sharma, CCS 2020. Everything in
+//!   one ring of 37 bits, 12 of them fraction: bitwise transfers for products (Gilboa 1999; section
+//!   5 there), ReLU below `λ l + 18 l` and truncation of a value of known sign (sections 3.2 and
+//!   4.2).
+//! - SiRNN: Rathee, Rathee, Goli, Gupta, Sharma, Chandran, Rastogi, S&P 2021. Products of m-bit
+//!   weights and n-bit shares, exact in `l = m + n + log2 N` bits (section III-D); the wrap of each
+//!   activation's shares costs a comparison, and a transfer of `l - n` bits times each weight;
+//!   truncation and extension (sections III-A to III-C).
+//! - CoPriv: Zeng, Li, Yang, Lu, Wang, Huang, NeurIPS 2023. CrypTFlow2 with Winograd's products
+//!   F(2x2, 3x3), tiles aggregated.
+//! - PrivQuant: quantized networks over SiRNN's protocols. Transfers by the bits of the weights, no
+//!   wrap, since activations are extended first and their sign is known; truncate-and-reduce before
+//!   the ReLU, which then has as few bits as the activations. With Winograd: weights quantized in
+//!   the transformed domain, at stride 1.
 //!
-//! Where a paper leaves a choice, the cheaper one is taken for it. Sums, slices, biases, averages, and the sharing of the input and the
-//! output cost nothing here.
+//! Where a paper leaves a choice, the cheaper one is taken for it. Sums, slices, biases, averages,
+//! and the sharing of the input and the output cost nothing here.
 
 use std::iter::Sum;
 use std::ops::{Add, Mul};
@@ -36,7 +41,7 @@ pub enum System {
     Sirnn,
     /// PrivQuant at the network's own widths.
     PrivQuant,
-    /// PrivQuant with quantised Winograd weights.
+    /// PrivQuant with quantized Winograd weights.
     PrivQuantWinograd,
 }
 
@@ -97,11 +102,14 @@ impl System {
         match self {
             Self::CrypTFlow2 | Self::PrivQuant => direct(),
             Self::CoPriv => Matrix::winograd(geometry, &[1, 2]).map_or_else(direct, product),
-            Self::PrivQuantWinograd => Matrix::winograd(geometry, &[1]).map_or_else(direct, product),
+            Self::PrivQuantWinograd => {
+                Matrix::winograd(geometry, &[1]).map_or_else(direct, product)
+            }
             Self::Sirnn16 | Self::Sirnn => {
                 let matrix = Matrix::direct(geometry);
                 let wrapped: usize = geometry.in_shape().iter().product();
-                let compare = Traffic { lambdas: activations, bits: 14 * activations } * wrapped as u64;
+                let compare =
+                    Traffic { lambdas: activations, bits: 14 * activations } * wrapped as u64;
                 let select = Traffic {
                     lambdas: matrix.count * matrix.inner * matrix.columns,
                     bits: matrix.macs() * (ring - activations),
@@ -111,8 +119,8 @@ impl System {
         }
     }
 
-    /// One element of a requantisation of an accumulator of `ring` bits.
-    fn requantise(self, ring: u64, activations: u64) -> Traffic {
+    /// One element of a requantization of an accumulator of `ring` bits.
+    fn requantize(self, ring: u64, activations: u64) -> Traffic {
         let dropped = ring.saturating_sub(activations);
         match self {
             Self::CrypTFlow2 | Self::CoPriv => {
@@ -145,16 +153,20 @@ impl System {
                 let own = Widths { weights: 0, activations: bits(*output) };
                 let activations = self.widths(own).activations;
                 let ring = summed.unwrap_or_else(|| u64::from(ring.get()).max(activations));
-                let relu =
-                    if wire.signed { Traffic::default() } else { relu(self.relu_bits(ring, activations)) };
-                (self.requantise(ring, activations) + relu) * wire.elements() as u64
+                let relu = if wire.signed {
+                    Traffic::default()
+                } else {
+                    relu(self.relu_bits(ring, activations))
+                };
+                (self.requantize(ring, activations) + relu) * wire.elements() as u64
             }
             Op::MaxPool { output, window, .. } => {
                 let own = Widths { weights: 0, activations: bits(*output) };
                 let comparisons = plan.wires[*output].elements() * (window.len() - 1);
                 relu(self.widths(own).activations) * comparisons as u64
             }
-            // A 1-of-2^m transfer for all: SiRNN's lookups are that (section III-C), and it is the least that others take.
+            // A 1-of-2^m transfer for all: SiRNN's lookups are that (section III-C), and it is the
+            // least that others take.
             Op::Lookup { output, table, .. } => {
                 let (entries, bits) = (
                     table.len() as u64,
@@ -167,7 +179,9 @@ impl System {
                 let own = Widths { weights: 0, activations: bits(*input) };
                 relu(self.widths(own).activations) * (plan.wires[*input].elements() - 1) as u64
             }
-            Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Traffic::default(),
+            Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {
+                Traffic::default()
+            }
         }
     }
 
@@ -275,8 +289,9 @@ impl Matrix {
         }
     }
 
-    /// Winograd's products, for 3x3 convolutions of one of these strides: 16 for tiles of 2x2 outputs at stride 1; at stride 2 the
-    /// four phases of the kernel (2x2, 2x1, 1x2, 1x1) take 25 where 36 multiplications were.
+    /// Winograd's products, for 3x3 convolutions of one of these strides: 16 for tiles of 2x2
+    /// outputs at stride 1; at stride 2 the four phases of the kernel (2x2, 2x1, 1x2, 1x1) take 25
+    /// where 36 multiplications were.
     fn winograd(geometry: &Geometry, strides: &[usize]) -> Option<Self> {
         let g = geometry;
         let fits = g.groups == 1
@@ -299,10 +314,14 @@ impl Matrix {
     /// A transfer for every bit b of every weight, with `ring - b` bits for every column.
     fn by_weights(&self, bits: u64, ring: u64) -> Traffic {
         let messages: u64 = (0..bits).map(|b| ring - b).sum();
-        Traffic { lambdas: self.count * self.rows * self.inner * bits, bits: self.macs() * messages }
+        Traffic {
+            lambdas: self.count * self.rows * self.inner * bits,
+            bits: self.macs() * messages,
+        }
     }
 
-    /// Where weights and activations are of the ring's width alike, the bits of the fewer of them choose.
+    /// Where weights and activations are of the ring's width alike, the bits of the fewer of them
+    /// choose.
     fn by_the_fewer(&self, ring: u64) -> Traffic {
         let by_weights = self.by_weights(ring, ring);
         let activations = self.count * self.inner * self.columns * ring;
@@ -314,7 +333,7 @@ impl Matrix {
 mod tests {
     use super::*;
 
-    /// A 3x3 convolution with its requantisation.
+    /// A 3x3 convolution with its requantization.
     fn convolution(channels: [usize; 2], image: usize, stride: usize) -> Geometry {
         Geometry {
             in_h: image,
@@ -331,7 +350,8 @@ mod tests {
         }
     }
 
-    /// The layers of ResNet-32 for CIFAR: 464 thousand weights, 69 million multiplications, 303,104 ReLUs.
+    /// The layers of ResNet-32 for CIFAR: 464 thousand weights, 69 million multiplications, 303,104
+    /// ReLUs.
     fn resnet32() -> Vec<Geometry> {
         let mut layers = vec![convolution([3, 16], 32, 1)];
         for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
@@ -356,9 +376,10 @@ mod tests {
             .map(|(at, geometry)| {
                 let ring = system.accumulator(widths, geometry.fan_in());
                 let activations = system.widths(widths).activations;
-                let element =
-                    system.requantise(ring, activations) + relu(system.relu_bits(ring, activations));
-                let elements = if at < convolutions { geometry.out_shape().iter().product() } else { 0 };
+                let element = system.requantize(ring, activations)
+                    + relu(system.relu_bits(ring, activations));
+                let elements =
+                    if at < convolutions { geometry.out_shape().iter().product() } else { 0 };
                 system.linear(geometry, widths) + element * elements as u64
             })
             .sum();
@@ -370,7 +391,8 @@ mod tests {
         let layers = resnet32();
         assert_eq!(layers.len(), 32);
         assert_eq!(layers.iter().map(Geometry::macs).sum::<u64>(), 68_862_592);
-        let relus: usize = layers[..31].iter().map(|g| g.out_shape().iter().product::<usize>()).sum();
+        let relus: usize =
+            layers[..31].iter().map(|g| g.out_shape().iter().product::<usize>()).sum();
         assert_eq!(relus, 303_104);
     }
 
@@ -398,7 +420,10 @@ mod tests {
             let found = megabytes(system, weights, activations);
             println!("{system:?} w{weights}a{activations}: {found:.0?}, expected {expected:.0?}");
             for (found, expected) in found.into_iter().zip(expected) {
-                assert!((found / expected - 1.0).abs() < 0.03, "{system:?}: {found} MB, expected {expected}");
+                assert!(
+                    (found / expected - 1.0).abs() < 0.03,
+                    "{system:?}: {found} MB, expected {expected}"
+                );
             }
         }
     }

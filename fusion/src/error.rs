@@ -1,4 +1,5 @@
-//! What can be wrong with a graph, its weights, or the options of a lowering. Every error names the node.
+//! What can be wrong with a graph, its weights, or the options of a lowering. Every error names the
+//! node.
 
 use crate::Interval;
 
@@ -135,7 +136,8 @@ pub enum Error {
         /// What stands in the way.
         why: &'static str,
     },
-    /// A step whose ring would be wider than 64 bits, or wider than the ring that its input lives in.
+    /// A step whose ring would be wider than 64 bits, or wider than the ring that its input lives
+    /// in.
     #[error("step '{step}': expected a ring of at most {limit} bits, found {bits}")]
     Ring {
         /// The step.

@@ -1,4 +1,5 @@
-//! A plan run in the clear, every value in its ring: what two parties arrive at, also where a ring is too small.
+//! A plan run in the clear, every value in its ring: what two parties arrive at, also where a ring
+//! is too small.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,9 @@ use rayon::prelude::*;
 use crate::eval::{Layer, max_pool, sum_pool, view};
 use crate::{Error, Kernel, Weights, layout};
 
-/// The output of a plan for a batch, logits or labels, `[channels][images][rows][columns]`, in and out, computed modulo the rings, as the
-/// protocols compute it: too small a ring wraps here as it does there.
+/// The output of a plan for a batch, logits or labels, `[channels][images][rows][columns]`, in and
+/// out, computed modulo the rings, as the protocols compute it: too small a ring wraps here as it
+/// does there.
 ///
 /// A plan that [`crate::fuse`] has made is assumed; one from elsewhere must have been validated.
 pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, Error> {
@@ -18,7 +20,11 @@ pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, 
         let wires: Vec<WireId> = plan.steps.iter().filter_map(|step| find(&step.op)).collect();
         match wires[..] {
             [wire] => Ok(plan.wires[wire].shape),
-            _ => Err(Error::Count { graph: plan.name.clone(), what: "input or output", found: wires.len() }),
+            _ => Err(Error::Count {
+                graph: plan.name.clone(),
+                what: "input or output",
+                found: wires.len(),
+            }),
         }
     };
     let from = shape(|op| if let Op::Input { output } = op { Some(*output) } else { None })?;
@@ -64,7 +70,8 @@ impl<'a> Run<'a> {
                 Op::Linear { input, output, ring, .. } => {
                     let x = self.reduced(&step.name, *input, *ring)?;
                     let layer = self.layers.get(step.name.as_str());
-                    let layer = layer.ok_or_else(|| Error::MissingWeights { node: step.name.clone() })?;
+                    let layer =
+                        layer.ok_or_else(|| Error::MissingWeights { node: step.name.clone() })?;
                     self.put(*output, layer.run(&x));
                 }
                 Op::Requant { terms, output, ring, shift, .. } => {
@@ -117,7 +124,11 @@ impl<'a> Run<'a> {
     fn reduced(&self, step: &str, wire: WireId, ring: Bits) -> Result<Vec<i64>, Error> {
         let limit = self.plan.wires[wire].ring;
         if ring > limit {
-            return Err(Error::Ring { step: step.to_owned(), limit: limit.get(), bits: ring.get() });
+            return Err(Error::Ring {
+                step: step.to_owned(),
+                limit: limit.get(),
+                bits: ring.get(),
+            });
         }
         Ok(reading(ring, self.wires[wire].clone()))
     }
@@ -126,14 +137,24 @@ impl<'a> Run<'a> {
         let mut sum = vec![0i64; self.wires[terms[0].wire].len()];
         for term in terms {
             // A term that is shifted out of the ring altogether adds nothing.
-            let Some(narrow) = Bits::new(ring.get().saturating_sub(term.shift.into())) else { continue };
+            let Some(narrow) = Bits::new(ring.get().saturating_sub(term.shift.into())) else {
+                continue;
+            };
             let values = self.reduced(step, term.wire, narrow)?;
-            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(value << term.shift));
+            sum.iter_mut()
+                .zip(values)
+                .for_each(|(sum, value)| *sum = sum.wrapping_add(value << term.shift));
         }
         Ok(sum)
     }
 
-    fn max_pool(&mut self, step: &str, input: WireId, output: WireId, window: &Window) -> Result<(), Error> {
+    fn max_pool(
+        &mut self,
+        step: &str,
+        input: WireId,
+        output: WireId,
+        window: &Window,
+    ) -> Result<(), Error> {
         let narrow = Bits::of(u32::from(self.plan.wires[input].bits) + 1);
         let values = self.reduced(step, input, narrow)?;
         self.put(output, max_pool((self.shape(input), &values), window, self.shape(output)));

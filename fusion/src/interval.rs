@@ -35,7 +35,8 @@ impl Interval {
         }
     }
 
-    /// The interval with these ends, or `None` where it is empty or needs more than [`MAX_BITS`] signed bits.
+    /// The interval with these ends, or `None` where it is empty or needs more than [`MAX_BITS`]
+    /// signed bits.
     pub fn checked(lo: i128, hi: i128) -> Option<Self> {
         let fits = lo <= hi && ring_width(lo, hi) <= u32::from(MAX_BITS);
         let (lo, hi) = (i64::try_from(lo).ok()?, i64::try_from(hi).ok()?);
@@ -86,8 +87,8 @@ pub const fn ring_width(lo: i128, hi: i128) -> u32 {
 }
 
 impl Linear {
-    /// Sets the interval of the accumulators to the exact one for inputs within `input`: over all channels,
-    /// `(W x)[c] << shifts[c] + bias[c]`. The error names `node`.
+    /// Sets the interval of the accumulators to the exact one for inputs within `input`: over all
+    /// channels, `(W x)[c] << shifts[c] + bias[c]`. The error names `node`.
     pub fn bounded(self, node: &str, layer: &LayerWeights, input: Interval) -> Result<Self, Error> {
         let range = self.accumulators(node, layer, input)?;
         Ok(Self { range, ..self })
@@ -102,7 +103,11 @@ impl Linear {
     ) -> Result<Interval, Error> {
         let check = |what, expected: usize, found: usize| {
             let (node, expected, found) = (node.to_owned(), expected as i64, found as i64);
-            if expected == found { Ok(()) } else { Err(Error::Weights { node, what, expected, found }) }
+            if expected == found {
+                Ok(())
+            } else {
+                Err(Error::Weights { node, what, expected, found })
+            }
         };
         check("number of weights", self.weights(), layer.weights.len())?;
         check("number of biases", self.geometry.out_channels, layer.bias.len())?;
@@ -110,7 +115,8 @@ impl Linear {
             check("number of shifts", self.channels(), self.shifts.len())?;
         }
         let input = (input.lo.into(), input.hi.into());
-        let (lo, hi) = accumulators(&self.geometry, self.kernel.algorithm(), layer, &self.shifts, input);
+        let (lo, hi) =
+            accumulators(&self.geometry, self.kernel.algorithm(), layer, &self.shifts, input);
         let error = || Error::TooWide { node: node.to_owned(), lo, hi, limit: MAX_BITS };
         Interval::checked(lo, hi).ok_or_else(error)
     }

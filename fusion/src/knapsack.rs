@@ -1,15 +1,15 @@
 //! The multiple-choice knapsack, exactly: one item of each group, the least loss within a budget.
 //!
-//! Labels (cost, loss) grow group by group; dominated ones go, and so do those that cannot beat a known solution even by
-//! a Lagrangian bound on the rest (Kellerer, Pferschy, Pisinger: Knapsack Problems, 2004, chapter 11). What is left is
-//! the exact optimum.
+//! Labels (cost, loss) grow group by group; dominated ones go, and so do those that cannot beat a
+//! known solution even by a Lagrangian bound on the rest (Kellerer, Pferschy, Pisinger: Knapsack
+//! Problems, 2004, chapter 11). What is left is the exact optimum.
 
 /// An item of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Item {
     /// What it takes of the budget.
     pub cost: u64,
-    /// What is minimised. Finite.
+    /// What is minimized. Finite.
     pub loss: f64,
 }
 
@@ -23,7 +23,8 @@ struct Label {
     parent: usize,
 }
 
-/// The index of the item taken of every group, or `None` where even the cheapest items exceed the budget.
+/// The index of the item taken of every group, or `None` where even the cheapest items exceed the
+/// budget.
 pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
     let bounds = Bounds::new(groups, budget)?;
     let mut layers: Vec<Vec<Label>> = vec![vec![Label { cost: 0, loss: 0.0, item: 0, parent: 0 }]];
@@ -31,7 +32,8 @@ pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
         let mut labels = Vec::new();
         for (parent, label) in layers[at].iter().enumerate() {
             for (item, &Item { cost, loss }) in group.iter().enumerate() {
-                let label = Label { cost: label.cost + cost, loss: label.loss + loss, item, parent };
+                let label =
+                    Label { cost: label.cost + cost, loss: label.loss + loss, item, parent };
                 if bounds.admits(at + 1, label.cost, label.loss) {
                     labels.push(label);
                 }
@@ -70,7 +72,8 @@ struct Bounds {
     price: f64,
     /// The loss of a known solution.
     known: f64,
-    /// For the groups from an index on: the cheapest cost, and the least loss plus price times cost.
+    /// For the groups from an index on: the cheapest cost, and the least loss plus price times
+    /// cost.
     rest: Vec<(u64, f64)>,
 }
 
@@ -78,7 +81,8 @@ impl Bounds {
     fn new(groups: &[Vec<Item>], budget: u64) -> Option<Self> {
         let price = price(groups, budget)?;
         let picks = greedy(groups, price);
-        let (mut cost, mut known) = (picks.iter().map(|item| item.cost).sum::<u64>(), sum_loss(&picks));
+        let (mut cost, mut known) =
+            (picks.iter().map(|item| item.cost).sum::<u64>(), sum_loss(&picks));
         // Improve the known solution by what still fits, one group at a time.
         for (group, pick) in groups.iter().zip(&picks) {
             let fits = group.iter().filter(|item| cost - pick.cost + item.cost <= budget);
@@ -91,8 +95,10 @@ impl Bounds {
         for group in groups.iter().rev() {
             let &(cheapest, priced) = rest.last()?;
             let cheap = group.iter().map(|item| item.cost).min()?;
-            let least =
-                group.iter().map(|item| item.loss + price * item.cost as f64).fold(f64::INFINITY, f64::min);
+            let least = group
+                .iter()
+                .map(|item| item.loss + price * item.cost as f64)
+                .fold(f64::INFINITY, f64::min);
             rest.push((cheapest + cheap, priced + least));
         }
         rest.reverse();
@@ -117,7 +123,8 @@ fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
     if cheapest > budget {
         return None;
     }
-    let fits = |price: f64| greedy(groups, price).iter().map(|item| item.cost).sum::<u64>() <= budget;
+    let fits =
+        |price: f64| greedy(groups, price).iter().map(|item| item.cost).sum::<u64>() <= budget;
     if fits(0.0) {
         return Some(0.0);
     }
@@ -153,7 +160,8 @@ mod tests {
 
     fn exhaustive(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
         let Some((first, rest)) = groups.split_first() else { return Some(0.0) };
-        let with = |item: &Item| Some(item.loss + exhaustive(rest, budget.checked_sub(item.cost)?)?);
+        let with =
+            |item: &Item| Some(item.loss + exhaustive(rest, budget.checked_sub(item.cost)?)?);
         first.iter().filter_map(with).min_by(f64::total_cmp)
     }
 

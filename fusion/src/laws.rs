@@ -1,8 +1,9 @@
-//! The laws, on random networks: passes and lowering keep the integers, and every value stays within its wire's interval.
+//! The laws, on random networks: passes and lowering keep the integers, and every value stays
+//! within its wire's interval.
 
 use std::collections::BTreeSet;
 
-use crate::pass::{legalising, rewrite, simplifying, stages};
+use crate::pass::{legalizing, rewrite, simplifying, stages};
 use crate::testing::{hull, random_input, random_network, winograd_nodes};
 use crate::{Error, Op, Options, eval, eval_wires, fuse, ideal};
 use protocols::plan::{Plan, Reveal};
@@ -16,7 +17,11 @@ fn values_stay_within_their_wires_intervals() {
         let wires = eval_wires(&graph, &weights, &random_input(&graph, 2, seed)).unwrap();
         for (node, values) in graph.nodes().iter().zip(&wires) {
             let found = hull(values);
-            assert!(node.wire.range.contains(found), "seed {seed}, {}: {found}\n{graph}", node.name);
+            assert!(
+                node.wire.range.contains(found),
+                "seed {seed}, {}: {found}\n{graph}",
+                node.name
+            );
             assert_eq!(values.len(), 2 * node.wire.elements(), "seed {seed}, {}", node.name);
         }
     }
@@ -28,7 +33,7 @@ fn every_pass_keeps_the_integers() {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, 2, seed);
         let expected = eval(&graph, &weights, &input).unwrap();
-        for pass in simplifying().into_iter().chain(legalising()) {
+        for pass in simplifying().into_iter().chain(legalizing()) {
             let name = pass.name();
             let after = rewrite(&graph, &[pass]).unwrap();
             let found = eval(&after, &weights, &input).unwrap();
@@ -41,18 +46,26 @@ fn every_pass_keeps_the_integers() {
 fn leaving_any_pass_out_keeps_the_integers_at_a_price() {
     let networks: Vec<_> = (0..120).map(|seed| (seed, random_network(seed))).collect();
     let bits = |plan: &Plan| plan.cost(1).offline.bits() + plan.cost(1).online.bits();
-    let with: u64 =
-        networks.iter().map(|(_, (graph, _))| bits(&fuse(graph, &Options::default()).unwrap())).sum();
+    let with: u64 = networks
+        .iter()
+        .map(|(_, (graph, _))| bits(&fuse(graph, &Options::default()).unwrap()))
+        .sum();
     for pass in simplifying() {
         let without = [pass.name().to_owned()].into();
         let options = Options { without, ..Options::default() };
         let mut total = 0;
         for (seed, (graph, weights)) in &networks {
             let input = random_input(graph, 2, *seed);
-            let plan = fuse(graph, &options).unwrap_or_else(|e| panic!("{}, seed {seed}: {e}", pass.name()));
+            let plan = fuse(graph, &options)
+                .unwrap_or_else(|e| panic!("{}, seed {seed}: {e}", pass.name()));
             plan.check().unwrap_or_else(|e| panic!("{}, seed {seed}: {e}\n{graph}", pass.name()));
             let expected = eval(graph, weights, &input).unwrap();
-            assert_eq!(ideal(&plan, weights, &input).unwrap(), expected, "{}, seed {seed}", pass.name());
+            assert_eq!(
+                ideal(&plan, weights, &input).unwrap(),
+                expected,
+                "{}, seed {seed}",
+                pass.name()
+            );
             total += bits(&plan);
         }
         assert!(total >= with, "{}: {total} bits without, {with} with", pass.name());
@@ -94,7 +107,8 @@ fn a_label_is_the_first_largest_logit() {
         let winograd = if seed % 2 == 0 { winograd_nodes(&graph) } else { BTreeSet::new() };
         let options = Options { weights: weights.digest(), winograd, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
-        let label = plan.revealing(Reveal::Label).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
+        let label =
+            plan.revealing(Reveal::Label).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
         assert_eq!((plan.reveals(), label.reveals()), (Reveal::Logits, Reveal::Label));
         assert_eq!(plan.revealing(Reveal::Logits).unwrap(), plan);
         assert_eq!(label.revealing(Reveal::Label).unwrap(), label);
@@ -107,7 +121,11 @@ fn a_label_is_the_first_largest_logit() {
             values.iter().position(|value| Some(*value) == most).unwrap() as i64
         };
         let expected: Vec<i64> = (0..3).map(largest).collect();
-        assert_eq!(ideal(&label, &weights, &input).unwrap(), expected, "seed {seed}\n{graph}{label:#?}");
+        assert_eq!(
+            ideal(&label, &weights, &input).unwrap(),
+            expected,
+            "seed {seed}\n{graph}{label:#?}"
+        );
     }
 }
 
@@ -121,7 +139,12 @@ fn plans_compute_in_their_rings_what_graphs_mean() {
         let plan = fuse(&graph, &options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
         plan.check().unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
         weights.check(&plan).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}{plan:#?}"));
-        let found = ideal(&plan, &weights, &input).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
-        assert_eq!(found, eval(&graph, &weights, &input).unwrap(), "seed {seed}\n{graph}\n{plan:#?}");
+        let found = ideal(&plan, &weights, &input)
+            .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
+        assert_eq!(
+            found,
+            eval(&graph, &weights, &input).unwrap(),
+            "seed {seed}\n{graph}\n{plan:#?}"
+        );
     }
 }

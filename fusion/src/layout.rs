@@ -1,4 +1,5 @@
-//! Between batches, `[channels][images][rows][columns]`, and single images, `[channels][rows][columns]`.
+//! Between batches, `[channels][images][rows][columns]`, and single images,
+//! `[channels][rows][columns]`.
 
 use crate::Error;
 

@@ -1,8 +1,9 @@
 //! The integer network, its meaning, and its lowering to a plan.
 //!
-//! [`Graph`] says what is computed, [`eval`] is what it means (the specification that two parties must meet, integer for
-//! integer), the passes of [`pass`] rewrite it without a change of meaning, and [`fuse`] lowers it to the
-//! [`Plan`](protocols::plan::Plan) that two parties run. [`ideal`] runs a plan in the clear, in its rings.
+//! [`Graph`] says what is computed, [`eval`] is what it means (the specification that two parties
+//! must meet, integer for integer), the passes of [`pass`] rewrite it without a change of meaning,
+//! and [`fuse`] lowers it to the [`Plan`](protocols::plan::Plan) that two parties run. [`ideal`]
+//! runs a plan in the clear, in its rings.
 
 mod axis;
 mod error;

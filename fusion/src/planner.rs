@@ -1,5 +1,5 @@
-//! The choice of protocols: digits of trees, levels of carry networks, and the source of transfers, for a network
-//! profile and within a budget, by the operators' own prices.
+//! The choice of protocols: digits of trees, levels of carry networks, and the source of transfers,
+//! for a network profile and within a budget, by the operators' own prices.
 
 use protocols::linear::winograd;
 use protocols::ops::Form;
@@ -24,7 +24,8 @@ pub struct Purpose {
     pub budget_bits: Option<u64>,
     /// The sources of transfers to choose from.
     pub sources: Sources,
-    /// Whether of plans that are as fast for all that a prediction can tell the one of the fewest bits is taken.
+    /// Whether of plans that are as fast for all that a prediction can tell the one of the fewest
+    /// bits is taken.
     pub lean: bool,
 }
 
@@ -39,8 +40,14 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 /// # Errors
 /// Those of [`fuse`].
 pub fn cheapest(graph: &Graph, weights: &str, sources: Sources) -> Result<Plan, Error> {
-    let purpose =
-        Purpose { profile: Profile::WAN, inferences: 1, batch: 1, budget_bits: None, sources, lean: false };
+    let purpose = Purpose {
+        profile: Profile::WAN,
+        inferences: 1,
+        batch: 1,
+        budget_bits: None,
+        sources,
+        lean: false,
+    };
     let candidates = Candidates::of(graph, weights, &purpose, false)?;
     let plans = sources.iter().map(|source| (source, candidates.least(source)));
     let best = plans.min_by_key(|(source, chosen)| candidates.bits(*source, chosen));
@@ -48,8 +55,9 @@ pub fn cheapest(graph: &Graph, weights: &str, sources: Sources) -> Result<Plan, 
     candidates.plan(source, &chosen)
 }
 
-/// The fastest plan of a graph within a budget; `None` where there is none. [`Purpose::lean`], of plans that are as fast for all that a
-/// prediction can tell (a tenth, latency apart), the one that moves the fewest bits. It is streamed where a party would hold much.
+/// The fastest plan of a graph within a budget; `None` where there is none. [`Purpose::lean`], of
+/// plans that are as fast for all that a prediction can tell (a tenth, latency apart), the one that
+/// moves the fewest bits. It is streamed where a party would hold much.
 ///
 /// # Errors
 /// Those of [`fuse`].
@@ -64,7 +72,8 @@ pub fn fastest(graph: &Graph, weights: &str, purpose: &Purpose) -> Result<Option
 
 /// Bytes that a party may hold from step to step.
 const HELD: u64 = 4 << 30;
-/// The same for sessions of one inference, where making trees and transfers step by step costs nothing but rounds.
+/// The same for sessions of one inference, where making trees and transfers step by step costs
+/// nothing but rounds.
 const HELD_ONCE: u64 = 256 << 20;
 
 fn fastest_by(
@@ -76,15 +85,20 @@ fn fastest_by(
     let candidates = Candidates::of(graph, weights, purpose, streamed)?;
     let mut fastest = Vec::new();
     for source in purpose.sources.iter() {
-        fastest.extend(candidates.fastest(source, purpose)?.map(|(seconds, plan)| (seconds, source, plan)));
+        fastest.extend(
+            candidates.fastest(source, purpose)?.map(|(seconds, plan)| (seconds, source, plan)),
+        );
     }
-    let Some((least, _, plan)) = fastest.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(None) };
+    let Some((least, _, plan)) = fastest.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else {
+        return Ok(None);
+    };
     let at_once = Purpose { profile: Profile { rtt_seconds: 0.0, ..purpose.profile }, ..*purpose };
     let slack = if purpose.lean { SLACK * seconds(plan, &at_once) } else { 0.0 };
     let limit = least + slack;
     let mut best: Option<(u64, Plan)> = None;
     for (_, source, plan) in fastest.into_iter().filter(|(seconds, ..)| *seconds <= limit) {
-        let plan = if purpose.lean { candidates.leanest(source, purpose, limit, plan)? } else { plan };
+        let plan =
+            if purpose.lean { candidates.leanest(source, purpose, limit, plan)? } else { plan };
         let bits = inference_bits(&plan);
         if best.as_ref().is_none_or(|(fewest, _)| bits < *fewest) {
             best = Some((bits, plan));
@@ -93,8 +107,8 @@ fn fastest_by(
     Ok(best.map(|(_, plan)| plan))
 }
 
-/// What a prediction says beside latency is off by up to a quarter: plans that differ by less than this part of it are as fast as
-/// each other.
+/// What a prediction says beside latency is off by up to a quarter: plans that differ by less than
+/// this part of it are as fast as each other.
 const SLACK: f64 = 0.1;
 /// Halvings of the range of budgets in which the leanest plan is sought.
 const HALVINGS: usize = 6;
@@ -138,7 +152,8 @@ impl Candidate {
         let Seconds { offline, online } = plan.step_work(&op, batch);
         let layer = op.layer();
         let wire = |cost: &Cost| purpose.profile.seconds(cost);
-        let run = purpose.profile.streamed_seconds(&cost.offline, offline) + online + wire(&cost.online);
+        let run =
+            purpose.profile.streamed_seconds(&cost.offline, offline) + online + wire(&cost.online);
         let kept = layer.as_ref().filter(|_| !plan.streamed);
         let setup = kept.map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
         let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;
@@ -182,9 +197,16 @@ struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    fn of(graph: &'a Graph, weights: &'a str, purpose: &Purpose, streamed: bool) -> Result<Self, Error> {
-        let plan = fuse(graph, &Options { weights: weights.to_owned(), streamed, ..Options::default() })?;
-        let steps = plan.steps.iter().map(|step| (step.name.clone(), candidates(&plan, &step.op, purpose)));
+    fn of(
+        graph: &'a Graph,
+        weights: &'a str,
+        purpose: &Purpose,
+        streamed: bool,
+    ) -> Result<Self, Error> {
+        let plan =
+            fuse(graph, &Options { weights: weights.to_owned(), streamed, ..Options::default() })?;
+        let steps =
+            plan.steps.iter().map(|step| (step.name.clone(), candidates(&plan, &step.op, purpose)));
         Ok(Self { graph, weights, streamed, steps: steps.collect() })
     }
 
@@ -245,15 +267,24 @@ impl<'a> Candidates<'a> {
         all.offline.bits() + all.online.bits() + supplies
     }
 
-    /// The plan of the fewest bits, about, of those that take at most `seconds`, of which one is given.
-    fn leanest(&self, source: Source, purpose: &Purpose, seconds: f64, plan: Plan) -> Result<Plan, Error> {
+    /// The plan of the fewest bits, about, of those that take at most `seconds`, of which one is
+    /// given.
+    fn leanest(
+        &self,
+        source: Source,
+        purpose: &Purpose,
+        seconds: f64,
+        plan: Plan,
+    ) -> Result<Plan, Error> {
         let mut low = self.bits(source, &self.least(source));
         let (mut high, mut best) = (inference_bits(&plan), plan);
         for _ in 0..HALVINGS {
             let budget = low.midpoint(high);
             let within = Purpose { budget_bits: Some(budget), ..*purpose };
             match self.fastest(source, &within)? {
-                Some((found, plan)) if found <= seconds => (high, best) = (inference_bits(&plan), plan),
+                Some((found, plan)) if found <= seconds => {
+                    (high, best) = (inference_bits(&plan), plan)
+                }
                 _ => low = budget,
             }
         }
@@ -270,7 +301,8 @@ impl<'a> Candidates<'a> {
             self.steps.iter().map(|(_, choices)| choices.iter().map(item).collect()).collect();
         let limit = purpose.budget_bits.unwrap_or(u64::MAX / 2);
         let within = |chosen: &Vec<usize>| self.bits(source, chosen) <= limit;
-        // What a supply costs is not a sum over steps: take what it adds off the budget until all is within.
+        // What a supply costs is not a sum over steps: take what it adds off the budget until all
+        // is within.
         let mut budget = limit;
         let mut found = None;
         for _ in 0..8 {
@@ -281,7 +313,9 @@ impl<'a> Candidates<'a> {
             }
             budget = budget.saturating_sub(self.bits(source, &chosen) - limit);
         }
-        let Some(chosen) = found.or_else(|| Some(self.least(source)).filter(within)) else { return Ok(None) };
+        let Some(chosen) = found.or_else(|| Some(self.least(source)).filter(within)) else {
+            return Ok(None);
+        };
         let plan = self.plan(source, &chosen)?;
         Ok(Some((seconds(&plan, purpose), plan)))
     }
@@ -325,9 +359,11 @@ fn variants(plan: &Plan, op: &Op) -> Vec<Op> {
                 all.push(op);
             }
         }
-        Op::Input { .. } | Op::Lookup { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {
-            all.push(op.clone())
-        }
+        Op::Input { .. }
+        | Op::Lookup { .. }
+        | Op::SumPool { .. }
+        | Op::View { .. }
+        | Op::Output { .. } => all.push(op.clone()),
     }
     all
 }
@@ -367,15 +403,24 @@ mod tests {
 
     fn protocol(inferences: u64) -> Protocol {
         let sources = Sources::Any;
-        let purpose =
-            Purpose { profile: Profile::LAN, inferences, batch: 1, budget_bits: None, sources, lean: true };
+        let purpose = Purpose {
+            profile: Profile::LAN,
+            inferences,
+            batch: 1,
+            budget_bits: None,
+            sources,
+            lean: true,
+        };
         let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
         let step = plan.steps.iter().find(|step| step.name == "dense").unwrap();
         let ways = candidates(&plan, &step.op, &purpose);
         let seconds = |way: &Candidate| way.seconds(plan.transfers, &purpose.profile);
         let chosen = ways.iter().find(|way| way.op == step.op).unwrap();
         for way in ways.iter().filter(|way| seconds(way) < seconds(chosen)) {
-            assert!(way.bits(plan.transfers) > chosen.bits(plan.transfers), "whatever is faster moves more");
+            assert!(
+                way.bits(plan.transfers) > chosen.bits(plan.transfers),
+                "whatever is faster moves more"
+            );
         }
         let Op::Linear { protocol, .. } = step.op else { panic!("{step:?}") };
         protocol

@@ -8,8 +8,8 @@ use fusion::testing::{random_network, winograd_nodes};
 use fusion::{LayerWeights, Options, Weights, fuse, ideal};
 use protocols::linear::{Geometry, multiply};
 use protocols::plan::{
-    Algorithm, FORMAT, InputSpec, Load, Op, OutputSpec, Plan, Preprocess, Protocol, Reveal, Step, Window,
-    Wire,
+    Algorithm, FORMAT, InputSpec, Load, Op, OutputSpec, Plan, Preprocess, Protocol, Reveal, Step,
+    Window, Wire,
 };
 use protocols::{Bits, Error};
 use rand::{RngExt, SeedableRng};
@@ -49,24 +49,36 @@ impl<'a> Exact<'a> {
             Op::Linear { input, .. } => self.linear(step, *input),
             Op::Requant { terms, output, shift, .. } => {
                 let sum = |at: usize| -> i128 {
-                    terms.iter().map(|term| i128::from(self.wires[term.wire][at]) << term.shift).sum()
+                    terms
+                        .iter()
+                        .map(|term| i128::from(self.wires[term.wire][at]) << term.shift)
+                        .sum()
                 };
                 let half = (1i128 << shift) >> 1;
                 let (low, high) = wire(*output).range();
-                let one = |at: usize| ((sum(at) + half) >> shift).clamp(low.into(), high.into()) as i64;
+                let one =
+                    |at: usize| ((sum(at) + half) >> shift).clamp(low.into(), high.into()) as i64;
                 (0..self.wires[terms[0].wire].len()).map(one).collect()
             }
             Op::SumPool { input, window, .. } => self.pool(*input, window, |a, b| a + b),
             Op::MaxPool { input, window, .. } => self.pool(*input, window, i64::max),
             Op::Lookup { input, table, .. } => {
                 let index = Bits::of(wire(*input).bits.into());
-                self.wires[*input].iter().map(|value| table[index.encode(*value) as usize]).collect()
+                self.wires[*input]
+                    .iter()
+                    .map(|value| table[index.encode(*value) as usize])
+                    .collect()
             }
             Op::View { input, view, .. } => {
                 let gather = view.gather(wire(*input).shape, IMAGES);
-                gather.into_iter().map(|at| at.map_or(0, |at| self.wires[*input][at as usize])).collect()
+                gather
+                    .into_iter()
+                    .map(|at| at.map_or(0, |at| self.wires[*input][at as usize]))
+                    .collect()
             }
-            Op::Argmax { input, .. } => (0..IMAGES).map(|image| self.label(*input, image)).collect(),
+            Op::Argmax { input, .. } => {
+                (0..IMAGES).map(|image| self.label(*input, image)).collect()
+            }
             Op::Output { input } => self.wires[*input].clone(),
         }
     }
@@ -88,16 +100,24 @@ impl<'a> Exact<'a> {
         let at = |position: usize| -> Vec<i64> {
             if sums {
                 let gather = window.gather(shape, planes, position);
-                return gather.into_iter().map(|at| at.map_or(0, |at| values[at as usize])).collect();
+                return gather
+                    .into_iter()
+                    .map(|at| at.map_or(0, |at| values[at as usize]))
+                    .collect();
             }
-            window.gather_inside(shape, planes, position).iter().map(|&at| values[at as usize]).collect()
+            window
+                .gather_inside(shape, planes, position)
+                .iter()
+                .map(|&at| values[at as usize])
+                .collect()
         };
         let all = (0..window.len()).map(at);
         all.reduce(|a, b| a.iter().zip(&b).map(|(&a, &b)| join(a, b)).collect()).unwrap()
     }
 
     fn label(&self, input: usize, image: usize) -> i64 {
-        let values: Vec<i64> = self.wires[input].iter().skip(image).step_by(IMAGES).copied().collect();
+        let values: Vec<i64> =
+            self.wires[input].iter().skip(image).step_by(IMAGES).copied().collect();
         let most = values.iter().max();
         values.iter().position(|value| Some(value) == most).unwrap() as i64
     }
@@ -143,7 +163,8 @@ impl Crafter<'_> {
 
     /// Changes a wire, and those that have to be alike.
     fn wire(&mut self, change: fn(&mut Wire, i8)) {
-        let (at, by) = (self.rng.random_range(0..self.plan.wires.len()), self.rng.random_range(-6..=8));
+        let (at, by) =
+            (self.rng.random_range(0..self.plan.wires.len()), self.rng.random_range(-6..=8));
         change(&mut self.plan.wires[at], by);
         let mut alike = vec![at];
         while let Some(at) = alike.pop() {
@@ -185,7 +206,7 @@ impl Crafter<'_> {
         }
     }
 
-    /// Changes a requantisation.
+    /// Changes a requantization.
     fn sum(&mut self) {
         let by = self.rng.random_range(-3..=3);
         let which = self.rng.random_range(0..3);
@@ -245,7 +266,8 @@ fn whatever_passes_the_checks_computes_what_it_says_at_the_extremes() {
         plan.weights = weights.digest();
         if let Err(error) = check(&plan, &weights) {
             refused += 1;
-            let named = ["step ", "wire ", "weights"].iter().any(|name| error.to_string().contains(name));
+            let named =
+                ["step ", "wire ", "weights"].iter().any(|name| error.to_string().contains(name));
             assert!(named, "seed {seed}: {error}");
             continue;
         }
@@ -253,11 +275,15 @@ fn whatever_passes_the_checks_computes_what_it_says_at_the_extremes() {
         let input = extremes(plan.input_wire(), &mut rng);
         let exact = Exact::run(&plan, &weights, &input);
         assert_eq!(ideal(&plan, &weights, &input).unwrap(), exact, "seed {seed}\n{plan:#?}");
-        let found = shares(&plan, &weights, &input).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
+        let found = shares(&plan, &weights, &input)
+            .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{plan:#?}"));
         assert_eq!(found, exact, "seed {seed}\n{plan:#?}");
     }
     println!("{passed} passed the checks, {refused} were refused");
-    assert!(passed > refused / 10 && refused > passed / 10, "{passed} passed, {refused} were refused");
+    assert!(
+        passed > refused / 10 && refused > passed / 10,
+        "{passed} passed, {refused} were refused"
+    );
 }
 
 /// `image -> fc -> pool -> logits`, with one weight of 100: at 255 the layer gives 25,500, whatever
@@ -292,7 +318,11 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
         output: OutputSpec { scale: 1.0 },
         transfers: Options::default().transfers,
         streamed: false,
-        wires: vec![Wire { bits: 8, signed: false, ..values }, values, Wire { shape: [1; 3], ..values }],
+        wires: vec![
+            Wire { bits: 8, signed: false, ..values },
+            values,
+            Wire { shape: [1; 3], ..values },
+        ],
         steps: steps.map(|(name, op)| Step { name: name.into(), op }).into(),
         weights: weights.digest(),
     };

@@ -18,10 +18,18 @@ fn more_at_a_time_takes_more_and_more_after_each_other_only_the_clients_input() 
     let input = 8 * plan.input_wire().elements() as u64;
     for role in [Role::Server, Role::Client] {
         let memory = |load| plan.memory(role, load);
-        let batches: Vec<u64> = [1, 2, 3, 80, 3000].map(|images| memory(Load::one(images))).to_vec();
-        assert!(batches.is_sorted_by(|a, b| a <= b) && batches[0] < batches[4], "{role:?}: {batches:?}");
-        let prepared: Vec<u64> = [1, 2, 3, 80, 3000].map(|count| memory(Load::new(1, count, count))).to_vec();
-        assert!(prepared.is_sorted_by(|a, b| a <= b) && prepared[0] < prepared[4], "{role:?}: {prepared:?}");
+        let batches: Vec<u64> =
+            [1, 2, 3, 80, 3000].map(|images| memory(Load::one(images))).to_vec();
+        assert!(
+            batches.is_sorted_by(|a, b| a <= b) && batches[0] < batches[4],
+            "{role:?}: {batches:?}"
+        );
+        let prepared: Vec<u64> =
+            [1, 2, 3, 80, 3000].map(|count| memory(Load::new(1, count, count))).to_vec();
+        assert!(
+            prepared.is_sorted_by(|a, b| a <= b) && prepared[0] < prepared[4],
+            "{role:?}: {prepared:?}"
+        );
         let (few, many) = (memory(Load::split(4, 2)), memory(Load::split(400, 2)));
         let more = if role == Role::Client { 396 * input } else { 0 };
         assert!((more..=more + more / 8).contains(&(many - few)), "{role:?}: {few} and {many}");

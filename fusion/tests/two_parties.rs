@@ -1,4 +1,5 @@
-//! Random small networks: what two parties compute is what `eval` says, in the order of passes, lowering and execution.
+//! Random small networks: what two parties compute is what `eval` says, in the order of passes,
+//! lowering and execution.
 
 use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse, ideal};
@@ -23,14 +24,20 @@ fn two_parties_compute_what_eval_says() {
         let winograd = winograd_nodes(&graph);
         // Every protocol both ways, kept and streamed.
         let streamed = seed as usize / protocols.len() % 2 == 1;
-        let options =
-            Options { weights: weights.digest(), protocol, winograd, streamed, ..Options::default() };
+        let options = Options {
+            weights: weights.digest(),
+            protocol,
+            winograd,
+            streamed,
+            ..Options::default()
+        };
         let plan = fuse(&graph, &options).unwrap();
         let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
         let plan = plan.revealing(reveal).unwrap();
         let (server, client) = session(&runtime, &plan, &weights, &input, Load::one(IMAGES));
         server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
-        let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+        let (logits, report) =
+            client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected = match reveal {
             Reveal::Logits => eval(&graph, &weights, &input).unwrap(),
             Reveal::Label => ideal(&plan, &weights, &input).unwrap(),
@@ -39,12 +46,17 @@ fn two_parties_compute_what_eval_says() {
         assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
         for line in &report.steps {
             let Phases { offline, online, .. } = line.predicted.cost;
-            assert_eq!((line.offline.cost, line.online.cost), (offline, online), "seed {seed}: {line:?}");
+            assert_eq!(
+                (line.offline.cost, line.online.cost),
+                (offline, online),
+                "seed {seed}: {line:?}"
+            );
         }
     }
 }
 
-/// Several inferences, prepared a few at a time, the last of fewer images: the ledger of the whole run is as predicted.
+/// Several inferences, prepared a few at a time, the last of fewer images: the ledger of the whole
+/// run is as predicted.
 #[test]
 fn what_is_run_in_several_batches_is_right_and_costs_what_was_predicted() {
     let runtime = runtime();
@@ -64,7 +76,8 @@ fn what_is_run_in_several_batches_is_right_and_costs_what_was_predicted() {
         let plan = fuse(&graph, &options).unwrap();
         let input = inputs.concat();
         let (server, client) = session(&runtime, &plan, &weights, &input, load);
-        let (logits, asked) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+        let (logits, asked) =
+            client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
         let expected: Vec<i64> =
             inputs.iter().flat_map(|input| eval(&graph, &weights, input).unwrap()).collect();
         assert_eq!(logits, Some(expected), "seed {seed} {load:?}");
@@ -83,10 +96,13 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
     let runtime = runtime();
     for seed in 0..6 {
         let (graph, weights) = random_network(seed);
-        let inputs: Vec<Vec<i64>> = (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
-        let protocol = if seed < 3 { Protocol::Vole { k: 4 } } else { Protocol::VoleOfMask { k: 4 } };
+        let inputs: Vec<Vec<i64>> =
+            (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
+        let protocol =
+            if seed < 3 { Protocol::Vole { k: 4 } } else { Protocol::VoleOfMask { k: 4 } };
         let streamed = seed % 3 == 2;
-        let options = Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
+        let options =
+            Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
         let load = Load::new(IMAGES, 3, 3);
         let (left, right) = {
@@ -98,7 +114,8 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
         // Two at once, used up; then one more, on a session that has run before; then none is left.
         let serve = async {
             let quiet = &mut |_: Event<'_>| ();
-            let mut run = Conversation::open(&plan, &mut server, Some(&weights), load, quiet).await?;
+            let mut run =
+                Conversation::open(&plan, &mut server, Some(&weights), load, quiet).await?;
             run.prepare(2, quiet).await?;
             run.infer(&[], quiet).await?;
             run.infer(&[], quiet).await?;

@@ -1,4 +1,5 @@
-//! Linear layers: the processor time that one party takes, both in one process, and the wall-clock time of both.
+//! Linear layers: the processor time that one party takes, both in one process, and the wall-clock
+//! time of both.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -84,7 +85,8 @@ impl Bed {
 
     /// What one run moves, both ways.
     fn bytes(&self) -> u64 {
-        let products = Products { layer: &self.layer, images: 1, planted: &self.client, weights: None };
+        let products =
+            Products { layer: &self.layer, images: 1, planted: &self.client, weights: None };
         let cost = products.cost();
         cost.server_bytes + cost.client_bytes
     }
@@ -132,7 +134,9 @@ fn plant(c: &mut Criterion) {
     for k in [4, 8] {
         group.bench_function(format!("64x576, k = {k}"), |b| {
             b.iter_custom(|times| {
-                (0..times).map(|_| Bed::new(layer(8, Algorithm::Direct, Protocol::Vole { k })).1).sum()
+                (0..times)
+                    .map(|_| Bed::new(layer(8, Algorithm::Direct, Protocol::Vole { k })).1)
+                    .sum()
             });
         });
     }
@@ -180,6 +184,8 @@ fn pack(c: &mut Criterion) {
         let values: Vec<u64> = (0..COUNT as u64).map(|i| width.reduce(i * 0x9E37_79B9)).collect();
         let packed = width.pack(&values);
         group.bench_function(format!("pack {width} bits"), |b| b.iter(|| width.pack(&values)));
-        group.bench_function(format!("unpack {width} bits"), |b| b.iter(|| width.unpack(&packed, COUNT)));
+        group.bench_function(format!("unpack {width} bits"), |b| {
+            b.iter(|| width.unpack(&packed, COUNT))
+        });
     }
 }

@@ -1,5 +1,6 @@
-//! Rates of operators on shares. Both parties run in one process; the time is half the processor time that they take
-//! together, the system's included: what one party takes of one core, however busy the machine is.
+//! Rates of operators on shares. Both parties run in one process; the time is half the processor
+//! time that they take together, the system's included: what one party takes of one core, however
+//! busy the machine is.
 //!
 //! `filled`: the pools hold the transfers. `whole`: the transfers are extended, too.
 
@@ -73,9 +74,11 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, op: Requant) {
 fn run(op: Requant, times: u64) -> (Duration, Duration) {
     let depth = TreeDepth::new(4).expect("a depth");
     let cost = op.cost();
-    let extend = Extend { depth, server: cost.server_cots as usize, client: cost.client_cots as usize };
+    let extend =
+        Extend { depth, server: cost.server_cots as usize, client: cost.client_cots as usize };
     let setup = Setup { depth };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (left, right) = Channel::pair(Limits::default());
         let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
@@ -88,8 +91,12 @@ fn run(op: Requant, times: u64) -> (Duration, Duration) {
             let done = tokio::join!(server.run(&extend, ()), client.run(&extend, ()));
             let extended = processor_time();
             assert!(done.0.is_ok() && done.1.is_ok());
-            let share =
-                || Share::new(op.ring, (0..op.len as u64).map(|i| i.wrapping_mul(0x9E37_79B9)).collect());
+            let share = || {
+                Share::new(
+                    op.ring,
+                    (0..op.len as u64).map(|i| i.wrapping_mul(0x9E37_79B9)).collect(),
+                )
+            };
             let (mine, yours) = (share(), share());
             let shared = processor_time();
             let done = tokio::join!(server.run(&op, mine), client.run(&op, yours));
@@ -102,7 +109,8 @@ fn run(op: Requant, times: u64) -> (Duration, Duration) {
     })
 }
 
-/// The time that the threads of this process have run for, as Linux tells it; elsewhere, the time since the epoch.
+/// The time that the threads of this process have run for, as Linux tells it; elsewhere, the time
+/// since the epoch.
 fn processor_time() -> Duration {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Rates of the oblivious transfers. Both parties run in one process; the time of an extension is the processor time that
-//! one of them takes. Transfers are consumed between extensions, untimed.
+//! Rates of the oblivious transfers. Both parties run in one process; the time of an extension is
+//! the processor time that one of them takes. Transfers are consumed between extensions, untimed.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -24,7 +24,8 @@ fn hash(c: &mut Criterion) {
     for count in [16, 64, 1024, 1 << 16] {
         group.throughput(Throughput::Elements(count as u64));
         let (hash, mut blocks) = (bench::hash(), vec![Block(3); count]);
-        group.bench_function(format!("{count} blocks"), |b| b.iter(|| hash(black_box(&mut blocks))));
+        group
+            .bench_function(format!("{count} blocks"), |b| b.iter(|| hash(black_box(&mut blocks))));
     }
 }
 
@@ -96,11 +97,16 @@ where
     E: Operator<Input = (), Output = ()> + Sync,
 {
     let mut parties = Parties::new();
-    parties.run(async |server| server.run(setup, ()).await, async |client| client.run(setup, ()).await);
+    parties.run(
+        async |server| server.run(setup, ()).await,
+        async |client| client.run(setup, ()).await,
+    );
     let mut elapsed = Duration::ZERO;
     for _ in 0..times {
-        let ((), (), taken) = parties
-            .run(async |server| server.run(extend, ()).await, async |client| client.run(extend, ()).await);
+        let ((), (), taken) = parties.run(
+            async |server| server.run(extend, ()).await,
+            async |client| client.run(extend, ()).await,
+        );
         elapsed += taken;
         bench::drain(&mut parties.server);
         bench::drain(&mut parties.client);

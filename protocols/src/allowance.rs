@@ -1,4 +1,5 @@
-//! Whether a session fits into the memory that the server is willing to spend on it: both parties predict it from the plan.
+//! Whether a session fits into the memory that the server is willing to spend on it: both parties
+//! predict it from the plan.
 
 use crate::plan::Load;
 use crate::{Error, Role};
@@ -16,7 +17,8 @@ pub struct Excess {
     pub fits: usize,
 }
 
-/// Holds what is asked for against a budget of bytes, with the prediction of the memory that a load takes.
+/// Holds what is asked for against a budget of bytes, with the prediction of the memory that a load
+/// takes.
 ///
 /// # Errors
 /// [`Excess`], which says how many images at a time would fit.
@@ -43,7 +45,10 @@ impl Excess {
     /// What was asked for, and what it takes.
     pub fn asked(&self) -> String {
         let Load { images, prepared, .. } = self.asked;
-        format!("{images} images x {prepared} prepared at a time, which take {}", mebibytes(self.needed))
+        format!(
+            "{images} images x {prepared} prepared at a time, which take {}",
+            mebibytes(self.needed)
+        )
     }
 
     /// What would fit, and what to do.
@@ -56,13 +61,17 @@ impl Excess {
             0 => format!(
                 "not even one image fits: {raise}, or search a plan of short sessions, --inferences 1"
             ),
-            fits => format!("at most {fits} images at a time fit: ask with --batch {fits}, or {raise}"),
+            fits => {
+                format!("at most {fits} images at a time fit: ask with --batch {fits}, or {raise}")
+            }
         }
     }
 
-    /// The error of a handshake in which this is what the server does not allow, as one of the parties sees it.
+    /// The error of a handshake in which this is what the server does not allow, as one of the
+    /// parties sees it.
     pub fn disagreement(&self, role: Role) -> Error {
-        let budget = format!("{} for a session; {}", mebibytes(self.budget), self.advice(Role::Server));
+        let budget =
+            format!("{} for a session; {}", mebibytes(self.budget), self.advice(Role::Server));
         let (ours, theirs) = match role {
             Role::Server => (budget, self.asked()),
             Role::Client => (self.asked(), budget),
@@ -101,7 +110,9 @@ mod tests {
         let excess = allowed(memory, 31 << 20, Load::new(8, 2, 2)).unwrap_err();
         for role in [Role::Server, Role::Client] {
             let message = excess.disagreement(role).to_string();
-            for part in ["8 images x 2 prepared", "122 MiB", "31 MiB", "at most 3 images", "--batch 3"] {
+            for part in
+                ["8 images x 2 prepared", "122 MiB", "31 MiB", "at most 3 images", "--batch 3"]
+            {
                 assert!(message.contains(part), "{message}");
             }
         }

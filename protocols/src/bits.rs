@@ -65,7 +65,8 @@ impl Bits {
         ((count as u128 * self.0 as u128).div_ceil(8)) as usize
     }
 
-    /// Packs ring elements, least significant bit first. Bits of an element above the width are ignored.
+    /// Packs ring elements, least significant bit first. Bits of an element above the width are
+    /// ignored.
     pub fn pack(self, values: &[u64]) -> Vec<u8> {
         let mut bytes = vec![0; self.packed_len(values.len())];
         self.pack_into(values, &mut bytes);
@@ -89,7 +90,8 @@ impl Bits {
     /// The inverse of [`Bits::pack`].
     ///
     /// # Panics
-    /// Where `bytes` is not exactly as long as `count` elements: the channel has checked lengths before.
+    /// Where `bytes` is not exactly as long as `count` elements: the channel has checked lengths
+    /// before.
     pub fn unpack(self, bytes: &[u8], count: usize) -> Vec<u64> {
         let mut values = vec![0; count];
         self.unpack_into(bytes, &mut values);
@@ -196,7 +198,8 @@ impl TryFrom<u8> for Bits {
     type Error = String;
 
     fn try_from(width: u8) -> Result<Self, String> {
-        Self::new(u32::from(width)).ok_or_else(|| format!("a width is within 1..=64, found {width}"))
+        Self::new(u32::from(width))
+            .ok_or_else(|| format!("a width is within 1..=64, found {width}"))
     }
 }
 
@@ -212,7 +215,8 @@ impl fmt::Display for Bits {
     }
 }
 
-/// A string of bits, packed into 64-bit words. `Debug` prints its length alone, since most such strings are secret.
+/// A string of bits, packed into 64-bit words. `Debug` prints its length alone, since most such
+/// strings are secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct BitString(BitVec<u64, Lsb0>);
 
@@ -330,7 +334,11 @@ impl BitString {
     }
 
     fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
-        assert_eq!(self.len(), other.len(), "invariant: bit strings of one operator have one length");
+        assert_eq!(
+            self.len(),
+            other.len(),
+            "invariant: bit strings of one operator have one length"
+        );
         let words = self.words().iter().zip(other.words()).map(|(&a, &b)| f(a, b)).collect();
         Self::from_words(words, self.len())
     }

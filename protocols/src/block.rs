@@ -39,7 +39,8 @@ impl Block {
         Self(u128::from_le_bytes(bytes))
     }
 
-    /// Blocks from a message of whole blocks; a remainder is ignored, lengths are the channel's to check.
+    /// Blocks from a message of whole blocks; a remainder is ignored, lengths are the channel's to
+    /// check.
     pub fn unpack(bytes: &[u8]) -> Vec<Self> {
         bytes.as_chunks::<16>().0.iter().map(|chunk| Self::from_bytes(*chunk)).collect()
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::Role;
 use crate::channel::framed_len;
 
-/// The exact cost of an operator in one phase. Additive: operators that run one after the other add their costs,
-/// those that run at the same time compose with [`Cost::beside`].
+/// The exact cost of an operator in one phase. Additive: operators that run one after the other add
+/// their costs, those that run at the same time compose with [`Cost::beside`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Bytes that the server sends, framing included.
@@ -52,7 +52,8 @@ impl Cost {
         }
     }
 
-    /// The cost of two parts that run at the same time: bytes and transfers add, rounds take the maximum.
+    /// The cost of two parts that run at the same time: bytes and transfers add, rounds take the
+    /// maximum.
     #[must_use]
     pub const fn beside(self, other: Self) -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! Everything that can go wrong between two parties. Faults of our own are assertions that name the invariant.
+//! Everything that can go wrong between two parties. Faults of our own are assertions that name the
+//! invariant.
 
 use std::{fmt, io};
 
@@ -8,7 +9,9 @@ use crate::Cost;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An operator moved something else than it had declared.
-    #[error("the ledger of {operator} does not balance: predicted {predicted:?}, measured {measured:?}")]
+    #[error(
+        "the ledger of {operator} does not balance: predicted {predicted:?}, measured {measured:?}"
+    )]
     Ledger {
         /// The operator.
         operator: &'static str,
@@ -87,8 +90,11 @@ pub enum Error {
         /// The peer's value.
         theirs: String,
     },
-    /// The pool of correlated transfers is dry. Transfers are used once, so this is an error and never a reuse.
-    #[error("step {step} needs {needed} correlated transfers where {left} are left; prepare more offline")]
+    /// The pool of correlated transfers is dry. Transfers are used once, so this is an error and
+    /// never a reuse.
+    #[error(
+        "step {step} needs {needed} correlated transfers where {left} are left; prepare more offline"
+    )]
     PoolDry {
         /// The step that was running.
         step: String,
@@ -97,8 +103,11 @@ pub enum Error {
         /// Transfers left.
         left: usize,
     },
-    /// Everything that was prepared is used. Material is used once, so this is an error and never a reuse.
-    #[error("nothing is prepared for another inference, of {prepared} that were; prepare more offline")]
+    /// Everything that was prepared is used. Material is used once, so this is an error and never a
+    /// reuse.
+    #[error(
+        "nothing is prepared for another inference, of {prepared} that were; prepare more offline"
+    )]
     Unprepared {
         /// Inferences that were prepared.
         prepared: usize,
@@ -155,7 +164,9 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Violated => "what it received is not what the protocol allows, or was altered on the way",
+            Self::Violated => {
+                "what it received is not what the protocol allows, or was altered on the way"
+            }
             Self::Overdue => "nothing useful arrived there in time",
         })
     }
@@ -165,6 +176,10 @@ impl Error {
     /// An [`Error::Invalid`].
     #[expect(clippy::needless_pass_by_value)] // callers give literals, numbers and strings alike
     pub fn invalid(what: impl Into<String>, expected: impl ToString, found: impl ToString) -> Self {
-        Self::Invalid { what: what.into(), expected: expected.to_string(), found: found.to_string() }
+        Self::Invalid {
+            what: what.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The handshake, before any cryptography: version, plan, roles and load, and a fresh session number from both sides.
+//! The handshake, before any cryptography: version, plan, roles and load, and a fresh session
+//! number from both sides.
 //!
 //! The number is a hash of both greetings, whole. Each party then says that it has it, so that a
 //! greeting that was altered on the way, or a conversation that was recorded, ends here. Anyone can
@@ -22,7 +23,8 @@ pub struct Agreement {
     pub id: [u8; 32],
     /// What the client asked for and the server allowed.
     pub load: Load,
-    /// Bytes that the server is willing to spend on the session: see [`allowed`](crate::allowance::allowed).
+    /// Bytes that the server is willing to spend on the session: see
+    /// [`allowed`](crate::allowance::allowed).
     pub memory: u64,
 }
 
@@ -81,7 +83,11 @@ async fn agree_and_confirm(channel: &mut Channel, ours: &Greeting) -> Result<Agr
 }
 
 /// What both greetings come to.
-fn agree_on(channel: &Channel, ours: &Greeting, (own, reply): (&[u8], &[u8])) -> Result<Agreement, Error> {
+fn agree_on(
+    channel: &Channel,
+    ours: &Greeting,
+    (own, reply): (&[u8], &[u8]),
+) -> Result<Agreement, Error> {
     let magic = reply.split_at_checked(MAGIC.len()).filter(|(magic, _)| *magic == MAGIC);
     let Some((_, rest)) = magic.filter(|(_, rest)| rest.len() >= size_of_val(&VERSION)) else {
         let start = &reply[..reply.len().min(MAGIC.len())];
@@ -185,7 +191,8 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) = self.0.split_first_chunk().expect("invariant: a greeting has its length");
+        let (field, rest) =
+            self.0.split_first_chunk().expect("invariant: a greeting has its length");
         self.0 = rest;
         *field
     }
@@ -204,7 +211,10 @@ mod tests {
         Greeting { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32], memory }
     }
 
-    async fn meet(a: Greeting, b: Greeting) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
+    async fn meet(
+        a: Greeting,
+        b: Greeting,
+    ) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
         let (mut left, mut right) = Channel::pair(Limits::default());
         tokio::join!(greet(&mut left, &a), greet(&mut right, &b))
     }
@@ -282,7 +292,8 @@ mod tests {
     #[tokio::test]
     async fn a_greeting_or_a_confirmation_that_was_altered_ends_both_parties() {
         let nonce = 12 + 8 + 4 + 1 + 1 + 32;
-        for (message, at) in [(LEN, nonce), (LEN, nonce + 31), (LEN, 12 + LEN - 1), (STATEMENT, 12)] {
+        for (message, at) in [(LEN, nonce), (LEN, nonce + 31), (LEN, 12 + LEN - 1), (STATEMENT, 12)]
+        {
             let flip = move |len: usize, bytes: &mut Vec<u8>| {
                 if len == message {
                     bytes[at] ^= 1;
@@ -307,7 +318,8 @@ mod tests {
             bytes[8] = 2;
             right.send(&bytes).unwrap();
             let result = greet(&mut left, &greeting(Role::Server, 1)).await;
-            let named = matches!(result, Err(Error::Disagreement { field: "protocol version", .. }));
+            let named =
+                matches!(result, Err(Error::Disagreement { field: "protocol version", .. }));
             assert!(named, "{len}: {result:?}");
         }
     }

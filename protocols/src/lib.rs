@@ -1,9 +1,9 @@
-//! The protocols of two-party quantised inference: bits, shares, cost, channel, session, oblivious transfer, operators,
-//! the public plan and its execution.
+//! The protocols of two-party quantized inference: bits, shares, cost, channel, session, oblivious
+//! transfer, operators, the public plan and its execution.
 //!
-//! Semi-honest, computational security 128 bits. An operator is one file: what it computes, how, what it costs, why it
-//! is secure, then code, then tests. [`Session::run`] is the only way to run one, and it holds the operator to the cost
-//! that it declared.
+//! Semi-honest, computational security 128 bits. An operator is one file: what it computes, how,
+//! what it costs, why it is secure, then code, then tests. [`Session::run`] is the only way to run
+//! one, and it holds the operator to the cost that it declared.
 
 mod bits;
 mod block;

@@ -1,7 +1,8 @@
 //! Text from outside, made harmless before a person sees it.
 //!
-//! Names of plans and files, and what a peer sends, may hold escape codes that rewrite a terminal, line feeds that forge
-//! lines, and characters that reorder or hide others (Boucher and Anderson, "Trojan Source", USENIX Security 2023).
+//! Names of plans and files, and what a peer sends, may hold escape codes that rewrite a terminal,
+//! line feeds that forge lines, and characters that reorder or hide others (Boucher and Anderson,
+//! "Trojan Source", USENIX Security 2023).
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
@@ -28,8 +29,8 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// Whether a character shows as itself and as nothing else: no control character, none that is invisible, and none that
-/// reorders its neighbours.
+/// Whether a character shows as itself and as nothing else: no control character, none that is
+/// invisible, and none that reorders its neighbors.
 pub fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(c,
@@ -44,8 +45,8 @@ pub fn is_plain(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A text of at most `most` characters: of a longer one, both ends around an ellipsis. Both, because names that share a
-/// beginning differ at their end.
+/// A text of at most `most` characters: of a longer one, both ends around an ellipsis. Both,
+/// because names that share a beginning differ at their end.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     // Characters are bytes or fewer, so that most texts need no count.
     let length = if text.len() <= most { 0 } else { text.chars().count() };

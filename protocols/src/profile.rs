@@ -25,8 +25,9 @@ pub struct Seconds {
     pub online: f64,
 }
 
-/// Seconds that a core takes, fitted to the steps of whole inferences by two processes on a current server with two cores; they
-/// shape choices, never results. They count what the benches of kernels do not see: fresh pages, and copies to and from sockets.
+/// Seconds that a core takes, fitted to the steps of whole inferences by two processes on a current
+/// server with two cores; they shape choices, never results. They count what the benches of kernels
+/// do not see: fresh pages, and copies to and from sockets.
 mod unit {
     /// Expanding a leaf into one block of columns and adding it up.
     pub(super) const LEAF_BLOCK: f64 = 0.58e-9;
@@ -36,11 +37,13 @@ mod unit {
     pub(super) const CORRECTION: f64 = 1.5e-9;
     /// An element of a transform of Winograd's, from its share to a buffer and on.
     pub(super) const TRANSFORMED: f64 = 22e-9;
-    /// The same where the digits of a mask are the puncture points: it finds its weight and its output on its own.
+    /// The same where the digits of a mask are the puncture points: it finds its weight and its
+    /// output on its own.
     pub(super) const MASK_CORRECTION: f64 = 18e-9;
     /// One correlated transfer of SoftSpoken, whatever the depth.
     pub(super) const TRANSFER: f64 = 10e-9;
-    /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away its cache.
+    /// One correlated transfer of Ferret, by parameter set: the larger the secret, the further away
+    /// its cache.
     pub(super) const FERRET: [f64; 5] = [22e-9, 22e-9, 22e-9, 26e-9, 41e-9];
     /// One block of the extension's streams.
     pub(super) const STREAM_BLOCK: f64 = 0.55e-9;
@@ -58,21 +61,22 @@ impl Profile {
     /// A wide-area network: 40 MB/s, 80 ms.
     pub const WAN: Self = Self { bytes_per_second: 40e6, rtt_seconds: 0.080 };
 
-    /// Seconds on the wire: the busier direction, and half a round trip for every message on the critical path.
+    /// Seconds on the wire: the busier direction, and half a round trip for every message on the
+    /// critical path.
     pub fn seconds(&self, cost: &Cost) -> f64 {
         let bytes = cost.server_bytes.max(cost.client_bytes) as f64;
         bytes / self.bytes_per_second + cost.rounds as f64 * self.rtt_seconds / 2.0
     }
 
-    /// Seconds on the wire of a step's offline part. A single message is the client's, as those of the steps before and after
-    /// are: one goes behind the other, and nobody waits.
+    /// Seconds on the wire of a step's offline part. A single message is the client's, as those of
+    /// the steps before and after are: one goes behind the other, and nobody waits.
     pub fn offline_seconds(&self, cost: &Cost) -> f64 {
         let rounds = if cost.rounds > 1 { cost.rounds } else { 0 };
         self.seconds(&Cost { rounds, ..*cost })
     }
 
-    /// Seconds of a stream of messages and the work that makes them: what is next is computed while the last is under way, and half of
-    /// the shorter of both hides behind the longer.
+    /// Seconds of a stream of messages and the work that makes them: what is next is computed while
+    /// the last is under way, and half of the shorter of both hides behind the longer.
     pub fn streamed_seconds(&self, cost: &Cost, work: f64) -> f64 {
         let wire = self.offline_seconds(cost);
         wire.max(work) + wire.min(work) / 2.0
@@ -141,8 +145,9 @@ impl Plan {
             .collect();
         if let (Some(supplies), Some(step)) = (seconds.first_mut(), costs.first()) {
             let needed: Phases = costs.iter().map(|step| step.cost).sum();
-            let work =
-                |cost: Cost| transfer_seconds(self.transfers) * (cost.server_cots + cost.client_cots) as f64;
+            let work = |cost: Cost| {
+                transfer_seconds(self.transfers) * (cost.server_cots + cost.client_cots) as f64
+            };
             let online = if self.streamed { work(needed.online) } else { 0.0 };
             supplies.online += online;
             let offline = work(needed.offline + needed.online) - online;
@@ -163,7 +168,8 @@ impl Plan {
     /// Seconds of work of a step, without the wire.
     pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
         let used = |cost: Option<Cost>| Seconds {
-            online: cost.map_or(0.0, |cost| (cost.server_cots + cost.client_cots) as f64 * unit::USE),
+            online: cost
+                .map_or(0.0, |cost| (cost.server_cots + cost.client_cots) as f64 * unit::USE),
             ..Seconds::default()
         };
         match op {
@@ -181,7 +187,9 @@ impl Plan {
                 Seconds { online: transfers.online + entries as f64 * unit::ENTRY, ..transfers }
             }
             Op::Argmax { .. } => used(self.argmax(op, images).map(|operator| operator.cost())),
-            Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => Seconds::default(),
+            Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {
+                Seconds::default()
+            }
         }
     }
 }
@@ -193,7 +201,9 @@ pub fn transfer_seconds(source: Source) -> f64 {
             let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
             unit::TRANSFER + blocks * unit::STREAM_BLOCK
         }
-        Source::Ferret(parameters) => unit::FERRET[parameters.depth() - Parameters::SMALLEST.depth()],
+        Source::Ferret(parameters) => {
+            unit::FERRET[parameters.depth() - Parameters::SMALLEST.depth()]
+        }
     }
 }
 
@@ -212,7 +222,8 @@ mod tests {
 
     #[test]
     fn seconds_are_bytes_of_the_busier_direction_and_half_round_trips() {
-        let cost = Cost { server_bytes: 40_000_000, client_bytes: 80_000_000, rounds: 2, ..Cost::ZERO };
+        let cost =
+            Cost { server_bytes: 40_000_000, client_bytes: 80_000_000, rounds: 2, ..Cost::ZERO };
         assert_eq!(Profile::WAN.seconds(&cost), 2.08);
     }
 }

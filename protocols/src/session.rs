@@ -1,4 +1,5 @@
-//! A session: one party's end of a conversation, its generator, its pools, and the law that every operator is held to.
+//! A session: one party's end of a conversation, its generator, its pools, and the law that every
+//! operator is held to.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::ot::{Extension, Ferret, Pools};
 use crate::{Channel, Cost, Domain, Error, Operator};
 
-/// Which party this is. The server holds the weights, the client holds the input and learns the output.
+/// Which party this is. The server holds the weights, the client holds the input and learns the
+/// output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -41,21 +43,35 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session over a channel. `id` is public and the same at both parties, fresh for every session; `seed` is this
-    /// party's own and secret: everything random comes from it.
+    /// A session over a channel. `id` is public and the same at both parties, fresh for every
+    /// session; `seed` is this party's own and secret: everything random comes from it.
     ///
     /// All that crosses the channel from here on is in the transcript that both parties compare.
     pub fn new(role: Role, mut channel: Channel, id: [u8; 32], seed: [u8; 32]) -> Self {
         channel.start_transcript(role, &id);
         let rng = ChaCha20Rng::from_seed(Domain::Session.derive(&seed, &[]));
-        Self { role, channel, pools: Pools::default(), extension: None, ferret: None, rng, id, nonce: 0 }
+        Self {
+            role,
+            channel,
+            pools: Pools::default(),
+            extension: None,
+            ferret: None,
+            rng,
+            id,
+            nonce: 0,
+        }
     }
 
     /// Runs an operator, measures it, and holds it to its declared cost, in release builds too.
     ///
     /// # Errors
-    /// Those of the operator, and [`Error::Ledger`] where it moved something else than it had declared.
-    pub async fn run<O: Operator>(&mut self, operator: &O, input: O::Input) -> Result<O::Output, Error> {
+    /// Those of the operator, and [`Error::Ledger`] where it moved something else than it had
+    /// declared.
+    pub async fn run<O: Operator>(
+        &mut self,
+        operator: &O,
+        input: O::Input,
+    ) -> Result<O::Output, Error> {
         let before = self.begin();
         let output = operator.run(self, input).await?;
         // The price is asked for afterwards: running has checked the parameters.
@@ -76,7 +92,12 @@ impl Session {
         Ok(output)
     }
 
-    fn settle(&mut self, operator: &'static str, before: Cost, predicted: Cost) -> Result<(), Error> {
+    fn settle(
+        &mut self,
+        operator: &'static str,
+        before: Cost,
+        predicted: Cost,
+    ) -> Result<(), Error> {
         let measured = self.measure(before);
         if measured == predicted {
             return Ok(());
@@ -84,7 +105,8 @@ impl Session {
         // The rounds are what the depths in the peer's frames make of them: bytes and transfers are
         // counted here alone.
         if (Cost { rounds: predicted.rounds, ..measured }) == predicted {
-            let rounds = |cost: Cost| format!("{} messages one after the other in {operator}", cost.rounds);
+            let rounds =
+                |cost: Cost| format!("{} messages one after the other in {operator}", cost.rounds);
             return Err(self.channel.violation(rounds(predicted), rounds(measured)));
         }
         Err(Error::Ledger { operator, predicted, measured })
@@ -109,7 +131,8 @@ impl Session {
         }
     }
 
-    /// Which party this is. For the leaves only: transfers, linear layers, input sharing and output reveal.
+    /// Which party this is. For the leaves only: transfers, linear layers, input sharing and output
+    /// reveal.
     pub(crate) const fn role(&self) -> Role {
         self.role
     }
@@ -119,8 +142,8 @@ impl Session {
         &mut self.rng
     }
 
-    /// A public key that both parties derive alike and that no other call of this session gets: a fresh nonce is bound
-    /// into it.
+    /// A public key that both parties derive alike and that no other call of this session gets: a
+    /// fresh nonce is bound into it.
     pub(crate) fn fresh_key(&mut self, domain: Domain) -> [u8; 32] {
         self.nonce += 1;
         domain.derive(&self.id, &[self.nonce])
@@ -161,11 +184,17 @@ mod tests {
         });
         match lied {
             Err(Error::Violation { expected, found, .. }) => {
-                assert!(expected.starts_with("2 messages") && found.starts_with("1 messages"), "{found}");
+                assert!(
+                    expected.starts_with("2 messages") && found.starts_with("1 messages"),
+                    "{found}"
+                );
             }
             other => panic!("{other:?}"),
         }
-        assert!(matches!(miscounted, Err(Error::Ledger { .. })), "bytes are counted here: {miscounted:?}");
+        assert!(
+            matches!(miscounted, Err(Error::Ledger { .. })),
+            "bytes are counted here: {miscounted:?}"
+        );
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl fmt::Debug for Share {
 #[derive(Clone, Debug)]
 pub struct BitShare(pub BitString);
 
-/// What can be shared between two parties and revealed again: inputs and outputs of operators, in tests and at the ends.
+/// What can be shared between two parties and revealed again: inputs and outputs of operators, in
+/// tests and at the ends.
 pub trait Shared: Sized {
     /// The value in the clear.
     type Clear;
@@ -128,8 +129,11 @@ impl Shared for Share {
 
     fn reveal(server: &Self, client: &Self) -> Clear {
         assert_eq!(server.ring, client.ring, "invariant: both shares lie in one ring");
-        let sum =
-            server.values.iter().zip(&client.values).map(|(a, b)| server.ring.reduce(a.wrapping_add(*b)));
+        let sum = server
+            .values
+            .iter()
+            .zip(&client.values)
+            .map(|(a, b)| server.ring.reduce(a.wrapping_add(*b)));
         Clear { ring: server.ring, values: sum.collect() }
     }
 }

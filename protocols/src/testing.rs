@@ -1,4 +1,5 @@
-//! The one harness: two sessions in one process, and the law of an operator. The dealer lives here and nowhere else.
+//! The one harness: two sessions in one process, and the law of an operator. The dealer lives here
+//! and nowhere else.
 
 use std::fmt::Debug;
 
@@ -17,7 +18,10 @@ pub(crate) fn sessions(seed: u64) -> (Session, Session) {
     let (left, right) = Channel::pair(Limits::default());
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let id = rng.random();
-    (Session::new(Role::Server, left, id, rng.random()), Session::new(Role::Client, right, id, rng.random()))
+    (
+        Session::new(Role::Server, left, id, rng.random()),
+        Session::new(Role::Client, right, id, rng.random()),
+    )
 }
 
 /// Two sessions whose pools a dealer has filled with `cots` transfers in each direction.
@@ -46,7 +50,8 @@ fn deal_one_way(sender: &mut Session, receiver: &mut Session, rng: &mut impl Rng
     receiver.pools.add_received(received.into());
 }
 
-/// Runs a closure for both parties at the same time, with pools of `cots` transfers in each direction.
+/// Runs a closure for both parties at the same time, with pools of `cots` transfers in each
+/// direction.
 pub(crate) fn two_parties<A, B, S, C>(seed: u64, cots: usize, server: S, client: C) -> (A, B)
 where
     S: AsyncFnOnce(&mut Session) -> Result<A, Error>,
@@ -60,8 +65,8 @@ where
     })
 }
 
-/// The law: `reveal(run(share(x))) == ideal(x)`, and what was measured equals what was predicted, at both parties
-/// ([`Session::run`] sees to the second).
+/// The law: `reveal(run(share(x))) == ideal(x)`, and what was measured equals what was predicted,
+/// at both parties ([`Session::run`] sees to the second).
 pub(crate) fn law<O: Operator>(operator: &O, input: &<O::Input as Shared>::Clear, seed: u64)
 where
     <O::Output as Shared>::Clear: PartialEq + Debug,
@@ -76,7 +81,12 @@ where
         async |session| session.run(operator, for_server).await,
         async |session| session.run(operator, for_client).await,
     );
-    assert_eq!(O::Output::reveal(&left, &right), operator.ideal(input), "{} with seed {seed}", O::NAME);
+    assert_eq!(
+        O::Output::reveal(&left, &right),
+        operator.ideal(input),
+        "{} with seed {seed}",
+        O::NAME
+    );
 }
 
 /// Ring elements of which the extremes are frequent.
@@ -84,7 +94,11 @@ pub(crate) fn extremes(ring: crate::Bits, len: usize, rng: &mut impl Rng) -> Vec
     let special = [0, 1, ring.mask(), ring.mask() >> 1, (ring.mask() >> 1) + 1];
     (0..len)
         .map(|_| {
-            if rng.random() { special[rng.random_range(0..special.len())] } else { ring.reduce(rng.random()) }
+            if rng.random() {
+                special[rng.random_range(0..special.len())]
+            } else {
+                ring.reduce(rng.random())
+            }
         })
         .collect()
 }

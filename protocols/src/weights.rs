@@ -42,7 +42,8 @@ pub struct LayerWeights {
 /// [`Error::Invalid`] where the system has no random bytes.
 pub fn fresh_salt() -> Result<Zeroizing<[u8; 32]>, Error> {
     let mut salt = Zeroizing::new([0; 32]);
-    let none = |source| Error::invalid("weights: salt", "random bytes of the operating system", source);
+    let none =
+        |source| Error::invalid("weights: salt", "random bytes of the operating system", source);
     SysRng.try_fill_bytes(&mut salt[..]).map_err(none)?;
     Ok(salt)
 }
@@ -66,7 +67,8 @@ impl Weights {
 
     /// The safetensors file: `salt`, and for every step `NAME.weight` and `NAME.bias`.
     pub fn to_safetensors(&self) -> Zeroizing<Vec<u8>> {
-        let biases: Vec<Zeroizing<Vec<u8>>> = self.layers.values().map(LayerWeights::bias_bytes).collect();
+        let biases: Vec<Zeroizing<Vec<u8>>> =
+            self.layers.values().map(LayerWeights::bias_bytes).collect();
         let mut tensors = vec![("salt".to_owned(), view(Dtype::U8, 32, &self.salt[..]))];
         for ((name, layer), bias) in self.layers.iter().zip(&biases) {
             let weights = bytemuck::cast_slice(&layer.weights);
@@ -105,7 +107,7 @@ impl Weights {
     ///
     /// - a linear layer, a view, a sum over windows: relies on nothing, it is exact modulo the
     ///   ring;
-    /// - a requantisation: the shifted sum of its terms, with the rounding constant, and also with
+    /// - a requantization: the shifted sum of its terms, with the rounding constant, and also with
     ///   what makes a signed result unsigned, lies within the two's complement of its ring;
     /// - a maximum, a label: values within the width and the sign that their wire declares; they
     ///   are read modulo one bit more, so that differences fit and a top bit is known;
@@ -113,7 +115,7 @@ impl Weights {
     /// - the reveal of logits: the same, and within the two's complement of the ring.
     ///
     /// What writes a wire keeps to the width and sign that it declares: the client checks its
-    /// input, requantisations clamp, tables are checked with the plan, maxima and slices are values
+    /// input, requantizations clamp, tables are checked with the plan, maxima and slices are values
     /// of their input. Of sums, of layers and over windows, the exact interval is followed here. It
     /// may be wider than declared in one case: a signed wire that is as wide as its ring is read
     /// modulo the ring alone, unless its reader checks.
@@ -134,7 +136,12 @@ impl Weights {
     }
 
     /// Holds them against one step, and follows the interval of the wire that it writes.
-    fn check_step(&self, plan: &Plan, step: &Step, ranges: &mut [(i128, i128)]) -> Result<(), Error> {
+    fn check_step(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        ranges: &mut [(i128, i128)],
+    ) -> Result<(), Error> {
         let what = |field: &str| format!("weights of step {}: {field}", step.name);
         match &step.op {
             Op::Linear { input, output, .. } => {
@@ -168,14 +175,18 @@ impl Weights {
                 ranges[*output] = (low.min(0), high.max(0));
                 written(what("values"), ranges[*output], &plan.wires[*output])?;
             }
-            Op::Input { output } => fits(what("values"), ranges[*output], plan.wires[*output].ring)?,
+            Op::Input { output } => {
+                fits(what("values"), ranges[*output], plan.wires[*output].ring)?
+            }
         }
         // No ring holds more; and so the arithmetic here stays exact, whatever the plan says.
         step.op.output().map_or(Ok(()), |output| fits(what("values"), ranges[output], Bits::of(64)))
     }
 
     fn layer(&self, step: &str) -> Result<&LayerWeights, Error> {
-        let none = || Error::invalid(format!("weights of step {step}: tensors"), "weight and bias", "none");
+        let none = || {
+            Error::invalid(format!("weights of step {step}: tensors"), "weight and bias", "none")
+        };
         self.layers.get(step).ok_or_else(none)
     }
 
@@ -185,8 +196,8 @@ impl Weights {
     }
 }
 
-/// The interval of the sum that a requantisation takes, with its rounding constant; where the result is signed, both
-/// without and with what makes it unsigned on the way.
+/// The interval of the sum that a requantization takes, with its rounding constant; where the
+/// result is signed, both without and with what makes it unsigned on the way.
 fn requant_sum(terms: &[Term], shift: u8, to: &Wire, ranges: &[(i128, i128)]) -> (i128, i128) {
     let rounding = (1i128 << shift) >> 1;
     let offset = if to.signed { 1i128 << (shift + to.bits - 1) } else { 0 };
@@ -211,10 +222,18 @@ impl LayerWeights {
         let what = |field: &str| format!("weights of step {step}: {field}");
         let (weights, channels) = (layer.weights(), layer.geometry.out_channels);
         if self.weights.len() != weights {
-            return Err(Error::invalid(what("weight"), format!("{weights} elements"), self.weights.len()));
+            return Err(Error::invalid(
+                what("weight"),
+                format!("{weights} elements"),
+                self.weights.len(),
+            ));
         }
         if self.bias.len() != channels {
-            return Err(Error::invalid(what("bias"), format!("{channels} elements"), self.bias.len()));
+            return Err(Error::invalid(
+                what("bias"),
+                format!("{channels} elements"),
+                self.bias.len(),
+            ));
         }
         let most = 1i16 << (layer.weight_bits - 1);
         if self.weights.iter().any(|&w| !(-most..most).contains(&i16::from(w))) {
@@ -234,9 +253,10 @@ impl LayerWeights {
     }
 }
 
-/// The exact interval of `(W x)[c] << shifts[c] + bias[c]` over all output channels, for inputs within `(low, high)`, from the sums of
-/// positive and of negative weights. Padding adds zero to what an input can be. Of weights in Winograd's domain the kernels count that
-/// they amount to at a tile's outputs.
+/// The exact interval of `(W x)[c] << shifts[c] + bias[c]` over all output channels, for inputs
+/// within `(low, high)`, from the sums of positive and of negative weights. Padding adds zero to
+/// what an input can be. Of weights in Winograd's domain the kernels count that they amount to at a
+/// tile's outputs.
 ///
 /// # Panics
 /// Where the weights are not as many as the geometry says.
@@ -307,7 +327,8 @@ fn written(what: String, range: (i128, i128), wire: &Wire) -> Result<(), Error> 
 }
 
 fn view(dtype: Dtype, len: usize, bytes: &[u8]) -> TensorView<'_> {
-    TensorView::new(dtype, vec![len], bytes).expect("invariant: the bytes are as many as the elements")
+    TensorView::new(dtype, vec![len], bytes)
+        .expect("invariant: the bytes are as many as the elements")
 }
 
 fn typed<'a>(file: &SafeTensors<'a>, name: &str, dtype: Dtype) -> Result<&'a [u8], Error> {

@@ -52,7 +52,8 @@ impl Pixels {
     }
 }
 
-/// What a parser makes of a file: the shape of one image as the file says, the elements, and labels if it holds them.
+/// What a parser makes of a file: the shape of one image as the file says, the elements, and labels
+/// if it holds them.
 struct Images {
     shape: Vec<usize>,
     pixels: Pixels,
@@ -69,19 +70,22 @@ pub struct Interface {
 }
 
 impl Dataset {
-    /// Reads images for a network whose input is `[C, H, W]`; for a network of flat vectors, `[C, 1, 1]`, images with C
-    /// elements will do.
+    /// Reads images for a network whose input is `[C, H, W]`; for a network of flat vectors, `[C,
+    /// 1, 1]`, images with C elements will do.
     ///
-    /// The format is told by the content: CIFAR-10 or CIFAR-100 records (the label is the fine one), IDX, .npy, .npz (keys
-    /// `x`, `images`, `data` or `arr_0`; labels `y` or `labels`), PNG or JPEG (one image), and gzip of any of them.
-    /// `labels` names a file of labels (IDX, .npy or one number a line) that replaces any found; an IDX file's labels
-    /// are looked for beside it (`images-idx3` becomes `labels-idx1`).
+    /// The format is told by the content: CIFAR-10 or CIFAR-100 records (the label is the fine
+    /// one), IDX, .npy, .npz (keys `x`, `images`, `data` or `arr_0`; labels `y` or `labels`), PNG
+    /// or JPEG (one image), and gzip of any of them. `labels` names a file of labels (IDX, .npy or
+    /// one number a line) that replaces any found; an IDX file's labels are looked for beside it
+    /// (`images-idx3` becomes `labels-idx1`).
     ///
-    /// No more is unpacked than the format's header says, nor than 1 GiB; than 256 MiB where a format has no such header.
+    /// No more is unpacked than the format's header says, nor than 1 GiB; than 256 MiB where a
+    /// format has no such header.
     ///
     /// # Errors
-    /// The file cannot be read, is malformed, holds images of another shape, or elements that are no pixels; or the labels
-    /// are malformed, too few or too many, or none of the network's classes.
+    /// The file cannot be read, is malformed, holds images of another shape, or elements that are
+    /// no pixels; or the labels are malformed, too few or too many, or none of the network's
+    /// classes.
     pub fn open(path: &Path, labels: Option<&Path>, network: Interface) -> Result<Self, DataError> {
         Self::assemble(path, Content::open(path)?, network, |inside| match (labels, inside) {
             (Some(path), _) => Ok(Some(labels::open(path, network.classes)?)),
@@ -93,7 +97,8 @@ impl Dataset {
         })
     }
 
-    /// As [`Dataset::open`], from the content of the files. Nothing is read from the disk: paths are what errors name.
+    /// As [`Dataset::open`], from the content of the files. Nothing is read from the disk: paths
+    /// are what errors name.
     ///
     /// # Errors
     /// As [`Dataset::open`].
@@ -133,7 +138,11 @@ impl Dataset {
         let found = label(images.labels)?;
         let count = images.pixels.len() / elements.max(1);
         if let Some(found) = found.as_ref().filter(|found| found.len() != count) {
-            return Err(DataError::LabelCount { path: path.into(), images: count, labels: found.len() });
+            return Err(DataError::LabelCount {
+                path: path.into(),
+                images: count,
+                labels: found.len(),
+            });
         }
         Ok(Self { path: path.into(), shape: network.input, pixels: images.pixels, labels: found })
     }
@@ -162,7 +171,8 @@ impl Dataset {
         self.labels.as_deref()
     }
 
-    /// The bytes of image `n`, in the order C, H, W; `None` if there is no such image or the pixels are floats.
+    /// The bytes of image `n`, in the order C, H, W; `None` if there is no such image or the pixels
+    /// are floats.
     #[must_use]
     pub fn bytes(&self, n: usize) -> Option<&[u8]> {
         let len = self.image_len();
@@ -172,8 +182,9 @@ impl Dataset {
         }
     }
 
-    /// Whether float pixels of a half-open range of images are far from the scale that a preprocessing takes them to be on. `held`
-    /// is the range that the network's integers hold of the preprocessed ones, where that is known. Bytes are never off their scale.
+    /// Whether float pixels of a half-open range of images are far from the scale that a
+    /// preprocessing takes them to be on. `held` is the range that the network's integers hold of
+    /// the preprocessed ones, where that is known. Bytes are never off their scale.
     #[must_use]
     pub fn off_scale(
         &self,
@@ -182,18 +193,19 @@ impl Dataset {
         held: Option<[f64; 2]>,
     ) -> Option<OffScale> {
         let Pixels::Floats(floats) = &self.pixels else { return None };
-        let elements =
-            images.start.checked_mul(self.image_len())?..images.end.checked_mul(self.image_len())?;
+        let elements = images.start.checked_mul(self.image_len())?
+            ..images.end.checked_mul(self.image_len())?;
         scale::off_scale(floats.get(elements)?, preprocess, held)
     }
 
     /// The images of a half-open range, preprocessed, `[N, C, H, W]`.
     ///
-    /// Float pixels (of .npy files) are taken to be on the scale 0..1, where bytes are once they are divided by 255:
-    /// [`Preprocess::Unit`] and [`Preprocess::Raw`] use them as they are.
+    /// Float pixels (of .npy files) are taken to be on the scale 0..1, where bytes are once they
+    /// are divided by 255: [`Preprocess::Unit`] and [`Preprocess::Raw`] use them as they are.
     ///
     /// # Errors
-    /// The range goes beyond the last image, or the preprocessing is for another number of channels.
+    /// The range goes beyond the last image, or the preprocessing is for another number of
+    /// channels.
     pub fn batch(&self, range: Range<usize>, preprocess: &Preprocess) -> Result<Tensor, DataError> {
         self.check_range(&range)?;
         preprocess::check(preprocess, self.shape[0])?;
@@ -206,7 +218,7 @@ impl Dataset {
             }
             Pixels::Floats(floats) => floats[elements].to_vec(),
         };
-        preprocess::normalise(preprocess, &mut data, c, h * w);
+        preprocess::normalize(preprocess, &mut data, c, h * w);
         Ok(Tensor { shape: [range.len(), c, h, w], data })
     }
 
@@ -239,13 +251,17 @@ pub fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     let text = read::text(path)?;
     let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
     if let Some(at) = names.iter().position(|name| name.len() > MAX_NAME) {
-        let (expected, found) = (format!("at most {MAX_NAME} bytes in line {}", at + 1), names[at].len());
+        let (expected, found) =
+            (format!("at most {MAX_NAME} bytes in line {}", at + 1), names[at].len());
         return Err(Fault::new("class names", "name", expected, format!("{found} bytes")).at(path));
     }
     Ok(names)
 }
 
-fn parse(content: &mut Content<'_>, Interface { input, classes }: Interface) -> Result<Images, Fault> {
+fn parse(
+    content: &mut Content<'_>,
+    Interface { input, classes }: Interface,
+) -> Result<Images, Fault> {
     let may_be_cifar = fitting(&cifar::SHAPE, input);
     if content.head().starts_with(npy::MAGIC) {
         return npy::images(content, input);

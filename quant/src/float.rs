@@ -1,7 +1,7 @@
 //! Evaluation of a [`Model`] in float.
 //!
-//! Every image runs through the whole network on one core, and the images spread over all of them: no sum is ever split
-//! between cores, so the results do not depend on how many there are.
+//! Every image runs through the whole network on one core, and the images spread over all of them:
+//! no sum is ever split between cores, so the results do not depend on how many there are.
 
 pub(crate) mod conv;
 pub(crate) mod ops;
@@ -27,7 +27,8 @@ pub enum FloatError {
         /// The tensor's shape per image, `[C, H, W]`.
         found: [usize; 3],
     },
-    /// Tensors of one evaluation hold different numbers of images, or one has not as many elements as its shape says.
+    /// Tensors of one evaluation hold different numbers of images, or one has not as many elements
+    /// as its shape says.
     #[error("value {value} is needed for {expected} images, but the tensor holds {found}")]
     Images {
         /// The value.
@@ -107,7 +108,8 @@ pub enum Edit<'a> {
     },
 }
 
-/// The logits of a batch, `[N, C, H, W]` with `[C, H, W]` the shape of the model's output (`[N, classes, 1, 1]`).
+/// The logits of a batch, `[N, C, H, W]` with `[C, H, W]` the shape of the model's output (`[N,
+/// classes, 1, 1]`).
 ///
 /// # Errors
 /// The batch's shape is not the model's input.
@@ -115,10 +117,11 @@ pub fn evaluate(model: &Model, batch: &Tensor) -> Result<Tensor, FloatError> {
     evaluate_mapped(model, batch, |_, _| {})
 }
 
-/// As [`evaluate`], with `map` applied in place to every value of every image, the input first, before it is used.
+/// As [`evaluate`], with `map` applied in place to every value of every image, the input first,
+/// before it is used.
 ///
-/// The slice is one image's value, in the order C, H, W. This is how activations are observed or fake-quantised without
-/// holding them all.
+/// The slice is one image's value, in the order C, H, W. This is how activations are observed or
+/// fake-quantized without holding them all.
 ///
 /// # Errors
 /// The batch's shape is not the model's input.
@@ -151,7 +154,8 @@ pub fn evaluate_mapped(
     Ok(stack(model.shape(model.output), &rows))
 }
 
-/// Every value of a batch. Holds all of them: call it with batches that fit (see [`Model`]'s shapes, 4 bytes an element).
+/// Every value of a batch. Holds all of them: call it with batches that fit (see [`Model`]'s
+/// shapes, 4 bytes an element).
 ///
 /// # Errors
 /// The batch's shape is not the model's input.
@@ -164,7 +168,11 @@ pub fn activations(model: &Model, batch: &Tensor) -> Result<Activations, FloatEr
 ///
 /// # Errors
 /// The batch's shape is not the model's input, or there is no such value.
-pub fn activations_of(model: &Model, batch: &Tensor, keep: &[ValueId]) -> Result<Activations, FloatError> {
+pub fn activations_of(
+    model: &Model,
+    batch: &Tensor,
+    keep: &[ValueId],
+) -> Result<Activations, FloatError> {
     check_tensor(model, ValueId::INPUT, batch, batch.images())?;
     let mut values = vec![None; model.nodes.len() + 1];
     for &id in keep {
@@ -198,17 +206,25 @@ pub fn activations_of(model: &Model, batch: &Tensor, keep: &[ValueId]) -> Result
     Ok(Activations { values, images })
 }
 
-/// The logits that the kept activations lead to when the model is changed: recomputes what depends on `edits`, only.
+/// The logits that the kept activations lead to when the model is changed: recomputes what depends
+/// on `edits`, only.
 ///
-/// A value that is edited is not computed, so that what lies above it does not matter. Values that are needed and do not
-/// depend on an edit are taken from `kept`. Without edits, and with the output kept, the output is copied.
+/// A value that is edited is not computed, so that what lies above it does not matter. Values that
+/// are needed and do not depend on an edit are taken from `kept`. Without edits, and with the
+/// output kept, the output is copied.
 ///
 /// # Errors
 /// An edit does not fit the model, or a value that is needed was not kept.
-pub fn reevaluate(model: &Model, kept: &Activations, edits: &[Edit<'_>]) -> Result<Tensor, FloatError> {
+pub fn reevaluate(
+    model: &Model,
+    kept: &Activations,
+    edits: &[Edit<'_>],
+) -> Result<Tensor, FloatError> {
     let suffix = Suffix::new(model, kept, edits)?;
-    let rows: Vec<Vec<f32>> =
-        (0..kept.images).into_par_iter().map_init(Vec::new, |scratch, n| suffix.image(n, scratch)).collect();
+    let rows: Vec<Vec<f32>> = (0..kept.images)
+        .into_par_iter()
+        .map_init(Vec::new, |scratch, n| suffix.image(n, scratch))
+        .collect();
     Ok(stack(model.shape(model.output), &rows))
 }
 
@@ -224,7 +240,11 @@ struct Suffix<'a> {
 }
 
 impl<'a> Suffix<'a> {
-    fn new(model: &'a Model, kept: &'a Activations, edits: &[Edit<'a>]) -> Result<Self, FloatError> {
+    fn new(
+        model: &'a Model,
+        kept: &'a Activations,
+        edits: &[Edit<'a>],
+    ) -> Result<Self, FloatError> {
         let mut given = vec![None; model.nodes.len() + 1];
         let mut weights = vec![None; model.nodes.len()];
         for edit in edits {
@@ -239,7 +259,8 @@ impl<'a> Suffix<'a> {
                 }
             }
         }
-        // `depends[v]`: the value has to be computed, because something that it depends on was edited.
+        // `depends[v]`: the value has to be computed, because something that it depends on was
+        // edited.
         let mut depends = vec![false; given.len()];
         for (i, node) in model.nodes.iter().enumerate() {
             let touched = |id: &ValueId| depends[id.0] || is_edited(edits, *id);
@@ -357,7 +378,12 @@ fn check_value(model: &Model, id: ValueId) -> Result<(), FloatError> {
     Err(FloatError::Unknown { what: "value", index: id.0 })
 }
 
-fn check_tensor(model: &Model, id: ValueId, tensor: &Tensor, images: usize) -> Result<(), FloatError> {
+fn check_tensor(
+    model: &Model,
+    id: ValueId,
+    tensor: &Tensor,
+    images: usize,
+) -> Result<(), FloatError> {
     check_value(model, id)?;
     let (expected, found) = (model.shape(id), tensor.image_shape());
     if expected != found {
@@ -370,7 +396,12 @@ fn check_tensor(model: &Model, id: ValueId, tensor: &Tensor, images: usize) -> R
     Err(FloatError::Images { value: id.0, expected: images, found })
 }
 
-fn check_weights(model: &Model, node: usize, weight: &[f32], bias: &[f32]) -> Result<(), FloatError> {
+fn check_weights(
+    model: &Model,
+    node: usize,
+    weight: &[f32],
+    bias: &[f32],
+) -> Result<(), FloatError> {
     let Some(Op::Conv(conv)) = model.nodes.get(node).map(|n| &n.op) else {
         return Err(FloatError::Unknown { what: "layer", index: node });
     };

@@ -27,7 +27,7 @@ pub struct Judged {
     path: PathBuf,
 }
 
-/// Why there is no judgement.
+/// Why there is no judgment.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
     /// No onnxruntime is installed where it is looked for.
@@ -65,14 +65,16 @@ pub enum JudgeError {
 }
 
 impl Judge {
-    /// Finds and loads an onnxruntime: the library `explicit`, or the one that `ORT_DYLIB_PATH` names, or else that of a
-    /// Python package `onnxruntime` of the virtual environment or of `python3`.
+    /// Finds and loads an onnxruntime: the library `explicit`, or the one that `ORT_DYLIB_PATH`
+    /// names, or else that of a Python package `onnxruntime` of the virtual environment or of
+    /// `python3`.
     ///
-    /// A process can load one such library: later calls give the first again, whatever they name; see
-    /// [`library`](Self::library).
+    /// A process can load one such library: later calls give the first again, whatever they name;
+    /// see [`library`](Self::library).
     ///
     /// # Errors
-    /// [`JudgeError::NotFound`] if there is none; other errors if one was named or found, and cannot be used.
+    /// [`JudgeError::NotFound`] if there is none; other errors if one was named or found, and
+    /// cannot be used.
     pub fn find(explicit: Option<&Path>) -> Result<Self, JudgeError> {
         let (library, environment) = match (library::named(explicit)?, library::loaded()) {
             (None, Some(first)) => first,
@@ -96,8 +98,9 @@ impl Judge {
         let failed = |error: ort::Error| run_error(onnx, error.to_string());
         let builder = Session::builder(&self.environment).map_err(failed)?;
         // Idle threads that spin take the cores from our own evaluation.
-        let mut builder =
-            builder.with_intra_op_spinning(false).map_err(|error| run_error(onnx, error.to_string()))?;
+        let mut builder = builder
+            .with_intra_op_spinning(false)
+            .map_err(|error| run_error(onnx, error.to_string()))?;
         let session = builder.commit_from_file(onnx).map_err(failed)?;
         Ok(Judged { session, path: onnx.into() })
     }
@@ -120,20 +123,23 @@ impl Judged {
         let input = self.session.inputs().first().and_then(|input| input.dtype().tensor_shape());
         let dims: Vec<i64> = input.map(|shape| shape.to_vec()).unwrap_or_default();
         // A file with a fixed number of images is given just so many at a time.
-        let images = dims.first().and_then(|&n| usize::try_from(n).ok()).filter(|&n| n > 0).unwrap_or(BATCH);
+        let images =
+            dims.first().and_then(|&n| usize::try_from(n).ok()).filter(|&n| n > 0).unwrap_or(BATCH);
         let flat = dims.len() == 2;
         let mut logits = Vec::new();
         for part in batch.data.chunks((images * batch.image_len()).max(1)) {
             let n = part.len() / batch.image_len();
             let [_, c, h, w] = batch.shape;
             let shape = if flat { vec![n, c * h * w] } else { vec![n, c, h, w] };
-            let part = self.part(shape, part).map_err(|error| run_error(&self.path, error.to_string()))?;
+            let part =
+                self.part(shape, part).map_err(|error| run_error(&self.path, error.to_string()))?;
             logits.extend(part);
         }
         let classes = logits.len().checked_div(batch.images()).unwrap_or(0);
         let found = logits.len();
-        Tensor::new([batch.images(), classes, 1, 1], logits)
-            .ok_or_else(|| run_error(&self.path, format!("{found} logits for {} images", batch.images())))
+        Tensor::new([batch.images(), classes, 1, 1], logits).ok_or_else(|| {
+            run_error(&self.path, format!("{found} logits for {} images", batch.images()))
+        })
     }
 
     fn part(&mut self, shape: Vec<usize>, data: &[f32]) -> ort::Result<Vec<f32>> {

@@ -1,9 +1,17 @@
 //! Calls that need `unsafe`, behind safe functions. No other module of this crate has any.
 #![allow(unsafe_code)]
 
-/// The numbers that networks are evaluated and differentiated in: `f32`, and `f64` to check gradients with.
+/// The numbers that networks are evaluated and differentiated in: `f32`, and `f64` to check
+/// gradients with.
 pub trait Element:
-    num_traits::Float + std::iter::Sum + std::ops::AddAssign + Default + std::fmt::Debug + Send + Sync + 'static
+    num_traits::Float
+    + std::iter::Sum
+    + std::ops::AddAssign
+    + Default
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
 {
     /// The nearest such number.
     fn of(value: f64) -> Self;
@@ -80,7 +88,8 @@ pub(crate) fn multiply_add_factors<T: Element>(
     assert_eq!(rhs.data().len(), k * n, "right factor is k x n");
     assert_eq!(out.len(), m * n, "product is m x n");
     let ((lhs_cs, lhs_rs), (rhs_cs, rhs_rs)) = (lhs.strides(m, k), rhs.strides(k, n));
-    // SAFETY: with these strides and lengths every access is inside its slice, and `out` is borrowed alone.
+    // SAFETY: with these strides and lengths every access is inside its slice, and `out` is
+    // borrowed alone.
     unsafe {
         gemm::gemm(
             m,

@@ -1,4 +1,4 @@
-//! Import, quantisation and precision search.
+//! Import, quantization and precision search.
 
 pub mod data;
 pub mod float;
@@ -7,7 +7,7 @@ pub mod judge;
 mod kernels;
 pub mod model;
 pub mod onnx;
-pub mod quantise;
+pub mod quantize;
 pub mod search;
 mod softmax;
 pub mod tensor;

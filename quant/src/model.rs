@@ -1,4 +1,4 @@
-//! The float network, normalised: what quantisation reads.
+//! The float network, normalized: what quantization reads.
 
 mod check;
 mod function;
@@ -33,15 +33,15 @@ impl ValueId {
 
 /// A float network for one image; the batch axis is implied.
 ///
-/// Shapes are `[C, H, W]`; a flat vector of length C is `[C, 1, 1]`. Flattening is no operation: a fully connected
-/// layer that follows it is a convolution whose kernel covers the whole `[C, H, W]`, and an output that was flattened
-/// keeps its shape, with its elements in the order C, H, W.
+/// Shapes are `[C, H, W]`; a flat vector of length C is `[C, 1, 1]`. Flattening is no operation: a
+/// fully connected layer that follows it is a convolution whose kernel covers the whole `[C, H,
+/// W]`, and an output that was flattened keeps its shape, with its elements in the order C, H, W.
 ///
 /// Invariants, held by the importer and verified by [`Model::check`]:
 /// - node `i` computes `ValueId(i + 1)` from values below it: nodes are in topological order;
 /// - every shape is what the operation makes of its inputs' shapes, and no axis is empty;
 /// - weights and biases have the lengths that their geometry says, and are finite;
-/// - batch normalisation is folded, and every value but the output has a consumer.
+/// - batch normalization is folded, and every value but the output has a consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// The network's name, as the file gives it.
@@ -85,7 +85,8 @@ pub enum Op {
     Add,
     /// The largest element of each window; padding is never the largest.
     MaxPool(Window),
-    /// The mean of each window, always over `kernel_h * kernel_w` elements: padding counts as zeros.
+    /// The mean of each window, always over `kernel_h * kernel_w` elements: padding counts as
+    /// zeros.
     AvgPool(Window),
     /// A choice of elements and of zeros.
     View(View),
@@ -109,9 +110,9 @@ pub struct Window {
     pub kernel_h: usize,
     /// Columns of a window.
     pub kernel_w: usize,
-    /// Rows between neighbouring windows.
+    /// Rows between neighboring windows.
     pub stride_h: usize,
-    /// Columns between neighbouring windows.
+    /// Columns between neighboring windows.
     pub stride_w: usize,
     /// Rows of padding above the input; less than `kernel_h`.
     pub pad_top: usize,
@@ -159,8 +160,8 @@ impl Window {
 }
 
 impl Op {
-    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`, `avg-pool`, `view` or the
-    /// function's.
+    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`,
+    /// `avg-pool`, `view` or the function's.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -200,7 +201,12 @@ impl Node {
     pub fn macs(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => conv.geometry.macs(),
-            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Relu { .. }
+            | Op::Function(_)
+            | Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_) => 0,
         }
     }
 
@@ -209,7 +215,12 @@ impl Node {
     pub fn relus(&self) -> u64 {
         match &self.op {
             Op::Relu { .. } => self.elements() as u64,
-            Op::Conv(_) | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Conv(_)
+            | Op::Function(_)
+            | Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_) => 0,
         }
     }
 
@@ -218,7 +229,12 @@ impl Node {
     pub fn parameters(&self) -> u64 {
         match &self.op {
             Op::Conv(conv) => (conv.weight.len() + conv.bias.len()) as u64,
-            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => 0,
+            Op::Relu { .. }
+            | Op::Function(_)
+            | Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_) => 0,
         }
     }
 
@@ -254,7 +270,8 @@ impl Model {
         Interface { input: self.input, classes: self.classes() }
     }
 
-    /// The indices of the nodes that read a value, in order; a node that reads it twice counts once.
+    /// The indices of the nodes that read a value, in order; a node that reads it twice counts
+    /// once.
     #[must_use]
     pub fn consumers(&self, value: ValueId) -> Vec<usize> {
         (0..self.nodes.len()).filter(|&i| self.nodes[i].inputs.contains(&value)).collect()
@@ -264,9 +281,12 @@ impl Model {
     pub fn layers(&self) -> impl Iterator<Item = (usize, &Conv)> {
         self.nodes.iter().enumerate().filter_map(|(i, node)| match &node.op {
             Op::Conv(conv) => Some((i, conv)),
-            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
-                None
-            }
+            Op::Relu { .. }
+            | Op::Function(_)
+            | Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_) => None,
         })
     }
 
@@ -282,7 +302,7 @@ impl Model {
         self.nodes.iter().map(Node::relus).sum()
     }
 
-    /// Weights and biases, batch normalisation folded in.
+    /// Weights and biases, batch normalization folded in.
     #[must_use]
     pub fn parameters(&self) -> u64 {
         self.nodes.iter().map(Node::parameters).sum()

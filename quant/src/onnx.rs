@@ -20,7 +20,9 @@ mod views;
 
 pub use error::{ImportError, Unsupported};
 pub use export::export;
-pub use qdq::{EXACT_BITS, ExportError, Exported, Integers, Quantised, Quantiser, export_quantised};
+pub use qdq::{
+    EXACT_BITS, ExportError, Exported, Integers, Quantized, Quantizer, export_quantized,
+};
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,7 +39,8 @@ use proto::ModelProto;
 const MAX_FILE: u64 = 2 << 30;
 /// Operator sets below it have other forms of the operators that this module reads.
 const OLDEST_OPSET: i64 = 7;
-/// Operator sets above it were not there to be read when this was written; they may mean something else by the same names.
+/// Operator sets above it were not there to be read when this was written; they may mean something
+/// else by the same names.
 const NEWEST_OPSET: i64 = 23;
 
 /// What a file holds, supported or not.
@@ -58,7 +61,8 @@ pub struct Report {
 /// Reads a network from the bytes of an ONNX file.
 ///
 /// # Errors
-/// The bytes are no ONNX model, or not one that this program supports: then all unsupported nodes are named.
+/// The bytes are no ONNX model, or not one that this program supports: then all unsupported nodes
+/// are named.
 pub fn import(bytes: &[u8]) -> Result<Model, ImportError> {
     let report = survey(bytes)?;
     report.model.ok_or(ImportError::Unsupported(report.unsupported))
@@ -75,24 +79,26 @@ pub fn import_file(path: &Path) -> Result<Model, ImportError> {
 /// Reads an ONNX file as far as possible; unsupported nodes are part of the result.
 ///
 /// # Errors
-/// The bytes are no ONNX model, or its input or output is not that of a classifier of single images.
+/// The bytes are no ONNX model, or its input or output is not that of a classifier of single
+/// images.
 pub fn survey(bytes: &[u8]) -> Result<Report, ImportError> {
-    let (report, quantised) = parse(bytes)?;
-    Ok(Report { model: quantised.map(|quantised| quantised.model), ..report })
+    let (report, quantized) = parse(bytes)?;
+    Ok(Report { model: quantized.map(|quantized| quantized.model), ..report })
 }
 
-/// Reads a quantised network from the bytes of an ONNX file: values and weights between QuantizeLinear and DequantizeLinear. What
-/// is quantised and what is not is for the caller to judge.
+/// Reads a quantized network from the bytes of an ONNX file: values and weights between
+/// QuantizeLinear and DequantizeLinear. What is quantized and what is not is for the caller to
+/// judge.
 ///
 /// # Errors
 /// As [`import`].
-pub fn import_quantised(bytes: &[u8]) -> Result<Quantised, ImportError> {
-    let (report, quantised) = parse(bytes)?;
-    quantised.ok_or(ImportError::Unsupported(report.unsupported))
+pub fn import_quantized(bytes: &[u8]) -> Result<Quantized, ImportError> {
+    let (report, quantized) = parse(bytes)?;
+    quantized.ok_or(ImportError::Unsupported(report.unsupported))
 }
 
 /// The report without the model, and the model.
-fn parse(bytes: &[u8]) -> Result<(Report, Option<Quantised>), ImportError> {
+fn parse(bytes: &[u8]) -> Result<(Report, Option<Quantized>), ImportError> {
     let file = ModelProto::decode(bytes)?;
     let opset = opset(&file)?;
     let graph = file.graph.ok_or_else(|| ImportError::field("graph", "one", "none"))?;
@@ -102,10 +108,11 @@ fn parse(bytes: &[u8]) -> Result<(Report, Option<Quantised>), ImportError> {
     }
     let graph = patterns::join(graph);
     let importer = Importer::new(&graph, bytes.len())?;
-    let (quantised, unsupported) = importer.run(&graph)?;
-    let producer = format!("{} {}", name::shown(&file.producer_name), name::shown(&file.producer_version));
+    let (quantized, unsupported) = importer.run(&graph)?;
+    let producer =
+        format!("{} {}", name::shown(&file.producer_name), name::shown(&file.producer_version));
     let producer = producer.trim().to_owned();
-    Ok((Report { producer, opset, operators, unsupported, model: None }, quantised))
+    Ok((Report { producer, opset, operators, unsupported, model: None }, quantized))
 }
 
 /// As [`survey`], from a file.
@@ -128,14 +135,18 @@ fn opset(file: &ModelProto) -> Result<i64, ImportError> {
             ),
             version.to_string(),
         )),
-        None => Err(ImportError::field("opset_import", "a version of the default operator set", "none")),
+        None => {
+            Err(ImportError::field("opset_import", "a version of the default operator set", "none"))
+        }
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     let failed = |source| ImportError::Io { path: path.into(), source };
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(ImportError::field("file", format!("at most {MAX_FILE} bytes"), "more"));
     }

@@ -70,7 +70,8 @@ impl Tensor {
             .collect()
     }
 
-    /// The fraction of images whose [`argmax`](Self::argmax) is their label, 0..1; 0 of no images is 0.
+    /// The fraction of images whose [`argmax`](Self::argmax) is their label, 0..1; 0 of no images
+    /// is 0.
     #[must_use]
     pub fn accuracy(&self, labels: &[usize]) -> f64 {
         let hits = self.argmax().iter().zip(labels).filter(|(a, b)| a == b).count();

@@ -35,8 +35,10 @@ fn data() -> Option<PathBuf> {
 
 fn networks() -> [Network; 5] {
     let cifar = "cifar10_test_5k.bin.gz";
-    let imagenet =
-        || Preprocess::Normalise { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] };
+    let imagenet = || Preprocess::Normalize {
+        mean: vec![0.485, 0.456, 0.406],
+        std: vec![0.229, 0.224, 0.225],
+    };
     let resnet20 = |file| Network {
         file,
         golden: "resnet20_cifar10",

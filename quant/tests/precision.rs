@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quant::quantise::{Assignment, Quantiser, Ranges, Reconstruction};
+use quant::quantize::{Assignment, Quantizer, Ranges, Reconstruction};
 use quant::search::{Measure, Sensitivity};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 
@@ -14,7 +14,8 @@ fn asset(name: &str) -> PathBuf {
 
 fn digits(images: usize) -> (Model, Tensor) {
     let model = import_file(&asset("digits.onnx")).unwrap();
-    let data = Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
+    let data =
+        Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
     let batch = data.batch(0..images.min(data.len()), &Preprocess::Unit).unwrap();
     (model, batch)
 }
@@ -33,16 +34,18 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let (a, b) = (ranks(a), ranks(b));
     let mean = (a.len() as f64 - 1.0) / 2.0;
-    let sum = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum::<f64>();
+    let sum =
+        |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - mean) * (y - mean)).sum::<f64>();
     sum(&a, &b) / (sum(&a, &a) * sum(&b, &b)).sqrt()
 }
 
 #[test]
 fn measures_of_sensitivity_agree_on_the_order() {
     let (model, batch) = digits(64);
-    let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
+    let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
     let found = Measure::ALL.map(|measure| {
-        let sensitivity = Sensitivity::measure(measure, &model, &quantiser, &batch, &mut |_| {}).unwrap();
+        let sensitivity =
+            Sensitivity::measure(measure, &model, &quantizer, &batch, &mut |_| {}).unwrap();
         [sensitivity.weights, sensitivity.sites].concat().concat()
     });
     for (measure, prices) in Measure::ALL.iter().zip(&found) {
@@ -50,7 +53,8 @@ fn measures_of_sensitivity_agree_on_the_order() {
         println!("{}: {agreement:.3}", measure.name());
         assert!(agreement > 0.85, "{}: {agreement}", measure.name());
     }
-    // Where errors are small the Fisher information is the divergence: at the widest widths, in sum.
+    // Where errors are small the Fisher information is the divergence: at the widest widths, in
+    // sum.
     let sum = |prices: &[f64]| prices.chunks_exact(7).map(|widths| widths[4]).sum::<f64>();
     let ratio = sum(&found[1]) / sum(&found[0]);
     assert!((0.3..3.0).contains(&ratio), "{ratio}");
@@ -68,8 +72,11 @@ fn divergence(
     let step = plan.input.scale;
     let images = batch.images();
     let (low, high) = plan.input_wire().range();
-    let integers: Vec<i64> =
-        batch.data.iter().map(|&v| ((f64::from(v) / step).round() as i64).clamp(low, high)).collect();
+    let integers: Vec<i64> = batch
+        .data
+        .iter()
+        .map(|&v| ((f64::from(v) / step).round() as i64).clamp(low, high))
+        .collect();
     let logits = fusion::ideal(&plan, weights, &integers).unwrap();
     let reference = quant::float::evaluate(model, batch).unwrap();
     let classes = logits.len() / images;
@@ -78,7 +85,8 @@ fn divergence(
         row.into_iter().map(|v| v - sum).collect()
     };
     let one = |image: usize| -> f64 {
-        let found = (0..classes).map(|class| logits[class * images + image] as f64 * plan.output.scale);
+        let found =
+            (0..classes).map(|class| logits[class * images + image] as f64 * plan.output.scale);
         let exact = reference.image(image).iter().map(|&v| f64::from(v));
         let (p, q) = (log_softmax(exact.collect()), log_softmax(found.collect()));
         p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum()
@@ -89,15 +97,17 @@ fn divergence(
 #[test]
 fn careful_rounding_and_reconstruction_come_closer_to_the_float_network() {
     let (model, batch) = digits(128);
-    let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
-    let sites = quantiser.sites();
-    let narrow =
-        Assignment { weight_bits: vec![3; sites.layers.len()], site_bits: vec![3; sites.sites.len()] };
+    let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
+    let sites = quantizer.sites();
+    let narrow = Assignment {
+        weight_bits: vec![3; sites.layers.len()],
+        site_bits: vec![3; sites.sites.len()],
+    };
     let loss = |(graph, weights)| divergence(&model, &batch, &graph, &weights);
-    let alone = loss(quantiser.quantise(&narrow).unwrap());
+    let alone = loss(quantizer.quantize(&narrow).unwrap());
     let finish = |steps: Option<usize>| {
         let reconstruction = steps.map(|steps| Reconstruction { steps, seed: 1 });
-        quantiser.finish(&narrow, &batch, reconstruction.as_ref(), &mut |_, _, _| {}).unwrap()
+        quantizer.finish(&narrow, &batch, reconstruction.as_ref(), &mut |_, _, _| {}).unwrap()
     };
     let (careful, learned) = (loss(finish(None)), loss(finish(Some(60))));
     println!("{alone} alone, {careful} in sequence, {learned} reconstructed");

@@ -1,5 +1,5 @@
-//! Quantised networks in ONNX: what is written means, integer for integer, what the plan means, and is read as the same integers; what
-//! others write is taken over as far as shifts allow.
+//! Quantized networks in ONNX: what is written means, integer for integer, what the plan means, and
+//! is read as the same integers; what others write is taken over as far as shifts allow.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,8 +9,8 @@ use protocols::plan::Plan;
 use protocols::weights::Weights;
 use quant::data::integer;
 use quant::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use quant::onnx::{Quantised, export_quantised, import_quantised};
-use quant::quantise::{Adopted, Assignment, Changed, Quantiser, Ranges, adopt};
+use quant::onnx::{Quantized, export_quantized, import_quantized};
+use quant::quantize::{Adopted, Assignment, Changed, Quantizer, Ranges, adopt};
 use quant::{Judge, Model, Preprocess, Tensor, float, import};
 
 mod support;
@@ -20,7 +20,8 @@ use support::judge;
 fn noise(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed ^ 0x9e37_79b9;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..len).map(|_| next()).collect()
@@ -30,8 +31,8 @@ fn node(op: &str, input: &[&str], output: &str) -> NodeProto {
     NodeProto::new(op, output, input, &[output])
 }
 
-/// A small network with all that real ones have: residuals of both kinds, views, both poolings, a signed value between linear
-/// layers, and a fully connected layer.
+/// A small network with all that real ones have: residuals of both kinds, views, both poolings, a
+/// signed value between linear layers, and a fully connected layer.
 fn network(seed: u64) -> Model {
     let weights = |name: &str, dims: &[i64]| {
         let len = dims.iter().product::<i64>() as usize;
@@ -40,8 +41,9 @@ fn network(seed: u64) -> Model {
     };
     let conv = |input, kernel, output| node("Conv", &[input, kernel, "b"], output);
     let same = |input, kernel, output| conv(input, kernel, output).ints("pads", &[1; 4]);
-    let pool =
-        |op, input, output| node(op, &[input], output).ints("kernel_shape", &[2; 2]).ints("strides", &[2; 2]);
+    let pool = |op, input, output| {
+        node(op, &[input], output).ints("kernel_shape", &[2; 2]).ints("strides", &[2; 2])
+    };
     let nodes = vec![
         same("x", "stem", "c0"),
         node("Relu", &["c0"], "r0"),
@@ -97,7 +99,7 @@ struct Case {
 fn case(seed: u64, signed: bool, widths: &[u8]) -> Case {
     let model = network(seed);
     let preprocess = if signed {
-        Preprocess::Normalise { mean: vec![0.5; 3], std: vec![0.3; 3] }
+        Preprocess::Normalize { mean: vec![0.5; 3], std: vec![0.3; 3] }
     } else {
         Preprocess::Unit
     };
@@ -106,14 +108,14 @@ fn case(seed: u64, signed: bool, widths: &[u8]) -> Case {
     let value = |x: f32| if signed { (pixel(x) - 0.5) / 0.3 } else { pixel(x) };
     let data = noise(seed ^ 1, 12 * 3 * 8 * 8).into_iter().map(value).collect();
     let batch = Tensor::new([12, 3, 8, 8], data).unwrap();
-    let quantiser = Quantiser::new(&model, &preprocess, &batch, Ranges::Mse).unwrap();
-    let (layers, sites) = (quantiser.sites().layers.len(), quantiser.sites().sites.len());
+    let quantizer = Quantizer::new(&model, &preprocess, &batch, Ranges::Mse).unwrap();
+    let (layers, sites) = (quantizer.sites().layers.len(), quantizer.sites().sites.len());
     let mut widths = widths.iter().copied().cycle();
     let assignment = Assignment {
         weight_bits: widths.by_ref().take(layers).collect(),
         site_bits: widths.take(sites).collect(),
     };
-    let (graph, weights) = quantiser.quantise(&assignment).unwrap();
+    let (graph, weights) = quantizer.quantize(&assignment).unwrap();
     Case { plan: planned(&graph, &weights), weights, batch }
 }
 
@@ -129,7 +131,8 @@ fn integers(plan: &Plan, weights: &Weights, batch: &Tensor) -> Vec<i64> {
     let [n, c, h, w] = batch.shape;
     let range = plan.input_wire().range();
     let at = |i: usize| batch.data[(i / (h * w) % n * c + i / (h * w * n)) * h * w + i % (h * w)];
-    let input: Vec<i64> = (0..batch.data.len()).map(|i| integer(at(i), plan.input.scale, range)).collect();
+    let input: Vec<i64> =
+        (0..batch.data.len()).map(|i| integer(at(i), plan.input.scale, range)).collect();
     let logits = fusion::ideal(plan, weights, &input).unwrap();
     let classes = logits.len() / n;
     (0..n * classes).map(|i| logits[i % classes * n + i / classes]).collect()
@@ -143,7 +146,10 @@ fn judged(judge: &Judge, onnx: &[u8], batch: &Tensor, step: f64) -> Vec<i64> {
     let steps = logits.data.iter().map(|&x| f64::from(x) / step);
     steps
         .map(|steps| {
-            assert!((steps - steps.round()).abs() < 1e-3 * steps.abs().max(1.0), "{steps} is no integer");
+            assert!(
+                (steps - steps.round()).abs() < 1e-3 * steps.abs().max(1.0),
+                "{steps} is no integer"
+            );
             steps.round() as i64
         })
         .collect()
@@ -157,7 +163,7 @@ proptest! {
         seed in any::<u64>(), signed in any::<bool>(), widths in prop::collection::vec(2..=8_u8, 5..20)) {
         let Some(judge) = judge() else { return Ok(()) };
         let Case { plan, weights, batch } = case(seed, signed, &widths);
-        let exported = export_quantised(&plan, &weights).unwrap();
+        let exported = export_quantized(&plan, &weights).unwrap();
         prop_assert!(exported.wide.is_empty(), "{:?}", exported.wide);
         let expected = integers(&plan, &weights, &batch);
         prop_assert_eq!(judged(&judge, &exported.bytes, &batch, plan.output.scale), expected);
@@ -167,8 +173,8 @@ proptest! {
     fn what_is_exported_is_imported_with_the_same_integers(
         seed in any::<u64>(), signed in any::<bool>(), widths in prop::collection::vec(2..=8_u8, 5..20)) {
         let Case { plan, weights, batch } = case(seed, signed, &widths);
-        let quantised = import_quantised(&export_quantised(&plan, &weights).unwrap().bytes).unwrap();
-        let Adopted { graph, weights: again, layers, changes } = adopt(&quantised, &plan.input.preprocess).unwrap();
+        let quantized = import_quantized(&export_quantized(&plan, &weights).unwrap().bytes).unwrap();
+        let Adopted { graph, weights: again, layers, changes } = adopt(&quantized, &plan.input.preprocess).unwrap();
         prop_assert_eq!(changes, []);
         prop_assert_eq!(&again.layers, &weights.layers);
         for (_, name, layer) in plan.layers() {
@@ -181,20 +187,20 @@ proptest! {
     }
 }
 
-/// Who wrote a quantised network.
+/// Who wrote a quantized network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Writer {
     /// QuantizeLinear and DequantizeLinear of float weights, by channel; values in int8.
     Pytorch,
     /// Clips behind QuantizeLinear, for four bits.
     Brevitas,
-    /// No ReLU before uint8 whose zero point is 0, a zero point in the middle for what is signed, biases in int32, and a
-    /// DequantizeLinear for every reader.
+    /// No ReLU before uint8 whose zero point is 0, a zero point in the middle for what is signed,
+    /// biases in int32, and a DequantizeLinear for every reader.
     Onnxruntime,
 }
 
-/// A network of three layers and a residual, quantised by some writer, with scales times `odd` where nothing else says that they are
-/// powers of two.
+/// A network of three layers and a residual, quantized by some writer, with scales times `odd`
+/// where nothing else says that they are powers of two.
 struct Written {
     writer: Writer,
     odd: f32,
@@ -214,7 +220,7 @@ impl Written {
         written.layer("one", "qx", "c1", &[4, 2, 3, 3], "Conv");
         written.relu("c1", "q1", 1.0 / 16.0, odd);
         written.layer("two", "q1", "c2", &[4, 4, 3, 3], "Conv");
-        // The branch is quantised on its own, too.
+        // The branch is quantized on its own, too.
         written.value("c2", "q2", 1.0 / 8.0, true, odd);
         written.push(node("Add", &["q2", "q1"], "a2"));
         written.relu("a2", "q3", 1.0 / 8.0, odd);
@@ -240,7 +246,8 @@ impl Written {
     }
 
     fn value(&mut self, from: &str, to: &str, scale: f32, signed: bool, odd: f32) {
-        let in_bytes = signed && self.writer != Writer::Onnxruntime || self.writer == Writer::Pytorch;
+        let in_bytes =
+            signed && self.writer != Writer::Onnxruntime || self.writer == Writer::Pytorch;
         let middle = if signed && !in_bytes { 128 } else { 0 };
         let scale = scale * odd * (8 - self.bits()).pow(2).max(1) as f32;
         let scale = self.constant(TensorProto::floats(&format!("{to}.scale"), &[], &[scale]));
@@ -282,7 +289,8 @@ impl Written {
         let channels = dims[0] as usize;
         let scales: Vec<f32> =
             (0..channels).map(|c| self.odd / half as f32 / 2f32.powi((c % 2) as i32)).collect();
-        let scale = self.constant(TensorProto::floats(&format!("{name}.scale"), &dims[..1], &scales));
+        let scale =
+            self.constant(TensorProto::floats(&format!("{name}.scale"), &dims[..1], &scales));
         let weight = format!("{name}.weight");
         let integral = if self.writer == Writer::Pytorch {
             let real: Vec<f32> = integers
@@ -291,13 +299,15 @@ impl Written {
                 .map(|(at, &w)| f32::from(w) * scales[at * channels / len])
                 .collect();
             let float = self.constant(TensorProto::floats(&format!("{name}.float"), dims, &real));
-            let zeros = TensorProto::int8s(&format!("{name}.zeros"), &dims[..1], &vec![0; channels]);
+            let zeros =
+                TensorProto::int8s(&format!("{name}.zeros"), &dims[..1], &vec![0; channels]);
             let zeros = self.constant(zeros);
             let stored = format!("{name}.stored");
             self.push(node("QuantizeLinear", &[&float, &scale, &zeros], &stored).int("axis", 0));
             stored
         } else {
-            let stored = self.constant(TensorProto::int8s(&format!("{name}.stored"), dims, &integers));
+            let stored =
+                self.constant(TensorProto::int8s(&format!("{name}.stored"), dims, &integers));
             self.clip(&stored, true)
         };
         self.push(node("DequantizeLinear", &[&integral, &scale], &weight).int("axis", 0));
@@ -321,11 +331,12 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut a.iter().copied())
 }
 
-/// The logits of the network that is adopted, and those of the file in real numbers, its quantisers left out.
-fn logits(quantised: &Quantised, adopted: &Adopted, batch: &Tensor) -> (Vec<f64>, Vec<f64>) {
+/// The logits of the network that is adopted, and those of the file in real numbers, its quantizers
+/// left out.
+fn logits(quantized: &Quantized, adopted: &Adopted, batch: &Tensor) -> (Vec<f64>, Vec<f64>) {
     let plan = planned(&adopted.graph, &adopted.weights);
     let ours = integers(&plan, &adopted.weights, batch);
-    let real = float::evaluate(&quantised.model, batch).unwrap();
+    let real = float::evaluate(&quantized.model, batch).unwrap();
     let ours = ours.iter().map(|&steps| steps as f64 * plan.output.scale).collect();
     (ours, real.data.iter().map(|&x| x.into()).collect())
 }
@@ -334,12 +345,12 @@ fn logits(quantised: &Quantised, adopted: &Adopted, batch: &Tensor) -> (Vec<f64>
 fn networks_of_every_writer_keep_their_integers_where_scales_are_powers_of_two() {
     for writer in [Writer::Pytorch, Writer::Brevitas, Writer::Onnxruntime] {
         let bytes = Written::file(writer, 1.0);
-        let quantised = import_quantised(&bytes).unwrap();
-        let adopted = adopt(&quantised, &Preprocess::Unit).unwrap();
+        let quantized = import_quantized(&bytes).unwrap();
+        let adopted = adopt(&quantized, &Preprocess::Unit).unwrap();
         assert_eq!(adopted.changes, [], "{writer:?}");
         let stored = |node: &str| {
-            let at = quantised.model.nodes.iter().position(|n| n.name == node).unwrap();
-            quantised.weights[&at].values.clone()
+            let at = quantized.model.nodes.iter().position(|n| n.name == node).unwrap();
+            quantized.weights[&at].values.clone()
         };
         for (node, layer) in &adopted.weights.layers {
             let found: Vec<i16> = layer.weights.iter().map(|&w| w.into()).collect();
@@ -347,8 +358,8 @@ fn networks_of_every_writer_keep_their_integers_where_scales_are_powers_of_two()
         }
         let widths = if writer == Writer::Brevitas { (4, 4) } else { (8, 8) };
         assert_eq!((adopted.layers[0].1, adopted.layers[0].2), widths, "{writer:?}");
-        let batch = images(&quantised.model, 16);
-        let (ours, real) = logits(&quantised, &adopted, &batch);
+        let batch = images(&quantized.model, 16);
+        let (ours, real) = logits(&quantized, &adopted, &batch);
         let away = distance(&real, &ours);
         println!("{writer:?}: {away}");
         assert!(away < if writer == Writer::Brevitas { 0.6 } else { 0.1 }, "{writer:?}: {away}");
@@ -359,16 +370,20 @@ fn networks_of_every_writer_keep_their_integers_where_scales_are_powers_of_two()
 fn other_scales_are_rounded_and_said_to_be() {
     for writer in [Writer::Pytorch, Writer::Brevitas, Writer::Onnxruntime] {
         for odd in [1.1, 1.31] {
-            let quantised = import_quantised(&Written::file(writer, odd)).unwrap();
-            let adopted = adopt(&quantised, &Preprocess::Unit).unwrap();
-            let moved = |what| adopted.changes.iter().filter(move |change| change.what == what).count();
+            let quantized = import_quantized(&Written::file(writer, odd)).unwrap();
+            let adopted = adopt(&quantized, &Preprocess::Unit).unwrap();
+            let moved =
+                |what| adopted.changes.iter().filter(move |change| change.what == what).count();
             assert!(moved(Changed::ScaleOfValues) > 0, "{writer:?}: {:?}", adopted.changes);
             assert!(adopted.changes.iter().all(|change| change.by != 0.0 && change.by.abs() < 0.5));
-            let batch = images(&quantised.model, 16);
-            let (ours, real) = logits(&quantised, &adopted, &batch);
+            let batch = images(&quantized.model, 16);
+            let (ours, real) = logits(&quantized, &adopted, &batch);
             let away = distance(&real, &ours);
             println!("{writer:?} times {odd}: {away}");
-            assert!(away < if writer == Writer::Brevitas { 0.6 } else { 0.1 }, "{writer:?}: {away}");
+            assert!(
+                away < if writer == Writer::Brevitas { 0.6 } else { 0.1 },
+                "{writer:?}: {away}"
+            );
         }
     }
 }
@@ -377,16 +392,18 @@ fn other_scales_are_rounded_and_said_to_be() {
 fn problem(change: impl Fn(&mut GraphProto)) -> String {
     let mut file = ModelProto::decode(&Written::file(Writer::Onnxruntime, 1.0)[..]).unwrap();
     change(file.graph.as_mut().unwrap());
-    match import_quantised(&file.encode_to_vec()) {
+    match import_quantized(&file.encode_to_vec()) {
         Err(error) => error.to_string(),
-        Ok(quantised) => adopt(&quantised, &Preprocess::Unit).unwrap_err().to_string(),
+        Ok(quantized) => adopt(&quantized, &Preprocess::Unit).unwrap_err().to_string(),
     }
 }
 
 #[test]
-fn what_is_not_quantised_as_it_has_to_be_is_named() {
+fn what_is_not_quantized_as_it_has_to_be_is_named() {
     let rewire = |graph: &mut GraphProto, from: &str, to: &str| {
-        for input in graph.node.iter_mut().flat_map(|node| &mut node.input).filter(|input| *input == from) {
+        for input in
+            graph.node.iter_mut().flat_map(|node| &mut node.input).filter(|input| *input == from)
+        {
             *input = to.to_owned();
         }
         graph.node.retain(|node| !node.output[0].starts_with(from));
@@ -396,24 +413,35 @@ fn what_is_not_quantised_as_it_has_to_be_is_named() {
         graph.initializer.push(tensor);
     };
     let input = problem(|graph| rewire(graph, "qx", "x"));
-    assert!(input.contains("\"input\"") && input.contains("not quantised"), "{input}");
+    assert!(input.contains("\"input\"") && input.contains("not quantized"), "{input}");
     let value = problem(|graph| rewire(graph, "q1", "c1"));
     assert!(value.contains("\"c1\""), "{value}");
     let weights = problem(|graph| {
         rewire(graph, "two.weight", "float");
         graph.initializer.push(TensorProto::floats("float", &[4, 4, 3, 3], &noise(1, 144)));
     });
-    assert!(weights.contains("\"c2\"") && weights.contains("weights are not quantised"), "{weights}");
+    assert!(
+        weights.contains("\"c2\"") && weights.contains("weights are not quantized"),
+        "{weights}"
+    );
     let apart = problem(|graph| {
         graph.initializer.push(TensorProto::floats("other", &[], &[0.3]));
         let node = graph.node.iter_mut().find(|node| node.output[0] == "q3").unwrap();
         node.input[1] = "other".into();
     });
-    assert!(apart.contains("\"q3\"") && apart.contains("0.3") && apart.contains("0.125"), "{apart}");
+    assert!(
+        apart.contains("\"q3\"") && apart.contains("0.3") && apart.contains("0.125"),
+        "{apart}"
+    );
     let wide = problem(|graph| {
         let values = [&[0, 250][..], &[9; 70]].concat();
         let raw_data = values.to_vec();
-        let bytes = TensorProto { raw_data, data_type: 2, dims: vec![4, 2, 3, 3], ..TensorProto::default() };
+        let bytes = TensorProto {
+            raw_data,
+            data_type: 2,
+            dims: vec![4, 2, 3, 3],
+            ..TensorProto::default()
+        };
         tensor(graph, "one.stored", TensorProto { name: "one.stored".into(), ..bytes });
     });
     assert!(wide.contains("\"c1\"") && wide.contains("9 bits"), "{wide}");
@@ -421,12 +449,15 @@ fn what_is_not_quantised_as_it_has_to_be_is_named() {
         let node = graph.node.iter_mut().find(|node| node.output[0] == "p").unwrap();
         node.input[0] = "q3.stored".into();
     });
-    assert!(between.contains("\"p\"") && between.contains("is quantised"), "{between}");
-    for (name, dims, scales) in [("q1.scale", vec![2], vec![0.1, 0.2]), ("q1.scale", vec![], vec![-1.0])] {
+    assert!(between.contains("\"p\"") && between.contains("is quantized"), "{between}");
+    for (name, dims, scales) in
+        [("q1.scale", vec![2], vec![0.1, 0.2]), ("q1.scale", vec![], vec![-1.0])]
+    {
         let odd = problem(|graph| tensor(graph, name, TensorProto::floats(name, &dims, &scales)));
         assert!(odd.contains("\"q1.stored\""), "{odd}");
     }
-    let scale =
-        problem(|graph| tensor(graph, "two.scale", TensorProto::floats("two.scale", &[3], &[1.0; 3])));
+    let scale = problem(|graph| {
+        tensor(graph, "two.scale", TensorProto::floats("two.scale", &[3], &[1.0; 3]))
+    });
     assert!(scale.contains("two.weight") && scale.contains("3 scales"), "{scale}");
 }

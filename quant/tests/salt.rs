@@ -6,8 +6,8 @@ use std::path::Path;
 
 use protocols::weights::Weights;
 use quant::model::Op;
-use quant::onnx::{export_quantised, import_quantised};
-use quant::quantise::{Assignment, Quantiser, Ranges, adopt};
+use quant::onnx::{export_quantized, import_quantized};
+use quant::quantize::{Assignment, Quantizer, Ranges, adopt};
 use quant::{Dataset, Preprocess, import_file};
 
 /// What anybody who has the float network can compute of it and a seed.
@@ -33,14 +33,17 @@ fn confirmed(digest: &str, weights: &Weights, salt: [u8; 32]) -> bool {
 fn a_plan_does_not_confirm_a_guessed_network() {
     let asset = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets").join(name);
     let model = import_file(&asset("digits.onnx")).unwrap();
-    let data = Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
+    let data =
+        Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
     let batch = data.batch(0..16, &Preprocess::Unit).unwrap();
-    let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
-    let sites = quantiser.sites();
-    let widths =
-        Assignment { weight_bits: vec![4; sites.layers.len()], site_bits: vec![4; sites.sites.len()] };
-    let (graph, once) = quantiser.quantise(&widths).unwrap();
-    let again = quantiser.quantise(&widths).unwrap().1;
+    let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
+    let sites = quantizer.sites();
+    let widths = Assignment {
+        weight_bits: vec![4; sites.layers.len()],
+        site_bits: vec![4; sites.sites.len()],
+    };
+    let (graph, once) = quantizer.quantize(&widths).unwrap();
+    let again = quantizer.quantize(&widths).unwrap().1;
     let options = fusion::Options { weights: once.digest(), ..fusion::Options::default() };
     let plan = fusion::fuse(&graph, &options).unwrap();
     assert!(once.layers == again.layers, "the weights depend on the arguments alone");
@@ -50,10 +53,10 @@ fn a_plan_does_not_confirm_a_guessed_network() {
     for salt in (0..100).map(|seed| guess(&model, seed)).chain([[0; 32]]) {
         assert!(!confirmed(&plan.weights, &once, salt));
     }
-    let file = export_quantised(&plan, &once).unwrap().bytes;
-    let adopted = || adopt(&import_quantised(&file).unwrap(), &Preprocess::Unit).unwrap().weights;
+    let file = export_quantized(&plan, &once).unwrap().bytes;
+    let adopted = || adopt(&import_quantized(&file).unwrap(), &Preprocess::Unit).unwrap().weights;
     let (once, again) = (adopted(), adopted());
     assert!(once.layers == again.layers && once.digest() != again.digest());
-    let of_file = blake3::derive_key("pq 1 weights salt of a quantised file", &file);
+    let of_file = blake3::derive_key("pq 1 weights salt of a quantized file", &file);
     assert!(!confirmed(&once.digest(), &once, of_file));
 }

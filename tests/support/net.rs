@@ -76,7 +76,8 @@ impl Net {
     }
 }
 
-/// The real networks and images, which live beside the repository; without them, a test that needs them says so and passes.
+/// The real networks and images, which live beside the repository; without them, a test that needs
+/// them says so and passes.
 pub(crate) fn shared() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     if folder.is_dir() {

@@ -59,7 +59,11 @@ impl Server {
         let mut line = String::new();
         let address = loop {
             line.clear();
-            assert!(messages.read_line(&mut line).unwrap() > 0, "the server ended: {:?}", child.wait());
+            assert!(
+                messages.read_line(&mut line).unwrap() > 0,
+                "the server ended: {:?}",
+                child.wait()
+            );
             if let Some(address) = line.strip_prefix("listening on ") {
                 break address.trim().to_owned();
             }

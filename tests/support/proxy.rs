@@ -77,7 +77,9 @@ pub(crate) async fn start(server: String, fault: Option<Fault>) -> (String, Arc<
         let (client_read, client_write) = client.into_split();
         let (server_read, server_write) = server.into_split();
         let cut = Notify::new();
-        let of = |from: From| fault.filter(|fault| fault.from == from).map(|fault| (fault.frame, fault.fate));
+        let of = |from: From| {
+            fault.filter(|fault| fault.from == from).map(|fault| (fault.frame, fault.fate))
+        };
         let both = async {
             tokio::join!(
                 forward(server_read, client_write, of(From::Server), &counted.server, &cut),
@@ -108,7 +110,8 @@ async fn forward(
         let len = u32::from_le_bytes(frame[8..].try_into().unwrap()) as usize;
         frame.resize(HEADER + len, 0);
         from.read_exact(&mut frame[HEADER..]).await.ok()?;
-        let number = if frame[0] == DATA { Some(count.fetch_add(1, Ordering::SeqCst)) } else { None };
+        let number =
+            if frame[0] == DATA { Some(count.fetch_add(1, Ordering::SeqCst)) } else { None };
         match fault.filter(|(at, _)| number == Some(*at)) {
             None => (),
             Some((_, Fate::Close)) => {

@@ -20,7 +20,12 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    pub(crate) fn new(kernel: Kernel, geometry: Geometry, shifts: &[u8], layer: &LayerWeights) -> Self {
+    pub(crate) fn new(
+        kernel: Kernel,
+        geometry: Geometry,
+        shifts: &[u8],
+        layer: &LayerWeights,
+    ) -> Self {
         let products = match kernel {
             Kernel::Spatial => geometry,
             Kernel::Winograd => winograd::products(&geometry),
@@ -79,7 +84,8 @@ impl Products {
 /// `W x` modulo `2^64`, as the definition says it: the twin that [`Packed`] is tested against.
 fn plain(geometry: &Geometry, weights: &[i8], image: &[i64]) -> Vec<i64> {
     let [rows, columns] = Axis::of_geometry(geometry);
-    let (inputs, outputs) = (geometry.in_channels / geometry.groups, geometry.out_channels / geometry.groups);
+    let (inputs, outputs) =
+        (geometry.in_channels / geometry.groups, geometry.out_channels / geometry.groups);
     let mut sums = vec![0i64; geometry.out_channels * geometry.positions()];
     for (channel, sums) in sums.chunks_exact_mut(geometry.positions()).enumerate() {
         let group = channel / outputs;
@@ -90,7 +96,8 @@ fn plain(geometry: &Geometry, weights: &[i8], image: &[i64]) -> Vec<i64> {
                 for (tap_y, at_y) in rows.taps(y) {
                     for (tap_x, at_x) in columns.taps(x) {
                         let weight = i64::from(weights[(kernel + tap_y) * columns.kernel + tap_x]);
-                        let value = image[((group * inputs + c) * rows.len + at_y) * columns.len + at_x];
+                        let value =
+                            image[((group * inputs + c) * rows.len + at_y) * columns.len + at_x];
                         *sum = sum.wrapping_add(weight.wrapping_mul(value));
                     }
                 }
@@ -134,7 +141,9 @@ mod tests {
                 groups,
             }
         };
-        (sizes, kernel, pads).prop_map(geometry).prop_filter("a kernel that fits", |g| g.check().is_ok())
+        (sizes, kernel, pads)
+            .prop_map(geometry)
+            .prop_filter("a kernel that fits", |g| g.check().is_ok())
     }
 
     proptest! {

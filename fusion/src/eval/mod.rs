@@ -1,4 +1,5 @@
-//! The integer reference semantics: what a graph means. Two parties must arrive at these integers exactly.
+//! The integer reference semantics: what a graph means. Two parties must arrive at these integers
+//! exactly.
 
 mod conv;
 mod local;
@@ -31,8 +32,8 @@ pub struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    /// Checks that every linear node has weights of its shape and width, whose accumulators stay within its wire's
-    /// interval: no value can leave a wire's interval after that.
+    /// Checks that every linear node has weights of its shape and width, whose accumulators stay
+    /// within its wire's interval: no value can leave a wire's interval after that.
     pub fn new(graph: &'a Graph, weights: &Weights) -> Result<Self, Error> {
         let layer = |id: WireId| match &graph.node(id).op {
             Op::Linear(_) => prepare(graph, id, weights).map(Some),
@@ -57,7 +58,8 @@ impl<'a> Evaluator<'a> {
     /// The output for a batch.
     pub fn run(&self, input: &[i64]) -> Result<Vec<i64>, Error> {
         let output = self.graph.output();
-        let outputs = self.map_images(input, |image| self.image(image, false).swap_remove(output))?;
+        let outputs =
+            self.map_images(input, |image| self.image(image, false).swap_remove(output))?;
         Ok(layout::batch(self.graph.wire(output).shape[0], &outputs))
     }
 
@@ -73,7 +75,11 @@ impl<'a> Evaluator<'a> {
     }
 
     /// A function of every image of a batch, on all cores.
-    fn map_images<T: Send>(&self, input: &[i64], f: impl Fn(Vec<i64>) -> T + Sync) -> Result<Vec<T>, Error> {
+    fn map_images<T: Send>(
+        &self,
+        input: &[i64],
+        f: impl Fn(Vec<i64>) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
         let wire = self.graph.wire(self.graph.input());
         if let Some(&found) = input.iter().find(|&&value| !wire.range.holds(value)) {
             return Err(Error::InputRange { expected: wire.range, found });
@@ -116,10 +122,18 @@ impl<'a> Evaluator<'a> {
             },
             Op::Add { terms } => add(terms, wires),
             Op::Relu { input } => wires[*input].iter().map(|&value| value.max(0)).collect(),
-            Op::Requant { input, shift, .. } => requant(&wires[*input], *shift, self.graph.wire(id).range),
-            Op::Lookup(lookup) => wires[lookup.input].iter().map(|&value| lookup.of(value)).collect(),
-            Op::MaxPool { input, window } => max_pool(image(*input), window, self.graph.wire(id).shape),
-            Op::SumPool { input, window } => sum_pool(image(*input), window, self.graph.wire(id).shape),
+            Op::Requant { input, shift, .. } => {
+                requant(&wires[*input], *shift, self.graph.wire(id).range)
+            }
+            Op::Lookup(lookup) => {
+                wires[lookup.input].iter().map(|&value| lookup.of(value)).collect()
+            }
+            Op::MaxPool { input, window } => {
+                max_pool(image(*input), window, self.graph.wire(id).shape)
+            }
+            Op::SumPool { input, window } => {
+                sum_pool(image(*input), window, self.graph.wire(id).shape)
+            }
             Op::View { input, view: part } => view(image(*input), part, self.graph.wire(id).shape),
             Op::Output { input } => wires[*input].clone(),
         }
@@ -143,15 +157,20 @@ fn requant(values: &[i64], shift: u8, range: crate::Interval) -> Vec<i64> {
 fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Layer, Error> {
     let node = graph.node(id);
     let name = || node.name.clone();
-    let Op::Linear(linear) = &node.op else { unreachable!("invariant: only linear nodes have weights") };
-    let layer = weights.layers.get(&node.name).ok_or_else(|| Error::MissingWeights { node: name() })?;
+    let Op::Linear(linear) = &node.op else {
+        unreachable!("invariant: only linear nodes have weights")
+    };
+    let layer =
+        weights.layers.get(&node.name).ok_or_else(|| Error::MissingWeights { node: name() })?;
     let input = graph.wire(linear.input).range;
     let found = linear.accumulators(&node.name, layer, input)?;
     if !linear.range.contains(found) {
         return Err(Error::Accumulator { node: name(), declared: linear.range, found });
     }
     let most = (1i64 << (linear.weight_bits - 1)) - 1;
-    if let Some(&wide) = layer.weights.iter().find(|&&w| i64::from(w) > most || i64::from(w) < -most - 1) {
+    if let Some(&wide) =
+        layer.weights.iter().find(|&&w| i64::from(w) > most || i64::from(w) < -most - 1)
+    {
         let (expected, found) = (most, i64::from(wide));
         return Err(Error::Weights { node: name(), what: "a weight's magnitude", expected, found });
     }

@@ -1,5 +1,6 @@
-//! Convolution in 16-bit products and 32-bit sums, in the shape that compilers turn into multiply-add instructions of the
-//! baseline instruction set: dot products of contiguous rows, four output channels at once.
+//! Convolution in 16-bit products and 32-bit sums, in the shape that compilers turn into
+//! multiply-add instructions of the baseline instruction set: dot products of contiguous rows, four
+//! output channels at once.
 
 use protocols::linear::Geometry;
 use zeroize::Zeroizing;
@@ -16,7 +17,8 @@ const LANES: usize = 16;
 /// Positions whose patches are gathered at once: they stay in the first-level cache.
 const TILE: usize = 16;
 
-/// A convolution's weights, by group and block of [`CHANNELS`] rows, each row in the order rows, columns, channels.
+/// A convolution's weights, by group and block of [`CHANNELS`] rows, each row in the order rows,
+/// columns, channels.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     geometry: Geometry,
@@ -35,7 +37,8 @@ impl Packed {
 
     pub(super) fn new(geometry: Geometry, weights: &[i8]) -> Self {
         let row = geometry.fan_in().next_multiple_of(LANES);
-        let (inputs, taps) = (geometry.in_channels / geometry.groups, geometry.kernel_h * geometry.kernel_w);
+        let (inputs, taps) =
+            (geometry.in_channels / geometry.groups, geometry.kernel_h * geometry.kernel_w);
         let outputs = geometry.out_channels / geometry.groups;
         let padded = outputs.next_multiple_of(CHANNELS);
         let mut packed = Zeroizing::new(vec![0; geometry.groups * padded * row]);
@@ -57,7 +60,8 @@ impl Packed {
         let padded = Padded::new(g, image);
         let mut sums = vec![0; g.out_channels * positions];
         let mut patches = vec![0; TILE * self.row];
-        let group_weights = self.weights.chunks_exact(outputs.next_multiple_of(CHANNELS) * self.row);
+        let group_weights =
+            self.weights.chunks_exact(outputs.next_multiple_of(CHANNELS) * self.row);
         let group_sums = sums.chunks_exact_mut(outputs * positions);
         for (group, (weights, sums)) in group_weights.zip(group_sums).enumerate() {
             for start in (0..positions).step_by(TILE) {
@@ -123,11 +127,15 @@ impl Padded {
     /// Writes the patch under the window at a position into the head of `patch`.
     fn gather(&self, g: &Geometry, group: usize, position: usize, patch: &mut [i16]) {
         let [rows, columns] = Axis::of_geometry(g);
-        let (y, x) = (position / columns.out * rows.stride, position % columns.out * columns.stride);
+        let (y, x) =
+            (position / columns.out * rows.stride, position % columns.out * columns.stride);
         let inputs = self.channels / g.groups;
-        // Neighbouring taps of all channels are contiguous: one copy a row of the window.
-        let (run, step) =
-            if g.groups == 1 && columns.dilation == 1 { (columns.kernel, 1) } else { (1, columns.dilation) };
+        // Neighboring taps of all channels are contiguous: one copy a row of the window.
+        let (run, step) = if g.groups == 1 && columns.dilation == 1 {
+            (columns.kernel, 1)
+        } else {
+            (1, columns.dilation)
+        };
         let mut targets = patch.chunks_exact_mut(run * inputs);
         for tap_y in 0..rows.kernel {
             let line = (y + tap_y * rows.dilation) * self.columns + x;

@@ -54,7 +54,11 @@ impl Builder {
     }
 
     /// A sum of wires, each with its left shift.
-    pub fn add(&mut self, name: impl Into<String>, terms: &[(WireId, u8)]) -> Result<WireId, Error> {
+    pub fn add(
+        &mut self,
+        name: impl Into<String>,
+        terms: &[(WireId, u8)],
+    ) -> Result<WireId, Error> {
         let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
         self.push(name, Op::Add { terms })
     }
@@ -64,7 +68,7 @@ impl Builder {
         self.push(name, Op::Relu { input })
     }
 
-    /// A requantisation that drops `shift` bits and saturates to `bits`.
+    /// A requantization that drops `shift` bits and saturates to `bits`.
     pub fn requant(
         &mut self,
         name: impl Into<String>,
@@ -102,7 +106,12 @@ impl Builder {
     }
 
     /// A strided slice with zero padding.
-    pub fn view(&mut self, name: impl Into<String>, input: WireId, view: View) -> Result<WireId, Error> {
+    pub fn view(
+        &mut self,
+        name: impl Into<String>,
+        input: WireId,
+        view: View,
+    ) -> Result<WireId, Error> {
         self.push(name, Op::View { input, view })
     }
 
@@ -129,11 +138,14 @@ impl Builder {
 
     fn readable(&self, node: &str, wire: WireId) -> Result<&Wire, Error> {
         let source = self.nodes.get(wire).filter(|source| !matches!(source.op, Op::Output { .. }));
-        source.map(|source| &source.wire).ok_or_else(|| Error::UnknownWire { node: node.to_owned(), wire })
+        source
+            .map(|source| &source.wire)
+            .ok_or_else(|| Error::UnknownWire { node: node.to_owned(), wire })
     }
 
     fn only(&self, what: &'static str, is: impl Fn(&Op) -> bool) -> Result<WireId, Error> {
-        let found: Vec<WireId> = (0..self.nodes.len()).filter(|&id| is(&self.nodes[id].op)).collect();
+        let found: Vec<WireId> =
+            (0..self.nodes.len()).filter(|&id| is(&self.nodes[id].op)).collect();
         match found[..] {
             [id] => Ok(id),
             _ => Err(Error::Count { graph: self.name.clone(), what, found: found.len() }),

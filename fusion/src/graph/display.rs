@@ -46,7 +46,8 @@ impl Graph {
                 write!(f, "requant {} >>{shift} {sign}{bits}", name(input))
             }
             Op::Lookup(Lookup { input, first, table, bits, signed, .. }) => {
-                let (sign, last) = (if *signed { 's' } else { 'u' }, first + table.len() as i64 - 1);
+                let (sign, last) =
+                    (if *signed { 's' } else { 'u' }, first + table.len() as i64 - 1);
                 write!(f, "lookup {} of [{first}, {last}] {sign}{bits}", name(input))
             }
             Op::MaxPool { input, window } => write_pool("max_pool", name(input), window, f),

@@ -1,4 +1,5 @@
-//! The wire that a node makes, from the wires that it reads: shape, width, sign, scale and interval.
+//! The wire that a node makes, from the wires that it reads: shape, width, sign, scale and
+//! interval.
 
 use protocols::linear::winograd;
 use protocols::plan::{Term, View, Window};
@@ -10,7 +11,7 @@ use crate::{Error, Interval};
 /// How far two scales that ought to be equal may differ, relative to each other.
 const SCALE_TOLERANCE: f64 = 1e-6;
 
-/// Largest shift of a channel, a term or a requantisation.
+/// Largest shift of a channel, a term or a requantization.
 const MAX_SHIFT: u8 = 48;
 
 /// Widest value that is looked up: tables double with every bit.
@@ -23,7 +24,9 @@ const MAX_ELEMENTS: usize = 1 << 28;
 pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error> {
     let infer = Infer { node };
     match (op, inputs) {
-        (Op::Input { shape, bits, signed, scale }, []) => infer.input(*shape, *bits, *signed, *scale),
+        (Op::Input { shape, bits, signed, scale }, []) => {
+            infer.input(*shape, *bits, *signed, *scale)
+        }
         (Op::Linear(linear), [x]) => infer.linear(linear, x),
         (Op::Add { terms }, wires) => infer.add(terms, wires),
         (Op::Relu { .. }, [x]) => Ok(infer.relu(x)),
@@ -50,9 +53,9 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
     }
 }
 
-/// A wire of the least width for an interval, whose own interval is all that the width holds. A plan carries widths only:
-/// who holds weights against one must arrive at the same intervals, and finds them exactly through linear layers, views and
-/// sum pooling.
+/// A wire of the least width for an interval, whose own interval is all that the width holds. A
+/// plan carries widths only: who holds weights against one must arrive at the same intervals, and
+/// finds them exactly through linear layers, views and sum pooling.
 fn holding(range: Interval, signed: bool, wire: Wire) -> Wire {
     let bits = range.bits(signed);
     Wire { bits, signed, range: Interval::of_bits(bits, signed), ..wire }
@@ -133,12 +136,17 @@ impl Infer<'_> {
         let fits = (1..=1 << MAX_LOOKUP_BITS).contains(&table.len());
         let known = Interval { lo: *first, hi: first.saturating_add(table.len() as i64 - 1) };
         if !fits || !known.contains(Interval::of_bits(x.bits, x.signed)) {
-            let expected = format!("entries for {}, at most 256", Interval::of_bits(x.bits, x.signed));
+            let expected =
+                format!("entries for {}, at most 256", Interval::of_bits(x.bits, x.signed));
             return Err(self.parameter("table", &expected, &known.to_string()));
         }
         let range = Interval::of_bits(*bits, *signed);
         if let Some(entry) = table.iter().find(|&&entry| !range.holds(entry)) {
-            return Err(self.parameter("table", &format!("entries within {range}"), &entry.to_string()));
+            return Err(self.parameter(
+                "table",
+                &format!("entries within {range}"),
+                &entry.to_string(),
+            ));
         }
         Ok(Wire { shape: x.shape, bits: *bits, signed: *signed, scale: *scale, range })
     }

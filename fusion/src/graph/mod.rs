@@ -14,7 +14,8 @@ use crate::Interval;
 /// Index of a wire, and of the node that makes it: every node makes one.
 pub type WireId = usize;
 
-/// An integer tensor, `[channels, rows, columns]` an image; batches are `[channels][images][rows][columns]`.
+/// An integer tensor, `[channels, rows, columns]` an image; batches are
+/// `[channels][images][rows][columns]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wire {
     /// `[channels, rows, columns]`.
@@ -25,7 +26,8 @@ pub struct Wire {
     pub signed: bool,
     /// The real value of one integer step.
     pub scale: f64,
-    /// Interval of the values: exact for accumulators (also where sliced and sum-pooled), otherwise all that `bits` hold.
+    /// Interval of the values: exact for accumulators (also where sliced and sum-pooled), otherwise
+    /// all that `bits` hold.
     pub range: Interval,
 }
 
@@ -36,10 +38,11 @@ impl Wire {
     }
 }
 
-/// A linear layer: `acc[c] = (W x)[c] << shifts[c] + bias[c]`, signed. Its weights go by the node's name.
+/// A linear layer: `acc[c] = (W x)[c] << shifts[c] + bias[c]`, signed. Its weights go by the node's
+/// name.
 ///
-/// A fully connected layer over a wire that is not 1x1 is a convolution whose kernel is as large as the image: its weights
-/// are in the order of the flattened wire.
+/// A fully connected layer over a wire that is not 1x1 is a convolution whose kernel is as large as
+/// the image: its weights are in the order of the flattened wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
     /// The activations.
@@ -50,8 +53,8 @@ pub struct Linear {
     pub kernel: Kernel,
     /// Width of the weights, two's complement, 2 to 8.
     pub weight_bits: u8,
-    /// Left shift of each output channel's products, before the bias; one for each channel, or none. In Winograd's domain one for
-    /// each position and channel, or none.
+    /// Left shift of each output channel's products, before the bias; one for each channel, or
+    /// none. In Winograd's domain one for each position and channel, or none.
     pub shifts: Vec<u8>,
     /// Interval of the accumulators, from the weights: see [`Linear::bounded`].
     pub range: Interval,
@@ -65,7 +68,8 @@ pub enum Kernel {
     /// The convolution's own, `[K, C / groups, kernel rows, kernel columns]`.
     #[default]
     Spatial,
-    /// The `U` of Winograd's F(2x2, 3x3), `[16, K, C / groups]`, which defines the layer: see [`protocols::linear::winograd`].
+    /// The `U` of Winograd's F(2x2, 3x3), `[16, K, C / groups]`, which defines the layer: see
+    /// [`protocols::linear::winograd`].
     Winograd,
 }
 
@@ -148,7 +152,8 @@ pub enum Op {
         /// The wire.
         input: WireId,
     },
-    /// `clamp(floor((x + 2^(k-1)) / 2^k), lo, hi)`, without rounding constant at `k = 0`; `lo, hi` are what the width holds.
+    /// `clamp(floor((x + 2^(k-1)) / 2^k), lo, hi)`, without rounding constant at `k = 0`; `lo, hi`
+    /// are what the width holds.
     Requant {
         /// The wire.
         input: WireId,
@@ -168,7 +173,8 @@ pub enum Op {
         /// The windows; padding is never the maximum.
         window: Window,
     },
-    /// The sum over windows. Its scale is that of the average: `scale / (rows * columns of the window)`.
+    /// The sum over windows. Its scale is that of the average: `scale / (rows * columns of the
+    /// window)`.
     SumPool {
         /// The wire.
         input: WireId,

@@ -4,11 +4,13 @@ mod options;
 mod rings;
 
 use protocols::Bits;
-use protocols::plan::{self, FORMAT, InputSpec, OutputSpec, Plan, Protocol, Step, Term, WireId as PlanWire};
+use protocols::plan::{
+    self, FORMAT, InputSpec, OutputSpec, Plan, Protocol, Step, Term, WireId as PlanWire,
+};
 
 pub use options::Options;
 
-use crate::pass::{legalising, rewrite, simplifying_without};
+use crate::pass::{legalizing, rewrite, simplifying_without};
 use crate::{Error, Graph, Interval, Linear, Lookup, Node, Op, WireId};
 
 /// The plan of a graph: passes, then lowering. The law: `ideal(plan, x) == eval(graph, x)`.
@@ -16,7 +18,7 @@ use crate::{Error, Graph, Interval, Linear, Lookup, Node, Op, WireId};
 /// Steps have their nodes' names; linear nodes keep theirs, so that weights are found by them.
 pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
     let graph = rewrite(graph, &simplifying_without(&options.without)?)?;
-    let graph = rewrite(&graph, &legalising())?;
+    let graph = rewrite(&graph, &legalizing())?;
     let rings = rings::rings(&graph, options)?;
     let mut lowering = Lowering::new(&graph, options, rings);
     for id in 0..graph.nodes().len() {
@@ -26,7 +28,10 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
     Ok(Plan {
         format: FORMAT,
         name: graph.name().to_owned(),
-        input: InputSpec { preprocess: graph.preprocess().clone(), scale: graph.wire(graph.input()).scale },
+        input: InputSpec {
+            preprocess: graph.preprocess().clone(),
+            scale: graph.wire(graph.input()).scale,
+        },
         output: OutputSpec { scale: graph.wire(graph.output()).scale },
         transfers: options.transfers,
         streamed: options.streamed,
@@ -36,7 +41,7 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
     })
 }
 
-/// What a requantisation sums: the terms of the sum that it reads, or the wire itself.
+/// What a requantization sums: the terms of the sum that it reads, or the wire itself.
 fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
     match &graph.node(input).op {
         Op::Add { terms } => terms.clone(),
@@ -52,13 +57,16 @@ fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
     }
 }
 
-/// By node: whether a linear layer reads it, itself or through slices and sums. Such a wire is masked anew where it is made.
+/// By node: whether a linear layer reads it, itself or through slices and sums. Such a wire is
+/// masked anew where it is made.
 fn multiplied(graph: &Graph) -> Vec<bool> {
     let mut multiplied = vec![false; graph.nodes().len()];
     for (id, node) in graph.nodes().iter().enumerate().rev() {
         match node.op {
             Op::Linear(Linear { input, .. }) => multiplied[input] = true,
-            Op::SumPool { input, .. } | Op::View { input, .. } => multiplied[input] |= multiplied[id],
+            Op::SumPool { input, .. } | Op::View { input, .. } => {
+                multiplied[input] |= multiplied[id]
+            }
             Op::Input { .. }
             | Op::Add { .. }
             | Op::Relu { .. }
@@ -95,14 +103,19 @@ impl<'a> Lowering<'a> {
         let node = graph.node(id);
         let op = match &node.op {
             Op::Add { .. } => return Ok(()),
-            Op::Relu { .. } => return Err(lowering(node, "a ReLU that no requantisation took in")),
+            Op::Relu { .. } => return Err(lowering(node, "a ReLU that no requantization took in")),
             Op::Input { .. } => plan::Op::Input { output: self.wire(id) },
             Op::Linear(linear) => self.linear(id, linear)?,
             Op::Requant { input, shift, .. } => self.requant(id, *input, *shift)?,
             Op::Lookup(lookup) => {
                 let input = self.place(node, lookup.input)?;
                 let table = table(lookup, graph.wire(lookup.input));
-                plan::Op::Lookup { input, output: self.wire(id), table, remask: self.multiplied[id] }
+                plan::Op::Lookup {
+                    input,
+                    output: self.wire(id),
+                    table,
+                    remask: self.multiplied[id],
+                }
             }
             Op::MaxPool { input, window } => {
                 let (input, digit) = (self.place(node, *input)?, self.options.digit(&node.name));
@@ -141,15 +154,25 @@ impl<'a> Lowering<'a> {
     fn requant(&mut self, id: WireId, input: WireId, shift: u8) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let place = |term: Term| Ok(Term { wire: self.place(node, term.wire)?, ..term });
-        let terms = terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
+        let terms =
+            terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
         let (output, ring) = (self.wire(id), self.rings.sum[id]);
         let (levels, form) = (self.options.levels(&node.name), self.options.form(&node.name));
-        Ok(plan::Op::Requant { terms, output, ring, shift, levels, form, remask: self.multiplied[id] })
+        Ok(plan::Op::Requant {
+            terms,
+            output,
+            ring,
+            shift,
+            levels,
+            form,
+            remask: self.multiplied[id],
+        })
     }
 
     fn wire(&mut self, id: WireId) -> PlanWire {
         let (wire, ring) = (self.graph.wire(id), self.rings.wire[id]);
-        // Only accumulators live in less than their own width, where the sum that takes them in needs less.
+        // Only accumulators live in less than their own width, where the sum that takes them in
+        // needs less.
         let bits = wire.bits.min(ring.get() as u8);
         self.wires.push(plan::Wire { shape: wire.shape, bits, signed: wire.signed, ring });
         self.places[id] = Some(self.wires.len() - 1);
@@ -157,7 +180,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn place(&self, node: &Node, input: WireId) -> Result<PlanWire, Error> {
-        self.places[input].ok_or_else(|| lowering(node, "it reads a sum that nothing requantises"))
+        self.places[input].ok_or_else(|| lowering(node, "it reads a sum that nothing requantizes"))
     }
 
     fn protocol(&self, name: &str) -> Protocol {

@@ -23,17 +23,18 @@ pub struct Options {
     pub digit: u8,
     /// Max poolings that differ.
     pub digits: BTreeMap<String, u8>,
-    /// Levels of ANDs of requantisations.
+    /// Levels of ANDs of requantizations.
     pub levels: u8,
-    /// Requantisations that differ.
+    /// Requantizations that differ.
     pub levels_of: BTreeMap<String, u8>,
-    /// Whether requantisations move few bits or take few rounds.
+    /// Whether requantizations move few bits or take few rounds.
     pub form: Form,
-    /// Requantisations that differ.
+    /// Requantizations that differ.
     pub forms: BTreeMap<String, Form>,
     /// Simplifying passes that are left out, by name: the same integers at a higher price.
     pub without: BTreeSet<String>,
-    /// Whether trees and transfers are made when they are needed: see [`Plan::streamed`](protocols::plan::Plan::streamed).
+    /// Whether trees and transfers are made when they are needed: see
+    /// [`Plan::streamed`](protocols::plan::Plan::streamed).
     pub streamed: bool,
     /// Digest of the salted weights, in hexadecimal.
     pub weights: String,
@@ -90,7 +91,8 @@ impl Options {
         let linear = { linear }.find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
         let requants = self.forms.keys().chain(self.levels_of.keys());
         let requants = { requants }.find(|name| !has(name, |op| matches!(op, Op::Requant { .. })));
-        let pools = self.digits.keys().find(|name| !has(name, |op| matches!(op, Op::MaxPool { .. })));
+        let pools =
+            self.digits.keys().find(|name| !has(name, |op| matches!(op, Op::MaxPool { .. })));
         match linear.or(requants).or(pools) {
             Some(step) => Err(Error::UnknownStep { step: step.clone() }),
             None => Ok(()),

@@ -1,4 +1,5 @@
-//! The ring of every wire: the widest that a consumer needs; who needs less reduces its shares locally.
+//! The ring of every wire: the widest that a consumer needs; who needs less reduces its shares
+//! locally.
 
 use protocols::Bits;
 use protocols::plan::Algorithm;
@@ -10,19 +11,21 @@ use crate::{Error, Graph, Linear, Op, WireId, ring_width};
 pub(super) struct Rings {
     /// The wire's ring; of no meaning for sums and the output.
     pub(super) wire: Vec<Bits>,
-    /// Of requantisations: the ring of the sum.
+    /// Of requantizations: the ring of the sum.
     pub(super) sum: Vec<Bits>,
 }
 
 /// Demands travel from the output to the input:
 ///
-/// - A requantisation works in the least ring that holds its sum with rounding, also with `2^(k+a-1)` more where the
-///   result is signed, at least `k + a + 1` bits. A term shifted left by `j` is needed in `j` bits less.
-/// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in the channel shifted
-///   most; its input is needed in the same.
-/// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of either needs; max pooling
-///   needs `bits + 1` of its input, a lookup its bits.
-/// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is known.
+/// - A requantization works in the least ring that holds its sum with rounding, also with
+///   `2^(k+a-1)` more where the result is signed, at least `k + a + 1` bits. A term shifted left by
+///   `j` is needed in `j` bits less.
+/// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in
+///   the channel shifted most; its input is needed in the same.
+/// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of
+///   either needs; max pooling needs `bits + 1` of its input, a lookup its bits.
+/// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is
+///   known.
 pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
     let count = graph.nodes().len();
     let accumulators = accumulators(graph);
@@ -46,18 +49,24 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
             Op::MaxPool { input, .. } => raise(*input, u32::from(graph.wire(*input).bits) + 1),
             Op::Lookup(lookup) => raise(lookup.input, u32::from(graph.wire(lookup.input).bits)),
             Op::Linear(linear) => raise(id, room(linear) + widening(id, linear)),
-            Op::Add { .. } | Op::Relu { .. } | Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } => {}
+            Op::Add { .. }
+            | Op::Relu { .. }
+            | Op::Input { .. }
+            | Op::SumPool { .. }
+            | Op::View { .. } => {}
         }
         if !accumulators[id] {
             demand[id] = demand[id].max(bits + 1);
         }
-        if let Op::Linear(Linear { input, .. }) | Op::SumPool { input, .. } | Op::View { input, .. } =
-            &node.op
+        if let Op::Linear(Linear { input, .. })
+        | Op::SumPool { input, .. }
+        | Op::View { input, .. } = &node.op
         {
             demand[*input] = demand[*input].max(demand[id]);
         }
     }
-    // A slice or a sum of windows takes its input's ring as it is, also where another consumer made it wider.
+    // A slice or a sum of windows takes its input's ring as it is, also where another consumer made
+    // it wider.
     for (id, node) in graph.nodes().iter().enumerate() {
         if let Op::SumPool { input, .. } | Op::View { input, .. } = node.op {
             demand[id] = demand[input];
@@ -73,8 +82,8 @@ fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error>
     };
     let rounding = (1i128 << shift) >> 1;
     let offset = if signed { 1i128 << (shift + bits - 1) } else { 0 };
-    // Within the ring both without and with what makes a signed result unsigned: weights are held against the one, the
-    // operator works on the other.
+    // Within the ring both without and with what makes a signed result unsigned: weights are held
+    // against the one, the operator works on the other.
     let (mut lo, mut hi) = (rounding, rounding + offset);
     let mut least = u32::from(shift) + u32::from(bits) + 1;
     for term in terms(graph, input) {
@@ -92,7 +101,8 @@ fn room(linear: &Linear) -> u32 {
     u32::from(shift) + u32::from(linear.weight_bits)
 }
 
-/// Linear layers, and slices and sums of their results: needed only in the ring of the sum that takes them in.
+/// Linear layers, and slices and sums of their results: needed only in the ring of the sum that
+/// takes them in.
 fn accumulators(graph: &Graph) -> Vec<bool> {
     let mut accumulators: Vec<bool> = Vec::with_capacity(graph.nodes().len());
     for node in graph.nodes() {
@@ -101,9 +111,11 @@ fn accumulators(graph: &Graph) -> Vec<bool> {
             Op::SumPool { input, .. } | Op::View { input, .. } => accumulators[*input],
             // Neither has a wire of its own in the plan.
             Op::Add { .. } | Op::Output { .. } => true,
-            Op::Input { .. } | Op::Relu { .. } | Op::Requant { .. } | Op::Lookup(_) | Op::MaxPool { .. } => {
-                false
-            }
+            Op::Input { .. }
+            | Op::Relu { .. }
+            | Op::Requant { .. }
+            | Op::Lookup(_)
+            | Op::MaxPool { .. } => false,
         });
     }
     accumulators

@@ -9,7 +9,15 @@ use crate::{Interval, Kernel, Linear, Lookup, ideal};
 fn linear(input: usize, shape: [usize; 3], range: (i64, i64)) -> Linear {
     let geometry = Geometry { in_h: shape[1], in_w: shape[2], ..Geometry::dense(shape[0], 2) };
     let range = Interval { lo: range.0, hi: range.1 };
-    Linear { input, geometry, kernel: Kernel::Spatial, weight_bits: 4, shifts: Vec::new(), range, scale: 1.0 }
+    Linear {
+        input,
+        geometry,
+        kernel: Kernel::Spatial,
+        weight_bits: 4,
+        shifts: Vec::new(),
+        range,
+        scale: 1.0,
+    }
 }
 
 fn ring_of(plan: &Plan, name: &str) -> u32 {
@@ -18,10 +26,9 @@ fn ring_of(plan: &Plan, name: &str) -> u32 {
 }
 
 fn remasked(plan: &Plan) -> Vec<&str> {
-    let remasks = plan
-        .steps
-        .iter()
-        .filter(|s| matches!(s.op, Step::Requant { remask: true, .. } | Step::MaxPool { remask: true, .. }));
+    let remasks = plan.steps.iter().filter(|s| {
+        matches!(s.op, Step::Requant { remask: true, .. } | Step::MaxPool { remask: true, .. })
+    });
     remasks.map(|step| step.name.as_str()).collect()
 }
 
@@ -64,7 +71,8 @@ fn wires_that_a_linear_layer_reads_are_masked_where_they_are_made() {
 #[test]
 fn wires_are_masked_once_for_all_that_reads_them_or_a_slice() {
     let shape = [2, 4, 4];
-    let view = View { start: [0; 3], stride: [1, 2, 2], len: [2, 2, 2], before: [0; 3], after: [0; 3] };
+    let view =
+        View { start: [0; 3], stride: [1, 2, 2], len: [2, 2, 2], before: [0; 3], after: [0; 3] };
     let build = |view_first: bool| {
         let mut b = Graph::builder("views", Preprocess::Unit);
         let x = b.input("x", shape, 4, false, 1.0).unwrap();
@@ -165,13 +173,14 @@ fn options_choose_by_step_and_misspellings_are_errors() {
     };
     assert_eq!(["a", "c", "y", "z"].map(chosen), ["Vole { k: 4 }", "Cot", "levels 6", "levels 2"]);
     for step in ["sum", "nothing", "z"] {
-        let options = Options { protocols: [(step.to_owned(), Protocol::Cot)].into(), ..Options::default() };
+        let options =
+            Options { protocols: [(step.to_owned(), Protocol::Cot)].into(), ..Options::default() };
         assert_eq!(fuse(&graph, &options), Err(Error::UnknownStep { step: step.to_owned() }));
     }
 }
 
 #[test]
-fn resnet_lowers_to_layers_and_requantisations_only() {
+fn resnet_lowers_to_layers_and_requantizations_only() {
     let (graph, weights) = resnet20(3);
     let options = Options { weights: weights.digest(), ..Options::default() };
     let plan = fuse(&graph, &options).unwrap();
@@ -197,7 +206,9 @@ fn too_small_a_ring_shows_in_the_ideal_run() {
     let input = random_input(&graph, 8, seed);
     let mut plan = fuse(&graph, &Options::default()).unwrap();
     let expected = ideal(&plan, &weights, &input).unwrap();
-    let [.., last, _] = &mut plan.steps[..] else { panic!("seed {seed}: no step before the output") };
+    let [.., last, _] = &mut plan.steps[..] else {
+        panic!("seed {seed}: no step before the output")
+    };
     let Step::Linear { output, ring, .. } = &mut last.op else { panic!("seed {seed}: no logits") };
     *ring = Bits::of(4);
     plan.wires[*output].ring = Bits::of(4);

@@ -1,4 +1,5 @@
-//! Nodes that change nothing go: a ReLU of what is never negative, a sum of one unshifted term, a view of everything.
+//! Nodes that change nothing go: a ReLU of what is never negative, a sum of one unshifted term, a
+//! view of everything.
 
 use super::{Pass, Patch};
 use crate::{Graph, Op, WireId};
@@ -24,7 +25,9 @@ fn same(graph: &Graph, id: WireId) -> Option<WireId> {
             _ => None,
         },
         Op::View { input, view } => {
-            let whole = view.start == [0; 3] && view.stride == [1; 3] && view.len == graph.wire(*input).shape;
+            let whole = view.start == [0; 3]
+                && view.stride == [1; 3]
+                && view.len == graph.wire(*input).shape;
             (whole && view.before == [0; 3] && view.after == [0; 3]).then_some(*input)
         }
         Op::Input { .. }

@@ -1,8 +1,9 @@
-//! Max pooling moves behind ReLU, behind a shift (a sum of one term) and behind a requantisation that narrows: it then
-//! compares few bits, not accumulators.
+//! Max pooling moves behind ReLU, behind a shift (a sum of one term) and behind a requantization
+//! that narrows: it then compares few bits, not accumulators.
 //!
-//! These functions are monotone, so the maximum of the results is the result of the maximum; padding is never the maximum,
-//! before or after. Assumes that nothing else reads the pooled wire, or it would be pooled twice.
+//! These functions are monotone, so the maximum of the results is the result of the maximum;
+//! padding is never the maximum, before or after. Assumes that nothing else reads the pooled wire,
+//! or it would be pooled twice.
 
 use super::{Pass, Patch};
 use crate::{Graph, Op, WireId};

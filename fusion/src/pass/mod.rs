@@ -1,10 +1,11 @@
 //! Passes: rewritings of a graph that do not change what it computes.
 //!
-//! A pass finds a place and returns a [`Patch`]; the driver applies it, drops what nothing reads any more, and checks the
-//! whole graph again, until no pass finds anything. The law of every pass: `eval(before) == eval(after)`.
+//! A pass finds a place and returns a [`Patch`]; the driver applies it, drops what nothing reads
+//! any more, and checks the whole graph again, until no pass finds anything. The law of every pass:
+//! `eval(before) == eval(after)`.
 
 mod idle_nodes;
-mod legalise;
+mod legalize;
 mod max_pool_behind_requant;
 mod patch;
 mod relu_behind_shift;
@@ -42,8 +43,8 @@ pub fn simplifying() -> Vec<Box<dyn Pass>> {
 }
 
 /// The passes that express the nodes left over by those that a plan has steps for.
-pub fn legalising() -> Vec<Box<dyn Pass>> {
-    vec![Box::new(legalise::ReluAlone), Box::new(legalise::SumAlone)]
+pub fn legalizing() -> Vec<Box<dyn Pass>> {
+    vec![Box::new(legalize::ReluAlone), Box::new(legalize::SumAlone)]
 }
 
 /// What a pass made of a graph.
@@ -57,16 +58,16 @@ pub struct Stage {
     pub graph: Graph,
 }
 
-/// Applies every pass until it finds no place, and all again until none does. The result holds no node that the output does
-/// not depend on.
+/// Applies every pass until it finds no place, and all again until none does. The result holds no
+/// node that the output does not depend on.
 pub fn rewrite(graph: &Graph, passes: &[Box<dyn Pass>]) -> Result<Graph, Error> {
     let mut last = patch::prune(graph)?;
     drive(&mut last, passes, &mut |_, _, _| ())?;
     Ok(last)
 }
 
-/// The graph after every pass that finds a place, up to what becomes the steps of a plan: the simplifying passes but for those
-/// left out, then the legalising ones.
+/// The graph after every pass that finds a place, up to what becomes the steps of a plan: the
+/// simplifying passes but for those left out, then the legalizing ones.
 ///
 /// # Errors
 /// A pass of that name does not exist, or a patch breaks the graph.
@@ -78,9 +79,10 @@ pub fn stages(graph: &Graph, without: &BTreeSet<String>) -> Result<Vec<Stage>, E
         stages.push(Stage { pass: "dead_code", places: dead, graph: pruned.clone() });
     }
     let mut last = pruned;
-    let mut keep = |pass, places, graph: &Graph| stages.push(Stage { pass, places, graph: graph.clone() });
+    let mut keep =
+        |pass, places, graph: &Graph| stages.push(Stage { pass, places, graph: graph.clone() });
     drive(&mut last, &simplifying_without(without)?, &mut keep)?;
-    drive(&mut last, &legalising(), &mut keep)?;
+    drive(&mut last, &legalizing(), &mut keep)?;
     Ok(stages)
 }
 

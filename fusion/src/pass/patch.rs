@@ -7,8 +7,8 @@ use crate::{Error, Graph, Op, WireId};
 pub struct Patch {
     /// The node replaced.
     pub node: WireId,
-    /// New nodes; wire `graph.nodes().len() + i` is the `i`-th of them. One may have the name of a node that nothing reads
-    /// any more.
+    /// New nodes; wire `graph.nodes().len() + i` is the `i`-th of them. One may have the name of a
+    /// node that nothing reads any more.
     pub nodes: Vec<(String, Op)>,
     /// The wire that takes the place of the node's.
     pub result: WireId,
@@ -26,8 +26,9 @@ impl Patch {
         Self { node, nodes, result }
     }
 
-    /// The graph with the patch, without dead nodes, every wire checked again. The wire that takes the node's place must
-    /// have its shape and scale, and no linear layer may see values that it did not see before.
+    /// The graph with the patch, without dead nodes, every wire checked again. The wire that takes
+    /// the node's place must have its shape and scale, and no linear layer may see values that it
+    /// did not see before.
     pub fn apply(self, graph: &Graph) -> Result<Graph, Error> {
         let count = graph.nodes().len();
         let added = count..count + self.nodes.len();
@@ -35,7 +36,10 @@ impl Patch {
         order.extend(added);
         order.extend(self.node..count);
         let follow = |wire: WireId| if wire == self.node { self.result } else { wire };
-        let old = graph.nodes().iter().map(|node| (node.name.as_str(), node.op.clone().map_inputs(follow)));
+        let old = graph
+            .nodes()
+            .iter()
+            .map(|node| (node.name.as_str(), node.op.clone().map_inputs(follow)));
         let mut ops: Vec<(&str, Op)> = old.collect();
         ops.extend(self.nodes.iter().map(|(name, op)| (name.as_str(), op.clone())));
         let (patched, places) = rebuild(graph, &order, &ops, follow(graph.output()))?;
@@ -55,7 +59,8 @@ pub(super) fn prune(graph: &Graph) -> Result<Graph, Error> {
     Ok(rebuild(graph, &order, &ops, graph.output())?.0)
 }
 
-/// Builds anew, in the given order, the nodes that `output` depends on, and the input; also each node's new place.
+/// Builds anew, in the given order, the nodes that `output` depends on, and the input; also each
+/// node's new place.
 fn rebuild(
     graph: &Graph,
     order: &[WireId],
@@ -82,7 +87,8 @@ fn rebuild(
 }
 
 fn check_replacement(before: &Graph, old: WireId, after: &Graph, new: WireId) -> Result<(), Error> {
-    let (expected, found, node) = (before.wire(old), after.wire(new), before.node(old).name.clone());
+    let (expected, found, node) =
+        (before.wire(old), after.wire(new), before.node(old).name.clone());
     if expected.shape != found.shape {
         return Err(Error::Shape { node, expected: expected.shape, found: found.shape });
     }
@@ -96,7 +102,9 @@ fn check_replacement(before: &Graph, old: WireId, after: &Graph, new: WireId) ->
 fn check_linear_inputs(before: &Graph, after: &Graph) -> Result<(), Error> {
     for node in after.nodes() {
         let Op::Linear(linear) = &node.op else { continue };
-        let Some(Op::Linear(old)) = before.find(&node.name).map(|id| &before.node(id).op) else { continue };
+        let Some(Op::Linear(old)) = before.find(&node.name).map(|id| &before.node(id).op) else {
+            continue;
+        };
         let (expected, found) = (before.wire(old.input).range, after.wire(linear.input).range);
         if !expected.contains(found) {
             let (expected, found) = (expected.to_string(), found.to_string());

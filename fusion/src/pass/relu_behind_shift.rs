@@ -1,5 +1,6 @@
-//! A shift (a sum of one term) moves before a ReLU, so that the ReLU meets its requantisation: `relu(x) << j` is
-//! `relu(x << j)`. Accumulators coarser than the activations that they are rounded to are shifted so.
+//! A shift (a sum of one term) moves before a ReLU, so that the ReLU meets its requantization:
+//! `relu(x) << j` is `relu(x << j)`. Accumulators coarser than the activations that they are
+//! rounded to are shifted so.
 //!
 //! Assumes that nothing else reads the ReLU, or there would be two.
 
@@ -45,8 +46,12 @@ mod tests {
             let finer = b.add("finer", &[(relu, 2)])?;
             b.requant("y", finer, 0, 8, false)
         });
-        let expected =
-            ["finer = add acc<<2", "relu = relu finer", "y = requant relu >>0 u8", "out = output y"];
+        let expected = [
+            "finer = add acc<<2",
+            "relu = relu finer",
+            "y = requant relu >>0 u8",
+            "out = output y",
+        ];
         assert_eq!(after(&graph, ReluBehindShift), expected);
     }
 }

@@ -1,6 +1,7 @@
-//! ReLU and requantisation become one: saturation at zero is the ReLU.
+//! ReLU and requantization become one: saturation at zero is the ReLU.
 //!
-//! - `requant_a(relu(x))`, unsigned: `requant_a(x)`. A negative `x` gives `floor((x + 2^(k-1)) / 2^k) <= 0`: zero both ways.
+//! - `requant_a(relu(x))`, unsigned: `requant_a(x)`. A negative `x` gives `floor((x + 2^(k-1)) /
+//!   2^k) <= 0`: zero both ways.
 //! - `requant_a(relu(x))`, signed: zero to `2^(a-1) - 1`: unsigned with `a - 1` bits.
 //! - `relu(requant_a(x))`, signed: the same.
 //!
@@ -30,11 +31,20 @@ fn requant_of_relu(graph: &Graph, id: WireId) -> Option<Patch> {
 
 fn relu_of_requant(graph: &Graph, id: WireId) -> Option<Patch> {
     let Op::Relu { input } = graph.node(id).op else { return None };
-    let Op::Requant { input, shift, bits, signed: true } = graph.node(input).op else { return None };
+    let Op::Requant { input, shift, bits, signed: true } = graph.node(input).op else {
+        return None;
+    };
     fused(graph, id, input, shift, bits, true)
 }
 
-fn fused(graph: &Graph, id: WireId, input: WireId, shift: u8, bits: u8, signed: bool) -> Option<Patch> {
+fn fused(
+    graph: &Graph,
+    id: WireId,
+    input: WireId,
+    shift: u8,
+    bits: u8,
+    signed: bool,
+) -> Option<Patch> {
     let bits = if signed { bits - 1 } else { bits };
     let op = Op::Requant { input, shift, bits, signed: false };
     (bits > 0).then(|| Patch::replace(graph, id, vec![(graph.node(id).name.clone(), op)]))
@@ -46,7 +56,7 @@ mod tests {
     use crate::pass::testing::{after, network};
 
     #[test]
-    fn a_relu_before_an_unsigned_requantisation_goes() {
+    fn a_relu_before_an_unsigned_requantization_goes() {
         let graph = network(|b, acc| {
             let relu = b.relu("relu", acc)?;
             b.requant("y", relu, 3, 4, false)
@@ -55,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relu_around_a_signed_requantisation_leaves_one_bit_less() {
+    fn a_relu_around_a_signed_requantization_leaves_one_bit_less() {
         let graph = network(|b, acc| {
             let relu = b.relu("relu", acc)?;
             let y = b.requant("y", relu, 3, 5, true)?;
@@ -73,7 +83,8 @@ mod tests {
             let y = b.requant("y", relu, 0, 4, false)?;
             b.add("sum", &[(relu, 0), (y, 0)])
         });
-        let expected = ["relu = relu acc", "y = requant acc >>0 u4", "sum = add relu y", "out = output sum"];
+        let expected =
+            ["relu = relu acc", "y = requant acc >>0 u4", "sum = add relu y", "out = output sum"];
         assert_eq!(after(&graph, ReluIntoRequant), expected);
     }
 }

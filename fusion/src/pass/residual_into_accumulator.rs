@@ -1,8 +1,8 @@
-//! Sums of sums become one sum: the requantisation that follows takes in all terms, so that a skip joins in the
-//! accumulator, exactly.
+//! Sums of sums become one sum: the requantization that follows takes in all terms, so that a skip
+//! joins in the accumulator, exactly.
 //!
-//! `((a << i) + b) << j + c` is `a << (i + j) + b << j + c`. Assumes only that shifts stay within what a term can have. A
-//! sum that others read stays for them.
+//! `((a << i) + b) << j + c` is `a << (i + j) + b << j + c`. Assumes only that shifts stay within
+//! what a term can have. A sum that others read stays for them.
 
 use protocols::plan::Term;
 
@@ -30,8 +30,12 @@ fn flattened(graph: &Graph, id: WireId) -> Option<Patch> {
     let mut found = false;
     for &outer in terms {
         match &graph.node(outer.wire).op {
-            Op::Add { terms } if terms.iter().all(|inner| inner.shift + outer.shift <= MAX_SHIFT) => {
-                flat.extend(terms.iter().map(|inner| Term { shift: inner.shift + outer.shift, ..*inner }));
+            Op::Add { terms }
+                if terms.iter().all(|inner| inner.shift + outer.shift <= MAX_SHIFT) =>
+            {
+                flat.extend(
+                    terms.iter().map(|inner| Term { shift: inner.shift + outer.shift, ..*inner }),
+                );
                 found = true;
             }
             Op::Add { .. }

@@ -1,7 +1,8 @@
-//! Slices and sum pooling of a sum become a sum of slices and of poolings, so that the sum meets its requantisation.
+//! Slices and sum pooling of a sum become a sum of slices and of poolings, so that the sum meets
+//! its requantization.
 //!
-//! All three are linear and local on shares. Assumes that nothing else reads the sum, or its terms would be taken apart for
-//! no gain.
+//! All three are linear and local on shares. Assumes that nothing else reads the sum, or its terms
+//! would be taken apart for no gain.
 
 use protocols::plan::Term;
 
@@ -32,7 +33,11 @@ fn distributed(graph: &Graph, id: WireId) -> Option<Patch> {
     };
     let mut nodes: Vec<(String, Op)> = terms.iter().enumerate().map(part).collect();
     let first = graph.nodes().len();
-    let terms = terms.iter().enumerate().map(|(index, term)| Term { wire: first + index, ..*term }).collect();
+    let terms = terms
+        .iter()
+        .enumerate()
+        .map(|(index, term)| Term { wire: first + index, ..*term })
+        .collect();
     nodes.push((node.name.clone(), Op::Add { terms }));
     Some(Patch::replace(graph, id, nodes))
 }
@@ -49,7 +54,8 @@ mod tests {
         let graph = network(|b, acc| {
             let skip = b.requant("skip", acc, 1, 4, true)?;
             let sum = b.add("sum", &[(acc, 0), (skip, 1)])?;
-            let pool = b.sum_pool("pool", sum, Window { kernel: [3, 3], stride: [1, 1], pad: [0; 4] })?;
+            let pool =
+                b.sum_pool("pool", sum, Window { kernel: [3, 3], stride: [1, 1], pad: [0; 4] })?;
             b.requant("y", pool, 2, 4, false)
         });
         let expected = [

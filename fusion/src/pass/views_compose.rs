@@ -1,7 +1,8 @@
 //! A view of a view becomes one view.
 //!
-//! Along an axis, element `j` of the outer slice is element `s2 + j t2` of the inner result; those that hit the inner slice,
-//! and not its padding, are consecutive. Assumes that each axis hits at least one (a view takes one element or more).
+//! Along an axis, element `j` of the outer slice is element `s2 + j t2` of the inner result; those
+//! that hit the inner slice, and not its padding, are consecutive. Assumes that each axis hits at
+//! least one (a view takes one element or more).
 
 use protocols::plan::View;
 
@@ -55,8 +56,20 @@ mod tests {
 
     #[test]
     fn slice_then_pad_is_one_view() {
-        let slice = View { start: [0; 3], stride: [1, 2, 2], len: [2, 2, 2], before: [0; 3], after: [0; 3] };
-        let pad = View { start: [0; 3], stride: [1; 3], len: [2, 2, 2], before: [1, 0, 0], after: [1, 0, 0] };
+        let slice = View {
+            start: [0; 3],
+            stride: [1, 2, 2],
+            len: [2, 2, 2],
+            before: [0; 3],
+            after: [0; 3],
+        };
+        let pad = View {
+            start: [0; 3],
+            stride: [1; 3],
+            len: [2, 2, 2],
+            before: [1, 0, 0],
+            after: [1, 0, 0],
+        };
         let graph = network(|b, acc| {
             let sliced = b.view("slice", acc, slice)?;
             b.view("pad", sliced, pad)

@@ -11,10 +11,12 @@ use rand_chacha::ChaCha12Rng;
 
 pub use resnet::{resnet18, resnet20};
 
-use crate::{Builder, Error, Graph, Interval, Kernel, LayerWeights, Linear, Lookup, Op, Weights, WireId};
+use crate::{
+    Builder, Error, Graph, Interval, Kernel, LayerWeights, Linear, Lookup, Op, Weights, WireId,
+};
 
-/// A small network and its weights, from a seed: convolutions of all kinds, skips, pooling, signed requantisations, views,
-/// fully connected layers.
+/// A small network and its weights, from a seed: convolutions of all kinds, skips, pooling, signed
+/// requantizations, views, fully connected layers.
 ///
 /// # Panics
 /// Where the network does not check: the generator is at fault.
@@ -69,7 +71,7 @@ impl Generator {
         Ok((self.builder.finish()?, self.weights))
     }
 
-    /// Convolution, perhaps pooled before it is requantised.
+    /// Convolution, perhaps pooled before it is requantized.
     fn convolution(&mut self, input: WireId) -> Result<WireId, Error> {
         let geometry = self.geometry(input);
         let scale = self.builder.wire(input).scale / 8.0;
@@ -124,7 +126,8 @@ impl Generator {
         let [channels, ..] = self.builder.wire(input).shape;
         let scale = self.builder.wire(input).scale;
         let geometry = self.same(input, channels);
-        let (a, b) = (self.linear("a", input, geometry, scale)?, self.linear("b", input, geometry, scale)?);
+        let (a, b) =
+            (self.linear("a", input, geometry, scale)?, self.linear("b", input, geometry, scale)?);
         let (inner, outer) = (self.name("add"), self.name("add"));
         let sum = self.builder.add(inner, &[(a, 0), (input, 0)])?;
         let mut first = sum;
@@ -163,7 +166,11 @@ impl Generator {
     fn sum_pool(&mut self, input: WireId) -> Result<WireId, Error> {
         let (name, window) = (self.name("average"), self.window(input));
         let pooled = self.builder.sum_pool(name, input, window)?;
-        if self.builder.wire(pooled).bits <= 9 && self.coin() { Ok(pooled) } else { self.activation(pooled) }
+        if self.builder.wire(pooled).bits <= 9 && self.coin() {
+            Ok(pooled)
+        } else {
+            self.activation(pooled)
+        }
     }
 
     fn max_pool(&mut self, input: WireId) -> Result<WireId, Error> {
@@ -179,7 +186,8 @@ impl Generator {
 
     fn view(&mut self, input: WireId) -> Result<WireId, Error> {
         let shape = self.builder.wire(input).shape;
-        let mut view = View { start: [0; 3], stride: [1; 3], len: [1; 3], before: [0; 3], after: [0; 3] };
+        let mut view =
+            View { start: [0; 3], stride: [1; 3], len: [1; 3], before: [0; 3], after: [0; 3] };
         for (axis, &size) in shape.iter().enumerate() {
             view.start[axis] = self.up_to(0, (size - 1).min(1));
             view.stride[axis] = self.up_to(1, 2);
@@ -214,7 +222,7 @@ impl Generator {
         }
     }
 
-    /// ReLU, requantisation, or both in either order, at a shift that leaves the width about full.
+    /// ReLU, requantization, or both in either order, at a shift that leaves the width about full.
     fn activation(&mut self, input: WireId) -> Result<WireId, Error> {
         let (bits, signed) = (self.up_to(2, 6) as u8, self.coin());
         let room = self.builder.wire(input).bits.saturating_sub(bits);
@@ -239,19 +247,30 @@ impl Generator {
         }
     }
 
-    fn linear(&mut self, kind: &str, input: WireId, geometry: Geometry, scale: f64) -> Result<WireId, Error> {
+    fn linear(
+        &mut self,
+        kind: &str,
+        input: WireId,
+        geometry: Geometry,
+        scale: f64,
+    ) -> Result<WireId, Error> {
         let name = self.name(kind);
         let weight_bits = self.up_to(2, 8) as u8;
-        let kernel =
-            if winograd::applies(&geometry) && self.coin() { Kernel::Winograd } else { Kernel::Spatial };
+        let kernel = if winograd::applies(&geometry) && self.coin() {
+            Kernel::Winograd
+        } else {
+            Kernel::Spatial
+        };
         let range = self.builder.wire(input).range;
-        let linear = Linear { input, geometry, kernel, weight_bits, shifts: Vec::new(), range, scale };
+        let linear =
+            Linear { input, geometry, kernel, weight_bits, shifts: Vec::new(), range, scale };
         let shifts = match self.up_to(0, 2) {
             0 => (0..linear.channels()).map(|_| self.up_to(0, 3) as u8).collect(),
             _ => Vec::new(),
         };
         let most = (1i16 << (weight_bits - 1)) - 1;
-        let weights = (0..linear.weights()).map(|_| self.rng.random_range(-most - 1..=most) as i8).collect();
+        let weights =
+            (0..linear.weights()).map(|_| self.rng.random_range(-most - 1..=most) as i8).collect();
         let bias = (0..geometry.out_channels).map(|_| self.rng.random_range(-200..=200)).collect();
         let layer = LayerWeights { weights, bias };
         let linear = Linear { shifts, ..linear }.bounded(&name, &layer, range)?;
@@ -331,7 +350,9 @@ impl Generator {
 /// The linear nodes that exact Winograd can compute.
 pub fn winograd_nodes(graph: &Graph) -> BTreeSet<String> {
     let applies = |linear: &Linear| {
-        linear.kernel == Kernel::Spatial && linear.weight_bits <= 4 && winograd::applies(&linear.geometry)
+        linear.kernel == Kernel::Spatial
+            && linear.weight_bits <= 4
+            && winograd::applies(&linear.geometry)
     };
     let nodes = graph.nodes().iter().filter(|node| matches!(&node.op, Op::Linear(l) if applies(l)));
     nodes.map(|node| node.name.clone()).collect()

@@ -1,4 +1,5 @@
-//! Networks of the shapes of ResNet-20 on 32x32 images and of ResNet-18 on 224x224 images, with random weights: for measuring.
+//! Networks of the shapes of ResNet-20 on 32x32 images and of ResNet-18 on 224x224 images, with
+//! random weights: for measuring.
 
 use protocols::linear::Geometry;
 use protocols::plan::{Preprocess, View, Window};
@@ -15,7 +16,8 @@ pub fn resnet20(seed: u64) -> (Graph, Weights) {
     build("ResNet-20", seed, ResNet::small)
 }
 
-/// ResNet-18 with 4-bit weights and activations, 8 bits at the ends, shortcuts that are convolutions.
+/// ResNet-18 with 4-bit weights and activations, 8 bits at the ends, shortcuts that are
+/// convolutions.
 ///
 /// # Panics
 /// Where the network does not check: this function is at fault.
@@ -23,7 +25,11 @@ pub fn resnet18(seed: u64) -> (Graph, Weights) {
     build("ResNet-18", seed, ResNet::large)
 }
 
-fn build(name: &str, seed: u64, network: fn(ResNet) -> Result<(Graph, Weights), Error>) -> (Graph, Weights) {
+fn build(
+    name: &str,
+    seed: u64,
+    network: fn(ResNet) -> Result<(Graph, Weights), Error>,
+) -> (Graph, Weights) {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
     let weights = Weights { salt: rng.random::<[u8; 32]>().into(), ..Weights::default() };
     let builder = Graph::builder(name, Preprocess::Unit);
@@ -43,12 +49,13 @@ impl ResNet {
     fn small(mut self) -> Result<(Graph, Weights), Error> {
         let input = self.builder.input("input", [3, 32, 32], 8, true, 1.0 / 64.0)?;
         let mut wire = self.linear("first", input, convolution([3, 32, 32], 16, 3, 1), 8, 1.0)?;
-        wire = self.requantised("first", wire)?;
+        wire = self.requantized("first", wire)?;
         for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
             for block in 0..3 {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 let skip = if stride == 1 { Self::identity } else { Self::slice };
-                wire = self.block(&format!("block{stage}.{block}"), wire, channels, stride, skip)?;
+                wire =
+                    self.block(&format!("block{stage}.{block}"), wire, channels, stride, skip)?;
             }
         }
         self.end(wire, 10)
@@ -57,14 +64,15 @@ impl ResNet {
     fn large(mut self) -> Result<(Graph, Weights), Error> {
         let input = self.builder.input("input", [3, 224, 224], 8, true, 1.0 / 64.0)?;
         let mut wire = self.linear("first", input, convolution([3, 224, 224], 64, 7, 2), 8, 1.0)?;
-        wire = self.requantised("first", wire)?;
+        wire = self.requantized("first", wire)?;
         let window = Window { kernel: [3, 3], stride: [2, 2], pad: [1; 4] };
         wire = self.builder.max_pool("maximum", wire, window)?;
         for (stage, channels) in [64, 128, 256, 512].into_iter().enumerate() {
             for block in 0..2 {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 let skip = if stride == 1 { Self::identity } else { Self::projection };
-                wire = self.block(&format!("block{stage}.{block}"), wire, channels, stride, skip)?;
+                wire =
+                    self.block(&format!("block{stage}.{block}"), wire, channels, stride, skip)?;
             }
         }
         self.end(wire, 1000)
@@ -89,13 +97,15 @@ impl ResNet {
     ) -> Result<WireId, Error> {
         let (a, b) = (format!("{name}.a"), format!("{name}.b"));
         let wire = *self.builder.wire(input);
-        let first = self.linear(&a, input, convolution(wire.shape, channels, 3, stride), 4, wire.scale)?;
-        let middle = self.requantised(&a, first)?;
+        let first =
+            self.linear(&a, input, convolution(wire.shape, channels, 3, stride), 4, wire.scale)?;
+        let middle = self.requantized(&a, first)?;
         let shape = self.builder.wire(middle).shape;
-        let second = self.linear(&b, middle, convolution(shape, channels, 3, 1), 4, wire.scale / 16.0)?;
+        let second =
+            self.linear(&b, middle, convolution(shape, channels, 3, 1), 4, wire.scale / 16.0)?;
         let skip = skip(self, name, input)?;
         let sum = self.builder.add(format!("{name}.add"), &[(second, 0), skip])?;
-        self.requantised(name, sum)
+        self.requantized(name, sum)
     }
 
     fn identity(&mut self, _: &str, input: WireId) -> Result<(WireId, u8), Error> {
@@ -118,7 +128,7 @@ impl ResNet {
         Ok((self.builder.view(format!("{name}.shortcut"), input, view)?, 4))
     }
 
-    fn requantised(&mut self, name: &str, input: WireId) -> Result<WireId, Error> {
+    fn requantized(&mut self, name: &str, input: WireId) -> Result<WireId, Error> {
         let relu = self.builder.relu(format!("{name}.relu"), input)?;
         let shift = self.builder.wire(relu).bits.saturating_sub(6);
         self.builder.requant(format!("{name}.requant"), relu, shift, 4, false)
@@ -133,7 +143,8 @@ impl ResNet {
         scale: f64,
     ) -> Result<WireId, Error> {
         let most = (1i16 << (weight_bits - 1)) - 1;
-        let weights = (0..geometry.weights()).map(|_| self.rng.random_range(-most..=most) as i8).collect();
+        let weights =
+            (0..geometry.weights()).map(|_| self.rng.random_range(-most..=most) as i8).collect();
         let bias = (0..geometry.out_channels).map(|_| self.rng.random_range(-40..=40)).collect();
         let layer = LayerWeights { weights, bias };
         let range = self.builder.wire(input).range;

@@ -10,7 +10,11 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) type Ended = Result<(Logits, Report), Error>;
 
 pub(crate) fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("the system has two threads")
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("the system has two threads")
 }
 
 /// Runs a session; what the server and the client end with.

@@ -1,4 +1,5 @@
-//! Writes the seeds of the fuzz corpus that are made by hand: `cargo run -p pq-fuzz-targets --example seeds`.
+//! Writes the seeds of the fuzz corpus that are made by hand: `cargo run -p pq-fuzz-targets
+//! --example seeds`.
 
 use std::error::Error;
 use std::fs;
@@ -19,7 +20,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     onnx()?;
-    quantised()?;
+    quantized()?;
     plans()?;
     weights()?;
     conversations()?;
@@ -35,7 +36,11 @@ fn seed(target: &str, name: &str, content: impl AsRef<[u8]>) -> Outcome {
 fn onnx() -> Outcome {
     let floats = |name: &str, dims: &[i64]| {
         let count = dims.iter().product::<i64>() as usize;
-        TensorProto::floats(name, dims, &(0..count).map(|i| i as f32 / 8.0 - 1.0).collect::<Vec<_>>())
+        TensorProto::floats(
+            name,
+            dims,
+            &(0..count).map(|i| i as f32 / 8.0 - 1.0).collect::<Vec<_>>(),
+        )
     };
     let ints = |name: &str, data: &[i64]| TensorProto::ints(name, &[data.len() as i64], data);
     let node = |op: &str, input: &[&str]| NodeProto::new(op, op, input, &["y"]);
@@ -105,11 +110,12 @@ fn without_functions() -> Plan {
     plan
 }
 
-/// Quantised networks: our own form, and what others write.
-fn quantised() -> Outcome {
-    let exported = quant::onnx::export_quantised(&without_functions(), network::weights())?;
-    seed("onnx_import", "quantised_by_pq", exported.bytes)?;
-    let node = |op: &str, input: &[&str], output: &str| NodeProto::new(op, output, input, &[output]);
+/// Quantized networks: our own form, and what others write.
+fn quantized() -> Outcome {
+    let exported = quant::onnx::export_quantized(&without_functions(), network::weights())?;
+    seed("onnx_import", "quantized_by_pq", exported.bytes)?;
+    let node =
+        |op: &str, input: &[&str], output: &str| NodeProto::new(op, output, input, &[output]);
     let float = |name: &str, data: &[f32]| TensorProto::floats(name, &[data.len() as i64], data);
     let scalar = |name: &str, value: f32| TensorProto::floats(name, &[], &[value]);
     let constants = vec![
@@ -154,7 +160,11 @@ fn quantised() -> Outcome {
             output: vec![ValueInfoProto::batch("y", &[])],
             node: [&head[..], &weights, &second, &tail].concat(),
         };
-        seed("onnx_import", &format!("quantised_{name}"), ModelProto::new(13, graph).encode_to_vec())?;
+        seed(
+            "onnx_import",
+            &format!("quantized_{name}"),
+            ModelProto::new(13, graph).encode_to_vec(),
+        )?;
     }
     Ok(())
 }
@@ -182,7 +192,7 @@ fn plans() -> Outcome {
         ("wide_trees", "{\"vole\": {\"k\": 4}}", "{\"vole\": {\"k\": 8}}"),
         ("bitwise", "{\"vole\": {\"k\": 4}}", "\"cot\""),
         ("raw", "\"preprocess\": \"unit\"", "\"preprocess\": \"raw\""),
-        ("normalised", "\"unit\"", "{\"normalise\": {\"mean\": [0.5],\"std\": [0.25]}}"),
+        ("normalized", "\"unit\"", "{\"normalize\": {\"mean\": [0.5],\"std\": [0.25]}}"),
         ("zero_scale", "\"scale\": 0.5", "\"scale\": 0.0"),
         ("huge_wire", "\"shape\": [1,4,4]", "\"shape\": [16777216,16777216,16777216]"),
         ("many_channels", "\"out_channels\": 2", "\"out_channels\": 16777216"),
@@ -224,7 +234,8 @@ fn weights() -> Outcome {
     for (name, from, to) in
         [("type", "\"I8\"", "\"U8\""), ("salt", "\"salt\"", "\"malt\""), ("shape", "[8]", "[9]")]
     {
-        let header = String::from_utf8_lossy(&file[8..]).find('}').map_or(file.len(), |_| file.len());
+        let header =
+            String::from_utf8_lossy(&file[8..]).find('}').map_or(file.len(), |_| file.len());
         let mut changed = file[..header].to_vec();
         if let Some(at) = changed.windows(from.len()).position(|window| window == from.as_bytes()) {
             changed.splice(at..at + from.len(), to.bytes());
@@ -246,10 +257,18 @@ fn conversations() -> Outcome {
         seed(target, "nothing", b"")?;
         seed(target, "raw_greeting", raw(0, &honest[..greeting]))?;
         seed(target, "raw_half_a_header", raw(0, &honest[..7]))?;
-        seed(target, "raw_keep_alive", raw(0, &[0xd2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(40)))?;
+        seed(
+            target,
+            "raw_keep_alive",
+            raw(0, &[0xd2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(40)),
+        )?;
         seed(target, "raw_long_frame", raw(0, &[0xd1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 16, 0]))?;
         seed(target, "greeted_offer", raw(1, offer))?;
-        seed(target, "greeted_no_point", raw(1, &[&offer[..offer.len() - 32], &[255; 32]].concat()))?;
+        seed(
+            target,
+            "greeted_no_point",
+            raw(1, &[&offer[..offer.len() - 32], &[255; 32]].concat()),
+        )?;
         seed(target, "honest", [2])?;
         let count = frames.len();
         for (nth, frame) in (0..count).step_by(count.div_ceil(20)).enumerate() {
@@ -284,8 +303,12 @@ fn images() -> Outcome {
     let idx = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8];
     seed("images", "idx", of(2, &idx))?;
     seed("images", "idx_packed", of(2, &packed(&idx)?))?;
-    seed("images", "idx_labelled", [&[0x82, 4], &b"3\n4\n"[..], &idx].concat())?;
-    seed("images", "idx_with_idx_labels", [&[0x82, 10, 0, 0, 8, 1, 0, 0, 0, 2, 3, 4], &idx[..]].concat())?;
+    seed("images", "idx_labeled", [&[0x82, 4], &b"3\n4\n"[..], &idx].concat())?;
+    seed(
+        "images",
+        "idx_with_idx_labels",
+        [&[0x82, 10, 0, 0, 8, 1, 0, 0, 0, 2, 3, 4], &idx[..]].concat(),
+    )?;
     seed("images", "idx_of_labels", of(2, &[0, 0, 8, 1, 0, 0, 0, 2, 3, 4]))?;
     seed(
         "images",
@@ -305,17 +328,18 @@ fn images() -> Outcome {
     seed("images", "npy_flat", of(3, &npy("<f4", "(2, 4)", 32)))?;
     seed("images", "npy_huge", of(3, &npy("<f8", "(18446744073709551615, 4)", 32)))?;
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (key, content) in [("x.npy", npy("|u1", "(2, 2, 2)", 8)), ("y.npy", npy("<i8", "(2,)", 16))] {
+    for (key, content) in [("x.npy", npy("|u1", "(2, 2, 2)", 8)), ("y.npy", npy("<i8", "(2,)", 16))]
+    {
         archive.start_file(key, SimpleFileOptions::default())?;
         archive.write_all(&content)?;
     }
     seed("images", "npz", of(2, &archive.finish()?.into_inner()))?;
     for (name, format) in [("png", ImageFormat::Png), ("jpeg", ImageFormat::Jpeg)] {
-        let (mut grey, mut colour) = (Cursor::new(Vec::new()), Cursor::new(Vec::new()));
-        GrayImage::new(2, 2).write_to(&mut grey, format)?;
-        RgbImage::new(32, 32).write_to(&mut colour, format)?;
-        seed("images", &format!("{name}_grey"), of(2, grey.get_ref()))?;
-        seed("images", &format!("{name}_colour"), of(1, colour.get_ref()))?;
+        let (mut gray, mut color) = (Cursor::new(Vec::new()), Cursor::new(Vec::new()));
+        GrayImage::new(2, 2).write_to(&mut gray, format)?;
+        RgbImage::new(32, 32).write_to(&mut color, format)?;
+        seed("images", &format!("{name}_gray"), of(2, gray.get_ref()))?;
+        seed("images", &format!("{name}_color"), of(1, color.get_ref()))?;
     }
     seed("images", "text", of(0, b"1\n2\n3\n"))
 }

@@ -1,7 +1,8 @@
-//! What the fuzz targets do with their input: bytes from outside go into one entrance of the library each, and nothing
-//! may panic, hang, or take more memory or time than the bytes are worth.
+//! What the fuzz targets do with their input: bytes from outside go into one entrance of the
+//! library each, and nothing may panic, hang, or take more memory or time than the bytes are worth.
 //!
-//! The targets in `fuzz/fuzz_targets` call these functions, and so does the test that replays the corpus.
+//! The targets in `fuzz/fuzz_targets` call these functions, and so does the test that replays the
+//! corpus.
 
 pub mod network;
 pub mod wire;
@@ -13,13 +14,14 @@ use protocols::plan::Plan;
 use protocols::weights::Weights;
 use quant::{Dataset, Interface};
 
-/// An ONNX file. What is imported must pass the model's own check; what is quantised in it, too, and becomes an integer network or an
-/// error.
+/// An ONNX file. What is imported must pass the model's own check; what is quantized in it, too,
+/// and becomes an integer network or an error.
 pub fn onnx_import(data: &[u8]) {
-    if let Ok(quantised) = quant::onnx::import_quantised(data)
-        && let Ok(adopted) = quant::quantise::adopt(&quantised, &quant::Preprocess::Unit)
+    if let Ok(quantized) = quant::onnx::import_quantized(data)
+        && let Ok(adopted) = quant::quantize::adopt(&quantized, &quant::Preprocess::Unit)
     {
-        let layers = adopted.graph.nodes().iter().filter(|node| matches!(node.op, fusion::Op::Linear(_)));
+        let layers =
+            adopted.graph.nodes().iter().filter(|node| matches!(node.op, fusion::Op::Linear(_)));
         assert_eq!(layers.count(), adopted.weights.layers.len(), "every layer has its weights");
     }
     if let Ok(report) = quant::onnx::survey(data)
@@ -30,7 +32,8 @@ pub fn onnx_import(data: &[u8]) {
     }
 }
 
-/// A plan file. What passes the plan's check must have a price, and mean the same when it is written and read again.
+/// A plan file. What passes the plan's check must have a price, and mean the same when it is
+/// written and read again.
 pub fn plan(data: &[u8]) {
     let Ok(plan) = Plan::from_json(data) else { return };
     for images in [1, 64] {
@@ -40,10 +43,14 @@ pub fn plan(data: &[u8]) {
         assert_eq!(online, phases.online.bytes(), "the lines of a plan's price add up to it");
     }
     let again = Plan::from_json(&plan.to_json());
-    assert!(again.is_ok_and(|again| again == plan && again.hash() == plan.hash()), "a plan is its own JSON");
+    assert!(
+        again.is_ok_and(|again| again == plan && again.hash() == plan.hash()),
+        "a plan is its own JSON"
+    );
 }
 
-/// A file of weights, held against the small network's plan. What is read must be the same when it is written and read.
+/// A file of weights, held against the small network's plan. What is read must be the same when it
+/// is written and read.
 pub fn weights(data: &[u8]) {
     let Ok(weights) = Weights::from_safetensors(data) else { return };
     let accepted = weights.check(network::plan()).is_ok();
@@ -67,8 +74,8 @@ pub fn wire_client(data: &[u8]) {
 
 /// A file of images, and perhaps one of labels.
 ///
-/// The first byte says for which network; where its top bit is set, the second byte is the length of the labels' file,
-/// which comes first.
+/// The first byte says for which network; where its top bit is set, the second byte is the length
+/// of the labels' file, which comes first.
 pub fn images(data: &[u8]) {
     const INPUTS: [[usize; 3]; 4] = [[1, 28, 28], [3, 32, 32], [1, 2, 2], [4, 1, 1]];
     let Some((&first, mut rest)) = data.split_first() else { return };
@@ -81,8 +88,13 @@ pub fn images(data: &[u8]) {
     }
     let input = INPUTS[usize::from(first) % INPUTS.len()];
     let network = Interface { input, classes: 100 };
-    let Ok(images) = Dataset::from_bytes(Path::new("images"), rest, labels, network) else { return };
-    assert!(images.labels().is_none_or(|labels| labels.len() == images.len()), "one label for each image");
+    let Ok(images) = Dataset::from_bytes(Path::new("images"), rest, labels, network) else {
+        return;
+    };
+    assert!(
+        images.labels().is_none_or(|labels| labels.len() == images.len()),
+        "one label for each image"
+    );
     assert!(
         images.labels().is_none_or(|labels| labels.iter().all(|&label| label < 100)),
         "labels are classes"

@@ -7,7 +7,8 @@ use protocols::linear::Geometry;
 use protocols::ops::Form;
 use protocols::ot::{Parameters, Source, TreeDepth};
 use protocols::plan::{
-    Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View, Window, Wire,
+    Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View,
+    Window, Wire,
 };
 use protocols::weights::{LayerWeights, Weights};
 
@@ -18,8 +19,10 @@ pub fn plan() -> &'static Plan {
 
 /// The same with Ferret, whose smallest set is enough.
 pub fn ferret_plan() -> &'static Plan {
-    static PLAN: LazyLock<Plan> =
-        LazyLock::new(|| Plan { transfers: Source::Ferret(Parameters::SMALLEST), ..plan().clone() });
+    static PLAN: LazyLock<Plan> = LazyLock::new(|| Plan {
+        transfers: Source::Ferret(Parameters::SMALLEST),
+        ..plan().clone()
+    });
     &PLAN
 }
 
@@ -34,8 +37,10 @@ pub fn input() -> Vec<i64> {
 }
 
 static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
-    let weights =
-        Weights { salt: [7; 32].into(), layers: [("conv".into(), conv()), ("fc".into(), fc())].into() };
+    let weights = Weights {
+        salt: [7; 32].into(),
+        layers: [("conv".into(), conv()), ("fc".into(), fc())].into(),
+    };
     let plan = Plan {
         format: FORMAT,
         name: "small".into(),
@@ -79,7 +84,8 @@ fn wires() -> Vec<Wire> {
 fn steps() -> Vec<Step> {
     let step = |name: &str, op| Step { name: name.into(), op };
     let square = Window { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
-    let wider = View { start: [0; 3], stride: [1; 3], len: [2, 1, 1], before: [0; 3], after: [1, 0, 0] };
+    let wider =
+        View { start: [0; 3], stride: [1; 3], len: [2, 1, 1], before: [0; 3], after: [1, 0, 0] };
     vec![
         step("input", Op::Input { output: 0 }),
         step("conv", conv_step()),
@@ -135,7 +141,15 @@ fn fc_step() -> Op {
 
 fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, levels: u8) -> Op {
     let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
-    Op::Requant { terms, output, ring: Bits::of(ring), shift, levels, form: Form::Narrow, remask: false }
+    Op::Requant {
+        terms,
+        output,
+        ring: Bits::of(ring),
+        shift,
+        levels,
+        form: Form::Narrow,
+        remask: false,
+    }
 }
 
 /// The same, in few rounds, with its result masked anew.

@@ -1,9 +1,11 @@
 //! One party of a run of the small network whose peer says whatever the input says.
 //!
-//! The first byte of the input selects how. Its highest bit says where transfers come from (0 SoftSpoken, 1 Ferret), the others:
+//! The first byte of the input selects how. Its highest bit says where transfers come from (0
+//! SoftSpoken, 1 Ferret), the others:
 //! - 0: the rest is all that the peer sends;
 //! - 1: the rest follows a handshake that agrees;
-//! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see `Change`).
+//! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see
+//!   `Change`).
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,7 +24,8 @@ use crate::network;
 /// What a party brings back.
 pub type End = Result<Option<Vec<i64>>, Error>;
 
-/// Longer than any run takes. The parties do not wait for time to pass: what the peer has to say is there from the start.
+/// Longer than any run takes. The parties do not wait for time to pass: what the peer has to say is
+/// there from the start.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes in a pipe.
 const PIPE: usize = 1 << 16;
@@ -52,7 +55,11 @@ pub fn run(role: Role, data: &[u8]) {
     };
     let end = runtime().block_on(against(role, plan, &stream));
     if stream == honest {
-        assert_eq!(end.as_ref().ok(), Some(&logits(role)), "an honest peer's bytes give the result");
+        assert_eq!(
+            end.as_ref().ok(),
+            Some(&logits(role)),
+            "an honest peer's bytes give the result"
+        );
     }
     // Whatever was changed on the way: there is no wrong result.
     if let Ok(found) = &end {
@@ -64,7 +71,8 @@ pub fn run(role: Role, data: &[u8]) {
     );
 }
 
-/// What an honest party of a role sends in a run of fixed seeds, recorded once for each source of transfers.
+/// What an honest party of a role sends in a run of fixed seeds, recorded once for each source of
+/// transfers.
 pub fn transcript(role: Role, plan: &Plan) -> &'static [u8] {
     static SENT: [OnceLock<[Vec<u8>; 2]>; 2] = [OnceLock::new(), OnceLock::new()];
     let source = usize::from(matches!(plan.transfers, Source::Ferret(_)));
@@ -83,7 +91,8 @@ pub fn frames(transcript: &[u8]) -> Vec<std::ops::Range<usize>> {
     frames
 }
 
-/// A change of a transcript: byte 0 says what, bytes 1 and 2 in which frame, bytes 3 and 4 where in it, byte 5 is written.
+/// A change of a transcript: byte 0 says what, bytes 1 and 2 in which frame, bytes 3 and 4 where in
+/// it, byte 5 is written.
 struct Change {
     kind: u8,
     frame: usize,
@@ -101,7 +110,8 @@ impl Change {
         let frame = frames[self.frame % frames.len()].clone();
         let at = frame.start + self.at % frame.len();
         // An earlier change may have cut the stream.
-        let (at, frame) = (at.min(stream.len()), frame.start.min(stream.len())..frame.end.min(stream.len()));
+        let (at, frame) =
+            (at.min(stream.len()), frame.start.min(stream.len())..frame.end.min(stream.len()));
         match self.kind % 6 {
             0 => stream.iter_mut().skip(at).take(1).for_each(|byte| *byte = self.value),
             1 => stream.insert(at, self.value),

@@ -1,4 +1,5 @@
-//! Plans and weights that hold together as JSON and tensors, and are refused all the same: each would have broken a run.
+//! Plans and weights that hold together as JSON and tensors, and are refused all the same: each
+//! would have broken a run.
 
 use pq_fuzz_targets::network;
 use protocols::plan::{Op, Plan};

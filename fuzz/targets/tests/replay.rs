@@ -12,12 +12,13 @@ fn corpus(target: &str) -> PathBuf {
 /// Every file of a target's corpus, in the order of their names.
 fn replay(target: &str, body: fn(&[u8])) {
     let folder = corpus(target);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 10, "{} has {} files", folder.display(), files.len());
     for file in files {
-        // The bootstrap of Ferret takes long where nothing is optimised.
+        // The bootstrap of Ferret takes long where nothing is optimized.
         if cfg!(debug_assertions) && file.to_string_lossy().contains("ferret") {
             continue;
         }

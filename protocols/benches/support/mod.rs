@@ -16,7 +16,8 @@ pub(crate) struct Parties {
 impl Parties {
     /// Two parties with empty pools.
     pub(crate) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let (left, right) = {
             let _entered = runtime.enter();
             Channel::pair(Limits::default())
@@ -26,8 +27,9 @@ impl Parties {
         Self { runtime, server, client }
     }
 
-    /// Runs both parties, each on a thread of its own. The time is half of the processor time of this process, the system's
-    /// included: what one party takes of one core, however busy the machine is.
+    /// Runs both parties, each on a thread of its own. The time is half of the processor time of
+    /// this process, the system's included: what one party takes of one core, however busy the
+    /// machine is.
     pub(crate) fn run<A: Send, B: Send>(
         &mut self,
         server: impl AsyncFnOnce(&mut Session) -> Result<A, Error> + Send,
@@ -49,7 +51,8 @@ impl Parties {
     }
 }
 
-/// The time that the living threads of this process have run for, as Linux tells it; elsewhere, the time since the epoch.
+/// The time that the living threads of this process have run for, as Linux tells it; elsewhere, the
+/// time since the epoch.
 fn processor_time() -> Duration {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
         return SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();

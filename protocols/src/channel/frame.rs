@@ -59,7 +59,9 @@ impl Header {
         let [kind, zero, t0, t1, d0, d1, d2, d3, l0, l1, l2, l3] = *bytes;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         match kind {
-            _ if zero != 0 => Err(("a frame header".into(), format!("a second byte of {zero:#04x}"))),
+            _ if zero != 0 => {
+                Err(("a frame header".into(), format!("a second byte of {zero:#04x}")))
+            }
             KEEP_ALIVE if bytes[2..].iter().all(|b| *b == 0) => Ok(Self::KeepAlive),
             DATA if (1..=MAX_PAYLOAD).contains(&len) => Ok(Self::Data {
                 tag: u16::from_le_bytes([t0, t1]),

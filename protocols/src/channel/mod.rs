@@ -1,11 +1,11 @@
 //! The wire between the parties, and the only place where bytes are counted.
 //!
-//! Two tasks own the stream: one writes queued frames and sends a keep-alive when there is nothing to write, one reads
-//! frames and checks their headers. So computing overlaps with sending, a party that computes for long stays visibly
-//! alive, and a silent, lost or misbehaving peer becomes an error at the next receive. Whoever
-//! waits for the peer does so within the time of a step and of the session ([`limits`]). A
-//! session's channel keeps a transcript of both directions, which the parties compare before
-//! anything of it is relied on ([`transcript`]).
+//! Two tasks own the stream: one writes queued frames and sends a keep-alive when there is nothing
+//! to write, one reads frames and checks their headers. So computing overlaps with sending, a party
+//! that computes for long stays visibly alive, and a silent, lost or misbehaving peer becomes an
+//! error at the next receive. Whoever waits for the peer does so within the time of a step and of
+//! the session ([`limits`]). A session's channel keeps a transcript of both directions, which the
+//! parties compare before anything of it is relied on ([`transcript`]).
 
 mod frame;
 mod limits;
@@ -32,8 +32,8 @@ use writer::Writer;
 pub use limits::Limits;
 pub(crate) use transcript::STATEMENT;
 
-/// Bytes on the wire of a message of `payload` bytes, with the headers of the frames that it is cut into. An empty
-/// message is not sent.
+/// Bytes on the wire of a message of `payload` bytes, with the headers of the frames that it is cut
+/// into. An empty message is not sent.
 pub(crate) const fn framed_len(payload: usize) -> u64 {
     payload as u64 + payload.div_ceil(MAX_PAYLOAD) as u64 * frame::HEADER as u64
 }
@@ -90,7 +90,8 @@ impl Channel {
         let (read, write) = tokio::io::split(stream);
         let (sender, frames) = mpsc::channel(READ_AHEAD);
         let watched = Arc::new(Watched::default());
-        let reader_task = tokio::spawn(reader::read_frames(read, sender, limits, Arc::clone(&watched)));
+        let reader_task =
+            tokio::spawn(reader::read_frames(read, sender, limits, Arc::clone(&watched)));
         Self {
             writer: Writer::spawn(write, limits, Arc::clone(&watched)),
             frames,
@@ -158,8 +159,8 @@ impl Channel {
         self.received_depth = self.depth;
     }
 
-    /// Queues a message. Never waits, so that both parties may send at the same time; long streams in one direction call
-    /// [`Channel::drained`] between chunks.
+    /// Queues a message. Never waits, so that both parties may send at the same time; long streams
+    /// in one direction call [`Channel::drained`] between chunks.
     pub(crate) fn send(&mut self, payload: &[u8]) -> Result<(), Error> {
         self.send_in(self.turn(), payload)
     }
@@ -169,8 +170,8 @@ impl Channel {
         Turn(self.received_depth + 1)
     }
 
-    /// Queues a message of an earlier turn: one that depends on nothing that was received since, in a stream that only
-    /// flow control interleaves with what is received.
+    /// Queues a message of an earlier turn: one that depends on nothing that was received since, in
+    /// a stream that only flow control interleaves with what is received.
     pub(crate) fn send_in(&mut self, Turn(depth): Turn, payload: &[u8]) -> Result<(), Error> {
         for chunk in payload.chunks(MAX_PAYLOAD) {
             let frame = frame::data(self.tag, depth, chunk);
@@ -195,7 +196,9 @@ impl Channel {
                 Ok(false) if self.watched.over.load(Ordering::Relaxed) => {
                     return Err(self.ended(std::io::ErrorKind::UnexpectedEof.into()));
                 }
-                Ok(false) if self.frames.len() == READ_AHEAD => return Err(self.fault(Fault::Silent)),
+                Ok(false) if self.frames.len() == READ_AHEAD => {
+                    return Err(self.fault(Fault::Silent));
+                }
                 Ok(false) => {}
                 Err(overdue) => return Err(self.overdue(overdue)),
             }
@@ -266,7 +269,10 @@ impl Channel {
         if self.receive(STATEMENT).await? == expected {
             return Ok(());
         }
-        Err(Error::Altered { step: self.step.clone(), what: "what was sent is not what was received" })
+        Err(Error::Altered {
+            step: self.step.clone(),
+            what: "what was sent is not what was received",
+        })
     }
 
     fn transcript(&self) -> (&Transcript, Role) {
@@ -291,8 +297,9 @@ impl Channel {
         self.receive(payload.len()).await
     }
 
-    /// Ends the conversation in good order: everything queued is written, this direction closed, and the peer given the
-    /// time to do the same, so that closing never discards what is still on its way.
+    /// Ends the conversation in good order: everything queued is written, this direction closed,
+    /// and the peer given the time to do the same, so that closing never discards what is still on
+    /// its way.
     pub(crate) async fn finish(&mut self) {
         self.finish_within(self.limits.silence).await;
     }
@@ -322,7 +329,11 @@ impl Channel {
     /// The error for a message that the protocol does not allow.
     #[expect(clippy::needless_pass_by_value)] // callers give literals, numbers and strings alike
     pub(crate) fn violation(&self, expected: impl ToString, found: impl ToString) -> Error {
-        Error::Violation { step: self.step.clone(), expected: expected.to_string(), found: found.to_string() }
+        Error::Violation {
+            step: self.step.clone(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
     }
 
     /// Bytes sent by each party, server's first.
@@ -360,7 +371,8 @@ impl Channel {
     fn dismissed(&self, notice: &Frame) -> Error {
         match notice.payload[..].try_into().ok().and_then(Reason::from_byte) {
             Some(reason) => Error::Dismissed { step: self.step.clone(), reason },
-            None => self.violation("a notice of one known byte", format!("{} bytes", notice.payload.len())),
+            None => self
+                .violation("a notice of one known byte", format!("{} bytes", notice.payload.len())),
         }
     }
 

@@ -59,7 +59,10 @@ async fn discard<S: AsyncRead>(mut stream: ReadHalf<S>) {
     while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
 }
 
-async fn read_frame<S: AsyncRead>(stream: &mut ReadHalf<S>, limits: Limits) -> Result<Option<Frame>, Fault> {
+async fn read_frame<S: AsyncRead>(
+    stream: &mut ReadHalf<S>,
+    limits: Limits,
+) -> Result<Option<Frame>, Fault> {
     let mut header = [0; HEADER];
     // Whoever sends nothing at all is silent; whoever has begun a frame has to finish it.
     let (first, rest) = header.split_at_mut(1);

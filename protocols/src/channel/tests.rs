@@ -61,19 +61,25 @@ async fn a_silent_peer_is_an_error_within_the_timeout() {
 #[tokio::test]
 async fn a_peer_that_computes_for_long_is_waited_for_and_its_frames_are_metered_apart() {
     let (mut a, mut b) = Channel::pair(short());
-    let waiting =
-        tokio::spawn(async move { a.receive(1).await.map(|_| (a.meter().received, a.keep_alive_bytes())) });
+    let waiting = tokio::spawn(async move {
+        a.receive(1).await.map(|_| (a.meter().received, a.keep_alive_bytes()))
+    });
     tokio::time::sleep(Duration::from_millis(700)).await;
     b.send(&[1]).unwrap();
     let (received, idle) = waiting.await.unwrap().unwrap();
     assert_eq!(received, framed_len(1));
-    assert!(idle >= 2 * frame::HEADER as u64 && idle.is_multiple_of(frame::HEADER as u64), "{idle}");
+    assert!(
+        idle >= 2 * frame::HEADER as u64 && idle.is_multiple_of(frame::HEADER as u64),
+        "{idle}"
+    );
     assert_eq!(b.meter().sent, framed_len(1));
 }
 
 /// What a party says that has given one step 100 ms and a budget of 100 ms, of a peer that sends
 /// so.
-async fn against<F: Future<Output = ()>>(peer: impl FnOnce(DuplexStream) -> F) -> (Error, Duration) {
+async fn against<F: Future<Output = ()>>(
+    peer: impl FnOnce(DuplexStream) -> F,
+) -> (Error, Duration) {
     let (stream, other) = duplex(1 << 10);
     let limits = Limits { silence: Duration::from_millis(100), floor: 10_000 };
     let mut channel = Channel::new(stream, limits);
@@ -86,7 +92,8 @@ async fn against<F: Future<Output = ()>>(peer: impl FnOnce(DuplexStream) -> F) -
             }
         }
     };
-    let error = tokio::select! { error = all => error, () = peer(other) => panic!("the peer ended first") };
+    let error =
+        tokio::select! { error = all => error, () = peer(other) => panic!("the peer ended first") };
     (error, started.elapsed())
 }
 
@@ -123,7 +130,8 @@ async fn keep_alive_frames_alone_last_as_long_as_the_step() {
 async fn whole_frames_that_come_too_slowly_last_as_long_as_the_step() {
     let frame = frame::data(3, 1, &[7]);
     let (error, after) =
-        against(|stream| async move { repeat(stream, &frame, Duration::from_millis(80)).await }).await;
+        against(|stream| async move { repeat(stream, &frame, Duration::from_millis(80)).await })
+            .await;
     assert_overdue(&error, "the step's");
     assert!((180..2000).contains(&after.as_millis()), "{after:?}");
 }
@@ -187,7 +195,10 @@ async fn a_stream_is_drained_within_the_step_although_the_peer_is_alive() {
 async fn a_peer_learns_why_the_conversation_ended() {
     for (error, expected) in [
         (Error::Altered { step: "x".into(), what: "y" }, Reason::Violated),
-        (Error::Violation { step: "x".into(), expected: "y".into(), found: "z".into() }, Reason::Violated),
+        (
+            Error::Violation { step: "x".into(), expected: "y".into(), found: "z".into() },
+            Reason::Violated,
+        ),
         (Error::Overdue { step: "x".into(), whose: "y", seconds: 1.0 }, Reason::Overdue),
     ] {
         let (mut a, mut b) = Channel::pair(Limits::default());
@@ -287,7 +298,6 @@ async fn a_frame_has_to_come_at_the_floor_at_the_least() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let result =
-        tokio::select! { result = channel.receive(MAX_PAYLOAD) => result, () = trickle => Ok(Vec::new()) };
+    let result = tokio::select! { result = channel.receive(MAX_PAYLOAD) => result, () = trickle => Ok(Vec::new()) };
     assert!(matches!(result, Err(Error::Overdue { whose: "a frame's", .. })), "{result:?}");
 }

@@ -112,7 +112,9 @@ mod tests {
     fn blocks_change_nothing() {
         let id = [3; 32];
         let bytes: Vec<u8> = (0..5 * BLOCK + 77).map(|at| (at / 3) as u8).collect();
-        for cuts in [vec![1, 2], vec![BLOCK], vec![BLOCK - 1, BLOCK, BLOCK + 1], vec![12, 3 * BLOCK + 5]] {
+        for cuts in
+            [vec![1, 2], vec![BLOCK], vec![BLOCK - 1, BLOCK, BLOCK + 1], vec![12, 3 * BLOCK + 5]]
+        {
             let (mut direction, mut at) = (Direction::new(Role::Client, &id), 0);
             for end in cuts.into_iter().chain([bytes.len()]) {
                 direction.add(&bytes[at..end]);
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_statement_says_who_what_in_which_direction_and_in_which_session() {
-        let statements = [said(1, &[1], &[2]), said(1, &[2], &[1]), said(1, &[1], &[3]), said(2, &[1], &[2])];
+        let statements =
+            [said(1, &[1], &[2]), said(1, &[2], &[1]), said(1, &[1], &[3]), said(2, &[1], &[2])];
         let mut all = statements.concat();
         all.sort_unstable();
         all.dedup();

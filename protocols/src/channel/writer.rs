@@ -36,7 +36,8 @@ impl Writer {
     {
         let (frames, queue) = mpsc::unbounded_channel();
         let progress = Arc::new(Progress::default());
-        let task = tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits, watched));
+        let task =
+            tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits, watched));
         Self { frames: Some(frames), progress, task }
     }
 
@@ -46,10 +47,11 @@ impl Writer {
         self.frames.as_ref().ok_or_else(lost)?.send(bytes).map_err(|_| lost())
     }
 
-    /// Waits until fewer than `bytes` are queued or the writer has ended, at most for `patience`; false where neither
-    /// came to be.
+    /// Waits until fewer than `bytes` are queued or the writer has ended, at most for `patience`;
+    /// false where neither came to be.
     pub(super) async fn below(&self, bytes: usize, patience: Duration) -> bool {
-        let below = || self.progress.queued.load(Ordering::Relaxed) < bytes || self.task.is_finished();
+        let below =
+            || self.progress.queued.load(Ordering::Relaxed) < bytes || self.task.is_finished();
         timeout(patience, async {
             while !below() {
                 let moved = self.progress.moved.notified();

@@ -33,7 +33,9 @@ impl Budgets {
 pub(super) fn of_start(plan: &Plan) -> Budget {
     let transfers = match plan.transfers {
         Source::Softspoken(_) => 0.0,
-        Source::Ferret(parameters) => 4.0 * parameters.secret() as f64 * transfer_seconds(plan.transfers),
+        Source::Ferret(parameters) => {
+            4.0 * parameters.secret() as f64 * transfer_seconds(plan.transfers)
+        }
     };
     (plan.start().cost(), BASE_SECONDS + transfers)
 }

@@ -1,5 +1,5 @@
-//! Running a plan: set-up once, then offline what needs no input, then online inference by inference, each step held to its
-//! price.
+//! Running a plan: set-up once, then offline what needs no input, then online inference by
+//! inference, each step held to its price.
 
 mod budget;
 mod local;
@@ -25,19 +25,21 @@ pub use report::{Event, Measured, Report, StepReport};
 pub enum Side<'a> {
     /// The server's weights.
     Server(&'a Weights),
-    /// The client's inputs, one inference after the other, each `[channels][images][rows][columns]`, within the input wire's width.
+    /// The client's inputs, one inference after the other, each
+    /// `[channels][images][rows][columns]`, within the input wire's width.
     Client(&'a [i64]),
 }
 
-/// The client's result: logits `[classes][images]`, or labels `[images]`, one inference after the other; the server has none.
+/// The client's result: logits `[classes][images]`, or labels `[images]`, one inference after the
+/// other; the server has none.
 pub type Logits = Option<Vec<i64>>;
 
-/// Runs a whole session, from set-up to logits: whenever nothing is prepared any more, prepares as many inferences as the load says,
-/// and runs them.
+/// Runs a whole session, from set-up to logits: whenever nothing is prepared any more, prepares as
+/// many inferences as the load says, and runs them.
 ///
 /// # Errors
-/// Where the peer is lost or violates the protocol, where the input, the weights or the load do not fit, or where a step does not cost
-/// what was predicted.
+/// Where the peer is lost or violates the protocol, where the input, the weights or the load do not
+/// fit, or where a step does not cost what was predicted.
 pub async fn execute(
     plan: &Plan,
     session: &mut Session,
@@ -75,7 +77,8 @@ impl<'a> Side<'a> {
     }
 }
 
-/// One party's end of a session that serves a plan: set up once, then prepared and run inference by inference.
+/// One party's end of a session that serves a plan: set up once, then prepared and run inference by
+/// inference.
 ///
 /// Between two calls the other party waits, as long as the grace of a step:
 /// [`Limits::silence`](crate::Limits::silence).
@@ -138,7 +141,8 @@ impl<'a> Conversation<'a> {
     /// input.
     ///
     /// # Errors
-    /// [`Error::Unprepared`] where nothing is left; where the input does not fit; where the peer is lost or violates the protocol.
+    /// [`Error::Unprepared`] where nothing is left; where the input does not fit; where the peer is
+    /// lost or violates the protocol.
     pub async fn infer(
         &mut self,
         input: &[i64],
@@ -212,7 +216,9 @@ fn check_input(plan: &Plan, input: &[i64], images: usize) -> Result<(), Error> {
     }
     let (low, high) = wire.range();
     match input.iter().find(|v| !(low..=high).contains(*v)) {
-        Some(_) => Err(Error::invalid("input", format!("values within {low}..={high}"), "a value outside")),
+        Some(_) => {
+            Err(Error::invalid("input", format!("values within {low}..={high}"), "a value outside"))
+        }
         None => Ok(()),
     }
 }

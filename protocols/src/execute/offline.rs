@@ -16,7 +16,7 @@ pub(super) struct Prepared {
     pub(super) masks: Vec<Option<Share>>,
     /// Shares of weights times mask, by step index.
     pub(super) products: Vec<Option<Share>>,
-    /// Requantisations whose choices are made, by step index.
+    /// Requantizations whose choices are made, by step index.
     pub(super) asked: Vec<Option<Asked>>,
 }
 
@@ -67,7 +67,9 @@ async fn prepare_one(
         prepared.draw_mask(plan, run.session, &step.op);
         let measured = match &step.op {
             Op::Linear { .. } => prepared.multiply(run, index).await?,
-            Op::Requant { .. } if plan.asks_early(&step.op) => prepared.ask(plan, run.session, index).await?,
+            Op::Requant { .. } if plan.asks_early(&step.op) => {
+                prepared.ask(plan, run.session, index).await?
+            }
             Op::Input { .. }
             | Op::Requant { .. }
             | Op::MaxPool { .. }
@@ -129,8 +131,13 @@ pub(super) const fn step_number(index: usize) -> usize {
 }
 
 impl Prepared {
-    /// The products of a linear layer with the mask of its input: the client's are its share of the output.
-    async fn multiply(&mut self, run: &mut Conversation<'_>, index: usize) -> Result<Measured, Error> {
+    /// The products of a linear layer with the mask of its input: the client's are its share of the
+    /// output.
+    async fn multiply(
+        &mut self,
+        run: &mut Conversation<'_>,
+        index: usize,
+    ) -> Result<Measured, Error> {
         let Step { name, op } = &run.plan.steps[index];
         let Op::Linear { input, output, .. } = *op else {
             unreachable!("invariant: the caller has matched the step")
@@ -154,18 +161,26 @@ impl Prepared {
         Ok(measured)
     }
 
-    /// Of what the client knows beforehand, only the masks that it draws are needed later, and its products once.
+    /// Of what the client knows beforehand, only the masks that it draws are needed later, and its
+    /// products once.
     fn forget_products(&mut self, plan: &Plan) {
         for step in &plan.steps {
-            if let Op::Linear { output, .. } | Op::View { output, .. } | Op::SumPool { output, .. } = step.op
+            if let Op::Linear { output, .. }
+            | Op::View { output, .. }
+            | Op::SumPool { output, .. } = step.op
             {
                 self.masks[output] = None;
             }
         }
     }
 
-    /// The choices of a requantisation, for the client's share of its sum.
-    async fn ask(&mut self, plan: &Plan, session: &mut Session, index: usize) -> Result<Measured, Error> {
+    /// The choices of a requantization, for the client's share of its sum.
+    async fn ask(
+        &mut self,
+        plan: &Plan,
+        session: &mut Session,
+        index: usize,
+    ) -> Result<Measured, Error> {
         let Op::Requant { terms, ring, .. } = &plan.steps[index].op else {
             unreachable!("invariant: the caller has matched the step")
         };
@@ -190,7 +205,9 @@ impl Prepared {
         }
         let images = self.images;
         match op {
-            Op::Input { output } => self.masks[*output] = Some(draw(plan, session, *output, images)),
+            Op::Input { output } => {
+                self.masks[*output] = Some(draw(plan, session, *output, images))
+            }
             Op::Requant { output, remask: true, .. }
             | Op::MaxPool { output, remask: true, .. }
             | Op::Lookup { output, remask: true, .. } => {
@@ -205,7 +222,8 @@ impl Prepared {
             }
             Op::SumPool { input, output, window } => {
                 let follow = |mask: &Share| {
-                    let values = local::sum_pool(window, &plan.wires[*input], images, mask.values());
+                    let values =
+                        local::sum_pool(window, &plan.wires[*input], images, mask.values());
                     Share::new(mask.ring(), values)
                 };
                 self.masks[*output] = self.masks[*input].as_ref().map(follow);

@@ -55,7 +55,12 @@ pub(super) async fn infer(
 }
 
 impl Run<'_> {
-    async fn step(&mut self, session: &mut Session, index: usize, step: &Step) -> Result<(), Error> {
+    async fn step(
+        &mut self,
+        session: &mut Session,
+        index: usize,
+        step: &Step,
+    ) -> Result<(), Error> {
         let images = self.prepared.images;
         let plan = self.plan;
         let written = match &step.op {
@@ -84,12 +89,14 @@ impl Run<'_> {
             }
             Op::Lookup { input, .. } => {
                 let narrow = self.narrowed(*input, Bits::of(u32::from(plan.wires[*input].bits)));
-                let operator = plan.lookup(&step.op, images).expect("invariant: a lookup has its operator");
+                let operator =
+                    plan.lookup(&step.op, images).expect("invariant: a lookup has its operator");
                 session.run(&operator, narrow).await?
             }
             Op::Argmax { input, .. } => {
                 let narrow = self.narrowed(*input, pooling_ring(plan.wires[*input].bits));
-                let operator = plan.argmax(&step.op, images).expect("invariant: a label has its operator");
+                let operator =
+                    plan.argmax(&step.op, images).expect("invariant: a label has its operator");
                 session.run(&operator, narrow).await?
             }
             Op::SumPool { input, window, .. } => {
@@ -99,7 +106,10 @@ impl Run<'_> {
             }
             Op::View { input, view, .. } => {
                 let share = local::wire(&self.wires, *input);
-                Share::new(share.ring(), local::view(view, &plan.wires[*input], images, share.values()))
+                Share::new(
+                    share.ring(),
+                    local::view(view, &plan.wires[*input], images, share.values()),
+                )
             }
         };
         if let Some(output) = step.op.output() {
@@ -109,7 +119,8 @@ impl Run<'_> {
                     | Op::MaxPool { remask: true, .. }
                     | Op::Lookup { remask: true, .. }
             );
-            let written = if remask { self.remask(session, output, written).await? } else { written };
+            let written =
+                if remask { self.remask(session, output, written).await? } else { written };
             self.wires[output] = Some(written);
         }
         Ok(())
@@ -126,7 +137,8 @@ impl Run<'_> {
         let len = wire.elements() * self.prepared.images;
         match self.prepared.masks[output].clone() {
             Some(mask) if session.role() == Role::Client => {
-                let masked = self.input.iter().zip(mask.values()).map(|(x, r)| (*x as u64).wrapping_sub(*r));
+                let masked =
+                    self.input.iter().zip(mask.values()).map(|(x, r)| (*x as u64).wrapping_sub(*r));
                 session.channel.send(&wire.ring.pack_from(len, masked))?;
                 Ok(mask)
             }
@@ -137,37 +149,48 @@ impl Run<'_> {
         }
     }
 
-    /// The client replaces its share by the wire's mask and sends the difference, which the server adds: uniform, since
-    /// the mask is.
-    async fn remask(&mut self, session: &mut Session, wire: usize, share: Share) -> Result<Share, Error> {
+    /// The client replaces its share by the wire's mask and sends the difference, which the server
+    /// adds: uniform, since the mask is.
+    async fn remask(
+        &mut self,
+        session: &mut Session,
+        wire: usize,
+        share: Share,
+    ) -> Result<Share, Error> {
         let (ring, len) = (share.ring(), share.len());
         match self.prepared.masks[wire].clone() {
             Some(mask) if session.role() == Role::Client => {
-                let moved = share.values().iter().zip(mask.values()).map(|(c, r)| c.wrapping_sub(*r));
+                let moved =
+                    share.values().iter().zip(mask.values()).map(|(c, r)| c.wrapping_sub(*r));
                 session.channel.send(&ring.pack_from(len, moved))?;
                 Ok(mask)
             }
             _ => {
                 let message = session.channel.receive(ring.packed_len(len)).await?;
                 let moved = ring.unpack(&message, len);
-                let sums = share.values().iter().zip(moved).map(|(s, m)| s.wrapping_add(m)).collect();
+                let sums =
+                    share.values().iter().zip(moved).map(|(s, m)| s.wrapping_add(m)).collect();
                 Ok(Share::new(ring, sums))
             }
         }
     }
 
-    /// The offline product with the mask, and at the server weights times its own share, and the bias.
+    /// The offline product with the mask, and at the server weights times its own share, and the
+    /// bias.
     fn linear(&mut self, index: usize, step: &Step, input: usize) -> Share {
-        let product =
-            self.prepared.products[index].take().expect("invariant: every linear step was prepared, once");
+        let product = self.prepared.products[index]
+            .take()
+            .expect("invariant: every linear step was prepared, once");
         let Some(weights) = self.weights else { return product };
         let layer = step.op.layer().expect("invariant: a linear step has a layer");
         let own = &weights.layers[&step.name];
         let images = self.prepared.images;
-        let values = multiply(&layer, &own.weights, images, local::wire(&self.wires, input).values());
+        let values =
+            multiply(&layer, &own.weights, images, local::wire(&self.wires, input).values());
         let columns = images * layer.geometry.positions();
         let sums = product.values().iter().zip(values).enumerate();
-        let sums = sums.map(|(at, (a, b))| a.wrapping_add(b).wrapping_add(own.bias[at / columns] as u64));
+        let sums =
+            sums.map(|(at, (a, b))| a.wrapping_add(b).wrapping_add(own.bias[at / columns] as u64));
         Share::new(layer.ring, sums.collect())
     }
 
@@ -185,7 +208,8 @@ impl Run<'_> {
         session.channel.check_statement().await?;
         let sums = share.values().iter().zip(ring.unpack(&message, share.len()));
         let sums = sums.map(|(a, b)| ring.reduce(a.wrapping_add(b)));
-        let found: Vec<i64> = sums.map(|v| if wire.signed { ring.decode(v) } else { v as i64 }).collect();
+        let found: Vec<i64> =
+            sums.map(|v| if wire.signed { ring.decode(v) } else { v as i64 }).collect();
         let (low, high) = self.plan.revealed_range();
         if !found.iter().all(|value| (low..=high).contains(value)) {
             let what = self.plan.reveals().name();

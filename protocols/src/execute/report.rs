@@ -37,7 +37,8 @@ pub struct Report {
     pub setup: Measured,
     /// Every step but views, the extension first.
     pub steps: Vec<StepReport>,
-    /// Bytes of keep-alive frames, in both directions: outside the ledger, since they depend on time alone.
+    /// Bytes of keep-alive frames, in both directions: outside the ledger, since they depend on
+    /// time alone.
     pub keep_alive_bytes: u64,
 }
 
@@ -56,8 +57,11 @@ pub struct Event<'a> {
 
 impl Report {
     pub(super) fn new(plan: &Plan, load: Load) -> Self {
-        let line =
-            |predicted| StepReport { predicted, offline: Measured::default(), online: Measured::default() };
+        let line = |predicted| StepReport {
+            predicted,
+            offline: Measured::default(),
+            online: Measured::default(),
+        };
         let steps = plan.load_costs(load).into_iter().map(line).collect();
         Self { load, setup: Measured::default(), steps, keep_alive_bytes: 0 }
     }

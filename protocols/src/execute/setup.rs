@@ -21,7 +21,8 @@ pub(super) async fn set_up(
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Ready, Error> {
     let layers = plan.layers().filter(|_| !plan.streamed).count();
-    let mut event = |step: &str, index| observe(Event { phase: "set-up", step, index, count: layers + 1 });
+    let mut event =
+        |step: &str, index| observe(Event { phase: "set-up", step, index, count: layers + 1 });
     let setup = plan.start();
     let trees = plan.kept_trees();
     let extend = plan.supply(trees);

@@ -1,8 +1,8 @@
 //! AES-128: the hash of many blocks under one key, and rows of a stream in counter mode.
 //!
-//! The `aes` crate is the portable twin, and what runs where the processor has no AES instructions. It encrypts as fast
-//! as these kernels, but its callers have to move every block in and out of its buffers, which costs more than the
-//! encryption.
+//! The `aes` crate is the portable twin, and what runs where the processor has no AES instructions.
+//! It encrypts as fast as these kernels, but its callers have to move every block in and out of its
+//! buffers, which costs more than the encryption.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86;
@@ -65,7 +65,8 @@ impl Key {
         }
     }
 
-    /// Sets `children[2 i]` to the hash of node `i`, and `children[2 i + 1]` to its sum with the node.
+    /// Sets `children[2 i]` to the hash of node `i`, and `children[2 i + 1]` to its sum with the
+    /// node.
     pub(crate) fn grow(&self, nodes: &[Quad], children: &mut [Quad]) {
         assert_eq!(children.len(), 2 * nodes.len(), "invariant: a node has two children");
         match self {
@@ -84,7 +85,9 @@ impl Key {
             let hashes = &mut hashes[..nodes.len()];
             hashes.copy_from_slice(nodes);
             self.hash(bytemuck::cast_slice_mut(hashes));
-            for ((node, hash), children) in nodes.iter().zip(hashes).zip(children.as_chunks_mut::<2>().0) {
+            for ((node, hash), children) in
+                nodes.iter().zip(hashes).zip(children.as_chunks_mut::<2>().0)
+            {
                 *children = [*hash, *node ^ *hash];
             }
         }

@@ -1,7 +1,7 @@
 //! Sums of hashed leaves, bit by bit of the leaves' numbers, four trees side by side.
 //!
-//! A register of 512 bits holds the same leaf of four trees, so that all additions are between registers, never within
-//! one, and a hash is added up before it ever leaves its register.
+//! A register of 512 bits holds the same leaf of four trees, so that all additions are between
+//! registers, never within one, and a hash is added up before it ever leaves its register.
 
 use super::aes::Key;
 #[cfg(target_arch = "x86_64")]
@@ -21,11 +21,13 @@ pub(crate) struct Expansion<'a> {
     pub trees: usize,
     /// Their leaves, which `σ` has been applied to, `[tree / 4][2^depth]`.
     pub leaves: &'a [Quad],
-    /// The bits of the holes' numbers, `[tree / 4][depth]` as [`hole_bits`] lays them out; none where there are no holes.
+    /// The bits of the holes' numbers, `[tree / 4][depth]` as [`hole_bits`] lays them out; none
+    /// where there are no holes.
     pub holes: Option<&'a [u8]>,
 }
 
-/// The bits of four trees' holes, `[depth]`: two equal ones for each tree, as many as it has words of 64 bits.
+/// The bits of four trees' holes, `[depth]`: two equal ones for each tree, as many as it has words
+/// of 64 bits.
 pub(crate) fn hole_bits(holes: &[u32], depth: usize) -> impl Iterator<Item = u8> {
     (0..depth).map(move |level| {
         let bit = |(tree, hole): (usize, &u32)| ((hole >> level) as u8 & 1) * (0b11 << (2 * tree));
@@ -44,14 +46,20 @@ impl Expansion<'_> {
 }
 
 impl Key {
-    /// With `h = AES(x) xor x` for every leaf `x`, as words of some width, `u` the sum of a tree's `h`, and `v` for every
-    /// level the sum of those whose leaves' numbers have this bit:
+    /// With `h = AES(x) xor x` for every leaf `x`, as words of some width, `u` the sum of a tree's
+    /// `h`, and `v` for every level the sum of those whose leaves' numbers have this bit:
     ///
     /// - without holes, `sums` become `u`, and `v` is added to the slots;
-    /// - with holes, `sums` are what is to be added to `u`: `(sums + u) b - v` is added to the slots, `b` the hole's bit.
+    /// - with holes, `sums` are what is to be added to `u`: `(sums + u) b - v` is added to the
+    ///   slots, `b` the hole's bit.
     ///
     /// Sums are laid out `[tree / 4]`, slots `[tree / 4, modulo their number][level]`.
-    pub(crate) fn bit_sums<W: Word>(&self, of: Expansion<'_>, sums: &mut [Quad], slots: &mut [Quad]) {
+    pub(crate) fn bit_sums<W: Word>(
+        &self,
+        of: Expansion<'_>,
+        sums: &mut [Quad],
+        slots: &mut [Quad],
+    ) {
         assert!((1..=MAX_DEPTH).contains(&of.depth), "invariant: a tree has 1 to 8 levels");
         assert_eq!(sums.len(), of.trees.div_ceil(4), "invariant: a sum for every tree");
         assert_eq!(of.leaves.len(), sums.len() << of.depth, "invariant: all trees have all leaves");
@@ -75,7 +83,12 @@ impl Key {
     }
 }
 
-fn portable<W: Word>(key: &::aes::Aes128Enc, of: Expansion<'_>, sums: &mut [Quad], slots: &mut [Quad]) {
+fn portable<W: Word>(
+    key: &::aes::Aes128Enc,
+    of: Expansion<'_>,
+    sums: &mut [Quad],
+    slots: &mut [Quad],
+) {
     let (depth, period) = (of.depth, slots.len() / of.depth);
     let mut hashes = vec![Quad::ZERO; 1 << depth];
     for (at, (leaves, sum)) in of.leaves.chunks_exact(1 << depth).zip(&mut *sums).enumerate() {
@@ -83,21 +96,28 @@ fn portable<W: Word>(key: &::aes::Aes128Enc, of: Expansion<'_>, sums: &mut [Quad
         aes::encrypt_and_add(key, bytemuck::cast_slice_mut(&mut hashes));
         let slots = &mut slots[at % period * depth..][..depth];
         for tree in 0..(of.trees - 4 * at).min(4) {
-            let words = |quad: &Quad, lane: usize| bytemuck::cast_slice::<_, W>(&quad.0[tree..=tree])[lane];
+            let words =
+                |quad: &Quad, lane: usize| bytemuck::cast_slice::<_, W>(&quad.0[tree..=tree])[lane];
             for lane in 0..W::LANES {
-                let total = hashes.iter().fold(W::zero(), |sum, hash| sum.wrapping_add(&words(hash, lane)));
-                let value = if of.holes.is_some() { words(sum, lane).wrapping_add(&total) } else { total };
+                let total =
+                    hashes.iter().fold(W::zero(), |sum, hash| sum.wrapping_add(&words(hash, lane)));
+                let value =
+                    if of.holes.is_some() { words(sum, lane).wrapping_add(&total) } else { total };
                 for (level, slot) in slots.iter_mut().enumerate() {
-                    let with = hashes.iter().enumerate().filter(|(number, _)| number >> level & 1 == 1);
-                    let with = with.fold(W::zero(), |sum, (_, hash)| sum.wrapping_add(&words(hash, lane)));
+                    let with =
+                        hashes.iter().enumerate().filter(|(number, _)| number >> level & 1 == 1);
+                    let with =
+                        with.fold(W::zero(), |sum, (_, hash)| sum.wrapping_add(&words(hash, lane)));
                     let term = match of.holes {
                         None => with,
                         Some(holes) => {
-                            let bit = W::truncate(u64::from(holes[at * depth + level] >> (2 * tree) & 1));
+                            let bit =
+                                W::truncate(u64::from(holes[at * depth + level] >> (2 * tree) & 1));
                             value.wrapping_mul(&bit).wrapping_sub(&with)
                         }
                     };
-                    let slot = &mut bytemuck::cast_slice_mut::<_, W>(&mut slot.0[tree..=tree])[lane];
+                    let slot =
+                        &mut bytemuck::cast_slice_mut::<_, W>(&mut slot.0[tree..=tree])[lane];
                     *slot = slot.wrapping_add(&term);
                 }
                 bytemuck::cast_slice_mut::<_, W>(&mut sum.0[tree..=tree])[lane] = value;
@@ -114,7 +134,12 @@ mod tests {
     use crate::Block;
     use crate::kernels::aes::tests::variants;
 
-    fn sums<W: Word>(key: &Key, of: Expansion<'_>, start: &[Quad], period: usize) -> (Vec<Quad>, Vec<Quad>) {
+    fn sums<W: Word>(
+        key: &Key,
+        of: Expansion<'_>,
+        start: &[Quad],
+        period: usize,
+    ) -> (Vec<Quad>, Vec<Quad>) {
         let (mut sums, mut slots) = (start.to_vec(), vec![start[0]; period * of.depth]);
         key.bit_sums::<W>(of, &mut sums, &mut slots);
         (sums, slots)

@@ -6,8 +6,8 @@ use std::arch::x86_64::*;
 use super::equal;
 use crate::Block;
 
-/// Adds each patch to the node of its number, of nodes of which the first is number `first`, and clears the lowest bits of all
-/// nodes before the last patch.
+/// Adds each patch to the node of its number, of nodes of which the first is number `first`, and
+/// clears the lowest bits of all nodes before the last patch.
 pub(crate) fn patch(nodes: &mut [Block], first: u32, patches: [(u32, Block); 2]) {
     #[cfg(target_arch = "x86_64")]
     in_registers(nodes, first, patches);

@@ -1,5 +1,5 @@
-//! Multiplication by a sparse public code: every output takes in [`WEIGHT`] blocks of a table, at indices that a public key
-//! expands to.
+//! Multiplication by a sparse public code: every output takes in [`WEIGHT`] blocks of a table, at
+//! indices that a public key expands to.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
@@ -16,14 +16,17 @@ pub(crate) const WEIGHT: usize = 10;
 const OUTPUTS: usize = 64;
 const ROWS: usize = OUTPUTS * WEIGHT * size_of::<u32>() / (ROW_BLOCKS * Block::BYTES);
 
-/// Outputs that are made between two rows of the indices of the next, so that one waits for the table while the other computes.
+/// Outputs that are made between two rows of the indices of the next, so that one waits for the
+/// table while the other computes.
 const PART: usize = 8;
 
-/// Blocks of a table from which on what a part takes in is fetched while the part before it is summed up: 8 MiB. A shorter table is
-/// near enough that the processor's own look-ahead does as well.
+/// Blocks of a table from which on what a part takes in is fetched while the part before it is
+/// summed up: 8 MiB. A shorter table is near enough that the processor's own look-ahead does as
+/// well.
 const FAR: usize = 1 << 19;
 
-/// The indices of [`OUTPUTS`] outputs, before they are cut to the table's length: words of 32 bits, little-endian.
+/// The indices of [`OUTPUTS`] outputs, before they are cut to the table's length: words of 32 bits,
+/// little-endian.
 type Indices = [Row; ROWS];
 
 /// A code, named by a public key.
@@ -35,9 +38,10 @@ impl Code {
         Self(Key::new(key))
     }
 
-    /// Adds to `outputs`, of which the first is number `first` of the code, the sums of the blocks of `table` that the code
-    /// names. The table's length is a power of two, `first` and the number of outputs multiples of [`OUTPUTS`]. Outputs are
-    /// finished by `before`, with the position of the first of them, a moment before they are added to.
+    /// Adds to `outputs`, of which the first is number `first` of the code, the sums of the blocks
+    /// of `table` that the code names. The table's length is a power of two, `first` and the number
+    /// of outputs multiples of [`OUTPUTS`]. Outputs are finished by `before`, with the position of
+    /// the first of them, a moment before they are added to.
     pub(crate) fn add(
         &self,
         first: usize,
@@ -108,7 +112,9 @@ fn words(indices: &Indices) -> &[[u32; WEIGHT]] {
 fn portable(indices: &[[u32; WEIGHT]], table: &[Block], outputs: &mut [Block]) {
     let mask = table.len() - 1;
     for (row, output) in indices.iter().zip(outputs) {
-        *output = row.iter().fold(*output, |sum, index| sum ^ table[u32::from_le(*index) as usize & mask]);
+        *output = row
+            .iter()
+            .fold(*output, |sum, index| sum ^ table[u32::from_le(*index) as usize & mask]);
     }
 }
 
@@ -119,7 +125,8 @@ fn gather(indices: &[[u32; WEIGHT]], table: &[Block], outputs: &mut [Block]) {
     let start = table.as_ptr().cast::<__m128i>();
     for (row, output) in indices.iter().zip(outputs) {
         let output = std::ptr::from_mut(output).cast::<__m128i>();
-        // SAFETY: an index that is masked lies in a table whose length is a power of two, and the output is a block.
+        // SAFETY: an index that is masked lies in a table whose length is a power of two, and the
+        // output is a block.
         unsafe {
             let mut sum = _mm_loadu_si128(output);
             for index in row {
@@ -206,7 +213,10 @@ mod tests {
         let mut counts = [0u32; 16];
         for group in 0..100 {
             let indices = indices_of(&code, group);
-            words(&indices).as_flattened().iter().for_each(|index| counts[(index & 15) as usize] += 1);
+            words(&indices)
+                .as_flattened()
+                .iter()
+                .for_each(|index| counts[(index & 15) as usize] += 1);
         }
         // Of 64,000 indices 4,000 each, with a standard deviation of 61.
         assert!(counts.iter().all(|count| count.abs_diff(4000) < 500), "{counts:?}");

@@ -1,5 +1,6 @@
-//! The hot loops. Each is here twice: a portable twin, and versions for instruction sets that are detected at run time.
-//! A property test holds them equal, so the choice changes the speed and nothing else.
+//! The hot loops. Each is here twice: a portable twin, and versions for instruction sets that are
+//! detected at run time. A property test holds them equal, so the choice changes the speed and
+//! nothing else.
 
 #![allow(unsafe_code)] // the one folder that may
 

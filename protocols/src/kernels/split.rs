@@ -6,9 +6,10 @@ use super::{Key, ROW_BLOCKS};
 use crate::Block;
 
 impl Key {
-    /// Replaces the nodes `x` of the first half by their left children `H(x)` and those of the second half by the right
-    /// children `x xor H(x)`, node `i` having its children in slots `i` and `i + half`. First, `patch` is added to node `at`:
-    /// in constant time in both. Returns the sum of the left children.
+    /// Replaces the nodes `x` of the first half by their left children `H(x)` and those of the
+    /// second half by the right children `x xor H(x)`, node `i` having its children in slots `i`
+    /// and `i + half`. First, `patch` is added to node `at`: in constant time in both. Returns the
+    /// sum of the left children.
     pub(crate) fn split(&self, nodes: &mut [Block], at: u32, patch: Block) -> Block {
         let (low, high) = nodes.split_at_mut(nodes.len() / 2);
         assert_eq!(low.len(), high.len(), "invariant: every node has two children");
@@ -27,7 +28,13 @@ impl Key {
         }
     }
 
-    fn split_in_parts(&self, low: &mut [Block], high: &mut [Block], at: u32, patch: Block) -> Block {
+    fn split_in_parts(
+        &self,
+        low: &mut [Block],
+        high: &mut [Block],
+        at: u32,
+        patch: Block,
+    ) -> Block {
         let mut sum = Block::ZERO;
         for (part, (low, high)) in low.chunks_mut(PART).zip(high.chunks_mut(PART)).enumerate() {
             for (i, (low, high)) in low.iter_mut().zip(high.iter_mut()).enumerate() {

@@ -14,7 +14,8 @@ pub(crate) struct Streams {
     leaves: Vec<Key>,
 }
 
-/// The sums of subtrees on the way: after [`Streams::sum`], that of all leaves comes last of those used.
+/// The sums of subtrees on the way: after [`Streams::sum`], that of all leaves comes last of those
+/// used.
 pub(crate) type Partial = [Row; MAX_DEPTH + 1];
 
 impl Streams {
@@ -27,8 +28,9 @@ impl Streams {
         Self { leaves: leaves.iter().map(|leaf| Key::new(*leaf)).collect() }
     }
 
-    /// Sets `planes[b]`, for every bit `b` of a leaf's number, to the sum of the streams at the position `row` of the
-    /// leaves in whose number bit `b` is 1. Returns the sum over all leaves. Leaves below `first` count as zero.
+    /// Sets `planes[b]`, for every bit `b` of a leaf's number, to the sum of the streams at the
+    /// position `row` of the leaves in whose number bit `b` is 1. Returns the sum over all leaves.
+    /// Leaves below `first` count as zero.
     pub(crate) fn sum<'a>(
         &self,
         first: usize,
@@ -36,11 +38,17 @@ impl Streams {
         planes: &mut [Row],
         partial: &'a mut Partial,
     ) -> &'a Row {
-        assert_eq!(self.leaves.len(), 1 << planes.len(), "invariant: one plane for every level of a tree");
+        assert_eq!(
+            self.leaves.len(),
+            1 << planes.len(),
+            "invariant: one plane for every level of a tree"
+        );
         match self.leaves.first() {
             // SAFETY: there are wide keys only where the processor has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Some(Key::Wide(_)) => unsafe { x86::sum::wide(&self.leaves, first, row, planes, partial) },
+            Some(Key::Wide(_)) => unsafe {
+                x86::sum::wide(&self.leaves, first, row, planes, partial)
+            },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Some(Key::Middle(_)) => unsafe { middle(&self.leaves, first, row, planes, partial) },

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::{ROW_BITS, Row};
 use crate::Block;
 
-/// Block `j` of the output is column `j` of the matrix: its bit `i` is bit `j` of row `i`. An output that is shorter than
-/// the rows gets the first columns.
+/// Block `j` of the output is column `j` of the matrix: its bit `i` is bit `j` of row `i`. An
+/// output that is shorter than the rows gets the first columns.
 pub(crate) fn transpose(rows: &[Row; 128], output: &mut [Block]) {
     Kernel::best().run(rows, output);
 }
@@ -43,10 +43,14 @@ impl Kernel {
             Self::Portable => portable(rows, output),
             // SAFETY: `Kernel::best` has found the instructions.
             #[cfg(target_arch = "x86_64")]
-            Self::Narrow => in_parts(output, |part, columns| unsafe { x86::narrow(rows, part, columns) }),
+            Self::Narrow => {
+                in_parts(output, |part, columns| unsafe { x86::narrow(rows, part, columns) })
+            }
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Wide => in_parts(output, |part, columns| unsafe { x86::wide(rows, part, columns) }),
+            Self::Wide => {
+                in_parts(output, |part, columns| unsafe { x86::wide(rows, part, columns) })
+            }
         }
     }
 }

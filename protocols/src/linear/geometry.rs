@@ -60,16 +60,27 @@ impl Geometry {
         }
     }
 
-    /// What is wrong with it, if anything: zero sizes, a kernel larger than the padded image, channels that the groups
-    /// do not divide, or sizes beyond 2^31 elements.
+    /// What is wrong with it, if anything: zero sizes, a kernel larger than the padded image,
+    /// channels that the groups do not divide, or sizes beyond 2^31 elements.
     pub fn check(&self) -> Result<(), String> {
-        let sizes = [self.in_channels, self.in_h, self.in_w, self.out_channels, self.kernel_h, self.kernel_w];
+        let sizes = [
+            self.in_channels,
+            self.in_h,
+            self.in_w,
+            self.out_channels,
+            self.kernel_h,
+            self.kernel_w,
+        ];
         let steps = [self.stride_h, self.stride_w, self.dilation_h, self.dilation_w, self.groups];
         let pads = [self.pad_top, self.pad_left, self.pad_bottom, self.pad_right];
-        if sizes.iter().chain(&steps).any(|&s| s == 0 || s > 1 << 24) || pads.iter().any(|&p| p > 1 << 16) {
+        if sizes.iter().chain(&steps).any(|&s| s == 0 || s > 1 << 24)
+            || pads.iter().any(|&p| p > 1 << 16)
+        {
             return Err(format!("sizes within 1..=2^24 and paddings up to 2^16, found {self:?}"));
         }
-        if !self.in_channels.is_multiple_of(self.groups) || !self.out_channels.is_multiple_of(self.groups) {
+        if !self.in_channels.is_multiple_of(self.groups)
+            || !self.out_channels.is_multiple_of(self.groups)
+        {
             return Err(format!(
                 "channels that {} groups divide, found {} and {}",
                 self.groups, self.in_channels, self.out_channels
@@ -82,7 +93,12 @@ impl Geometry {
         let limit = |factors: &[usize]| product(factors).is_some_and(|p| p <= 1 << 31);
         if limit(&[self.in_channels, self.in_h, self.in_w])
             && limit(&[self.out_channels, self.out_h(), self.out_w()])
-            && limit(&[self.out_channels, self.in_channels / self.groups, self.kernel_h, self.kernel_w])
+            && limit(&[
+                self.out_channels,
+                self.in_channels / self.groups,
+                self.kernel_h,
+                self.kernel_w,
+            ])
         {
             Ok(())
         } else {
@@ -92,12 +108,22 @@ impl Geometry {
 
     /// Rows of the output; 0 where the kernel does not fit the padded input.
     pub const fn out_h(&self) -> usize {
-        windows(self.in_h + self.pad_top + self.pad_bottom, self.kernel_h, self.dilation_h, self.stride_h)
+        windows(
+            self.in_h + self.pad_top + self.pad_bottom,
+            self.kernel_h,
+            self.dilation_h,
+            self.stride_h,
+        )
     }
 
     /// Columns of the output; 0 where the kernel does not fit the padded input.
     pub const fn out_w(&self) -> usize {
-        windows(self.in_w + self.pad_left + self.pad_right, self.kernel_w, self.dilation_w, self.stride_w)
+        windows(
+            self.in_w + self.pad_left + self.pad_right,
+            self.kernel_w,
+            self.dilation_w,
+            self.stride_w,
+        )
     }
 
     /// `[channels, rows, columns]` of the input.

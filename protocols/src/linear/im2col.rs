@@ -2,8 +2,9 @@
 
 use super::Geometry;
 
-/// Writes row `row` (input channel of the group, kernel row, kernel column) of group `group` for `images` images:
-/// `images * positions` columns from an input laid out `[channels][images][rows][columns]`; padding reads as zero.
+/// Writes row `row` (input channel of the group, kernel row, kernel column) of group `group` for
+/// `images` images: `images * positions` columns from an input laid out
+/// `[channels][images][rows][columns]`; padding reads as zero.
 pub(crate) fn im2col_row<T: Copy + Default>(
     geometry: &Geometry,
     images: usize,
@@ -35,7 +36,8 @@ pub(crate) fn im2col_row<T: Copy + Default>(
 fn fill_row<T: Copy + Default>(g: &Geometry, kx: usize, source: &[T], out: &mut [T]) {
     let first = kx * g.dilation_w;
     let start = g.pad_left.saturating_sub(first).div_ceil(g.stride_w).min(out.len());
-    let end = (g.in_w + g.pad_left).saturating_sub(first).div_ceil(g.stride_w).clamp(start, out.len());
+    let end =
+        (g.in_w + g.pad_left).saturating_sub(first).div_ceil(g.stride_w).clamp(start, out.len());
     out[..start].fill(T::default());
     out[end..].fill(T::default());
     if start < end {

@@ -1,13 +1,13 @@
-//! The arithmetic of expanded trees, strip by strip of eight columns: from the leaves of some trees to their message and
-//! their part of the products without leaving the first-level cache.
+//! The arithmetic of expanded trees, strip by strip of eight columns: from the leaves of some trees
+//! to their message and their part of the products without leaving the first-level cache.
 //!
-//! A hash of a leaf is a block of [`Word::LANES`] columns. Accumulators are laid out `[column block][channel][lane]`,
-//! messages `[strip][part][class][column block][tree][lane]` without the lanes beyond the last column, so that strips are
-//! independent of each other, and whole ones begin at a byte. Keys are made where they are used,
-//! run by run ([`super::keys`]).
+//! A hash of a leaf is a block of [`Word::LANES`] columns. Accumulators are laid out `[column
+//! block][channel][lane]`, messages `[strip][part][class][column block][tree][lane]` without the
+//! lanes beyond the last column, so that strips are independent of each other, and whole ones begin
+//! at a byte. Keys are made where they are used, run by run ([`super::keys`]).
 //!
-//! Rows of a class are added up before any of it reaches the accumulators: as bundles recur with every row, quads of trees
-//! recur with a period, and every quad of one period has its slots.
+//! Rows of a class are added up before any of it reaches the accumulators: as bundles recur with
+//! every row, quads of trees recur with a period, and every quad of one period has its slots.
 
 use std::ops::Range;
 
@@ -66,7 +66,9 @@ impl<'a> Expanding<'a> {
         let numbers = class.trees_of(rows);
         let holes = trees.holes(numbers.clone()).map(|holes| {
             let quads = holes.chunks(4);
-            Zeroizing::new(quads.flat_map(|holes| hole_bits(holes, class.depth() as usize)).collect())
+            Zeroizing::new(
+                quads.flat_map(|holes| hole_bits(holes, class.depth() as usize)).collect(),
+            )
         });
         let (trees, leaves) = (numbers.len(), trees.leaves(class, numbers));
         let quads = trees.div_ceil(4);
@@ -102,7 +104,14 @@ impl<'a> Chunk<'a> {
             let Expanding { class, rows, place, .. } = &parts[0];
             let out = &mut matrix[place * width..][..rows.len() * width];
             out.par_chunks_exact_mut(width).enumerate().for_each(|(row, out)| {
-                im2col_row(geometry, images, class.group, rows.start + row, x, &mut out[..self.columns]);
+                im2col_row(
+                    geometry,
+                    images,
+                    class.group,
+                    rows.start + row,
+                    x,
+                    &mut out[..self.columns],
+                );
             });
         }
         matrix
@@ -114,10 +123,12 @@ impl<'a> Chunk<'a> {
         message_len(&trees, self.columns)
     }
 
-    /// The owner's half: the message `x - u` for the input rows of `matrix`. Joins `2^low v` to the accumulators.
+    /// The owner's half: the message `x - u` for the input rows of `matrix`. Joins `2^low v` to the
+    /// accumulators.
     pub(super) fn send<W: Word>(&self, matrix: &[W], accumulators: &mut [W]) -> Vec<u8> {
         let mut message = vec![0; self.message_len()];
-        let strips = self.strips(accumulators).zip(message.par_chunks_mut(self.strip_len())).enumerate();
+        let strips =
+            self.strips(accumulators).zip(message.par_chunks_mut(self.strip_len())).enumerate();
         strips.with_min_len(self.strips_of_a_task::<W>()).for_each_init(
             Scratch::default,
             |scratch, (strip, (accumulators, message))| {
@@ -147,9 +158,11 @@ impl<'a> Chunk<'a> {
         message
     }
 
-    /// The holder's half: joins `2^low (q (c + S) - V)` to the accumulators, with the corrections `c` of the message.
+    /// The holder's half: joins `2^low (q (c + S) - V)` to the accumulators, with the corrections
+    /// `c` of the message.
     pub(super) fn receive<W: Word>(&self, message: &[u8], accumulators: &mut [W]) {
-        let strips = self.strips(accumulators).zip(message.par_chunks(self.strip_len())).enumerate();
+        let strips =
+            self.strips(accumulators).zip(message.par_chunks(self.strip_len())).enumerate();
         strips.with_min_len(self.strips_of_a_task::<W>()).for_each_init(
             Scratch::default,
             |scratch, (strip, (accumulators, message))| {
@@ -213,8 +226,16 @@ impl<'a> Chunk<'a> {
     }
 
     /// The corrections of one column block, `[tree][lane]`.
-    fn subtract<W: Word>(&self, part: &Expanding<'_>, sums: &[W], matrix: &[W], lanes: usize, out: &mut [W]) {
-        let (bundles, width) = (part.class.bundles.len(), column_blocks::<W>(self.columns) * W::LANES);
+    fn subtract<W: Word>(
+        &self,
+        part: &Expanding<'_>,
+        sums: &[W],
+        matrix: &[W],
+        lanes: usize,
+        out: &mut [W],
+    ) {
+        let (bundles, width) =
+            (part.class.bundles.len(), column_blocks::<W>(self.columns) * W::LANES);
         let rows = sums.chunks(bundles * W::LANES).zip(out.chunks_exact_mut(bundles * lanes));
         for (row, (sums, out)) in rows.enumerate() {
             let x = &matrix[(part.place + row) * width..][..lanes];
@@ -241,8 +262,8 @@ impl<W: Word> Scratch<W> {
     /// Derives the keys of a strip, all at once: their schedules are chains that the processor
     /// computes side by side.
     fn derive(&mut self, chunk: &Chunk<'_>, strip: usize) {
-        let blocks =
-            column_blocks::<W>(strip * STRIP)..column_blocks::<W>(chunk.columns.min((strip + 1) * STRIP));
+        let blocks = column_blocks::<W>(strip * STRIP)
+            ..column_blocks::<W>(chunk.columns.min((strip + 1) * STRIP));
         self.hashes.clear();
         self.hashes.extend(blocks.flat_map(|block| {
             (0..chunk.keys_used).map(move |key| chunk.keys.hash(chunk.number, key, block))
@@ -263,14 +284,22 @@ impl<W: Word> Scratch<W> {
         if lanes == W::LANES {
             sums[..corrections.len()].copy_from_slice(corrections);
         } else {
-            for (sums, corrections) in sums.chunks_exact_mut(W::LANES).zip(corrections.chunks_exact(lanes)) {
+            for (sums, corrections) in
+                sums.chunks_exact_mut(W::LANES).zip(corrections.chunks_exact(lanes))
+            {
                 sums[..lanes].copy_from_slice(corrections);
             }
         }
     }
 
     /// Expands the part for one column block, and joins its products to the accumulators.
-    fn expand(&mut self, chunk: &Chunk<'_>, part: &Expanding<'_>, block: usize, accumulators: &mut [W]) {
+    fn expand(
+        &mut self,
+        chunk: &Chunk<'_>,
+        part: &Expanding<'_>,
+        block: usize,
+        accumulators: &mut [W],
+    ) {
         self.add_up(chunk, part, block);
         let Expanding { class, trees, .. } = part;
         let depth = class.depth() as usize;
@@ -280,7 +309,8 @@ impl<W: Word> Scratch<W> {
         for tree in 0..(self.slots.len() / depth * 4).min(*trees) {
             for level in 0..depth {
                 let (channel, bit) = (class.bundles[bundle][level / width], level % width);
-                let terms = &slots[((tree / 4 * depth + level) * 4 + tree % 4) * W::LANES..][..W::LANES];
+                let terms =
+                    &slots[((tree / 4 * depth + level) * 4 + tree % 4) * W::LANES..][..W::LANES];
                 let out = &mut accumulators[channel * W::LANES..][..W::LANES];
                 let place = class.low as usize + bit;
                 let terms = out.iter_mut().zip(terms);

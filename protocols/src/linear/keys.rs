@@ -11,9 +11,9 @@
 //!
 //! *Security.* The hash is circular correlation robust in the ideal cipher model up to an advantage
 //! of the order of `p q / 2^128`, for `p` evaluations of the cipher under the key that is attacked
-//! and `q` calls under it (Guo, Katz, Wang, Yu, S&P 2020; a key for few calls: Guo, Katz, Wang, Weng,
-//! Yu, Crypto 2020). With at most `2^12` calls under any key, whatever a layer's size, [`SECURITY`]
-//! bits are left.
+//! and `q` calls under it (Guo, Katz, Wang, Yu, S&P 2020; a key for few calls: Guo, Katz, Wang,
+//! Weng, Yu, Crypto 2020). With at most `2^12` calls under any key, whatever a layer's size,
+//! [`SECURITY`] bits are left.
 
 use std::ops::Range;
 
@@ -28,7 +28,8 @@ pub(super) const CALLS: usize = 1 << 12;
 /// Bits of security that so many calls leave: `128 - log2(CALLS)`.
 pub(super) const SECURITY: u32 = 128 - CALLS.ilog2();
 
-const _: () = assert!(SECURITY >= 116, "the bound that docs/protocols.md and docs/threat-model.md state");
+const _: () =
+    assert!(SECURITY >= 116, "the bound that docs/protocols.md and docs/threat-model.md state");
 
 /// Quads of trees of so many levels whose leaves one key serves.
 pub(super) const fn quads(depth: u32) -> usize {
@@ -41,7 +42,8 @@ pub(super) fn runs(depth: u32, trees: Range<usize>) -> impl Iterator<Item = (usi
     let each = 4 * quads(depth);
     let first = trees.start / each;
     let last = if trees.is_empty() { first } else { trees.end.div_ceil(each) };
-    (first..last).map(move |run| (run, trees.start.max(run * each)..trees.end.min((run + 1) * each)))
+    (first..last)
+        .map(move |run| (run, trees.start.max(run * each)..trees.end.min((run + 1) * each)))
 }
 
 /// Quads of trees that are expanded under one key, in one call.
@@ -110,7 +112,10 @@ impl Keys {
 
     /// The hash under a key of a chunk, for a block of columns.
     pub(crate) fn hash(&self, chunk: usize, key: usize, block: usize) -> Hash {
-        assert!(chunk < 1 << 48 && key < 1 << 40 && block < 1 << 40, "invariant: no layer is that large");
+        assert!(
+            chunk < 1 << 48 && key < 1 << 40 && block < 1 << 40,
+            "invariant: no layer is that large"
+        );
         let number = (chunk as u128) << 80 | (key as u128) << 40 | block as u128;
         let mut derived = Array(number.to_le_bytes());
         self.0.encrypt_block(&mut derived);
@@ -158,12 +163,14 @@ mod tests {
         let mut calls = HashMap::new();
         for (number, chunk) in layout::chunks(&classes, columns).into_iter().enumerate() {
             let mut keys = Allotment::default();
-            for (class, rows) in
-                chunk.iter().flat_map(|part| classes[part.classes.clone()].iter().map(|c| (c, &part.rows)))
+            for (class, rows) in chunk
+                .iter()
+                .flat_map(|part| classes[part.classes.clone()].iter().map(|c| (c, &part.rows)))
             {
                 let quads = class.trees_of(rows).len().div_ceil(4);
                 for run in keys.runs(class.depth(), class.period().min(quads), quads) {
-                    *calls.entry((number, run.key)).or_default() += (4 * run.quads.len()) << class.depth();
+                    *calls.entry((number, run.key)).or_default() +=
+                        (4 * run.quads.len()) << class.depth();
                 }
             }
         }
@@ -189,7 +196,10 @@ mod tests {
             ("64x64x3x3 on 32x32, k = 8", layer(convolution(64, 32), 4, direct, 8)),
             ("64x64x3x3 on 32x32, k = 4", layer(convolution(64, 32), 4, direct, 4)),
             ("64x64x3x3 on 32x32, cot", layer(convolution(64, 32), 8, direct, 0)),
-            ("64x64x3x3 on 32x32, Winograd", layer(convolution(64, 32), 4, Algorithm::WinogradExact, 8)),
+            (
+                "64x64x3x3 on 32x32, Winograd",
+                layer(convolution(64, 32), 4, Algorithm::WinogradExact, 8),
+            ),
             ("16x16x3x3 on 32x32", layer(convolution(16, 32), 4, direct, 8)),
             ("512x512x3x3 on 4x4", layer(convolution(512, 4), 8, direct, 8)),
             ("160x160x3x3 on 8x8", layer(convolution(160, 8), 3, direct, 8)),
@@ -201,7 +211,10 @@ mod tests {
             for calls in [calls(&layer, 1), calls(&layer, 3), inner_calls(&layer)] {
                 let most = calls.values().copied().max().unwrap();
                 let bits = 128.0 - (most.max(1) as f64).log2();
-                println!("{name}: {} keys, at most {most} calls under one: 2^{bits:.1}", calls.len());
+                println!(
+                    "{name}: {} keys, at most {most} calls under one: 2^{bits:.1}",
+                    calls.len()
+                );
                 assert!(bits >= f64::from(SECURITY), "{name}: {most} calls under one key");
             }
             // Few keys: a schedule is worth some thousand calls.

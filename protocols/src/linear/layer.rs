@@ -26,8 +26,8 @@ pub struct Layer {
     pub geometry: Geometry,
     /// Width of the weights, two's complement.
     pub weight_bits: u32,
-    /// Left shift of each output channel, or none; of each position and output channel where weights are given in Winograd's
-    /// domain.
+    /// Left shift of each output channel, or none; of each position and output channel where
+    /// weights are given in Winograd's domain.
     pub shifts: Vec<u8>,
     /// The ring of the result, `Z_{2^l}`.
     pub ring: Bits,
@@ -38,7 +38,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// What is wrong with the widths, if anything: every channel's shift and every digit must leave a ring.
+    /// What is wrong with the widths, if anything: every channel's shift and every digit must leave
+    /// a ring.
     pub fn check(&self) -> Result<(), String> {
         self.geometry.check()?;
         if self.geometry.out_channels > MAX_CHANNELS || self.geometry.macs() > MAX_MACS {
@@ -74,8 +75,13 @@ impl Layer {
         if !self.shifts.is_empty() && self.shifts.len() != shifts {
             return Err(format!("{shifts} shifts or none, found {}", self.shifts.len()));
         }
-        if matches!(self.protocol, Protocol::VoleOfMask { .. }) && !mask::fits(&self.products().geometry) {
-            return Err(format!("image times kernel of up to 2^16 each way for {:?}", self.protocol));
+        if matches!(self.protocol, Protocol::VoleOfMask { .. })
+            && !mask::fits(&self.products().geometry)
+        {
+            return Err(format!(
+                "image times kernel of up to 2^16 each way for {:?}",
+                self.protocol
+            ));
         }
         let most = self.shifts.iter().max().map_or(0, |&e| u32::from(e));
         let room = most + self.weight_bits + self.widening();
@@ -88,8 +94,8 @@ impl Layer {
         Ok(())
     }
 
-    /// Bits that the ring of the products has more than that of the result. The input needs no more: any representative modulo `2^l`
-    /// gives four times the result modulo `2^(l+2)`.
+    /// Bits that the ring of the products has more than that of the result. The input needs no
+    /// more: any representative modulo `2^l` gives four times the result modulo `2^(l+2)`.
     const fn widening(&self) -> u32 {
         match self.algorithm {
             Algorithm::WinogradExact => 2,
@@ -97,15 +103,19 @@ impl Layer {
         }
     }
 
-    /// Weights of one output channel: input channels of its group, times taps of the kernel or positions of the domain.
+    /// Weights of one output channel: input channels of its group, times taps of the kernel or
+    /// positions of the domain.
     const fn fan_in(&self) -> usize {
         match self.algorithm {
             Algorithm::Direct | Algorithm::WinogradExact => self.geometry.fan_in(),
-            Algorithm::Winograd => self.geometry.in_channels / self.geometry.groups * winograd::POSITIONS,
+            Algorithm::Winograd => {
+                self.geometry.in_channels / self.geometry.groups * winograd::POSITIONS
+            }
         }
     }
 
-    /// Number of weights: `[channel][fan-in]`, or in Winograd's domain `[position][channel][input channel]`.
+    /// Number of weights: `[channel][fan-in]`, or in Winograd's domain `[position][channel][input
+    /// channel]`.
     pub const fn weights(&self) -> usize {
         self.geometry.out_channels * self.fan_in()
     }
@@ -130,7 +140,9 @@ impl Layer {
     pub(super) fn weights_of_products<'a>(&self, weights: &'a [i8]) -> WeightsOfProducts<'a> {
         match self.algorithm {
             Algorithm::Direct | Algorithm::Winograd => WeightsOfProducts::Given(weights),
-            Algorithm::WinogradExact => WeightsOfProducts::Derived(winograd::exact_weights(weights)),
+            Algorithm::WinogradExact => {
+                WeightsOfProducts::Derived(winograd::exact_weights(weights))
+            }
         }
     }
 
@@ -184,7 +196,9 @@ impl Layer {
         let Self { geometry, shifts, ring, protocol, .. } = &*self.products();
         let bits = |group: usize| match self.algorithm {
             Algorithm::Direct | Algorithm::Winograd => self.weight_bits,
-            Algorithm::WinogradExact => winograd::exact_bits(self.weight_bits, group, geometry.groups),
+            Algorithm::WinogradExact => {
+                winograd::exact_bits(self.weight_bits, group, geometry.groups)
+            }
         };
         layout::classes(geometry, bits, shifts, *ring, *protocol)
     }
@@ -224,11 +238,16 @@ pub struct Planted {
 }
 
 impl Planted {
-    /// Plants the trees of a layer. The server gives its weights, in the order of [`Layer::weights`], the client none.
+    /// Plants the trees of a layer. The server gives its weights, in the order of
+    /// [`Layer::weights`], the client none.
     ///
     /// # Errors
     /// Where the peer is lost, violates the protocol, or the pool is dry.
-    pub async fn plant(session: &mut Session, layer: &Layer, weights: Option<&[i8]>) -> Result<Self, Error> {
+    pub async fn plant(
+        session: &mut Session,
+        layer: &Layer,
+        weights: Option<&[i8]>,
+    ) -> Result<Self, Error> {
         let weights = weights.map(|weights| layer.weights_of_products(weights));
         let weights = weights.as_deref();
         session

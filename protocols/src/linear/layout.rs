@@ -1,10 +1,11 @@
 //! Which digits of which weights share a tree: the public layout of a linear layer's trees.
 //!
-//! A tree holds digits of `d` bits of the weights of up to `k / d` output channels for the *same* input row, so that one correction
-//! of that row serves all of them. A weight is cut into the digits whose trees' corrections have the fewest bits: where many channels
-//! share trees, into single bits, as higher ones need shorter rings; a tree's work does not depend on what its levels
-//! stand for. Trees of one [`Class`] have one depth and one ring. What travels in one message is a list of [`Part`]s: rows of
-//! the classes of one group, then of the next.
+//! A tree holds digits of `d` bits of the weights of up to `k / d` output channels for the *same*
+//! input row, so that one correction of that row serves all of them. A weight is cut into the
+//! digits whose trees' corrections have the fewest bits: where many channels share trees, into
+//! single bits, as higher ones need shorter rings; a tree's work does not depend on what its levels
+//! stand for. Trees of one [`Class`] have one depth and one ring. What travels in one message is a
+//! list of [`Part`]s: rows of the classes of one group, then of the next.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -13,7 +14,8 @@ use super::Geometry;
 use crate::Bits;
 use crate::plan::Protocol;
 
-/// Trees of one depth and ring: for every input row of the group and every bundle of output channels one tree.
+/// Trees of one depth and ring: for every input row of the group and every bundle of output
+/// channels one tree.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Class {
     /// The group of the convolution.
@@ -61,13 +63,17 @@ impl Class {
     /// The hole of every tree: the digits of its weights, the first channel's in the lowest bits.
     pub(super) fn holes(&self, weights: &[i8]) -> Vec<u32> {
         let mask = (1 << self.width) - 1;
-        let digit =
-            |row: usize, channel: usize| (weights[channel * self.rows + row] as u32 >> self.low) & mask;
-        let trees = (0..self.rows).flat_map(|row| self.bundles.iter().map(move |bundle| (row, bundle)));
+        let digit = |row: usize, channel: usize| {
+            (weights[channel * self.rows + row] as u32 >> self.low) & mask
+        };
+        let trees =
+            (0..self.rows).flat_map(|row| self.bundles.iter().map(move |bundle| (row, bundle)));
         trees
             .map(|(row, bundle)| {
                 let digits = bundle.iter().enumerate();
-                digits.fold(0, |hole, (at, &channel)| hole | digit(row, channel) << (at as u32 * self.width))
+                digits.fold(0, |hole, (at, &channel)| {
+                    hole | digit(row, channel) << (at as u32 * self.width)
+                })
             })
             .collect()
     }
@@ -87,19 +93,27 @@ const LEAVES: usize = 1 << 14;
 /// Corrections of one chunk for every leaf: a few megabytes in a message at the most.
 const CORRECTIONS: usize = 1 << 6;
 
-/// All parts of some classes, those together that travel in one message: rows of all classes of one group, as many as there
-/// is room for, so that a row of the input is only once looked up. Classes of a group are behind each other.
-pub(super) fn chunks<'a>(classes: impl IntoIterator<Item = &'a Class>, columns: usize) -> Vec<Vec<Part>> {
+/// All parts of some classes, those together that travel in one message: rows of all classes of one
+/// group, as many as there is room for, so that a row of the input is only once looked up. Classes
+/// of a group are behind each other.
+pub(super) fn chunks<'a>(
+    classes: impl IntoIterator<Item = &'a Class>,
+    columns: usize,
+) -> Vec<Vec<Part>> {
     let classes: Vec<&Class> = classes.into_iter().collect();
     let (mut chunks, mut chunk, mut room) = (Vec::new(), Vec::new(), LEAVES);
     let mut first = 0;
-    let leaves =
-        |classes: &[&Class]| classes.iter().map(|class| class.bundles.len() << class.depth()).sum::<usize>();
+    let leaves = |classes: &[&Class]| {
+        classes.iter().map(|class| class.bundles.len() << class.depth()).sum::<usize>()
+    };
     let groups = classes.chunk_by(|a, b| a.group == b.group);
     // Where a single row is too much, its classes are on their own.
-    for group in groups.flat_map(|group| group.chunks(if leaves(group) > LEAVES { 1 } else { group.len() })) {
+    for group in
+        groups.flat_map(|group| group.chunks(if leaves(group) > LEAVES { 1 } else { group.len() }))
+    {
         let trees: usize = group.iter().map(|class| class.bundles.len()).sum();
-        let (a_row, rows) = (leaves(group).max(trees * columns / CORRECTIONS).max(1), group[0].rows);
+        let (a_row, rows) =
+            (leaves(group).max(trees * columns / CORRECTIONS).max(1), group[0].rows);
         let mut row = 0;
         while row < rows {
             let fits = if chunk.is_empty() { (room / a_row).max(1) } else { room / a_row };
@@ -121,20 +135,24 @@ pub(super) fn chunks<'a>(classes: impl IntoIterator<Item = &'a Class>, columns: 
     chunks
 }
 
-/// Columns of a strip: eight, so that a strip of a message ends with a whole byte whatever the ring.
+/// Columns of a strip: eight, so that a strip of a message ends with a whole byte whatever the
+/// ring.
 pub(super) const STRIP: usize = 8;
 
-/// Bytes of the corrections of trees, given by their rings and numbers: strip by strip, and tree by tree in a strip.
+/// Bytes of the corrections of trees, given by their rings and numbers: strip by strip, and tree by
+/// tree in a strip.
 pub(super) fn message_len(trees: &[(Bits, usize)], columns: usize) -> usize {
-    let strip = |columns| trees.iter().map(|(ring, trees)| ring.packed_len(trees * columns)).sum::<usize>();
+    let strip =
+        |columns| trees.iter().map(|(ring, trees)| ring.packed_len(trees * columns)).sum::<usize>();
     columns / STRIP * strip(STRIP) + strip(columns % STRIP)
 }
 
-/// All classes of a layer; none where the weights are not the puncture points. `weight_bits` is the width of a group's weights;
-/// `shifts` has one entry for each output channel, or none.
+/// All classes of a layer; none where the weights are not the puncture points. `weight_bits` is the
+/// width of a group's weights; `shifts` has one entry for each output channel, or none.
 ///
 /// # Panics
-/// Where weights have more than 8 bits, or a shift or a digit leaves no ring: plans are checked before.
+/// Where weights have more than 8 bits, or a shift or a digit leaves no ring: plans are checked
+/// before.
 pub(super) fn classes(
     geometry: &Geometry,
     weight_bits: impl Fn(usize) -> u32,
@@ -161,7 +179,8 @@ pub(super) fn classes(
             for &width in cut(ways, k, alike.len(), ring) {
                 let together = (k / width) as usize;
                 let whole = alike.len() - alike.len() % together;
-                for bundles in [&alike[..whole], &alike[whole..]].into_iter().filter(|part| !part.is_empty())
+                for bundles in
+                    [&alike[..whole], &alike[whole..]].into_iter().filter(|part| !part.is_empty())
                 {
                     let size = bundles.len().min(together);
                     classes.push(Class {
@@ -181,7 +200,8 @@ pub(super) fn classes(
     classes
 }
 
-/// Of all ways to cut the weights of so many channels, the one whose trees' corrections have the fewest bits.
+/// Of all ways to cut the weights of so many channels, the one whose trees' corrections have the
+/// fewest bits.
 fn cut(ways: &[Vec<u32>], k: u32, channels: usize, ring: u32) -> &[u32] {
     let bits = |digits: &[u32]| {
         let mut low = 0;
@@ -195,14 +215,17 @@ fn cut(ways: &[Vec<u32>], k: u32, channels: usize, ring: u32) -> &[u32] {
     ways.iter().min_by_key(|digits| (bits(digits), digits.len())).map_or(&[], Vec::as_slice)
 }
 
-/// All ways to cut a weight into digits, the lowest first: none of more than `widest` bits and none wider than the one before.
+/// All ways to cut a weight into digits, the lowest first: none of more than `widest` bits and none
+/// wider than the one before.
 fn cuts(bits: u32, widest: u32) -> Vec<Vec<u32>> {
     if bits == 0 {
         return vec![Vec::new()];
     }
     let first = (1..=widest.min(bits)).rev();
     first
-        .flat_map(|first| cuts(bits - first, first).into_iter().map(move |rest| [vec![first], rest].concat()))
+        .flat_map(|first| {
+            cuts(bits - first, first).into_iter().map(move |rest| [vec![first], rest].concat())
+        })
         .collect()
 }
 
@@ -225,7 +248,8 @@ mod tests {
         // With channels enough, single bits: the higher ones need shorter rings.
         assert_eq!(cut(&cuts(4, 8), 8, 16, 14), [1; 4]);
         assert_eq!(cut(&cuts(3, 1), 1, 16, 14), [1; 3]);
-        // Two trees for three whole weights, or for three times two bits; four for three single ones.
+        // Two trees for three whole weights, or for three times two bits; four for three single
+        // ones.
         assert_eq!(cut(&cuts(4, 8), 8, 3, 14), [2, 2]);
         // One channel alone: no tree is shared.
         assert_eq!(cut(&cuts(6, 8), 8, 1, 14), [6]);

@@ -8,7 +8,8 @@ use super::winograd;
 use super::word::{Word, with_word};
 use crate::plan::Algorithm;
 
-/// `W x` with each channel shifted left as the layer says, `[channel][image][position]`, reduced into the layer's ring.
+/// `W x` with each channel shifted left as the layer says, `[channel][image][position]`, reduced
+/// into the layer's ring.
 pub fn multiply(layer: &Layer, weights: &[i8], images: usize, x: &[u64]) -> Vec<u64> {
     match layer.algorithm {
         // The same integers, with less to transform.
@@ -18,7 +19,8 @@ pub fn multiply(layer: &Layer, weights: &[i8], images: usize, x: &[u64]) -> Vec<
         Algorithm::Winograd => {
             let (g, products) = (&layer.geometry, layer.products());
             let x = winograd::transform_input(g, images, x);
-            let out = winograd::transform_output(g, images, &multiply(&products, weights, images, &x));
+            let out =
+                winograd::transform_output(g, images, &multiply(&products, weights, images, &x));
             out.into_iter().map(|value| layer.ring.reduce(value)).collect()
         }
     }
@@ -26,7 +28,8 @@ pub fn multiply(layer: &Layer, weights: &[i8], images: usize, x: &[u64]) -> Vec<
 
 fn multiply_words<W: Word>(layer: &Layer, weights: &[i8], images: usize, x: &[u64]) -> Vec<u64> {
     let g = &layer.geometry;
-    let (columns, fan_in, per_group) = (images * g.positions(), g.fan_in(), g.out_channels / g.groups);
+    let (columns, fan_in, per_group) =
+        (images * g.positions(), g.fan_in(), g.out_channels / g.groups);
     let x: Vec<W> = x.iter().map(|&v| W::truncate(v)).collect();
     let mut out = vec![0; g.out_channels * columns];
     let together = per_group.div_ceil(rayon::current_num_threads()).max(1);
@@ -38,7 +41,8 @@ fn multiply_words<W: Word>(layer: &Layer, weights: &[i8], images: usize, x: &[u6
             for r in 0..fan_in {
                 im2col_row(g, images, group, r, &x, &mut row);
                 for (channel, sums) in sums.chunks_exact_mut(columns).enumerate() {
-                    let weight = W::truncate(i64::from(weights[(first + channel) * fan_in + r]) as u64);
+                    let weight =
+                        W::truncate(i64::from(weights[(first + channel) * fan_in + r]) as u64);
                     for (sum, value) in sums.iter_mut().zip(&row) {
                         *sum = sum.wrapping_add(&value.wrapping_mul(&weight));
                     }

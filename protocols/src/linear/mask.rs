@@ -1,32 +1,41 @@
-//! `vole of mask`: the server's weights times a mask of the client, with the digits of the mask as puncture points.
+//! `vole of mask`: the server's weights times a mask of the client, with the digits of the mask as
+//! puncture points.
 //!
-//! The other direction of [`super::vole`]: here the server owns the trees and the weights are the correlation. A tree serves one
-//! digit of one element of the mask; its leaves are expanded to one ring element for every *use* of that element, an output channel
-//! and a tap of the kernel that reach an output. So a convolution multiplies no padding, and a dense layer has a use for each output.
+//! The other direction of [`super::vole`]: here the server owns the trees and the weights are the
+//! correlation. A tree serves one digit of one element of the mask; its leaves are expanded to one
+//! ring element for every *use* of that element, an output channel and a tap of the kernel that
+//! reach an output. So a convolution multiplies no padding, and a dense layer has a use for each
+//! output.
 //!
-//! *Identity.* The client's share of the wire is a mask `R` that it drew from the whole ring, so modulo `2^l` it is the sum of its
-//! digits, `R = sum 2^low q`: no digit has a sign, none wraps, and the digit at `low` is needed modulo `2^(l - low)` alone.
+//! *Identity.* The client's share of the wire is a mask `R` that it drew from the whole ring, so
+//! modulo `2^l` it is the sum of its digits, `R = sum 2^low q`: no digit has a sign, none wraps,
+//! and the digit at `low` is needed modulo `2^(l - low)` alone.
 //!
 //! For every tree, with leaves `r_z` and its hole at the digit `q`:
 //! 1. Client: for every level the side that it wants, masked by a transfer's random choice.
-//! 2. Server: the sums of left children, masked by the transfers (`ot::ggm`), and with `u = sum r_z`, `v = sum z r_z` the
-//!    correction `c = w - u` for the weights `w` of the element's uses. Its share is `v`.
-//! 3. Client: from all leaves but the hole `S = sum r_z`, `V = sum z r_z`; its share is `q (c + S) - V = q w - v`.
+//! 2. Server: the sums of left children, masked by the transfers (`ot::ggm`), and with `u = sum
+//!    r_z`, `v = sum z r_z` the correction `c = w - u` for the weights `w` of the element's uses.
+//!    Its share is `v`.
+//! 3. Client: from all leaves but the hole `S = sum r_z`, `V = sum z r_z`; its share is `q (c + S)
+//!    - V = q w - v`.
 //!
-//! Nothing is left from one inference to the next, since the holes are a fresh mask: no set-up at all, which is what makes it worth its
-//! price where a session is short and a layer has few columns.
+//! Nothing is left from one inference to the next, since the holes are a fresh mask: no set-up at
+//! all, which is what makes it worth its price where a session is short and a layer has few
+//! columns.
 //!
-//! Cost, offline: for every element that is used `l` transfers that the server sends, `l` bits from the client, 128 bits a level but
-//! the first of each tree and `l - low` bits a use and digit from the server; 2 rounds. `l` is less by the least channel shift.
+//! Cost, offline: for every element that is used `l` transfers that the server sends, `l` bits from
+//! the client, 128 bits a level but the first of each tree and `l - low` bits a use and digit from
+//! the server; 2 rounds. `l` is less by the least channel shift.
 //!
-//! Security: the client's choices are masked by uniform bits of which the server knows nothing. The sums are masked by transfers of which
-//! the client knows one side; `u` contains the hidden leaf's expansion, uniform by circular correlation robustness of the hash, and hides
-//! `w`. Trees, masks and keys are fresh in every run, and a key serves a run of one chunk's trees
-//! ([`super::keys`]).
+//! Security: the client's choices are masked by uniform bits of which the server knows nothing. The
+//! sums are masked by transfers of which the client knows one side; `u` contains the hidden leaf's
+//! expansion, uniform by circular correlation robustness of the hash, and hides `w`. Trees, masks
+//! and keys are fresh in every run, and a key serves a run of one chunk's trees ([`super::keys`]).
 //!
-//! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead, with the wrap of the shares as one more
-//! transfer. That transfer's correlation depends on the server's share, so its message would be online, a round of its own; here
-//! everything is offline and the higher digits, which are needed in fewer bits each, cost little more.
+//! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead,
+//! with the wrap of the shares as one more transfer. That transfer's correlation depends on the
+//! server's share, so its message would be online, a round of its own; here everything is offline
+//! and the higher digits, which are needed in fewer bits each, cost little more.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -49,7 +58,8 @@ const LEAVES: usize = 1 << 13;
 /// Corrections in one chunk.
 const CORRECTIONS: usize = 1 << 18;
 
-/// Rows or columns of the input, by the number of kernel rows or columns that meet them at an output; those that none meets are in none.
+/// Rows or columns of the input, by the number of kernel rows or columns that meet them at an
+/// output; those that none meets are in none.
 type Lines = BTreeMap<usize, Vec<usize>>;
 
 /// Elements of the input with equally many uses: some rows, each with some columns.
@@ -93,7 +103,8 @@ struct Layout<'a> {
 
 impl<'a> Layout<'a> {
     fn new(layer: &'a Layer, images: usize, k: u8) -> Self {
-        let shift = (0..layer.geometry.out_channels).map(|channel| layer.shift(channel)).min().unwrap_or(0);
+        let shift =
+            (0..layer.geometry.out_channels).map(|channel| layer.shift(channel)).min().unwrap_or(0);
         let g = &layer.geometry;
         let lines = |count: usize, meets: &dyn Fn(usize) -> usize| {
             let mut lines = Lines::new();
@@ -112,7 +123,11 @@ impl<'a> Layout<'a> {
 
     fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         self.rows.iter().flat_map(move |(down, rows)| {
-            self.columns.iter().map(move |(across, columns)| Part { taps: down * across, rows, columns })
+            self.columns.iter().map(move |(across, columns)| Part {
+                taps: down * across,
+                rows,
+                columns,
+            })
         })
     }
 
@@ -182,7 +197,13 @@ impl Class<'_> {
 
     /// The owner's masked sums and leaves of the trees from `first` on, from their transfers,
     /// `[tree][level]`.
-    fn own(&self, keys: &Keys, first: usize, transfers: &[Block], delta: Block) -> (Vec<Block>, Leaves) {
+    fn own(
+        &self,
+        keys: &Keys,
+        first: usize,
+        transfers: &[Block],
+        delta: Block,
+    ) -> (Vec<Block>, Leaves) {
         let (depth, mut sums) = (self.width as usize, Vec::new());
         let mut leaves = Leaves::with_room_for(transfers.len() / depth, self.width);
         for run in self.runs(transfers.len() / depth) {
@@ -200,19 +221,28 @@ impl Class<'_> {
 
     /// The holder's leaves of the trees from `first` on, from their transfers and the owner's
     /// masked sums.
-    fn hold(&self, keys: &Keys, first: usize, transfers: &[Block], holes: &[u32], sums: &[Block]) -> Leaves {
+    fn hold(
+        &self,
+        keys: &Keys,
+        first: usize,
+        transfers: &[Block],
+        holes: &[u32],
+        sums: &[Block],
+    ) -> Leaves {
         let depth = self.width as usize;
         let mut leaves = Leaves::with_room_for(holes.len(), self.width);
         for run in self.runs(holes.len()) {
             let hash = keys.hash(self.number, first + run.start, 0);
             let transfers = &transfers[run.start * depth..run.end * depth];
-            let (sums, holes) = (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &holes[run]);
+            let (sums, holes) =
+                (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &holes[run]);
             let of_first: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
             let of_first = Zeroizing::new(of_first);
             let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
             let sums: Vec<Block> = others.zip(sums).map(|(key, sum)| *key ^ *sum).collect();
             let sums = Zeroizing::new(sums);
-            let copaths = Zeroizing::new(ggm::holder_copaths(&hash, holes, &of_first, &sums, self.width));
+            let copaths =
+                Zeroizing::new(ggm::holder_copaths(&hash, holes, &of_first, &sums, self.width));
             leaves.append(ggm::holder_leaves(&hash, holes, &copaths, self.width));
         }
         leaves.ready()
@@ -267,8 +297,8 @@ pub(super) fn work(layer: &Layer, images: usize, k: u8) -> Work {
     })
 }
 
-/// A party's share of weights times mask, `[channel][image][position]`, not reduced. The server gives its weights, `[channel][fan-in]`,
-/// the client its mask.
+/// A party's share of weights times mask, `[channel][image][position]`, not reduced. The server
+/// gives its weights, `[channel][fan-in]`, the client its mask.
 pub(super) async fn run(
     session: &mut Session,
     layer: &Layer,
@@ -285,7 +315,9 @@ pub(super) async fn run(
         Side::Server(weights) => {
             with_word!(layout.ring(), server::<_>(session, &layout, &keys, weights).await)
         }
-        Side::Client(mask) => with_word!(layout.ring(), client::<_>(session, &layout, &keys, mask).await),
+        Side::Client(mask) => {
+            with_word!(layout.ring(), client::<_>(session, &layout, &keys, mask).await)
+        }
     }
 }
 
@@ -345,7 +377,8 @@ async fn client<W: Word>(
     let transfers = session.take_received(levels)?;
     let holes = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
         let digit = |element| {
-            (mask[layout.source(class.part, element)] >> class.low) as u32 & ((1 << class.width) - 1)
+            (mask[layout.source(class.part, element)] >> class.low) as u32
+                & ((1 << class.width) - 1)
         };
         Zeroizing::new(elements.map(digit).collect())
     };
@@ -403,14 +436,18 @@ impl<'a> Output<'a> {
     }
 }
 
-/// What belongs to all bits of a digit, with their place values, of what belongs to each, `[quad][bit]`.
+/// What belongs to all bits of a digit, with their place values, of what belongs to each,
+/// `[quad][bit]`.
 fn weigh<W: Word>(bits: &[Quad], depth: usize) -> Vec<Quad> {
     let mut weighted = vec![Quad::ZERO; bits.len() / depth];
     for (digit, bits) in weighted.iter_mut().zip(bits.chunks_exact(depth)) {
         let digit: &mut [W] = cast_slice_mut(std::slice::from_mut(digit));
         for (level, bit) in bits.iter().enumerate() {
             let words: &[W] = cast_slice(std::slice::from_ref(bit));
-            digit.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(&(*word << level)));
+            digit
+                .iter_mut()
+                .zip(words)
+                .for_each(|(sum, word)| *sum = sum.wrapping_add(&(*word << level)));
         }
     }
     weighted
@@ -431,7 +468,8 @@ impl<W: Word> Expanded<W> {
         let of_block = |block: usize| -> [Vec<Quad>; 2] {
             let (mut sums, mut bits) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * depth]);
             for run in &runs {
-                let (quads, slots) = (run.quads.clone(), run.quads.start * depth..run.quads.end * depth);
+                let (quads, slots) =
+                    (run.quads.clone(), run.quads.start * depth..run.quads.end * depth);
                 let leaves = &leaves.quads()[quads.start << depth..quads.end << depth];
                 let of = Expansion { depth, trees: 4 * quads.len(), leaves, holes: None };
                 let hash = keys.hash(class.number, first + run.key, block);
@@ -443,7 +481,8 @@ impl<W: Word> Expanded<W> {
         let gather = |which: usize| {
             let blocks: Vec<&[W]> = each.iter().map(|pair| cast_slice(&pair[which])).collect();
             let tree = |tree: usize| {
-                let lanes = blocks.iter().flat_map(move |block| &block[tree * W::LANES..][..W::LANES]);
+                let lanes =
+                    blocks.iter().flat_map(move |block| &block[tree * W::LANES..][..W::LANES]);
                 lanes.take(class.columns).copied()
             };
             (0..4 * quads).flat_map(tree).collect()
@@ -474,7 +513,10 @@ impl<W: Word> Expanded<W> {
     /// The client's products `q (c + S) - V`, in the place of `V`.
     fn correct(&mut self, class: &Class<'_>, holes: &[u32], corrections: &[u8]) {
         let corrections = class.ring.unpack(corrections, holes.len() * class.columns);
-        let trees = self.weighted.chunks_exact_mut(class.columns).zip(self.sums.chunks_exact(class.columns));
+        let trees = self
+            .weighted
+            .chunks_exact_mut(class.columns)
+            .zip(self.sums.chunks_exact(class.columns));
         for ((hole, corrections), (weighted, sums)) in
             holes.iter().zip(corrections.chunks_exact(class.columns)).zip(trees)
         {

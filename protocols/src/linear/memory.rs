@@ -12,8 +12,8 @@ const BLOCK: u64 = Block::BYTES as u64;
 const ELEMENT: u64 = 8;
 
 impl Layer {
-    /// Bytes of this party's trees, which are kept as long as they are used: the server's have a block a level and the hole, the
-    /// client's a block.
+    /// Bytes of this party's trees, which are kept as long as they are used: the server's have a
+    /// block a level and the hole, the client's a block.
     pub(crate) fn tree_bytes(&self, role: Role) -> u64 {
         let of_class = |class: &layout::Class| match role {
             Role::Server => class.trees() as u64 * (u64::from(class.depth()) * BLOCK + 4),
@@ -33,7 +33,8 @@ impl Layer {
     /// Bytes that the offline products take at the same time, the result included, the trees not.
     pub(crate) fn product_bytes(&self, role: Role, images: usize) -> u64 {
         let products = self.products();
-        let (g, outputs) = (&products.geometry, self.geometry.out_channels * self.geometry.positions());
+        let (g, outputs) =
+            (&products.geometry, self.geometry.out_channels * self.geometry.positions());
         let given = match role {
             Role::Server => 0,
             Role::Client => {
@@ -45,12 +46,16 @@ impl Layer {
         let result = ELEMENT * (g.out_channels * columns) as u64;
         let result = match self.algorithm {
             Algorithm::Direct => result,
-            Algorithm::WinogradExact | Algorithm::Winograd => result + ELEMENT * (outputs * images) as u64,
+            Algorithm::WinogradExact | Algorithm::Winograd => {
+                result + ELEMENT * (outputs * images) as u64
+            }
         };
         let kernel = match self.protocol {
             Protocol::Vole { .. } | Protocol::Cot => self.kernel_bytes(role, images),
             // A copy of the transfers, and the choices.
-            Protocol::VoleOfMask { .. } => products_cost(self, images).server_cots * (BLOCK + 1) + CHUNK,
+            Protocol::VoleOfMask { .. } => {
+                products_cost(self, images).server_cots * (BLOCK + 1) + CHUNK
+            }
         };
         given + result + kernel
     }
@@ -87,10 +92,14 @@ impl Layer {
             let rows: u64 = parts.iter().map(|part| part.rows.len() as u64).sum();
             let matrix = if role == Role::Client { rows * width * word } else { 0 };
             let parts = parts.iter().flat_map(|part| {
-                classes[part.classes.clone()].iter().map(|class| (class, class.trees_of(&part.rows).len()))
+                classes[part.classes.clone()]
+                    .iter()
+                    .map(|class| (class, class.trees_of(&part.rows).len()))
             });
             let (leaves, trees): (Vec<u64>, Vec<(Bits, usize)>) = parts
-                .map(|(class, trees)| ((trees as u64 * BLOCK) << class.depth(), (class.ring, trees)))
+                .map(|(class, trees)| {
+                    ((trees as u64 * BLOCK) << class.depth(), (class.ring, trees))
+                })
                 .unzip();
             matrix + 2 * layout::message_len(&trees, columns) as u64 + leaves.iter().sum::<u64>()
         };
@@ -109,7 +118,9 @@ impl Layer {
             Algorithm::Direct | Algorithm::WinogradExact => 0,
             Algorithm::Winograd => ELEMENT * self.transformed(images) as u64,
         };
-        word * (input * images) as u64 + (2 * ELEMENT + word) * (outputs * images) as u64 + transformed
+        word * (input * images) as u64
+            + (2 * ELEMENT + word) * (outputs * images) as u64
+            + transformed
     }
 }
 

@@ -1,18 +1,20 @@
 //! Weight trees: planted once per session, expanded anew for every inference.
 //!
-//! The client owns one correlated half-tree (`ot::ggm`) for every digit of a weight, or for the digits of a bundle of
-//! weights of one input row. The server's digits are the puncture points, so it knows every leaf but the one that its
-//! weights name.
+//! The client owns one correlated half-tree (`ot::ggm`) for every digit of a weight, or for the
+//! digits of a bundle of weights of one input row. The server's digits are the puncture points, so
+//! it knows every leaf but the one that its weights name.
 //!
-//! 1. Server: for every level the side that it wants, masked by a transfer's random choice: `d = b xor x`.
-//! 2. Client: for every level but the first the sum of left children, masked by the transfer, moved by `d Δ`.
+//! 1. Server: for every level the side that it wants, masked by a transfer's random choice: `d = b
+//!    xor x`.
+//! 2. Client: for every level but the first the sum of left children, masked by the transfer, moved
+//!    by `d Δ`.
 //!
-//! Cost: one correlated transfer (client sends) and one bit a level from the server; 16 bytes a level but the first from
-//! the client.
+//! Cost: one correlated transfer (client sends) and one bit a level from the server; 16 bytes a
+//! level but the first from the client.
 //!
-//! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are masked by transfers of
-//! which the server knows one side; see `ot::ggm` for what it knows of the leaves. A key of the
-//! hash serves few trees ([`super::keys`]).
+//! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are
+//! masked by transfers of which the server knows one side; see `ot::ggm` for what it knows of the
+//! leaves. A key of the hash serves few trees ([`super::keys`]).
 
 use std::ops::Range;
 
@@ -47,7 +49,8 @@ impl Trees {
         weights: Option<&[i8]>,
     ) -> Result<Vec<Self>, Error> {
         session.channel.begin_part();
-        let keys: Vec<Keys> = classes.iter().map(|_| Keys::new(&session.fresh_key(Domain::Tree))).collect();
+        let keys: Vec<Keys> =
+            classes.iter().map(|_| Keys::new(&session.fresh_key(Domain::Tree))).collect();
         let sides = match weights {
             Some(weights) => hold(session, &keys, classes, weights).await?,
             None => own(session, &keys, classes).await?,
@@ -68,7 +71,8 @@ impl Trees {
         choices.fold(Cost::ZERO, Cost::beside) + sums.fold(Cost::ZERO, Cost::beside)
     }
 
-    /// The leaves of some trees, `[tree / 4][2^depth]`, with the half of their hash that is the same under all keys done.
+    /// The leaves of some trees, `[tree / 4][2^depth]`, with the half of their hash that is the
+    /// same under all keys done.
     pub(super) fn leaves(&self, class: &Class, trees: Range<usize>) -> Leaves {
         let depth = class.depth();
         let mut leaves = Leaves::with_room_for(trees.len(), depth);
@@ -243,9 +247,11 @@ fn puncture(
     let sums_at = |tree: usize| (tree - trees.start) * (depth - 1);
     for (number, run) in runs(class.depth(), trees.clone()) {
         let transfers = &mut transfers[run.start * depth..run.end * depth];
-        let first: Zeroizing<Vec<Block>> = Zeroizing::new(transfers.iter().step_by(depth).copied().collect());
+        let first: Zeroizing<Vec<Block>> =
+            Zeroizing::new(transfers.iter().step_by(depth).copied().collect());
         let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
-        let sums = others.zip(&sums[sums_at(run.start)..sums_at(run.end)]).map(|(key, sum)| *key ^ *sum);
+        let sums =
+            others.zip(&sums[sums_at(run.start)..sums_at(run.end)]).map(|(key, sum)| *key ^ *sum);
         let sums: Zeroizing<Vec<Block>> = Zeroizing::new(sums.collect());
         let hash = keys.hash(0, number, 0);
         let copaths = ggm::holder_copaths(&hash, &holes[run], &first, &sums, class.depth());

@@ -1,26 +1,31 @@
-//! `vole`: the server's weights times a value that the client holds, by small-field vector oblivious linear evaluation.
+//! `vole`: the server's weights times a value that the client holds, by small-field vector
+//! oblivious linear evaluation.
 //!
-//! Input: the server's weights `W` in planted trees, the client's `x`. Output: shares of `W x` over `Z_{2^l}`, each
-//! channel shifted left as the layer says. Source: `shared/spec`'s model of the protocol; SoftSpokenOT (Roy, Crypto 2022,
-//! section 3) for the idea of a punctured tree as a vector oblivious linear evaluation.
+//! Input: the server's weights `W` in planted trees, the client's `x`. Output: shares of `W x` over
+//! `Z_{2^l}`, each channel shifted left as the layer says. Source: `shared/spec`'s model of the
+//! protocol; SoftSpokenOT (Roy, Crypto 2022, section 3) for the idea of a punctured tree as a
+//! vector oblivious linear evaluation.
 //!
 //! For every tree, with leaves `r_z` expanded under keys that are never used again
 //! ([`super::keys`]) to one ring element a column, a hole at the digit `q`
 //! and `digit(z)` that same digit of a leaf's index:
 //!
-//! 1. Client: `u = sum r_z`, `v = sum digit(z) r_z`; sends the correction `c = x - u` of its input row.
-//! 2. Server: from all leaves but the hole, `S = sum r_z` and `V = sum digit(z) r_z` with any value for the hole's leaf:
-//!    the terms cancel in `q S - V = q u - v`. Its share is `q (c + S) - V = q x - v`; the client's is `v`.
+//! 1. Client: `u = sum r_z`, `v = sum digit(z) r_z`; sends the correction `c = x - u` of its input
+//!    row.
+//! 2. Server: from all leaves but the hole, `S = sum r_z` and `V = sum digit(z) r_z` with any value
+//!    for the hole's leaf: the terms cancel in `q S - V = q u - v`. Its share is `q (c + S) - V = q
+//!    x - v`; the client's is `v`.
 //!
-//! Digits of a weight add up with their place values; the top digit is signed, so no offset term involves `x`. With
-//! trees of depth one this *is* the bitwise correlated transfer of SiRNN and PrivQuant (protocol `cot`).
+//! Digits of a weight add up with their place values; the top digit is signed, so no offset term
+//! involves `x`. With trees of depth one this *is* the bitwise correlated transfer of SiRNN and
+//! PrivQuant (protocol `cot`).
 //!
-//! Cost: `l - e - low` bits a tree and column, client to server, for the tree's channel shift `e` and lowest bit `low`.
-//! Weights of one tree share them: `K N D l w / k` bits in all at `w <= k`.
+//! Cost: `l - e - low` bits a tree and column, client to server, for the tree's channel shift `e`
+//! and lowest bit `low`. Weights of one tree share them: `K N D l w / k` bits in all at `w <= k`.
 //!
-//! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular correlation
-//! robustness of the hash, of which at most `2^12` calls are made under one key. The client
-//! receives nothing.
+//! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular
+//! correlation robustness of the hash, of which at most `2^12` calls are made under one key. The
+//! client receives nothing.
 
 use super::kernel::{Chunk, column_blocks};
 use super::keys::Keys;
@@ -39,11 +44,13 @@ pub struct Products<'a> {
     pub images: usize,
     /// This party's trees.
     pub planted: &'a Planted,
-    /// The server's weights, in the order of [`Layer::weights`]: the ideal is computed where they are, and some protocols need them.
+    /// The server's weights, in the order of [`Layer::weights`]: the ideal is computed where they
+    /// are, and some protocols need them.
     pub weights: Option<&'a [i8]>,
 }
 
-/// A value that the client alone holds, laid out `[channels][images][rows][columns]`; the server holds nothing.
+/// A value that the client alone holds, laid out `[channels][images][rows][columns]`; the server
+/// holds nothing.
 #[derive(Clone, Debug)]
 pub struct ClientHeld(pub Option<Share>);
 
@@ -79,9 +86,12 @@ impl Operator for Products<'_> {
     async fn run(&self, session: &mut Session, input: ClientHeld) -> Result<Share, Error> {
         let (layer, geometry) = (self.layer.products(), &self.layer.geometry);
         let values = match self.layer.algorithm {
-            Algorithm::Direct => self.multiply(session, &layer, input.0.as_ref().map(Share::values)).await?,
+            Algorithm::Direct => {
+                self.multiply(session, &layer, input.0.as_ref().map(Share::values)).await?
+            }
             Algorithm::Winograd | Algorithm::WinogradExact => {
-                let x = input.0.map(|x| winograd::transform_input(geometry, self.images, x.values()));
+                let x =
+                    input.0.map(|x| winograd::transform_input(geometry, self.images, x.values()));
                 let products = self.multiply(session, &layer, x.as_deref()).await?;
                 winograd::transform_output(geometry, self.images, &products)
             }
@@ -94,7 +104,8 @@ impl Operator for Products<'_> {
 }
 
 impl Products<'_> {
-    /// This party's share of the weights times what the client gives, for the layer of the products.
+    /// This party's share of the weights times what the client gives, for the layer of the
+    /// products.
     async fn multiply(
         &self,
         session: &mut Session,
@@ -105,9 +116,9 @@ impl Products<'_> {
             let weights = self.weights.map(|weights| self.layer.weights_of_products(weights));
             let side = match (x, &weights) {
                 (Some(mask), _) => mask::Side::Client(mask),
-                (None, weights) => {
-                    mask::Side::Server(weights.as_ref().expect("invariant: the server has its weights"))
-                }
+                (None, weights) => mask::Side::Server(
+                    weights.as_ref().expect("invariant: the server has its weights"),
+                ),
             };
             return mask::run(session, layer, self.images, k, side).await;
         }
@@ -232,7 +243,8 @@ mod tests {
         let weights = weights(layer, &mut rng);
         let [c, h, w] = layer.geometry.in_shape();
         let ring = Bits::of(rng.random_range(layer.ring.get()..=64));
-        let inputs: Vec<Vec<u64>> = (0..2).map(|_| extremes(ring, c * images * h * w, &mut rng)).collect();
+        let inputs: Vec<Vec<u64>> =
+            (0..2).map(|_| extremes(ring, c * images * h * w, &mut rng)).collect();
         let each = products_cost(layer, images);
         let cots = (layer.setup_cost().client_cots + 2 * each.server_cots) as usize;
         let (server, client) = two_parties(

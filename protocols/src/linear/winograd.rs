@@ -1,7 +1,8 @@
 //! Winograd's convolution F(2x2, 3x3): four outputs of a 3x3 kernel from 16 products instead of 36.
 //!
-//! Source: Lavin, Gray, *Fast algorithms for convolutional neural networks* (CVPR 2016), section 4; in two-party
-//! computation CoPriv (2023) and PrivQuant (2024), with all tiles of all images in one product (tile aggregation).
+//! Source: Lavin, Gray, *Fast algorithms for convolutional neural networks* (CVPR 2016), section 4;
+//! in two-party computation CoPriv (2023) and PrivQuant (2024), with all tiles of all images in one
+//! product (tile aggregation).
 //!
 //! A tile is 4x4 inputs and 2x2 outputs, every two rows and columns. With
 //!
@@ -9,17 +10,20 @@
 //! B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]   2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2]   A^T = [1 1 1 0; 0 1 -1 -1]
 //! ```
 //!
-//! the outputs are `A^T [U . (B^T d B)] A`, summed over input channels, where `.` multiplies each of 16 positions. So a
-//! convolution is a matrix product for every position: a convolution of 16 groups with a 1x1 kernel over tiles, between two
-//! transforms that are integer-linear, local on shares, and exact modulo `2^l` whatever overflows in between.
+//! the outputs are `A^T [U . (B^T d B)] A`, summed over input channels, where `.` multiplies each
+//! of 16 positions. So a convolution is a matrix product for every position: a convolution of 16
+//! groups with a 1x1 kernel over tiles, between two transforms that are integer-linear, local on
+//! shares, and exact modulo `2^l` whatever overflows in between.
 //!
-//! - *Exact* ([`Algorithm::WinogradExact`]): `U = (2G) g (2G)^T` makes four times the convolution with `g`. The products
-//!   are computed in `Z_{2^(l+2)}`; of shares `s + c = 4 y` there, the server's `ceil(s / 4)` and the client's
-//!   `floor(c / 4)` are shares of `y` in `Z_{2^l}`: with `c = 4 q + r` and `0 <= r < 4`, `s = 4 p - r` for some `p`,
-//!   which is the server's, and `4 (p + q) = s + c`. Nothing is assumed of the value, and the
-//!   input may be any representative modulo `2^l`: nothing but the products lives in the wider ring. The corners of `U` are multiples
-//!   of 4, the edges of 2: the factor is a shift of those products, which leaves them shorter.
-//! - *In the domain* ([`Algorithm::Winograd`]): the network is defined by its `U`, which is quantised itself.
+//! - *Exact* ([`Algorithm::WinogradExact`]): `U = (2G) g (2G)^T` makes four times the convolution
+//!   with `g`. The products are computed in `Z_{2^(l+2)}`; of shares `s + c = 4 y` there, the
+//!   server's `ceil(s / 4)` and the client's `floor(c / 4)` are shares of `y` in `Z_{2^l}`: with `c
+//!   = 4 q + r` and `0 <= r < 4`, `s = 4 p - r` for some `p`, which is the server's, and `4 (p + q)
+//!   = s + c`. Nothing is assumed of the value, and the input may be any representative modulo
+//!   `2^l`: nothing but the products lives in the wider ring. The corners of `U` are multiples of
+//!   4, the edges of 2: the factor is a shift of those products, which leaves them shorter.
+//! - *In the domain* ([`Algorithm::Winograd`]): the network is defined by its `U`, which is
+//!   quantized itself.
 
 use num_traits::{WrappingAdd, WrappingSub, Zero};
 use zeroize::Zeroizing;
@@ -38,7 +42,8 @@ const INPUT: [[i8; 4]; 4] = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 
 const KERNEL: [[i8; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
 const OUTPUT: [[i8; 4]; 2] = [[1, 1, 1, 0], [0, 1, -1, -1]];
 
-/// Sums of three that an entry of `U` is made of: 0 at the corners, 1 at the edges, 2 at the centres.
+/// Sums of three that an entry of `U` is made of: 0 at the corners, 1 at the edges, 2 at the
+/// centers.
 const fn sums(position: usize) -> u32 {
     const fn inner(index: usize) -> u32 {
         if index == 1 || index == 2 { 1 } else { 0 }
@@ -61,7 +66,8 @@ pub fn applies(geometry: &Geometry) -> bool {
     check(geometry).is_ok()
 }
 
-/// The products: a convolution with a 1x1 kernel over tiles, in groups of 16 positions. Channels are `[position][channel]`.
+/// The products: a convolution with a 1x1 kernel over tiles, in groups of 16 positions. Channels
+/// are `[position][channel]`.
 pub const fn products(g: &Geometry) -> Geometry {
     Geometry {
         in_h: g.out_h().div_ceil(STEP),
@@ -79,7 +85,11 @@ pub(super) fn layer(layer: &Layer) -> Layer {
     Layer {
         geometry: products(&layer.geometry),
         weight_bits: layer.weight_bits,
-        shifts: if exact { (0..POSITIONS * channels).map(shift).collect() } else { layer.shifts.clone() },
+        shifts: if exact {
+            (0..POSITIONS * channels).map(shift).collect()
+        } else {
+            layer.shifts.clone()
+        },
         ring: if exact { Bits::of(layer.ring.get() + 2) } else { layer.ring },
         algorithm: Algorithm::Direct,
         protocol: layer.protocol,
@@ -91,7 +101,8 @@ pub(super) const fn exact_bits(weight_bits: u32, group: usize, groups: usize) ->
     weight_bits + 2 * sums(group / (groups / POSITIONS))
 }
 
-/// `U` of an exact layer without the factors that are shifts, `[position][channel][fan-in]`, from `[channel][fan-in][3][3]`.
+/// `U` of an exact layer without the factors that are shifts, `[position][channel][fan-in]`, from
+/// `[channel][fan-in][3][3]`.
 ///
 /// # Panics
 /// Where an entry needs more than 8 bits: layers are checked before.
@@ -99,7 +110,8 @@ pub(super) fn exact_weights(weights: &[i8]) -> Zeroizing<Vec<i8>> {
     let kernels = weights.as_chunks::<9>().0;
     let entry = |position: usize, kernel: &[i8; 9]| {
         let (left, right) = (KERNEL[position / 4], KERNEL[position % 4]);
-        let tap = |at: usize| i32::from(left[at / 3]) * i32::from(right[at % 3]) * i32::from(kernel[at]);
+        let tap =
+            |at: usize| i32::from(left[at / 3]) * i32::from(right[at % 3]) * i32::from(kernel[at]);
         let sum: i32 = (0..9).map(tap).sum();
         i8::try_from(sum >> (2 - sums(position)))
             .expect("invariant: an exact layer's weights have 4 bits at most")
@@ -107,7 +119,8 @@ pub(super) fn exact_weights(weights: &[i8]) -> Zeroizing<Vec<i8>> {
     // As many as there are, so that none are moved and left behind.
     let mut derived = Zeroizing::new(Vec::with_capacity(POSITIONS * kernels.len()));
     derived.extend(
-        (0..POSITIONS).flat_map(|position| kernels.iter().map(move |kernel| entry(position, kernel))),
+        (0..POSITIONS)
+            .flat_map(|position| kernels.iter().map(move |kernel| entry(position, kernel))),
     );
     derived
 }
@@ -137,12 +150,13 @@ fn combine<T: Number>(coefficients: &[i8; 4], values: [T; 4]) -> T {
 
 /// `M v M^T` for a 4x4 matrix `v`.
 fn conjugate<T: Number, const N: usize>(matrix: &[[i8; 4]; N], v: &[[T; 4]; 4]) -> [[T; N]; N] {
-    let down = matrix.map(|row| [0, 1, 2, 3].map(|column| combine(&row, v.map(|line| line[column]))));
+    let down =
+        matrix.map(|row| [0, 1, 2, 3].map(|column| combine(&row, v.map(|line| line[column]))));
     down.map(|line| matrix.map(|row| combine(&row, line)))
 }
 
-/// `B^T d B` of every tile, `[position][channel][image][tile]`, from `[channel][image][row][column]`; padding, and what is
-/// beyond it, reads as zero.
+/// `B^T d B` of every tile, `[position][channel][image][tile]`, from
+/// `[channel][image][row][column]`; padding, and what is beyond it, reads as zero.
 pub fn transform_input<T: Number>(g: &Geometry, images: usize, x: &[T]) -> Vec<T> {
     let tiles = products(g);
     let (plane, count) = (g.in_h * g.in_w, tiles.positions());
@@ -167,7 +181,8 @@ pub fn transform_input<T: Number>(g: &Geometry, images: usize, x: &[T]) -> Vec<T
     out
 }
 
-/// `A^T m A` of every tile, `[channel][image][row][column]`, from `[position][channel][image][tile]`.
+/// `A^T m A` of every tile, `[channel][image][row][column]`, from
+/// `[position][channel][image][tile]`.
 pub fn transform_output<T: Number>(g: &Geometry, images: usize, products_of: &[T]) -> Vec<T> {
     let tiles = products(g);
     let (rows, columns, count) = (g.out_h(), g.out_w(), tiles.positions());
@@ -179,7 +194,9 @@ pub fn transform_output<T: Number>(g: &Geometry, images: usize, products_of: &[T
                 std::array::from_fn(|q| products_of[(4 * p + q) * stride + at * count + tile])
             });
             let (row, column) = (tile / tiles.in_w * STEP, tile % tiles.in_w * STEP);
-            for (i, line) in conjugate(&OUTPUT, &m).iter().enumerate().filter(|(i, _)| row + i < rows) {
+            for (i, line) in
+                conjugate(&OUTPUT, &m).iter().enumerate().filter(|(i, _)| row + i < rows)
+            {
                 for (j, value) in line.iter().enumerate().filter(|(j, _)| column + j < columns) {
                     out[(row + i) * columns + column + j] = *value;
                 }
@@ -189,14 +206,16 @@ pub fn transform_output<T: Number>(g: &Geometry, images: usize, products_of: &[T
     out
 }
 
-/// A party's share of an exact layer's result, from its share of four times that, in a ring of two bits more.
+/// A party's share of an exact layer's result, from its share of four times that, in a ring of two
+/// bits more.
 pub(super) fn quarter(role: Role, ring: Bits, share: u64) -> u64 {
     let up = if role == Role::Server { 3 } else { 0 };
     ring.reduce(share).wrapping_add(up) >> 2
 }
 
-/// The 4x4 kernels that `U` amounts to, one for each of a tile's four outputs: of one output channel, as sums of positive and of
-/// negative entries. `entries` are that channel's, `[position][fan-in]`, each with its left shift.
+/// The 4x4 kernels that `U` amounts to, one for each of a tile's four outputs: of one output
+/// channel, as sums of positive and of negative entries. `entries` are that channel's,
+/// `[position][fan-in]`, each with its left shift.
 pub(crate) fn effective(fan_in: usize, entry: impl Fn(usize, usize) -> i128) -> [(i128, i128); 4] {
     let mut sums = [(0i128, 0i128); 4];
     for input in 0..fan_in {

@@ -1,5 +1,5 @@
-//! Machine words that hold ring elements inside the linear kernels: the dispatch on word size happens here and nowhere
-//! else.
+//! Machine words that hold ring elements inside the linear kernels: the dispatch on word size
+//! happens here and nowhere else.
 
 use bytemuck::Pod;
 use num_traits::{PrimInt, Unsigned, WrappingAdd, WrappingMul, WrappingSub};
@@ -8,7 +8,16 @@ use crate::{Bits, Block};
 
 /// A word of which a block holds [`Word::LANES`].
 pub(crate) trait Word:
-    PrimInt + Unsigned + Default + WrappingAdd + WrappingMul + WrappingSub + Pod + Send + Sync + Into<u64>
+    PrimInt
+    + Unsigned
+    + Default
+    + WrappingAdd
+    + WrappingMul
+    + WrappingSub
+    + Pod
+    + Send
+    + Sync
+    + Into<u64>
 {
     /// Bits of the word.
     const BITS: u32;

@@ -2,15 +2,18 @@
 //!
 //! *Functionality.* From exclusive-or shares of `v` and `u_1 .. u_n` to shares of `u_1 v .. u_n v`.
 //!
-//! *Steps* (Beaver 1991, with products from random transfers of n-bit strings, one in each direction):
-//! 1. where this party sends, `a = r0 xor r1` and `r0` is its share of `a b'`; where it receives, `b = x` and `r_x` is its
-//!    share of `a' b`; so both hold shares of `(a xor a') (b xor b')`, for nothing;
+//! *Steps* (Beaver 1991, with products from random transfers of n-bit strings, one in each
+//! direction):
+//! 1. where this party sends, `a = r0 xor r1` and `r0` is its share of `a b'`; where it receives,
+//!    `b = x` and `r_x` is its share of `a' b`; so both hold shares of `(a xor a') (b xor b')`, for
+//!    nothing;
 //! 2. both open `d_j = u_j xor a_j` and `e = v xor b`;
-//! 3. the share of `u_j v` is `(ab)_j xor e u_j xor d_j b`, with this party's own `u_j` and `b`: the sum is
-//!    `ab xor e u xor d b = ab xor uv xor ub xor ub xor ab = uv`.
+//! 3. the share of `u_j v` is `(ab)_j xor e u_j xor d_j b`, with this party's own `u_j` and `b`:
+//!    the sum is `ab xor e u xor d b = ab xor uv xor ub xor ub xor ab = uv`.
 //!
 //! Cost: `2 (n + 1)` bits, 4 for one AND, and one correlated transfer in each direction; 1 round.
-//! Security: `a` and `b` are random to the other party and used once; semi-honest, `H` correlation robust.
+//! Security: `a` and `b` are random to the other party and used once; semi-honest, `H` correlation
+//! robust.
 
 use super::turn::{Heard, Script};
 use crate::ot::{Directions, Random};
@@ -45,13 +48,18 @@ impl Operator for And {
         script.cost()
     }
 
-    async fn run(&self, session: &mut Session, (shared, others): Self::Input) -> Result<BitShare, Error> {
+    async fn run(
+        &self,
+        session: &mut Session,
+        (shared, others): Self::Input,
+    ) -> Result<BitShare, Error> {
         let expected = (self.len, self.len.checked_mul(self.others));
         if expected != (shared.0.len(), Some(others.0.len())) || !(1..=64).contains(&self.others) {
             let found = format!("{} and {}", shared.0.len(), others.0.len());
             return Err(Error::invalid("operands of and", format!("{self:?}"), found));
         }
-        let others = (0..self.others).map(|j| others.0.slice(j * self.len..(j + 1) * self.len)).collect();
+        let others =
+            (0..self.others).map(|j| others.0.slice(j * self.len..(j + 1) * self.len)).collect();
         let products = Products::open(session, &shared.0, others)?;
         let mut said = Vec::new();
         products.say(&mut said);
@@ -100,8 +108,11 @@ impl Products {
     /// Step 3: this party's shares of the products.
     pub(crate) fn close(self, heard: &mut Heard<'_>) -> Vec<BitString> {
         let (len, bytes) = (self.factor.len(), Bits::ONE.packed_len(self.factor.len()));
-        let mut opened: Vec<_> =
-            self.masked.iter().map(|mine| mine.xor(&BitString::from_bytes(heard.next(bytes), len))).collect();
+        let mut opened: Vec<_> = self
+            .masked
+            .iter()
+            .map(|mine| mine.xor(&BitString::from_bytes(heard.next(bytes), len)))
+            .collect();
         let e = opened.pop().unwrap_or_default();
         let parts = self.triples.iter().zip(&self.others).zip(&opened);
         parts.map(|((ab, u), d)| ab.xor(&e.and(u)).xor(&d.and(&self.factor))).collect()

@@ -1,14 +1,16 @@
 //! The index of the largest of several values, without the values.
 //!
-//! *Functionality.* From shares in `Z_l` of two's complement values, whose differences fit, to shares of the index of the first
-//! that no other exceeds, in the least ring that holds all indices.
+//! *Functionality.* From shares in `Z_l` of two's complement values, whose differences fit, to
+//! shares of the index of the first that no other exceeds, in the least ring that holds all
+//! indices.
 //!
-//! *Steps.* A tree: on each level neighbours are paired, an odd one waits, and all pairs are one comparison; its bit selects
-//! the larger one's value and its index. Neighbours keep their order, so that the first of equal ones wins.
+//! *Steps.* A tree: on each level neighbors are paired, an odd one waits, and all pairs are one
+//! comparison; its bit selects the larger one's value and its index. Neighbors keep their order, so
+//! that the first of equal ones wins.
 //!
-//! Cost: one comparison in `Z_l` and one selection of the index for each value but one, and a selection of the value for each of
-//! those that are not on the last level; the rounds are those of one comparison and one or two selections for each level.
-//! Security: that of the parts.
+//! Cost: one comparison in `Z_l` and one selection of the index for each value but one, and a
+//! selection of the value for each of those that are not on the last level; the rounds are those of
+//! one comparison and one or two selections for each level. Security: that of the parts.
 
 use super::{Mux, NonNegative, check_digit, check_parameters, check_share};
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share};
@@ -29,7 +31,8 @@ pub struct Argmax {
 impl Argmax {
     /// What is wrong with the parameters, if anything.
     pub fn check(&self) -> Result<(), String> {
-        let sized = (1..=1 << 32).contains(&self.values) && self.values.checked_mul(self.groups).is_some();
+        let sized =
+            (1..=1 << 32).contains(&self.values) && self.values.checked_mul(self.groups).is_some();
         if !sized {
             return Err(format!("groups of 1 to 2^32 values, found {self:?}"));
         }
@@ -50,7 +53,7 @@ impl Argmax {
     }
 }
 
-/// First and second of all pairs of neighbours, `[value][group]`.
+/// First and second of all pairs of neighbors, `[value][group]`.
 fn pairs(values: &[u64], groups: usize) -> (Vec<u64>, Vec<u64>) {
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for pair in values.chunks_exact(2 * groups) {

@@ -2,12 +2,14 @@
 //!
 //! *Functionality.* From exclusive-or shares `b0`, `b1` to shares of `b0 xor b1` in `Z_l`.
 //!
-//! *Identity.* `b0 xor b1 = b0 + b1 - 2 b0 b1`; the product is doubled, so it is needed in `Z_(l-1)` alone.
+//! *Identity.* `b0 xor b1 = b0 + b1 - 2 b0 b1`; the product is doubled, so it is needed in
+//! `Z_(l-1)` alone.
 //!
-//! *Steps.* One correlated transfer with the server's bit as choice and the client's as correlation.
+//! *Steps.* One correlated transfer with the server's bit as choice and the client's as
+//! correlation.
 //!
-//! Cost: `l` bits (`1 + (l - 1)`) and one correlated transfer that the client sends; 2 rounds; `l = 1` is free.
-//! Security: that of the correlated transfer.
+//! Cost: `l` bits (`1 + (l - 1)`) and one correlated transfer that the client sends; 2 rounds; `l =
+//! 1` is free. Security: that of the correlated transfer.
 
 use super::check_bits;
 use super::product::{BitProduct, pass};
@@ -46,7 +48,11 @@ impl Operator for BitToRing {
 }
 
 /// This party's shares of bits, not reduced, in turns of their own.
-pub(super) async fn convert(session: &mut Session, bits: BitString, ring: Bits) -> Result<Vec<u64>, Error> {
+pub(super) async fn convert(
+    session: &mut Session,
+    bits: BitString,
+    ring: Bits,
+) -> Result<Vec<u64>, Error> {
     if ring == Bits::ONE {
         return Ok(bits.iter().collect());
     }
@@ -99,11 +105,20 @@ impl Lift {
     /// This party's shares, not reduced.
     pub(super) fn finish(self, heard: &mut Heard<'_>) -> Vec<u64> {
         let products = self.product.finish(heard);
-        self.bits.iter().zip(products).map(|(bit, product)| bit.wrapping_sub(product << 1)).collect()
+        self.bits
+            .iter()
+            .zip(products)
+            .map(|(bit, product)| bit.wrapping_sub(product << 1))
+            .collect()
     }
 
     /// Adds the transfers to the script; the bytes of the choices and of the corrections.
-    pub(super) const fn price(script: &mut Script, chooser: Role, ring: Bits, len: usize) -> (usize, usize) {
+    pub(super) const fn price(
+        script: &mut Script,
+        chooser: Role,
+        ring: Bits,
+        len: usize,
+    ) -> (usize, usize) {
         BitProduct::price(script, chooser, half(ring), len)
     }
 }

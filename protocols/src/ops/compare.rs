@@ -1,11 +1,11 @@
 //! Comparison: of two private values, and of a share with zero.
 //!
-//! *Functionality.* [`LessThan`], the millionaires' problem: from the server's p and the client's q, of l bits, to shares of
-//! whether p < q. [`NonNegative`], the derivative of ReLU: from shares of a two's complement value to shares of whether it is
-//! at least 0.
+//! *Functionality.* [`LessThan`], the millionaires' problem: from the server's p and the client's
+//! q, of l bits, to shares of whether p < q. [`NonNegative`], the derivative of ReLU: from shares
+//! of a two's complement value to shares of whether it is at least 0.
 //!
-//! *Identity.* p < q where `q + (2^l - 1 - p)` carries out of l bits. The top bit of a sum is the exclusive or of the
-//! summands' top bits and the carry out of the bits below.
+//! *Identity.* p < q where `q + (2^l - 1 - p)` carries out of l bits. The top bit of a sum is the
+//! exclusive or of the summands' top bits and the carry out of the bits below.
 //!
 //! Cost: that of a carry chain over l bits, or l - 1 bits; nothing for the sign of one bit.
 //! Security: that of the carry chain.
@@ -140,7 +140,11 @@ mod tests {
             let client: Vec<u64> = (0..all * all).map(|i| i / all).collect();
             for digit in 1..=4 {
                 let op = LessThan { len: server.len(), bits, digit };
-                testing::law(&op, &Both { bits, server: server.clone(), client: client.clone() }, 1);
+                testing::law(
+                    &op,
+                    &Both { bits, server: server.clone(), client: client.clone() },
+                    1,
+                );
             }
         }
     }

@@ -5,20 +5,21 @@
 //! *Identity.* All digits are equal; for digits of one bit, `not (p xor q)` is local.
 //!
 //! *Steps.* The server complements its value: then all digits of the sum are ones.
-//! 1. for all wider digits at once, a 1-of-2^w transfer of whether they are: the client's digits choose;
+//! 1. for all wider digits at once, a 1-of-2^w transfer of whether they are: the client's digits
+//!    choose;
 //! 2. a tree of ANDs.
 //!
-//! Cost: `w + 2^w - 1` bits a digit (none for digits of one bit) and 4 for each digit but one; 2 rounds for the digits, and
-//! one for each level of the tree.
-//! Security: that of the transfers and ANDs.
+//! Cost: `w + 2^w - 1` bits a digit (none for digits of one bit) and 4 for each digit but one; 2
+//! rounds for the digits, and one for each level of the tree. Security: that of the transfers and
+//! ANDs.
 
 use super::carry;
 use super::turn::Script;
 use super::{Both, Private, check_digit, check_parameters, check_private};
 use crate::{BitShare, BitString, Bits, Cost, Error, Operator, Role, Session};
 
-/// Whether the server's value equals the client's. The values of a share are zero where its summands are equal up to
-/// sign: the client negates its own.
+/// Whether the server's value equals the client's. The values of a share are zero where its
+/// summands are equal up to sign: the client negates its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Equal {
     /// Number of comparisons.

@@ -1,15 +1,15 @@
 //! Extension: the same value in a larger ring.
 //!
-//! *Functionality.* From shares in `Z_n` of a value to shares of it in `Z_m`, m >= n: of an unsigned value, of a two's
-//! complement value, or of one that is known to be below `2^(n-1)`.
+//! *Functionality.* From shares in `Z_n` of a value to shares of it in `Z_m`, m >= n: of an
+//! unsigned value, of a two's complement value, or of one that is known to be below `2^(n-1)`.
 //!
-//! *Identity.* `y = y0 + y1 - 2^n wrap`, where the wrap is needed in `Z_(m-n)`. Where y is below `2^(n-1)` the wrap is the OR
-//! of the shares' top bits, `w0 + w1 - w0 w1`; elsewhere it is the carry out of all n bits. A two's complement value is an
-//! unsigned one once `2^(n-1)` is added.
+//! *Identity.* `y = y0 + y1 - 2^n wrap`, where the wrap is needed in `Z_(m-n)`. Where y is below
+//! `2^(n-1)` the wrap is the OR of the shares' top bits, `w0 + w1 - w0 w1`; elsewhere it is the
+//! carry out of all n bits. A two's complement value is an unsigned one once `2^(n-1)` is added.
 //!
-//! Cost: known sign: one correlated transfer, `1 + (m - n)` bits; 2 rounds. Otherwise a carry chain and a conversion of the
-//! carry to `Z_(m-n)`, that is `m - n` bits and 2 rounds more. Nothing where m = n.
-//! Security: that of the parts.
+//! Cost: known sign: one correlated transfer, `1 + (m - n)` bits; 2 rounds. Otherwise a carry chain
+//! and a conversion of the carry to `Z_(m-n)`, that is `m - n` bits and 2 rounds more. Nothing
+//! where m = n. Security: that of the parts.
 
 use super::product::{BitProduct, pass};
 use super::turn::{Heard, Script};
@@ -64,7 +64,11 @@ impl Extend {
     }
 
     /// The extension of unsigned values of full range.
-    async fn unsigned(&self, session: &mut Session, mut values: Vec<u64>) -> Result<Vec<u64>, Error> {
+    async fn unsigned(
+        &self,
+        session: &mut Session,
+        mut values: Vec<u64>,
+    ) -> Result<Vec<u64>, Error> {
         let Some(ring) = self.known_sign().wrap_ring() else {
             return Ok(values);
         };
@@ -119,7 +123,8 @@ impl Operator for Extend {
     }
 }
 
-/// The step that others share: this party's summands of values below `2^(from - 1)`, in a larger ring.
+/// The step that others share: this party's summands of values below `2^(from - 1)`, in a larger
+/// ring.
 #[derive(Clone, Copy)]
 pub(super) struct KnownSign {
     pub len: usize,
@@ -134,11 +139,16 @@ impl KnownSign {
     }
 
     /// The summands, not reduced.
-    pub(super) async fn run(self, session: &mut Session, mut values: Vec<u64>) -> Result<Vec<u64>, Error> {
+    pub(super) async fn run(
+        self,
+        session: &mut Session,
+        mut values: Vec<u64>,
+    ) -> Result<Vec<u64>, Error> {
         let Some(ring) = self.wrap_ring() else {
             return Ok(values);
         };
-        let (asked, replied) = BitProduct::price(&mut Script::default(), Role::Server, ring, self.len);
+        let (asked, replied) =
+            BitProduct::price(&mut Script::default(), Role::Server, ring, self.len);
         let tops = BitString::of_values(&values, self.from.get() - 1);
         let mut said = Vec::new();
         let mut product = BitProduct::ask(session, Role::Server, ring, &tops, &mut said)?;

@@ -1,12 +1,13 @@
 //! Any function of a narrow value, by one table.
 //!
-//! *Functionality.* From shares of x in `Z_l`, l of 1 to 8 bits, to shares in `Z_m` of f(x), for a public table f of 2^l
-//! entries: activations such as sigmoid, tanh or GELU of a requantised value, a rescale by what is no power of two, a clip.
+//! *Functionality.* From shares of x in `Z_l`, l of 1 to 8 bits, to shares in `Z_m` of f(x), for a
+//! public table f of 2^l entries: activations such as sigmoid, tanh or GELU of a requantized value,
+//! a rescale by what is no power of two, a clip.
 //!
 //! *Identity.* With x = p + q, the entry at q of the table that is f rotated by p is f(x).
 //!
-//! *Steps.* A 1-of-2^l transfer with the client's share as choice; the server rotates the table by masks, bit by bit of its
-//! share, so that no secret is an index.
+//! *Steps.* A 1-of-2^l transfer with the client's share as choice; the server rotates the table by
+//! masks, bit by bit of its share, so that no secret is an index.
 //!
 //! Cost: `l + (2^l - 1) m` bits and l correlated transfers that the server sends; 2 rounds.
 //! Security: that of the transfer.
@@ -67,7 +68,10 @@ impl Lookup {
                 let taken = ((value >> i) & 1).wrapping_neg();
                 turned.copy_from_slice(&table);
                 turned.rotate_left(1 << i);
-                table.iter_mut().zip(&turned).for_each(|(entry, turned)| *entry ^= taken & (*entry ^ turned));
+                table
+                    .iter_mut()
+                    .zip(&turned)
+                    .for_each(|(entry, turned)| *entry ^= taken & (*entry ^ turned));
             }
             all.extend_from_slice(&table);
         }
@@ -175,7 +179,10 @@ mod tests {
             let table = vec![0; 1 << l];
             let cost = Lookup { len: 64, ring: Bits::of(l), out: Bits::of(14), table }.cost();
             assert_eq!(cost.bits() - 2 * 12 * 8, 64 * (u64::from(l) + ((1 << l) - 1) * 14));
-            assert_eq!((cost.server_cots, cost.client_cots, cost.rounds), (64 * u64::from(l), 0, 2));
+            assert_eq!(
+                (cost.server_cots, cost.client_cots, cost.rounds),
+                (64 * u64::from(l), 0, 2)
+            );
         }
     }
 
@@ -184,8 +191,9 @@ mod tests {
         let (ring, wide) = (Bits::of(3), Bits::of(9));
         for (ring, table) in [(ring, vec![0; 7]), (wide, vec![0; 512])] {
             let op = Lookup { len: 1, ring, out: ring, table };
-            let run =
-                async |session: &mut Session| Ok(session.run(&op, Share::zeros(ring, 1)).await.is_err());
+            let run = async |session: &mut Session| {
+                Ok(session.run(&op, Share::zeros(ring, 1)).await.is_err())
+            };
             assert_eq!(testing::two_parties(0, 0, run, run), (true, true));
         }
     }

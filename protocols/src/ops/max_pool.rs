@@ -1,17 +1,20 @@
-//! Maximum pooling, after requantisation and in its small ring.
+//! Maximum pooling, after requantization and in its small ring.
 //!
-//! *Functionality.* From shares in `Z_(a+1)` of windows of a-bit values to shares in `Z_m` of each window's maximum.
+//! *Functionality.* From shares in `Z_(a+1)` of windows of a-bit values to shares in `Z_m` of each
+//! window's maximum.
 //!
-//! *Identity.* `max(x, y) = y + [x - y >= 0] (x - y)`; differences of a-bit values fit two's complement of a + 1 bits.
+//! *Identity.* `max(x, y) = y + [x - y >= 0] (x - y)`; differences of a-bit values fit two's
+//! complement of a + 1 bits.
 //!
 //! *Steps.*
-//! 1. a tree: on each level the elements of a window are paired, an odd one waits, and all pairs of all windows are one
-//!    comparison and one selection;
-//! 2. known-sign extension to `Z_m`, around which the server adds and takes off `2^(a-1)` when the values are signed.
+//! 1. a tree: on each level the elements of a window are paired, an odd one waits, and all pairs of
+//!    all windows are one comparison and one selection;
+//! 2. known-sign extension to `Z_m`, around which the server adds and takes off `2^(a-1)` when the
+//!    values are signed.
 //!
-//! Cost: window - 1 comparisons in `Z_(a+1)` and selections of `2 (a + 2)` bits a window, and `1 + m - (a + 1)` bits for the
-//! extension where needed; the rounds are those of one comparison and one selection for each level.
-//! Security: that of the parts.
+//! Cost: window - 1 comparisons in `Z_(a+1)` and selections of `2 (a + 2)` bits a window, and `1 +
+//! m - (a + 1)` bits for the extension where needed; the rounds are those of one comparison and one
+//! selection for each level. Security: that of the parts.
 
 use super::extend::KnownSign;
 use super::turn::Script;
@@ -62,7 +65,8 @@ impl MaxPool {
         (NonNegative { len, ring, digit: self.digit }, Mux { len, ring })
     }
 
-    /// One level of the tree: of the elements left, pairs of the first and the second half, and perhaps an odd one.
+    /// One level of the tree: of the elements left, pairs of the first and the second half, and
+    /// perhaps an odd one.
     async fn reduce(&self, session: &mut Session, mut values: Vec<u64>) -> Result<Vec<u64>, Error> {
         let pairs = values.len() / self.windows.max(1) / 2;
         let (compare, select) = self.level(pairs);
@@ -130,7 +134,8 @@ mod tests {
 
     fn random_values(op: &MaxPool, seed: u64) -> Clear {
         let a = Bits::of(op.bits);
-        let values = testing::extremes(a, op.window * op.windows, &mut ChaCha20Rng::seed_from_u64(seed));
+        let values =
+            testing::extremes(a, op.window * op.windows, &mut ChaCha20Rng::seed_from_u64(seed));
         let values: Vec<i64> =
             values.iter().map(|v| if op.signed { a.decode(*v) } else { *v as i64 }).collect();
         Clear::encode(op.ring(), &values)

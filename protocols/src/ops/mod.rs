@@ -1,7 +1,7 @@
 //! Operators on shares, one file each.
 //!
-//! Parameters are public. Whoever has them from elsewhere calls `check` before `cost`; running an operator checks them
-//! and its operands, and an unusable one is an error.
+//! Parameters are public. Whoever has them from elsewhere calls `check` before `cost`; running an
+//! operator checks them and its operands, and an unusable one is an error.
 
 mod and;
 mod argmax;
@@ -80,7 +80,11 @@ fn check_digit(digit: u32) -> Result<(), String> {
 }
 
 /// The caller's parameters are usable.
-fn check_parameters(operator: &str, checked: Result<(), String>, found: &impl Debug) -> Result<(), Error> {
+fn check_parameters(
+    operator: &str,
+    checked: Result<(), String>,
+    found: &impl Debug,
+) -> Result<(), Error> {
     checked.map_err(|expected| {
         Error::invalid(format!("parameters of {operator}"), expected, format!("{found:?}"))
     })

@@ -1,12 +1,13 @@
 //! A shared bit times a shared ring element.
 //!
-//! *Functionality.* From exclusive-or shares of `b` and additive shares of `v` in `Z_l` to shares of `b v`.
+//! *Functionality.* From exclusive-or shares of `b` and additive shares of `v` in `Z_l` to shares
+//! of `b v`.
 //!
-//! *Identity.* `b v0 = (b0 xor b1) v0 = b0 v0 + b1 (1 - 2 b0) v0`: the first term is local, the second a bit of one party
-//! times a ring element of the other; likewise for `v1`.
+//! *Identity.* `b v0 = (b0 xor b1) v0 = b0 v0 + b1 (1 - 2 b0) v0`: the first term is local, the
+//! second a bit of one party times a ring element of the other; likewise for `v1`.
 //!
-//! *Steps.* Two correlated transfers, one in each direction: the server says its choices, and its corrections for choices
-//! that are still to come; the client replies with its own of both.
+//! *Steps.* Two correlated transfers, one in each direction: the server says its choices, and its
+//! corrections for choices that are still to come; the client replies with its own of both.
 //!
 //! Cost: `2 (1 + l)` bits and one correlated transfer in each direction; 2 rounds.
 //! Security: that of the correlated transfer.
@@ -32,7 +33,10 @@ impl Operator for Mux {
     const NAME: &'static str = "mux";
 
     fn ideal(&self, (bits, values): &(BitString, Clear)) -> Clear {
-        Clear { ring: self.ring, values: bits.iter().zip(&values.values).map(|(bit, v)| bit * v).collect() }
+        Clear {
+            ring: self.ring,
+            values: bits.iter().zip(&values.values).map(|(bit, v)| bit * v).collect(),
+        }
     }
 
     fn cost(&self) -> Cost {
@@ -43,7 +47,11 @@ impl Operator for Mux {
         script.cost()
     }
 
-    async fn run(&self, session: &mut Session, (bits, values): Self::Input) -> Result<Share, Error> {
+    async fn run(
+        &self,
+        session: &mut Session,
+        (bits, values): Self::Input,
+    ) -> Result<Share, Error> {
         check_bits(Self::NAME, &bits, self.len)?;
         check_share(Self::NAME, &values, self.ring, self.len)?;
         let (asked, replied) = Selection::price(&mut Script::default(), self.ring, self.len);
@@ -76,8 +84,14 @@ impl Selection {
         said: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         let of_server = BitProduct::ask(session, Role::Server, ring, &bits, said)?;
-        let of_client =
-            LateProduct::correct(session, Role::Server, ring, bits.len(), || signed(&bits, values), said)?;
+        let of_client = LateProduct::correct(
+            session,
+            Role::Server,
+            ring,
+            bits.len(),
+            || signed(&bits, values),
+            said,
+        )?;
         Ok(Self { bits, of_server, of_client })
     }
 
@@ -100,13 +114,16 @@ impl Selection {
     pub(super) fn finish(self, values: &[u64], heard: &mut Heard<'_>) -> Vec<u64> {
         let mut shares = self.of_server.finish(heard);
         let others = self.of_client.finish(heard);
-        for (((share, other), bit), v) in shares.iter_mut().zip(others).zip(self.bits.iter()).zip(values) {
+        for (((share, other), bit), v) in
+            shares.iter_mut().zip(others).zip(self.bits.iter()).zip(values)
+        {
             *share = share.wrapping_add(other).wrapping_add(v & bit.wrapping_neg());
         }
         shares
     }
 
-    /// Adds the transfers to the script; the bytes that the server asks and that the client replies.
+    /// Adds the transfers to the script; the bytes that the server asks and that the client
+    /// replies.
     pub(super) const fn price(script: &mut Script, ring: Bits, len: usize) -> (usize, usize) {
         let (choices, corrected) = BitProduct::price(script, Role::Server, ring, len);
         let (corrections, chosen) = LateProduct::price(script, Role::Server, ring, len);

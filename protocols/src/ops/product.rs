@@ -1,4 +1,5 @@
-//! A bit of one party times a ring element of the other: a correlated transfer in two messages, which others may share.
+//! A bit of one party times a ring element of the other: a correlated transfer in two messages,
+//! which others may share.
 
 use super::turn::{Heard, Script};
 use crate::ot::{CorrelatedReceiver, Directions, EarlySender, Hash, choose_late, correct};
@@ -33,7 +34,8 @@ enum Side {
 }
 
 impl BitProduct {
-    /// Products in `ring` of the bits of `chooser`, who says its choices (elsewhere, `bits` gives the length alone).
+    /// Products in `ring` of the bits of `chooser`, who says its choices (elsewhere, `bits` gives
+    /// the length alone).
     pub(super) fn ask(
         session: &mut Session,
         chooser: Role,
@@ -51,7 +53,8 @@ impl BitProduct {
         Ok(Self { ring, len, hash: hashes.received, side: Side::Chooser(receiver) })
     }
 
-    /// The other party hears the choices, and says the corrections for its ring elements. Nothing at the chooser.
+    /// The other party hears the choices, and says the corrections for its ring elements. Nothing
+    /// at the chooser.
     pub(super) fn reply(
         &mut self,
         session: &mut Session,
@@ -61,7 +64,8 @@ impl BitProduct {
     ) -> Result<(), Error> {
         if let Side::Sender(share) = &mut self.side {
             let choices = heard.next(Bits::ONE.packed_len(self.len));
-            let (own, corrections) = correct(session, &self.hash, self.ring, correlations, choices)?;
+            let (own, corrections) =
+                correct(session, &self.hash, self.ring, correlations, choices)?;
             *share = own;
             said.extend(corrections);
         }
@@ -71,13 +75,20 @@ impl BitProduct {
     /// This party's share of the products; the chooser hears the corrections.
     pub(super) fn finish(self, heard: &mut Heard<'_>) -> Vec<u64> {
         match self.side {
-            Side::Chooser(receiver) => receiver.finish(self.ring, heard.next(self.ring.packed_len(self.len))),
+            Side::Chooser(receiver) => {
+                receiver.finish(self.ring, heard.next(self.ring.packed_len(self.len)))
+            }
             Side::Sender(share) => share,
         }
     }
 
     /// Adds the transfers to the script; the bytes of the choices and of the corrections.
-    pub(super) const fn price(script: &mut Script, chooser: Role, ring: Bits, len: usize) -> (usize, usize) {
+    pub(super) const fn price(
+        script: &mut Script,
+        chooser: Role,
+        ring: Bits,
+        len: usize,
+    ) -> (usize, usize) {
         script.cots(chooser.peer(), len);
         (Bits::ONE.packed_len(len), ring.packed_len(len))
     }
@@ -108,7 +119,12 @@ impl LateProduct {
     ) -> Result<Self, Error> {
         let hashes = Directions::fresh(session, Domain::Correlated);
         if session.role() != sender {
-            return Ok(Self { ring, len, hash: hashes.received, side: LateSide::Chooser(Vec::new()) });
+            return Ok(Self {
+                ring,
+                len,
+                hash: hashes.received,
+                side: LateSide::Chooser(Vec::new()),
+            });
         }
         let (early, corrections) = EarlySender::new(session, &hashes.sent, ring, correlations())?;
         said.extend(corrections);
@@ -141,7 +157,12 @@ impl LateProduct {
     }
 
     /// Adds the transfers to the script; the bytes of the corrections and of the choices.
-    pub(super) const fn price(script: &mut Script, sender: Role, ring: Bits, len: usize) -> (usize, usize) {
+    pub(super) const fn price(
+        script: &mut Script,
+        sender: Role,
+        ring: Bits,
+        len: usize,
+    ) -> (usize, usize) {
         script.cots(sender, len);
         (ring.packed_len(len), Bits::ONE.packed_len(len))
     }

@@ -1,4 +1,4 @@
-//! Requantisation: the fused low-bit operator.
+//! Requantization: the fused low-bit operator.
 //!
 //! *Functionality.* From shares of an accumulator in `Z_l` to shares in `Z_m` of
 //!
@@ -6,39 +6,48 @@
 //! y = clamp(floor((acc + 2^(k-1)) / 2^k), lo, hi)
 //! ```
 //!
-//! (no rounding constant at k = 0), with lo, hi = 0, 2^a - 1, which is ReLU, exact truncation, saturation and change of ring
-//! in one; or, signed, -2^(a-1), 2^(a-1) - 1. The rounded accumulator, with 2^(k+a-1) added when signed, must lie within
-//! [-2^(l-1), 2^(l-1)); [`Requant::ideal`] says what happens elsewhere: it wraps.
+//! (no rounding constant at k = 0), with lo, hi = 0, 2^a - 1, which is ReLU, exact truncation,
+//! saturation and change of ring in one; or, signed, -2^(a-1), 2^(a-1) - 1. The rounded
+//! accumulator, with 2^(k+a-1) added when signed, must lie within [-2^(l-1), 2^(l-1));
+//! [`Requant::ideal`] says what happens elsewhere: it wraps.
 //!
-//! *Identity.* Let p + q be the shares with the constants added, cut into k dropped bits, a kept bits, h = l - 1 - k - a
-//! saturating bits and the top bit. With c1, c2, c3 the carries out of the first three and z whether the saturating bits of
-//! the sum are all zero: the sum is `positive = not (top p xor top q xor c3)`, it does not saturate where
-//! `keep = positive z`, and there y = v = mid p + mid q + c1 - 2^a c2; where `positive xor keep`, y = 2^a - 1; elsewhere 0.
-//! In `Z_(a+1)` the term of c2 is local: 2^a (c xor c') = 2^a (c + c').
+//! *Identity.* Let p + q be the shares with the constants added, cut into k dropped bits, a kept
+//! bits, h = l - 1 - k - a saturating bits and the top bit. With c1, c2, c3 the carries out of the
+//! first three and z whether the saturating bits of the sum are all zero: the sum is `positive =
+//! not (top p xor top q xor c3)`, it does not saturate where `keep = positive z`, and there y = v =
+//! mid p + mid q + c1 - 2^a c2; where `positive xor keep`, y = 2^a - 1; elsewhere 0. In `Z_(a+1)`
+//! the term of c2 is local: 2^a (c xor c') = 2^a (c + c').
 //!
 //! In a larger ring, the product `keep c2` is made arithmetic instead.
 //!
 //! *Steps.*
 //! 1. the server adds the constants;
-//! 2. the client says its choices, which need its own share alone: before the input is known, where that share is ([`Requant::ask`]);
-//! 3. the flags and ANDs of a carry network over the digits of p and q, the cheapest within [`Requant::levels`], give c1, c2
-//!    (or keep c2), keep and the saturated bit ([`super::carry`]); c1 is made arithmetic as soon as it is known, with the client choosing;
-//! 4. `keep v`, and the saturated bit made arithmetic, times 2^a - 1: the server asks, the client replies;
-//! 5. [`Form::Narrow`]: 4 is in `Z_(a+1)`, and a known-sign extension to `Z_m` follows. [`Form::Wide`]: 4 is in `Z_m`, with
-//!    `keep c2` made arithmetic too. The server takes 2^(a-1) off when signed.
+//! 2. the client says its choices, which need its own share alone: before the input is known, where
+//!    that share is ([`Requant::ask`]);
+//! 3. the flags and ANDs of a carry network over the digits of p and q, the cheapest within
+//!    [`Requant::levels`], give c1, c2 (or keep c2), keep and the saturated bit ([`super::carry`]);
+//!    c1 is made arithmetic as soon as it is known, with the client choosing;
+//! 4. `keep v`, and the saturated bit made arithmetic, times 2^a - 1: the server asks, the client
+//!    replies;
+//! 5. [`Form::Narrow`]: 4 is in `Z_(a+1)`, and a known-sign extension to `Z_m` follows.
+//!    [`Form::Wide`]: 4 is in `Z_m`, with `keep c2` made arithmetic too. The server takes 2^(a-1)
+//!    off when signed.
 //!
-//! The client speaks last; where a linear layer reads the result, the message that replaces the client's share by a mask
-//! follows at once, without another round.
+//! The client speaks last; where a linear layer reads the result, the message that replaces the
+//! client's share by a mask follows at once, without another round.
 //!
 //! Cost, an element: the flags and ANDs of the network ([`super::carry`]), and
-//! - narrow: 2 (a + 2) bits for the selection, a + 1 for c1 where k > 0, a + 1 for saturation where h > 0, m - a for the
-//!   extension where m > a + 1;
-//! - wide: 2 (m + 1) bits for the selection, m for c1 and for saturation each, m - a for the wrap where m > a + 1;
-//! - correlated transfers that the server sends: the widths of all digits whose flags are bought, one for each AND, one for
-//!   the selection and one for c1; that the client sends: one for each AND, for the selection, saturation, extension and wrap.
+//! - narrow: 2 (a + 2) bits for the selection, a + 1 for c1 where k > 0, a + 1 for saturation where
+//!   h > 0, m - a for the extension where m > a + 1;
+//! - wide: 2 (m + 1) bits for the selection, m for c1 and for saturation each, m - a for the wrap
+//!   where m > a + 1;
+//! - correlated transfers that the server sends: the widths of all digits whose flags are bought,
+//!   one for each AND, one for the selection and one for c1; that the client sends: one for each
+//!   AND, for the selection, saturation, extension and wrap.
 //!
-//! Rounds: 2 for the tables and the first level's other half, then one a level in pairs, and 2 for the selection: with L
-//! levels `2 + 2 ceil(L / 2)`; 2 more for an extension; 1 more where the choices are not made before.
+//! Rounds: 2 for the tables and the first level's other half, then one a level in pairs, and 2 for
+//! the selection: with L levels `2 + 2 ceil(L / 2)`; 2 more for an extension; 1 more where the
+//! choices are not made before.
 //!
 //! Security: that of the parts; nothing is opened but what masks hide.
 
@@ -56,7 +65,7 @@ use super::{check_parameters, check_share};
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 use serde::{Deserialize, Serialize};
 
-/// What a requantisation is made for.
+/// What a requantization is made for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
@@ -161,8 +170,8 @@ impl Requant {
 }
 
 impl Network {
-    /// Whether c1 is known to the client when it has spoken on this level, the first such: an odd one, on which it is the
-    /// one that speaks second.
+    /// Whether c1 is known to the client when it has spoken on this level, the first such: an odd
+    /// one, on which it is the one that speaks second.
     fn lifts_after(&self, level: usize) -> bool {
         self.decision.rounding.is_some_and(|carry| level == self.circuit.level(carry) | 1)
     }
@@ -176,11 +185,11 @@ impl Operator for Requant {
 
     fn ideal(&self, input: &Clear) -> Clear {
         let top = Bits::of(self.bits).mask() as i64;
-        let requantised = |acc: &u64| {
+        let requantized = |acc: &u64| {
             let rounded = self.ring.decode(self.ring.reduce(acc.wrapping_add(self.constant())));
             (rounded >> self.shift).clamp(0, top) - self.offset() as i64
         };
-        Clear::encode(self.out, &input.values.iter().map(requantised).collect::<Vec<_>>())
+        Clear::encode(self.out, &input.values.iter().map(requantized).collect::<Vec<_>>())
     }
 
     fn cost(&self) -> Cost {
@@ -195,7 +204,7 @@ impl Operator for Requant {
     }
 }
 
-/// A requantisation whose choices are made.
+/// A requantization whose choices are made.
 pub(crate) struct Asked(carry::Asked);
 
 /// A network's results, half-way to arithmetic shares.
@@ -246,7 +255,12 @@ impl Requant {
     }
 
     /// Step 3.
-    async fn decide(&self, session: &mut Session, asked: Asked, values: &[u64]) -> Result<Decided, Error> {
+    async fn decide(
+        &self,
+        session: &mut Session,
+        asked: Asked,
+        values: &[u64],
+    ) -> Result<Decided, Error> {
         let network = self.network();
         let Network { circuit, decision } = &network;
         let mut bits = circuit.start(session, asked.0, values).await?;
@@ -255,8 +269,13 @@ impl Requant {
             bits.level(session, level).await?;
             if let (Some(carry), true) = (decision.rounding, network.lifts_after(level)) {
                 let (mut said, len) = (Vec::new(), Bits::ONE.packed_len(self.len));
-                let mut lift =
-                    Lift::ask(session, Role::Client, bits.of(carry).clone(), self.inner(), &mut said)?;
+                let mut lift = Lift::ask(
+                    session,
+                    Role::Client,
+                    bits.of(carry).clone(),
+                    self.inner(),
+                    &mut said,
+                )?;
                 let heard = pass(session, Role::Client, &said, len).await?;
                 lift.reply(session, &mut Heard::of(&heard), &mut corrections)?;
                 rounding = Some(lift);
@@ -280,9 +299,11 @@ impl Requant {
         decided: Decided,
         values: &[u64],
     ) -> Result<Vec<u64>, Error> {
-        let Decided { mut rounding, corrections: mut said, wrap, kept_wrap, keep, saturated } = decided;
+        let Decided { mut rounding, corrections: mut said, wrap, kept_wrap, keep, saturated } =
+            decided;
         let inner = self.inner();
-        let mut kept = self.kept_summands(values, wrap.as_ref().filter(|_| self.wrap_ring().is_none()));
+        let mut kept =
+            self.kept_summands(values, wrap.as_ref().filter(|_| self.wrap_ring().is_none()));
         if session.role() == Role::Server
             && let Some(lift) = rounding.take()
         {
@@ -336,7 +357,9 @@ impl Requant {
         let inner = self.inner();
         let saturated = saturated.map(|bits| (bits, inner, top));
         let wrap = kept_wrap.zip(self.wrap_ring());
-        saturated.into_iter().chain(wrap.map(|(bits, ring)| (bits, ring, (1u64 << kept).wrapping_neg())))
+        saturated
+            .into_iter()
+            .chain(wrap.map(|(bits, ring)| (bits, ring, (1u64 << kept).wrapping_neg())))
     }
 }
 

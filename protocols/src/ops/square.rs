@@ -1,14 +1,14 @@
 //! The square of a shared value.
 //!
-//! *Functionality.* From shares of x in `Z_l` to shares of x^2 in `Z_l`: polynomial activations, whose result is then truncated
-//! ([`super::TruncateReduce`]).
+//! *Functionality.* From shares of x in `Z_l` to shares of x^2 in `Z_l`: polynomial activations,
+//! whose result is then truncated ([`super::TruncateReduce`]).
 //!
-//! *Identity.* `(p + q)^2 = p^2 + q^2 + 2 p q`: one product of private values where a product of shared ones takes two, and it is
-//! doubled, so it is needed in `Z_(l-1)` alone. It is the sum over the server's bits `p_i` of `2^i p_i q`, each in `Z_(l-1-i)`
-//! (Gilboa, Crypto 1999, section 4.1).
+//! *Identity.* `(p + q)^2 = p^2 + q^2 + 2 p q`: one product of private values where a product of
+//! shared ones takes two, and it is doubled, so it is needed in `Z_(l-1)` alone. It is the sum over
+//! the server's bits `p_i` of `2^i p_i q`, each in `Z_(l-1-i)` (Gilboa, Crypto 1999, section 4.1).
 //!
-//! Cost: `(l - 1) + l (l - 1) / 2` bits and l - 1 correlated transfers that the client sends; 2 rounds; l = 1 is free.
-//! Security: that of the correlated transfer.
+//! Cost: `(l - 1) + l (l - 1) / 2` bits and l - 1 correlated transfers that the client sends; 2
+//! rounds; l = 1 is free. Security: that of the correlated transfer.
 
 use super::check_share;
 use super::product::{BitProduct, pass};
@@ -30,7 +30,8 @@ impl Square {
         (1..self.ring.get()).rev().map(Bits::of)
     }
 
-    /// Adds the transfers to the script; the bytes that the server asks and that the client replies.
+    /// Adds the transfers to the script; the bytes that the server asks and that the client
+    /// replies.
     fn price(&self, script: &mut Script) -> (usize, usize) {
         self.rings().fold((0, 0), |(asked, replied), ring| {
             let (choices, corrections) = BitProduct::price(script, Role::Server, ring, self.len);
@@ -77,7 +78,10 @@ impl Operator for Square {
         let mut squares: Vec<u64> = values.iter().map(|v| v.wrapping_mul(*v)).collect();
         for (bit, product) in (1u32..).zip(products) {
             let shares = product.finish(&mut heard);
-            squares.iter_mut().zip(shares).for_each(|(sum, share)| *sum = sum.wrapping_add(share << bit));
+            squares
+                .iter_mut()
+                .zip(shares)
+                .for_each(|(sum, share)| *sum = sum.wrapping_add(share << bit));
         }
         Ok(Share::new(self.ring, squares))
     }

@@ -1,9 +1,10 @@
 //! Exact truncation into the smaller ring.
 //!
-//! *Functionality.* From shares of x in `Z_l` to shares of `floor(x / 2^k)` in `Z_(l-k)`, 0 <= k < l.
+//! *Functionality.* From shares of x in `Z_l` to shares of `floor(x / 2^k)` in `Z_(l-k)`, 0 <= k <
+//! l.
 //!
-//! *Identity.* `floor((p + q) / 2^k) = floor(p / 2^k) + floor(q / 2^k) + c`, with c the carry out of the low k bits; a wrap
-//! of p + q is a multiple of `2^(l-k)`.
+//! *Identity.* `floor((p + q) / 2^k) = floor(p / 2^k) + floor(q / 2^k) + c`, with c the carry out
+//! of the low k bits; a wrap of p + q is a multiple of `2^(l-k)`.
 //!
 //! *Steps.* The carry chain over k bits; c made arithmetic.
 //!
@@ -69,7 +70,10 @@ impl Operator for TruncateReduce {
         let carries = carry::carry(session, input.values(), self.shift, self.digit).await?;
         let carries = b2a::convert(session, carries, self.out()).await?;
         let mut values = input.into_values();
-        values.iter_mut().zip(carries).for_each(|(v, carry)| *v = (*v >> self.shift).wrapping_add(carry));
+        values
+            .iter_mut()
+            .zip(carries)
+            .for_each(|(v, carry)| *v = (*v >> self.shift).wrapping_add(carry));
         Ok(Share::new(self.out(), values))
     }
 }

@@ -19,8 +19,8 @@ impl<'a> Heard<'a> {
     }
 }
 
-/// The price of a conversation within one operator, message by message in the order in which they are heard: a message
-/// is one deeper than what its speaker has heard.
+/// The price of a conversation within one operator, message by message in the order in which they
+/// are heard: a message is one deeper than what its speaker has heard.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Script {
     cost: Cost,

@@ -1,22 +1,23 @@
-//! Base transfers: `n` random transfers of 128-bit keys, for which one party chooses and the other gets both keys.
+//! Base transfers: `n` random transfers of 128-bit keys, for which one party chooses and the other
+//! gets both keys.
 //!
-//! **Functionality.** The sender gets `(k_0, k_1)` for every transfer, the receiver `k_c` for its choice `c`; the keys
-//! are random.
+//! **Functionality.** The sender gets `(k_0, k_1)` for every transfer, the receiver `k_c` for its
+//! choice `c`; the keys are random.
 //!
-//! **Protocol** (Chou, Orlandi: The simplest protocol for oblivious transfer, Latincrypt 2015, section 3), over
-//! ristretto255 with generator `G`:
+//! **Protocol** (Chou, Orlandi: The simplest protocol for oblivious transfer, Latincrypt 2015,
+//! section 3), over ristretto255 with generator `G`:
 //! 1. The sender draws `a` and sends `A = a G`.
 //! 2. For every transfer the receiver draws `b` and sends `B = b G + c A`; its key is `H(b A)`.
 //! 3. The sender's keys are `H(a B)` and `H(a (B - A))`.
 //!
-//! `H` is keyed BLAKE3 under a public key that is bound to the session and used for this alone, over the number of the
-//! transfer, `A`, `B` and the point.
+//! `H` is keyed BLAKE3 under a public key that is bound to the session and used for this alone,
+//! over the number of the transfer, `A`, `B` and the point.
 //!
 //! **Cost:** 32 bytes from the sender, then 32 bytes a transfer from the receiver.
 //!
-//! **Security:** semi-honest, by computational Diffie-Hellman in the random oracle model; `B` is uniform whatever `c`
-//! is. Points are decompressed, which only elements of the prime-order group pass, and `A = 0`, under which the keys
-//! would not depend on a secret, is refused.
+//! **Security:** semi-honest, by computational Diffie-Hellman in the random oracle model; `B` is
+//! uniform whatever `c` is. Points are decompressed, which only elements of the prime-order group
+//! pass, and `A = 0`, under which the keys would not depend on a secret, is refused.
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -43,8 +44,12 @@ pub(super) const fn cost(count: usize) -> Cost {
     Cost::exchange(POINT).then(Cost::exchange(count * POINT))
 }
 
-/// As many transfers in each direction as there are `choices`: the two directions run beside each other.
-pub(super) async fn both_ways(session: &mut Session, choices: &[u64]) -> Result<BaseTransfers, Error> {
+/// As many transfers in each direction as there are `choices`: the two directions run beside each
+/// other.
+pub(super) async fn both_ways(
+    session: &mut Session,
+    choices: &[u64],
+) -> Result<BaseTransfers, Error> {
     let server_offers = session.fresh_key(Domain::BaseOt);
     let client_offers = session.fresh_key(Domain::BaseOt);
     let (ours, theirs) = match session.role() {
@@ -54,14 +59,17 @@ pub(super) async fn both_ways(session: &mut Session, choices: &[u64]) -> Result<
     let offer = Offer::new(ours, session.rng());
     let peer_offer = session.channel.exchange(offer.message()).await?;
     let Some(answer) = Answer::new(&theirs, &peer_offer, choices, session.rng()) else {
-        return Err(session.channel.violation("a point other than zero as a base transfer's offer", "none"));
+        return Err(session
+            .channel
+            .violation("a point other than zero as a base transfer's offer", "none"));
     };
     let peer_answers = session.channel.exchange(&answer.message).await?;
     match offer.keys(&peer_answers) {
         Ok(pairs) => Ok(BaseTransfers { pairs, chosen: answer.keys }),
-        Err(index) => Err(session
-            .channel
-            .violation("points as answers to a base transfer's offer", format!("none at index {index}"))),
+        Err(index) => Err(session.channel.violation(
+            "points as answers to a base transfer's offer",
+            format!("none at index {index}"),
+        )),
     }
 }
 
@@ -116,7 +124,8 @@ impl Answer {
             let secret = random_scalar(rng);
             let blind = RistrettoPoint::mul_base(&secret);
             let chosen = Choice::from((choice & 1) as u8);
-            let answer = RistrettoPoint::conditional_select(&blind, &(blind + point), chosen).compress();
+            let answer =
+                RistrettoPoint::conditional_select(&blind, &(blind + point), chosen).compress();
             let shared = Zeroizing::new(point * *secret);
             message.extend_from_slice(answer.as_bytes());
             keys.push(derive(key, index, &offer, &answer, &shared));
@@ -175,9 +184,10 @@ mod tests {
             async |session| both_ways(session, &choices[0]).await,
             async |session| both_ways(session, &choices[1]).await,
         );
-        for (pairs, chosen, choices) in
-            [(&server.pairs, &client.chosen, &choices[1]), (&client.pairs, &server.chosen, &choices[0])]
-        {
+        for (pairs, chosen, choices) in [
+            (&server.pairs, &client.chosen, &choices[1]),
+            (&client.pairs, &server.chosen, &choices[0]),
+        ] {
             for ((pair, key), choice) in pairs.iter().zip(chosen.iter()).zip(choices) {
                 assert!(*key == pair[*choice as usize], "seed {seed}");
                 assert!(*key != pair[1 - *choice as usize], "seed {seed}");

@@ -1,18 +1,21 @@
 //! Ring-correlated oblivious transfer.
 //!
-//! *Functionality.* The sender has correlations `d`, the receiver has choice bits `c`; they get random `s`, `t` with
-//! `s + t = c d` in `Z_l`, any `l` of 1 to 64 bits.
+//! *Functionality.* The sender has correlations `d`, the receiver has choice bits `c`; they get
+//! random `s`, `t` with `s + t = c d` in `Z_l`, any `l` of 1 to 64 bits.
 //!
 //! *Steps,* from correlated transfers `M = K xor x Δ` of the pool, the choice first:
 //! 1. the receiver sends `e = c xor x`; now both know of `K' = K xor e Δ` that `M = K' xor c Δ`;
-//! 2. with the pads `h0 = H(K')` and `h1 = H(K' xor Δ)` the sender sets `s = -h0` and sends `y = d + h0 - h1`;
+//! 2. with the pads `h0 = H(K')` and `h1 = H(K' xor Δ)` the sender sets `s = -h0` and sends `y = d
+//!    + h0 - h1`;
 //! 3. the receiver, whose pad is `H(M) = h_c`, sets `t = h_c + c y`.
 //!
-//! Or the correction first, for a choice that is not known yet: steps 2 and 3 for the choice x, with K' = K, give shares
-//! of `x d`; the receiver then sends e, and where e = 1, `c d = d - x d`: both negate, and the sender adds d.
+//! Or the correction first, for a choice that is not known yet: steps 2 and 3 for the choice x,
+//! with K' = K, give shares of `x d`; the receiver then sends e, and where e = 1, `c d = d - x d`:
+//! both negate, and the sender adds d.
 //!
-//! Cost: `1 + l` bits and one correlated transfer each; 2 rounds, in one direction or in both at the same time.
-//! Security: `x` hides `c` from the sender; `h_(1-c)` (`h_(1-x)`) hides `d` from the receiver, where `H` is correlation robust.
+//! Cost: `1 + l` bits and one correlated transfer each; 2 rounds, in one direction or in both at
+//! the same time. Security: `x` hides `c` from the sender; `h_(1-c)` (`h_(1-x)`) hides `d` from the
+//! receiver, where `H` is correlation robust.
 
 use zeroize::Zeroize;
 
@@ -22,7 +25,8 @@ use crate::{BitString, Bits, Block, Error, Session};
 /// Transfers whose pads are computed together: two pads each at the sender.
 const BATCH: usize = 64;
 
-/// Steps 1 and 2 of the sender, which has heard the choices: its shares, and the message of `ring.packed_len(len)` bytes.
+/// Steps 1 and 2 of the sender, which has heard the choices: its shares, and the message of
+/// `ring.packed_len(len)` bytes.
 pub(crate) fn correct(
     session: &mut Session,
     hash: &Hash,
@@ -47,8 +51,15 @@ pub(crate) fn correct(
     Ok((shares, ring.pack(&corrections)))
 }
 
-/// Hashes the keys, flipped, and the same with the correlation added: of each transfer, its number and both pads.
-fn both_pads(hash: &Hash, delta: Block, keys: &[Block], flips: u64, mut take: impl FnMut(usize, u64, u64)) {
+/// Hashes the keys, flipped, and the same with the correlation added: of each transfer, its number
+/// and both pads.
+fn both_pads(
+    hash: &Hash,
+    delta: Block,
+    keys: &[Block],
+    flips: u64,
+    mut take: impl FnMut(usize, u64, u64),
+) {
     let mut pads = [Block::ZERO; 2 * BATCH];
     let count = keys.len();
     for (i, key) in keys.iter().enumerate() {
@@ -62,7 +73,8 @@ fn both_pads(hash: &Hash, delta: Block, keys: &[Block], flips: u64, mut take: im
     pads.zeroize();
 }
 
-/// The sender of transfers that it has corrected before the choices: its shares of the random choices' products.
+/// The sender of transfers that it has corrected before the choices: its shares of the random
+/// choices' products.
 pub(crate) struct EarlySender {
     shares: Vec<u64>,
     correlations: Vec<u64>,
@@ -92,7 +104,8 @@ impl EarlySender {
     }
 }
 
-/// The receiver of corrections that came before its choices: its shares, not reduced, and the message of one bit each.
+/// The receiver of corrections that came before its choices: its shares, not reduced, and the
+/// message of one bit each.
 pub(crate) fn choose_late(
     session: &mut Session,
     hash: &Hash,
@@ -124,8 +137,8 @@ impl CorrelatedReceiver {
         hash: &Hash,
         choices: BitString,
     ) -> Result<(Self, Vec<u8>), Error> {
-        let (pads, flips) =
-            session.with_received(choices.len(), |keys| (low_words(keys, hash), pool::choices(keys)))?;
+        let (pads, flips) = session
+            .with_received(choices.len(), |keys| (low_words(keys, hash), pool::choices(keys)))?;
         let message = choices.xor(&flips).to_bytes();
         Ok((Self { pads, choices }, message))
     }
@@ -134,7 +147,9 @@ impl CorrelatedReceiver {
     pub(crate) fn finish(self, ring: Bits, corrections: &[u8]) -> Vec<u64> {
         let corrections = ring.unpack(corrections, self.pads.len());
         let parts = self.pads.iter().zip(&corrections).zip(self.choices.iter());
-        parts.map(|((pad, y), choice)| ring.reduce(pad.wrapping_add(y & choice.wrapping_neg()))).collect()
+        parts
+            .map(|((pad, y), choice)| ring.reduce(pad.wrapping_add(y & choice.wrapping_neg())))
+            .collect()
     }
 }
 

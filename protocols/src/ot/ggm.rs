@@ -1,21 +1,24 @@
-//! Correlated half-trees (Guo, Yang, Wang, Zhang, Xie, Liu, Zhao: Half-Tree, Eurocrypt 2023, section 3): puncturable
-//! pseudorandom functions whose levels all sum up to the owner's `Δ`, so that each level of a puncturing is one
-//! correlated transfer and one block.
+//! Correlated half-trees (Guo, Yang, Wang, Zhang, Xie, Liu, Zhao: Half-Tree, Eurocrypt 2023,
+//! section 3): puncturable pseudorandom functions whose levels all sum up to the owner's `Δ`, so
+//! that each level of a puncturing is one correlated transfer and one block.
 //!
-//! Node `x` has the children `H(x)` and `x xor H(x)`. The two nodes of level one are a correlated transfer itself,
-//! `K` and `K xor Δ`: that level costs no block, and a tree of depth one is just the transfer.
+//! Node `x` has the children `H(x)` and `x xor H(x)`. The two nodes of level one are a correlated
+//! transfer itself, `K` and `K xor Δ`: that level costs no block, and a tree of depth one is just
+//! the transfer.
 //!
-//! 1. For level `i` the holder takes the side that its hole is *not* on, `b_i = 1 - α_i`; its transfer holds
-//!    `M_i = K_i xor b_i Δ`.
-//! 2. The owner sends `c_i = L_i xor K_i`, `L_i` the sum of all left children of the level, for `i >= 2`.
-//! 3. `M_i xor c_i = L_i xor b_i Δ` is the sum of side `b_i`. The holder knows all nodes of that side but the hole's
-//!    sibling, which the sum gives.
+//! 1. For level `i` the holder takes the side that its hole is *not* on, `b_i = 1 - α_i`; its
+//!    transfer holds `M_i = K_i xor b_i Δ`.
+//! 2. The owner sends `c_i = L_i xor K_i`, `L_i` the sum of all left children of the level, for `i
+//!    >= 2`.
+//! 3. `M_i xor c_i = L_i xor b_i Δ` is the sum of side `b_i`. The holder knows all nodes of that
+//!    side but the hole's sibling, which the sum gives.
 //!
-//! Security: pseudorandom but for the correlation: the hidden leaf is `Δ` xor all known ones. So leaves are only used
-//! through a hash that is circular correlation robust, in a domain of their own. Circular correlation robustness of `H`
-//! (ideal cipher).
+//! Security: pseudorandom but for the correlation: the hidden leaf is `Δ` xor all known ones. So
+//! leaves are only used through a hash that is circular correlation robust, in a domain of their
+//! own. Circular correlation robustness of `H` (ideal cipher).
 //!
-//! The holder's hole is secret from everybody else on its machine too: it is never an index, nodes are scanned whole.
+//! The holder's hole is secret from everybody else on its machine too: it is never an index, nodes
+//! are scanned whole.
 
 pub(crate) mod in_place;
 
@@ -50,8 +53,9 @@ pub(crate) fn owner_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32)
     sums
 }
 
-/// The holder's co-paths, `[tree][depth]`: the siblings of the nodes above its hole, from the transfers `M_1` of the
-/// first level and the sums `M_i xor c_i` of the others, `[tree][level 2..=depth]`.
+/// The holder's co-paths, `[tree][depth]`: the siblings of the nodes above its hole, from the
+/// transfers `M_1` of the first level and the sums `M_i xor c_i` of the others, `[tree][level
+/// 2..=depth]`.
 pub(crate) fn holder_copaths(
     hash: &Hash,
     holes: &[u32],
@@ -73,7 +77,8 @@ pub(crate) fn holder_copaths(
             let known = if level > 0 { side_sum(nodes, holes) } else { Quad::ZERO };
             let siblings = Quad(std::array::from_fn(|i| {
                 let tree = (4 * group + i).min(trees - 1);
-                let sum = if level > 0 { sums[tree * (depth - 1) + level - 1] } else { first[tree] };
+                let sum =
+                    if level > 0 { sums[tree * (depth - 1) + level - 1] } else { first[tree] };
                 sum ^ known.0[i]
             }));
             for (i, sibling) in siblings.0.into_iter().enumerate().take(trees - 4 * group) {
@@ -85,8 +90,14 @@ pub(crate) fn holder_copaths(
     copaths
 }
 
-/// The holder's leaves, `[tree / 4][2^depth]`; the hole's is no more than some public function of the others.
-pub(crate) fn holder_leaves(hash: &Hash, holes: &[u32], copaths: &[Block], depth: u32) -> Vec<Quad> {
+/// The holder's leaves, `[tree / 4][2^depth]`; the hole's is no more than some public function of
+/// the others.
+pub(crate) fn holder_leaves(
+    hash: &Hash,
+    holes: &[u32],
+    copaths: &[Block],
+    depth: u32,
+) -> Vec<Quad> {
     let depth = depth as usize;
     let mut nodes = vec![Quad::ZERO; 2 * holes.len().div_ceil(4)];
     for level in 0..depth {
@@ -105,7 +116,8 @@ pub(crate) fn holder_leaves(hash: &Hash, holes: &[u32], copaths: &[Block], depth
 
 /// The nodes of level one, `[tree / 4][2]`; trees that are missing from the last four are zero.
 fn first_level(roots: &[Block], delta: Block) -> Vec<Quad> {
-    let four = |roots: &[Block]| Quad(std::array::from_fn(|i| roots.get(i).copied().unwrap_or_default()));
+    let four =
+        |roots: &[Block]| Quad(std::array::from_fn(|i| roots.get(i).copied().unwrap_or_default()));
     let delta = Quad([delta; 4]);
     roots.chunks(4).map(four).flat_map(|left| [left, left ^ delta]).collect()
 }

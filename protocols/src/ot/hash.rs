@@ -1,8 +1,10 @@
-//! The correlation-robust hash `H(x) = AES_key(σ(x)) xor σ(x)`, `σ(x_high, x_low) = (x_high xor x_low, x_high)`
-//! (Guo, Katz, Wang, Yu: Efficient and secure multiparty computation from fixed-key block ciphers, S&P 2020), circular
-//! correlation robust in the ideal-cipher model; re-keyed as in MITCCRH (Guo, Katz, Wang, Weng, Yu, Crypto 2020). Each
-//! call site draws a fresh public key, or a [`Series`] of them where it makes many calls: whoever evaluates the cipher `2^a`
-//! times hits one of `2^b` calls under a key with probability `2^(a + b - 128)`, so what counts is the calls under *one* key.
+//! The correlation-robust hash `H(x) = AES_key(σ(x)) xor σ(x)`, `σ(x_high, x_low) = (x_high xor
+//! x_low, x_high)` (Guo, Katz, Wang, Yu: Efficient and secure multiparty computation from fixed-key
+//! block ciphers, S&P 2020), circular correlation robust in the ideal-cipher model; re-keyed as in
+//! MITCCRH (Guo, Katz, Wang, Weng, Yu, Crypto 2020). Each call site draws a fresh public key, or a
+//! [`Series`] of them where it makes many calls: whoever evaluates the cipher `2^a` times hits one
+//! of `2^b` calls under a key with probability `2^(a + b - 128)`, so what counts is the calls under
+//! *one* key.
 
 use aes::Aes128Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
@@ -42,7 +44,12 @@ impl Hash {
     }
 
     /// The sums of the hashes of leaves that [`sigma`] has been applied to: see [`Key::bit_sums`].
-    pub(crate) fn bit_sums<W: Word>(&self, of: Expansion<'_>, sums: &mut [Quad], slots: &mut [Quad]) {
+    pub(crate) fn bit_sums<W: Word>(
+        &self,
+        of: Expansion<'_>,
+        sums: &mut [Quad],
+        slots: &mut [Quad],
+    ) {
         self.0.bit_sums::<W>(of, sums, slots);
     }
 
@@ -52,7 +59,8 @@ impl Hash {
     }
 }
 
-/// Public keys of hashes, numbered: the blocks of AES in counter mode under the second half of a derived key. No two are alike.
+/// Public keys of hashes, numbered: the blocks of AES in counter mode under the second half of a
+/// derived key. No two are alike.
 pub(crate) struct Series(Aes128Enc);
 
 impl Series {

@@ -30,7 +30,8 @@ pub(crate) use softspoken::Extension;
 
 use crate::{Domain, Role, Session};
 
-/// The hashes of one use of transfers, by direction. Both parties draw both, so that their nonces stay in step.
+/// The hashes of one use of transfers, by direction. Both parties draw both, so that their nonces
+/// stay in step.
 pub(crate) struct Directions {
     /// For transfers of which this party is the sender.
     pub sent: Hash,

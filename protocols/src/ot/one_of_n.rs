@@ -1,19 +1,23 @@
 //! 1-of-2^m oblivious transfer of short strings, in shares.
 //!
-//! *Functionality.* The sender has tables `f` of `2^m` entries of `b` bits, the receiver has choices `c`; they get random
-//! `s`, `t` with `s xor t = f(c)`, or `s + t = f(c)` in `Z_b` ([`offer_sums`]); m is 1 to 8, b is 1 to 64.
+//! *Functionality.* The sender has tables `f` of `2^m` entries of `b` bits, the receiver has
+//! choices `c`; they get random `s`, `t` with `s xor t = f(c)`, or `s + t = f(c)` in `Z_b`
+//! ([`offer_sums`]); m is 1 to 8, b is 1 to 64.
 //!
-//! *Steps,* from `m` correlated transfers `M_i = K_i xor x_i Δ` for each table (Naor, Pinkas 1999, section 4, with pads as
-//! slices of streams):
-//! 1. the receiver sends `e_i = c_i xor x_i`; the key of choice bit i = v is now `K_i xor (e_i xor v) Δ`;
-//! 2. the pad of entry j is the exclusive or over i of *slice j* of the stream of key i for the bit `j_i`; the sender sets
-//!    `s = f(0) xor pad_0`, so that entry 0 needs no message, and sends `f(j) xor s xor pad_j` for every other j;
+//! *Steps,* from `m` correlated transfers `M_i = K_i xor x_i Δ` for each table (Naor, Pinkas 1999,
+//! section 4, with pads as slices of streams):
+//! 1. the receiver sends `e_i = c_i xor x_i`; the key of choice bit i = v is now `K_i xor (e_i xor
+//!    v) Δ`;
+//! 2. the pad of entry j is the exclusive or over i of *slice j* of the stream of key i for the bit
+//!    `j_i`; the sender sets `s = f(0) xor pad_0`, so that entry 0 needs no message, and sends
+//!    `f(j) xor s xor pad_j` for every other j;
 //! 3. the receiver, who knows one key for each i, takes off the pad of entry c.
 //!
-//! No two entries use the same bits of a stream: where they do, pads cancel and the receiver learns sums of entries.
+//! No two entries use the same bits of a stream: where they do, pads cancel and the receiver learns
+//! sums of entries.
 //!
-//! Cost: `m + (2^m - 1) b` bits and m correlated transfers each; 2 rounds.
-//! Security: `x` hides `c`; every entry but c has a slice of an unknown key in its pad, where `H` is correlation robust.
+//! Cost: `m + (2^m - 1) b` bits and m correlated transfers each; 2 rounds. Security: `x` hides `c`;
+//! every entry but c has a slice of an unknown key in its pad, where `H` is correlation robust.
 
 use zeroize::Zeroize;
 
@@ -147,7 +151,9 @@ impl Table {
         }
         if self.words() > 1 {
             let words = self.rest_width().unpack(rest, len * (self.words() - 1));
-            for (table, words) in tables.chunks_mut(self.words()).zip(words.chunks(self.words() - 1)) {
+            for (table, words) in
+                tables.chunks_mut(self.words()).zip(words.chunks(self.words() - 1))
+            {
                 table[1..].copy_from_slice(words);
             }
         }
@@ -155,8 +161,8 @@ impl Table {
     }
 }
 
-/// The pads of all entries of tables whose choices are heard, with the transfers of the tables in the receiver's order: all that
-/// step 2 needs of them, in less memory than they take.
+/// The pads of all entries of tables whose choices are heard, with the transfers of the tables in
+/// the receiver's order: all that step 2 needs of them, in less memory than they take.
 pub(crate) fn pads(
     table: Table,
     key: &[u8; 32],
@@ -186,7 +192,8 @@ pub(crate) fn offer(table: Table, mut pads: Vec<u64>, tables: &[u64]) -> (Vec<u6
     (shares, message)
 }
 
-/// As [`pads`] and [`offer`] at once, for entries and shares in a ring: s + t is the chosen entry. `entries` has those of all tables.
+/// As [`pads`] and [`offer`] at once, for entries and shares in a ring: s + t is the chosen entry.
+/// `entries` has those of all tables.
 pub(crate) fn offer_sums(
     table: Table,
     key: &[u8; 32],
@@ -200,7 +207,9 @@ pub(crate) fn offer_sums(
     let mut tables = vec![0; len * table.words()];
     mask(table, key, delta, keys, &flips, &mut tables);
     let mut shares = Vec::with_capacity(len);
-    for (words, entries) in tables.chunks_mut(table.words()).zip(entries.chunks(1 << table.choice.get())) {
+    for (words, entries) in
+        tables.chunks_mut(table.words()).zip(entries.chunks(1 << table.choice.get()))
+    {
         let share = table.entry.reduce(entries[0].wrapping_sub(words[0]));
         for (index, entry) in entries.iter().enumerate() {
             let (word, at) = table.place(index);
@@ -212,12 +221,18 @@ pub(crate) fn offer_sums(
 }
 
 /// Adds their pads to all entries of all tables.
-fn mask(table: Table, key: &[u8; 32], delta: Block, keys: &[Block], flips: &[u64], tables: &mut [u64]) {
+fn mask(
+    table: Table,
+    key: &[u8; 32],
+    delta: Block,
+    keys: &[Block],
+    flips: &[u64],
+    tables: &mut [u64],
+) {
     if table.words() == 1 {
-        let ones =
-            std::array::from_fn(
-                |i| if i < table.choice.get() as usize { table.ones(i as u32, 0) } else { 0 },
-            );
+        let ones = std::array::from_fn(|i| {
+            if i < table.choice.get() as usize { table.ones(i as u32, 0) } else { 0 }
+        });
         let hash = &table.hashes(key)[0];
         match table.choice.get() {
             1 => return mask_words::<1>(hash, delta, keys, flips, &ones, tables),
@@ -232,7 +247,8 @@ fn mask(table: Table, key: &[u8; 32], delta: Block, keys: &[Block], flips: &[u64
     let ones: Vec<u64> =
         (0..words).flat_map(|word| (0..m as u32).map(move |i| table.ones(i, word))).collect();
     let (mut zero, mut one) = ([Block::ZERO; BATCH], [Block::ZERO; BATCH]);
-    let batches = keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(tables.chunks_mut(BATCH / m * words));
+    let batches =
+        keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(tables.chunks_mut(BATCH / m * words));
     for ((keys, flips), tables) in batches {
         let (zero, one) = (&mut zero[..keys.len()], &mut one[..keys.len()]);
         for (block, hash) in hashes.iter().enumerate() {
@@ -248,7 +264,9 @@ fn mask(table: Table, key: &[u8; 32], delta: Block, keys: &[Block], flips: &[u64
             for word in 2 * block..words.min(2 * block + 2) {
                 let ones = &ones[word * m..][..m];
                 let streams = zero.chunks(m).zip(one.chunks(m));
-                for (entries, (zero, one)) in tables.iter_mut().skip(word).step_by(words).zip(streams) {
+                for (entries, (zero, one)) in
+                    tables.iter_mut().skip(word).step_by(words).zip(streams)
+                {
                     *entries ^= pad(zero, one, ones, word % 2);
                 }
             }
@@ -282,7 +300,9 @@ fn mask_words<const M: usize>(
         }
         hash.apply(&mut pads[..2 * used]);
         let (zero, one) = pads[..2 * used].split_at(used);
-        for ((word, zero), one) in tables.iter_mut().zip(zero.chunks_exact(M)).zip(one.chunks_exact(M)) {
+        for ((word, zero), one) in
+            tables.iter_mut().zip(zero.chunks_exact(M)).zip(one.chunks_exact(M))
+        {
             for i in 0..M {
                 let (zero, one) = (zero[i].0 as u64, one[i].0 as u64);
                 *word ^= zero ^ (ones[i] & (zero ^ one));
@@ -292,7 +312,8 @@ fn mask_words<const M: usize>(
     pads.zeroize();
 }
 
-/// One word of the pads of all entries: for each choice bit, the stream that the entry's index selects.
+/// One word of the pads of all entries: for each choice bit, the stream that the entry's index
+/// selects.
 fn pad(zero: &[Block], one: &[Block], ones: &[u64], half: usize) -> u64 {
     let word = |block: &Block| (block.0 >> (64 * half)) as u64;
     let streams = zero.iter().zip(one).zip(ones);
@@ -380,7 +401,9 @@ fn stream_words<const M: usize>(hash: &Hash, keys: &[Block]) -> Vec<u64> {
         let pads = &mut pads[..keys.len()];
         pads.copy_from_slice(keys);
         hash.apply(pads);
-        streams.extend(pads.chunks_exact(M).map(|pads| pads.iter().fold(0, |sum, pad| sum ^ pad.0 as u64)));
+        streams.extend(
+            pads.chunks_exact(M).map(|pads| pads.iter().fold(0, |sum, pad| sum ^ pad.0 as u64)),
+        );
     }
     pads.zeroize();
     streams
@@ -426,7 +449,8 @@ mod tests {
                 let key = Directions::fresh_keys(session, Domain::OneOfN).1;
                 let (chooser, asked) = Chooser::new(session, table, &key, &choices)?;
                 session.channel.send(&asked)?;
-                Ok(chooser.finish(&choices, &session.channel.receive(table.entries_len(len)).await?))
+                Ok(chooser
+                    .finish(&choices, &session.channel.receive(table.entries_len(len)).await?))
             },
         );
         for i in 0..len {
@@ -472,8 +496,9 @@ mod tests {
             let places: Vec<_> = (0..1 << choice).map(|j| table.place(j)).collect();
             for (j, (word, at)) in places.iter().enumerate() {
                 assert!(*word < table.words() && at + width <= 64);
-                let overlaps =
-                    |other: &&(usize, u32)| other.0 == *word && other.1 < at + width && *at < other.1 + width;
+                let overlaps = |other: &&(usize, u32)| {
+                    other.0 == *word && other.1 < at + width && *at < other.1 + width
+                };
                 assert_eq!(places.iter().filter(overlaps).count(), 1, "entry {j}");
             }
         }

@@ -1,9 +1,11 @@
 //! The pools of correlated transfers, one in each direction.
 //!
-//! In one correlated transfer the sender holds `K` and, for the whole session, `Δ` with `lsb(Δ) = 1`; the receiver holds
-//! `M = K xor x Δ` with `x = lsb(M)`, so `lsb(K) = 0`: the choice needs no storage of its own. Each is used once.
+//! In one correlated transfer the sender holds `K` and, for the whole session, `Δ` with `lsb(Δ) =
+//! 1`; the receiver holds `M = K xor x Δ` with `x = lsb(M)`, so `lsb(K) = 0`: the choice needs no
+//! storage of its own. Each is used once.
 //!
-//! Transfers and `Δ` are wiped by their types: a piece of a pool where it is consumed, everything else where it is dropped.
+//! Transfers and `Δ` are wiped by their types: a piece of a pool where it is consumed, everything
+//! else where it is dropped.
 
 use std::collections::VecDeque;
 
@@ -46,8 +48,8 @@ pub(super) fn choices(keys: &[Block]) -> BitString {
 /// Transfers of one piece of a pool: 1 MiB.
 pub(super) const PIECE: usize = 1 << 16;
 
-/// Emptied pieces that are kept for the next extension: 16 MiB. Memory that is given back to the system and asked for
-/// again costs more than the transfers that it holds.
+/// Emptied pieces that are kept for the next extension: 16 MiB. Memory that is given back to the
+/// system and asked for again costs more than the transfers that it holds.
 const SPARE: usize = 16;
 
 /// Both pools of one party.
@@ -94,7 +96,8 @@ impl Pools {
         *self.delta
     }
 
-    /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they are not used.
+    /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they
+    /// are not used.
     pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
         let withdraw = |stock: &mut Stock| {
             let blocks = stock.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
@@ -135,8 +138,8 @@ impl Pools {
     }
 }
 
-/// Blocks in the pieces that they were made in: each piece's memory is free again once it is consumed, and nothing is
-/// moved when more are added.
+/// Blocks in the pieces that they were made in: each piece's memory is free again once it is
+/// consumed, and nothing is moved when more are added.
 #[derive(Default)]
 struct Stock {
     pieces: VecDeque<Zeroizing<Vec<Block>>>,
@@ -179,7 +182,8 @@ impl Stock {
         Ok(result.expect("invariant: one piece was lent"))
     }
 
-    /// The next `count` transfers, which the pool then forgets, or how many are left: copied once, whatever pieces they are in.
+    /// The next `count` transfers, which the pool then forgets, or how many are left: copied once,
+    /// whatever pieces they are in.
     fn take(&mut self, count: usize) -> Result<Zeroizing<Vec<Block>>, usize> {
         if count > self.left {
             return Err(self.left);
@@ -201,7 +205,8 @@ impl Stock {
             wanted -= end - self.taken;
             self.taken = end;
             if end == piece.len() {
-                self.emptied.extend(self.pieces.pop_front().map(|mut piece| std::mem::take(&mut *piece)));
+                self.emptied
+                    .extend(self.pieces.pop_front().map(|mut piece| std::mem::take(&mut *piece)));
                 self.taken = 0;
             }
             if wanted == 0 {
@@ -234,7 +239,8 @@ impl Session {
         keys.map(|keys| ReceivedCots { keys }).map_err(|left| self.dry(count, left))
     }
 
-    /// Uses `count` transfers of which this party is the sender, in place: of the correlation and the keys.
+    /// Uses `count` transfers of which this party is the sender, in place: of the correlation and
+    /// the keys.
     ///
     /// # Errors
     /// [`Error::PoolDry`]: transfers are used once.

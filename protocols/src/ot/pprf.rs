@@ -1,26 +1,28 @@
-//! Punctured trees: a pseudorandom function on `2^d` leaves, all of which its owner knows, and all but one its peer.
+//! Punctured trees: a pseudorandom function on `2^d` leaves, all of which its owner knows, and all
+//! but one its peer.
 //!
-//! **Functionality.** The owner gets `2^d` random leaves; the peer, for a point `α` of its choice, the leaves other than
-//! `α`, the one for `y` in slot `y xor α` and zero in slot 0.
+//! **Functionality.** The owner gets `2^d` random leaves; the peer, for a point `α` of its choice,
+//! the leaves other than `α`, the one for `y` in slot `y xor α` and zero in slot 0.
 //!
-//! **Protocol** (the tree of Goldreich, Goldwasser and Micali, punctured as in Roy: SoftSpokenOT, Crypto 2022, without
-//! the consistency check), from `d` base transfers, of which the peer has chosen number `j` by the complement of bit `j`
-//! of `α`, most significant bit first:
+//! **Protocol** (the tree of Goldreich, Goldwasser and Micali, punctured as in Roy: SoftSpokenOT,
+//! Crypto 2022, without the consistency check), from `d` base transfers, of which the peer has
+//! chosen number `j` by the complement of bit `j` of `α`, most significant bit first:
 //! 1. The two nodes of the first level are the two keys of the first base transfer.
 //! 2. A node `s` has the children `H(s)` and `H(s xor 1)`.
-//! 3. For every further level the owner sends the exclusive or of all left children and that of all right children, each
-//!    encrypted under the key of this level's base transfer.
-//! 4. The peer, who knows all nodes of the level above but one, knows all children but two; with the sum of the side on
-//!    which `α` is not, it gets one of these.
+//! 3. For every further level the owner sends the exclusive or of all left children and that of all
+//!    right children, each encrypted under the key of this level's base transfer.
+//! 4. The peer, who knows all nodes of the level above but one, knows all children but two; with
+//!    the sum of the side on which `α` is not, it gets one of these.
 //!
-//! The peer stores nodes relative to `α`: the unknown one is always in slot 0, so that no index and no branch depends on
-//! `α`; only which child goes left is selected by masks.
+//! The peer stores nodes relative to `α`: the unknown one is always in slot 0, so that no index and
+//! no branch depends on `α`; only which child goes left is selected by masks.
 //!
 //! **Cost:** 32 bytes for every level but the first, from the owner.
 //!
-//! **Security:** `H` is a correlation-robust hash, hence a length-doubling generator on random nodes; of the two sums of a
-//! level the peer can decrypt one. A tree has a hash key of its own, for fewer than `2^(d + 1)` calls: 2^119 evaluations of the
-//! cipher to hit one of those of the deepest tree.
+//! **Security:** `H` is a correlation-robust hash, hence a length-doubling generator on random
+//! nodes; of the two sums of a level the peer can decrypt one. A tree has a hash key of its own,
+//! for fewer than `2^(d + 1)` calls: 2^119 evaluations of the cipher to hit one of those of the
+//! deepest tree.
 
 use zeroize::Zeroizing;
 

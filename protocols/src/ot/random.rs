@@ -1,12 +1,14 @@
 //! Random oblivious transfer.
 //!
-//! *Functionality.* The sender gets random strings `r0`, `r1` of up to 64 bits, the receiver a random bit `x` and `r_x`.
-//! Read as a product: `r0 xor r_x = x (r0 xor r1)`, shares of a product of two random values.
+//! *Functionality.* The sender gets random strings `r0`, `r1` of up to 64 bits, the receiver a
+//! random bit `x` and `r_x`. Read as a product: `r0 xor r_x = x (r0 xor r1)`, shares of a product
+//! of two random values.
 //!
-//! *Steps,* from correlated transfers `M = K xor x Δ`: `r0 = H(K)`, `r1 = H(K xor Δ)`, `r_x = H(M)`.
+//! *Steps,* from correlated transfers `M = K xor x Δ`: `r0 = H(K)`, `r1 = H(K xor Δ)`, `r_x =
+//! H(M)`.
 //!
-//! Cost: nothing is sent; one correlated transfer each.
-//! Security: `r_(1-x)` is random to the receiver, where `H` is correlation robust; `x` is random to the sender.
+//! Cost: nothing is sent; one correlated transfer each. Security: `r_(1-x)` is random to the
+//! receiver, where `H` is correlation robust; `x` is random to the sender.
 
 use zeroize::Zeroize;
 
@@ -28,7 +30,12 @@ pub(crate) struct Random {
 
 impl Random {
     /// The sender's strings of `bits` bits, from `len` transfers.
-    pub(crate) fn sender(session: &mut Session, hash: &Hash, len: usize, bits: usize) -> Result<Self, Error> {
+    pub(crate) fn sender(
+        session: &mut Session,
+        hash: &Hash,
+        len: usize,
+        bits: usize,
+    ) -> Result<Self, Error> {
         session.with_sent(len, |delta, keys| {
             let (known, one) = both_planes(keys, delta, hash, bits);
             let factor = known.iter().zip(&one).map(|(zero, one)| zero.xor(one)).collect();
@@ -50,11 +57,18 @@ impl Random {
     }
 }
 
-/// The low `bits` bits of `H(key)` and of `H(key xor offset)`, one bit string for each; no second ones for no offset.
-fn both_planes(keys: &[Block], offset: Block, hash: &Hash, bits: usize) -> (Vec<BitString>, Vec<BitString>) {
+/// The low `bits` bits of `H(key)` and of `H(key xor offset)`, one bit string for each; no second
+/// ones for no offset.
+fn both_planes(
+    keys: &[Block],
+    offset: Block,
+    hash: &Hash,
+    bits: usize,
+) -> (Vec<BitString>, Vec<BitString>) {
     let bits = Bits::of(bits as u32).get();
     let twice = offset != Block::ZERO;
-    let mut planes = [Planes::new(bits, keys.len()), Planes::new(if twice { bits } else { 0 }, keys.len())];
+    let mut planes =
+        [Planes::new(bits, keys.len()), Planes::new(if twice { bits } else { 0 }, keys.len())];
     let mut pads = [Block::ZERO; 2 * BATCH];
     for batch in keys.chunks(BATCH) {
         let (zero, one) = pads.split_at_mut(BATCH);
@@ -85,7 +99,10 @@ impl Planes {
     fn extend(&mut self, blocks: &[Block]) {
         let mut bytes = [0; 64];
         for (at, words) in self.0.chunks_mut(8).enumerate() {
-            bytes.iter_mut().zip(blocks).for_each(|(byte, block)| *byte = (block.0 as u64 >> (8 * at)) as u8);
+            bytes
+                .iter_mut()
+                .zip(blocks)
+                .for_each(|(byte, block)| *byte = (block.0 as u64 >> (8 * at)) as u8);
             for (bit, words) in (0..).zip(words) {
                 words.push(gather(&bytes, bit));
             }

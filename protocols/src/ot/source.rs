@@ -14,7 +14,8 @@ use crate::{Cost, Error, Operator, Session};
 pub enum Source {
     /// SoftSpoken with trees of this depth: 15 to 127 bits a transfer, little work.
     Softspoken(TreeDepth),
-    /// Ferret with this parameter set: a bit a transfer or less, more work, under the assumption of regular LPN.
+    /// Ferret with this parameter set: a bit a transfer or less, more work, under the assumption of
+    /// regular LPN.
     Ferret(Parameters),
 }
 
@@ -59,9 +60,13 @@ impl Sources {
     pub fn iter(self) -> impl Iterator<Item = Source> {
         Source::all().filter(move |source| match (self, source) {
             (Self::Any, _) => true,
-            (Self::Softspoken(wanted), Source::Softspoken(depth)) => wanted.is_none_or(|it| it == *depth),
+            (Self::Softspoken(wanted), Source::Softspoken(depth)) => {
+                wanted.is_none_or(|it| it == *depth)
+            }
             (Self::Ferret(wanted), Source::Ferret(set)) => wanted.is_none_or(|it| it == *set),
-            (Self::Softspoken(_), Source::Ferret(_)) | (Self::Ferret(_), Source::Softspoken(_)) => false,
+            (Self::Softspoken(_), Source::Ferret(_)) | (Self::Ferret(_), Source::Softspoken(_)) => {
+                false
+            }
         })
     }
 }
@@ -71,8 +76,7 @@ impl FromStr for Sources {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || {
-            let expected =
-                "softspoken, softspoken:K with K within 1..=8, ferret, or ferret:D with D within 9..=13";
+            let expected = "softspoken, softspoken:K with K within 1..=8, ferret, or ferret:D with D within 9..=13";
             Error::invalid("source of transfers", expected, text)
         };
         let (name, number) = match text.split_once(':') {
@@ -81,7 +85,9 @@ impl FromStr for Sources {
         };
         match (name, number) {
             ("softspoken", None) => Some(Self::Softspoken(None)),
-            ("softspoken", Some(depth)) => TreeDepth::new(depth).map(|it| Self::Softspoken(Some(it))),
+            ("softspoken", Some(depth)) => {
+                TreeDepth::new(depth).map(|it| Self::Softspoken(Some(it)))
+            }
             ("ferret", None) => Some(Self::Ferret(None)),
             ("ferret", Some(depth)) => Parameters::new(depth).map(|it| Self::Ferret(Some(it))),
             _ => None,
@@ -151,7 +157,9 @@ impl Operator for Supply {
         let Self { source, server, client } = *self;
         match source {
             Source::Softspoken(depth) => session.run(&Extend { depth, server, client }, ()).await,
-            Source::Ferret(parameters) => session.run(&FerretExtend { parameters, server, client }, ()).await,
+            Source::Ferret(parameters) => {
+                session.run(&FerretExtend { parameters, server, client }, ()).await
+            }
         }
     }
 }
@@ -172,9 +180,16 @@ mod tests {
             assert_eq!(text.parse::<Sources>().unwrap().iter().count(), count);
         }
         assert_eq!(Sources::Any.iter().count(), 13);
-        for wrong in
-            ["", "iknp", "softspoken:0", "softspoken:9", "ferret:8", "ferret:14", "ferret:", "ferret:x"]
-        {
+        for wrong in [
+            "",
+            "iknp",
+            "softspoken:0",
+            "softspoken:9",
+            "ferret:8",
+            "ferret:14",
+            "ferret:",
+            "ferret:x",
+        ] {
             assert!(wrong.parse::<Sources>().is_err(), "{wrong}");
         }
         for wrong in ["{\"ferret\":8}", "{\"softspoken\":0}", "\"ferret\""] {

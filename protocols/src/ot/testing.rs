@@ -18,6 +18,11 @@ pub(super) fn check(transfers: &Transfers, count: usize) -> Result<(), TestCaseE
     }
     let ones = received.choices().iter().sum::<u64>() as f64;
     // Eight standard deviations.
-    prop_assert!((ones - count as f64 / 2.0).abs() <= 4.0 * (count as f64).sqrt(), "{} of {}", ones, count);
+    prop_assert!(
+        (ones - count as f64 / 2.0).abs() <= 4.0 * (count as f64).sqrt(),
+        "{} of {}",
+        ones,
+        count
+    );
     Ok(())
 }

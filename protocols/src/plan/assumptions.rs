@@ -28,7 +28,9 @@ impl Assumption {
     /// What is assumed, of what, and what for.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::DiffieHellman => "computational Diffie-Hellman is hard in ristretto255 (base transfers)",
+            Self::DiffieHellman => {
+                "computational Diffie-Hellman is hard in ristretto255 (base transfers)"
+            }
             Self::RandomOracle => "BLAKE3 is a random oracle (keys of the base transfers)",
             Self::Prg => "AES-128 in counter mode is pseudorandom (extension of transfers)",
             Self::CorrelationRobustness => {
@@ -114,7 +116,8 @@ mod tests {
                     half_trees,
                     "{source}, {protocol:?}"
                 );
-                for always in [Assumption::DiffieHellman, Assumption::RandomOracle, Assumption::Prg] {
+                for always in [Assumption::DiffieHellman, Assumption::RandomOracle, Assumption::Prg]
+                {
                     assert!(found.contains(&always), "{source}, {protocol:?}");
                 }
             }

@@ -1,4 +1,5 @@
-//! Checks of a plan that came from a file: after them, running it cannot panic, whatever the file said.
+//! Checks of a plan that came from a file: after them, running it cannot panic, whatever the file
+//! said.
 
 use std::collections::HashSet;
 
@@ -24,13 +25,19 @@ const MAX_LOOKUP_BITS: u8 = 8;
 /// The widest value of a wire.
 const MAX_BITS: u8 = 62;
 
+/// Whether this build reads plans of a format.
+pub(super) fn check_format(format: u32) -> Result<(), Error> {
+    let expected = || format!("{FORMAT}; search the network again with this version of pq");
+    require(format == FORMAT, "plan: format", expected(), format)
+}
+
 impl Plan {
     /// Checks everything that running the plan relies on.
     ///
     /// # Errors
     /// [`Error::Invalid`], naming the step and the field.
     pub fn check(&self) -> Result<(), Error> {
-        require(self.format == FORMAT, "plan: format", FORMAT, self.format)?;
+        check_format(self.format)?;
         self.check_names()?;
         for (name, scale) in [("input", self.input.scale), ("output", self.output.scale)] {
             require(
@@ -58,12 +65,15 @@ impl Plan {
         self.check_preprocess()
     }
 
-    /// Names can be shown: by them, a plan from elsewhere speaks to this party's terminal. The first check of all that names
-    /// a step, so that no other one shows a name that is not fit for it.
+    /// Names can be shown: by them, a plan from elsewhere speaks to this party's terminal. The
+    /// first check of all that names a step, so that no other one shows a name that is not fit for
+    /// it.
     fn check_names(&self) -> Result<(), Error> {
         check_name("plan: name", &self.name, 0)?;
         let mut steps = self.steps.iter().enumerate();
-        steps.try_for_each(|(index, step)| check_name(format!("plan: step {index}: name"), &step.name, 1))
+        steps.try_for_each(|(index, step)| {
+            check_name(format!("plan: step {index}: name"), &step.name, 1)
+        })
     }
 
     /// The plan as a whole is no larger than its price can be told.
@@ -75,11 +85,18 @@ impl Plan {
             format!("at most {MAX_ALL_ELEMENTS} elements in all"),
             elements,
         )?;
-        let macs = self.layers().map(|(_, _, layer)| layer.geometry.macs()).fold(0, u64::saturating_add);
-        require(macs <= MAX_MACS, "plan: steps", format!("at most {MAX_MACS} multiplications in all"), macs)
+        let macs =
+            self.layers().map(|(_, _, layer)| layer.geometry.macs()).fold(0, u64::saturating_add);
+        require(
+            macs <= MAX_MACS,
+            "plan: steps",
+            format!("at most {MAX_MACS} multiplications in all"),
+            macs,
+        )
     }
 
-    /// One input first, one output last, unique names, every wire written once and before it is read.
+    /// One input first, one output last, unique names, every wire written once and before it is
+    /// read.
     fn check_order(&self) -> Result<(), Error> {
         let mut names = HashSet::from([CORRELATIONS]);
         let mut written = vec![false; self.wires.len()];
@@ -134,18 +151,22 @@ impl Plan {
             }
             Op::Lookup { input, output, table, .. } => check.lookup(*input, *output, table),
             Op::Linear { .. } => check.linear(),
-            Op::Requant { terms, output, ring, .. } => check.requant(terms, self.wires[*output], *ring),
+            Op::Requant { terms, output, ring, .. } => {
+                check.requant(terms, self.wires[*output], *ring)
+            }
             Op::SumPool { input, output, window } => {
                 check.same_ring(*input, *output)?;
-                let limits = window.kernel.iter().chain(&window.stride).all(|&n| (1..=1 << 12).contains(&n))
-                    && window.pad.iter().all(|&n| n <= 1 << 12);
+                let limits =
+                    window.kernel.iter().chain(&window.stride).all(|&n| (1..=1 << 12).contains(&n))
+                        && window.pad.iter().all(|&n| n <= 1 << 12);
                 check.require(limits, "window", "sizes within 1..=4096", format!("{window:?}"))?;
                 check.shape(window.out_shape(self.wires[*input].shape), *output)
             }
             Op::MaxPool { input, output, window, digit, .. } => {
                 let wire = self.wires[*input];
-                let limits = window.kernel.iter().chain(&window.stride).all(|&n| (1..=64).contains(&n))
-                    && window.pad.iter().all(|&n| n <= 64);
+                let limits =
+                    window.kernel.iter().chain(&window.stride).all(|&n| (1..=64).contains(&n))
+                        && window.pad.iter().all(|&n| n <= 64);
                 check.require(limits, "window", "sizes within 1..=64", format!("{window:?}"))?;
                 check.require(
                     window.covers(wire.shape),
@@ -160,7 +181,9 @@ impl Plan {
                 check.require(room, "ring", format!("more than {} bits", wire.bits), wire.ring)?;
                 check.fits(self.wires[*output], self.wires[*output].ring)?;
                 check.shape(window.out_shape(wire.shape), *output)?;
-                check.operator(self.max_pool(&step.op, 1).map_or(Ok(()), |operator| operator.check()))
+                check.operator(
+                    self.max_pool(&step.op, 1).map_or(Ok(()), |operator| operator.check()),
+                )
             }
             Op::View { input, output, view } => {
                 check.same_ring(*input, *output)?;
@@ -181,7 +204,7 @@ impl Plan {
     }
 
     fn check_preprocess(&self) -> Result<(), Error> {
-        if let Preprocess::Normalise { mean, std } = &self.input.preprocess {
+        if let Preprocess::Normalize { mean, std } = &self.input.preprocess {
             let channels = self.input_wire().shape[0];
             for (name, list) in [("mean", mean), ("std", std)] {
                 let what = format!("plan: input.preprocess.{name}");
@@ -219,7 +242,12 @@ impl Checker<'_> {
         let Op::Linear { input, output, geometry, ring, .. } = &self.step.op else { return Ok(()) };
         let layer = self.step.op.layer().expect("invariant: a linear step has a layer");
         let checked = layer.check();
-        self.require(checked.is_ok(), "layer", checked.err().unwrap_or_default(), "something else")?;
+        self.require(
+            checked.is_ok(),
+            "layer",
+            checked.err().unwrap_or_default(),
+            "something else",
+        )?;
         let (from, to) = (self.plan.wires[*input], self.plan.wires[*output]);
         self.require(
             from.shape == geometry.in_shape(),
@@ -228,7 +256,12 @@ impl Checker<'_> {
             format!("{:?}", from.shape),
         )?;
         self.shape(Some(geometry.out_shape()), *output)?;
-        self.require(from.ring >= *ring, "ring", format!("at most its input's {}", from.ring), ring)?;
+        self.require(
+            from.ring >= *ring,
+            "ring",
+            format!("at most its input's {}", from.ring),
+            ring,
+        )?;
         self.require(to.ring == *ring, "ring", format!("its output's {}", to.ring), ring)
     }
 
@@ -242,13 +275,21 @@ impl Checker<'_> {
                 format!("shape {:?}", to.shape),
                 format!("{:?}", from.shape),
             )?;
-            let room =
-                u32::from(term.shift) < ring.get() && from.ring.get() + u32::from(term.shift) >= ring.get();
-            let expected = format!("a shift below {ring} and a wire's ring of at least {ring} less it");
-            self.require(room, "terms", expected, format!("shift {} of ring {}", term.shift, from.ring))?;
+            let room = u32::from(term.shift) < ring.get()
+                && from.ring.get() + u32::from(term.shift) >= ring.get();
+            let expected =
+                format!("a shift below {ring} and a wire's ring of at least {ring} less it");
+            self.require(
+                room,
+                "terms",
+                expected,
+                format!("shift {} of ring {}", term.shift, from.ring),
+            )?;
         }
         self.fits(to, to.ring)?;
-        self.operator(self.plan.requant(&self.step.op, 1).map_or(Ok(()), |operator| operator.check()))
+        self.operator(
+            self.plan.requant(&self.step.op, 1).map_or(Ok(()), |operator| operator.check()),
+        )
     }
 
     fn lookup(&self, input: WireId, output: WireId, table: &[i64]) -> Result<(), Error> {
@@ -273,10 +314,15 @@ impl Checker<'_> {
     /// The label: of a vector, in the least ring, and what is revealed next.
     fn argmax(&self, input: WireId, output: WireId) -> Result<(), Error> {
         let (from, to) = (self.plan.wires[input], self.plan.wires[output]);
-        let last =
-            matches!(self.plan.steps.last(), Some(Step { op: Op::Output { input }, .. }) if *input == output);
-        let next = self.plan.steps.iter().rev().nth(1).is_some_and(|step| std::ptr::eq(step, self.step));
-        self.require(last && next, "op", "nothing between the label and the output", "another step")?;
+        let last = matches!(self.plan.steps.last(), Some(Step { op: Op::Output { input }, .. }) if *input == output);
+        let next =
+            self.plan.steps.iter().rev().nth(1).is_some_and(|step| std::ptr::eq(step, self.step));
+        self.require(
+            last && next,
+            "op",
+            "nothing between the label and the output",
+            "another step",
+        )?;
         let vector = from.shape[1..] == [1, 1];
         self.require(vector, "input", "a vector, [classes, 1, 1]", format!("{:?}", from.shape))?;
         // Differences of the values have one bit more, signed or not.
@@ -284,14 +330,26 @@ impl Checker<'_> {
         self.require(room, "ring", format!("more than {} bits", from.bits), from.ring)?;
         let ring = index_bits(from.elements());
         let least = to.ring == ring && u32::from(to.bits) == ring.get() && !to.signed;
-        self.require(least, "output", format!("{ring} unsigned bits in a ring of as many"), to.ring)?;
+        self.require(
+            least,
+            "output",
+            format!("{ring} unsigned bits in a ring of as many"),
+            to.ring,
+        )?;
         self.shape(Some([1; 3]), output)?;
-        self.operator(self.plan.argmax(&self.step.op, 1).map_or(Ok(()), |operator| operator.check()))
+        self.operator(
+            self.plan.argmax(&self.step.op, 1).map_or(Ok(()), |operator| operator.check()),
+        )
     }
 
     /// What an operator says of its parameters.
     fn operator(&self, checked: Result<(), String>) -> Result<(), Error> {
-        self.require(checked.is_ok(), "parameters", checked.err().unwrap_or_default(), "something else")
+        self.require(
+            checked.is_ok(),
+            "parameters",
+            checked.err().unwrap_or_default(),
+            "something else",
+        )
     }
 
     /// A ring that an operator works in has a bit more than the values.
@@ -306,7 +364,12 @@ impl Checker<'_> {
 
     fn shape(&self, expected: Option<[usize; 3]>, output: WireId) -> Result<(), Error> {
         let found = self.plan.wires[output].shape;
-        self.require(expected == Some(found), "output", format!("shape {expected:?}"), format!("{found:?}"))
+        self.require(
+            expected == Some(found),
+            "output",
+            format!("shape {expected:?}"),
+            format!("{found:?}"),
+        )
     }
 
     fn same_ring(&self, input: WireId, output: WireId) -> Result<(), Error> {
@@ -325,7 +388,8 @@ impl Checker<'_> {
 fn check_name(what: impl Into<String>, name: &str, least: usize) -> Result<(), Error> {
     let fits = (least..=MAX_NAME).contains(&name.len());
     let found = || format!("{} bytes, '{}'", name.len(), Printable(cut(name, SHOWN)));
-    let expected = || format!("{least} to {MAX_NAME} bytes, none of them control characters or invisible");
+    let expected =
+        || format!("{least} to {MAX_NAME} bytes, none of them control characters or invisible");
     if fits && name.chars().all(is_plain) {
         return Ok(());
     }
@@ -336,8 +400,18 @@ fn check_wire(id: usize, wire: &Wire) -> Result<(), Error> {
     let what = |field: &str| format!("plan: wire {id}: {field}");
     let elements = wire.shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let sized = elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n));
-    require(sized, what("shape"), format!("1 to {MAX_ELEMENTS} elements"), format!("{:?}", wire.shape))?;
-    require((1..=MAX_BITS).contains(&wire.bits), what("bits"), format!("1 to {MAX_BITS}"), wire.bits)
+    require(
+        sized,
+        what("shape"),
+        format!("1 to {MAX_ELEMENTS} elements"),
+        format!("{:?}", wire.shape),
+    )?;
+    require(
+        (1..=MAX_BITS).contains(&wire.bits),
+        what("bits"),
+        format!("1 to {MAX_BITS}"),
+        wire.bits,
+    )
 }
 
 fn require(

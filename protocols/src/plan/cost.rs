@@ -17,7 +17,7 @@ use crate::{Bits, Block, Cost, Operator, Phases, Role};
 pub enum Kind {
     /// Multiplies by weights.
     Linear,
-    /// Requantisation, ReLU, residual, lookups, the label.
+    /// Requantization, ReLU, residual, lookups, the label.
     Nonlinear,
     /// Pooling.
     Pool,
@@ -46,7 +46,9 @@ impl Op {
         match self {
             Self::Input { .. } | Self::Output { .. } => Some(Kind::Io),
             Self::Linear { .. } => Some(Kind::Linear),
-            Self::Requant { .. } | Self::Lookup { .. } | Self::Argmax { .. } => Some(Kind::Nonlinear),
+            Self::Requant { .. } | Self::Lookup { .. } | Self::Argmax { .. } => {
+                Some(Kind::Nonlinear)
+            }
             Self::SumPool { .. } | Self::MaxPool { .. } => Some(Kind::Pool),
             Self::View { .. } => None,
         }
@@ -57,7 +59,9 @@ impl Op {
         match self {
             Self::Input { .. } => "share".into(),
             Self::Output { .. } => "reveal".into(),
-            Self::Linear { algorithm, protocol, .. } => format!("{}{}", algorithm.label(), protocol.label()),
+            Self::Linear { algorithm, protocol, .. } => {
+                format!("{}{}", algorithm.label(), protocol.label())
+            }
             Self::Requant { levels, form: Form::Narrow, .. } => format!("narrow levels={levels}"),
             Self::Requant { levels, form: Form::Wide, .. } => format!("wide levels={levels}"),
             Self::SumPool { .. } => "sum".into(),
@@ -109,8 +113,8 @@ impl Plan {
         layers.map(|(_, _, layer)| layer.setup_cost()).sum()
     }
 
-    /// Bytes that a party holds from one step to the next at the least, unless the plan is streamed: weight trees, and
-    /// the transfers of set-up or of one inference.
+    /// Bytes that a party holds from one step to the next at the least, unless the plan is
+    /// streamed: weight trees, and the transfers of set-up or of one inference.
     pub fn held_bytes(&self, images: usize) -> u64 {
         let cots = |cost: Cost| cost.server_cots + cost.client_cots;
         let levels: u64 = self.layers().map(|(_, _, layer)| cots(layer.setup_cost())).sum();
@@ -122,7 +126,8 @@ impl Plan {
         Block::BYTES as u64 * (levels + levels.max(run))
     }
 
-    /// The price of every step for one inference of `images`: the extension first, then the plan's own steps but for views.
+    /// The price of every step for one inference of `images`: the extension first, then the plan's
+    /// own steps but for views.
     pub fn step_costs(&self, images: usize) -> Vec<StepCost> {
         self.load_costs(Load::one(images))
     }
@@ -162,7 +167,8 @@ impl Plan {
     fn supplies(&self, load: Load) -> Phases {
         if !self.streamed {
             let groups = load.groups().into_iter();
-            let offline = groups.map(|(group, times)| self.preparation(load, group).cost() * times).sum();
+            let offline =
+                groups.map(|(group, times)| self.preparation(load, group).cost() * times).sum();
             return Phases { offline, ..Phases::default() };
         }
         let one = |op: &Op, images| {
@@ -173,14 +179,16 @@ impl Plan {
         self.steps.iter().map(|step| over(load, |images| one(&step.op, images))).sum()
     }
 
-    /// The supply of the transfers of inferences that are prepared together; nothing where the plan is streamed.
+    /// The supply of the transfers of inferences that are prepared together; nothing where the plan
+    /// is streamed.
     pub(crate) fn preparation(&self, load: Load, group: Group) -> Supply {
         let last = usize::from(group.has_last);
         let others = self.consumed(load.images) * (group.inferences - last) as u64;
         self.supply(others + self.consumed(load.last) * last as u64)
     }
 
-    /// What the steps of one inference move, of which its transfers are of interest; nothing where the plan is streamed.
+    /// What the steps of one inference move, of which its transfers are of interest; nothing where
+    /// the plan is streamed.
     fn consumed(&self, images: usize) -> Cost {
         let steps = self.steps.iter().filter(|_| !self.streamed);
         let of = |step: &Step| {
@@ -199,8 +207,8 @@ impl Plan {
         }
     }
 
-    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's, over its wires. Transfers of its set-up
-    /// are counted, their extension is not.
+    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's,
+    /// over its wires. Transfers of its set-up are counted, their extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
         let online = |online| Phases { online, ..Phases::default() };
         match op {
@@ -236,8 +244,8 @@ impl Plan {
         }
     }
 
-    /// Whether the choices of a requantisation are made before the input is known: its client's share is. Not where the plan is
-    /// streamed: its transfers would have to be kept until then.
+    /// Whether the choices of a requantization are made before the input is known: its client's
+    /// share is. Not where the plan is streamed: its transfers would have to be kept until then.
     pub(crate) fn asks_early(&self, op: &Op) -> bool {
         let known = self.known();
         !self.streamed && op.inputs().into_iter().all(|wire| known[wire])
@@ -254,7 +262,7 @@ impl Plan {
         Cost::message(sender, wire.ring.packed_len(wire.elements() * images))
     }
 
-    /// The operator of a requantisation step.
+    /// The operator of a requantization step.
     pub(crate) fn requant(&self, op: &Op, images: usize) -> Option<Requant> {
         let Op::Requant { output, ring, shift, levels, form, .. } = op else { return None };
         let wire = &self.wires[*output];
@@ -270,9 +278,11 @@ impl Plan {
         })
     }
 
-    /// The levels of ANDs that a requantisation may take in its form, the fewest first: each saves messages or bits.
+    /// The levels of ANDs that a requantization may take in its form, the fewest first: each saves
+    /// messages or bits.
     pub fn levels_of(&self, op: &Op) -> Vec<u8> {
-        let levels = self.requant(op, 1).map(|operator| operator.useful_levels()).unwrap_or_default();
+        let levels =
+            self.requant(op, 1).map(|operator| operator.useful_levels()).unwrap_or_default();
         levels.into_iter().filter_map(|levels| u8::try_from(levels).ok()).collect()
     }
 
@@ -303,8 +313,8 @@ impl Plan {
     }
 }
 
-/// The sum over all inferences of a load, given the price of one of so many images: offline of those that are prepared, online of those
-/// that are run.
+/// The sum over all inferences of a load, given the price of one of so many images: offline of
+/// those that are prepared, online of those that are run.
 fn over(load: Load, one: impl Fn(usize) -> Phases) -> Phases {
     let (each, last) = (one(load.images), one(load.last));
     Phases {

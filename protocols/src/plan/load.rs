@@ -12,8 +12,8 @@ const MAX_IMAGES: usize = 1 << 20;
 pub struct Load {
     /// Images of one inference.
     pub images: usize,
-    /// Inferences that are prepared together, before the first of them is run. Where more are run, the next are prepared when
-    /// these are used up.
+    /// Inferences that are prepared together, before the first of them is run. Where more are run,
+    /// the next are prepared when these are used up.
     pub prepared: usize,
     /// Inferences that are run.
     pub inferences: usize,
@@ -41,8 +41,8 @@ impl Load {
         Self::new(images, 1, 1)
     }
 
-    /// `total` images, at least one, in the fewest inferences of at most `most` images each, as equal as may be; each is
-    /// prepared right before it is run.
+    /// `total` images, at least one, in the fewest inferences of at most `most` images each, as
+    /// equal as may be; each is prepared right before it is run.
     pub const fn split(total: usize, most: usize) -> Self {
         let most = if most == 0 { 1 } else { most };
         let images = total.div_ceil(total.div_ceil(most));
@@ -66,7 +66,8 @@ impl Load {
         self.images * self.inferences.saturating_sub(1) + self.last
     }
 
-    /// Inferences that are prepared in all: more than are run only where one preparation is of more.
+    /// Inferences that are prepared in all: more than are run only where one preparation is of
+    /// more.
     pub const fn prepared_in_all(&self) -> usize {
         if self.prepared > self.inferences { self.prepared } else { self.inferences }
     }
@@ -98,13 +99,14 @@ impl Load {
     /// Checks what a run relies on.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where a count is zero, the last inference has more images than the others, or there are more images than a
-    /// session can have.
+    /// [`Error::Invalid`] where a count is zero, the last inference has more images than the
+    /// others, or there are more images than a session can have.
     pub fn check(&self) -> Result<(), Error> {
         let counts = [self.images, self.prepared, self.inferences, self.last];
         let all = self.images.saturating_mul(self.prepared_in_all());
         if counts.contains(&0) || self.last > self.images || all > MAX_IMAGES {
-            let expected = format!("1 to {MAX_IMAGES} images, the last inference's no more than the others'");
+            let expected =
+                format!("1 to {MAX_IMAGES} images, the last inference's no more than the others'");
             return Err(Error::invalid("load", expected, format!("{self:?}")));
         }
         Ok(())

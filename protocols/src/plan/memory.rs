@@ -1,9 +1,12 @@
-//! The memory of a party, predicted from the plan: a session is followed step by step, with what is held and what is at work.
+//! The memory of a party, predicted from the plan: a session is followed step by step, with what is
+//! held and what is at work.
 //!
-//! Most of it are transfers. Those of all inferences that are prepared together are made at once, 16 bytes each at either party, and
-//! are used up step by step: at the latest by the online part. A requantisation whose choices are made early turns its transfers into a
-//! few words a digit. Beside them: the trees of the layers, the reserve of Ferret, masks and products of prepared inferences, the wires
-//! that are alive, and the largest step's working set. The large terms are exact; buffers of the connection are counted full.
+//! Most of it are transfers. Those of all inferences that are prepared together are made at once,
+//! 16 bytes each at either party, and are used up step by step: at the latest by the online part. A
+//! requantization whose choices are made early turns its transfers into a few words a digit. Beside
+//! them: the trees of the layers, the reserve of Ferret, masks and products of prepared inferences,
+//! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
+//! of the connection are counted full.
 
 use super::load::Load;
 use super::{Op, Plan, Step, Wire};
@@ -11,12 +14,13 @@ use crate::linear::Layer;
 use crate::ot::Source;
 use crate::{Block, Cost, Phases, Role};
 
-/// Bytes of a process that has yet to do anything: code, threads with their stacks and heaps, and a plan.
+/// Bytes of a process that has yet to do anything: code, threads with their stacks and heaps, and a
+/// plan.
 pub const PROCESS: u64 = 13 << 20;
 /// Bytes of an element of a share.
 const ELEMENT: u64 = 8;
-/// Bytes that an element takes where a nonlinear operator is at work on it: its value and the shares of its parts, a word each, what is
-/// said and heard of them, and a transfer.
+/// Bytes that an element takes where a nonlinear operator is at work on it: its value and the
+/// shares of its parts, a word each, what is said and heard of them, and a transfer.
 const NONLINEAR: u64 = 160;
 const BLOCK: u64 = Block::BYTES as u64;
 /// Emptied pieces of the pools that are kept.
@@ -28,8 +32,9 @@ const FRAMES_AHEAD: u64 = 34;
 const FRAME: u64 = 1 << 20;
 
 impl Plan {
-    /// The bytes that a party's process holds at the most in a session, beside its files: at least what it will be, and little more.
-    /// Many images at a time are told as several times fewer, so that nobody can ask for a prediction that takes long.
+    /// The bytes that a party's process holds at the most in a session, beside its files: at least
+    /// what it will be, and little more. Many images at a time are told as several times fewer, so
+    /// that nobody can ask for a prediction that takes long.
     pub fn memory(&self, role: Role, load: Load) -> u64 {
         let mut tally = Tally::new(self, role, load);
         tally.set_up();
@@ -97,7 +102,19 @@ impl<'a> Tally<'a> {
             Priced { phases, asked, frames }
         };
         let steps = plan.steps.iter().map(price).collect();
-        Self { plan, role, load, times, images, steps, kept, pool: 0, used: 0, prepared: 0, peak: kept }
+        Self {
+            plan,
+            role,
+            load,
+            times,
+            images,
+            steps,
+            kept,
+            pool: 0,
+            used: 0,
+            prepared: 0,
+            peak: kept,
+        }
     }
 
     /// Base transfers, the first reserve, and the trees of all layers, one after the other.
@@ -118,7 +135,9 @@ impl<'a> Tally<'a> {
     /// The transfers of all inferences that are prepared together.
     fn extend(&mut self) {
         if !self.plan.streamed {
-            self.supply(self.all(|phases| phases.offline + phases.online) * self.load.prepared as u64);
+            self.supply(
+                self.all(|phases| phases.offline + phases.online) * self.load.prepared as u64,
+            );
         }
     }
 
@@ -145,7 +164,8 @@ impl<'a> Tally<'a> {
             let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
             let at_work = match (step.op.layer(), asked) {
                 (Some(layer), _) => {
-                    let fresh = if plan.streamed { self.fresh_trees(&layer, phases.offline) } else { 0 };
+                    let fresh =
+                        if plan.streamed { self.fresh_trees(&layer, phases.offline) } else { 0 };
                     self.consume(phases.offline);
                     held += output;
                     layer.product_bytes(self.role, self.images) * self.times + fresh
@@ -165,7 +185,8 @@ impl<'a> Tally<'a> {
         held + masks
     }
 
-    /// The trees of a layer of a streamed plan, with the transfers that they and the products are made of.
+    /// The trees of a layer of a streamed plan, with the transfers that they and the products are
+    /// made of.
     fn fresh_trees(&mut self, layer: &Layer, offline: Cost) -> u64 {
         self.supply(offline);
         layer.tree_bytes(self.role) + layer.planting_bytes(self.role)
@@ -211,7 +232,8 @@ impl<'a> Tally<'a> {
             },
             Op::Requant { output, .. } => {
                 let late = self.plan.requant(op, self.images).filter(|_| !early);
-                elements(*output) * NONLINEAR + late.map_or(0, |operator| operator.asked_bytes() * self.times)
+                elements(*output) * NONLINEAR
+                    + late.map_or(0, |operator| operator.asked_bytes() * self.times)
             }
             Op::MaxPool { output, window, .. } => {
                 let operands = elements(*output) * window.len() as u64;
@@ -219,7 +241,8 @@ impl<'a> Tally<'a> {
             }
             // Tables are made for some elements at a time.
             Op::Lookup { output, table, .. } => {
-                elements(*output) * NONLINEAR + (self.choosers(table.len()) + BLOCK) * elements(*output)
+                elements(*output) * NONLINEAR
+                    + (self.choosers(table.len()) + BLOCK) * elements(*output)
             }
             Op::Argmax { input, .. } => elements(*input) * 2 * NONLINEAR,
             Op::SumPool { output, .. } | Op::View { output, .. } => elements(*output) * 2 * ELEMENT,

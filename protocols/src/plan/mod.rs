@@ -1,6 +1,8 @@
-//! The plan: ordered, fused steps with every width and protocol decided. Public; both parties hold it.
+//! The plan: ordered, fused steps with every width and protocol decided. Public; both parties hold
+//! it.
 //!
-//! Layout of a wire: `[channels][images][rows][columns]`, so that a linear layer's output is its matrix product.
+//! Layout of a wire: `[channels][images][rows][columns]`, so that a linear layer's output is its
+//! matrix product.
 
 mod assumptions;
 mod check;
@@ -28,7 +30,7 @@ pub use reveal::Reveal;
 pub use shape::Gather;
 
 /// The version of the plan format that this build reads and writes.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Index of a wire in [`Plan::wires`].
 pub type WireId = usize;
@@ -47,15 +49,17 @@ pub struct Plan {
     pub output: OutputSpec,
     /// Where correlated transfers come from.
     pub transfers: Source,
-    /// Whether weight trees are planted anew for every inference, layer by layer, and transfers made for one step at a
-    /// time, so that no party holds more of either than a step needs: for large networks and short sessions.
+    /// Whether weight trees are planted anew for every inference, layer by layer, and transfers
+    /// made for one step at a time, so that no party holds more of either than a step needs: for
+    /// large networks and short sessions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub streamed: bool,
     /// All wires.
     pub wires: Vec<Wire>,
     /// All steps, in the order of execution.
     pub steps: Vec<Step>,
-    /// Digest of the salted weights, in hexadecimal: binds the plan to one weight file and reveals nothing of it.
+    /// Digest of the salted weights, in hexadecimal: binds the plan to one weight file and reveals
+    /// nothing of it.
     pub weights: String,
 }
 
@@ -65,6 +69,14 @@ impl Plan {
     /// # Errors
     /// [`Error::Invalid`], naming the field.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        // Other formats have other fields: what is wrong with them is their format.
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        if let Ok(Versioned { format }) = serde_json::from_slice(json) {
+            check::check_format(format)?;
+        }
         let plan: Self = serde_json::from_slice(json)
             .map_err(|source| Error::invalid("plan", "the JSON that `pq search` writes", source))?;
         plan.check()?;
@@ -118,8 +130,9 @@ impl Plan {
         last
     }
 
-    /// By wire: whether the client's share is known before the input is. So it is of the input, which is masked, of what is
-    /// masked anew, and of what linear layers and local steps make of such.
+    /// By wire: whether the client's share is known before the input is. So it is of the input,
+    /// which is masked, of what is masked anew, and of what linear layers and local steps make of
+    /// such.
     pub fn known(&self) -> Vec<bool> {
         let mut known = vec![false; self.wires.len()];
         for step in &self.steps {
@@ -141,7 +154,8 @@ impl Plan {
 impl Op {
     /// The layer of a linear step.
     pub fn layer(&self) -> Option<Layer> {
-        let Self::Linear { geometry, weight_bits, shifts, ring, algorithm, protocol, .. } = self else {
+        let Self::Linear { geometry, weight_bits, shifts, ring, algorithm, protocol, .. } = self
+        else {
             return None;
         };
         Some(Layer {
@@ -229,7 +243,8 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
-    /// The client shares the input: the wire's mask is drawn offline, the masked input is one message.
+    /// The client shares the input: the wire's mask is drawn offline, the masked input is one
+    /// message.
     Input {
         /// The wire.
         output: WireId,
@@ -244,8 +259,8 @@ pub enum Op {
         geometry: Geometry,
         /// Width of the weights, two's complement, 2 to 8.
         weight_bits: u8,
-        /// Left shift of each output channel's products, before the bias; one entry for each channel, or none. In Winograd's domain one
-        /// for each position and channel, or none.
+        /// Left shift of each output channel's products, before the bias; one entry for each
+        /// channel, or none. In Winograd's domain one for each position and channel, or none.
         shifts: Vec<u8>,
         /// The accumulators' ring.
         ring: Bits,
@@ -254,8 +269,8 @@ pub enum Op {
         /// How the products are computed.
         protocol: Protocol,
     },
-    /// `clamp(floor((sum of terms << shift + 2^(k-1)) / 2^k), lo, hi)`: requantisation, ReLU, saturation, residual and
-    /// change of ring in one.
+    /// `clamp(floor((sum of terms << shift + 2^(k-1)) / 2^k), lo, hi)`: requantization, ReLU,
+    /// saturation, residual and change of ring in one.
     Requant {
         /// What is summed.
         terms: Vec<Term>,
@@ -269,8 +284,8 @@ pub enum Op {
         levels: u8,
         /// Few bits or few rounds.
         form: Form,
-        /// Whether the client's share of the result becomes a mask that it knows before the input: where a linear layer
-        /// reads it.
+        /// Whether the client's share of the result becomes a mask that it knows before the input:
+        /// where a linear layer reads it.
         remask: bool,
     },
     /// The sum over windows: average pooling whose divisor went into the wire's scale.
@@ -301,7 +316,8 @@ pub enum Op {
         input: WireId,
         /// The results.
         output: WireId,
-        /// The result of every element of `Z_{bits}`, from 0 on: those of negative values are the upper half.
+        /// The result of every element of `Z_{bits}`, from 0 on: those of negative values are the
+        /// upper half.
         table: Vec<i64>,
         /// As for [`Op::Requant`].
         remask: bool,
@@ -315,7 +331,8 @@ pub enum Op {
         /// Which part.
         view: View,
     },
-    /// The index of the largest value, the first of equals: what is revealed instead of the logits. The last but the output.
+    /// The index of the largest value, the first of equals: what is revealed instead of the logits.
+    /// The last but the output.
     Argmax {
         /// The logits, a vector.
         input: WireId,
@@ -331,7 +348,7 @@ pub enum Op {
     },
 }
 
-/// A summand of a requantisation: a wire, shifted left.
+/// A summand of a requantization: a wire, shifted left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Term {
@@ -365,7 +382,8 @@ pub enum Protocol {
     },
     /// Bitwise correlated transfers.
     Cot,
-    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask, made anew for every inference.
+    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask, made anew for
+    /// every inference.
     VoleOfMask {
         /// Bits of a digit, 1 to 8.
         k: u8,
@@ -409,8 +427,8 @@ pub struct View {
     pub after: [usize; 3],
 }
 
-/// How the client turns pixels into the integers of the first wire: `clamp(round(value / scale))`, halves to
-/// even.
+/// How the client turns pixels into the integers of the first wire: `clamp(round(value / scale))`,
+/// halves to even.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
@@ -430,7 +448,7 @@ pub enum Preprocess {
     /// `x`.
     Raw,
     /// `(x / 255 - mean) / std`, by channel.
-    Normalise {
+    Normalize {
         /// Mean of each channel.
         mean: Vec<f32>,
         /// Standard deviation of each channel.
@@ -444,4 +462,21 @@ pub enum Preprocess {
 pub struct OutputSpec {
     /// The real value of one integer step.
     pub scale: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_another_format_is_refused_as_that_and_says_what_to_do() {
+        for old in
+            [r#"{"format": 3, "input": {"preprocess": {"normalise": {}}}}"#, r#"{"format": 99}"#]
+        {
+            let message = Plan::from_json(old.as_bytes()).unwrap_err().to_string();
+            for part in ["plan: format", "expected 4", "search the network again"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+    }
 }

@@ -50,17 +50,24 @@ impl Plan {
         values.map_or_else(|| self.output_wire().range(), |values| (0, values as i64 - 1))
     }
 
-    /// The same network, revealing this. For a label, the logits get a ring in which their differences fit, one bit wider than
-    /// their own, and a step that finds the index of the largest replaces their reveal. Who holds the same plan makes the same of it.
+    /// The same network, revealing this. For a label, the logits get a ring in which their
+    /// differences fit, one bit wider than their own, and a step that finds the index of the
+    /// largest replaces their reveal. Who holds the same plan makes the same of it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the logits are no vector, or their ring cannot be wider; or where logits are asked of a plan that
-    /// reveals a label.
+    /// [`Error::Invalid`] where the logits are no vector, or their ring cannot be wider; or where
+    /// logits are asked of a plan that reveals a label.
     pub fn revealing(&self, reveal: Reveal) -> Result<Self, Error> {
         match (self.reveals(), reveal) {
-            (Reveal::Logits, Reveal::Logits) | (Reveal::Label, Reveal::Label) => return Ok(self.clone()),
+            (Reveal::Logits, Reveal::Logits) | (Reveal::Label, Reveal::Label) => {
+                return Ok(self.clone());
+            }
             (Reveal::Label, Reveal::Logits) => {
-                return Err(Error::invalid("plan: reveal", "a plan that reveals logits", "one of a label"));
+                return Err(Error::invalid(
+                    "plan: reveal",
+                    "a plan that reveals logits",
+                    "one of a label",
+                ));
             }
             (Reveal::Logits, Reveal::Label) => {}
         }
@@ -79,7 +86,8 @@ impl Plan {
             operator.map_or(0, |operator| {
                 let cost = operator.cost();
                 cost.bits()
-                    + ((cost.server_cots + cost.client_cots) as f64 * plan.transfers.bits()).ceil() as u64
+                    + ((cost.server_cots + cost.client_cots) as f64 * plan.transfers.bits()).ceil()
+                        as u64
             })
         };
         let digit = (1..=4).min_by_key(price).unwrap_or(1);
@@ -97,7 +105,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Gives a wire a ring of so many bits at least, and those that it is made of by local and linear steps.
+    /// Gives a wire a ring of so many bits at least, and those that it is made of by local and
+    /// linear steps.
     fn widen(&mut self, wire: WireId, ring: Bits) {
         let mut due = vec![(wire, ring)];
         while let Some((wire, ring)) = due.pop() {

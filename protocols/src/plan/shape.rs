@@ -26,14 +26,20 @@ impl Window {
         Some([channels, fit(rows + top + bottom, 0)?, fit(columns + left + right, 1)?])
     }
 
-    /// For position `at` of the windows, the input row and column of every output position; `None` in the padding.
-    fn sources(&self, shape: [usize; 3], at: usize) -> impl Iterator<Item = Option<(usize, usize)>> {
+    /// For position `at` of the windows, the input row and column of every output position; `None`
+    /// in the padding.
+    fn sources(
+        &self,
+        shape: [usize; 3],
+        at: usize,
+    ) -> impl Iterator<Item = Option<(usize, usize)>> {
         let [_, rows, columns] = shape;
         let [_, out_rows, out_columns] = self.out_shape(shape).unwrap_or_default();
         let (dy, dx) = (at / self.kernel[1], at % self.kernel[1]);
         let window = *self;
-        let inside =
-            |position: usize, pad: usize, size: usize| position.checked_sub(pad).filter(|&p| p < size);
+        let inside = |position: usize, pad: usize, size: usize| {
+            position.checked_sub(pad).filter(|&p| p < size)
+        };
         (0..out_rows * out_columns).map(move |p| {
             let y = inside(p / out_columns * window.stride[0] + dy, window.pad[0], rows)?;
             let x = inside(p % out_columns * window.stride[1] + dx, window.pad[1], columns)?;
@@ -46,12 +52,14 @@ impl Window {
         let plane = shape[1] * shape[2];
         let sources: Vec<_> = self.sources(shape, at).collect();
         (0..planes)
-            .flat_map(|n| sources.iter().map(move |s| s.map(|(y, x)| (n * plane + y * shape[2] + x) as u32)))
+            .flat_map(|n| {
+                sources.iter().map(move |s| s.map(|(y, x)| (n * plane + y * shape[2] + x) as u32))
+            })
             .collect()
     }
 
-    /// The same, with padding replaced by an element that the window has anyway: for maxima. Every window must have one
-    /// ([`Window::covers`]).
+    /// The same, with padding replaced by an element that the window has anyway: for maxima. Every
+    /// window must have one ([`Window::covers`]).
     pub fn gather_inside(&self, shape: [usize; 3], planes: usize, at: usize) -> Vec<u32> {
         let mut gather = self.gather(shape, planes, at);
         for other in 0..self.len() {
@@ -62,7 +70,10 @@ impl Window {
                 *slot = slot.or(spare);
             }
         }
-        gather.into_iter().map(|source| source.expect("invariant: every window has an element")).collect()
+        gather
+            .into_iter()
+            .map(|source| source.expect("invariant: every window has an element"))
+            .collect()
     }
 
     /// Whether every window has at least one element that is not padding.
@@ -86,7 +97,9 @@ impl View {
     /// Whether all elements taken lie within an input of this shape.
     pub fn fits(&self, shape: [usize; 3]) -> bool {
         (0..3).all(|axis| {
-            let last = self.len[axis].checked_sub(1).and_then(|steps| steps.checked_mul(self.stride[axis]));
+            let last = self.len[axis]
+                .checked_sub(1)
+                .and_then(|steps| steps.checked_mul(self.stride[axis]));
             self.stride[axis] > 0
                 && (self.len[axis] == 0
                     || last
@@ -95,7 +108,8 @@ impl View {
         })
     }
 
-    /// The input element of every output element, for tensors laid out `[channels][images][rows][columns]`.
+    /// The input element of every output element, for tensors laid out
+    /// `[channels][images][rows][columns]`.
     pub fn gather(&self, shape: [usize; 3], images: usize) -> Gather {
         let axis = |axis: usize| -> Vec<Option<usize>> {
             let taken = (0..self.len[axis]).map(|i| Some(self.start[axis] + i * self.stride[axis]));

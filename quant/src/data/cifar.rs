@@ -7,7 +7,8 @@ use super::{Images, Pixels};
 pub(super) const SHAPE: [usize; 3] = [3, 32, 32];
 
 const PIXELS: usize = 3 * 32 * 32;
-/// Record and number of label bytes; the last label is the one that counts (CIFAR-100: coarse, fine).
+/// Record and number of label bytes; the last label is the one that counts (CIFAR-100: coarse,
+/// fine).
 const CIFAR_10: (usize, usize) = (PIXELS + 1, 1);
 const CIFAR_100: (usize, usize) = (PIXELS + 2, 2);
 
@@ -32,7 +33,8 @@ pub(super) fn parse(mut bytes: Vec<u8>) -> Result<Images, Fault> {
 /// The lengths of a record and of its labels, by the length of the file.
 pub(super) fn kind(len: u64) -> Result<(usize, usize), Fault> {
     let whole = |(record, _): (usize, usize)| len > 0 && len.is_multiple_of(record as u64);
-    let fault = |expected: &str, found: String| Err(Fault::new("CIFAR records", "length", expected, found));
+    let fault =
+        |expected: &str, found: String| Err(Fault::new("CIFAR records", "length", expected, found));
     match (whole(CIFAR_10), whole(CIFAR_100)) {
         (true, false) => Ok(CIFAR_10),
         (false, true) => Ok(CIFAR_100),

@@ -145,7 +145,9 @@ impl Fault {
                 DataError::Malformed { path, format, field, expected, found }
             }
             Self::Shape { expected, found } => DataError::Shape { path, expected, found },
-            Self::Label { image, found, classes } => DataError::Label { path, image, found, classes },
+            Self::Label { image, found, classes } => {
+                DataError::Label { path, image, found, classes }
+            }
             Self::Pixel { at, shape: [c, h, w], expected, found } => {
                 let (image, channel) = (at / (c * h * w), at / (h * w) % c);
                 let (row, column) = (at / w % h, at % w);

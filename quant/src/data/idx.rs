@@ -1,4 +1,5 @@
-//! IDX, the format of MNIST: two zero bytes, a type byte, the number of axes, their lengths in big-endian, the elements.
+//! IDX, the format of MNIST: two zero bytes, a type byte, the number of axes, their lengths in
+//! big-endian, the elements.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 0, UNSIGNED_BYTES, 1..=4, ..])
 }
 
-/// Whether these first bytes are those of an IDX file of images for such an input. The lengths of four axes are just beyond them:
-/// the last is taken to be right.
+/// Whether these first bytes are those of an IDX file of images for such an input. The lengths of
+/// four axes are just beyond them: the last is taken to be right.
 pub(super) fn is_for(head: &[u8], input: [usize; 3]) -> bool {
     let length = |axis: usize| head.get(4 + 4 * axis..8 + 4 * axis).map(big_endian);
     match head.get(3) {

@@ -12,7 +12,11 @@ pub(super) fn open(path: &Path, classes: usize) -> Result<Vec<usize>, DataError>
 }
 
 /// The classes in a file's content; the path is for errors.
-pub(super) fn parse(path: &Path, mut content: Content<'_>, classes: usize) -> Result<Vec<usize>, DataError> {
+pub(super) fn parse(
+    path: &Path,
+    mut content: Content<'_>,
+    classes: usize,
+) -> Result<Vec<usize>, DataError> {
     let labels = if content.head().starts_with(npy::MAGIC) {
         npy::labels(&mut content, classes)
     } else if idx::is_one(content.head()) {

@@ -1,7 +1,8 @@
 //! NumPy's arrays: .npy, and .npz, which is a ZIP archive of them.
 //!
-//! An .npy file is a magic number, a version, a header, which is a Python dictionary in ASCII, and the elements (NumPy
-//! Enhancement Proposal 1). Elements are turned into pixels or labels as they are read.
+//! An .npy file is a magic number, a version, a header, which is a Python dictionary in ASCII, and
+//! the elements (NumPy Enhancement Proposal 1). Elements are turned into pixels or labels as they
+//! are read.
 
 mod header;
 mod number;
@@ -18,7 +19,8 @@ use super::{Images, Pixels, fitting, read};
 const NPY: &str = ".npy";
 const NPZ: &str = ".npz";
 
-/// Images `[N, C, H, W]`, `[N, H, W]`, `[C, H, W]` or `[H, W]`, whichever fits `input`; for flat inputs also `[N, C]`, `[C]`.
+/// Images `[N, C, H, W]`, `[N, H, W]`, `[C, H, W]` or `[H, W]`, whichever fits `input`; for flat
+/// inputs also `[N, C]`, `[C]`.
 pub(super) fn images(stream: &mut impl Read, input: [usize; 3]) -> Result<Images, Fault> {
     let header = Header::read(stream)?;
     let shape = image_shape(&header.shape, input)?;
@@ -29,7 +31,14 @@ pub(super) fn images(stream: &mut impl Read, input: [usize; 3]) -> Result<Images
             sound(flaw, input, "a number that is finite in single precision")?;
             Pixels::Floats(floats)
         }
-        Kind::U8 | Kind::I8 | Kind::U16 | Kind::I16 | Kind::U32 | Kind::I32 | Kind::U64 | Kind::I64 => {
+        Kind::U8
+        | Kind::I8
+        | Kind::U16
+        | Kind::I16
+        | Kind::U32
+        | Kind::I32
+        | Kind::U64
+        | Kind::I64 => {
             let (bytes, flaw) = elements(stream, &header, read::SIZED, 0, Number::byte)?;
             sound(flaw, input, "an integer of 0..255, as pixels of an integer type are")?;
             Pixels::Bytes(bytes)
@@ -47,7 +56,8 @@ pub(super) fn labels(stream: &mut impl Read, classes: usize) -> Result<Vec<usize
     if header.kind.is_float() {
         return Err(Fault::new(NPY, "type of labels", "integers", header.kind.name()));
     }
-    let class = |number: Number| usize::try_from(number.integer()?).ok().filter(|&label| label < classes);
+    let class =
+        |number: Number| usize::try_from(number.integer()?).ok().filter(|&label| label < classes);
     let (labels, flaw) = elements(stream, &header, read::LABELS, 0, class)?;
     match flaw {
         None => Ok(labels),
@@ -56,7 +66,11 @@ pub(super) fn labels(stream: &mut impl Read, classes: usize) -> Result<Vec<usize
 }
 
 /// Images and labels of an .npz file, told by their keys.
-pub(super) fn archived_images(bytes: &[u8], input: [usize; 3], classes: usize) -> Result<Images, Fault> {
+pub(super) fn archived_images(
+    bytes: &[u8],
+    input: [usize; 3],
+    classes: usize,
+) -> Result<Images, Fault> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes))
         .map_err(|error| Fault::new(NPZ, "archive", "a ZIP archive", error.to_string()))?;
     let read_images = |stream: &mut dyn Read| images(&mut { stream }, input);
@@ -75,7 +89,8 @@ fn member<T>(
     keys: &[&str],
     parse: impl FnOnce(&mut dyn Read) -> Result<T, Fault>,
 ) -> Result<Option<T>, Fault> {
-    let Some(index) = keys.iter().find_map(|key| archive.index_for_name(&format!("{key}.npy"))) else {
+    let Some(index) = keys.iter().find_map(|key| archive.index_for_name(&format!("{key}.npy")))
+    else {
         return Ok(None);
     };
     let mut file = archive
@@ -104,8 +119,8 @@ fn sound(flaw: Option<Flaw>, shape: [usize; 3], expected: &'static str) -> Resul
     }
 }
 
-/// The elements in row-major order, converted; `none` stands in for one that cannot be. `limit` bounds the bytes of the file and of
-/// the memory.
+/// The elements in row-major order, converted; `none` stands in for one that cannot be. `limit`
+/// bounds the bytes of the file and of the memory.
 fn elements<T: Copy>(
     stream: &mut impl Read,
     header: &Header,
@@ -137,8 +152,14 @@ fn elements<T: Copy>(
             found.push(converted.unwrap_or(none));
         }
     })?;
-    let said =
-        || format!("{} bytes for shape {:?} of {}", count * size as u64, header.shape, header.kind.name());
+    let said = || {
+        format!(
+            "{} bytes for shape {:?} of {}",
+            count * size as u64,
+            header.shape,
+            header.kind.name()
+        )
+    };
     if found.len() as u64 != count {
         return fault(said(), format!("{read} bytes"));
     }

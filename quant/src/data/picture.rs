@@ -27,8 +27,9 @@ fn format(bytes: &[u8]) -> Option<ImageFormat> {
 
 /// One image, its planes apart. Nothing is converted: not the size, not color to gray.
 pub(super) fn parse(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
-    let malformed =
-        |error: ImageError| Fault::new(FORMAT, "content", "a readable PNG or JPEG", error.to_string());
+    let malformed = |error: ImageError| {
+        Fault::new(FORMAT, "content", "a readable PNG or JPEG", error.to_string())
+    };
     let mut reader = ImageReader::new(Cursor::new(bytes));
     if let Some(format) = format(bytes) {
         reader.set_format(format);

@@ -6,7 +6,9 @@ pub use protocols::plan::Preprocess;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PreprocessError {
     /// Not one number for each channel.
-    #[error("{field} has {found} numbers, but the images have {expected} channels: give one for each")]
+    #[error(
+        "{field} has {found} numbers, but the images have {expected} channels: give one for each"
+    )]
     Channels {
         /// `mean` or `std`.
         field: &'static str,
@@ -27,8 +29,8 @@ pub enum PreprocessError {
     },
 }
 
-/// The integer that a preprocessed value becomes, within `low..=high`: rounded in single precision, halves to even, as ONNX's
-/// QuantizeLinear rounds.
+/// The integer that a preprocessed value becomes, within `low..=high`: rounded in single precision,
+/// halves to even, as ONNX's QuantizeLinear rounds.
 #[must_use]
 pub fn integer(value: f32, scale: f64, (low, high): (i64, i64)) -> i64 {
     ((value / scale as f32).round_ties_even() as i64).clamp(low, high)
@@ -39,12 +41,16 @@ pub fn integer(value: f32, scale: f64, (low, high): (i64, i64)) -> i64 {
 /// # Errors
 /// A wrong count of numbers, or a number that is no mean or standard deviation.
 pub(super) fn check(preprocess: &Preprocess, channels: usize) -> Result<(), PreprocessError> {
-    let Preprocess::Normalise { mean, std } = preprocess else {
+    let Preprocess::Normalize { mean, std } = preprocess else {
         return Ok(());
     };
     for (field, numbers) in [("mean", mean), ("std", std)] {
         if numbers.len() != channels {
-            return Err(PreprocessError::Channels { field, expected: channels, found: numbers.len() });
+            return Err(PreprocessError::Channels {
+                field,
+                expected: channels,
+                found: numbers.len(),
+            });
         }
         let wrong = |x: &f32| !x.is_finite() || (field == "std" && *x <= 0.0);
         if let Some(channel) = numbers.iter().position(wrong) {
@@ -57,13 +63,13 @@ pub(super) fn check(preprocess: &Preprocess, channels: usize) -> Result<(), Prep
 pub(super) const fn byte_divisor(preprocess: &Preprocess) -> f32 {
     match preprocess {
         Preprocess::Raw => 1.0,
-        Preprocess::Unit | Preprocess::Normalise { .. } => 255.0,
+        Preprocess::Unit | Preprocess::Normalize { .. } => 255.0,
     }
 }
 
 /// Applies mean and std to pixels `[N, channels, plane]` on the scale 0..1.
-pub(super) fn normalise(preprocess: &Preprocess, data: &mut [f32], channels: usize, plane: usize) {
-    let Preprocess::Normalise { mean, std } = preprocess else {
+pub(super) fn normalize(preprocess: &Preprocess, data: &mut [f32], channels: usize, plane: usize) {
+    let Preprocess::Normalize { mean, std } = preprocess else {
         return;
     };
     for (i, pixels) in data.chunks_exact_mut(plane).enumerate() {

@@ -1,7 +1,8 @@
 //! Files to streams, gzip undone, and streams to memory within bounds.
 //!
-//! A few kilobytes of gzip or ZIP unpack to gigabytes. So nothing is unpacked on trust: a format whose header says how much there
-//! is is read to just there, other formats to a limit, and whatever goes on after that is an error.
+//! A few kilobytes of gzip or ZIP unpack to gigabytes. So nothing is unpacked on trust: a format
+//! whose header says how much there is is read to just there, other formats to a limit, and
+//! whatever goes on after that is an error.
 
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
@@ -10,10 +11,11 @@ use std::path::Path;
 use super::DataError;
 use super::error::Fault;
 
-/// The most that a format whose header says its size may hold, in bytes, unpacked and in memory: 1 GiB.
+/// The most that a format whose header says its size may hold, in bytes, unpacked and in memory: 1
+/// GiB.
 pub(super) const SIZED: u64 = 1 << 30;
-/// The most of formats that do not say their size before they are read whole (CIFAR records, archives within gzip), in bytes:
-/// 256 MiB, more than any CIFAR file.
+/// The most of formats that do not say their size before they are read whole (CIFAR records,
+/// archives within gzip), in bytes: 256 MiB, more than any CIFAR file.
 pub(super) const UNSIZED: u64 = 256 << 20;
 /// The most of a PNG or JPEG file, in bytes: 64 MiB.
 pub(super) const PICTURE: u64 = 64 << 20;
@@ -99,8 +101,8 @@ pub(super) fn up_to(stream: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Gives up to so many bytes to `take`, in chunks of a multiple of 16 bytes but for the last, each with how many bytes may follow it;
-/// returns how many there were.
+/// Gives up to so many bytes to `take`, in chunks of a multiple of 16 bytes but for the last, each
+/// with how many bytes may follow it; returns how many there were.
 pub(super) fn in_chunks(
     stream: &mut impl Read,
     len: u64,
@@ -149,8 +151,9 @@ fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 /// The file's content as text, decompressed if it is gzip.
 pub(super) fn text(path: &Path) -> Result<String, DataError> {
     let bytes = Content::open(path)?.all(LABELS).map_err(|fault| fault.at(path))?;
-    String::from_utf8(bytes)
-        .map_err(|error| Fault::new("text", "encoding", "UTF-8", error.utf8_error().to_string()).at(path))
+    String::from_utf8(bytes).map_err(|error| {
+        Fault::new("text", "encoding", "UTF-8", error.utf8_error().to_string()).at(path)
+    })
 }
 
 #[cfg(test)]
@@ -161,12 +164,17 @@ mod tests {
     fn a_stream_without_an_end_is_read_to_the_limit_and_no_further() {
         for limit in [0, 1, 15, 16, 17, CHUNK as u64, 3 * CHUNK as u64 + 5] {
             let mut endless = Content::of(io::repeat(7)).unwrap();
-            assert!(matches!(endless.all(limit), Err(Fault::TooLarge { limit: found }) if found == limit));
+            assert!(
+                matches!(endless.all(limit), Err(Fault::TooLarge { limit: found }) if found == limit)
+            );
             let mut whole = Content::of(io::repeat(7).take(limit)).unwrap();
             assert_eq!(whole.all(limit).unwrap().len() as u64, limit);
             let mut counted = Content::of(io::repeat(7).take(limit)).unwrap();
             assert_eq!(counted.count(limit).unwrap(), limit);
-            assert!(matches!(Content::of(io::repeat(7)).unwrap().count(limit), Err(Fault::TooLarge { .. })));
+            assert!(matches!(
+                Content::of(io::repeat(7)).unwrap().count(limit),
+                Err(Fault::TooLarge { .. })
+            ));
         }
     }
 

@@ -1,7 +1,8 @@
 //! Float pixels on another scale than a network's: 0..255 where 0..1 is expected, and the like.
 //!
-//! Nothing about a float says what scale it is on. What is far from the scale expected is cut off where pixels become integers, and
-//! the result is a wrong answer, not an error: so it is worth a warning.
+//! Nothing about a float says what scale it is on. What is far from the scale expected is cut off
+//! where pixels become integers, and the result is a wrong answer, not an error: so it is worth a
+//! warning.
 
 use std::fmt;
 
@@ -23,14 +24,20 @@ pub struct OffScale {
 const TOLERATED: f64 = 0.01;
 /// How far outside a single pixel may be, as a multiple of the largest expected.
 const FAR: f64 = 2.0;
-/// Largest pixels that are so many times less than expected are on another scale; those of 0..1 are 255 times less.
+/// Largest pixels that are so many times less than expected are on another scale; those of 0..1 are
+/// 255 times less.
 const FAINT: f64 = 100.0;
 
-/// Holds float pixels against the scale that a preprocessing takes them to be on. `held` is the range that the network's integers
-/// hold of the preprocessed ones, where that is known: what is within it is not cut off.
-pub(super) fn off_scale(pixels: &[f32], preprocess: &Preprocess, held: Option<[f64; 2]>) -> Option<OffScale> {
+/// Holds float pixels against the scale that a preprocessing takes them to be on. `held` is the
+/// range that the network's integers hold of the preprocessed ones, where that is known: what is
+/// within it is not cut off.
+pub(super) fn off_scale(
+    pixels: &[f32],
+    preprocess: &Preprocess,
+    held: Option<[f64; 2]>,
+) -> Option<OffScale> {
     let expected = match (preprocess, held) {
-        (Preprocess::Normalise { .. }, _) | (Preprocess::Unit, None) => [0.0, 1.0],
+        (Preprocess::Normalize { .. }, _) | (Preprocess::Unit, None) => [0.0, 1.0],
         (Preprocess::Unit, Some([low, high])) => [low.min(0.0), high.max(1.0)],
         // As they are: bytes, or what the network was calibrated on.
         (Preprocess::Raw, None) => [0.0, f64::INFINITY],
@@ -80,16 +87,16 @@ mod tests {
     const UNIT: [f32; 4] = [0.0, 0.1, 0.7, 1.0];
     const NORMALIZED: [f32; 4] = [-2.1, -0.3, 0.4, 2.6];
 
-    fn normalise() -> Preprocess {
-        Preprocess::Normalise { mean: vec![0.5], std: vec![0.25] }
+    fn normalize() -> Preprocess {
+        Preprocess::Normalize { mean: vec![0.5], std: vec![0.25] }
     }
 
     #[test]
     fn pixels_on_the_scale_expected_are_fine() {
         for (pixels, preprocess, held) in [
             (UNIT, Preprocess::Unit, None),
-            (UNIT, normalise(), None),
-            (UNIT, normalise(), Some([-2.0, 2.0])),
+            (UNIT, normalize(), None),
+            (UNIT, normalize(), Some([-2.0, 2.0])),
             // Four bits, the brightest cut off.
             (UNIT, Preprocess::Unit, Some([0.0, 0.47])),
             (BYTES, Preprocess::Raw, None),
@@ -99,17 +106,36 @@ mod tests {
             (NORMALIZED, Preprocess::Unit, Some([-4.0, 4.0])),
             ([0.0; 4], Preprocess::Raw, Some([0.0, 255.0])),
         ] {
-            assert_eq!(off_scale(&pixels, &preprocess, held), None, "{pixels:?} {preprocess:?} {held:?}");
+            assert_eq!(
+                off_scale(&pixels, &preprocess, held),
+                None,
+                "{pixels:?} {preprocess:?} {held:?}"
+            );
         }
     }
 
     #[test]
     fn pixels_on_another_scale_are_told_with_both_ranges_and_what_to_do() {
         for (pixels, preprocess, held, parts) in [
-            (BYTES, Preprocess::Unit, None, ["0 to 255", "0 to 1.0000", "75.0 %", "divide them by 255"]),
-            (BYTES, Preprocess::Unit, Some([0.0, 0.996]), ["0 to 255", "0 to 1.0000", "75.0 %", "--raw"]),
-            (BYTES, normalise(), None, ["0 to 255", "0 to 1.0000", "75.0 %", "divide"]),
-            (UNIT, Preprocess::Raw, Some([0.0, 255.0]), ["0 to 1", "0 to 255", "0.0 %", "multiply"]),
+            (
+                BYTES,
+                Preprocess::Unit,
+                None,
+                ["0 to 255", "0 to 1.0000", "75.0 %", "divide them by 255"],
+            ),
+            (
+                BYTES,
+                Preprocess::Unit,
+                Some([0.0, 0.996]),
+                ["0 to 255", "0 to 1.0000", "75.0 %", "--raw"],
+            ),
+            (BYTES, normalize(), None, ["0 to 255", "0 to 1.0000", "75.0 %", "divide"]),
+            (
+                UNIT,
+                Preprocess::Raw,
+                Some([0.0, 255.0]),
+                ["0 to 1", "0 to 255", "0.0 %", "multiply"],
+            ),
             (NORMALIZED, Preprocess::Unit, None, ["-2.", "0 to 1.0000", "75.0 %", "--mean"]),
             (NORMALIZED, Preprocess::Raw, None, ["-2.", "0 and more", "50.0 %", "--mean"]),
         ] {

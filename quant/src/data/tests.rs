@@ -84,7 +84,10 @@ fn idx_labels_are_found_beside_the_images() {
 fn idx_that_claims_more_than_it_holds_is_an_error() {
     let (_folder, path) = file("x-images-idx3", &idx(&[u32::MAX, 2, 3], &[1; 12]));
     let error = Dataset::open(&path, None, of([1, 2, 3])).unwrap_err();
-    assert!(matches!(error, DataError::Malformed { format: "IDX", field: "elements", .. }), "{error}");
+    assert!(
+        matches!(error, DataError::Malformed { format: "IDX", field: "elements", .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -155,8 +158,8 @@ fn pictures_are_taken_as_they_are_or_not_at_all() {
     }
     let jpeg = folder.path().join("x.jpg");
     image::GrayImage::from_pixel(8, 4, image::Luma([77])).save(&jpeg).unwrap();
-    let grey = Dataset::open(&jpeg, None, of([1, 4, 8])).unwrap();
-    assert!(grey.bytes(0).unwrap().iter().all(|x| x.abs_diff(77) < 3));
+    let gray = Dataset::open(&jpeg, None, of([1, 4, 8])).unwrap();
+    assert!(gray.bytes(0).unwrap().iter().all(|x| x.abs_diff(77) < 3));
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert!(matches!(Dataset::open(&path, None, of([3, 2, 3])), Err(DataError::Malformed { .. })));
@@ -169,15 +172,15 @@ fn preprocessing_is_what_it_says() {
     let batch = |preprocess: &Preprocess| data.batch(0..1, preprocess).unwrap().data;
     assert_eq!(batch(&Preprocess::Unit), [0.2, 1.0]);
     assert_eq!(batch(&Preprocess::Raw), [51.0, 255.0]);
-    let normalise = Preprocess::Normalise { mean: vec![0.0, 0.5], std: vec![0.5, 0.25] };
-    assert_eq!(batch(&normalise), [0.4, 2.0]);
+    let normalize = Preprocess::Normalize { mean: vec![0.0, 0.5], std: vec![0.5, 0.25] };
+    assert_eq!(batch(&normalize), [0.4, 2.0]);
     assert!(matches!(
-        data.batch(0..1, &Preprocess::Normalise { mean: vec![0.0], std: vec![1.0] }),
+        data.batch(0..1, &Preprocess::Normalize { mean: vec![0.0], std: vec![1.0] }),
         Err(DataError::Preprocess(PreprocessError::Channels { expected: 2, found: 1, .. }))
     ));
     assert!(matches!(data.batch(0..2, &Preprocess::Unit), Err(DataError::Range { images: 1, .. })));
-    let json = serde_json::to_string(&normalise).unwrap();
-    assert_eq!(serde_json::from_str::<Preprocess>(&json).unwrap(), normalise);
+    let json = serde_json::to_string(&normalize).unwrap();
+    assert_eq!(serde_json::from_str::<Preprocess>(&json).unwrap(), normalize);
 }
 
 #[test]
@@ -225,7 +228,8 @@ fn labels_of_another_data_set_are_named_wherever_they_are() {
     let mut records = vec![7; 2 * 3073];
     records[3073] = 10;
     let (_folder, path) = file("ten.bin", &records);
-    let message = Dataset::open(&path, None, Interface { classes: 10, ..CIFAR }).unwrap_err().to_string();
+    let message =
+        Dataset::open(&path, None, Interface { classes: 10, ..CIFAR }).unwrap_err().to_string();
     assert!(message.contains("ten.bin") && message.contains("image 1 is 10"), "{message}");
 }
 
@@ -249,14 +253,19 @@ fn what_unpacks_to_more_than_its_header_says_is_stopped_there() {
         (b"PK\x03\x04", "268435456 bytes"),
         (b"nothing", "268435456 bytes"),
     ] {
-        let message = Dataset::from_bytes(Path::new("x.gz"), &bomb(start, 1 << 12), None, of([1, 1, 2]));
+        let message =
+            Dataset::from_bytes(Path::new("x.gz"), &bomb(start, 1 << 12), None, of([1, 1, 2]));
         let message = message.unwrap_err().to_string();
         assert!(message.contains(part), "{part} is missing in: {message}");
     }
     let labels = bomb(b"1\n2\n", 1 << 12);
     let images = idx(&[2, 1, 2], &[1; 4]);
-    let found =
-        Dataset::from_bytes(Path::new("x"), &images, Some((Path::new("labels.gz"), &labels)), of([1, 1, 2]));
+    let found = Dataset::from_bytes(
+        Path::new("x"),
+        &images,
+        Some((Path::new("labels.gz"), &labels)),
+        of([1, 1, 2]),
+    );
     let message = found.unwrap_err().to_string();
     assert!(message.contains("labels.gz") && message.contains("33554432"), "{message}");
 }
@@ -292,6 +301,8 @@ fn a_picture_of_another_size_is_never_decoded() {
 /// PNG's checksum.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
+        })
     })
 }

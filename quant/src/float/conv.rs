@@ -3,7 +3,8 @@
 use crate::kernels::{Element, multiply_add};
 use protocols::linear::Geometry;
 
-/// `[out_channels, out_h, out_w]` of `[in_channels, in_h, in_w]`; `scratch` is reused between calls.
+/// `[out_channels, out_h, out_w]` of `[in_channels, in_h, in_w]`; `scratch` is reused between
+/// calls.
 pub(crate) fn convolve<T: Element>(
     g: &Geometry,
     weight: &[T],
@@ -19,7 +20,8 @@ pub(crate) fn convolve<T: Element>(
     let (in_channels, out_channels) = (g.in_channels / g.groups, g.out_channels / g.groups);
     let taps = in_channels * g.kernel_h * g.kernel_w;
     for group in 0..g.groups {
-        let input = &input[group * in_channels * g.in_h * g.in_w..][..in_channels * g.in_h * g.in_w];
+        let input =
+            &input[group * in_channels * g.in_h * g.in_w..][..in_channels * g.in_h * g.in_w];
         let weight = &weight[group * out_channels * taps..][..out_channels * taps];
         let out = &mut out[group * out_channels * pixels..][..out_channels * pixels];
         if columns_are_input(g) {
@@ -36,12 +38,18 @@ pub(crate) fn convolve<T: Element>(
 pub(crate) fn columns_are_input(g: &Geometry) -> bool {
     let unpadded = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right == 0;
     let one_tap = g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1;
-    let one_window = g.kernel_h == g.in_h && g.kernel_w == g.in_w && g.dilation_h == 1 && g.dilation_w == 1;
+    let one_window =
+        g.kernel_h == g.in_h && g.kernel_w == g.in_w && g.dilation_h == 1 && g.dilation_w == 1;
     unpadded && (one_tap || one_window)
 }
 
 /// The matrix `[channels * kernel_h * kernel_w, out_h * out_w]` whose columns are the windows.
-pub(crate) fn fill_columns<T: Element>(g: &Geometry, channels: usize, input: &[T], columns: &mut Vec<T>) {
+pub(crate) fn fill_columns<T: Element>(
+    g: &Geometry,
+    channels: usize,
+    input: &[T],
+    columns: &mut Vec<T>,
+) {
     let (out_h, out_w) = (g.out_h(), g.out_w());
     columns.clear();
     columns.resize(channels * g.kernel_h * g.kernel_w * out_h * out_w, T::zero());

@@ -39,8 +39,8 @@ fn pool<T: Element>(
             let (top, bottom) = clip(y * window.stride_h, window.pad_top, window.kernel_h, h);
             for x in 0..out_w {
                 let (left, right) = clip(x * window.stride_w, window.pad_left, window.kernel_w, w);
-                let mut values =
-                    (top..bottom).flat_map(|row| plane[row * w + left..row * w + right].iter().copied());
+                let mut values = (top..bottom)
+                    .flat_map(|row| plane[row * w + left..row * w + right].iter().copied());
                 out.push(reduce(&mut values));
             }
         }
@@ -59,8 +59,10 @@ pub(crate) fn view<T: Element>(view: &View, [_, h, w]: [usize; 3], input: &[T]) 
     let mut out = vec![T::zero(); view.out().iter().product()];
     for c in 0..channels.length {
         for y in 0..rows.length {
-            let from = ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
-            let to = ((channels.before + c) * rows.out() + rows.before + y) * columns.out() + columns.before;
+            let from =
+                ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
+            let to = ((channels.before + c) * rows.out() + rows.before + y) * columns.out()
+                + columns.before;
             for x in 0..columns.length {
                 out[to + x] = input[from + columns.start + x * columns.stride];
             }

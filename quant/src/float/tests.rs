@@ -36,7 +36,12 @@ fn model() -> Model {
         output: ValueId(i + 1),
         shape,
     });
-    let model = Model { name: "small".into(), input: [2, 4, 5], nodes: nodes.collect(), output: ValueId(4) };
+    let model = Model {
+        name: "small".into(),
+        input: [2, 4, 5],
+        nodes: nodes.collect(),
+        output: ValueId(4),
+    };
     model.check().unwrap();
     model
 }
@@ -100,7 +105,10 @@ fn what_does_not_fit_is_an_error() {
     assert_eq!(evaluate(&model, &other).unwrap_err(), shape);
     let kept = activations_of(&model, &batch, &[ValueId(2)]).unwrap();
     let weights = Edit::Weights { node: 0, weight: &[0.0; 54], bias: &[0.0; 3] };
-    assert_eq!(reevaluate(&model, &kept, &[weights]).unwrap_err(), FloatError::NotKept { value: 0 });
+    assert_eq!(
+        reevaluate(&model, &kept, &[weights]).unwrap_err(),
+        FloatError::NotKept { value: 0 }
+    );
     let short = Edit::Weights { node: 0, weight: &[0.0; 53], bias: &[0.0; 3] };
     assert_eq!(
         reevaluate(&model, &kept, &[short]).unwrap_err(),

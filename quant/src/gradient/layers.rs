@@ -7,8 +7,8 @@ use crate::kernels::{Factor, multiply_add_factors};
 use crate::model::{Function, View, Window};
 use protocols::linear::Geometry;
 
-/// With `Y = W X + b` on im2col matrices: `dW += dY X^T`, `db += dY 1`, and the result is `dX = W^T dY`, summed back onto
-/// the pixels that the columns were taken from.
+/// With `Y = W X + b` on im2col matrices: `dW += dY X^T`, `db += dY 1`, and the result is `dX = W^T
+/// dY`, summed back onto the pixels that the columns were taken from.
 pub(super) fn convolution<T: Element>(
     g: &Geometry,
     weight: &[T],
@@ -55,7 +55,9 @@ fn sum_columns<T: Element>(g: &Geometry, columns: &[T], image: &mut [T]) {
             let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
             let (first, end) = inside(kw * g.dilation_w, g.pad_left, g.stride_w, g.in_w, out_w);
             for (y, row) in rows.by_ref().take(out_h).enumerate() {
-                let Some(y) = (y * g.stride_h + kh * g.dilation_h).checked_sub(g.pad_top) else { continue };
+                let Some(y) = (y * g.stride_h + kh * g.dilation_h).checked_sub(g.pad_top) else {
+                    continue;
+                };
                 if y >= g.in_h || first >= end {
                     continue;
                 }
@@ -69,7 +71,11 @@ fn sum_columns<T: Element>(g: &Geometry, columns: &[T], image: &mut [T]) {
     }
 }
 
-pub(super) fn function<T: Element>(input: &[T], function: &Function, mut cotangent: Vec<T>) -> Vec<T> {
+pub(super) fn function<T: Element>(
+    input: &[T],
+    function: &Function,
+    mut cotangent: Vec<T>,
+) -> Vec<T> {
     for (cotangent, value) in cotangent.iter_mut().zip(input) {
         *cotangent = *cotangent * T::of(function.slope(value.wide()));
     }
@@ -129,8 +135,8 @@ fn each_window(
             let (top, bottom) = clip(y * window.stride_h, window.pad_top, window.kernel_h, h);
             for x in 0..window.out_w(w) {
                 let (left, right) = clip(x * window.stride_w, window.pad_left, window.kernel_w, w);
-                let mut elements =
-                    (top..bottom).flat_map(|row| (left..right).map(move |x| (channel * h + row) * w + x));
+                let mut elements = (top..bottom)
+                    .flat_map(|row| (left..right).map(move |x| (channel * h + row) * w + x));
                 call(output, &mut elements);
                 output += 1;
             }
@@ -144,9 +150,10 @@ pub(super) fn view<T: Element>(view: &View, shape: [usize; 3], cotangent: &[T]) 
     let [_, h, w] = shape;
     for c in 0..channels.length {
         for y in 0..rows.length {
-            let to = ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
-            let from =
-                ((channels.before + c) * rows.out() + rows.before + y) * columns.out() + columns.before;
+            let to =
+                ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
+            let from = ((channels.before + c) * rows.out() + rows.before + y) * columns.out()
+                + columns.before;
             for x in 0..columns.length {
                 back[to + columns.start + x * columns.stride] += cotangent[from + x];
             }

@@ -1,8 +1,9 @@
 //! Gradients of a network by reverse-mode differentiation, explicitly, layer by layer.
 //!
-//! The network may round its values on the way: rounding passes cotangents on as if it were the identity between its
-//! limits (the straight-through estimator: Bengio, Leonard, Courville 2013), and its scale has the gradient of learned
-//! step sizes (Esser et al.: Learned Step Size Quantization, ICLR 2020, equation 3).
+//! The network may round its values on the way: rounding passes cotangents on as if it were the
+//! identity between its limits (the straight-through estimator: Bengio, Leonard, Courville 2013),
+//! and its scale has the gradient of learned step sizes (Esser et al.: Learned Step Size
+//! Quantization, ICLR 2020, equation 3).
 //!
 //! Sums over images are split in a fixed way, so that no result depends on the number of cores.
 
@@ -71,7 +72,8 @@ pub struct Tape<T> {
 pub struct Gradients<T> {
     /// By node.
     pub layers: Vec<Option<Parameters<T>>>,
-    /// By value: with respect to the base-two logarithm of the scale that it is rounded to; zero elsewhere.
+    /// By value: with respect to the base-two logarithm of the scale that it is rounded to; zero
+    /// elsewhere.
     pub scales: Vec<T>,
 }
 
@@ -84,9 +86,12 @@ impl<'a, T: Element> Network<'a, T> {
         let of = |values: &[f32]| values.iter().map(|&v| T::of(f64::from(v))).collect();
         let parameters = |op: &Op| match op {
             Op::Conv(conv) => Some(Parameters { weight: of(&conv.weight), bias: of(&conv.bias) }),
-            Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
-                None
-            }
+            Op::Relu { .. }
+            | Op::Function(_)
+            | Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_) => None,
         };
         Self {
             model,
@@ -137,8 +142,8 @@ impl<'a, T: Element> Network<'a, T> {
         }
     }
 
-    /// Adds the gradients of one image, given that of its output. Every value's cotangent, as the value is read, goes to
-    /// `seen`.
+    /// Adds the gradients of one image, given that of its output. Every value's cotangent, as the
+    /// value is read, goes to `seen`.
     pub fn backward(
         &self,
         tape: &Tape<T>,
@@ -164,7 +169,8 @@ impl<'a, T: Element> Network<'a, T> {
             let input = &tape.values[first.0];
             let back = match &node.op {
                 Op::Conv(conv) => {
-                    let gradient = sum.layers[index].as_mut().expect("invariant: a layer has parameters");
+                    let gradient =
+                        sum.layers[index].as_mut().expect("invariant: a layer has parameters");
                     let weight = &self.parameters(index).weight;
                     layers::convolution(&conv.geometry, weight, input, &cotangent, gradient)
                 }
@@ -194,8 +200,8 @@ impl<'a, T: Element> Network<'a, T> {
         }
     }
 
-    /// The sums over a batch of the loss and of its gradients. `loss` is given an image's index and its output, and gives the
-    /// loss and its gradient.
+    /// The sums over a batch of the loss and of its gradients. `loss` is given an image's index and
+    /// its output, and gives the loss and its gradient.
     pub fn gradients(
         &self,
         batch: &Tensor,
@@ -225,8 +231,9 @@ impl<'a, T: Element> Network<'a, T> {
 
     /// The outputs of a batch.
     pub fn outputs(&self, batch: &Tensor) -> Vec<Vec<T>> {
-        let output =
-            |image: usize| self.forward(&cast(batch.image(image))).values.swap_remove(self.model.output.0);
+        let output = |image: usize| {
+            self.forward(&cast(batch.image(image))).values.swap_remove(self.model.output.0)
+        };
         (0..batch.images()).into_par_iter().map(output).collect()
     }
 
@@ -272,7 +279,8 @@ impl<T: Element> Rounding<T> {
         (value / self.scale + T::of(0.5)).floor().max(self.low).min(self.high) * self.scale
     }
 
-    /// Turns the cotangent of the rounded value into that of the value; the gradient of the scale's logarithm.
+    /// Turns the cotangent of the rounded value into that of the value; the gradient of the scale's
+    /// logarithm.
     fn backward(&self, before: &[T], cotangent: &mut [T]) -> T {
         let half = T::of(0.5);
         let (least, most) = (self.low - half, self.high + half);

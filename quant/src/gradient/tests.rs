@@ -9,7 +9,8 @@ struct Stream(u64);
 
 impl Stream {
     fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
@@ -38,7 +39,8 @@ impl Nodes {
     }
 }
 
-/// A network with every operation: strides, groups, dilation, uneven padding, a residual, pooling with padding, a view.
+/// A network with every operation: strides, groups, dilation, uneven padding, a residual, pooling
+/// with padding, a view.
 fn everything(seed: u64) -> Model {
     let mut net = Nodes { stream: Stream(seed), nodes: Vec::new() };
     let square = |channels: usize, side: usize, to: usize, kernel: usize, pad: usize| Geometry {
@@ -55,11 +57,13 @@ fn everything(seed: u64) -> Model {
     };
     let a = net.conv(square(2, 7, 4, 3, 1), ValueId::INPUT);
     let a = net.push(Op::Relu { max: None }, &[a], [4, 7, 7]);
-    let grouped = Geometry { groups: 2, dilation_h: 2, pad_top: 2, pad_bottom: 2, ..square(4, 7, 4, 3, 1) };
+    let grouped =
+        Geometry { groups: 2, dilation_h: 2, pad_top: 2, pad_bottom: 2, ..square(4, 7, 4, 3, 1) };
     let b = net.conv(grouped, a);
     let sum = net.push(Op::Add, &[b, a], [4, 7, 7]);
     let c = net.push(Op::Relu { max: Some(1.5) }, &[sum], [4, 7, 7]);
-    let strided = Geometry { stride_h: 2, stride_w: 2, pad_top: 0, pad_left: 0, ..square(4, 7, 6, 3, 1) };
+    let strided =
+        Geometry { stride_h: 2, stride_w: 2, pad_top: 0, pad_left: 0, ..square(4, 7, 6, 3, 1) };
     let d = net.conv(strided, c);
     let axes = [
         Axis { before: 1, after: 1, ..Axis::all(4) },
@@ -158,8 +162,9 @@ proptest! {
         }
     }
 
-    // Between roundings the rounded value is `q s` with `q` fixed, so its derivative by `s` is `q`; the estimator adds
-    // `-v/s`, the pass-through part: together they are the derivative of `q s - v` by `s`, plus `v` moved along.
+    // Between roundings the rounded value is `q s` with `q` fixed, so its derivative by `s` is `q`;
+    // the estimator adds `-v/s`, the pass-through part: together they are the derivative of `q s -
+    // v` by `s`, plus `v` moved along.
     #[test]
     fn the_gradient_of_a_step_is_that_of_learned_step_sizes(values in prop::collection::vec(-9.0f64..9.0, 1..20), scale in 0.1f64..2.0) {
         let rounding = Rounding { scale, low: -4.0, high: 3.0 };

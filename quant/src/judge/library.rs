@@ -11,7 +11,8 @@ use super::JudgeError;
 /// The environment variable that names the library.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// The first library that was loaded: onnxruntime allows one environment per process, for its whole life.
+/// The first library that was loaded: onnxruntime allows one environment per process, for its whole
+/// life.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
 /// The library that the caller or the environment names.
@@ -48,7 +49,8 @@ pub(super) fn load(path: &Path) -> Result<(PathBuf, Environment), JudgeError> {
     }
     let failed = |reason: String| JudgeError::Load { path: path.into(), reason };
     let builder = ort::init_from(path).map_err(|error| failed(error.to_string()))?;
-    let environment = builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
+    let environment =
+        builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
     Ok(loaded.insert((path.into(), environment)).clone())
 }
 
@@ -63,11 +65,13 @@ fn in_package(site: &Path) -> Option<PathBuf> {
     files.flatten().map(|file| file.path()).filter(is_library).max()
 }
 
-/// The folders of Python packages: those of the active virtual environment, then those that `python3` names.
+/// The folders of Python packages: those of the active virtual environment, then those that
+/// `python3` names.
 fn site_folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     if let Some(environment) = std::env::var_os("VIRTUAL_ENV") {
-        let versions = Path::new(&environment).join("lib").read_dir().into_iter().flatten().flatten();
+        let versions =
+            Path::new(&environment).join("lib").read_dir().into_iter().flatten().flatten();
         folders.extend(versions.map(|version| version.path().join("site-packages")));
     }
     let script = "import site, sysconfig\n\

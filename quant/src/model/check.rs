@@ -10,7 +10,8 @@ pub(crate) const MAX_AXIS: usize = 1 << 20;
 /// No value has more elements per image.
 pub(crate) const MAX_ELEMENTS: usize = 1 << 28;
 
-/// No weight or bias is further from zero: beyond it, sums in single precision are no longer finite or tell nothing apart.
+/// No weight or bias is further from zero: beyond it, sums in single precision are no longer finite
+/// or tell nothing apart.
 pub(crate) const MAX_PARAMETER: f32 = 1e12;
 
 /// A [`Model`] that does not hold its invariants.
@@ -58,10 +59,12 @@ impl Node {
 }
 
 impl Op {
-    /// The shape of the result for operands of these shapes; both are the same for an operation with one.
+    /// The shape of the result for operands of these shapes; both are the same for an operation
+    /// with one.
     ///
     /// # Errors
-    /// The operation does not fit its operands, or is not consistent in itself; `name` is the node's, for the message.
+    /// The operation does not fit its operands, or is not consistent in itself; `name` is the
+    /// node's, for the message.
     pub fn output_shape(
         &self,
         name: &str,
@@ -139,7 +142,11 @@ impl Window {
 impl View {
     fn check(&self, name: &str, input: [usize; 3]) -> Result<[usize; 3], ModelError> {
         for (axis, n) in self.axes.iter().zip(input) {
-            check_extents(name, &[axis.stride], &[axis.start, axis.length, axis.before, axis.after])?;
+            check_extents(
+                name,
+                &[axis.stride],
+                &[axis.start, axis.length, axis.before, axis.after],
+            )?;
             let inside = axis.length == 0 || axis.start + (axis.length - 1) * axis.stride < n;
             require(name, "view is inside its input", true, inside)?;
         }
@@ -148,7 +155,8 @@ impl View {
 }
 
 fn check_extents(name: &str, positive: &[usize], any: &[usize]) -> Result<(), ModelError> {
-    let sane = positive.iter().all(|n| (1..=MAX_AXIS).contains(n)) && any.iter().all(|&n| n <= MAX_AXIS);
+    let sane =
+        positive.iter().all(|n| (1..=MAX_AXIS).contains(n)) && any.iter().all(|&n| n <= MAX_AXIS);
     require(name, "kernel, strides, groups and pads are in range", true, sane)
 }
 

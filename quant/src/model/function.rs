@@ -66,7 +66,9 @@ impl Function {
         match *self {
             Self::Sigmoid => sigmoid(x),
             Self::Tanh => x.tanh(),
-            Self::HardSigmoid { alpha, beta } => (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0),
+            Self::HardSigmoid { alpha, beta } => {
+                (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0)
+            }
             Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
             Self::Silu => x * sigmoid(x),
             Self::Gelu => x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)) / 2.0,
@@ -131,8 +133,8 @@ impl Function {
     }
 }
 
-/// The error function, by the series of positive terms `2 / sqrt(pi) exp(-x^2) sum of 2^n x^(2n+1) / (2n+1)!!` (Abramowitz and
-/// Stegun, 7.1.6); beyond 6 it is 1 to the last bit.
+/// The error function, by the series of positive terms `2 / sqrt(pi) exp(-x^2) sum of 2^n x^(2n+1)
+/// / (2n+1)!!` (Abramowitz and Stegun, 7.1.6); beyond 6 it is 1 to the last bit.
 fn erf(x: f64) -> f64 {
     if x.abs() >= 6.0 {
         return x.signum();
@@ -170,7 +172,8 @@ mod tests {
             let found = function.at(x);
             assert!((found - expected).abs() < 1e-9, "{function:?} at {x}: {found}");
         }
-        for (x, expected) in [(0.1, 0.112_462_916), (2.0, 0.995_322_265), (-3.0, -0.999_977_910), (9.0, 1.0)]
+        for (x, expected) in
+            [(0.1, 0.112_462_916), (2.0, 0.995_322_265), (-3.0, -0.999_977_910), (9.0, 1.0)]
         {
             assert!((erf(x) - expected).abs() < 1e-9, "erf({x}) = {}", erf(x));
         }

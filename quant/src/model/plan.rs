@@ -14,7 +14,8 @@ impl Window {
     }
 
     pub(crate) fn of_plan(window: &plan::Window) -> Self {
-        let plan::Window { kernel: [kernel_h, kernel_w], stride: [stride_h, stride_w], pad } = *window;
+        let plan::Window { kernel: [kernel_h, kernel_w], stride: [stride_h, stride_w], pad } =
+            *window;
         let [pad_top, pad_left, pad_bottom, pad_right] = pad;
         Self { kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right }
     }

@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A choice of elements of `[C, H, W]`, surrounded by zeros: what ONNX's Slice and Pad do, in any sequence.
+/// A choice of elements of `[C, H, W]`, surrounded by zeros: what ONNX's Slice and Pad do, in any
+/// sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
     /// What happens along C, H and W.
     pub axes: [Axis; 3],
 }
 
-/// A [`View`] along one axis: `before` zeros, the elements `start, start + stride, ...` (`length` of them), `after` zeros.
+/// A [`View`] along one axis: `before` zeros, the elements `start, start + stride, ...` (`length`
+/// of them), `after` zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Axis {
     /// The first element that is taken.
@@ -47,11 +49,13 @@ impl Axis {
     /// First `self`, then `next`, as one.
     #[must_use]
     pub fn then(&self, next: &Self) -> Self {
-        // Element i of `next` is element next.start + i * next.stride of `self`; those inside `self`'s taken elements
-        // are consecutive.
+        // Element i of `next` is element next.start + i * next.stride of `self`; those inside
+        // `self`'s taken elements are consecutive.
         let first = self.before.saturating_sub(next.start).div_ceil(next.stride);
-        let end =
-            (self.before + self.length).saturating_sub(next.start).div_ceil(next.stride).min(next.length);
+        let end = (self.before + self.length)
+            .saturating_sub(next.start)
+            .div_ceil(next.stride)
+            .min(next.length);
         let first = first.min(end);
         let length = end - first;
         let start = if length == 0 {

@@ -25,7 +25,12 @@ impl Importer {
             "LeakyRelu" => Function::LeakyRelu { alpha: node.float_or("alpha", 0.01)? },
             "Elu" => Function::Elu { alpha: node.float_or("alpha", 1.0)? },
             "Softplus" => Function::Softplus,
-            _ => return Err(Problem::new("its parameters are not supported", "use the default ones")),
+            _ => {
+                return Err(Problem::new(
+                    "its parameters are not supported",
+                    "use the default ones",
+                ));
+            }
         };
         self.push(node, Op::Function(function), &[input])
     }

@@ -1,4 +1,5 @@
-//! Add, Sub, Mul and Div: of two values, or of a value and a constant per channel; a value times itself.
+//! Add, Sub, Mul and Div: of two values, or of a value and a constant per channel; a value times
+//! itself.
 
 use super::constant::Constant;
 use super::error::Problem;
@@ -7,7 +8,11 @@ use super::proto::NodeProto;
 use crate::model::{Function, Op};
 
 impl Importer {
-    pub(super) fn arithmetic(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+    pub(super) fn arithmetic(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+    ) -> Result<Value, Problem> {
         if inputs.is_value(0) && inputs.is_value(1) {
             return self.addition(node, inputs.value(0)?, inputs.value(1)?);
         }
@@ -24,7 +29,8 @@ impl Importer {
             ("Sub", true) => self.affine(node, value, vec![-1.0; numbers.len()], numbers),
             ("Mul", _) => self.affine(node, value, numbers, zeros),
             ("Div", false) => {
-                let divided = self.affine(node, value, numbers.iter().map(|x| 1.0 / x).collect(), zeros)?;
+                let divided =
+                    self.affine(node, value, numbers.iter().map(|x| 1.0 / x).collect(), zeros)?;
                 if numbers.windows(2).all(|pair| pair[0] == pair[1]) && numbers[0] > 0.0 {
                     self.divisors.insert(divided.id, numbers[0]);
                 }

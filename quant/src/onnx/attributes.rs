@@ -16,7 +16,8 @@ impl NodeProto {
     }
 
     pub(super) fn float_or(&self, name: &str, default: f32) -> Result<f32, Problem> {
-        self.attribute(name).map_or(Ok(default), |found| found.f.ok_or_else(|| wrong_type(name, "a float")))
+        self.attribute(name)
+            .map_or(Ok(default), |found| found.f.ok_or_else(|| wrong_type(name, "a float")))
     }
 
     /// A float that is there, or `None`.
@@ -28,7 +29,11 @@ impl NodeProto {
         self.attribute(name).map(|found| &found.ints[..])
     }
 
-    pub(super) fn string_or<'a>(&'a self, name: &str, default: &'a str) -> Result<&'a str, Problem> {
+    pub(super) fn string_or<'a>(
+        &'a self,
+        name: &str,
+        default: &'a str,
+    ) -> Result<&'a str, Problem> {
         let Some(found) = self.attribute(name) else {
             return Ok(default);
         };
@@ -82,10 +87,9 @@ impl NodeProto {
 
 /// A length, stride or the like, within bounds.
 pub(super) fn size(name: &str, i: i64) -> Result<usize, Problem> {
-    usize::try_from(i)
-        .ok()
-        .filter(|&size| size <= MAX_AXIS)
-        .ok_or_else(|| Problem::new(format!("{name} is {i}"), format!("it has to be in 0..={MAX_AXIS}")))
+    usize::try_from(i).ok().filter(|&size| size <= MAX_AXIS).ok_or_else(|| {
+        Problem::new(format!("{name} is {i}"), format!("it has to be in 0..={MAX_AXIS}"))
+    })
 }
 
 fn wrong_type(name: &str, expected: &str) -> Problem {

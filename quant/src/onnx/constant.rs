@@ -69,10 +69,17 @@ impl Constant {
                 "save the model as a single file",
             ));
         }
-        let shape =
-            tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect::<Option<Vec<usize>>>().ok_or_else(
-                || Problem::malformed(format!("the tensor {:?} has shape {:?}", tensor.name, tensor.dims)),
-            )?;
+        let shape = tensor
+            .dims
+            .iter()
+            .map(|&d| usize::try_from(d).ok())
+            .collect::<Option<Vec<usize>>>()
+            .ok_or_else(|| {
+                Problem::malformed(format!(
+                    "the tensor {:?} has shape {:?}",
+                    tensor.name, tensor.dims
+                ))
+            })?;
         let data = Data::read(tensor)?;
         let constant = Self { shape, data };
         let expected = constant.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
@@ -80,8 +87,10 @@ impl Constant {
             return Ok(constant);
         }
         let found = constant.len();
-        let problem =
-            format!("the tensor {:?} of shape {:?} has {found} elements", tensor.name, constant.shape);
+        let problem = format!(
+            "the tensor {:?} of shape {:?} has {found} elements",
+            tensor.name, constant.shape
+        );
         Err(Problem::malformed(problem))
     }
 
@@ -102,7 +111,9 @@ impl Constant {
             Data::Floats(_) | Data::Scaled(..) => {
                 Err(Problem::malformed("a float tensor where integers belong"))
             }
-            Data::Bytes(_) => Err(Problem::malformed("integers of 8 bits where longer ones belong")),
+            Data::Bytes(_) => {
+                Err(Problem::malformed("integers of 8 bits where longer ones belong"))
+            }
         }
     }
 
@@ -120,7 +131,7 @@ impl Constant {
             Data::Bytes(grid) => Ok(grid),
             Data::Floats(_) | Data::Ints(_) | Data::Scaled(..) => Err(Problem::new(
                 "a tensor of another type where int8 or uint8 belongs",
-                "quantise to 8 bits or less",
+                "quantize to 8 bits or less",
             )),
         }
     }
@@ -187,7 +198,12 @@ impl Data {
                 &t.int32_data,
                 |&x| bf16::from_bits(x as u16).to_f32(),
             )?),
-            11 => Self::Floats(either(raw, |b| f64::from_le_bytes(b) as f32, &t.double_data, |&x| x as f32)?),
+            11 => Self::Floats(either(
+                raw,
+                |b| f64::from_le_bytes(b) as f32,
+                &t.double_data,
+                |&x| x as f32,
+            )?),
             2 => Self::Bytes(Grid {
                 values: either(raw, |[b]: [u8; 1]| b.into(), &t.int32_data, |&x| (x as u8).into())?,
                 low: 0,
@@ -195,7 +211,12 @@ impl Data {
                 scales: Vec::new(),
             }),
             3 => Self::Bytes(Grid {
-                values: either(raw, |b| i8::from_le_bytes(b).into(), &t.int32_data, |&x| (x as i8).into())?,
+                values: either(
+                    raw,
+                    |b| i8::from_le_bytes(b).into(),
+                    &t.int32_data,
+                    |&x| (x as i8).into(),
+                )?,
                 low: -128,
                 high: 127,
                 scales: Vec::new(),

@@ -11,10 +11,12 @@ pub(super) const OPSET: i64 = 13;
 /// The first that has GELU by the hyperbolic tangent.
 const OPSET_OF_GELU: i64 = 20;
 
-/// The bytes of an ONNX file (operator set 13, or 20 where GELU by the hyperbolic tangent needs it) that computes what the model computes: input `input` `[N, C, H, W]`, output
-/// `logits` `[N, classes]`.
+/// The bytes of an ONNX file (operator set 13, or 20 where GELU by the hyperbolic tangent needs it)
+/// that computes what the model computes: input `input` `[N, C, H, W]`, output `logits` `[N,
+/// classes]`.
 ///
-/// Importing them gives the model back, as far as it holds the invariants that the importer establishes.
+/// Importing them gives the model back, as far as it holds the invariants that the importer
+/// establishes.
 #[must_use]
 pub fn export(model: &Model) -> Vec<u8> {
     let mut graph = GraphProto {
@@ -26,7 +28,9 @@ pub fn export(model: &Model) -> Vec<u8> {
     for node in &model.nodes {
         write(&mut graph, model, node);
     }
-    graph.node.push(NodeProto::new("Flatten", "", &[&value(model.output)], &["logits"]).int("axis", 1));
+    graph
+        .node
+        .push(NodeProto::new("Flatten", "", &[&value(model.output)], &["logits"]).int("axis", 1));
     let recent = |node: &Node| matches!(node.op, Op::Function(Function::GeluTanh));
     let opset = if model.nodes.iter().any(recent) { OPSET_OF_GELU } else { OPSET };
     ModelProto::new(opset, graph).encode_to_vec()
@@ -53,7 +57,9 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
         Op::Function(function) => function_nodes(graph, function, node, inputs[0], &output),
         Op::Add => plain("Add"),
         Op::MaxPool(window) => pool_attributes(plain("MaxPool"), window),
-        Op::AvgPool(window) => pool_attributes(plain("AveragePool"), window).int("count_include_pad", 1),
+        Op::AvgPool(window) => {
+            pool_attributes(plain("AveragePool"), window).int("count_include_pad", 1)
+        }
         Op::View(view) => {
             view_nodes(graph, view, model.shape(node.inputs[0]), &node.name, inputs[0], &output)
         }
@@ -61,13 +67,22 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
     graph.node.push(written);
 }
 
-fn convolution(graph: &mut GraphProto, conv: &Conv, name: &str, input: &str, output: &str) -> NodeProto {
+fn convolution(
+    graph: &mut GraphProto,
+    conv: &Conv,
+    name: &str,
+    input: &str,
+    output: &str,
+) -> NodeProto {
     let g = &conv.geometry;
     let dims = long([g.out_channels, g.in_channels / g.groups, g.kernel_h, g.kernel_w]);
     let constants = [format!("{output}.weight"), format!("{output}.bias")];
     graph.initializer.push(TensorProto::floats(&constants[0], &dims, &conv.weight));
     graph.initializer.push(TensorProto::floats(&constants[1], &dims[..1], &conv.bias));
-    convolution_attributes(NodeProto::new("Conv", name, &[input, &constants[0], &constants[1]], &[output]), g)
+    convolution_attributes(
+        NodeProto::new("Conv", name, &[input, &constants[0], &constants[1]], &[output]),
+        g,
+    )
 }
 
 pub(super) fn convolution_attributes(node: NodeProto, g: &Geometry) -> NodeProto {
@@ -91,7 +106,9 @@ fn function_nodes(
     match *function {
         Function::Sigmoid => one("Sigmoid"),
         Function::Tanh => one("Tanh"),
-        Function::HardSigmoid { alpha, beta } => one("HardSigmoid").float("alpha", alpha).float("beta", beta),
+        Function::HardSigmoid { alpha, beta } => {
+            one("HardSigmoid").float("alpha", alpha).float("beta", beta)
+        }
         Function::LeakyRelu { alpha } => one("LeakyRelu").float("alpha", alpha),
         Function::Elu { alpha } => one("Elu").float("alpha", alpha),
         Function::Softplus => one("Softplus"),
@@ -117,8 +134,10 @@ fn function_nodes(
                 ("Mul", [input, "sum"], "product"),
             ];
             for (op, operands, result) in steps {
-                let named = |name: &&str| if *name == input { input.to_owned() } else { part(name) };
-                let names: Vec<String> = operands.iter().filter(|name| !name.is_empty()).map(named).collect();
+                let named =
+                    |name: &&str| if *name == input { input.to_owned() } else { part(name) };
+                let names: Vec<String> =
+                    operands.iter().filter(|name| !name.is_empty()).map(named).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 graph.node.push(NodeProto::new(op, &part(result), &names, &[&part(result)]));
             }
@@ -146,12 +165,15 @@ pub(super) fn view_nodes(
     let starts = long(view.axes.map(|axis| axis.start));
     let ends = std::array::from_fn(|i| {
         let axis = &view.axes[i];
-        axis.start + axis.length.checked_sub(1).map_or(0, |last| (last * axis.stride + 1).min(lengths[i]))
+        axis.start
+            + axis.length.checked_sub(1).map_or(0, |last| (last * axis.stride + 1).min(lengths[i]))
     });
     let steps = long(view.axes.map(|axis| axis.stride));
     let sliced = format!("{output}.slice");
     let mut names = vec![input.to_owned()];
-    for (part, data) in [("starts", starts), ("ends", long(ends)), ("axes", [1, 2, 3]), ("steps", steps)] {
+    for (part, data) in
+        [("starts", starts), ("ends", long(ends)), ("axes", [1, 2, 3]), ("steps", steps)]
+    {
         let name = format!("{output}.{part}");
         graph.initializer.push(TensorProto::ints(&name, &[3], &data));
         names.push(name);

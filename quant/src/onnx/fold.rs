@@ -3,7 +3,7 @@
 use super::constant::{Constant, Data, Int};
 use super::error::Problem;
 use super::proto::NodeProto;
-use super::qdq::constant::{clipped, dequantised, quantised};
+use super::qdq::constant::{clipped, dequantized, quantized};
 
 /// No constant that is computed from others has more axes.
 const MAX_RANK: usize = 8;
@@ -26,8 +26,8 @@ pub(super) fn evaluate(
     match node.op_type.as_str() {
         "Identity" | "Dropout" => Ok(first.clone()),
         "Cast" => cast(node, first),
-        "QuantizeLinear" => quantised(node, first, inputs),
-        "DequantizeLinear" => dequantised(node, first, inputs),
+        "QuantizeLinear" => quantized(node, first, inputs),
+        "DequantizeLinear" => dequantized(node, first, inputs),
         "Clip" => clipped(first, get(1), get(2)),
         "Shape" => {
             let dims: Vec<Int> = first.shape.iter().map(|&d| Int::Known(d as i64)).collect();
@@ -47,9 +47,10 @@ pub(super) fn evaluate(
         "Slice" => slice(first, inputs),
         "Concat" => concat(node, inputs, budget),
         "Add" | "Sub" | "Mul" | "Div" => integers(node, first, second()?),
-        _ => {
-            Err(Problem::new("all its inputs are constants", "compute it when exporting (constant folding)"))
-        }
+        _ => Err(Problem::new(
+            "all its inputs are constants",
+            "compute it when exporting (constant folding)",
+        )),
     }
 }
 
@@ -69,8 +70,12 @@ fn cast(node: &NodeProto, input: &Constant) -> Result<Constant, Problem> {
     let data = match &input.data {
         Data::Floats(_) | Data::Scaled(..) if to_float => input.data.clone(),
         Data::Ints(_) if to_int => input.data.clone(),
-        Data::Ints(_) if to_float => Data::Floats(input.known_ints()?.iter().map(|&i| i as f32).collect()),
-        Data::Floats(data) if to_int => Data::Ints(data.iter().map(|&x| Int::Known(x as i64)).collect()),
+        Data::Ints(_) if to_float => {
+            Data::Floats(input.known_ints()?.iter().map(|&i| i as f32).collect())
+        }
+        Data::Floats(data) if to_int => {
+            Data::Ints(data.iter().map(|&x| Int::Known(x as i64)).collect())
+        }
         Data::Floats(_) | Data::Ints(_) | Data::Bytes(_) | Data::Scaled(..) => {
             return Err(Problem::new("it casts to an unsupported type", "use float or int64"));
         }
@@ -79,10 +84,12 @@ fn cast(node: &NodeProto, input: &Constant) -> Result<Constant, Problem> {
 }
 
 fn filled(node: &NodeProto, shape: &Constant, budget: usize) -> Result<Constant, Problem> {
-    let shape: Option<Vec<usize>> = shape.known_ints()?.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let shape: Option<Vec<usize>> =
+        shape.known_ints()?.iter().map(|&d| usize::try_from(d).ok()).collect();
     let shape = shape.ok_or_else(|| Problem::malformed("a negative length"))?;
     let len = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= budget);
-    let len = len.ok_or_else(|| Problem::new("it makes a huge constant", "store it in the file instead"))?;
+    let len = len
+        .ok_or_else(|| Problem::new("it makes a huge constant", "store it in the file instead"))?;
     let value = node.tensor_of("value")?.unwrap_or_else(|| Constant::floats(vec![1], vec![0.0]));
     let fits = value.len() == 1;
     fits.then(|| value.pick(shape, &vec![0; len]))
@@ -109,7 +116,11 @@ fn reshape(input: &Constant, target: &[i64]) -> Result<Constant, Problem> {
 }
 
 /// Squeeze or Unsqueeze; without axes, Squeeze removes all axes of length 1.
-fn resized(node: &NodeProto, input: &Constant, axes: Option<Vec<i64>>) -> Result<Constant, Problem> {
+fn resized(
+    node: &NodeProto,
+    input: &Constant,
+    axes: Option<Vec<i64>>,
+) -> Result<Constant, Problem> {
     let mut shape = input.shape.clone();
     if node.op_type == "Squeeze" {
         let rank = shape.len();
@@ -124,7 +135,8 @@ fn resized(node: &NodeProto, input: &Constant, axes: Option<Vec<i64>>) -> Result
     } else {
         let axes = axes.unwrap_or_default();
         let rank = shape.len() + axes.len();
-        let mut axes: Vec<usize> = axes.iter().map(|&a| axis_of(a, rank)).collect::<Result<_, _>>()?;
+        let mut axes: Vec<usize> =
+            axes.iter().map(|&a| axis_of(a, rank)).collect::<Result<_, _>>()?;
         axes.sort_unstable();
         for axis in axes {
             shape.insert(axis.min(shape.len()), 1);
@@ -210,13 +222,18 @@ fn range(length: usize, start: i64, end: i64, step: i64) -> Result<Vec<usize>, P
             Ok((start as usize..end as usize).step_by(stride).collect())
         }
         ..0 => {
-            let (start, end) = (from_start(start).clamp(-1, n - 1), from_start(end).clamp(-1, n - 1));
+            let (start, end) =
+                (from_start(start).clamp(-1, n - 1), from_start(end).clamp(-1, n - 1));
             Ok((end + 1..=start).rev().step_by(stride).map(|i| i as usize).collect())
         }
     }
 }
 
-fn concat(node: &NodeProto, inputs: &[Option<&Constant>], budget: usize) -> Result<Constant, Problem> {
+fn concat(
+    node: &NodeProto,
+    inputs: &[Option<&Constant>],
+    budget: usize,
+) -> Result<Constant, Problem> {
     let parts: Vec<&Constant> = inputs.iter().copied().flatten().collect();
     if node.int_or("axis", 0)? != 0 || parts.iter().any(|part| part.shape.len() != 1) {
         return Err(Problem::new(
@@ -232,7 +249,8 @@ fn concat(node: &NodeProto, inputs: &[Option<&Constant>], budget: usize) -> Resu
     let data = match floats {
         Ok(floats) => Data::Floats(floats.concat()),
         Err(_) => {
-            let ints: Vec<&[Int]> = parts.iter().map(|part| part.as_ints()).collect::<Result<_, _>>()?;
+            let ints: Vec<&[Int]> =
+                parts.iter().map(|part| part.as_ints()).collect::<Result<_, _>>()?;
             Data::Ints(ints.concat())
         }
     };
@@ -246,7 +264,10 @@ fn integers(node: &NodeProto, a: &Constant, b: &Constant) -> Result<Constant, Pr
     let len = left.len().max(right.len());
     let fits = |n: usize| n == len || n == 1;
     if !fits(left.len()) || !fits(right.len()) || left.is_empty() || right.is_empty() {
-        return Err(Problem::new("it broadcasts constants", "compute it when exporting (constant folding)"));
+        return Err(Problem::new(
+            "it broadcasts constants",
+            "compute it when exporting (constant folding)",
+        ));
     }
     let at = |side: &[i64], i: usize| if side.len() == 1 { side[0] } else { side[i] };
     let results: Option<Vec<i64>> = (0..len)
@@ -272,7 +293,7 @@ pub(super) fn axis_of(i: i64, length: usize) -> Result<usize, Problem> {
         .ok_or_else(|| Problem::malformed(format!("{i} is not in 0..{length}")))
 }
 
-/// The distance between neighbours along each axis.
+/// The distance between neighbors along each axis.
 fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {

@@ -11,7 +11,7 @@ use super::fold;
 use super::name;
 use super::proto::{GraphProto, NodeProto, ValueInfoProto};
 use super::qdq::import::Pending;
-use super::qdq::{Quantised, Quantiser};
+use super::qdq::{Quantized, Quantizer};
 use super::simplify::simplify;
 use crate::model::{Model, Node, Op, ValueId, check_shape};
 
@@ -23,7 +23,7 @@ pub(super) enum Entry {
     /// A constant.
     Constant(Rc<Constant>),
     /// A value between QuantizeLinear and DequantizeLinear.
-    Quantised(Pending),
+    Quantized(Pending),
     /// The result of a node that is not supported, or that depends on one.
     Unknown,
 }
@@ -48,15 +48,16 @@ pub(super) struct Importer {
     pub(super) non_negative: Vec<bool>,
     /// Values that are another one divided by a number, and the number.
     pub(super) divisors: HashMap<ValueId, f32>,
-    /// Those of them that are the network's input, quantised.
+    /// Those of them that are the network's input, quantized.
     pub(super) entered: HashSet<ValueId>,
-    /// Values by the quantised tensor that they were.
-    pub(super) dequantised: HashMap<String, Value>,
-    pub(super) quantisers: HashMap<ValueId, Quantiser>,
+    /// Values by the quantized tensor that they were.
+    pub(super) dequantized: HashMap<String, Value>,
+    pub(super) quantizers: HashMap<ValueId, Quantizer>,
     /// The integers of layers' weights.
     pub(super) grids: HashMap<ValueId, Grid>,
     names: HashMap<String, usize>,
-    /// How many more elements may be copied from constants: a small file must not unfold into a large model.
+    /// How many more elements may be copied from constants: a small file must not unfold into a
+    /// large model.
     budget: usize,
     unsupported: Vec<Unsupported>,
 }
@@ -76,7 +77,8 @@ impl Importer {
             };
             entries.insert(tensor.name.clone(), entry);
         }
-        let inputs: Vec<_> = graph.input.iter().filter(|input| !entries.contains_key(&input.name)).collect();
+        let inputs: Vec<_> =
+            graph.input.iter().filter(|input| !entries.contains_key(&input.name)).collect();
         let [input] = inputs[..] else {
             return Err(ImportError::field("graph.input", "one input", inputs.len().to_string()));
         };
@@ -91,8 +93,8 @@ impl Importer {
             non_negative: vec![false],
             divisors: HashMap::new(),
             entered: HashSet::new(),
-            dequantised: HashMap::new(),
-            quantisers: HashMap::new(),
+            dequantized: HashMap::new(),
+            quantizers: HashMap::new(),
             grids: HashMap::new(),
             // A plan has a step of this name of its own.
             names: HashMap::from([(CORRELATIONS.to_owned(), 1)]),
@@ -105,7 +107,7 @@ impl Importer {
     pub(super) fn run(
         mut self,
         graph: &GraphProto,
-    ) -> Result<(Option<Quantised>, Vec<Unsupported>), ImportError> {
+    ) -> Result<(Option<Quantized>, Vec<Unsupported>), ImportError> {
         for node in &graph.node {
             let entry = self.node(node).unwrap_or_else(|problem| {
                 self.unsupported.push(problem.of(label(node), &operator(node)));
@@ -119,14 +121,24 @@ impl Importer {
             }
         }
         let [output] = &graph.output[..] else {
-            return Err(ImportError::field("graph.output", "one output", graph.output.len().to_string()));
+            return Err(ImportError::field(
+                "graph.output",
+                "one output",
+                graph.output.len().to_string(),
+            ));
         };
         let output = match self.entries.get(&output.name) {
             Some(Entry::Value(value)) => value.id,
-            Some(Entry::Unknown) if !self.unsupported.is_empty() => return Ok((None, self.unsupported)),
-            Some(Entry::Unknown | Entry::Constant(_) | Entry::Quantised(_)) | None => {
+            Some(Entry::Unknown) if !self.unsupported.is_empty() => {
+                return Ok((None, self.unsupported));
+            }
+            Some(Entry::Unknown | Entry::Constant(_) | Entry::Quantized(_)) | None => {
                 let found = format!("{:?}, which is not", output.name);
-                return Err(ImportError::field("graph.output", "a value computed from the input", found));
+                return Err(ImportError::field(
+                    "graph.output",
+                    "a value computed from the input",
+                    found,
+                ));
             }
         };
         if !self.unsupported.is_empty() {
@@ -135,12 +147,14 @@ impl Importer {
         let nodes = std::mem::take(&mut self.nodes);
         let (model, moved) = simplify(Model { name: self.name, input: self.input, nodes, output });
         model.check()?;
-        // Of values that became one, the last is what is left of them; of layers, the first, which took the others in.
-        let values = BTreeMap::from_iter(self.quantisers).into_iter();
-        let values = values.filter_map(|(id, quantiser)| Some((moved[id.0]?, quantiser))).collect();
+        // Of values that became one, the last is what is left of them; of layers, the first, which
+        // took the others in.
+        let values = BTreeMap::from_iter(self.quantizers).into_iter();
+        let values = values.filter_map(|(id, quantizer)| Some((moved[id.0]?, quantizer))).collect();
         let grids = BTreeMap::from_iter(self.grids).into_iter().rev();
-        let weights = grids.filter_map(|(id, grid)| Some((moved[id.0]?.producer()?, grid.into()))).collect();
-        Ok((Some(Quantised { model, values, weights }), self.unsupported))
+        let weights =
+            grids.filter_map(|(id, grid)| Some((moved[id.0]?.producer()?, grid.into()))).collect();
+        Ok((Some(Quantized { model, values, weights }), self.unsupported))
     }
 
     /// What a node's first result is.
@@ -163,13 +177,15 @@ impl Importer {
                 self.spend(constant.len())?;
                 Ok(constant.into())
             }
-            "Identity" | "Dropout" | "Cast" if inputs.is_value(0) => Ok(Entry::Value(inputs.value(0)?)),
+            "Identity" | "Dropout" | "Cast" if inputs.is_value(0) => {
+                Ok(Entry::Value(inputs.value(0)?))
+            }
             "Shape" if inputs.is_value(0) => self.shape_of(node, inputs.value(0)?),
-            "QuantizeLinear" if inputs.is_value(0) => self.quantise(node, &inputs),
-            "Identity" if let Some(pending) = inputs.quantised() => Ok(Entry::Quantised(pending)),
-            "Clip" if let Some(pending) = inputs.quantised() => self.narrow(&inputs, pending),
-            "DequantizeLinear" if let Some(pending) = inputs.quantised() => {
-                self.dequantise(node, &inputs, pending).map(Entry::Value)
+            "QuantizeLinear" if inputs.is_value(0) => self.quantize(node, &inputs),
+            "Identity" if let Some(pending) = inputs.quantized() => Ok(Entry::Quantized(pending)),
+            "Clip" if let Some(pending) = inputs.quantized() => self.narrow(&inputs, pending),
+            "DequantizeLinear" if let Some(pending) = inputs.quantized() => {
+                self.dequantize(node, &inputs, pending).map(Entry::Value)
             }
             _ if inputs.all_constant() => {
                 let constants = inputs.constants()?;
@@ -192,8 +208,8 @@ impl Importer {
             "Relu" => self.relu(node, inputs.value(0)?, None),
             "Clip" => self.clip(node, inputs),
             "Pow" => self.power(node, inputs),
-            "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Swish" | "Gelu" | "LeakyRelu" | "Elu"
-            | "Softplus" => self.function(node, inputs.value(0)?),
+            "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Swish" | "Gelu" | "LeakyRelu"
+            | "Elu" | "Softplus" => self.function(node, inputs.value(0)?),
             "MaxPool" => self.max_pool(node, inputs.value(0)?),
             "AveragePool" => self.average_pool(node, inputs.value(0)?),
             "GlobalAveragePool" => self.global_pool(node, inputs.value(0)?, Op::AvgPool),
@@ -218,7 +234,12 @@ impl Importer {
     }
 
     /// Appends an operation.
-    pub(super) fn push(&mut self, node: &NodeProto, op: Op, inputs: &[Value]) -> Result<Value, Problem> {
+    pub(super) fn push(
+        &mut self,
+        node: &NodeProto,
+        op: Op,
+        inputs: &[Value],
+    ) -> Result<Value, Problem> {
         let (first, last) = (inputs[0], inputs[inputs.len() - 1]);
         let shape = op.output_shape(label(node), self.shape(first), self.shape(last))?;
         check_shape(label(node), shape)?;
@@ -244,7 +265,10 @@ impl Importer {
     /// The operand as `[C, H, W]`, which it has to be in the graph, too.
     pub(super) fn image(&self, value: Value) -> Result<[usize; 3], Problem> {
         if value.flat {
-            return Err(Problem::new("it is applied to a flat vector", "remove the Flatten before it"));
+            return Err(Problem::new(
+                "it is applied to a flat vector",
+                "remove the Flatten before it",
+            ));
         }
         Ok(self.shape(value))
     }
@@ -252,7 +276,10 @@ impl Importer {
     /// Takes so many elements from the budget for copies of constants.
     pub(super) fn spend(&mut self, elements: usize) -> Result<(), Problem> {
         self.budget = self.budget.checked_sub(elements).ok_or_else(|| {
-            Problem::new("the file unfolds into far more weights than it holds", "share fewer constants")
+            Problem::new(
+                "the file unfolds into far more weights than it holds",
+                "share fewer constants",
+            )
         })?;
         Ok(())
     }
@@ -286,7 +313,12 @@ impl Problem {
     fn of(self, node: &str, operator: &str) -> Unsupported {
         // Reasons quote names, too.
         let reason = name::shortened(&self.reason, name::MAX_REASON);
-        Unsupported { node: name::shown(node), operator: name::shown(operator), reason, advice: self.advice }
+        Unsupported {
+            node: name::shown(node),
+            operator: name::shown(operator),
+            reason,
+            advice: self.advice,
+        }
     }
 }
 
@@ -309,8 +341,8 @@ impl Inputs {
                 format!("input {i} is a constant"),
                 "exchange the operands, or compute it when exporting",
             )),
-            Some(Entry::Quantised(_)) => Err(Problem::new(
-                format!("input {i} is quantised"),
+            Some(Entry::Quantized(_)) => Err(Problem::new(
+                format!("input {i} is quantized"),
                 "put the operator between DequantizeLinear and QuantizeLinear (the format QDQ)",
             )),
             Some(Entry::Unknown) | None => Err(Problem::malformed(format!("input {i} is missing"))),
@@ -321,7 +353,7 @@ impl Inputs {
     pub(super) fn optional(&self, i: usize) -> Result<Option<&Rc<Constant>>, Problem> {
         match self.get(i) {
             Some(Entry::Constant(constant)) => Ok(Some(constant)),
-            Some(Entry::Value(_) | Entry::Quantised(_)) => Err(Problem::new(
+            Some(Entry::Value(_) | Entry::Quantized(_)) => Err(Problem::new(
                 format!("input {i} depends on the network's input"),
                 "only constants are supported there",
             )),
@@ -334,8 +366,8 @@ impl Inputs {
     }
 
     /// The first operand, where it is between QuantizeLinear and DequantizeLinear.
-    fn quantised(&self) -> Option<Pending> {
-        if let Some(Entry::Quantised(pending)) = self.get(0) { Some(*pending) } else { None }
+    fn quantized(&self) -> Option<Pending> {
+        if let Some(Entry::Quantized(pending)) = self.get(0) { Some(*pending) } else { None }
     }
 
     fn all_constant(&self) -> bool {
@@ -353,10 +385,12 @@ fn input_shape(input: &ValueInfoProto) -> Result<(Option<i64>, [usize; 3], bool)
     let field = format!("graph.input {:?}", input.name);
     let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|t| t.shape.as_ref());
-    let shape = shape.ok_or_else(|| ImportError::field(&*field, "a tensor with a shape", "none"))?;
+    let shape =
+        shape.ok_or_else(|| ImportError::field(&*field, "a tensor with a shape", "none"))?;
     let dims: Vec<Option<i64>> = shape.dim.iter().map(|d| d.dim_value.filter(|&d| d > 0)).collect();
     let found = || format!("{dims:?}");
-    let expected = "[N, C, H, W] or [N, C], all but N fixed and of a sane size: export with fixed sizes";
+    let expected =
+        "[N, C, H, W] or [N, C], all but N fixed and of a sane size: export with fixed sizes";
     let size = |d: Option<i64>| d.and_then(|d| usize::try_from(d).ok());
     let (image, flat) = match dims[..] {
         [_, c, h, w] => (size(c).zip(size(h)).zip(size(w)).map(|((c, h), w)| [c, h, w]), false),
@@ -375,7 +409,11 @@ pub(super) fn label(node: &NodeProto) -> &str {
 }
 
 fn operator(node: &NodeProto) -> String {
-    if node.domain.is_empty() { node.op_type.clone() } else { format!("{}::{}", node.domain, node.op_type) }
+    if node.domain.is_empty() {
+        node.op_type.clone()
+    } else {
+        format!("{}::{}", node.domain, node.op_type)
+    }
 }
 
 fn is_known(operator: &str) -> bool {
@@ -436,16 +474,18 @@ fn unsupported(node: &NodeProto) -> Problem {
         }
         "Concat" => "use a residual addition instead, or pad channels and add",
         "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LRN" => {
-            "train the network with batch normalisation instead"
+            "train the network with batch normalization instead"
         }
-        "QuantizeLinear" | "DequantizeLinear" => "quantise values, and dequantise what was quantised",
+        "QuantizeLinear" | "DequantizeLinear" => {
+            "quantize values, and dequantize what was quantized"
+        }
         "QLinearConv"
         | "QLinearMatMul"
         | "QLinearAdd"
         | "ConvInteger"
         | "MatMulInteger"
         | "DynamicQuantizeLinear" => {
-            "quantise statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
+            "quantize statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
         }
         _ => {
             "replace it by supported layers (convolution, fully connected, ReLU, addition, pooling) and train again"

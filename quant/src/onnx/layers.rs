@@ -9,7 +9,11 @@ use crate::model::{Conv, Op};
 use protocols::linear::Geometry;
 
 impl Importer {
-    pub(super) fn convolution(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+    pub(super) fn convolution(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+    ) -> Result<Value, Problem> {
         let (input, factor) = self.operand(inputs.value(0)?);
         let [in_channels, in_h, in_w] = self.image(input)?;
         let weight = inputs.constant(1)?.clone();
@@ -53,7 +57,8 @@ impl Importer {
         };
         let mut floats = weight.as_floats()?.to_vec();
         floats.iter_mut().for_each(|w| *w *= factor.unwrap_or(1.0));
-        let output = self.push(node, Op::Conv(Conv { geometry, weight: floats, bias }), &[input])?;
+        let output =
+            self.push(node, Op::Conv(Conv { geometry, weight: floats, bias }), &[input])?;
         if let Some(grid) = weight.grid() {
             self.spend(weight.len())?;
             self.grids.insert(output.id, grid.clone());
@@ -102,7 +107,8 @@ impl Importer {
             }
         };
         if inputs != c * h * w {
-            let reason = format!("its weights are for {inputs} inputs, but there are {}", c * h * w);
+            let reason =
+                format!("its weights are for {inputs} inputs, but there are {}", c * h * w);
             return Err(Problem::malformed(reason));
         }
         self.spend(weight.len().saturating_add(outputs))?;
@@ -110,7 +116,9 @@ impl Importer {
         let (input, factor) = self.operand(input);
         let scale = scale * factor.unwrap_or(1.0);
         let places: Vec<usize> = (0..outputs)
-            .flat_map(|m| (0..inputs).map(move |k| if transposed { m * inputs + k } else { k * outputs + m }))
+            .flat_map(|m| {
+                (0..inputs).map(move |k| if transposed { m * inputs + k } else { k * outputs + m })
+            })
             .collect();
         let rows = places.iter().map(|&at| source[at] * scale).collect();
         let bias = match bias {
@@ -127,12 +135,20 @@ impl Importer {
         Ok(output)
     }
 
-    pub(super) fn batch_norm(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+    pub(super) fn batch_norm(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+    ) -> Result<Value, Problem> {
         if node.int_or("training_mode", 0)? != 0 {
-            return Err(Problem::new("it is in training mode", "export the network after model.eval()"));
+            return Err(Problem::new(
+                "it is in training mode",
+                "export the network after model.eval()",
+            ));
         }
         let epsilon = f64::from(node.float_or("epsilon", 1e-5)?);
-        let parts = [inputs.constant(1)?, inputs.constant(2)?, inputs.constant(3)?, inputs.constant(4)?];
+        let parts =
+            [inputs.constant(1)?, inputs.constant(2)?, inputs.constant(3)?, inputs.constant(4)?];
         let [gamma, beta, mean, variance] = parts.map(|part| part.as_floats());
         let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
         let channels = gamma.len();
@@ -149,7 +165,8 @@ impl Importer {
         self.affine(node, inputs.value(0)?, scale, shift)
     }
 
-    /// `x * scale + shift` for each channel: a convolution of its own, which `simplify` folds into the one before it.
+    /// `x * scale + shift` for each channel: a convolution of its own, which `simplify` folds into
+    /// the one before it.
     pub(super) fn affine(
         &mut self,
         node: &NodeProto,
@@ -243,7 +260,8 @@ pub(super) fn padding(
             return Err(Problem::malformed("a stride is 0"));
         }
         let windows = input[axis].div_ceil(stride[axis]);
-        let total = ((windows - 1) * stride[axis]).saturating_add(reach[axis]).saturating_sub(input[axis]);
+        let total =
+            ((windows - 1) * stride[axis]).saturating_add(reach[axis]).saturating_sub(input[axis]);
         let (less, more) = (total / 2, total - total / 2);
         (pads[axis], pads[axis + 2]) = if upper { (less, more) } else { (more, less) };
     }

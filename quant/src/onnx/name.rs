@@ -1,7 +1,9 @@
-//! Names of a file, as the network and its reports have them: short and plain, whatever the file says.
+//! Names of a file, as the network and its reports have them: short and plain, whatever the file
+//! says.
 //!
-//! Exporters write long names, paths of modules mostly. A plan bounds them ([`MAX_NAME`]), and a pass may join two of them,
-//! so that they are shortened here, where they come in. Equal ones are told apart by a number then.
+//! Exporters write long names, paths of modules mostly. A plan bounds them ([`MAX_NAME`]), and a
+//! pass may join two of them, so that they are shortened here, where they come in. Equal ones are
+//! told apart by a number then.
 
 use protocols::plan::MAX_NAME;
 use protocols::printable::{Printable, cut};

@@ -1,5 +1,5 @@
-//! Activations that exporters write as several nodes become one: `x Sigmoid(x)`, `x HardSigmoid(x)` and the error function's
-//! GELU, `x (1 + Erf(x / sqrt(2))) / 2` in any order of its factors.
+//! Activations that exporters write as several nodes become one: `x Sigmoid(x)`, `x HardSigmoid(x)`
+//! and the error function's GELU, `x (1 + Erf(x / sqrt(2))) / 2` in any order of its factors.
 //!
 //! A node that anything else reads is left as it is, and so is what it is part of.
 
@@ -55,18 +55,22 @@ impl<'a> Seen<'a> {
             *uses.entry(name.as_str()).or_insert(0) += 1;
         }
         let outputs = graph.node.iter().enumerate();
-        let producer = outputs.flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)));
+        let producer =
+            outputs.flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)));
         let number = |constant: Constant| match constant.as_floats() {
             Ok(&[number]) => Some(number),
             Ok(_) | Err(_) => None,
         };
         // Larger tensors are not looked at.
-        let small = graph.initializer.iter().filter(|tensor| tensor.dims.iter().all(|&length| length == 1));
-        let stored =
-            small.filter_map(|tensor| Some((tensor.name.as_str(), number(Constant::read(tensor).ok()?)?)));
+        let small =
+            graph.initializer.iter().filter(|tensor| tensor.dims.iter().all(|&length| length == 1));
+        let stored = small.filter_map(|tensor| {
+            Some((tensor.name.as_str(), number(Constant::read(tensor).ok()?)?))
+        });
         let constants = graph.node.iter().filter(|node| node.op_type == "Constant");
-        let written = constants
-            .filter_map(|node| Some((node.output.first()?.as_str(), number(node.constant().ok()?)?)));
+        let written = constants.filter_map(|node| {
+            Some((node.output.first()?.as_str(), number(node.constant().ok()?)?))
+        });
         Self {
             nodes: &graph.node,
             producer: producer.collect(),
@@ -104,7 +108,8 @@ impl<'a> Seen<'a> {
     }
 
     fn gelu(&self, node: &NodeProto) -> Option<Found> {
-        let (mut factors, mut inner, mut half) = (operands(node, "Mul")?.to_vec(), Vec::new(), false);
+        let (mut factors, mut inner, mut half) =
+            (operands(node, "Mul")?.to_vec(), Vec::new(), false);
         let mut names = Vec::new();
         while let Some(name) = factors.pop() {
             if !half && self.is(name, 0.5) {
@@ -137,7 +142,8 @@ impl<'a> Seen<'a> {
         let scaled = curve.input.first()?;
         if let Some((divided, node)) = self.sole(scaled, "Div") {
             let [a, b] = operands(node, "Div")?;
-            return (a == x && self.is(b, std::f32::consts::SQRT_2)).then_some([added, erf, divided]);
+            return (a == x && self.is(b, std::f32::consts::SQRT_2))
+                .then_some([added, erf, divided]);
         }
         let (times, node) = self.sole(scaled, "Mul")?;
         let [a, b] = operands(node, "Mul")?;

@@ -15,7 +15,11 @@ impl Importer {
         self.push(node, Op::MaxPool(partial.unwrap_or(window)), &[input])
     }
 
-    pub(super) fn average_pool(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
+    pub(super) fn average_pool(
+        &mut self,
+        node: &NodeProto,
+        input: Value,
+    ) -> Result<Value, Problem> {
         let (window, partial) = self.window(node, input)?;
         let padded = window.pad_top + window.pad_left + window.pad_bottom + window.pad_right > 0;
         if padded && node.int_or("count_include_pad", 0)? == 0 {
@@ -44,7 +48,11 @@ impl Importer {
     }
 
     /// A mean over rows, columns or both.
-    pub(super) fn reduce_mean(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+    pub(super) fn reduce_mean(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+    ) -> Result<Value, Problem> {
         let input = inputs.value(0)?;
         let [_, h, w] = self.image(input)?;
         let axes = match inputs.optional(1)? {
@@ -74,8 +82,16 @@ impl Importer {
         }
         let [pad_top, pad_left, pad_bottom, pad_right] =
             padding(node, [h, w], [kernel_h, kernel_w], [stride_h, stride_w])?;
-        let window =
-            Window { kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right };
+        let window = Window {
+            kernel_h,
+            kernel_w,
+            stride_h,
+            stride_w,
+            pad_top,
+            pad_left,
+            pad_bottom,
+            pad_right,
+        };
         if node.int_or("ceil_mode", 0)? == 0 {
             return Ok((window, None));
         }
@@ -93,5 +109,9 @@ fn ceil_padding(input: usize, kernel: usize, stride: usize, before: usize, after
     let room = (input + before + after).saturating_sub(kernel);
     let last = room.div_ceil(stride) * stride;
     // A window that would start in the padding at the end does not count.
-    if last >= input + before { after } else { after.max((last + kernel).saturating_sub(input + before)) }
+    if last >= input + before {
+        after
+    } else {
+        after.max((last + kernel).saturating_sub(input + before))
+    }
 }

@@ -1,6 +1,7 @@
 //! The part of `onnx.proto` that this program reads and writes.
 //!
-//! Field numbers are those of the ONNX specification; fields that are left out are skipped when reading.
+//! Field numbers are those of the ONNX specification; fields that are left out are skipped when
+//! reading.
 
 mod build;
 
@@ -47,7 +48,7 @@ pub struct GraphProto {
     /// Constants, by name.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<TensorProto>,
-    /// Inputs; older files name the initialisers here, too.
+    /// Inputs; older files name the initializers here, too.
     #[prost(message, repeated, tag = "11")]
     pub input: Vec<ValueInfoProto>,
     /// Outputs.
@@ -119,7 +120,8 @@ pub struct TensorProto {
     /// Elements of type float.
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
-    /// Elements of the integer types up to 32 bits, and the bits of those of the 16-bit float types.
+    /// Elements of the integer types up to 32 bits, and the bits of those of the 16-bit float
+    /// types.
     #[prost(int32, repeated, tag = "5")]
     pub int32_data: Vec<i32>,
     /// Elements of type int64.

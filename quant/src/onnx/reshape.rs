@@ -1,4 +1,5 @@
-//! Flatten, Reshape, Squeeze and Unsqueeze: all that they may do is to flatten an image, or to undo it.
+//! Flatten, Reshape, Squeeze and Unsqueeze: all that they may do is to flatten an image, or to undo
+//! it.
 
 use super::constant::Int;
 use super::error::Problem;
@@ -62,10 +63,17 @@ impl Importer {
             return Ok(Value { flat: true, ..input });
         }
         let reason = format!("it removes the axes {axes:?}");
-        Err(Problem::new(reason, "only rows and columns (2 and 3) of one pixel can be removed, both at once"))
+        Err(Problem::new(
+            reason,
+            "only rows and columns (2 and 3) of one pixel can be removed, both at once",
+        ))
     }
 
-    pub(super) fn unsqueeze(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+    pub(super) fn unsqueeze(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+    ) -> Result<Value, Problem> {
         let input = inputs.value(0)?;
         let [_, h, w] = self.shape(input);
         let axes = axes(node, inputs)?;

@@ -4,16 +4,18 @@ use std::collections::HashSet;
 
 use crate::model::{Conv, Model, Node, Op, ValueId, View};
 
-/// Folds channel-wise scaling into the convolution before it, joins views, lets a convolution pad its own input, and
-/// drops what the output does not need. None of it changes what the network computes, but for rounding. Also tells where each
-/// value is found after it, `None` for those that were dropped.
+/// Folds channel-wise scaling into the convolution before it, joins views, lets a convolution pad
+/// its own input, and drops what the output does not need. None of it changes what the network
+/// computes, but for rounding. Also tells where each value is found after it, `None` for those that
+/// were dropped.
 pub(super) fn simplify(model: Model) -> (Model, Vec<Option<ValueId>>) {
     let uses = uses(&model);
     let output = model.output;
     let mut new = Model { nodes: Vec::with_capacity(model.nodes.len()), ..model };
     // Where each value of the old model is found in the new one.
     let mut moved = vec![ValueId::INPUT];
-    // Values of the new model that stand for more than one of the old: their uses are not all in `uses`.
+    // Values of the new model that stand for more than one of the old: their uses are not all in
+    // `uses`.
     let mut shared = HashSet::new();
     for mut node in model.nodes {
         let sole_use = uses[node.inputs[0].0] == 1 && !shared.contains(&moved[node.inputs[0].0]);
@@ -71,7 +73,8 @@ fn fold(conv: &mut Conv, scale: &Conv) {
     }
 }
 
-/// Reads through a view: another view becomes one with it, a convolution takes over zeros around its rows and columns.
+/// Reads through a view: another view becomes one with it, a convolution takes over zeros around
+/// its rows and columns.
 fn join_views(model: &Model, mut node: Node) -> Node {
     let Some(source) = node.inputs[0].producer().map(|i| &model.nodes[i]) else {
         return node;
@@ -93,7 +96,8 @@ fn join_views(model: &Model, mut node: Node) -> Node {
     node
 }
 
-/// Moves the view's padding into the convolution, if it does nothing but pad rows and columns of `input`.
+/// Moves the view's padding into the convolution, if it does nothing but pad rows and columns of
+/// `input`.
 fn pad(conv: &mut Conv, view: &View, input: [usize; 3]) -> bool {
     let only_pads = view.axes.iter().zip(input).all(|(axis, n)| axis.only_pads(n));
     let [channels, rows, columns] = &view.axes;

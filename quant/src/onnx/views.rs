@@ -37,7 +37,10 @@ impl Importer {
         let input = inputs.value(0)?;
         let mode = node.string_or("mode", "constant")?;
         if mode != "constant" {
-            return Err(Problem::new(format!("its mode is {mode}"), "only padding with zeros is supported"));
+            return Err(Problem::new(
+                format!("its mode is {mode}"),
+                "only padding with zeros is supported",
+            ));
         }
         let value = match inputs.optional(2)? {
             Some(value) => value.scalar()?,
@@ -89,17 +92,20 @@ impl Importer {
         }
         let [_, h, w] = self.shape(value);
         if value.flat && axis == 1 && h * w != 1 {
-            return Err(Problem::new("it cuts or pads a flattened image", "do so before the Flatten"));
+            return Err(Problem::new(
+                "it cuts or pads a flattened image",
+                "do so before the Flatten",
+            ));
         }
         Ok(usize::try_from(axis - 1).ok())
     }
 }
 
 fn sliced(length: usize, start: i64, end: i64, step: i64) -> Result<Axis, Problem> {
-    let stride = usize::try_from(step)
-        .ok()
-        .filter(|step| (1..=MAX_AXIS).contains(step))
-        .ok_or_else(|| Problem::new(format!("its step is {step}"), "only positive steps are supported"))?;
+    let stride =
+        usize::try_from(step).ok().filter(|step| (1..=MAX_AXIS).contains(step)).ok_or_else(
+            || Problem::new(format!("its step is {step}"), "only positive steps are supported"),
+        )?;
     let bound = |i: i64| {
         let from_start = if i < 0 { i.saturating_add(length as i64) } else { i };
         usize::try_from(from_start.max(0)).map_or(length, |i| i.min(length))
@@ -113,7 +119,9 @@ fn sliced(length: usize, start: i64, end: i64, step: i64) -> Result<Axis, Proble
 fn padded(axis: Axis, before: i64, after: i64) -> Result<Axis, Problem> {
     let bounded = |i: i64| {
         let size = usize::try_from(i.unsigned_abs()).ok().filter(|&size| size <= MAX_AXIS);
-        size.ok_or_else(|| Problem::new(format!("it pads by {i}"), format!("pad by at most {MAX_AXIS}")))
+        size.ok_or_else(|| {
+            Problem::new(format!("it pads by {i}"), format!("pad by at most {MAX_AXIS}"))
+        })
     };
     let (zeros_before, zeros_after) = (bounded(before.max(0))?, bounded(after.max(0))?);
     let (cut_before, cut_after) = (bounded(before.min(0))?, bounded(after.min(0))?);

@@ -1,4 +1,5 @@
-//! Widths within budgets: from the estimate's optimum to what the plan's own price and the network's own loss confirm.
+//! Widths within budgets: from the estimate's optimum to what the plan's own price and the
+//! network's own loss confirm.
 
 use fusion::planner::{cheapest, fastest, inference_bits};
 
@@ -6,11 +7,11 @@ use super::estimate::Estimate;
 use super::measured::Measured;
 use super::widths::{Width, uniform_widths, widths};
 use super::{Progress, SearchError, SearchOptions, Sensitivity};
-use crate::quantise::{Assignment, Quantiser};
+use crate::quantize::{Assignment, Quantizer};
 
 /// Chooses widths.
 pub(super) struct Chooser<'a> {
-    quantiser: &'a Quantiser<'a>,
+    quantizer: &'a Quantizer<'a>,
     sensitivity: &'a Sensitivity,
     estimate: Estimate<'a>,
     measured: &'a Measured,
@@ -46,23 +47,25 @@ impl Budgets {
 
     /// As many bits less as some plan was too dear.
     pub(super) fn less(self, over: u64) -> Self {
-        let less = |budget: u64| if budget == UNBOUNDED { budget } else { budget.saturating_sub(over) };
+        let less =
+            |budget: u64| if budget == UNBOUNDED { budget } else { budget.saturating_sub(over) };
         Self { bits: less(self.bits), online_bits: less(self.online_bits) }
     }
 }
 
 impl<'a> Chooser<'a> {
     pub(super) fn new(
-        quantiser: &'a Quantiser<'a>,
+        quantizer: &'a Quantizer<'a>,
         sensitivity: &'a Sensitivity,
         measured: &'a Measured,
         options: &'a SearchOptions,
     ) -> Self {
-        let estimate = Estimate::new(quantiser, sensitivity, options.sources);
-        Self { quantiser, sensitivity, estimate, measured, options }
+        let estimate = Estimate::new(quantizer, sensitivity, options.sources);
+        Self { quantizer, sensitivity, estimate, measured, options }
     }
 
-    /// The widths that meet everything asked for, at the least loss; or with an accuracy asked for, at the least price.
+    /// The widths that meet everything asked for, at the least loss; or with an accuracy asked for,
+    /// at the least price.
     pub(super) fn choose(
         &self,
         budgets: Budgets,
@@ -82,20 +85,23 @@ impl<'a> Chooser<'a> {
 
     /// The bits of the cheapest plan at some widths.
     fn price(&self, assignment: &Assignment) -> Result<Budgets, SearchError> {
-        let (graph, weights) = self.quantiser.quantise(assignment)?;
+        let (graph, weights) = self.quantizer.quantize(assignment)?;
         let plan = cheapest(&graph, &weights.digest(), self.options.sources)?;
         Ok(Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() })
     }
 
     fn narrowest(&self) -> Assignment {
-        uniform_widths(self.quantiser.sites(), 2)
+        uniform_widths(self.quantizer.sites(), 2)
     }
 
     fn impossible(&self, budgets: Budgets, smallest: Budgets) -> SearchError {
         if smallest.bits > budgets.bits {
             return SearchError::Impossible { budget: budgets.bits, smallest: smallest.bits };
         }
-        SearchError::ImpossibleOnline { budget: budgets.online_bits, smallest: smallest.online_bits }
+        SearchError::ImpossibleOnline {
+            budget: budgets.online_bits,
+            smallest: smallest.online_bits,
+        }
     }
 
     /// The widths of the least expected loss whose cheapest plan meets the budgets.
@@ -112,7 +118,7 @@ impl<'a> Chooser<'a> {
         let mut best = (self.sensitivity.loss(&narrowest), narrowest);
         let mut internal = [budgets.bits, budgets.online_bits];
         for done in 0..CORRECTIONS {
-            progress(Progress { phase: "dynamic programme", done, of: CORRECTIONS });
+            progress(Progress { phase: "dynamic program", done, of: CORRECTIONS });
             let Some(assignment) = self.estimate.choose(internal) else {
                 internal = internal.map(|budget| budget.saturating_add(budget / 8).min(UNBOUNDED));
                 continue;
@@ -130,10 +136,12 @@ impl<'a> Chooser<'a> {
                     return UNBOUNDED;
                 }
                 let next = (internal[which] as f64 * budget as f64 / exact as f64) as u64;
-                // A little below the proportion, so that a plan that is barely too dear leads to one that is not.
+                // A little below the proportion, so that a plan that is barely too dear leads to
+                // one that is not.
                 if exact > budget { next - next / 500 } else { next.min(budget.saturating_mul(4)) }
             });
-            let still = (0..2).all(|which| next[which].abs_diff(internal[which]) * 1000 <= internal[which]);
+            let still =
+                (0..2).all(|which| next[which].abs_diff(internal[which]) * 1000 <= internal[which]);
             if admitted && still {
                 break;
             }
@@ -142,7 +150,8 @@ impl<'a> Chooser<'a> {
         self.raise(budgets, best.1, progress)
     }
 
-    /// Raises single widths, those that gain most first, while the cheapest plan stays within the budgets.
+    /// Raises single widths, those that gain most first, while the cheapest plan stays within the
+    /// budgets.
     fn raise(
         &self,
         budgets: Budgets,
@@ -154,10 +163,11 @@ impl<'a> Chooser<'a> {
         for done in 0..RAISES {
             progress(Progress { phase: "raising widths", done, of: RAISES });
             let loss = self.sensitivity.loss(&current);
-            let gains = widths(&current).filter(|which| !refused.contains(which)).filter_map(|which| {
-                let raised = which.moved(&current, 1)?;
-                Some((loss - self.sensitivity.loss(&raised), which, raised))
-            });
+            let gains =
+                widths(&current).filter(|which| !refused.contains(which)).filter_map(|which| {
+                    let raised = which.moved(&current, 1)?;
+                    Some((loss - self.sensitivity.loss(&raised), which, raised))
+                });
             let best = gains.filter(|(gain, ..)| *gain > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
             let Some((_, which, raised)) = best else { break };
             if budgets.admit(self.price(&raised)?) {
@@ -169,14 +179,15 @@ impl<'a> Chooser<'a> {
         Ok(current)
     }
 
-    /// Where the loss is saturated, width buys nothing but time: the cheapest widths whose measured loss is as good.
+    /// Where the loss is saturated, width buys nothing but time: the cheapest widths whose measured
+    /// loss is as good.
     fn cheaper(
         &self,
         budgets: Budgets,
         start: Assignment,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Assignment, Budgets), SearchError> {
-        let most = self.measured.loss(self.quantiser, &start).mean() + SATURATED;
+        let most = self.measured.loss(self.quantizer, &start).mean() + SATURATED;
         let (mut low, mut high) = (self.price(&self.narrowest())?, self.price(&start)?);
         let mut best = (start, budgets);
         for done in 0..CHEAPER {
@@ -194,7 +205,7 @@ impl<'a> Chooser<'a> {
                 low = less;
                 continue;
             };
-            if self.measured.loss(self.quantiser, &narrower).mean() <= most {
+            if self.measured.loss(self.quantizer, &narrower).mean() <= most {
                 (best, high) = ((narrower, less), less);
             } else {
                 low = less;
@@ -203,7 +214,8 @@ impl<'a> Chooser<'a> {
         Ok(best)
     }
 
-    /// Raises one width and lowers another, in the order of expected loss, and keeps what lowers the measured loss.
+    /// Raises one width and lowers another, in the order of expected loss, and keeps what lowers
+    /// the measured loss.
     fn swap(
         &self,
         budgets: Budgets,
@@ -212,7 +224,7 @@ impl<'a> Chooser<'a> {
     ) -> Result<Assignment, SearchError> {
         let trials = self.options.swaps;
         let mut current = start;
-        let mut loss = self.measured.loss(self.quantiser, &current);
+        let mut loss = self.measured.loss(self.quantizer, &current);
         let mut swaps = self.swaps(&current);
         let mut tried = Vec::new();
         for done in 0..trials {
@@ -225,7 +237,7 @@ impl<'a> Chooser<'a> {
             if !budgets.admit(self.price(&swapped)?) {
                 continue;
             }
-            let found = self.measured.loss(self.quantiser, &swapped);
+            let found = self.measured.loss(self.quantizer, &swapped);
             if found.is_less_than(&loss) {
                 (current, loss) = (swapped, found);
                 swaps = self.swaps(&current);
@@ -258,7 +270,7 @@ impl<'a> Chooser<'a> {
         accuracy: f64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Assignment, SearchError> {
-        let widest = uniform_widths(self.quantiser.sites(), 8);
+        let widest = uniform_widths(self.quantizer.sites(), 8);
         let most = self.price(&widest)?.bits.min(budgets.bits);
         let narrowest = self.narrowest();
         let mut low = self.price(&narrowest)?.bits;
@@ -267,7 +279,7 @@ impl<'a> Chooser<'a> {
         }
         let at = |bits: u64| self.within(Budgets { bits, ..budgets }, &mut |_| {});
         let mut best = at(most)?;
-        let reached = self.measured.accuracy(self.quantiser, &best);
+        let reached = self.measured.accuracy(self.quantizer, &best);
         if reached < accuracy {
             return Err(SearchError::Inaccurate { wanted: accuracy, reached });
         }
@@ -276,7 +288,7 @@ impl<'a> Chooser<'a> {
             progress(Progress { phase: "accuracy", done, of: HALVINGS });
             let middle = (low as f64 * high as f64).sqrt() as u64;
             let candidate = at(middle)?;
-            if self.measured.accuracy(self.quantiser, &candidate) >= accuracy {
+            if self.measured.accuracy(self.quantizer, &candidate) >= accuracy {
                 (best, high) = (candidate, middle);
             } else {
                 low = middle;
@@ -293,7 +305,7 @@ impl<'a> Chooser<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Budgets, SearchError> {
         let time = |assignment: &Assignment| -> Result<f64, SearchError> {
-            let (graph, weights) = self.quantiser.quantise(assignment)?;
+            let (graph, weights) = self.quantizer.quantize(assignment)?;
             let plan = fastest(&graph, &weights.digest(), &self.options.purpose())?;
             Ok(plan.map_or(f64::INFINITY, |plan| self.options.seconds(&plan)))
         };
@@ -304,7 +316,7 @@ impl<'a> Chooser<'a> {
         }
         let mut low = self.price(&narrowest)?.bits;
         let mut high =
-            self.price(&uniform_widths(self.quantiser.sites(), 8))?.bits.min(budgets.bits).max(low);
+            self.price(&uniform_widths(self.quantizer.sites(), 8))?.bits.min(budgets.bits).max(low);
         for done in 0..HALVINGS {
             progress(Progress { phase: "seconds", done, of: HALVINGS });
             let middle = (low as f64 * high as f64).sqrt() as u64;

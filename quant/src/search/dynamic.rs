@@ -1,11 +1,13 @@
-//! The least loss within one or two budgets, where the price of a choice also depends on choices before it: exactly.
+//! The least loss within one or two budgets, where the price of a choice also depends on choices
+//! before it: exactly.
 //!
-//! Stages are sites, in order; a choice is the width of a site and of the layers that read it. Each layer demands a ring of
-//! the site that its accumulators are rounded to; what rounding there costs depends on the widest ring demanded. So the
-//! state between two stages is the list of rings demanded of later ones, and the whole is a shortest path with
-//! resources (Irnich, Desaulniers: Shortest Path Problems with Resource Constraints, 2005): labels of cost and loss grow
-//! stage by stage and state by state; those go that another label beats, or that cannot beat a known path even by a
-//! Lagrangian bound on the rest, which is exact in the states.
+//! Stages are sites, in order; a choice is the width of a site and of the layers that read it. Each
+//! layer demands a ring of the site that its accumulators are rounded to; what rounding there costs
+//! depends on the widest ring demanded. So the state between two stages is the list of rings
+//! demanded of later ones, and the whole is a shortest path with resources (Irnich, Desaulniers:
+//! Shortest Path Problems with Resource Constraints, 2005): labels of cost and loss grow stage by
+//! stage and state by state; those go that another label beats, or that cannot beat a known path
+//! even by a Lagrangian bound on the rest, which is exact in the states.
 
 use std::collections::HashMap;
 
@@ -23,7 +25,7 @@ pub(super) struct Stage {
 pub(super) struct Choice {
     /// Without what depends on rings demanded.
     pub costs: Costs,
-    /// What is minimised. Finite.
+    /// What is minimized. Finite.
     pub loss: f64,
     /// Rings demanded of later stages.
     pub demands: Vec<(usize, u8)>,
@@ -83,7 +85,13 @@ impl Problem<'_> {
         }
         let (multipliers, known) = arcs.multipliers(budgets);
         let rest = arcs.values(|arc| arc.priced(multipliers));
-        let bound = Bound { budgets, multipliers, known: known.as_ref().map(|path| path.loss), least, rest };
+        let bound = Bound {
+            budgets,
+            multipliers,
+            known: known.as_ref().map(|path| path.loss),
+            least,
+            rest,
+        };
         arcs.label(&bound).or(known).map(|path| path.choices)
     }
 
@@ -138,8 +146,10 @@ impl Arc {
 impl Arcs {
     /// By stage and state: the least sum of values from there to the end.
     fn values(&self, value: impl Fn(&Arc) -> f64) -> Vec<Vec<f64>> {
-        let states =
-            self.0.last().map_or(1, |stage| 1 + stage.iter().flatten().map(|arc| arc.to).max().unwrap_or(0));
+        let states = self
+            .0
+            .last()
+            .map_or(1, |stage| 1 + stage.iter().flatten().map(|arc| arc.to).max().unwrap_or(0));
         let mut values = vec![vec![0.0; states]];
         for stage in self.0.iter().rev() {
             let next = values.last().expect("invariant: the end was pushed first");
@@ -171,7 +181,8 @@ impl Arcs {
         path
     }
 
-    /// Multipliers near those of the tightest bound, and the best path met on the way that keeps the budgets.
+    /// Multipliers near those of the tightest bound, and the best path met on the way that keeps
+    /// the budgets.
     fn multipliers(&self, budgets: Costs) -> ([f64; 2], Option<Path>) {
         let mut best: Option<Path> = None;
         let mut multipliers = [0.0; 2];
@@ -231,8 +242,12 @@ impl Arcs {
                 for (index, label) in labels.iter().enumerate() {
                     for (choice, arc) in stage[state].iter().enumerate() {
                         let costs = [label.costs[0] + arc.costs[0], label.costs[1] + arc.costs[1]];
-                        let label =
-                            Label { costs, loss: label.loss + arc.loss, choice, parent: (state, index) };
+                        let label = Label {
+                            costs,
+                            loss: label.loss + arc.loss,
+                            choice,
+                            parent: (state, index),
+                        };
                         if bound.admits(at + 1, arc.to, &label) {
                             next[arc.to].push(label);
                         }
@@ -246,8 +261,10 @@ impl Arcs {
 
     fn trace(&self, all: &[Vec<Vec<Label>>]) -> Option<Path> {
         let last = all.last()?.iter().flatten();
-        let mut label = *last.min_by(|a, b| a.loss.total_cmp(&b.loss).then(a.costs.cmp(&b.costs)))?;
-        let mut path = Path { choices: vec![0; self.0.len()], costs: label.costs, loss: label.loss };
+        let mut label =
+            *last.min_by(|a, b| a.loss.total_cmp(&b.loss).then(a.costs.cmp(&b.costs)))?;
+        let mut path =
+            Path { choices: vec![0; self.0.len()], costs: label.costs, loss: label.loss };
         for at in (0..self.0.len()).rev() {
             path.choices[at] = label.choice;
             label = all[at][label.parent.0][label.parent.1];
@@ -262,7 +279,10 @@ fn undominated(mut labels: Vec<Label>) -> Vec<Label> {
     // The second cost and the loss of those kept: one rises as the other falls.
     let mut stairs: std::collections::BTreeMap<u64, f64> = std::collections::BTreeMap::new();
     labels.retain(|label| {
-        let beaten = stairs.range(..=label.costs[1]).next_back().is_some_and(|(_, &loss)| loss <= label.loss);
+        let beaten = stairs
+            .range(..=label.costs[1])
+            .next_back()
+            .is_some_and(|(_, &loss)| loss <= label.loss);
         if beaten {
             return false;
         }
@@ -294,14 +314,16 @@ struct Bound {
 impl Bound {
     fn admits(&self, stage: usize, state: usize, label: &Label) -> bool {
         let fits = |which: usize| {
-            label.costs[which] as f64 + self.least[which][stage][state] <= self.budgets[which] as f64
+            label.costs[which] as f64 + self.least[which][stage][state]
+                <= self.budgets[which] as f64
         };
         if !(fits(0) && fits(1)) {
             return false;
         }
         let Some(known) = self.known else { return true };
-        let left =
-            |which: usize| self.multipliers[which] * (self.budgets[which] as f64 - label.costs[which] as f64);
+        let left = |which: usize| {
+            self.multipliers[which] * (self.budgets[which] as f64 - label.costs[which] as f64)
+        };
         let bound = label.loss + self.rest[stage][state] - left(0) - left(1);
         bound <= known + 1e-9 * known.abs() + 1e-12
     }

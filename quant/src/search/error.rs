@@ -1,13 +1,15 @@
 //! Why a search ends without a plan.
 
 use crate::float::FloatError;
-use crate::quantise::QuantiseError;
+use crate::quantize::QuantizeError;
 
 /// Why a search ends without a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
     /// No choice of widths and protocols meets the budget.
-    #[error("the budget of {budget} bits is impossible: the smallest possible one is {smallest} bits")]
+    #[error(
+        "the budget of {budget} bits is impossible: the smallest possible one is {smallest} bits"
+    )]
     Impossible {
         /// The budget.
         budget: u64,
@@ -33,16 +35,18 @@ pub enum SearchError {
         smallest: f64,
     },
     /// No choice within the budgets is as accurate as was asked for.
-    #[error("an accuracy of {wanted} is out of reach: {reached} of the calibration images are right at most")]
+    #[error(
+        "an accuracy of {wanted} is out of reach: {reached} of the calibration images are right at most"
+    )]
     Inaccurate {
         /// What was asked for.
         wanted: f64,
         /// That of the widest network within the budgets.
         reached: f64,
     },
-    /// The network cannot be quantised.
+    /// The network cannot be quantized.
     #[error(transparent)]
-    Quantise(#[from] QuantiseError),
+    Quantize(#[from] QuantizeError),
     /// The integer network cannot be lowered.
     #[error(transparent)]
     Lower(#[from] fusion::Error),
@@ -53,7 +57,7 @@ pub enum SearchError {
     #[error("nothing to search for: give a budget or fixed widths")]
     Nothing,
     /// The network has no layer.
-    #[error("the network has no linear layer: there is nothing to quantise")]
+    #[error("the network has no linear layer: there is nothing to quantize")]
     NoLayers,
 }
 
@@ -61,9 +65,11 @@ impl SearchError {
     /// Whether budgets are to blame.
     pub(super) fn is_impossible(&self) -> bool {
         match self {
-            Self::Impossible { .. } | Self::ImpossibleOnline { .. } | Self::ImpossibleSeconds { .. } => true,
+            Self::Impossible { .. }
+            | Self::ImpossibleOnline { .. }
+            | Self::ImpossibleSeconds { .. } => true,
             Self::Inaccurate { .. }
-            | Self::Quantise(_)
+            | Self::Quantize(_)
             | Self::Lower(_)
             | Self::Float(_)
             | Self::Nothing

@@ -1,8 +1,10 @@
-//! Prices of widths before there is a plan: stages of the dynamic programme, one for each site with the layers that read it.
+//! Prices of widths before there is a plan: stages of the dynamic program, one for each site with
+//! the layers that read it.
 //!
-//! A layer's price depends on its weights' width and on the ring of its accumulators, which its weights and its input
-//! decide; a requantisation's on its output's width, on the ring of the accumulators before it, and on the rings that the
-//! layers behind it work in. What is left out (shortcuts' own rings, framing) the plan's own price corrects.
+//! A layer's price depends on its weights' width and on the ring of its accumulators, which its
+//! weights and its input decide; a requantization's on its output's width, on the ring of the
+//! accumulators before it, and on the rings that the layers behind it work in. What is left out
+//! (shortcuts' own rings, framing) the plan's own price corrects.
 
 use protocols::linear::{Layer, products_cost, winograd};
 use protocols::ops::{Form, Lookup, Requant};
@@ -13,9 +15,9 @@ use protocols::{Bits, Operator};
 use super::Sensitivity;
 use super::dynamic::{Choice, Costs, Problem, Stage};
 use super::sensitivity::WIDTHS;
-use crate::quantise::{Assignment, Quantiser, Sites, Target};
+use crate::quantize::{Assignment, Quantizer, Sites, Target};
 
-/// The dynamic programme's stages, and the widths behind its choices.
+/// The dynamic program's stages, and the widths behind its choices.
 pub(super) struct Estimate<'a> {
     sites: &'a Sites,
     pricing: Pricing<'a>,
@@ -34,10 +36,15 @@ struct Widths {
 }
 
 impl<'a> Estimate<'a> {
-    pub(super) fn new(quantiser: &'a Quantiser<'a>, sensitivity: &Sensitivity, sources: Sources) -> Self {
-        let sites = quantiser.sites();
-        let pricing = Pricing::new(quantiser, sources);
-        let (stages, widths) = (0..sites.sites.len()).map(|site| pricing.stage(site, sensitivity)).unzip();
+    pub(super) fn new(
+        quantizer: &'a Quantizer<'a>,
+        sensitivity: &Sensitivity,
+        sources: Sources,
+    ) -> Self {
+        let sites = quantizer.sites();
+        let pricing = Pricing::new(quantizer, sources);
+        let (stages, widths) =
+            (0..sites.sites.len()).map(|site| pricing.stage(site, sensitivity)).unzip();
         Self { sites, pricing, stages, widths }
     }
 
@@ -64,7 +71,7 @@ impl<'a> Estimate<'a> {
 
 /// Estimated prices, in bits.
 struct Pricing<'a> {
-    quantiser: &'a Quantiser<'a>,
+    quantizer: &'a Quantizer<'a>,
     sites: &'a Sites,
     /// By layer, weight width and input width: the ring, and the least bits of the products.
     products: Vec<Vec<Vec<(u32, u64)>>>,
@@ -73,16 +80,17 @@ struct Pricing<'a> {
 }
 
 impl<'a> Pricing<'a> {
-    fn new(quantiser: &'a Quantiser<'a>, sources: Sources) -> Self {
-        let sites = quantiser.sites();
+    fn new(quantizer: &'a Quantizer<'a>, sources: Sources) -> Self {
+        let sites = quantizer.sites();
         let products = (0..sites.layers.len())
             .map(|layer| {
-                let by_input = |w: u8| WIDTHS.map(|a| products_bits(quantiser, layer, w, a)).collect();
+                let by_input =
+                    |w: u8| WIDTHS.map(|a| products_bits(quantizer, layer, w, a)).collect();
                 WIDTHS.map(by_input).collect()
             })
             .collect();
         let transfer_bits = sources.iter().map(Source::bits).fold(f64::INFINITY, f64::min);
-        Self { quantiser, sites, products, transfer_bits }
+        Self { quantizer, sites, products, transfer_bits }
     }
 
     /// All choices of a site that none with the same demands beats.
@@ -107,17 +115,19 @@ impl<'a> Pricing<'a> {
                 widths.weight_bits.push(w);
                 (choice, widths)
             };
-            let wider = choices.iter().flat_map(|choice| WIDTHS.map(move |w| with(choice, w))).collect();
+            let wider =
+                choices.iter().flat_map(|choice| WIDTHS.map(move |w| with(choice, w))).collect();
             choices = undominated(wider);
         }
         let (choices, widths) = choices.into_iter().unzip();
         (Stage { choices }, widths)
     }
 
-    /// Bits of requantising to a site, with its transfers and its re-masking: all, and those online. `out` is the ring that
-    /// is worked in behind it, `ring` that of the accumulators before it, if there are any.
+    /// Bits of requantizing to a site, with its transfers and its re-masking: all, and those
+    /// online. `out` is the ring that is worked in behind it, `ring` that of the accumulators
+    /// before it, if there are any.
     fn rounding_bits(&self, site: usize, a: u8, out: u32, ring: Option<u8>) -> Costs {
-        let elements = self.quantiser.site_elements(site);
+        let elements = self.quantizer.site_elements(site);
         let out = out.max(u32::from(a) + 1).min(64);
         let masked = elements as u64 * u64::from(out);
         let looked_up = self.lookup_bits(site, a);
@@ -148,7 +158,8 @@ impl<'a> Pricing<'a> {
             return [0, 0];
         }
         let out = Bits::of(u32::from(a) + LOOKUP_ROOM);
-        let lookup = Lookup { len: self.quantiser.site_elements(site), ring, out, table: vec![0; 1 << a] };
+        let lookup =
+            Lookup { len: self.quantizer.site_elements(site), ring, out, table: vec![0; 1 << a] };
         let cost = lookup.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
         let online = cost.bits() * readers;
@@ -163,14 +174,17 @@ const UNKNOWN: u32 = 16;
 
 /// Choices that no other with the same width of the site and the same demands beats.
 fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
-    let class = |(choice, widths): &(Choice, Widths)| (widths.site_bits, choice.demands.clone(), widths.ring);
+    let class = |(choice, widths): &(Choice, Widths)| {
+        (widths.site_bits, choice.demands.clone(), widths.ring)
+    };
     choices.sort_by(|a, b| {
         class(a).cmp(&class(b)).then(a.0.costs.cmp(&b.0.costs)).then(a.0.loss.total_cmp(&b.0.loss))
     });
     let mut kept: Vec<(Choice, Widths)> = Vec::new();
     for choice in choices {
-        let beaten =
-            kept.last().is_some_and(|last| class(last) == class(&choice) && last.0.loss <= choice.0.loss);
+        let beaten = kept
+            .last()
+            .is_some_and(|last| class(last) == class(&choice) && last.0.loss <= choice.0.loss);
         if !beaten {
             kept.push(choice);
         }
@@ -179,15 +193,17 @@ fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
 }
 
 /// A layer's ring, and the least bits of its products, at some widths.
-fn products_bits(quantiser: &Quantiser<'_>, layer: usize, w: u8, a: u8) -> (u32, u64) {
-    let ring = quantiser.ring(layer, w, a).max(u32::from(w) + 4).min(60);
-    let geometry = quantiser.geometry(layer);
+fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32, u64) {
+    let ring = quantizer.ring(layer, w, a).max(u32::from(w) + 4).min(60);
+    let geometry = quantizer.geometry(layer);
     let exact = w <= 4 && winograd::applies(&geometry);
-    let algorithms = std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
+    let algorithms =
+        std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
     let bits = |(algorithm, k)| {
-        let (shifts, protocol) = (quantiser.shifts(layer, w), Protocol::Vole { k });
+        let (shifts, protocol) = (quantizer.shifts(layer, w), Protocol::Vole { k });
         let ring = Bits::of(ring);
-        let layer = Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
+        let layer =
+            Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
         products_cost(&layer, 1).bits()
     };
     let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));

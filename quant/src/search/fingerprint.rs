@@ -39,8 +39,8 @@ pub fn fingerprint(
     hasher.finalize().to_hex().to_string()
 }
 
-/// The digest of what a search has found, which tells whether a file of it is still as it was written. It is no protection against
-/// those who write a new one.
+/// The digest of what a search has found, which tells whether a file of it is still as it was
+/// written. It is no protection against those who write a new one.
 #[must_use]
 pub fn digest(found: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("pq 1 search results");

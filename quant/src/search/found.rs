@@ -4,7 +4,7 @@ use protocols::plan::Plan;
 use protocols::weights::Weights;
 
 use crate::model::Model;
-use crate::quantise::{Assignment, Sites, widths};
+use crate::quantize::{Assignment, Sites, widths};
 
 /// What a search found.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub struct Found {
     pub predicted_seconds: f64,
     /// The budget, if one was given.
     pub budget_bits: Option<u64>,
-    /// The expected divergence of the logits from the float network's, in nats; zero where nothing was searched.
+    /// The expected divergence of the logits from the float network's, in nats; zero where nothing
+    /// was searched.
     pub expected_loss: f64,
 }
 
@@ -43,7 +44,8 @@ pub struct LayerReport {
 }
 
 impl LayerReport {
-    /// Layers by name, with the widths of their weights and activations, and with what their steps move.
+    /// Layers by name, with the widths of their weights and activations, and with what their steps
+    /// move.
     pub fn all(widths: impl Iterator<Item = (String, u8, u8)>, plan: &Plan) -> Vec<Self> {
         let steps = plan.step_costs(1);
         let line = |(name, weight_bits, activation_bits): (String, u8, u8)| {
@@ -52,7 +54,8 @@ impl LayerReport {
                 weight_bits,
                 activation_bits,
                 protocol: step.map_or_else(String::new, |step| step.protocol.clone()),
-                comm_bits: step.map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
+                comm_bits: step
+                    .map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
                 name,
             }
         };
@@ -61,6 +64,11 @@ impl LayerReport {
 }
 
 /// Every layer with its widths, and with what its step moves.
-pub(super) fn report(model: &Model, sites: &Sites, assignment: &Assignment, plan: &Plan) -> Vec<LayerReport> {
+pub(super) fn report(
+    model: &Model,
+    sites: &Sites,
+    assignment: &Assignment,
+    plan: &Plan,
+) -> Vec<LayerReport> {
     LayerReport::all(widths(model, sites, assignment), plan)
 }

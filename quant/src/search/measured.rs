@@ -1,8 +1,8 @@
-//! The loss of a quantised network as a whole, measured on calibration images.
+//! The loss of a quantized network as a whole, measured on calibration images.
 
 use crate::float::{FloatError, evaluate};
 use crate::model::Model;
-use crate::quantise::{Assignment, Quantiser, first_images};
+use crate::quantize::{Assignment, Quantizer, first_images};
 use crate::softmax::log_softmax;
 use crate::tensor::Tensor;
 
@@ -30,13 +30,14 @@ impl Measured {
         let batch = first_images(batch, batch.images().min(images));
         let logits = evaluate(model, &batch)?;
         let reference = (0..batch.images()).map(|image| log_softmax(logits.image(image))).collect();
-        let classes = labels.map_or_else(|| logits.argmax(), |labels| labels[..batch.images()].to_vec());
+        let classes =
+            labels.map_or_else(|| logits.argmax(), |labels| labels[..batch.images()].to_vec());
         Ok(Self { batch, reference, classes })
     }
 
     /// The divergence from the float network at some widths.
-    pub(super) fn loss(&self, quantiser: &Quantiser<'_>, assignment: &Assignment) -> Losses {
-        let logits = quantiser.network(assignment).outputs(&self.batch);
+    pub(super) fn loss(&self, quantizer: &Quantizer<'_>, assignment: &Assignment) -> Losses {
+        let logits = quantizer.network(assignment).outputs(&self.batch);
         let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| {
             p.iter().zip(log_softmax(logits)).map(|(p, q)| p.exp() * (p - q)).sum()
         };
@@ -44,9 +45,9 @@ impl Measured {
     }
 
     /// The fraction of images whose class is right at some widths.
-    pub(super) fn accuracy(&self, quantiser: &Quantiser<'_>, assignment: &Assignment) -> f64 {
+    pub(super) fn accuracy(&self, quantizer: &Quantizer<'_>, assignment: &Assignment) -> f64 {
         let [_, classes] = [self.batch.images(), self.reference.first().map_or(0, Vec::len)];
-        let logits = quantiser.network(assignment).outputs(&self.batch).concat();
+        let logits = quantizer.network(assignment).outputs(&self.batch).concat();
         Tensor { shape: [self.batch.images(), classes, 1, 1], data: logits }.accuracy(&self.classes)
     }
 }

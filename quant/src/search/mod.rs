@@ -1,12 +1,12 @@
-//! Precision search: widths of weights and activations, layer by layer, of the least loss within budgets of communication
-//! or time; then the fastest protocols for them.
+//! Precision search: widths of weights and activations, layer by layer, of the least loss within
+//! budgets of communication or time; then the fastest protocols for them.
 //!
 //! 1. Sensitivity: the loss of every layer's weights, and of every site's values, at each width.
-//! 2. A dynamic programme over sites and the layers that read them, exact for estimated prices.
-//! 3. The plan's own price holds the choice to the budgets: the estimate's budgets are corrected until the plan meets them,
-//!    then single widths are raised while the plan still does.
-//! 4. Where the loss is saturated, the cheapest widths whose measured loss is as good; then pairs of widths are swapped
-//!    where that lowers the measured loss.
+//! 2. A dynamic program over sites and the layers that read them, exact for estimated prices.
+//! 3. The plan's own price holds the choice to the budgets: the estimate's budgets are corrected
+//!    until the plan meets them, then single widths are raised while the plan still does.
+//! 4. Where the loss is saturated, the cheapest widths whose measured loss is as good; then pairs
+//!    of widths are swapped where that lowers the measured loss.
 //! 5. Careful rounding, and reconstruction.
 //! 6. Protocols: the fastest for the network profile that meet the budgets.
 
@@ -28,7 +28,7 @@ use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
-pub use crate::quantise::{Ranges, Winograd};
+pub use crate::quantize::{Ranges, Winograd};
 pub use error::SearchError;
 pub use fingerprint::{digest, fingerprint};
 pub use found::{Found, LayerReport};
@@ -37,7 +37,7 @@ pub use sensitivity::{Measure, Sensitivity};
 
 use crate::data::Preprocess;
 use crate::model::Model;
-use crate::quantise::{Assignment, Quantiser, Reconstruction, first_images, requantise};
+use crate::quantize::{Assignment, Quantizer, Reconstruction, first_images, requantize};
 use crate::tensor::Tensor;
 use choose::{Budgets, Chooser, UNBOUNDED};
 use measured::Measured;
@@ -55,9 +55,9 @@ pub struct Progress {
     pub of: usize,
 }
 
-/// Searches the widths of a network, or takes the fixed ones, and plans its protocols. The result depends on the arguments
-/// alone, not on the machine's cores; but for the weights' salt, which is random, and the digest
-/// under it.
+/// Searches the widths of a network, or takes the fixed ones, and plans its protocols. The result
+/// depends on the arguments alone, not on the machine's cores; but for the weights' salt, which is
+/// random, and the digest under it.
 ///
 /// # Errors
 /// [`SearchError::Impossible`] names the smallest possible budget.
@@ -84,7 +84,7 @@ pub struct Images<'a> {
 pub struct Prepared<'a> {
     model: &'a Model,
     batch: &'a Tensor,
-    quantiser: Quantiser<'a>,
+    quantizer: Quantizer<'a>,
     sensitivity: Option<Sensitivity>,
     measured: Measured,
 }
@@ -102,7 +102,7 @@ impl<'a> Prepared<'a> {
     /// Calibrates, and finds the sensitivities if widths are to be searched and `known` has none.
     ///
     /// # Errors
-    /// The images do not fit the network, or it has nothing to quantise.
+    /// The images do not fit the network, or it has nothing to quantize.
     pub fn new(
         model: &'a Model,
         preprocess: &Preprocess,
@@ -113,15 +113,15 @@ impl<'a> Prepared<'a> {
     ) -> Result<Self, SearchError> {
         progress(Progress { phase: "calibration", done: 0, of: 1 });
         let batch = images.batch;
-        let quantiser = Quantiser::new(model, preprocess, batch, options.ranges)?;
-        if quantiser.sites().layers.is_empty() {
+        let quantizer = Quantizer::new(model, preprocess, batch, options.ranges)?;
+        if quantizer.sites().layers.is_empty() {
             return Err(SearchError::NoLayers);
         }
         let most = if options.min_accuracy.is_some() { ACCURACY_IMAGES } else { MEASURED_IMAGES };
         let measured = Measured::new(model, batch, images.labels, most)?;
-        let mut prepared = Self { model, batch, quantiser, sensitivity: None, measured };
+        let mut prepared = Self { model, batch, quantizer, sensitivity: None, measured };
         prepared.sensitivity = match known {
-            Some(known) if known.fits(prepared.quantiser.sites()) => Some(known),
+            Some(known) if known.fits(prepared.quantizer.sites()) => Some(known),
             _ if options.fixed.is_some() => None,
             _ => Some(prepared.sensitivity(options.measure, progress)?),
         };
@@ -143,13 +143,17 @@ impl<'a> Prepared<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Sensitivity, SearchError> {
         let images = first_images(self.batch, self.batch.images().min(SENSITIVITY_IMAGES));
-        Ok(Sensitivity::measure(measure, self.model, &self.quantiser, &images, progress)?)
+        Ok(Sensitivity::measure(measure, self.model, &self.quantizer, &images, progress)?)
     }
 
     /// Names of the layers, and of the sites that they read.
     pub fn names(&self) -> Vec<(String, usize)> {
-        let sites = self.quantiser.sites();
-        sites.layers.iter().map(|layer| (self.model.nodes[layer.node].name.clone(), layer.input)).collect()
+        let sites = self.quantizer.sites();
+        sites
+            .layers
+            .iter()
+            .map(|layer| (self.model.nodes[layer.node].name.clone(), layer.input))
+            .collect()
     }
 
     /// The bits of the narrowest and of the widest network.
@@ -158,8 +162,8 @@ impl<'a> Prepared<'a> {
     /// The network cannot be represented in integers.
     pub fn extent(&self, sources: Sources) -> Result<[u64; 2], SearchError> {
         let price = |bits| -> Result<u64, SearchError> {
-            let widths = uniform_widths(self.quantiser.sites(), bits);
-            let (graph, weights) = self.quantiser.quantise(&widths)?;
+            let widths = uniform_widths(self.quantizer.sites(), bits);
+            let (graph, weights) = self.quantizer.quantize(&widths)?;
             Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
         };
         Ok([price(2)?, price(8)?])
@@ -179,7 +183,7 @@ impl<'a> Prepared<'a> {
             online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
         };
         if let Some(fixed) = options.fixed {
-            let assignment = uniform(self.quantiser.sites(), fixed, options.ends);
+            let assignment = uniform(self.quantizer.sites(), fixed, options.ends);
             let graph = self.finish(&assignment, options, progress)?;
             let Some(plan) = planned(&graph, options)? else {
                 return Err(impossible(&graph, options)?);
@@ -190,7 +194,7 @@ impl<'a> Prepared<'a> {
             return Err(SearchError::Nothing);
         }
         let sensitivity = self.sensitivity.as_ref().ok_or(SearchError::Nothing)?;
-        let chooser = Chooser::new(&self.quantiser, sensitivity, &self.measured, options);
+        let chooser = Chooser::new(&self.quantizer, sensitivity, &self.measured, options);
         let chosen = chooser.choose(budgets, progress)?;
         let (mut current, mut less) = (chosen.clone(), budgets);
         let mut safe = None;
@@ -207,8 +211,8 @@ impl<'a> Prepared<'a> {
                 safe = Some((current.clone(), graph));
                 continue;
             }
-            // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a budget that is less by
-            // what was too much.
+            // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a
+            // budget that is less by what was too much.
             let smallest = inference_bits(&cheapest(&graph.0, &graph.1.digest(), options.sources)?);
             careful.reconstruct = None;
             less = less.less(smallest.saturating_sub(budgets.bits).max(smallest / 500));
@@ -218,10 +222,11 @@ impl<'a> Prepared<'a> {
                 Err(error) => return Err(error),
             }
         }
-        // The widths were chosen for weights rounded layer by layer: these meet the budgets whatever came of the rest.
+        // The widths were chosen for weights rounded layer by layer: these meet the budgets
+        // whatever came of the rest.
         let (assignment, graph) = match safe {
             Some(safe) => safe,
-            None => (chosen.clone(), self.quantiser.quantise(&chosen)?),
+            None => (chosen.clone(), self.quantizer.quantize(&chosen)?),
         };
         match planned(&graph, options)? {
             Some(plan) => Ok(self.found(&assignment, plan, graph.1, options)),
@@ -235,29 +240,40 @@ impl<'a> Prepared<'a> {
         options: &SearchOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Graph, Weights), SearchError> {
-        let reconstruction = options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
+        let reconstruction =
+            options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
         let mut tell = |phase, done, of| progress(Progress { phase, done, of });
-        let network = self.quantiser.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?;
+        let network =
+            self.quantizer.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?;
         let mut tell = |done, of| progress(Progress { phase: "winograd", done, of });
-        Ok(requantise(self.model, network, self.batch, options.winograd, &mut tell)?)
+        Ok(requantize(self.model, network, self.batch, options.winograd, &mut tell)?)
     }
 
-    fn found(&self, assignment: &Assignment, plan: Plan, weights: Weights, options: &SearchOptions) -> Found {
+    fn found(
+        &self,
+        assignment: &Assignment,
+        plan: Plan,
+        weights: Weights,
+        options: &SearchOptions,
+    ) -> Found {
         Found {
-            layers: found::report(self.model, self.quantiser.sites(), assignment, &plan),
+            layers: found::report(self.model, self.quantizer.sites(), assignment, &plan),
             predicted_bits: inference_bits(&plan),
             setup_bits: plan.setup_cost().bits(),
             predicted_seconds: options.seconds(&plan),
             budget_bits: options.budget_bits,
-            expected_loss: self.sensitivity.as_ref().map_or(0.0, |sensitivity| sensitivity.loss(assignment)),
+            expected_loss: self
+                .sensitivity
+                .as_ref()
+                .map_or(0.0, |sensitivity| sensitivity.loss(assignment)),
             plan,
             weights,
         }
     }
 }
 
-/// The integer network at one width for all layers but the ends, its weights rounded layer by layer: what is looked at, not
-/// what is run.
+/// The integer network at one width for all layers but the ends, its weights rounded layer by
+/// layer: what is looked at, not what is run.
 ///
 /// # Errors
 /// The images do not fit the network, or it cannot be represented in integers.
@@ -268,9 +284,9 @@ pub fn uniform_graph(
     fixed: Uniform,
     ends: Ends,
 ) -> Result<Graph, SearchError> {
-    let quantiser = Quantiser::new(model, preprocess, batch, Ranges::Mse)?;
-    if quantiser.sites().layers.is_empty() {
+    let quantizer = Quantizer::new(model, preprocess, batch, Ranges::Mse)?;
+    if quantizer.sites().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }
-    Ok(quantiser.quantise(&uniform(quantiser.sites(), fixed, ends))?.0)
+    Ok(quantizer.quantize(&uniform(quantizer.sites(), fixed, ends))?.0)
 }

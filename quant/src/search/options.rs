@@ -8,7 +8,7 @@ use protocols::plan::Plan;
 use protocols::profile::Profile;
 
 use super::Measure;
-use crate::quantise::{Ranges, Winograd};
+use crate::quantize::{Ranges, Winograd};
 
 /// What is asked of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,8 @@ pub struct SearchOptions {
     pub budget_online_bits: Option<u64>,
     /// Seconds that one inference may take, offline and online.
     pub budget_seconds: Option<f64>,
-    /// The fraction of calibration images that must be classified rightly; the cheapest network is then searched for.
+    /// The fraction of calibration images that must be classified rightly; the cheapest network is
+    /// then searched for.
     pub min_accuracy: Option<f64>,
     /// Pairs of widths that are swapped on trial.
     pub swaps: usize,
@@ -29,7 +30,7 @@ pub struct SearchOptions {
     pub ends: Ends,
     /// How the ranges of values are chosen.
     pub ranges: Ranges,
-    /// Which layers become requantised Winograd.
+    /// Which layers become requantized Winograd.
     pub winograd: Winograd,
     /// The network between the parties.
     pub profile: Profile,
@@ -103,13 +104,17 @@ impl FromStr for Uniform {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("widths are written wNaM with N and M within 2..=8, such as w4a4; found {text:?}");
+        let wrong = || {
+            format!(
+                "widths are written wNaM with N and M within 2..=8, such as w4a4; found {text:?}"
+            )
+        };
         let lower = text.to_ascii_lowercase();
         let (weight, activation) =
             lower.strip_prefix('w').and_then(|rest| rest.split_once('a')).ok_or_else(wrong)?;
-        let width =
-            |text: &str| text.parse::<u8>().ok().filter(|bits| (2..=8).contains(bits)).ok_or_else(wrong);
+        let width = |text: &str| {
+            text.parse::<u8>().ok().filter(|bits| (2..=8).contains(bits)).ok_or_else(wrong)
+        };
         Ok(Self { weight_bits: width(weight)?, activation_bits: width(activation)? })
     }
 }

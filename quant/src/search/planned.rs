@@ -7,7 +7,8 @@ use protocols::weights::Weights;
 
 use super::{SearchError, SearchOptions};
 
-/// The fastest plan that meets all budgets; or the cheapest one, if that is asked for or that alone does.
+/// The fastest plan that meets all budgets; or the cheapest one, if that is asked for or that alone
+/// does.
 pub(super) fn planned(
     (graph, weights): &(Graph, Weights),
     options: &SearchOptions,

@@ -1,7 +1,7 @@
 //! Widths of all layers and sites, and steps between them.
 
 use super::{Ends, Uniform};
-use crate::quantise::{Assignment, Sites};
+use crate::quantize::{Assignment, Sites};
 
 /// One width for all layers but the ends.
 pub(super) fn uniform(sites: &Sites, fixed: Uniform, ends: Ends) -> Assignment {
@@ -24,7 +24,10 @@ pub(super) fn uniform(sites: &Sites, fixed: Uniform, ends: Ends) -> Assignment {
 
 /// One width for everything.
 pub(super) fn uniform_widths(sites: &Sites, bits: u8) -> Assignment {
-    Assignment { weight_bits: vec![bits; sites.layers.len()], site_bits: vec![bits; sites.sites.len()] }
+    Assignment {
+        weight_bits: vec![bits; sites.layers.len()],
+        site_bits: vec![bits; sites.sites.len()],
+    }
 }
 
 /// A width of an assignment.

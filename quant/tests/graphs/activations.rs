@@ -21,7 +21,11 @@ fn functions_of_one_node() {
         (13, node("Tanh", &["x"], "y"), "tanh"),
         (13, node("Softplus", &["x"], "y"), "softplus"),
         (13, node("HardSigmoid", &["x"], "y"), "hard-sigmoid"),
-        (13, node("HardSigmoid", &["x"], "y").float("alpha", 0.9).float("beta", 0.4), "hard-sigmoid"),
+        (
+            13,
+            node("HardSigmoid", &["x"], "y").float("alpha", 0.9).float("beta", 0.4),
+            "hard-sigmoid",
+        ),
         (14, node("HardSwish", &["x"], "y"), "hard-swish"),
         (13, node("LeakyRelu", &["x"], "y"), "leaky-relu"),
         (13, node("LeakyRelu", &["x"], "y").float("alpha", 0.3), "leaky-relu"),
@@ -36,7 +40,10 @@ fn functions_of_one_node() {
 #[test]
 fn a_value_times_itself_is_its_square() {
     assert_eq!(kinds(13, vec![], vec![node("Mul", &["x", "x"], "y")]), ["square"]);
-    assert_eq!(kinds(13, vec![scalar("two", 2.0)], vec![node("Pow", &["x", "two"], "y")]), ["square"]);
+    assert_eq!(
+        kinds(13, vec![scalar("two", 2.0)], vec![node("Pow", &["x", "two"], "y")]),
+        ["square"]
+    );
 }
 
 #[test]
@@ -50,15 +57,24 @@ fn a_value_times_its_gate_is_one_function() {
     // A gate that is no sixth of its input, and one that another node reads.
     let other = vec![node("HardSigmoid", &["x"], "g"), node("Mul", &["x", "g"], "y")];
     assert!(import(&bytes(13, graph(&[2, 5, 5], vec![], other))).is_err());
-    let read =
-        vec![node("Sigmoid", &["x"], "g"), node("Mul", &["x", "g"], "m"), node("Add", &["m", "g"], "y")];
+    let read = vec![
+        node("Sigmoid", &["x"], "g"),
+        node("Mul", &["x", "g"], "m"),
+        node("Add", &["m", "g"], "y"),
+    ];
     assert!(import(&bytes(13, graph(&[2, 5, 5], vec![], read))).is_err());
 }
 
 #[test]
 fn the_error_functions_gelu_is_one_function_in_any_order() {
-    let constants =
-        || vec![scalar("root", 1.4145), scalar("inverse", 0.7073), scalar("one", 1.0), scalar("half", 0.5)];
+    let constants = || {
+        vec![
+            scalar("root", 1.4145),
+            scalar("inverse", 0.7073),
+            scalar("one", 1.0),
+            scalar("half", 0.5),
+        ]
+    };
     let scaled = [
         node("Div", &["x", "root"], "s"),
         node("Mul", &["x", "inverse"], "s"),
@@ -73,13 +89,18 @@ fn the_error_functions_gelu_is_one_function_in_any_order() {
     for scale in &scaled {
         for [inner, outer] in &products {
             let middle = [node("Erf", &["s"], "e"), node("Add", &["e", "one"], "a")];
-            let nodes = [vec![scale.clone()], middle.to_vec(), vec![inner.clone(), outer.clone()]].concat();
+            let nodes =
+                [vec![scale.clone()], middle.to_vec(), vec![inner.clone(), outer.clone()]].concat();
             let model = import(&bytes(13, graph(&[2, 5, 5], constants(), nodes))).unwrap();
-            assert!(matches!(model.nodes[..], [ref only] if matches!(only.op, Op::Function(_))), "{model:?}");
+            assert!(
+                matches!(model.nodes[..], [ref only] if matches!(only.op, Op::Function(_))),
+                "{model:?}"
+            );
         }
     }
     // Judged, with constants to all digits.
-    let exact = vec![scalar("root", std::f32::consts::SQRT_2), scalar("one", 1.0), scalar("half", 0.5)];
+    let exact =
+        vec![scalar("root", std::f32::consts::SQRT_2), scalar("one", 1.0), scalar("half", 0.5)];
     let nodes = vec![
         scaled[0].clone(),
         node("Erf", &["s"], "e"),
@@ -89,6 +110,7 @@ fn the_error_functions_gelu_is_one_function_in_any_order() {
     ];
     assert_eq!(kinds(13, exact, nodes.clone()), ["gelu"]);
     // Something else than a half is no GELU: its nodes are named.
-    let twice = vec![scalar("root", std::f32::consts::SQRT_2), scalar("one", 1.0), scalar("half", 2.0)];
+    let twice =
+        vec![scalar("root", std::f32::consts::SQRT_2), scalar("one", 1.0), scalar("half", 2.0)];
     assert!(import(&bytes(13, graph(&[2, 5, 5], twice, nodes))).is_err());
 }

@@ -16,20 +16,27 @@ fn convolutions_of_every_geometry() {
     let constants = |dims: &[i64]| vec![weights("w", dims), weights("b", &dims[..1])];
     let asymmetric = conv("y").ints("pads", &[0, 0, 1, 1]).ints("strides", &[2, 2]);
     check(13, &graph(&[3, 8, 8], constants(&[4, 3, 3, 3]), vec![asymmetric]));
-    let odd = conv("y").ints("pads", &[3, 0, 1, 2]).ints("strides", &[1, 3]).ints("dilations", &[2, 1]);
+    let odd =
+        conv("y").ints("pads", &[3, 0, 1, 2]).ints("strides", &[1, 3]).ints("dilations", &[2, 1]);
     check(13, &graph(&[2, 7, 9], constants(&[3, 2, 3, 2]), vec![odd]));
-    let grouped = conv("y").int("group", 2).ints("pads", &[1, 1, 1, 1]).ints("kernel_shape", &[3, 3]);
+    let grouped =
+        conv("y").int("group", 2).ints("pads", &[1, 1, 1, 1]).ints("kernel_shape", &[3, 3]);
     check(13, &graph(&[4, 5, 6], constants(&[6, 2, 3, 3]), vec![grouped]));
     let depthwise = conv("y").int("group", 4).ints("strides", &[2, 1]);
     check(13, &graph(&[4, 5, 6], constants(&[4, 1, 3, 3]), vec![depthwise]));
-    check(13, &graph(&[5, 4, 4], constants(&[2, 5, 1, 1]), vec![conv("y").ints("strides", &[2, 2])]));
+    check(
+        13,
+        &graph(&[5, 4, 4], constants(&[2, 5, 1, 1]), vec![conv("y").ints("strides", &[2, 2])]),
+    );
 }
 
 #[test]
 fn automatic_padding() {
     for auto in ["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"] {
         for stride in [1, 2, 3] {
-            let conv = node("Conv", &["x", "w"], "c").string("auto_pad", auto).ints("strides", &[stride; 2]);
+            let conv = node("Conv", &["x", "w"], "c")
+                .string("auto_pad", auto)
+                .ints("strides", &[stride; 2]);
             let pool = node("MaxPool", &["c"], "y")
                 .ints("kernel_shape", &[2, 2])
                 .string("auto_pad", auto)
@@ -47,11 +54,12 @@ fn norm(channels: i64) -> Vec<TensorProto> {
 }
 
 fn norm_node(input: &str, output: &str) -> NodeProto {
-    node("BatchNormalization", &[input, "gamma", "beta", "mean", "var"], output).float("epsilon", 1e-3)
+    node("BatchNormalization", &[input, "gamma", "beta", "mean", "var"], output)
+        .float("epsilon", 1e-3)
 }
 
 #[test]
-fn batch_normalisation_is_folded_into_the_layer_before_it() {
+fn batch_normalization_is_folded_into_the_layer_before_it() {
     let constants = || [vec![weights("w", &[4, 3, 3, 3])], norm(4)].concat();
     let conv = || node("Conv", &["x", "w"], "c");
     let folded = check(13, &graph(&[3, 5, 5], constants(), vec![conv(), norm_node("c", "y")]));
@@ -81,7 +89,8 @@ fn batch_normalisation_is_folded_into_the_layer_before_it() {
 
 #[test]
 fn a_value_that_a_view_left_as_it_was_is_not_changed_by_folding() {
-    // Pad and crop cancel, so that the normalised value is the convolution's own, which is added, too.
+    // Pad and crop cancel, so that the normalized value is the convolution's own, which is added,
+    // too.
     let constants = [
         vec![
             weights("w", &[4, 3, 1, 1]),
@@ -105,7 +114,8 @@ fn a_value_that_a_view_left_as_it_was_is_not_changed_by_folding() {
 fn clip_in_all_its_forms() {
     let scalar = |name: &str, x: f32| TensorProto::floats(name, &[], &[x]);
     let bounds = || vec![scalar("lo", 0.0), scalar("hi", 0.5)];
-    let model = check(13, &graph(&[2, 3, 3], bounds(), vec![node("Clip", &["x", "lo", "hi"], "y")]));
+    let model =
+        check(13, &graph(&[2, 3, 3], bounds(), vec![node("Clip", &["x", "lo", "hi"], "y")]));
     assert_eq!(model.nodes[0].op, Op::Relu { max: Some(0.5) });
     let model = check(13, &graph(&[2, 3, 3], bounds(), vec![node("Clip", &["x", "lo"], "y")]));
     assert_eq!(model.nodes[0].op, Op::Relu { max: None });
@@ -140,7 +150,9 @@ fn slices_and_pads_become_one_view() {
 #[test]
 fn a_convolution_takes_over_the_padding_of_its_input() {
     let pads = ints("pads", &[0, 0, 1, 0, 0, 0, 2, 3]);
-    let conv = |input| node("Conv", &[input, "w"], "y").ints("strides", &[2, 2]).ints("pads", &[1, 0, 0, 0]);
+    let conv = |input| {
+        node("Conv", &[input, "w"], "y").ints("strides", &[2, 2]).ints("pads", &[1, 0, 0, 0])
+    };
     let nodes = vec![node("Pad", &["x", "pads"], "p"), conv("p")];
     let model = check(13, &graph(&[2, 6, 8], vec![pads, weights("w", &[3, 2, 3, 3])], nodes));
     assert_eq!(kinds(&model), ["conv"]);
@@ -171,7 +183,9 @@ fn global_means_of_every_spelling() {
     let gemm = |input| node("Gemm", &[input, "w"], "y");
     let constants = || vec![weights("w", &[3, 5])];
     let flatten = || node("Flatten", &["m"], "f");
-    let mean = |axes: &[i64], keep| node("ReduceMean", &["x"], "m").ints("axes", axes).int("keepdims", keep);
+    let mean = |axes: &[i64], keep| {
+        node("ReduceMean", &["x"], "m").ints("axes", axes).int("keepdims", keep)
+    };
     check(13, &graph(&[3, 4, 5], constants(), vec![mean(&[2, 3], 0), gemm("m")]));
     check(13, &graph(&[3, 4, 5], constants(), vec![mean(&[-1, -2], 1), flatten(), gemm("f")]));
     let pool = node("GlobalAveragePool", &["x"], "m");
@@ -181,8 +195,14 @@ fn global_means_of_every_spelling() {
 
 #[test]
 fn fully_connected_layers_after_flattening_keep_the_order_of_elements() {
-    let constants =
-        || vec![weights("w", &[24, 5]), weights("b", &[5]), weights("v", &[6, 5]), weights("c", &[1, 6])];
+    let constants = || {
+        vec![
+            weights("w", &[24, 5]),
+            weights("b", &[5]),
+            weights("v", &[6, 5]),
+            weights("c", &[1, 6]),
+        ]
+    };
     let nodes = vec![
         node("Flatten", &["x"], "f").int("axis", 1),
         node("Relu", &["f"], "r"),
@@ -209,7 +229,8 @@ fn constants_per_channel_fold() {
         node("Sub", &["s", "f"], "g"),
         node("Add", &["g", "g"], "y"),
     ];
-    let model = check(13, &graph(&[3, 4, 4], vec![per_channel, one, weights("w", &[3, 3, 1, 1])], nodes));
+    let model =
+        check(13, &graph(&[3, 4, 4], vec![per_channel, one, weights("w", &[3, 3, 1, 1])], nodes));
     assert_eq!(kinds(&model), ["conv", "conv", "add"]);
 }
 
@@ -228,9 +249,13 @@ fn check_same(opset: i64, plain: &GraphProto, written: GraphProto) {
 fn the_view_of_x_size_0_is_a_flatten() {
     let gemm = |input| node("Gemm", &[input, "w"], "y");
     let scalar = |name: &str, i| TensorProto::ints(name, &[], &[i]);
-    let plain =
-        graph(&[2, 3, 4], vec![weights("w", &[24, 5])], vec![node("Flatten", &["x"], "f"), gemm("f")]);
-    let constants = vec![weights("w", &[24, 5]), scalar("zero", 0), ints("axes", &[0]), ints("rest", &[-1])];
+    let plain = graph(
+        &[2, 3, 4],
+        vec![weights("w", &[24, 5])],
+        vec![node("Flatten", &["x"], "f"), gemm("f")],
+    );
+    let constants =
+        vec![weights("w", &[24, 5]), scalar("zero", 0), ints("axes", &[0]), ints("rest", &[-1])];
     let nodes = vec![
         node("Shape", &["x"], "shape"),
         node("Gather", &["shape", "zero"], "n").int("axis", 0),
@@ -240,14 +265,16 @@ fn the_view_of_x_size_0_is_a_flatten() {
         gemm("f"),
     ];
     check_same(13, &plain, graph(&[2, 3, 4], constants, nodes));
-    let constant = node("Constant", &[], "target").tensor("value", TensorProto::ints("", &[2], &[-1, 24]));
+    let constant =
+        node("Constant", &[], "target").tensor("value", TensorProto::ints("", &[2], &[-1, 24]));
     let nodes = vec![constant, node("Reshape", &["x", "target"], "f"), gemm("f")];
     check_same(13, &plain, graph(&[2, 3, 4], vec![weights("w", &[24, 5])], nodes));
 }
 
 #[test]
 fn padding_as_pytorch_exports_it_is_computed() {
-    // F.pad(x, (0, 0, 0, 0, 2, 1)): the pairs of the last axes first, extended by zeros, reversed and transposed.
+    // F.pad(x, (0, 0, 0, 0, 2, 1)): the pairs of the last axes first, extended by zeros, reversed
+    // and transposed.
     let plain = graph(
         &[2, 3, 4],
         vec![ints("pads", &[0, 2, 0, 0, 0, 1, 0, 0])],
@@ -268,7 +295,8 @@ fn padding_as_pytorch_exports_it_is_computed() {
         node("Gather", &["len1", "first"], "len").int("axis", 0),
         node("Mul", &["rank", "two"], "full"),
         node("Sub", &["full", "len"], "missing"),
-        node("ConstantOfShape", &["missing"], "zeros").tensor("value", TensorProto::ints("", &[1], &[0])),
+        node("ConstantOfShape", &["missing"], "zeros")
+            .tensor("value", TensorProto::ints("", &[1], &[0])),
         node("Concat", &["pairs", "zeros"], "all").int("axis", 0),
         node("Reshape", &["all", "shape"], "table"),
         node("Slice", &["table", "minus", "far", "first", "minus"], "reversed"),
@@ -299,8 +327,12 @@ fn weights_of_every_float_type() {
     let values = [0.5_f32, -1.25, 3.0, 0.0078125];
     let as_f16 = |x: f32| half::f16::from_f32(x).to_bits();
     let as_bf16 = |x: f32| half::bf16::from_f32(x).to_bits();
-    let tensor =
-        |data_type| TensorProto { dims: vec![1, 4, 1, 1], data_type, name: "w".into(), ..Default::default() };
+    let tensor = |data_type| TensorProto {
+        dims: vec![1, 4, 1, 1],
+        data_type,
+        name: "w".into(),
+        ..Default::default()
+    };
     let typed = |bits: fn(f32) -> u16| values.iter().map(|&x| bits(x).into()).collect();
     let raw = |bits: fn(f32) -> u16| values.iter().flat_map(|&x| bits(x).to_le_bytes()).collect();
     let tensors = [
@@ -316,8 +348,11 @@ fn weights_of_every_float_type() {
         TensorProto { raw_data: raw(as_bf16), ..tensor(16) },
     ];
     for tensor in tensors {
-        let model = import(&bytes(13, graph(&[4, 2, 2], vec![tensor], vec![node("Conv", &["x", "w"], "y")])))
-            .unwrap();
+        let model = import(&bytes(
+            13,
+            graph(&[4, 2, 2], vec![tensor], vec![node("Conv", &["x", "w"], "y")]),
+        ))
+        .unwrap();
         let (_, conv) = model.layers().next().unwrap();
         assert_eq!(conv.weight, values);
     }
@@ -325,7 +360,8 @@ fn weights_of_every_float_type() {
 
 #[test]
 fn names_are_unique_and_unnamed_nodes_get_their_outputs_name() {
-    let mut nodes = vec![node("Relu", &["x"], "a"), node("Relu", &["a"], "b"), node("Relu", &["b"], "c")];
+    let mut nodes =
+        vec![node("Relu", &["x"], "a"), node("Relu", &["a"], "b"), node("Relu", &["b"], "c")];
     nodes.push(node("Relu", &["c"], "d"));
     nodes[0].name = "r".into();
     nodes[1].name = "r".into();

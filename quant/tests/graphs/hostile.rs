@@ -83,7 +83,8 @@ fn claims_of_size_cost_nothing() {
         let numbers = vec![i64::MAX; if attribute == "pads" { 4 } else { 2 }];
         let conv = conv().ints(attribute, &numbers);
         assert!(
-            import(&bytes(13, graph(&[3, 8, 8], vec![weights("w", &[1, 3, 1, 1])], vec![conv]))).is_err()
+            import(&bytes(13, graph(&[3, 8, 8], vec![weights("w", &[1, 3, 1, 1])], vec![conv])))
+                .is_err()
         );
     }
     let zeros = node("ConstantOfShape", &["shape"], "zeros");
@@ -105,5 +106,8 @@ fn a_small_file_does_not_unfold_into_a_large_model() {
     let layer = |i: usize| node("Conv", &[&format!("c{i}"), "w"], &format!("c{}", i + 1));
     let mut nodes: Vec<_> = (1..1000).map(layer).collect();
     nodes.insert(0, node("Conv", &["x", "w"], "c1"));
-    assert!(import(&bytes(13, graph(&[256, 1, 1], vec![weights("w", &[256, 256, 1, 1])], nodes))).is_err());
+    assert!(
+        import(&bytes(13, graph(&[256, 1, 1], vec![weights("w", &[256, 256, 1, 1])], nodes)))
+            .is_err()
+    );
 }

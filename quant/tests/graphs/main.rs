@@ -1,4 +1,5 @@
-//! Small odd graphs: what we make of them is what ONNX's specification says, and what onnxruntime says where there is one.
+//! Small odd graphs: what we make of them is what ONNX's specification says, and what onnxruntime
+//! says where there is one.
 
 #![allow(clippy::unwrap_used)]
 
@@ -75,18 +76,17 @@ fn assert_close(what: &str, a: &[f32], b: &[f32]) {
     assert!(difference < 1e-4, "{what}: differs by {difference}");
 }
 
-/// Imports a graph and compares its evaluation with the reference, and with all that must be the same.
+/// Imports a graph and compares its evaluation with the reference, and with all that must be the
+/// same.
 fn check(opset: i64, graph: &GraphProto) -> Model {
     let bytes = bytes(opset, graph.clone());
     let model = import(&bytes).unwrap_or_else(|error| panic!("{error}"));
     let batch = batch(&model, 3);
     let ours = float::evaluate(&model, &batch).unwrap();
     let mut dims = vec![3];
-    dims.extend(
-        graph.input[0].r#type.iter().flat_map(|t| t.tensor_type.iter()).flat_map(|t| {
-            t.shape.iter().flat_map(|s| s.dim[1..].iter().map(|d| d.dim_value.unwrap() as usize))
-        }),
-    );
+    dims.extend(graph.input[0].r#type.iter().flat_map(|t| t.tensor_type.iter()).flat_map(|t| {
+        t.shape.iter().flat_map(|s| s.dim[1..].iter().map(|d| d.dim_value.unwrap() as usize))
+    }));
     let input = reference::Array { dims, data: batch.data.iter().map(|&x| x.into()).collect() };
     let expected: Vec<f32> = reference::run(graph, input).data.iter().map(|&x| x as f32).collect();
     assert_close("reference", &ours.data, &expected);
@@ -94,7 +94,8 @@ fn check(opset: i64, graph: &GraphProto) -> Model {
     model
 }
 
-/// What holds for every model: it is evaluated alike from anywhere on, it survives export, onnxruntime agrees.
+/// What holds for every model: it is evaluated alike from anywhere on, it survives export,
+/// onnxruntime agrees.
 fn check_model(model: &Model, batch: &Tensor, logits: &Tensor, bytes: &[u8]) {
     model.check().unwrap();
     let kept = float::activations(model, batch).unwrap();
@@ -114,7 +115,8 @@ fn check_model(model: &Model, batch: &Tensor, logits: &Tensor, bytes: &[u8]) {
         for (what, bytes) in [("the graph", bytes), ("its export", &exported)] {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(&file, bytes).unwrap();
-            let theirs = judge.run(file.path(), batch).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let theirs =
+                judge.run(file.path(), batch).unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_close(what, &logits.data, &theirs.data);
         }
     }

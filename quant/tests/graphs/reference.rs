@@ -1,4 +1,5 @@
-//! ONNX by the letter: each operator as its page of the specification defines it, one element at a time, in f64.
+//! ONNX by the letter: each operator as its page of the specification defines it, one element at a
+//! time, in f64.
 
 use std::collections::HashMap;
 
@@ -36,8 +37,11 @@ impl Array {
     /// The element of this array broadcast to more or longer axes.
     fn broadcast(&self, index: &[usize]) -> f64 {
         let aligned = &index[index.len() - self.dims.len()..];
-        let index: Vec<isize> =
-            aligned.iter().zip(&self.dims).map(|(&i, &d)| if d == 1 { 0 } else { i as isize }).collect();
+        let index: Vec<isize> = aligned
+            .iter()
+            .zip(&self.dims)
+            .map(|(&i, &d)| if d == 1 { 0 } else { i as isize })
+            .collect();
         self.at(&index).unwrap()
     }
 
@@ -58,7 +62,8 @@ pub(crate) fn run(graph: &GraphProto, input: Array) -> Array {
         graph.initializer.iter().map(|t| (t.name.as_str(), Array::constant(t))).collect();
     values.insert(&graph.input[0].name, input);
     for node in &graph.node {
-        let inputs: Vec<&Array> = node.input.iter().filter_map(|name| values.get(name.as_str())).collect();
+        let inputs: Vec<&Array> =
+            node.input.iter().filter_map(|name| values.get(name.as_str())).collect();
         let output = operator(node, &inputs);
         values.insert(&node.output[0], output);
     }
@@ -101,8 +106,10 @@ fn erf(x: f64) -> f64 {
 
 fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
     let x = inputs[0];
-    let map =
-        |f: &dyn Fn(f64) -> f64| Array { dims: x.dims.clone(), data: x.data.iter().map(|&x| f(x)).collect() };
+    let map = |f: &dyn Fn(f64) -> f64| Array {
+        dims: x.dims.clone(),
+        data: x.data.iter().map(|&x| f(x)).collect(),
+    };
     let zip = |f: &dyn Fn(f64, f64) -> f64| {
         let dims = if inputs[1].dims.len() > x.dims.len() { &inputs[1].dims } else { &x.dims };
         Array::fill(dims.clone(), |i| f(x.broadcast(i), inputs[1].broadcast(i)))
@@ -142,16 +149,20 @@ fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
         }),
         "Conv" => conv(node, inputs),
         "Gemm" | "MatMul" => gemm(node, inputs),
-        "Flatten" => Array { dims: vec![x.dims[0], x.dims[1..].iter().product()], data: x.data.clone() },
+        "Flatten" => {
+            Array { dims: vec![x.dims[0], x.dims[1..].iter().product()], data: x.data.clone() }
+        }
         "MaxPool" | "AveragePool" => pool(node, x),
         "GlobalAveragePool" => mean(x, true),
         "ReduceMean" => mean(x, int(node, "keepdims", 1) != 0),
         "Pad" => {
             let pads = &inputs[1].data;
             let rank = x.dims.len();
-            let dims = (0..rank).map(|i| (x.dims[i] as f64 + pads[i] + pads[i + rank]) as usize).collect();
+            let dims =
+                (0..rank).map(|i| (x.dims[i] as f64 + pads[i] + pads[i + rank]) as usize).collect();
             Array::fill(dims, |i| {
-                let source: Vec<isize> = (0..rank).map(|a| i[a] as isize - pads[a] as isize).collect();
+                let source: Vec<isize> =
+                    (0..rank).map(|a| i[a] as isize - pads[a] as isize).collect();
                 x.at(&source).unwrap_or(0.0)
             })
         }
@@ -185,7 +196,8 @@ fn conv(node: &NodeProto, inputs: &[&Array]) -> Array {
     let groups = int(node, "group", 1) as usize;
     let reach = [0, 1].map(|a| (w.dims[a + 2] as isize - 1) * dilation[a] + 1);
     let pads = pads(node, x, reach, &stride);
-    let out = |a: usize| (x.dims[a + 2] as isize + pads[a] + pads[a + 2] - reach[a]) / stride[a] + 1;
+    let out =
+        |a: usize| (x.dims[a + 2] as isize + pads[a] + pads[a + 2] - reach[a]) / stride[a] + 1;
     Array::fill(vec![x.dims[0], w.dims[0], out(0) as usize, out(1) as usize], |i| {
         let group = i[1] / (w.dims[0] / groups);
         let taps = Array::fill(w.dims[1..].to_vec(), |t| {

@@ -37,7 +37,8 @@ fn all_unsupported_nodes_are_listed_and_none_that_only_follows() {
 
 #[test]
 fn what_cannot_be_represented_is_refused_not_approximated() {
-    let pool = || node("AveragePool", &["x"], "y").ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2]);
+    let pool =
+        || node("AveragePool", &["x"], "y").ints("kernel_shape", &[3, 3]).ints("strides", &[2, 2]);
     let flatten = || node("Flatten", &["x"], "f");
     let reversed = ["starts", "ends", "axes", "steps"];
     let constants = || {
@@ -91,8 +92,12 @@ fn old_files_and_odd_ends_are_errors_of_their_own() {
     two.output.push(two.output[0].clone());
     assert_eq!(field(import(&bytes(13, two))), "graph.output");
     for version in [24, 999, i64::MAX] {
-        let message = import(&bytes(version, graph(&[1, 2, 2], vec![], relu()))).unwrap_err().to_string();
-        assert!(message.contains("from 7 to 23") && message.contains(&version.to_string()), "{message}");
+        let message =
+            import(&bytes(version, graph(&[1, 2, 2], vec![], relu()))).unwrap_err().to_string();
+        assert!(
+            message.contains("from 7 to 23") && message.contains(&version.to_string()),
+            "{message}"
+        );
     }
     assert!(matches!(import(b"\xff\xff\xff"), Err(ImportError::Decode(_))));
     assert_eq!(field(import(b"")), "opset_import");
@@ -107,8 +112,10 @@ fn weights_that_are_no_numbers_to_compute_with_are_named_with_their_node() {
             let [w, b] = &values;
             let constants =
                 vec![TensorProto::floats("w", &[2, 3, 1, 1], w), TensorProto::floats("b", &[2], b)];
-            let nodes = vec![node("Conv", &["x", "w", "b"], "first"), node("Relu", &["first"], "y")];
-            let message = import(&bytes(13, graph(&[3, 2, 2], constants, nodes))).unwrap_err().to_string();
+            let nodes =
+                vec![node("Conv", &["x", "w", "b"], "first"), node("Relu", &["first"], "y")];
+            let message =
+                import(&bytes(13, graph(&[3, 2, 2], constants, nodes))).unwrap_err().to_string();
             for part in ["first", what, found, "position 1"] {
                 assert!(message.contains(part), "{part} is missing in: {message}");
             }

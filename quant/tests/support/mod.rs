@@ -6,7 +6,9 @@ use quant::{Judge, JudgeError};
 pub(crate) fn judge() -> Option<Judge> {
     match Judge::find(None) {
         Ok(judge) => Some(judge),
-        Err(error @ JudgeError::NotFound { .. }) if std::env::var_os("PQ_REQUIRE_ORT").is_none() => {
+        Err(error @ JudgeError::NotFound { .. })
+            if std::env::var_os("PQ_REQUIRE_ORT").is_none() =>
+        {
             println!("not judged: {error}");
             None
         }

@@ -1,4 +1,5 @@
-//! AES by AES-NI, one block to a register, and by VAES, two blocks to a register or, with AVX-512, four.
+//! AES by AES-NI, one block to a register, and by VAES, two blocks to a register or, with AVX-512,
+//! four.
 
 pub(in crate::kernels) mod bit_sums;
 pub(in crate::kernels) mod middle;
@@ -31,7 +32,8 @@ pub(crate) fn has_narrow() -> bool {
     is_x86_feature_detected!("aes")
 }
 
-/// Whether the processor has AES instructions on registers of 512 bits, and arithmetic on words of 16 in them.
+/// Whether the processor has AES instructions on registers of 512 bits, and arithmetic on words of
+/// 16 in them.
 pub(crate) fn has_wide() -> bool {
     is_x86_feature_detected!("vaes")
         && is_x86_feature_detected!("avx512f")

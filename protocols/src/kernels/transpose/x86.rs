@@ -1,10 +1,11 @@
 //! Transposition on registers of 256 and of 512 bits.
 //!
 //! Both do the same in every lane of 128 bits:
-//! 1. Interleave the bytes of eight rows, so that every word of 64 bits holds a square: the eight rows' bits of eight
-//!    columns.
+//! 1. Interleave the bytes of eight rows, so that every word of 64 bits holds a square: the eight
+//!    rows' bits of eight columns.
 //! 2. Transpose every square within its word: its byte `j` is now column `j`.
-//! 3. Interleave the bytes of the squares of the same columns in all 16 groups of rows: every lane is now a column.
+//! 3. Interleave the bytes of the squares of the same columns in all 16 groups of rows: every lane
+//!    is now a column.
 
 use std::arch::x86_64::*;
 
@@ -53,7 +54,8 @@ macro_rules! transposition {
             }
         }
 
-        /// Words whose byte `i` is a byte of input `i`: in every lane, output `p` holds those of bytes `2p` and `2p + 1`.
+        /// Words whose byte `i` is a byte of input `i`: in every lane, output `p` holds those of
+        /// bytes `2p` and `2p + 1`.
         #[inline]
         #[target_feature(enable = $features)]
         fn $interleave(rows: [$register; 8]) -> [$register; 8] {
@@ -95,8 +97,8 @@ fn squares_wide(words: __m512i) -> __m512i {
     _mm512_gf2p8affine_epi64_epi8::<0>(unit, words)
 }
 
-/// Squares whose rows come last one first, transposed: bytes in the other order, then ever larger off-diagonal quarters
-/// swapped.
+/// Squares whose rows come last one first, transposed: bytes in the other order, then ever larger
+/// off-diagonal quarters swapped.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn squares_narrow(words: __m256i) -> __m256i {

@@ -1,6 +1,7 @@
-//! Blocks: what neighbouring digits do to a carry, told before the carry is known.
+//! Blocks: what neighboring digits do to a carry, told before the carry is known.
 //!
-//! Of all ways to build a block within some levels, the one of the fewest bits, by a table of them all.
+//! Of all ways to build a block within some levels, the one of the fewest bits, by a table of them
+//! all.
 
 use std::sync::LazyLock;
 
@@ -74,7 +75,8 @@ impl Tables {
         if width == 0 {
             return Some((0, Way::Leaf));
         }
-        let leaf = flags(width, 2).filter(|_| width < MAX_DIGIT).map(|own| leaf_bits(width + 1, 2) + own);
+        let leaf =
+            flags(width, 2).filter(|_| width < MAX_DIGIT).map(|own| leaf_bits(width + 1, 2) + own);
         let early = flags(width, 3).filter(|_| levels > 0).map(|own| own + 2 * ands(1));
         let ways = [leaf.map(|bits| (bits, Way::Leaf)), early.map(|bits| (bits, Way::Early))];
         let alone = ways.into_iter().flatten().min_by_key(|(bits, _)| *bits);
@@ -154,7 +156,8 @@ impl Carries {
     }
 }
 
-/// Of digits below the top: also whether their sum is 0, and whether it is the power of two that carries and leaves zero.
+/// Of digits below the top: also whether their sum is 0, and whether it is the power of two that
+/// carries and leaves zero.
 #[derive(Clone, Copy)]
 struct Lower {
     carries: Carries,
@@ -193,13 +196,15 @@ impl Lower {
     }
 }
 
-/// All bits above the kept ones with the top bit, as functions of the carry c that comes in: they are zero where
-/// `zero xor c changes`, with `changes = zero xor ones`, and their top bit is 0 where `positive xor c flips`.
+/// All bits above the kept ones with the top bit, as functions of the carry c that comes in: they
+/// are zero where `zero xor c changes`, with `changes = zero xor ones`, and their top bit is 0
+/// where `positive xor c flips`.
 ///
-/// Of one digit with the top bit, `zero` and `ones` are flags z and t of all its bits, `positive = not (top xor g)` and
-/// `flips = t` are those of the bits below the top; or, from the flags of those bits alone, `zero = z positive` and
-/// `ones = t top`. A digit below with sum s adds: `zero = [s = 0] zero' xor [s = 2^w] ones'`, `ones = t ones'`,
-/// `positive = positive' xor g flips'`, `flips = t flips'`.
+/// Of one digit with the top bit, `zero` and `ones` are flags z and t of all its bits, `positive =
+/// not (top xor g)` and `flips = t` are those of the bits below the top; or, from the flags of
+/// those bits alone, `zero = z positive` and `ones = t top`. A digit below with sum s adds: `zero =
+/// [s = 0] zero' xor [s = 2^w] ones'`, `ones = t ones'`, `positive = positive' xor g flips'`,
+/// `flips = t flips'`.
 #[derive(Clone, Copy)]
 pub(super) struct Above {
     pub zero: Wire,
@@ -247,7 +252,8 @@ impl Above {
 
     fn behind(self, circuit: &mut Circuit, lower: Lower) -> Self {
         let Lower { carries: Carries { g, t }, nothing, full } = lower;
-        let (from_nothing, from_full) = (circuit.and(self.zero, nothing), circuit.and(self.ones, full));
+        let (from_nothing, from_full) =
+            (circuit.and(self.zero, nothing), circuit.and(self.ones, full));
         let zero = [circuit.xor(from_nothing, from_full), circuit.and(self.ones, t)];
         let (flips, flipped) = (circuit.and(self.flips, t), circuit.and(self.flips, g));
         let positive = circuit.xor(self.positive, flipped);

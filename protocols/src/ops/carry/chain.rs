@@ -10,7 +10,8 @@ pub(super) fn cut(at: u32, bits: u32, widest: u32) -> impl Iterator<Item = (u32,
     (0..bits).step_by(widest as usize).map(move |low| (at + low, widest.min(bits - low)))
 }
 
-/// The carry out of `bits` bits, at the fewest bits for digits of at most `widest`; no bits carry nothing.
+/// The carry out of `bits` bits, at the fewest bits for digits of at most `widest`; no bits carry
+/// nothing.
 pub(super) fn carry(circuit: &mut Circuit, bits: u32, widest: u32) -> Option<Wire> {
     cut(0, bits, widest).fold(None, |carry, (at, width)| Some(link(circuit, at, width, carry)))
 }
@@ -41,7 +42,12 @@ fn bit(circuit: &mut Circuit, at: u32, carry: Wire) -> Wire {
 }
 
 /// The carry out of one digit, and whether the sum's digit is zero.
-pub(super) fn link_and_zero(circuit: &mut Circuit, at: u32, width: u32, carry: Wire) -> (Wire, Wire) {
+pub(super) fn link_and_zero(
+    circuit: &mut Circuit,
+    at: u32,
+    width: u32,
+    carry: Wire,
+) -> (Wire, Wire) {
     if width == 1 {
         let bits = circuit.both(at);
         let sum = circuit.xor(bits, carry);

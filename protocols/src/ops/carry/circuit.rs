@@ -1,9 +1,10 @@
-//! Circuits over shared bits: exclusive or is local, and all ANDs of one level are one message each way.
+//! Circuits over shared bits: exclusive or is local, and all ANDs of one level are one message each
+//! way.
 //!
-//! *Order of messages.* Opening an AND takes a message of each party. They take turns: on odd levels the server speaks
-//! first, on even ones the client. Whoever speaks second has both halves then, so it says its half of the next level in
-//! the same message: a level is one message on the critical path, and the server's half of the first level travels with
-//! its tables.
+//! *Order of messages.* Opening an AND takes a message of each party. They take turns: on odd
+//! levels the server speaks first, on even ones the client. Whoever speaks second has both halves
+//! then, so it says its half of the next level in the same message: a level is one message on the
+//! critical path, and the server's half of the first level travels with its tables.
 
 use super::super::and::Products;
 use super::super::turn::{Heard, Script};
@@ -100,8 +101,11 @@ impl Circuit {
 
     /// Bits an element, of choices, flags and ANDs.
     pub(in crate::ops) fn bits(&self) -> u32 {
-        let flags =
-            self.digits.iter().map(|digit| leaf::bits(digit.width, digit.flags.len() as u32)).sum::<u32>();
+        let flags = self
+            .digits
+            .iter()
+            .map(|digit| leaf::bits(digit.width, digit.flags.len() as u32))
+            .sum::<u32>();
         let groups = (1..=self.depth()).flat_map(|level| self.groups(level));
         flags + groups.map(|(_, others)| ands(others.len() as u32)).sum::<u32>()
     }
@@ -134,8 +138,11 @@ impl Circuit {
 
     /// The price of a level.
     pub(in crate::ops) fn price_level(&self, script: &mut Script, len: usize, level: usize) {
-        let bytes =
-            self.groups(level).iter().map(|(_, others)| Products::price(script, len, others.len())).sum();
+        let bytes = self
+            .groups(level)
+            .iter()
+            .map(|(_, others)| Products::price(script, len, others.len()))
+            .sum();
         script.say(first(level), bytes);
         script.say(first(level).peer(), bytes);
     }
@@ -204,7 +211,11 @@ impl Evaluation<'_> {
     }
 
     /// Evaluates the next level.
-    pub(in crate::ops) async fn level(&mut self, session: &mut Session, level: usize) -> Result<(), Error> {
+    pub(in crate::ops) async fn level(
+        &mut self,
+        session: &mut Session,
+        level: usize,
+    ) -> Result<(), Error> {
         let groups = self.circuit.groups(level);
         let (mut said, mut opened) = (Vec::new(), Vec::with_capacity(groups.len()));
         for (shared, others) in &groups {

@@ -1,12 +1,13 @@
 //! The network of the fewest bits within some levels.
 //!
-//! The carry walks from the lowest bit upwards: a step adds a digit of one bit, or a block ([`super::block`]) that was told
-//! while the carry was under way. What lies above the kept bits is a function of the carry c2 into it ([`Above`]); where
-//! there are levels enough, its lower digits are cheaper as steps of the walk, each with a flag of its zero. Dynamic
-//! programmes find the cheapest walk and the cheapest end of it.
+//! The carry walks from the lowest bit upwards: a step adds a digit of one bit, or a block
+//! ([`super::block`]) that was told while the carry was under way. What lies above the kept bits is
+//! a function of the carry c2 into it ([`Above`]); where there are levels enough, its lower digits
+//! are cheaper as steps of the walk, each with a flag of its zero. Dynamic programs find the
+//! cheapest walk and the cheapest end of it.
 //!
-//! Where levels are few, what is wanted of c2 = g xor t c1 is multiplied by g and by t beside c1, and only then by c1: one
-//! level less.
+//! Where levels are few, what is wanted of c2 = g xor t c1 is multiplied by g and by t beside c1,
+//! and only then by c1: one level less.
 
 use std::collections::HashMap;
 
@@ -23,7 +24,8 @@ const WIDEST: u32 = 32;
 pub(super) fn network(parts: Parts, levels: u32, kept_wrap: bool) -> Network {
     let within = |levels| {
         let walk = Walk::new(parts, levels);
-        let ways = [direct(parts, &walk, levels, kept_wrap), beside(parts, &walk, levels, kept_wrap)];
+        let ways =
+            [direct(parts, &walk, levels, kept_wrap), beside(parts, &walk, levels, kept_wrap)];
         ways.into_iter().flatten().min_by_key(|network| network.circuit.bits())
     };
     // with a level a bit, more gain nothing
@@ -72,7 +74,13 @@ impl Walk {
     }
 
     /// The carry out of the first `end` bits, and the one out of the first `noted`.
-    fn build(&self, circuit: &mut Circuit, end: u32, level: usize, noted: u32) -> (Wire, Option<Wire>) {
+    fn build(
+        &self,
+        circuit: &mut Circuit,
+        end: u32,
+        level: usize,
+        noted: u32,
+    ) -> (Wire, Option<Wire>) {
         let Step { width, first, .. } =
             self.0[end as usize][level].expect("invariant: the caller has asked for the price");
         let at = end - width;
@@ -114,15 +122,16 @@ fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
             (positive, positive)
         }
         _ => {
-            let (changed, flipped) = (circuit.and(last, above.changes), circuit.and(last, above.flips));
+            let (changed, flipped) =
+                (circuit.and(last, above.changes), circuit.and(last, above.flips));
             (circuit.xor(above.zero, changed), circuit.xor(above.positive, flipped))
         }
     };
     let alone = zeros.is_empty();
     zeros.push(keep);
     keep = circuit.product(zeros)?;
-    let kept_wrap =
-        kept_wrap.then(|| if alone { circuit.and(last, above.ones) } else { circuit.and(wrap, keep) });
+    let kept_wrap = kept_wrap
+        .then(|| if alone { circuit.and(last, above.ones) } else { circuit.and(wrap, keep) });
     let saturated = (saturating > 0).then(|| circuit.xor(positive, keep));
     let decision = Decision { rounding, wrap: Some(wrap), kept_wrap, keep, saturated };
     Some(Network { circuit: std::mem::take(circuit), decision })
@@ -163,8 +172,8 @@ fn beside(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
     Some(Network { circuit: std::mem::take(circuit), decision })
 }
 
-/// What is left of the walk behind c2: saturating bits, the level of the carry into them, and how much deeper or not the
-/// product of the zeros so far is.
+/// What is left of the walk behind c2: saturating bits, the level of the carry into them, and how
+/// much deeper or not the product of the zeros so far is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct End {
     width: u32,
@@ -188,8 +197,10 @@ impl End {
 
     /// Levels that are left for the carry and what lies above, before the last ANDs.
     fn above(self, levels: usize, kept_wrap: bool) -> Option<usize> {
-        let product = if self.zeros.is_some() || self.width == 0 { usize::from(kept_wrap) } else { 0 };
-        levels.checked_sub(product + usize::from(self.zeros.is_some()) + usize::from(self.width > 0))
+        let product =
+            if self.zeros.is_some() || self.width == 0 { usize::from(kept_wrap) } else { 0 };
+        levels
+            .checked_sub(product + usize::from(self.zeros.is_some()) + usize::from(self.width > 0))
     }
 }
 
@@ -234,6 +245,11 @@ impl Ends {
             None if end.width > 0 => (ands(3) - ands(2), 0),
             None => (ands(1), 0),
         };
-        Some(above_bits(end.width, within)? + wanted + product + if self.kept_wrap { kept } else { 0 })
+        Some(
+            above_bits(end.width, within)?
+                + wanted
+                + product
+                + if self.kept_wrap { kept } else { 0 },
+        )
     }
 }

@@ -1,14 +1,14 @@
 //! Step 1 of the carry network: digits, and the transfers of their flags.
 //!
-//! All flags are functions of the digits' sum, so a table for the server's digit p is the table for 0, of all sums,
-//! shifted down by p entries: shifted by masks, bit by bit of p.
+//! All flags are functions of the digits' sum, so a table for the server's digit p is the table for
+//! 0, of all sums, shifted down by p entries: shifted by masks, bit by bit of p.
 
 use super::super::turn::{Heard, Script};
 use crate::ot::{Chooser, Directions, Table, offer, pads};
 use crate::{BitString, Bits, Block, Domain, Error, Role, Session};
 
-/// Elements whose tables are one message: a multiple of 64, few enough to stay in a cache, and to be under way while
-/// the next are computed.
+/// Elements whose tables are one message: a multiple of 64, few enough to stay in a cache, and to
+/// be under way while the next are computed.
 const BLOCK: usize = 1 << 13;
 
 /// Bits of the transfer of some flags of a digit.
@@ -64,7 +64,10 @@ impl Digit {
     fn sums(self) -> u128 {
         let n = 1u64 << self.width;
         let flags = |sum| {
-            self.flags.iter().enumerate().fold(0, |bits, (i, flag)| bits | u128::from(flag.of(sum, n)) << i)
+            self.flags
+                .iter()
+                .enumerate()
+                .fold(0, |bits, (i, flag)| bits | u128::from(flag.of(sum, n)) << i)
         };
         (0..2 * n - 1).fold(0, |table, sum| table | flags(sum) << (sum as usize * self.flags.len()))
     }
@@ -103,8 +106,8 @@ pub(in crate::ops) struct Leaves<'a> {
     pub digits: &'a [Digit],
 }
 
-/// Choices that are made, which take the client's values alone. What is kept until the server's values are known is a few words a
-/// digit, not its transfers.
+/// Choices that are made, which take the client's values alone. What is kept until the server's
+/// values are known is a few words a digit, not its transfers.
 pub(in crate::ops) enum Asked {
     /// The pads of the server's tables, by block and digit.
     Server(Vec<Vec<u64>>),
@@ -114,7 +117,11 @@ pub(in crate::ops) enum Asked {
 
 impl Leaves<'_> {
     /// The client says its choices; the server's values are not needed yet.
-    pub(in crate::ops) async fn ask(self, session: &mut Session, values: &[u64]) -> Result<Asked, Error> {
+    pub(in crate::ops) async fn ask(
+        self,
+        session: &mut Session,
+        values: &[u64],
+    ) -> Result<Asked, Error> {
         let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
         if session.role() == Role::Server {
             return Ok(Asked::Server(self.hear(session, &sent).await?));
@@ -289,7 +296,9 @@ mod tests {
             let (digit, n) = (Digit { at: 3, width, flags: &ALL[..count] }, 1u64 << width);
             let values: Vec<u64> = (0..n).map(|p| p << 3 | 5).collect();
             for (p, table) in (0..n).zip(digit.tables(&values)) {
-                for (q, (i, flag)) in (0..n).flat_map(|q| (0..).zip(digit.flags).map(move |f| (q, f))) {
+                for (q, (i, flag)) in
+                    (0..n).flat_map(|q| (0..).zip(digit.flags).map(move |f| (q, f)))
+                {
                     let entry = table >> (q as usize * count + i) & 1;
                     assert_eq!(entry, u64::from(flag.of(p + q, n)), "{width} {p} {q} {flag:?}");
                 }

@@ -1,23 +1,27 @@
-//! Carries of `p + q`, over the digits of the server's value p and the client's value q, as circuits over flags of digits.
+//! Carries of `p + q`, over the digits of the server's value p and the client's value q, as
+//! circuits over flags of digits.
 //!
-//! *Functionality.* From private p and q to shares of the carry out of some low bits of their sum, and of whether bits of
-//! the sum are zero.
+//! *Functionality.* From private p and q to shares of the carry out of some low bits of their sum,
+//! and of whether bits of the sum are zero.
 //!
-//! *Identity.* With `g`: the digits' sum carries, `t`: it is all ones, `z`: it is zero mod 2^w,
-//! `c' = g xor t c` (g and t exclude each other), and with carry c the digit of the sum is zero where `c ? t : z`, which is
-//! `z xor c (t xor z)`. For digits of one bit t and z are local, and `c' = c xor (p xor c)(q xor c)`.
+//! *Identity.* With `g`: the digits' sum carries, `t`: it is all ones, `z`: it is zero mod 2^w, `c'
+//! = g xor t c` (g and t exclude each other), and with carry c the digit of the sum is zero where
+//! `c ? t : z`, which is `z xor c (t xor z)`. For digits of one bit t and z are local, and `c' = c
+//! xor (p xor c)(q xor c)`.
 //!
 //! *Steps.*
-//! 1. for all digits at once, a 1-of-2^w transfer of the flags: the client's digits choose, the server's make the tables;
-//!    only the flags that are used are bought ([`leaf`]);
-//! 2. level by level, the ANDs of the circuit ([`circuit`]). In a chain ([`chain`]) a level is a digit. Neighbours may also
-//!    be combined before their carry is known: `(g, t)` of two digits is `(g' xor t' g, t' t)` ([`block`]). Which digits,
-//!    and which of them in blocks, is what the fewest bits within some levels take ([`fewest`]).
+//! 1. for all digits at once, a 1-of-2^w transfer of the flags: the client's digits choose, the
+//!    server's make the tables; only the flags that are used are bought ([`leaf`]);
+//! 2. level by level, the ANDs of the circuit ([`circuit`]). In a chain ([`chain`]) a level is a
+//!    digit. Neighbors may also be combined before their carry is known: `(g, t)` of two digits is
+//!    `(g' xor t' g, t' t)` ([`block`]). Which digits, and which of them in blocks, is what the
+//!    fewest bits within some levels take ([`fewest`]).
 //!
-//! Cost: `w + (2^w - 1) f` bits a digit with f flags bought, of which a digit of one bit needs one or, where its carry comes
-//! in, none; 4 bits an AND, and 2 more for each further operand of one that is shared. Rounds: one for the choices, which
-//! need the client's values alone; one for the tables; one a level.
-//! Security: that of the transfers and ANDs; all that is seen are their masked messages.
+//! Cost: `w + (2^w - 1) f` bits a digit with f flags bought, of which a digit of one bit needs one
+//! or, where its carry comes in, none; 4 bits an AND, and 2 more for each further operand of one
+//! that is shared. Rounds: one for the choices, which need the client's values alone; one for the
+//! tables; one a level. Security: that of the transfers and ANDs; all that is seen are their masked
+//! messages.
 
 mod block;
 mod chain;
@@ -34,7 +38,8 @@ pub(super) use leaf::Asked;
 /// Widest digit: wider ones cost more in every respect.
 pub(super) const MAX_DIGIT: u32 = 4;
 
-/// What is to be known of `p + q`, cut into dropped bits, kept bits, saturating bits and the top bit.
+/// What is to be known of `p + q`, cut into dropped bits, kept bits, saturating bits and the top
+/// bit.
 #[derive(Clone, Copy)]
 pub(super) struct Parts {
     /// `k`.
@@ -66,8 +71,8 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// The network of the fewest bits within `levels`, or else within as few as there can be; it tells `kept_wrap` or else
-    /// `wrap`.
+    /// The network of the fewest bits within `levels`, or else within as few as there can be; it
+    /// tells `kept_wrap` or else `wrap`.
     pub(super) fn new(parts: Parts, levels: u32, kept_wrap: bool) -> Self {
         fewest::network(parts, levels, kept_wrap)
     }

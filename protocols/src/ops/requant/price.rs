@@ -1,4 +1,4 @@
-//! The price of a requantisation, and the depths that are worth their messages.
+//! The price of a requantization, and the depths that are worth their messages.
 
 use super::super::b2a::Lift;
 use super::super::carry::Network;
@@ -8,8 +8,8 @@ use super::Requant;
 use crate::{Bits, Phases, Role};
 
 impl Requant {
-    /// The levels worth taking, the fewest first: those at which fewer bits move than with fewer, in steps of two, since two
-    /// levels take as many messages as one.
+    /// The levels worth taking, the fewest first: those at which fewer bits move than with fewer,
+    /// in steps of two, since two levels take as many messages as one.
     pub(crate) fn useful_levels(&self) -> Vec<u32> {
         let circuit = |levels| Self { levels, ..*self }.network().circuit;
         let mut useful: Vec<(u32, u32)> = Vec::new();
@@ -27,8 +27,8 @@ impl Requant {
         useful.into_iter().map(|(levels, _)| levels).collect()
     }
 
-    /// The price before and from the input on, where the client's share is known before or not, and with a message that
-    /// replaces it by a mask or without.
+    /// The price before and from the input on, where the client's share is known before or not, and
+    /// with a message that replaces it by a mask or without.
     pub(crate) fn phases(&self, known: bool, remask: bool) -> Phases {
         let network = self.network();
         let (mut offline, mut online) = (Script::default(), Script::default());
@@ -55,7 +55,8 @@ impl Requant {
         self.extension().price(script);
     }
 
-    /// Adds the transfers of step 4, and that of c1; the bytes that the server asks and that the client replies.
+    /// Adds the transfers of step 4, and that of c1; the bytes that the server asks and that the
+    /// client replies.
     pub(super) fn price_selection(&self, script: &mut Script) -> (usize, usize) {
         let (len, inner) = (self.len, self.inner());
         let (mut asked, mut replied) = Selection::price(script, inner, len);

@@ -33,7 +33,8 @@ fn requant_is_exact_for_all_values_and_shares_of_small_rings() {
         let all = 1u64 << l;
         for (index, op) in usable(l, l % 3).enumerate() {
             let form = if index / 5 % 2 == 0 { Form::Narrow } else { Form::Wide };
-            let op = Requant { len: (all * all) as usize, levels: 2 * (index as u32 % 5), form, ..op };
+            let op =
+                Requant { len: (all * all) as usize, levels: 2 * (index as u32 % 5), form, ..op };
             let server: Vec<u64> = (0..all * all).map(|i| i % all).collect();
             let client: Vec<u64> = (0..all * all).map(|i| i / all).collect();
             let sum = server.iter().zip(&client).map(|(p, q)| op.ring.reduce(p + q)).collect();
@@ -59,7 +60,8 @@ fn the_ideal_is_rounding_and_clamping_where_nothing_wraps() {
     for op in (2..=9).flat_map(|l| usable(l, 0)) {
         let (k, a) = (op.shift, op.bits);
         let half = if k > 0 { 1i64 << (k - 1) } else { 0 };
-        let (lo, hi) = if op.signed { (-(1 << (a - 1)), (1 << (a - 1)) - 1) } else { (0, (1i64 << a) - 1) };
+        let (lo, hi) =
+            if op.signed { (-(1 << (a - 1)), (1 << (a - 1)) - 1) } else { (0, (1i64 << a) - 1) };
         let shift = op.constant() as i64;
         let bound = 1i64 << (op.ring.get() - 1);
         for acc in (-bound - shift)..(bound - shift) {
@@ -113,8 +115,8 @@ fn price(op: Requant) -> (u64, Cost) {
     ((two.bits() - one.bits()) / 64, one)
 }
 
-/// By its messages from the input on, with that of the mask, where the client's share was known before: at l = 14, k = 7,
-/// a = 4, m = 14, and for other rings.
+/// By its messages from the input on, with that of the mask, where the client's share was known
+/// before: at l = 14, k = 7, a = 4, m = 14, and for other rings.
 #[test]
 fn requant_costs_what_its_specification_says() {
     type Prices<'a> = &'a [(u32, u64)];
@@ -124,12 +126,30 @@ fn requant_costs_what_its_specification_says() {
         ([12, 5, 6, 12], &[(6, 95), (8, 85), (10, 79), (12, 71), (14, 70)]),
         (
             [20, 11, 8, 20],
-            &[(8, 153), (10, 147), (12, 141), (14, 135), (16, 129), (18, 123), (20, 115), (22, 114)],
+            &[
+                (8, 153),
+                (10, 147),
+                (12, 141),
+                (14, 135),
+                (16, 129),
+                (18, 123),
+                (20, 115),
+                (22, 114),
+            ],
         ),
     ];
     for ([l, shift, bits, m], prices) in specification {
         let (ring, out) = (Bits::of(l), Bits::of(m));
-        let op = Requant { len: 64, ring, shift, bits, signed: false, out, levels: 0, form: Form::Narrow };
+        let op = Requant {
+            len: 64,
+            ring,
+            shift,
+            bits,
+            signed: false,
+            out,
+            levels: 0,
+            form: Form::Narrow,
+        };
         let found: Vec<(u32, u64)> = op
             .useful_levels()
             .into_iter()
@@ -187,7 +207,9 @@ fn selection(op: &Requant) -> u64 {
     let (k, a, h, m) = (op.shift, op.kept(), op.saturating(), op.out.get());
     let once = |condition: bool, cost| if condition { cost } else { 0 };
     let bits = match op.form {
-        Form::Narrow => 2 * (a + 2) + once(k > 0, a + 1) + once(h > 0, a + 1) + once(m > a + 1, m - a),
+        Form::Narrow => {
+            2 * (a + 2) + once(k > 0, a + 1) + once(h > 0, a + 1) + once(m > a + 1, m - a)
+        }
         Form::Wide => 2 * (m + 1) + once(k > 0, m) + once(h > 0, m) + once(m > a + 1, m - a),
     };
     u64::from(bits)
@@ -202,7 +224,8 @@ proptest! {
         prop_assert_eq!(of_len(0), Cost::ZERO);
     }
 
-    /// A network is as deep as it may be, or as shallow as it can be; more levels take no more bits.
+    /// A network is as deep as it may be, or as shallow as it can be; more levels take no more
+    /// bits.
     #[test]
     fn deeper_networks_are_cheaper(op in any_requant(), levels in 0u32..20) {
         let network = |levels| {
@@ -241,8 +264,16 @@ fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
 #[test]
 fn messages_and_rounds_do_not_depend_on_values() {
     let ring = Bits::of(14);
-    let op =
-        Requant { len: 65, ring, shift: 7, bits: 4, signed: true, out: ring, levels: 2, form: Form::Wide };
+    let op = Requant {
+        len: 65,
+        ring,
+        shift: 7,
+        bits: 4,
+        signed: true,
+        out: ring,
+        levels: 2,
+        form: Form::Wide,
+    };
     let measured = |server: u64, client: u64, seed| {
         let run = async |session: &mut Session, value| {
             let meter = session.begin();
@@ -256,7 +287,8 @@ fn messages_and_rounds_do_not_depend_on_values() {
             async |session| run(session, client).await,
         )
     };
-    for (seed, (server, client)) in [(0, 0), (0, u64::MAX), (1 << 13, 0), (77, 1234)].into_iter().enumerate()
+    for (seed, (server, client)) in
+        [(0, 0), (0, u64::MAX), (1 << 13, 0), (77, 1234)].into_iter().enumerate()
     {
         assert_eq!(measured(server, client, seed as u64), (op.cost(), op.cost()));
     }

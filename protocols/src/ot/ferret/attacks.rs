@@ -161,7 +161,8 @@ fn a_small_instance_of_the_old_ratio_falls_and_of_the_new_one_stands() {
     const TRIES: u64 = 12;
     let (t, depth) = (53, 10);
     for (log_k, falls) in [(12, true), (13, false)] {
-        let instance = Instance { t: t as f64, k: f64::from(1 << log_k), block: f64::from(1 << depth) };
+        let instance =
+            Instance { t: t as f64, k: f64::from(1 << log_k), block: f64::from(1 << depth) };
         let mut solved = None;
         for tries in 0..TRIES {
             let found = solve::attempt(tries, t, log_k, depth);

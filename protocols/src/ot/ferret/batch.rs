@@ -20,7 +20,8 @@ pub(crate) struct Ferret {
     pub(super) received: Reserve,
 }
 
-/// Transfers of one direction that are kept back: the secret of the next batch, then those of its trees.
+/// Transfers of one direction that are kept back: the secret of the next batch, then those of its
+/// trees.
 pub(super) struct Reserve(pub(super) Pages);
 
 /// The public randomness of a batch.
@@ -31,7 +32,8 @@ pub(super) struct Public {
 }
 
 impl Public {
-    /// Fresh, for the transfers that this party sends and for those that it receives. Both parties call this in the same order.
+    /// Fresh, for the transfers that this party sends and for those that it receives. Both parties
+    /// call this in the same order.
     pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
         let trees = Directions::fresh_keys(session, Domain::Ferret);
         let codes = Directions::fresh_keys(session, Domain::Code);
@@ -85,7 +87,13 @@ impl Reserve {
     }
 
     /// A batch of transfers that this party receives, with the sender's message.
-    pub(super) fn receive(&mut self, batch: Batch, public: &Public, output: Output<'_>, message: &[u8]) {
+    pub(super) fn receive(
+        &mut self,
+        batch: Batch,
+        public: &Public,
+        output: Output<'_>,
+        message: &[u8],
+    ) {
         let mut sums = Block::unpack(message);
         self.run(batch, public, output, &mut sums, |hash, transfers, nodes, sums| {
             let hole = in_place::hold(hash, transfers, sums, nodes);
@@ -93,8 +101,8 @@ impl Reserve {
         });
     }
 
-    /// Grows the trees, multiplies by the code, and replaces what was used where that is wanted. To grow a tree gives what
-    /// finishes its leaves, part by part.
+    /// Grows the trees, multiplies by the code, and replaces what was used where that is wanted. To
+    /// grow a tree gives what finishes its leaves, part by part.
     fn run<F: Fn(usize, &mut [Block])>(
         &mut self,
         batch: Batch,
@@ -108,7 +116,9 @@ impl Reserve {
         let per_piece = PIECE >> depth;
         let mut kept = Vec::new();
         let groups = transfers[..batch.trees * depth].chunks(per_piece * depth);
-        for (group, (transfers, sums)) in groups.zip(sums.chunks_mut(per_piece * (depth - 1))).enumerate() {
+        for (group, (transfers, sums)) in
+            groups.zip(sums.chunks_mut(per_piece * (depth - 1))).enumerate()
+        {
             let first = group * PIECE;
             let mut piece = output.pools.piece((transfers.len() / depth) << depth);
             let trees = piece.par_chunks_mut(1 << depth).zip(transfers.par_chunks(depth));
@@ -133,7 +143,8 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Trees of one and the same transfers, so that a key that two of them share shows in their sums.
+    /// Trees of one and the same transfers, so that a key that two of them share shows in their
+    /// sums.
     #[test]
     fn every_tree_of_a_batch_grows_under_a_key_of_its_own() {
         let (mut server, mut client) = testing::sessions_with_dealer(5, 0);

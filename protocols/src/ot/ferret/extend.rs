@@ -38,8 +38,10 @@ impl Operator for FerretExtend {
             Role::Server => (self.server, self.client),
             Role::Client => (self.client, self.server),
         };
-        let (mut sent, mut received) = (self.parameters.batches(sent), self.parameters.batches(received));
-        // No batch depends on anything that the peer sends in return: all messages are of one round.
+        let (mut sent, mut received) =
+            (self.parameters.batches(sent), self.parameters.batches(received));
+        // No batch depends on anything that the peer sends in return: all messages are of one
+        // round.
         let turn = session.channel.turn();
         loop {
             let (sent, received) = (sent.next(), received.next());
@@ -48,15 +50,22 @@ impl Operator for FerretExtend {
             }
             let (ours, theirs) = Public::fresh(session);
             if let Some(batch) = sent {
-                let output = Output { pools: &mut session.pools, add: Pools::add_sent, wanted: batch.wanted };
+                let output = Output {
+                    pools: &mut session.pools,
+                    add: Pools::add_sent,
+                    wanted: batch.wanted,
+                };
                 let message = ferret.sent.send(batch, &ours, output);
                 session.channel.send_in(turn, &message)?;
                 session.channel.drained().await?;
             }
             if let Some(batch) = received {
                 let message = session.channel.receive(batch.message_len()).await?;
-                let output =
-                    Output { pools: &mut session.pools, add: Pools::add_received, wanted: batch.wanted };
+                let output = Output {
+                    pools: &mut session.pools,
+                    add: Pools::add_received,
+                    wanted: batch.wanted,
+                };
                 ferret.received.receive(batch, &theirs, output, &message);
             }
         }
@@ -69,8 +78,9 @@ impl FerretExtend {
     /// Whole batches and the rest: all of one round.
     fn one_way(&self, sender: Role, demand: usize) -> Cost {
         let gain = self.parameters.gain(self.parameters.trees());
-        let price =
-            |demand| -> Cost { self.parameters.batches(demand).map(|batch| message(sender, &batch)).sum() };
+        let price = |demand| -> Cost {
+            self.parameters.batches(demand).map(|batch| message(sender, &batch)).sum()
+        };
         let cost = price(gain) * (demand / gain) as u64 + price(demand % gain);
         Cost { rounds: cost.rounds.min(1), ..cost }
     }

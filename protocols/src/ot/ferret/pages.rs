@@ -1,4 +1,5 @@
-//! Blocks on huge pages: what is read at random, and is larger than the pages that a processor's buffers of translations know.
+//! Blocks on huge pages: what is read at random, and is larger than the pages that a processor's
+//! buffers of translations know.
 
 use std::ops::{Deref, DerefMut, Range};
 

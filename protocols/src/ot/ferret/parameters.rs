@@ -171,7 +171,8 @@ impl TryFrom<u8> for Parameters {
     type Error = String;
 
     fn try_from(depth: u8) -> Result<Self, String> {
-        Self::new(depth).ok_or_else(|| format!("Ferret has parameter sets of depth 9 to 13, found {depth}"))
+        Self::new(depth)
+            .ok_or_else(|| format!("Ferret has parameter sets of depth 9 to 13, found {depth}"))
     }
 }
 

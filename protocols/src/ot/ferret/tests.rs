@@ -4,8 +4,8 @@ use super::*;
 use crate::ot::testing::{Transfers, check};
 use crate::{Error, Operator, Session, testing};
 
-/// Bootstraps, extends as asked, and returns the transfers of both directions: (sent by the server, received by the
-/// client), (sent by the client, received by the server).
+/// Bootstraps, extends as asked, and returns the transfers of both directions: (sent by the server,
+/// received by the client), (sent by the client, received by the server).
 fn extended(seed: u64, parameters: Parameters, counts: &[(usize, usize)]) -> [Transfers; 2] {
     let party = async |session: &mut Session| {
         session.run(&Bootstrap { parameters }, ()).await?;
@@ -19,13 +19,19 @@ fn extended(seed: u64, parameters: Parameters, counts: &[(usize, usize)]) -> [Tr
     [(s_sent, c_received), (c_sent, s_received)]
 }
 
-/// Every transfer is correlated, and none occurs twice. [`Session::run`] holds what is moved against the cost.
-fn obeys(seed: u64, parameters: Parameters, counts: &[(usize, usize)]) -> Result<(), TestCaseError> {
+/// Every transfer is correlated, and none occurs twice. [`Session::run`] holds what is moved
+/// against the cost.
+fn obeys(
+    seed: u64,
+    parameters: Parameters,
+    counts: &[(usize, usize)],
+) -> Result<(), TestCaseError> {
     let transfers = extended(seed, parameters, counts);
     let totals = [counts.iter().map(|c| c.0).sum(), counts.iter().map(|c| c.1).sum()];
     for (transfers, total) in transfers.iter().zip(totals) {
         check(transfers, total)?;
-        let keys: std::collections::HashSet<u128> = transfers.0.keys.iter().map(|key| key.0).collect();
+        let keys: std::collections::HashSet<u128> =
+            transfers.0.keys.iter().map(|key| key.0).collect();
         prop_assert_eq!(keys.len(), total);
     }
     prop_assert!(transfers[0].0.delta != transfers[1].0.delta);
@@ -43,7 +49,8 @@ proptest! {
     }
 }
 
-/// More than a whole batch of the smallest set in one direction, none in the other, then the other way round.
+/// More than a whole batch of the smallest set in one direction, none in the other, then the other
+/// way round.
 #[test]
 fn whole_batches_leave_a_reserve_for_the_next() {
     if cfg!(debug_assertions) {

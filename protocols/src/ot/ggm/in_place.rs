@@ -1,21 +1,34 @@
-//! One correlated half-tree grown in place: no memory but that of its leaves, for trees of which each leaf is used once.
+//! One correlated half-tree grown in place: no memory but that of its leaves, for trees of which
+//! each leaf is used once.
 //!
-//! The children of node `i` of a level of `m` nodes are nodes `i` and `i + m` of the next, so bit `l - 1` of a leaf's number is
-//! the side taken at level `l`. The holder's hole is on the sides that its transfers do *not* choose: where it may be random, it
-//! is what their random choices say, and the holder sends nothing.
+//! The children of node `i` of a level of `m` nodes are nodes `i` and `i + m` of the next, so bit
+//! `l - 1` of a leaf's number is the side taken at level `l`. The holder's hole is on the sides
+//! that its transfers do *not* choose: where it may be random, it is what their random choices say,
+//! and the holder sends nothing.
 //!
-//! The holder's time and memory accesses do not depend on the hole. What stands in the hole's slot is known to it (zero, and
-//! what grows from zero), so the true sum of a side tells the hole's sibling; that is corrected by a mask over all nodes while
-//! the next level grows.
+//! The holder's time and memory accesses do not depend on the hole. What stands in the hole's slot
+//! is known to it (zero, and what grows from zero), so the true sum of a side tells the hole's
+//! sibling; that is corrected by a mask over all nodes while the next level grows.
 
 use crate::Block;
 use crate::kernels::patch;
 use crate::ot::Hash;
 
-/// Grows the owner's tree of `nodes.len()` leaves from its transfers' keys `K`, one a level. `sums` gets what the holder needs:
-/// `L_l xor K_l` for every level but the first, `L_l` the sum of all left children.
-pub(crate) fn own(hash: &Hash, delta: Block, keys: &[Block], nodes: &mut [Block], sums: &mut [Block]) {
-    assert_eq!((nodes.len(), sums.len()), (1 << keys.len(), keys.len() - 1), "invariant: one key a level");
+/// Grows the owner's tree of `nodes.len()` leaves from its transfers' keys `K`, one a level. `sums`
+/// gets what the holder needs: `L_l xor K_l` for every level but the first, `L_l` the sum of all
+/// left children.
+pub(crate) fn own(
+    hash: &Hash,
+    delta: Block,
+    keys: &[Block],
+    nodes: &mut [Block],
+    sums: &mut [Block],
+) {
+    assert_eq!(
+        (nodes.len(), sums.len()),
+        (1 << keys.len(), keys.len() - 1),
+        "invariant: one key a level"
+    );
     nodes[0] = keys[0];
     nodes[1] = keys[0] ^ delta;
     for (level, (key, sum)) in keys[1..].iter().zip(sums).enumerate() {
@@ -35,8 +48,8 @@ pub(crate) struct Hole {
     pub patch: Block,
 }
 
-/// Grows the holder's tree from its transfers' `M = K xor x Δ` and the owner's sums. All leaves but two are right; the answer
-/// says which and how.
+/// Grows the holder's tree from its transfers' `M = K xor x Δ` and the owner's sums. All leaves but
+/// two are right; the answer says which and how.
 pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut [Block]) -> Hole {
     assert_eq!(
         (nodes.len(), sums.len()),
@@ -73,8 +86,8 @@ pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut
 }
 
 impl Hole {
-    /// Corrects some leaves, the first of which is number `first`, and sets every lowest bit to whether it is the hole's:
-    /// `v xor u Δ`, `u` being 1 at the hole.
+    /// Corrects some leaves, the first of which is number `first`, and sets every lowest bit to
+    /// whether it is the hole's: `v xor u Δ`, `u` being 1 at the hole.
     pub(crate) fn finish(&self, first: usize, nodes: &mut [Block]) {
         let patches = [(self.sibling, self.sibling_patch), (self.at, Block(self.patch.0 | 1))];
         patch(nodes, first as u32, patches);

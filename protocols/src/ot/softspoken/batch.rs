@@ -7,7 +7,8 @@ use super::TreeDepth;
 use crate::Block;
 use crate::kernels::{Partial, ROW_BITS, ROW_BLOCKS, Row, Streams, transpose};
 
-/// Transfers of a batch: one row of every stream. Batches depend on their position alone, so the cores share them.
+/// Transfers of a batch: one row of every stream. Batches depend on their position alone, so the
+/// cores share them.
 pub(super) const BATCH: usize = ROW_BITS;
 
 /// What one party keeps of the set-up.
@@ -19,7 +20,8 @@ pub(crate) struct Extension {
     pub(super) received: Received,
 }
 
-/// The sender's `Δ` and its punctured trees, their leaves relative to the digits of `Δ`: the unknown ones come first.
+/// The sender's `Δ` and its punctured trees, their leaves relative to the digits of `Δ`: the
+/// unknown ones come first.
 pub(super) struct Sent {
     depth: TreeDepth,
     delta: Zeroizing<Block>,
@@ -39,7 +41,12 @@ pub(super) struct Received {
 impl Sent {
     pub(super) fn new(depth: TreeDepth, delta: Block, trees: &[Zeroizing<Vec<Block>>]) -> Self {
         let delta = Zeroizing::new(delta);
-        Self { depth, delta, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
+        Self {
+            depth,
+            delta,
+            trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(),
+            next: 0,
+        }
     }
 
     /// Fills `keys` with the next transfers, with the receiver's corrections.
@@ -59,7 +66,9 @@ impl Sent {
         let corrections = corrections.chunks(keys.len().div_ceil(8)).map(Some);
         // The first tree has no correction.
         let corrections = std::iter::once(None).chain(corrections);
-        for ((tree, digit), correction) in self.trees.iter().zip(self.depth.digits()).zip(corrections) {
+        for ((tree, digit), correction) in
+            self.trees.iter().zip(self.depth.digits()).zip(corrections)
+        {
             tree.sum(1, position, &mut work.matrix[digit.clone()], &mut work.partial);
             let Some(correction) = correction else { continue };
             for bit in digit {
@@ -76,7 +85,8 @@ impl Received {
         Self { depth, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
-    /// Fills `keys` with the next transfers, and `message` with the corrections that the sender needs.
+    /// Fills `keys` with the next transfers, and `message` with the corrections that the sender
+    /// needs.
     pub(super) fn extend(&mut self, keys: &mut [Block], message: &mut [u8]) {
         let first = self.next;
         self.next += keys.len().div_ceil(BATCH) as u64;
@@ -89,12 +99,19 @@ impl Received {
         });
     }
 
-    fn batch(&self, position: u64, corrections: &mut [u8], keys: &mut [Block], work: &mut Workspace) {
+    fn batch(
+        &self,
+        position: u64,
+        corrections: &mut [u8],
+        keys: &mut [Block],
+        work: &mut Workspace,
+    ) {
         let mut trees = self.trees.iter().zip(self.depth.digits());
         if let Some((tree, digit)) = trees.next() {
             work.choices = *tree.sum(0, position, &mut work.matrix[digit], &mut work.partial);
         }
-        for ((tree, digit), correction) in trees.zip(corrections.chunks_mut(keys.len().div_ceil(8))) {
+        for ((tree, digit), correction) in trees.zip(corrections.chunks_mut(keys.len().div_ceil(8)))
+        {
             let total = tree.sum(0, position, &mut work.matrix[digit], &mut work.partial);
             row_into(total.iter().zip(&work.choices).map(|(u, x)| *u ^ *x), correction);
         }
@@ -108,7 +125,8 @@ pub(super) const fn corrections_len(depth: TreeDepth, count: usize) -> usize {
     (depth.trees() - 1) * count.div_ceil(8)
 }
 
-/// Batches in a row that share a workspace, of so many transfers: to make and to wipe one costs as much as half a batch.
+/// Batches in a row that share a workspace, of so many transfers: to make and to wipe one costs as
+/// much as half a batch.
 fn per_workspace(transfers: usize) -> usize {
     transfers.div_ceil(BATCH).div_ceil(rayon::current_num_threads()).max(1)
 }

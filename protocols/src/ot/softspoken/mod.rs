@@ -1,26 +1,28 @@
 //! SoftSpokenOT: many correlated transfers out of 128 base transfers, in both directions.
 //!
-//! **Functionality.** The pools grow: the sender gets `K` with `lsb(K) = 0` for its one `Δ` of the session, the receiver
-//! `M = K xor x Δ` with random `x = lsb(M)`.
+//! **Functionality.** The pools grow: the sender gets `K` with `lsb(K) = 0` for its one `Δ` of the
+//! session, the receiver `M = K xor x Δ` with random `x = lsb(M)`.
 //!
-//! **Protocol** (Roy: SoftSpokenOT, Crypto 2022, sections 3 and 4, semi-honest, repetition code). Cut `Δ` into
-//! `N = ceil(128 / k)` digits `Δ_i` of `k` bits (the last may be narrower). Once per session ([`Setup`]), the receiver
-//! gets `N` trees, of which the sender knows all leaves but number `Δ_i`. Then, for one bit of the stream `r_y` of every
-//! leaf `y` ([`Extend`]):
-//! 1. The receiver takes `u_i = sum of r_y` and, for every bit `b` of a digit, `v_ib = sum of r_y over the y with bit b`.
-//!    The sender takes `w_ib = sum of r_y over the y such that y xor Δ_i has bit b`, in which leaf `Δ_i` does not occur,
-//!    so `w_ib = v_ib xor Δ_ib u_i`.
-//! 2. The choice is `x = u_0`. The receiver sends `c_i = u_i xor x` for `i > 0`, the sender adds `Δ_ib c_i` to `w_ib`.
-//! 3. Now `w_ib = v_ib xor Δ_ib x` everywhere. `K` has the bits `w_ib`, `M` the bits `v_ib`. Bit 0 of `Δ` is 1, so bit 0
-//!    is replaced by 0 in `K` and by `x` in `M`.
+//! **Protocol** (Roy: SoftSpokenOT, Crypto 2022, sections 3 and 4, semi-honest, repetition code).
+//! Cut `Δ` into `N = ceil(128 / k)` digits `Δ_i` of `k` bits (the last may be narrower). Once per
+//! session ([`Setup`]), the receiver gets `N` trees, of which the sender knows all leaves but
+//! number `Δ_i`. Then, for one bit of the stream `r_y` of every leaf `y` ([`Extend`]):
+//! 1. The receiver takes `u_i = sum of r_y` and, for every bit `b` of a digit, `v_ib = sum of r_y
+//!    over the y with bit b`. The sender takes `w_ib = sum of r_y over the y such that y xor Δ_i
+//!    has bit b`, in which leaf `Δ_i` does not occur, so `w_ib = v_ib xor Δ_ib u_i`.
+//! 2. The choice is `x = u_0`. The receiver sends `c_i = u_i xor x` for `i > 0`, the sender adds
+//!    `Δ_ib c_i` to `w_ib`.
+//! 3. Now `w_ib = v_ib xor Δ_ib x` everywhere. `K` has the bits `w_ib`, `M` the bits `v_ib`. Bit 0
+//!    of `Δ` is 1, so bit 0 is replaced by 0 in `K` and by `x` in `M`.
 //!
-//! **Cost:** `N - 1` bits a transfer from its receiver: 127, 63, 42, 31, 25, 21, 18, 15 for `k` from 1 to 8, and `2^k N`
-//! bits of AES at either party. Messages of 2^16 transfers; they depend on nothing that the peer sends, so all of them
-//! together are one round.
+//! **Cost:** `N - 1` bits a transfer from its receiver: 127, 63, 42, 31, 25, 21, 18, 15 for `k`
+//! from 1 to 8, and `2^k N` bits of AES at either party. Messages of 2^16 transfers; they depend on
+//! nothing that the peer sends, so all of them together are one round.
 //!
-//! **Security:** semi-honest. Leaf `Δ_i` is unknown to the sender and its stream is part of `u_i`, which makes every
-//! `c_i` and `x` pseudorandom to it; the receiver sees nothing that depends on `Δ`. Streams are AES in counter mode under
-//! the leaves, positions advance through the session and are never used again.
+//! **Security:** semi-honest. Leaf `Δ_i` is unknown to the sender and its stream is part of `u_i`,
+//! which makes every `c_i` and `x` pseudorandom to it; the receiver sees nothing that depends on
+//! `Δ`. Streams are AES in counter mode under the leaves, positions advance through the session and
+//! are never used again.
 
 mod batch;
 mod setup;
@@ -36,8 +38,8 @@ pub use setup::{Setup, TreeDepth};
 /// Transfers of one message.
 const CHUNK: usize = PIECE;
 
-/// Messages that a party sends ahead of those that it has received. The peer's reader holds more than twice as many, so
-/// neither ever waits for a peer that waits for it.
+/// Messages that a party sends ahead of those that it has received. The peer's reader holds more
+/// than twice as many, so neither ever waits for a peer that waits for it.
 const AHEAD: usize = 12;
 
 /// Adds transfers to both pools. Runs after [`Setup`].
@@ -60,7 +62,11 @@ impl Operator for Extend {
     fn ideal(&self, (): &()) {}
 
     fn cost(&self) -> Cost {
-        one_way(self.depth, Role::Server, self.server).beside(one_way(self.depth, Role::Client, self.client))
+        one_way(self.depth, Role::Server, self.server).beside(one_way(
+            self.depth,
+            Role::Client,
+            self.client,
+        ))
     }
 
     async fn run(&self, session: &mut Session, (): ()) -> Result<(), Error> {
@@ -105,7 +111,8 @@ async fn converse(
         if step >= AHEAD
             && let Some(count) = incoming.next()
         {
-            let corrections = session.channel.receive(corrections_len(extension.depth, count)).await?;
+            let corrections =
+                session.channel.receive(corrections_len(extension.depth, count)).await?;
             let mut keys = session.pools.piece(count);
             extension.sent.extend(&mut keys, &corrections);
             session.pools.add_sent(keys);

@@ -13,8 +13,8 @@ use crate::{Block, Cost, Domain, Error, Operator, Session};
 /// Bits of `Δ`, and base transfers in each direction.
 const LAMBDA: usize = 128;
 
-/// `k`: levels of a tree of the extension, 1 to 8. A transfer costs `ceil(128 / k) - 1` bits, and `2^k ceil(128 / k)` bits
-/// of AES: the deeper, the fewer bytes and the more work.
+/// `k`: levels of a tree of the extension, 1 to 8. A transfer costs `ceil(128 / k) - 1` bits, and
+/// `2^k ceil(128 / k)` bits of AES: the deeper, the fewer bytes and the more work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct TreeDepth(u8);
@@ -77,8 +77,8 @@ impl fmt::Display for TreeDepth {
 
 /// Sets the extension up in both directions and draws each party's `Δ`. Once per session.
 ///
-/// **Cost:** in each direction 32 and 4096 bytes for the base transfers, then `32 (128 - N)` bytes for the `N` trees: three
-/// rounds, or two where `k = 1`.
+/// **Cost:** in each direction 32 and 4096 bytes for the base transfers, then `32 (128 - N)` bytes
+/// for the `N` trees: three rounds, or two where `k = 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// Depth of the trees.
@@ -94,7 +94,8 @@ impl Operator for Setup {
     fn ideal(&self, (): &()) {}
 
     fn cost(&self) -> Cost {
-        let corrections: usize = self.depth.digits().map(|levels| pprf::corrections(levels.len())).sum();
+        let corrections: usize =
+            self.depth.digits().map(|levels| pprf::corrections(levels.len())).sum();
         base::cost(LAMBDA).then(Cost::exchange(corrections * Block::BYTES))
     }
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::ot::testing::{Transfers, check};
 use crate::testing;
 
-/// Sets up, extends as asked, and returns the transfers of both directions: (sent by the server, received by the
-/// client), (sent by the client, received by the server).
+/// Sets up, extends as asked, and returns the transfers of both directions: (sent by the server,
+/// received by the client), (sent by the client, received by the server).
 fn extended(seed: u64, depth: TreeDepth, counts: &[(usize, usize)]) -> [Transfers; 2] {
     let party = async |session: &mut Session| {
         session.run(&Setup { depth }, ()).await?;

@@ -35,7 +35,12 @@ impl Header {
         let length = read::up_to(stream, bytes)?;
         let len = length.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
         if len > MAX_HEADER {
-            return Err(Fault::new(NPY, "header", format!("at most {MAX_HEADER} bytes"), format!("{len}")));
+            return Err(Fault::new(
+                NPY,
+                "header",
+                format!("at most {MAX_HEADER} bytes"),
+                format!("{len}"),
+            ));
         }
         let text = read::up_to(stream, len)?;
         if length.len() as u64 != bytes || text.len() as u64 != len {
@@ -80,7 +85,8 @@ fn kind(text: &str) -> Result<(Kind, bool), Fault> {
 }
 
 fn shape(text: &str) -> Result<Vec<usize>, Fault> {
-    let inner = text.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(inner, _)| inner);
+    let inner =
+        text.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(inner, _)| inner);
     inner
         .and_then(|inner| {
             let lengths = inner.split(',').map(str::trim).filter(|length| !length.is_empty());

@@ -24,14 +24,25 @@ fn encoded(kind: Kind, value: f64) -> Vec<u8> {
         Kind::F32 => (value as f32).to_le_bytes().to_vec(),
         Kind::F64 => value.to_le_bytes().to_vec(),
         Kind::Bool => vec![u8::from(value != 0.0)],
-        Kind::U8 | Kind::I8 | Kind::U16 | Kind::I16 | Kind::U32 | Kind::I32 | Kind::U64 | Kind::I64 => {
-            (value as i64).to_le_bytes()[..kind.bytes()].to_vec()
-        }
+        Kind::U8
+        | Kind::I8
+        | Kind::U16
+        | Kind::I16
+        | Kind::U32
+        | Kind::I32
+        | Kind::U64
+        | Kind::I64 => (value as i64).to_le_bytes()[..kind.bytes()].to_vec(),
     }
 }
 
 /// An .npy file of values given in row-major order.
-fn file(code: &str, kind: Kind, [big, fortran]: [bool; 2], shape: &[usize], values: &[f64]) -> Vec<u8> {
+fn file(
+    code: &str,
+    kind: Kind,
+    [big, fortran]: [bool; 2],
+    shape: &[usize],
+    values: &[f64],
+) -> Vec<u8> {
     let order = if kind.bytes() == 1 {
         '|'
     } else if big {
@@ -41,7 +52,8 @@ fn file(code: &str, kind: Kind, [big, fortran]: [bool; 2], shape: &[usize], valu
     };
     let python = if fortran { "True" } else { "False" };
     let lengths: String = shape.iter().map(|d| format!("{d}, ")).collect();
-    let header = format!("{{'descr': '{order}{code}', 'fortran_order': {python}, 'shape': ({lengths}), }}");
+    let header =
+        format!("{{'descr': '{order}{code}', 'fortran_order': {python}, 'shape': ({lengths}), }}");
     let header = format!("{header:<117}\n");
     let mut bytes = [MAGIC, &[1, 0], &(header.len() as u16).to_le_bytes()].concat();
     bytes.extend(header.as_bytes());
@@ -55,14 +67,18 @@ fn file(code: &str, kind: Kind, [big, fortran]: [bool; 2], shape: &[usize], valu
     bytes
 }
 
-/// The row-major index of an element by its column-major one: by its coordinates, one after the other.
+/// The row-major index of an element by its column-major one: by its coordinates, one after the
+/// other.
 fn row_major(shape: &[usize], mut at: usize) -> usize {
     let mut coordinates = Vec::new();
     for &length in shape {
         coordinates.push(at % length);
         at /= length;
     }
-    shape.iter().zip(coordinates).fold(0, |index, (&length, coordinate)| index * length + coordinate)
+    shape
+        .iter()
+        .zip(coordinates)
+        .fold(0, |index, (&length, coordinate)| index * length + coordinate)
 }
 
 proptest! {
@@ -122,7 +138,8 @@ proptest! {
 
 #[test]
 fn labels_that_are_no_classes_are_named() {
-    let cases = [("u1", Kind::U8, 200.0), ("i8", Kind::I64, i64::MAX as f64), ("i4", Kind::I32, -1.0)];
+    let cases =
+        [("u1", Kind::U8, 200.0), ("i8", Kind::I64, i64::MAX as f64), ("i4", Kind::I32, -1.0)];
     for (code, kind, wrong) in cases {
         let bytes = file(code, kind, [true, false], &[3], &[9.0, 0.0, wrong]);
         let message = labels(&mut &bytes[..], 10).unwrap_err().at("y.npy".as_ref()).to_string();

@@ -1,8 +1,8 @@
 //! Writing graphs by hand.
 
 use super::{
-    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
 const FLOAT: i32 = 1;
@@ -137,7 +137,9 @@ impl ValueInfoProto {
     #[must_use]
     pub fn batch(name: &str, dims: &[usize]) -> Self {
         let mut dim = vec![DimensionProto { dim_value: None, dim_param: Some("N".into()) }];
-        dim.extend(dims.iter().map(|&d| DimensionProto { dim_value: Some(d as i64), dim_param: None }));
+        dim.extend(
+            dims.iter().map(|&d| DimensionProto { dim_value: Some(d as i64), dim_param: None }),
+        );
         let shape = Some(TensorShapeProto { dim });
         let tensor_type = Some(TensorTypeProto { elem_type: FLOAT, shape });
         Self { name: name.into(), r#type: Some(TypeProto { tensor_type }) }

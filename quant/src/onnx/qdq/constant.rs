@@ -1,4 +1,4 @@
-//! Quantised constants: weights and biases.
+//! Quantized constants: weights and biases.
 
 use super::super::constant::{Constant, Data, Grid, Int};
 use super::super::error::Problem;
@@ -6,7 +6,7 @@ use super::super::fold::axis_of;
 use super::super::proto::NodeProto;
 
 /// Integers times their scale, after the zero point is taken off.
-pub(in super::super) fn dequantised(
+pub(in super::super) fn dequantized(
     node: &NodeProto,
     ints: &Constant,
     inputs: &[Option<&Constant>],
@@ -19,9 +19,13 @@ pub(in super::super) fn dequantised(
     let data = match &ints.data {
         Data::Ints(values) => {
             let real = |(at, value): (usize, &Int)| match value {
-                Int::Known(value) if zeros[scales.place(at)] == 0 => Ok(*value as f32 * scales.of(at)),
-                Int::Known(_) => Err(Problem::malformed("a zero point of 32-bit integers that is not 0")),
-                Int::Batch => Err(Problem::malformed("it dequantises the number of images")),
+                Int::Known(value) if zeros[scales.place(at)] == 0 => {
+                    Ok(*value as f32 * scales.of(at))
+                }
+                Int::Known(_) => {
+                    Err(Problem::malformed("a zero point of 32-bit integers that is not 0"))
+                }
+                Int::Batch => Err(Problem::malformed("it dequantizes the number of images")),
             };
             Data::Floats(values.iter().enumerate().map(real).collect::<Result<_, _>>()?)
         }
@@ -33,17 +37,20 @@ pub(in super::super) fn dequantised(
             let least = zeros.iter().min().copied().unwrap_or(0);
             let most = zeros.iter().max().copied().unwrap_or(0);
             let scales = (0..values.len()).map(|at| scales.of(at)).collect();
-            Data::Scaled(floats, Grid { values, low: grid.low - most, high: grid.high - least, scales })
+            Data::Scaled(
+                floats,
+                Grid { values, low: grid.low - most, high: grid.high - least, scales },
+            )
         }
         Data::Floats(_) | Data::Scaled(..) => {
-            return Err(Problem::malformed("it dequantises floats"));
+            return Err(Problem::malformed("it dequantizes floats"));
         }
     };
     Ok(Constant { shape: ints.shape.clone(), data })
 }
 
 /// Floats in steps of their scale, halves to even.
-pub(in super::super) fn quantised(
+pub(in super::super) fn quantized(
     node: &NodeProto,
     floats: &Constant,
     inputs: &[Option<&Constant>],
@@ -57,7 +64,8 @@ pub(in super::super) fn quantised(
         None => (vec![0; scales.count()], 0, 255),
     };
     let steps = |(at, x): (usize, &f32)| {
-        let steps = (x / scales.of(at)).round_ties_even() as i32 + i32::from(zeros[scales.place(at)]);
+        let steps =
+            (x / scales.of(at)).round_ties_even() as i32 + i32::from(zeros[scales.place(at)]);
         steps.clamp(low.into(), high.into()) as i16
     };
     let values = floats.as_floats()?.iter().enumerate().map(steps).collect();
@@ -121,9 +129,13 @@ fn scales<'a>(
     inputs: &[Option<&'a Constant>],
 ) -> Result<Scales<'a>, Problem> {
     if node.int_or("block_size", 0)? != 0 {
-        return Err(Problem::new("its scales are those of blocks", "quantise by tensor or by channel"));
+        return Err(Problem::new(
+            "its scales are those of blocks",
+            "quantize by tensor or by channel",
+        ));
     }
-    let constant = inputs.get(1).copied().flatten().ok_or_else(|| Problem::malformed("no scale"))?;
+    let constant =
+        inputs.get(1).copied().flatten().ok_or_else(|| Problem::malformed("no scale"))?;
     let scales = constant.as_floats()?;
     if let Some(odd) = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
         return Err(Problem::malformed(format!("a scale is {odd}")));
@@ -143,9 +155,13 @@ fn scales<'a>(
 fn zeros_of(constant: &Constant, count: usize) -> Result<Vec<i16>, Problem> {
     let zeros = match &constant.data {
         // Of biases: any other than 0 is refused where it is used.
-        Data::Ints(values) => values.iter().map(|value| i16::from(*value != Int::Known(0))).collect(),
+        Data::Ints(values) => {
+            values.iter().map(|value| i16::from(*value != Int::Known(0))).collect()
+        }
         Data::Bytes(grid) => grid.values.clone(),
-        Data::Floats(_) | Data::Scaled(..) => return Err(Problem::malformed("a zero point that is a float")),
+        Data::Floats(_) | Data::Scaled(..) => {
+            return Err(Problem::malformed("a zero point that is a float"));
+        }
     };
     match zeros[..] {
         [one] => Ok(vec![one; count]),

@@ -1,4 +1,4 @@
-//! Writing a plan and its weights as a quantised network in ONNX.
+//! Writing a plan and its weights as a quantized network in ONNX.
 
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
@@ -10,13 +10,13 @@ use super::super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueI
 use super::scales;
 use crate::model::{View, Window};
 
-/// A quantised network as an ONNX file.
+/// A quantized network as an ONNX file.
 #[derive(Clone, Debug)]
 pub struct Exported {
     /// The file.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// Steps whose sums may leave what floats hold exactly, with the bits that they may need: the integers of a runtime that
-    /// computes in floats may there differ from ours.
+    /// Steps whose sums may leave what floats hold exactly, with the bits that they may need: the
+    /// integers of a runtime that computes in floats may there differ from ours.
     pub wide: Vec<(String, u32)>,
 }
 
@@ -36,18 +36,21 @@ pub struct ExportError {
     pub advice: &'static str,
 }
 
-/// What is added to every sum before it is rounded, in its steps. ONNX rounds halves to even, requantisations round them up:
-/// with a quarter more there are no halves, and nothing else changes.
+/// What is added to every sum before it is rounded, in its steps. ONNX rounds halves to even,
+/// requantizations round them up: with a quarter more there are no halves, and nothing else
+/// changes.
 const QUARTER: f64 = 0.25;
-/// Bits of a sum, its sign among them, that floats hold exactly together with the quarter that is added to it.
+/// Bits of a sum, its sign among them, that floats hold exactly together with the quarter that is
+/// added to it.
 pub const EXACT_BITS: u32 = 23;
 
-/// Writes a plan and weights that were checked against each other, operator set 13: input `input` `[N, C, H, W]`, preprocessed,
-/// output `logits` `[N, classes]`. A runtime that computes convolutions in floats or integers arrives at the plan's integers.
+/// Writes a plan and weights that were checked against each other, operator set 13: input `input`
+/// `[N, C, H, W]`, preprocessed, output `logits` `[N, classes]`. A runtime that computes
+/// convolutions in floats or integers arrives at the plan's integers.
 ///
 /// # Errors
 /// A step that this form has no nodes for.
-pub fn export_quantised(plan: &Plan, weights: &Weights) -> Result<Exported, ExportError> {
+pub fn export_quantized(plan: &Plan, weights: &Weights) -> Result<Exported, ExportError> {
     let scales = scales::of(plan).map_err(|step| ExportError {
         step: step.to_owned(),
         what: "shifts",
@@ -70,13 +73,20 @@ pub fn export_quantised(plan: &Plan, weights: &Weights) -> Result<Exported, Expo
         names: vec![String::new(); wires],
         readers: readers(plan),
         layers: vec![false; wires],
-        ranges: plan.wires.iter().map(|wire| (wire.range().0.into(), wire.range().1.into())).collect(),
+        ranges: plan
+            .wires
+            .iter()
+            .map(|wire| (wire.range().0.into(), wire.range().1.into()))
+            .collect(),
         wide: Vec::new(),
     };
     for step in &plan.steps {
         writer.step(step)?;
     }
-    Ok(Exported { bytes: ModelProto::new(OPSET, writer.graph).encode_to_vec().into(), wide: writer.wide })
+    Ok(Exported {
+        bytes: ModelProto::new(OPSET, writer.graph).encode_to_vec().into(),
+        wide: writer.wide,
+    })
 }
 
 /// The number of steps that read each wire.
@@ -115,10 +125,14 @@ impl Writer<'_> {
         match &step.op {
             Op::Input { output } => self.input(step, *output)?,
             Op::Linear { input, output, .. } => self.linear(step, *input, *output)?,
-            Op::Requant { terms, output, shift, .. } => self.requant(step, terms, *output, *shift)?,
+            Op::Requant { terms, output, shift, .. } => {
+                self.requant(step, terms, *output, *shift)?
+            }
             Op::SumPool { input, output, window } => {
                 let node = self.plain("AveragePool", step, *input, *output);
-                self.node(pool_attributes(node, &Window::of_plan(window)).int("count_include_pad", 1));
+                self.node(
+                    pool_attributes(node, &Window::of_plan(window)).int("count_include_pad", 1),
+                );
                 let (low, high) = self.ranges[*input];
                 let count = window.len() as i128;
                 self.ranges[*output] = (low.min(0) * count, high.max(0) * count);
@@ -130,7 +144,14 @@ impl Writer<'_> {
             Op::View { input, output, view } => {
                 let (shape, names) = (self.plan.wires[*input].shape, [*input, *output]);
                 let [from, to] = names.map(|wire| self.names[wire].clone());
-                let node = view_nodes(&mut self.graph, &View::of_plan(view), shape, &step.name, &from, &to);
+                let node = view_nodes(
+                    &mut self.graph,
+                    &View::of_plan(view),
+                    shape,
+                    &step.name,
+                    &from,
+                    &to,
+                );
                 self.node(node);
                 let (low, high) = self.ranges[*input];
                 self.ranges[*output] = (low.min(0), high.max(0));
@@ -148,7 +169,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The real input in steps, whose scale is one from here on: the scales of all values are powers of two.
+    /// The real input in steps, whose scale is one from here on: the scales of all values are
+    /// powers of two.
     fn input(&mut self, step: &Step, wire: WireId) -> Result<(), ExportError> {
         let steps = format!("{}.steps", step.name);
         let scale = self.float(&format!("{}.step", step.name), self.plan.input.scale);
@@ -175,15 +197,17 @@ impl Writer<'_> {
             advice: "export with the weights of this plan",
         })?;
         let (scale, g) = (self.scales[output], &layer.geometry);
-        let dims = [g.out_channels, g.in_channels / g.groups, g.kernel_h, g.kernel_w].map(|n| n as i64);
+        let dims =
+            [g.out_channels, g.in_channels / g.groups, g.kernel_h, g.kernel_w].map(|n| n as i64);
         let weight = self.weight(step, weights, &dims, layer.weight_bits);
         let relative = |shift: u8| scale / self.scales[input] * f64::from(shift).exp2();
         let scales: Vec<f64> = match layer.shifts[..] {
             [] => vec![relative(0)],
             _ => layer.shifts.iter().map(|&shift| relative(shift)).collect(),
         };
-        let weight = self.dequantised(&format!("{}.weight", step.name), &weight, &scales);
-        let bias = weights.bias.iter().map(|&bias| i32::try_from(bias)).collect::<Result<Vec<_>, _>>();
+        let weight = self.dequantized(&format!("{}.weight", step.name), &weight, &scales);
+        let bias =
+            weights.bias.iter().map(|&bias| i32::try_from(bias)).collect::<Result<Vec<_>, _>>();
         let bias = bias.map_err(|_| ExportError {
             step: step.name.clone(),
             what: "bias",
@@ -193,7 +217,7 @@ impl Writer<'_> {
         })?;
         let ints = format!("{}.bias", step.name);
         self.graph.initializer.push(TensorProto::int32s(&ints, &dims[..1], &bias));
-        let bias = self.dequantised(&ints, &ints, &[scale]);
+        let bias = self.dequantized(&ints, &ints, &[scale]);
         let [from, to] = [input, output].map(|wire| self.names[wire].clone());
         let node = NodeProto::new("Conv", &step.name, &[&from, &weight, &bias], &[&to]);
         self.node(convolution_attributes(node, g));
@@ -204,7 +228,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The tensor of a layer's integers, cut off at their width where that is less than what they are stored in.
+    /// The tensor of a layer's integers, cut off at their width where that is less than what they
+    /// are stored in.
     fn weight(&mut self, step: &Step, weights: &LayerWeights, dims: &[i64], bits: u32) -> String {
         let name = format!("{}.weight", step.name);
         self.graph.initializer.push(TensorProto::int8s(&name, dims, &weights.weights));
@@ -212,11 +237,19 @@ impl Writer<'_> {
         self.clipped(&name, &name, bits, (-half, half - 1), true)
     }
 
-    fn requant(&mut self, step: &Step, terms: &[Term], output: WireId, shift: u8) -> Result<(), ExportError> {
+    fn requant(
+        &mut self,
+        step: &Step,
+        terms: &[Term],
+        output: WireId,
+        shift: u8,
+    ) -> Result<(), ExportError> {
         let unit = self.scales[output] * (-f64::from(shift)).exp2();
         let quarter = QUARTER * unit;
-        let layer = terms.iter().position(|term| self.layers[term.wire] && self.readers[term.wire] == 1);
-        let mut names: Vec<String> = terms.iter().map(|term| self.names[term.wire].clone()).collect();
+        let layer =
+            terms.iter().position(|term| self.layers[term.wire] && self.readers[term.wire] == 1);
+        let mut names: Vec<String> =
+            terms.iter().map(|term| self.names[term.wire].clone()).collect();
         let mut sum = (0, 0);
         for term in terms {
             let (low, high) = self.ranges[term.wire];
@@ -280,10 +313,12 @@ impl Writer<'_> {
         }
         let scale = self.float(&format!("{}.scale", step.name), self.scales[output]);
         let zero = self.byte("zero", 0, wire.signed);
-        let quantised = format!("{}.quantised", step.name);
-        let node = NodeProto::new("QuantizeLinear", &quantised, &[value, &scale, &zero], &[&quantised]);
+        let quantized = format!("{}.quantized", step.name);
+        let node =
+            NodeProto::new("QuantizeLinear", &quantized, &[value, &scale, &zero], &[&quantized]);
         self.node(node);
-        let clipped = self.clipped(&step.name, &quantised, bits, (low as i16, high as i16), wire.signed);
+        let clipped =
+            self.clipped(&step.name, &quantized, bits, (low as i16, high as i16), wire.signed);
         let name = self.names[output].clone();
         self.node(NodeProto::new("DequantizeLinear", &name, &[&clipped, &scale, &zero], &[&name]));
         Ok(())
@@ -301,14 +336,15 @@ impl Writer<'_> {
         if bits >= 8 {
             return ints.to_owned();
         }
-        let bounds = [("least", low), ("most", high)].map(|(what, bound)| self.byte(what, bound, signed));
+        let bounds =
+            [("least", low), ("most", high)].map(|(what, bound)| self.byte(what, bound, signed));
         let clipped = format!("{name}.clipped");
         self.node(NodeProto::new("Clip", &clipped, &[ints, &bounds[0], &bounds[1]], &[&clipped]));
         clipped
     }
 
     /// Constant integers times their scale, or their channels' scales.
-    fn dequantised(&mut self, name: &str, ints: &str, scales: &[f64]) -> String {
+    fn dequantized(&mut self, name: &str, ints: &str, scales: &[f64]) -> String {
         let (scale, real) = (format!("{name}.scale"), format!("{name}.real"));
         let floats: Vec<f32> = scales.iter().map(|&scale| scale as f32).collect();
         let dims: &[i64] = if scales.len() == 1 { &[] } else { &[scales.len() as i64] };

@@ -1,11 +1,12 @@
-//! Reading QuantizeLinear and DequantizeLinear around values: they compute nothing here, but note how a value is quantised.
+//! Reading QuantizeLinear and DequantizeLinear around values: they compute nothing here, but note
+//! how a value is quantized.
 
 use std::collections::hash_map::Entry as Place;
 
 use super::super::error::Problem;
 use super::super::importer::{Entry, Importer, Inputs, Value};
 use super::super::proto::NodeProto;
-use super::Quantiser;
+use super::Quantizer;
 use super::constant::byte;
 use crate::model::{Conv, Op, ValueId};
 
@@ -21,7 +22,11 @@ pub(in super::super) struct Pending {
 }
 
 impl Importer {
-    pub(in super::super) fn quantise(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Entry, Problem> {
+    pub(in super::super) fn quantize(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+    ) -> Result<Entry, Problem> {
         let value = inputs.value(0)?;
         let scale = one_scale(inputs)?;
         let (zero, low, high) = match inputs.optional(2)? {
@@ -29,30 +34,37 @@ impl Importer {
             None => (0, 0, 255),
         };
         if node.int_or("block_size", 0)? != 0 {
-            return Err(Problem::new("its scales are those of blocks", "quantise values by tensor"));
+            return Err(Problem::new(
+                "its scales are those of blocks",
+                "quantize values by tensor",
+            ));
         }
-        Ok(Entry::Quantised(Pending { value, scale, zero, low, high }))
+        Ok(Entry::Quantized(Pending { value, scale, zero, low, high }))
     }
 
-    /// A Clip of quantised values.
-    pub(in super::super) fn narrow(&mut self, inputs: &Inputs, pending: Pending) -> Result<Entry, Problem> {
+    /// A Clip of quantized values.
+    pub(in super::super) fn narrow(
+        &mut self,
+        inputs: &Inputs,
+        pending: Pending,
+    ) -> Result<Entry, Problem> {
         let bound = |i: usize| inputs.optional(i)?.map(|constant| byte(constant)).transpose();
         let low = bound(1)?.map_or(pending.low, |low| low.max(pending.low));
         let high = bound(2)?.map_or(pending.high, |high| high.min(pending.high));
         if low >= high {
             return Err(Problem::malformed(format!("its bounds are {low} and {high}")));
         }
-        Ok(Entry::Quantised(Pending { low, high, ..pending }))
+        Ok(Entry::Quantized(Pending { low, high, ..pending }))
     }
 
-    pub(in super::super) fn dequantise(
+    pub(in super::super) fn dequantize(
         &mut self,
         node: &NodeProto,
         inputs: &Inputs,
         pending: Pending,
     ) -> Result<Value, Problem> {
         // Every reader of a value may have a DequantizeLinear of its own.
-        if let Some(&value) = self.dequantised.get(&node.input[0]) {
+        if let Some(&value) = self.dequantized.get(&node.input[0]) {
             return Ok(value);
         }
         let zero = inputs.optional(2)?.map_or(Ok(0), |zero| byte(zero))?;
@@ -66,36 +78,45 @@ impl Importer {
                 "use the same for both",
             ));
         }
-        let quantiser = Quantiser {
+        let quantizer = Quantizer {
             scale: pending.scale.into(),
             low: (pending.low - zero).into(),
             high: (pending.high - zero).into(),
         };
-        let value = self.noted(node, pending.value, quantiser)?;
-        self.dequantised.insert(node.input[0].clone(), value);
+        let value = self.noted(node, pending.value, quantizer)?;
+        self.dequantized.insert(node.input[0].clone(), value);
         Ok(value)
     }
 
-    /// Notes how a value is quantised. Where no integer is negative, a ReLU may have been left to the quantiser.
-    fn noted(&mut self, node: &NodeProto, value: Value, quantiser: Quantiser) -> Result<Value, Problem> {
+    /// Notes how a value is quantized. Where no integer is negative, a ReLU may have been left to
+    /// the quantizer.
+    fn noted(
+        &mut self,
+        node: &NodeProto,
+        value: Value,
+        quantizer: Quantizer,
+    ) -> Result<Value, Problem> {
         if let Some(divisor) = self.divisor(value.id) {
-            // An input that is divided first has the scale of both; the layers that read it take the division over.
-            let quantiser = Quantiser { scale: quantiser.scale * f64::from(divisor), ..quantiser };
-            self.quantisers.entry(ValueId::INPUT).or_insert(quantiser);
+            // An input that is divided first has the scale of both; the layers that read it take
+            // the division over.
+            let quantizer = Quantizer { scale: quantizer.scale * f64::from(divisor), ..quantizer };
+            self.quantizers.entry(ValueId::INPUT).or_insert(quantizer);
             self.entered.insert(value.id);
             return Ok(value);
         }
-        let id = self.without_offset(value.id, quantiser.scale / 2.0);
+        let id = self.without_offset(value.id, quantizer.scale / 2.0);
         let mut value = Value { id, ..value };
-        if quantiser.low == 0 && id != ValueId::INPUT && !self.non_negative[id.0] {
+        if quantizer.low == 0 && id != ValueId::INPUT && !self.non_negative[id.0] {
             value = self.push(node, Op::Relu { max: None }, &[value])?;
         }
-        // Choosing elements commutes with rounding them: what they are chosen from is quantised likewise.
+        // Choosing elements commutes with rounding them: what they are chosen from is quantized
+        // likewise.
         let mut id = value.id;
-        while let Place::Vacant(vacant) = self.quantisers.entry(id) {
-            vacant.insert(quantiser);
-            let chosen =
-                id.producer().filter(|&at| matches!(self.nodes[at].op, Op::View(_) | Op::MaxPool(_)));
+        while let Place::Vacant(vacant) = self.quantizers.entry(id) {
+            vacant.insert(quantizer);
+            let chosen = id
+                .producer()
+                .filter(|&at| matches!(self.nodes[at].op, Op::View(_) | Op::MaxPool(_)));
             let Some(at) = chosen else { break };
             id = self.nodes[at].inputs[0];
         }
@@ -116,17 +137,21 @@ impl Importer {
         }
     }
 
-    /// The value without a constant less than half a step that was added to it alone: that is how halves are rounded, and no part of
-    /// the network.
+    /// The value without a constant less than half a step that was added to it alone: that is how
+    /// halves are rounded, and no part of the network.
     fn without_offset(&mut self, id: ValueId, half: f64) -> ValueId {
         let offset = |id: ValueId| {
             let node = &self.nodes[id.producer()?];
             let Op::Conv(Conv { geometry, weight, bias }) = &node.op else { return None };
-            let identity = geometry.groups == geometry.out_channels && weight.iter().all(|&w| w == 1.0);
-            let alone = weight.len() == bias.len() && bias.windows(2).all(|pair| pair[0] == pair[1]);
+            let identity =
+                geometry.groups == geometry.out_channels && weight.iter().all(|&w| w == 1.0);
+            let alone =
+                weight.len() == bias.len() && bias.windows(2).all(|pair| pair[0] == pair[1]);
             let small = bias.iter().all(|&b| f64::from(b.abs()) < half);
             // That of a layer is part of its bias.
-            let layer = node.inputs[0].producer().is_some_and(|at| matches!(self.nodes[at].op, Op::Conv(_)));
+            let layer = node.inputs[0]
+                .producer()
+                .is_some_and(|at| matches!(self.nodes[at].op, Op::Conv(_)));
             (identity && alone && small && !layer).then(|| node.inputs[0])
         };
         if let Some(before) = offset(id) {
@@ -148,8 +173,8 @@ fn one_scale(inputs: &Inputs) -> Result<f32, Problem> {
         [scale] if scale.is_finite() && *scale > 0.0 => Ok(*scale),
         [scale] => Err(Problem::malformed(format!("its scale is {scale}"))),
         more => Err(Problem::new(
-            format!("it quantises values with {} scales", more.len()),
-            "quantise values by tensor, and weights alone by channel",
+            format!("it quantizes values with {} scales", more.len()),
+            "quantize values by tensor, and weights alone by channel",
         )),
     }
 }

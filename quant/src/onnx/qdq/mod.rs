@@ -1,17 +1,19 @@
-//! Quantised networks in ONNX: floats between QuantizeLinear and DequantizeLinear.
+//! Quantized networks in ONNX: floats between QuantizeLinear and DequantizeLinear.
 //!
-//! What [`export_quantised`] writes, operator set 13:
+//! What [`export_quantized`] writes, operator set 13:
 //!
-//! - A value of a bits: `QuantizeLinear -> Clip -> DequantizeLinear`, stored in uint8 or int8, zero point 0, scale a power of two;
-//!   the Clip is there where a < 8.
-//! - A layer: int8 weights `-> Clip -> DequantizeLinear`, one scale or one a channel, and an int32 bias `-> DequantizeLinear`, into a
-//!   Conv.
-//! - A requantisation: terms added up, a quarter of an accumulator's step (see below), `Relu` where it is unsigned, and a value.
-//! - The input is divided by its step first, the logits are multiplied by theirs last: all scales between are powers of two, so
-//!   that floats compute integers.
+//! - A value of a bits: `QuantizeLinear -> Clip -> DequantizeLinear`, stored in uint8 or int8, zero
+//!   point 0, scale a power of two; the Clip is there where a < 8.
+//! - A layer: int8 weights `-> Clip -> DequantizeLinear`, one scale or one a channel, and an int32
+//!   bias `-> DequantizeLinear`, into a Conv.
+//! - A requantization: terms added up, a quarter of an accumulator's step (see below), `Relu` where
+//!   it is unsigned, and a value.
+//! - The input is divided by its step first, the logits are multiplied by theirs last: all scales
+//!   between are powers of two, so that floats compute integers.
 //!
-//! A requantisation is `floor((x + 2^(k-1)) / 2^k)`, QuantizeLinear rounds halves to even. `x + 1/4` is never half of `2^k` off a
-//! multiple, for k = 0 either, and rounds to what `x` rounds to, halves up. In floats that is exact while `|x| < 2^22`.
+//! A requantization is `floor((x + 2^(k-1)) / 2^k)`, QuantizeLinear rounds halves to even. `x +
+//! 1/4` is never half of `2^k` off a multiple, for k = 0 either, and rounds to what `x` rounds to,
+//! halves up. In floats that is exact while `|x| < 2^22`.
 
 pub(super) mod constant;
 mod export;
@@ -23,11 +25,11 @@ use std::collections::BTreeMap;
 use super::constant::Grid;
 use crate::model::{Model, ValueId};
 
-pub use export::{EXACT_BITS, ExportError, Exported, export_quantised};
+pub use export::{EXACT_BITS, ExportError, Exported, export_quantized};
 
-/// How a value is quantised: `clamp(round(x / scale), low, high)`, its zero point taken off.
+/// How a value is quantized: `clamp(round(x / scale), low, high)`, its zero point taken off.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantiser {
+pub struct Quantizer {
     /// The real value of one step.
     pub scale: f64,
     /// The least integer.
@@ -36,14 +38,15 @@ pub struct Quantiser {
     pub high: i64,
 }
 
-/// A network that came quantised.
+/// A network that came quantized.
 #[derive(Clone)]
-pub struct Quantised {
+pub struct Quantized {
     /// The network in real numbers; weights are what their integers stand for.
     pub model: Model,
-    /// How values are quantised, those that are.
-    pub values: BTreeMap<ValueId, Quantiser>,
-    /// By node: the integers of its weights, in the order of the model's, and of what width they are.
+    /// How values are quantized, those that are.
+    pub values: BTreeMap<ValueId, Quantizer>,
+    /// By node: the integers of its weights, in the order of the model's, and of what width they
+    /// are.
     pub weights: BTreeMap<usize, Integers>,
 }
 

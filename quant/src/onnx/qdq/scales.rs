@@ -7,17 +7,20 @@ const TOLERANCE: f64 = 1e-6;
 
 /// The scale of every wire, or the step whose operands no scales suit.
 ///
-/// A requantisation ties its terms to its result by powers of two, a view or a maximum its input, an average its input up to
-/// the area of its windows. Weights are free: no scale crosses a linear layer. Of all that is tied together, the first value
-/// that is stored has scale one, and so has the input.
+/// A requantization ties its terms to its result by powers of two, a view or a maximum its input,
+/// an average its input up to the area of its windows. Weights are free: no scale crosses a linear
+/// layer. Of all that is tied together, the first value that is stored has scale one, and so has
+/// the input.
 pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
     let mut ties = Ties { wires: (0..plan.wires.len()).map(|wire| (wire, 1.0)).collect() };
     for step in &plan.steps {
         let tied = match &step.op {
-            Op::Requant { terms, output, shift, .. } => terms
-                .iter()
-                .all(|term| ties.tie(term.wire, *output, power(i32::from(term.shift) - i32::from(*shift)))),
-            Op::SumPool { input, output, window } => ties.tie(*output, *input, 1.0 / window.len() as f64),
+            Op::Requant { terms, output, shift, .. } => terms.iter().all(|term| {
+                ties.tie(term.wire, *output, power(i32::from(term.shift) - i32::from(*shift)))
+            }),
+            Op::SumPool { input, output, window } => {
+                ties.tie(*output, *input, 1.0 / window.len() as f64)
+            }
             Op::MaxPool { input, output, .. } | Op::View { input, output, .. } => {
                 ties.tie(*output, *input, 1.0)
             }
@@ -55,7 +58,8 @@ struct Ties {
 }
 
 impl Ties {
-    /// Notes that the scale of `a` is `ratio` times that of `b`; false where it is known to be another.
+    /// Notes that the scale of `a` is `ratio` times that of `b`; false where it is known to be
+    /// another.
     fn tie(&mut self, a: WireId, b: WireId, ratio: f64) -> bool {
         let ((root_a, of_a), (root_b, of_b)) = (self.root(a), self.root(b));
         let ratio = ratio * of_b / of_a;

@@ -34,7 +34,8 @@ fn instance(most: usize) -> impl Strategy<Value = Instance> {
                 .collect(),
         };
         let stages = stages.into_iter().enumerate().map(stage).collect();
-        let rates = rates.into_iter().map(|of| of.into_iter().map(|(a, b)| [a, b]).collect()).collect();
+        let rates =
+            rates.into_iter().map(|of| of.into_iter().map(|(a, b)| [a, b]).collect()).collect();
         Instance { stages, rates }
     })
 }
@@ -65,9 +66,9 @@ impl Instance {
         (costs, loss)
     }
 
-    /// The same as a mixed-integer linear programme: `x` takes a choice; `y[s][c]` is at least the price of what arrives
-    /// at stage `s` under choice `c` from each demand made of it.
-    fn programme(&self, budgets: Costs) -> Option<f64> {
+    /// The same as a mixed-integer linear program: `x` takes a choice; `y[s][c]` is at least the
+    /// price of what arrives at stage `s` under choice `c` from each demand made of it.
+    fn program(&self, budgets: Costs) -> Option<f64> {
         let mut variables = ProblemVariables::new();
         let takes: Vec<Vec<_>> = self
             .stages
@@ -88,7 +89,12 @@ impl Instance {
                 for (before, other) in self.stages.iter().enumerate().take(at) {
                     for (from, other) in other.choices.iter().enumerate() {
                         for (_, wanted) in other.demands.iter().filter(|(stage, _)| *stage == at) {
-                            implied.push((ring, f64::from(*wanted), takes[at][index], takes[before][from]));
+                            implied.push((
+                                ring,
+                                f64::from(*wanted),
+                                takes[at][index],
+                                takes[before][from],
+                            ));
                         }
                     }
                 }
@@ -96,10 +102,12 @@ impl Instance {
         }
         let mut model = variables.minimise(loss.clone()).using(microlp);
         for stage in &takes {
-            model = model.with(stage.iter().map(|&x| Expression::from(x)).sum::<Expression>().eq(1.0));
+            model =
+                model.with(stage.iter().map(|&x| Expression::from(x)).sum::<Expression>().eq(1.0));
         }
         for (ring, wanted, here, there) in implied {
-            model = model.with((Expression::from(ring) - wanted * here - wanted * there).geq(-wanted));
+            model =
+                model.with((Expression::from(ring) - wanted * here - wanted * there).geq(-wanted));
         }
         for (cost, budget) in costs.into_iter().zip(budgets) {
             model = model.with(cost.leq(budget as f64));
@@ -115,7 +123,7 @@ proptest! {
     fn no_choice_within_the_budgets_is_better(instance in instance(7), budget in 0u64..250, other in 0u64..250) {
         let budgets = [budget, other];
         let found = instance.solve(budgets).map(|choices| instance.price(&choices));
-        let best = instance.programme(budgets);
+        let best = instance.program(budgets);
         match (found, best) {
             (Some((costs, loss)), Some(best)) => {
                 prop_assert!(costs[0] <= budget && costs[1] <= other, "{costs:?} of {budgets:?}");
@@ -128,6 +136,6 @@ proptest! {
     #[test]
     fn a_budget_without_bound_is_as_one_budget(instance in instance(7), budget in 0u64..250) {
         let loss = |budgets| instance.solve(budgets).map(|choices| instance.price(&choices).1);
-        prop_assert_eq!(loss([budget, u64::MAX / 4]), instance.programme([budget, 1 << 40]).and(loss([budget, 1 << 40])));
+        prop_assert_eq!(loss([budget, u64::MAX / 4]), instance.program([budget, 1 << 40]).and(loss([budget, 1 << 40])));
     }
 }

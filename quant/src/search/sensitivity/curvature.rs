@@ -1,12 +1,13 @@
-//! Second-order measures: what an error `d` of weights or values costs is `1/2 d^T H d`, with `H` the Hessian of the
-//! divergence. At the float network the divergence and its gradient are zero, and `H` is the Fisher information.
+//! Second-order measures: what an error `d` of weights or values costs is `1/2 d^T H d`, with `H`
+//! the Hessian of the divergence. At the float network the divergence and its gradient are zero,
+//! and `H` is the Fisher information.
 
 use rayon::prelude::*;
 
 use super::{Sensitivity, WIDTHS};
 use crate::gradient::{Change, Gradients, Network, Rounding, Tape};
 use crate::model::{Model, ValueId};
-use crate::quantise::{Quantiser, Sites};
+use crate::quantize::{Quantizer, Sites};
 use crate::softmax::softmax;
 use crate::tensor::Tensor;
 
@@ -27,18 +28,19 @@ struct Pass<'a> {
     cotangents: &'a [Vec<f32>],
 }
 
-/// One backward pass prices every layer and width: with `u` random and `E[u u^T] = diag(p) - p p^T`, the Fisher
-/// information of the logits, `(d^T J^T u)^2 / 2` is an unbiased estimate of `1/2 d^T H d` for every error `d` at once.
+/// One backward pass prices every layer and width: with `u` random and `E[u u^T] = diag(p) - p
+/// p^T`, the Fisher information of the logits, `(d^T J^T u)^2 / 2` is an unbiased estimate of `1/2
+/// d^T H d` for every error `d` at once.
 pub(super) fn fisher(
     model: &Model,
-    quantiser: &Quantiser<'_>,
+    quantizer: &Quantizer<'_>,
     batch: &Tensor,
     tick: &mut dyn FnMut(usize),
 ) -> Sensitivity {
-    let sites = quantiser.sites();
+    let sites = quantizer.sites();
     let network = Network::of(model);
-    let errors = weight_errors(model, quantiser);
-    let roundings = site_roundings(quantiser);
+    let errors = weight_errors(model, quantizer);
+    let roundings = site_roundings(quantizer);
     let output = |image: usize, logits: &[f32]| {
         let p = softmax(logits);
         let mut signs = Signs::new(image as u64);
@@ -51,14 +53,17 @@ pub(super) fn fisher(
         for (layer, errors) in sites.layers.iter().zip(&errors) {
             let Some(gradient) = &pass.gradients.layers[layer.node] else { continue };
             for (weight, bias) in errors {
-                prices.push((dot(&gradient.weight, weight) + dot(&gradient.bias, bias)).powi(2) / 2.0);
+                prices.push(
+                    (dot(&gradient.weight, weight) + dot(&gradient.bias, bias)).powi(2) / 2.0,
+                );
             }
         }
         for (id, site) in sites.sites.iter().enumerate() {
             let value = pass.tape.value(site.value);
             for rounding in &roundings[id] {
                 let moved = value.iter().zip(&pass.cotangents[id]);
-                let moved: f64 = moved.map(|(&v, &g)| f64::from(g) * f64::from(rounding.apply(v) - v)).sum();
+                let moved: f64 =
+                    moved.map(|(&v, &g)| f64::from(g) * f64::from(rounding.apply(v) - v)).sum();
                 prices.push(moved.powi(2) / 2.0);
             }
         }
@@ -68,21 +73,23 @@ pub(super) fn fisher(
     split(sites, &total)
 }
 
-/// The mean of the Hessian's diagonal, by Hutchinson's estimate `E[v^T H v] / n` for random signs `v`, times the squared
-/// error of rounding (Dong et al.: HAWQ-V2, NeurIPS 2020). `H v` is a difference of gradients.
+/// The mean of the Hessian's diagonal, by Hutchinson's estimate `E[v^T H v] / n` for random signs
+/// `v`, times the squared error of rounding (Dong et al.: HAWQ-V2, NeurIPS 2020). `H v` is a
+/// difference of gradients.
 pub(super) fn hessian(
     model: &Model,
-    quantiser: &Quantiser<'_>,
+    quantizer: &Quantizer<'_>,
     batch: &Tensor,
     tick: &mut dyn FnMut(usize),
 ) -> Sensitivity {
-    let sites = quantiser.sites();
+    let sites = quantizer.sites();
     let float: Network<'_, f32> = Network::of(model);
-    let reference: Vec<Vec<f32>> = float.outputs(batch).iter().map(|logits| softmax(logits)).collect();
+    let reference: Vec<Vec<f32>> =
+        float.outputs(batch).iter().map(|logits| softmax(logits)).collect();
     let output = |image: usize, logits: &[f32]| -> Vec<f32> {
         softmax(logits).iter().zip(&reference[image]).map(|(q, p)| q - p).collect()
     };
-    let sizes = Sizes::of(&float, quantiser, batch);
+    let sizes = Sizes::of(&float, quantizer, batch);
     let mut traces = vec![0.0; sites.layers.len() + sites.sites.len()];
     for probe in 0..PROBES as u64 {
         for side in [1.0f32, -1.0] {
@@ -95,55 +102,59 @@ pub(super) fn hessian(
             }
         }
     }
-    // Per element and unit of square: the direction's elements have the root mean square of what they move.
-    let errors = weight_errors(model, quantiser);
+    // Per element and unit of square: the direction's elements have the root mean square of what
+    // they move.
+    let errors = weight_errors(model, quantizer);
     let mut prices = Vec::new();
     for (layer, errors) in errors.iter().enumerate() {
         let curvature = sizes.mean_curvature(layer, traces[layer]);
         let squares = errors.iter().map(|(weight, _)| dot(weight, weight));
         prices.extend(squares.map(|square| curvature * square / 2.0));
     }
-    let site_errors = site_errors(&float, quantiser, batch, tick);
+    let site_errors = site_errors(&float, quantizer, batch, tick);
     for site in 0..sites.sites.len() {
         let at = sites.layers.len() + site;
-        // The trace was summed over the images, and so were the errors: their product counts the images twice.
+        // The trace was summed over the images, and so were the errors: their product counts the
+        // images twice.
         let curvature = sizes.mean_curvature(at, traces[at]) / batch.images() as f64;
         let widths = WIDTHS.count();
-        prices.extend(site_errors[site * widths..][..widths].iter().map(|square| curvature * square / 2.0));
+        prices.extend(
+            site_errors[site * widths..][..widths].iter().map(|square| curvature * square / 2.0),
+        );
     }
     split(sites, &prices)
 }
 
 /// By layer, then width: the errors of weights and biases.
-fn weight_errors(model: &Model, quantiser: &Quantiser<'_>) -> Vec<Vec<(Vec<f32>, Vec<f32>)>> {
+fn weight_errors(model: &Model, quantizer: &Quantizer<'_>) -> Vec<Vec<(Vec<f32>, Vec<f32>)>> {
     let network: Network<'_, f32> = Network::of(model);
-    let errors = |(at, layer): (usize, &crate::quantise::LayerSites)| {
+    let errors = |(at, layer): (usize, &crate::quantize::LayerSites)| {
         let exact = network.layers[layer.node].as_ref().expect("invariant: a layer has parameters");
         let less = |a: Vec<f32>, b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
         let error = |bits: u8| {
-            let (weight, bias) = quantiser.rounded_weights(at, bits);
+            let (weight, bias) = quantizer.rounded_weights(at, bits);
             (less(weight, &exact.weight), less(bias, &exact.bias))
         };
         WIDTHS.map(error).collect()
     };
-    quantiser.sites().layers.iter().enumerate().map(errors).collect()
+    quantizer.sites().layers.iter().enumerate().map(errors).collect()
 }
 
 /// By site, then width.
-fn site_roundings(quantiser: &Quantiser<'_>) -> Vec<Vec<Rounding<f32>>> {
-    let of = |site| WIDTHS.map(|bits| quantiser.site_rounding(site, bits)).collect();
-    (0..quantiser.sites().sites.len()).into_par_iter().map(of).collect()
+fn site_roundings(quantizer: &Quantizer<'_>) -> Vec<Vec<Rounding<f32>>> {
+    let of = |site| WIDTHS.map(|bits| quantizer.site_rounding(site, bits)).collect();
+    (0..quantizer.sites().sites.len()).into_par_iter().map(of).collect()
 }
 
 /// By site, then width: the sum over images of the squared error.
 fn site_errors(
     network: &Network<'_, f32>,
-    quantiser: &Quantiser<'_>,
+    quantizer: &Quantizer<'_>,
     batch: &Tensor,
     tick: &mut dyn FnMut(usize),
 ) -> Vec<f64> {
-    let sites = quantiser.sites();
-    let roundings = site_roundings(quantiser);
+    let sites = quantizer.sites();
+    let roundings = site_roundings(quantizer);
     let squares = |image: &[f32]| {
         let tape = network.forward(image);
         let mut squares = Vec::new();
@@ -206,23 +217,25 @@ fn sum_over_images(
 /// Prices in the order layers, sites, and widths within.
 fn split(sites: &Sites, prices: &[f64]) -> Sensitivity {
     let mut lists = prices.chunks_exact(WIDTHS.count()).map(<[f64]>::to_vec);
-    Sensitivity { weights: lists.by_ref().take(sites.layers.len()).collect(), sites: lists.collect() }
+    Sensitivity {
+        weights: lists.by_ref().take(sites.layers.len()).collect(),
+        sites: lists.collect(),
+    }
 }
 
 /// Root mean squares and numbers of elements: of layers, then of sites.
 struct Sizes(Vec<(f32, usize)>);
 
 impl Sizes {
-    fn of(network: &Network<'_, f32>, quantiser: &Quantiser<'_>, batch: &Tensor) -> Self {
-        let sites = quantiser.sites();
+    fn of(network: &Network<'_, f32>, quantizer: &Quantizer<'_>, batch: &Tensor) -> Self {
+        let sites = quantizer.sites();
         let of = |values: &[f32]| {
             let square = dot(values, values) / values.len().max(1) as f64;
             (square.sqrt().max(1e-12) as f32, values.len())
         };
-        let layers = sites
-            .layers
-            .iter()
-            .map(|layer| network.layers[layer.node].as_ref().map_or((1.0, 1), |layer| of(&layer.weight)));
+        let layers = sites.layers.iter().map(|layer| {
+            network.layers[layer.node].as_ref().map_or((1.0, 1), |layer| of(&layer.weight))
+        });
         let tape = network.forward(batch.image(0));
         let values = sites.sites.iter().map(|site| of(tape.value(site.value)));
         Self(layers.chain(values).collect())

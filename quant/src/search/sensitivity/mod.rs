@@ -1,8 +1,9 @@
 //! How much each width of each layer and site costs in accuracy, measured.
 //!
-//! The loss is the Kullback-Leibler divergence of the class probabilities from the float network's, averaged over the
-//! calibration images, with one layer's weights or one site's values rounded and all else float. It needs no labels.
-//! Losses of several roundings are taken to add up. It is measured, or estimated from its curvature.
+//! The loss is the Kullback-Leibler divergence of the class probabilities from the float network's,
+//! averaged over the calibration images, with one layer's weights or one site's values rounded and
+//! all else float. It needs no labels. Losses of several roundings are taken to add up. It is
+//! measured, or estimated from its curvature.
 
 mod curvature;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Progress;
 use crate::float::{Edit, FloatError, activations_of, reevaluate};
 use crate::model::{Model, Op, ValueId};
-use crate::quantise::{Assignment, Quantiser, Sites};
+use crate::quantize::{Assignment, Quantizer, Sites};
 use crate::softmax::log_softmax;
 use crate::tensor::Tensor;
 
@@ -76,7 +77,7 @@ impl Sensitivity {
     pub fn measure(
         measure: Measure,
         model: &Model,
-        quantiser: &Quantiser<'_>,
+        quantizer: &Quantizer<'_>,
         batch: &Tensor,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, FloatError> {
@@ -87,9 +88,9 @@ impl Sensitivity {
             progress(Progress { phase: "sensitivity", done, of: passes * images });
         };
         let mut found = match measure {
-            Measure::Loss => Self::measured(model, quantiser, batch, progress)?,
-            Measure::Fisher => curvature::fisher(model, quantiser, batch, &mut tick),
-            Measure::Hessian => curvature::hessian(model, quantiser, batch, &mut tick),
+            Measure::Loss => Self::measured(model, quantizer, batch, progress)?,
+            Measure::Fisher => curvature::fisher(model, quantizer, batch, &mut tick),
+            Measure::Hessian => curvature::hessian(model, quantizer, batch, &mut tick),
         };
         found.settle(images);
         Ok(found)
@@ -98,11 +99,11 @@ impl Sensitivity {
     /// The sums over images of the divergence itself.
     fn measured(
         model: &Model,
-        quantiser: &Quantiser<'_>,
+        quantizer: &Quantizer<'_>,
         batch: &Tensor,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, FloatError> {
-        let sites = quantiser.sites();
+        let sites = quantizer.sites();
         let widths = WIDTHS.count();
         let mut found = Self {
             weights: vec![vec![0.0; widths]; sites.layers.len()],
@@ -123,8 +124,12 @@ impl Sensitivity {
             let reference = reevaluate(model, &kept, &[])?;
             for (layer, losses) in found.weights.iter_mut().enumerate() {
                 for (bits, loss) in WIDTHS.zip(losses) {
-                    let (weight, bias) = quantiser.rounded_weights(layer, bits);
-                    let edit = Edit::Weights { node: sites.layers[layer].node, weight: &weight, bias: &bias };
+                    let (weight, bias) = quantizer.rounded_weights(layer, bits);
+                    let edit = Edit::Weights {
+                        node: sites.layers[layer].node,
+                        weight: &weight,
+                        bias: &bias,
+                    };
                     *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
                 }
                 next();
@@ -133,7 +138,7 @@ impl Sensitivity {
                 let id = sites.sites[site].value;
                 let Some(value) = kept.value(id) else { continue };
                 for (bits, loss) in WIDTHS.zip(losses) {
-                    let tensor = quantiser.rounded_site(site, bits, value);
+                    let tensor = quantizer.rounded_site(site, bits, value);
                     let edit = Edit::Value { id, tensor: &tensor };
                     *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
                 }
@@ -147,7 +152,9 @@ impl Sensitivity {
     pub(super) fn fits(&self, sites: &Sites) -> bool {
         let full = |lists: &[Vec<f64>], count: usize| {
             lists.len() == count
-                && lists.iter().all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
+                && lists
+                    .iter()
+                    .all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
         };
         full(&self.weights, sites.layers.len()) && full(&self.sites, sites.sites.len())
     }
@@ -160,7 +167,8 @@ impl Sensitivity {
         sum(&self.weights, &assignment.weight_bits) + sum(&self.sites, &assignment.site_bits)
     }
 
-    /// Means over the images; a wider width never costs more than a narrower one, whatever the noise says.
+    /// Means over the images; a wider width never costs more than a narrower one, whatever the
+    /// noise says.
     fn settle(&mut self, images: usize) {
         for losses in self.weights.iter_mut().chain(&mut self.sites) {
             for loss in losses.iter_mut() {
@@ -173,11 +181,13 @@ impl Sensitivity {
     }
 }
 
-/// The values from which the network can be recomputed after any edit: all but those that only a ReLU reads.
+/// The values from which the network can be recomputed after any edit: all but those that only a
+/// ReLU reads.
 fn kept_values(model: &Model) -> Vec<ValueId> {
     let read_by_relu_alone = |id: ValueId| {
         let consumers = model.consumers(id);
-        !consumers.is_empty() && consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }))
+        !consumers.is_empty()
+            && consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }))
     };
     (0..=model.nodes.len()).map(ValueId).filter(|&id| !read_by_relu_alone(id)).collect()
 }
@@ -185,7 +195,10 @@ fn kept_values(model: &Model) -> Vec<ValueId> {
 fn part(batch: &Tensor, start: usize, count: usize) -> Tensor {
     let [_, c, h, w] = batch.shape;
     let len = c * h * w;
-    Tensor { shape: [count, c, h, w], data: batch.data[start * len..(start + count) * len].to_vec() }
+    Tensor {
+        shape: [count, c, h, w],
+        data: batch.data[start * len..(start + count) * len].to_vec(),
+    }
 }
 
 /// The sum over images of the divergence of `found` from `reference`, in nats.

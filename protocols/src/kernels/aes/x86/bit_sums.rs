@@ -39,7 +39,8 @@ fn wide_by<W: Word, const N: usize>(
         for (number, leaves) in leaves.as_chunks::<N>().0.iter().enumerate() {
             let inputs: [__m512i; N] = std::array::from_fn(|i| load_quad(&leaves[i]));
             let outputs = encrypt_wide(&keys, inputs);
-            let mut nodes: [__m512i; N] = std::array::from_fn(|i| _mm512_xor_si512(inputs[i], outputs[i]));
+            let mut nodes: [__m512i; N] =
+                std::array::from_fn(|i| _mm512_xor_si512(inputs[i], outputs[i]));
             for (level, bit) in bits[..low].iter_mut().enumerate() {
                 for parent in 0..N >> (level + 1) {
                     let [left, right] = [nodes[2 * parent], nodes[2 * parent + 1]];
@@ -95,7 +96,8 @@ pub(in crate::kernels) fn narrow<W: Word>(
             let inputs: [__m128i; 8] =
                 std::array::from_fn(|i| load(&if i < 4 { left } else { right }.0[i % 4]));
             let outputs = encrypt(key, inputs);
-            let hashes: [__m128i; 8] = std::array::from_fn(|i| _mm_xor_si128(inputs[i], outputs[i]));
+            let hashes: [__m128i; 8] =
+                std::array::from_fn(|i| _mm_xor_si128(inputs[i], outputs[i]));
             for tree in 0..4 {
                 bits[0][tree] = add::<W>(bits[0][tree], hashes[4 + tree]);
                 let both = add::<W>(hashes[tree], hashes[4 + tree]);

@@ -1,4 +1,5 @@
-//! AES by VAES on registers of 256 bits, two blocks to a register: where there are no registers of 512 bits.
+//! AES by VAES on registers of 256 bits, two blocks to a register: where there are no registers of
+//! 512 bits.
 
 use std::arch::x86_64::*;
 
@@ -78,7 +79,8 @@ pub(in crate::kernels) fn split(
         }
         let inputs = nodes.map(|node| sigma(node));
         let outputs = encrypt(schedule, inputs);
-        let left: [__m256i; REGISTERS] = std::array::from_fn(|i| _mm256_xor_si256(inputs[i], outputs[i]));
+        let left: [__m256i; REGISTERS] =
+            std::array::from_fn(|i| _mm256_xor_si256(inputs[i], outputs[i]));
         store_group(low, left);
         store_group(high, std::array::from_fn(|i| _mm256_xor_si256(nodes[i], left[i])));
         sum = left.iter().fold(sum, |sum, left| _mm256_xor_si256(sum, *left));

@@ -20,7 +20,8 @@ pub(in crate::kernels) fn wide(
     let at = _mm512_set1_epi64(i64::from(at));
     let mut index = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
     let mut sum = _mm512_setzero_si512();
-    let rows = low.as_chunks_mut::<ROW_BLOCKS>().0.iter_mut().zip(high.as_chunks_mut::<ROW_BLOCKS>().0);
+    let rows =
+        low.as_chunks_mut::<ROW_BLOCKS>().0.iter_mut().zip(high.as_chunks_mut::<ROW_BLOCKS>().0);
     for (low, high) in rows {
         let mut nodes = load_row(low);
         for node in &mut nodes {
@@ -29,7 +30,8 @@ pub(in crate::kernels) fn wide(
         }
         let inputs = nodes.map(|node| sigma_wide(node));
         let outputs = encrypt_wide(&keys, inputs);
-        let left: [__m512i; WIDE_ROW] = std::array::from_fn(|i| _mm512_xor_si512(inputs[i], outputs[i]));
+        let left: [__m512i; WIDE_ROW] =
+            std::array::from_fn(|i| _mm512_xor_si512(inputs[i], outputs[i]));
         store_row(low, left);
         store_row(high, std::array::from_fn(|i| _mm512_xor_si512(nodes[i], left[i])));
         sum = left.iter().fold(sum, |sum, left| _mm512_xor_si512(sum, *left));

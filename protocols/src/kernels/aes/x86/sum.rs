@@ -1,7 +1,8 @@
-//! Sums of the streams of a tree's leaves by VAES with AVX-512: see [`crate::kernels::Streams::sum`].
+//! Sums of the streams of a tree's leaves by VAES with AVX-512: see
+//! [`crate::kernels::Streams::sum`].
 //!
-//! Four leaves at a time are added up in registers, so that the two lowest levels, in which most additions are, cost one load
-//! and one store each for all four.
+//! Four leaves at a time are added up in registers, so that the two lowest levels, in which most
+//! additions are, cost one load and one store each for all four.
 
 use std::arch::x86_64::*;
 
@@ -10,8 +11,8 @@ use crate::kernels::{Key, Row};
 
 type Registers = [__m512i; WIDE_ROW];
 
-/// The sums of `2^d` leaves, `d` being the number of planes, whose contents are replaced; that of all is in `partial[d]`. All
-/// keys are wide, and leaves below `first` count as zero.
+/// The sums of `2^d` leaves, `d` being the number of planes, whose contents are replaced; that of
+/// all is in `partial[d]`. All keys are wide, and leaves below `first` count as zero.
 #[target_feature(enable = "vaes,avx512f")]
 pub(in crate::kernels) fn wide(
     leaves: &[Key],
@@ -53,7 +54,9 @@ fn stream(leaf: &Key, number: usize, first: usize, counters: &Registers) -> Regi
     if number < first {
         return [_mm512_setzero_si512(); WIDE_ROW];
     }
-    let Key::Wide(schedule) = leaf else { unreachable!("invariant: the keys of a tree are of one kind") };
+    let Key::Wide(schedule) = leaf else {
+        unreachable!("invariant: the keys of a tree are of one kind")
+    };
     encrypt_wide(&broadcast(schedule), *counters)
 }
 

@@ -106,7 +106,8 @@ impl System {
         let mut pivots = Vec::new();
         for column in 0..self.unknowns {
             let first = pivots.len();
-            let Some(found) = (first..self.rows.len()).find(|&row| bit(&self.rows[row], column)) else {
+            let Some(found) = (first..self.rows.len()).find(|&row| bit(&self.rows[row], column))
+            else {
                 continue;
             };
             self.rows.swap(first, found);

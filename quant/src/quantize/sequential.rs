@@ -1,10 +1,10 @@
 //! Rounding in the order of the network, every layer against what the layers before it have become.
 //!
-//! A layer is given the quantised input `x'` and shall give the float output `y`: its weights are first moved to the
-//! least squares `min E|W' x' + b' - y|^2`, held near `W` by the damping, then rounded under the moments of `x'`. Where the
-//! output goes into a sum whose other term is known, `y` also makes up for that term's error. (Hubara et al.:
-//! AdaQuant, ICML 2021, sections 3 and 4; Frantar et al.: GPTQ, ICLR 2023; for the asymmetric objective Li et al.: GPTAQ,
-//! 2025.)
+//! A layer is given the quantized input `x'` and shall give the float output `y`: its weights are
+//! first moved to the least squares `min E|W' x' + b' - y|^2`, held near `W` by the damping, then
+//! rounded under the moments of `x'`. Where the output goes into a sum whose other term is known,
+//! `y` also makes up for that term's error. (Hubara et al.: AdaQuant, ICML 2021, sections 3 and 4;
+//! Frantar et al.: GPTQ, ICLR 2023; for the asymmetric objective Li et al.: GPTAQ, 2025.)
 
 use rayon::prelude::*;
 
@@ -28,7 +28,8 @@ pub(super) struct Sequence<'a> {
     pub scales: &'a Scales,
 }
 
-/// Parts of the rounding of a layer, about as long as each other: moments, their factor, least squares, rounding and narrowing.
+/// Parts of the rounding of a layer, about as long as each other: moments, their factor, least
+/// squares, rounding and narrowing.
 const STAGES: usize = 5;
 
 /// The values of all images.
@@ -36,7 +37,11 @@ type Values = Vec<Vec<f32>>;
 
 impl Sequence<'_> {
     /// All layers, rounded.
-    pub(super) fn run(&self, batch: &Tensor, progress: &mut dyn FnMut(usize, usize)) -> Vec<Rounded> {
+    pub(super) fn run(
+        &self,
+        batch: &Tensor,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Vec<Rounded> {
         let float: Network<'_, f32> = Network::of(self.model);
         let mut network = self.network();
         let count = self.model.nodes.len() + 1;
@@ -50,7 +55,8 @@ impl Sequence<'_> {
             exact[index + 1] = run(&float, index, &exact);
             if let Some(layer) = self.sites.layers.iter().position(|layer| layer.node == index) {
                 let target = self.target(index, &exact, &found);
-                let mut stage = |done| progress(index * STAGES + done, self.model.nodes.len() * STAGES);
+                let mut stage =
+                    |done| progress(index * STAGES + done, self.model.nodes.len() * STAGES);
                 let result = self.layer(layer, &found[node.inputs[0].0], &target, &mut stage);
                 network.layers[index] = Some(result.float());
                 rounded[layer] = Some(result);
@@ -78,7 +84,8 @@ impl Sequence<'_> {
         network
     }
 
-    /// What a layer's output should be: the float output, and what the other term of the sum that it goes into lacks.
+    /// What a layer's output should be: the float output, and what the other term of the sum that
+    /// it goes into lacks.
     fn target(&self, index: usize, exact: &[Values], found: &[Values]) -> Values {
         let output = ValueId(index + 1);
         let mut target = exact[output.0].clone();
@@ -100,7 +107,13 @@ impl Sequence<'_> {
     }
 
     /// A layer, rounded; `stage` is told how many of its [`STAGES`] are done.
-    fn layer(&self, layer: usize, input: &Values, target: &Values, stage: &mut dyn FnMut(usize)) -> Rounded {
+    fn layer(
+        &self,
+        layer: usize,
+        input: &Values,
+        target: &Values,
+        stage: &mut dyn FnMut(usize),
+    ) -> Rounded {
         stage(0);
         let conv = conv(self.model, self.sites.layers[layer].node);
         let (g, images) = (&conv.geometry, input.len());
@@ -110,7 +123,8 @@ impl Sequence<'_> {
             let columns = |image: usize, columns: &mut Vec<f32>| {
                 fill_columns(g, channels, &input[image][group * plane..][..plane], columns);
             };
-            let target = |image: usize| &target[image][group * outputs * pixels..][..outputs * pixels];
+            let target =
+                |image: usize| &target[image][group * outputs * pixels..][..outputs * pixels];
             Cross::of([g.fan_in(), outputs, pixels, images], columns, target)
         });
         let moments: Vec<Cross> = moments.collect();
@@ -120,7 +134,8 @@ impl Sequence<'_> {
         stage(2);
         let moved = least_squares(conv, &moments, &rounder);
         stage(3);
-        let rounded = rounder.round(&moved, self.assignment.weight_bits[layer], self.scales.layers[layer]);
+        let rounded =
+            rounder.round(&moved, self.assignment.weight_bits[layer], self.scales.layers[layer]);
         stage(4);
         match Room::of(self.model, self.sites, self.scales, self.assignment, layer, &rounded) {
             Some(room) => rounder.narrowed(&moved, rounded, &room, GROWTH),
@@ -130,7 +145,12 @@ impl Sequence<'_> {
 }
 
 /// The rounding of a site.
-pub(super) fn rounding(scales: &Scales, assignment: &Assignment, site: usize, signed: bool) -> Rounding<f32> {
+pub(super) fn rounding(
+    scales: &Scales,
+    assignment: &Assignment,
+    site: usize,
+    signed: bool,
+) -> Rounding<f32> {
     let (low, high) = scales::limits(assignment.site_bits[site], signed);
     Rounding { scale: scales.sites[site].exp2() as f32, low: low as f32, high: high as f32 }
 }

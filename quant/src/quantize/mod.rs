@@ -1,4 +1,4 @@
-//! Quantisation: from a float network and widths to an integer network and its weights.
+//! Quantization: from a float network and widths to an integer network and its weights.
 
 mod adam;
 mod calibrate;
@@ -30,7 +30,7 @@ pub use reconstruct::Reconstruction;
 pub use round::{Rounded, Rounder};
 pub use scales::Scales;
 pub use sites::{LayerSites, Site, SiteId, Sites, Target};
-pub use winograd::{Winograd, requantise};
+pub use winograd::{Winograd, requantize};
 
 use crate::data::Preprocess;
 use crate::float::FloatError;
@@ -47,9 +47,9 @@ pub struct Assignment {
     pub site_bits: Vec<u8>,
 }
 
-/// Why a network cannot be quantised.
+/// Why a network cannot be quantized.
 #[derive(Debug, thiserror::Error)]
-pub enum QuantiseError {
+pub enum QuantizeError {
     /// The calibration images do not fit the network.
     #[error(transparent)]
     Float(#[from] FloatError),
@@ -96,14 +96,14 @@ pub enum QuantiseError {
 
 /// Images that rounding in sequence looks at: it holds two values of each.
 const SEQUENCE_IMAGES: usize = 256;
-/// The width of [`Quantiser::middle`].
+/// The width of [`Quantizer::middle`].
 const MIDDLE: u8 = 4;
 
 /// Rounded weights by layer, width and scale (of which only what is not a power of two matters).
 type RoundedKey = (usize, u8, i64);
 
-/// A calibrated network, ready to be quantised at any widths.
-pub struct Quantiser<'a> {
+/// A calibrated network, ready to be quantized at any widths.
+pub struct Quantizer<'a> {
     model: &'a Model,
     preprocess: Preprocess,
     sites: Sites,
@@ -113,7 +113,7 @@ pub struct Quantiser<'a> {
     memo: Mutex<HashMap<RoundedKey, std::sync::Arc<Rounded>>>,
 }
 
-impl<'a> Quantiser<'a> {
+impl<'a> Quantizer<'a> {
     /// Calibrates on a batch of preprocessed images.
     ///
     /// # Errors
@@ -123,19 +123,20 @@ impl<'a> Quantiser<'a> {
         preprocess: &Preprocess,
         batch: &Tensor,
         ranges: Ranges,
-    ) -> Result<Self, QuantiseError> {
+    ) -> Result<Self, QuantizeError> {
         if batch.images() == 0 {
-            return Err(QuantiseError::NoImages);
+            return Err(QuantizeError::NoImages);
         }
         if is_blank(batch) {
-            return Err(QuantiseError::Blank { images: batch.images(), value: batch.data[0] });
+            return Err(QuantizeError::Blank { images: batch.images(), value: batch.data[0] });
         }
-        let sites = Sites::of(model, matches!(preprocess, Preprocess::Normalise { .. }));
+        let sites = Sites::of(model, matches!(preprocess, Preprocess::Normalize { .. }));
         let calibration = Calibration::measure(model, &sites, batch, ranges)?;
-        let strange = sites.sites.iter().enumerate().find(|(id, _)| !calibration.site(*id).is_finite());
+        let strange =
+            sites.sites.iter().enumerate().find(|(id, _)| !calibration.site(*id).is_finite());
         if let Some((_, site)) = strange {
             let name = |node: usize| model.nodes[node].name.clone();
-            return Err(QuantiseError::NotFinite {
+            return Err(QuantizeError::NotFinite {
                 node: site.value.producer().map_or("input".into(), name),
             });
         }
@@ -185,21 +186,26 @@ impl<'a> Quantiser<'a> {
         })
     }
 
-    /// The scales at one width for everything, solved once: what stands in before widths are chosen.
+    /// The scales at one width for everything, solved once: what stands in before widths are
+    /// chosen.
     fn middle(&self) -> &Scales {
         self.middle.get_or_init(|| {
             let (layers, sites) = (self.sites.layers.len(), self.sites.sites.len());
-            self.scales(&Assignment { weight_bits: vec![MIDDLE; layers], site_bits: vec![MIDDLE; sites] })
+            self.scales(&Assignment {
+                weight_bits: vec![MIDDLE; layers],
+                site_bits: vec![MIDDLE; sites],
+            })
         })
     }
 
     /// A layer's float weights and biases after rounding to a width, all else being float.
     pub fn rounded_weights(&self, layer: usize, bits: u8) -> (Vec<f32>, Vec<f32>) {
         let rounded = self.rounded(layer, bits, self.middle().layers[layer]);
-        let channels = rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
+        let channels =
+            rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
         let scale = |exponent: i32| (rounded.log_scale - f64::from(exponent)).exp2() as f32;
-        let weights =
-            channels.flat_map(|(weights, &e)| weights.iter().map(move |&w| f32::from(w) * scale(e)));
+        let weights = channels
+            .flat_map(|(weights, &e)| weights.iter().map(move |&w| f32::from(w) * scale(e)));
         (weights.collect(), rounded.bias.iter().map(|&b| b as f32).collect())
     }
 
@@ -218,8 +224,12 @@ impl<'a> Quantiser<'a> {
             None => self.middle().sites[site],
         };
         let (low, high) = scales::limits(bits, signed);
-        let (power, _) =
-            scales::best_power(&self.calibration.sites[site], &self.sites.sites[site], mantissa, (low, high));
+        let (power, _) = scales::best_power(
+            &self.calibration.sites[site],
+            &self.sites.sites[site],
+            mantissa,
+            (low, high),
+        );
         let scale = (mantissa + f64::from(power)).exp2();
         Rounding { scale: scale as f32, low: low as f32, high: high as f32 }
     }
@@ -232,7 +242,8 @@ impl<'a> Quantiser<'a> {
         // Averages are sums: their windows widen the input.
         let area = (-self.sites.layers[layer].input_offset).exp2();
         let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
-        let channels = rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
+        let channels =
+            rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
         let most = channels.map(|(weights, &exponent)| {
             let sum = |f: fn(f64) -> f64| weights.iter().map(|&w| f(f64::from(w))).sum::<f64>();
             let (up, down) = (sum(|w| w.max(0.0)), sum(|w| (-w).max(0.0)));
@@ -259,32 +270,38 @@ impl<'a> Quantiser<'a> {
         self.model.shape(self.sites.sites[site].value).iter().product()
     }
 
-    /// Quantises at some widths.
+    /// Quantizes at some widths.
     ///
     /// # Errors
-    /// The integer network cannot be represented: scales too far apart, or accumulators beyond 60 bits.
-    pub fn quantise(&self, assignment: &Assignment) -> Result<(Graph, Weights), QuantiseError> {
+    /// The integer network cannot be represented: scales too far apart, or accumulators beyond 60
+    /// bits.
+    pub fn quantize(&self, assignment: &Assignment) -> Result<(Graph, Weights), QuantizeError> {
         let scales = self.scales(assignment);
         let rounded = self.all_rounded(assignment, &scales);
         let rounded: Vec<&Rounded> = rounded.iter().map(AsRef::as_ref).collect();
         self.emit(assignment, &scales, &rounded)
     }
 
-    /// Quantises at some widths with all care: every layer is rounded against what those before it have become, and
-    /// what suits the whole best is learned, if asked for. `progress` is told a phase, parts done, and parts in all.
+    /// Quantizes at some widths with all care: every layer is rounded against what those before it
+    /// have become, and what suits the whole best is learned, if asked for. `progress` is told a
+    /// phase, parts done, and parts in all.
     ///
     /// # Errors
-    /// As [`Quantiser::quantise`]; or the batch does not fit the model.
+    /// As [`Quantizer::quantize`]; or the batch does not fit the model.
     pub fn finish(
         &self,
         assignment: &Assignment,
         batch: &Tensor,
         reconstruction: Option<&Reconstruction>,
         progress: &mut dyn FnMut(&'static str, usize, usize),
-    ) -> Result<(Graph, Weights), QuantiseError> {
+    ) -> Result<(Graph, Weights), QuantizeError> {
         let mut scales = self.scales(assignment);
-        let sequence =
-            sequential::Sequence { model: self.model, sites: &self.sites, assignment, scales: &scales };
+        let sequence = sequential::Sequence {
+            model: self.model,
+            sites: &self.sites,
+            assignment,
+            scales: &scales,
+        };
         let images = first_images(batch, batch.images().min(SEQUENCE_IMAGES));
         let mut rounded = sequence.run(&images, &mut |done, of| progress("rounding", done, of));
         if let Some(options) = reconstruction {
@@ -302,11 +319,13 @@ impl<'a> Quantiser<'a> {
         self.emit(assignment, &scales, &rounded.iter().collect::<Vec<_>>())
     }
 
-    /// The quantised network at some widths, in real numbers: weights rounded layer by layer, sites rounded on the way.
+    /// The quantized network at some widths, in real numbers: weights rounded layer by layer, sites
+    /// rounded on the way.
     pub fn network(&self, assignment: &Assignment) -> Network<'a, f32> {
         let scales = self.scales(assignment);
         let mut network = Network::of(self.model);
-        for (layer, rounded) in self.sites.layers.iter().zip(self.all_rounded(assignment, &scales)) {
+        for (layer, rounded) in self.sites.layers.iter().zip(self.all_rounded(assignment, &scales))
+        {
             network.layers[layer.node] = Some(rounded.float());
         }
         for (id, site) in self.sites.sites.iter().enumerate() {
@@ -319,15 +338,20 @@ impl<'a> Quantiser<'a> {
     /// Groups of scales that pixels or ReLUs that are cut off decide.
     fn fixed_groups(&self) -> Vec<bool> {
         let mut fixed = vec![false; self.sites.groups];
-        let free = matches!(self.preprocess, Preprocess::Normalise { .. });
+        let free = matches!(self.preprocess, Preprocess::Normalize { .. });
         for site in &self.sites.sites {
             fixed[site.group] |= site.max.is_some() || (site.value.producer().is_none() && !free);
         }
         fixed
     }
 
-    fn all_rounded(&self, assignment: &Assignment, scales: &Scales) -> Vec<std::sync::Arc<Rounded>> {
-        let rounded = |layer: usize| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]);
+    fn all_rounded(
+        &self,
+        assignment: &Assignment,
+        scales: &Scales,
+    ) -> Vec<std::sync::Arc<Rounded>> {
+        let rounded =
+            |layer: usize| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]);
         (0..self.sites.layers.len()).into_par_iter().map(rounded).collect()
     }
 
@@ -336,13 +360,15 @@ impl<'a> Quantiser<'a> {
         assignment: &Assignment,
         scales: &Scales,
         rounded: &[&Rounded],
-    ) -> Result<(Graph, Weights), QuantiseError> {
-        let emit = emit::Emit { model: self.model, sites: &self.sites, scales, rounded, assignment };
+    ) -> Result<(Graph, Weights), QuantizeError> {
+        let emit =
+            emit::Emit { model: self.model, sites: &self.sites, scales, rounded, assignment };
         emit.run(&self.preprocess)
     }
 }
 
-/// Whether every channel of images of several pixels has one value throughout; of flat vectors, whether all is one value.
+/// Whether every channel of images of several pixels has one value throughout; of flat vectors,
+/// whether all is one value.
 fn is_blank(batch: &Tensor) -> bool {
     let [images, channels, rows, columns] = batch.shape;
     let alike = |a: f32, b: f32| a.to_bits() == b.to_bits();
@@ -350,7 +376,8 @@ fn is_blank(batch: &Tensor) -> bool {
         return images * channels > 1 && batch.data.windows(2).all(|pair| alike(pair[0], pair[1]));
     }
     let planes = batch.data.chunks_exact(rows * columns).enumerate();
-    let mut uniform = planes.map(|(plane, pixels)| (batch.data[plane % channels * rows * columns], pixels));
+    let mut uniform =
+        planes.map(|(plane, pixels)| (batch.data[plane % channels * rows * columns], pixels));
     uniform.all(|(value, pixels)| pixels.iter().all(|&pixel| alike(pixel, value)))
 }
 
@@ -369,7 +396,12 @@ pub(crate) fn widths(
 fn conv(model: &Model, node: usize) -> &Conv {
     match &model.nodes[node].op {
         Op::Conv(conv) => conv,
-        Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
+        Op::Relu { .. }
+        | Op::Function(_)
+        | Op::Add
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::View(_) => {
             unreachable!("invariant: a layer's node is a convolution")
         }
     }

@@ -1,4 +1,5 @@
-//! What quantisation needs to know of a network's values: samples of every site, second moments of every layer's input.
+//! What quantization needs to know of a network's values: samples of every site, second moments of
+//! every layer's input.
 
 use rayon::prelude::*;
 
@@ -53,7 +54,12 @@ impl Calibration {
     ///
     /// # Errors
     /// The batch's shape is not the model's input.
-    pub fn measure(model: &Model, sites: &Sites, batch: &Tensor, ranges: Ranges) -> Result<Self, FloatError> {
+    pub fn measure(
+        model: &Model,
+        sites: &Sites,
+        batch: &Tensor,
+        ranges: Ranges,
+    ) -> Result<Self, FloatError> {
         let mut keep: Vec<ValueId> = sites.sites.iter().map(|site| site.value).collect();
         keep.extend(sites.layers.iter().map(|layer| model.nodes[layer.node].inputs[0]));
         let images = batch.images().min(MOMENT_IMAGES * 2);

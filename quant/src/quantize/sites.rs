@@ -1,13 +1,15 @@
-//! Where a float network is turned into integers: what is requantised, what stays an accumulator, and whose scales are
-//! tied to each other.
+//! Where a float network is turned into integers: what is requantized, what stays an accumulator,
+//! and whose scales are tied to each other.
 //!
-//! A *site* is a value that is rounded to a few bits: the input, every output of a ReLU, and any other value that a
-//! linear layer or an average pooling needs. All else stays exact: the outputs of linear layers and their sums are
-//! accumulators, pooling and views of sites are those of integers.
+//! A *site* is a value that is rounded to a few bits: the input, every output of a ReLU, and any
+//! other value that a linear layer or an average pooling needs. All else stays exact: the outputs
+//! of linear layers and their sums are accumulators, pooling and views of sites are those of
+//! integers.
 //!
-//! Scales: `s_y = s_w s_x 2^k`, and all terms of a sum differ by powers of two. So the scales of the sites that meet in a
-//! sum, and of the site that the sum is rounded to, are one real number up to powers of two: they form a *group*. A
-//! layer's weight scale is then given, up to a power of two a channel, by the groups of its input and of its target.
+//! Scales: `s_y = s_w s_x 2^k`, and all terms of a sum differ by powers of two. So the scales of
+//! the sites that meet in a sum, and of the site that the sum is rounded to, are one real number up
+//! to powers of two: they form a *group*. A layer's weight scale is then given, up to a power of
+//! two a channel, by the groups of its input and of its target.
 
 use crate::model::{Model, Op, ValueId};
 
@@ -49,7 +51,8 @@ pub struct LayerSites {
     pub node: usize,
     /// The site that its input is, or is pooled or sliced from.
     pub input: SiteId,
-    /// The base-two logarithm of its input's scale over the site's: minus that of the windows averaged on the way.
+    /// The base-two logarithm of its input's scale over the site's: minus that of the windows
+    /// averaged on the way.
     pub input_offset: f64,
     /// What its accumulators become.
     pub target: Target,
@@ -57,7 +60,7 @@ pub struct LayerSites {
     pub target_group: usize,
 }
 
-/// How a model is quantised, before any width is chosen.
+/// How a model is quantized, before any width is chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sites {
     /// All sites, by value.
@@ -99,9 +102,18 @@ impl Sites {
                 of_value[value] = Some(sites.len());
                 let name = producer.map_or("input", |node| &node.name).to_owned();
                 let looked_up = producer.is_some_and(|node| is_function(&node.op));
-                let read = consumers[value].iter().filter(|&&node| is_function(&model.nodes[node].op));
+                let read =
+                    consumers[value].iter().filter(|&&node| is_function(&model.nodes[node].op));
                 let functions = read.count();
-                sites.push(Site { value: ValueId(value), name, signed, max, group: 0, looked_up, functions });
+                sites.push(Site {
+                    value: ValueId(value),
+                    name,
+                    signed,
+                    max,
+                    group: 0,
+                    looked_up,
+                    functions,
+                });
             }
         }
         let mut found = Self { sites, layers: Vec::new(), groups: 0, of_value };
@@ -114,8 +126,8 @@ impl Sites {
         self.of_value[value.0]
     }
 
-    /// The site that a value is, or is pooled, sliced or cut off from, with the base-two logarithm of its scale over the
-    /// site's; `None` for accumulators.
+    /// The site that a value is, or is pooled, sliced or cut off from, with the base-two logarithm
+    /// of its scale over the site's; `None` for accumulators.
     pub fn source(&self, model: &Model, value: ValueId) -> Option<(SiteId, f64)> {
         let (mut value, mut offset) = (value, 0.0);
         loop {
@@ -153,13 +165,16 @@ impl Sites {
                 }
                 Op::Relu { .. } => {
                     let own = self.site(node.output);
-                    if let (Some(own), Some((site, _))) = (own, self.source(model, node.inputs[0])) {
+                    if let (Some(own), Some((site, _))) = (own, self.source(model, node.inputs[0]))
+                    {
                         groups.join(own, site);
                     }
                 }
                 Op::Conv(_) => {
                     let target = self.target(model, consumers, node.output);
-                    let Some((input, input_offset)) = self.source(model, node.inputs[0]) else { continue };
+                    let Some((input, input_offset)) = self.source(model, node.inputs[0]) else {
+                        continue;
+                    };
                     self.layers.push(LayerSites {
                         node: index,
                         input,
@@ -182,7 +197,8 @@ impl Sites {
         }
     }
 
-    /// The site that an accumulator is rounded to, following sums, pooling and views; `None` for logits.
+    /// The site that an accumulator is rounded to, following sums, pooling and views; `None` for
+    /// logits.
     fn target(&self, model: &Model, consumers: &[Vec<usize>], value: ValueId) -> Option<SiteId> {
         let mut value = value;
         loop {
@@ -208,15 +224,18 @@ fn consumers(model: &Model) -> Vec<Vec<usize>> {
     consumers
 }
 
-/// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function, or several readers that are not
-/// all ReLUs.
+/// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function,
+/// or several readers that are not all ReLUs.
 fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
-    let reads =
-        |wanted: fn(&Op) -> bool| consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count();
+    let reads = |wanted: fn(&Op) -> bool| {
+        consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count()
+    };
     let linear = reads(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_)));
     let relus = reads(|op| matches!(op, Op::Relu { .. }));
     let revealed = model.output == ValueId(value);
-    linear > 0 || (consumers.len() > 1 && relus < consumers.len()) || (revealed && !consumers.is_empty())
+    linear > 0
+        || (consumers.len() > 1 && relus < consumers.len())
+        || (revealed && !consumers.is_empty())
 }
 
 /// A union of what is tied.

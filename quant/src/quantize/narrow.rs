@@ -1,9 +1,11 @@
-//! Accumulators that are a bit narrower: where a layer's exact interval is only a little too wide for the next ring, some of its
-//! integers move toward zero until it fits. A bit of the ring is worth its share of everything that the layer moves.
+//! Accumulators that are a bit narrower: where a layer's exact interval is only a little too wide
+//! for the next ring, some of its integers move toward zero until it fits. A bit of the ring is
+//! worth its share of everything that the layer moves.
 //!
-//! No channel may reach further than the ring, which is a budget for the sums of its positive and of its negative weights
-//! (Colbert, Pappalardo, Petri-Koenig: A2Q, ICCV 2023; with GPTQ's objective Colbert et al.: AXE, 2024). Theirs hold from the first
-//! integer on; ours are met afterwards, and only where the output's error hardly grows.
+//! No channel may reach further than the ring, which is a budget for the sums of its positive and
+//! of its negative weights (Colbert, Pappalardo, Petri-Koenig: A2Q, ICCV 2023; with GPTQ's
+//! objective Colbert et al.: AXE, 2024). Theirs hold from the first integer on; ours are met
+//! afterwards, and only where the output's error hardly grows.
 
 use rayon::prelude::*;
 
@@ -14,7 +16,8 @@ use super::sites::{Sites, Target};
 use crate::kernels::multiply_add;
 use crate::model::{Conv, Model, Op};
 
-/// What there is in a ring beside a layer's products, and the steps of everything, as base-two logarithms.
+/// What there is in a ring beside a layer's products, and the steps of everything, as base-two
+/// logarithms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Room {
     /// The least and the largest integer of the input.
@@ -32,7 +35,8 @@ pub(super) struct Room {
 /// How much a layer's error may grow, of itself.
 pub(super) const GROWTH: f64 = 1.0 / 16.0;
 
-/// Blocks of channels that are narrowed before it is asked whether the error has grown too much already.
+/// Blocks of channels that are narrowed before it is asked whether the error has grown too much
+/// already.
 const BLOCKS: usize = 16;
 
 /// A channel's integers.
@@ -149,9 +153,15 @@ impl Room {
 }
 
 impl Rounder {
-    /// The layer with accumulators a bit narrower, where its error grows by no more than `growth` of itself; else as it was. `conv` is
-    /// what `rounded` was rounded from.
-    pub(super) fn narrowed(&self, conv: &Conv, rounded: Rounded, room: &Room, growth: f64) -> Rounded {
+    /// The layer with accumulators a bit narrower, where its error grows by no more than `growth`
+    /// of itself; else as it was. `conv` is what `rounded` was rounded from.
+    pub(super) fn narrowed(
+        &self,
+        conv: &Conv,
+        rounded: Rounded,
+        room: &Room,
+        growth: f64,
+    ) -> Rounded {
         let integers = rounded.weights.chunks_exact(conv.geometry.fan_in());
         let given: Vec<(&Group, (&[f32], Channel))> = self
             .channels(conv)
@@ -162,7 +172,8 @@ impl Rounder {
                 (group, (floats, Channel::new(weights, rounded.bias[at], scale)))
             })
             .collect();
-        let widest = given.par_iter().map(|(_, (_, channel))| room.ring(channel)).max().unwrap_or(0);
+        let widest =
+            given.par_iter().map(|(_, (_, channel))| room.ring(channel)).max().unwrap_or(0);
         if widest <= room.least.max(2) {
             return rounded;
         }
@@ -192,8 +203,8 @@ impl Group {
         pairs.map(|(&w, &q)| f64::from(q) * channel.scale - f64::from(w)).collect()
     }
 
-    /// Moves integers toward zero until the channel fits a ring, those first by which the error grows least for what they save;
-    /// `None` where it grows by more than `most`. `slope` is `H d`.
+    /// Moves integers toward zero until the channel fits a ring, those first by which the error
+    /// grows least for what they save; `None` where it grows by more than `most`. `slope` is `H d`.
     fn narrowed(
         &self,
         mut slope: Vec<f64>,
@@ -205,13 +216,15 @@ impl Group {
         let (low, high) = room.input;
         let half = f64::from(ring - 1).exp2();
         while room.ring(&channel) > ring {
-            // What a step of a positive and of a negative weight takes off the end that is too far out.
+            // What a step of a positive and of a negative weight takes off the end that is too far
+            // out.
             let (positive, negative) =
                 if room.interval(&channel).1 >= half { (high, -low) } else { (-low, high) };
             let candidates = channel.weights.iter().enumerate().filter_map(|(at, &q)| {
                 let saved = if q > 0 { positive } else { negative };
                 let step = -f64::from(q.signum()) * channel.scale;
-                let growth = 2.0 * step * slope[at] + step * step * self.damped[at * self.rows + at];
+                let growth =
+                    2.0 * step * slope[at] + step * step * self.damped[at * self.rows + at];
                 (q != 0 && saved > 0.0).then_some((growth / saved, growth, at))
             });
             let (_, growth, at) = candidates.min_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -271,14 +284,15 @@ mod tests {
     use protocols::weights::{LayerWeights, accumulators};
 
     use super::*;
-    use crate::quantise::calibrate::Moments;
-    use crate::quantise::{Quantiser, Ranges};
+    use crate::quantize::calibrate::Moments;
+    use crate::quantize::{Quantizer, Ranges};
     use crate::{Preprocess, Tensor, import_file};
 
     const ROWS: usize = 12;
     const CHANNELS: usize = 3;
 
-    /// The exact interval of a rounded layer as it will be emitted, in steps of its finest channel, with the rest.
+    /// The exact interval of a rounded layer as it will be emitted, in steps of its finest channel,
+    /// with the rest.
     fn exact(rounded: &Rounded, room: &Room) -> (f64, f64) {
         let finest = rounded.exponents.iter().copied().max().unwrap();
         let step = (rounded.log_scale - f64::from(finest) + room.input_scale).exp2();
@@ -286,8 +300,13 @@ mod tests {
         let shifts: Vec<u8> = rounded.exponents.iter().map(|e| (finest - e) as u8).collect();
         let layer = LayerWeights { weights: rounded.weights.clone(), bias };
         let input = (room.input.0 as i128, room.input.1 as i128);
-        let (lo, hi) =
-            accumulators(&Geometry::dense(ROWS, CHANNELS), Algorithm::Direct, &layer, &shifts, input);
+        let (lo, hi) = accumulators(
+            &Geometry::dense(ROWS, CHANNELS),
+            Algorithm::Direct,
+            &layer,
+            &shifts,
+            input,
+        );
         (lo as f64 + room.rest.0, hi as f64 + room.rest.1)
     }
 
@@ -346,9 +365,11 @@ mod tests {
         let weight = [[3.0f32; ROWS - 1].as_slice(), &[2.4]].concat();
         let conv = Conv { geometry: Geometry::dense(ROWS, 1), weight, bias: vec![0.0] };
         let unit = (0..ROWS * ROWS).map(|p| f64::from(u8::from(p / ROWS == p % ROWS)));
-        let rounder = Rounder::new(&[Moments { rows: ROWS, second: unit.collect(), first: vec![0.0; ROWS] }]);
+        let rounder =
+            Rounder::new(&[Moments { rows: ROWS, second: unit.collect(), first: vec![0.0; ROWS] }]);
         let rest = (0.0, 0.0);
-        let room = Room { input: limits(4, false), input_scale: 0.0, sum_scale: 0.0, rest, least: 0 };
+        let room =
+            Room { input: limits(4, false), input_scale: 0.0, sum_scale: 0.0, rest, least: 0 };
         let rounded = rounder.round(&conv, 3, 0.0);
         let sum = |rounded: &Rounded| rounded.weights.iter().map(|&w| i32::from(w)).sum::<i32>();
         assert_eq!(sum(&rounded), 35);
@@ -358,34 +379,48 @@ mod tests {
 
     #[test]
     fn the_room_that_is_foreseen_is_the_ring_of_the_plan() {
-        let file = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets").join(name);
+        let file = |name: &str| {
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets").join(name)
+        };
         let model = import_file(&file("digits.onnx")).unwrap();
         let images =
-            crate::Dataset::open(&file("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
+            crate::Dataset::open(&file("digits-calib-images-idx3-ubyte"), None, model.interface())
+                .unwrap();
         let batch: Tensor = images.batch(0..32, &Preprocess::Unit).unwrap();
-        let quantiser = Quantiser::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
+        let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
         for bits in [3, 8] {
-            let (layers, sites) = (quantiser.sites.layers.len(), quantiser.sites.sites.len());
-            let assignment = Assignment { weight_bits: vec![bits; layers], site_bits: vec![bits; sites] };
-            let (graph, weights) = quantiser.quantise(&assignment).unwrap();
-            let options = fusion::Options { weights: weights.digest(), ..fusion::Options::default() };
+            let (layers, sites) = (quantizer.sites.layers.len(), quantizer.sites.sites.len());
+            let assignment =
+                Assignment { weight_bits: vec![bits; layers], site_bits: vec![bits; sites] };
+            let (graph, weights) = quantizer.quantize(&assignment).unwrap();
+            let options =
+                fusion::Options { weights: weights.digest(), ..fusion::Options::default() };
             let plan = fusion::fuse(&graph, &options).unwrap();
-            let scales = quantiser.scales(&assignment);
+            let scales = quantizer.scales(&assignment);
             let mut compared = 0;
-            for (layer, rounded) in quantiser.all_rounded(&assignment, &scales).iter().enumerate() {
-                let place = &quantiser.sites.layers[layer];
-                let Some(room) = Room::of(&model, &quantiser.sites, &scales, &assignment, layer, rounded)
+            for (layer, rounded) in quantizer.all_rounded(&assignment, &scales).iter().enumerate() {
+                let place = &quantizer.sites.layers[layer];
+                let Some(room) =
+                    Room::of(&model, &quantizer.sites, &scales, &assignment, layer, rounded)
                 else {
                     continue;
                 };
-                let fan_in = quantiser.geometry(layer).fan_in();
-                let channels = rounded.weights.chunks_exact(fan_in).enumerate().map(|(at, weights)| {
-                    let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
-                    Channel::new(weights, rounded.bias[at], scale)
-                });
-                let foreseen = channels.map(|channel| room.ring(&channel)).max().unwrap().max(room.least);
-                let step = plan.steps.iter().find(|step| step.name == model.nodes[place.node].name).unwrap();
-                let protocols::plan::Op::Linear { ring, algorithm, .. } = &step.op else { unreachable!() };
+                let fan_in = quantizer.geometry(layer).fan_in();
+                let channels =
+                    rounded.weights.chunks_exact(fan_in).enumerate().map(|(at, weights)| {
+                        let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
+                        Channel::new(weights, rounded.bias[at], scale)
+                    });
+                let foreseen =
+                    channels.map(|channel| room.ring(&channel)).max().unwrap().max(room.least);
+                let step = plan
+                    .steps
+                    .iter()
+                    .find(|step| step.name == model.nodes[place.node].name)
+                    .unwrap();
+                let protocols::plan::Op::Linear { ring, algorithm, .. } = &step.op else {
+                    unreachable!()
+                };
                 if *algorithm == Algorithm::Direct {
                     assert_eq!(foreseen, ring.get(), "{} at {bits} bits", step.name);
                     compared += 1;

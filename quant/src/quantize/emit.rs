@@ -8,7 +8,7 @@ use protocols::weights::{LayerWeights, Weights, fresh_salt};
 use super::round::Rounded;
 use super::scales::Scales;
 use super::sites::Sites;
-use super::{Assignment, QuantiseError};
+use super::{Assignment, QuantizeError};
 use crate::data::Preprocess;
 use crate::model::{Conv, Function, Model, Node, Op, ValueId};
 
@@ -36,9 +36,10 @@ struct Emitting<'a> {
 impl Emit<'_> {
     /// The integer network and its weights, under a salt of their own: the same weights twice have
     /// two digests.
-    pub(super) fn run(&self, preprocess: &Preprocess) -> Result<(Graph, Weights), QuantiseError> {
+    pub(super) fn run(&self, preprocess: &Preprocess) -> Result<(Graph, Weights), QuantizeError> {
         let builder = Graph::builder(&self.model.name, preprocess.clone());
-        let mut emitting = Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };
+        let mut emitting =
+            Emitting { given: self, builder, wires: Vec::new(), layers: BTreeMap::new() };
         emitting.input()?;
         for (index, node) in self.model.nodes.iter().enumerate() {
             let wire = emitting.node(index, node)?;
@@ -61,19 +62,24 @@ impl Emit<'_> {
 }
 
 impl Emitting<'_> {
-    fn input(&mut self) -> Result<(), QuantiseError> {
+    fn input(&mut self) -> Result<(), QuantizeError> {
         let given = self.given;
         let site = given.sites.site(ValueId::INPUT).expect("invariant: the input is a site");
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
         let name = given.free("input");
-        let wire =
-            self.builder.input(name, given.model.input, bits, signed, given.scales.sites[site].exp2())?;
+        let wire = self.builder.input(
+            name,
+            given.model.input,
+            bits,
+            signed,
+            given.scales.sites[site].exp2(),
+        )?;
         self.wires.push(wire);
         Ok(())
     }
 
     /// The exact result of a node.
-    fn node(&mut self, index: usize, node: &Node) -> Result<WireId, QuantiseError> {
+    fn node(&mut self, index: usize, node: &Node) -> Result<WireId, QuantizeError> {
         let name = node.name.clone();
         let input = self.wires[node.inputs[0].0];
         let wire = match &node.op {
@@ -94,7 +100,7 @@ impl Emitting<'_> {
         name: String,
         conv: &Conv,
         input: WireId,
-    ) -> Result<WireId, QuantiseError> {
+    ) -> Result<WireId, QuantizeError> {
         let given = self.given;
         let layer = given.sites.layers.iter().position(|layer| layer.node == index);
         let layer = layer.expect("invariant: every convolution is a layer");
@@ -116,7 +122,12 @@ impl Emitting<'_> {
     }
 
     /// A table: the function of every value that the input can have, rounded to the output's site.
-    fn function(&mut self, node: &Node, function: &Function, input: WireId) -> Result<WireId, QuantiseError> {
+    fn function(
+        &mut self,
+        node: &Node,
+        function: &Function,
+        input: WireId,
+    ) -> Result<WireId, QuantizeError> {
         let given = self.given;
         let site = given.sites.site(node.output).expect("invariant: a function's result is a site");
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
@@ -134,22 +145,23 @@ impl Emitting<'_> {
     }
 
     /// The sum of two wires, the coarser one shifted left.
-    fn sum(&mut self, name: String, a: WireId, b: WireId) -> Result<WireId, QuantiseError> {
+    fn sum(&mut self, name: String, a: WireId, b: WireId) -> Result<WireId, QuantizeError> {
         let ratio = (self.builder.wire(a).scale / self.builder.wire(b).scale).log2().round() as i32;
-        let too_far = |_| QuantiseError::Scales { node: name.clone(), ratio };
+        let too_far = |_| QuantizeError::Scales { node: name.clone(), ratio };
         let shift = u8::try_from(ratio.unsigned_abs()).map_err(too_far)?;
         let terms = if ratio >= 0 { [(a, shift), (b, 0)] } else { [(a, 0), (b, shift)] };
         Ok(self.builder.add(name, &terms)?)
     }
 
     /// Rounds a value that is a site.
-    fn round(&mut self, node: &Node, wire: WireId) -> Result<WireId, QuantiseError> {
+    fn round(&mut self, node: &Node, wire: WireId) -> Result<WireId, QuantizeError> {
         let given = self.given;
         let site = given.sites.site(node.output).filter(|_| !matches!(node.op, Op::Function(_)));
         // A function's table rounds.
         let Some(site) = site else { return Ok(wire) };
         let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
-        let ratio = (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
+        let ratio =
+            (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
         let name = given.free(&format!("{}.requant", node.name));
         // An accumulator coarser than its site is made finer first: no bit is dropped.
         let wire = match u8::try_from(-ratio) {
@@ -160,7 +172,7 @@ impl Emitting<'_> {
             _ => wire,
         };
         let shift = u8::try_from(ratio.max(0))
-            .map_err(|_| QuantiseError::Scales { node: node.name.clone(), ratio })?;
+            .map_err(|_| QuantizeError::Scales { node: node.name.clone(), ratio })?;
         Ok(self.builder.requant(name, wire, shift, bits, signed)?)
     }
 }

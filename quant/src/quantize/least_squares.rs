@@ -1,5 +1,6 @@
-//! The weights that give a layer's output best, from the inputs that it has: least squares, held near the weights it had.
-//! (Hubara et al.: AdaQuant, ICML 2021, section 3; Li et al.: GPTAQ, 2025.)
+//! The weights that give a layer's output best, from the inputs that it has: least squares, held
+//! near the weights it had. (Hubara et al.: AdaQuant, ICML 2021, section 3; Li et al.: GPTAQ,
+//! 2025.)
 
 use rayon::prelude::*;
 
@@ -27,8 +28,8 @@ const HELD: usize = 256 << 20;
 const OUTPUTS: usize = 64;
 
 impl Cross {
-    /// Of a group with `rows` inputs and so many outputs, at `pixels` places of every image: `fill` gives an image's inputs, `[rows,
-    /// pixels]`, and `target` its outputs, `[outputs, pixels]`.
+    /// Of a group with `rows` inputs and so many outputs, at `pixels` places of every image: `fill`
+    /// gives an image's inputs, `[rows, pixels]`, and `target` its outputs, `[outputs, pixels]`.
     pub(super) fn of<'t>(
         [rows, outputs, pixels, images]: [usize; 4],
         fill: impl Fn(usize, &mut Vec<f32>) + Sync,
@@ -78,7 +79,8 @@ impl Sums {
             }
             return sums;
         }
-        // A product of few columns is bound by memory: those of all images side by side are one of more.
+        // A product of few columns is bound by memory: those of all images side by side are one of
+        // more.
         let wide = pixels * images.len();
         let (mut all, mut targets) = (vec![0.0; rows * wide], vec![0.0; outputs * wide]);
         for (at, &image) in images.iter().enumerate() {
@@ -143,7 +145,8 @@ pub(super) fn least_squares(conv: &Conv, moments: &[Cross], rounder: &Rounder) -
         let factor = rounder.factor(group);
         let weights = &mut moved.weight[group * outputs * n..][..outputs * n];
         let bias = &mut moved.bias[group * outputs..][..outputs];
-        let blocks = weights.par_chunks_mut(OUTPUTS * n).zip(bias.par_chunks_mut(OUTPUTS)).enumerate();
+        let blocks =
+            weights.par_chunks_mut(OUTPUTS * n).zip(bias.par_chunks_mut(OUTPUTS)).enumerate();
         blocks.for_each(|(at, (weights, bias))| {
             cross.solve(at * OUTPUTS, weights, bias, &covariance, factor);
         });
@@ -153,7 +156,14 @@ pub(super) fn least_squares(conv: &Conv, moments: &[Cross], rounder: &Rounder) -
 
 impl Cross {
     /// Moves the weights and biases of outputs from `first` on.
-    fn solve(&self, first: usize, weights: &mut [f32], bias: &mut [f32], covariance: &[f64], factor: &[f64]) {
+    fn solve(
+        &self,
+        first: usize,
+        weights: &mut [f32],
+        bias: &mut [f32],
+        covariance: &[f64],
+        factor: &[f64],
+    ) {
         let (n, outputs) = (self.input.rows, bias.len());
         let wide: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
         // What is left to explain: E[(y - W x)(x - E x)^T].
@@ -166,10 +176,17 @@ impl Cross {
         }
         // The inverse is U^T U.
         let mut half = vec![0.0; outputs * n];
-        multiply_add_factors([outputs, n, n], Factor::Rows(&rest), Factor::Columns(factor), &mut half);
+        multiply_add_factors(
+            [outputs, n, n],
+            Factor::Rows(&rest),
+            Factor::Columns(factor),
+            &mut half,
+        );
         let mut step = vec![0.0; outputs * n];
         multiply_add([outputs, n, n], &half, factor, &mut step);
-        for (output, (row, step)) in weights.chunks_exact_mut(n).zip(step.chunks_exact(n)).enumerate() {
+        for (output, (row, step)) in
+            weights.chunks_exact_mut(n).zip(step.chunks_exact(n)).enumerate()
+        {
             let mut mean = self.output[first + output];
             for (at, (weight, step)) in row.iter_mut().zip(step).enumerate() {
                 let value = wide[output * n + at] + step;

@@ -1,9 +1,9 @@
-//! What is left after simplification and is no step of a plan, expressed by a requantisation that drops nothing: exact, at
-//! the price of one.
+//! What is left after simplification and is no step of a plan, expressed by a requantization that
+//! drops nothing: exact, at the price of one.
 //!
 //! - `relu(x)` is `requant(x)` with `k = 0` and as many unsigned bits as the result needs.
-//! - A sum that something other than a requantisation reads is first requantised with `k = 0` to its own width; so is one
-//!   that another sum reads, where they were not merged before.
+//! - A sum that something other than a requantization reads is first requantized with `k = 0` to
+//!   its own width; so is one that another sum reads, where they were not merged before.
 
 use super::{Pass, Patch};
 use crate::{Graph, Op, WireId};
@@ -32,20 +32,24 @@ impl Pass for SumAlone {
     }
 
     fn find(&self, graph: &Graph) -> Option<Patch> {
-        (0..graph.nodes().len()).find_map(|id| requantised(graph, id))
+        (0..graph.nodes().len()).find_map(|id| requantized(graph, id))
     }
 }
 
-fn requantised(graph: &Graph, id: WireId) -> Option<Patch> {
+fn requantized(graph: &Graph, id: WireId) -> Option<Patch> {
     let node = graph.node(id);
     let takes_sums = matches!(node.op, Op::Requant { .. });
-    let sum = node.op.inputs().into_iter().find(|&input| matches!(graph.node(input).op, Op::Add { .. }));
+    let sum =
+        node.op.inputs().into_iter().find(|&input| matches!(graph.node(input).op, Op::Add { .. }));
     let sum = sum.filter(|_| !takes_sums)?;
     let wire = graph.wire(sum);
     let requant = Op::Requant { input: sum, shift: 0, bits: wire.bits, signed: wire.signed };
-    let reader = node.op.clone().map_inputs(|input| if input == sum { graph.nodes().len() } else { input });
-    let nodes =
-        vec![(format!("{}.{}", graph.node(sum).name, node.name), requant), (node.name.clone(), reader)];
+    let reader =
+        node.op.clone().map_inputs(|input| if input == sum { graph.nodes().len() } else { input });
+    let nodes = vec![
+        (format!("{}.{}", graph.node(sum).name, node.name), requant),
+        (node.name.clone(), reader),
+    ];
     Some(Patch::replace(graph, id, nodes))
 }
 
@@ -55,14 +59,14 @@ mod tests {
     use crate::pass::testing::{after, network};
 
     #[test]
-    fn a_relu_alone_is_a_requantisation() {
+    fn a_relu_alone_is_a_requantization() {
         let graph = network(|b, acc| b.relu("relu", acc));
         let found = after(&graph, ReluAlone);
         assert!(found[0].starts_with("relu = requant acc >>0 u"), "{found:?}");
     }
 
     #[test]
-    fn logits_that_are_a_sum_are_requantised_to_their_own_width() {
+    fn logits_that_are_a_sum_are_requantized_to_their_own_width() {
         let graph = network(|b, acc| b.add("sum", &[(acc, 1), (acc, 1), (acc, 1)]));
         let found = after(&graph, SumAlone);
         assert_eq!(found[0], "sum = add acc<<1 acc<<1 acc<<1");

@@ -1,10 +1,10 @@
-//! Reconstruction: weights, biases and scales that were rounded layer by layer are adjusted so that the quantised network
-//! as a whole says what the float network says. It needs images, no labels.
+//! Reconstruction: weights, biases and scales that were rounded layer by layer are adjusted so that
+//! the quantized network as a whole says what the float network says. It needs images, no labels.
 //!
-//! What is learned are the integers of the weights (as real numbers, rounded in every step; the estimator passes
-//! gradients straight through: Hubara et al., AdaQuant, ICML 2021), the biases, and one mantissa for every group of
-//! scales, which is where activations are cut off (Esser et al., LSQ, ICLR 2020). Powers of two stay as they are, so
-//! that every rescaling stays a shift.
+//! What is learned are the integers of the weights (as real numbers, rounded in every step; the
+//! estimator passes gradients straight through: Hubara et al., AdaQuant, ICML 2021), the biases,
+//! and one mantissa for every group of scales, which is where activations are cut off (Esser et
+//! al., LSQ, ICLR 2020). Powers of two stay as they are, so that every rescaling stays a shift.
 
 use rayon::prelude::*;
 
@@ -66,16 +66,16 @@ impl Start<'_> {
         let reference: Vec<Vec<f32>> =
             (0..batch.images()).map(|image| softmax(reference.image(image))).collect();
         let mut order = Order::new(batch.images(), options.seed);
-        let mut optimisers = Optimisers::new(&learned);
+        let mut optimizers = Optimizers::new(&learned);
         for step in 0..options.steps {
             progress(step, options.steps);
             let images = order.next(BATCH.min(batch.images()));
             let network = self.network(&learned);
             let part = gather(batch, &images);
-            let (_, gradients) =
-                network.gradients(&part, |image, output| divergence(&reference[images[image]], output));
+            let (_, gradients) = network
+                .gradients(&part, |image, output| divergence(&reference[images[image]], output));
             let schedule = Schedule { step, of: options.steps };
-            self.update(&mut learned, &network, &gradients, &mut optimisers, &schedule);
+            self.update(&mut learned, &network, &gradients, &mut optimizers, &schedule);
         }
         Ok(self.finish(&learned))
     }
@@ -85,7 +85,8 @@ impl Start<'_> {
             let weight = &conv(self.model, self.sites.layers[layer].node).weight;
             let fan_in = weight.len() / rounded.exponents.len();
             let latent = |(at, (&w, &q)): (usize, (&f32, &i8))| {
-                let scale = (rounded.log_scale - f64::from(rounded.exponents[at / fan_in])).exp2() as f32;
+                let scale =
+                    (rounded.log_scale - f64::from(rounded.exponents[at / fan_in])).exp2() as f32;
                 // Near its integer: the rounding found before is where the descent starts.
                 f32::from(q) + (w / scale - f32::from(q)).clamp(-NEAR, NEAR)
             };
@@ -93,7 +94,11 @@ impl Start<'_> {
         };
         Learned {
             weights: self.rounded.iter().enumerate().map(weights).collect(),
-            biases: self.rounded.iter().map(|r| r.bias.iter().map(|&b| b as f32).collect()).collect(),
+            biases: self
+                .rounded
+                .iter()
+                .map(|r| r.bias.iter().map(|&b| b as f32).collect())
+                .collect(),
             mantissas: vec![0.0; self.sites.groups],
         }
     }
@@ -101,8 +106,8 @@ impl Start<'_> {
     /// The base-two logarithm of a layer's scale.
     fn layer_scale(&self, learned: &Learned, layer: usize) -> f64 {
         let site = &self.sites.layers[layer];
-        let moved =
-            learned.mantissas[site.target_group] - learned.mantissas[self.sites.sites[site.input].group];
+        let moved = learned.mantissas[site.target_group]
+            - learned.mantissas[self.sites.sites[site.input].group];
         self.rounded[layer].log_scale + f64::from(moved)
     }
 
@@ -110,7 +115,7 @@ impl Start<'_> {
         self.scales.sites[site] + f64::from(learned.mantissas[self.sites.sites[site].group])
     }
 
-    /// The quantised network.
+    /// The quantized network.
     fn network(&self, learned: &Learned) -> Network<'_, f32> {
         let mut network = Network::of(self.model);
         let layers: Vec<Parameters<f32>> = (0..self.rounded.len())
@@ -150,7 +155,7 @@ impl Start<'_> {
         learned: &mut Learned,
         network: &Network<'_, f32>,
         gradients: &Gradients<f32>,
-        optimisers: &mut Optimisers,
+        optimizers: &mut Optimizers,
         schedule: &Schedule,
     ) {
         let mut mantissas = vec![0.0f32; learned.mantissas.len()];
@@ -160,7 +165,8 @@ impl Start<'_> {
             else {
                 continue;
             };
-            let along: f32 = gradient.weight.iter().zip(&parameters.weight).map(|(g, w)| g * w).sum();
+            let along: f32 =
+                gradient.weight.iter().zip(&parameters.weight).map(|(g, w)| g * w).sum();
             let along = along * std::f32::consts::LN_2;
             mantissas[site.target_group] += along;
             mantissas[self.sites.sites[site.input].group] -= along;
@@ -169,8 +175,9 @@ impl Start<'_> {
             let scales = &self.rounded[layer].exponents;
             let fan_in = gradient.weight.len() / scales.len();
             // A step of a channel's integers is a step of its scale.
-            let gradient_of = |at: usize| gradient.weight[at] * (-scales[at / fan_in] as f32).exp2();
-            optimisers.weights[layer].step(
+            let gradient_of =
+                |at: usize| gradient.weight[at] * (-scales[at / fan_in] as f32).exp2();
+            optimizers.weights[layer].step(
                 &mut learned.weights[layer],
                 gradient_of,
                 schedule.rate(WEIGHT_RATE),
@@ -181,7 +188,7 @@ impl Start<'_> {
                 Target::Logits => 1.0,
             };
             let rate = schedule.rate(BIAS_RATE) * unit;
-            optimisers.biases[layer].step(&mut learned.biases[layer], |at| gradient.bias[at], rate);
+            optimizers.biases[layer].step(&mut learned.biases[layer], |at| gradient.bias[at], rate);
         }
         for site in &self.sites.sites {
             mantissas[site.group] += gradients.scales[site.value.0];
@@ -192,7 +199,7 @@ impl Start<'_> {
             }
         }
         let rate = schedule.rate(MANTISSA_RATE);
-        optimisers.mantissas.step(&mut learned.mantissas, |at| mantissas[at], rate);
+        optimizers.mantissas.step(&mut learned.mantissas, |at| mantissas[at], rate);
     }
 
     fn finish(&self, learned: &Learned) -> (Scales, Vec<Rounded>) {
@@ -213,19 +220,20 @@ impl Start<'_> {
 
 /// How far from its integer a weight may start.
 const NEAR: f32 = 0.45;
-/// Steps' sizes: of weights in integers, of biases in steps of what they are rounded to, of mantissas in octaves.
+/// Steps' sizes: of weights in integers, of biases in steps of what they are rounded to, of
+/// mantissas in octaves.
 const WEIGHT_RATE: f32 = 0.003;
 const BIAS_RATE: f32 = 0.005;
 const MANTISSA_RATE: f32 = 0.002;
 
-/// One optimiser for each thing that is learned.
-struct Optimisers {
+/// One optimizer for each thing that is learned.
+struct Optimizers {
     weights: Vec<Adam>,
     biases: Vec<Adam>,
     mantissas: Adam,
 }
 
-impl Optimisers {
+impl Optimizers {
     fn new(learned: &Learned) -> Self {
         let of = |lists: &[Vec<f32>]| lists.iter().map(|list| Adam::new(list.len())).collect();
         Self {
@@ -276,7 +284,8 @@ fn gather(batch: &Tensor, images: &[usize]) -> Tensor {
     Tensor { shape: [images.len(), c, h, w], data }
 }
 
-/// The divergence of the classes' probabilities from those of reference, in nats, and its gradient by the logits.
+/// The divergence of the classes' probabilities from those of reference, in nats, and its gradient
+/// by the logits.
 fn divergence(reference: &[f32], logits: &[f32]) -> (f64, Vec<f32>) {
     let found = softmax(logits);
     let nats = reference.iter().zip(&found).map(|(&p, &q)| {

@@ -1,9 +1,10 @@
 //! Scales that make every rescaling a shift, at the least loss.
 //!
-//! All scales of a group of sites are one real number, its *mantissa*, times powers of two. Each site takes the power
-//! that suits its values best, each output channel the one that suits its weights best, so a choice of mantissas is
-//! priced at once: the sites' relative rounding errors and the layers'. Coordinate descent over the groups, from where
-//! the sites alone are best, finds mantissas that are locally best for all.
+//! All scales of a group of sites are one real number, its *mantissa*, times powers of two. Each
+//! site takes the power that suits its values best, each output channel the one that suits its
+//! weights best, so a choice of mantissas is priced at once: the sites' relative rounding errors
+//! and the layers'. Coordinate descent over the groups, from where the sites alone are best, finds
+//! mantissas that are locally best for all.
 
 use super::calibrate::{Calibration, Samples};
 use super::round::Rounder;
@@ -39,9 +40,11 @@ pub(super) struct Problem<'a> {
 impl Problem<'_> {
     /// Solves for the mantissas, then for every site's power of two.
     pub(super) fn solve(&self) -> Scales {
-        let candidates: Vec<Vec<f64>> = (0..self.sites.groups).map(|group| self.candidates(group)).collect();
+        let candidates: Vec<Vec<f64>> =
+            (0..self.sites.groups).map(|group| self.candidates(group)).collect();
         let own = |group: usize, m: f64| -> f64 {
-            let members = self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
+            let members =
+                self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
             members.map(|(id, _)| self.best_power(id, m).1).sum()
         };
         let alone: Vec<Vec<f64>> = candidates
@@ -62,9 +65,12 @@ impl Problem<'_> {
                     .map(|candidate| {
                         let mut trial = chosen.clone();
                         trial[group] = candidate;
-                        let touched = (0..self.sites.layers.len()).filter(|&l| self.touches(l, group));
+                        let touched =
+                            (0..self.sites.layers.len()).filter(|&l| self.touches(l, group));
                         let layers: f64 = touched
-                            .map(|layer| layer_error(layer, self.layer_scale(layer, &candidates, &trial)))
+                            .map(|layer| {
+                                layer_error(layer, self.layer_scale(layer, &candidates, &trial))
+                            })
                             .sum();
                         alone[group][candidate] + layers
                     })
@@ -87,23 +93,25 @@ impl Problem<'_> {
         }
     }
 
-    /// The mantissas that a group may have: one where the input or a cut-off ReLU demands it, else a grid.
+    /// The mantissas that a group may have: one where the input or a cut-off ReLU demands it, else
+    /// a grid.
     fn candidates(&self, group: usize) -> Vec<f64> {
-        let members = || self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
+        let members =
+            || self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
         if let Some(exact) = members().find_map(|(id, site)| self.exact_scale(id, site)) {
             return vec![exact];
         }
         (0..GRID).map(|i| i as f64 / GRID as f64).collect()
     }
 
-    /// The base-two logarithm of the scale that a site must have, up to a power of two, if any: pixels of 0..255 have
-    /// theirs, and a ReLU that is cut off saturates exactly there.
+    /// The base-two logarithm of the scale that a site must have, up to a power of two, if any:
+    /// pixels of 0..255 have theirs, and a ReLU that is cut off saturates exactly there.
     fn exact_scale(&self, id: usize, site: &Site) -> Option<f64> {
         if site.value.producer().is_none() {
             return match self.preprocess {
                 Preprocess::Unit => Some((1.0f64 / 255.0).log2()),
                 Preprocess::Raw => Some(0.0),
-                Preprocess::Normalise { .. } => None,
+                Preprocess::Normalize { .. } => None,
             };
         }
         site.max.map(|max| (f64::from(max) / self.limits(id).1).log2())
@@ -139,7 +147,11 @@ impl Problem<'_> {
 /// The interval of a width.
 pub(super) fn limits(bits: u8, signed: bool) -> (f64, f64) {
     let bits = i32::from(bits);
-    if signed { (-2f64.powi(bits - 1), 2f64.powi(bits - 1) - 1.0) } else { (0.0, 2f64.powi(bits) - 1.0) }
+    if signed {
+        (-2f64.powi(bits - 1), 2f64.powi(bits - 1) - 1.0)
+    } else {
+        (0.0, 2f64.powi(bits) - 1.0)
+    }
 }
 
 /// The power of two that suits a site's values best at a mantissa, and its relative error.
@@ -150,7 +162,8 @@ pub(super) fn best_power(
     (low, high): (f64, f64),
 ) -> (i32, f64) {
     let holds = |magnitude: f32| {
-        let power = ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
+        let power =
+            ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
         // Never a cut-off above the ReLU's own.
         if site.max.is_some() { power.min(0) } else { power }
     };

@@ -1,10 +1,11 @@
-//! A network that came quantised, as one whose every rescaling is a shift.
+//! A network that came quantized, as one whose every rescaling is a shift.
 //!
-//! Its widths are kept, and so are its integers wherever scales allow it. In order of the network, the accumulators of the first layer
-//! that leads to a group of tied sites decide the group's mantissa, if the layer's channels agree on one: its weights stay as
-//! they are, and the sites of the group move to the nearest power of two of it. Weights whose scales do not meet their group's then are
-//! rounded again, each channel to the finest power of two that holds it. Quantisers of values that stay accumulators here are not
-//! needed, and left out.
+//! Its widths are kept, and so are its integers wherever scales allow it. In order of the network,
+//! the accumulators of the first layer that leads to a group of tied sites decide the group's
+//! mantissa, if the layer's channels agree on one: its weights stay as they are, and the sites of
+//! the group move to the nearest power of two of it. Weights whose scales do not meet their group's
+//! then are rounded again, each channel to the finest power of two that holds it. Quantizers of
+//! values that stay accumulators here are not needed, and left out.
 
 use fusion::{Graph, Interval};
 use protocols::weights::Weights;
@@ -14,12 +15,12 @@ use super::emit::Emit;
 use super::round::{Rounded, limits};
 use super::scales::Scales;
 use super::sites::{Site, SiteId, Sites};
-use super::{Assignment, LayerSites, QuantiseError, conv, widths};
+use super::{Assignment, LayerSites, QuantizeError, conv, widths};
 use crate::data::Preprocess;
 use crate::model::{Conv, Op, ValueId};
-use crate::onnx::{Integers, Quantised, Quantiser, Unsupported};
+use crate::onnx::{Integers, Quantized, Quantizer, Unsupported};
 
-/// A network of integers that was adopted from a quantised one.
+/// A network of integers that was adopted from a quantized one.
 #[derive(Debug)]
 pub struct Adopted {
     /// The integer network.
@@ -43,7 +44,8 @@ pub struct Adjustment {
     pub found: f64,
     /// What is taken instead.
     pub used: f64,
-    /// By how much it changed: of a scale or a largest value, `used / found - 1`; of weights, the norm of their change over their own.
+    /// By how much it changed: of a scale or a largest value, `used / found - 1`; of weights, the
+    /// norm of their change over their own.
     pub by: f64,
 }
 
@@ -59,35 +61,38 @@ pub enum Changed {
     Weights,
 }
 
-/// Why a quantised network is not adopted.
+/// Why a quantized network is not adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// Nodes that are not quantised as they have to be: all of them.
+    /// Nodes that are not quantized as they have to be: all of them.
     #[error("{}", .0.iter().map(Unsupported::to_string).collect::<Vec<_>>().join("\n"))]
     Unsupported(Vec<Unsupported>),
     /// The integer network cannot be represented.
     #[error(transparent)]
-    Quantise(#[from] QuantiseError),
+    Quantize(#[from] QuantizeError),
 }
 
-/// How far base-two logarithms of scales may be from a shift and still count as one: two hundredths of a percent.
+/// How far base-two logarithms of scales may be from a shift and still count as one: two hundredths
+/// of a percent.
 const TOLERANCE: f64 = 3e-4;
-/// The most that exponents of a layer's channels differ; each bit of difference is a bit of the accumulators.
+/// The most that exponents of a layer's channels differ; each bit of difference is a bit of the
+/// accumulators.
 const SPREAD: i32 = 8;
 /// The same for channels whose weights are all zero.
 const IDLE_SPREAD: i32 = 3;
 
-/// Makes a quantised network one of integers.
+/// Makes a quantized network one of integers.
 ///
 /// # Errors
-/// Values or weights that have to be quantised are not, or too wide; or the integer network cannot be represented.
-pub fn adopt(quantised: &Quantised, preprocess: &Preprocess) -> Result<Adopted, AdoptError> {
-    let signed = quantised.values.get(&ValueId::INPUT).is_some_and(|quantiser| quantiser.low < 0);
-    let sites = Sites::of(&quantised.model, signed);
-    let given = Given::read(quantised, &sites).map_err(AdoptError::Unsupported)?;
+/// Values or weights that have to be quantized are not, or too wide; or the integer network cannot
+/// be represented.
+pub fn adopt(quantized: &Quantized, preprocess: &Preprocess) -> Result<Adopted, AdoptError> {
+    let signed = quantized.values.get(&ValueId::INPUT).is_some_and(|quantizer| quantizer.low < 0);
+    let sites = Sites::of(&quantized.model, signed);
+    let given = Given::read(quantized, &sites).map_err(AdoptError::Unsupported)?;
     let mut solving = Solving {
         given: &given,
-        quantised,
+        quantized,
         sites: &sites,
         mantissas: vec![None; sites.groups],
         changes: Vec::new(),
@@ -104,18 +109,18 @@ pub fn adopt(quantised: &Quantised, preprocess: &Preprocess) -> Result<Adopted, 
     };
     let rounded: Vec<&Rounded> = layers.iter().collect();
     let emit = Emit {
-        model: &quantised.model,
+        model: &quantized.model,
         sites: &sites,
         scales: &scales,
         rounded: &rounded,
         assignment: &assignment,
     };
     let (graph, weights) = emit.run(preprocess)?;
-    let layers = widths(&quantised.model, &sites, &assignment).collect();
+    let layers = widths(&quantized.model, &sites, &assignment).collect();
     Ok(Adopted { graph, weights, layers, changes })
 }
 
-/// What the file says about all that has to be quantised.
+/// What the file says about all that has to be quantized.
 struct Given {
     sites: Vec<GivenSite>,
     layers: Vec<GivenLayer>,
@@ -137,18 +142,18 @@ struct GivenLayer {
 }
 
 impl Given {
-    fn read(quantised: &Quantised, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
+    fn read(quantized: &Quantized, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
         fn keep<T>(problems: &mut Vec<Unsupported>, found: Result<T, Unsupported>) -> Option<T> {
             found.map_err(|problem| problems.push(problem)).ok()
         }
         let mut problems = Vec::new();
-        let given = sites.sites.iter().map(|site| GivenSite::read(quantised, site));
+        let given = sites.sites.iter().map(|site| GivenSite::read(quantized, site));
         let given: Vec<_> = given.filter_map(|found| keep(&mut problems, found)).collect();
-        let layers = sites.layers.iter().map(|layer| GivenLayer::read(quantised, layer));
+        let layers = sites.layers.iter().map(|layer| GivenLayer::read(quantized, layer));
         let layers: Vec<_> = layers.filter_map(|found| keep(&mut problems, found)).collect();
         if sites.layers.is_empty() {
             problems.push(unsupported(
-                quantised,
+                quantized,
                 None,
                 "it has no linear layers",
                 "there is nothing to run privately",
@@ -159,74 +164,93 @@ impl Given {
 }
 
 impl GivenSite {
-    fn read(quantised: &Quantised, site: &Site) -> Result<Self, Unsupported> {
-        let at = |value: ValueId| quantised.values.get(&value).copied();
-        let node = site.value.producer().map(|node| &quantised.model.nodes[node]);
-        // A ReLU of a quantised value is as quantised as that.
-        let before =
-            node.filter(|node| matches!(node.op, Op::Relu { .. })).and_then(|node| at(node.inputs[0]));
-        let Some(Quantiser { scale, low, high }) = at(site.value).or(before) else {
+    fn read(quantized: &Quantized, site: &Site) -> Result<Self, Unsupported> {
+        let at = |value: ValueId| quantized.values.get(&value).copied();
+        let node = site.value.producer().map(|node| &quantized.model.nodes[node]);
+        // A ReLU of a quantized value is as quantized as that.
+        let before = node
+            .filter(|node| matches!(node.op, Op::Relu { .. }))
+            .and_then(|node| at(node.inputs[0]));
+        let Some(Quantizer { scale, low, high }) = at(site.value).or(before) else {
             return Err(unsupported(
-                quantised,
+                quantized,
                 site.value.producer(),
-                "its values are not quantised, and a layer reads them",
+                "its values are not quantized, and a layer reads them",
                 "put QuantizeLinear and DequantizeLinear behind it",
             ));
         };
         if high < 1 || low > 0 {
-            let reason = format!("its integers are those from {low} to {high}, zero point taken off");
+            let reason =
+                format!("its integers are those from {low} to {high}, zero point taken off");
             return Err(unsupported(
-                quantised,
+                quantized,
                 site.value.producer(),
                 &reason,
-                "quantise with a zero point inside",
+                "quantize with a zero point inside",
             ));
         }
         let low = if site.signed { low } else { 0 };
-        Ok(Self { bits: Interval { lo: low, hi: high }.bits(site.signed), log_scale: scale.log2(), high })
+        Ok(Self {
+            bits: Interval { lo: low, hi: high }.bits(site.signed),
+            log_scale: scale.log2(),
+            high,
+        })
     }
 }
 
 impl GivenLayer {
-    fn read(quantised: &Quantised, layer: &LayerSites) -> Result<Self, Unsupported> {
-        let conv = conv(&quantised.model, layer.node);
-        // A quantised layer that one of floats took in leaves integers that are not all of its weights.
-        let integers = quantised.weights.get(&layer.node);
+    fn read(quantized: &Quantized, layer: &LayerSites) -> Result<Self, Unsupported> {
+        let conv = conv(&quantized.model, layer.node);
+        // A quantized layer that one of floats took in leaves integers that are not all of its
+        // weights.
+        let integers = quantized.weights.get(&layer.node);
         let integers = integers.filter(|integers| integers.values.len() == conv.weight.len());
         let Some(Integers { values, low, high, scales }) = integers else {
             return Err(unsupported(
-                quantised,
+                quantized,
                 Some(layer.node),
-                "its weights are not quantised",
-                "store them as int8 behind DequantizeLinear; fold scalings such as batch normalisation into layers first",
+                "its weights are not quantized",
+                "store them as int8 behind DequantizeLinear; fold scalings such as batch normalization into layers first",
             ));
         };
-        let width = |low: i16, high: i16| Interval { lo: low.into(), hi: high.into() }.bits(true).max(2);
+        let width =
+            |low: i16, high: i16| Interval { lo: low.into(), hi: high.into() }.bits(true).max(2);
         // A zero point may leave more room than the weights need.
         let (least, most) = values.iter().fold((0, 0), |(a, b), &w| (a.min(w), b.max(w)));
-        let bits = Some(width(*low, *high)).filter(|&bits| bits <= 8).unwrap_or_else(|| width(least, most));
+        let bits = Some(width(*low, *high))
+            .filter(|&bits| bits <= 8)
+            .unwrap_or_else(|| width(least, most));
         if bits > 8 {
-            let reason = format!("its weights are from {least} to {most}, zero point taken off: {bits} bits");
+            let reason = format!(
+                "its weights are from {least} to {most}, zero point taken off: {bits} bits"
+            );
             return Err(unsupported(
-                quantised,
+                quantized,
                 Some(layer.node),
                 &reason,
-                "quantise weights symmetrically to int8",
+                "quantize weights symmetrically to int8",
             ));
         }
-        let channels = conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
+        let channels =
+            conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
         let log_scale = |(real, integers): (&[f32], &[i16])| {
             let at = (0..integers.len()).max_by_key(|&at| integers[at].unsigned_abs())?;
             let scale = f64::from(real[at]).abs() / f64::from(integers[at]).abs();
             Some(scale.log2()).filter(|log| log.is_finite())
         };
-        let stated = scales.iter().step_by(conv.fan_in()).map(|&scale| f64::from(scale).log2()).collect();
+        let stated =
+            scales.iter().step_by(conv.fan_in()).map(|&scale| f64::from(scale).log2()).collect();
         Ok(Self { bits, log_scales: channels.map(log_scale).collect(), stated })
     }
 }
 
-fn unsupported(quantised: &Quantised, node: Option<usize>, reason: &str, advice: &str) -> Unsupported {
-    let node = node.map(|node| &quantised.model.nodes[node]);
+fn unsupported(
+    quantized: &Quantized,
+    node: Option<usize>,
+    reason: &str,
+    advice: &str,
+) -> Unsupported {
+    let node = node.map(|node| &quantized.model.nodes[node]);
     Unsupported {
         node: node.map_or("input", |node| &node.name).into(),
         operator: node.map_or("input", |node| node.op.kind()).into(),
@@ -237,7 +261,7 @@ fn unsupported(quantised: &Quantised, node: Option<usize>, reason: &str, advice:
 
 struct Solving<'a> {
     given: &'a Given,
-    quantised: &'a Quantised,
+    quantized: &'a Quantized,
     sites: &'a Sites,
     /// By group: the base-two logarithm of its scales, up to whole numbers.
     mantissas: Vec<Option<f64>>,
@@ -258,8 +282,8 @@ impl Solving<'_> {
         };
         let target = *self.mantissas[layer.target_group].get_or_insert(target);
         let log_scale = target - input;
-        let conv = conv(&self.quantised.model, layer.node);
-        let name = &self.quantised.model.nodes[layer.node].name;
+        let conv = conv(&self.quantized.model, layer.node);
+        let name = &self.quantized.model.nodes[layer.node].name;
         let (rounded, change) = Fitting { conv, given, log_scale }.run();
         self.changes.extend(change.map(|change| Adjustment { node: name.clone(), ..change }));
         rounded
@@ -313,11 +337,15 @@ impl Fitting<'_> {
             .collect();
         let least = exponents.iter().flatten().min().copied().unwrap_or(0);
         // A channel of zeros has a bias nevertheless, in steps that its scale may say.
-        let idle = |stated: f64| ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD);
+        let idle = |stated: f64| {
+            ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD)
+        };
         let exponents: Vec<i32> = exponents
             .iter()
             .zip(&self.given.stated)
-            .map(|(exponent, &stated)| exponent.map_or_else(|| idle(stated), |e| e.min(least + SPREAD)))
+            .map(|(exponent, &stated)| {
+                exponent.map_or_else(|| idle(stated), |e| e.min(least + SPREAD))
+            })
             .collect();
         let (low, high) = limits(self.given.bits);
         let mut weights = Vec::with_capacity(conv.weight.len());
@@ -331,11 +359,17 @@ impl Fitting<'_> {
                 norm += f64::from(real).powi(2);
             }
         }
-        let coarsest = self.given.log_scales.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+        let coarsest =
+            self.given.log_scales.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         let by = (change / norm.max(f64::MIN_POSITIVE)).sqrt();
         let used = (self.log_scale - f64::from(least)).exp2();
-        let change =
-            Adjustment { node: String::new(), what: Changed::Weights, found: coarsest.exp2(), used, by };
+        let change = Adjustment {
+            node: String::new(),
+            what: Changed::Weights,
+            found: coarsest.exp2(),
+            used,
+            by,
+        };
         let bias = conv.bias.iter().map(|&b| f64::from(b)).collect();
         (
             Rounded { weights, exponents, log_scale: self.log_scale, bias },
@@ -343,7 +377,8 @@ impl Fitting<'_> {
         )
     }
 
-    /// The exponent of a channel: that of its own scale, if there is one and it holds all weights; else the finest that does.
+    /// The exponent of a channel: that of its own scale, if there is one and it holds all weights;
+    /// else the finest that does.
     fn exponent(&self, weights: &[f32], log: Option<f64>) -> Option<i32> {
         let log = log?;
         let (low, high) = limits(self.given.bits);

@@ -33,7 +33,8 @@ impl Adam {
     pub(super) fn step(&mut self, values: &mut [f32], gradient: impl Fn(usize) -> f32, rate: f32) {
         const DECAY: (f32, f32) = (0.9, 0.99);
         self.steps += 1;
-        let (mean_bias, square_bias) = (1.0 - DECAY.0.powi(self.steps), 1.0 - DECAY.1.powi(self.steps));
+        let (mean_bias, square_bias) =
+            (1.0 - DECAY.0.powi(self.steps), 1.0 - DECAY.1.powi(self.steps));
         for (at, value) in values.iter_mut().enumerate() {
             let g = gradient(at);
             self.mean[at] += (1.0 - DECAY.0) * (g - self.mean[at]);

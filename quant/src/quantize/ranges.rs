@@ -14,7 +14,8 @@ pub enum Ranges {
 }
 
 impl Ranges {
-    /// The magnitude that a range must reach, if that is what decides; of values that are zero or listed.
+    /// The magnitude that a range must reach, if that is what decides; of values that are zero or
+    /// listed.
     pub(super) fn reach(self, values: usize, mut others: Vec<f32>) -> Option<f32> {
         let Self::Percentile(percent) = self else { return None };
         let beyond = (values as f64 * (1.0 - percent / 100.0)) as usize;
@@ -23,7 +24,8 @@ impl Ranges {
         }
         let last = others.len() - 1 - beyond;
         let magnitude = |v: &f32| v.abs();
-        let (_, reach, _) = others.select_nth_unstable_by(last, |a, b| magnitude(a).total_cmp(&magnitude(b)));
+        let (_, reach, _) =
+            others.select_nth_unstable_by(last, |a, b| magnitude(a).total_cmp(&magnitude(b)));
         Some(reach.abs())
     }
 }
@@ -47,7 +49,9 @@ impl FromStr for Ranges {
             Some(("percentile", number)) => percent(number).map(Self::Percentile),
             _ => None,
         };
-        found.ok_or_else(|| format!("expected mse, or percentile:P with P within 50..=100; found {text:?}"))
+        found.ok_or_else(|| {
+            format!("expected mse, or percentile:P with P within 50..=100; found {text:?}")
+        })
     }
 }
 

@@ -1,11 +1,14 @@
-//! From convolutions to requantised Winograd: weights rounded after their transform (`protocols::linear::winograd`), layer by layer,
-//! in an integer network that is quantised already.
+//! From convolutions to requantized Winograd: weights rounded after their transform
+//! (`protocols::linear::winograd`), layer by layer, in an integer network that is quantized
+//! already.
 //!
-//! The float weights `U = G g G^T` of an output channel weigh the features `V = B^T d B` of a tile, summed as `A^T . A` says: output
-//! `o` of a tile weighs position `p` by `a_o[p]` of -1, 0 or 1. Its output moves by `sum a_o[p] d[p, c] V[p, c]` when `U` moves by
-//! `d`: the same least squares as for the convolution itself, of sixteen times as many rows as input channels, with
-//! `H = E[sum_o a_o a_o^T] .* (V V^T)`. So rounding is that of [`super::round`], with an exponent for each channel and position.
-//! Inputs are those that the integer network has, with all layers before rounded. (Bit re-weighting by position: PrivQuant.)
+//! The float weights `U = G g G^T` of an output channel weigh the features `V = B^T d B` of a tile,
+//! summed as `A^T . A` says: output `o` of a tile weighs position `p` by `a_o[p]` of -1, 0 or 1.
+//! Its output moves by `sum a_o[p] d[p, c] V[p, c]` when `U` moves by `d`: the same least squares
+//! as for the convolution itself, of sixteen times as many rows as input channels, with `H =
+//! E[sum_o a_o a_o^T] .* (V V^T)`. So rounding is that of [`super::round`], with an exponent for
+//! each channel and position. Inputs are those that the integer network has, with all layers before
+//! rounded. (Bit re-weighting by position: PrivQuant.)
 
 use fusion::{Evaluator, Graph, Kernel, Linear, Op, WireId};
 use protocols::linear::Geometry;
@@ -13,7 +16,7 @@ use protocols::linear::winograd::{self, POSITIONS};
 use protocols::weights::{LayerWeights, Weights};
 use rayon::prelude::*;
 
-use super::QuantiseError;
+use super::QuantizeError;
 use super::calibrate::{Moments, first_images};
 use super::least_squares::{Cross, least_squares};
 use super::round::Rounder;
@@ -23,7 +26,7 @@ use crate::gradient::Network as Differentiable;
 use crate::model::{Conv, Model, Op as ModelOp, ValueId};
 use crate::tensor::Tensor;
 
-/// Which layers are requantised, and to what width.
+/// Which layers are requantized, and to what width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Winograd {
     /// Which layers.
@@ -32,10 +35,11 @@ pub struct Winograd {
     pub wider: u8,
 }
 
-/// Which layers are requantised.
+/// Which layers are requantized.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Which {
-    /// None: the integers of the network are those of its convolutions, whichever way they are computed.
+    /// None: the integers of the network are those of its convolutions, whichever way they are
+    /// computed.
     #[default]
     Exact,
     /// Those where the measured loss is no worse.
@@ -48,7 +52,8 @@ impl std::str::FromStr for Winograd {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("exact, auto or always, the latter two also with +1 to +6; found {text:?}");
+        let wrong =
+            || format!("exact, auto or always, the latter two also with +1 to +6; found {text:?}");
         let (which, wider) = text.split_once('+').unwrap_or((text, "0"));
         let which = match which {
             "exact" if wider == "0" => Which::Exact,
@@ -72,13 +77,13 @@ const LOSS_IMAGES: usize = 256;
 ///
 /// # Errors
 /// The images do not fit, or accumulators leave 60 bits.
-pub fn requantise(
+pub fn requantize(
     model: &Model,
     network: Network,
     images: &Tensor,
     wanted: Winograd,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Network, QuantiseError> {
+) -> Result<Network, QuantizeError> {
     if wanted.which == Which::Exact {
         return Ok(network);
     }
@@ -95,7 +100,8 @@ pub fn requantise(
         let Op::Linear(linear) = &current.0.node(id).op else { continue };
         let Some((index, conv)) = conv.filter(|_| pays(linear)) else { continue };
         let moments = judge.moments(&current, id, linear, index)?;
-        let linear = &Linear { weight_bits: (linear.weight_bits + wanted.wider).min(8), ..linear.clone() };
+        let linear =
+            &Linear { weight_bits: (linear.weight_bits + wanted.wider).min(8), ..linear.clone() };
         let layer = Transformed::of(conv, linear, current.0.wire(linear.input).scale, &moments);
         let next = layer.put(&current, id, linear)?;
         if wanted.which == Which::Auto {
@@ -114,7 +120,9 @@ pub fn requantise(
 fn pays(linear: &Linear) -> bool {
     let g = &linear.geometry;
     let tiles = || winograd::products(g).positions();
-    linear.kernel == Kernel::Spatial && winograd::applies(g) && tiles() * POSITIONS < g.positions() * 9
+    linear.kernel == Kernel::Spatial
+        && winograd::applies(g)
+        && tiles() * POSITIONS < g.positions() * 9
 }
 
 /// What losses and moments are measured with.
@@ -126,9 +134,9 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(model: &'a Model, images: &'a Tensor) -> Result<Self, QuantiseError> {
+    fn new(model: &'a Model, images: &'a Tensor) -> Result<Self, QuantizeError> {
         if images.images() == 0 {
-            return Err(QuantiseError::NoImages);
+            return Err(QuantizeError::NoImages);
         }
         let count = images.images().min(LOSS_IMAGES);
         let logits = evaluate(model, &first_images(images, count))?;
@@ -140,14 +148,16 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// The mean divergence of the integer network's probabilities from the float network's, in nats.
-    fn loss(&self, (graph, weights): &Network) -> Result<f64, QuantiseError> {
+    /// The mean divergence of the integer network's probabilities from the float network's, in
+    /// nats.
+    fn loss(&self, (graph, weights): &Network) -> Result<f64, QuantizeError> {
         let evaluator = Evaluator::new(graph, weights)?;
         let scale = graph.wire(graph.output()).scale;
         let losses = self.expected.par_iter().enumerate().map(|(n, expected)| {
             let logits = evaluator.run(&integers(graph, self.images.image(n)))?;
             let found = softmax(logits.iter().map(|&v| v as f64 * scale));
-            let terms = expected.iter().zip(&found).map(|(p, q)| p * (p.max(1e-30) / q.max(1e-30)).ln());
+            let terms =
+                expected.iter().zip(&found).map(|(p, q)| p * (p.max(1e-30) / q.max(1e-30)).ln());
             Ok(terms.sum::<f64>())
         });
         let losses = losses.collect::<Result<Vec<f64>, fusion::Error>>()?;
@@ -161,7 +171,7 @@ impl<'a> Judge<'a> {
         id: WireId,
         linear: &Linear,
         index: usize,
-    ) -> Result<Vec<Cross>, QuantiseError> {
+    ) -> Result<Vec<Cross>, QuantizeError> {
         let g = &linear.geometry;
         let images = self.images.images().min(MOMENT_IMAGES);
         let evaluator = Evaluator::new(graph, weights)?;
@@ -170,20 +180,27 @@ impl<'a> Judge<'a> {
             let scale = graph.wire(linear.input).scale as f32;
             let features = winograd::transform_input(g, 1, &wires[linear.input]);
             let features: Vec<f32> = features.iter().map(|&v| v as f32 * scale).collect();
-            let real = |id: WireId| wires[id].iter().map(move |&v| v as f32 * graph.wire(id).scale as f32);
+            let real =
+                |id: WireId| wires[id].iter().map(move |&v| v as f32 * graph.wire(id).scale as f32);
             let exact = self.float.forward(self.images.image(n));
             // What the layer's sum lacks otherwise, the layer makes up for.
             let target: Vec<f32> = match sum_of(self.float.model(), graph, index) {
                 None => exact.value(self.float.model().nodes[index].output).to_vec(),
                 Some((sum, output)) => {
                     let others = real(sum).zip(real(id)).map(|(sum, own)| sum - own);
-                    exact.value(output).iter().zip(others).map(|(exact, others)| exact - others).collect()
+                    exact
+                        .value(output)
+                        .iter()
+                        .zip(others)
+                        .map(|(exact, others)| exact - others)
+                        .collect()
                 }
             };
             Ok((features, target))
         });
         let values = values.collect::<Result<Vec<(Vec<f32>, Vec<f32>)>, fusion::Error>>()?;
-        let (inputs, outputs, pixels) = (g.in_channels / g.groups, g.out_channels / g.groups, g.positions());
+        let (inputs, outputs, pixels) =
+            (g.in_channels / g.groups, g.out_channels / g.groups, g.positions());
         let of_group = |group: usize| {
             let columns = |n: usize, columns: &mut Vec<f32>| fill(g, group, &values[n].0, columns);
             let target = |n: usize| &values[n].1[group * outputs * pixels..][..outputs * pixels];
@@ -193,7 +210,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The only sum that reads a node's output, if that is all that reads it: its wire, and its value in the model.
+/// The only sum that reads a node's output, if that is all that reads it: its wire, and its value
+/// in the model.
 fn sum_of(model: &Model, graph: &Graph, index: usize) -> Option<(WireId, ValueId)> {
     let [consumer] = model.consumers(model.nodes[index].output)[..] else { return None };
     let node = &model.nodes[consumer];
@@ -221,7 +239,8 @@ fn place(output: usize, position: usize) -> f32 {
     A[output / 2][position / 4] * A[output % 2][position % 4]
 }
 
-/// What a group's transformed weights multiply, `[position, channel][output]`: `phi[p, c] = a_o[p] V[p, c]` of the output's tile.
+/// What a group's transformed weights multiply, `[position, channel][output]`: `phi[p, c] = a_o[p]
+/// V[p, c]` of the output's tile.
 fn fill(g: &Geometry, group: usize, features: &[f32], columns: &mut Vec<f32>) {
     let (inputs, tiles, pixels) = (g.in_channels / g.groups, winograd::products(g), g.positions());
     columns.clear();
@@ -251,25 +270,36 @@ impl Transformed {
         let (g, log_scale) = (&linear.geometry, (linear.scale / input_scale).log2());
         let inputs = g.in_channels / g.groups;
         let rows = POSITIONS * inputs;
-        let geometry = Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
-        let dense = Conv { geometry, weight: transform(&conv.weight, inputs), bias: conv.bias.clone() };
+        let geometry =
+            Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
+        let dense =
+            Conv { geometry, weight: transform(&conv.weight, inputs), bias: conv.bias.clone() };
         let features: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
         let rounder = Rounder::new(&features);
         let moved = least_squares(&dense, moments, &rounder);
-        let (exponents, weights, bias) = rounder.round_parts(&moved, inputs, linear.weight_bits, log_scale);
+        let (exponents, weights, bias) =
+            rounder.round_parts(&moved, inputs, linear.weight_bits, log_scale);
         Self { weights, exponents, bias }
     }
 
     /// The network with this layer in the place of a node's, which was `old`.
-    fn put(&self, (graph, weights): &Network, id: WireId, old: &Linear) -> Result<Network, QuantiseError> {
+    fn put(
+        &self,
+        (graph, weights): &Network,
+        id: WireId,
+        old: &Linear,
+    ) -> Result<Network, QuantizeError> {
         let finest = self.exponents.iter().copied().max().unwrap_or(0).max(0);
         let scale = old.scale / f64::from(finest).exp2();
         let bias = self.bias.iter().map(|b| (b / scale).round() as i64).collect();
         let g = &old.geometry;
         let inputs = g.in_channels / g.groups;
-        let order = (0..POSITIONS).flat_map(|p| (0..g.out_channels).map(move |k| k * POSITIONS + p));
+        let order =
+            (0..POSITIONS).flat_map(|p| (0..g.out_channels).map(move |k| k * POSITIONS + p));
         let shifts = order.clone().map(|at| (finest - self.exponents[at]) as u8).collect();
-        let new = order.flat_map(|at| self.weights[at * inputs..(at + 1) * inputs].iter().copied()).collect();
+        let new = order
+            .flat_map(|at| self.weights[at * inputs..(at + 1) * inputs].iter().copied())
+            .collect();
         let layer = LayerWeights { weights: new, bias };
         let linear = Linear { kernel: Kernel::Winograd, shifts, scale, ..old.clone() };
         rebuilt(graph, weights, id, (linear, layer, finest as u8))
@@ -285,18 +315,21 @@ fn transform(weights: &[f32], inputs: usize) -> Vec<f32> {
     };
     let channels = weights.chunks_exact(9 * inputs);
     let channel = |kernels: &[f32]| -> Vec<f32> {
-        (0..POSITIONS).flat_map(|p| kernels.chunks_exact(9).map(move |kernel| entry(p, kernel))).collect()
+        (0..POSITIONS)
+            .flat_map(|p| kernels.chunks_exact(9).map(move |kernel| entry(p, kernel)))
+            .collect()
     };
     channels.flat_map(channel).collect()
 }
 
-/// The network with another layer at a node, whose accumulators are finer by some bits; what reads them follows.
+/// The network with another layer at a node, whose accumulators are finer by some bits; what reads
+/// them follows.
 fn rebuilt(
     graph: &Graph,
     weights: &Weights,
     id: WireId,
     (linear, layer, finer): (Linear, LayerWeights, u8),
-) -> Result<Network, QuantiseError> {
+) -> Result<Network, QuantizeError> {
     let mut weights = weights.clone();
     weights.layers.insert(graph.node(id).name.clone(), layer);
     let mut fineness = vec![0u8; graph.nodes().len()];
@@ -309,9 +342,11 @@ fn rebuilt(
             Op::Linear(linear) => {
                 linear.scale /= f64::from(finest).exp2();
                 let layer = weights.layers.get_mut(&node.name);
-                let layer = layer.ok_or_else(|| fusion::Error::MissingWeights { node: node.name.clone() })?;
+                let layer = layer
+                    .ok_or_else(|| fusion::Error::MissingWeights { node: node.name.clone() })?;
                 layer.bias.iter_mut().for_each(|bias| *bias <<= finest);
-                *linear = linear.clone().bounded(&node.name, layer, builder.wire(linear.input).range)?;
+                *linear =
+                    linear.clone().bounded(&node.name, layer, builder.wire(linear.input).range)?;
             }
             Op::Add { terms } => {
                 terms.iter_mut().for_each(|term| term.shift += finest - fineness[term.wire]);
@@ -336,9 +371,10 @@ mod tests {
     use super::*;
     use crate::data::Preprocess;
     use crate::model::Node;
-    use crate::quantise::{Assignment, Quantiser};
+    use crate::quantize::{Assignment, Quantizer};
 
-    /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully connected layer.
+    /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully
+    /// connected layer.
     fn model(size: usize) -> Model {
         let g = Geometry {
             in_h: size,
@@ -351,12 +387,19 @@ mod tests {
             pad_right: 1,
             ..Geometry::dense(4, 4)
         };
-        let last =
-            Geometry { in_h: size, in_w: size, kernel_h: size, kernel_w: size, ..Geometry::dense(4, 3) };
+        let last = Geometry {
+            in_h: size,
+            in_w: size,
+            kernel_h: size,
+            kernel_w: size,
+            ..Geometry::dense(4, 3)
+        };
         let mut state = 7u64;
         let mut weights = |geometry: Geometry| {
             let mut next = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
             };
             let weight = (0..geometry.weights()).map(|_| next()).collect();
@@ -384,7 +427,8 @@ mod tests {
 
     fn images(size: usize) -> Tensor {
         let count = 12 * 4 * size * size;
-        let data = (0..count).map(|at| ((at * 7919 + at / 5 * 104_729) % 256) as f32 / 255.0).collect();
+        let data =
+            (0..count).map(|at| ((at * 7919 + at / 5 * 104_729) % 256) as f32 / 255.0).collect();
         Tensor { shape: [12, 4, size, size], data }
     }
 
@@ -404,33 +448,46 @@ mod tests {
     }
 
     #[test]
-    fn requantised_networks_say_about_what_the_float_network_says() {
+    fn requantized_networks_say_about_what_the_float_network_says() {
         for size in [4, 5] {
             let (model, images) = (model(size), images(size));
             model.check().unwrap();
-            let quantiser =
-                Quantiser::new(&model, &Preprocess::Unit, &images, crate::quantise::Ranges::Mse).unwrap();
+            let quantizer =
+                Quantizer::new(&model, &Preprocess::Unit, &images, crate::quantize::Ranges::Mse)
+                    .unwrap();
             for (bits, most) in [(8, 1e-3), (4, 0.05)] {
-                let sites = quantiser.sites();
+                let sites = quantizer.sites();
                 let (layers, sites) = (sites.layers.len(), sites.sites.len());
-                let assignment = Assignment { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
-                let direct = quantiser.quantise(&assignment).unwrap();
+                let assignment =
+                    Assignment { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
+                let direct = quantizer.quantize(&assignment).unwrap();
                 let of = |which| Winograd { which, wider: 0 };
                 let found =
-                    requantise(&model, direct.clone(), &images, of(Which::Always), &mut |_, _| ()).unwrap();
+                    requantize(&model, direct.clone(), &images, of(Which::Always), &mut |_, _| ())
+                        .unwrap();
                 let count = |network: &Network| {
-                    let linear = |op: &Op| matches!(op, Op::Linear(Linear { kernel: Kernel::Winograd, .. }));
+                    let linear =
+                        |op: &Op| matches!(op, Op::Linear(Linear { kernel: Kernel::Winograd, .. }));
                     network.0.nodes().iter().filter(|node| linear(&node.op)).count()
                 };
                 assert_eq!((count(&direct), count(&found)), (0, 2));
-                let (before, after) = (error(&model, &images, &direct), error(&model, &images, &found));
+                let (before, after) =
+                    (error(&model, &images, &direct), error(&model, &images, &found));
                 assert!(after < most, "size {size}, {bits} bits: {after}, direct {before}");
                 let auto =
-                    requantise(&model, direct.clone(), &images, of(Which::Auto), &mut |_, _| ()).unwrap();
+                    requantize(&model, direct.clone(), &images, of(Which::Auto), &mut |_, _| ())
+                        .unwrap();
                 let judge = Judge::new(&model, &images).unwrap();
                 assert!(judge.loss(&auto).unwrap() <= judge.loss(&direct).unwrap());
                 assert_eq!(
-                    requantise(&model, direct.clone(), &images, Winograd::default(), &mut |_, _| ()).unwrap(),
+                    requantize(
+                        &model,
+                        direct.clone(),
+                        &images,
+                        Winograd::default(),
+                        &mut |_, _| ()
+                    )
+                    .unwrap(),
                     direct
                 );
             }

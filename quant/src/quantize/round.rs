@@ -1,9 +1,10 @@
-//! Rounding a layer's weights: a power-of-two scale for each channel, then the rounding that changes the layer's output
-//! least.
+//! Rounding a layer's weights: a power-of-two scale for each channel, then the rounding that
+//! changes the layer's output least.
 //!
-//! With `H` the covariance of the input, the output of a channel varies by `d H d^T` when its weights move by `d` and its
-//! bias keeps the mean. Scales minimise the diagonal part; rounding is greedy, weight by weight, each one's error made up for by those still free (Frantar,
-//! Ashkboos, Hoefler, Alistarh: GPTQ, ICLR 2023, section 3; Frantar, Alistarh: Optimal Brain Compression).
+//! With `H` the covariance of the input, the output of a channel varies by `d H d^T` when its
+//! weights move by `d` and its bias keeps the mean. Scales minimize the diagonal part; rounding is
+//! greedy, weight by weight, each one's error made up for by those still free (Frantar, Ashkboos,
+//! Hoefler, Alistarh: GPTQ, ICLR 2023, section 3; Frantar, Alistarh: Optimal Brain Compression).
 
 use rayon::prelude::*;
 
@@ -24,7 +25,8 @@ pub struct Rounded {
     pub bias: Vec<f64>,
 }
 
-/// What rounding a layer needs, prepared once: for every group the upper Cholesky factor of the inverse of `H`.
+/// What rounding a layer needs, prepared once: for every group the upper Cholesky factor of the
+/// inverse of `H`.
 #[derive(Clone, Debug)]
 pub struct Rounder {
     groups: Vec<Group>,
@@ -56,16 +58,19 @@ impl Rounder {
         Self { groups: moments.iter().map(Group::new).collect() }
     }
 
-    /// The relative error of the best exponents: the diagonal part of the output's error over its energy.
+    /// The relative error of the best exponents: the diagonal part of the output's error over its
+    /// energy.
     pub fn error(&self, conv: &Conv, bits: u8, log_scale: f64) -> f64 {
         let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
         let of = |(group, weights): &(&Group, &[f32])| {
             let (_, best) = best_exponent(weights, &group.diagonal, bits, log_scale);
-            let energy = weights.iter().zip(&group.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h);
+            let energy =
+                weights.iter().zip(&group.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h);
             (best, energy.sum::<f64>())
         };
         let each: Vec<(f64, f64)> = channels.par_iter().map(of).collect();
-        let (error, energy) = each.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
+        let (error, energy) =
+            each.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
         if energy > 0.0 { error / energy } else { 0.0 }
     }
 
@@ -80,9 +85,11 @@ impl Rounder {
         for exponent in &mut exponents {
             *exponent = (*exponent).min(least + SPREAD);
         }
-        let scales: Vec<f64> = exponents.iter().map(|&e| (log_scale - f64::from(e)).exp2()).collect();
+        let scales: Vec<f64> =
+            exponents.iter().map(|&e| (log_scale - f64::from(e)).exp2()).collect();
         let rounded = round_channels(&channels, bits, |channel, _| scales[channel]);
-        let bias = conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
+        let bias =
+            conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
         let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
         Rounded { weights, exponents, log_scale, bias }
     }
@@ -92,8 +99,8 @@ impl Rounder {
         &self.groups[group].factor
     }
 
-    /// Rounds a layer in which parts of `part` weights of a channel have exponents of their own, `SPREAD` apart and one more at the
-    /// most: these, `[K, N / part]`, the weights and the bias.
+    /// Rounds a layer in which parts of `part` weights of a channel have exponents of their own,
+    /// `SPREAD` apart and one more at the most: these, `[K, N / part]`, the weights and the bias.
     pub(super) fn round_parts(
         &self,
         conv: &Conv,
@@ -104,24 +111,33 @@ impl Rounder {
         let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
         let best = |(group, weights): &(&Group, &[f32])| -> Vec<i32> {
             let parts = weights.chunks_exact(part).zip(group.diagonal.chunks_exact(part));
-            parts.map(|(weights, diagonal)| best_exponent(weights, diagonal, bits, log_scale).0).collect()
+            parts
+                .map(|(weights, diagonal)| best_exponent(weights, diagonal, bits, log_scale).0)
+                .collect()
         };
         let mut exponents: Vec<Vec<i32>> = channels.par_iter().map(best).collect();
         let all = exponents.iter().flatten().copied();
         let least = all.min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
-        exponents.iter_mut().flatten().for_each(|exponent| *exponent = (*exponent).min(least + SPREAD + 1));
+        exponents
+            .iter_mut()
+            .flatten()
+            .for_each(|exponent| *exponent = (*exponent).min(least + SPREAD + 1));
         let scale = |channel: usize, at: usize| {
             let exponents: &Vec<i32> = &exponents[channel];
             (log_scale - f64::from(exponents[at / part])).exp2()
         };
         let rounded = round_channels(&channels, bits, scale);
-        let bias = conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
+        let bias =
+            conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
         let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
         (exponents.into_iter().flatten().collect(), weights, bias)
     }
 
     /// Every output channel with its group.
-    pub(super) fn channels<'a>(&'a self, conv: &'a Conv) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
+    pub(super) fn channels<'a>(
+        &'a self,
+        conv: &'a Conv,
+    ) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
         let per_group = conv.geometry.out_channels / self.groups.len().max(1);
         let rows = self.groups.first().map_or(1, |group| group.rows);
         let weights = conv.weight.chunks_exact(rows).enumerate();
@@ -143,10 +159,11 @@ impl Group {
         Self { rows: n, damped, diagonal, mean: moments.first.clone(), factor }
     }
 
-    /// The integers of some channels, and how much the mean of each one's output falls. `scale` is of a channel, by its place among
-    /// these, and a weight.
+    /// The integers of some channels, and how much the mean of each one's output falls. `scale` is
+    /// of a channel, by its place among these, and a weight.
     ///
-    /// Errors move on within blocks of weights at once, and to those beyond a block by one product (GPTQ, section 3.3).
+    /// Errors move on within blocks of weights at once, and to those beyond a block by one product
+    /// (GPTQ, section 3.3).
     fn round_channels(
         &self,
         channels: &[(&Self, &[f32])],
@@ -161,7 +178,9 @@ impl Group {
             let end = n.min(start + BLOCK);
             let mut errors = vec![0.0; channels.len() * (end - start)];
             let rows = free.chunks_exact_mut(n).zip(rounded.chunks_exact_mut(n)).enumerate();
-            for ((channel, (free, rounded)), errors) in rows.zip(errors.chunks_exact_mut(end - start)) {
+            for ((channel, (free, rounded)), errors) in
+                rows.zip(errors.chunks_exact_mut(end - start))
+            {
                 for i in start..end {
                     let scale = scale(channel, i);
                     let integer = (free[i] / scale).round().clamp(low, high);
@@ -182,8 +201,9 @@ impl Group {
         }
         let moved = |(channel, rounded): (usize, &[i8])| {
             let weights = channels[channel].1.iter().zip(rounded).zip(&self.mean).enumerate();
-            let moved =
-                weights.map(|(i, ((&w, &q), mean))| (f64::from(w) - f64::from(q) * scale(channel, i)) * mean);
+            let moved = weights.map(|(i, ((&w, &q), mean))| {
+                (f64::from(w) - f64::from(q) * scale(channel, i)) * mean
+            });
             (rounded.to_vec(), moved.sum())
         };
         rounded.chunks_exact(n).enumerate().map(moved).collect()
@@ -203,9 +223,11 @@ fn round_channels(
     blocks.par_iter().map(of).collect::<Vec<_>>().concat()
 }
 
-/// Channels of one group, some at a time, each with the index of its first one: what is computed together, whatever the number of
-/// cores.
-pub(super) fn blocks<'a, 'g, T>(channels: &'a [(&'g Group, T)]) -> Vec<(usize, &'a [(&'g Group, T)])> {
+/// Channels of one group, some at a time, each with the index of its first one: what is computed
+/// together, whatever the number of cores.
+pub(super) fn blocks<'a, 'g, T>(
+    channels: &'a [(&'g Group, T)],
+) -> Vec<(usize, &'a [(&'g Group, T)])> {
     let groups = channels.chunk_by(|(a, _), (b, _)| std::ptr::eq(*a, *b));
     let blocks = groups.flat_map(|group| group.chunks(BLOCK));
     let mut first = 0;
@@ -248,7 +270,8 @@ fn best_exponent(weights: &[f32], diagonal: &[f64], bits: u8, log_scale: f64) ->
 
 /// The upper triangular `U` with `U^T U = A^-1`, `[n, n]` row-major, for a positive definite `A`.
 fn inverse_factor(mut a: Vec<f64>, n: usize) -> Vec<f64> {
-    // A, reversed in both axes, is L L^T. L reversed is an upper R with A = R R^T, so U = R^-1 = L^-1 reversed.
+    // A, reversed in both axes, is L L^T. L reversed is an upper R with A = R R^T, so U = R^-1 =
+    // L^-1 reversed.
     a.reverse();
     cholesky(&mut a, n);
     let mut inverse = invert_lower(&a, n);
