@@ -153,8 +153,12 @@ mod tests {
 
         #[test]
         fn accumulator_intervals_are_attained_at_both_ends(
-            weights in prop::collection::vec(-8i8..8, 12), bias in prop::collection::vec(-99i64..99, 3),
-            shifts in prop::collection::vec(0u8..4, 3), lo in -9i64..9, len in 0i64..9) {
+            weights in prop::collection::vec(-8i8..8, 12),
+            bias in prop::collection::vec(-99i64..99, 3),
+            shifts in prop::collection::vec(0u8..4, 3),
+            lo in -9i64..9,
+            len in 0i64..9,
+        ) {
             let input = Interval { lo, hi: lo + len };
             let linear = Linear { shifts: shifts.clone(), ..layer(Geometry::dense(4, 3)) };
             let given = LayerWeights { weights: weights.clone(), bias: bias.clone() };

@@ -59,7 +59,8 @@ impl Excess {
         };
         match self.fits {
             0 => format!(
-                "not even one image fits: {raise}, or search a plan of short sessions, --inferences 1"
+                "not even one image fits: {raise}, or search a plan of short sessions, \
+                 --inferences 1"
             ),
             fits => {
                 format!("at most {fits} images at a time fit: ask with --batch {fits}, or {raise}")
