@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use fusion::baselines::{self, System, Traffic};
+use pq::Network;
 use protocols::plan::Plan;
 use protocols::printable::Printable;
 use protocols::profile::Profile;
@@ -13,7 +14,6 @@ use crate::app::App;
 use crate::exit::Outcome;
 use crate::infer;
 use crate::ledger::Ledger;
-use crate::net;
 use crate::table::Table;
 use crate::units;
 
@@ -61,7 +61,7 @@ struct Step {
 
 /// Runs `pq compare`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let plan = net::plan(&args.net_folder)?;
+    let plan = Network::open_plan(&args.net_folder)?;
     let measured =
         args.input.as_ref().map(|input| infer::measure(&args.net_folder, input)).transpose()?;
     app.console.result(&Comparison::new(&plan, measured.as_ref()), Comparison::text)

@@ -4,9 +4,12 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
+use protocols::allowance::Excess;
 use protocols::printable::{Printable, cut};
 use protocols::{Error, Reason};
 use quant::{DataError, ImportError, JudgeError};
+
+use crate::process;
 
 /// The end of every `--help`.
 pub(crate) const HELP: &str = "\
@@ -155,7 +158,13 @@ impl From<Code> for ExitCode {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let code = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let code = match error {
             Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => {
                 Code::Internal
             }
@@ -169,13 +178,16 @@ impl From<Error> for Failure {
             | Error::Dismissed { reason: Reason::Violated, .. } => Code::Violation,
             Error::Invalid { .. } => Code::Input,
         };
-        Self::new(code, format_args!("{error}{}", hint(&error)))
+        Self::new(code, format_args!("{error}{}", hint(error)))
     }
 }
 
 /// Which option helps, where one does.
-const fn hint(error: &Error) -> &'static str {
+fn hint(error: &Error) -> &'static str {
     match error {
+        Error::Disagreement { field: Excess::FIELD, .. } => {
+            "; ask for fewer images with --batch, or raise the server's --max-memory"
+        }
         Error::PeerSilent { .. } => "; raise --timeout if it needs longer",
         Error::Overdue { .. } | Error::Dismissed { reason: Reason::Overdue, .. } => {
             "; raise --timeout, or lower --min-rate on a slow connection, if it needs longer"
@@ -189,6 +201,39 @@ const fn hint(error: &Error) -> &'static str {
         | Error::PoolDry { .. }
         | Error::Unprepared { .. }
         | Error::Invalid { .. } => "",
+    }
+}
+
+impl From<&pq::Error> for Failure {
+    fn from(error: &pq::Error) -> Self {
+        match error {
+            pq::Error::Protocol(error) => Self::from(error),
+            pq::Error::File { path, source } => Self::from(&**source).of_file(path),
+            pq::Error::Import { path, source } => Self::import(source, path),
+            pq::Error::Search(error) => Self::from(error),
+            pq::Error::NoServer { .. } => Self::new(
+                Code::PeerLost,
+                format_args!("{error}; start it, or raise --connect-timeout"),
+            ),
+            pq::Error::Connection(_) => Self::new(Code::PeerLost, error),
+            pq::Error::System { what, source } => process::refused(what, source),
+            pq::Error::Data(_)
+            | pq::Error::Plaintext(_)
+            | pq::Error::Read { .. }
+            | pq::Error::TooLarge { .. } => Self::input(error),
+            pq::Error::Write { .. }
+            | pq::Error::Listen { .. }
+            | pq::Error::Exhausted { .. }
+            | pq::Error::Ended
+            | pq::Error::Internal(_)
+            | _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<pq::Error> for Failure {
+    fn from(error: pq::Error) -> Self {
+        Self::from(&error)
     }
 }
 

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use pq::{PLAN, WEIGHTS};
+
 use crate::app::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
-use crate::net::{PLAN, SUMMARY, WEIGHTS};
+use crate::net::SUMMARY;
 
 /// The sensitivities of a search.
 pub(crate) const SENSITIVITY: &str = "sensitivity.json";

@@ -322,7 +322,13 @@ fn fraction(text: &str) -> Result<f64, String> {
 
 impl From<SearchError> for Failure {
     fn from(error: SearchError) -> Self {
-        let code = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&SearchError> for Failure {
+    fn from(error: &SearchError) -> Self {
+        let code = match error {
             SearchError::Nothing => Code::Usage,
             SearchError::Impossible { .. }
             | SearchError::ImpossibleOnline { .. }

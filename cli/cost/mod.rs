@@ -5,6 +5,7 @@ mod why;
 use std::path::PathBuf;
 
 use fusion::planner::{self, Purpose};
+use pq::Network;
 use protocols::Role;
 use protocols::ot::Sources;
 use protocols::plan::{Load, Plan};
@@ -15,7 +16,6 @@ use crate::app::App;
 use crate::assumptions::{self, Assumed};
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
-use crate::net;
 use crate::purpose::{INFERENCES, MAX_BATCH, MAX_INFERENCES};
 use crate::units;
 use why::Why;
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let mut plan = net::plan(&args.net_folder)?;
+    let mut plan = Network::open_plan(&args.net_folder)?;
     Load::one(args.batch as usize).check()?;
     if let Some(sources) = args.ot {
         plan = planner::with_sources(&plan, sources, &args.purpose(sources));

@@ -8,6 +8,7 @@ mod page;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pq::{Network, PLAN, WEIGHTS};
 use protocols::plan::Plan;
 use protocols::printable::Printable;
 use protocols::weights::Weights;
@@ -22,7 +23,6 @@ use crate::console::to_json;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::images;
-use crate::logits::Logits;
 use crate::net;
 use crate::out::{DRAWING, PAGE, POINT, POINTS, Writer};
 use crate::progress::Progress;
@@ -207,8 +207,8 @@ impl Sweep<'_> {
         let (plan, weights) = (found.plan.to_json(), found.weights.to_safetensors());
         let json = sealed::seal(&point)?;
         let written = [
-            files::public(net::PLAN, &plan),
-            files::secret(net::WEIGHTS, &weights),
+            files::public(PLAN, &plan),
+            files::secret(WEIGHTS, &weights),
             files::secret(POINT, json.as_bytes()),
         ];
         files::write_together(&self.app.cleanup, &path, &written)?;
@@ -229,9 +229,9 @@ fn known(path: &Path, fingerprint: &str) -> Outcome<Option<Point>> {
     let Some(point) = point.filter(|point| point.fingerprint == fingerprint) else {
         return Ok(None);
     };
-    let net = net::Net::open(path)?;
-    if hash(&net.plan) != point.plan {
-        return Err(sealed::broken(&path.join(net::PLAN), "it is another plan"));
+    let network = Network::open(path)?;
+    if hash(network.plan()) != point.plan {
+        return Err(sealed::broken(&path.join(PLAN), "it is another plan"));
     }
     Ok(Some(point))
 }
@@ -255,9 +255,11 @@ impl<'a> Test<'a> {
         for (at, labels) in self.labels.chunks(CHUNK).enumerate() {
             bar.set("evaluation", at * CHUNK, self.labels.len());
             let batch = images::batch(plan, self.data, at * CHUNK..at * CHUNK + labels.len())?;
-            let logits = fusion::ideal(plan, weights, &images::integers(plan, &batch))?;
-            let classes = Logits::new(&logits, batch.images(), 1.0).predictions();
-            hits += classes.iter().zip(labels).filter(|(class, label)| class == label).count();
+            let found = fusion::ideal(plan, weights, &plan.encode(&batch.data)?)?;
+            let answers = plan.decode(&found, batch.images());
+            let right =
+                answers.iter().zip(labels).filter(|(answer, label)| answer.label == **label);
+            hits += right.count();
         }
         Ok(hits as f64 / self.labels.len().max(1) as f64)
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pq::Network;
 use protocols::Limits;
 use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
@@ -120,8 +121,16 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// The network, of which the client is to learn what was asked for.
+    pub(super) fn revealing(&self, network: Network) -> Outcome<Network> {
+        match self.reveal {
+            Some(reveal) => Ok(network.revealing(reveal)?),
+            None => Ok(network),
+        }
+    }
+
     /// The plan, with what the client is to learn.
-    pub(super) fn revealing(&self, plan: Plan) -> Outcome<Plan> {
+    pub(super) fn revealing_plan(&self, plan: Plan) -> Outcome<Plan> {
         match self.reveal {
             Some(reveal) => Ok(plan.revealing(reveal)?),
             None => Ok(plan),

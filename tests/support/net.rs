@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fusion::testing::{random_input, random_network};
 use fusion::{Options, fuse};
@@ -12,7 +13,7 @@ use protocols::weights::Weights;
 pub(crate) struct Net {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) plan: Plan,
-    pub(crate) weights: Weights,
+    pub(crate) weights: Arc<Weights>,
     /// What the client feeds in for the images of `images.npy`.
     pub(crate) integers: Vec<i64>,
     pub(crate) images: usize,
@@ -26,6 +27,7 @@ impl Net {
         let plan = fuse(&graph, &options).unwrap();
         weights.check(&plan).unwrap();
         let integers = random_input(&graph, images, seed);
+        let weights = Arc::new(weights);
         let net = Self { folder: tempfile::tempdir().unwrap(), plan, weights, integers, images };
         fs::write(net.path("plan.json"), net.plan.to_json()).unwrap();
         fs::write(net.path("weights.safetensors"), net.weights.to_safetensors()).unwrap();

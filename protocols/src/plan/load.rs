@@ -85,7 +85,7 @@ impl Load {
 
     /// The inferences that are prepared together from this one on.
     pub(crate) fn group(&self, first: usize) -> Group {
-        self.group_of(first, self.prepared.min(self.prepared_in_all() - first))
+        self.group_of(first, self.prepared.min(self.prepared_in_all().saturating_sub(first)))
     }
 
     /// What all preparations are, each with how often.
