@@ -135,14 +135,17 @@ impl Comparison {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{}, one image: megabytes of published systems, modeled (transfers by IKNP / silent), and of pq, predicted to the byte\n",
+            "{}, one image: megabytes of published systems, modeled (transfers by IKNP / silent), \
+            and of pq, predicted to the byte\n",
             Printable(&self.name)
         );
         let _ = writeln!(text, "{table}");
         let _ = writeln!(
             text,
-            "Without 'N bit' a system runs at the network's own widths. Once a session, pq moves {} more for set-up; the others\n\
-             repeat theirs with every inference. Their formulas and sources: fusion/src/baselines.rs.",
+            "Without 'N bit' a system runs at the network's own widths. Once a session, pq moves \
+            {} more for set-up; the others\n\
+             repeat theirs with every inference. Their formulas and sources: \
+             fusion/src/baselines.rs.",
             units::bytes(self.setup_bytes)
         );
         text

@@ -28,7 +28,12 @@ use crate::search;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How many images.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=64),
+    )]
     images: u32,
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].

@@ -75,7 +75,8 @@ fn text(export: &Export) -> String {
         let (count, exact) = (export.wide.len(), quant::onnx::EXACT_BITS);
         let _ = writeln!(
             text,
-            "the sums of {count} steps may take more than the {exact} bits that floats hold exactly, those of {step} {bits}"
+            "the sums of {count} steps may take more than the {exact} bits that floats hold \
+            exactly, those of {step} {bits}"
         );
     }
     text

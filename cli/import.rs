@@ -89,7 +89,8 @@ fn told(change: &Adjustment) -> String {
             format!("{node}: cut off above {used:.4} instead of {found:.4} ({percent:+.1} %)")
         }
         Changed::Weights => format!(
-            "{node}: weights rounded again, largest scale {found:.6} to {used:.6}, changed by {percent:.2} % of their norm"
+            "{node}: weights rounded again, largest scale {found:.6} to {used:.6}, changed by \
+            {percent:.2} % of their norm"
         ),
     }
 }

@@ -43,7 +43,8 @@ pub(crate) struct Folder {
 pub(crate) fn folder(app: &App, path: &Path, writer: Writer, force: bool) -> Outcome<Folder> {
     if let Some(foreign) = writer.foreign(path).filter(|_| !force) {
         return Err(Failure::usage(format_args!(
-            "{} is there already, and {} has not written it; name another folder with --out, or write into this one with \
+            "{} is there already, and {} has not written it; name another folder with --out, or \
+            write into this one with \
              --force",
             foreign.display(),
             writer.command()

@@ -41,7 +41,8 @@ pub(crate) fn files() -> Outcome<()> {
     let opened: std::io::Result<Vec<File>> = (0..FILES).map(|_| File::open(ANY_FILE)).collect();
     opened.map(drop).map_err(|error| {
         Failure::internal(format_args!(
-            "the system refuses {FILES} open files, which a run may need: {error}; raise their limit (ulimit -n) to {FEWEST} \
+            "the system refuses {FILES} open files, which a run may need: {error}; raise their \
+            limit (ulimit -n) to {FEWEST} \
              at least"
         ))
     })
@@ -93,7 +94,8 @@ pub(crate) fn spawn<T: Send + 'static>(
 /// A thread or a process that the system refuses, and the limits that may be the reason.
 pub(crate) fn refused(what: &str, error: &dyn std::error::Error) -> Failure {
     Failure::internal(format_args!(
-        "the system refuses {what}: {error}; raise the limit of processes and threads (ulimit -u, or the container's limit \
+        "the system refuses {what}: {error}; raise the limit of processes and threads (ulimit -u, \
+        or the container's limit \
          of them) or end other programs; RAYON_NUM_THREADS=1 needs the fewest threads"
     ))
 }

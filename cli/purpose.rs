@@ -21,14 +21,24 @@ pub(crate) struct PurposeArgs {
     #[arg(long, default_value = "lan")]
     net: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = INFERENCES,
+        value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES),
+    )]
     inferences: u64,
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     pub(crate) ot: Option<Sources>,
     /// Images that will run together, over which rounds are spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH),
+    )]
     batch: u32,
 }
 

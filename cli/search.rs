@@ -73,7 +73,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FRACTION", value_parser = fraction, conflicts_with = "fixed")]
     pub(crate) min_accuracy: Option<f64>,
     /// Pairs of widths that are swapped on trial, the loss measured.
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(..=MAX_SWAPS))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(..=MAX_SWAPS),
+    )]
     pub(crate) swaps: u32,
     /// Use these widths for all layers instead of searching, such as w4a4.
     #[arg(long, value_name = "wNaM")]
@@ -111,7 +116,14 @@ pub(crate) struct Args {
         num_args = 0..=1,
         default_missing_value = "8",
         requires = "out",
-        conflicts_with_all = ["fixed", "budget_bits", "budget_online_bits", "budget_seconds", "min_accuracy", "explain"],
+        conflicts_with_all = [
+            "fixed",
+            "budget_bits",
+            "budget_online_bits",
+            "budget_seconds",
+            "min_accuracy",
+            "explain",
+        ],
         value_parser = clap::value_parser!(u16).range(2..=100)
     )]
     pub(crate) frontier: Option<u16>,
@@ -119,7 +131,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "frontier")]
     pub(crate) test: Option<PathBuf>,
     /// How many of them, from the first.
-    #[arg(long, value_name = "N", requires = "frontier", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "frontier",
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     pub(crate) limit: Option<u32>,
     /// Go on where an interrupted search with the same arguments ended: sensitivities, and networks
     /// of a frontier, that --out has already are taken from there.

@@ -39,7 +39,12 @@ pub(crate) struct Args {
     why: Option<String>,
     /// Inferences of one session, over which set-up is spread in comparing protocols [default:
     /// 1000].
-    #[arg(long, value_name = "N", requires = "why", value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "why",
+        value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES),
+    )]
     inferences: Option<u64>,
 }
 

@@ -35,7 +35,12 @@ pub(crate) struct Args {
     listen: Option<String>,
     /// Server: the most images that a client may ask for at a time [default: as many as fit
     /// --max-memory].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH), conflicts_with = "local")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH),
+        conflicts_with = "local",
+    )]
     max_batch: Option<u32>,
     /// Client: the server's address.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
@@ -54,11 +59,21 @@ pub(crate) struct Args {
     index: Option<Indices>,
     /// Client: prepare N inferences of one image each (of --batch images) before the first input is
     /// used, run them one after the other, and prepare the next N where there are more images.
-    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "input",
+        value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH),
+    )]
     offline: Option<u32>,
     /// Client: the most images at a time; those of --index are run so many after so many [default:
     /// as many as fit --max-memory; 1 with --offline].
-    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "input",
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     batch: Option<u32>,
     /// The most bytes of memory that this process may be predicted to need, suffixes k, M and G; a
     /// server refuses a client that asks for more [default: 2 GiB, or half of the machine's memory

@@ -109,7 +109,8 @@ impl<'a> Fit<'a> {
             Parties::Both => "both parties together",
         };
         Failure::input(format_args!(
-            "memory of {who}: expected at most {}, found {}; {} (--batch); or raise --max-memory, or \
+            "memory of {who}: expected at most {}, found {}; {} (--batch); or raise --max-memory, \
+            or \
              search a plan of short sessions with --inferences 1",
             mebibytes(self.budget.0),
             excess.asked(),
