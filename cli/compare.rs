@@ -10,7 +10,7 @@ use protocols::printable::Printable;
 use protocols::profile::Profile;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::Outcome;
 use crate::infer;
 use crate::ledger::Ledger;

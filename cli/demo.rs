@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use pq::{Network, PLAN, WEIGHTS};
 
-use crate::app::App;
 use crate::cleanup::{ChildPipes, Kept};
+use crate::context::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::images;
 use crate::infer::{Inference, LISTENING};

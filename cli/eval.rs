@@ -9,7 +9,7 @@ use quant::data::OffScale;
 use quant::{Dataset, Judge, JudgeError, Tensor, float, import_file};
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::images;
 use crate::progress::Progress;

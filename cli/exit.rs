@@ -9,8 +9,6 @@ use protocols::printable::{Printable, cut};
 use protocols::{Error, Reason};
 use quant::{DataError, ImportError, JudgeError};
 
-use crate::process;
-
 /// The end of every `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -102,6 +100,15 @@ impl Failure {
 
     pub(crate) fn internal(message: impl Display) -> Self {
         Self::new(Code::Internal, message)
+    }
+
+    /// A thread or a process that the system refuses, and the limits that may be the reason.
+    pub(crate) fn refused(what: &str, error: &dyn std::error::Error) -> Self {
+        Self::internal(format_args!(
+            "the system refuses {what}: {error}; raise the limit of processes and threads (ulimit -u, \
+            or the container's limit \
+             of them) or end other programs; RAYON_NUM_THREADS=1 needs the fewest threads"
+        ))
     }
 
     pub(crate) fn usage(message: impl Display) -> Self {
@@ -216,7 +223,7 @@ impl From<&pq::Error> for Failure {
                 format_args!("{error}; start it, or raise --connect-timeout"),
             ),
             pq::Error::Connection(_) => Self::new(Code::PeerLost, error),
-            pq::Error::System { what, source } => process::refused(what, source),
+            pq::Error::System { what, source } => Self::refused(what, source),
             pq::Error::Data(_)
             | pq::Error::Plaintext(_)
             | pq::Error::Read { .. }

@@ -8,7 +8,7 @@ use protocols::printable::Printable;
 use quant::onnx::{ExportError, export_quantized};
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::out;

@@ -10,7 +10,7 @@ use quant::quantize::{Adjustment, AdoptError, Adopted, Changed, adopt};
 use quant::search::LayerReport;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::images::PreprocessArgs;

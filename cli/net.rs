@@ -5,8 +5,8 @@ use std::path::Path;
 use pq::{PLAN, Plan, WEIGHTS, Weights};
 use serde::Serialize;
 
-use crate::app::App;
 use crate::console::to_json;
+use crate::context::App;
 use crate::exit::Outcome;
 use crate::files;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use pq::{PLAN, WEIGHTS};
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::net::SUMMARY;

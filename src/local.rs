@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::thread::{self, Builder};
 
 use protocols::execute::{Observe, Report};
-use protocols::plan::{Load, Reveal};
+use protocols::plan::Load;
 use protocols::{Error as ProtocolError, Limits};
 
 use crate::party::Introduction;
 use crate::server::serve;
-use crate::{Client, ClientOptions, Error, Network, transport};
+use crate::{Client, ClientOptions, Error, Images, Inference, Network, transport};
 
 /// How both parties run in one process.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,17 @@ impl Default for LocalOptions {
 }
 
 impl Network {
+    /// Runs both parties in this process, over a loopback connection. All images are one inference.
+    ///
+    /// # Errors
+    /// The images are not the network's, or the system refuses sockets or threads.
+    pub fn infer_locally(&self, images: &Images) -> Result<Inference, Error> {
+        let input = self.plan().encode(&images.tensor()?.data)?;
+        let options = LocalOptions { load: Load::one(images.len()), ..LocalOptions::default() };
+        let (found, report) = self.run_locally(&input, &options, &mut |_| ())?;
+        Ok(Inference { answers: self.plan().decode(&found, images.len()), report })
+    }
+
     /// Runs both parties in this process, as [`Network::infer_locally`] does, on integers that
     /// [`Plan::encode`](crate::Plan::encode) has made, one inference after the other; `observe`
     /// hears of the client's progress. The result is the client's: see
@@ -43,18 +54,9 @@ impl Network {
     ) -> Result<(Vec<i64>, Report), Error> {
         run(self, input, options, observe)
     }
-
-    /// The same network, of which the client learns the label alone, or the logits.
-    ///
-    /// # Errors
-    /// The network's output cannot be turned into that.
-    pub fn revealing(&self, reveal: Reveal) -> Result<Self, Error> {
-        let plan = protocols::plan::Plan::clone(self.plan()).revealing(reveal)?;
-        Ok(Self::of(Arc::new(plan), Arc::clone(self.weights())))
-    }
 }
 
-pub(crate) fn run(
+fn run(
     network: &Network,
     input: &[i64],
     options: &LocalOptions,

@@ -5,13 +5,12 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use protocols::plan::{Load, Plan, StepCost};
+use protocols::plan::{Plan, Reveal, StepCost};
 use protocols::weights::Weights;
 use quant::Interface;
 use zeroize::Zeroizing;
 
-use crate::local::{LocalOptions, run};
-use crate::{Error, Images, Inference};
+use crate::{Error, Images};
 
 /// The public half's name within a folder.
 pub const PLAN: &str = "plan.json";
@@ -87,10 +86,6 @@ impl Network {
         write(&folder.join(PLAN), &self.plan.to_json(), Access::All)
     }
 
-    pub(crate) const fn of(plan: Arc<Plan>, weights: Arc<Weights>) -> Self {
-        Self { plan, weights }
-    }
-
     /// The public half.
     pub const fn plan(&self) -> &Arc<Plan> {
         &self.plan
@@ -99,6 +94,15 @@ impl Network {
     /// The secret half.
     pub const fn weights(&self) -> &Arc<Weights> {
         &self.weights
+    }
+
+    /// The same network, of which the client learns the label alone, or the logits.
+    ///
+    /// # Errors
+    /// The network's output cannot be turned into that.
+    pub fn revealing(&self, reveal: Reveal) -> Result<Self, Error> {
+        let plan = self.plan.revealing(reveal)?;
+        Ok(Self { plan: Arc::new(plan), weights: Arc::clone(&self.weights) })
     }
 
     /// Opens a file of images, preprocessed as the network was calibrated.
@@ -112,17 +116,6 @@ impl Network {
     /// What one private inference of so many images moves, step by step.
     pub fn cost(&self, images: usize) -> Vec<StepCost> {
         self.plan.step_costs(images)
-    }
-
-    /// Runs both parties in this process, over a loopback connection. All images are one inference.
-    ///
-    /// # Errors
-    /// The images are not the network's, or the system refuses sockets or threads.
-    pub fn infer_locally(&self, images: &Images) -> Result<Inference, Error> {
-        let input = self.plan.encode(&images.tensor()?.data)?;
-        let options = LocalOptions { load: Load::one(images.len()), ..LocalOptions::default() };
-        let (found, report) = run(self, &input, &options, &mut |_| ())?;
-        Ok(Inference { answers: self.plan.decode(&found, images.len()), report })
     }
 
     /// Runs the plaintext network, which a private run equals integer for integer: the share of

@@ -12,8 +12,8 @@ use protocols::plan::{Load, Plan};
 use protocols::profile::Profile;
 use serde::Serialize;
 
-use crate::app::App;
 use crate::assumptions::{self, Assumed};
+use crate::context::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use crate::purpose::{INFERENCES, MAX_BATCH, MAX_INFERENCES};

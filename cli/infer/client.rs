@@ -9,7 +9,7 @@ use super::connection;
 use super::input::Input;
 use super::memory::Parties;
 use super::runtime;
-use crate::app::App;
+use crate::context::App;
 use crate::exit::Outcome;
 use crate::progress::{Progress, show};
 

@@ -6,7 +6,7 @@ use super::args::LocalOptions;
 use super::input::Input;
 use super::memory::Parties;
 use super::report::Inference;
-use crate::app::App;
+use crate::context::App;
 use crate::exit::Outcome;
 use crate::progress::{Progress, show};
 

@@ -17,15 +17,14 @@ use std::path::Path;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::app::App;
-use crate::exit::Outcome;
+use crate::context::App;
+use crate::exit::{Failure, Outcome};
 use crate::ledger::Ledger;
-use crate::process;
 use args::{LocalOptions, Mode};
 
 /// Workers that move bytes while a party's own thread computes.
 fn runtime() -> Outcome<Runtime> {
-    let failed = |error| process::refused("the network threads", &error);
+    let failed = |error| Failure::refused("the network threads", &error);
     Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)
 }
 

@@ -18,8 +18,10 @@ use quant::search::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
+use super::args::Args;
+use super::resume;
 use crate::console::to_json;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::images;
@@ -27,7 +29,6 @@ use crate::net;
 use crate::out::{DRAWING, PAGE, POINT, POINTS, Writer};
 use crate::progress::Progress;
 use crate::sealed;
-use crate::search::Args;
 use crate::table::Table;
 use crate::units;
 
@@ -107,12 +108,12 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let digest_of =
         |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
     let digest = digest_of(&images);
-    let stored = crate::search::known(app, args, &digest)?;
+    let stored = resume::known(app, args, &digest)?;
     let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
     let prepared =
         Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
     let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
-    crate::search::remember(app, args, &digest, prepared.known())?;
+    resume::remember(app, args, &digest, prepared.known())?;
     let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
     let float = quant::float::evaluate(&input.model, &batch).map_err(Failure::input)?;
     let float_accuracy = float.accuracy(test.labels);
