@@ -18,8 +18,8 @@ pub(crate) const MAX_BATCH: i64 = 1 << 16;
 pub(crate) struct PurposeArgs {
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or
     /// BYTES_PER_S,RTT_MS.
-    #[arg(long, default_value = "lan")]
-    net: Profile,
+    #[arg(long, alias = "net", default_value = "lan")]
+    link: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
     #[arg(
         long,
@@ -46,7 +46,7 @@ impl PurposeArgs {
     /// The purpose, without a budget.
     pub(crate) fn purpose(&self) -> Purpose {
         Purpose {
-            profile: self.net,
+            profile: self.link,
             inferences: self.inferences,
             batch: self.batch as usize,
             budget_bits: None,

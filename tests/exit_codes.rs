@@ -76,7 +76,7 @@ fn wrong_usage_is_2() {
         vec!["infer", "--local", net.folder()],
         vec!["infer", "--local", net.folder(), "--input", &images, "--index", "3..1"],
         vec!["infer", "--local", net.folder(), "--input", &images, "--timeout", "0"],
-        vec!["cost", net.folder(), "--net", "carrier-pigeon"],
+        vec!["cost", net.folder(), "--link", "carrier-pigeon"],
         vec!["cost", net.folder(), "--batch", "0"],
         vec!["nonsense"],
     ] {

@@ -26,8 +26,8 @@ pub(crate) struct Args {
     /// The folder that `pq search` has written, or its plan.json.
     net_folder: PathBuf,
     /// Speed of the connection: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
-    #[arg(long, default_value = "lan")]
-    net: Profile,
+    #[arg(long, alias = "net", default_value = "lan")]
+    link: Profile,
     /// As if correlated transfers came from elsewhere: softspoken:K with K of 1 to 8, or ferret.
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<Sources>,
@@ -59,7 +59,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         let why = Why::new(&plan, step, args)?;
         return app.console.result(&why, Why::text);
     }
-    let priced = Priced::new(&plan, args.batch as usize, &args.net);
+    let priced = Priced::new(&plan, args.batch as usize, &args.link);
     app.console.result(&priced, |priced| priced.text(&plan.name))
 }
 
@@ -101,7 +101,7 @@ impl Args {
     /// What a plan would be made for.
     fn purpose(&self, sources: Sources) -> Purpose {
         Purpose {
-            profile: self.net,
+            profile: self.link,
             inferences: self.inferences.unwrap_or(INFERENCES),
             batch: self.batch as usize,
             budget_bits: None,

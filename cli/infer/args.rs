@@ -98,8 +98,8 @@ pub(crate) struct Args {
         default_value_t = Limits::FLOOR)]
     min_rate: u64,
     /// Speed of the connection, for the predicted times: lan, wan or BYTES_PER_S,RTT_MS.
-    #[arg(long, default_value = "lan")]
-    net: Profile,
+    #[arg(long, alias = "net", default_value = "lan")]
+    link: Profile,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -219,7 +219,7 @@ impl Args {
         });
         let budget = Budget::of(self.max_memory.map(|bytes| bytes.0));
         let limits = Limits { silence: self.timeout, floor: self.min_rate };
-        let common = Common { limits, budget, profile: self.net, reveal };
+        let common = Common { limits, budget, profile: self.link, reveal };
         match (self.role, &self.local) {
             (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
                 folder,

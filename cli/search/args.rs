@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// The most bits that it may move online.
     #[arg(long, value_name = "BITS")]
     pub(crate) budget_online_bits: Option<BitCount>,
-    /// The most seconds that it may take on the connection of --net, offline and online, as
+    /// The most seconds that it may take on the connection of --link, offline and online, as
     /// predicted.
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub(crate) budget_seconds: Option<f64>,
