@@ -1,0 +1,98 @@
+//! What `--json` prints, and the files that go with it, are as `docs/schema/` says.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Net, Server, finished, json, pq, run};
+
+/// Holds an object against a schema of `docs/schema/`, and says what differs.
+fn assert_valid(schema: &str, value: &Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema");
+    let text = fs::read_to_string(folder.join(format!("{schema}.schema.json"))).unwrap();
+    let validator = jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap();
+    let wrong: Vec<String> = validator
+        .iter_errors(value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(wrong.is_empty(), "{schema}:\n{}\n{value:#}", wrong.join("\n"));
+    // A schema that takes everything would say nothing.
+    let mut more = value.clone();
+    more.as_object_mut().unwrap().insert("another_field".into(), Value::Null);
+    assert!(!validator.is_valid(&more), "{schema} takes a field that it does not know");
+}
+
+fn file(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn plans_costs_runs_and_evaluations_are_as_their_schemas_say() {
+    for seed in 0..8 {
+        let net = Net::random(seed, 2);
+        let (folder, images) = (net.folder(), net.file("images.npy"));
+        assert_valid("plan", &file(&net.path("plan.json")));
+        let cost = json(&run(&["cost", folder, "--json"]));
+        assert_valid("cost", &cost);
+        let layer = net.plan.layers().next().map(|(_, name, _)| name.to_owned()).unwrap();
+        assert_valid("cost-why", &json(&run(&["cost", folder, "--why", &layer, "--json"])));
+        for more in [&["--verify"][..], &["--reveal", "label"]] {
+            let args = ["infer", "--local", folder, "--input", &images, "--json"];
+            assert_valid("infer", &json(&run(&[&args[..], more].concat())));
+        }
+        let labels = net.file("labels.txt");
+        let args = ["eval", folder, "--data", &images, "--labels", &labels, "--json"];
+        assert_valid("eval", &json(&run(&args)));
+    }
+}
+
+#[test]
+fn what_each_of_two_processes_says_is_as_its_schema_says() {
+    let net = Net::random(3, 2);
+    let plan = net.file("plan.json");
+    let server = Server::start(&plan, &net.file("weights.safetensors"), &[]);
+    let images = net.file("images.npy");
+    let args = ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--json"];
+    let client = pq(&args).args(["--connect", &server.address]).spawn().unwrap();
+    let patience = std::time::Duration::from_secs(120);
+    assert_valid("infer", &json(&finished(client, patience)));
+    assert_valid("infer", &json(&server.finished(patience)));
+}
+
+#[test]
+fn searches_and_frontiers_are_as_their_schemas_say() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let asset = |name: &str| assets.join(name).to_str().unwrap().to_owned();
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let out = tempfile::tempdir().unwrap();
+    let folder = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let args = ["search", &model, "--calib", &images, "--samples", "16", "--swaps", "0", "--json"];
+    let search = |goal: &[&str], name: &str| {
+        json(&run(&[&args[..], goal, &["--out", &folder(name)]].concat()))
+    };
+    for (name, goal) in [
+        ("fixed", &["--fixed", "w4a4"][..]),
+        ("searched", &["--budget-bits", "6M", "--sensitivity", "fisher", "--explain"]),
+    ] {
+        assert_valid("search", &search(goal, name));
+        assert_valid("search", &file(&out.path().join(name).join("search.json")));
+        assert_valid("plan", &file(&out.path().join(name).join("plan.json")));
+    }
+    let goal = ["--frontier", "2", "--limit", "16", "--sensitivity", "fisher"];
+    assert_valid("search-frontier", &search(&goal, "frontier"));
+    assert_valid("search-frontier", &file(&out.path().join("frontier/search.json")));
+}
+
+#[test]
+fn a_failure_is_as_its_schema_says() {
+    for args in [
+        &["cost", "/nowhere", "--json"][..],
+        &["infer", "--json"],
+        &["search", "/nowhere.onnx", "--calib", "/nowhere", "--fixed", "w4a4", "--json"],
+    ] {
+        let failed = run(args);
+        assert!(!failed.status.success());
+        assert_valid("error", &serde_json::from_slice(&failed.stdout).unwrap());
+    }
+}
