@@ -2,10 +2,10 @@
 """Runs `pq infer` between two network namespaces, over a link of a given delay and rate, and prints what was predicted
 beside what was measured.
 
-    python3 tests/emulate.py lan NET_FOLDER IMAGES [pq infer options]      (0.4 ms there and back, 330 MB/s)
-    python3 tests/emulate.py wan NET_FOLDER IMAGES [pq infer options]      (80 ms, 40 MB/s)
-    python3 tests/emulate.py 10e6,20 NET_FOLDER IMAGES                     (bytes a second, milliseconds there and back)
-    python3 tests/emulate.py loopback NET_FOLDER IMAGES                    (no namespaces, no delay)
+    python3 tools/emulate.py lan NET_FOLDER IMAGES [pq infer options]      (0.4 ms there and back, 330 MB/s)
+    python3 tools/emulate.py wan NET_FOLDER IMAGES [pq infer options]      (80 ms, 40 MB/s)
+    python3 tools/emulate.py 10e6,20 NET_FOLDER IMAGES                     (bytes a second, milliseconds there and back)
+    python3 tools/emulate.py loopback NET_FOLDER IMAGES                    (no namespaces, no delay)
 
 It takes root for the namespaces, and no kernel module: a forwarder in a namespace of its own, between the two, gives every
 piece of the stream a time of departure (the rate) and one of arrival (the delay), each direction on its own. Both parties and

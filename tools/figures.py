@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the figures of the README on real networks: searches, accuracies, and whole runs of two processes.
 
-    cargo build --release && python3 benches/figures.py ../shared/data [NAME...]
+    cargo build --release && python3 tools/figures.py ../shared/data [NAME...]
 
 Every command is printed before what it measured. NAME chooses some of the measurements; `--list` names them.
 Times are those of this machine, as busy as it is; bytes and accuracies are the same everywhere.
