@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Looks up what the documents name: links, files, folders, tests and other identifiers must be in the tree.
+"""Looks up what the documents name: links, files, folders, tests and other identifiers must be in
+the tree.
 
     python3 tools/links.py        prints what is missing; exit code 1 if anything is
 
 Looked at are all .md files that are tracked, but the changelog, which speaks of what was:
 
 - links to files and headings of the tree;
-- `path/file.rs` in backticks: a tracked file of this name, or one whose path ends so; folders likewise;
-- `names_with_underscores` in backticks: four words or more are a function of the Rust code (tests are named so), fewer
-  stand somewhere in the code or in a JSON schema.
+- `path/file.rs` in backticks: a tracked file of this name, or one whose path ends so; folders
+  likewise;
+- `names_with_underscores` in backticks: four words or more are a function of the Rust code (tests
+  are named so), fewer stand somewhere in the code or in a JSON schema.
 
 Comments of the Rust code are looked at for the names of documents.
 """
@@ -27,7 +29,9 @@ FOREIGN = {"ulimit", "rust_version"}
 
 
 def tracked():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
 
 
@@ -42,7 +46,11 @@ class Tree:
         self.functions = set(re.findall(r"\bfn\s+(\w+)", text))
         self.words = set(re.findall(r"\w+", text))
         # serde writes the variants of enums so
-        self.words |= {re.sub(r"(?<!^)(?=[A-Z])", "_", word).lower() for word in self.words if word[0].isupper()}
+        self.words |= {
+            re.sub(r"(?<!^)(?=[A-Z])", "_", word).lower()
+            for word in self.words
+            if word[0].isupper()
+        }
         self.words |= self.folder_names()
 
     def folder_names(self):
@@ -50,7 +58,9 @@ class Tree:
 
     def has_path(self, path, document):
         """Whether the path is one of the root, of the document's folder, or the end of one."""
-        near = str((document.parent / path).relative_to(ROOT)) if not path.startswith("..") else path
+        near = (
+            str((document.parent / path).relative_to(ROOT)) if not path.startswith("..") else path
+        )
         among = self.folders if path.endswith("/") else self.files
         return any(name in (path, near) or name.endswith("/" + path) for name in among)
 
@@ -72,7 +82,9 @@ def anchors(path):
 
 
 def wrong_links(document, text):
-    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'\b(?:src|srcset|href)="([^"]+)"', text)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(
+        r'\b(?:src|srcset|href)="([^"]+)"', text
+    )
     for target in targets:
         if re.match(r"[a-z]+:", target):
             continue
@@ -89,7 +101,11 @@ def wrong_paths(document, text, tree):
         for path in re.findall(r"(?<![\w./<])[\w.][\w./-]*", code):
             path = re.sub(r":\d+$", "", path)
             named = path.endswith(SOURCES) or (path.endswith("/") and path == code)
-            if named and not path.startswith((*MADE, "..", ".")) and not tree.has_path(path, document):
+            if (
+                named
+                and not path.startswith((*MADE, "..", "."))
+                and not tree.has_path(path, document)
+            ):
                 yield f"path {path}"
 
 
@@ -119,9 +135,17 @@ def main():
         if name.endswith(".md") and name != "CHANGELOG.md":
             document = ROOT / name
             text = prose(document.read_text())
-            found = [*wrong_links(document, text), *wrong_paths(document, text, tree), *wrong_names(text, tree)]
+            found = [
+                *wrong_links(document, text),
+                *wrong_paths(document, text, tree),
+                *wrong_names(text, tree),
+            ]
             wrong += [f"{name}: {what}" for what in found]
-    print(*wrong, sep="\n") if wrong else print("links: everything that the documents name is there")
+    (
+        print(*wrong, sep="\n")
+        if wrong
+        else print("links: everything that the documents name is there")
+    )
     sys.exit(1 if wrong else 0)
 
 

@@ -4,9 +4,9 @@
     pq demo --images 10 --json > run.json
     python3 tools/pictures.py run.json assets/digits-test-images-idx3-ubyte docs/pictures
 
-The run is the object that `pq infer --json` or `pq demo --json` prints for the first ten images of the file.
-Pictures are SVG with a card of their own behind them, light or dark as the reader's system is.
-"""
+The run is the object that `pq infer --json` or `pq demo --json` prints for the first ten images of
+the file. Pictures are SVG with a card of their own behind them, light or dark as the reader's
+system is."""
 
 import json
 import struct
@@ -21,30 +21,40 @@ STYLE = """
   .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace }
   .card { fill: #ffffff; stroke: #d0d7de } .box { fill: #f6f8fa; stroke: #d0d7de }
   .ink { fill: #1f2328 } .soft { fill: #59636e } .good { fill: #1a7f37 } .bad { fill: #cf222e }
-  .offline { fill: #54aeff } .online { fill: #bf8700 } .line { stroke: #59636e; fill: none } .head { fill: #59636e }
+  .offline { fill: #54aeff } .online { fill: #bf8700 }
+  .line { stroke: #59636e; fill: none } .head { fill: #59636e }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3 } .card { fill: #0d1117; stroke: #3d444d } .box { fill: #151b23; stroke: #3d444d }
+    text { fill: #e6edf3 }
+    .card { fill: #0d1117; stroke: #3d444d } .box { fill: #151b23; stroke: #3d444d }
     .ink { fill: #e6edf3 } .soft { fill: #9198a1 } .good { fill: #3fb950 } .bad { fill: #f85149 }
-    .offline { fill: #1f6feb } .online { fill: #d29922 } .line { stroke: #9198a1 } .head { fill: #9198a1 }
+    .offline { fill: #1f6feb } .online { fill: #d29922 }
+    .line { stroke: #9198a1 } .head { fill: #9198a1 }
   }
 """
 
 
 def svg(height, label, body):
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    extent = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {extent}'
     card = f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="10"/>'
-    return f'{head} role="img" aria-label="{escape(label)}">\n<style>{STYLE}</style>\n{card}\n' + "\n".join(body) + "\n</svg>\n"
+    return (
+        f'{head} role="img" aria-label="{escape(label)}">\n<style>{STYLE}</style>\n{card}\n'
+        + "\n".join(body)
+        + "\n</svg>\n"
+    )
 
 
 def text(x, y, content, size=13, kind="", anchor="start", weight=400):
     return (
-        f'<text x="{x}" y="{y}" font-size="{size}" class="{kind}" text-anchor="{anchor}" font-weight="{weight}">'
+        f'<text x="{x}" y="{y}" font-size="{size}" class="{kind}" '
+        f'text-anchor="{anchor}" font-weight="{weight}">'
         f"{escape(content)}</text>"
     )
 
 
 def rect(x, y, width, height, kind, radius=0):
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius}"/>'
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{kind}" {place} rx="{radius}"/>'
 
 
 def size(amount):
@@ -57,9 +67,6 @@ def readable(count):
         if count >= factor:
             return f"{count / factor:.2f} {unit}"
     return f"{count} B"
-
-
-# --- digits, answers and the ledger ----------------------------------------------------------------------------------
 
 
 def read_images(path):
@@ -79,7 +86,10 @@ def digit(x, y, image, pixel):
             if value:
                 place = f"M{x + column * pixel} {y + row * pixel}h{pixel}v{pixel}h-{pixel}z"
                 shades.setdefault(value, []).append(place)
-    return [f'<path class="ink" fill-opacity="{v / 255:.2f}" d="{"".join(d)}"/>' for v, d in sorted(shades.items())]
+    return [
+        f'<path class="ink" fill-opacity="{v / 255:.2f}" d="{"".join(d)}"/>'
+        for v, d in sorted(shades.items())
+    ]
 
 
 def answers(run, images):
@@ -96,7 +106,11 @@ def answers(run, images):
 def differs(step):
     """Whether a step moved other than predicted, in bytes or rounds."""
     fields = ("server_bytes", "client_bytes", "rounds")
-    return any(step[phase][f] != step["predicted"][phase][f] for phase in ("offline", "online") for f in fields)
+    return any(
+        step[phase][f] != step["predicted"][phase][f]
+        for phase in ("offline", "online")
+        for f in fields
+    )
 
 
 def ledger_line(step, y, scale):
@@ -108,7 +122,9 @@ def ledger_line(step, y, scale):
         yield rect(x, y - 10, width, 11, phase)
         x += width
     yield text(745, y, readable(size(step)) if size(step) else "nothing", 12, "mono", "end")
-    yield text(842, y, "differs" if differs(step) else "✓", 12, "bad" if differs(step) else "good", "end")
+    yield text(
+        842, y, "differs" if differs(step) else "✓", 12, "bad" if differs(step) else "good", "end"
+    )
 
 
 def ledger(run, top):
@@ -128,24 +144,47 @@ def verdict(run, y):
     cost = run["cost"]
     moved = size(cost["offline"]) + size(cost["online"])
     messages = cost["offline"]["rounds"] + cost["online"]["rounds"]
-    told = "each as predicted, to the byte" if not any(map(differs, run["steps"])) else "not as predicted"
-    yield text(30, y, f"{readable(moved)} for {cost['images']} images, {messages} rounds: {told}.", 13, weight=600)
+    told = (
+        "each as predicted, to the byte"
+        if not any(map(differs, run["steps"]))
+        else "not as predicted"
+    )
+    yield text(
+        30,
+        y,
+        f"{readable(moved)} for {cost['images']} images, {messages} rounds: {told}.",
+        13,
+        weight=600,
+    )
     if run["verified"]:
-        yield text(30, y + 22, "The answers equal those of the plaintext network, integer for integer.", 13, weight=600)
+        yield text(
+            30,
+            y + 22,
+            "The answers equal those of the plaintext network, integer for integer.",
+            13,
+            weight=600,
+        )
 
 
 def run_picture(run, images):
     bottom = 190 + 20 + 18 * len(run["steps"]) + 14
     body = [
-        text(30, 36, "Ten images that the server never saw, and what the client learned", 17, weight=600),
+        text(
+            30,
+            36,
+            "Ten images that the server never saw, and what the client learned",
+            17,
+            weight=600,
+        ),
         *answers(run, images),
         *ledger(run, 190),
         *verdict(run, bottom),
     ]
-    return svg(bottom + 44, "Ten handwritten digits, their private answers, and the bytes of every step", body)
-
-
-# --- who holds, sends and learns what --------------------------------------------------------------------------------
+    return svg(
+        bottom + 44,
+        "Ten handwritten digits, their private answers, and the bytes of every step",
+        body,
+    )
 
 
 def party(x, name, parts):
@@ -170,7 +209,10 @@ def arrow(y, left, right, label):
 
 def parties_picture(run):
     cost = run["cost"]
-    sent = {who: sum(cost[phase][f"{who}_bytes"] for phase in ("setup", "offline", "online")) for who in ("server", "client")}
+    sent = {
+        who: sum(cost[phase][f"{who}_bytes"] for phase in ("setup", "offline", "online"))
+        for who in ("server", "client")
+    }
     server = [
         ("holds", ["the weights", "the public plan"]),
         ("learns", ["how many images,", "and when"]),
@@ -192,10 +234,28 @@ def parties_picture(run):
         text(middle, 194, "masked values and oblivious transfers:", 12, "soft", "middle"),
         text(middle, 211, "random numbers to who reads them,", 12, "soft", "middle"),
         text(middle, 228, "with lengths from the plan alone", 12, "soft", "middle"),
-        text(middle, 280, "Both follow the protocol, and there is no third party.", 12, "soft", "middle"),
-        text(middle, 298, "Answers and plan say what they say: see the threat model. " + counted, 12, "soft", "middle"),
+        text(
+            middle,
+            280,
+            "Both follow the protocol, and there is no third party.",
+            12,
+            "soft",
+            "middle",
+        ),
+        text(
+            middle,
+            298,
+            "Answers and plan say what they say: see the threat model. " + counted,
+            12,
+            "soft",
+            "middle",
+        ),
     ]
-    return svg(318, "The client holds images and learns answers; the server holds weights and learns neither", body)
+    return svg(
+        318,
+        "The client holds images and learns answers; the server holds weights and learns neither",
+        body,
+    )
 
 
 def main():

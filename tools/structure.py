@@ -2,14 +2,14 @@
 """Measures how the tree is built, and holds it to limits.
 
     python3 tools/structure.py            print every measure
-    python3 tools/structure.py --check    print what is over its limit; exit code 1 if anything is
-    python3 tools/structure.py --wide     print the lines over 100 columns and the longest sentences too
+    python3 tools/structure.py --check    print what is over its limit; exit code 1 if any is
+    python3 tools/structure.py --wide     print lines over 100 columns and long sentences
 
-Rust is measured without its tests: no `#[cfg(test)]` items, no tests/, benches/, fuzz/, no testing.rs, tests.rs or
-`testing/`. Columns are counted in every .rs file. Prose is measured without code, tables and headings.
-A cycle is a set of top-level modules of one crate that all reach each other through `crate::` and `super::` paths;
-a name that the crate's root re-exports counts as the module that it comes from.
-"""
+Rust is measured without its tests: no `#[cfg(test)]` items, no tests/, benches/, fuzz/, no
+testing.rs, tests.rs or `testing/`. Columns are counted in every .rs file. Prose is measured without
+code, tables and headings. A cycle is a set of top-level modules of one crate that all reach each
+other through `crate::` and `super::` paths; a name that the crate's root re-exports counts as the
+module that it comes from."""
 
 import re
 import statistics
@@ -36,8 +36,6 @@ FLOORS = {
     "line comments per 100 lines of code": 0.8,  # 3
 }
 
-
-# --- Rust source -----------------------------------------------------------------------------------------------------
 
 TOKEN = re.compile(
     r'(?P<line>//[^\n]*)|(?P<block>/\*.*?\*/)|(?P<raw>b?r(?P<hashes>#*)".*?"(?P=hashes))'
@@ -109,7 +107,9 @@ class Source:
         for a, b in spans:
             code = code[:a] + blank(code[a:b]) + code[b:]
         self.code = code
-        self.comments = [(at, text) for at, text in comments if not any(a <= at < b for a, b in spans)]
+        self.comments = [
+            (at, text) for at, text in comments if not any(a <= at < b for a, b in spans)
+        ]
 
     def code_lines(self):
         return sum(1 for line in self.code.splitlines() if line.strip())
@@ -156,7 +156,9 @@ class Crate:
     def re_exports(self):
         """Names that the root re-exports, with their modules."""
         root = next(file for file in self.files if file.path == self.root)
-        uses = re.findall(r"pub(?:\([^)]*\))?\s+use\s+(?:crate::|self::)?(\w+)::([^;]+);", root.code)
+        uses = re.findall(
+            r"pub(?:\([^)]*\))?\s+use\s+(?:crate::|self::)?(\w+)::([^;]+);", root.code
+        )
         return {name: module for module, names in uses for name in re.findall(r"\w+", names)}
 
     def edges(self):
@@ -173,7 +175,9 @@ class Crate:
 
 def module_files(file):
     """Files of the modules that are declared under `#[cfg(test)]`."""
-    folder = file.path.parent if file.path.stem in ("mod", "lib", "main") else file.path.with_suffix("")
+    folder = (
+        file.path.parent if file.path.stem in ("mod", "lib", "main") else file.path.with_suffix("")
+    )
     for name in file.test_modules:
         yield folder / f"{name}.rs"
         yield folder / name / "mod.rs"
@@ -239,9 +243,6 @@ def crates():
             yield Crate(root.parent.name if member == "." else folder.name, root)
 
 
-# --- the step enum ---------------------------------------------------------------------------------------------------
-
-
 def step_variants(protocols):
     """The variants of `protocols::plan::Op`, and the file that defines it."""
     for file in protocols.files:
@@ -249,7 +250,7 @@ def step_variants(protocols):
             body = file.code[found.end() : end_of_group(file.code, found.end() - 1) - 1]
             flat = re.sub(r"\{[^{}]*\}|\([^()]*\)|#\[[^\]]*\]", "", body)
             return set(re.findall(r"\b([A-Z]\w*)", flat)), file
-    return set(), None
+    raise SystemExit("the step enum is not there: `pub enum Op` of the crate protocols")
 
 
 def names_of_the_enum(file, protocols, home):
@@ -296,14 +297,13 @@ def matches_on_steps(all_crates):
     counts = {}
     for file in {file.name: file for crate in all_crates for file in crate.files}.values():
         names = "|".join(map(re.escape, names_of_the_enum(file, protocols, home)))
-        paths = re.finditer(rf"(?<![\w:])(?:\w+::)*?(?:{names})::({'|'.join(variants)})\b", file.code)
+        paths = re.finditer(
+            rf"(?<![\w:])(?:\w+::)*?(?:{names})::({'|'.join(variants)})\b", file.code
+        )
         count = sum(is_pattern(file.code, path.start(), path.end()) for path in paths)
         if count:
             counts[file.name] = count
     return counts
-
-
-# --- prose -----------------------------------------------------------------------------------------------------------
 
 
 def paragraphs(lines):
@@ -356,9 +356,6 @@ def all_sentences(runs):
     return [s for lines in runs for p in paragraphs(lines) for s in sentences(p)]
 
 
-# --- measures --------------------------------------------------------------------------------------------------------
-
-
 def quantiles(values):
     """p50, p90, p99 and the largest."""
     values = sorted(values)
@@ -394,7 +391,8 @@ def line_comments(files):
 
 
 def named_closures(files):
-    pattern = r"\blet\s+(?:mut\s+)?\w+(?:\s*:[^=;]+)?\s*=\s*(?:async\s+)?(?:move\s+)?(?:async\s+)?(?:move\s+)?\|"
+    name = r"\blet\s+(?:mut\s+)?\w+(?:\s*:[^=;]+)?"
+    pattern = name + r"\s*=\s*(?:(?:async|move)\s+)*\|"
     return sum(len(re.findall(pattern, file.code)) for file in files)
 
 
@@ -411,14 +409,18 @@ def measure(all_crates):
     for crate in all_crates:
         knots = cycles(crate.edges())
         found[f"modules in a cycle, {crate.name}"] = sum(map(len, knots))
-        found[f"  of {len(crate.modules)}, {crate.name}"] = "; ".join(" ".join(knot) for knot in knots) or "none"
+        found[f"  of {len(crate.modules)}, {crate.name}"] = (
+            "; ".join(" ".join(knot) for knot in knots) or "none"
+        )
     steps = matches_on_steps(all_crates)
     found["files that match on the step enum"] = len(steps)
     found["  patterns"] = ", ".join(f"{name} {count}" for name, count in sorted(steps.items()))
     found["lines a file"] = spread([file.lines() for file in files])
     found["lines a function"] = spread(functions)
     found["named closures per 100 functions"] = per(named_closures(files), len(functions), 100)
-    found[".zip( per 1,000 lines of code"] = per(sum(f.code.count(".zip(") for f in files), code, 1000)
+    found[".zip( per 1,000 lines of code"] = per(
+        sum(f.code.count(".zip(") for f in files), code, 1000
+    )
     found["lines over 100 columns"] = len(list(wide_lines()))
     found["line comments per 100 lines of code"] = per(line_comments(files), code, 100)
     mean, tenth = reading([run for file in files for run in doc_comments(file)])
@@ -447,7 +449,11 @@ def exceeded(found):
 def print_wide():
     print(*wide_lines(), sep="\n")
     runs = [(path, path.read_text().splitlines()) for path in documents()]
-    long = [(words(s), path.relative_to(ROOT), s) for path, lines in runs for s in all_sentences([lines])]
+    long = [
+        (words(s), path.relative_to(ROOT), s)
+        for path, lines in runs
+        for s in all_sentences([lines])
+    ]
     for count, path, sentence in sorted(long, key=lambda each: -each[0]):
         if count > 25:
             print(f"{count} words, {path}: {sentence}")
