@@ -6,9 +6,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cleanup::Cleanup;
 use crate::console::{Console, Verbosity};
+use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
-    compare, cost, demo, eval, export, heap, import, infer, inspect, manual, process, search,
+    compare, cost, demo, eval, export, heap, import, infer, inspect, manual, panic, process, search,
 };
 
 /// The widest line of a help text.
@@ -79,16 +80,10 @@ enum Command {
     Man(manual::ManArgs),
 }
 
-/// What every command gets.
-pub(crate) struct App {
-    pub(crate) console: Console,
-    pub(crate) cleanup: Cleanup,
-}
-
 /// Runs the command line.
 pub(crate) fn run() -> ExitCode {
     let cleanup = Cleanup::default();
-    process::end_on_panic(cleanup.clone());
+    panic::end_on_panic(cleanup.clone());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_run(&error),

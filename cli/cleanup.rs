@@ -92,7 +92,7 @@ impl Cleanup {
     pub(crate) fn spawn(&self, command: &mut Command) -> Outcome<(Kept, ChildPipes)> {
         let mut pending = self.lock();
         let mut child =
-            command.spawn().map_err(|error| process::refused("another process", &error))?;
+            command.spawn().map_err(|error| Failure::refused("another process", &error))?;
         let pipes = ChildPipes { stdout: child.stdout.take(), stderr: child.stderr.take() };
         let id = child.id();
         pending.children.push(child);

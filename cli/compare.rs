@@ -4,16 +4,16 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use fusion::baselines::{self, System, Traffic};
+use pq::Network;
 use protocols::plan::Plan;
 use protocols::printable::Printable;
 use protocols::profile::Profile;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::Outcome;
 use crate::infer;
 use crate::ledger::Ledger;
-use crate::net;
 use crate::table::Table;
 use crate::units;
 
@@ -61,7 +61,7 @@ struct Step {
 
 /// Runs `pq compare`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let plan = net::plan(&args.net_folder)?;
+    let plan = Network::open_plan(&args.net_folder)?;
     let measured =
         args.input.as_ref().map(|input| infer::measure(&args.net_folder, input)).transpose()?;
     app.console.result(&Comparison::new(&plan, measured.as_ref()), Comparison::text)
@@ -135,14 +135,17 @@ impl Comparison {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{}, one image: megabytes of published systems, modeled (transfers by IKNP / silent), and of pq, predicted to the byte\n",
+            "{}, one image: megabytes of published systems, modeled (transfers by IKNP / silent), \
+            and of pq, predicted to the byte\n",
             Printable(&self.name)
         );
         let _ = writeln!(text, "{table}");
         let _ = writeln!(
             text,
-            "Without 'N bit' a system runs at the network's own widths. Once a session, pq moves {} more for set-up; the others\n\
-             repeat theirs with every inference. Their formulas and sources: fusion/src/baselines.rs.",
+            "Without 'N bit' a system runs at the network's own widths. Once a session, pq moves \
+            {} more for set-up; the others\n\
+             repeat theirs with every inference. Their formulas and sources: \
+             fusion/src/baselines.rs.",
             units::bytes(self.setup_bytes)
         );
         text

@@ -5,10 +5,10 @@
 //! is the one control character that text may hold; so [`Printable`] is for names in text that is
 //! no table (tables do it themselves).
 
-use std::cell::Cell;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocols::printable::{Printable, is_plain};
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub(crate) fn verbosity() -> Verbosity {
 pub(crate) struct Console {
     json: bool,
     /// Whether the one object is on stdout already.
-    printed: Cell<bool>,
+    printed: AtomicBool,
 }
 
 /// An error under `--json`.
@@ -68,7 +68,7 @@ impl Console {
     pub(crate) fn new(json: bool, verbosity: Verbosity) -> Self {
         // A process has one command line.
         let _ = VERBOSITY.set(verbosity);
-        Self { json, printed: Cell::new(false) }
+        Self { json, printed: AtomicBool::new(false) }
     }
 
     /// A message, unless the user wants quiet.
@@ -115,7 +115,7 @@ impl Console {
     /// stdout.
     pub(crate) fn failure(&self, failure: &Failure) {
         say(format_args!("error: {failure}"));
-        if self.json && !self.printed.get() {
+        if self.json && !self.printed.load(Ordering::Relaxed) {
             // Where stdout is closed, stderr has it.
             let json = to_json(&Failed { error: ErrorReport::of(failure) });
             let _ = json.and_then(|json| self.print(&json));
@@ -123,7 +123,7 @@ impl Console {
     }
 
     fn print(&self, text: &str) -> Outcome<()> {
-        self.printed.set(true);
+        self.printed.store(true, Ordering::Relaxed);
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{}", Lines(text.trim_end())).and_then(|()| stdout.flush());
         match written {

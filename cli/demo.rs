@@ -14,12 +14,13 @@ use protocols::plan::Plan;
 use quant::Dataset;
 use serde::Serialize;
 
-use crate::app::App;
+use pq::{Network, PLAN, WEIGHTS};
+
 use crate::cleanup::{ChildPipes, Kept};
+use crate::context::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::images;
 use crate::infer::{Inference, LISTENING};
-use crate::net::{self, Net};
 use crate::process;
 use crate::search;
 
@@ -27,7 +28,12 @@ use crate::search;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How many images.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=64),
+    )]
     images: u32,
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].
@@ -112,8 +118,8 @@ fn search_args(folder: &Path, ot: Option<Sources>) -> Outcome<search::Args> {
 /// Runs both parties as processes; the client's result.
 fn infer(app: &App, folder: &Path, images: usize) -> Outcome<Inference> {
     let file = |name: &str| folder.join("net").join(name);
-    let (kept_server, server) = party(app, "server", &file(net::PLAN), |command| {
-        command.arg("--weights").arg(file(net::WEIGHTS)).args(["--listen", "127.0.0.1:0"]);
+    let (kept_server, server) = party(app, "server", &file(PLAN), |command| {
+        command.arg("--weights").arg(file(WEIGHTS)).args(["--listen", "127.0.0.1:0"]);
     })?;
     let ChildPipes { stdout: server_result, stderr: server_messages } = server;
     let mut messages = server_messages.map(BufReader::new);
@@ -121,7 +127,7 @@ fn infer(app: &App, folder: &Path, images: usize) -> Outcome<Inference> {
     app.console.note(format_args!("   the server listens on {address}"));
     // Emptied all the time, so that the server never waits for its reader.
     let server = process::spawn("server's output", move || (text(server_result), text(messages)))?;
-    let (kept_client, client) = party(app, "client", &file(net::PLAN), |command| {
+    let (kept_client, client) = party(app, "client", &file(PLAN), |command| {
         command.arg("--input").arg(folder.join(IMAGES)).args(["--index", &format!("0..{images}")]);
         command.args(["--connect", &address]);
     })?;
@@ -182,12 +188,13 @@ fn text(pipe: Option<impl Read>) -> String {
 
 /// Compares with the plaintext network.
 fn verify(folder: &Path, data: &Dataset, inference: &mut Inference) -> Outcome<()> {
-    let Net { plan, weights } = Net::open(&folder.join("net"))?;
-    let count = inference.ledger.cost.images;
-    let integers = images::integers(&plan, &images::batch(&plan, data, 0..count)?);
-    let plain = fusion::ideal(&plan, &weights, &integers)?;
-    let plain = crate::logits::Logits::new(&plain, count, plan.output.scale).integers();
-    inference.verified = Some(inference.logits_int.as_ref() == Some(&plain));
+    let network = Network::open(folder.join("net"))?;
+    let (plan, count) = (network.plan(), inference.ledger.cost.images);
+    let input = plan.encode(&images::batch(plan, data, 0..count)?.data)?;
+    let plain = plan.decode(&fusion::ideal(plan, network.weights(), &input)?, count);
+    let plain: Option<Vec<Vec<i64>>> =
+        plain.into_iter().map(|answer| answer.logits.map(|logits| logits.integers)).collect();
+    inference.verified = Some(inference.logits_int == plain);
     Ok(())
 }
 

@@ -4,16 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use protocols::plan::Reveal;
+use pq::{Network, Plan};
 use quant::data::OffScale;
 use quant::{Dataset, Judge, JudgeError, Tensor, float, import_file};
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::images;
-use crate::logits::Logits;
-use crate::net::Net;
 use crate::progress::Progress;
 
 /// What `pq eval` is given.
@@ -55,8 +53,9 @@ const CHUNK: usize = 100;
 
 /// Runs `pq eval`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let net = Net::open(&args.net_folder)?;
-    let data = images::open(&net.plan, &args.data, args.labels.as_ref())?;
+    let network = Network::open(&args.net_folder)?;
+    let plan = network.plan();
+    let data = images::open(plan, &args.data, args.labels.as_ref())?;
     let Some(labels) = data.labels() else {
         let missing =
             "there are no labels in this file or beside it; name their file with --labels";
@@ -68,12 +67,10 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     }
     let labels = &labels[..images];
     let started = Instant::now();
-    let classes = in_chunks(&net, &data, images, "integer", |batch| {
-        let logits = fusion::ideal(&net.plan, &net.weights, &images::integers(&net.plan, batch))?;
-        Ok(match net.plan.reveals() {
-            Reveal::Label => logits.iter().map(|&label| label as usize).collect(),
-            Reveal::Logits => Logits::new(&logits, batch.images(), 1.0).predictions(),
-        })
+    let classes = in_chunks(plan, &data, images, "integer", |batch| {
+        let input = plan.encode(&batch.data)?;
+        let found = fusion::ideal(plan, network.weights(), &input)?;
+        Ok(plan.decode(&found, batch.images()).into_iter().map(|answer| answer.label).collect())
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let mut evaluation = Evaluation {
@@ -83,14 +80,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         agreement: None,
         images,
         seconds,
-        off_scale: images::off_scale(&net.plan, &data, 0..images),
+        off_scale: images::off_scale(plan, &data, 0..images),
     };
     images::warn(&app.console, &args.data, evaluation.off_scale.as_ref());
     if let Some(onnx) = &args.float {
         let mut engine = Engine::open(onnx, args.onnxruntime.as_deref())?;
         evaluation.float_engine = Some(engine.name());
         let classify = |batch: &Tensor| engine.classify(onnx, batch);
-        let float = in_chunks(&net, &data, images, "float", classify)?;
+        let float = in_chunks(plan, &data, images, "float", classify)?;
         evaluation.float_accuracy = Some(alike(&float, labels));
         evaluation.agreement = Some(alike(&float, &classes));
     }
@@ -99,7 +96,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 
 /// The classes of the first images.
 fn in_chunks(
-    net: &Net,
+    plan: &Plan,
     data: &Dataset,
     images: usize,
     what: &str,
@@ -109,7 +106,7 @@ fn in_chunks(
     let mut classes = Vec::with_capacity(images);
     for start in (0..images).step_by(CHUNK) {
         progress.set(what, start, images);
-        let batch = images::batch(&net.plan, data, start..images.min(start + CHUNK))?;
+        let batch = images::batch(plan, data, start..images.min(start + CHUNK))?;
         classes.extend(classify(&batch)?);
     }
     Ok(classes)

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
+use protocols::allowance::Excess;
 use protocols::printable::{Printable, cut};
 use protocols::{Error, Reason};
 use quant::{DataError, ImportError, JudgeError};
@@ -101,6 +102,15 @@ impl Failure {
         Self::new(Code::Internal, message)
     }
 
+    /// A thread or a process that the system refuses, and the limits that may be the reason.
+    pub(crate) fn refused(what: &str, error: &dyn std::error::Error) -> Self {
+        Self::internal(format_args!(
+            "the system refuses {what}: {error}; raise the limit of processes and threads (ulimit -u, \
+            or the container's limit \
+             of them) or end other programs; RAYON_NUM_THREADS=1 needs the fewest threads"
+        ))
+    }
+
     pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(Code::Usage, message)
     }
@@ -155,7 +165,13 @@ impl From<Code> for ExitCode {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let code = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let code = match error {
             Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => {
                 Code::Internal
             }
@@ -169,13 +185,16 @@ impl From<Error> for Failure {
             | Error::Dismissed { reason: Reason::Violated, .. } => Code::Violation,
             Error::Invalid { .. } => Code::Input,
         };
-        Self::new(code, format_args!("{error}{}", hint(&error)))
+        Self::new(code, format_args!("{error}{}", hint(error)))
     }
 }
 
 /// Which option helps, where one does.
-const fn hint(error: &Error) -> &'static str {
+fn hint(error: &Error) -> &'static str {
     match error {
+        Error::Disagreement { field: Excess::FIELD, .. } => {
+            "; ask for fewer images with --batch, or raise the server's --max-memory"
+        }
         Error::PeerSilent { .. } => "; raise --timeout if it needs longer",
         Error::Overdue { .. } | Error::Dismissed { reason: Reason::Overdue, .. } => {
             "; raise --timeout, or lower --min-rate on a slow connection, if it needs longer"
@@ -189,6 +208,39 @@ const fn hint(error: &Error) -> &'static str {
         | Error::PoolDry { .. }
         | Error::Unprepared { .. }
         | Error::Invalid { .. } => "",
+    }
+}
+
+impl From<&pq::Error> for Failure {
+    fn from(error: &pq::Error) -> Self {
+        match error {
+            pq::Error::Protocol(error) => Self::from(error),
+            pq::Error::File { path, source } => Self::from(&**source).of_file(path),
+            pq::Error::Import { path, source } => Self::import(source, path),
+            pq::Error::Search(error) => Self::from(error),
+            pq::Error::NoServer { .. } => Self::new(
+                Code::PeerLost,
+                format_args!("{error}; start it, or raise --connect-timeout"),
+            ),
+            pq::Error::Connection(_) => Self::new(Code::PeerLost, error),
+            pq::Error::System { what, source } => Self::refused(what, source),
+            pq::Error::Data(_)
+            | pq::Error::Plaintext(_)
+            | pq::Error::Read { .. }
+            | pq::Error::TooLarge { .. } => Self::input(error),
+            pq::Error::Write { .. }
+            | pq::Error::Listen { .. }
+            | pq::Error::Exhausted { .. }
+            | pq::Error::Ended
+            | pq::Error::Internal(_)
+            | _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<pq::Error> for Failure {
+    fn from(error: pq::Error) -> Self {
+        Self::from(&error)
     }
 }
 

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use pq::Network;
 use protocols::printable::Printable;
 use quant::onnx::{ExportError, export_quantized};
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
-use crate::net::Net;
 use crate::out;
 use crate::units;
 
@@ -47,8 +47,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let name = args.out.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::usage("--out has to name a file"))?;
     out::file(app, &args.out, args.force)?;
-    let net = Net::open(&args.net_folder)?;
-    let exported = export_quantized(&net.plan, &net.weights)
+    let network = Network::open(&args.net_folder)?;
+    let exported = export_quantized(network.plan(), network.weights())
         .map_err(|error| Failure::from(error).of_file(&args.net_folder))?;
     let file = files::secret(name, &exported.bytes);
     files::write_together(&app.cleanup, files::folder_of(&args.out), &[file])?;
@@ -56,7 +56,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let export = Export {
         file: args.out.clone(),
         bytes: exported.bytes.len(),
-        layers: net.plan.layers().count(),
+        layers: network.plan().layers().count(),
         wide: wide.collect(),
     };
     app.console.result(&export, text)
@@ -75,7 +75,8 @@ fn text(export: &Export) -> String {
         let (count, exact) = (export.wide.len(), quant::onnx::EXACT_BITS);
         let _ = writeln!(
             text,
-            "the sums of {count} steps may take more than the {exact} bits that floats hold exactly, those of {step} {bits}"
+            "the sums of {count} steps may take more than the {exact} bits that floats hold \
+            exactly, those of {step} {bits}"
         );
     }
     text

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use protocols::plan::{Op, Plan};
-use quant::data::{OffScale, integer};
-use quant::{Dataset, Interface, Preprocess, Tensor};
+use protocols::plan::Plan;
+use quant::data::OffScale;
+use quant::{Dataset, Preprocess, Tensor};
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -68,16 +68,7 @@ impl FromStr for Indices {
 
 /// Opens the images for a plan's input; their labels are among the classes of its output.
 pub(crate) fn open(plan: &Plan, path: &Path, labels: Option<&PathBuf>) -> Outcome<Dataset> {
-    let network = Interface { input: plan.input_wire().shape, classes: classes(plan) };
-    Ok(Dataset::open(path, labels.map(PathBuf::as_path), network)?)
-}
-
-/// The number of classes: logits, where the plan does not reveal the label alone.
-fn classes(plan: &Plan) -> usize {
-    let argmax = plan.steps.iter().find_map(|step| {
-        if let Op::Argmax { input, .. } = step.op { Some(&plan.wires[input]) } else { None }
-    });
-    argmax.unwrap_or_else(|| plan.output_wire()).shape.iter().product()
+    Ok(Dataset::open(path, labels.map(PathBuf::as_path), plan.into())?)
 }
 
 /// Whether float pixels are far from what the plan's integers hold.
@@ -97,22 +88,6 @@ pub(crate) fn warn(console: &Console, path: &Path, off_scale: Option<&OffScale>)
 /// A batch of a file, as the plan's input says, `[N, C, H, W]`.
 pub(crate) fn batch(plan: &Plan, images: &Dataset, indices: Range<usize>) -> Outcome<Tensor> {
     Ok(images.batch(indices, &plan.input.preprocess)?)
-}
-
-/// A batch as the client's integers, `[C][N][H][W]`, within the input wire's range.
-pub(crate) fn integers(plan: &Plan, batch: &Tensor) -> Vec<i64> {
-    let range = plan.input_wire().range();
-    let [images, channels, rows, columns] = batch.shape;
-    let plane = rows * columns;
-    let mut integers = Vec::with_capacity(batch.data.len());
-    for channel in 0..channels {
-        for image in 0..images {
-            let start = (image * channels + channel) * plane;
-            let values = batch.data[start..start + plane].iter();
-            integers.extend(values.map(|&value| integer(value, plan.input.scale, range)));
-        }
-    }
-    integers
 }
 
 /// The names of the classes, if a file of them was given.

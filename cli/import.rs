@@ -10,7 +10,7 @@ use quant::quantize::{Adjustment, AdoptError, Adopted, Changed, adopt};
 use quant::search::LayerReport;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::images::PreprocessArgs;
@@ -89,7 +89,8 @@ fn told(change: &Adjustment) -> String {
             format!("{node}: cut off above {used:.4} instead of {found:.4} ({percent:+.1} %)")
         }
         Changed::Weights => format!(
-            "{node}: weights rounded again, largest scale {found:.6} to {used:.6}, changed by {percent:.2} % of their norm"
+            "{node}: weights rounded again, largest scale {found:.6} to {used:.6}, changed by \
+            {percent:.2} % of their norm"
         ),
     }
 }

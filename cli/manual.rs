@@ -4,7 +4,7 @@
 use clap::Command;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 
 /// What `pq completions` is given.

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::app::App;
+use pq::{PLAN, WEIGHTS};
+
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
-use crate::net::{PLAN, SUMMARY, WEIGHTS};
+use crate::net::SUMMARY;
 
 /// The sensitivities of a search.
 pub(crate) const SENSITIVITY: &str = "sensitivity.json";
@@ -41,7 +43,8 @@ pub(crate) struct Folder {
 pub(crate) fn folder(app: &App, path: &Path, writer: Writer, force: bool) -> Outcome<Folder> {
     if let Some(foreign) = writer.foreign(path).filter(|_| !force) {
         return Err(Failure::usage(format_args!(
-            "{} is there already, and {} has not written it; name another folder with --out, or write into this one with \
+            "{} is there already, and {} has not written it; name another folder with --out, or \
+            write into this one with \
              --force",
             foreign.display(),
             writer.command()

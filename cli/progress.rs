@@ -1,11 +1,12 @@
 //! Progress on stderr, where that is a terminal; nowhere else. With `--verbose`, every phase as a
 //! line, anywhere.
 
-use std::cell::RefCell;
 use std::io::{IsTerminal, stderr};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pq::Event;
 use protocols::printable::Printable;
 
 use crate::console::{Verbosity, say, verbosity};
@@ -15,7 +16,7 @@ use crate::table::cell;
 pub(crate) struct Progress {
     bar: ProgressBar,
     /// What was last said to be done.
-    message: RefCell<String>,
+    message: Mutex<String>,
     started: Instant,
 }
 
@@ -26,7 +27,7 @@ impl Progress {
             bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { bar, message: RefCell::default(), started: Instant::now() }
+        Self { bar, message: Mutex::default(), started: Instant::now() }
     }
 
     /// Work without a known end.
@@ -37,8 +38,10 @@ impl Progress {
     /// So much of the work is done. Another message is another phase, whose time left is estimated
     /// anew.
     pub(crate) fn set(&self, message: &str, done: usize, of: usize) {
-        if *self.message.borrow() != message {
-            message.clone_into(&mut self.message.borrow_mut());
+        // A panic ends the process: nobody finds a message half written.
+        let mut last = self.message.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != message {
+            message.clone_into(&mut last);
             self.bar.reset_eta();
             self.tell(message);
         }
@@ -58,6 +61,11 @@ impl Progress {
         let seconds = self.started.elapsed().as_secs_f64();
         self.bar.suspend(|| say(format_args!("{seconds:8.3} s  {}", Printable(message))));
     }
+}
+
+/// Shows the events of a run as progress.
+pub(crate) fn show(progress: &Progress) -> impl FnMut(Event<'_>) + Send {
+    |event| progress.set(&format!("{}: {}", event.phase, event.step), event.index, event.count)
 }
 
 fn style() -> ProgressStyle {

@@ -18,17 +18,27 @@ pub(crate) const MAX_BATCH: i64 = 1 << 16;
 pub(crate) struct PurposeArgs {
     /// The connection to choose protocols for: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or
     /// BYTES_PER_S,RTT_MS.
-    #[arg(long, default_value = "lan")]
-    net: Profile,
+    #[arg(long, alias = "net", default_value = "lan")]
+    link: Profile,
     /// Inferences of one session, over which set-up is spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = INFERENCES, value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = INFERENCES,
+        value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES),
+    )]
     inferences: u64,
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     pub(crate) ot: Option<Sources>,
     /// Images that will run together, over which rounds are spread in choosing protocols.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH),
+    )]
     batch: u32,
 }
 
@@ -36,7 +46,7 @@ impl PurposeArgs {
     /// The purpose, without a budget.
     pub(crate) fn purpose(&self) -> Purpose {
         Purpose {
-            profile: self.net,
+            profile: self.link,
             inferences: self.inferences,
             batch: self.batch as usize,
             budget_bits: None,

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocols::Limits;
@@ -75,7 +76,7 @@ fn wrong_usage_is_2() {
         vec!["infer", "--local", net.folder()],
         vec!["infer", "--local", net.folder(), "--input", &images, "--index", "3..1"],
         vec!["infer", "--local", net.folder(), "--input", &images, "--timeout", "0"],
-        vec!["cost", net.folder(), "--net", "carrier-pigeon"],
+        vec!["cost", net.folder(), "--link", "carrier-pigeon"],
         vec!["cost", net.folder(), "--batch", "0"],
         vec!["nonsense"],
     ] {
@@ -138,7 +139,7 @@ fn weights_of_another_network_are_3() {
 #[test]
 fn a_weight_out_of_range_is_3_and_names_the_step() {
     let net = Net::random(3, 1);
-    let mut weights = net.weights.clone();
+    let mut weights = Weights::clone(&net.weights);
     let (name, layer) = weights.layers.iter_mut().next().unwrap();
     layer.bias[0] = 1 << 59;
     let name = name.clone();
@@ -286,7 +287,7 @@ fn a_silent_connection_ends_with_the_timeout_and_the_server_waits_on() {
 
 /// A network whose logits are a linear layer's, with another bias: a server that lies.
 fn lie(net: &Net) -> Weights {
-    let mut weights = net.weights.clone();
+    let mut weights = Weights::clone(&net.weights);
     let (_, last, _) = net.plan.layers().last().unwrap();
     weights.layers.get_mut(last).unwrap().bias[0] += 1;
     weights
@@ -295,7 +296,7 @@ fn lie(net: &Net) -> Weights {
 #[test]
 fn a_result_that_is_not_the_plaintext_one_is_7() {
     let net = Net::random(3, 1);
-    let (runtime, weights) = (Runtime::new().unwrap(), lie(&net));
+    let (runtime, weights) = (Runtime::new().unwrap(), Arc::new(lie(&net)));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let genuine = net.file("weights.safetensors");

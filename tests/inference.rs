@@ -292,6 +292,7 @@ fn a_server_prepares_what_its_client_asks_for_within_its_limit() {
 #[test]
 fn what_cost_predicts_is_what_infer_measures() {
     let net = Net::random(5, 2);
+    // What --link was called before is still understood.
     let predicted = json(&run(&["cost", net.folder(), "--batch", "2", "--net", "wan", "--json"]));
     assert_ledger(&predicted, 2);
     let images = net.file("images.npy");

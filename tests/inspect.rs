@@ -5,8 +5,8 @@ use crate::support::{Net, json, run, stderr};
 
 fn passes(more: &[&str]) -> serde_json::Value {
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
-    json(&run(&[&["inspect", &model, "--passes", "--calib", &images, "--json"], more].concat()))["fusion"]
-        .take()
+    let inspect = [&["inspect", &model, "--passes", "--calib", &images, "--json"], more].concat();
+    json(&run(&inspect))["fusion"].take()
 }
 
 #[test]

@@ -115,7 +115,8 @@ fn few_threads_are_an_error_that_names_the_limit() {
         other(100).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     if !works {
         println!(
-            "skipped: only an administrator with setpriv and prlimit can run as a user without processes"
+            "skipped: only an administrator with setpriv and prlimit can run as a user without \
+             processes"
         );
         return;
     }

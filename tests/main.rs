@@ -12,6 +12,7 @@ mod inference;
 mod inspect;
 mod interchange;
 mod interrupt;
+mod library;
 #[cfg(target_os = "linux")]
 mod limits;
 mod memory;

@@ -160,9 +160,9 @@ fn every_kind_of_budget_is_kept() {
     let wide = online(&found(&["--fixed", "w8a8"]));
     let budget = (wide * 2 / 3).to_string();
     assert!(online(&found(&["--budget-online-bits", &budget])) <= wide * 2 / 3);
-    let timed = found(&["--fixed", "w8a8", "--net", "wan"])["predicted_seconds"].as_f64().unwrap();
+    let timed = found(&["--fixed", "w8a8", "--link", "wan"])["predicted_seconds"].as_f64().unwrap();
     let seconds = format!("{:.3}", timed * 0.9);
-    let fast = found(&["--budget-seconds", &seconds, "--net", "wan"]);
+    let fast = found(&["--budget-seconds", &seconds, "--link", "wan"]);
     assert!(fast["predicted_seconds"].as_f64().unwrap() <= timed * 0.9 + 1e-3);
     let learned = found(&["--budget-bits", "1500k", "--reconstruct", "3"]);
     assert!(learned["predicted_bits"].as_u64().unwrap() <= 1_500_000);
@@ -272,11 +272,11 @@ fn inspect_lists_layers_and_totals() {
 #[test]
 fn why_shows_every_way_to_run_a_layer_and_marks_the_chosen_one() {
     let out = tempfile::tempdir().unwrap();
-    let found = json(&search(&["--fixed", "w4a4", "--net", "wan", "--out", folder(&out)]));
+    let found = json(&search(&["--fixed", "w4a4", "--link", "wan", "--out", folder(&out)]));
     let layers = found["layers"].as_array().unwrap();
     for layer in layers {
         let name = layer["name"].as_str().unwrap();
-        let why = json(&run(&["cost", folder(&out), "--net", "wan", "--why", name, "--json"]));
+        let why = json(&run(&["cost", folder(&out), "--link", "wan", "--why", name, "--json"]));
         let ways = why["candidates"].as_array().unwrap();
         assert!(ways.len() >= 8, "{why}");
         let planned: Vec<_> = ways.iter().filter(|way| way["planned"] == true).collect();

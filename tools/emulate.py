@@ -129,7 +129,7 @@ def emulate(profile, folder, images, options):
     server, middle, client = (None, None, None) if profile == "loopback" else NAMES
     listen, address = ("127.0.0.1", "127.0.0.1") if server is None else ("10.77.1.2", "10.77.2.1")
     net = "1e10,0.02" if server is None else profile
-    command = [pq, "infer", "--plan", plan, "--net", net, "--json"]
+    command = [pq, "infer", "--plan", plan, "--link", net, "--json"]
     running = [
         within(
             server,

@@ -5,17 +5,17 @@ mod why;
 use std::path::PathBuf;
 
 use fusion::planner::{self, Purpose};
+use pq::Network;
 use protocols::Role;
 use protocols::ot::Sources;
 use protocols::plan::{Load, Plan};
 use protocols::profile::Profile;
 use serde::Serialize;
 
-use crate::app::App;
 use crate::assumptions::{self, Assumed};
+use crate::context::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
-use crate::net;
 use crate::purpose::{INFERENCES, MAX_BATCH, MAX_INFERENCES};
 use crate::units;
 use why::Why;
@@ -26,8 +26,8 @@ pub(crate) struct Args {
     /// The folder that `pq search` has written, or its plan.json.
     net_folder: PathBuf,
     /// Speed of the connection: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
-    #[arg(long, default_value = "lan")]
-    net: Profile,
+    #[arg(long, alias = "net", default_value = "lan")]
+    link: Profile,
     /// As if correlated transfers came from elsewhere: softspoken:K with K of 1 to 8, or ferret.
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<Sources>,
@@ -39,13 +39,18 @@ pub(crate) struct Args {
     why: Option<String>,
     /// Inferences of one session, over which set-up is spread in comparing protocols [default:
     /// 1000].
-    #[arg(long, value_name = "N", requires = "why", value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "why",
+        value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES),
+    )]
     inferences: Option<u64>,
 }
 
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let mut plan = net::plan(&args.net_folder)?;
+    let mut plan = Network::open_plan(&args.net_folder)?;
     Load::one(args.batch as usize).check()?;
     if let Some(sources) = args.ot {
         plan = planner::with_sources(&plan, sources, &args.purpose(sources));
@@ -54,7 +59,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         let why = Why::new(&plan, step, args)?;
         return app.console.result(&why, Why::text);
     }
-    let priced = Priced::new(&plan, args.batch as usize, &args.net);
+    let priced = Priced::new(&plan, args.batch as usize, &args.link);
     app.console.result(&priced, |priced| priced.text(&plan.name))
 }
 
@@ -96,7 +101,7 @@ impl Args {
     /// What a plan would be made for.
     fn purpose(&self, sources: Sources) -> Purpose {
         Purpose {
-            profile: self.net,
+            profile: self.link,
             inferences: self.inferences.unwrap_or(INFERENCES),
             batch: self.batch as usize,
             budget_bits: None,

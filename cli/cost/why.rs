@@ -64,7 +64,7 @@ impl Why {
             );
             return Err(Failure::usage(message));
         };
-        let seconds = |candidate: &Candidate| candidate.seconds(plan.transfers, &args.net);
+        let seconds = |candidate: &Candidate| candidate.seconds(plan.transfers, &args.link);
         let least = found.iter().map(seconds).fold(f64::INFINITY, f64::min);
         let way = |candidate: &Candidate| Way::new(candidate, seconds(candidate), least, &step.op);
         Ok(Self {

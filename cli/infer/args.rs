@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pq::Network;
 use protocols::Limits;
 use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
@@ -34,7 +35,12 @@ pub(crate) struct Args {
     listen: Option<String>,
     /// Server: the most images that a client may ask for at a time [default: as many as fit
     /// --max-memory].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH), conflicts_with = "local")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH),
+        conflicts_with = "local",
+    )]
     max_batch: Option<u32>,
     /// Client: the server's address.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
@@ -53,11 +59,21 @@ pub(crate) struct Args {
     index: Option<Indices>,
     /// Client: prepare N inferences of one image each (of --batch images) before the first input is
     /// used, run them one after the other, and prepare the next N where there are more images.
-    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "input",
+        value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH),
+    )]
     offline: Option<u32>,
     /// Client: the most images at a time; those of --index are run so many after so many [default:
     /// as many as fit --max-memory; 1 with --offline].
-    #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "input",
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     batch: Option<u32>,
     /// The most bytes of memory that this process may be predicted to need, suffixes k, M and G; a
     /// server refuses a client that asks for more [default: 2 GiB, or half of the machine's memory
@@ -82,8 +98,8 @@ pub(crate) struct Args {
         default_value_t = Limits::FLOOR)]
     min_rate: u64,
     /// Speed of the connection, for the predicted times: lan, wan or BYTES_PER_S,RTT_MS.
-    #[arg(long, default_value = "lan")]
-    net: Profile,
+    #[arg(long, alias = "net", default_value = "lan")]
+    link: Profile,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -120,8 +136,16 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// The network, of which the client is to learn what was asked for.
+    pub(super) fn revealing(&self, network: Network) -> Outcome<Network> {
+        match self.reveal {
+            Some(reveal) => Ok(network.revealing(reveal)?),
+            None => Ok(network),
+        }
+    }
+
     /// The plan, with what the client is to learn.
-    pub(super) fn revealing(&self, plan: Plan) -> Outcome<Plan> {
+    pub(super) fn revealing_plan(&self, plan: Plan) -> Outcome<Plan> {
         match self.reveal {
             Some(reveal) => Ok(plan.revealing(reveal)?),
             None => Ok(plan),
@@ -195,7 +219,7 @@ impl Args {
         });
         let budget = Budget::of(self.max_memory.map(|bytes| bytes.0));
         let limits = Limits { silence: self.timeout, floor: self.min_rate };
-        let common = Common { limits, budget, profile: self.net, reveal };
+        let common = Common { limits, budget, profile: self.link, reveal };
         match (self.role, &self.local) {
             (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
                 folder,

@@ -1,38 +1,41 @@
 //! The client: waits for its server, and learns the predictions.
 
-use protocols::execute::Side;
+use std::sync::Arc;
+
+use pq::{Client, Network};
 
 use super::args::ClientOptions;
 use super::connection;
 use super::input::Input;
 use super::memory::Parties;
-use super::party::{Party, show};
-use crate::app::App;
-use crate::exit::{Code, Failure, Outcome};
-use crate::net;
-use crate::progress::Progress;
+use super::runtime;
+use crate::context::App;
+use crate::exit::Outcome;
+use crate::progress::{Progress, show};
 
 pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
-    let plan = options.common.revealing(net::plan(options.plan)?)?;
-    let weights = options.verify.map(|path| net::weights(path, &plan)).transpose()?;
+    let plan = Arc::new(options.common.revealing_plan(Network::open_plan(options.plan)?)?);
+    let weights = options.verify.map(|path| Network::open_weights(path, &plan)).transpose()?;
     let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
-    let runtime = connection::runtime()?;
-    let stream = runtime.block_on(connection::connect(
-        &app.console,
-        options.connect,
-        options.connect_timeout,
-    ))?;
-    let lost = |error| Failure::new(Code::PeerLost, format_args!("the connection failed: {error}"));
-    connection::warn_off_loopback(&app.console, stream.peer_addr().map_err(lost)?);
-    let progress = Progress::new();
-    let party = Party {
-        plan: &plan,
-        side: Side::Client(&input.integers),
-        load: input.load,
-        memory: 0,
-        limits: options.common.limits,
-    };
-    let (logits, report) = party.run(&runtime, stream, &mut show(&progress))?;
-    drop(progress);
-    input.inference(&plan, (logits, &report), weights.as_ref(), &options.common.profile)?.print(app)
+    let (limits, patience) = (options.common.limits, options.connect_timeout);
+    let asked = pq::ClientOptions { load: input.load, limits, patience };
+    let (found, report) = runtime()?.block_on(async {
+        let mut bar = None;
+        let mut waiting = || {
+            let (address, seconds) = (options.connect, patience.as_secs_f64());
+            app.console
+                .note(format_args!("waiting for a server at {address}, {seconds} s at most"));
+            bar.insert(Progress::new()).waiting(format!("waiting for {address}"));
+        };
+        let stream = Client::dial(options.connect, patience, &mut waiting).await?;
+        drop(bar);
+        connection::warn_off_loopback(
+            &app.console,
+            stream.peer_addr().map_err(pq::Error::Connection)?,
+        );
+        let client = Client::over(stream, Arc::clone(&plan), &asked).await?;
+        let progress = Progress::new();
+        client.run(&input.integers, &mut show(&progress)).await
+    })?;
+    input.inference(&plan, (found, &report), weights.as_ref(), &options.common.profile)?.print(app)
 }

@@ -1,7 +1,6 @@
 //! What the client brings, and what it does with the result.
 
-use protocols::execute::{Logits as Shared, Report};
-use protocols::plan::{Load, Plan, Reveal};
+use pq::{Answer, Load, Logits, Plan, Report, Reveal};
 use protocols::profile::Profile;
 use protocols::weights::Weights;
 use quant::data::OffScale;
@@ -9,10 +8,9 @@ use quant::data::OffScale;
 use super::args::ImageOptions;
 use super::memory::{Budget, Fit, Memory, Parties};
 use super::report::Inference;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::images;
 use crate::ledger::Ledger;
-use crate::logits::Logits;
 
 /// The client's images.
 pub(super) struct Input {
@@ -41,7 +39,7 @@ impl Input {
         let mut integers = Vec::with_capacity(plan.input_wire().elements() * load.total());
         for start in range.clone().step_by(load.images) {
             let batch = images::batch(plan, &data, start..range.end.min(start + load.images))?;
-            integers.extend(images::integers(plan, &batch));
+            integers.extend(plan.encode(&batch.data)?);
         }
         Ok(Self {
             integers,
@@ -58,29 +56,23 @@ impl Input {
     pub(super) fn inference(
         self,
         plan: &Plan,
-        (found, report): (Shared, &Report),
+        (found, report): (Vec<i64>, &Report),
         weights: Option<&Weights>,
         profile: &Profile,
     ) -> Outcome<Inference> {
-        let found = found.ok_or_else(|| {
-            Failure::internal("invariant: the client learns the result, and did not")
-        })?;
         let verified = weights.map(|weights| self.verify(plan, weights, &found)).transpose()?;
-        let logits = || {
-            self.each(&found).map(|(images, found)| Logits::new(found, images, plan.output.scale))
-        };
-        let (predictions, floats, integers) = match plan.reveals() {
-            Reveal::Label => (found.iter().map(|&label| label as usize).collect(), None, None),
-            Reveal::Logits => (
-                logits().flat_map(|logits| logits.predictions()).collect(),
-                Some(logits().flat_map(|logits| logits.floats()).collect()),
-                Some(logits().flat_map(|logits| logits.integers()).collect()),
-            ),
-        };
+        let parts = self.each(&found);
+        let answers: Vec<Answer> =
+            parts.flat_map(|(images, found)| plan.decode(found, images)).collect();
+        let predictions = answers.iter().map(|answer| answer.label).collect();
+        let logits: Option<Vec<Logits>> = answers.into_iter().map(|answer| answer.logits).collect();
+        let (floats, integers) =
+            logits.into_iter().flatten().map(|logits| (logits.values, logits.integers)).unzip();
+        let revealed = plan.reveals() == Reveal::Logits;
         Ok(Inference {
             predictions: Some(predictions),
-            logits: floats,
-            logits_int: integers,
+            logits: revealed.then_some(floats),
+            logits_int: revealed.then_some(integers),
             labels: self.labels,
             verified,
             ledger: Ledger::measured(plan, report, profile),

@@ -109,10 +109,12 @@ impl<'a> Fit<'a> {
             Parties::Both => "both parties together",
         };
         Failure::input(format_args!(
-            "memory of {who}: expected at most {}, found {}; {}",
+            "memory of {who}: expected at most {}, found {}; {} (--batch); or raise --max-memory, \
+            or \
+             search a plan of short sessions with --inferences 1",
             mebibytes(self.budget.0),
             excess.asked(),
-            excess.advice(Role::Client)
+            excess.advice()
         ))
     }
 

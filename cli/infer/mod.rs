@@ -1,13 +1,11 @@
 //! `pq infer`: one party of a private inference, or both.
 
-mod accept;
 mod args;
 mod client;
 mod connection;
 mod input;
 mod local;
 mod memory;
-mod party;
 mod report;
 mod server;
 
@@ -17,10 +15,18 @@ pub(crate) use report::Inference;
 
 use std::path::Path;
 
-use crate::app::App;
-use crate::exit::Outcome;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::context::App;
+use crate::exit::{Failure, Outcome};
 use crate::ledger::Ledger;
 use args::{LocalOptions, Mode};
+
+/// Workers that move bytes while a party's own thread computes.
+fn runtime() -> Outcome<Runtime> {
+    let failed = |error| Failure::refused("the network threads", &error);
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)
+}
 
 /// Runs `pq infer`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {

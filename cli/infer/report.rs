@@ -6,7 +6,7 @@ use quant::data::OffScale;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::ledger::Ledger;
 use crate::logits;

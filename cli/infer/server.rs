@@ -1,42 +1,54 @@
 //! The server: one session, with the first client that agrees, then the end.
 
-use protocols::execute::Side;
-use protocols::plan::Load;
+use std::net::SocketAddr;
+
+use pq::{Load, Network, Refused, Server};
 
 use super::args::ServerOptions;
 use super::memory::{Fit, Parties};
-use super::party::{Party, show};
 use super::report::Inference;
-use super::{accept, connection};
-use crate::app::App;
-use crate::exit::Outcome;
+use super::{connection, runtime};
+use crate::console::Console;
+use crate::context::App;
+use crate::exit::{Failure, Outcome};
 use crate::ledger::Ledger;
-use crate::net;
-use crate::progress::Progress;
+use crate::progress::{Progress, show};
 
 pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
-    let plan = options.common.revealing(net::plan(options.plan)?)?;
-    let weights = net::weights(options.weights, &plan)?;
-    let fit = Fit::new(&plan, Parties::Server, options.common.budget);
+    let plan = options.common.revealing_plan(Network::open_plan(options.plan)?)?;
+    let weights = Network::open_weights(options.weights, &plan)?;
+    let network = Network::new(plan, weights)?;
+    let fit = Fit::new(network.plan(), Parties::Server, options.common.budget);
     fit.check(Load::one(1))?;
-    let runtime = connection::runtime()?;
-    let (listener, address) = runtime.block_on(connection::listen(options.listen))?;
-    connection::warn_off_loopback(&app.console, address);
-    app.console.note(format_args!("{}{address}", connection::LISTENING));
-    let party = Party {
-        plan: &plan,
-        side: Side::Server(&weights),
-        load: Load::one(options.max_batch),
+    let granted = pq::ServerOptions {
+        images: options.max_batch,
         memory: options.common.budget.0,
         limits: options.common.limits,
     };
-    let introduction = party.introduction();
-    let meet = |stream| introduction.clone().meet(stream);
-    let met = runtime.block_on(accept::first(listener, &app.console, meet));
-    let progress = Progress::new();
-    let (_, report) = party.converse(&runtime, met?, &mut show(&progress))?;
-    drop(progress);
-    let ledger = Ledger::measured(&plan, &report, &options.common.profile);
+    let report = runtime()?.block_on(async {
+        let server = Server::bind(options.listen, &network, &granted).await?;
+        connection::warn_off_loopback(&app.console, server.address());
+        app.console.note(format_args!("{}{}", connection::LISTENING, server.address()));
+        let session = server.accept(&mut |peer, why| turned_away(&app.console, peer, why)).await;
+        // Nobody else is let in.
+        drop(server);
+        let progress = Progress::new();
+        session.run(&mut show(&progress)).await
+    })?;
+    let ledger = Ledger::measured(network.plan(), &report, &options.common.profile);
     let memory = fit.memory(report.load).measured();
     Inference::of_server(ledger, report.keep_alive_bytes, memory).print(app)
+}
+
+/// Says why a connection came to nothing. The console escapes what a stranger has sent.
+fn turned_away(console: &Console, peer: Option<SocketAddr>, why: &Refused) {
+    let why = match why {
+        Refused::Failed(error) => Failure::from(error).message().to_owned(),
+        Refused::System(error) => {
+            return console.note(format_args!("cannot accept a connection for now: {error}"));
+        }
+        other @ (Refused::Slow | _) => other.to_string(),
+    };
+    let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+    console.note(format_args!("no session with {peer}: {why}; waiting for another client"));
 }

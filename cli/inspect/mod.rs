@@ -11,7 +11,7 @@ use quant::model::{Model, Node};
 use quant::onnx::{self, Report};
 use serde::Serialize;
 
-use crate::app::App;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::table::Table;
 use crate::units;

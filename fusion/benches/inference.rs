@@ -3,6 +3,7 @@
 //! party's figure is half of what both take.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fusion::testing::{random_input, resnet20};
@@ -16,9 +17,11 @@ type Marks = Vec<(String, String, Instant, Duration)>;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (graph, weights) = resnet20(1);
-    let plan = fuse(&graph, &Options { weights: weights.digest(), ..Options::default() })?;
+    let plan =
+        Arc::new(fuse(&graph, &Options { weights: weights.digest(), ..Options::default() })?);
     let input = random_input(&graph, 1, 1);
     let expected = eval(&graph, &weights, &input)?;
+    let weights = Arc::new(weights);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let steps = std::env::args().any(|argument| argument == "--steps");
     for _ in 0..3 {
@@ -26,8 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let _entered = runtime.enter();
             Channel::pair(Limits::default())
         };
-        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
+        let server = Session::new(Role::Server, left, [1; 32], [2; 32]);
+        let client = Session::new(Role::Client, right, [1; 32], [3; 32]);
         let mut marks = Marks::new();
         let mut observe = |event: Event<'_>| {
             marks.push((event.phase.into(), event.step.into(), Instant::now(), processor_time()));
@@ -36,11 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (served, found) = std::thread::scope(|scope| {
             let other = scope.spawn(|| {
                 runtime.block_on(async {
-                    execute(plan, &mut server, sides.0, Load::one(1), &mut |_| ()).await
+                    execute(plan, server, sides.0, Load::one(1), &mut |_| ()).await
                 })
             });
             let found = runtime.block_on(async {
-                execute(plan, &mut client, sides.1, Load::one(1), &mut observe).await
+                execute(plan, client, sides.1, Load::one(1), &mut observe).await
             });
             observe(Event { phase: "end", step: "", index: 0, count: 0 });
             (other.join(), found)

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use fusion::planner::{Purpose, fastest};
@@ -78,7 +79,7 @@ fn serve(name: &str) -> Result<(), Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?.port());
         let (stream, _) = listener.accept().await?;
-        run(Role::Server, stream, &plan, Side::Server(&weights)).await
+        run(Role::Server, stream, &plan, Side::Server(&Arc::new(weights))).await
     })
 }
 
@@ -103,9 +104,10 @@ async fn run(
     stream.set_nodelay(true)?;
     let channel = Channel::new(stream, Limits::default());
     let own = if role == Role::Server { [2; 32] } else { [3; 32] };
-    let mut session = Session::new(role, channel, [1; 32], own);
+    let session = Session::new(role, channel, [1; 32], own);
     let clock = Instant::now();
-    let (logits, report) = execute(plan, &mut session, side, Load::one(1), &mut |_| ()).await?;
+    let (logits, report) =
+        execute(&Arc::new(plan.clone()), session, side, Load::one(1), &mut |_| ()).await?;
     let seconds = clock.elapsed().as_secs_f64();
     if let Some(logits) = logits {
         println!("{logits:?}");

@@ -168,13 +168,15 @@ mod tests {
     proptest! {
         #[test]
         fn the_choice_is_within_the_budget_and_none_is_better(
-            items in prop::collection::vec(prop::collection::vec((0u64..40, 0u32..50), 1..5), 0..6), budget in 0u64..150) {
-            let groups: Vec<Vec<Item>> = items
-                .iter()
-                .map(|group| group.iter().map(|&(cost, loss)| Item { cost, loss: f64::from(loss) / 7.0 }).collect())
-                .collect();
+            items in prop::collection::vec(prop::collection::vec((0u64..40, 0u32..50), 1..5), 0..6),
+            budget in 0u64..150,
+        ) {
+            let item = |&(cost, loss): &(u64, u32)| Item { cost, loss: f64::from(loss) / 7.0 };
+            let groups: Vec<Vec<Item>> =
+                items.iter().map(|group| group.iter().map(item).collect()).collect();
             let found = choose(&groups, budget).map(|chosen| {
-                let picks: Vec<Item> = chosen.iter().zip(&groups).map(|(&i, group)| group[i]).collect();
+                let picks: Vec<Item> =
+                    chosen.iter().zip(&groups).map(|(&i, group)| group[i]).collect();
                 assert!(picks.iter().map(|item| item.cost).sum::<u64>() <= budget);
                 sum_loss(&picks)
             });
@@ -188,12 +190,14 @@ mod tests {
         fn many_groups_of_many_items_take_no_time(seed in any::<u64>()) {
             let mut state = seed;
             let mut next = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 state >> 33
             };
-            let groups: Vec<Vec<Item>> = (0..25)
-                .map(|_| (0..40).map(|_| Item { cost: next() % 100_000_000, loss: next() as f64 }).collect())
-                .collect();
+            let mut item = |_| Item { cost: next() % 100_000_000, loss: next() as f64 };
+            let groups: Vec<Vec<Item>> =
+                (0..25).map(|_| (0..40).map(&mut item).collect()).collect();
             prop_assert!(choose(&groups, 700_000_000).is_some());
         }
     }

@@ -1,9 +1,11 @@
 //! Random small networks: what two parties compute is what `eval` says, in the order of passes,
 //! lowering and execution.
 
+use std::sync::Arc;
+
 use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse, ideal};
-use protocols::execute::{Conversation, Event};
+use protocols::execute::{Event, PartySession};
 use protocols::plan::{Kind, Load, Protocol, Reveal};
 use protocols::{Channel, Error, Limits, Phases, Role, Session};
 use support::{runtime, session};
@@ -104,18 +106,19 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
         let options =
             Options { weights: weights.digest(), protocol, streamed, ..Options::default() };
         let plan = fuse(&graph, &options).unwrap();
+        let plan = Arc::new(plan);
         let load = Load::new(IMAGES, 3, 3);
         let (left, right) = {
             let _entered = runtime.enter();
             Channel::pair(Limits::default())
         };
-        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
+        let server = Session::new(Role::Server, left, [1; 32], [2; 32]);
+        let client = Session::new(Role::Client, right, [1; 32], [3; 32]);
         // Two at once, used up; then one more, on a session that has run before; then none is left.
         let serve = async {
             let quiet = &mut |_: Event<'_>| ();
-            let mut run =
-                Conversation::open(&plan, &mut server, Some(&weights), load, quiet).await?;
+            let own = Some(Arc::new(weights.clone()));
+            let mut run = PartySession::open(Arc::clone(&plan), server, own, load, quiet).await?;
             run.prepare(2, quiet).await?;
             run.infer(&[], quiet).await?;
             run.infer(&[], quiet).await?;
@@ -126,7 +129,7 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
         };
         let ask = async {
             let quiet = &mut |_: Event<'_>| ();
-            let mut run = Conversation::open(&plan, &mut client, None, load, quiet).await?;
+            let mut run = PartySession::open(Arc::clone(&plan), client, None, load, quiet).await?;
             let mut logits = Vec::new();
             run.prepare(2, quiet).await?;
             // An input that does not fit uses nothing up.

@@ -42,6 +42,9 @@ pub fn most(limit: usize, fits: impl Fn(usize) -> bool) -> usize {
 }
 
 impl Excess {
+    /// What the parties disagree on, in the error of a handshake.
+    pub const FIELD: &str = "the server's memory";
+
     /// What was asked for, and what it takes.
     pub fn asked(&self) -> String {
         let Load { images, prepared, .. } = self.asked;
@@ -51,32 +54,25 @@ impl Excess {
         )
     }
 
-    /// What would fit, and what to do.
-    pub fn advice(&self, role: Role) -> String {
-        let raise = match role {
-            Role::Server => "raise the server's --max-memory",
-            Role::Client => "raise --max-memory",
-        };
+    /// What would fit.
+    pub fn advice(&self) -> String {
         match self.fits {
-            0 => format!(
-                "not even one image fits: {raise}, or search a plan of short sessions, --inferences 1"
-            ),
-            fits => {
-                format!("at most {fits} images at a time fit: ask with --batch {fits}, or {raise}")
+            0 => {
+                "not even one image fits: it takes more memory, or a plan of short sessions".into()
             }
+            fits => format!("at most {fits} images at a time fit"),
         }
     }
 
     /// The error of a handshake in which this is what the server does not allow, as one of the
     /// parties sees it.
     pub fn disagreement(&self, role: Role) -> Error {
-        let budget =
-            format!("{} for a session; {}", mebibytes(self.budget), self.advice(Role::Server));
+        let budget = format!("{} for a session; {}", mebibytes(self.budget), self.advice());
         let (ours, theirs) = match role {
             Role::Server => (budget, self.asked()),
             Role::Client => (self.asked(), budget),
         };
-        Error::Disagreement { field: "the server's memory", ours, theirs }
+        Error::Disagreement { field: Self::FIELD, ours, theirs }
     }
 }
 
@@ -110,9 +106,7 @@ mod tests {
         let excess = allowed(memory, 31 << 20, Load::new(8, 2, 2)).unwrap_err();
         for role in [Role::Server, Role::Client] {
             let message = excess.disagreement(role).to_string();
-            for part in
-                ["8 images x 2 prepared", "122 MiB", "31 MiB", "at most 3 images", "--batch 3"]
-            {
+            for part in ["8 images x 2 prepared", "122 MiB", "31 MiB", "at most 3 images"] {
                 assert!(message.contains(part), "{message}");
             }
         }

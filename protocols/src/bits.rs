@@ -387,7 +387,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn unpacking_undoes_packing(width in 1u32..=64, values in prop::collection::vec(any::<u64>(), 0..70)) {
+        fn unpacking_undoes_packing(
+            width in 1u32..=64,
+            values in prop::collection::vec(any::<u64>(), 0..70),
+        ) {
             let bits = Bits::of(width);
             let reduced: Vec<u64> = values.iter().map(|&v| bits.reduce(v)).collect();
             let packed = bits.pack(&values);
@@ -403,10 +406,14 @@ mod tests {
         }
 
         #[test]
-        fn bits_are_gathered_in_order(values in prop::collection::vec(any::<u64>(), 0..200), at in 0u32..64) {
+        fn bits_are_gathered_in_order(
+            values in prop::collection::vec(any::<u64>(), 0..200),
+            at in 0u32..64,
+        ) {
             let expected = values.iter().map(|value| value >> at & 1 == 1).collect();
             prop_assert_eq!(BitString::of_values(&values, at), expected);
-            let bytes: [u8; 64] = std::array::from_fn(|i| values.get(i).map_or(0, |value| *value as u8));
+            let bytes: [u8; 64] =
+                std::array::from_fn(|i| values.get(i).map_or(0, |value| *value as u8));
             let bits = gather(&bytes, at % 8);
             for (i, byte) in bytes.iter().enumerate() {
                 prop_assert_eq!(bits >> i & 1, u64::from(byte >> (at % 8) & 1));
@@ -415,7 +422,9 @@ mod tests {
 
         #[test]
         fn bit_strings_behave_like_vectors_of_bool(
-            pairs in prop::collection::vec(any::<(bool, bool)>(), 0..200), cut in any::<prop::sample::Index>()) {
+            pairs in prop::collection::vec(any::<(bool, bool)>(), 0..200),
+            cut in any::<prop::sample::Index>(),
+        ) {
             let a: BitString = pairs.iter().map(|p| p.0).collect();
             let b: BitString = pairs.iter().map(|p| p.1).collect();
             prop_assert_eq!(a.xor(&b), pairs.iter().map(|p| p.0 ^ p.1).collect());

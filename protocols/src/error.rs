@@ -38,8 +38,8 @@ pub enum Error {
     },
     /// What was waited for did not come in time, although the connection is alive.
     #[error(
-        "nothing useful arrived in step {step} within {whose} {seconds:.1} s: a message may have been lost on the way, or \
-         the connection or the peer is too slow"
+        "nothing useful arrived in step {step} within {whose} {seconds:.1} s: a message may have \
+         been lost on the way, or the connection or the peer is too slow"
     )]
     Overdue {
         /// The step that was running.
@@ -51,8 +51,8 @@ pub enum Error {
     },
     /// The parties have seen different conversations.
     #[error(
-        "the conversation was altered on the way up to step {step}: {what}; nothing of it is used (either the network \
-         changes data, or someone does, or the peer is not what it says)"
+        "the conversation was altered on the way up to step {step}: {what}; nothing of it is used \
+         (either the network changes data, or someone does, or the peer is not what it says)"
     )]
     Altered {
         /// The step that was running.
@@ -70,7 +70,8 @@ pub enum Error {
     },
     /// The peer sent what the protocol does not allow.
     #[error(
-        "protocol violation in step {step}, by the peer or on the way: expected {expected}, found {found}"
+        "protocol violation in step {step}, by the peer or on the way: expected {expected}, found \
+         {found}"
     )]
     Violation {
         /// The step that was running.
@@ -93,7 +94,8 @@ pub enum Error {
     /// The pool of correlated transfers is dry. Transfers are used once, so this is an error and
     /// never a reuse.
     #[error(
-        "step {step} needs {needed} correlated transfers where {left} are left; prepare more offline"
+        "step {step} needs {needed} correlated transfers where {left} are left; prepare more \
+         offline"
     )]
     PoolDry {
         /// The step that was running.

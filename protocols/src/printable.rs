@@ -84,7 +84,10 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_text_is_no_longer_than_allowed_and_keeps_both_ends(text in any::<String>(), most in 0usize..40) {
+        fn a_cut_text_is_no_longer_than_allowed_and_keeps_both_ends(
+            text in any::<String>(),
+            most in 0usize..40,
+        ) {
             let shown = cut(&text, most);
             let (length, shown) = (text.chars().count(), shown.chars().collect::<Vec<_>>());
             prop_assert_eq!(shown.len(), length.min(most));

@@ -17,7 +17,7 @@ pub use scale::OffScale;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use protocols::plan::MAX_NAME;
+use protocols::plan::{MAX_NAME, Plan};
 
 use crate::tensor::Tensor;
 use error::Fault;
@@ -67,6 +67,12 @@ pub struct Interface {
     pub input: [usize; 3],
     /// The number of classes: labels are less.
     pub classes: usize,
+}
+
+impl From<&Plan> for Interface {
+    fn from(plan: &Plan) -> Self {
+        Self { input: plan.input_wire().shape, classes: plan.classes() }
+    }
 }
 
 impl Dataset {

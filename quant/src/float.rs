@@ -40,7 +40,8 @@ pub enum FloatError {
     },
     /// A value that has to be given was not kept.
     #[error(
-        "value {value} is needed and was not kept; keep it in `activations_of`, or edit a value above it"
+        "value {value} is needed and was not kept; keep it in `activations_of`, or edit a value \
+         above it"
     )]
     NotKept {
         /// The value.

@@ -32,7 +32,9 @@ pub struct Judged {
 pub enum JudgeError {
     /// No onnxruntime is installed where it is looked for.
     #[error(
-        "no onnxruntime found (looked in {}); install the Python package onnxruntime, or name the library", list(.searched)
+        "no onnxruntime found (looked in {}); install the Python package onnxruntime, or name the \
+         library",
+        list(.searched)
     )]
     NotFound {
         /// The folders that were searched.

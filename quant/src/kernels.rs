@@ -132,7 +132,12 @@ mod tests {
     proptest! {
         // Integers of this size are exact in f32, whatever the order of additions.
         #[test]
-        fn equals_its_portable_twin(m in 1..20_usize, k in 1..40_usize, n in 1..20_usize, seed in 0..1000_usize) {
+        fn equals_its_portable_twin(
+            m in 1..20_usize,
+            k in 1..40_usize,
+            n in 1..20_usize,
+            seed in 0..1000_usize,
+        ) {
             let fill = |len: usize, step: usize| -> Vec<f32> {
                 (0..len).map(|i| ((i * step + seed) % 17) as f32 - 8.0).collect()
             };
@@ -145,7 +150,9 @@ mod tests {
 
         #[test]
         fn a_transposed_factor_is_the_transpose(m in 1..9_usize, k in 1..9_usize, n in 1..9_usize) {
-            let fill = |len: usize, step: usize| -> Vec<f64> { (0..len).map(|i| ((i * step) % 17) as f64).collect() };
+            let fill = |len: usize, step: usize| -> Vec<f64> {
+                (0..len).map(|i| ((i * step) % 17) as f64).collect()
+            };
             let transpose = |a: &[f64], rows: usize, columns: usize| -> Vec<f64> {
                 (0..rows * columns).map(|i| a[i % rows * columns + i / rows]).collect()
             };
@@ -153,7 +160,12 @@ mod tests {
             let (mut expected, mut out) = (vec![0.0; m * n], vec![0.0; m * n]);
             multiply_add([m, k, n], &lhs, &rhs, &mut expected);
             let (left, right) = (transpose(&lhs, m, k), transpose(&rhs, k, n));
-            multiply_add_factors([m, k, n], Factor::Columns(&left), Factor::Columns(&right), &mut out);
+            multiply_add_factors(
+                [m, k, n],
+                Factor::Columns(&left),
+                Factor::Columns(&right),
+                &mut out,
+            );
             prop_assert_eq!(out, expected);
         }
     }

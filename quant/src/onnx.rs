@@ -131,7 +131,8 @@ fn opset(file: &ModelProto) -> Result<i64, ImportError> {
         Some(version) => Err(ImportError::field(
             "opset_import",
             format!(
-                "a version from {OLDEST_OPSET} to {NEWEST_OPSET}: export the network again, with operator set 13 to 17"
+                "a version from {OLDEST_OPSET} to {NEWEST_OPSET}: export the network again, with \
+                 operator set 13 to 17"
             ),
             version.to_string(),
         )),

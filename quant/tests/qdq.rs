@@ -160,7 +160,10 @@ proptest! {
 
     #[test]
     fn onnxruntime_computes_the_integers_of_the_plan(
-        seed in any::<u64>(), signed in any::<bool>(), widths in prop::collection::vec(2..=8_u8, 5..20)) {
+        seed in any::<u64>(),
+        signed in any::<bool>(),
+        widths in prop::collection::vec(2..=8_u8, 5..20),
+    ) {
         let Some(judge) = judge() else { return Ok(()) };
         let Case { plan, weights, batch } = case(seed, signed, &widths);
         let exported = export_quantized(&plan, &weights).unwrap();
@@ -171,10 +174,15 @@ proptest! {
 
     #[test]
     fn what_is_exported_is_imported_with_the_same_integers(
-        seed in any::<u64>(), signed in any::<bool>(), widths in prop::collection::vec(2..=8_u8, 5..20)) {
+        seed in any::<u64>(),
+        signed in any::<bool>(),
+        widths in prop::collection::vec(2..=8_u8, 5..20),
+    ) {
         let Case { plan, weights, batch } = case(seed, signed, &widths);
-        let quantized = import_quantized(&export_quantized(&plan, &weights).unwrap().bytes).unwrap();
-        let Adopted { graph, weights: again, layers, changes } = adopt(&quantized, &plan.input.preprocess).unwrap();
+        let quantized =
+            import_quantized(&export_quantized(&plan, &weights).unwrap().bytes).unwrap();
+        let Adopted { graph, weights: again, layers, changes } =
+            adopt(&quantized, &plan.input.preprocess).unwrap();
         prop_assert_eq!(changes, []);
         prop_assert_eq!(&again.layers, &weights.layers);
         for (_, name, layer) in plan.layers() {

@@ -1,5 +1,7 @@
 //! One party of a session, through the library.
 
+use std::sync::Arc;
+
 use protocols::execute::{Side, execute};
 use protocols::handshake::{Greeting, greet};
 use protocols::plan::{Load, Plan};
@@ -29,7 +31,8 @@ pub(crate) async fn converse(
         memory: u64::MAX,
     };
     let agreement = greet(&mut channel, &greeting).await?;
-    let mut session = Session::new(role, channel, agreement.id, rand::random());
-    let (logits, _) = execute(plan, &mut session, side, agreement.load, &mut |_| ()).await?;
+    let session = Session::new(role, channel, agreement.id, rand::random());
+    let (logits, _) =
+        execute(&Arc::new(plan.clone()), session, side, agreement.load, &mut |_| ()).await?;
     Ok(logits)
 }

@@ -1,5 +1,6 @@
 //! The integer network: every wire has shape, width, sign, scale and interval. It holds no weights.
 
+mod bounds;
 mod builder;
 mod display;
 mod infer;

@@ -101,7 +101,8 @@ mod tests {
         fn the_composition_is_one_after_the_other(inner in slices(), outer in slices()) {
             let image: Vec<i64> = (1..=64).collect();
             let between = shape(&inner);
-            let fits = (0..3).all(|a| outer.start[a] + (outer.len[a] - 1) * outer.stride[a] < between[a]);
+            let fits =
+                (0..3).all(|a| outer.start[a] + (outer.len[a] - 1) * outer.stride[a] < between[a]);
             prop_assume!(fits);
             if let Some(both) = compose(&inner, &outer) {
                 let once = view(([1, 8, 8], &image), &inner, between);

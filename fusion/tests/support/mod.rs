@@ -1,5 +1,7 @@
 //! A whole session of two parties, in this process.
 
+use std::sync::Arc;
+
 use protocols::execute::{Event, Logits, Report, Side, execute};
 use protocols::plan::{Load, Plan};
 use protocols::weights::Weights;
@@ -25,14 +27,15 @@ pub(crate) fn session(
     input: &[i64],
     load: Load,
 ) -> (Ended, Ended) {
+    let (plan, weights) = (Arc::new(plan.clone()), Arc::new(weights.clone()));
     runtime.block_on(async {
         let (left, right) = Channel::pair(Limits::default());
-        let mut server = Session::new(Role::Server, left, [1; 32], [2; 32]);
-        let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
+        let server = Session::new(Role::Server, left, [1; 32], [2; 32]);
+        let client = Session::new(Role::Client, right, [1; 32], [3; 32]);
         let (mut quiet, mut silent) = (|_: Event<'_>| (), |_: Event<'_>| ());
         tokio::join!(
-            execute(plan, &mut server, Side::Server(weights), load, &mut quiet),
-            execute(plan, &mut client, Side::Client(input), load, &mut silent)
+            execute(&plan, server, Side::Server(&weights), load, &mut quiet),
+            execute(&plan, client, Side::Client(input), load, &mut silent)
         )
     })
 }

@@ -33,16 +33,40 @@ fn seed(target: &str, name: &str, content: impl AsRef<[u8]>) -> Outcome {
     Ok(fs::write(folder.join(format!("seed_{name}")), content)?)
 }
 
+/// A constant of so many integers.
+fn integers(name: &str, data: &[i64]) -> TensorProto {
+    TensorProto::ints(name, &[data.len() as i64], data)
+}
+
+/// A constant of eighths.
+fn eighths(name: &str, dims: &[i64]) -> TensorProto {
+    let count = dims.iter().product::<i64>() as usize;
+    TensorProto::floats(name, dims, &(0..count).map(|i| i as f32 / 8.0 - 1.0).collect::<Vec<_>>())
+}
+
+/// All constants that the nodes read.
+fn constants() -> Vec<TensorProto> {
+    vec![
+        eighths("kernel", &[3, 2, 3, 3]),
+        eighths("depthwise", &[2, 1, 2, 2]),
+        eighths("bias", &[3]),
+        eighths("matrix", &[4, 32]),
+        eighths("scale", &[2]),
+        eighths("shift", &[2]),
+        eighths("mean", &[2]),
+        TensorProto::floats("variance", &[2], &[1.0, 2.0]),
+        TensorProto::floats("zero", &[], &[0.0]),
+        TensorProto::floats("six", &[], &[6.0]),
+        integers("lengths", &[0, -1]),
+        integers("pads", &[0, 1, 0, 0, 0, 1, 1, 1]),
+        integers("starts", &[0, 0]),
+        integers("ends", &[i64::MAX, -1]),
+        integers("axes", &[2, 3]),
+        integers("steps", &[2, 1]),
+    ]
+}
+
 fn onnx() -> Outcome {
-    let floats = |name: &str, dims: &[i64]| {
-        let count = dims.iter().product::<i64>() as usize;
-        TensorProto::floats(
-            name,
-            dims,
-            &(0..count).map(|i| i as f32 / 8.0 - 1.0).collect::<Vec<_>>(),
-        )
-    };
-    let ints = |name: &str, data: &[i64]| TensorProto::ints(name, &[data.len() as i64], data);
     let node = |op: &str, input: &[&str]| NodeProto::new(op, op, input, &["y"]);
     let pool = |op| node(op, &["x"]).ints("kernel_shape", &[2, 2]).ints("strides", &[2, 2]);
     let batch_norm = ["x", "scale", "shift", "mean", "variance"];
@@ -61,29 +85,12 @@ fn onnx() -> Outcome {
         node("Flatten", &["x"]).int("axis", 1),
         node("Reshape", &["x", "lengths"]),
         node("Identity", &["x"]),
-        node("Constant", &[]).tensor("value", ints("", &[1, 2])),
+        node("Constant", &[]).tensor("value", integers("", &[1, 2])),
         node("Pad", &["x", "pads"]).string("mode", "constant"),
         node("Slice", &["x", "starts", "ends", "axes", "steps"]),
         node("Softmax", &["x"]),
     ];
-    let constants = vec![
-        floats("kernel", &[3, 2, 3, 3]),
-        floats("depthwise", &[2, 1, 2, 2]),
-        floats("bias", &[3]),
-        floats("matrix", &[4, 32]),
-        floats("scale", &[2]),
-        floats("shift", &[2]),
-        floats("mean", &[2]),
-        TensorProto::floats("variance", &[2], &[1.0, 2.0]),
-        TensorProto::floats("zero", &[], &[0.0]),
-        TensorProto::floats("six", &[], &[6.0]),
-        ints("lengths", &[0, -1]),
-        ints("pads", &[0, 1, 0, 0, 0, 1, 1, 1]),
-        ints("starts", &[0, 0]),
-        ints("ends", &[i64::MAX, -1]),
-        ints("axes", &[2, 3]),
-        ints("steps", &[2, 1]),
-    ];
+    let constants = constants();
     for node in nodes.into_iter().chain(activations()) {
         let name = node.op_type.to_lowercase();
         let used = constants.iter().filter(|constant| node.input.contains(&constant.name));

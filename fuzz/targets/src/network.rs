@@ -1,6 +1,6 @@
 //! A network of a few elements with every kind of step.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use protocols::Bits;
 use protocols::linear::Geometry;
@@ -29,6 +29,12 @@ pub fn ferret_plan() -> &'static Plan {
 /// Its weights.
 pub fn weights() -> &'static Weights {
     &NETWORK.1
+}
+
+/// The same, as a session holds them.
+pub fn shared_weights() -> &'static Arc<Weights> {
+    static WEIGHTS: LazyLock<Arc<Weights>> = LazyLock::new(|| Arc::new(weights().clone()));
+    &WEIGHTS
 }
 
 /// An image for it.

@@ -7,7 +7,7 @@
 //! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see
 //!   `Change`).
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocols::execute::{Side, execute};
@@ -144,7 +144,7 @@ async fn against(role: Role, plan: &Plan, stream: &[u8]) -> End {
 async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
     let input = network::input();
     let side = match role {
-        Role::Server => Side::Server(network::weights()),
+        Role::Server => Side::Server(network::shared_weights()),
         Role::Client => Side::Client(&input),
     };
     let mut channel = Channel::new(stream, Limits::new(PATIENCE));
@@ -157,8 +157,9 @@ async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
         memory: u64::MAX,
     };
     let agreement = greet(&mut channel, &greeting).await?;
-    let mut session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
-    let (logits, _) = execute(plan, &mut session, side, agreement.load, &mut |_| ()).await?;
+    let session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
+    let (logits, _) =
+        execute(&Arc::new(plan.clone()), session, side, agreement.load, &mut |_| ()).await?;
     Ok(logits)
 }
 

@@ -298,6 +298,9 @@ async fn a_frame_has_to_come_at_the_floor_at_the_least() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let result = tokio::select! { result = channel.receive(MAX_PAYLOAD) => result, () = trickle => Ok(Vec::new()) };
+    let result = tokio::select! {
+        result = channel.receive(MAX_PAYLOAD) => result,
+        () = trickle => Ok(Vec::new()),
+    };
     assert!(matches!(result, Err(Error::Overdue { whose: "a frame's", .. })), "{result:?}");
 }

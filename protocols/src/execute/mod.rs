@@ -9,6 +9,7 @@ mod report;
 mod setup;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::error::Reason;
 use crate::plan::{Load, Plan};
@@ -24,7 +25,7 @@ pub use report::{Event, Measured, Report, StepReport};
 #[derive(Clone, Copy)]
 pub enum Side<'a> {
     /// The server's weights.
-    Server(&'a Weights),
+    Server(&'a Arc<Weights>),
     /// The client's inputs, one inference after the other, each
     /// `[channels][images][rows][columns]`, within the input wire's width.
     Client(&'a [i64]),
@@ -34,6 +35,9 @@ pub enum Side<'a> {
 /// other; the server has none.
 pub type Logits = Option<Vec<i64>>;
 
+/// Hears of the progress of a run.
+pub type Observe<'a> = dyn FnMut(Event<'_>) + Send + 'a;
+
 /// Runs a whole session, from set-up to logits: whenever nothing is prepared any more, prepares as
 /// many inferences as the load says, and runs them.
 ///
@@ -41,24 +45,21 @@ pub type Logits = Option<Vec<i64>>;
 /// Where the peer is lost or violates the protocol, where the input, the weights or the load do not
 /// fit, or where a step does not cost what was predicted.
 pub async fn execute(
-    plan: &Plan,
-    session: &mut Session,
+    plan: &Arc<Plan>,
+    session: Session,
     side: Side<'_>,
     load: Load,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: &mut Observe<'_>,
 ) -> Result<(Logits, Report), Error> {
     let weights = match side {
-        Side::Server(weights) => Some(weights),
+        Side::Server(weights) => Some(Arc::clone(weights)),
         Side::Client(_) => None,
     };
     let mut logits = weights.is_none().then(Vec::new);
-    let mut run = Conversation::open(plan, session, weights, load, observe).await?;
+    let mut run = PartySession::open(Arc::clone(plan), session, weights, load, observe).await?;
     for inference in 0..load.inferences {
-        if run.stock.is_empty() {
-            run.prepare(load.group(inference).inferences, observe).await?;
-        }
         let input = side.input(plan, load, inference)?;
-        let found = run.infer(input, observe).await?;
+        let found = run.next(input, observe).await?;
         logits.iter_mut().zip(found).for_each(|(all, found)| all.extend(found));
     }
     Ok((logits, run.close().await?))
@@ -82,11 +83,11 @@ impl<'a> Side<'a> {
 ///
 /// Between two calls the other party waits, as long as the grace of a step:
 /// [`Limits::silence`](crate::Limits::silence).
-pub struct Conversation<'a> {
-    plan: &'a Plan,
-    session: &'a mut Session,
+pub struct PartySession {
+    plan: Arc<Plan>,
+    session: Session,
     /// The server's; the client has none.
-    weights: Option<&'a Weights>,
+    weights: Option<Arc<Weights>>,
     load: Load,
     ready: Ready,
     budgets: Budgets,
@@ -97,27 +98,28 @@ pub struct Conversation<'a> {
     report: Report,
 }
 
-impl<'a> Conversation<'a> {
+impl PartySession {
     /// Sets a session up. The load is what the report predicts.
     ///
     /// # Errors
     /// Where the peer is lost or violates the protocol, or the weights or the batch do not fit.
     pub async fn open(
-        plan: &'a Plan,
-        session: &'a mut Session,
-        weights: Option<&'a Weights>,
+        plan: Arc<Plan>,
+        mut session: Session,
+        weights: Option<Arc<Weights>>,
         load: Load,
-        observe: &mut dyn FnMut(Event<'_>),
+        observe: &mut Observe<'_>,
     ) -> Result<Self, Error> {
         load.check()?;
-        check_batch(plan, load.images)?;
-        if let Some(weights) = weights {
-            weights.check_shapes(plan)?;
+        check_batch(&plan, load.images)?;
+        if let Some(weights) = &weights {
+            weights.check_shapes(&plan)?;
         }
-        let mut report = Report::new(plan, load);
-        let ready = setup::set_up(plan, session, weights, &mut report, observe).await;
-        let ready = told(session, ready).await?;
-        let budgets = Budgets::new(plan, load.images);
+        let mut report = Report::new(&plan, load);
+        let own = weights.as_deref();
+        let ready = setup::set_up(&plan, &mut session, own, &mut report, observe).await;
+        let ready = told(&mut session, ready).await?;
+        let budgets = Budgets::new(&plan, load.images);
         let stock = VecDeque::new();
         Ok(Self { plan, session, weights, load, ready, budgets, stock, begun: 0, report })
     }
@@ -129,11 +131,42 @@ impl<'a> Conversation<'a> {
     pub async fn prepare(
         &mut self,
         inferences: usize,
-        observe: &mut dyn FnMut(Event<'_>),
+        observe: &mut Observe<'_>,
     ) -> Result<(), Error> {
         let prepared = offline::prepare(self, inferences, observe).await;
-        self.stock.extend(told(self.session, prepared).await?);
+        self.stock.extend(told(&mut self.session, prepared).await?);
         Ok(())
+    }
+
+    /// Runs the next inference of the load. Where nothing is prepared any more, it first prepares
+    /// as many as the load says. The client gives its input.
+    ///
+    /// # Errors
+    /// Those of [`PartySession::prepare`] and of [`PartySession::infer`].
+    pub async fn next(
+        &mut self,
+        input: &[i64],
+        observe: &mut Observe<'_>,
+    ) -> Result<Logits, Error> {
+        self.prepare_next(observe).await?;
+        self.infer(input, observe).await
+    }
+
+    /// Where nothing is prepared, prepares as many inferences as the load says.
+    ///
+    /// # Errors
+    /// Those of [`PartySession::prepare`].
+    pub async fn prepare_next(&mut self, observe: &mut Observe<'_>) -> Result<(), Error> {
+        let group = self.load.group(self.begun).inferences;
+        if self.stock.is_empty() && group > 0 {
+            self.prepare(group, observe).await?;
+        }
+        Ok(())
+    }
+
+    /// Inferences of the load that are still to be run.
+    pub fn left(&self) -> usize {
+        self.load.inferences.saturating_sub(self.begun - self.stock.len())
     }
 
     /// Runs one inference: its result is confirmed, by what both parties say of the conversation up
@@ -146,15 +179,15 @@ impl<'a> Conversation<'a> {
     pub async fn infer(
         &mut self,
         input: &[i64],
-        observe: &mut dyn FnMut(Event<'_>),
+        observe: &mut Observe<'_>,
     ) -> Result<Logits, Error> {
         let unprepared = Error::Unprepared { prepared: self.begun };
-        if let (None, Some(next)) = (self.weights, self.stock.front()) {
-            check_input(self.plan, input, next.images)?;
+        if let (None, Some(next)) = (&self.weights, self.stock.front()) {
+            check_input(&self.plan, input, next.images)?;
         }
         let prepared = self.stock.pop_front().ok_or(unprepared)?;
         let found = online::infer(self, input, prepared, observe).await;
-        told(self.session, found).await
+        told(&mut self.session, found).await
     }
 
     /// Ends the session in good order: the client says what it has seen of the conversation, and
@@ -168,7 +201,7 @@ impl<'a> Conversation<'a> {
             Ok(measured) => self.report.setup += measured,
             // Nothing depends on it any more at the client.
             Err(Error::PeerLost { .. }) if self.session.role() == Role::Client => {}
-            Err(error) => return told(self.session, Err(error)).await,
+            Err(error) => return told(&mut self.session, Err(error)).await,
         }
         self.session.channel.finish().await;
         self.report.keep_alive_bytes = self.session.channel.keep_alive_bytes();
@@ -177,12 +210,12 @@ impl<'a> Conversation<'a> {
 
     async fn compare(&mut self) -> Result<Measured, Error> {
         let cost = Plan::end_cost();
-        budget::enter(self.session, 20, END, (cost, 0.0));
+        budget::enter(&mut self.session, 20, END, (cost, 0.0));
         let part = async |session: &mut Session| match session.role() {
             Role::Client => session.channel.send_statement(),
             Role::Server => session.channel.check_statement().await,
         };
-        let ((), measured) = report::timed(self.session, END, cost, part).await?;
+        let ((), measured) = report::timed(&mut self.session, END, cost, part).await?;
         Ok(measured)
     }
 }
@@ -220,5 +253,21 @@ fn check_input(plan: &Plan, input: &[i64], images: usize) -> Result<(), Error> {
             Err(Error::invalid("input", format!("values within {low}..={high}"), "a value outside"))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server gives its sessions to threads: that compiles is the test.
+    #[test]
+    fn a_session_may_move_between_threads() {
+        fn sent<T: Send>(_: impl FnOnce() -> T) {}
+        fn never<T>() -> T {
+            unreachable!("never called")
+        }
+        sent(never::<PartySession>);
+        sent(|| execute(never(), never(), never(), never(), never()));
     }
 }

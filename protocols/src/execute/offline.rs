@@ -1,9 +1,11 @@
 //! The offline part: transfers, masks, and every product with a mask. Nothing here needs the input.
 
+use std::sync::Arc;
+
 use rand::RngExt;
 
 use super::report::{Measured, timed};
-use super::{Conversation, Event, budget, local};
+use super::{Event, Observe, PartySession, budget, local};
 use crate::linear::{ClientHeld, Layer, Planted, Products};
 use crate::ops::Asked;
 use crate::plan::{CORRELATIONS, Op, Plan, Step};
@@ -22,19 +24,20 @@ pub(super) struct Prepared {
 
 /// Prepares some inferences: one extension for all of them, then one after the other.
 pub(super) async fn prepare(
-    run: &mut Conversation<'_>,
+    run: &mut PartySession,
     inferences: usize,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: &mut Observe<'_>,
 ) -> Result<Vec<Prepared>, Error> {
-    let steps = run.plan.steps.len();
+    let plan = Arc::clone(&run.plan);
+    let steps = plan.steps.len();
     let count = inferences * steps + 1;
     observe(Event { phase: "offline", step: CORRELATIONS, index: 0, count });
     let first = run.begun;
     run.begun += inferences;
-    let extend = run.plan.preparation(run.load, run.load.group_of(first, inferences));
-    budget::enter(run.session, 10, CORRELATIONS, budget::of_supply(&extend));
+    let extend = plan.preparation(run.load, run.load.group_of(first, inferences));
+    budget::enter(&mut run.session, 10, CORRELATIONS, budget::of_supply(&extend));
     let part = async |session: &mut Session| session.run(&extend, ()).await;
-    let ((), measured) = timed(run.session, CORRELATIONS, extend.cost(), part).await?;
+    let ((), measured) = timed(&mut run.session, CORRELATIONS, extend.cost(), part).await?;
     if let Some(line) = run.report.line(CORRELATIONS) {
         line.offline += measured;
     }
@@ -50,11 +53,11 @@ pub(super) async fn prepare(
 }
 
 async fn prepare_one(
-    run: &mut Conversation<'_>,
+    run: &mut PartySession,
     images: usize,
-    event: &mut dyn FnMut(&str, usize),
+    event: &mut (dyn FnMut(&str, usize) + Send),
 ) -> Result<Prepared, Error> {
-    let plan = run.plan;
+    let plan = &*Arc::clone(&run.plan);
     let mut prepared = Prepared {
         images,
         masks: plan.wires.iter().map(|_| None).collect(),
@@ -63,12 +66,12 @@ async fn prepare_one(
     };
     for (index, step) in plan.steps.iter().enumerate() {
         event(&step.name, index);
-        budget::enter(run.session, step_number(index), &step.name, run.budgets.offline[index]);
-        prepared.draw_mask(plan, run.session, &step.op);
+        budget::enter(&mut run.session, step_number(index), &step.name, run.budgets.offline[index]);
+        prepared.draw_mask(plan, &mut run.session, &step.op);
         let measured = match &step.op {
             Op::Linear { .. } => prepared.multiply(run, index).await?,
             Op::Requant { .. } if plan.asks_early(&step.op) => {
-                prepared.ask(plan, run.session, index).await?
+                prepared.ask(plan, &mut run.session, index).await?
             }
             Op::Input { .. }
             | Op::Requant { .. }
@@ -89,20 +92,22 @@ async fn prepare_one(
 
 /// Makes the transfers of a layer's offline part and plants its trees, for one inference.
 async fn plant(
-    run: &mut Conversation<'_>,
+    run: &mut PartySession,
     index: usize,
     layer: &Layer,
     images: usize,
     weights: Option<&[i8]>,
 ) -> Result<Planted, Error> {
-    let step = &run.plan.steps[index];
-    let needed = run.plan.step_cost(&step.op, images).offline;
-    let supplied = supply(run.plan, run.session, index, needed).await?;
+    let plan = Arc::clone(&run.plan);
+    let step = &plan.steps[index];
+    let needed = plan.step_cost(&step.op, images).offline;
+    let supplied = supply(&plan, &mut run.session, index, needed).await?;
     if let Some(line) = run.report.line(CORRELATIONS) {
         line.offline += supplied;
     }
     let part = async |session: &mut Session| Planted::plant(session, layer, weights).await;
-    let (planted, measured) = timed(run.session, "weight trees", layer.setup_cost(), part).await?;
+    let (planted, measured) =
+        timed(&mut run.session, "weight trees", layer.setup_cost(), part).await?;
     if let Some(line) = run.report.line(&step.name) {
         line.offline += measured;
     }
@@ -133,18 +138,15 @@ pub(super) const fn step_number(index: usize) -> usize {
 impl Prepared {
     /// The products of a linear layer with the mask of its input: the client's are its share of the
     /// output.
-    async fn multiply(
-        &mut self,
-        run: &mut Conversation<'_>,
-        index: usize,
-    ) -> Result<Measured, Error> {
-        let Step { name, op } = &run.plan.steps[index];
+    async fn multiply(&mut self, run: &mut PartySession, index: usize) -> Result<Measured, Error> {
+        let (plan, own) = (Arc::clone(&run.plan), run.weights.clone());
+        let Step { name, op } = &plan.steps[index];
         let Op::Linear { input, output, .. } = *op else {
             unreachable!("invariant: the caller has matched the step")
         };
         let layer = op.layer().expect("invariant: a linear step has a layer");
-        let weights = run.weights.map(|weights| weights.layers[name].weights.as_slice());
-        let fresh = match run.plan.streamed {
+        let weights = own.as_ref().map(|own| own.layers[name].weights.as_slice());
+        let fresh = match plan.streamed {
             true => Some(plant(run, index, &layer, self.images, weights).await?),
             false => None,
         };
@@ -153,7 +155,8 @@ impl Prepared {
         let products = Products { layer: &layer, images: self.images, planted, weights };
         let input = ClientHeld(self.masks[input].clone());
         let part = async |session: &mut Session| session.run(&products, input).await;
-        let (share, measured) = timed(run.session, Products::NAME, products.cost(), part).await?;
+        let (share, measured) =
+            timed(&mut run.session, Products::NAME, products.cost(), part).await?;
         if run.session.role() == Role::Client {
             self.masks[output] = Some(share.clone());
         }

@@ -2,7 +2,7 @@
 
 use super::offline::{Prepared, step_number, supply};
 use super::report::timed;
-use super::{Conversation, Event, Logits, budget, local};
+use super::{Event, Logits, Observe, PartySession, budget, local};
 use crate::linear::multiply;
 use crate::plan::{CORRELATIONS, Op, Plan, Step, pooling_ring};
 use crate::weights::Weights;
@@ -21,14 +21,15 @@ struct Run<'a> {
 }
 
 pub(super) async fn infer(
-    conversation: &mut Conversation<'_>,
+    party: &mut PartySession,
     input: &[i64],
     prepared: Prepared,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: &mut Observe<'_>,
 ) -> Result<Logits, Error> {
-    let Conversation { plan, session, weights, report, budgets, .. } = conversation;
+    let PartySession { plan, session, weights, report, budgets, .. } = party;
+    let plan = &**plan;
     let wires = plan.wires.iter().map(|_| None).collect();
-    let mut run = Run { plan, weights: *weights, input, prepared, wires, logits: None };
+    let mut run = Run { plan, weights: weights.as_deref(), input, prepared, wires, logits: None };
     let last_use = plan.last_uses();
     for (index, step) in plan.steps.iter().enumerate() {
         observe(Event { phase: "online", step: &step.name, index, count: plan.steps.len() });
@@ -69,14 +70,7 @@ impl Run<'_> {
             Op::Linear { input, .. } => self.linear(index, step, *input),
             Op::Requant { terms, ring, .. } => {
                 let sum = local::sum_terms(plan, &self.wires, terms, *ring);
-                match (plan.requant(&step.op, images), self.prepared.asked[index].take()) {
-                    (Some(operator), Some(asked)) => operator.answer(session, asked, sum).await?,
-                    (Some(operator), None) => {
-                        let asked = operator.ask(session, sum.values()).await?;
-                        operator.answer(session, asked, sum).await?
-                    }
-                    (None, _) => sum,
-                }
+                self.requantize(session, index, &step.op, sum).await?
             }
             Op::MaxPool { input, window, .. } => {
                 let (from, share) = (&plan.wires[*input], local::wire(&self.wires, *input));
@@ -124,6 +118,22 @@ impl Run<'_> {
             self.wires[output] = Some(written);
         }
         Ok(())
+    }
+
+    /// A sum at the width of its output: its choices may have been made before the input was known.
+    async fn requantize(
+        &mut self,
+        session: &mut Session,
+        index: usize,
+        op: &Op,
+        sum: Share,
+    ) -> Result<Share, Error> {
+        let Some(operator) = self.plan.requant(op, self.prepared.images) else { return Ok(sum) };
+        let asked = match self.prepared.asked[index].take() {
+            Some(asked) => asked,
+            None => operator.ask(session, sum.values()).await?,
+        };
+        operator.answer(session, asked, sum).await
     }
 
     /// A wire in a ring that is no larger than its own.

@@ -1,7 +1,7 @@
 //! Set-up, once per session: base transfers, the extension's bootstrap, and the weight trees.
 
 use super::report::timed;
-use super::{Event, Report, budget};
+use super::{Event, Observe, Report, budget};
 use crate::linear::Planted;
 use crate::plan::Plan;
 use crate::weights::Weights;
@@ -18,7 +18,7 @@ pub(super) async fn set_up(
     session: &mut Session,
     weights: Option<&Weights>,
     report: &mut Report,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: &mut Observe<'_>,
 ) -> Result<Ready, Error> {
     let layers = plan.layers().filter(|_| !plan.streamed).count();
     let mut event =

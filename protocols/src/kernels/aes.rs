@@ -183,7 +183,10 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn every_kernel_hashes_alike(key: u128, blocks in prop::collection::vec(any::<u128>(), 0..200)) {
+        fn every_kernel_hashes_alike(
+            key: u128,
+            blocks in prop::collection::vec(any::<u128>(), 0..200),
+        ) {
             let blocks: Vec<Block> = blocks.into_iter().map(Block).collect();
             let hashes = variants(Block(key)).into_iter().map(|key| {
                 let mut hashes = blocks.clone();
@@ -195,7 +198,10 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn every_kernel_grows_trees_alike(key: u128, blocks in prop::collection::vec(any::<[u128; 4]>(), 0..40)) {
+        fn every_kernel_grows_trees_alike(
+            key: u128,
+            blocks in prop::collection::vec(any::<[u128; 4]>(), 0..40),
+        ) {
             let nodes: Vec<Quad> = blocks.into_iter().map(|four| Quad(four.map(Block))).collect();
             let grown = variants(Block(key)).into_iter().map(|key| {
                 let mut children = vec![Quad::ZERO; 2 * nodes.len()];

@@ -150,21 +150,40 @@ mod tests {
 
         #[test]
         fn every_kernel_sums_alike(
-            depth in 1usize..=8, trees in 1usize..14, period in 1usize..4, held: bool, key: u128, seed: u128) {
+            depth in 1usize..=8,
+            trees in 1usize..14,
+            period in 1usize..4,
+            held: bool,
+            key: u128,
+            seed: u128,
+        ) {
             let block = |i: usize| Block(seed.wrapping_mul(2 * i as u128 + 1));
             let quads = trees.div_ceil(4);
             let quad = |i: usize| Quad(std::array::from_fn(|j| block(4 * i + j)));
             let leaves: Vec<Quad> = (0..quads << depth).map(quad).collect();
-            let valid = |i: usize, j: usize| if 4 * i + j < trees { block(4 * i + j + 9) } else { Block::ZERO };
-            let start: Vec<Quad> = (0..quads).map(|i| Quad(std::array::from_fn(|j| valid(i, j)))).collect();
-            let holes: Vec<u32> = (0..trees).map(|i| (block(i + 5).0 >> 90) as u32 % (1 << depth)).collect();
+            let valid = |i: usize, j: usize| {
+                if 4 * i + j < trees { block(4 * i + j + 9) } else { Block::ZERO }
+            };
+            let start: Vec<Quad> =
+                (0..quads).map(|i| Quad(std::array::from_fn(|j| valid(i, j)))).collect();
+            let holes: Vec<u32> =
+                (0..trees).map(|i| (block(i + 5).0 >> 90) as u32 % (1 << depth)).collect();
             let bits: Vec<u8> = holes.chunks(4).flat_map(|holes| hole_bits(holes, depth)).collect();
             let of = Expansion { depth, trees, leaves: &leaves, holes: held.then_some(&bits[..]) };
             let keys = variants(Block(key));
             for key in &keys[1..] {
-                prop_assert!(sums::<u16>(key, of, &start, period) == sums::<u16>(&keys[0], of, &start, period));
-                prop_assert!(sums::<u32>(key, of, &start, period) == sums::<u32>(&keys[0], of, &start, period));
-                prop_assert!(sums::<u64>(key, of, &start, period) == sums::<u64>(&keys[0], of, &start, period));
+                prop_assert!(
+                    sums::<u16>(key, of, &start, period)
+                        == sums::<u16>(&keys[0], of, &start, period)
+                );
+                prop_assert!(
+                    sums::<u32>(key, of, &start, period)
+                        == sums::<u32>(&keys[0], of, &start, period)
+                );
+                prop_assert!(
+                    sums::<u64>(key, of, &start, period)
+                        == sums::<u64>(&keys[0], of, &start, period)
+                );
             }
         }
     }

@@ -171,7 +171,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn every_kernel_multiplies_alike(log in 0u32..=12, first in 0usize..1 << 20, groups in 0usize..4, seed: u64) {
+        fn every_kernel_multiplies_alike(
+            log in 0u32..=12,
+            first in 0usize..1 << 20,
+            groups in 0usize..4,
+            seed: u64,
+        ) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let key = Block(rng.random());
             let table: Vec<Block> = (0..1 << log).map(|_| Block(rng.random())).collect();

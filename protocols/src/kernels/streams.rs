@@ -108,13 +108,18 @@ mod tests {
 
         #[test]
         fn every_kernel_sums_as_the_definition_says(
-            depth in 1usize..=8, seed: u128, first in 0usize..2, row in 0..u64::MAX / ROW_BLOCKS as u64) {
+            depth in 1usize..=8,
+            seed: u128,
+            first in 0usize..2,
+            row in 0..u64::MAX / ROW_BLOCKS as u64,
+        ) {
             let leaves: Vec<Vec<Key>> =
                 (0..1 << depth).map(|y| variants(Block(seed.wrapping_mul(2 * y + 1)))).collect();
             let zeros = [Block::ZERO; ROW_BLOCKS];
             let defined = |takes: &dyn Fn(usize) -> bool| {
                 let mut sum = zeros;
-                for (_, leaf) in leaves.iter().enumerate().filter(|(y, _)| *y >= first && takes(*y)) {
+                let taken = leaves.iter().enumerate().filter(|(y, _)| *y >= first && takes(*y));
+                for (_, leaf) in taken {
                     let mut stream = zeros;
                     leaf[0].row(row, &mut stream);
                     add(&mut sum, &stream);
@@ -122,9 +127,11 @@ mod tests {
                 sum
             };
             for kernel in 0..leaves[0].len() {
-                let streams = Streams { leaves: leaves.iter().map(|keys| keys[kernel].clone()).collect() };
+                let streams =
+                    Streams { leaves: leaves.iter().map(|keys| keys[kernel].clone()).collect() };
                 // What the planes held does not count.
-                let (mut planes, mut partial) = (vec![[Block(seed); _]; depth], [zeros; MAX_DEPTH + 1]);
+                let (mut planes, mut partial) =
+                    (vec![[Block(seed); _]; depth], [zeros; MAX_DEPTH + 1]);
                 let total = *streams.sum(first, row, &mut planes, &mut partial);
                 prop_assert_eq!(total, defined(&|_| true));
                 for (bit, plane) in planes.iter().enumerate() {

@@ -113,7 +113,8 @@ mod tests {
             let mut output = vec![Block::ZERO; columns];
             portable(&rows, &mut output);
             for (j, column) in output.iter().enumerate() {
-                let expected = (0..128).fold(0, |sum, i| sum | (rows[i][j / 128].0 >> (j % 128) & 1) << i);
+                let expected =
+                    (0..128).fold(0, |sum, i| sum | (rows[i][j / 128].0 >> (j % 128) & 1) << i);
                 prop_assert_eq!(column.0, expected);
             }
         }

@@ -63,18 +63,25 @@ mod tests {
             let len = g.in_channels * images * g.in_h * g.in_w;
             let input: Vec<u32> = (1..=len as u32).collect();
             let mut row = vec![0; images * g.positions()];
-            for (group, r) in (0..g.groups).flat_map(|group| (0..g.fan_in()).map(move |r| (group, r))) {
+            let rows = (0..g.groups).flat_map(|group| (0..g.fan_in()).map(move |r| (group, r)));
+            for (group, r) in rows {
                 im2col_row(g, images, group, r, &input, &mut row);
-                let (c, ky, kx) = (r / (g.kernel_h * g.kernel_w), r / g.kernel_w % g.kernel_h, r % g.kernel_w);
+                let (c, ky, kx) =
+                    (r / (g.kernel_h * g.kernel_w), r / g.kernel_w % g.kernel_h, r % g.kernel_w);
                 for (column, found) in row.iter().enumerate() {
-                    let (n, oy, ox) =
-                        (column / g.positions(), column % g.positions() / g.out_w(), column % g.out_w());
+                    let (n, oy, ox) = (
+                        column / g.positions(),
+                        column % g.positions() / g.out_w(),
+                        column % g.out_w(),
+                    );
                     let y = (oy * g.stride_h + ky * g.dilation_h) as isize - g.pad_top as isize;
                     let x = (ox * g.stride_w + kx * g.dilation_w) as isize - g.pad_left as isize;
-                    let inside = (0..g.in_h as isize).contains(&y) && (0..g.in_w as isize).contains(&x);
+                    let inside =
+                        (0..g.in_h as isize).contains(&y) && (0..g.in_w as isize).contains(&x);
                     let c = group * (g.in_channels / g.groups) + c;
                     let at = ((c * images + n) * g.in_h) as isize + y;
-                    let expected = if inside { input[(at * g.in_w as isize + x) as usize] } else { 0 };
+                    let expected =
+                        if inside { input[(at * g.in_w as isize + x) as usize] } else { 0 };
                     prop_assert_eq!(*found, expected);
                 }
             }

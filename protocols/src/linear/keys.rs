@@ -247,7 +247,10 @@ mod tests {
             let mut next = start;
             for (number, run) in runs(depth, start..start + len) {
                 prop_assert_eq!(run.start, next);
-                prop_assert!(whole.iter().any(|(of, all)| *of == number && all.start <= run.start && run.end <= all.end));
+                let within = whole.iter().any(|(of, all)| {
+                    *of == number && all.start <= run.start && run.end <= all.end
+                });
+                prop_assert!(within);
                 prop_assert!(run.len() << depth <= CALLS);
                 next = run.end;
             }

@@ -44,7 +44,8 @@ impl Layer {
         self.geometry.check()?;
         if self.geometry.out_channels > MAX_CHANNELS || self.geometry.macs() > MAX_MACS {
             return Err(format!(
-                "at most {MAX_CHANNELS} output channels and {MAX_MACS} multiplications, found {} and {}",
+                "at most {MAX_CHANNELS} output channels and {MAX_MACS} multiplications, found {} \
+                 and {}",
                 self.geometry.out_channels,
                 self.geometry.macs()
             ));
@@ -61,7 +62,8 @@ impl Layer {
                 winograd::check(&self.geometry)?;
                 if self.weight_bits > 4 || self.ring.get() > 62 {
                     return Err(format!(
-                        "weights of at most 4 bits and a ring of at most 62 for an exact Winograd layer, found {} and {}",
+                        "weights of at most 4 bits and a ring of at most 62 for an exact Winograd \
+                         layer, found {} and {}",
                         self.weight_bits, self.ring
                     ));
                 }

@@ -259,10 +259,15 @@ mod tests {
     proptest! {
         #[test]
         fn every_bit_of_every_weight_is_in_exactly_one_digit(
-            channels in 1usize..9, weight_bits in 2u32..=8, k in 1u8..=8, shifts in prop::collection::vec(0u8..3, 9)) {
+            channels in 1usize..9,
+            weight_bits in 2u32..=8,
+            k in 1u8..=8,
+            shifts in prop::collection::vec(0u8..3, 9),
+        ) {
             let geometry = Geometry::dense(3, channels);
             let shifts = &shifts[..channels];
-            let classes = classes(&geometry, |_| weight_bits, shifts, Bits::of(20), Protocol::Vole { k });
+            let classes =
+                classes(&geometry, |_| weight_bits, shifts, Bits::of(20), Protocol::Vole { k });
             for (channel, &shift) in shifts.iter().enumerate() {
                 let mut bits = 0u32;
                 for class in &classes {
@@ -283,10 +288,14 @@ mod tests {
 
         #[test]
         fn every_row_of_every_class_is_in_exactly_one_part(
-            groups in prop::collection::vec((1usize..40, 1usize..300), 1..5), columns in 1usize..3000, k in 1u8..=8) {
+            groups in prop::collection::vec((1usize..40, 1usize..300), 1..5),
+            columns in 1usize..3000,
+            k in 1u8..=8,
+        ) {
             let each = groups.iter().enumerate().map(|(group, &(channels, rows))| {
                 let geometry = Geometry::dense(rows, channels);
-                let mut classes = classes(&geometry, |_| 4, &[], Bits::of(20), Protocol::Vole { k });
+                let mut classes =
+                    classes(&geometry, |_| 4, &[], Bits::of(20), Protocol::Vole { k });
                 classes.iter_mut().for_each(|class| class.group = group);
                 classes
             });
@@ -294,16 +303,26 @@ mod tests {
             let mut next = vec![0; classes.len()];
             for chunk in chunks(&classes, columns) {
                 prop_assert!(!chunk.is_empty());
-                let numbered = || chunk.iter().flat_map(|part| part.classes.clone().map(move |class| (class, &part.rows)));
+                let numbered = || {
+                    chunk
+                        .iter()
+                        .flat_map(|part| part.classes.clone().map(move |class| (class, &part.rows)))
+                };
                 for (class, rows) in numbered() {
                     prop_assert_eq!(rows.start, next[class]);
                     prop_assert!(!rows.is_empty());
                     next[class] = rows.end;
                 }
-                prop_assert!(chunk.iter().all(|part| classes[part.classes.clone()].windows(2).all(|two| two[0].group == two[1].group)));
+                let of_one_group = chunk.iter().all(|part| {
+                    classes[part.classes.clone()].windows(2).all(|two| two[0].group == two[1].group)
+                });
+                prop_assert!(of_one_group);
                 let parts = || numbered().map(|(class, rows)| (&classes[class], rows));
-                let leaves: usize = parts().map(|(class, rows)| class.trees_of(rows).len() << class.depth()).sum();
-                let one_row = parts().all(|(class, rows)| rows.len() == 1 && class.group == parts().next().unwrap().0.group);
+                let leaves: usize =
+                    parts().map(|(class, rows)| class.trees_of(rows).len() << class.depth()).sum();
+                let one_row = parts().all(|(class, rows)| {
+                    rows.len() == 1 && class.group == parts().next().unwrap().0.group
+                });
                 prop_assert!(leaves <= LEAVES || one_row);
             }
             prop_assert!(next.iter().zip(&classes).all(|(&next, class)| next == class.rows));
@@ -313,8 +332,12 @@ mod tests {
         fn no_cut_moves_more_than_whole_trees_of_one_weight(
             weight_bits in 2u32..=8, k in 1u32..=8, channels in 1usize..40, ring in 10u32..60) {
             let bits = |together: &dyn Fn(u32) -> u32, digits: &[u32]| {
-                let lows = digits.iter().scan(0, |low, width| { *low += width; Some(*low - width) });
-                let trees = digits.iter().map(|&width| channels.div_ceil(together(width) as usize) as u32);
+                let lows = digits.iter().scan(0, |low, width| {
+                    *low += width;
+                    Some(*low - width)
+                });
+                let trees =
+                    digits.iter().map(|&width| channels.div_ceil(together(width) as usize) as u32);
                 trees.zip(lows).map(|(trees, low)| trees * (ring - low)).sum::<u32>()
             };
             let ways = cuts(weight_bits, k);
@@ -322,7 +345,10 @@ mod tests {
             prop_assert_eq!(digits.iter().sum::<u32>(), weight_bits);
             prop_assert!(digits.iter().all(|&width| width <= k));
             let step = k.min(weight_bits);
-            let plain: Vec<u32> = (0..weight_bits).step_by(step as usize).map(|low| step.min(weight_bits - low)).collect();
+            let plain: Vec<u32> = (0..weight_bits)
+                .step_by(step as usize)
+                .map(|low| step.min(weight_bits - low))
+                .collect();
             let whole = |width: u32| if weight_bits <= k { k / width } else { 1 };
             prop_assert!(bits(&|width| k / width, digits) <= bits(&whole, &plain));
         }

@@ -582,7 +582,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_multiplication_that_is_not_with_padding_is_one_use(geometry in any_geometry(), images in 1usize..3) {
+        fn every_multiplication_that_is_not_with_padding_is_one_use(
+            geometry in any_geometry(),
+            images in 1usize..3,
+        ) {
             let g = &geometry;
             let layer = Layer {
                 geometry,
@@ -605,7 +608,8 @@ mod tests {
             }
             let input: Vec<usize> = (1..=g.in_channels * images * g.in_h * g.in_w).collect();
             let (mut row, mut expected) = (vec![0; images * g.positions()], Vec::new());
-            for (group, r) in (0..g.groups).flat_map(|group| (0..g.fan_in()).map(move |r| (group, r))) {
+            let rows = (0..g.groups).flat_map(|group| (0..g.fan_in()).map(move |r| (group, r)));
+            for (group, r) in rows {
                 crate::linear::im2col_row(g, images, group, r, &input, &mut row);
                 let outputs = g.out_channels / g.groups;
                 for out in group * outputs..(group + 1) * outputs {

@@ -291,8 +291,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn products_are_the_plaintext_ones_in_every_inference(
-            (geometry, algorithm) in any_convolution(), images in 1usize..3, weight_bits in 2u32..=8, protocol in any_protocol(),
-            spare in 0u32..=48, shifted in any::<bool>(), seed in any::<u64>()) {
+            (geometry, algorithm) in any_convolution(),
+            images in 1usize..3,
+            weight_bits in 2u32..=8,
+            protocol in any_protocol(),
+            spare in 0u32..=48,
+            shifted in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let (weight_bits, shifts) = match algorithm {
                 Algorithm::Direct => (weight_bits, geometry.out_channels),

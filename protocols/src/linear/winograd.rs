@@ -7,7 +7,9 @@
 //! A tile is 4x4 inputs and 2x2 outputs, every two rows and columns. With
 //!
 //! ```text
-//! B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]   2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2]   A^T = [1 1 1 0; 0 1 -1 -1]
+//! B^T = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]
+//!  2G = [2 0 0; 1 1 1; 1 -1 1; 0 0 2]
+//! A^T = [1 1 1 0; 0 1 -1 -1]
 //! ```
 //!
 //! the outputs are `A^T [U . (B^T d B)] A`, summed over input channels, where `.` multiplies each
@@ -249,8 +251,12 @@ mod tests {
     proptest! {
         #[test]
         fn the_exact_transform_is_four_times_the_convolution(
-            geometry in any_three_by_three(), images in 1usize..3, weights in prop::collection::vec(-8i8..8, 400),
-            x in prop::collection::vec(any::<u64>(), 1200), split in any::<u64>()) {
+            geometry in any_three_by_three(),
+            images in 1usize..3,
+            weights in prop::collection::vec(-8i8..8, 400),
+            x in prop::collection::vec(any::<u64>(), 1200),
+            split in any::<u64>(),
+        ) {
             let direct = Layer {
                 geometry,
                 weight_bits: 4,
@@ -264,19 +270,27 @@ mod tests {
             let exact = Layer { algorithm: Algorithm::WinogradExact, ..direct.clone() };
             prop_assert!(exact.check().is_ok());
             let inner = layer(&exact);
-            let products = multiply(&inner, &exact_weights(weights), images, &transform_input(&geometry, images, x));
+            let tiles = transform_input(&geometry, images, x);
+            let products = multiply(&inner, &exact_weights(weights), images, &tiles);
             let four = transform_output(&geometry, images, &products);
             let expected = multiply(&direct, weights, images, x);
             for (four, expected) in four.iter().zip(expected) {
                 prop_assert_eq!(inner.ring.reduce(*four), expected << 2);
-                let shares = (quarter(Role::Server, inner.ring, split), quarter(Role::Client, inner.ring, four.wrapping_sub(&split)));
+                let shares = (
+                    quarter(Role::Server, inner.ring, split),
+                    quarter(Role::Client, inner.ring, four.wrapping_sub(&split)),
+                );
                 prop_assert_eq!(direct.ring.reduce(shares.0.wrapping_add(shares.1)), expected);
             }
         }
 
         #[test]
         fn effective_kernels_bound_what_a_layer_makes(
-            geometry in any_three_by_three(), u in prop::collection::vec(-8i8..8, 800), high in 1i64..16, seed in any::<u64>()) {
+            geometry in any_three_by_three(),
+            u in prop::collection::vec(-8i8..8, 800),
+            high in 1i64..16,
+            seed in any::<u64>(),
+        ) {
             let domain = Layer {
                 geometry,
                 weight_bits: 4,
@@ -288,8 +302,11 @@ mod tests {
             let u = &u[..domain.weights()];
             let count = geometry.in_shape().iter().product::<usize>();
             let fan_in = geometry.in_channels / geometry.groups;
-            let x: Vec<u64> = (0..count).map(|i| if seed >> (i % 64) & 1 == 1 { high as u64 } else { 0 }).collect();
-            for (channel, out) in multiply(&domain, u, 1, &x).chunks_exact(geometry.positions()).enumerate() {
+            let x: Vec<u64> = (0..count)
+                .map(|i| if seed >> (i % 64) & 1 == 1 { high as u64 } else { 0 })
+                .collect();
+            let outputs = multiply(&domain, u, 1, &x);
+            for (channel, out) in outputs.chunks_exact(geometry.positions()).enumerate() {
                 let bounds = effective(fan_in, |position, input| {
                     u[(position * geometry.out_channels + channel) * fan_in + input].into()
                 });

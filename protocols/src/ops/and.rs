@@ -141,7 +141,8 @@ mod tests {
         #[test]
         fn and_obeys_the_law(len in 0usize..200, others in 1usize..5, seed: u64) {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
-            let mut bits = |len: usize| (0..len).map(|_| rng.random::<bool>()).collect::<BitString>();
+            let mut bits =
+                |len: usize| (0..len).map(|_| rng.random::<bool>()).collect::<BitString>();
             let input = (bits(len), bits(len * others));
             testing::law(&And { len, others }, &input, seed);
         }

@@ -148,11 +148,21 @@ mod tests {
 
         #[test]
         fn argmax_obeys_the_law(
-            l in 2u32..=64, values in 1usize..12, groups in 0usize..12, digit in 1u32..=4, seed: u64) {
+            l in 2u32..=64,
+            values in 1usize..12,
+            groups in 0usize..12,
+            digit in 1u32..=4,
+            seed: u64,
+        ) {
             let (ring, inner) = (Bits::of(l), Bits::of(l - 1));
-            let clear = testing::extremes(inner, values * groups, &mut ChaCha20Rng::seed_from_u64(seed));
+            let clear =
+                testing::extremes(inner, values * groups, &mut ChaCha20Rng::seed_from_u64(seed));
             let clear: Vec<i64> = clear.iter().map(|v| inner.decode(*v)).collect();
-            testing::law(&Argmax { groups, values, ring, digit }, &Clear::encode(ring, &clear), seed);
+            testing::law(
+                &Argmax { groups, values, ring, digit },
+                &Clear::encode(ring, &clear),
+                seed,
+            );
         }
     }
 

@@ -116,7 +116,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn less_than_obeys_the_law(width in 1u32..=64, digit in 1u32..=4, len in 0usize..100, seed: u64) {
+        fn less_than_obeys_the_law(
+            width in 1u32..=64,
+            digit in 1u32..=4,
+            len in 0usize..100,
+            seed: u64,
+        ) {
             let bits = Bits::of(width);
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let server = testing::extremes(bits, len, &mut rng);
@@ -125,7 +130,12 @@ mod tests {
         }
 
         #[test]
-        fn non_negative_obeys_the_law(width in 1u32..=64, digit in 1u32..=4, len in 0usize..100, seed: u64) {
+        fn non_negative_obeys_the_law(
+            width in 1u32..=64,
+            digit in 1u32..=4,
+            len in 0usize..100,
+            seed: u64,
+        ) {
             let ring = Bits::of(width);
             let values = testing::extremes(ring, len, &mut ChaCha20Rng::seed_from_u64(seed));
             testing::law(&NonNegative { len, ring, digit }, &Clear { ring, values }, seed);

@@ -78,7 +78,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn equal_obeys_the_law(width in 1u32..=64, digit in 1u32..=4, len in 0usize..100, seed: u64) {
+        fn equal_obeys_the_law(
+            width in 1u32..=64,
+            digit in 1u32..=4,
+            len in 0usize..100,
+            seed: u64,
+        ) {
             let bits = Bits::of(width);
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let server = testing::extremes(bits, len, &mut rng);

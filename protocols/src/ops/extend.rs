@@ -190,7 +190,13 @@ mod tests {
 
         #[test]
         fn extend_obeys_the_law(
-            from in 1u32..=64, to in 0u32..64, reading in 0usize..3, digit in 1u32..=4, len in 0usize..100, seed: u64) {
+            from in 1u32..=64,
+            to in 0u32..64,
+            reading in 0usize..3,
+            digit in 1u32..=4,
+            len in 0usize..100,
+            seed: u64,
+        ) {
             let to = Bits::of(from + to % (65 - from));
             let op = Extend { len, from: Bits::of(from), to, reading: READINGS[reading], digit };
             let mut values = testing::extremes(op.from, len, &mut ChaCha20Rng::seed_from_u64(seed));

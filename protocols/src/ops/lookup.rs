@@ -156,11 +156,20 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn a_lookup_of_a_random_table_obeys_the_law(l in 1u32..=8, m in 1u32..=64, len in 0usize..80, seed: u64) {
+        fn a_lookup_of_a_random_table_obeys_the_law(
+            l in 1u32..=8,
+            m in 1u32..=64,
+            len in 0usize..80,
+            seed: u64,
+        ) {
             let (ring, mut rng) = (Bits::of(l), ChaCha20Rng::seed_from_u64(seed));
             let table = (0..1 << l).map(|_| rng.random()).collect();
             let values = testing::extremes(ring, len, &mut rng);
-            testing::law(&Lookup { len, ring, out: Bits::of(m), table }, &Clear { ring, values }, seed);
+            testing::law(
+                &Lookup { len, ring, out: Bits::of(m), table },
+                &Clear { ring, values },
+                seed,
+            );
         }
     }
 

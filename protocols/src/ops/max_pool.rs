@@ -146,8 +146,14 @@ mod tests {
 
         #[test]
         fn max_pool_obeys_the_law(
-            windows in 0usize..12, window in 1usize..10, bits in 1u32..=63, out in 0u32..64, signed: bool,
-            digit in 1u32..=4, seed: u64) {
+            windows in 0usize..12,
+            window in 1usize..10,
+            bits in 1u32..=63,
+            out in 0u32..64,
+            signed: bool,
+            digit in 1u32..=4,
+            seed: u64,
+        ) {
             let out = Bits::of(bits + 1 + out % (64 - bits));
             let op = MaxPool { windows, window, bits, signed, out, digit };
             testing::law(&op, &random_values(&op, seed), seed);

@@ -92,7 +92,12 @@ mod tests {
 
         #[test]
         fn truncate_obeys_the_law(
-            width in 1u32..=64, shift in 0u32..64, digit in 1u32..=4, len in 0usize..100, seed: u64) {
+            width in 1u32..=64,
+            shift in 0u32..64,
+            digit in 1u32..=4,
+            len in 0usize..100,
+            seed: u64,
+        ) {
             let ring = Bits::of(width);
             let values = testing::extremes(ring, len, &mut ChaCha20Rng::seed_from_u64(seed));
             let op = TruncateReduce { len, ring, shift: shift % width, digit };

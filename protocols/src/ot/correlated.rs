@@ -187,30 +187,40 @@ mod tests {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
             let correlations = testing::extremes(ring, len, &mut rng);
             let choices: BitString = (0..len).map(|_| rng.random::<bool>()).collect();
-            let (sent, received) = testing::two_parties(seed, len, async |session| {
-                let hash = Directions::fresh(session, Domain::Correlated).sent;
-                if early {
-                    let (sender, corrections) = EarlySender::new(session, &hash, ring, correlations.clone())?;
+            let (sent, received) = testing::two_parties(
+                seed,
+                len,
+                async |session| {
+                    let hash = Directions::fresh(session, Domain::Correlated).sent;
+                    if early {
+                        let (sender, corrections) =
+                            EarlySender::new(session, &hash, ring, correlations.clone())?;
+                        session.channel.send(&corrections)?;
+                        let asked = session.channel.receive(Bits::ONE.packed_len(len)).await?;
+                        return Ok(sender.finish(&asked));
+                    }
+                    let asked = session.channel.receive(Bits::ONE.packed_len(len)).await?;
+                    let (shares, corrections) =
+                        correct(session, &hash, ring, &correlations, &asked)?;
                     session.channel.send(&corrections)?;
-                    return Ok(sender.finish(&session.channel.receive(Bits::ONE.packed_len(len)).await?));
-                }
-                let asked = session.channel.receive(Bits::ONE.packed_len(len)).await?;
-                let (shares, corrections) = correct(session, &hash, ring, &correlations, &asked)?;
-                session.channel.send(&corrections)?;
-                Ok(shares)
-            }, async |session| {
-                let hash = Directions::fresh(session, Domain::Correlated).received;
-                if early {
-                    let corrections = session.channel.receive(ring.packed_len(len)).await?;
-                    let (shares, message) = choose_late(session, &hash, ring, &choices, &corrections)?;
+                    Ok(shares)
+                },
+                async |session| {
+                    let hash = Directions::fresh(session, Domain::Correlated).received;
+                    if early {
+                        let corrections = session.channel.receive(ring.packed_len(len)).await?;
+                        let (shares, message) =
+                            choose_late(session, &hash, ring, &choices, &corrections)?;
+                        session.channel.send(&message)?;
+                        return Ok(shares);
+                    }
+                    let (receiver, message) =
+                        CorrelatedReceiver::new(session, &hash, choices.clone())?;
                     session.channel.send(&message)?;
-                    return Ok(shares);
-                }
-                let (receiver, message) = CorrelatedReceiver::new(session, &hash, choices.clone())?;
-                session.channel.send(&message)?;
-                let corrections = session.channel.receive(ring.packed_len(len)).await?;
-                Ok(receiver.finish(ring, &corrections))
-            });
+                    let corrections = session.channel.receive(ring.packed_len(len)).await?;
+                    Ok(receiver.finish(ring, &corrections))
+                },
+            );
             for i in 0..len {
                 let sum = ring.reduce(sent[i].wrapping_add(received[i]));
                 prop_assert_eq!(sum, choices.bit(i) * correlations[i]);

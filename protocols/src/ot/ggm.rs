@@ -171,7 +171,8 @@ mod tests {
             let roots: Vec<Block> = (0..trees).map(|_| Block(rng.random())).collect();
             let holes: Vec<u32> = (0..trees).map(|_| rng.random_range(0..1 << depth)).collect();
             let one_by_one = |leaves: Vec<Quad>| -> Vec<Block> {
-                let leaf = |tree: usize, leaf: usize| leaves[((tree / 4) << depth) + leaf].0[tree % 4];
+                let leaf =
+                    |tree: usize, leaf: usize| leaves[((tree / 4) << depth) + leaf].0[tree % 4];
                 (0..trees << depth).map(|i| leaf(i >> depth, i % (1 << depth))).collect()
             };
             let leaves = one_by_one(owner_leaves(&hash, &roots, delta, depth));
@@ -179,10 +180,14 @@ mod tests {
             let side = |tree: usize, level: u32| u64::from(!(holes[tree] >> (depth - level)) & 1);
             let first: Vec<Block> =
                 (0..trees).map(|t| roots[t] ^ delta.masked(side(t, 1))).collect();
-            let sums: Vec<Block> = sums.iter().enumerate().map(|(i, left)| {
-                let (tree, level) = (i / (depth as usize - 1), i % (depth as usize - 1));
-                *left ^ delta.masked(side(tree, level as u32 + 2))
-            }).collect();
+            let sums: Vec<Block> = sums
+                .iter()
+                .enumerate()
+                .map(|(i, left)| {
+                    let (tree, level) = (i / (depth as usize - 1), i % (depth as usize - 1));
+                    *left ^ delta.masked(side(tree, level as u32 + 2))
+                })
+                .collect();
             let copaths = holder_copaths(&hash, &holes, &first, &sums, depth);
             let known = one_by_one(holder_leaves(&hash, &holes, &copaths, depth));
             for (i, (a, b)) in leaves.iter().zip(&known).enumerate() {

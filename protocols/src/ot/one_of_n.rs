@@ -466,7 +466,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn shares_combine_to_the_chosen_entry(choice in 1u32..=8, width in 1u32..=64, len in 0usize..50, seed: u64) {
+        fn shares_combine_to_the_chosen_entry(
+            choice in 1u32..=8,
+            width in 1u32..=64,
+            len in 0usize..50,
+            seed: u64,
+        ) {
             transfer(choice, width, len, seed);
         }
     }

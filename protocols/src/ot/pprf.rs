@@ -90,13 +90,17 @@ mod tests {
     proptest! {
         #[test]
         fn the_peer_knows_every_leaf_but_one(
-            pairs in prop::collection::vec(any::<[u128; 2]>(), 1..=8), point: usize, key: [u8; 32]) {
+            pairs in prop::collection::vec(any::<[u128; 2]>(), 1..=8),
+            point: usize,
+            key: [u8; 32],
+        ) {
             let depth = pairs.len();
             let point = point % (1 << depth);
             let hash = Hash::new(&key);
             let pairs: Vec<[Block; 2]> = pairs.iter().map(|pair| pair.map(Block)).collect();
             let bits: Vec<u64> = (0..depth).rev().map(|bit| (point >> bit) as u64 & 1).collect();
-            let chosen: Vec<Block> = pairs.iter().zip(&bits).map(|(p, bit)| p[1 - *bit as usize]).collect();
+            let chosen: Vec<Block> =
+                pairs.iter().zip(&bits).map(|(p, bit)| p[1 - *bit as usize]).collect();
             let (leaves, message) = grow(&hash, &pairs);
             prop_assert_eq!(message.len(), corrections(depth));
             let punctured = puncture(&hash, &bits, &chosen, &message);

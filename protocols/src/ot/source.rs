@@ -76,7 +76,8 @@ impl FromStr for Sources {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || {
-            let expected = "softspoken, softspoken:K with K within 1..=8, ferret, or ferret:D with D within 9..=13";
+            let expected = "softspoken, softspoken:K with K within 1..=8, ferret, \
+                            or ferret:D with D within 9..=13";
             Error::invalid("source of transfers", expected, text)
         };
         let (name, number) = match text.split_once(':') {

@@ -37,10 +37,12 @@ impl Assumption {
                 "the hash from AES-128 is correlation robust, in the ideal cipher model (transfers)"
             }
             Self::CircularCorrelationRobustness => {
-                "the hash from AES-128 is circular correlation robust, in the ideal cipher model (half-trees)"
+                "the hash from AES-128 is circular correlation robust, in the ideal cipher model \
+                 (half-trees)"
             }
             Self::RegularLpn => {
-                "learning parity with regular noise under a public sparse code is hard (transfers by Ferret)"
+                "learning parity with regular noise under a public sparse code is hard (transfers \
+                 by Ferret)"
             }
         }
     }

@@ -314,7 +314,10 @@ impl Checker<'_> {
     /// The label: of a vector, in the least ring, and what is revealed next.
     fn argmax(&self, input: WireId, output: WireId) -> Result<(), Error> {
         let (from, to) = (self.plan.wires[input], self.plan.wires[output]);
-        let last = matches!(self.plan.steps.last(), Some(Step { op: Op::Output { input }, .. }) if *input == output);
+        let last = matches!(
+            self.plan.steps.last(),
+            Some(Step { op: Op::Output { input }, .. }) if *input == output
+        );
         let next =
             self.plan.steps.iter().rev().nth(1).is_some_and(|step| std::ptr::eq(step, self.step));
         self.require(

@@ -85,7 +85,7 @@ impl Load {
 
     /// The inferences that are prepared together from this one on.
     pub(crate) fn group(&self, first: usize) -> Group {
-        self.group_of(first, self.prepared.min(self.prepared_in_all() - first))
+        self.group_of(first, self.prepared.min(self.prepared_in_all().saturating_sub(first)))
     }
 
     /// What all preparations are, each with how often.
@@ -121,12 +121,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_split_has_all_images_once_and_none_too_many(total in 1usize..5000, most in 1usize..300) {
+        fn a_split_has_all_images_once_and_none_too_many(
+            total in 1usize..5000,
+            most in 1usize..300,
+        ) {
             let load = Load::split(total, most);
             prop_assert!(load.check().is_ok());
             prop_assert!(load.images <= most);
             prop_assert_eq!(load.inferences, total.div_ceil(load.images));
-            prop_assert_eq!((0..load.inferences).map(|at| load.images_of(at)).sum::<usize>(), total);
+            prop_assert_eq!(
+                (0..load.inferences).map(|at| load.images_of(at)).sum::<usize>(),
+                total
+            );
             prop_assert_eq!(load.total(), total);
         }
 
@@ -145,7 +151,10 @@ mod tests {
             closed.push(last);
             prop_assert_eq!(once, 1);
             prop_assert_eq!(&closed, &one_by_one);
-            prop_assert_eq!(closed.iter().map(|group| group.inferences).sum::<usize>(), prepared.max(inferences));
+            prop_assert_eq!(
+                closed.iter().map(|group| group.inferences).sum::<usize>(),
+                prepared.max(inferences)
+            );
             prop_assert_eq!(closed.iter().filter(|group| group.has_last).count(), 1);
         }
     }

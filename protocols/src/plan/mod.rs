@@ -6,6 +6,7 @@
 
 mod assumptions;
 mod check;
+mod codec;
 mod cost;
 mod load;
 mod memory;
@@ -21,6 +22,7 @@ use crate::{Bits, Error};
 
 pub use assumptions::Assumption;
 pub use check::MAX_NAME;
+pub use codec::{Answer, Logits, integer};
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
 pub use cost::{Kind, StepCost};

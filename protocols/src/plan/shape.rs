@@ -149,12 +149,24 @@ mod tests {
             let values: Vec<i64> = (0..2 * 3 * rows * columns).map(|i| -(i as i64) - 1).collect();
             let planes = 2 * 3;
             let maxima = |at| -> Vec<i64> {
-                window.gather_inside(shape, planes, at).iter().map(|&i| values[i as usize]).collect() };
-            let tree = (0..window.len()).map(maxima).reduce(|a, b| a.iter().zip(&b).map(|(x, y)| *x.max(y)).collect());
+                window
+                    .gather_inside(shape, planes, at)
+                    .iter()
+                    .map(|&i| values[i as usize])
+                    .collect()
+            };
+            let tree = (0..window.len())
+                .map(maxima)
+                .reduce(|a, b| a.iter().zip(&b).map(|(x, y)| *x.max(y)).collect());
             let plain = (0..window.len()).map(|at| window.gather(shape, planes, at)).fold(
                 vec![i64::MIN; tree.as_ref().unwrap().len()],
-                |best, gather| best.iter().zip(gather)
-                    .map(|(b, s)| s.map_or(*b, |s| *b.max(&values[s as usize]))).collect());
+                |best, gather| {
+                    best.iter()
+                        .zip(gather)
+                        .map(|(b, s)| s.map_or(*b, |s| *b.max(&values[s as usize])))
+                        .collect()
+                },
+            );
             prop_assert_eq!(tree.unwrap(), plain);
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn kind(len: u64) -> Result<(usize, usize), Fault> {
         (true, false) => Ok(CIFAR_10),
         (false, true) => Ok(CIFAR_100),
         (true, true) => fault(
-            "a multiple of 3073 (CIFAR-10) or of 3074 (CIFAR-100), not of both: take away some records",
+            "a multiple of 3073 (CIFAR-10) or of 3074 (CIFAR-100), not of both: take away some \
+             records",
             format!("{len} bytes"),
         ),
         (false, false) => fault(

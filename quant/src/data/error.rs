@@ -17,7 +17,11 @@ pub enum DataError {
         source: io::Error,
     },
     /// The file, unpacked, is larger than this program takes.
-    #[error("{} holds more than {limit} bytes once unpacked, the most that is read of its kind; split it", path.display())]
+    #[error(
+        "{} holds more than {limit} bytes once unpacked, the most that is read of its kind; split \
+         it",
+        path.display()
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -40,7 +44,8 @@ pub enum DataError {
     },
     /// The images do not fit the network.
     #[error(
-        "{}: the images are {} (channels x rows x columns), but the network takes {}; convert or resize them",
+        "{}: the images are {} (channels x rows x columns), but the network takes {}; convert or \
+         resize them",
         path.display(), by(found), by(expected)
     )]
     Shape {
@@ -53,7 +58,8 @@ pub enum DataError {
     },
     /// An element that is no pixel: the first one.
     #[error(
-        "{}: image {image}, channel {channel}, row {row}, column {column}: expected {expected}, found {found}",
+        "{}: image {image}, channel {channel}, row {row}, column {column}: expected {expected}, \
+         found {found}",
         path.display()
     )]
     Pixel {
@@ -84,8 +90,8 @@ pub enum DataError {
     },
     /// A label that is none of the network's classes: the first one.
     #[error(
-        "{}: the label of image {image} is {found}, but the network tells {classes} classes apart, from 0 on; \
-         are these labels of another data set?",
+        "{}: the label of image {image} is {found}, but the network tells {classes} classes apart, \
+         from 0 on; are these labels of another data set?",
         path.display()
     )]
     Label {

@@ -1,6 +1,6 @@
 //! From pixels to the network's input.
 
-pub use protocols::plan::Preprocess;
+pub use protocols::plan::{Preprocess, integer};
 
 /// A [`Preprocess`] that does not fit the images.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -27,13 +27,6 @@ pub enum PreprocessError {
         /// The number.
         found: f32,
     },
-}
-
-/// The integer that a preprocessed value becomes, within `low..=high`: rounded in single precision,
-/// halves to even, as ONNX's QuantizeLinear rounds.
-#[must_use]
-pub fn integer(value: f32, scale: f64, (low, high): (i64, i64)) -> i64 {
-    ((value / scale as f32).round_ties_even() as i64).clamp(low, high)
 }
 
 /// Verifies that it can be applied to images with so many channels.

@@ -164,9 +164,10 @@ mod tests {
     fn a_stream_without_an_end_is_read_to_the_limit_and_no_further() {
         for limit in [0, 1, 15, 16, 17, CHUNK as u64, 3 * CHUNK as u64 + 5] {
             let mut endless = Content::of(io::repeat(7)).unwrap();
-            assert!(
-                matches!(endless.all(limit), Err(Fault::TooLarge { limit: found }) if found == limit)
-            );
+            assert!(matches!(
+                endless.all(limit),
+                Err(Fault::TooLarge { limit: found }) if found == limit
+            ));
             let mut whole = Content::of(io::repeat(7).take(limit)).unwrap();
             assert_eq!(whole.all(limit).unwrap().len() as u64, limit);
             let mut counted = Content::of(io::repeat(7).take(limit)).unwrap();

@@ -70,11 +70,14 @@ impl fmt::Display for OffScale {
         }
         write!(f, " ({percent:.1} % are outside, where they are cut off); ")?;
         f.write_str(if least < low {
-            "if they are normalized already, give them as they were before, and search with --mean and --std"
+            "if they are normalized already, give them as they were before, and search with --mean \
+             and --std"
         } else if largest > high {
-            "divide them by 255 if they are 0..255; or search with --raw if that is what the network was trained on"
+            "divide them by 255 if they are 0..255; or search with --raw if that is what the \
+             network was trained on"
         } else {
-            "multiply them by 255 if they are 0..1; or search without --raw if that is what the network was trained on"
+            "multiply them by 255 if they are 0..1; or search without --raw if that is what the \
+             network was trained on"
         })
     }
 }

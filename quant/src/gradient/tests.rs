@@ -125,7 +125,11 @@ proptest! {
                 let difference = (moved(step) - moved(-step)) / (2.0 * step);
                 let scale = 1.0 + difference.abs();
                 // A kink within the step is possible, and rare: a coarser bound holds there.
-                prop_assert!((difference - expected.weight[at]).abs() < 1e-3 * scale, "node {node} weight {at}: {difference} against {}", expected.weight[at]);
+                prop_assert!(
+                    (difference - expected.weight[at]).abs() < 1e-3 * scale,
+                    "node {node} weight {at}: {difference} against {}",
+                    expected.weight[at]
+                );
             }
             let mut moved = |by: f64| {
                 network.layers[node].as_mut().unwrap().bias[0] += by;
@@ -147,7 +151,9 @@ proptest! {
         let tape = network.forward(&image);
         let (_, output) = loss(tape.value(model.output));
         let mut seen = vec![Vec::new(); model.nodes.len() + 1];
-        network.backward(&tape, output, &mut network.zeros(), |id, cotangent| seen[id.0] = cotangent.to_vec());
+        network.backward(&tape, output, &mut network.zeros(), |id, cotangent| {
+            seen[id.0] = cotangent.to_vec()
+        });
         for (value, cotangent) in seen.iter().enumerate() {
             let at = (seed % cotangent.len() as u64) as usize;
             let mut moved = |by: f64| {
@@ -158,7 +164,10 @@ proptest! {
             };
             let difference = (moved(1e-6) - moved(-1e-6)) / 2e-6;
             network.changes[value] = Change::None;
-            prop_assert!((difference - cotangent[at]).abs() < 1e-3 * (1.0 + difference.abs()), "value {value}");
+            prop_assert!(
+                (difference - cotangent[at]).abs() < 1e-3 * (1.0 + difference.abs()),
+                "value {value}"
+            );
         }
     }
 
@@ -166,7 +175,10 @@ proptest! {
     // the estimator adds `-v/s`, the pass-through part: together they are the derivative of `q s -
     // v` by `s`, plus `v` moved along.
     #[test]
-    fn the_gradient_of_a_step_is_that_of_learned_step_sizes(values in prop::collection::vec(-9.0f64..9.0, 1..20), scale in 0.1f64..2.0) {
+    fn the_gradient_of_a_step_is_that_of_learned_step_sizes(
+        values in prop::collection::vec(-9.0f64..9.0, 1..20),
+        scale in 0.1f64..2.0,
+    ) {
         let rounding = Rounding { scale, low: -4.0, high: 3.0 };
         let mut cotangent = vec![1.0; values.len()];
         let found = rounding.backward(&values, &mut cotangent);

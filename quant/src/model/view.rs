@@ -126,7 +126,9 @@ mod tests {
     proptest! {
         #[test]
         fn composition_equals_one_after_the_other(
-            (first, next) in (0..9_usize).prop_flat_map(axis).prop_flat_map(|a| (Just(a), axis(a.out())))
+            (first, next) in (0..9_usize)
+                .prop_flat_map(axis)
+                .prop_flat_map(|a| (Just(a), axis(a.out()))),
         ) {
             let both = first.then(&next);
             prop_assert_eq!(both.out(), next.out());

@@ -470,7 +470,8 @@ fn unsupported(node: &NodeProto) -> Problem {
             "export the network without it: pq computes the probabilities from the logits"
         }
         "PRelu" | "Selu" | "Mish" | "Erf" => {
-            "train the network with ReLU, SiLU, GELU, hard-swish or another supported activation instead"
+            "train the network with ReLU, SiLU, GELU, hard-swish or another supported activation \
+             instead"
         }
         "Concat" => "use a residual addition instead, or pad channels and add",
         "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LRN" => {
@@ -488,7 +489,8 @@ fn unsupported(node: &NodeProto) -> Problem {
             "quantize statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
         }
         _ => {
-            "replace it by supported layers (convolution, fully connected, ReLU, addition, pooling) and train again"
+            "replace it by supported layers (convolution, fully connected, ReLU, addition, \
+             pooling) and train again"
         }
     };
     Problem::new("the operator is not supported", advice)

@@ -210,7 +210,8 @@ impl GivenLayer {
                 quantized,
                 Some(layer.node),
                 "its weights are not quantized",
-                "store them as int8 behind DequantizeLinear; fold scalings such as batch normalization into layers first",
+                "store them as int8 behind DequantizeLinear; fold scalings such as batch \
+                 normalization into layers first",
             ));
         };
         let width =

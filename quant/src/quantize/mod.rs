@@ -58,7 +58,8 @@ pub enum QuantizeError {
     Graph(#[from] fusion::Error),
     /// Two scales that must meet are too far apart.
     #[error(
-        "node {node}: scales differ by 2^{ratio}, which no shift can make up for; check the calibration images"
+        "node {node}: scales differ by 2^{ratio}, which no shift can make up for; check the \
+         calibration images"
     )]
     Scales {
         /// The node.
@@ -74,8 +75,9 @@ pub enum QuantizeError {
     Salt(#[from] protocols::Error),
     /// The calibration images say nothing about the network's values.
     #[error(
-        "all {images} calibration images are one and the same color, {value} in every pixel of channel 0: no range of values \
-         can be told from them; name images like those of the network's task with --calib"
+        "all {images} calibration images are one and the same color, {value} in every pixel of \
+         channel 0: no range of values can be told from them; name images like those of the \
+         network's task with --calib"
     )]
     Blank {
         /// The number of images.
@@ -85,8 +87,8 @@ pub enum QuantizeError {
     },
     /// A value of the network that is no number on the calibration images.
     #[error(
-        "node {node}: its values on the calibration images are not finite; look for huge weights before it, or another scale of \
-         the images"
+        "node {node}: its values on the calibration images are not finite; look for huge weights \
+         before it, or another scale of the images"
     )]
     NotFinite {
         /// The node; `input` for the images themselves.

@@ -317,19 +317,29 @@ mod tests {
     proptest! {
         #[test]
         fn narrowed_layers_fit_keep_their_means_and_hardly_change(
-            weight in prop::collection::vec(-1.0f32..1.0, ROWS * CHANNELS), bias in prop::collection::vec(-3.0f32..3.0, CHANNELS),
-            mean in prop::collection::vec(0.0f64..1.0, ROWS), bits in 2u8..=8, input_bits in 2u8..=8, signed: bool,
-            log_scale in -6.0f64..-1.0, input_scale in -6.0f64..0.0, rounding in 0u32..64, any in prop::bool::ANY) {
+            weight in prop::collection::vec(-1.0f32..1.0, ROWS * CHANNELS),
+            bias in prop::collection::vec(-3.0f32..3.0, CHANNELS),
+            mean in prop::collection::vec(0.0f64..1.0, ROWS),
+            bits in 2u8..=8,
+            input_bits in 2u8..=8,
+            signed: bool,
+            log_scale in -6.0f64..-1.0,
+            input_scale in -6.0f64..0.0,
+            rounding in 0u32..64,
+            any in prop::bool::ANY,
+        ) {
             let conv = Conv { geometry: Geometry::dense(ROWS, CHANNELS), weight, bias };
-            let second = (0..ROWS * ROWS)
-                .map(|p| mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 });
+            let second = (0..ROWS * ROWS).map(|p| {
+                mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 }
+            });
             let moments = Moments { rows: ROWS, second: second.collect(), first: mean.clone() };
             let rounder = Rounder::new(&[moments]);
             let before = rounder.round(&conv, bits, log_scale);
             let finest = before.exponents.iter().copied().max().unwrap();
             let rest = (f64::from(rounding), f64::from(2 * rounding));
             let sum_scale = log_scale - f64::from(finest) + input_scale;
-            let room = Room { input: limits(input_bits, signed), input_scale, sum_scale, rest, least: 0 };
+            let room =
+                Room { input: limits(input_bits, signed), input_scale, sum_scale, rest, least: 0 };
             let growth = if any { 1e9 } else { GROWTH };
             let after = rounder.narrowed(&conv, before.clone(), &room, growth);
             let error_of = |rounded: &Rounded| -> f64 {
@@ -344,17 +354,26 @@ mod tests {
                 // The bias may be counted a step wider than it comes to.
                 let (was, is) = (ring(exact(&before, &room)), ring(exact(&after, &room)));
                 let (lo, hi) = exact(&before, &room);
-                prop_assert!(is < was || (is == was && ring((lo - 2.0, hi + 2.0)) > was), "{was} to {is}");
-                prop_assert!(error_of(&after) <= error_of(&before) * (1.0 + growth) * (1.0 + 1e-9) + 1e-12);
+                prop_assert!(
+                    is < was || (is == was && ring((lo - 2.0, hi + 2.0)) > was),
+                    "{was} to {is}"
+                );
+                prop_assert!(
+                    error_of(&after) <= error_of(&before) * (1.0 + growth) * (1.0 + 1e-9) + 1e-12
+                );
             }
-            let pairs = before.weights.iter().zip(&after.weights);
-            prop_assert!(pairs.clone().all(|(&b, &a)| a.signum() * b.signum() >= 0 && a.unsigned_abs() <= b.unsigned_abs()));
+            let mut pairs = before.weights.iter().zip(&after.weights);
+            let nearer_to_zero = |(&b, &a): (&i8, &i8)| {
+                a.signum() * b.signum() >= 0 && a.unsigned_abs() <= b.unsigned_abs()
+            };
+            prop_assert!(pairs.all(nearer_to_zero));
             for channel in 0..CHANNELS {
-                let moved: f64 = (0..ROWS)
-                    .map(|at| f64::from(before.weights[channel * ROWS + at] - after.weights[channel * ROWS + at]) * mean[at])
-                    .sum();
+                let by = |at: usize| f64::from(before.weights[at] - after.weights[at]);
+                let moved: f64 = (0..ROWS).map(|at| by(channel * ROWS + at) * mean[at]).sum();
                 let scale = (log_scale - f64::from(before.exponents[channel])).exp2();
-                prop_assert!((after.bias[channel] - before.bias[channel] - moved * scale).abs() < 1e-9);
+                prop_assert!(
+                    (after.bias[channel] - before.bias[channel] - moved * scale).abs() < 1e-9
+                );
             }
         }
     }

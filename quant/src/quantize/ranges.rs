@@ -83,13 +83,19 @@ mod tests {
     proptest! {
         #[test]
         fn a_percentile_holds_so_many_values_and_no_more_than_it_must(
-            values in prop::collection::vec(prop_oneof![Just(0.0f32), -8.0f32..8.0], 1..200), percent in 50.0f64..=100.0) {
+            values in prop::collection::vec(prop_oneof![Just(0.0f32), -8.0f32..8.0], 1..200),
+            percent in 50.0f64..=100.0,
+        ) {
             let others = values.iter().copied().filter(|v| *v != 0.0).collect();
             let reach = Ranges::Percentile(percent).reach(values.len(), others).unwrap();
             let outside = |reach: f32| values.iter().filter(|v| v.abs() > reach).count() as f64;
             let allowed = values.len() as f64 * (1.0 - percent / 100.0);
             prop_assert!(outside(reach) <= allowed, "{} outside {reach}", outside(reach));
-            let closer = values.iter().map(|v| v.abs()).filter(|v| *v < reach).fold(None, |a: Option<f32>, v| Some(a.map_or(v, |a| a.max(v))));
+            let closer = values
+                .iter()
+                .map(|v| v.abs())
+                .filter(|v| *v < reach)
+                .fold(None, |a: Option<f32>, v| Some(a.map_or(v, |a| a.max(v))));
             prop_assert!(closer.is_none_or(|closer| outside(closer) > allowed - 1.0));
             prop_assert_eq!(Ranges::Mse.reach(values.len(), values), None);
         }

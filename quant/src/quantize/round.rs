@@ -328,7 +328,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_factor_is_one_of_the_inverse(n in 1usize..7, entries in prop::collection::vec(-1.0f64..1.0, 49)) {
+        fn the_factor_is_one_of_the_inverse(
+            n in 1usize..7,
+            entries in prop::collection::vec(-1.0f64..1.0, 49),
+        ) {
             let at = |i: usize, j: usize| entries[i * 7 + j];
             let product = |i: usize, j: usize| (0..n).map(|k| at(i, k) * at(j, k)).sum::<f64>();
             let a: Vec<f64> = (0..n * n)
@@ -337,7 +340,9 @@ mod tests {
             let u = inverse_factor(a.clone(), n);
             for i in 0..n {
                 for j in 0..n {
-                    let entry = |i: usize, j: usize| (0..n).map(|k| u[k * n + i] * u[k * n + j]).sum::<f64>();
+                    let entry = |i: usize, j: usize| {
+                        (0..n).map(|k| u[k * n + i] * u[k * n + j]).sum::<f64>()
+                    };
                     let unit: f64 = (0..n).map(|k| entry(i, k) * a[k * n + j]).sum();
                     prop_assert!((unit - f64::from(u8::from(i == j))).abs() < 1e-6);
                     prop_assert!(i <= j || u[i * n + j] == 0.0);
@@ -347,17 +352,23 @@ mod tests {
 
         #[test]
         fn rounded_weights_are_within_their_width_and_the_mean_is_kept(
-            bits in 2u8..=8, log_scale in -9.0f64..3.0, weight in prop::collection::vec(-1.0f32..1.0, 12),
-            mean in prop::collection::vec(-1.0f64..1.0, 4)) {
+            bits in 2u8..=8,
+            log_scale in -9.0f64..3.0,
+            weight in prop::collection::vec(-1.0f32..1.0, 12),
+            mean in prop::collection::vec(-1.0f64..1.0, 4),
+        ) {
             let conv = dense(4, 3, weight);
-            let second = (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
+            let second =
+                (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
             let moments = Moments { rows: 4, second: second.collect(), first: mean.clone() };
             let rounded = Rounder::new(&[moments]).round(&conv, bits, log_scale);
             let (low, high) = limits(bits);
             prop_assert!(rounded.weights.iter().all(|&w| (low..=high).contains(&f64::from(w))));
             for channel in 0..3 {
                 let scale = (log_scale - f64::from(rounded.exponents[channel])).exp2();
-                let float: f64 = (0..4).map(|i| f64::from(conv.weight[channel * 4 + i]) * mean[i]).sum::<f64>() + 0.5;
+                let float: f64 =
+                    (0..4).map(|i| f64::from(conv.weight[channel * 4 + i]) * mean[i]).sum::<f64>()
+                        + 0.5;
                 let integer: f64 = (0..4)
                     .map(|i| f64::from(rounded.weights[channel * 4 + i]) * scale * mean[i])
                     .sum::<f64>();

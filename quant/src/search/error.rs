@@ -26,7 +26,8 @@ pub enum SearchError {
     },
     /// No choice is fast enough.
     #[error(
-        "the budget of {budget} s is impossible on this connection: the narrowest network takes {smallest:.3} s"
+        "the budget of {budget} s is impossible on this connection: the narrowest network takes \
+         {smallest:.3} s"
     )]
     ImpossibleSeconds {
         /// The budget.
@@ -36,7 +37,8 @@ pub enum SearchError {
     },
     /// No choice within the budgets is as accurate as was asked for.
     #[error(
-        "an accuracy of {wanted} is out of reach: {reached} of the calibration images are right at most"
+        "an accuracy of {wanted} is out of reach: {reached} of the calibration images are right at \
+         most"
     )]
     Inaccurate {
         /// What was asked for.

@@ -50,6 +50,32 @@ pub struct SearchOptions {
     pub seed: u64,
 }
 
+impl Default for SearchOptions {
+    /// No goal yet: a budget, an accuracy or fixed widths make one. Protocols for a LAN, and for a
+    /// thousand inferences a session.
+    fn default() -> Self {
+        Self {
+            budget_bits: None,
+            budget_online_bits: None,
+            budget_seconds: None,
+            min_accuracy: None,
+            swaps: 24,
+            fixed: None,
+            ends: Ends::default(),
+            ranges: Ranges::default(),
+            winograd: Winograd::default(),
+            profile: Profile::LAN,
+            inferences: 1000,
+            sources: Sources::default(),
+            batch: 1,
+            measure: Measure::default(),
+            reconstruct: None,
+            cheapest: false,
+            seed: 0,
+        }
+    }
+}
+
 impl SearchOptions {
     /// Whether there is anything to search for.
     pub(super) const fn is_bounded(&self) -> bool {

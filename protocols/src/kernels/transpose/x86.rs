@@ -25,9 +25,11 @@ pub(super) fn has_wide() -> bool {
 /// One kernel: the steps above for a register of `$lanes` lanes.
 macro_rules! transposition {
     (
-        $(#[$doc:meta])* $name:ident, $zero:ident, $interleave:ident, $features:literal, $register:ty, $lanes:literal, $load:ident,
-        $store:ident, $squares:ident, [$lo8:ident, $hi8:ident, $lo16:ident, $hi16:ident, $lo32:ident, $hi32:ident,
-        $lo64:ident, $hi64:ident]
+        $(#[$doc:meta])*
+        $name:ident, $zero:ident, $interleave:ident, $features:literal, $register:ty,
+        $lanes:literal, $load:ident, $store:ident, $squares:ident,
+        [$lo8:ident, $hi8:ident, $lo16:ident, $hi16:ident,
+        $lo32:ident, $hi32:ident, $lo64:ident, $hi64:ident]
     ) => {
         $(#[$doc])*
         #[target_feature(enable = $features)]
@@ -77,14 +79,16 @@ macro_rules! transposition {
 
 transposition!(
     /// Columns `256 part` to `256 part + 255`.
-    narrow, _mm256_setzero_si256, interleave_narrow, "avx2", __m256i, 2, load_narrow, store_narrow, squares_narrow,
+    narrow, _mm256_setzero_si256, interleave_narrow, "avx2", __m256i,
+    2, load_narrow, store_narrow, squares_narrow,
     [_mm256_unpacklo_epi8, _mm256_unpackhi_epi8, _mm256_unpacklo_epi16, _mm256_unpackhi_epi16,
     _mm256_unpacklo_epi32, _mm256_unpackhi_epi32, _mm256_unpacklo_epi64, _mm256_unpackhi_epi64]
 );
 
 transposition!(
     /// Columns `512 part` to `512 part + 511`.
-    wide, _mm512_setzero_si512, interleave_wide, "avx512f,avx512bw,gfni", __m512i, 4, load_wide, store_wide, squares_wide,
+    wide, _mm512_setzero_si512, interleave_wide, "avx512f,avx512bw,gfni", __m512i,
+    4, load_wide, store_wide, squares_wide,
     [_mm512_unpacklo_epi8, _mm512_unpackhi_epi8, _mm512_unpacklo_epi16, _mm512_unpackhi_epi16,
     _mm512_unpacklo_epi32, _mm512_unpackhi_epi32, _mm512_unpacklo_epi64, _mm512_unpackhi_epi64]
 );

@@ -190,10 +190,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn batches_give_what_is_wanted_and_less_than_a_tree_more(depth in 9u8..=13, demand in 0usize..50_000_000) {
+        fn batches_give_what_is_wanted_and_less_than_a_tree_more(
+            depth in 9u8..=13,
+            demand in 0usize..50_000_000,
+        ) {
             let set = Parameters::new(depth).unwrap();
             let batches: Vec<Batch> = set.batches(demand).collect();
-            let (wanted, gain) = batches.iter().fold((0, 0), |(w, g), b| (w + b.wanted, g + set.gain(b.trees)));
+            let (wanted, gain) =
+                batches.iter().fold((0, 0), |(w, g), b| (w + b.wanted, g + set.gain(b.trees)));
             prop_assert_eq!(wanted, demand);
             prop_assert!(gain - demand < 1 << depth);
             for (at, batch) in batches.iter().enumerate() {

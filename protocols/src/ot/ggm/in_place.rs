@@ -110,7 +110,8 @@ mod tests {
             let delta = Block(rng.random::<u128>() | 1);
             let keys: Vec<Block> = (0..depth).map(|_| Block(rng.random::<u128>() & !1)).collect();
             let choices: Vec<u64> = (0..depth).map(|_| rng.random::<u64>() & 1).collect();
-            let transfers: Vec<Block> = keys.iter().zip(&choices).map(|(k, x)| *k ^ delta.masked(*x)).collect();
+            let transfers: Vec<Block> =
+                keys.iter().zip(&choices).map(|(k, x)| *k ^ delta.masked(*x)).collect();
             let (mut owned, mut held) = (vec![Block(1); 1 << depth], vec![Block(2); 1 << depth]);
             let mut sums = vec![Block::ZERO; depth - 1];
             own(&hash, delta, &keys, &mut owned, &mut sums);
@@ -120,7 +121,8 @@ mod tests {
             let (first, second) = held.split_at_mut(1 << (depth - 1));
             hole.finish(0, first);
             hole.finish(first.len(), second);
-            let expected: usize = choices.iter().enumerate().map(|(l, x)| ((1 - x) as usize) << l).sum();
+            let expected: usize =
+                choices.iter().enumerate().map(|(l, x)| ((1 - x) as usize) << l).sum();
             prop_assert_eq!(hole.at as usize, expected);
             for (i, (owned, held)) in owned.iter().zip(&held).enumerate() {
                 let (key, is_hole) = (Block(owned.0 & !1), u64::from(i == expected));

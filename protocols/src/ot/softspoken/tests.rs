@@ -38,7 +38,10 @@ proptest! {
 
     #[test]
     fn streams_are_never_used_twice(
-        seed: u64, depth in depth(), counts in prop::collection::vec((0..2 * BATCH, 0..2 * BATCH), 2..5)) {
+        seed: u64,
+        depth in depth(),
+        counts in prop::collection::vec((0..2 * BATCH, 0..2 * BATCH), 2..5),
+    ) {
         let transfers = extended(seed, depth, &counts);
         let totals = [counts.iter().map(|c| c.0).sum(), counts.iter().map(|c| c.1).sum()];
         let mut seen = std::collections::HashSet::new();

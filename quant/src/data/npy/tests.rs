@@ -92,7 +92,10 @@ proptest! {
         let bytes = file(code, kind, orders, &shape, &values);
         let found = images(&mut &bytes[..], [c, h, w]).unwrap();
         prop_assert_eq!(found.shape, [c, h, w]);
-        prop_assert_eq!(matches!(found.pixels, Pixels::Floats(_)), kind.is_float() || kind == Kind::Bool);
+        prop_assert_eq!(
+            matches!(found.pixels, Pixels::Floats(_)),
+            kind.is_float() || kind == Kind::Bool
+        );
         let read: Vec<f64> = match found.pixels {
             Pixels::Bytes(bytes) => bytes.into_iter().map(f64::from).collect(),
             Pixels::Floats(floats) => floats.into_iter().map(f64::from).collect(),

@@ -72,7 +72,8 @@ impl Importer {
         if (zero, scale) != (pending.zero, pending.scale) {
             return Err(Problem::new(
                 format!(
-                    "its scale and zero point are {scale} and {zero}, those of its QuantizeLinear {} and {}",
+                    "its scale and zero point are {scale} and {zero}, those of its QuantizeLinear \
+                     {} and {}",
                     pending.scale, pending.zero
                 ),
                 "use the same for both",

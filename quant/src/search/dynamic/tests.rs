@@ -120,7 +120,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 40 } else { 400 }))]
 
     #[test]
-    fn no_choice_within_the_budgets_is_better(instance in instance(7), budget in 0u64..250, other in 0u64..250) {
+    fn no_choice_within_the_budgets_is_better(
+        instance in instance(7),
+        budget in 0u64..250,
+        other in 0u64..250,
+    ) {
         let budgets = [budget, other];
         let found = instance.solve(budgets).map(|choices| instance.price(&choices));
         let best = instance.program(budgets);
@@ -136,6 +140,9 @@ proptest! {
     #[test]
     fn a_budget_without_bound_is_as_one_budget(instance in instance(7), budget in 0u64..250) {
         let loss = |budgets| instance.solve(budgets).map(|choices| instance.price(&choices).1);
-        prop_assert_eq!(loss([budget, u64::MAX / 4]), instance.program([budget, 1 << 40]).and(loss([budget, 1 << 40])));
+        prop_assert_eq!(
+            loss([budget, u64::MAX / 4]),
+            instance.program([budget, 1 << 40]).and(loss([budget, 1 << 40]))
+        );
     }
 }

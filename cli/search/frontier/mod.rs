@@ -8,6 +8,7 @@ mod page;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pq::{Network, PLAN, WEIGHTS};
 use protocols::plan::Plan;
 use protocols::printable::Printable;
 use protocols::weights::Weights;
@@ -17,17 +18,17 @@ use quant::search::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
+use super::args::Args;
+use super::resume;
 use crate::console::to_json;
+use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::images;
-use crate::logits::Logits;
 use crate::net;
 use crate::out::{DRAWING, PAGE, POINT, POINTS, Writer};
 use crate::progress::Progress;
 use crate::sealed;
-use crate::search::Args;
 use crate::table::Table;
 use crate::units;
 
@@ -107,12 +108,12 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let digest_of =
         |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
     let digest = digest_of(&images);
-    let stored = crate::search::known(app, args, &digest)?;
+    let stored = resume::known(app, args, &digest)?;
     let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
     let prepared =
         Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
     let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
-    crate::search::remember(app, args, &digest, prepared.known())?;
+    resume::remember(app, args, &digest, prepared.known())?;
     let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
     let float = quant::float::evaluate(&input.model, &batch).map_err(Failure::input)?;
     let float_accuracy = float.accuracy(test.labels);
@@ -207,8 +208,8 @@ impl Sweep<'_> {
         let (plan, weights) = (found.plan.to_json(), found.weights.to_safetensors());
         let json = sealed::seal(&point)?;
         let written = [
-            files::public(net::PLAN, &plan),
-            files::secret(net::WEIGHTS, &weights),
+            files::public(PLAN, &plan),
+            files::secret(WEIGHTS, &weights),
             files::secret(POINT, json.as_bytes()),
         ];
         files::write_together(&self.app.cleanup, &path, &written)?;
@@ -229,9 +230,9 @@ fn known(path: &Path, fingerprint: &str) -> Outcome<Option<Point>> {
     let Some(point) = point.filter(|point| point.fingerprint == fingerprint) else {
         return Ok(None);
     };
-    let net = net::Net::open(path)?;
-    if hash(&net.plan) != point.plan {
-        return Err(sealed::broken(&path.join(net::PLAN), "it is another plan"));
+    let network = Network::open(path)?;
+    if hash(network.plan()) != point.plan {
+        return Err(sealed::broken(&path.join(PLAN), "it is another plan"));
     }
     Ok(Some(point))
 }
@@ -255,9 +256,11 @@ impl<'a> Test<'a> {
         for (at, labels) in self.labels.chunks(CHUNK).enumerate() {
             bar.set("evaluation", at * CHUNK, self.labels.len());
             let batch = images::batch(plan, self.data, at * CHUNK..at * CHUNK + labels.len())?;
-            let logits = fusion::ideal(plan, weights, &images::integers(plan, &batch))?;
-            let classes = Logits::new(&logits, batch.images(), 1.0).predictions();
-            hits += classes.iter().zip(labels).filter(|(class, label)| class == label).count();
+            let found = fusion::ideal(plan, weights, &plan.encode(&batch.data)?)?;
+            let answers = plan.decode(&found, batch.images());
+            let right =
+                answers.iter().zip(labels).filter(|(answer, label)| answer.label == **label);
+            hits += right.count();
         }
         Ok(hits as f64 / self.labels.len().max(1) as f64)
     }

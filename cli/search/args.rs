@@ -1,32 +1,18 @@
-//! `pq search`: chooses the widths and protocols of every layer, and writes the quantized network.
+//! What `pq search` is given.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::PathBuf;
 
-use protocols::plan::Plan;
 use quant::data::OffScale;
-use quant::search::{
-    self, Ends, Found, Images, LayerReport, Measure, Ranges, SearchError, SearchOptions,
-    Sensitivity, Uniform, Winograd,
-};
+use quant::search::{Ends, Measure, Ranges, SearchOptions, Uniform, Winograd};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
-use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::console::Console;
-use crate::exit::{Code, Failure, Outcome};
-use crate::files;
-use crate::frontier;
+use crate::context::App;
+use crate::exit::{Failure, Outcome};
 use crate::images::{self, PreprocessArgs};
-use crate::layers;
-use crate::net;
-use crate::out::{self, SENSITIVITY, Writer};
-use crate::progress::Progress;
+use crate::out::{self, Writer};
 use crate::purpose::PurposeArgs;
-use crate::sealed;
-use crate::table::Table;
-use crate::units::{self, BitCount};
+use crate::units::BitCount;
 
 /// Choices of which one has to be made: what the search keeps to.
 const GOALS: [&str; 6] =
@@ -64,7 +50,7 @@ pub(crate) struct Args {
     /// The most bits that it may move online.
     #[arg(long, value_name = "BITS")]
     pub(crate) budget_online_bits: Option<BitCount>,
-    /// The most seconds that it may take on the connection of --net, offline and online, as
+    /// The most seconds that it may take on the connection of --link, offline and online, as
     /// predicted.
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub(crate) budget_seconds: Option<f64>,
@@ -73,7 +59,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FRACTION", value_parser = fraction, conflicts_with = "fixed")]
     pub(crate) min_accuracy: Option<f64>,
     /// Pairs of widths that are swapped on trial, the loss measured.
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(..=MAX_SWAPS))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(..=MAX_SWAPS),
+    )]
     pub(crate) swaps: u32,
     /// Use these widths for all layers instead of searching, such as w4a4.
     #[arg(long, value_name = "wNaM")]
@@ -111,7 +102,14 @@ pub(crate) struct Args {
         num_args = 0..=1,
         default_missing_value = "8",
         requires = "out",
-        conflicts_with_all = ["fixed", "budget_bits", "budget_online_bits", "budget_seconds", "min_accuracy", "explain"],
+        conflicts_with_all = [
+            "fixed",
+            "budget_bits",
+            "budget_online_bits",
+            "budget_seconds",
+            "min_accuracy",
+            "explain",
+        ],
         value_parser = clap::value_parser!(u16).range(2..=100)
     )]
     pub(crate) frontier: Option<u16>,
@@ -119,7 +117,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "frontier")]
     pub(crate) test: Option<PathBuf>,
     /// How many of them, from the first.
-    #[arg(long, value_name = "N", requires = "frontier", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "frontier",
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     pub(crate) limit: Option<u32>,
     /// Go on where an interrupted search with the same arguments ended: sensitivities, and networks
     /// of a frontier, that --out has already are taken from there.
@@ -137,39 +140,6 @@ pub(crate) struct Args {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) preprocess: PreprocessArgs,
-}
-
-/// What was found, as `search.json` has it.
-#[derive(Serialize)]
-pub(crate) struct Summary {
-    layers: Vec<LayerReport>,
-    pub(crate) predicted_bits: u64,
-    pub(crate) setup_bits: u64,
-    predicted_seconds: f64,
-    pub(crate) budget_bits: Option<u64>,
-    expected_loss: f64,
-    /// Of the calibration images.
-    off_scale: Option<OffScale>,
-    /// With --explain, by measure.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    sensitivities: BTreeMap<&'static str, Sensitivity>,
-    /// With --explain: the site that each layer reads.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    sites: Vec<usize>,
-}
-
-/// Runs `pq search`.
-pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    if let Some(count) = args.frontier {
-        return frontier::run(app, args, count.into());
-    }
-    let (summary, plan) = find(app, args)?;
-    app.console.result(&summary, |summary| summary.text(&plan))?;
-    match &args.out {
-        Some(folder) => app.console.note(format_args!("written to {}", folder.display())),
-        None => app.console.note("nothing was written; name a folder with --out"),
-    }
-    Ok(())
 }
 
 /// What is searched: the network and the images.
@@ -233,83 +203,6 @@ impl Args {
     }
 }
 
-/// Sensitivities in a folder, and of what they are.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    fingerprint: String,
-    sensitivity: Sensitivity,
-}
-
-/// The sensitivities that an interrupted search has written.
-///
-/// # Errors
-/// The file is not as it was written.
-pub(crate) fn known(app: &App, args: &Args, fingerprint: &str) -> Outcome<Option<Sensitivity>> {
-    let Some(folder) = args.out.as_ref().filter(|_| args.resume) else { return Ok(None) };
-    let path = folder.join(SENSITIVITY);
-    match sealed::open::<Stored>(&path)? {
-        Some(stored) if stored.fingerprint == fingerprint => Ok(Some(stored.sensitivity)),
-        Some(_) => {
-            let path = path.display();
-            app.console
-                .note(format_args!("{path} is of other arguments: sensitivities are found anew"));
-            Ok(None)
-        }
-        None => Ok(None),
-    }
-}
-
-/// Writes sensitivities, for a search that goes on after an interruption.
-pub(crate) fn remember(
-    app: &App,
-    args: &Args,
-    fingerprint: &str,
-    sensitivity: Option<&Sensitivity>,
-) -> Outcome<()> {
-    let (Some(folder), Some(sensitivity)) = (&args.out, sensitivity) else { return Ok(()) };
-    let stored = Stored { fingerprint: fingerprint.to_owned(), sensitivity: sensitivity.clone() };
-    let sealed = sealed::seal(&stored)?;
-    let file = files::secret(SENSITIVITY, sealed.as_bytes());
-    files::write_together(&app.cleanup, folder, &[file])
-}
-
-/// Searches, and writes what was found.
-pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
-    let _kept = args.folder(app, Writer::Search)?;
-    let input = args.input(&app.console)?;
-    let options = args.options();
-    let images = Images { batch: &input.batch, labels: input.labels() };
-    let progress = Progress::new();
-    let mut tell = |p: search::Progress| progress.set(p.phase, p.done, p.of);
-    let of_file = |error| Failure::from(error).of_file(&args.model);
-    let fingerprint = search::fingerprint(&input.model, &input.preprocess, &images, &options);
-    let stored = known(app, args, &fingerprint)?;
-    let prepared = search::Prepared::new(
-        &input.model,
-        &input.preprocess,
-        &images,
-        &options,
-        stored,
-        &mut tell,
-    );
-    let prepared = prepared.map_err(of_file)?;
-    remember(app, args, &fingerprint, prepared.known())?;
-    let found = prepared.find(&options, &mut tell).map_err(of_file)?;
-    let mut summary = Summary { off_scale: input.off_scale.clone(), ..Summary::new(&found) };
-    if args.explain {
-        summary.sites = prepared.names().into_iter().map(|(_, site)| site).collect();
-        for measure in Measure::ALL {
-            let sensitivity = prepared.sensitivity(measure, &mut tell).map_err(of_file)?;
-            summary.sensitivities.insert(measure.name(), sensitivity);
-        }
-    }
-    drop(progress);
-    if let Some(folder) = &args.out {
-        net::write(app, folder, &found.plan, &found.weights, &summary)?;
-    }
-    Ok((summary, found.plan))
-}
-
 fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
     number.ok_or_else(|| "expected a number above 0".into())
@@ -318,71 +211,4 @@ fn positive(text: &str) -> Result<f64, String> {
 fn fraction(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|n| (0.0..=1.0).contains(n));
     number.ok_or_else(|| "expected a fraction within 0 and 1, such as 0.9".into())
-}
-
-impl From<SearchError> for Failure {
-    fn from(error: SearchError) -> Self {
-        let code = match &error {
-            SearchError::Nothing => Code::Usage,
-            SearchError::Impossible { .. }
-            | SearchError::ImpossibleOnline { .. }
-            | SearchError::ImpossibleSeconds { .. }
-            | SearchError::Inaccurate { .. }
-            | SearchError::Quantize(_)
-            | SearchError::Lower(_)
-            | SearchError::Float(_)
-            | SearchError::NoLayers => Code::Input,
-        };
-        Self::new(code, error)
-    }
-}
-
-impl Summary {
-    fn new(found: &Found) -> Self {
-        Self {
-            layers: found.layers.clone(),
-            predicted_bits: found.predicted_bits,
-            setup_bits: found.setup_bits,
-            predicted_seconds: found.predicted_seconds,
-            budget_bits: found.budget_bits,
-            expected_loss: found.expected_loss,
-            off_scale: None,
-            sensitivities: BTreeMap::new(),
-            sites: Vec::new(),
-        }
-    }
-
-    /// What was found, as text.
-    pub(crate) fn text(&self, plan: &Plan) -> String {
-        let mut text = layers::text(plan, &self.layers, self.predicted_bits);
-        if let Some(budget) = self.budget_bits {
-            let _ = writeln!(text, "budget         {}", layers::exact(budget));
-        }
-        let _ = writeln!(text, "set-up, once   {}", layers::exact(self.setup_bits));
-        let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
-        let _ = writeln!(text, "expected loss  {:.4}", self.expected_loss);
-        if !self.sensitivities.is_empty() {
-            let _ = write!(text, "\n{}", self.explained());
-        }
-        text
-    }
-
-    /// The losses of the bits chosen, by all measures side by side.
-    fn explained(&self) -> String {
-        let mut head = vec!["layer".to_owned()];
-        for what in ["weights", "values"] {
-            head.extend(self.sensitivities.keys().map(|name| format!("{what}: {name}")));
-        }
-        let head: Vec<&str> = head.iter().map(String::as_str).collect();
-        let mut table = Table::new(1, &head);
-        for (at, (layer, &site)) in self.layers.iter().zip(&self.sites).enumerate() {
-            let index = |bits: u8| usize::from(bits - 2);
-            let all = || self.sensitivities.values();
-            let weights = all().map(|found| found.weights[at][index(layer.weight_bits)]);
-            let values = all().map(|found| found.sites[site][index(layer.activation_bits)]);
-            let losses = weights.chain(values).map(|loss| format!("{loss:.2e}"));
-            table.row(std::iter::once(layer.name.clone()).chain(losses).collect());
-        }
-        format!("nats lost by the widths above, by each measure\n\n{table}")
-    }
 }

@@ -28,7 +28,8 @@ pub(super) fn bars(point: &Point) -> String {
     let pitch = ((WIDTH - LEFT) / point.layers.len().max(1) as f64).min(80.0);
     let most = point.layers.iter().map(|layer| layer.comm_bits).max().unwrap_or(1).max(1) as f64;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+        width=\"{WIDTH}\" height=\"{HEIGHT}\" \
          font-family=\"system-ui,sans-serif\" font-size=\"11\">\n"
     );
     for bits in [2, 4, 6, 8] {
@@ -46,8 +47,10 @@ pub(super) fn bars(point: &Point) -> String {
             let (tall, middle) = (BIT * f64::from(bits), x + bar / 2.0);
             let _ = writeln!(
                 svg,
-                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall}\" fill=\"{color}\"><title>{name}: {bits} bits</title></rect>\
-                 <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"10\">{bits}</text>",
+                "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall}\" \
+                fill=\"{color}\"><title>{name}: {bits} bits</title></rect>\
+                 <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" \
+                 font-size=\"10\">{bits}</text>",
                 BASE - tall,
                 bar - 1.0,
                 BASE - tall - 3.0
@@ -55,7 +58,8 @@ pub(super) fn bars(point: &Point) -> String {
         }
         let _ = writeln!(
             svg,
-            "<rect x=\"{x:.1}\" y=\"{}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{PRODUCTS}\"><title>{name}: {:.3} MB, {}</title></rect>",
+            "<rect x=\"{x:.1}\" y=\"{}\" width=\"{:.1}\" height=\"{:.1}\" \
+            fill=\"{PRODUCTS}\"><title>{name}: {:.3} MB, {}</title></rect>",
             BASE + GAP,
             2.0 * bar - 1.0,
             BYTES * layer.comm_bits as f64 / most,
@@ -96,7 +100,8 @@ fn legend(svg: &mut String) {
     for (color, text) in entries {
         let _ = writeln!(
             svg,
-            "<rect x=\"{x}\" y=\"1\" width=\"10\" height=\"10\" fill=\"{color}\"/><text x=\"{}\" y=\"10\">{text}</text>",
+            "<rect x=\"{x}\" y=\"1\" width=\"10\" height=\"10\" fill=\"{color}\"/><text x=\"{}\" \
+            y=\"10\">{text}</text>",
             x + 15.0
         );
         x += 40.0 + 6.2 * text.len() as f64;

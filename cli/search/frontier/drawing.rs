@@ -24,15 +24,18 @@ struct Axes {
 pub(super) fn frontier(frontier: &Frontier) -> String {
     let axes = Axes::of(frontier);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
-         font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+        width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\">\n<rect \
+         width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
     axes.grid(&mut svg);
     let float = axes.y(100.0 * frontier.float_accuracy);
     let (left, right) = (MARGIN[0], WIDTH - MARGIN[1]);
     let _ = writeln!(
         svg,
-        "<line x1=\"{left}\" x2=\"{right}\" y1=\"{float:.1}\" y2=\"{float:.1}\" stroke=\"#555\" stroke-dasharray=\"5 4\"/>"
+        "<line x1=\"{left}\" x2=\"{right}\" y1=\"{float:.1}\" y2=\"{float:.1}\" stroke=\"#555\" \
+        stroke-dasharray=\"5 4\"/>"
     );
     let _ = writeln!(
         svg,
@@ -49,7 +52,8 @@ pub(super) fn frontier(frontier: &Frontier) -> String {
         let (x, y) = (right - 130.0, HEIGHT - MARGIN[3] - 34.0 + 18.0 * at as f64);
         let _ = writeln!(
             svg,
-            "<circle cx=\"{x}\" cy=\"{}\" r=\"4\" fill=\"{color}\"/><text x=\"{}\" y=\"{y}\">{text}</text>",
+            "<circle cx=\"{x}\" cy=\"{}\" r=\"4\" fill=\"{color}\"/><text x=\"{}\" \
+            y=\"{y}\">{text}</text>",
             y - 4.0,
             x + 10.0
         );
@@ -107,7 +111,8 @@ impl Axes {
             let y = self.y(value);
             let _ = writeln!(
                 svg,
-                "<line x1=\"{left}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#e4e4e4\"/>"
+                "<line x1=\"{left}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\" \
+                stroke=\"#e4e4e4\"/>"
             );
             let _ = writeln!(
                 svg,
@@ -141,12 +146,14 @@ impl Axes {
         let middle = f64::midpoint(left, right);
         let _ = writeln!(
             svg,
-            "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">megabytes of one inference, offline and online</text>",
+            "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">megabytes of one inference, \
+            offline and online</text>",
             HEIGHT - 12.0
         );
         let _ = writeln!(
             svg,
-            "<text transform=\"translate(16 {}) rotate(-90)\" text-anchor=\"middle\">accuracy, %</text>",
+            "<text transform=\"translate(16 {}) rotate(-90)\" text-anchor=\"middle\">accuracy, \
+            %</text>",
             HEIGHT / 2.0
         );
     }
@@ -172,7 +179,8 @@ impl Axes {
             let fill = if 100.0 * point.accuracy < self.y[0] { "#fff" } else { color };
             let _ = writeln!(
                 svg,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{fill}\" stroke=\"{color}\"><title>{title}</title></circle>"
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{fill}\" \
+                stroke=\"{color}\"><title>{title}</title></circle>"
             );
             if labeled {
                 let _ = writeln!(

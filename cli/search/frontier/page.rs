@@ -7,19 +7,18 @@ use protocols::printable::Printable;
 use super::bars::bars;
 use super::{Frontier, drawing};
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:960px;margin:2em auto;padding:0 1em}\
-h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
-td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #e4e4e4}td:first-child,th:first-child{text-align:left}\
-th{vertical-align:bottom;font-weight:600}thead th[colspan]{text-align:center}svg{max-width:100%;height:auto}\
-summary{cursor:pointer;margin:.4em 0}.note{color:#555}tbody+tbody td{background:#fdf6f1}";
+const STYLE: &str = include_str!("style.css");
 
 /// The frontier, the bits of every layer over what it moves, the sensitivities, and all numbers.
 pub(super) fn write(frontier: &Frontier) -> String {
     let name = escape(&frontier.network);
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}: precision frontier</title>\
-         <style>{STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"note\">Accuracies on {} images, standard error about \
-         {:.2} points; the float network has {:.2} %. Bits of one inference are exact: what a private run moves, offline and \
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}: \
+        precision frontier</title>\
+         <style>{STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"note\">Accuracies on {} \
+         images, standard error about \
+         {:.2} points; the float network has {:.2} %. Bits of one inference are exact: what a \
+         private run moves, offline and \
          online, both directions.</p>\n",
         frontier.images,
         100.0 * frontier.standard_error(),
@@ -47,7 +46,8 @@ pub(super) fn write(frontier: &Frontier) -> String {
 /// All networks with their numbers.
 fn networks(page: &mut String, frontier: &Frontier) {
     page.push_str(
-        "<h2>Networks</h2>\n<table><thead><tr><th>network</th><th>bits of one inference</th><th>MB</th><th>seconds, predicted</th>\
+        "<h2>Networks</h2>\n<table><thead><tr><th>network</th><th>bits of one \
+        inference</th><th>MB</th><th>seconds, predicted</th>\
          <th>accuracy, %</th><th>expected loss, nats</th></tr></thead>\n",
     );
     for points in [&frontier.points, &frontier.uniform] {
@@ -55,7 +55,8 @@ fn networks(page: &mut String, frontier: &Frontier) {
         for point in points {
             let _ = writeln!(
                 page,
-                "<tr><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{:.4}</td></tr>",
+                "<tr><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
+             <td>{:.4}</td></tr>",
                 escape(&point.name),
                 crate::units::count(point.predicted_bits),
                 megabytes(point.predicted_bits),
@@ -89,7 +90,8 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
     let count = frontier.sensitivities.len();
     let _ = write!(
         page,
-        "<h2>Sensitivities: nats lost at 4 bits</h2>\n<table><thead><tr><th></th><th colspan=\"{count}\">weights</th>\
+        "<h2>Sensitivities: nats lost at 4 bits</h2>\n<table><thead><tr><th></th><th \
+        colspan=\"{count}\">weights</th>\
          <th colspan=\"{count}\">values that they multiply</th></tr>\n<tr><th>layer</th>"
     );
     for name in frontier.sensitivities.keys().chain(frontier.sensitivities.keys()) {

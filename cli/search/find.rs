@@ -1,0 +1,73 @@
+//! The search itself, and the files that it writes.
+
+use protocols::plan::Plan;
+use quant::search::{self, Images, Measure, SearchError};
+
+use super::args::Args;
+use super::resume::{known, remember};
+use super::summary::Summary;
+use crate::context::App;
+use crate::exit::{Code, Failure, Outcome};
+use crate::net;
+use crate::out::Writer;
+use crate::progress::Progress;
+
+/// Searches, and writes what was found.
+pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
+    let _kept = args.folder(app, Writer::Search)?;
+    let input = args.input(&app.console)?;
+    let options = args.options();
+    let images = Images { batch: &input.batch, labels: input.labels() };
+    let progress = Progress::new();
+    let mut tell = |p: search::Progress| progress.set(p.phase, p.done, p.of);
+    let of_file = |error| Failure::from(error).of_file(&args.model);
+    let fingerprint = search::fingerprint(&input.model, &input.preprocess, &images, &options);
+    let stored = known(app, args, &fingerprint)?;
+    let prepared = search::Prepared::new(
+        &input.model,
+        &input.preprocess,
+        &images,
+        &options,
+        stored,
+        &mut tell,
+    );
+    let prepared = prepared.map_err(of_file)?;
+    remember(app, args, &fingerprint, prepared.known())?;
+    let found = prepared.find(&options, &mut tell).map_err(of_file)?;
+    let mut summary = Summary { off_scale: input.off_scale.clone(), ..Summary::new(&found) };
+    if args.explain {
+        summary.sites = prepared.names().into_iter().map(|(_, site)| site).collect();
+        for measure in Measure::ALL {
+            let sensitivity = prepared.sensitivity(measure, &mut tell).map_err(of_file)?;
+            summary.sensitivities.insert(measure.name(), sensitivity);
+        }
+    }
+    drop(progress);
+    if let Some(folder) = &args.out {
+        net::write(app, folder, &found.plan, &found.weights, &summary)?;
+    }
+    Ok((summary, found.plan))
+}
+
+impl From<SearchError> for Failure {
+    fn from(error: SearchError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&SearchError> for Failure {
+    fn from(error: &SearchError) -> Self {
+        let code = match error {
+            SearchError::Nothing => Code::Usage,
+            SearchError::Impossible { .. }
+            | SearchError::ImpossibleOnline { .. }
+            | SearchError::ImpossibleSeconds { .. }
+            | SearchError::Inaccurate { .. }
+            | SearchError::Quantize(_)
+            | SearchError::Lower(_)
+            | SearchError::Float(_)
+            | SearchError::NoLayers => Code::Input,
+        };
+        Self::new(code, error)
+    }
+}

@@ -1,0 +1,82 @@
+//! What a search found, as JSON and as text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use protocols::plan::Plan;
+use quant::data::OffScale;
+use quant::search::{Found, LayerReport, Sensitivity};
+use serde::Serialize;
+
+use crate::layers;
+use crate::table::Table;
+use crate::units;
+
+/// What was found, as `search.json` has it.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    pub(super) layers: Vec<LayerReport>,
+    pub(crate) predicted_bits: u64,
+    pub(crate) setup_bits: u64,
+    pub(super) predicted_seconds: f64,
+    pub(crate) budget_bits: Option<u64>,
+    pub(super) expected_loss: f64,
+    /// Of the calibration images.
+    pub(super) off_scale: Option<OffScale>,
+    /// With --explain, by measure.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) sensitivities: BTreeMap<&'static str, Sensitivity>,
+    /// With --explain: the site that each layer reads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sites: Vec<usize>,
+}
+
+impl Summary {
+    pub(super) fn new(found: &Found) -> Self {
+        Self {
+            layers: found.layers.clone(),
+            predicted_bits: found.predicted_bits,
+            setup_bits: found.setup_bits,
+            predicted_seconds: found.predicted_seconds,
+            budget_bits: found.budget_bits,
+            expected_loss: found.expected_loss,
+            off_scale: None,
+            sensitivities: BTreeMap::new(),
+            sites: Vec::new(),
+        }
+    }
+
+    /// What was found, as text.
+    pub(crate) fn text(&self, plan: &Plan) -> String {
+        let mut text = layers::text(plan, &self.layers, self.predicted_bits);
+        if let Some(budget) = self.budget_bits {
+            let _ = writeln!(text, "budget         {}", layers::exact(budget));
+        }
+        let _ = writeln!(text, "set-up, once   {}", layers::exact(self.setup_bits));
+        let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
+        let _ = writeln!(text, "expected loss  {:.4}", self.expected_loss);
+        if !self.sensitivities.is_empty() {
+            let _ = write!(text, "\n{}", self.explained());
+        }
+        text
+    }
+
+    /// The losses of the bits chosen, by all measures side by side.
+    fn explained(&self) -> String {
+        let mut head = vec!["layer".to_owned()];
+        for what in ["weights", "values"] {
+            head.extend(self.sensitivities.keys().map(|name| format!("{what}: {name}")));
+        }
+        let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        let mut table = Table::new(1, &head);
+        for (at, (layer, &site)) in self.layers.iter().zip(&self.sites).enumerate() {
+            let index = |bits: u8| usize::from(bits - 2);
+            let all = || self.sensitivities.values();
+            let weights = all().map(|found| found.weights[at][index(layer.weight_bits)]);
+            let values = all().map(|found| found.sites[site][index(layer.activation_bits)]);
+            let losses = weights.chain(values).map(|loss| format!("{loss:.2e}"));
+            table.row(std::iter::once(layer.name.clone()).chain(losses).collect());
+        }
+        format!("nats lost by the widths above, by each measure\n\n{table}")
+    }
+}

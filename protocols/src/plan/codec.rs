@@ -1,0 +1,149 @@
+//! Between images and the integers of the client: what a plan takes in, and what comes out of it.
+
+use super::{Op, Plan, Reveal};
+use crate::Error;
+
+/// The integer that a preprocessed value becomes, within `low..=high`: rounded in single precision,
+/// halves to even, as ONNX's QuantizeLinear rounds.
+///
+/// For example, 0.26 at a scale of 0.1 within `0..=15` becomes 3.
+#[must_use]
+pub fn integer(value: f32, scale: f64, (low, high): (i64, i64)) -> i64 {
+    ((value / scale as f32).round_ties_even() as i64).clamp(low, high)
+}
+
+/// What the client learns of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The class of the largest logit, the first of equals.
+    pub label: usize,
+    /// The logits, by class; none where the label alone is revealed.
+    pub logits: Option<Logits>,
+}
+
+/// The logits of one image, by class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logits {
+    /// As the parties compute them.
+    pub integers: Vec<i64>,
+    /// Their real values: the integers times the plan's output scale.
+    pub values: Vec<f64>,
+}
+
+impl Plan {
+    /// Quantizes preprocessed images, `[images][channels][rows][columns]`, to the client's input,
+    /// `[channels][images][rows][columns]`.
+    ///
+    /// # Errors
+    /// The values are not those of whole images.
+    pub fn encode(&self, values: &[f32]) -> Result<Vec<i64>, Error> {
+        let wire = self.input_wire();
+        let [channels, rows, columns] = wire.shape;
+        let (plane, range) = (rows * columns, wire.range());
+        let images = values.len() / wire.elements();
+        if values.len() != images * wire.elements() {
+            let expected = format!("images of {channels}x{rows}x{columns} values");
+            return Err(Error::invalid("input", expected, format!("{} values", values.len())));
+        }
+        let mut integers = Vec::with_capacity(values.len());
+        for channel in 0..channels {
+            for image in 0..images {
+                let start = (image * channels + channel) * plane;
+                let values = values[start..start + plane].iter();
+                integers.extend(values.map(|&value| integer(value, self.input.scale, range)));
+            }
+        }
+        Ok(integers)
+    }
+
+    /// Reads the client's result of one inference: logits `[classes][images]`, or labels
+    /// `[images]`.
+    ///
+    /// # Panics
+    /// The result is not that of so many images.
+    pub fn decode(&self, result: &[i64], images: usize) -> Vec<Answer> {
+        if self.reveals() == Reveal::Label {
+            let answer = |&label: &i64| Answer { label: label as usize, logits: None };
+            return result.iter().map(answer).collect();
+        }
+        assert_eq!(result.len() % images.max(1), 0, "invariant: every image has as many logits");
+        (0..images).map(|image| self.answer(result, image, images)).collect()
+    }
+
+    fn answer(&self, logits: &[i64], image: usize, images: usize) -> Answer {
+        let integers: Vec<i64> = logits.iter().skip(image).step_by(images).copied().collect();
+        let values = integers.iter().map(|&v| v as f64 * self.output.scale).collect();
+        let largest = integers.iter().copied().max();
+        let label = integers.iter().position(|&v| Some(v) == largest).unwrap_or(0);
+        Answer { label, logits: Some(Logits { integers, values }) }
+    }
+
+    /// The number of classes that the network tells apart.
+    pub fn classes(&self) -> usize {
+        let argmax = self.steps.iter().find_map(|step| {
+            if let Op::Argmax { input, .. } = step.op { Some(&self.wires[input]) } else { None }
+        });
+        argmax.unwrap_or_else(|| self.output_wire()).shape.iter().product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bits;
+    use crate::linear::Geometry;
+    use crate::ot::{Source, TreeDepth};
+    use crate::plan::{Algorithm, FORMAT, InputSpec, OutputSpec, Preprocess, Protocol, Step, Wire};
+
+    /// Two pixels of two channels, and two classes.
+    fn plan() -> Plan {
+        let wire = |bits, signed| Wire { shape: [2, 1, 1], bits, signed, ring: Bits::of(8) };
+        let step = |name: &str, op| Step { name: name.into(), op };
+        let geometry = Geometry::dense(2, 2);
+        let linear = Op::Linear {
+            input: 0,
+            output: 1,
+            geometry,
+            weight_bits: 2,
+            shifts: Vec::new(),
+            ring: Bits::of(8),
+            algorithm: Algorithm::Direct,
+            protocol: Protocol::Cot,
+        };
+        Plan {
+            format: FORMAT,
+            name: "codec".into(),
+            input: InputSpec { preprocess: Preprocess::Unit, scale: 0.25 },
+            output: OutputSpec { scale: 0.5 },
+            transfers: Source::Softspoken(TreeDepth::new(2).unwrap()),
+            streamed: false,
+            wires: vec![wire(2, false), wire(8, true)],
+            steps: vec![
+                step("input", Op::Input { output: 0 }),
+                step("fc", linear),
+                step("output", Op::Output { input: 1 }),
+            ],
+            weights: "0".repeat(64),
+        }
+    }
+
+    #[test]
+    fn images_lie_side_by_side_in_every_channel_and_are_rounded_and_clamped() {
+        let plan = plan();
+        // 0.125 is halfway between 0 and 1, and 0.375 between 1 and 2: to even.
+        let values = [0.125, 0.375, 1.5, -1.0];
+        assert_eq!(plan.encode(&values).unwrap(), [0, 3, 2, 0]);
+        assert!(plan.encode(&values[..3]).unwrap_err().to_string().contains("2x1x1"));
+    }
+
+    #[test]
+    fn logits_are_rows_of_images_and_the_first_of_equals_wins() {
+        let plan = plan();
+        let answers = plan.decode(&[1, 5, 7, 5, 7, -1], 2);
+        assert_eq!(answers.iter().map(|answer| answer.label).collect::<Vec<_>>(), [1, 0]);
+        let logits = answers[1].logits.as_ref().unwrap();
+        assert_eq!(logits.integers, [5, 5, -1]);
+        assert_eq!(logits.values, [2.5, 2.5, -0.5]);
+        assert_eq!(plan.classes(), 2);
+    }
+}

@@ -1,0 +1,111 @@
+//! What can go wrong, for programs: every error says what was expected and what was found.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why an operation came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A session failed, or a plan or weights are not valid.
+    #[error(transparent)]
+    Protocol(#[from] protocols::Error),
+    /// A file of a network is not valid.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<protocols::Error>,
+    },
+    /// A model cannot be imported.
+    #[error("{}: {source}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// The nodes or fields that stand in the way.
+        source: Box<quant::ImportError>,
+    },
+    /// Images or labels cannot be used.
+    #[error(transparent)]
+    Data(#[from] quant::DataError),
+    /// A search found nothing.
+    #[error(transparent)]
+    Search(#[from] quant::search::SearchError),
+    /// The plaintext network cannot be evaluated.
+    #[error(transparent)]
+    Plaintext(#[from] fusion::Error),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file of a network is larger than any can be.
+    #[error("{}: more than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes that are read.
+        limit: u64,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No server could be reached in time.
+    #[error("no server at {address} within {seconds} s: {source}")]
+    NoServer {
+        /// The address.
+        address: String,
+        /// How long it was tried.
+        seconds: f64,
+        /// The last attempt's reason.
+        source: io::Error,
+    },
+    /// The connection failed before the session began.
+    #[error("the connection failed: {0}")]
+    Connection(io::Error),
+    /// The system refuses what a run needs.
+    #[error("the system refuses {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// All inferences that were agreed on with the server have been run.
+    #[error("all {agreed} inferences of the session are run; connect again for more")]
+    Exhausted {
+        /// How many were agreed on.
+        agreed: usize,
+    },
+    /// The session has ended, by an error before or because it was never begun.
+    #[error("the session has ended; connect again")]
+    Ended,
+    /// A party ended in a panic: a fault of this crate.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl Error {
+    /// The error of a network's file.
+    pub(crate) fn of_file(path: &Path) -> impl FnOnce(protocols::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::File { path, source: Box::new(source) }
+    }
+}

@@ -1,0 +1,59 @@
+//! Private neural-network inference between two parties.
+//!
+//! A server has a trained network, a client has an image. Together they compute the answer: the
+//! server never sees the image, and the client never sees the weights.
+//!
+//! - [`Model`] is a trained network, from an ONNX file; [`Images`] are pictures for it.
+//! - [`search`] quantizes the model, layer by layer, within a budget of communication: the result
+//!   is a [`Network`], a public plan and secret weights.
+//! - [`Network::infer_locally`] runs both parties in this process; [`Server`] and [`Client`] run
+//!   one each, over TCP.
+//! - [`Network::cost`] predicts what a run moves, to the byte; every run is held to it.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), pq::Error> {
+//! let model = pq::Model::open("digits.onnx")?;
+//! let images = pq::Images::open("digits-idx3-ubyte", &model)?;
+//! let options = pq::SearchOptions { budget_bits: Some(20_000_000), ..Default::default() };
+//! let network = pq::search(&model, &images.take(256), &options)?.network;
+//! let inference = network.infer_locally(&images.take(1))?;
+//! println!("a {}, in {} bytes", inference.answers[0].label, inference.bytes());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is stable
+//!
+//! What this crate exports by name is its interface. The crates below it (`protocols`, `fusion`,
+//! `quant`) change as they need to; what is re-exported from them here may gain fields and methods.
+
+mod client;
+mod error;
+mod images;
+mod inference;
+mod local;
+mod model;
+mod network;
+mod party;
+mod search;
+mod server;
+mod transport;
+
+pub use client::{Client, ClientOptions};
+pub use error::Error;
+pub use images::Images;
+pub use inference::Inference;
+pub use local::LocalOptions;
+pub use model::Model;
+pub use network::{Network, PLAN, WEIGHTS};
+pub use protocols::execute::{Event, Observe, Report};
+pub use protocols::plan::{Answer, Load, Logits, Plan, Preprocess, Reveal};
+pub use protocols::profile::Profile;
+pub use protocols::weights::Weights;
+pub use protocols::{Limits, Role};
+pub use quant::search::{LayerReport, SearchOptions, Uniform};
+pub use search::{Found, search};
+pub use server::{Refused, Server, ServerOptions, ServerSession};
+
+/// What an operation of this crate comes to.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

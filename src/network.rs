@@ -1,0 +1,197 @@
+//! A quantized network: a public plan and secret weights.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use protocols::plan::{Plan, Reveal, StepCost};
+use protocols::weights::Weights;
+use quant::Interface;
+use zeroize::Zeroizing;
+
+use crate::{Error, Images};
+
+/// The public half's name within a folder.
+pub const PLAN: &str = "plan.json";
+/// The secret half's name within a folder.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// No file of a network is larger.
+const MAX_FILE: u64 = 1 << 30;
+
+/// A quantized network: what two parties run.
+///
+/// The plan is public: shapes, widths, scales, protocols. The weights are the server's secret. They
+/// are wiped where they are dropped.
+#[derive(Clone)]
+pub struct Network {
+    plan: Arc<Plan>,
+    weights: Arc<Weights>,
+}
+
+impl Network {
+    /// Puts both halves together.
+    ///
+    /// # Errors
+    /// The plan is not valid, or the weights are not those that it names.
+    pub fn new(plan: Plan, weights: Weights) -> Result<Self, Error> {
+        plan.check()?;
+        weights.check(&plan)?;
+        Ok(Self { plan: Arc::new(plan), weights: Arc::new(weights) })
+    }
+
+    /// Opens a folder that [`Network::save`] or `pq search` has written.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what the other one needs.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let plan = Self::open_plan(folder)?;
+        let weights = Self::open_weights(folder.join(WEIGHTS), &plan)?;
+        Ok(Self { plan: Arc::new(plan), weights: Arc::new(weights) })
+    }
+
+    /// Opens the public half alone, all that a client needs: a plan's file, or the folder that
+    /// holds it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no valid plan.
+    pub fn open_plan(path: impl AsRef<Path>) -> Result<Plan, Error> {
+        let path = path.as_ref();
+        let path = if path.is_dir() { path.join(PLAN) } else { path.to_owned() };
+        Plan::from_json(&read(&path)?).map_err(Error::of_file(&path))
+    }
+
+    /// Opens the secret half, and holds it against its plan.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what the plan names.
+    pub fn open_weights(path: impl AsRef<Path>, plan: &Plan) -> Result<Weights, Error> {
+        let path = path.as_ref();
+        let weights = Weights::from_safetensors(&read(path)?).map_err(Error::of_file(path))?;
+        weights.check(plan).map_err(Error::of_file(path))?;
+        Ok(weights)
+    }
+
+    /// Writes both halves into a folder, which is made where there is none. Each file is there
+    /// whole or not at all, and the weights are their owner's alone to read.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with the system's reason.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
+        let folder = folder.as_ref();
+        let failed = |source| Error::Write { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+        write(&folder.join(WEIGHTS), &self.weights.to_safetensors(), Access::Owner)?;
+        write(&folder.join(PLAN), &self.plan.to_json(), Access::All)
+    }
+
+    /// The public half.
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The secret half.
+    pub const fn weights(&self) -> &Arc<Weights> {
+        &self.weights
+    }
+
+    /// The same network, of which the client learns the label alone, or the logits.
+    ///
+    /// # Errors
+    /// The network's output cannot be turned into that.
+    pub fn revealing(&self, reveal: Reveal) -> Result<Self, Error> {
+        let plan = self.plan.revealing(reveal)?;
+        Ok(Self { plan: Arc::new(plan), weights: Arc::clone(&self.weights) })
+    }
+
+    /// Opens a file of images, preprocessed as the network was calibrated.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its images are of another shape.
+    pub fn images(&self, path: impl AsRef<Path>) -> Result<Images, Error> {
+        Images::of_plan(path, &self.plan)
+    }
+
+    /// What one private inference of so many images moves, step by step.
+    pub fn cost(&self, images: usize) -> Vec<StepCost> {
+        self.plan.step_costs(images)
+    }
+
+    /// Runs the plaintext network, which a private run equals integer for integer: the share of
+    /// images whose label it tells.
+    ///
+    /// # Errors
+    /// The images are not the network's, or have no labels.
+    pub fn accuracy(&self, images: &Images) -> Result<f64, Error> {
+        let labels = images.labels().ok_or_else(|| {
+            protocols::Error::invalid("images", "labels in their file or beside it", "none")
+        })?;
+        let input = self.plan.encode(&images.tensor()?.data)?;
+        let found = fusion::ideal(&self.plan, &self.weights, &input)?;
+        let answers = self.plan.decode(&found, images.len());
+        let hits = answers.iter().zip(labels).filter(|(answer, label)| answer.label == **label);
+        Ok(hits.count() as f64 / labels.len().max(1) as f64)
+    }
+}
+
+impl From<&Network> for Interface {
+    fn from(network: &Network) -> Self {
+        (&*network.plan).into()
+    }
+}
+
+/// A file, whole. It may be secret, so the bytes are wiped where they are dropped.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let expected = file.metadata().map_err(failed)?.len().min(MAX_FILE) as usize;
+    // Larger than the file, so that nothing is copied to grow: a copy would not be wiped.
+    let mut bytes = Zeroizing::new(vec![0; expected + 1]);
+    let mut len = 0;
+    let mut file = file.take(MAX_FILE + 1);
+    loop {
+        if len == bytes.len() {
+            let mut larger = Zeroizing::new(vec![0; 2 * len]);
+            larger[..len].copy_from_slice(&bytes);
+            bytes = larger;
+        }
+        match file.read(&mut bytes[len..]) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    if len as u64 > MAX_FILE {
+        return Err(Error::TooLarge { path: path.to_owned(), limit: MAX_FILE });
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy)]
+enum Access {
+    Owner,
+    All,
+}
+
+/// Writes a file under another name first, which is its owner's alone, and gives it its own when it
+/// is on the disk.
+fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    #[cfg(unix)]
+    if let Access::All = access {
+        use std::os::unix::fs::PermissionsExt;
+        let everybody = fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(everybody).map_err(failed)?;
+    }
+    #[cfg(not(unix))]
+    let _ = access;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! One party of one session: what it says of itself, the handshake, and what follows from it.
+
+use std::sync::Arc;
+
+use protocols::allowance;
+use protocols::execute::{Observe, PartySession};
+use protocols::handshake::{Agreement, Greeting, greet};
+use protocols::plan::{Load, Plan};
+use protocols::weights::Weights;
+use protocols::{Channel, Limits, Role, Session};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::net::TcpStream;
+
+use crate::{Error, transport};
+
+/// How a party meets its peers: what it says of itself, as often as it is asked.
+#[derive(Clone)]
+pub(crate) struct Introduction {
+    plan: Arc<Plan>,
+    /// The server's.
+    weights: Option<Arc<Weights>>,
+    hash: [u8; 32],
+    load: Load,
+    memory: u64,
+    limits: Limits,
+}
+
+/// A connection to a peer that agrees.
+pub(crate) struct Met {
+    plan: Arc<Plan>,
+    weights: Option<Arc<Weights>>,
+    channel: Channel,
+    agreement: Agreement,
+}
+
+impl Introduction {
+    /// A server's: the most images that it serves at a time, and the bytes that a session of its
+    /// may be predicted to need.
+    pub(crate) fn of_server(
+        plan: Arc<Plan>,
+        weights: Arc<Weights>,
+        most: Load,
+        memory: u64,
+        limits: Limits,
+    ) -> Self {
+        let hash = plan.hash();
+        Self { plan, weights: Some(weights), hash, load: most, memory, limits }
+    }
+
+    /// A client's, with what it asks for.
+    pub(crate) fn of_client(plan: Arc<Plan>, load: Load, limits: Limits) -> Self {
+        let hash = plan.hash();
+        Self { plan, weights: None, hash, load, memory: 0, limits }
+    }
+
+    /// Shakes hands, with a nonce of its own for every connection. A load that takes more than the
+    /// server's memory is no session either.
+    pub(crate) async fn meet(self, stream: TcpStream) -> Result<Met, Error> {
+        let Self { plan, weights, hash, load, memory, limits } = self;
+        let role = if weights.is_some() { Role::Server } else { Role::Client };
+        let reveals = plan.reveals();
+        let greeting = Greeting { role, reveals, plan: hash, load, nonce: fresh()?, memory };
+        let mut channel = Channel::new(transport::ready(stream)?, limits);
+        let agreement = greet(&mut channel, &greeting).await?;
+        let server = |load| plan.memory(Role::Server, load);
+        match allowance::allowed(server, agreement.memory, agreement.load) {
+            Ok(()) => Ok(Met { plan, weights, channel, agreement }),
+            Err(excess) => {
+                // The peer comes to the same end by itself, once it has this party's confirmation.
+                channel.part().await;
+                Err(excess.disagreement(role).into())
+            }
+        }
+    }
+}
+
+impl Met {
+    /// What both have agreed on.
+    pub(crate) const fn load(&self) -> Load {
+        self.agreement.load
+    }
+
+    /// Sets the session up.
+    pub(crate) async fn open(self, observe: &mut Observe<'_>) -> Result<PartySession, Error> {
+        let Self { plan, weights, channel, agreement } = self;
+        let role = if weights.is_some() { Role::Server } else { Role::Client };
+        let session = Session::new(role, channel, agreement.id, fresh()?);
+        Ok(PartySession::open(plan, session, weights, agreement.load, observe).await?)
+    }
+}
+
+/// Random bytes of the operating system.
+fn fresh() -> Result<[u8; 32], Error> {
+    let mut bytes = [0; 32];
+    let failed =
+        |error| Error::System { what: "random bytes", source: std::io::Error::other(error) };
+    SysRng.try_fill_bytes(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}

@@ -1,0 +1,42 @@
+//! Quantization: from a model to a network within a budget.
+
+use quant::search::{self as widths, LayerReport, SearchOptions};
+
+use crate::{Error, Images, Model, Network};
+
+/// What a search found.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Found {
+    /// What two parties run.
+    pub network: Network,
+    /// Every linear layer, with its widths and what it moves.
+    pub layers: Vec<LayerReport>,
+    /// Bits of one inference, offline and online, in both directions.
+    pub predicted_bits: u64,
+    /// Bits of set-up, once per session.
+    pub setup_bits: u64,
+    /// Seconds of one inference on the connection that was asked for.
+    pub predicted_seconds: f64,
+}
+
+/// Searches widths of weights and activations, layer by layer, and the protocols of all steps, of
+/// the least loss within the budgets of the options; or takes the widths that they fix.
+///
+/// All images calibrate: 256 are enough. They need no labels.
+///
+/// # Errors
+/// The images do not fit the model, or no network is within the budget: the error names the
+/// smallest that is possible.
+pub fn search(model: &Model, images: &Images, options: &SearchOptions) -> Result<Found, Error> {
+    let batch = images.tensor()?;
+    let calibration = widths::Images { batch: &batch, labels: images.labels() };
+    let found = widths::search(&model.0, images.preprocess(), &calibration, options, &mut |_| ())?;
+    Ok(Found {
+        network: Network::new(found.plan, found.weights)?,
+        layers: found.layers,
+        predicted_bits: found.predicted_bits,
+        setup_bits: found.setup_bits,
+        predicted_seconds: found.predicted_seconds,
+    })
+}

@@ -1,0 +1,182 @@
+//! The server: its door, and one session at a time.
+//!
+//! Whoever connects may shake hands, and the first client that agrees is let in. A connection that
+//! is not a client's, or of a client that disagrees, changes nothing. Handshakes run beside each
+//! other, so that nobody waits for a silent connection; where too many are under way, the oldest
+//! goes, which has had the most time.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocols::Limits;
+use protocols::execute::{Observe, Report};
+use protocols::plan::Load;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+
+use crate::party::{Introduction, Met};
+use crate::{Error, Network, transport};
+
+/// Handshakes under way at the most.
+const PENDING: usize = 16;
+/// The pause after an error of the listener, such as too many open files: there may be fewer soon.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a server grants its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerOptions {
+    /// The most images of one session that are in work at a time.
+    pub images: usize,
+    /// The most bytes of memory that a session may be predicted to need.
+    pub memory: u64,
+    /// How long it waits for the client's part of a step.
+    pub limits: Limits,
+}
+
+impl Default for ServerOptions {
+    /// 2 GiB for a session.
+    fn default() -> Self {
+        Self { images: u32::MAX as usize, memory: 2 << 30, limits: Limits::default() }
+    }
+}
+
+/// A network that waits for clients.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    introduction: Introduction,
+}
+
+/// Why a connection came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Its handshake failed, or it disagrees.
+    #[error(transparent)]
+    Failed(Error),
+    /// It has not finished its handshake, and others are waiting.
+    #[error("it has not finished its handshake, and others are waiting")]
+    Slow,
+    /// The system accepts no connection for now; there is no peer.
+    #[error("no connection can be accepted for now: {0}")]
+    System(std::io::Error),
+}
+
+/// A client that agrees, and that waits for its session.
+pub struct ServerSession(Met);
+
+impl Server {
+    /// Listens on an address, such as `0.0.0.0:7000`; port 0 is any that is free.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] with the system's reason.
+    pub async fn bind(
+        address: &str,
+        network: &Network,
+        options: &ServerOptions,
+    ) -> Result<Self, Error> {
+        let listener = transport::listen(address).await?;
+        let failed = |source| Error::Listen { address: address.into(), source };
+        let actual = listener.local_addr().map_err(failed)?;
+        let introduction = Introduction::of_server(
+            Arc::clone(network.plan()),
+            Arc::clone(network.weights()),
+            Load::one(options.images),
+            options.memory,
+            options.limits,
+        );
+        Ok(Self { listener, address: actual, introduction })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for a client that agrees. `refused` hears of all others, with their addresses.
+    pub async fn accept(
+        &self,
+        refused: &mut (dyn FnMut(Option<SocketAddr>, &Refused) + Send),
+    ) -> ServerSession {
+        let mut door = Door { pending: JoinSet::new(), oldest: VecDeque::new() };
+        let mut troubled = false;
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        troubled = false;
+                        door.admit(refused, peer, self.introduction.clone(), stream);
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut troubled, true) {
+                            refused(None, &Refused::System(error));
+                        }
+                        sleep(PAUSE).await;
+                    }
+                },
+                Some(ended) = door.pending.join_next() => match ended {
+                    Ok((_, Ok(met))) => return ServerSession(met),
+                    Ok((peer, Err(error))) => refused(Some(peer), &Refused::Failed(error)),
+                    // It was dropped, and told then.
+                    Err(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Serves one client after the other, for as long as it is polled. A session that fails ends no
+    /// other: `ended` hears of each.
+    pub async fn serve(&self, ended: &mut (dyn FnMut(Result<Report, Error>) + Send)) -> ! {
+        loop {
+            let session = self.accept(&mut |_, _| ()).await;
+            ended(session.run(&mut |_| ()).await);
+        }
+    }
+}
+
+impl ServerSession {
+    /// Serves the client to its end; the ledger.
+    ///
+    /// # Errors
+    /// Where the client is lost or violates the protocol.
+    pub async fn run(self, observe: &mut Observe<'_>) -> Result<Report, Error> {
+        serve(self.0, observe).await
+    }
+}
+
+/// Runs the server's part of a session, to its end.
+pub(crate) async fn serve(met: Met, observe: &mut Observe<'_>) -> Result<Report, Error> {
+    let mut session = met.open(observe).await?;
+    while session.left() > 0 {
+        session.next(&[], observe).await?;
+    }
+    Ok(session.close().await?)
+}
+
+/// Handshakes under way.
+struct Door {
+    pending: JoinSet<(SocketAddr, Result<Met, Error>)>,
+    oldest: VecDeque<(SocketAddr, AbortHandle)>,
+}
+
+impl Door {
+    fn admit(
+        &mut self,
+        refused: &mut (dyn FnMut(Option<SocketAddr>, &Refused) + Send),
+        peer: SocketAddr,
+        introduction: Introduction,
+        stream: TcpStream,
+    ) {
+        self.oldest.retain(|(_, handshake)| !handshake.is_finished());
+        while self.oldest.len() >= PENDING {
+            let Some((oldest, handshake)) = self.oldest.pop_front() else { break };
+            handshake.abort();
+            refused(Some(oldest), &Refused::Slow);
+        }
+        let handshake = self.pending.spawn(async move { (peer, introduction.meet(stream).await) });
+        self.oldest.push_back((peer, handshake));
+    }
+}
