@@ -24,8 +24,9 @@ COLUMNS = 100
 CEILINGS = {
     "lines over 100 columns": 0,  # 0
     "modules in a cycle, protocols": 13,  # 3: session, operator, ot
-    "modules in a cycle, cli": 16,  # 0
-    "modules in a cycle, fusion": 3,  # 0
+    "modules in a cycle, src": 0,  # 0
+    "modules in a cycle, cli": 0,  # 0
+    "modules in a cycle, fusion": 0,  # 0
     "modules in a cycle, quant": 0,  # 0
     "files that match on the step enum": 18,  # 3
     "named closures per 100 functions": 24,  # 3
