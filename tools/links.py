@@ -10,7 +10,8 @@ Looked at are all .md files that are tracked, but the changelog, which speaks of
 - `path/file.rs` in backticks: a tracked file of this name, or one whose path ends so; folders
   likewise;
 - `names_with_underscores` in backticks: four words or more are a function of the Rust code (tests
-  are named so), fewer stand somewhere in the code or in a JSON schema.
+  are named so), fewer stand somewhere in the code or in a JSON schema;
+- `Type::method` in backticks: every name of it stands in the code.
 
 Comments of the Rust code are looked at for the names of documents.
 """
@@ -118,6 +119,13 @@ def wrong_names(text, tree):
             yield f"name {name}"
 
 
+def wrong_items(text, tree):
+    """Items by their path, `Type::method`: every name stands in the code."""
+    for item in re.findall(r"`(\w+(?:::\w+)+)`", text):
+        if not all(name in tree.words for name in item.split("::")):
+            yield f"item {item}"
+
+
 def documents_named_in_code(tree):
     """Documents that comments of the code name and that do not exist."""
     for name in tree.files:
@@ -139,6 +147,7 @@ def main():
                 *wrong_links(document, text),
                 *wrong_paths(document, text, tree),
                 *wrong_names(text, tree),
+                *wrong_items(text, tree),
             ]
             wrong += [f"{name}: {what}" for what in found]
     (
