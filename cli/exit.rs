@@ -105,9 +105,9 @@ impl Failure {
     /// A thread or a process that the system refuses, and the limits that may be the reason.
     pub(crate) fn refused(what: &str, error: &dyn std::error::Error) -> Self {
         Self::internal(format_args!(
-            "the system refuses {what}: {error}; raise the limit of processes and threads (ulimit -u, \
-            or the container's limit \
-             of them) or end other programs; RAYON_NUM_THREADS=1 needs the fewest threads"
+            "the system refuses {what}: {error}; raise the limit of processes and threads \
+             (ulimit -u, or the container's limit of them) or end other programs; \
+             RAYON_NUM_THREADS=1 needs the fewest threads"
         ))
     }
 

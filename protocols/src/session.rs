@@ -131,8 +131,7 @@ impl Session {
         }
     }
 
-    /// Which party this is. For the leaves only: transfers, linear layers, input sharing and output
-    /// reveal.
+    /// Which party this is: for what the parties do differently.
     pub(crate) const fn role(&self) -> Role {
         self.role
     }

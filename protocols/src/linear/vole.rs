@@ -2,9 +2,8 @@
 //! oblivious linear evaluation.
 //!
 //! Input: the server's weights `W` in planted trees, the client's `x`. Output: shares of `W x` over
-//! `Z_{2^l}`, each channel shifted left as the layer says. Source: `shared/spec`'s model of the
-//! protocol; SoftSpokenOT (Roy, Crypto 2022, section 3) for the idea of a punctured tree as a
-//! vector oblivious linear evaluation.
+//! `Z_{2^l}`, each channel shifted left as the layer says. Source of the idea that a punctured
+//! tree is a vector oblivious linear evaluation: SoftSpokenOT (Roy, Crypto 2022, section 3).
 //!
 //! For every tree, with leaves `r_z` expanded under keys that are never used again
 //! ([`super::keys`]) to one ring element a column, a hole at the digit `q`

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures the figures of the README on real networks: searches, accuracies, and whole runs of two processes.
+"""Measures the figures of docs/benchmarks.md on real networks: searches, accuracies, and
+whole runs of two processes.
 
-    cargo build --release && python3 benches/figures.py ../shared/data [NAME...]
+    cargo build --release && python3 tools/figures.py ../shared/data [NAME...]
 
-Every command is printed before what it measured. NAME chooses some of the measurements; `--list` names them.
-Times are those of this machine, as busy as it is; bytes and accuracies are the same everywhere.
-"""
+Every command is printed before what it measured. NAME chooses some of the measurements; `--list`
+names them. Times are those of this machine, as busy as it is. Bytes follow from the plan."""
 
 import json
 import os
@@ -39,7 +39,10 @@ def size(cost):
 
 
 def print_phases(phases):
-    lines = [f"{name} {size(p) / 1e6:.3f} MB, {p['rounds']} rounds, {p['seconds']:.2f} s" for name, p in phases.items()]
+    lines = [
+        f"{name} {size(p) / 1e6:.3f} MB, {p['rounds']} rounds, {p['seconds']:.2f} s"
+        for name, p in phases.items()
+    ]
     print("      " + "; ".join(lines))
 
 
@@ -47,8 +50,14 @@ class Bench:
     def __init__(self, data, scratch):
         images = data / "images"
         self.networks, self.scratch = data / "networks", scratch
-        self.calibration = {"cifar": images / "cifar10_train_10k.bin.gz", "mnist": images / "mnist-train10k-images-idx3-ubyte.gz"}
-        self.test = {"cifar": images / "cifar10_test_5k.bin.gz", "mnist": images / "mnist-t10k-images-idx3-ubyte.gz"}
+        self.calibration = {
+            "cifar": images / "cifar10_train_10k.bin.gz",
+            "mnist": images / "mnist-train10k-images-idx3-ubyte.gz",
+        }
+        self.test = {
+            "cifar": images / "cifar10_test_5k.bin.gz",
+            "mnist": images / "mnist-t10k-images-idx3-ubyte.gz",
+        }
 
     def pq(self, *arguments):
         """The object that one command prints, with its wall-clock and processor seconds."""
@@ -59,29 +68,48 @@ class Bench:
         wall, after = time.monotonic() - clock, resource.getrusage(resource.RUSAGE_CHILDREN)
         if process.returncode:
             raise SystemExit(f"exit code {process.returncode}: {errors.strip()}")
-        return json.loads(output), wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return (
+            json.loads(output),
+            wall,
+            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        )
 
     def search(self, model, images, options):
         net = self.scratch / f"net{len(os.listdir(self.scratch))}"
         model, calibration = self.networks / f"{model}.onnx", self.calibration[images]
-        found, wall, processor = self.pq("search", model, "--calib", calibration, *options, "--out", net)
-        print(f"      predicted {found['predicted_bits']:,} bits; {wall:.0f} s, {processor:.0f} s of a processor")
-        print("     ", *(f"W{layer['weight_bits']}A{layer['activation_bits']}" for layer in found["layers"]))
+        found, wall, processor = self.pq(
+            "search", model, "--calib", calibration, *options, "--out", net
+        )
+        print(
+            f"      predicted {found['predicted_bits']:,} bits; {wall:.0f} s, "
+            f"{processor:.0f} s of a processor"
+        )
+        print(
+            "     ",
+            *(f"W{layer['weight_bits']}A{layer['activation_bits']}" for layer in found["layers"]),
+        )
         return net, found["predicted_bits"]
 
     def accuracy(self, net, model, images):
         data = self.test[images]
         found, *_ = self.pq("eval", net, "--data", data, "--float", self.networks / f"{model}.onnx")
-        print(f"      accuracy {found['accuracy']:.4f}, float {found['float_accuracy']:.4f}, {found['images']} images")
+        print(
+            f"      accuracy {found['accuracy']:.4f}, float {found['float_accuracy']:.4f}, "
+            f"{found['images']} images"
+        )
 
     def verify(self, net, images, count, predicted=None):
         indices = f"0..{count}"
-        found, *_ = self.pq("infer", "--local", net, "--input", self.test[images], "--index", indices, "--verify")
+        found, *_ = self.pq(
+            "infer", "--local", net, "--input", self.test[images], "--index", indices, "--verify"
+        )
         assert found["verified"] is True
         phases = phases_of(found)
         bits = 8 * (size(phases["offline"]) + size(phases["online"]))
         assert predicted in (None, bits), f"predicted {predicted} bits, measured {bits}"
-        print(f"      verified; {bits:,} bits measured{'' if predicted is None else ', as predicted'}")
+        print(
+            f"      verified; {bits:,} bits measured{'' if predicted is None else ', as predicted'}"
+        )
         print_phases(phases)
         kinds = {}
         for step in found["steps"]:
@@ -91,8 +119,26 @@ class Bench:
     def two_processes(self, net, images):
         """One inference of two processes over loopback, with the peak memory of each."""
         plan = ["--plan", net / "plan.json"]
-        server = ["infer", "--role", "server", *plan, "--weights", net / "weights.safetensors", "--listen", ADDRESS]
-        client = ["infer", "--role", "client", *plan, "--input", self.test[images], "--connect", ADDRESS]
+        server = [
+            "infer",
+            "--role",
+            "server",
+            *plan,
+            "--weights",
+            net / "weights.safetensors",
+            "--listen",
+            ADDRESS,
+        ]
+        client = [
+            "infer",
+            "--role",
+            "client",
+            *plan,
+            "--input",
+            self.test[images],
+            "--connect",
+            ADDRESS,
+        ]
         announce(server, "&")
         announce(client)
         serving = start(server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -102,13 +148,18 @@ class Bench:
             _, status, usage = os.wait4(process.pid, 0)
             assert status == 0, f"{name}: exit status {status}"
             processor = usage.ru_utime + usage.ru_stime
-            print(f"      {name}: peak memory {usage.ru_maxrss / 1024:.0f} MiB, {processor:.2f} s of a processor")
+            print(
+                f"      {name}: peak memory {usage.ru_maxrss / 1024:.0f} MiB, "
+                f"{processor:.2f} s of a processor"
+            )
         print_phases(phases_of(json.loads(output)))
 
 
 def budget(model, bits, images, *options):
     def measure(bench):
-        net, predicted = bench.search(model, images, [*options, "--samples", "256", "--budget-bits", bits])
+        net, predicted = bench.search(
+            model, images, [*options, "--samples", "256", "--budget-bits", bits]
+        )
         bench.accuracy(net, model, images)
         bench.verify(net, images, 1, predicted)
         bench.verify(net, images, 8)
@@ -118,7 +169,9 @@ def budget(model, bits, images, *options):
 
 def fixed(model, widths, images, *options, samples=256):
     def measure(bench):
-        net, predicted = bench.search(model, images, [*options, "--samples", samples, "--fixed", widths])
+        net, predicted = bench.search(
+            model, images, [*options, "--samples", samples, "--fixed", widths]
+        )
         bench.accuracy(net, model, images)
         bench.verify(net, images, 1, predicted)
         bench.two_processes(net, images)
@@ -132,7 +185,9 @@ MEASUREMENTS = {
     "resnet20-400M": budget("resnet20_cifar10_bn", "400M", "cifar", *IMAGENET),
     "resnet20-w4a4": fixed("resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET),
     "resnet20-w4a4-wan": fixed("resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--link", "wan"),
-    "resnet20-w4a4-winograd": fixed("resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, *WINOGRAD, samples=1024),
+    "resnet20-w4a4-winograd": fixed(
+        "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, *WINOGRAD, samples=1024
+    ),
     "resnet20-w6a6": fixed("resnet20_cifar10_bn", "w6a6", "cifar", *IMAGENET),
     "resnet8-1G": budget("resnet8_cifar10_bn", "1G", "cifar", "--raw"),
     "minionn-3G": budget("minionn_relu6_cifar10", "3G", "cifar"),
@@ -148,7 +203,9 @@ def main():
         raise SystemExit(__doc__)
     unknown = [name for name in arguments[1:] if name not in MEASUREMENTS]
     if unknown:
-        raise SystemExit(f"no such measurement: {', '.join(unknown)}; there are: {', '.join(MEASUREMENTS)}")
+        raise SystemExit(
+            f"no such measurement: {', '.join(unknown)}; there are: {', '.join(MEASUREMENTS)}"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(arguments[0]), Path(scratch))
         for name in arguments[1:] or MEASUREMENTS:

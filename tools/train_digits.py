@@ -4,13 +4,13 @@ Requirements: Python 3.10 or newer and
 
     pip install numpy scikit-learn onnx onnxruntime
 
-(the files in this folder came from numpy 2.4.6, scikit-learn 1.9.1, onnx 1.23.2
+(the files in `assets/` came from numpy 2.4.6, scikit-learn 1.9.1, onnx 1.23.2
 and onnxruntime 1.31.1). Everything runs on one CPU core, in about half a minute.
 Nothing is downloaded: scikit-learn ships the data set.
 
-    python3 assets/train_digits.py              # rewrite the files beside this script
-    python3 assets/train_digits.py --out DIR    # write them elsewhere
-    python3 assets/train_digits.py --cross-validate
+    python3 tools/train_digits.py              # rewrite the files in assets/
+    python3 tools/train_digits.py --out DIR    # write them elsewhere
+    python3 tools/train_digits.py --cross-validate
         # 4-fold accuracy on the training part only; writes nothing. This is what
         # to look at when changing a setting: the held-out part stays untouched.
 
@@ -43,6 +43,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
+ASSETS = pathlib.Path(__file__).resolve().parent.parent / "assets"
 SEED = 20240
 TEST_FRACTION = 0.2
 EPOCHS = 80
@@ -348,7 +349,7 @@ def write_idx(path, array):
 
 def main():
     parser = argparse.ArgumentParser(description="Train and export the demo network.")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+    parser.add_argument("--out", type=pathlib.Path, default=ASSETS)
     parser.add_argument("--cross-validate", action="store_true")
     args = parser.parse_args()
 

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Runs `pq infer` between two network namespaces, over a link of a given delay and rate, and prints what was predicted
-beside what was measured.
+"""Runs `pq infer` between two network namespaces, over a link of a given delay and rate, and prints
+what was predicted beside what was measured.
 
-    python3 tests/emulate.py lan NET_FOLDER IMAGES [pq infer options]      (0.4 ms there and back, 330 MB/s)
-    python3 tests/emulate.py wan NET_FOLDER IMAGES [pq infer options]      (80 ms, 40 MB/s)
-    python3 tests/emulate.py 10e6,20 NET_FOLDER IMAGES                     (bytes a second, milliseconds there and back)
-    python3 tests/emulate.py loopback NET_FOLDER IMAGES                    (no namespaces, no delay)
+    python3 tools/emulate.py lan NET_FOLDER IMAGES [pq infer options]   (0.4 ms, 330 MB/s)
+    python3 tools/emulate.py wan NET_FOLDER IMAGES [pq infer options]   (80 ms, 40 MB/s)
+    python3 tools/emulate.py 10e6,20 NET_FOLDER IMAGES    (bytes a second, milliseconds)
+    python3 tools/emulate.py loopback NET_FOLDER IMAGES   (no namespaces, no delay)
 
-It takes root for the namespaces, and no kernel module: a forwarder in a namespace of its own, between the two, gives every
-piece of the stream a time of departure (the rate) and one of arrival (the delay), each direction on its own. Both parties and
-the forwarder share this machine's cores: with fewer than three, the link is a little slower than it says.
-PQ is the binary to run, target/release/pq unless the environment says otherwise."""
+It takes root for the namespaces, and no kernel module: a forwarder in a namespace of its own,
+between the two, gives every piece of the stream a time of departure (the rate) and one of arrival
+(the delay), each direction on its own. Both parties and the forwarder share this machine's cores:
+with fewer than three, the link is a little slower than it says. PQ is the binary to run,
+target/release/pq unless the environment says otherwise."""
 
 import collections
 import json
@@ -80,7 +81,10 @@ def link(rate, rtt):
     server = socket.create_connection(("10.77.1.2", PORT))
     for end in (client, server):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    ways = [threading.Thread(target=forward, args=(*ends, rate, rtt / 2)) for ends in [(client, server), (server, client)]]
+    ways = [
+        threading.Thread(target=forward, args=(*ends, rate, rtt / 2))
+        for ends in [(client, server), (server, client)]
+    ]
     for way in ways:
         way.start()
     for way in ways:
@@ -95,7 +99,20 @@ def ip(*arguments):
 def connect(namespace, number):
     """Joins a party's namespace to the link's."""
     here, there = f"pqe{number}a", f"pqe{number}b"
-    ip("link", "add", here, "netns", NAMES[1], "type", "veth", "peer", "name", there, "netns", namespace)
+    ip(
+        "link",
+        "add",
+        here,
+        "netns",
+        NAMES[1],
+        "type",
+        "veth",
+        "peer",
+        "name",
+        there,
+        "netns",
+        namespace,
+    )
     for name, at, address in [(NAMES[1], here, 1), (namespace, there, 2)]:
         ip("-n", name, "address", "add", f"10.77.{number}.{address}/24", "dev", at)
         ip("-n", name, "link", "set", at, "up")
@@ -113,13 +130,27 @@ def emulate(profile, folder, images, options):
     listen, address = ("127.0.0.1", "127.0.0.1") if server is None else ("10.77.1.2", "10.77.2.1")
     net = "1e10,0.02" if server is None else profile
     command = [pq, "infer", "--plan", plan, "--link", net, "--json"]
-    running = [within(server, [*command, "--role", "server", "--weights", weights, "--listen", f"{listen}:{PORT}"])]
+    running = [
+        within(
+            server,
+            [*command, "--role", "server", "--weights", weights, "--listen", f"{listen}:{PORT}"],
+        )
+    ]
     if middle:
         rate, rtt = PROFILES.get(profile) or parse(profile)
         running.append(within(middle, [sys.executable, __file__, "--link", str(rate), str(rtt)]))
         running[-1].stdout.readline()
         time.sleep(0.5)
-    asked = [*command, "--role", "client", "--connect", f"{address}:{PORT}", "--input", images, *options]
+    asked = [
+        *command,
+        "--role",
+        "client",
+        "--connect",
+        f"{address}:{PORT}",
+        "--input",
+        images,
+        *options,
+    ]
     running.append(within(client, asked))
     try:
         result, _ = running[-1].communicate(timeout=600)
@@ -144,12 +175,19 @@ def report(result):
         predicted = sum(step["predicted"][phase]["seconds"] for step in steps)
         measured = totals[phase]
         moved = (measured["server_bytes"] + measured["client_bytes"]) / 1e6
-        print(f"{phase:8} predicted {predicted:8.3f} s  measured {measured['seconds']:8.3f} s"
-              f"  {moved:8.3f} MB  {measured['rounds']} rounds")
+        print(
+            f"{phase:8} predicted {predicted:8.3f} s  measured {measured['seconds']:8.3f} s"
+            f"  {moved:8.3f} MB  {measured['rounds']} rounds"
+        )
     kinds = ("nonlinear", "pool", "ot")
-    moved = sum(step["server_bytes"] + step["client_bytes"] for step in steps if step["kind"] in kinds)
+    moved = sum(
+        step["server_bytes"] + step["client_bytes"] for step in steps if step["kind"] in kinds
+    )
     seconds = totals["offline"]["seconds"] + totals["online"]["seconds"]
-    print(f"inference {seconds:.3f} s; set-up {totals['setup']['seconds']:.3f} s; nonlinear, pool and ot {moved / 1e6:.3f} MB")
+    print(
+        f"inference {seconds:.3f} s; set-up {totals['setup']['seconds']:.3f} s; "
+        f"nonlinear, pool and ot {moved / 1e6:.3f} MB"
+    )
 
 
 def main():
