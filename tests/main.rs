@@ -19,6 +19,7 @@ mod memory;
 mod names;
 mod networks;
 mod out;
+mod schema;
 mod search;
 mod secrets;
 mod support;
