@@ -11,8 +11,10 @@ mod channel;
 mod cost;
 mod domain;
 mod error;
+mod frame;
 mod kernels;
 mod operator;
+mod role;
 mod session;
 mod share;
 
@@ -36,7 +38,8 @@ pub use cost::{Cost, Phases};
 pub use domain::Domain;
 pub use error::{Error, Reason};
 pub use operator::Operator;
-pub use session::{Role, Session};
+pub use role::Role;
+pub use session::Session;
 pub use share::{BitShare, Clear, Share, Shared};
 
 #[cfg(test)]
