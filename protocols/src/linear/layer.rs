@@ -10,7 +10,7 @@ use super::layout::{self, Class};
 use super::mask;
 use super::trees::Trees;
 use super::winograd;
-use super::word::word_bits;
+use crate::bits::word_bits;
 use crate::plan::{Algorithm, Protocol};
 use crate::{Bits, Cost, Error, Session};
 

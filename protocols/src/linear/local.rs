@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::im2col_row;
 use super::layer::Layer;
 use super::winograd;
-use super::word::{Word, with_word};
+use crate::bits::{Word, with_word};
 use crate::plan::Algorithm;
 
 /// `W x` with each channel shifted left as the layer says, `[channel][image][position]`, reduced

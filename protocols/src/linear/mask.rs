@@ -48,7 +48,7 @@ use super::Geometry;
 use super::keys::{self, Allotment, Keys};
 use super::layer::{Layer, Work};
 use super::trees::Leaves;
-use super::word::{Word, with_word, word_bits};
+use crate::bits::{Word, with_word, word_bits};
 use crate::kernels::{Expansion, Quad};
 use crate::ot::{SentCots, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};

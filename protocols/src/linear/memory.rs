@@ -3,7 +3,7 @@
 use super::layer::Layer;
 use super::layout;
 use super::products_cost;
-use super::word::word_bits;
+use crate::bits::word_bits;
 use crate::plan::{Algorithm, Protocol};
 use crate::{Bits, Block, Role};
 

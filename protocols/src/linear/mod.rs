@@ -12,7 +12,6 @@ mod memory;
 mod trees;
 mod vole;
 pub mod winograd;
-mod word;
 
 #[cfg(test)]
 mod testing;
@@ -23,4 +22,3 @@ pub(crate) use keys::Keys;
 pub use layer::{Layer, Planted};
 pub use local::multiply;
 pub use vole::{ClientHeld, Products, products_cost};
-pub(crate) use word::Word;

@@ -31,8 +31,8 @@ use super::kernel::{Chunk, column_blocks};
 use super::keys::Keys;
 use super::layer::{Layer, Planted};
 use super::layout::Part;
-use super::word::{Word, with_word};
 use super::{layout, mask, multiply, winograd};
+use crate::bits::{Word, with_word};
 use crate::plan::{Algorithm, Protocol};
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
 
