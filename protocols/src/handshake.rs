@@ -7,7 +7,7 @@
 
 use crate::bits::hex;
 use crate::channel::STATEMENT;
-use crate::plan::{Load, Reveal};
+use crate::load::{Load, Reveal};
 use crate::{Channel, Cost, Domain, Error, Role};
 
 /// The version of everything that crosses the wire.

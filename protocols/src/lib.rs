@@ -13,6 +13,7 @@ mod domain;
 mod error;
 mod frame;
 mod kernels;
+mod load;
 mod operator;
 mod role;
 mod session;

@@ -11,7 +11,7 @@ use super::mask;
 use super::trees::Trees;
 use super::winograd;
 use crate::bits::word_bits;
-use crate::plan::{Algorithm, Protocol};
+use crate::linear::{Algorithm, Protocol};
 use crate::{Bits, Cost, Error, Session};
 
 /// The most output channels: pricing a layer lists them all.

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::Geometry;
 use crate::Bits;
-use crate::plan::Protocol;
+use crate::linear::Protocol;
 
 /// Trees of one depth and ring: for every input row of the group and every bundle of output
 /// channels one tree.

@@ -6,7 +6,7 @@ use super::im2col_row;
 use super::layer::Layer;
 use super::winograd;
 use crate::bits::{Word, with_word};
-use crate::plan::Algorithm;
+use crate::linear::Algorithm;
 
 /// `W x` with each channel shifted left as the layer says, `[channel][image][position]`, reduced
 /// into the layer's ring.

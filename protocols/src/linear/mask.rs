@@ -559,7 +559,7 @@ mod tests {
 
     use super::*;
     use crate::linear::testing::any_geometry;
-    use crate::plan::{Algorithm, Protocol};
+    use crate::linear::{Algorithm, Protocol};
 
     #[test]
     fn the_price_is_that_of_the_head_of_this_file() {

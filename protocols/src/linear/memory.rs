@@ -4,7 +4,7 @@ use super::layer::Layer;
 use super::layout;
 use super::products_cost;
 use crate::bits::word_bits;
-use crate::plan::{Algorithm, Protocol};
+use crate::linear::{Algorithm, Protocol};
 use crate::{Bits, Block, Role};
 
 const BLOCK: u64 = Block::BYTES as u64;

@@ -1,5 +1,6 @@
 //! Linear layers: the server's weights times the client's share of the activations.
 
+mod choice;
 mod geometry;
 mod im2col;
 mod kernel;
@@ -16,6 +17,7 @@ pub mod winograd;
 #[cfg(test)]
 mod testing;
 
+pub use choice::{Algorithm, Protocol};
 pub use geometry::{Geometry, windows};
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;

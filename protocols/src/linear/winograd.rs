@@ -31,7 +31,7 @@ use num_traits::{WrappingAdd, WrappingSub, Zero};
 use zeroize::Zeroizing;
 
 use super::{Geometry, Layer};
-use crate::plan::Algorithm;
+use crate::linear::Algorithm;
 use crate::{Bits, Role};
 
 /// Positions of a tile in the domain.
@@ -244,9 +244,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::linear::Protocol;
     use crate::linear::multiply;
     use crate::linear::testing::any_three_by_three;
-    use crate::plan::Protocol;
 
     proptest! {
         #[test]

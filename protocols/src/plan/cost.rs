@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::load::Group;
-use super::{Algorithm, Load, Op, Plan, Protocol, Step};
+use super::{Load, Op, Plan, Step};
 use crate::channel::STATEMENT;
 use crate::handshake;
 use crate::linear::products_cost;
+use crate::load::Group;
 use crate::ops::{Form, Lookup, MaxPool, Requant};
 use crate::ot::{Start, Supply};
 use crate::{Bits, Block, Cost, Operator, Phases, Role};
@@ -69,26 +69,6 @@ impl Op {
             Self::Lookup { table, .. } => format!("lookup of {}", table.len()),
             Self::Argmax { digit, .. } => format!("argmax digit={digit}"),
             Self::View { .. } => "local".into(),
-        }
-    }
-}
-
-impl Algorithm {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Direct => "",
-            Self::WinogradExact => "exact winograd ",
-            Self::Winograd => "winograd ",
-        }
-    }
-}
-
-impl Protocol {
-    fn label(self) -> String {
-        match self {
-            Self::Vole { k } => format!("vole k={k}"),
-            Self::Cot => "cot".into(),
-            Self::VoleOfMask { k } => format!("vole of mask k={k}"),
         }
     }
 }

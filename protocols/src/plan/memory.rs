@@ -8,8 +8,7 @@
 //! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
 //! of the connection are counted full.
 
-use super::load::Load;
-use super::{Op, Plan, Step, Wire};
+use super::{Load, Op, Plan, Step, Wire};
 use crate::linear::Layer;
 use crate::ot::Source;
 use crate::{Block, Cost, Phases, Role};

@@ -8,7 +8,6 @@ mod assumptions;
 mod check;
 mod codec;
 mod cost;
-mod load;
 mod memory;
 mod reveal;
 mod shape;
@@ -26,10 +25,11 @@ pub use codec::{Answer, Logits, integer};
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
 pub use cost::{Kind, StepCost};
-pub use load::Load;
 pub use memory::PROCESS;
-pub use reveal::Reveal;
 pub use shape::Gather;
+
+pub use crate::linear::{Algorithm, Protocol};
+pub use crate::load::{Load, Reveal};
 
 /// The version of the plan format that this build reads and writes.
 pub const FORMAT: u32 = 4;
@@ -358,47 +358,6 @@ pub struct Term {
     pub wire: WireId,
     /// Its left shift.
     pub shift: u8,
-}
-
-/// How a convolution becomes products: see [`crate::linear::winograd`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// As it is defined.
-    #[default]
-    Direct,
-    /// Winograd's F(2x2, 3x3), equal to direct integer for integer, for weights of at most 4 bits.
-    WinogradExact,
-    /// Winograd's F(2x2, 3x3) with weights that are given in its domain.
-    Winograd,
-}
-
-/// How a linear layer is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Protocol {
-    /// Punctured trees of `2^k` leaves.
-    Vole {
-        /// Digits of one tree together: 1 to 8 bits.
-        k: u8,
-    },
-    /// Bitwise correlated transfers.
-    Cot,
-    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask, made anew for
-    /// every inference.
-    VoleOfMask {
-        /// Bits of a digit, 1 to 8.
-        k: u8,
-    },
-}
-
-impl Protocol {
-    /// Every protocol.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let of_weights = (2..=8).map(|k| Self::Vole { k });
-        let of_mask = (1..=8).map(|k| Self::VoleOfMask { k });
-        std::iter::once(Self::Cot).chain(of_weights).chain(of_mask)
-    }
 }
 
 /// Pooling windows.

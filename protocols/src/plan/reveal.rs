@@ -1,31 +1,8 @@
 //! What the client learns of an inference: the logits, or the label alone.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Op, Plan, Step, Wire, WireId, pooling_ring};
+use super::{Op, Plan, Reveal, Step, Wire, WireId, pooling_ring};
 use crate::ops::Argmax;
 use crate::{Bits, Error, Operator};
-
-/// What the client learns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reveal {
-    /// The logits.
-    #[default]
-    Logits,
-    /// The index of the largest logit, the first of equals.
-    Label,
-}
-
-impl Reveal {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Logits => "logits",
-            Self::Label => "label",
-        }
-    }
-}
 
 impl Plan {
     /// What the client learns.
