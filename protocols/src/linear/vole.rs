@@ -31,9 +31,8 @@ use super::kernel::{Chunk, column_blocks};
 use super::keys::Keys;
 use super::layer::{Layer, Planted};
 use super::layout::Part;
-use super::{layout, mask, multiply, winograd};
+use super::{Algorithm, Protocol, layout, mask, multiply, winograd};
 use crate::bits::{Word, with_word};
-use crate::linear::{Algorithm, Protocol};
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
 
 /// The products of a planted layer with a value that the client holds.
