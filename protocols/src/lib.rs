@@ -28,8 +28,8 @@ pub mod linear;
 pub mod ops;
 pub mod ot;
 pub mod plan;
+pub mod price;
 pub mod printable;
-pub mod profile;
 pub mod weights;
 
 pub use bits::{BitString, Bits};
@@ -42,6 +42,11 @@ pub use operator::Operator;
 pub use role::Role;
 pub use session::Session;
 pub use share::{BitShare, Clear, Share, Shared};
+
+/// Seconds on a network between the parties, by the name that they had.
+pub mod profile {
+    pub use crate::price::{Profile, Seconds, transfer_seconds};
+}
 
 #[cfg(test)]
 mod testing;

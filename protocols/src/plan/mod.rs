@@ -7,8 +7,8 @@
 mod assumptions;
 mod check;
 mod codec;
-mod cost;
-mod memory;
+mod kind;
+mod operators;
 mod reveal;
 mod shape;
 
@@ -22,10 +22,8 @@ use crate::{Bits, Error};
 pub use assumptions::Assumption;
 pub use check::MAX_NAME;
 pub use codec::{Answer, Logits, integer};
-pub use cost::CORRELATIONS;
-pub(crate) use cost::pooling_ring;
-pub use cost::{Kind, StepCost};
-pub use memory::PROCESS;
+pub use kind::{CORRELATIONS, Kind};
+pub(crate) use operators::pooling_ring;
 pub use shape::Gather;
 
 pub use crate::linear::{Algorithm, Protocol};
@@ -150,6 +148,13 @@ impl Plan {
             }
         }
         known
+    }
+
+    /// Whether the choices of a requantization are made before the input is known: its client's
+    /// share is. Not where the plan is streamed: its transfers would have to be kept until then.
+    pub(crate) fn asks_early(&self, op: &Op) -> bool {
+        let known = self.known();
+        !self.streamed && op.inputs().into_iter().all(|wire| known[wire])
     }
 }
 

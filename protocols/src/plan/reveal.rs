@@ -116,14 +116,6 @@ impl Plan {
             }
         }
     }
-
-    /// The operator of a step that finds the largest.
-    pub(crate) fn argmax(&self, op: &Op, images: usize) -> Option<Argmax> {
-        let Op::Argmax { input, digit, .. } = op else { return None };
-        let wire = &self.wires[*input];
-        let ring = pooling_ring(wire.bits);
-        Some(Argmax { groups: images, values: wire.elements(), ring, digit: u32::from(*digit) })
-    }
 }
 
 /// The ring of an index of so many values.
