@@ -6,7 +6,7 @@ pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 /// Bytes of a header: kind, a zero byte, step (2), depth (4), payload length (4), little-endian.
 pub(crate) const HEADER: usize = 12;
 
-/// The step of a frame that ends the conversation: see [`Channel::farewell`](crate::Channel::farewell).
+/// The step of a frame that ends the conversation: see `Channel::farewell`.
 pub(crate) const NOTICE: u16 = u16::MAX;
 
 const DATA: u8 = 0xD1;

@@ -1,5 +1,5 @@
-//! What a session is asked for: how many images at a time, how many times, and what the client is to
-//! learn.
+//! What a session is asked for: how many images at a time, how many times, and what the client
+//! learns.
 
 use serde::{Deserialize, Serialize};
 
