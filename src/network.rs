@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use protocols::plan::{Plan, Reveal, StepCost};
+use protocols::plan::{Plan, Reveal};
+use protocols::price::StepCost;
 use protocols::weights::Weights;
 use quant::Interface;
 use zeroize::Zeroizing;

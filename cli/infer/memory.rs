@@ -3,7 +3,8 @@
 
 use protocols::Role;
 use protocols::allowance::{self, Excess, mebibytes};
-use protocols::plan::{Load, PROCESS, Plan};
+use protocols::plan::{Load, Plan};
+use protocols::price::PROCESS;
 use serde::{Deserialize, Serialize};
 
 use super::args::ImageOptions;

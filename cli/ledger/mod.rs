@@ -4,7 +4,8 @@ mod text;
 
 use protocols::Cost;
 use protocols::execute::{Measured, Report};
-use protocols::plan::{Kind, Load, Op, Plan, StepCost};
+use protocols::plan::{Kind, Load, Op, Plan};
+use protocols::price::StepCost;
 use protocols::profile::Profile;
 use serde::{Deserialize, Serialize};
 

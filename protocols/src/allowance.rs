@@ -1,7 +1,7 @@
 //! Whether a session fits into the memory that the server is willing to spend on it: both parties
 //! predict it from the plan.
 
-use crate::plan::Load;
+use crate::load::Load;
 use crate::{Error, Role};
 
 /// A load that takes more memory than it may.

@@ -6,7 +6,7 @@ use std::ops::{Add, AddAssign, Mul};
 use serde::{Deserialize, Serialize};
 
 use crate::Role;
-use crate::channel::framed_len;
+use crate::frame::framed_len;
 
 /// The exact cost of an operator in one phase. Additive: operators that run one after the other add
 /// their costs, those that run at the same time compose with [`Cost::beside`].

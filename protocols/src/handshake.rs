@@ -5,8 +5,9 @@
 //! greeting that was altered on the way, or a conversation that was recorded, ends here. Anyone can
 //! compute the number: this says that both parties have seen the same greetings, not who they are.
 
+use crate::bits::hex;
 use crate::channel::STATEMENT;
-use crate::plan::{Load, Reveal};
+use crate::load::{Load, Reveal};
 use crate::{Channel, Cost, Domain, Error, Role};
 
 /// The version of everything that crosses the wire.
@@ -179,11 +180,6 @@ const fn role_name(role: u8) -> &'static str {
         1 => "client",
         _ => "unknown",
     }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Fixed-size fields of a message whose length was checked.

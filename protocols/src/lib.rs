@@ -11,8 +11,11 @@ mod channel;
 mod cost;
 mod domain;
 mod error;
+mod frame;
 mod kernels;
+mod load;
 mod operator;
+mod role;
 mod session;
 mod share;
 
@@ -25,8 +28,8 @@ pub mod linear;
 pub mod ops;
 pub mod ot;
 pub mod plan;
+pub mod price;
 pub mod printable;
-pub mod profile;
 pub mod weights;
 
 pub use bits::{BitString, Bits};
@@ -36,8 +39,14 @@ pub use cost::{Cost, Phases};
 pub use domain::Domain;
 pub use error::{Error, Reason};
 pub use operator::Operator;
-pub use session::{Role, Session};
+pub use role::Role;
+pub use session::Session;
 pub use share::{BitShare, Clear, Share, Shared};
+
+/// Seconds on a network between the parties, by the name that they had.
+pub mod profile {
+    pub use crate::price::{Profile, Seconds, transfer_seconds};
+}
 
 #[cfg(test)]
 mod testing;

@@ -3,32 +3,9 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::ot::{Extension, Ferret, Pools};
-use crate::{Channel, Cost, Domain, Error, Operator};
-
-/// Which party this is. The server holds the weights, the client holds the input and learns the
-/// output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Holds the weights.
-    Server,
-    /// Holds the input, alone learns the output.
-    Client,
-}
-
-impl Role {
-    /// The other party.
-    #[must_use]
-    pub const fn peer(self) -> Self {
-        match self {
-            Self::Server => Self::Client,
-            Self::Client => Self::Server,
-        }
-    }
-}
+use crate::{Channel, Cost, Domain, Error, Operator, Role};
 
 /// One party's end of a conversation.
 pub struct Session {

@@ -9,7 +9,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::handshake::hex;
+use crate::bits::hex;
 use crate::linear::{Geometry, Layer, winograd};
 use crate::plan::{Algorithm, Op, Plan, Reveal, Step, Term, Wire};
 use crate::{Bits, Error};

@@ -7,7 +7,6 @@
 //! the session ([`limits`]). A session's channel keeps a transcript of both directions, which the
 //! parties compare before anything of it is relied on ([`transcript`]).
 
-mod frame;
 mod limits;
 mod reader;
 mod transcript;
@@ -22,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::error::Reason;
+use crate::frame::{self, Frame, MAX_PAYLOAD, framed_len};
 use crate::{Cost, Error, Role};
-use frame::{Frame, MAX_PAYLOAD};
 use limits::{Overdue, Patience};
 use reader::Fault;
 use transcript::Transcript;
@@ -31,12 +30,6 @@ use writer::Writer;
 
 pub use limits::Limits;
 pub(crate) use transcript::STATEMENT;
-
-/// Bytes on the wire of a message of `payload` bytes, with the headers of the frames that it is cut
-/// into. An empty message is not sent.
-pub(crate) const fn framed_len(payload: usize) -> u64 {
-    payload as u64 + payload.div_ceil(MAX_PAYLOAD) as u64 * frame::HEADER as u64
-}
 
 /// What has crossed the channel so far.
 #[derive(Clone, Copy, Debug, Default)]

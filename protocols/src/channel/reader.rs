@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::frame::{Frame, HEADER, Header};
 use super::{Limits, Watched};
+use crate::frame::{Frame, HEADER, Header};
 
 /// Why nothing more will arrive.
 pub(super) enum Fault {

@@ -8,7 +8,7 @@
 
 use blake3::Hasher;
 
-use super::frame::HEADER;
+use crate::frame::HEADER;
 use crate::{Domain, Role};
 
 /// Bytes of a statement.

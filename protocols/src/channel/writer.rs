@@ -10,8 +10,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::frame;
 use super::{Limits, Watched};
+use crate::frame;
 
 /// Bytes that may wait in the queue before a stream in one direction pauses.
 pub(super) const HIGH_WATER: usize = 8 << 20;

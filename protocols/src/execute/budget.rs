@@ -5,7 +5,7 @@ use crate::Cost;
 use crate::linear::Layer;
 use crate::ot::{Source, Supply};
 use crate::plan::{Op, Plan};
-use crate::profile::transfer_seconds;
+use crate::price::transfer_seconds;
 use crate::{Operator, Session};
 
 /// What a part moves, and seconds of work.

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Load, Plan, StepCost};
+use crate::plan::{Load, Plan};
+use crate::price::StepCost;
 use crate::{Cost, Error, Session};
 
 /// What a part moved, and how long it took.

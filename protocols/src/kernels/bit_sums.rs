@@ -7,7 +7,7 @@ use super::aes::Key;
 #[cfg(target_arch = "x86_64")]
 use super::aes::x86;
 use super::{Quad, aes};
-use crate::linear::Word;
+use crate::bits::Word;
 
 /// Levels of the deepest trees.
 pub(super) const MAX_DEPTH: usize = 8;

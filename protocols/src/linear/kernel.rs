@@ -18,8 +18,8 @@ use super::keys::{Allotment, Keys, Run};
 use super::layer::Planted;
 use super::layout::{Class, Part, STRIP, message_len};
 use super::trees::{Leaves, Trees};
-use super::word::Word;
 use super::{Geometry, im2col_row};
+use crate::bits::Word;
 use crate::kernels::{Expansion, Quad, hole_bits};
 use crate::ot::Hash;
 

@@ -133,8 +133,8 @@ mod tests {
 
     use super::*;
     use crate::Bits;
+    use crate::linear::{Algorithm, Protocol};
     use crate::linear::{Geometry, Layer, layout};
-    use crate::plan::{Algorithm, Protocol};
 
     /// A convolution of 3x3 with padding.
     fn convolution(channels: usize, side: usize) -> Geometry {

@@ -5,13 +5,10 @@ use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-use super::Geometry;
 use super::layout::{self, Class};
-use super::mask;
 use super::trees::Trees;
-use super::winograd;
-use super::word::word_bits;
-use crate::plan::{Algorithm, Protocol};
+use super::{Algorithm, Geometry, Protocol, mask, winograd};
+use crate::bits::word_bits;
 use crate::{Bits, Cost, Error, Session};
 
 /// The most output channels: pricing a layer lists them all.

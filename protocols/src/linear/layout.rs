@@ -10,9 +10,8 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::Geometry;
+use super::{Geometry, Protocol};
 use crate::Bits;
-use crate::plan::Protocol;
 
 /// Trees of one depth and ring: for every input row of the group and every bundle of output
 /// channels one tree.

@@ -2,11 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::im2col_row;
 use super::layer::Layer;
-use super::winograd;
-use super::word::{Word, with_word};
-use crate::plan::Algorithm;
+use super::{Algorithm, im2col_row, winograd};
+use crate::bits::{Word, with_word};
 
 /// `W x` with each channel shifted left as the layer says, `[channel][image][position]`, reduced
 /// into the layer's ring.

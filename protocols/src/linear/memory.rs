@@ -1,10 +1,8 @@
 //! What a linear layer takes of a party's memory, from its public description.
 
 use super::layer::Layer;
-use super::layout;
-use super::products_cost;
-use super::word::word_bits;
-use crate::plan::{Algorithm, Protocol};
+use super::{Algorithm, Protocol, layout, products_cost};
+use crate::bits::word_bits;
 use crate::{Bits, Block, Role};
 
 const BLOCK: u64 = Block::BYTES as u64;

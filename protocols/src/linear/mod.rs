@@ -1,5 +1,6 @@
 //! Linear layers: the server's weights times the client's share of the activations.
 
+mod choice;
 mod geometry;
 mod im2col;
 mod kernel;
@@ -12,15 +13,14 @@ mod memory;
 mod trees;
 mod vole;
 pub mod winograd;
-mod word;
 
 #[cfg(test)]
 mod testing;
 
+pub use choice::{Algorithm, Protocol};
 pub use geometry::{Geometry, windows};
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;
 pub use layer::{Layer, Planted};
 pub use local::multiply;
 pub use vole::{ClientHeld, Products, products_cost};
-pub(crate) use word::Word;

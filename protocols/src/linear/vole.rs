@@ -30,9 +30,8 @@ use super::kernel::{Chunk, column_blocks};
 use super::keys::Keys;
 use super::layer::{Layer, Planted};
 use super::layout::Part;
-use super::word::{Word, with_word};
-use super::{layout, mask, multiply, winograd};
-use crate::plan::{Algorithm, Protocol};
+use super::{Algorithm, Protocol, layout, mask, multiply, winograd};
+use crate::bits::{Word, with_word};
 use crate::{Clear, Cost, Domain, Error, Operator, Role, Session, Share, Shared};
 
 /// The products of a planted layer with a value that the client holds.
@@ -227,8 +226,8 @@ mod tests {
 
     use super::*;
     use crate::Bits;
+    use crate::linear::Protocol;
     use crate::linear::testing::{any_geometry, any_three_by_three};
-    use crate::plan::Protocol;
     use crate::testing::{extremes, two_parties};
 
     fn weights(layer: &Layer, rng: &mut ChaCha20Rng) -> Vec<i8> {

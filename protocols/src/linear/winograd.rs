@@ -30,8 +30,7 @@
 use num_traits::{WrappingAdd, WrappingSub, Zero};
 use zeroize::Zeroizing;
 
-use super::{Geometry, Layer};
-use crate::plan::Algorithm;
+use super::{Algorithm, Geometry, Layer};
 use crate::{Bits, Role};
 
 /// Positions of a tile in the domain.
@@ -244,9 +243,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::linear::multiply;
     use crate::linear::testing::any_three_by_three;
-    use crate::plan::Protocol;
+    use crate::linear::{Protocol, multiply};
 
     proptest! {
         #[test]

@@ -10,8 +10,8 @@ use aes::Aes128Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
 use crate::Block;
+use crate::bits::Word;
 use crate::kernels::{Expansion, Key, Quad, sigma_all};
-use crate::linear::Word;
 
 /// The hash under one public key.
 #[derive(Clone)]

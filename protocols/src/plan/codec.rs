@@ -1,7 +1,46 @@
 //! Between images and the integers of the client: what a plan takes in, and what comes out of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Op, Plan, Reveal};
 use crate::Error;
+
+/// How the client turns pixels into the integers of the first wire: `clamp(round(value / scale))`,
+/// halves to even.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSpec {
+    /// What a pixel of 0..255 is turned into first.
+    pub preprocess: Preprocess,
+    /// The real value of one integer step.
+    pub scale: f64,
+}
+
+/// What a pixel of 0..255 is turned into.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Preprocess {
+    /// `x / 255`.
+    #[default]
+    Unit,
+    /// `x`.
+    Raw,
+    /// `(x / 255 - mean) / std`, by channel.
+    Normalize {
+        /// Mean of each channel.
+        mean: Vec<f32>,
+        /// Standard deviation of each channel.
+        std: Vec<f32>,
+    },
+}
+
+/// How the client reads the logits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// The real value of one integer step.
+    pub scale: f64,
+}
 
 /// The integer that a preprocessed value becomes, within `low..=high`: rounded in single precision,
 /// halves to even, as ONNX's QuantizeLinear rounds.

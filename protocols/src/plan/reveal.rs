@@ -1,31 +1,8 @@
 //! What the client learns of an inference: the logits, or the label alone.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Op, Plan, Step, Wire, WireId, pooling_ring};
+use super::{Op, Plan, Reveal, Step, Wire, WireId, pooling_ring};
 use crate::ops::Argmax;
 use crate::{Bits, Error, Operator};
-
-/// What the client learns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reveal {
-    /// The logits.
-    #[default]
-    Logits,
-    /// The index of the largest logit, the first of equals.
-    Label,
-}
-
-impl Reveal {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Logits => "logits",
-            Self::Label => "label",
-        }
-    }
-}
 
 impl Plan {
     /// What the client learns.
@@ -138,14 +115,6 @@ impl Plan {
                 }
             }
         }
-    }
-
-    /// The operator of a step that finds the largest.
-    pub(crate) fn argmax(&self, op: &Op, images: usize) -> Option<Argmax> {
-        let Op::Argmax { input, digit, .. } = op else { return None };
-        let wire = &self.wires[*input];
-        let ring = pooling_ring(wire.bits);
-        Some(Argmax { groups: images, values: wire.elements(), ring, digit: u32::from(*digit) })
     }
 }
 

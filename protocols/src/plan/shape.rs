@@ -1,6 +1,34 @@
-//! Where the elements of windows and views come from: public indices, the same at both parties.
+//! Windows and views, and where their elements come from: public indices, the same at both parties.
 
-use super::{View, Window};
+use serde::{Deserialize, Serialize};
+
+/// Pooling windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Rows and columns of a window.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
+    /// Padding: top, left, bottom, right.
+    pub pad: [usize; 4],
+}
+
+/// A strided slice with zero padding, by axis: channels, rows, columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct View {
+    /// First element taken.
+    pub start: [usize; 3],
+    /// Step between elements taken.
+    pub stride: [usize; 3],
+    /// Elements taken.
+    pub len: [usize; 3],
+    /// Zeros before.
+    pub before: [usize; 3],
+    /// Zeros after.
+    pub after: [usize; 3],
+}
 
 /// For every output element the input element that it takes, or zero.
 pub type Gather = Vec<Option<u32>>;

@@ -66,7 +66,7 @@ fn long_streams_of_unlike_length_neither_stall_nor_count_rounds() {
 
 #[test]
 fn a_transfer_costs_a_bit_for_every_tree_but_one_and_a_chunk_is_one_frame() {
-    let header = crate::channel::framed_len(1) - 1;
+    let header = crate::frame::framed_len(1) - 1;
     for (depth, bits) in TreeDepth::all().zip([127, 63, 42, 31, 25, 21, 18, 15]) {
         let cost = Extend { depth, server: CHUNK, client: 0 }.cost();
         assert_eq!(cost.client_bytes, bits * CHUNK as u64 / 8 + header);

@@ -3,9 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::{Schedule, broadcast, encrypt, encrypt_wide, load, load_quad, store, store_quad};
+use crate::bits::Word;
 use crate::kernels::Quad;
 use crate::kernels::bit_sums::{Expansion, MAX_DEPTH};
-use crate::linear::Word;
 
 /// Four trees to a register.
 #[target_feature(enable = "vaes,avx512f,avx512bw")]

@@ -8,10 +8,10 @@
 //! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
 //! of the connection are counted full.
 
-use super::load::Load;
-use super::{Op, Plan, Step, Wire};
 use crate::linear::Layer;
+use crate::load::Load;
 use crate::ot::Source;
+use crate::plan::{Op, Plan, Step, Wire};
 use crate::{Block, Cost, Phases, Role};
 
 /// Bytes of a process that has yet to do anything: code, threads with their stacks and heaps, and a

@@ -4,7 +4,8 @@
 use bytemuck::Pod;
 use num_traits::{PrimInt, Unsigned, WrappingAdd, WrappingMul, WrappingSub};
 
-use crate::{Bits, Block};
+use super::Bits;
+use crate::Block;
 
 /// A word of which a block holds [`Word::LANES`].
 pub(crate) trait Word:
@@ -45,7 +46,7 @@ word!(u16, u32, u64);
 /// Calls a function with the smallest word that holds a ring.
 macro_rules! with_word {
     ($ring:expr, $function:ident::<_>($($argument:expr),* $(,)?) $(.$await:tt)?) => {
-        match $crate::linear::word::word_bits($ring) {
+        match $crate::bits::word_bits($ring) {
             16 => $function::<u16>($($argument),*)$(.$await)?,
             32 => $function::<u32>($($argument),*)$(.$await)?,
             _ => $function::<u64>($($argument),*)$(.$await)?,

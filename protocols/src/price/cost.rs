@@ -1,31 +1,14 @@
 //! The price of a plan, step by step: the sum of its operators' costs.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::load::Group;
-use super::{Algorithm, Load, Op, Plan, Protocol, Step};
 use crate::channel::STATEMENT;
 use crate::handshake;
 use crate::linear::products_cost;
-use crate::ops::{Form, Lookup, MaxPool, Requant};
-use crate::ot::{Start, Supply};
-use crate::{Bits, Block, Cost, Operator, Phases, Role};
-
-/// What a step is, for the report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Multiplies by weights.
-    Linear,
-    /// Requantization, ReLU, residual, lookups, the label.
-    Nonlinear,
-    /// Pooling.
-    Pool,
-    /// Extension of oblivious transfers.
-    Ot,
-    /// Input sharing and output reveal.
-    Io,
-}
+use crate::load::{Group, Load};
+use crate::ot::Supply;
+use crate::plan::{CORRELATIONS, Kind, Op, Plan, Step};
+use crate::{Block, Cost, Operator, Phases, Role};
 
 /// The price of one step, for a batch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,59 +21,6 @@ pub struct StepCost {
     pub protocol: String,
     /// What it moves.
     pub cost: Phases,
-}
-
-impl Op {
-    /// What the step is, for the report; a view is none, it is free.
-    pub const fn kind(&self) -> Option<Kind> {
-        match self {
-            Self::Input { .. } | Self::Output { .. } => Some(Kind::Io),
-            Self::Linear { .. } => Some(Kind::Linear),
-            Self::Requant { .. } | Self::Lookup { .. } | Self::Argmax { .. } => {
-                Some(Kind::Nonlinear)
-            }
-            Self::SumPool { .. } | Self::MaxPool { .. } => Some(Kind::Pool),
-            Self::View { .. } => None,
-        }
-    }
-
-    /// How the step is done, for the report.
-    pub fn protocol(&self) -> String {
-        match self {
-            Self::Input { .. } => "share".into(),
-            Self::Output { .. } => "reveal".into(),
-            Self::Linear { algorithm, protocol, .. } => {
-                format!("{}{}", algorithm.label(), protocol.label())
-            }
-            Self::Requant { levels, form: Form::Narrow, .. } => format!("narrow levels={levels}"),
-            Self::Requant { levels, form: Form::Wide, .. } => format!("wide levels={levels}"),
-            Self::SumPool { .. } => "sum".into(),
-            Self::MaxPool { digit, .. } => format!("max digit={digit}"),
-            Self::Lookup { table, .. } => format!("lookup of {}", table.len()),
-            Self::Argmax { digit, .. } => format!("argmax digit={digit}"),
-            Self::View { .. } => "local".into(),
-        }
-    }
-}
-
-impl Algorithm {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Direct => "",
-            Self::WinogradExact => "exact winograd ",
-            Self::Winograd => "winograd ",
-        }
-    }
-}
-
-impl Protocol {
-    fn label(self) -> String {
-        match self {
-            Self::Vole { k } => format!("vole k={k}"),
-            Self::Cot => "cot".into(),
-            Self::VoleOfMask { k } => format!("vole of mask k={k}"),
-        }
-    }
 }
 
 impl Plan {
@@ -158,11 +88,6 @@ impl Plan {
         Phases { setup: self.setup_cost(), ..steps }
     }
 
-    /// The start of the source of transfers.
-    pub(crate) const fn start(&self) -> Start {
-        Start { source: self.transfers }
-    }
-
     /// The price of all supplies of transfers after set-up.
     fn supplies(&self, load: Load) -> Phases {
         if !self.streamed {
@@ -196,15 +121,6 @@ impl Plan {
             offline + online
         };
         steps.map(of).sum()
-    }
-
-    /// The supply of the transfers that some cost consumes.
-    pub(crate) const fn supply(&self, cost: Cost) -> Supply {
-        Supply {
-            source: self.transfers,
-            server: cost.server_cots as usize,
-            client: cost.client_cots as usize,
-        }
     }
 
     /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's,
@@ -244,13 +160,6 @@ impl Plan {
         }
     }
 
-    /// Whether the choices of a requantization are made before the input is known: its client's
-    /// share is. Not where the plan is streamed: its transfers would have to be kept until then.
-    pub(crate) fn asks_early(&self, op: &Op) -> bool {
-        let known = self.known();
-        !self.streamed && op.inputs().into_iter().all(|wire| known[wire])
-    }
-
     /// The message that replaces the client's share of a wire by a mask.
     fn remask_message(&self, wire: usize, remask: bool, images: usize) -> Cost {
         if remask { self.wire_message(wire, Role::Client, images) } else { Cost::ZERO }
@@ -260,56 +169,6 @@ impl Plan {
     pub(crate) fn wire_message(&self, wire: usize, sender: Role, images: usize) -> Cost {
         let wire = &self.wires[wire];
         Cost::message(sender, wire.ring.packed_len(wire.elements() * images))
-    }
-
-    /// The operator of a requantization step.
-    pub(crate) fn requant(&self, op: &Op, images: usize) -> Option<Requant> {
-        let Op::Requant { output, ring, shift, levels, form, .. } = op else { return None };
-        let wire = &self.wires[*output];
-        Some(Requant {
-            len: wire.elements() * images,
-            ring: *ring,
-            shift: u32::from(*shift),
-            bits: u32::from(wire.bits),
-            signed: wire.signed,
-            out: wire.ring,
-            levels: u32::from(*levels),
-            form: *form,
-        })
-    }
-
-    /// The levels of ANDs that a requantization may take in its form, the fewest first: each saves
-    /// messages or bits.
-    pub fn levels_of(&self, op: &Op) -> Vec<u8> {
-        let levels =
-            self.requant(op, 1).map(|operator| operator.useful_levels()).unwrap_or_default();
-        levels.into_iter().filter_map(|levels| u8::try_from(levels).ok()).collect()
-    }
-
-    /// The operator of a lookup step.
-    pub(crate) fn lookup(&self, op: &Op, images: usize) -> Option<Lookup> {
-        let Op::Lookup { input, output, table, .. } = op else { return None };
-        let (from, to) = (&self.wires[*input], &self.wires[*output]);
-        Some(Lookup {
-            len: to.elements() * images,
-            ring: Bits::of(u32::from(from.bits)),
-            out: to.ring,
-            table: table.iter().map(|&entry| to.ring.encode(entry)).collect(),
-        })
-    }
-
-    /// The operator of a maximum pooling step.
-    pub(crate) fn max_pool(&self, op: &Op, images: usize) -> Option<MaxPool> {
-        let Op::MaxPool { output, window, digit, .. } = op else { return None };
-        let wire = &self.wires[*output];
-        Some(MaxPool {
-            windows: wire.elements() * images,
-            window: window.len(),
-            bits: u32::from(wire.bits),
-            signed: wire.signed,
-            out: wire.ring,
-            digit: u32::from(*digit),
-        })
     }
 }
 
@@ -322,12 +181,4 @@ fn over(load: Load, one: impl Fn(usize) -> Phases) -> Phases {
         online: each.online * load.inferences.saturating_sub(1) as u64 + last.online,
         ..Phases::default()
     }
-}
-
-/// The step that extends oblivious transfers for one batch.
-pub const CORRELATIONS: &str = "correlations";
-
-/// The ring of the operands of a maximum: one bit more than the values.
-pub(crate) const fn pooling_ring(bits: u8) -> Bits {
-    Bits::of(bits as u32 + 1)
 }

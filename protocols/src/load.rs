@@ -1,4 +1,5 @@
-//! What a session is asked for: how many images at a time, and how many times.
+//! What a session is asked for: how many images at a time, how many times, and what the client
+//! learns.
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,27 @@ impl Load {
             return Err(Error::invalid("load", expected, format!("{self:?}")));
         }
         Ok(())
+    }
+}
+
+/// What the client learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reveal {
+    /// The logits.
+    #[default]
+    Logits,
+    /// The index of the largest logit, the first of equals.
+    Label,
+}
+
+impl Reveal {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logits => "logits",
+            Self::Label => "label",
+        }
     }
 }
 

@@ -1,143 +1,15 @@
-//! Checks of a plan that came from a file: after them, running it cannot panic, whatever the file
-//! said.
+//! Checks of one step: its parameters, and its wires' shapes, values and rings.
 
-use std::collections::HashSet;
-
-use super::reveal::index_bits;
-use super::{CORRELATIONS, FORMAT, Op, Plan, Preprocess, Reveal, Step, Term, Wire, WireId};
-use crate::printable::{Printable, cut, is_plain};
+use crate::plan::reveal::index_bits;
+use crate::plan::{Op, Plan, Reveal, Step, Term, Wire, WireId};
 use crate::{Bits, Error};
 
-/// The most bytes of a name, of the network or of a step: people read them in tables.
-pub const MAX_NAME: usize = 256;
-/// The most characters of a name that an error shows.
-const SHOWN: usize = 40;
-/// The most steps of a plan: frames number them with 16 bits.
-const MAX_STEPS: usize = 10_000;
-/// The most elements of one wire.
-const MAX_ELEMENTS: usize = 1 << 28;
-/// The most elements of all wires together, so that no price overflows.
-const MAX_ALL_ELEMENTS: usize = 1 << 32;
-/// The most multiplications of all layers together, likewise.
-const MAX_MACS: u64 = 1 << 42;
 /// The widest value that is looked up: tables double with every bit.
 const MAX_LOOKUP_BITS: u8 = 8;
-/// The widest value of a wire.
-const MAX_BITS: u8 = 62;
-
-/// Whether this build reads plans of a format.
-pub(super) fn check_format(format: u32) -> Result<(), Error> {
-    let expected = || format!("{FORMAT}; search the network again with this version of pq");
-    require(format == FORMAT, "plan: format", expected(), format)
-}
 
 impl Plan {
-    /// Checks everything that running the plan relies on.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], naming the step and the field.
-    pub fn check(&self) -> Result<(), Error> {
-        check_format(self.format)?;
-        self.check_names()?;
-        for (name, scale) in [("input", self.input.scale), ("output", self.output.scale)] {
-            require(
-                scale.is_finite() && scale > 0.0,
-                format!("plan: {name}.scale"),
-                "a positive number",
-                scale,
-            )?;
-        }
-        require(self.weights.len() == 64, "plan: weights", "64 hexadecimal digits", &self.weights)?;
-        require(
-            self.steps.len() <= MAX_STEPS,
-            "plan: steps",
-            format!("at most {MAX_STEPS}"),
-            self.steps.len(),
-        )?;
-        for (id, wire) in self.wires.iter().enumerate() {
-            check_wire(id, wire)?;
-        }
-        self.check_order()?;
-        for step in &self.steps {
-            self.check_step(step)?;
-        }
-        self.check_size()?;
-        self.check_preprocess()
-    }
-
-    /// Names can be shown: by them, a plan from elsewhere speaks to this party's terminal. The
-    /// first check of all that names a step, so that no other one shows a name that is not fit for
-    /// it.
-    fn check_names(&self) -> Result<(), Error> {
-        check_name("plan: name", &self.name, 0)?;
-        let mut steps = self.steps.iter().enumerate();
-        steps.try_for_each(|(index, step)| {
-            check_name(format!("plan: step {index}: name"), &step.name, 1)
-        })
-    }
-
-    /// The plan as a whole is no larger than its price can be told.
-    fn check_size(&self) -> Result<(), Error> {
-        let elements: usize = self.wires.iter().map(Wire::elements).sum();
-        require(
-            elements <= MAX_ALL_ELEMENTS,
-            "plan: wires",
-            format!("at most {MAX_ALL_ELEMENTS} elements in all"),
-            elements,
-        )?;
-        let macs =
-            self.layers().map(|(_, _, layer)| layer.geometry.macs()).fold(0, u64::saturating_add);
-        require(
-            macs <= MAX_MACS,
-            "plan: steps",
-            format!("at most {MAX_MACS} multiplications in all"),
-            macs,
-        )
-    }
-
-    /// One input first, one output last, unique names, every wire written once and before it is
-    /// read.
-    fn check_order(&self) -> Result<(), Error> {
-        let mut names = HashSet::from([CORRELATIONS]);
-        let mut written = vec![false; self.wires.len()];
-        for (index, step) in self.steps.iter().enumerate() {
-            let what = |field: &str| format!("plan: step {}: {field}", step.name);
-            require(names.insert(&step.name), what("name"), "a unique name", &step.name)?;
-            let ends = [matches!(step.op, Op::Input { .. }), matches!(step.op, Op::Output { .. })];
-            let due = [index == 0, index + 1 == self.steps.len()];
-            require(
-                ends == due,
-                what("op"),
-                "the input first and the output last, once each",
-                format!("step {index}"),
-            )?;
-            for id in step.op.inputs() {
-                let ready = written.get(id).copied().unwrap_or(false);
-                require(ready, what("input"), "a wire that an earlier step writes", id)?;
-            }
-            if let Some(id) = step.op.output() {
-                let free = written.get(id).is_some_and(|written| !written);
-                require(free, what("output"), "a wire that no earlier step writes", id)?;
-                written[id] = true;
-            }
-        }
-        require(self.steps.len() >= 2, "plan: steps", "an input and an output", self.steps.len())?;
-        self.check_masks()
-    }
-
-    /// The client's share of every linear layer's input must be known before the input is.
-    fn check_masks(&self) -> Result<(), Error> {
-        let known = self.known();
-        for step in &self.steps {
-            if let Op::Linear { input, .. } = &step.op {
-                let what = format!("plan: step {}: input", step.name);
-                require(known[*input], what, "a wire that is masked anew", "one that is not")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_step(&self, step: &Step) -> Result<(), Error> {
+    /// Checks one step against its wires, which are there and written in order.
+    pub(super) fn check_step(&self, step: &Step) -> Result<(), Error> {
         let check = Checker { plan: self, step };
         match &step.op {
             // Values that wrap would be others.
@@ -201,20 +73,6 @@ impl Plan {
                 check.shape(Some(view.out_shape()), *output)
             }
         }
-    }
-
-    fn check_preprocess(&self) -> Result<(), Error> {
-        if let Preprocess::Normalize { mean, std } = &self.input.preprocess {
-            let channels = self.input_wire().shape[0];
-            for (name, list) in [("mean", mean), ("std", std)] {
-                let what = format!("plan: input.preprocess.{name}");
-                let fine = list.len() == channels && list.iter().all(|v| v.is_finite());
-                require(fine, what, format!("{channels} finite numbers"), format!("{list:?}"))?;
-            }
-            let nonzero = std.iter().all(|&s| s > 0.0);
-            require(nonzero, "plan: input.preprocess.std", "positive numbers", format!("{std:?}"))?;
-        }
-        Ok(())
     }
 }
 
@@ -385,43 +243,4 @@ impl Checker<'_> {
         let same = (from.bits, from.signed) == (to.bits, to.signed);
         self.require(same, "output", format!("{} bits as its input", from.bits), to.bits)
     }
-}
-
-/// A name of at least so many bytes that can be shown.
-fn check_name(what: impl Into<String>, name: &str, least: usize) -> Result<(), Error> {
-    let fits = (least..=MAX_NAME).contains(&name.len());
-    let found = || format!("{} bytes, '{}'", name.len(), Printable(cut(name, SHOWN)));
-    let expected =
-        || format!("{least} to {MAX_NAME} bytes, none of them control characters or invisible");
-    if fits && name.chars().all(is_plain) {
-        return Ok(());
-    }
-    Err(Error::invalid(what, expected(), found()))
-}
-
-fn check_wire(id: usize, wire: &Wire) -> Result<(), Error> {
-    let what = |field: &str| format!("plan: wire {id}: {field}");
-    let elements = wire.shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
-    let sized = elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n));
-    require(
-        sized,
-        what("shape"),
-        format!("1 to {MAX_ELEMENTS} elements"),
-        format!("{:?}", wire.shape),
-    )?;
-    require(
-        (1..=MAX_BITS).contains(&wire.bits),
-        what("bits"),
-        format!("1 to {MAX_BITS}"),
-        wire.bits,
-    )
-}
-
-fn require(
-    holds: bool,
-    what: impl Into<String>,
-    expected: impl ToString,
-    found: impl ToString,
-) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::invalid(what, expected, found)) }
 }

@@ -1,0 +1,211 @@
+//! Strings of bits, one for each element of a vector.
+
+use std::fmt;
+
+use bitvec::order::Lsb0;
+use bitvec::vec::BitVec;
+
+use super::Bits;
+
+/// A string of bits, packed into 64-bit words. `Debug` prints its length alone, since most such
+/// strings are secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct BitString(BitVec<u64, Lsb0>);
+
+impl BitString {
+    /// `len` zero bits.
+    pub fn zeros(len: usize) -> Self {
+        Self(BitVec::repeat(false, len))
+    }
+
+    /// `len` bits, from the low bits of `words` on.
+    pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
+        words.resize(len.div_ceil(64), 0);
+        if !len.is_multiple_of(64)
+            && let Some(last) = words.last_mut()
+        {
+            *last &= (1 << (len % 64)) - 1;
+        }
+        let mut bits = BitVec::from_vec(words);
+        bits.truncate(len);
+        Self(bits)
+    }
+
+    /// Bit `at` of every value.
+    pub fn of_values(values: &[u64], at: u32) -> Self {
+        let mut bytes = [0; 64];
+        let words = values.chunks(64).map(|chunk| {
+            bytes.iter_mut().zip(chunk).for_each(|(byte, value)| *byte = (value >> at) as u8);
+            gather(&bytes, 0)
+        });
+        Self::from_words(words.collect(), values.len())
+    }
+
+    /// Number of bits.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no bit.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bit `index` as 0 or 1.
+    pub fn bit(&self, index: usize) -> u64 {
+        assert!(index < self.len(), "invariant: a bit index is within its string");
+        (self.0.as_raw_slice()[index / 64] >> (index % 64)) & 1
+    }
+
+    /// All bits in order, as 0 or 1.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.len()).map(|i| (self.0.as_raw_slice()[i / 64] >> (i % 64)) & 1)
+    }
+
+    /// The words that hold the bits; bits above the length are zero.
+    pub fn words(&self) -> &[u64] {
+        self.0.as_raw_slice()
+    }
+
+    /// Bitwise exclusive or.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    #[must_use]
+    pub fn xor(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a ^ b)
+    }
+
+    /// Bitwise and.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a & b)
+    }
+
+    /// Bitwise complement.
+    #[must_use]
+    pub fn not(&self) -> Self {
+        Self::from_words(self.words().iter().map(|word| !word).collect(), self.len())
+    }
+
+    /// The bits of `self`, then those of `other`.
+    #[must_use]
+    pub fn concat(&self, other: &Self) -> Self {
+        let mut bits = self.0.clone();
+        bits.extend_from_bitslice(&other.0);
+        Self(bits)
+    }
+
+    /// The bits of a range.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        let mut bits = self.0[range].to_bitvec();
+        bits.force_align();
+        let len = bits.len();
+        Self::from_words(bits.into_vec(), len)
+    }
+
+    /// The bits as bytes, least significant first.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words().iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.truncate(Bits::ONE.packed_len(self.len()));
+        bytes
+    }
+
+    /// The inverse of [`BitString::to_bytes`]; bits above `len` are dropped.
+    pub fn from_bytes(bytes: &[u8], len: usize) -> Self {
+        let words = bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        Self::from_words(words.collect(), len)
+    }
+
+    fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        assert_eq!(
+            self.len(),
+            other.len(),
+            "invariant: bit strings of one operator have one length"
+        );
+        let words = self.words().iter().zip(other.words()).map(|(&a, &b)| f(a, b)).collect();
+        Self::from_words(words, self.len())
+    }
+}
+
+/// Bit `at` of every byte, 0 to 7.
+pub(crate) fn gather(bytes: &[u8; 64], at: u32) -> u64 {
+    let mut word = 0;
+    for (i, eight) in bytes.chunks_exact(8).enumerate() {
+        let eight = eight.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        // bit 8 j moves to bit 56 + j: all products that land there come from one bit each
+        let bits = (eight >> at & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        word |= bits << (8 * i);
+    }
+    word
+}
+
+impl FromIterator<bool> for BitString {
+    /// Bits are shifted into place: none selects a branch, since many are secret.
+    fn from_iter<I: IntoIterator<Item = bool>>(bits: I) -> Self {
+        let (mut words, mut len) = (Vec::new(), 0);
+        for bit in bits {
+            if len % 64 == 0 {
+                words.push(0);
+            }
+            if let Some(word) = words.last_mut() {
+                *word |= u64::from(bit) << (len % 64);
+            }
+            len += 1;
+        }
+        Self::from_words(words, len)
+    }
+}
+
+impl fmt::Debug for BitString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BitString({} bits)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bits_are_gathered_in_order(
+            values in prop::collection::vec(any::<u64>(), 0..200),
+            at in 0u32..64,
+        ) {
+            let expected = values.iter().map(|value| value >> at & 1 == 1).collect();
+            prop_assert_eq!(BitString::of_values(&values, at), expected);
+            let bytes: [u8; 64] =
+                std::array::from_fn(|i| values.get(i).map_or(0, |value| *value as u8));
+            let bits = gather(&bytes, at % 8);
+            for (i, byte) in bytes.iter().enumerate() {
+                prop_assert_eq!(bits >> i & 1, u64::from(byte >> (at % 8) & 1));
+            }
+        }
+
+        #[test]
+        fn bit_strings_behave_like_vectors_of_bool(
+            pairs in prop::collection::vec(any::<(bool, bool)>(), 0..200),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let a: BitString = pairs.iter().map(|p| p.0).collect();
+            let b: BitString = pairs.iter().map(|p| p.1).collect();
+            prop_assert_eq!(a.xor(&b), pairs.iter().map(|p| p.0 ^ p.1).collect());
+            prop_assert_eq!(a.and(&b), pairs.iter().map(|p| p.0 & p.1).collect());
+            prop_assert_eq!(a.not().not(), a.clone());
+            prop_assert_eq!(BitString::from_bytes(&a.to_bytes(), a.len()), a.clone());
+            let cut = cut.index(pairs.len() + 1);
+            prop_assert_eq!(a.slice(0..cut).concat(&a.slice(cut..a.len())), a);
+        }
+    }
+}

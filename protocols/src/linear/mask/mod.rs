@@ -1,0 +1,227 @@
+//! `vole of mask`: the server's weights times a mask of the client, with the digits of the mask as
+//! puncture points.
+//!
+//! The other direction of [`super::vole`]: here the server owns the trees and the weights are the
+//! correlation. A tree serves one digit of one element of the mask; its leaves are expanded to one
+//! ring element for every *use* of that element, an output channel and a tap of the kernel that
+//! reach an output. So a convolution multiplies no padding, and a dense layer has a use for each
+//! output.
+//!
+//! *Identity.* The client's share of the wire is a mask `R` that it drew from the whole ring, so
+//! modulo `2^l` it is the sum of its digits, `R = sum 2^low q`: no digit has a sign, none wraps,
+//! and the digit at `low` is needed modulo `2^(l - low)` alone.
+//!
+//! For every tree, with leaves `r_z` and its hole at the digit `q`:
+//! 1. Client: for every level the side that it wants, masked by a transfer's random choice.
+//! 2. Server: the sums of left children, masked by the transfers (`ot::ggm`), and with `u = sum
+//!    r_z`, `v = sum z r_z` the correction `c = w - u` for the weights `w` of the element's uses.
+//!    Its share is `v`.
+//! 3. Client: from all leaves but the hole `S = sum r_z`, `V = sum z r_z`; its share is `q (c + S)
+//!    - V = q w - v`.
+//!
+//! Nothing is left from one inference to the next, since the holes are a fresh mask: no set-up at
+//! all, which is what makes it worth its price where a session is short and a layer has few
+//! columns.
+//!
+//! Cost, offline: for every element that is used `l` transfers that the server sends, `l` bits from
+//! the client, 128 bits a level but the first of each tree and `l - low` bits a use and digit from
+//! the server; 2 rounds. `l` is less by the least channel shift.
+//!
+//! Security: the client's choices are masked by uniform bits of which the server knows nothing. The
+//! sums are masked by transfers of which the client knows one side; `u` contains the hidden leaf's
+//! expansion, uniform by circular correlation robustness of the hash, and hides `w`. Trees, masks
+//! and keys are fresh in every run, and a key serves a run of one chunk's trees ([`super::keys`]).
+//!
+//! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead,
+//! with the wrap of the shares as one more transfer. That transfer's correlation depends on the
+//! server's share, so its message would be online, a round of its own; here everything is offline
+//! and the higher digits, which are needed in fewer bits each, cost little more.
+
+mod expanded;
+mod layout;
+mod trees;
+
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+use super::keys::Keys;
+use super::layer::{Layer, Work};
+use crate::bits::{Word, with_word, word_bits};
+use crate::ot::SentCots;
+use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
+use expanded::Expanded;
+use layout::{Class, Layout};
+
+pub(super) use layout::fits;
+
+/// What a run moves.
+pub(super) fn cost(layer: &Layer, images: usize, k: u8) -> Cost {
+    let layout = Layout::new(layer, images, k);
+    let levels = layout.levels();
+    let sent = layout.classes().map(|class| {
+        let message = |trees| Cost::message(Role::Server, class.message_len(trees));
+        let (trees, chunk) = (class.elements, class.chunk());
+        message(chunk) * (trees / chunk) as u64
+            + if trees % chunk > 0 { message(trees % chunk) } else { Cost::ZERO }
+    });
+    let sent: Cost = sent.sum();
+    let asked = Cost::message(Role::Client, Bits::ONE.packed_len(levels));
+    asked + Cost::cots(Role::Server, levels as u64) + Cost { rounds: sent.rounds.min(1), ..sent }
+}
+
+/// How much there is to compute.
+pub(super) fn work(layer: &Layer, images: usize, k: u8) -> Work {
+    let layout = Layout::new(layer, images, k);
+    let lanes = (128 / word_bits(layout.ring())) as usize;
+    layout.classes().fold(Work::default(), |sum, class| {
+        let leaves = (class.elements << class.width) as f64;
+        Work {
+            leaves: sum.leaves + leaves,
+            blocks: sum.blocks + leaves * class.columns.div_ceil(lanes) as f64,
+            corrections: sum.corrections + (class.elements * class.columns) as f64,
+        }
+    })
+}
+
+/// A party's share of weights times mask, `[channel][image][position]`, not reduced. The server
+/// gives its weights, `[channel][fan-in]`, the client its mask.
+pub(super) async fn run(
+    session: &mut Session,
+    layer: &Layer,
+    images: usize,
+    k: u8,
+    side: Side<'_>,
+) -> Result<Vec<u64>, Error> {
+    let layout = Layout::new(layer, images, k);
+    let keys = RunKeys {
+        trees: Keys::new(&session.fresh_key(Domain::Tree)),
+        leaves: Keys::new(&session.fresh_key(Domain::MaskDigits)),
+    };
+    match side {
+        Side::Server(weights) => {
+            with_word!(layout.ring(), server::<_>(session, &layout, &keys, weights).await)
+        }
+        Side::Client(mask) => {
+            with_word!(layout.ring(), client::<_>(session, &layout, &keys, mask).await)
+        }
+    }
+}
+
+/// The keys of a run.
+struct RunKeys {
+    /// Under which trees grow.
+    trees: Keys,
+    /// Under which leaves are expanded.
+    leaves: Keys,
+}
+
+/// What a party brings.
+pub(super) enum Side<'a> {
+    /// Weights.
+    Server(&'a [i8]),
+    /// The mask, `[channels][images][rows][columns]`.
+    Client(&'a [u64]),
+}
+
+async fn server<W: Word>(
+    session: &mut Session,
+    layout: &Layout<'_>,
+    run: &RunKeys,
+    weights: &[i8],
+) -> Result<Vec<u64>, Error> {
+    let levels = layout.levels();
+    let SentCots { delta, mut keys } = session.take_sent(levels)?;
+    let moved = session.channel.receive(Bits::ONE.packed_len(levels)).await?;
+    let moved = BitString::from_bytes(&moved, levels);
+    keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
+    let mut output = Output::new(layout);
+    let mut at = 0;
+    for class in layout.classes() {
+        let depth = class.width as usize;
+        for elements in class.chunks() {
+            let keys = &keys[at..][..elements.len() * depth];
+            at += keys.len();
+            let (sums, leaves) = class.own(&run.trees, elements.start, keys, *delta);
+            let expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
+            let mut message = Block::pack(&sums);
+            message.extend(expanded.corrections(layout, &class, elements.clone(), weights));
+            output.join(&class, elements, &expanded.weighted);
+            session.channel.send(&message)?;
+            session.channel.drained().await?;
+        }
+    }
+    Ok(output.values)
+}
+
+async fn client<W: Word>(
+    session: &mut Session,
+    layout: &Layout<'_>,
+    run: &RunKeys,
+    mask: &[u64],
+) -> Result<Vec<u64>, Error> {
+    let levels = layout.levels();
+    let transfers = session.take_received(levels)?;
+    let holes = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
+        let digit = |element| {
+            (mask[layout.source(class.part, element)] >> class.low) as u32
+                & ((1 << class.width) - 1)
+        };
+        Zeroizing::new(elements.map(digit).collect())
+    };
+    let wanted: BitString = layout
+        .classes()
+        .flat_map(|class| {
+            let holes = holes(&class, 0..class.elements);
+            let depth = class.width as usize;
+            let wanted = move |at: usize| (holes[at / depth] >> (depth - 1 - at % depth)) & 1 == 0;
+            (0..class.elements * depth).map(wanted)
+        })
+        .collect();
+    session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
+    let keys = Zeroizing::new(transfers.keys);
+    let mut output = Output::new(layout);
+    let mut at = 0;
+    for class in layout.classes() {
+        let depth = class.width as usize;
+        for elements in class.chunks() {
+            let keys = &keys[at..][..elements.len() * depth];
+            at += keys.len();
+            let message = session.channel.receive(class.message_len(elements.len())).await?;
+            let (sums, corrections) = message.split_at(class.sums_len(elements.len()));
+            let holes = holes(&class, elements.clone());
+            let leaves = class.hold(&run.trees, elements.start, keys, &holes, &Block::unpack(sums));
+            let mut expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
+            expanded.correct(&class, &holes, corrections);
+            output.join(&class, elements, &expanded.weighted);
+        }
+    }
+    Ok(output.values)
+}
+
+/// This party's shares of the outputs.
+struct Output<'a> {
+    layout: &'a Layout<'a>,
+    values: Vec<u64>,
+}
+
+impl<'a> Output<'a> {
+    fn new(layout: &'a Layout<'a>) -> Self {
+        let g = &layout.layer.geometry;
+        Self { layout, values: vec![0; g.out_channels * layout.images * g.positions()] }
+    }
+
+    /// Adds the products of some elements' digits to the outputs that they reach.
+    fn join<W: Word>(&mut self, class: &Class<'_>, elements: Range<usize>, products: &[W]) {
+        let place = class.low + self.layout.shift;
+        for (element, products) in elements.zip(products.chunks_exact(class.columns)) {
+            for ((_, output), product) in self.layout.uses(class.part, element).zip(products) {
+                let product: u64 = (*product).into();
+                self.values[output] = self.values[output].wrapping_add(product << place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

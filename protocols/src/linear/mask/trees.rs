@@ -1,0 +1,71 @@
+//! Both parties' trees of one class, from transfers.
+
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+use super::layout::Class;
+use crate::Block;
+use crate::linear::keys::{self, Keys};
+use crate::linear::trees::Leaves;
+use crate::ot::ggm;
+
+impl Class<'_> {
+    /// The owner's masked sums and leaves of the trees from `first` on, from their transfers,
+    /// `[tree][level]`.
+    pub(super) fn own(
+        &self,
+        keys: &Keys,
+        first: usize,
+        transfers: &[Block],
+        delta: Block,
+    ) -> (Vec<Block>, Leaves) {
+        let (depth, mut sums) = (self.width as usize, Vec::new());
+        let mut leaves = Leaves::with_room_for(transfers.len() / depth, self.width);
+        for run in self.runs(transfers.len() / depth) {
+            let hash = keys.hash(self.number, first + run.start, 0);
+            let transfers = &transfers[run.start * depth..run.end * depth];
+            let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+            let roots = Zeroizing::new(roots);
+            let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let own = ggm::owner_sums(&hash, &roots, delta, self.width);
+            sums.extend(own.into_iter().zip(others).map(|(sum, key)| sum ^ *key));
+            leaves.append(ggm::owner_leaves(&hash, &roots, delta, self.width));
+        }
+        (sums, leaves.ready())
+    }
+
+    /// The holder's leaves of the trees from `first` on, from their transfers and the owner's
+    /// masked sums.
+    pub(super) fn hold(
+        &self,
+        keys: &Keys,
+        first: usize,
+        transfers: &[Block],
+        holes: &[u32],
+        sums: &[Block],
+    ) -> Leaves {
+        let depth = self.width as usize;
+        let mut leaves = Leaves::with_room_for(holes.len(), self.width);
+        for run in self.runs(holes.len()) {
+            let hash = keys.hash(self.number, first + run.start, 0);
+            let transfers = &transfers[run.start * depth..run.end * depth];
+            let (sums, holes) =
+                (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &holes[run]);
+            let of_first: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+            let of_first = Zeroizing::new(of_first);
+            let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let sums: Vec<Block> = others.zip(sums).map(|(key, sum)| *key ^ *sum).collect();
+            let sums = Zeroizing::new(sums);
+            let copaths =
+                Zeroizing::new(ggm::holder_copaths(&hash, holes, &of_first, &sums, self.width));
+            leaves.append(ggm::holder_leaves(&hash, holes, &copaths, self.width));
+        }
+        leaves.ready()
+    }
+
+    /// Runs of the trees of one chunk, of whole quads but for the last.
+    fn runs(&self, trees: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        keys::runs(self.width, 0..trees).map(|(_, run)| run)
+    }
+}

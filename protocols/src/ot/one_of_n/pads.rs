@@ -1,0 +1,164 @@
+//! The pads of tables, in batches: slices of the streams of their transfers. The sender has both
+//! keys of each transfer, the receiver one. Narrow tables have a loop for every number of choice
+//! bits.
+
+use zeroize::Zeroize;
+
+use super::Table;
+use crate::Block;
+use crate::ot::Hash;
+
+/// Transfers whose pads are computed together, a multiple of every m.
+pub(super) const BATCH: usize = 840;
+/// Choice bits of narrow tables, and as many tables as are worked on together.
+const NARROW: usize = 4;
+const TABLES: usize = 64;
+
+/// Adds their pads to all entries of all tables.
+pub(super) fn mask(
+    table: Table,
+    key: &[u8; 32],
+    delta: Block,
+    keys: &[Block],
+    flips: &[u64],
+    tables: &mut [u64],
+) {
+    if table.words() == 1 {
+        let ones = std::array::from_fn(|i| {
+            if i < table.choice.get() as usize { table.ones(i as u32, 0) } else { 0 }
+        });
+        let hash = &table.hashes(key)[0];
+        match table.choice.get() {
+            1 => return mask_words::<1>(hash, delta, keys, flips, &ones, tables),
+            2 => return mask_words::<2>(hash, delta, keys, flips, &ones, tables),
+            3 => return mask_words::<3>(hash, delta, keys, flips, &ones, tables),
+            4 => return mask_words::<4>(hash, delta, keys, flips, &ones, tables),
+            _ => {}
+        }
+    }
+    let (m, words) = (table.choice.get() as usize, table.words());
+    let hashes = table.hashes(key);
+    let ones: Vec<u64> =
+        (0..words).flat_map(|word| (0..m as u32).map(move |i| table.ones(i, word))).collect();
+    let (mut zero, mut one) = ([Block::ZERO; BATCH], [Block::ZERO; BATCH]);
+    let batches =
+        keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(tables.chunks_mut(BATCH / m * words));
+    for ((keys, flips), tables) in batches {
+        let (zero, one) = (&mut zero[..keys.len()], &mut one[..keys.len()]);
+        for (block, hash) in hashes.iter().enumerate() {
+            let slots = zero.chunks_mut(m).zip(one.chunks_mut(m));
+            for ((keys, flip), (zero, one)) in keys.chunks(m).zip(flips).zip(slots) {
+                for (i, key) in keys.iter().enumerate() {
+                    zero[i] = *key ^ delta.masked(flip >> i);
+                    one[i] = zero[i] ^ delta;
+                }
+            }
+            hash.apply(zero);
+            hash.apply(one);
+            for word in 2 * block..words.min(2 * block + 2) {
+                let ones = &ones[word * m..][..m];
+                let streams = zero.chunks(m).zip(one.chunks(m));
+                for (entries, (zero, one)) in
+                    tables.iter_mut().skip(word).step_by(words).zip(streams)
+                {
+                    *entries ^= pad(zero, one, ones, word % 2);
+                }
+            }
+        }
+    }
+    zero.zeroize();
+    one.zeroize();
+}
+
+/// The same for tables of one word with M choice bits.
+fn mask_words<const M: usize>(
+    hash: &Hash,
+    delta: Block,
+    keys: &[Block],
+    flips: &[u64],
+    ones: &[u64; NARROW],
+    tables: &mut [u64],
+) {
+    let mut pads = [Block::ZERO; 2 * NARROW * TABLES];
+    for ((keys, flips), tables) in
+        keys.chunks(M * TABLES).zip(flips.chunks(TABLES)).zip(tables.chunks_mut(TABLES))
+    {
+        let used = keys.len();
+        let (zero, one) = pads[..2 * used].split_at_mut(used);
+        let slots = zero.chunks_exact_mut(M).zip(one.chunks_exact_mut(M));
+        for ((keys, flip), (zero, one)) in keys.chunks_exact(M).zip(flips).zip(slots) {
+            for i in 0..M {
+                zero[i] = keys[i] ^ delta.masked(flip >> i);
+                one[i] = zero[i] ^ delta;
+            }
+        }
+        hash.apply(&mut pads[..2 * used]);
+        let (zero, one) = pads[..2 * used].split_at(used);
+        for ((word, zero), one) in
+            tables.iter_mut().zip(zero.chunks_exact(M)).zip(one.chunks_exact(M))
+        {
+            for i in 0..M {
+                let (zero, one) = (zero[i].0 as u64, one[i].0 as u64);
+                *word ^= zero ^ (ones[i] & (zero ^ one));
+            }
+        }
+    }
+    pads.zeroize();
+}
+
+/// One word of the pads of all entries: for each choice bit, the stream that the entry's index
+/// selects.
+fn pad(zero: &[Block], one: &[Block], ones: &[u64], half: usize) -> u64 {
+    let word = |block: &Block| (block.0 >> (64 * half)) as u64;
+    let streams = zero.iter().zip(one).zip(ones);
+    streams.fold(0, |pad, ((zero, one), mask)| pad ^ (word(zero) & !mask) ^ (word(one) & mask))
+}
+
+/// The exclusive or of the streams of each table's keys.
+pub(super) fn streams(table: Table, key: &[u8; 32], keys: &[Block]) -> Vec<u64> {
+    let (m, words) = (table.choice.get() as usize, table.words());
+    let hashes = table.hashes(key);
+    if words == 1 {
+        match m {
+            1 => return stream_words::<1>(&hashes[0], keys),
+            2 => return stream_words::<2>(&hashes[0], keys),
+            3 => return stream_words::<3>(&hashes[0], keys),
+            4 => return stream_words::<4>(&hashes[0], keys),
+            _ => {}
+        }
+    }
+    let mut streams = vec![0; keys.len() / m * words];
+    let mut pads = [Block::ZERO; BATCH];
+    for (keys, streams) in keys.chunks(BATCH).zip(streams.chunks_mut(BATCH / m * words)) {
+        let pads = &mut pads[..keys.len()];
+        for (block, hash) in hashes.iter().enumerate() {
+            pads.copy_from_slice(keys);
+            hash.apply(pads);
+            for (stream, pads) in streams.chunks_mut(words).zip(pads.chunks(m)) {
+                let pad = pads.iter().fold(Block::ZERO, |sum, pad| sum ^ *pad);
+                stream[2 * block] = pad.0 as u64;
+                if let Some(second) = stream.get_mut(2 * block + 1) {
+                    *second = (pad.0 >> 64) as u64;
+                }
+            }
+        }
+    }
+    pads.zeroize();
+    streams
+}
+
+/// The same for tables of one word with M choice bits.
+fn stream_words<const M: usize>(hash: &Hash, keys: &[Block]) -> Vec<u64> {
+    let mut streams = Vec::with_capacity(keys.len() / M);
+    let mut pads = [Block::ZERO; NARROW * TABLES];
+    for keys in keys.chunks(M * TABLES) {
+        let pads = &mut pads[..keys.len()];
+        pads.copy_from_slice(keys);
+        hash.apply(pads);
+        streams.extend(
+            pads.chunks_exact(M).map(|pads| pads.iter().fold(0, |sum, pad| sum ^ pad.0 as u64)),
+        );
+    }
+    pads.zeroize();
+    streams
+}

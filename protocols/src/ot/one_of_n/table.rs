@@ -1,0 +1,135 @@
+//! The shape of tables: where entries lie, and how tables are sent.
+
+use crate::Bits;
+use crate::ot::Hash;
+
+/// How entries lie in 64-bit words, a power of two of them in each.
+#[derive(Clone, Copy)]
+pub(crate) struct Table {
+    pub(super) choice: Bits,
+    pub(super) entry: Bits,
+}
+
+impl Table {
+    /// Tables of `2^choice` entries.
+    ///
+    /// # Panics
+    /// Where `choice` is not within 1..=8.
+    pub(crate) fn new(choice: u32, entry: Bits) -> Self {
+        assert!((1..=8).contains(&choice), "invariant: a choice is within 1..=8 bits");
+        Self { choice: Bits::of(choice), entry }
+    }
+
+    /// Words of one table.
+    pub(crate) const fn words(self) -> usize {
+        1 << (self.choice.get() - self.inner())
+    }
+
+    /// Correlated transfers of `len` tables.
+    pub(crate) const fn cots(self, len: usize) -> usize {
+        len * self.choice.get() as usize
+    }
+
+    /// Bytes of the receiver's message.
+    pub(crate) const fn choices_len(self, len: usize) -> usize {
+        self.choice.packed_len(len)
+    }
+
+    /// Bytes of the sender's message.
+    pub(crate) const fn entries_len(self, len: usize) -> usize {
+        let (first, rest) = (self.first_width(), self.rest_width());
+        let first = (len as u128 * first as u128).div_ceil(8) as usize;
+        first + rest.packed_len(len * (self.words() - 1))
+    }
+
+    /// Where entry `index` lies: its word and its lowest bit.
+    pub(crate) const fn place(self, index: usize) -> (usize, u32) {
+        let slot = index & ((1 << self.inner()) - 1);
+        (index >> self.inner(), slot as u32 * self.entry.get())
+    }
+
+    /// Choice bits that select within a word: as many entries in each as fit.
+    const fn inner(self) -> u32 {
+        let fits = (64 / self.entry.get()).ilog2();
+        if fits < self.choice.get() { fits } else { self.choice.get() }
+    }
+
+    /// Bits of a table's first word that are sent: all but entry 0.
+    const fn first_width(self) -> u32 {
+        ((1 << self.inner()) - 1) * self.entry.get()
+    }
+
+    const fn rest_width(self) -> Bits {
+        Bits::of(self.entry.get() << self.inner())
+    }
+
+    /// The hashes of a stream's blocks: one block has two words.
+    pub(super) fn hashes(self, key: &[u8; 32]) -> Vec<Hash> {
+        Hash::series(key, self.words().div_ceil(2))
+    }
+
+    /// For choice bit `i` and word `word`, the bits of entries whose index has bit `i` set.
+    pub(super) fn ones(self, i: u32, word: usize) -> u64 {
+        if i >= self.inner() {
+            return ((word as u64 >> (i - self.inner())) & 1).wrapping_neg();
+        }
+        let entries = (0..1u32 << self.inner()).filter(|slot| (slot >> i) & 1 == 1);
+        entries.fold(0, |mask, slot| mask | self.entry.mask() << (slot * self.entry.get()))
+    }
+
+    /// Entry 0 copied to the place of every entry.
+    pub(super) fn spread(self, entry: u64) -> u64 {
+        (0..self.inner()).fold(entry, |word, i| word | word << (self.entry.get() << i))
+    }
+
+    /// The entry at a secret index, by masks alone.
+    pub(super) fn select(self, words: &mut [u64], index: u64) -> u64 {
+        let mut width = words.len();
+        for i in (self.inner()..self.choice.get()).rev() {
+            width /= 2;
+            let mask = ((index >> i) & 1).wrapping_neg();
+            for at in 0..width {
+                words[at] ^= mask & (words[at] ^ words[at + width]);
+            }
+        }
+        let shift = |word: u64, i: u32| {
+            let mask = ((index >> i) & 1).wrapping_neg();
+            word ^ mask & (word ^ word >> (self.entry.get() << i))
+        };
+        self.entry.reduce((0..self.inner()).rev().fold(words[0], shift))
+    }
+
+    pub(super) fn pack(self, tables: &[u64]) -> Vec<u8> {
+        let mut message = Vec::new();
+        if let Some(width) = Bits::new(self.first_width()) {
+            let first = tables.iter().step_by(self.words()).map(|word| word >> self.entry.get());
+            message.extend(width.pack(&first.collect::<Vec<_>>()));
+        }
+        if self.words() > 1 {
+            let rest = tables.chunks(self.words()).flat_map(|table| &table[1..]).copied();
+            message.extend(self.rest_width().pack(&rest.collect::<Vec<_>>()));
+        }
+        message
+    }
+
+    pub(super) fn unpack(self, message: &[u8], len: usize) -> Vec<u64> {
+        let mut tables = vec![0; len * self.words()];
+        let rest_len = self.rest_width().packed_len(len * (self.words() - 1));
+        let (first, rest) = message.split_at(message.len() - rest_len);
+        if let Some(width) = Bits::new(self.first_width()) {
+            let words = width.unpack(first, len);
+            for (table, word) in tables.chunks_mut(self.words()).zip(words) {
+                table[0] = word << self.entry.get();
+            }
+        }
+        if self.words() > 1 {
+            let words = self.rest_width().unpack(rest, len * (self.words() - 1));
+            for (table, words) in
+                tables.chunks_mut(self.words()).zip(words.chunks(self.words() - 1))
+            {
+                table[1..].copy_from_slice(words);
+            }
+        }
+        tables
+    }
+}

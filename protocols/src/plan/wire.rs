@@ -1,0 +1,38 @@
+//! What lies between two steps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Bits;
+
+/// Index of a wire in [`Plan::wires`](super::Plan::wires).
+pub type WireId = usize;
+
+/// An integer tensor in shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wire {
+    /// `[channels, rows, columns]` of one image.
+    pub shape: [usize; 3],
+    /// Width of the values.
+    pub bits: u8,
+    /// Whether the values are two's complement.
+    pub signed: bool,
+    /// The ring that the shares lie in.
+    pub ring: Bits,
+}
+
+impl Wire {
+    /// Elements of one image.
+    pub const fn elements(&self) -> usize {
+        self.shape[0] * self.shape[1] * self.shape[2]
+    }
+
+    /// The smallest and the largest value that the width allows.
+    pub const fn range(&self) -> (i64, i64) {
+        if self.signed {
+            (-1 << (self.bits - 1), (1 << (self.bits - 1)) - 1)
+        } else {
+            (0, (1 << self.bits) - 1)
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What a plan will take before it is run: bytes and messages, seconds, memory.
+
+mod cost;
+mod memory;
+mod profile;
+mod seconds;
+
+pub use cost::StepCost;
+pub use memory::PROCESS;
+pub use profile::Profile;
+pub use seconds::{Seconds, transfer_seconds};
