@@ -70,6 +70,8 @@ struct Tally<'a> {
     steps: Vec<Priced>,
     /// Bytes held throughout.
     kept: u64,
+    /// Emptied pieces that set-up leaves behind.
+    spare: u64,
     /// Transfers in both pools.
     pool: u64,
     /// Transfers that were used up.
@@ -89,7 +91,7 @@ impl<'a> Tally<'a> {
         let files = if role == Role::Server { 2 * weights } else { input };
         // Of both directions.
         let reserve = match plan.transfers {
-            Source::Ferret(parameters) => 2 * BLOCK * parameters.reserve() as u64,
+            Source::Ferret(parameters) => 2 * (BLOCK * parameters.reserve() as u64 + HUGE),
             Source::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
         };
         let kept = PROCESS + files + reserve;
@@ -111,6 +113,7 @@ impl<'a> Tally<'a> {
             steps,
             kept,
             pool: 0,
+            spare: 0,
             used: 0,
             prepared: 0,
             peak: kept,
@@ -119,6 +122,7 @@ impl<'a> Tally<'a> {
 
     /// Base transfers, the first reserve, and the trees of all layers, one after the other.
     fn set_up(&mut self) {
+        self.bootstrap();
         if self.plan.streamed {
             return;
         }
@@ -130,6 +134,15 @@ impl<'a> Tally<'a> {
             self.note(planted + layer.planting_bytes(self.role) + SEND_AHEAD);
             self.kept += planted;
         }
+    }
+
+    /// Ferret's first reserve: the pieces that it is made in, and a copy of them, beside the reserve
+    /// that is kept.
+    fn bootstrap(&mut self) {
+        let Source::Ferret(parameters) = self.plan.transfers else { return };
+        let pieces = 2 * BLOCK * (parameters.reserve() as u64).next_multiple_of(PIECE);
+        self.note(2 * pieces);
+        self.spare = pieces.min(SPARE);
     }
 
     /// The transfers of all inferences that are prepared together.
@@ -276,7 +289,9 @@ impl<'a> Tally<'a> {
 
     /// Notes what is held now, with so many bytes more.
     fn note(&mut self, more: u64) {
-        let pool = BLOCK * self.pool + (BLOCK * self.used).min(SPARE);
+        // The last piece of either direction is not full.
+        let pieces = BLOCK * (self.pool + 2 * PIECE) + (BLOCK * self.used).min(SPARE);
+        let pool = pieces.max(self.spare);
         self.peak = self.peak.max(self.kept + pool + more);
     }
 
@@ -314,5 +329,7 @@ impl<'a> Tally<'a> {
 
 /// Transfers of one piece of a pool.
 const PIECE: u64 = 1 << 16;
+/// What a mapping of huge pages takes beyond its content, at the most.
+const HUGE: u64 = 2 << 20;
 /// Bytes of a stream of SoftSpoken: a key schedule.
 const STREAM: u64 = 256;
