@@ -1,15 +1,14 @@
 //! What quantization needs to know of a network's values: samples of every site, second moments of
 //! every layer's input.
 
+use model::float::{FloatError, activations_of};
+use model::kernels::multiply_add;
+use model::{Model, Op, Tensor, ValueId};
+use protocols::linear::Geometry;
 use rayon::prelude::*;
 
 use super::ranges::Ranges;
 use super::sites::{SiteId, Sites};
-use crate::float::{FloatError, activations_of};
-use crate::kernels::multiply_add;
-use crate::model::{Model, Op, ValueId};
-use crate::tensor::Tensor;
-use protocols::linear::Geometry;
 
 /// Statistics of calibration images.
 #[derive(Clone, Debug)]

@@ -11,6 +11,9 @@
 //! rounded. (Bit re-weighting by position: PrivQuant.)
 
 use fusion::{Evaluator, Graph, Kernel, Linear, Op, WireId};
+use model::data::integer;
+use model::float::evaluate;
+use model::{Conv, Model, Op as ModelOp, Tensor, ValueId};
 use protocols::linear::Geometry;
 use protocols::linear::winograd::{self, POSITIONS};
 use protocols::weights::{LayerWeights, Weights};
@@ -20,11 +23,7 @@ use super::QuantizeError;
 use super::calibrate::{Moments, first_images};
 use super::least_squares::{Cross, least_squares};
 use super::round::Rounder;
-use crate::data::integer;
-use crate::float::evaluate;
 use crate::gradient::Network as Differentiable;
-use crate::model::{Conv, Model, Op as ModelOp, ValueId};
-use crate::tensor::Tensor;
 
 /// Which layers are requantized, and to what width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -367,10 +366,9 @@ fn rebuilt(
 #[cfg(test)]
 mod tests {
     use fusion::eval;
+    use model::{Node, Preprocess};
 
     use super::*;
-    use crate::data::Preprocess;
-    use crate::model::Node;
     use crate::quantize::{Assignment, Quantizer};
 
     /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully

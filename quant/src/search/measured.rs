@@ -1,10 +1,10 @@
 //! The loss of a quantized network as a whole, measured on calibration images.
 
-use crate::float::{FloatError, evaluate};
-use crate::model::Model;
+use model::float::{FloatError, evaluate};
+use model::softmax::log_softmax;
+use model::{Model, Tensor};
+
 use crate::quantize::{Assignment, Quantizer, first_images};
-use crate::softmax::log_softmax;
-use crate::tensor::Tensor;
 
 /// Images, what the float network says of them, and their classes.
 pub(super) struct Measured {

@@ -9,15 +9,14 @@ mod curvature;
 
 use std::str::FromStr;
 
+use model::float::{Edit, FloatError, activations_of, reevaluate};
+use model::softmax::log_softmax;
+use model::{Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Progress;
-use crate::float::{Edit, FloatError, activations_of, reevaluate};
-use crate::model::{Model, Op, ValueId};
 use crate::quantize::{Assignment, Quantizer, Sites};
-use crate::softmax::log_softmax;
-use crate::tensor::Tensor;
 
 /// How losses are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use quant::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use model::onnx::proto::{GraphProto, NodeProto, TensorProto};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Array {
