@@ -21,7 +21,7 @@ use crate::ot::Source;
 use crate::{Bits, Error};
 
 pub use assumptions::Assumption;
-pub use check::MAX_NAME;
+pub use check::{MAX_ELEMENTS, MAX_NAME};
 pub use codec::{Answer, Logits, integer};
 pub use cost::CORRELATIONS;
 pub(crate) use cost::pooling_ring;
