@@ -1,7 +1,7 @@
 //! The loss of a quantized network as a whole, measured on calibration images.
 
 use model::float::{FloatError, evaluate};
-use model::softmax::log_softmax;
+use model::softmax::{divergence, log_softmax};
 use model::{Model, Tensor};
 
 use crate::quantize::{Assignment, Quantizer, first_images};
@@ -38,9 +38,7 @@ impl Measured {
     /// The divergence from the float network at some widths.
     pub(super) fn loss(&self, quantizer: &Quantizer<'_>, assignment: &Assignment) -> Losses {
         let logits = quantizer.network(assignment).outputs(&self.batch);
-        let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| {
-            p.iter().zip(log_softmax(logits)).map(|(p, q)| p.exp() * (p - q)).sum()
-        };
+        let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| divergence(p, &log_softmax(logits));
         Losses(self.reference.iter().zip(&logits).map(one).collect())
     }
 
