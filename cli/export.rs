@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pq::Network;
 use protocols::printable::Printable;
-use quant::onnx::{ExportError, export_quantized};
+use quant::qdq::{ExportError, export_quantized};
 use serde::Serialize;
 
 use crate::context::App;
@@ -72,7 +72,7 @@ fn text(export: &Export) -> String {
     let (layers, bytes) = (export.layers, units::bytes(export.bytes as u64));
     let mut text = format!("{}: {layers} layers, {bytes}\n", Printable(export.file.display()));
     if let Some(Wide { step, bits }) = export.wide.iter().max_by_key(|wide| wide.bits) {
-        let (count, exact) = (export.wide.len(), quant::onnx::EXACT_BITS);
+        let (count, exact) = (export.wide.len(), quant::qdq::EXACT_BITS);
         let _ = writeln!(
             text,
             "the sums of {count} steps may take more than the {exact} bits that floats hold \

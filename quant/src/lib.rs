@@ -1,20 +1,12 @@
-//! Import, quantization and precision search.
+//! Quantization and the search for precisions.
 
-pub mod data;
-pub mod float;
 pub mod gradient;
-pub mod judge;
-mod kernels;
-pub mod model;
-pub mod onnx;
+mod plan;
+pub mod qdq;
 pub mod quantize;
 pub mod search;
-mod softmax;
-pub mod tensor;
 
-pub use data::{DataError, Dataset, Interface, Preprocess};
-pub use judge::{Judge, JudgeError};
-pub use model::{Model, Node, Op, ValueId};
-pub use onnx::{ImportError, import, import_file};
-pub use protocols::linear::Geometry;
-pub use tensor::Tensor;
+pub use model::{
+    self, DataError, Dataset, Geometry, ImportError, Interface, Judge, JudgeError, Model, Node, Op,
+    Preprocess, Tensor, ValueId, data, float, import, import_file, judge, onnx,
+};

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use model::softmax::{self, log_softmax};
 use quant::quantize::{Assignment, Quantizer, Ranges, Reconstruction};
 use quant::search::{Measure, Sensitivity};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
@@ -80,16 +81,11 @@ fn divergence(
     let logits = fusion::ideal(&plan, weights, &integers).unwrap();
     let reference = quant::float::evaluate(model, batch).unwrap();
     let classes = logits.len() / images;
-    let log_softmax = |row: Vec<f64>| -> Vec<f64> {
-        let sum = row.iter().map(|v| v.exp()).sum::<f64>().ln();
-        row.into_iter().map(|v| v - sum).collect()
-    };
     let one = |image: usize| -> f64 {
-        let found =
-            (0..classes).map(|class| logits[class * images + image] as f64 * plan.output.scale);
-        let exact = reference.image(image).iter().map(|&v| f64::from(v));
-        let (p, q) = (log_softmax(exact.collect()), log_softmax(found.collect()));
-        p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum()
+        let found: Vec<f64> = (0..classes)
+            .map(|class| logits[class * images + image] as f64 * plan.output.scale)
+            .collect();
+        softmax::divergence(&log_softmax(reference.image(image)), &log_softmax(&found))
     };
     (0..images).map(one).sum::<f64>() / images as f64
 }

@@ -9,10 +9,12 @@ use protocols::plan::Plan;
 use protocols::weights::Weights;
 use quant::data::integer;
 use quant::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use quant::onnx::{Quantized, export_quantized, import_quantized};
+use quant::onnx::{Quantized, import_quantized};
+use quant::qdq::export_quantized;
 use quant::quantize::{Adopted, Assignment, Changed, Quantizer, Ranges, adopt};
 use quant::{Judge, Model, Preprocess, Tensor, float, import};
 
+#[path = "../../model/tests/support/mod.rs"]
 mod support;
 use support::judge;
 

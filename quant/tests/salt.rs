@@ -6,7 +6,8 @@ use std::path::Path;
 
 use protocols::weights::Weights;
 use quant::model::Op;
-use quant::onnx::{export_quantized, import_quantized};
+use quant::onnx::import_quantized;
+use quant::qdq::export_quantized;
 use quant::quantize::{Assignment, Quantizer, Ranges, adopt};
 use quant::{Dataset, Preprocess, import_file};
 

@@ -2,7 +2,7 @@
 //! interval.
 
 use protocols::linear::winograd;
-use protocols::plan::{Term, View, Window};
+use protocols::plan::{MAX_ELEMENTS, Term, View, Window};
 
 use super::{Kernel, Linear, Lookup, Op, Wire};
 use crate::interval::MAX_BITS;
@@ -16,9 +16,6 @@ const MAX_SHIFT: u8 = 48;
 
 /// Widest value that is looked up: tables double with every bit.
 const MAX_LOOKUP_BITS: u8 = 8;
-
-/// Largest number of elements of a wire, one image.
-const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The wire of a node, or what is wrong with the node.
 pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error> {

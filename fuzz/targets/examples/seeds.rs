@@ -119,7 +119,7 @@ fn without_functions() -> Plan {
 
 /// Quantized networks: our own form, and what others write.
 fn quantized() -> Outcome {
-    let exported = quant::onnx::export_quantized(&without_functions(), network::weights())?;
+    let exported = quant::qdq::export_quantized(&without_functions(), network::weights())?;
     seed("onnx_import", "quantized_by_pq", exported.bytes)?;
     let node =
         |op: &str, input: &[&str], output: &str| NodeProto::new(op, output, input, &[output]);

@@ -21,7 +21,7 @@ use crate::linear::Layer;
 use crate::ot::Source;
 
 pub use assumptions::Assumption;
-pub use check::MAX_NAME;
+pub use check::{MAX_ELEMENTS, MAX_NAME};
 pub use codec::{Answer, InputSpec, Logits, OutputSpec, Preprocess, integer};
 pub use kind::{CORRELATIONS, Kind};
 pub(crate) use operators::pooling_ring;

@@ -1,10 +1,10 @@
 //! The transposed derivative of every operation, on one image.
 
 use super::{Element, Parameters};
-use crate::float::conv::{columns_are_input, fill_columns, inside};
-use crate::float::ops::clip;
-use crate::kernels::{Factor, multiply_add_factors};
-use crate::model::{Function, View, Window};
+use model::float::conv::{columns_are_input, fill_columns, inside};
+use model::float::ops::clip;
+use model::kernels::{Factor, multiply_add_factors};
+use model::{Function, View, Window};
 use protocols::linear::Geometry;
 
 /// With `Y = W X + b` on im2col matrices: `dW += dY X^T`, `db += dY 1`, and the result is `dX = W^T

@@ -9,13 +9,12 @@
 
 mod layers;
 
+use model::float::conv::convolve;
+use model::float::ops;
+use model::{Conv, Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 
-use crate::float::conv::convolve;
-use crate::float::ops;
-pub use crate::kernels::Element;
-use crate::model::{Conv, Model, Op, ValueId};
-use crate::tensor::Tensor;
+pub use model::kernels::Element;
 
 /// A model with parameters of its own, whose values may be changed on the way.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
+use model::{Axis, Node, View, Window};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Axis, Node, View, Window};
 use protocols::linear::Geometry;
 
 /// Numbers within -1 and 1 that look random, from a seed.

@@ -1,15 +1,15 @@
 //! What quantization needs to know of a network's values: samples of every site, second moments of
 //! every layer's input.
 
+use model::float::conv::fill_columns;
+use model::float::{FloatError, activations_of};
+use model::kernels::multiply_add;
+use model::{Model, Op, Tensor, ValueId};
+use protocols::linear::Geometry;
 use rayon::prelude::*;
 
 use super::ranges::Ranges;
 use super::sites::{SiteId, Sites};
-use crate::float::{FloatError, activations_of};
-use crate::kernels::multiply_add;
-use crate::model::{Model, Op, ValueId};
-use crate::tensor::Tensor;
-use protocols::linear::Geometry;
 
 /// Statistics of calibration images.
 #[derive(Clone, Debug)]
@@ -147,17 +147,24 @@ impl Moments {
     }
 
     fn of_group(g: &Geometry, input: &Tensor, images: usize, group: usize) -> Self {
-        let rows = g.in_channels / g.groups * g.kernel_h * g.kernel_w;
+        let channels = g.in_channels / g.groups;
+        let (plane, rows) = (channels * g.in_h * g.in_w, channels * g.kernel_h * g.kernel_w);
         let positions = g.out_h() * g.out_w();
         let together = (COLUMNS / positions.max(1)).max(1);
         let mut second = vec![0.0f64; rows * rows];
         let mut first = vec![0.0f64; rows];
+        // The matrix of one image, which is then put beside those of others.
+        let mut one = Vec::new();
         for start in (0..images).step_by(together) {
             let count = together.min(images - start);
             let columns = count * positions;
             let mut matrix = vec![0.0f32; rows * columns];
             for (at, image) in (start..start + count).enumerate() {
-                fill(g, group, input.image(image), &mut matrix, columns, at * positions);
+                let plane = &input.image(image)[group * plane..][..plane];
+                fill_columns(g, channels, plane, &mut one);
+                for (wide, row) in matrix.chunks_exact_mut(columns).zip(one.chunks(positions)) {
+                    wide[at * positions..][..positions].copy_from_slice(row);
+                }
             }
             let mut transposed = vec![0.0f32; rows * columns];
             for (r, row) in matrix.chunks_exact(columns).enumerate() {
@@ -175,23 +182,5 @@ impl Moments {
         let count = (images * positions).max(1) as f64;
         second.iter_mut().chain(&mut first).for_each(|v| *v /= count);
         Self { rows, second, first }
-    }
-}
-
-/// Writes the im2col matrix of one image into columns `at..` of a wider one.
-fn fill(g: &Geometry, group: usize, image: &[f32], matrix: &mut [f32], columns: usize, at: usize) {
-    let kernel = g.kernel_h * g.kernel_w;
-    let out_w = g.out_w();
-    for (r, row) in matrix.chunks_exact_mut(columns).enumerate() {
-        let channel = group * (g.in_channels / g.groups) + r / kernel;
-        let (ky, kx) = (r % kernel / g.kernel_w, r % g.kernel_w);
-        let plane = &image[channel * g.in_h * g.in_w..][..g.in_h * g.in_w];
-        for (p, slot) in row[at..at + g.out_h() * out_w].iter_mut().enumerate() {
-            let y = (p / out_w * g.stride_h + ky * g.dilation_h).wrapping_sub(g.pad_top);
-            let x = (p % out_w * g.stride_w + kx * g.dilation_w).wrapping_sub(g.pad_left);
-            if y < g.in_h && x < g.in_w {
-                *slot = plane[y * g.in_w + x];
-            }
-        }
     }
 }

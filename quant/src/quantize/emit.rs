@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
+use model::{Conv, Function, Model, Node, Op, Preprocess, ValueId};
 use protocols::weights::{LayerWeights, Weights, fresh_salt};
 
 use super::round::Rounded;
 use super::scales::Scales;
 use super::sites::Sites;
 use super::{Assignment, QuantizeError};
-use crate::data::Preprocess;
-use crate::model::{Conv, Function, Model, Node, Op, ValueId};
+use crate::plan::{to_view, to_window};
 
 /// What emitting reads.
 pub(super) struct Emit<'a> {
@@ -87,9 +87,9 @@ impl Emitting<'_> {
             Op::Function(function) => self.function(node, function, input)?,
             Op::Add => self.sum(name, input, self.wires[node.inputs[1].0])?,
             Op::Relu { .. } => self.builder.relu(name, input)?,
-            Op::MaxPool(window) => self.builder.max_pool(name, input, window.to_plan())?,
-            Op::AvgPool(window) => self.builder.sum_pool(name, input, window.to_plan())?,
-            Op::View(view) => self.builder.view(name, input, view.to_plan())?,
+            Op::MaxPool(window) => self.builder.max_pool(name, input, to_window(window))?,
+            Op::AvgPool(window) => self.builder.sum_pool(name, input, to_window(window))?,
+            Op::View(view) => self.builder.view(name, input, to_view(view))?,
         };
         Ok(wire)
     }

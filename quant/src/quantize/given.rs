@@ -8,6 +8,8 @@
 //! values that stay accumulators here are not needed, and left out.
 
 use fusion::{Graph, Interval};
+use model::onnx::{Integers, Quantized, Quantizer, Unsupported};
+use model::{Conv, Op, Preprocess, ValueId};
 use protocols::weights::Weights;
 use serde::Serialize;
 
@@ -16,9 +18,6 @@ use super::round::{Rounded, limits};
 use super::scales::Scales;
 use super::sites::{Site, SiteId, Sites};
 use super::{Assignment, LayerSites, QuantizeError, conv, widths};
-use crate::data::Preprocess;
-use crate::model::{Conv, Op, ValueId};
-use crate::onnx::{Integers, Quantized, Quantizer, Unsupported};
 
 /// A network of integers that was adopted from a quantized one.
 #[derive(Debug)]

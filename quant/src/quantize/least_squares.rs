@@ -2,12 +2,12 @@
 //! near the weights it had. (Hubara et al.: AdaQuant, ICML 2021, section 3; Li et al.: GPTAQ,
 //! 2025.)
 
+use model::Conv;
+use model::kernels::{Factor, multiply_add, multiply_add_factors};
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
 use super::round::Rounder;
-use crate::kernels::{Factor, multiply_add, multiply_add_factors};
-use crate::model::Conv;
 
 /// Moments of what a group of a layer reads, and of what it shall make of it.
 pub(super) struct Cross {

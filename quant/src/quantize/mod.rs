@@ -18,6 +18,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
 use fusion::Graph;
+use model::float::FloatError;
+use model::{Conv, Model, Op, Preprocess, Tensor};
 use protocols::linear::Geometry;
 use protocols::weights::Weights;
 use rayon::prelude::*;
@@ -32,11 +34,7 @@ pub use scales::Scales;
 pub use sites::{LayerSites, Site, SiteId, Sites, Target};
 pub use winograd::{Winograd, requantize};
 
-use crate::data::Preprocess;
-use crate::float::FloatError;
 use crate::gradient::{Change, Network, Rounding};
-use crate::model::{Conv, Model, Op};
-use crate::tensor::Tensor;
 
 /// Widths of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

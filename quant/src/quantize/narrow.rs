@@ -7,14 +7,14 @@
 //! objective Colbert et al.: AXE, 2024). Theirs hold from the first integer on; ours are met
 //! afterwards, and only where the output's error hardly grows.
 
+use model::kernels::multiply_add;
+use model::{Conv, Model, Op};
 use rayon::prelude::*;
 
 use super::Assignment;
 use super::round::{Group, Rounded, Rounder, blocks};
 use super::scales::{Scales, limits};
 use super::sites::{Sites, Target};
-use crate::kernels::multiply_add;
-use crate::model::{Conv, Model, Op};
 
 /// What there is in a ring beside a layer's products, and the steps of everything, as base-two
 /// logarithms.
@@ -278,6 +278,7 @@ fn narrowed(block: &Block<'_>, room: &Room, ring: u32, most: f64) -> Option<Vec<
 
 #[cfg(test)]
 mod tests {
+    use model::{Preprocess, Tensor, import_file};
     use proptest::prelude::*;
     use protocols::linear::Geometry;
     use protocols::plan::Algorithm;
@@ -286,7 +287,6 @@ mod tests {
     use super::*;
     use crate::quantize::calibrate::Moments;
     use crate::quantize::{Quantizer, Ranges};
-    use crate::{Preprocess, Tensor, import_file};
 
     const ROWS: usize = 12;
     const CHANNELS: usize = 3;

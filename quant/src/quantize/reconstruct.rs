@@ -6,6 +6,9 @@
 //! and one mantissa for every group of scales, which is where activations are cut off (Esser et
 //! al., LSQ, ICLR 2020). Powers of two stay as they are, so that every rescaling stays a shift.
 
+use model::float::FloatError;
+use model::softmax::softmax;
+use model::{Model, Tensor};
 use rayon::prelude::*;
 
 use super::adam::{Adam, Schedule};
@@ -14,11 +17,7 @@ use super::scales::Scales;
 use super::sequential::rounding;
 use super::sites::{Sites, Target};
 use super::{Assignment, conv};
-use crate::float::FloatError;
 use crate::gradient::{Change, Gradients, Network, Parameters, Rounding};
-use crate::model::Model;
-use crate::softmax::softmax;
-use crate::tensor::Tensor;
 
 /// How much is learned.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +61,7 @@ impl Start<'_> {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<(Scales, Vec<Rounded>), FloatError> {
         let mut learned = self.learned();
-        let reference = crate::float::evaluate(self.model, batch)?;
+        let reference = model::float::evaluate(self.model, batch)?;
         let reference: Vec<Vec<f32>> =
             (0..batch.images()).map(|image| softmax(reference.image(image))).collect();
         let mut order = Order::new(batch.images(), options.seed);

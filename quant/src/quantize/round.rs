@@ -6,11 +6,11 @@
 //! greedy, weight by weight, each one's error made up for by those still free (Frantar, Ashkboos,
 //! Hoefler, Alistarh: GPTQ, ICLR 2023, section 3; Frantar, Alistarh: Optimal Brain Compression).
 
+use model::Conv;
+use model::kernels::multiply_add;
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
-use crate::kernels::multiply_add;
-use crate::model::Conv;
 
 /// A layer's integers under one weight scale.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,12 +6,12 @@
 //! and the layers'. Coordinate descent over the groups, from where the sites alone are best, finds
 //! mantissas that are locally best for all.
 
+use model::{Model, Preprocess};
+
 use super::calibrate::{Calibration, Samples};
 use super::round::Rounder;
 use super::sites::{Site, Sites};
 use super::{Assignment, conv};
-use crate::data::Preprocess;
-use crate::model::Model;
 
 /// The chosen scales, as base-two logarithms.
 #[derive(Clone, Debug, PartialEq)]

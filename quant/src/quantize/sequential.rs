@@ -6,6 +6,8 @@
 //! `y` also makes up for that term's error. (Hubara et al.: AdaQuant, ICML 2021, sections 3 and 4;
 //! Frantar et al.: GPTQ, ICLR 2023; for the asymmetric objective Li et al.: GPTAQ, 2025.)
 
+use model::float::conv::fill_columns;
+use model::{Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
@@ -15,10 +17,7 @@ use super::round::{Rounded, Rounder};
 use super::scales::{self, Scales};
 use super::sites::Sites;
 use super::{Assignment, conv};
-use crate::float::conv::fill_columns;
 use crate::gradient::{Change, Network, Parameters, Rounding};
-use crate::model::{Model, Op, ValueId};
-use crate::tensor::Tensor;
 
 /// What rounding in sequence looks at.
 pub(super) struct Sequence<'a> {

@@ -11,7 +11,7 @@
 //! to powers of two: they form a *group*. A layer's weight scale is then given, up to a power of
 //! two a channel, by the groups of its input and of its target.
 
-use crate::model::{Model, Op, ValueId};
+use model::{Model, Op, ValueId};
 
 /// Index of a site.
 pub type SiteId = usize;

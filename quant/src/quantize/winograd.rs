@@ -11,6 +11,10 @@
 //! rounded. (Bit re-weighting by position: PrivQuant.)
 
 use fusion::{Evaluator, Graph, Kernel, Linear, Op, WireId};
+use model::data::integer;
+use model::float::evaluate;
+use model::softmax::softmax;
+use model::{Conv, Model, Op as ModelOp, Tensor, ValueId};
 use protocols::linear::Geometry;
 use protocols::linear::winograd::{self, POSITIONS};
 use protocols::weights::{LayerWeights, Weights};
@@ -20,11 +24,7 @@ use super::QuantizeError;
 use super::calibrate::{Moments, first_images};
 use super::least_squares::{Cross, least_squares};
 use super::round::Rounder;
-use crate::data::integer;
-use crate::float::evaluate;
 use crate::gradient::Network as Differentiable;
-use crate::model::{Conv, Model, Op as ModelOp, ValueId};
-use crate::tensor::Tensor;
 
 /// Which layers are requantized, and to what width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,7 +140,10 @@ impl<'a> Judge<'a> {
         }
         let count = images.images().min(LOSS_IMAGES);
         let logits = evaluate(model, &first_images(images, count))?;
-        let probabilities = |n| softmax(logits.image(n).iter().map(|&v| f64::from(v)));
+        let probabilities = |n| {
+            let logits: Vec<f64> = logits.image(n).iter().map(|&v| f64::from(v)).collect();
+            softmax(&logits)
+        };
         Ok(Self {
             images,
             float: Differentiable::of(model),
@@ -155,7 +158,8 @@ impl<'a> Judge<'a> {
         let scale = graph.wire(graph.output()).scale;
         let losses = self.expected.par_iter().enumerate().map(|(n, expected)| {
             let logits = evaluator.run(&integers(graph, self.images.image(n)))?;
-            let found = softmax(logits.iter().map(|&v| v as f64 * scale));
+            let logits: Vec<f64> = logits.iter().map(|&v| v as f64 * scale).collect();
+            let found = softmax(&logits);
             let terms =
                 expected.iter().zip(&found).map(|(p, q)| p * (p.max(1e-30) / q.max(1e-30)).ln());
             Ok(terms.sum::<f64>())
@@ -217,13 +221,6 @@ fn sum_of(model: &Model, graph: &Graph, index: usize) -> Option<(WireId, ValueId
     let node = &model.nodes[consumer];
     let sum = graph.nodes().iter().position(|other| other.name == node.name)?;
     matches!(node.op, ModelOp::Add).then_some((sum, node.output))
-}
-
-fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
-    let most = logits.clone().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits.map(|v| (v - most).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.into_iter().map(|v| v / sum).collect()
 }
 
 /// An image in the integers of the network's input.
@@ -367,10 +364,9 @@ fn rebuilt(
 #[cfg(test)]
 mod tests {
     use fusion::eval;
+    use model::{Node, Preprocess};
 
     use super::*;
-    use crate::data::Preprocess;
-    use crate::model::Node;
     use crate::quantize::{Assignment, Quantizer};
 
     /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully

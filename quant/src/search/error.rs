@@ -1,6 +1,7 @@
 //! Why a search ends without a plan.
 
-use crate::float::FloatError;
+use model::float::FloatError;
+
 use crate::quantize::QuantizeError;
 
 /// Why a search ends without a plan.

@@ -1,8 +1,8 @@
 //! What a search depends on, as digests.
 
+use model::{Model, Op, Preprocess};
+
 use super::{Images, SearchOptions};
-use crate::data::Preprocess;
-use crate::model::{Model, Op};
 
 /// A digest of all that sensitivities and searched networks depend on, but for budgets. It has no
 /// salt, so it confirms a guess of the network: it is as secret as that.

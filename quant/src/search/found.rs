@@ -1,9 +1,9 @@
 //! What a search found.
 
+use model::Model;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
-use crate::model::Model;
 use crate::quantize::{Assignment, Sites, widths};
 
 /// What a search found.

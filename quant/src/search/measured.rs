@@ -1,10 +1,10 @@
 //! The loss of a quantized network as a whole, measured on calibration images.
 
-use crate::float::{FloatError, evaluate};
-use crate::model::Model;
+use model::float::{FloatError, evaluate};
+use model::softmax::{divergence, log_softmax};
+use model::{Model, Tensor};
+
 use crate::quantize::{Assignment, Quantizer, first_images};
-use crate::softmax::log_softmax;
-use crate::tensor::Tensor;
 
 /// Images, what the float network says of them, and their classes.
 pub(super) struct Measured {
@@ -38,9 +38,7 @@ impl Measured {
     /// The divergence from the float network at some widths.
     pub(super) fn loss(&self, quantizer: &Quantizer<'_>, assignment: &Assignment) -> Losses {
         let logits = quantizer.network(assignment).outputs(&self.batch);
-        let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| {
-            p.iter().zip(log_softmax(logits)).map(|(p, q)| p.exp() * (p - q)).sum()
-        };
+        let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| divergence(p, &log_softmax(logits));
         Losses(self.reference.iter().zip(&logits).map(one).collect())
     }
 

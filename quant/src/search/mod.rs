@@ -24,6 +24,7 @@ mod widths;
 
 use fusion::Graph;
 use fusion::planner::{cheapest, inference_bits};
+use model::{Model, Preprocess, Tensor};
 use protocols::ot::Sources;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
@@ -35,10 +36,7 @@ pub use found::{Found, LayerReport};
 pub use options::{Ends, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 
-use crate::data::Preprocess;
-use crate::model::Model;
 use crate::quantize::{Assignment, Quantizer, Reconstruction, first_images, requantize};
-use crate::tensor::Tensor;
 use choose::{Budgets, Chooser, UNBOUNDED};
 use measured::Measured;
 use planned::{impossible, planned};

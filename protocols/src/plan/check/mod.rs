@@ -16,7 +16,7 @@ const SHOWN: usize = 40;
 /// The most steps of a plan: frames number them with 16 bits.
 const MAX_STEPS: usize = 10_000;
 /// The most elements of one wire.
-const MAX_ELEMENTS: usize = 1 << 28;
+pub const MAX_ELEMENTS: usize = 1 << 28;
 /// The most elements of all wires together, so that no price overflows.
 const MAX_ALL_ELEMENTS: usize = 1 << 32;
 /// The most multiplications of all layers together, likewise.

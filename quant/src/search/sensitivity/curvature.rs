@@ -2,14 +2,13 @@
 //! the Hessian of the divergence. At the float network the divergence and its gradient are zero,
 //! and `H` is the Fisher information.
 
+use model::softmax::softmax;
+use model::{Model, Tensor, ValueId};
 use rayon::prelude::*;
 
 use super::{Sensitivity, WIDTHS};
 use crate::gradient::{Change, Gradients, Network, Rounding, Tape};
-use crate::model::{Model, ValueId};
 use crate::quantize::{Quantizer, Sites};
-use crate::softmax::softmax;
-use crate::tensor::Tensor;
 
 /// Images that one core sums in order.
 const TOGETHER: usize = 4;

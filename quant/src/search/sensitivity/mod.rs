@@ -9,15 +9,14 @@ mod curvature;
 
 use std::str::FromStr;
 
+use model::float::{Edit, FloatError, activations_of, reevaluate};
+use model::softmax::{self, log_softmax};
+use model::{Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Progress;
-use crate::float::{Edit, FloatError, activations_of, reevaluate};
-use crate::model::{Model, Op, ValueId};
 use crate::quantize::{Assignment, Quantizer, Sites};
-use crate::softmax::log_softmax;
-use crate::tensor::Tensor;
 
 /// How losses are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -206,8 +205,10 @@ fn divergence(reference: &Tensor, found: &Tensor) -> f64 {
     let images: Vec<f64> = (0..reference.images())
         .into_par_iter()
         .map(|image| {
-            let (p, q) = (log_softmax(reference.image(image)), log_softmax(found.image(image)));
-            p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+            softmax::divergence(
+                &log_softmax(reference.image(image)),
+                &log_softmax(found.image(image)),
+            )
         })
         .collect();
     images.iter().sum()

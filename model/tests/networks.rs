@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use quant::{Dataset, Interface, Model, Preprocess, Tensor, float, import_file};
+use model::{Dataset, Interface, Model, Preprocess, Tensor, float, import_file};
 
 mod support;
 use support::judge;

@@ -1,12 +1,12 @@
 //! What is not supported is named, all of it, with what to do.
 
-use quant::onnx::proto::TensorProto;
-use quant::onnx::{Unsupported, survey};
-use quant::{ImportError, import};
+use model::onnx::proto::TensorProto;
+use model::onnx::{Unsupported, survey};
+use model::{ImportError, import};
 
 use super::{bytes, graph, ints, node, weights};
 
-fn problems(opset: i64, graph: quant::onnx::proto::GraphProto) -> Vec<Unsupported> {
+fn problems(opset: i64, graph: model::onnx::proto::GraphProto) -> Vec<Unsupported> {
     match import(&bytes(opset, graph)) {
         Err(ImportError::Unsupported(all)) => all,
         other => panic!("{other:?}"),

@@ -3,8 +3,8 @@
 //! Every image runs through the whole network on one core, and the images spread over all of them:
 //! no sum is ever split between cores, so the results do not depend on how many there are.
 
-pub(crate) mod conv;
-pub(crate) mod ops;
+pub mod conv;
+pub mod ops;
 
 use rayon::prelude::*;
 

@@ -10,6 +10,7 @@ mod fold;
 mod importer;
 mod layers;
 mod name;
+pub mod nodes;
 mod patterns;
 mod pooling;
 pub mod proto;
@@ -20,9 +21,7 @@ mod views;
 
 pub use error::{ImportError, Unsupported};
 pub use export::export;
-pub use qdq::{
-    EXACT_BITS, ExportError, Exported, Integers, Quantized, Quantizer, export_quantized,
-};
+pub use qdq::{Integers, Quantized, Quantizer};
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use quant::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use model::onnx::proto::{GraphProto, NodeProto, TensorProto};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Array {
@@ -106,47 +106,10 @@ fn erf(x: f64) -> f64 {
 
 fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
     let x = inputs[0];
-    let map = |f: &dyn Fn(f64) -> f64| Array {
-        dims: x.dims.clone(),
-        data: x.data.iter().map(|&x| f(x)).collect(),
-    };
-    let zip = |f: &dyn Fn(f64, f64) -> f64| {
-        let dims = if inputs[1].dims.len() > x.dims.len() { &inputs[1].dims } else { &x.dims };
-        Array::fill(dims.clone(), |i| f(x.broadcast(i), inputs[1].broadcast(i)))
-    };
     match node.op_type.as_str() {
         "Identity" | "Dropout" => x.clone(),
-        "Relu" => map(&|x| x.max(0.0)),
-        "Sigmoid" => map(&sigmoid),
-        "Tanh" => map(&f64::tanh),
-        "Softplus" => map(&|x| (1.0 + x.exp()).ln()),
-        "Erf" => map(&erf),
-        "HardSigmoid" => {
-            let (alpha, beta) = (float(node, "alpha", 0.2), float(node, "beta", 0.5));
-            map(&|x| (alpha * x + beta).clamp(0.0, 1.0))
-        }
-        "HardSwish" => map(&|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
-        "LeakyRelu" => map(&|x| if x < 0.0 { float(node, "alpha", 0.01) * x } else { x }),
-        "Elu" => map(&|x| if x < 0.0 { float(node, "alpha", 1.0) * (x.exp() - 1.0) } else { x }),
-        "Gelu" => map(if node.attribute.is_empty() { &gelu } else { &gelu_tanh }),
-        "Clip" => {
-            let bound = |i: usize, name, default| match inputs.get(i) {
-                Some(array) => array.data[0],
-                None => float(node, name, default),
-            };
-            let (min, max) = (bound(1, "min", f32::MIN), bound(2, "max", f32::MAX));
-            map(&|x| x.max(min).min(max))
-        }
-        "Add" => zip(&|a, b| a + b),
-        "Sub" => zip(&|a, b| a - b),
-        "Mul" => zip(&|a, b| a * b),
-        "Div" => zip(&|a, b| a / b),
-        "Pow" => zip(&|a, b| a.powf(b)),
-        "BatchNormalization" => Array::fill(x.dims.clone(), |i| {
-            let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|p| inputs[p].data[i[1]]);
-            let deviation = (variance + float(node, "epsilon", 1e-5)).sqrt();
-            (x.broadcast(i) - mean) / deviation * gamma + beta
-        }),
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" => arithmetic(&node.op_type, x, inputs[1]),
+        "BatchNormalization" => batch_norm(node, inputs),
         "Conv" => conv(node, inputs),
         "Gemm" | "MatMul" => gemm(node, inputs),
         "Flatten" => {
@@ -155,20 +118,81 @@ fn operator(node: &NodeProto, inputs: &[&Array]) -> Array {
         "MaxPool" | "AveragePool" => pool(node, x),
         "GlobalAveragePool" => mean(x, true),
         "ReduceMean" => mean(x, int(node, "keepdims", 1) != 0),
-        "Pad" => {
-            let pads = &inputs[1].data;
-            let rank = x.dims.len();
-            let dims =
-                (0..rank).map(|i| (x.dims[i] as f64 + pads[i] + pads[i + rank]) as usize).collect();
-            Array::fill(dims, |i| {
-                let source: Vec<isize> =
-                    (0..rank).map(|a| i[a] as isize - pads[a] as isize).collect();
-                x.at(&source).unwrap_or(0.0)
-            })
-        }
+        "Pad" => pad(x, &inputs[1].data),
         "Slice" => slice(x, inputs),
+        _ => {
+            let function = function(node, inputs);
+            Array { dims: x.dims.clone(), data: x.data.iter().map(|&x| function(x)).collect() }
+        }
+    }
+}
+
+/// What is computed of each element by itself.
+fn function(node: &NodeProto, inputs: &[&Array]) -> Box<dyn Fn(f64) -> f64> {
+    let parameter = |name, default| float(node, name, default);
+    match node.op_type.as_str() {
+        "Relu" => Box::new(|x| x.max(0.0)),
+        "Sigmoid" => Box::new(sigmoid),
+        "Tanh" => Box::new(f64::tanh),
+        "Softplus" => Box::new(|x| (1.0 + x.exp()).ln()),
+        "Erf" => Box::new(erf),
+        "HardSigmoid" => {
+            let (alpha, beta) = (parameter("alpha", 0.2), parameter("beta", 0.5));
+            Box::new(move |x| (alpha * x + beta).clamp(0.0, 1.0))
+        }
+        "HardSwish" => Box::new(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        "LeakyRelu" => {
+            let alpha = parameter("alpha", 0.01);
+            Box::new(move |x| if x < 0.0 { alpha * x } else { x })
+        }
+        "Elu" => {
+            let alpha = parameter("alpha", 1.0);
+            Box::new(move |x| if x < 0.0 { alpha * (x.exp() - 1.0) } else { x })
+        }
+        "Gelu" if node.attribute.is_empty() => Box::new(gelu),
+        "Gelu" => Box::new(gelu_tanh),
+        "Clip" => {
+            let bound = |i: usize, name, default| {
+                inputs.get(i).map_or_else(|| parameter(name, default), |array| array.data[0])
+            };
+            let (min, max) = (bound(1, "min", f32::MIN), bound(2, "max", f32::MAX));
+            Box::new(move |x| x.max(min).min(max))
+        }
         other => panic!("no reference for {other}"),
     }
+}
+
+/// What is computed of two arrays, broadcast to the axes of the one that has more.
+fn arithmetic(op: &str, a: &Array, b: &Array) -> Array {
+    let dims = if b.dims.len() > a.dims.len() { &b.dims } else { &a.dims };
+    Array::fill(dims.clone(), |i| {
+        let (a, b) = (a.broadcast(i), b.broadcast(i));
+        match op {
+            "Add" => a + b,
+            "Sub" => a - b,
+            "Mul" => a * b,
+            "Div" => a / b,
+            _ => a.powf(b),
+        }
+    })
+}
+
+fn batch_norm(node: &NodeProto, inputs: &[&Array]) -> Array {
+    Array::fill(inputs[0].dims.clone(), |i| {
+        let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|p| inputs[p].data[i[1]]);
+        let deviation = (variance + float(node, "epsilon", 1e-5)).sqrt();
+        (inputs[0].broadcast(i) - mean) / deviation * gamma + beta
+    })
+}
+
+/// Zeros around an array: the numbers before all axes, then those behind.
+fn pad(x: &Array, pads: &[f64]) -> Array {
+    let rank = x.dims.len();
+    let dims = (0..rank).map(|i| (x.dims[i] as f64 + pads[i] + pads[i + rank]) as usize).collect();
+    Array::fill(dims, |i| {
+        let source: Vec<isize> = (0..rank).map(|a| i[a] as isize - pads[a] as isize).collect();
+        x.at(&source).unwrap_or(0.0)
+    })
 }
 
 /// The padding of a layer, by `pads` or `auto_pad`.

@@ -41,7 +41,7 @@ impl Element for f64 {
 
 /// A factor of a product, as it lies in memory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Factor<'a, T> {
+pub enum Factor<'a, T> {
     /// Row-major.
     Rows(&'a [T]),
     /// Column-major: the transpose of a row-major matrix.
@@ -70,7 +70,7 @@ impl<T> Factor<'_, T> {
 ///
 /// # Panics
 /// If a slice does not have the length that `[m, k, n]` says.
-pub(crate) fn multiply_add<T: Element>(shape: [usize; 3], lhs: &[T], rhs: &[T], out: &mut [T]) {
+pub fn multiply_add<T: Element>(shape: [usize; 3], lhs: &[T], rhs: &[T], out: &mut [T]) {
     multiply_add_factors(shape, Factor::Rows(lhs), Factor::Rows(rhs), out);
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn multiply_add<T: Element>(shape: [usize; 3], lhs: &[T], rhs: &[T], 
 ///
 /// # Panics
 /// If a slice does not have the length that `[m, k, n]` says.
-pub(crate) fn multiply_add_factors<T: Element>(
+pub fn multiply_add_factors<T: Element>(
     [m, k, n]: [usize; 3],
     lhs: Factor<'_, T>,
     rhs: Factor<'_, T>,

@@ -1,14 +1,14 @@
 //! Writing a plan and its weights as a quantized network in ONNX.
 
+use model::onnx::nodes::{OPSET, convolution_attributes, pool_attributes, view_nodes};
+use model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
 use protocols::weights::{LayerWeights, Weights};
 use zeroize::Zeroizing;
 
-use super::super::export::{OPSET, convolution_attributes, pool_attributes, view_nodes};
-use super::super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use super::scales;
-use crate::model::{View, Window};
+use crate::plan::{view_of, window_of};
 
 /// A quantized network as an ONNX file.
 #[derive(Clone, Debug)]
@@ -130,28 +130,20 @@ impl Writer<'_> {
             }
             Op::SumPool { input, output, window } => {
                 let node = self.plain("AveragePool", step, *input, *output);
-                self.node(
-                    pool_attributes(node, &Window::of_plan(window)).int("count_include_pad", 1),
-                );
+                self.node(pool_attributes(node, &window_of(window)).int("count_include_pad", 1));
                 let (low, high) = self.ranges[*input];
                 let count = window.len() as i128;
                 self.ranges[*output] = (low.min(0) * count, high.max(0) * count);
             }
             Op::MaxPool { input, output, window, .. } => {
                 let node = self.plain("MaxPool", step, *input, *output);
-                self.node(pool_attributes(node, &Window::of_plan(window)));
+                self.node(pool_attributes(node, &window_of(window)));
             }
             Op::View { input, output, view } => {
                 let (shape, names) = (self.plan.wires[*input].shape, [*input, *output]);
                 let [from, to] = names.map(|wire| self.names[wire].clone());
-                let node = view_nodes(
-                    &mut self.graph,
-                    &View::of_plan(view),
-                    shape,
-                    &step.name,
-                    &from,
-                    &to,
-                );
+                let node =
+                    view_nodes(&mut self.graph, &view_of(view), shape, &step.name, &from, &to);
                 self.node(node);
                 let (low, high) = self.ranges[*input];
                 self.ranges[*output] = (low.min(0), high.max(0));

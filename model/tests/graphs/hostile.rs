@@ -1,8 +1,8 @@
 //! Files that lie: an error, never a panic, and no more memory than the file is worth.
 
+use model::onnx::proto::{GraphProto, TensorProto};
+use model::{float, import};
 use proptest::prelude::*;
-use quant::onnx::proto::{GraphProto, TensorProto};
-use quant::{float, import};
 
 use super::{batch, bytes, graph, ints, node, weights};
 

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use super::{Conv, Model, Node, Op, ValueId, View, Window};
 use protocols::linear::Geometry;
+use protocols::plan::MAX_ELEMENTS;
 
 /// No axis, kernel, stride or padding is longer: sums of a few of them never overflow.
 pub(crate) const MAX_AXIS: usize = 1 << 20;
-/// No value has more elements per image.
-pub(crate) const MAX_ELEMENTS: usize = 1 << 28;
 
 /// No weight or bias is further from zero: beyond it, sums in single precision are no longer finite
 /// or tell nothing apart.

@@ -1,12 +1,12 @@
 //! One property of import a test.
 
-use quant::Op;
-use quant::onnx::proto::{GraphProto, NodeProto, TensorProto};
-use quant::{float, import};
+use model::Op;
+use model::onnx::proto::{GraphProto, NodeProto, TensorProto};
+use model::{float, import};
 
 use super::{assert_close, batch, bytes, check, check_model, graph, ints, node, weights};
 
-fn kinds(model: &quant::Model) -> Vec<&'static str> {
+fn kinds(model: &model::Model) -> Vec<&'static str> {
     model.nodes.iter().map(|node| node.op.kind()).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What several of the test programs need.
 
-use quant::{Judge, JudgeError};
+use model::{Judge, JudgeError};
 
 /// `None` where no onnxruntime is installed, unless `PQ_REQUIRE_ORT` says that there must be one.
 pub(crate) fn judge() -> Option<Judge> {

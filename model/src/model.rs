@@ -2,7 +2,6 @@
 
 mod check;
 mod function;
-mod plan;
 mod view;
 
 pub use check::ModelError;

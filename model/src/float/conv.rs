@@ -5,7 +5,7 @@ use protocols::linear::Geometry;
 
 /// `[out_channels, out_h, out_w]` of `[in_channels, in_h, in_w]`; `scratch` is reused between
 /// calls.
-pub(crate) fn convolve<T: Element>(
+pub fn convolve<T: Element>(
     g: &Geometry,
     weight: &[T],
     bias: &[T],
@@ -35,7 +35,7 @@ pub(crate) fn convolve<T: Element>(
 }
 
 /// Whether im2col would copy the input as it is: one tap, or one window.
-pub(crate) fn columns_are_input(g: &Geometry) -> bool {
+pub fn columns_are_input(g: &Geometry) -> bool {
     let unpadded = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right == 0;
     let one_tap = g.kernel_h * g.kernel_w == 1 && g.stride_h == 1 && g.stride_w == 1;
     let one_window =
@@ -44,12 +44,7 @@ pub(crate) fn columns_are_input(g: &Geometry) -> bool {
 }
 
 /// The matrix `[channels * kernel_h * kernel_w, out_h * out_w]` whose columns are the windows.
-pub(crate) fn fill_columns<T: Element>(
-    g: &Geometry,
-    channels: usize,
-    input: &[T],
-    columns: &mut Vec<T>,
-) {
+pub fn fill_columns<T: Element>(g: &Geometry, channels: usize, input: &[T], columns: &mut Vec<T>) {
     let (out_h, out_w) = (g.out_h(), g.out_w());
     columns.clear();
     columns.resize(channels * g.kernel_h * g.kernel_w * out_h * out_w, T::zero());
@@ -81,7 +76,7 @@ pub(crate) fn fill_columns<T: Element>(
 }
 
 /// The range of outputs whose tap at `offset` is not padding.
-pub(crate) fn inside(
+pub fn inside(
     offset: usize,
     pad: usize,
     stride: usize,

@@ -12,13 +12,13 @@ mod reference;
 mod support;
 mod unsupported;
 
-use prost::Message;
-use quant::float::{self, Edit};
-use quant::onnx::export;
-use quant::onnx::proto::{
+use model::float::{self, Edit};
+use model::onnx::export;
+use model::onnx::proto::{
     GraphProto, ModelProto, NodeProto, TensorProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use quant::{Model, Tensor, ValueId, import};
+use model::{Model, Tensor, ValueId, import};
+use prost::Message;
 use support::judge;
 
 /// A graph with one input `x` of this shape per image; the last node's first result is the output.

@@ -1,7 +1,7 @@
 //! Activations other than ReLU, in all forms that exporters write them in.
 
-use quant::onnx::proto::{NodeProto, TensorProto};
-use quant::{Op, import};
+use model::onnx::proto::{NodeProto, TensorProto};
+use model::{Op, import};
 
 use super::{bytes, check, graph, node};
 

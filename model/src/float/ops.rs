@@ -3,24 +3,29 @@
 use crate::kernels::Element;
 use crate::model::{Function, View, Window};
 
-pub(crate) fn relu<T: Element>(input: &[T], max: Option<f32>) -> Vec<T> {
+/// `min(max(x, 0), max)`, without the upper bound if there is none.
+pub fn relu<T: Element>(input: &[T], max: Option<f32>) -> Vec<T> {
     let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
     input.iter().map(|x| x.max(T::zero()).min(max)).collect()
 }
 
-pub(crate) fn function<T: Element>(input: &[T], function: &Function) -> Vec<T> {
+/// The function of every element.
+pub fn function<T: Element>(input: &[T], function: &Function) -> Vec<T> {
     input.iter().map(|x| T::of(function.at(x.wide()))).collect()
 }
 
-pub(crate) fn add<T: Element>(a: &[T], b: &[T]) -> Vec<T> {
+/// The sum of two values, element by element.
+pub fn add<T: Element>(a: &[T], b: &[T]) -> Vec<T> {
     a.iter().zip(b).map(|(&a, &b)| a + b).collect()
 }
 
-pub(crate) fn max_pool<T: Element>(window: &Window, shape: [usize; 3], input: &[T]) -> Vec<T> {
+/// The largest element of each window of a `[C, H, W]`.
+pub fn max_pool<T: Element>(window: &Window, shape: [usize; 3], input: &[T]) -> Vec<T> {
     pool(window, shape, input, |values| values.fold(T::neg_infinity(), T::max))
 }
 
-pub(crate) fn avg_pool<T: Element>(window: &Window, shape: [usize; 3], input: &[T]) -> Vec<T> {
+/// The mean of each window of a `[C, H, W]`, padding counted as zeros.
+pub fn avg_pool<T: Element>(window: &Window, shape: [usize; 3], input: &[T]) -> Vec<T> {
     let area = T::of(window.area() as f64);
     pool(window, shape, input, |values| values.sum::<T>() / area)
 }
@@ -49,12 +54,13 @@ fn pool<T: Element>(
 }
 
 /// The part of a window that starts at `start` of the padded axis that lies inside `0..length`.
-pub(crate) fn clip(start: usize, pad: usize, kernel: usize, length: usize) -> (usize, usize) {
+pub fn clip(start: usize, pad: usize, kernel: usize, length: usize) -> (usize, usize) {
     let end = (start + kernel).saturating_sub(pad).min(length);
     (start.saturating_sub(pad).min(end), end)
 }
 
-pub(crate) fn view<T: Element>(view: &View, [_, h, w]: [usize; 3], input: &[T]) -> Vec<T> {
+/// The elements of a `[C, H, W]` that a view takes, among its zeros.
+pub fn view<T: Element>(view: &View, [_, h, w]: [usize; 3], input: &[T]) -> Vec<T> {
     let [channels, rows, columns] = &view.axes;
     let mut out = vec![T::zero(); view.out().iter().product()];
     for c in 0..channels.length {

@@ -1,0 +1,66 @@
+//! What nodes say of windows and views, for all that writes ONNX.
+
+use protocols::linear::Geometry;
+
+use super::proto::{GraphProto, NodeProto, TensorProto};
+use crate::model::{View, Window};
+
+/// The operator set that is written.
+pub const OPSET: i64 = 13;
+
+/// Adds the attributes of a Conv.
+#[must_use]
+pub fn convolution_attributes(node: NodeProto, g: &Geometry) -> NodeProto {
+    node.int("group", g.groups as i64)
+        .ints("dilations", &long([g.dilation_h, g.dilation_w]))
+        .ints("kernel_shape", &long([g.kernel_h, g.kernel_w]))
+        .ints("pads", &long([g.pad_top, g.pad_left, g.pad_bottom, g.pad_right]))
+        .ints("strides", &long([g.stride_h, g.stride_w]))
+}
+
+/// Adds the attributes of a MaxPool or an AveragePool.
+#[must_use]
+pub fn pool_attributes(node: NodeProto, w: &Window) -> NodeProto {
+    node.ints("kernel_shape", &long([w.kernel_h, w.kernel_w]))
+        .ints("pads", &long([w.pad_top, w.pad_left, w.pad_bottom, w.pad_right]))
+        .ints("strides", &long([w.stride_h, w.stride_w]))
+}
+
+/// A Slice of a value of this shape, put into the graph, and the Pad that follows it.
+#[must_use]
+pub fn view_nodes(
+    graph: &mut GraphProto,
+    view: &View,
+    lengths: [usize; 3],
+    node: &str,
+    input: &str,
+    output: &str,
+) -> NodeProto {
+    let starts = long(view.axes.map(|axis| axis.start));
+    let ends = std::array::from_fn(|i| {
+        let axis = &view.axes[i];
+        axis.start
+            + axis.length.checked_sub(1).map_or(0, |last| (last * axis.stride + 1).min(lengths[i]))
+    });
+    let steps = long(view.axes.map(|axis| axis.stride));
+    let sliced = format!("{output}.slice");
+    let mut names = vec![input.to_owned()];
+    for (part, data) in
+        [("starts", starts), ("ends", long(ends)), ("axes", [1, 2, 3]), ("steps", steps)]
+    {
+        let name = format!("{output}.{part}");
+        graph.initializer.push(TensorProto::ints(&name, &[3], &data));
+        names.push(name);
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    graph.node.push(NodeProto::new("Slice", &format!("{node}.slice"), &names, &[&sliced]));
+    let [c, h, w] = view.axes;
+    let pads = long([0, c.before, h.before, w.before, 0, c.after, h.after, w.after]);
+    let name = format!("{output}.pads");
+    graph.initializer.push(TensorProto::ints(&name, &[8], &pads));
+    NodeProto::new("Pad", node, &[&sliced, &name], &[output]).string("mode", "constant")
+}
+
+pub(super) fn long<const N: usize>(sizes: [usize; N]) -> [i64; N] {
+    sizes.map(|size| size as i64)
+}
