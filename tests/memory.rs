@@ -200,3 +200,28 @@ fn sixteen_images_of_a_real_network_run_within_half_a_gigabyte() {
     assert!(memory(&result, "peak_bytes") <= 500_000_000);
     assert_predicted(&result, "16 images at 500 MB");
 }
+
+/// Most of what a small network takes is Ferret's set-up.
+#[test]
+fn predictions_hold_for_a_small_network_under_ferret() {
+    if cfg!(debug_assertions) {
+        return;
+    }
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let asset = |name: &str| assets.join(name).to_str().unwrap().to_owned();
+    let (model, calibration) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let images = asset("digits-test-images-idx3-ubyte");
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().to_str().unwrap();
+    let args = ["search", &model, "--calib", &calibration, "--samples", "64", "--out", folder];
+    json(&run(&[&args[..], &["--fixed", "w4a4", "--ot", "ferret", "--json"]].concat()));
+    for (who, result) in
+        ["server", "client"].iter().zip(two_processes(out.path(), &images, "0..4", &[]))
+    {
+        assert_predicted(&result, &format!("{who} of digits under Ferret"));
+    }
+    let args = ["infer", "--local", folder, "--input", &images, "--index", "0..4", "--json"];
+    for _ in 0..3 {
+        assert_predicted(&json(&run(&args)), "both parties of digits under Ferret");
+    }
+}

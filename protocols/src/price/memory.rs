@@ -136,12 +136,12 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Ferret's first reserve: the pieces that it is made in, and a copy of them, beside the reserve
-    /// that is kept.
+    /// Ferret's first reserve: the pieces that it is made in and a copy of them, beside the reserve
+    /// that is kept and the one that it was made from.
     fn bootstrap(&mut self) {
         let Source::Ferret(parameters) = self.plan.transfers else { return };
         let pieces = 2 * BLOCK * (parameters.reserve() as u64).next_multiple_of(PIECE);
-        self.note(2 * pieces);
+        self.note(2 * (pieces + HUGE));
         self.spare = pieces.min(SPARE);
     }
 
