@@ -7,7 +7,6 @@ use std::time::Duration;
 use protocols::execute::{Observe, PartySession, Report};
 use protocols::plan::{Answer, Load, Plan};
 use protocols::{Error as ProtocolError, Limits};
-
 use tokio::net::TcpStream;
 
 use crate::party::{Introduction, Met};

@@ -6,6 +6,7 @@ use std::thread::{self, Builder};
 use protocols::execute::{Observe, Report};
 use protocols::plan::Load;
 use protocols::{Error as ProtocolError, Limits};
+use tokio::runtime::Handle;
 
 use crate::party::Introduction;
 use crate::server::serve;
@@ -52,7 +53,16 @@ impl Network {
         options: &LocalOptions,
         observe: &mut Observe<'_>,
     ) -> Result<(Vec<i64>, Report), Error> {
-        run(self, input, options, observe)
+        if Handle::try_current().is_err() {
+            return run(self, input, options, observe);
+        }
+        // A thread that drives tasks must not wait for others: one of its own does.
+        thread::scope(|scope| {
+            let apart = move || run(self, input, options, observe);
+            let failed = |source| Error::System { what: "a thread for the client", source };
+            let apart = Builder::new().spawn_scoped(scope, apart).map_err(failed)?;
+            apart.join().map_err(|_| Error::Internal("the client's thread ended in a panic"))?
+        })
     }
 }
 

@@ -81,13 +81,7 @@ impl Server {
         let listener = transport::listen(address).await?;
         let failed = |source| Error::Listen { address: address.into(), source };
         let actual = listener.local_addr().map_err(failed)?;
-        let introduction = Introduction::of_server(
-            Arc::clone(network.plan()),
-            Arc::clone(network.weights()),
-            Load::one(options.images),
-            options.memory,
-            options.limits,
-        );
+        let introduction = introduction(network, options);
         Ok(Self { listener, address: actual, introduction })
     }
 
@@ -138,6 +132,18 @@ impl Server {
 }
 
 impl ServerSession {
+    /// Agrees with the client at the other end of a connection on the plan and the load.
+    ///
+    /// # Errors
+    /// Where the client has another plan, or asks for more than the options grant.
+    pub async fn over(
+        stream: TcpStream,
+        network: &Network,
+        options: &ServerOptions,
+    ) -> Result<Self, Error> {
+        Ok(Self(introduction(network, options).meet(stream).await?))
+    }
+
     /// Serves the client to its end; the ledger.
     ///
     /// # Errors
@@ -145,6 +151,17 @@ impl ServerSession {
     pub async fn run(self, observe: &mut Observe<'_>) -> Result<Report, Error> {
         serve(self.0, observe).await
     }
+}
+
+/// What a server says of itself.
+fn introduction(network: &Network, options: &ServerOptions) -> Introduction {
+    Introduction::of_server(
+        Arc::clone(network.plan()),
+        Arc::clone(network.weights()),
+        Load::one(options.images),
+        options.memory,
+        options.limits,
+    )
 }
 
 /// Runs the server's part of a session, to its end.

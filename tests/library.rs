@@ -42,6 +42,13 @@ fn both_parties_in_this_process_answer_as_the_plaintext_network_does() {
     }
 }
 
+#[test]
+fn a_task_may_run_both_parties_too() {
+    let (_net, _folder, network, images) = saved(1, 1);
+    let inference = Runtime::new().unwrap().block_on(async { network.infer_locally(&images) });
+    assert_eq!(inference.unwrap().answers.len(), 1);
+}
+
 /// One client after the other, each with several inferences of one session, prepared ahead.
 #[test]
 fn a_server_serves_client_after_client_and_a_bad_one_ends_nothing() {
