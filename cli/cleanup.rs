@@ -90,6 +90,7 @@ impl Cleanup {
 
     /// Starts a child.
     pub(crate) fn spawn(&self, command: &mut Command) -> Outcome<(Kept, ChildPipes)> {
+        // The child is listed before the lock is let go, so that an interruption finds it.
         let mut pending = self.lock();
         let mut child =
             command.spawn().map_err(|error| Failure::refused("another process", &error))?;

@@ -68,6 +68,7 @@ impl<'a> Fit<'a> {
             + match self.parties {
                 Parties::Server => of(Role::Server),
                 Parties::Client => of(Role::Client),
+                // Each party's prediction counts the process itself, which is there once.
                 Parties::Both => of(Role::Server) + of(Role::Client) - PROCESS,
             }
     }
@@ -150,6 +151,7 @@ impl Memory {
 fn machine() -> Option<u64> {
     let all =
         std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| field(&text, "MemTotal:"));
+    // A container's limit, of cgroups of the second version; `max` is no number, and no limit.
     let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let limit = limit.and_then(|text| text.trim().parse().ok());
     all.into_iter().chain(limit).min()

@@ -125,6 +125,8 @@ impl Totals {
 fn predictions(plan: &Plan, load: Load, profile: &Profile) -> impl Iterator<Item = Phases> {
     let seconds = plan.step_seconds(profile, load.images);
     let last = plan.step_seconds(profile, load.last);
+    // All inferences but the last are whole batches; the last one may hold fewer images. Prepared
+    // ones count offline, those that ran online.
     let others =
         [load.prepared_in_all(), load.inferences].map(|count| count.saturating_sub(1) as f64);
     plan.load_costs(load).into_iter().zip(seconds).zip(last).map(move |((step, each), last)| {

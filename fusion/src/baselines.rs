@@ -83,6 +83,7 @@ impl System {
             Self::CrypTFlow2 | Self::CoPriv => FIXED,
             Self::Sirnn16 | Self::Sirnn | Self::PrivQuant | Self::PrivQuantWinograd => {
                 let Widths { weights, activations } = self.widths(widths);
+                // `m + n + ceil(log2 N)`: of 576 products of 4 and 4 bits, 8 + 10 = 18.
                 weights + activations + fan_in.next_power_of_two().ilog2() as u64
             }
         }
@@ -110,6 +111,9 @@ impl System {
                 let wrapped: usize = geometry.in_shape().iter().product();
                 let compare =
                     Traffic { lambdas: activations, bits: 14 * activations } * wrapped as u64;
+                // For each activation that wraps, `2^n` times every weight that it meets has to
+                // come off: a transfer an activation of the matrix, with the `l - n` bits above for
+                // every product.
                 let select = Traffic {
                     lambdas: matrix.count * matrix.inner * matrix.columns,
                     bits: matrix.macs() * (ring - activations),
@@ -313,6 +317,8 @@ impl Matrix {
 
     /// A transfer for every bit b of every weight, with `ring - b` bits for every column.
     fn by_weights(&self, bits: u64, ring: u64) -> Traffic {
+        // Bit `b` weighs `2^b`: of its product only `ring - b` bits count. Of 4 bits in a ring of
+        // 18: 18 + 17 + 16 + 15 = 66 bits a product.
         let messages: u64 = (0..bits).map(|b| ring - b).sum();
         Traffic {
             lambdas: self.count * self.rows * self.inner * bits,

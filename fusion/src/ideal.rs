@@ -80,6 +80,8 @@ impl<'a> Run<'a> {
                     self.put(*output, requant(&sum, wire, *ring, *shift));
                 }
                 Op::Lookup { input, output, table, .. } => {
+                    // The table is indexed by the ring element of the wire's own width: a value of
+                    // -1 at 4 bits is entry 15.
                     let ring = Bits::of(u32::from(self.plan.wires[*input].bits));
                     let entry = |&value: &i64| table[ring.encode(value) as usize];
                     let found = self.wires[*input].iter().map(entry).collect();
@@ -89,6 +91,7 @@ impl<'a> Run<'a> {
                     let ring = Bits::of(u32::from(self.plan.wires[*input].bits) + 1);
                     let values = self.reduced(&step.name, *input, ring)?;
                     let most = values.iter().max();
+                    // Of equal logits the first gives the label.
                     let label = values.iter().position(|value| Some(value) == most).unwrap_or(0);
                     // Its ring has no room for a sign.
                     self.wires[*output] = vec![label as i64];
@@ -140,6 +143,7 @@ impl<'a> Run<'a> {
             let Some(narrow) = Bits::new(ring.get().saturating_sub(term.shift.into())) else {
                 continue;
             };
+            // Of a term shifted left by `j`, the lower `ring - j` bits fill the ring.
             let values = self.reduced(step, term.wire, narrow)?;
             sum.iter_mut()
                 .zip(values)
@@ -172,6 +176,8 @@ fn requant(sum: &[i64], wire: &Wire, ring: Bits, shift: u8) -> Vec<i64> {
     let half = (1i64 << shift) >> 1;
     let offset = if wire.signed { 1i64 << (wire.bits - 1) } else { 0 };
     let top = (1i64 << wire.bits) - 1;
+    // With the offset `2^(a-1)` in steps of the result, a signed interval becomes `0..2^a`, so that
+    // one kind of saturation serves both; it is taken off again at the end.
     let constant = half.wrapping_add(offset << shift);
     let one = |&value: &i64| {
         let value = ring.decode(value.wrapping_add(constant) as u64) >> shift;

@@ -76,6 +76,8 @@ impl fmt::Display for Interval {
 
 /// The least `l` with `-2^(l-1) <= lo` and `hi < 2^(l-1)`.
 pub const fn ring_width(lo: i128, hi: i128) -> u32 {
+    // `!x` is `-x - 1`: -8 needs as many bits as 7. 128 minus the leading zeros are those of the
+    // magnitude, and one is the sign.
     let below = if lo < 0 { !lo } else { lo };
     let above = if hi < 0 { !hi } else { hi };
     let largest = if below > above { below } else { above };

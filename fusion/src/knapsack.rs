@@ -27,6 +27,8 @@ struct Label {
 /// budget.
 pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
     let bounds = Bounds::new(groups, budget)?;
+    // Invariant: `layers[at]` are choices of the first `at` groups, in order of cost and of falling
+    // loss, of which none beats another.
     let mut layers: Vec<Vec<Label>> = vec![vec![Label { cost: 0, loss: 0.0, item: 0, parent: 0 }]];
     for (at, group) in groups.iter().enumerate() {
         let mut labels = Vec::new();
@@ -54,6 +56,8 @@ pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
 /// Labels that no other one beats in both respects, the cheapest first.
 fn undominated(mut labels: Vec<Label>) -> Vec<Label> {
     labels.sort_by(|a, b| a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss)));
+    // In order of cost a label stays if it loses less than all before it: of (3, 0.5), (5, 0.7),
+    // (6, 0.2) the second goes.
     let mut least = f64::INFINITY;
     labels.retain(|label| {
         let better = label.loss < least;
@@ -91,6 +95,8 @@ impl Bounds {
                 known += item.loss - pick.loss;
             }
         }
+        // Sums over the groups from the last on, reversed at the end: `rest[at]` is of those that a
+        // label of `layers[at]` has yet to choose from.
         let mut rest = vec![(0, 0.0)];
         for group in groups.iter().rev() {
             let &(cheapest, priced) = rest.last()?;
@@ -110,6 +116,8 @@ impl Bounds {
         if cost + cheapest > self.budget {
             return false;
         }
+        // Whatever completes the choice costs at most `left`, so it loses at least its priced loss
+        // minus the price of that: no completion is below `bound`.
         let left = (self.budget - cost) as f64;
         let bound = loss + priced - self.price * left;
         bound <= self.known + 1e-9 * self.known.abs() + 1e-12
@@ -128,6 +136,8 @@ fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
     if fits(0.0) {
         return Some(0.0);
     }
+    // A higher price never picks dearer items. Invariant: `high` fits once the loop has found it,
+    // `low` does not.
     let (mut low, mut high) = (0.0, 1.0);
     while !fits(high) && high < 1e300 {
         high *= 16.0;

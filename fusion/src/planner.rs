@@ -92,6 +92,8 @@ fn fastest_by(
     let Some((least, _, plan)) = fastest.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else {
         return Ok(None);
     };
+    // Slack is a part of what is predicted beside latency: of a plan of 2 seconds, 1.5 of them
+    // rounds, a tenth of 0.5.
     let at_once = Purpose { profile: Profile { rtt_seconds: 0.0, ..purpose.profile }, ..*purpose };
     let slack = if purpose.lean { SLACK * seconds(plan, &at_once) } else { 0.0 };
     let limit = least + slack;
@@ -155,6 +157,7 @@ impl Candidate {
         let run =
             purpose.profile.streamed_seconds(&cost.offline, offline) + online + wire(&cost.online);
         let kept = layer.as_ref().filter(|_| !plan.streamed);
+        // Trees that are made step by step are no set-up: a streamed plan has them in `offline`.
         let setup = kept.map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
         let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;
         Self {
@@ -255,6 +258,8 @@ impl<'a> Candidates<'a> {
         let steps = self.steps.iter().zip(chosen);
         let steps: Vec<Phases> = steps.map(|((_, choices), &at)| choices[at].single).collect();
         let all: Phases = steps.iter().copied().sum();
+        // Transfers are made for the whole plan at once, or step by step where it is streamed: the
+        // sum is what the plan itself will be charged.
         let supply = |cost: Cost| {
             let (server, client) = (cost.server_cots as usize, cost.client_cots as usize);
             Supply { source, server, client }.cost().bits()
@@ -278,6 +283,8 @@ impl<'a> Candidates<'a> {
     ) -> Result<Plan, Error> {
         let mut low = self.bits(source, &self.least(source));
         let (mut high, mut best) = (inference_bits(&plan), plan);
+        // Invariant: `best` takes at most `seconds` and moves `high` bits; nothing as fast is known
+        // within `low`.
         for _ in 0..HALVINGS {
             let budget = low.midpoint(high);
             let within = Purpose { budget_bits: Some(budget), ..*purpose };
@@ -305,6 +312,9 @@ impl<'a> Candidates<'a> {
         // is within.
         let mut budget = limit;
         let mut found = None;
+        // Items count transfers at their mean price; `bits` is exact. Taking the excess off each
+        // time leaves a budget that only falls, and the cheapest plan stands in where eight steps
+        // are not enough.
         for _ in 0..8 {
             let Some(chosen) = choose(&groups, budget) else { break };
             if within(&chosen) {

@@ -279,6 +279,8 @@ fn parse(
     if picture::is_one(content.head()) {
         return picture::parse(&content.all(read::PICTURE)?, input);
     }
+    // CIFAR records have no magic number and may begin with the bytes of IDX: what IDX says of its
+    // shape decides where both could be, and else the lengths do.
     let may_be_idx = idx::is_one(content.head());
     if may_be_idx && (idx::is_for(content.head(), input) || may_be_cifar.is_err()) {
         return idx::images(content, input);

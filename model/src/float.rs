@@ -144,6 +144,8 @@ pub fn evaluate_mapped(
                 map(node.output, &mut out);
                 values[i + 1] = out;
                 for input in &node.inputs {
+                    // What no later node reads goes: a worker holds the widest cut of the network,
+                    // not all of it.
                     if last_use[input.0] == i {
                         values[input.0] = Vec::new();
                     }
@@ -182,6 +184,7 @@ pub fn activations_of(
         values[id.0] = Some(Vec::with_capacity(batch.images() * c * h * w));
     }
     let images: Vec<usize> = (0..batch.images()).collect();
+    // Images are computed in any order and appended in theirs; a chunk bounds what is there twice.
     for chunk in images.chunks(GATHERED) {
         let kept: Vec<Vec<Vec<f32>>> = chunk
             .par_iter()
@@ -268,6 +271,8 @@ impl<'a> Suffix<'a> {
             depends[i + 1] =
                 given[i + 1].is_none() && (weights[i].is_some() || node.inputs.iter().any(touched));
         }
+        // From the output back: what depends on an edit is computed, and needs its inputs; all else
+        // is taken from `kept`, and needs nothing.
         let mut needed = vec![false; given.len()];
         needed[model.output.0] = true;
         let mut nodes = Vec::new();

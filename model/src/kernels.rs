@@ -91,6 +91,9 @@ pub fn multiply_add_factors<T: Element>(
     // SAFETY: with these strides and lengths every access is inside its slice, and `out` is
     // borrowed alone.
     unsafe {
+        // In the order of `gemm`: sizes, the product with its strides between columns and rows,
+        // whether it is read (it is added to), both factors, their multipliers, no conjugates, one
+        // thread.
         gemm::gemm(
             m,
             n,

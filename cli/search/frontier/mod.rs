@@ -147,6 +147,8 @@ impl Sweep<'_> {
         let mut tell = |p: quant::search::Progress| self.bar.set(p.phase, p.done, p.of);
         let mut sensitivities = BTreeMap::new();
         for measure in Measure::ALL {
+            // The measure that guides the search is there already; only the others are measured for
+            // the report.
             let known = self.prepared.known().filter(|_| measure == options.measure).cloned();
             let found = known.map_or_else(|| self.prepared.sensitivity(measure, &mut tell), Ok);
             sensitivities.insert(measure.name(), found.map_err(of_file)?);

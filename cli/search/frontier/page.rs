@@ -73,6 +73,7 @@ fn networks(page: &mut String, frontier: &Frontier) {
 /// Losses at four bits, by all measures side by side; the darker, the more of what the column's
 /// most sensitive layer loses.
 fn sensitivities(page: &mut String, frontier: &Frontier) {
+    // Widths are listed from 2 on: index 2 is 4 bits.
     const AT: usize = 2;
     let all = || frontier.sensitivities.values();
     let of = |(at, site): (usize, usize)| -> Vec<f64> {

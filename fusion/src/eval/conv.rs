@@ -73,6 +73,8 @@ impl Products {
     }
 
     fn run(&self, image: &[i64]) -> Vec<i64> {
+        // The image's own interval, with zero for padding, decides: it is narrower than what the
+        // wire may hold.
         let (lo, hi) = image.iter().fold((0, 0), |(lo, hi), &value| (value.min(lo), value.max(hi)));
         if self.packed.holds(Interval { lo, hi }) {
             return self.packed.run(image);
@@ -90,6 +92,8 @@ fn plain(geometry: &Geometry, weights: &[i8], image: &[i64]) -> Vec<i64> {
     for (channel, sums) in sums.chunks_exact_mut(geometry.positions()).enumerate() {
         let group = channel / outputs;
         for (index, sum) in sums.iter_mut().enumerate() {
+            // Weights are `[output][input of the group][tap row][tap column]`; values
+            // `[channel][row][column]`.
             let (y, x) = (index / columns.out, index % columns.out);
             for c in 0..inputs {
                 let kernel = (channel * inputs + c) * rows.kernel;

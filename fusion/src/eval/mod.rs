@@ -48,6 +48,8 @@ impl<'a> Evaluator<'a> {
             | Op::Output { .. } => Ok(None),
         };
         let layers = (0..graph.nodes().len()).map(layer).collect::<Result<_, _>>()?;
+        // A wire that nobody reads is its own last use: it is never dropped by a reader, and the
+        // output is one.
         let mut last_use: Vec<WireId> = (0..graph.nodes().len()).collect();
         for (id, node) in graph.nodes().iter().enumerate() {
             node.op.inputs().into_iter().for_each(|input| last_use[input] = id);

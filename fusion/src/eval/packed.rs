@@ -40,11 +40,15 @@ impl Packed {
         let (inputs, taps) =
             (geometry.in_channels / geometry.groups, geometry.kernel_h * geometry.kernel_w);
         let outputs = geometry.out_channels / geometry.groups;
+        // Each group's channels are filled up to whole blocks with rows of zeros: their products
+        // are computed and dropped.
         let padded = outputs.next_multiple_of(CHANNELS);
         let mut packed = Zeroizing::new(vec![0; geometry.groups * padded * row]);
         for (channel, source) in weights.chunks_exact(geometry.fan_in()).enumerate() {
             let start = (channel / outputs * padded + channel % outputs) * row;
             for (index, &weight) in source.iter().enumerate() {
+                // From `[input][tap]` to `[tap][input]`, as patches are gathered: of 3x3 taps and
+                // 64 inputs, index 10 (input 1, tap 1) goes to 65.
                 packed[start + index % taps * inputs + index / taps] = weight.into();
             }
         }
@@ -80,6 +84,8 @@ impl Packed {
         for (block, rows) in weights.chunks_exact(CHANNELS * self.row).enumerate() {
             for (at, patch) in patches.chunks_exact(self.row).enumerate() {
                 let products = dot(patch, rows);
+                // The last block has fewer channels where their number is no multiple of four:
+                // `zip` drops the rest.
                 let channels = sums[block * CHANNELS * positions..].chunks_mut(positions);
                 for (channel, product) in channels.zip(products) {
                     channel[start + at] = product.into();

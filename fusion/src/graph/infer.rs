@@ -97,6 +97,8 @@ impl Infer<'_> {
             return Err(self.parameter("terms", "at least one", "none"));
         };
         let (mut lo, mut hi) = (0, 0);
+        // A wire shifted left by `j` counts in steps of `scale / 2^j`; all terms must count in the
+        // same.
         let step = |term: &Term, wire: &Wire| wire.scale / 2f64.powi(term.shift.into());
         let scale = step(&terms[0], first);
         for (term, wire) in terms.iter().zip(wires) {
@@ -151,6 +153,7 @@ impl Infer<'_> {
     fn sum_pool(&self, window: &Window, x: &Wire) -> Result<Wire, Error> {
         let shape = self.pooled(window, x)?;
         let count = window.kernel[0] * window.kernel[1];
+        // Padding is zero, so each end reaches zero at least.
         let times = |end: i64| i128::from(end) * count as i128;
         let range = self.interval(times(x.range.lo.min(0)), times(x.range.hi.max(0)))?;
         Ok(Wire { shape, bits: range.bits(x.signed), range, scale: x.scale / count as f64, ..*x })

@@ -191,6 +191,8 @@ impl<'a> Lowering<'a> {
 /// The results of all elements of the ring of a wire's width.
 fn table(lookup: &Lookup, wire: &crate::Wire) -> Vec<i64> {
     let Interval { lo, hi } = Interval::of_bits(wire.bits, wire.signed);
+    // In the order of ring elements: 0 to the largest, then the negative values from the least on,
+    // which are the upper half.
     (0..=hi).chain(lo..0).map(|value| lookup.of(value)).collect()
 }
 

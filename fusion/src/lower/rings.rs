@@ -30,9 +30,13 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
     let count = graph.nodes().len();
     let accumulators = accumulators(graph);
     let widening = |id: WireId, linear: &Linear| {
+        // Exact Winograd's weights are sums of up to nine, which takes four bits more, and its
+        // products have a ring of two bits more: two are left to ask for.
         let exact = options.algorithm(&graph.node(id).name, linear) == Algorithm::WinogradExact;
         if exact { 2 } else { 0 }
     };
+    // In reverse topological order a node's demand is final when its turn comes: it can be passed
+    // on to its input.
     let mut demand = vec![1u32; count];
     let mut sum = vec![Bits::ONE; count];
     for (id, node) in graph.nodes().iter().enumerate().rev() {
@@ -55,6 +59,8 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
             | Op::SumPool { .. }
             | Op::View { .. } => {}
         }
+        // An unsigned value has a top bit of zero in a ring of one bit more, and so has a signed
+        // one with `2^(bits-1)` added: who widens it knows that bit.
         if !accumulators[id] {
             demand[id] = demand[id].max(bits + 1);
         }
@@ -85,6 +91,8 @@ fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error>
     // Within the ring both without and with what makes a signed result unsigned: weights are held
     // against the one, the operator works on the other.
     let (mut lo, mut hi) = (rounding, rounding + offset);
+    // The result's bits stand above the `shift` dropped, with one above them that says whether it
+    // saturates.
     let mut least = u32::from(shift) + u32::from(bits) + 1;
     for term in terms(graph, input) {
         let range = graph.wire(term.wire).range;

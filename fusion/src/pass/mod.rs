@@ -110,6 +110,8 @@ fn drive(
         let before = total;
         for pass in passes {
             let mut places = 0;
+            // One patch at a time: node ids of a place found are of no use after another was
+            // changed.
             while let Some(patch) = pass.find(graph) {
                 let (pass, node) = (pass.name(), graph.node(patch.node).name.clone());
                 let failed = |source| Error::Pass { pass, node, source: Box::new(source) };

@@ -32,6 +32,8 @@ impl Patch {
     pub fn apply(self, graph: &Graph) -> Result<Graph, Error> {
         let count = graph.nodes().len();
         let added = count..count + self.nodes.len();
+        // New nodes stand where the replaced one stood: behind all that it can read, and before all
+        // that reads it. Indices are those of `ops`, where they come last.
         let mut order: Vec<WireId> = (0..self.node).collect();
         order.extend(added);
         order.extend(self.node..count);
@@ -67,6 +69,8 @@ fn rebuild(
     ops: &[(&str, Op)],
     output: WireId,
 ) -> Result<(Graph, Vec<Option<WireId>>), Error> {
+    // From the output back, in the reverse of the order of building: readers are seen before what
+    // they read. The input stays, read or not.
     let mut live = vec![false; ops.len()];
     live[output] = true;
     live[graph.input()] = true;

@@ -45,6 +45,8 @@ fn fused(
     bits: u8,
     signed: bool,
 ) -> Option<Patch> {
+    // The upper half of a signed width: of 4 bits, -8 to 7 cut off at zero is 0 to 7, which is 3
+    // bits unsigned.
     let bits = if signed { bits - 1 } else { bits };
     let op = Op::Requant { input, shift, bits, signed: false };
     (bits > 0).then(|| Patch::replace(graph, id, vec![(graph.node(id).name.clone(), op)]))

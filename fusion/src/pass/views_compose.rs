@@ -31,11 +31,15 @@ fn composed(graph: &Graph, id: WireId) -> Option<Patch> {
 fn compose(inner: &View, outer: &View) -> Option<View> {
     let mut view = *outer;
     for axis in 0..3 {
+        // The element of the inner slice that element `j` of the outer one takes; `None` where it
+        // takes padding.
         let hit = |j: usize| {
             let at = outer.start[axis] + j * outer.stride[axis];
             at.checked_sub(inner.before[axis]).filter(|&at| at < inner.len[axis])
         };
         let (first, at) = (0..outer.len[axis]).find_map(|j| Some((j, hit(j)?)))?;
+        // Of a slice `start 0, len 4` of 3 elements behind 2 zeros, elements 2 and 3 hit: `first`
+        // is 2, `len` is 2, and the zeros before become 2 more.
         let len = (first..outer.len[axis]).take_while(|&j| hit(j).is_some()).count();
         view.start[axis] = inner.start[axis] + at * inner.stride[axis];
         view.stride[axis] = inner.stride[axis] * outer.stride[axis];

@@ -146,6 +146,8 @@ fn elements<T: Copy>(
             let number = header.kind.number(bytes, header.big_endian);
             let at = place.of(found.len());
             let converted = convert(number);
+            // In column-major order the first flaw read need not be the first of the images: the
+            // least place is kept.
             if converted.is_none() && flaw.as_ref().is_none_or(|flaw| at < flaw.at) {
                 flaw = Some(Flaw { at, found: number.to_string() });
             }
@@ -188,6 +190,9 @@ impl<'a> Place<'a> {
     fn of(&self, mut at: usize) -> usize {
         let Some(shape) = self.fortran else { return at };
         let mut place = 0;
+        // Column-major: the first axis runs fastest. Its index is `at % length`, and weighs the
+        // product of all axes behind it. Of shape [2, 3], element 3 of the file is (1, 1), at place
+        // 4.
         let mut step: usize = shape.iter().product();
         for &length in shape {
             step /= length;

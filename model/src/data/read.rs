@@ -43,6 +43,7 @@ impl<'a> Content<'a> {
 
     /// What a reader gives.
     pub(super) fn of(mut packed: impl Read + 'a) -> Result<Self, Fault> {
+        // What was looked at is put in front again: no byte is lost, and nothing need be rewound.
         let start = beginning(&mut packed, 2)?;
         let gzip = start == [0x1f, 0x8b];
         let whole = Cursor::new(start).chain(packed);
@@ -124,6 +125,8 @@ pub(super) fn in_chunks(
 /// Room for `more` elements: twice what there is, but never more than `left` beyond them.
 pub(super) fn reserve<T>(elements: &mut Vec<T>, more: usize, left: u64) {
     if elements.capacity() - elements.len() < more {
+        // Doubling, but for what can come at most: memory stays within twice what has been read,
+        // whatever a header claims.
         let ahead = elements.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         elements.reserve_exact(more + ahead);
     }

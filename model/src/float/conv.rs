@@ -15,6 +15,7 @@ pub fn convolve<T: Element>(
     let pixels = g.out_h() * g.out_w();
     let mut out = Vec::with_capacity(g.out_channels * pixels);
     for &b in bias {
+        // The output starts as its bias, `[out_channels, pixels]`: the product is added to it.
         out.resize(out.len() + pixels, b);
     }
     let (in_channels, out_channels) = (g.in_channels / g.groups, g.out_channels / g.groups);
@@ -48,12 +49,15 @@ pub fn fill_columns<T: Element>(g: &Geometry, channels: usize, input: &[T], colu
     let (out_h, out_w) = (g.out_h(), g.out_w());
     columns.clear();
     columns.resize(channels * g.kernel_h * g.kernel_w * out_h * out_w, T::zero());
+    // Row `(channel, tap)` of the matrix is `out_h` lines of `out_w` windows each: one iterator
+    // runs through all lines in that order. Padding stays zero, as `resize` has left it.
     let mut rows = columns.chunks_exact_mut(out_w);
     for plane in input.chunks_exact(g.in_h * g.in_w) {
         for tap in 0..g.kernel_h * g.kernel_w {
             let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
             let (first, end) = inside(kw * g.dilation_w, g.pad_left, g.stride_w, g.in_w, out_w);
             for (y, row) in rows.by_ref().take(out_h).enumerate() {
+                // The row of the input under this tap; above and below it is padding.
                 let Some(y) = (y * g.stride_h + kh * g.dilation_h).checked_sub(g.pad_top) else {
                     continue;
                 };
@@ -83,6 +87,8 @@ pub fn inside(
     input: usize,
     outputs: usize,
 ) -> (usize, usize) {
+    // Output `x` reads `x * stride + offset - pad`, which must be in `0..input`. With a pad of 1,
+    // stride 2 and 5 inputs, tap 0 is inside from `x = 1` on, and before `x = 3`.
     let first = pad.saturating_sub(offset).div_ceil(stride);
     let end = (input + pad).saturating_sub(offset).div_ceil(stride).min(outputs);
     (first, end)

@@ -55,6 +55,8 @@ fn pool<T: Element>(
 
 /// The part of a window that starts at `start` of the padded axis that lies inside `0..length`.
 pub fn clip(start: usize, pad: usize, kernel: usize, length: usize) -> (usize, usize) {
+    // In coordinates of the input, `pad` less than those of the padded axis; a window on padding
+    // alone is empty.
     let end = (start + kernel).saturating_sub(pad).min(length);
     (start.saturating_sub(pad).min(end), end)
 }
@@ -65,6 +67,8 @@ pub fn view<T: Element>(view: &View, [_, h, w]: [usize; 3], input: &[T]) -> Vec<
     let mut out = vec![T::zero(); view.out().iter().product()];
     for c in 0..channels.length {
         for y in 0..rows.length {
+            // Elements that the view takes, row by row, into an output of zeros; what is not
+            // written is its padding.
             let from =
                 ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
             let to = ((channels.before + c) * rows.out() + rows.before + y) * columns.out()

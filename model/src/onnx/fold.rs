@@ -105,6 +105,7 @@ fn reshape(input: &Constant, target: &[i64]) -> Result<Constant, Problem> {
         shape.push(length.ok_or_else(wrong)?);
     }
     let known = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).ok_or_else(wrong)?;
+    // -1 has counted as 1 so far: `known` is the product of all other lengths.
     if let Some(inferred) = target.iter().position(|&d| d == -1) {
         shape[inferred] = input.len().checked_div(known).ok_or_else(wrong)?;
     }
@@ -156,6 +157,8 @@ fn transpose(node: &NodeProto, input: &Constant) -> Result<Constant, Problem> {
     if sorted != (0..rank).collect::<Vec<_>>() {
         return Err(Problem::malformed(format!("perm {order:?} for {rank} axes")));
     }
+    // Along each axis of the result, in its order, the offsets of its elements in the input;
+    // `positions` adds them up.
     let strides = strides(&input.shape);
     let axes: Vec<Vec<usize>> =
         order.iter().map(|&a| (0..input.shape[a]).map(|i| i * strides[a]).collect()).collect();
@@ -221,6 +224,7 @@ fn range(length: usize, start: i64, end: i64, step: i64) -> Result<Vec<usize>, P
             let (start, end) = (from_start(start).clamp(0, n), from_start(end).clamp(0, n));
             Ok((start as usize..end as usize).step_by(stride).collect())
         }
+        // Backwards, from `start` down to `end`, which is left out and may be -1, before the first.
         ..0 => {
             let (start, end) =
                 (from_start(start).clamp(-1, n - 1), from_start(end).clamp(-1, n - 1));

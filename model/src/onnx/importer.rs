@@ -98,6 +98,8 @@ impl Importer {
             grids: HashMap::new(),
             // A plan has a step of this name of its own.
             names: HashMap::from([(CORRELATIONS.to_owned(), 1)]),
+            // Eight elements a byte of the file, and a million: more than real networks copy, and
+            // less than a file of a few bytes could ask for by sharing constants.
             budget: bytes.saturating_mul(8).saturating_add(1 << 20),
             unsupported,
         })

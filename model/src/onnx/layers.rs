@@ -115,6 +115,8 @@ impl Importer {
         let source = weight.as_floats()?;
         let (input, factor) = self.operand(input);
         let scale = scale * factor.unwrap_or(1.0);
+        // Where weight `(m, k)` is in the file: rows of outputs if transposed, else rows of inputs.
+        // The integers of quantized weights are put in the same order.
         let places: Vec<usize> = (0..outputs)
             .flat_map(|m| {
                 (0..inputs).map(move |k| if transposed { m * inputs + k } else { k * outputs + m })
@@ -158,6 +160,8 @@ impl Importer {
         let mut scale = Vec::with_capacity(channels);
         let mut shift = Vec::with_capacity(channels);
         for c in 0..channels {
+            // `gamma (x - mean) / sqrt(variance + epsilon) + beta` as `factor x + shift`, in double
+            // precision: small variances make large factors.
             let factor = f64::from(gamma[c]) / (f64::from(variance[c]) + epsilon).sqrt();
             scale.push(factor as f32);
             shift.push((f64::from(beta[c]) - f64::from(mean[c]) * factor) as f32);
@@ -259,6 +263,8 @@ pub(super) fn padding(
         if stride[axis] == 0 {
             return Err(Problem::malformed("a stride is 0"));
         }
+        // SAME: as many windows as strides begin in the input. 224 at a stride of 2 and a kernel of
+        // 3: 112 windows span 225, so 1 is padded, behind for SAME_UPPER.
         let windows = input[axis].div_ceil(stride[axis]);
         let total =
             ((windows - 1) * stride[axis]).saturating_add(reach[axis]).saturating_sub(input[axis]);

@@ -111,6 +111,8 @@ impl<'a> Seen<'a> {
         let (mut factors, mut inner, mut half) =
             (operands(node, "Mul")?.to_vec(), Vec::new(), false);
         let mut names = Vec::new();
+        // All factors of the product, through products that nothing else reads: a half, `x`, and
+        // `1 + Erf`.
         while let Some(name) = factors.pop() {
             if !half && self.is(name, 0.5) {
                 half = true;

@@ -106,6 +106,8 @@ impl Importer {
 
 /// The padding at the end that turns a last partial window into a whole one.
 fn ceil_padding(input: usize, kernel: usize, stride: usize, before: usize, after: usize) -> usize {
+    // The last window starts at the least multiple of the stride that leaves nothing uncovered. Of
+    // 6 elements, a kernel of 3 and a stride of 2, windows start at 0, 2 and 4: one is padded.
     let room = (input + before + after).saturating_sub(kernel);
     let last = room.div_ceil(stride) * stride;
     // A window that would start in the padding at the end does not count.

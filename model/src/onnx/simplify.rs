@@ -18,12 +18,15 @@ pub(super) fn simplify(model: Model) -> (Model, Vec<Option<ValueId>>) {
     // `uses`.
     let mut shared = HashSet::new();
     for mut node in model.nodes {
+        // A layer may be changed only for all of its readers: for the only one, that is, of a value
+        // that stands for itself alone.
         let sole_use = uses[node.inputs[0].0] == 1 && !shared.contains(&moved[node.inputs[0].0]);
         for input in &mut node.inputs {
             *input = moved[input.0];
         }
         let is_view = matches!(node.op, Op::View(_));
         let value = append(&mut new, node, sole_use);
+        // A view that changes nothing is an older value: not the one just appended.
         if is_view && value.0 < new.nodes.len() {
             shared.insert(value);
         }

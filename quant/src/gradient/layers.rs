@@ -25,6 +25,7 @@ pub(super) fn convolution<T: Element>(
     }
     let mut back = vec![T::zero(); input.len()];
     let mut columns = Vec::new();
+    // Of a group: `dY` is `[outputs, pixels]`, `X` is `[taps, pixels]`, `W` is `[outputs, taps]`.
     for group in 0..g.groups {
         let input = &input[group * plane..][..plane];
         let back = &mut back[group * plane..][..plane];
@@ -38,6 +39,8 @@ pub(super) fn convolution<T: Element>(
         } else {
             fill_columns(g, channels, input, &mut columns);
             multiply_add_factors([outputs, pixels, taps], rows, Factor::Columns(&columns), sum);
+            // The same buffer then holds `W^T dY`, `[taps, pixels]`: the columns are not needed any
+            // more.
             columns.fill(T::zero());
             multiply_add_factors([taps, outputs, pixels], transposed, rows, &mut columns);
             sum_columns(g, &columns, back);
@@ -49,10 +52,14 @@ pub(super) fn convolution<T: Element>(
 /// The transpose of [`fill_columns`].
 fn sum_columns<T: Element>(g: &Geometry, columns: &[T], image: &mut [T]) {
     let (out_h, out_w) = (g.out_h(), g.out_w());
+    // Rows of the image of each tap come in the order `[channel][tap][y]`, `out_w` long: one
+    // iterator runs through all of them.
     let mut rows = columns.chunks_exact(out_w);
     for plane in image.chunks_exact_mut(g.in_h * g.in_w) {
         for tap in 0..g.kernel_h * g.kernel_w {
             let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
+            // Outputs `first..end` of a row read inside the image at this tap; others read padding,
+            // which has no cotangent.
             let (first, end) = inside(kw * g.dilation_w, g.pad_left, g.stride_w, g.in_w, out_w);
             for (y, row) in rows.by_ref().take(out_h).enumerate() {
                 let Some(y) = (y * g.stride_h + kh * g.dilation_h).checked_sub(g.pad_top) else {
@@ -85,6 +92,7 @@ pub(super) fn function<T: Element>(
 pub(super) fn relu<T: Element>(input: &[T], max: Option<f32>, mut cotangent: Vec<T>) -> Vec<T> {
     let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
     for (cotangent, &value) in cotangent.iter_mut().zip(input) {
+        // At the kinks themselves the slope is taken to be zero.
         if value <= T::zero() || value >= max {
             *cotangent = T::zero();
         }
@@ -150,6 +158,8 @@ pub(super) fn view<T: Element>(view: &View, shape: [usize; 3], cotangent: &[T]) 
     let [_, h, w] = shape;
     for c in 0..channels.length {
         for y in 0..rows.length {
+            // A view copies, so its transpose adds each element back to where it came from; padding
+            // goes nowhere.
             let to =
                 ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
             let from = ((channels.before + c) * rows.out() + rows.before + y) * columns.out()

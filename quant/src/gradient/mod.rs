@@ -150,6 +150,8 @@ impl<'a, T: Element> Network<'a, T> {
         sum: &mut Gradients<T>,
         mut seen: impl FnMut(ValueId, &[T]),
     ) {
+        // By value; empty is zero. When a value's turn comes, all that read it have added their
+        // part, since they come later in the network.
         let mut cotangents: Vec<Vec<T>> = vec![Vec::new(); tape.values.len()];
         cotangents[self.model.output.0] = output;
         for value in (0..tape.values.len()).rev() {
@@ -158,6 +160,7 @@ impl<'a, T: Element> Network<'a, T> {
                 continue;
             }
             seen(ValueId(value), &cotangent);
+            // From here on the cotangent is that of the value before it was rounded.
             if let Change::Round(rounding) = &self.changes[value] {
                 sum.scales[value] += rounding.backward(&tape.before[value], &mut cotangent);
             }
@@ -207,6 +210,7 @@ impl<'a, T: Element> Network<'a, T> {
         loss: impl Fn(usize, &[T]) -> (f64, Vec<T>) + Sync,
     ) -> (f64, Gradients<T>) {
         let images: Vec<usize> = (0..batch.images()).collect();
+        // Parts of a fixed length are added in their order, whatever the number of cores.
         let parts: Vec<(f64, Gradients<T>)> = images
             .par_chunks(TOGETHER)
             .map(|images| {
@@ -275,6 +279,8 @@ impl<T: Element> Change<T> {
 impl<T: Element> Rounding<T> {
     /// The rounded value; halves go up, as those of the integer network do.
     pub fn apply(&self, value: T) -> T {
+        // Rounding is `floor(x + 1/2)`: -2.5 becomes -2, as the shift of an integer with half added
+        // does.
         (value / self.scale + T::of(0.5)).floor().max(self.low).min(self.high) * self.scale
     }
 
@@ -294,9 +300,13 @@ impl<T: Element> Rounding<T> {
                 step += *cotangent * self.high;
                 *cotangent = T::zero();
             } else {
+                // `d(s round(v / s)) / ds` is `round(v / s)` minus `v / s`, the rounding itself
+                // passed straight through. A value of 2.3 steps gives -0.3; beyond the limits the
+                // integer alone.
                 step += *cotangent * ((scaled + half).floor() - scaled);
             }
         }
+        // From the scale to its base-two logarithm: `ds = s ln 2 dlog2(s)`.
         step * self.scale * T::of(std::f64::consts::LN_2)
     }
 }

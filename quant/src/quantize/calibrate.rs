@@ -99,6 +99,8 @@ pub fn first_images(batch: &Tensor, images: usize) -> Tensor {
 impl Samples {
     fn of(data: &[f32], ranges: Ranges) -> Self {
         let others: Vec<f32> = data.iter().copied().filter(|v| *v != 0.0).collect();
+        // Zeros are left out: they are rounded exactly at any scale. Every `step`-th of the others
+        // spreads the samples over images and channels.
         let step = others.len().div_ceil(SAMPLES).max(1);
         let values: Vec<f32> = others.iter().copied().step_by(step).collect();
         let energy = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
@@ -150,6 +152,8 @@ impl Moments {
         let channels = g.in_channels / g.groups;
         let (plane, rows) = (channels * g.in_h * g.in_w, channels * g.kernel_h * g.kernel_w);
         let positions = g.out_h() * g.out_w();
+        // Columns of as many images as fill a chunk: `[rows, together * positions]`, so that
+        // products are large also where images are small.
         let together = (COLUMNS / positions.max(1)).max(1);
         let mut second = vec![0.0f64; rows * rows];
         let mut first = vec![0.0f64; rows];

@@ -108,8 +108,11 @@ impl Emitting<'_> {
         let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
         let from = *self.builder.wire(input);
         let scale = (rounded.log_scale - f64::from(finest)).exp2() * from.scale;
+        // All channels of the accumulators have the scale of the finest; a channel `j` bits coarser
+        // is shifted left by `j`. Exponents 3, 3 and 1: shifts 0, 0 and 2.
         let shifts: Vec<u8> = rounded.exponents.iter().map(|e| (finest - e) as u8).collect();
         let shifts = if shifts.iter().all(|&e| e == 0) { Vec::new() } else { shifts };
+        // The bias is added behind the shifts, so it counts in the finest steps.
         let bias: Vec<i64> = rounded.bias.iter().map(|b| (b / scale).round() as i64).collect();
         let geometry = conv.geometry;
         let weight_bits = given.assignment.weight_bits[layer];
@@ -137,6 +140,7 @@ impl Emitting<'_> {
         let Interval { lo, hi } = Interval::of_bits(from.bits.min(MAX_TABLE_BITS), from.signed);
         let entry = |value: i64| {
             let step = function.at(value as f64 * from.scale) / scale;
+            // Halves go up, as they do in a requantization.
             ((step + 0.5).floor() as i64).clamp(range.lo, range.hi)
         };
         let table = (lo..=hi).map(entry).collect();

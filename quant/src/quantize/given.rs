@@ -96,6 +96,8 @@ pub fn adopt(quantized: &Quantized, preprocess: &Preprocess) -> Result<Adopted, 
         mantissas: vec![None; sites.groups],
         changes: Vec::new(),
     };
+    // In the order of the network: each layer decides its target's mantissa from its input's, which
+    // is decided by then or is the site's own. Sites follow, when all groups are.
     let layers: Vec<Rounded> = (0..sites.layers.len()).map(|layer| solving.layer(layer)).collect();
     let scales = Scales {
         sites: (0..sites.sites.len()).map(|site| solving.site(site)).collect(),
@@ -234,6 +236,9 @@ impl GivenLayer {
         let channels =
             conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
         let log_scale = |(real, integers): (&[f32], &[i16])| {
+            // The scale is what the largest integer was multiplied by: that quotient is rounded
+            // least. The weights in the model may be those of the file times a factor that was
+            // folded in.
             let at = (0..integers.len()).max_by_key(|&at| integers[at].unsigned_abs())?;
             let scale = f64::from(real[at]).abs() / f64::from(integers[at]).abs();
             Some(scale.log2()).filter(|log| log.is_finite())
@@ -275,6 +280,9 @@ impl Solving<'_> {
         let input = self.mantissa(layer.input) + layer.input_offset;
         let first = given.log_scales.iter().flatten().next().copied().unwrap_or(0.0);
         let agreed = given.log_scales.iter().flatten().all(|&log| off(log - first) < TOLERANCE);
+        // Scales of accumulators are `s_x s_w`. If all channels' are one number times powers of
+        // two, that number is the group's and no weight changes; else the site's own scale is kept,
+        // and the weights give way.
         let target = match layer.target {
             _ if agreed => input + first,
             super::Target::Site(site) => self.given.sites[site].log_scale,
@@ -299,6 +307,7 @@ impl Solving<'_> {
     fn site(&mut self, index: SiteId) -> f64 {
         let (mantissa, given, site) =
             (self.mantissa(index), &self.given.sites[index], &self.sites.sites[index]);
+        // The nearest in octaves: a scale changes by a factor of `sqrt(2)` at most.
         let used = mantissa + (given.log_scale - mantissa).round();
         let changed = |what, found: f64, used: f64| {
             let node = site.name.clone();
@@ -309,6 +318,8 @@ impl Solving<'_> {
             self.changes.push(changed(Changed::ScaleOfValues, found, used));
         }
         let most = Interval::of_bits(given.bits, site.signed).hi as f64 * given.log_scale.exp2();
+        // The file cuts off at its largest integer, or at the ReLU before that; here the width's
+        // largest is the only place.
         let whole = site.max.map_or(f64::INFINITY, f64::from);
         let found = whole.min(given.high as f64 * given.log_scale.exp2());
         if (most / found).log2().abs() > TOLERANCE {
@@ -384,11 +395,16 @@ impl Fitting<'_> {
         let (low, high) = limits(self.given.bits);
         let (least, most) =
             weights.iter().fold((0f64, 0f64), |(a, b), &w| (a.min(w.into()), b.max(w.into())));
+        // A channel whose own scale is a power of two from `log_scale` keeps its integers, if they
+        // are within the width: half of a step beyond still rounds into it.
         let exact = self.log_scale - log;
         let steps = log.exp2();
         if off(exact) < TOLERANCE && least / steps > low - 0.5 && most / steps < high + 0.5 {
             return Some(exact.round() as i32);
         }
+        // The coarsest demand of both ends: steps that `high` takes to `most` and `low` to `least`.
+        // The small term keeps a logarithm that is whole, but for rounding, from falling to the one
+        // below.
         let reach = (most / high).max(least / low);
         Some((self.log_scale - reach.log2() + 1e-6).floor() as i32)
     }

@@ -38,6 +38,9 @@ impl Cross {
         let images: Vec<usize> = (0..images).collect();
         let part = |images: &[usize]| Sums::of([rows, outputs, pixels], images, &fill, &target);
         let mut total = Total::zeros(rows, outputs);
+        // Sums of 16 images are in single precision, those of all in double: errors do not grow
+        // with the number of images. Parts are added in their order, so the result does not depend
+        // on cores.
         let together = (HELD / (size_of::<f32>() * rows * (rows + outputs)).max(1)).max(1);
         for some in images.chunks(TOGETHER * together) {
             let parts: Vec<Sums> = some.par_chunks(TOGETHER).map(part).collect();
@@ -94,6 +97,7 @@ impl Sums {
 
     /// Adds inputs `x`, `[rows, pixels]`, and outputs `y`, `[outputs, pixels]`.
     fn add(&mut self, [rows, outputs, pixels]: [usize; 3], x: &[f32], y: &[f32]) {
+        // `x` read by columns is `x^T`, `[pixels, rows]`: the products are `x x^T` and `y x^T`.
         let transposed = Factor::Columns(x);
         multiply_add_factors([rows, pixels, rows], Factor::Rows(x), transposed, &mut self.second);
         multiply_add_factors([outputs, pixels, rows], Factor::Rows(y), transposed, &mut self.both);
@@ -164,6 +168,9 @@ impl Cross {
         covariance: &[f64],
         factor: &[f64],
     ) {
+        // Ridge regression toward the old weights: `W' = W + E[(y - W x)(x - E x)^T] (C + d)^-1`
+        // makes the error plus `d |W' - W|^2` least, with `C` the covariance and `d` the damping.
+        // All are `[outputs, N]`.
         let (n, outputs) = (self.input.rows, bias.len());
         let wide: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
         // What is left to explain: E[(y - W x)(x - E x)^T].
@@ -187,6 +194,7 @@ impl Cross {
         for (output, (row, step)) in
             weights.chunks_exact_mut(n).zip(step.chunks_exact(n)).enumerate()
         {
+            // The bias takes the means: `E y - W' E x`.
             let mut mean = self.output[first + output];
             for (at, (weight, step)) in row.iter_mut().zip(step).enumerate() {
                 let value = wide[output * n + at] + step;

@@ -173,6 +173,8 @@ impl<'a> Quantizer<'a> {
 
     /// A layer's weights at a width and scale.
     pub fn rounded(&self, layer: usize, bits: u8, log_scale: f64) -> std::sync::Arc<Rounded> {
+        // Octaves only move all exponents alike, so the layer is rounded for the fraction and
+        // serves all of them: `Rounded::log_scale` is that fraction, whatever was asked for.
         let mantissa = log_scale.rem_euclid(1.0);
         let key = (layer, bits, (mantissa * 1e9).round() as i64);
         let found = self.memo.lock().ok().and_then(|memo| memo.get(&key).cloned());
@@ -219,6 +221,8 @@ impl<'a> Quantizer<'a> {
     /// How a site is rounded to a width, all else being float.
     pub fn site_rounding(&self, site: SiteId, bits: u8) -> Rounding<f32> {
         let signed = self.sites.sites[site].signed;
+        // The scale of a ReLU that is cut off follows from the width: the largest integer stands
+        // for exactly the cut-off, or for it divided by a power of two.
         let mantissa = match self.sites.sites[site].max {
             Some(max) => (f64::from(max) / (f64::from(bits).exp2() - 1.0)).log2(),
             None => self.middle().sites[site],
@@ -247,6 +251,8 @@ impl<'a> Quantizer<'a> {
         let most = channels.map(|(weights, &exponent)| {
             let sum = |f: fn(f64) -> f64| weights.iter().map(|&w| f(f64::from(w))).sum::<f64>();
             let (up, down) = (sum(|w| w.max(0.0)), sum(|w| (-w).max(0.0)));
+            // Both ends of the channel's sum: positive weights on the largest input and negative
+            // ones on the least, and the other way round.
             let reach = (up * high - down * low).max(down * high - up * low);
             reach * area * f64::from(finest - exponent).exp2()
         });

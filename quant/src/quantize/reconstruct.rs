@@ -71,6 +71,7 @@ impl Start<'_> {
             let images = order.next(BATCH.min(batch.images()));
             let network = self.network(&learned);
             let part = gather(batch, &images);
+            // `image` counts within the step; `images[image]` is the index in the batch.
             let (_, gradients) = network
                 .gradients(&part, |image, output| divergence(&reference[images[image]], output));
             let schedule = Schedule { step, of: options.steps };
@@ -105,6 +106,8 @@ impl Start<'_> {
     /// The base-two logarithm of a layer's scale.
     fn layer_scale(&self, learned: &Learned, layer: usize) -> f64 {
         let site = &self.sites.layers[layer];
+        // `s_w = s_y / s_x` up to powers of two: a layer's scale moves with its target's group and
+        // against its input's. Where both are one group it stays.
         let moved = learned.mantissas[site.target_group]
             - learned.mantissas[self.sites.sites[site.input].group];
         self.rounded[layer].log_scale + f64::from(moved)
@@ -164,12 +167,16 @@ impl Start<'_> {
             else {
                 continue;
             };
+            // The derivative by the base-two logarithm of the layer's scale: `w = q s` with `q`
+            // fixed, so `sum g dw/dlog2(s) = ln 2 sum g w`.
             let along: f32 =
                 gradient.weight.iter().zip(&parameters.weight).map(|(g, w)| g * w).sum();
             let along = along * std::f32::consts::LN_2;
             mantissas[site.target_group] += along;
             mantissas[self.sites.sites[site.input].group] -= along;
             let (low, high) = weight_limits(self.assignment.weight_bits[layer]);
+            // Latent weights stay within what rounds to the ends: further out, gradients that point
+            // back would take many steps to show.
             let (low, high) = (low as f32 - 0.49, high as f32 + 0.49);
             let scales = &self.rounded[layer].exponents;
             let fan_in = gradient.weight.len() / scales.len();
@@ -182,6 +189,8 @@ impl Start<'_> {
                 schedule.rate(WEIGHT_RATE),
             );
             learned.weights[layer].iter_mut().for_each(|v| *v = v.clamp(low, high));
+            // Biases are real numbers; a useful step is a part of a step of the site that they are
+            // rounded to.
             let unit = match site.target {
                 Target::Site(site) => self.scales.sites[site].exp2() as f32,
                 Target::Logits => 1.0,
@@ -190,9 +199,11 @@ impl Start<'_> {
             optimizers.biases[layer].step(&mut learned.biases[layer], |at| gradient.bias[at], rate);
         }
         for site in &self.sites.sites {
+            // The sites' own part: the derivative by where values are rounded and cut off.
             mantissas[site.group] += gradients.scales[site.value.0];
         }
         for (gradient, &fixed) in mantissas.iter_mut().zip(&self.fixed) {
+            // Adam does not move what never had a gradient.
             if fixed {
                 *gradient = 0.0;
             }
@@ -256,6 +267,7 @@ impl Order {
     }
 
     fn next(&mut self, count: usize) -> Vec<usize> {
+        // Of 100 images in steps of 32, the last 4 of a pass are left out, others each time.
         if self.at + count > self.images.len() {
             for last in (1..self.images.len()).rev() {
                 let other = (self.draw() % (last as u64 + 1)) as usize;

@@ -81,6 +81,8 @@ impl Rounder {
             .par_iter()
             .map(|(group, weights)| best_exponent(weights, &group.diagonal, bits, log_scale).0)
             .collect();
+        // The coarsest channel has the least exponent: its scale is `2^(log_scale - least)`. Others
+        // are at most `SPREAD` bits finer, channels of zeros exactly so.
         let least = exponents.iter().copied().min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
         for exponent in &mut exponents {
             *exponent = (*exponent).min(least + SPREAD);
@@ -138,6 +140,7 @@ impl Rounder {
         &'a self,
         conv: &'a Conv,
     ) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
+        // Output channels of a group are consecutive, and each one's weights are a row of `[K, N]`.
         let per_group = conv.geometry.out_channels / self.groups.len().max(1);
         let rows = self.groups.first().map_or(1, |group| group.rows);
         let weights = conv.weight.chunks_exact(rows).enumerate();
@@ -150,6 +153,7 @@ impl Group {
         let n = moments.rows;
         let mut damped = moments.covariance();
         let trace: f64 = (0..n).map(|i| damped[i * n + i]).sum();
+        // Damping makes `H` positive definite also where inputs are constant or linearly dependent.
         let damping = (DAMPING * trace / n as f64).max(1e-12);
         for i in 0..n {
             damped[i * n + i] += damping;
@@ -171,11 +175,14 @@ impl Group {
         scale: &impl Fn(usize, usize) -> f64,
     ) -> Vec<(Vec<i8>, f64)> {
         let (n, (low, high)) = (self.rows, limits(bits));
+        // Both are `[channels, N]`. `free` holds what the weights still have to give: floats, with
+        // the errors of those already rounded moved onto them.
         let mut free: Vec<f64> =
             channels.iter().flat_map(|(_, weights)| *weights).map(|&w| w.into()).collect();
         let mut rounded = vec![0_i8; free.len()];
         for start in (0..n).step_by(BLOCK) {
             let end = n.min(start + BLOCK);
+            // Negated, `[channels, end - start]`: the product below adds.
             let mut errors = vec![0.0; channels.len() * (end - start)];
             let rows = free.chunks_exact_mut(n).zip(rounded.chunks_exact_mut(n)).enumerate();
             for ((channel, (free, rounded)), errors) in
@@ -185,6 +192,10 @@ impl Group {
                     let scale = scale(channel, i);
                     let integer = (free[i] / scale).round().clamp(low, high);
                     rounded[i] = integer as i8;
+                    // With `U^T U = H^-1`, the best that the weights behind `i` can do about its
+                    // error `e` is to move by `-e U[i, j] / U[i, i]` each: row `i` is all that is
+                    // needed of the inverse with everything before `i` taken out (GPTQ, section
+                    // 3.3, step 3).
                     let row = &self.factor[i * n..(i + 1) * n];
                     let error = (free[i] - integer * scale) / row[i];
                     for (later, f) in free[i + 1..end].iter_mut().zip(&row[i + 1..end]) {
@@ -199,6 +210,7 @@ impl Group {
                 multiply_add([channels.len(), end - start, n], &errors, block, &mut free);
             }
         }
+        // The bias makes up for `(w - s q) . E[x]`, with `w` the weights before any error moved.
         let moved = |(channel, rounded): (usize, &[i8])| {
             let weights = channels[channel].1.iter().zip(rounded).zip(&self.mean).enumerate();
             let moved = weights.map(|(i, ((&w, &q), mean))| {
@@ -255,6 +267,9 @@ fn best_exponent(weights: &[f32], diagonal: &[f64], bits: u8, log_scale: f64) ->
     let (low, high) = limits(bits);
     // At this exponent the largest weight is the largest integer; finer scales cut it off.
     let widest = (log_scale - (f64::from(largest) / high.max(1.0)).log2()).floor() as i32;
+    // Weights of 3 bits, the largest 2.4, at `log_scale` 0: `widest` is 0, where 2.4 becomes 2; at
+    // 1 the step is 1/2 and 2.4 becomes 3 steps, 1.5. The finer step pays where small weights or
+    // heavy inputs outweigh that.
     (widest..widest + 4)
         .map(|exponent| {
             let scale = (log_scale - f64::from(exponent)).exp2();
@@ -281,6 +296,8 @@ fn inverse_factor(mut a: Vec<f64>, n: usize) -> Vec<f64> {
 
 /// The lower Cholesky factor, in place.
 fn cholesky(a: &mut [f64], n: usize) {
+    // Row by row (Cholesky-Banachiewicz): rows before `j` are those of `L` already, and only the
+    // lower triangle of `a` is read.
     for j in 0..n {
         let (before, rest) = a.split_at_mut(j * n);
         let row = &mut rest[..n];
@@ -290,6 +307,7 @@ fn cholesky(a: &mut [f64], n: usize) {
             row[k] = (row[k] - dot) / other[k];
         }
         let dot: f64 = row[..j].iter().map(|x| x * x).sum();
+        // Rounding may push a pivot of a nearly singular matrix to zero or below.
         row[j] = (row[j] - dot).max(1e-18).sqrt();
         row[j + 1..].fill(0.0);
     }
@@ -298,6 +316,8 @@ fn cholesky(a: &mut [f64], n: usize) {
 /// The inverse of a lower triangular matrix.
 fn invert_lower(l: &[f64], n: usize) -> Vec<f64> {
     let mut inverse = vec![0.0; n * n];
+    // Forward substitution: row `i` is `(e_i - sum over k < i of l[i, k] row_k) / l[i, i]`, and
+    // `row_k` ends at its diagonal.
     for i in 0..n {
         let mut row = vec![0.0; n];
         row[i] = 1.0;

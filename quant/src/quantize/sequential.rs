@@ -44,6 +44,8 @@ impl Sequence<'_> {
         let float: Network<'_, f32> = Network::of(self.model);
         let mut network = self.network();
         let count = self.model.nodes.len() + 1;
+        // Both are `[value][image]`: what the float network has, and what the network quantized so
+        // far has.
         let (mut exact, mut found): (Vec<Values>, Vec<Values>) =
             (vec![Vec::new(); count], vec![Vec::new(); count]);
         exact[0] = (0..batch.images()).map(|image| batch.image(image).to_vec()).collect();
@@ -51,6 +53,8 @@ impl Sequence<'_> {
         change(&network.changes[0], &mut found[0]);
         let mut rounded = vec![None; self.sites.layers.len()];
         for (index, node) in self.model.nodes.iter().enumerate() {
+            // Invariant: all layers before this node are rounded in `network`, so `found` holds
+            // what the quantized network has up to here, sites rounded.
             exact[index + 1] = run(&float, index, &exact);
             if let Some(layer) = self.sites.layers.iter().position(|layer| layer.node == index) {
                 let target = self.target(index, &exact, &found);
@@ -63,6 +67,8 @@ impl Sequence<'_> {
             found[index + 1] = run(&network, index, &found);
             change(&network.changes[index + 1], &mut found[index + 1]);
             for input in &node.inputs {
+                // Values that no later node reads go: memory is that of the widest cut, twice,
+                // times images.
                 let over = *input != self.model.output
                     && self.model.consumers(*input).last().is_none_or(|&last| last <= index);
                 if over {
@@ -89,11 +95,14 @@ impl Sequence<'_> {
         let output = ValueId(index + 1);
         let mut target = exact[output.0].clone();
         let consumers = self.model.consumers(output);
+        // A second reader would be given the correction, too.
         let [consumer] = consumers[..] else { return target };
         let node = &self.model.nodes[consumer];
         if !matches!(node.op, Op::Add) {
             return target;
         }
+        // Only a term that has been computed has an error to make up for; of two layers in one sum
+        // that is the later one. For `y = a + b` with `a'` found, `b` is aimed at `b + a - a'`.
         for &other in node.inputs.iter().filter(|&&other| other.0 <= index) {
             let pairs = exact[other.0].par_iter().zip(&found[other.0]);
             target.par_iter_mut().zip(pairs).for_each(|(target, (exact, found))| {
@@ -117,6 +126,8 @@ impl Sequence<'_> {
         let conv = conv(self.model, self.sites.layers[layer].node);
         let (g, images) = (&conv.geometry, input.len());
         let (channels, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+        // Group by group: inputs `[channels, H, W]` and outputs `[outputs, pixels]` of a group are
+        // consecutive in an image.
         let (plane, pixels) = (channels * g.in_h * g.in_w, g.positions());
         let moments = (0..g.groups).map(|group| {
             let columns = |image: usize, columns: &mut Vec<f32>| {

@@ -78,6 +78,8 @@ impl Sites {
     pub fn of(model: &Model, signed_input: bool) -> Self {
         let values = model.nodes.len() + 1;
         let consumers = consumers(model);
+        // `exact[v]`: an accumulator, or pooled or sliced from one; what is read of it is the exact
+        // sum.
         let mut exact = vec![false; values];
         let mut of_value = vec![None; values];
         let mut sites = Vec::new();
@@ -151,6 +153,7 @@ impl Sites {
 
     /// Groups the sites that meet in sums, and finds each layer's sites.
     fn tie(&mut self, model: &Model, consumers: &[Vec<usize>]) {
+        // The logits take part as one more item behind the sites.
         let logits = self.sites.len();
         let mut groups = Ties((0..=logits).collect());
         for (index, node) in model.nodes.iter().enumerate() {
@@ -159,6 +162,9 @@ impl Sites {
                     let target = self.target(model, consumers, node.output);
                     for &input in &node.inputs {
                         if let Some((site, _)) = self.source(model, input) {
+                            // Terms of one sum differ by shifts: each site that feeds it is tied to
+                            // what the sum becomes. Layers that feed it read the target's group
+                            // below.
                             groups.join(site, target.unwrap_or(logits));
                         }
                     }
@@ -167,6 +173,7 @@ impl Sites {
                     let own = self.site(node.output);
                     if let (Some(own), Some((site, _))) = (own, self.source(model, node.inputs[0]))
                     {
+                        // A ReLU of a site is that site requantized, which is a shift too.
                         groups.join(own, site);
                     }
                 }

@@ -93,6 +93,8 @@ pub fn requantize(
         loss = judge.loss(&current)?;
     }
     let count = current.0.nodes().len();
+    // Node ids stay: a layer is replaced in its place. Each one is fitted to the inputs that those
+    // replaced before it give.
     for id in 0..count {
         progress(id, count);
         let name = current.0.node(id).name.clone();
@@ -118,6 +120,8 @@ pub fn requantize(
 
 /// Whether a layer has a Winograd form with fewer products.
 fn pays(linear: &Linear) -> bool {
+    // Products of a pair of channels are 16 a tile, or 9 an output. Of 4x4 outputs, 4 tiles are 64
+    // against 144; of 1x1, 16 against 9.
     let g = &linear.geometry;
     let tiles = || winograd::products(g).positions();
     linear.kernel == Kernel::Spatial
@@ -180,6 +184,8 @@ impl<'a> Judge<'a> {
         let images = self.images.images().min(MOMENT_IMAGES);
         let evaluator = Evaluator::new(graph, weights)?;
         let values = (0..images).into_par_iter().map(|n| {
+            // The evaluator gives `[channels][images]..`, here of one image. Features are linear in
+            // the input: the scale can be multiplied in after their transform.
             let wires = evaluator.trace(&integers(graph, self.images.image(n)))?;
             let scale = graph.wire(linear.input).scale as f32;
             let features = winograd::transform_input(g, 1, &wires[linear.input]);
@@ -191,6 +197,8 @@ impl<'a> Judge<'a> {
             let target: Vec<f32> = match sum_of(self.float.model(), graph, index) {
                 None => exact.value(self.float.model().nodes[index].output).to_vec(),
                 Some((sum, output)) => {
+                    // What the sum has from elsewhere is the sum without the layer's own part, in
+                    // integers that are there already.
                     let others = real(sum).zip(real(id)).map(|(sum, own)| sum - own);
                     exact
                         .value(output)
@@ -233,6 +241,8 @@ fn integers(graph: &Graph, image: &[f32]) -> Vec<i64> {
 /// By output of a tile and position, how the position counts: `a_o[p]`.
 fn place(output: usize, position: usize) -> f32 {
     const A: [[f32; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]];
+    // Output `2 y + x` of a tile and position `4 row + column` of its domain: `A^T . A` weighs rows
+    // and columns apart.
     A[output / 2][position / 4] * A[output % 2][position % 4]
 }
 
@@ -242,11 +252,14 @@ fn fill(g: &Geometry, group: usize, features: &[f32], columns: &mut Vec<f32>) {
     let (inputs, tiles, pixels) = (g.in_channels / g.groups, winograd::products(g), g.positions());
     columns.clear();
     columns.resize(POSITIONS * inputs * pixels, 0.0);
+    // Features are `[position, channel of all groups][tile]`. Rows of `columns` are
+    // `[position, channel of the group]`, the order of the transformed weights.
     for (row, column) in columns.chunks_exact_mut(pixels).enumerate() {
         let (position, channel) = (row / inputs, group * inputs + row % inputs);
         let values = &features[(position * g.in_channels + channel) * tiles.positions()..];
         for (y, line) in column.chunks_exact_mut(g.out_w()).enumerate() {
             for (x, value) in line.iter_mut().enumerate() {
+                // Pixel `(y, x)` is output `(y % 2, x % 2)` of tile `(y / 2, x / 2)`.
                 *value = place(y % 2 * 2 + x % 2, position) * values[y / 2 * tiles.in_w + x / 2];
             }
         }
@@ -264,9 +277,12 @@ struct Transformed {
 
 impl Transformed {
     fn of(conv: &Conv, linear: &Linear, input_scale: f64, moments: &[Cross]) -> Self {
+        // Exponent zero is the scale that the layer's accumulators have now.
         let (g, log_scale) = (&linear.geometry, (linear.scale / input_scale).log2());
         let inputs = g.in_channels / g.groups;
         let rows = POSITIONS * inputs;
+        // To the rounder the layer is dense: one output channel has `16 * inputs` weights, position
+        // by position, so that each part of `inputs` is one position.
         let geometry =
             Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
         let dense =
@@ -286,11 +302,15 @@ impl Transformed {
         id: WireId,
         old: &Linear,
     ) -> Result<Network, QuantizeError> {
+        // Accumulators are not made coarser than they were, even if all exponents are negative:
+        // what reads them counts in their steps, and shifts only grow.
         let finest = self.exponents.iter().copied().max().unwrap_or(0).max(0);
         let scale = old.scale / f64::from(finest).exp2();
         let bias = self.bias.iter().map(|b| (b / scale).round() as i64).collect();
         let g = &old.geometry;
         let inputs = g.in_channels / g.groups;
+        // From `[K, 16, inputs]`, as rounded, to `[16, K, inputs]`, as the products of 16 groups
+        // have their channels.
         let order =
             (0..POSITIONS).flat_map(|p| (0..g.out_channels).map(move |k| k * POSITIONS + p));
         let shifts = order.clone().map(|at| (finest - self.exponents[at]) as u8).collect();
@@ -329,6 +349,8 @@ fn rebuilt(
 ) -> Result<Network, QuantizeError> {
     let mut weights = weights.clone();
     weights.layers.insert(graph.node(id).name.clone(), layer);
+    // By node: its values are `2^fineness` times as many steps as before, each as much finer. It
+    // ends where a requantization shifts it out.
     let mut fineness = vec![0u8; graph.nodes().len()];
     let mut builder = Graph::builder(graph.name(), graph.preprocess().clone());
     for (at, node) in graph.nodes().iter().enumerate() {
@@ -341,11 +363,13 @@ fn rebuilt(
                 let layer = weights.layers.get_mut(&node.name);
                 let layer = layer
                     .ok_or_else(|| fusion::Error::MissingWeights { node: node.name.clone() })?;
+                // A layer that reads finer values gives finer sums: its bias counts in these.
                 layer.bias.iter_mut().for_each(|bias| *bias <<= finest);
                 *linear =
                     linear.clone().bounded(&node.name, layer, builder.wire(linear.input).range)?;
             }
             Op::Add { terms } => {
+                // Terms that did not become finer are shifted up to the finest.
                 terms.iter_mut().for_each(|term| term.shift += finest - fineness[term.wire]);
             }
             Op::Requant { shift, .. } => {

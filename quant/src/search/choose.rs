@@ -115,10 +115,14 @@ impl<'a> Chooser<'a> {
         if !budgets.admit(smallest) {
             return Err(self.impossible(budgets, smallest));
         }
+        // Invariant: `best` meets the budgets by the plan's own price. `internal` is what the
+        // estimate is told instead, so that plans come out at `budgets`.
         let mut best = (self.sensitivity.loss(&narrowest), narrowest);
         let mut internal = [budgets.bits, budgets.online_bits];
         for done in 0..CORRECTIONS {
             progress(Progress { phase: "dynamic program", done, of: CORRECTIONS });
+            // The narrowest plan fits, so an estimate that finds nothing prices too high: it is
+            // told more.
             let Some(assignment) = self.estimate.choose(internal) else {
                 internal = internal.map(|budget| budget.saturating_add(budget / 8).min(UNBOUNDED));
                 continue;
@@ -135,6 +139,8 @@ impl<'a> Chooser<'a> {
                 if budget == UNBOUNDED {
                     return UNBOUNDED;
                 }
+                // The estimate is off by a factor that hardly changes with the widths. A plan of
+                // 125 for a budget of 100, found when told 100: the next is told 80.
                 let next = (internal[which] as f64 * budget as f64 / exact as f64) as u64;
                 // A little below the proportion, so that a plan that is barely too dear leads to
                 // one that is not.
@@ -160,6 +166,8 @@ impl<'a> Chooser<'a> {
     ) -> Result<Assignment, SearchError> {
         let mut current = start;
         let mut refused: Vec<Width> = Vec::new();
+        // Each round prices one plan, raised or refused. A width refused stays refused: others
+        // raised since leave less room.
         for done in 0..RAISES {
             progress(Progress { phase: "raising widths", done, of: RAISES });
             let loss = self.sensitivity.loss(&current);
@@ -187,9 +195,12 @@ impl<'a> Chooser<'a> {
         start: Assignment,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Assignment, Budgets), SearchError> {
+        // The threshold is that of the start, not of the best so far: tolerances do not add up.
         let most = self.measured.loss(self.quantizer, &start).mean() + SATURATED;
         let (mut low, mut high) = (self.price(&self.narrowest())?, self.price(&start)?);
         let mut best = (start, budgets);
+        // Invariant: widths within `high` lose no more than `most`; those within `low` are taken to
+        // lose more, or there are none. The best is that of `high`.
         for done in 0..CHEAPER {
             progress(Progress { phase: "cheaper plans", done, of: CHEAPER });
             let middle = |a: u64, b: u64| a / 2 + b / 2;
@@ -283,6 +294,9 @@ impl<'a> Chooser<'a> {
         if reached < accuracy {
             return Err(SearchError::Inaccurate { wanted: accuracy, reached });
         }
+        // Invariant: `best` has the accuracy and costs at most `high`. Whether `low` has it is not
+        // known, nor needed. Prices spread over a factor, so the middle is geometric; six halvings
+        // leave the 64th root of that factor.
         let mut high = most;
         for done in 0..HALVINGS {
             progress(Progress { phase: "accuracy", done, of: HALVINGS });
@@ -304,6 +318,8 @@ impl<'a> Chooser<'a> {
         seconds: f64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Budgets, SearchError> {
+        // Seconds have no estimate of their own: they are met by the bits they allow, as a plan's
+        // time is taken to grow with what it moves.
         let time = |assignment: &Assignment| -> Result<f64, SearchError> {
             let (graph, weights) = self.quantizer.quantize(assignment)?;
             let plan = fastest(&graph, &weights.digest(), &self.options.purpose())?;
@@ -321,6 +337,7 @@ impl<'a> Chooser<'a> {
             progress(Progress { phase: "seconds", done, of: HALVINGS });
             let middle = (low as f64 * high as f64).sqrt() as u64;
             let candidate = self.within(Budgets { bits: middle, ..budgets }, &mut |_| {})?;
+            // Invariant: the plan within `low` was fast enough, the narrowest at first.
             if time(&candidate)? <= seconds { low = middle } else { high = middle }
         }
         Ok(Budgets { bits: low, ..budgets })

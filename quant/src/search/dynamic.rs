@@ -79,6 +79,8 @@ impl Problem<'_> {
     /// The choice of every stage, or `None` where nothing meets the budgets.
     pub(super) fn solve(&self, budgets: Costs) -> Option<Vec<usize>> {
         let arcs = self.arcs();
+        // Least costs to the end, each budget's for itself: the two may belong to different paths.
+        // Where one exceeds its budget nothing fits; where neither does, nothing is proved.
         let least = [0, 1].map(|which| arcs.values(|arc| arc.costs[which] as f64));
         if (0..2).any(|which| least[which][0][0] > budgets[which] as f64) {
             return None;
@@ -96,6 +98,8 @@ impl Problem<'_> {
     }
 
     fn arcs(&self) -> Arcs {
+        // States of a stage are numbered in the order in which arcs first lead to them: `Arc::to`
+        // is an index into those of the next stage. Every one of them is reachable.
         let mut states: Vec<State> = vec![Vec::new()];
         let mut arcs = Vec::with_capacity(self.stages.len());
         for (at, stage) in self.stages.iter().enumerate() {
@@ -125,6 +129,8 @@ impl Problem<'_> {
 
 /// The state after a stage, with the widest of what is demanded of each later one.
 fn after(state: &State, at: usize, demands: &[(usize, u8)]) -> State {
+    // The stage itself has used what was demanded of it: its entry goes, so that paths that differ
+    // in nothing else meet in one state.
     let mut next: State = state.iter().copied().filter(|(stage, _)| *stage != at).collect();
     for &(stage, ring) in demands {
         debug_assert!(stage > at, "invariant: sites are in topological order");
@@ -133,6 +139,7 @@ fn after(state: &State, at: usize, demands: &[(usize, u8)]) -> State {
             None => next.push((stage, ring)),
         }
     }
+    // Sorting makes equal states equal lists: they are keys.
     next.sort_unstable();
     next
 }
@@ -146,10 +153,13 @@ impl Arc {
 impl Arcs {
     /// By stage and state: the least sum of values from there to the end.
     fn values(&self, value: impl Fn(&Arc) -> f64) -> Vec<Vec<f64>> {
+        // The end has as many states as the last arcs lead to: one, where all demands are used up.
         let states = self
             .0
             .last()
             .map_or(1, |stage| 1 + stage.iter().flatten().map(|arc| arc.to).max().unwrap_or(0));
+        // Values are built from the end, `values[state]` of stage after stage; reversed, their
+        // index is the stage.
         let mut values = vec![vec![0.0; states]];
         for stage in self.0.iter().rev() {
             let next = values.last().expect("invariant: the end was pushed first");
@@ -192,8 +202,12 @@ impl Arcs {
                 best = Some(path);
             }
         };
+        // The dual is concave in both multipliers, and one is set at a time. Any multipliers that
+        // are not negative bound truly, so stopping early costs labels, never exactness.
         for _ in 0..ROUNDS {
             for which in 0..2 {
+                // A larger multiplier never makes the path take more of its own budget, the other
+                // multiplier held fixed: so the least one that keeps the budget can be bisected.
                 let mut keeps = |multiplier: f64| {
                     let mut trial = multipliers;
                     trial[which] = multiplier;
@@ -206,12 +220,18 @@ impl Arcs {
                     multipliers[which] = 0.0;
                     continue;
                 }
+                // Multipliers are nats a bit: 1e-12 is a nat for 10^12 bits, little for any
+                // network. The upper end grows until it keeps the budget; the lower one does not
+                // keep it.
                 let (mut low, mut high) = (1e-18f64, 1e-12f64);
                 while !keeps(high) && high < 1e12 {
                     low = high;
                     high *= 64.0;
                 }
                 for _ in 0..HALVINGS {
+                    // Magnitudes are unknown by many powers of ten, so the middle is geometric.
+                    // Each step halves the logarithm of `high / low`: from a factor of 64, 32 steps
+                    // lead to a billionth.
                     let middle = (low * high).sqrt();
                     if keeps(middle) {
                         high = middle
@@ -224,6 +244,7 @@ impl Arcs {
                 }
                 multipliers[which] = high;
             }
+            // Where the second budget does not bind, the first multiplier has no other to wait for.
             if multipliers[1] == 0.0 {
                 break;
             }
@@ -233,6 +254,8 @@ impl Arcs {
 
     /// Grows all labels that may lead to a better path than is known.
     fn label(&self, bound: &Bound) -> Option<Path> {
+        // Labels are `all[stage][state][index]`, and `parent` is `(state, index)` one stage before.
+        // What may follow depends on the state alone, so labels are compared within one state only.
         let start = Label { costs: [0, 0], loss: 0.0, choice: 0, parent: (0, 0) };
         let mut all: Vec<Vec<Vec<Label>>> = vec![vec![vec![start]]];
         for (at, stage) in self.0.iter().enumerate() {
@@ -275,10 +298,15 @@ impl Arcs {
 
 /// Labels that no other one beats in cost, the other cost, and loss.
 fn undominated(mut labels: Vec<Label>) -> Vec<Label> {
+    // In this order no label has less of the first cost than one before it: it stays unless one
+    // before has no more of the second cost and no more loss.
     labels.sort_by(|a, b| a.costs.cmp(&b.costs).then(a.loss.total_cmp(&b.loss)));
     // The second cost and the loss of those kept: one rises as the other falls.
     let mut stairs: std::collections::BTreeMap<u64, f64> = std::collections::BTreeMap::new();
     labels.retain(|label| {
+        // The last stair at or below this second cost has the least loss of all of them: it decides
+        // alone. For stairs 3: 0.5 and 7: 0.2, a label of 8 and 0.3 is beaten, one of 5 and 0.3 is
+        // not.
         let beaten = stairs
             .range(..=label.costs[1])
             .next_back()
@@ -286,6 +314,8 @@ fn undominated(mut labels: Vec<Label>) -> Vec<Label> {
         if beaten {
             return false;
         }
+        // Stairs that cost no less and lose no less would break the order; they are a run, since
+        // losses fall as costs rise.
         let above: Vec<u64> = stairs
             .range(label.costs[1]..)
             .take_while(|(_, loss)| **loss >= label.loss)
@@ -321,10 +351,14 @@ impl Bound {
             return false;
         }
         let Some(known) = self.known else { return true };
+        // Lagrange: whatever fits spends at most what is left, so its loss is at least its priced
+        // loss minus multiplier times what is left. A budget without a limit has multiplier zero.
         let left = |which: usize| {
             self.multipliers[which] * (self.budgets[which] as f64 - label.costs[which] as f64)
         };
         let bound = label.loss + self.rest[stage][state] - left(0) - left(1);
+        // Slack covers the rounding of sums in another order, so that the known path itself, or one
+        // as good, is never cut off.
         bound <= known + 1e-9 * known.abs() + 1e-12
     }
 }

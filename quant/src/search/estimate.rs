@@ -100,12 +100,17 @@ impl<'a> Pricing<'a> {
             let widths = Widths { site_bits: a, weight_bits: Vec::new(), ring: u32::from(a) + 1 };
             (Choice { costs: [0, 0], loss, demands: Vec::new() }, widths)
         };
+        // One choice a width of the site, then seven times as many a layer that reads it. What is
+        // beaten goes after each layer: with three layers the 7^4 combinations are never there at
+        // once.
         let mut choices: Vec<(Choice, Widths)> = WIDTHS.map(start).collect();
         for layer in self.sites.readers(site) {
             let with = |(choice, widths): &(Choice, Widths), w: u8| {
                 let (mut choice, mut widths) = (choice.clone(), widths.clone());
                 let (at, a) = (usize::from(w - 2), usize::from(widths.site_bits - 2));
                 let (ring, bits) = self.products[layer][at][a];
+                // Products are counted in the first budget alone, so the second cost of a choice
+                // stays zero here.
                 choice.costs[0] += bits;
                 choice.loss += sensitivity.weights[layer][at];
                 if let Target::Site(target) = self.sites.layers[layer].target {
@@ -128,16 +133,21 @@ impl<'a> Pricing<'a> {
     /// before it, if there are any.
     fn rounding_bits(&self, site: usize, a: u8, out: u32, ring: Option<u8>) -> Costs {
         let elements = self.quantizer.site_elements(site);
+        // Behind the rounding the value lives in the widest ring that a layer reads it in, with a
+        // bit above its own width at least: that top bit is known.
         let out = out.max(u32::from(a) + 1).min(64);
         let masked = elements as u64 * u64::from(out);
         let looked_up = self.lookup_bits(site, a);
         if self.sites.sites[site].looked_up || self.sites.sites[site].value.producer().is_none() {
             return looked_up.map(|bits| bits + masked);
         }
+        // Three bits above the result are the least for which the shift below is positive.
         let ring = ring.map_or(UNKNOWN, u32::from).max(u32::from(a) + 3).min(60);
         let requant = Requant {
             len: elements,
             ring: Bits::of(ring),
+            // The true shift follows from scales that are not solved yet. It is taken to be what
+            // the result leaves of the ring but for two bits, and half of the ring at most.
             shift: (ring - 2 - u32::from(a)).min(ring / 2),
             bits: u32::from(a),
             signed: false,
@@ -177,6 +187,8 @@ fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
     let class = |(choice, widths): &(Choice, Widths)| {
         (widths.site_bits, choice.demands.clone(), widths.ring)
     };
+    // Within a class the second cost is zero throughout (`stage` adds to the first alone), so in
+    // order of cost a choice is beaten just where the last one kept loses no more.
     choices.sort_by(|a, b| {
         class(a).cmp(&class(b)).then(a.0.costs.cmp(&b.0.costs)).then(a.0.loss.total_cmp(&b.0.loss))
     });
@@ -196,6 +208,8 @@ fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
 fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32, u64) {
     let ring = quantizer.ring(layer, w, a).max(u32::from(w) + 4).min(60);
     let geometry = quantizer.geometry(layer);
+    // Exact Winograd multiplies by sums of up to nine weights: 9 * 8 = 72 of four bits fits in
+    // eight, 9 * 16 = 144 of five does not.
     let exact = w <= 4 && winograd::applies(&geometry);
     let algorithms =
         std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));

@@ -42,12 +42,16 @@ pub(super) fn fisher(
     let roundings = site_roundings(quantizer);
     let output = |image: usize, logits: &[f32]| {
         let p = softmax(logits);
+        // With `r = sqrt(p) s` for random signs `s`, `E[r r^T] = diag(p)`. Then `u = r - p (1^T r)`
+        // has `E[u u^T] = diag(p) - p p^T`, for `1^T p = 1`. For two classes of 1/2, `u` is zero
+        // half of the time, else `(1, -1) / sqrt(2)` up to sign.
         let mut signs = Signs::new(image as u64);
         let roots: Vec<f32> = p.iter().map(|p| p.sqrt() * signs.next()).collect();
         let along: f32 = roots.iter().sum();
         p.iter().zip(roots).map(|(p, r)| r - p * along).collect()
     };
     let prices = |pass: &Pass<'_>| {
+        // The order is that of `split`: layers, then sites, the widths of each from 2 on.
         let mut prices = Vec::new();
         for (layer, errors) in sites.layers.iter().zip(&errors) {
             let Some(gradient) = &pass.gradients.layers[layer.node] else { continue };
@@ -91,6 +95,9 @@ pub(super) fn hessian(
     let sizes = Sizes::of(&float, quantizer, batch);
     let mut traces = vec![0.0; sites.layers.len() + sites.sites.len()];
     for probe in 0..PROBES as u64 {
+        // Everything moves at once along one random direction. `v_a^T H_ab v_b` of different layers
+        // and sites has mean zero, for their signs are independent: each one's part `g_a . v_a` is
+        // its own trace on average. The difference is central, so that third derivatives cancel.
         for side in [1.0f32, -1.0] {
             let direction = Direction::new(&float, sites, &sizes, probe);
             let moved = direction.moved(&float, sites, side * STEP);
@@ -204,6 +211,8 @@ fn sum_over_images(
         sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
         sum
     };
+    // Parts have a fixed length and are added in their order: the sum does not depend on the number
+    // of cores.
     let images: Vec<usize> = (0..batch.images()).collect();
     let part = |images: &[usize]| images.iter().map(|&image| one(image)).fold(Vec::new(), add);
     images.chunks(TOLD).fold(Vec::new(), |sum, some| {
@@ -235,6 +244,8 @@ impl Sizes {
         let layers = sites.layers.iter().map(|layer| {
             network.layers[layer.node].as_ref().map_or((1.0, 1), |layer| of(&layer.weight))
         });
+        // One image is enough: the size only says how far a difference steps, and is divided out
+        // again by `mean_curvature`.
         let tape = network.forward(batch.image(0));
         let values = sites.sites.iter().map(|site| of(tape.value(site.value)));
         Self(layers.chain(values).collect())
@@ -242,6 +253,8 @@ impl Sizes {
 
     /// The mean of the diagonal, from the trace in units of the root mean square.
     fn mean_curvature(&self, at: usize, trace: f64) -> f64 {
+        // The direction is `size` times signs, so the sum found is `size^2` times the trace. `H` is
+        // positive semidefinite at the float network: a negative mean is noise.
         let (size, count) = self.0[at];
         (trace / f64::from(size).powi(2) / count as f64).max(0.0)
     }
@@ -255,6 +268,7 @@ struct Direction {
 
 impl Direction {
     fn new(network: &Network<'_, f32>, sites: &Sites, sizes: &Sizes, probe: u64) -> Self {
+        // Both sides of a difference draw the same signs: the seed is the probe's.
         let mut signs = Signs::new(probe ^ 0x5851_f42d_4c95_7f2d);
         let mut lists =
             sizes.0.iter().map(|&(size, count)| (0..count).map(|_| size * signs.next()).collect());

@@ -108,6 +108,8 @@ impl Sensitivity {
             weights: vec![vec![0.0; widths]; sites.layers.len()],
             sites: vec![vec![0.0; widths]; sites.sites.len()],
         };
+        // Kept values let an edit run only what lies behind it, once for each layer or site and
+        // width. The reference runs once a chunk.
         let keep = kept_values(model);
         let images = batch.images();
         let per_chunk = sites.layers.len() + sites.sites.len();
@@ -173,6 +175,8 @@ impl Sensitivity {
             for loss in losses.iter_mut() {
                 *loss /= images as f64;
             }
+            // Running minimum: after it, raising a width is never a loss, which the search relies
+            // on.
             for wider in 1..losses.len() {
                 losses[wider] = losses[wider].min(losses[wider - 1]);
             }
