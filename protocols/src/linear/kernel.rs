@@ -64,6 +64,8 @@ impl<'a> Expanding<'a> {
         keys: &mut Allotment,
     ) -> Self {
         let numbers = class.trees_of(rows);
+        // Holes become a byte for every quad and level, `[quad][level]`: two equal bits a tree, the
+        // mask of its two words of 64 bits.
         let holes = trees.holes(numbers.clone()).map(|holes| {
             let quads = holes.chunks(4);
             Zeroizing::new(
@@ -72,6 +74,8 @@ impl<'a> Expanding<'a> {
         });
         let (trees, leaves) = (numbers.len(), trees.leaves(class, numbers));
         let quads = trees.div_ceil(4);
+        // Quads a period apart add up in the same slots. Where there are fewer quads than that,
+        // each has slots of its own.
         let runs = keys.runs(class.depth(), class.period().min(quads), quads);
         Self { class, rows: rows.clone(), place, trees, leaves, holes, runs }
     }
@@ -85,6 +89,8 @@ impl<'a> Chunk<'a> {
         keys: &'a Keys,
         columns: usize,
     ) -> Self {
+        // Keys are numbered through the whole chunk, in the public order of parts and classes, so
+        // that both parties give a tree the same key.
         let (mut all, mut allotment) = (Vec::new(), Allotment::default());
         let mut place = 0;
         for Part { classes, rows } in parts {
@@ -127,6 +133,8 @@ impl<'a> Chunk<'a> {
     /// accumulators.
     pub(super) fn send<W: Word>(&self, matrix: &[W], accumulators: &mut [W]) -> Vec<u8> {
         let mut message = vec![0; self.message_len()];
+        // A strip's accumulators and bytes of the message belong to it alone. So strips are
+        // computed in any order, on any core.
         let strips =
             self.strips(accumulators).zip(message.par_chunks_mut(self.strip_len())).enumerate();
         strips.with_min_len(self.strips_of_a_task::<W>()).for_each_init(
@@ -136,6 +144,9 @@ impl<'a> Chunk<'a> {
                 scratch.derive(self, strip);
                 let mut message = message;
                 for part in &self.parts {
+                    // The part's corrections, `[column block][tree][lane]`. They are moved out of
+                    // the scratch, which the kernel borrows meanwhile; `rest` is what is still to
+                    // be filled.
                     let mut values = scratch.take_values(part.trees * columns.len());
                     let mut rest = &mut values[..];
                     for (block, accumulators) in self.blocks(strip, accumulators) {
@@ -147,6 +158,8 @@ impl<'a> Chunk<'a> {
                         self.subtract(part, scratch.sums(), &matrix[start..], lanes, values);
                         rest = after;
                     }
+                    // Every part begins with a whole byte, in the last strip too: its length is
+                    // rounded up.
                     let ring = part.class.ring;
                     let (packed, after) = message.split_at_mut(ring.packed_len(values.len()));
                     ring.pack_into(&values, packed);
@@ -179,6 +192,8 @@ impl<'a> Chunk<'a> {
                     for (block, accumulators) in self.blocks(strip, accumulators) {
                         let lanes = W::LANES.min(columns.end - block * W::LANES);
                         let (corrections, after) = rest.split_at(part.trees * lanes);
+                        // The corrections are put in the place of the sums first: the kernel adds
+                        // them up to `c + S`. That is what it multiplies by the hole's bits.
                         scratch.start(part);
                         scratch.correct(corrections, lanes);
                         scratch.expand(self, part, block, accumulators);
@@ -237,6 +252,8 @@ impl<'a> Chunk<'a> {
         let (bundles, width) =
             (part.class.bundles.len(), column_blocks::<W>(self.columns) * W::LANES);
         let rows = sums.chunks(bundles * W::LANES).zip(out.chunks_exact_mut(bundles * lanes));
+        // Trees are numbered `row * bundles + bundle`: all of a row's mask the same elements of the
+        // input.
         for (row, (sums, out)) in rows.enumerate() {
             let x = &matrix[(part.place + row) * width..][..lanes];
             for (sums, out) in sums.chunks_exact(W::LANES).zip(out.chunks_exact_mut(lanes)) {
@@ -273,6 +290,8 @@ impl<W: Word> Scratch<W> {
     /// Makes room for a part.
     fn start(&mut self, part: &Expanding<'_>) {
         let quads = part.trees.div_ceil(4);
+        // Sums need not be cleared: the owner's are overwritten, the holder's begin with its
+        // corrections. What is stale stands in lanes or trees behind the last, which nobody reads.
         self.sums.resize(quads, Quad::ZERO);
         self.slots.clear();
         self.slots.resize(part.class.period().min(quads) * part.class.depth() as usize, Quad::ZERO);
@@ -300,21 +319,29 @@ impl<W: Word> Scratch<W> {
         block: usize,
         accumulators: &mut [W],
     ) {
+        // The slots now hold what belongs to one bit of the digits,
+        // `[quad modulo the period][level][tree of the quad][lane]`.
         self.add_up(chunk, part, block);
         let Expanding { class, trees, .. } = part;
         let depth = class.depth() as usize;
         let slots: &[W] = bytemuck::cast_slice(&self.slots);
         let (width, bundles) = (class.width as usize, class.bundles.len());
+        // Quads of a period have as many trees as the least common multiple of 4 and the bundles,
+        // and a part begins with bundle 0. So a slot's bundle is its tree's number modulo the
+        // bundles.
         let mut bundle = 0;
         for tree in 0..(self.slots.len() / depth * 4).min(*trees) {
             for level in 0..depth {
+                // A hole has the digit of the first channel in its lowest bits. So levels are
+                // channel by channel, and bit by bit.
                 let (channel, bit) = (class.bundles[bundle][level / width], level % width);
                 let terms =
                     &slots[((tree / 4 * depth + level) * 4 + tree % 4) * W::LANES..][..W::LANES];
                 let out = &mut accumulators[channel * W::LANES..][..W::LANES];
                 let place = class.low as usize + bit;
                 let terms = out.iter_mut().zip(terms);
-                // Which bit is the sign is public.
+                // The top bit of a weight counts negative in two's complement. Which bit is the
+                // sign is public.
                 if class.top && bit + 1 == width {
                     terms.for_each(|(slot, term)| *slot = slot.wrapping_sub(&(*term << place)));
                 } else {

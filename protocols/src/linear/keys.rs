@@ -39,6 +39,8 @@ pub(super) const fn quads(depth: u32) -> usize {
 /// Cuts trees of a class into numbered runs: no matter which trees are asked for together, a tree
 /// is always in the same run.
 pub(super) fn runs(depth: u32, trees: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+    // Runs begin at multiples of `each` of the class's numbers. The range cuts the first and the
+    // last one short, which changes neither number nor key.
     let each = 4 * quads(depth);
     let first = trees.start / each;
     let last = if trees.is_empty() { first } else { trees.end.div_ceil(each) };
@@ -74,6 +76,7 @@ impl Allotment {
     pub(super) fn runs(&mut self, depth: u32, period: usize, count: usize) -> Vec<Run> {
         let with_key = |(quads, turn): (Range<usize>, usize)| {
             let calls = (4 * quads.len()) << depth;
+            // A run takes no more than a key serves, so a fresh key always has room for it.
             if self.calls + calls > CALLS {
                 (self.key, self.calls) = (self.key + 1, 0);
             }
@@ -91,8 +94,12 @@ fn turns(depth: u32, period: usize, count: usize) -> impl Iterator<Item = (Range
     let most = quads(depth);
     // Whole periods, or equal parts of each.
     let each = if period <= most { most / period * period } else { period };
+    // `each` is cut into the fewest parts that are no longer than `most`: with
+    // `n = ceil(each / most)`, `ceil(each / n)` is at most `most`.
     let part = each.div_ceil(each.div_ceil(most));
     (0..count).step_by(each).flat_map(move |start| {
+        // `start` is a multiple of the period, so the turn is the number modulo the period. Where
+        // periods are whole there is one part, whose turn is 0.
         let end = count.min(start + each);
         let parts = (start..end).step_by(part);
         parts.map(move |at| (at..end.min(at + part), (at - start) % period))
@@ -116,6 +123,8 @@ impl Keys {
             chunk < 1 << 48 && key < 1 << 40 && block < 1 << 40,
             "invariant: no layer is that large"
         );
+        // The three fields of 48, 40 and 40 bits do not overlap: different triples are different
+        // blocks, and different keys.
         let number = (chunk as u128) << 80 | (key as u128) << 40 | block as u128;
         let mut derived = Array(number.to_le_bytes());
         self.0.encrypt_block(&mut derived);

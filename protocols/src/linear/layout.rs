@@ -61,6 +61,7 @@ impl Class {
 
     /// The hole of every tree: the digits of its weights, the first channel's in the lowest bits.
     pub(super) fn holes(&self, weights: &[i8]) -> Vec<u32> {
+        // Digits are cut out of two's complement: the cast to 32 bits extends the sign of a weight.
         let mask = (1 << self.width) - 1;
         let digit = |row: usize, channel: usize| {
             (weights[channel * self.rows + row] as u32 >> self.low) & mask
@@ -105,15 +106,21 @@ pub(super) fn chunks<'a>(
     let leaves = |classes: &[&Class]| {
         classes.iter().map(|class| class.bundles.len() << class.depth()).sum::<usize>()
     };
+    // `room` is what the chunk that is being filled still takes, in leaves; `first` is the number
+    // of the group's first class.
     let groups = classes.chunk_by(|a, b| a.group == b.group);
     // Where a single row is too much, its classes are on their own.
     for group in
         groups.flat_map(|group| group.chunks(if leaves(group) > LEAVES { 1 } else { group.len() }))
     {
         let trees: usize = group.iter().map(|class| class.bundles.len()).sum();
+        // A row of the input counts as its leaves in all classes, or as its corrections at
+        // [`CORRECTIONS`] to a leaf where these are more.
         let (a_row, rows) =
             (leaves(group).max(trees * columns / CORRECTIONS).max(1), group[0].rows);
         let mut row = 0;
+        // Rows before `row` are in a chunk. An empty chunk takes a row of any size, so every second
+        // turn at the latest moves on.
         while row < rows {
             let fits = if chunk.is_empty() { (room / a_row).max(1) } else { room / a_row };
             let rows = row..rows.min(row + fits);
@@ -171,12 +178,16 @@ pub(super) fn classes(
         let weight_bits = weight_bits(group);
         let ways = ways[weight_bits as usize].get_or_init(|| cuts(weight_bits, k));
         let mut channels: Vec<usize> = (group * per_group..(group + 1) * per_group).collect();
+        // Channels of one shift have products in one ring, so they may share trees. The sort is
+        // stable, and both parties have the same layout.
         channels.sort_by_key(|&channel| shift(channel));
         for alike in channels.chunk_by(|&a, &b| shift(a) == shift(b)) {
             let ring = ring.get() - shift(alike[0]);
             let mut low = 0;
             for &width in cut(ways, k, alike.len(), ring) {
                 let together = (k / width) as usize;
+                // Channels that do not fill a bundle are a class of their own, of one shallower
+                // tree a row.
                 let whole = alike.len() - alike.len() % together;
                 for bundles in
                     [&alike[..whole], &alike[whole..]].into_iter().filter(|part| !part.is_empty())
@@ -207,6 +218,8 @@ fn cut(ways: &[Vec<u32>], k: u32, channels: usize, ring: u32) -> &[u32] {
         let digit = |&width: &u32| {
             let trees = channels.div_ceil((k / width) as usize) as u64;
             low += width;
+            // `low` is already the next digit's place: this one's products are in the ring of
+            // `ring - (low - width)` bits.
             trees * u64::from(ring + width - low)
         };
         digits.iter().map(digit).sum::<u64>()

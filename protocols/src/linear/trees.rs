@@ -148,6 +148,8 @@ impl Leaves {
     /// Joins the trees behind those that are here, but for the first `before` of them, which are
     /// here already.
     fn join(&mut self, grown: &Self, before: usize, depth: u32) {
+        // Where a run begins amid a quad, the last quad that is here and the first that has grown
+        // are of the same four trees.
         let shared = if before > 0 { 1 << depth } else { 0 };
         let (shared, others) = grown.0.split_at(shared);
         let at = self.0.len() - shared.len();
@@ -187,6 +189,8 @@ impl Drop for Side {
 /// Trees whose sums travel together.
 fn chunks(class: &Class) -> impl Iterator<Item = Range<usize>> + use<> {
     let trees = class.trees();
+    // Chunks bound what waits to be sent. They need not begin where a run does: a run that is cut
+    // in two keeps its key.
     let step = (SUMS / class.depth() as usize).max(1);
     (0..trees).step_by(step).map(move |start| start..trees.min(start + step))
 }
@@ -213,10 +217,14 @@ async fn hold(
     for class in classes {
         let holes = Zeroizing::new(class.holes(weights));
         let transfers = session.take_received(levels(class))?;
+        // One bit a level, tree by tree, the hole's highest bit first: the side that the hole is
+        // *not* on.
         let wanted: BitString = holes
             .iter()
             .flat_map(|hole| (0..class.depth()).rev().map(move |level| (hole >> level) & 1 == 0))
             .collect();
+        // The random choices of the transfers mask the sides. The client learns nothing of the
+        // weights.
         session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
         asked.push((holes, transfers.keys));
     }
@@ -243,6 +251,9 @@ fn puncture(
     sums: &[Block],
     transfers: &mut [Block],
 ) {
+    // Transfers are `[tree][level]`, sums `[tree][level from the second on]` with those of this
+    // chunk alone. `M_1` is the hole's sibling on level one; `M_i xor c_i` is the sum of the side
+    // that was asked for.
     let depth = class.depth() as usize;
     let sums_at = |tree: usize| (tree - trees.start) * (depth - 1);
     for (number, run) in runs(class.depth(), trees.clone()) {
@@ -265,15 +276,20 @@ async fn own(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result<
         let SentCots { delta, mut keys } = session.take_sent(levels(class))?;
         let moved = session.channel.receive(Bits::ONE.packed_len(levels(class))).await?;
         let moved = BitString::from_bytes(&moved, levels(class));
+        // With `K' = K xor d Δ`, the server's block is `M = K' xor b Δ` for the side `b` that it
+        // wants. So `K'` and `K' xor Δ` are the two keys in the order of the sides.
         keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
         asked.push((*delta, keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
     for ((class, keys), (delta, transfers)) in classes.iter().zip(keys).zip(asked) {
         let depth = class.depth() as usize;
+        // The first level's key is the tree's left node: the two nodes are the transfer itself.
         let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
         let side = Side::Owner { delta, roots };
         for trees in chunks(class) {
+            // `c_i = L_i xor K'_i` for all levels but the first, `[tree][level]`. Of it the server
+            // learns the sum of one side: the other one is under a key that it lacks.
             let mut sums = side.sums(class, keys, trees.clone());
             let others = transfers[trees.start * depth..trees.end * depth]
                 .chunks_exact(depth)

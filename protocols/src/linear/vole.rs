@@ -120,7 +120,10 @@ impl Products<'_> {
             };
             return mask::run(session, layer, self.images, k, side).await;
         }
+        // A fresh key for every run: trees are kept, but no leaf is expanded twice under one key.
         let keys = Keys::new(&session.fresh_key(Domain::Weights));
+        // Sums modulo a word's bits are sums modulo any smaller power of two. So one word, for the
+        // widest ring, serves all classes.
         let widest = self.planted.classes.iter().map(|(class, _)| class.ring).max();
         let ring = widest.unwrap_or(layer.ring);
         match x {
@@ -179,6 +182,8 @@ impl<'a, W: Word> Run<'a, W> {
         };
         (0..channels)
             .flat_map(|channel| (0..self.columns).map(move |column| (channel, column)))
+            // Accumulators are right modulo `2^(l - e)`, which the shift by e makes right modulo
+            // `2^l`. What is above is not reduced here.
             .map(|(channel, column)| at(channel, column) << self.layer.shift(channel))
             .collect()
     }
@@ -195,6 +200,8 @@ async fn client<W: Word>(
     let mut run = Run::new(layer, products.images, keys);
     for (number, parts) in run.chunks(products.planted).iter().enumerate() {
         let chunk = Chunk::new(products.planted, (number, parts), run.keys, run.columns);
+        // Chunk by chunk, so that the server works on one while this party computes the next.
+        // Nothing the server says is waited for.
         let matrix = chunk.matrix(&layer.geometry, products.images, &x);
         let message = chunk.send(&matrix, &mut run.accumulators);
         session.channel.send(&message)?;
@@ -212,6 +219,8 @@ async fn server<W: Word>(
     let mut run = Run::<W>::new(layer, products.images, keys);
     for (number, parts) in run.chunks(products.planted).iter().enumerate() {
         let chunk = Chunk::new(products.planted, (number, parts), run.keys, run.columns);
+        // Every correction is masked by the hidden leaf's expansion. Behind it, the accumulators
+        // hold the server's share of the products with all rows so far.
         let message = session.channel.receive(chunk.message_len()).await?;
         chunk.receive(&message, &mut run.accumulators);
     }

@@ -82,6 +82,8 @@ pub const fn products(g: &Geometry) -> Geometry {
 pub(super) fn layer(layer: &Layer) -> Layer {
     let channels = layer.geometry.out_channels;
     let exact = layer.algorithm == Algorithm::WinogradExact;
+    // Channels of the products are `[position][channel]`. Four times the result is wanted: what the
+    // weights leave out of the factor 4 is a shift.
     let shift = |at: usize| 2 - sums(at / channels) as u8 + layer.shift(at % channels) as u8;
     Layer {
         geometry: products(&layer.geometry),
@@ -114,6 +116,8 @@ pub(super) fn exact_weights(weights: &[i8]) -> Zeroizing<Vec<i8>> {
         let tap =
             |at: usize| i32::from(left[at / 3]) * i32::from(right[at % 3]) * i32::from(kernel[at]);
         let sum: i32 = (0..9).map(tap).sum();
+        // The right shift is exact: rows 0 and 3 of `2G` are even, and a corner is the product of
+        // two of them. At 4 bits no entry is beyond a center's nine times 8.
         i8::try_from(sum >> (2 - sums(position)))
             .expect("invariant: an exact layer's weights have 4 bits at most")
     };
@@ -165,9 +169,13 @@ pub fn transform_input<T: Number>(g: &Geometry, images: usize, x: &[T]) -> Vec<T
     let mut out = vec![T::zero(); POSITIONS * stride];
     for (at, x) in x.chunks_exact(plane).enumerate() {
         for tile in 0..count {
+            // Tiles of 4x4 overlap by two rows and columns. Their places count from the padding's
+            // corner.
             let (row, column) = (tile / tiles.in_w * STEP, tile % tiles.in_w * STEP);
             let d: [[T; 4]; 4] = std::array::from_fn(|r| {
                 std::array::from_fn(|s| {
+                    // Above and left of the image the difference wraps to a huge number, so one
+                    // comparison finds both sides of the padding.
                     let (y, x_at) =
                         ((row + r).wrapping_sub(g.pad_top), (column + s).wrapping_sub(g.pad_left));
                     if y < g.in_h && x_at < g.in_w { x[y * g.in_w + x_at] } else { T::zero() }
@@ -194,6 +202,8 @@ pub fn transform_output<T: Number>(g: &Geometry, images: usize, products_of: &[T
             let m: [[T; 4]; 4] = std::array::from_fn(|p| {
                 std::array::from_fn(|q| products_of[(4 * p + q) * stride + at * count + tile])
             });
+            // The last tiles reach beyond an output of odd height or width: those lines are
+            // dropped.
             let (row, column) = (tile / tiles.in_w * STEP, tile % tiles.in_w * STEP);
             for (i, line) in
                 conjugate(&OUTPUT, &m).iter().enumerate().filter(|(i, _)| row + i < rows)
@@ -210,6 +220,8 @@ pub fn transform_output<T: Number>(g: &Geometry, images: usize, products_of: &[T
 /// A party's share of an exact layer's result, from its share of four times that, in a ring of two
 /// bits more.
 pub(super) fn quarter(role: Role, ring: Bits, share: u64) -> u64 {
+    // The server's share is divided by 4 rounding up, the client's rounding down: the remainders
+    // add up to 0 or 4.
     let up = if role == Role::Server { 3 } else { 0 };
     ring.reduce(share).wrapping_add(up) >> 2
 }
@@ -222,6 +234,8 @@ pub(crate) fn effective(fan_in: usize, entry: impl Fn(usize, usize) -> i128) -> 
     for input in 0..fan_in {
         let u: [i128; POSITIONS] = std::array::from_fn(|position| entry(position, input));
         for (output, (negative, positive)) in sums.iter_mut().enumerate() {
+            // The weight that input (r, s) of the tile has in this output: the transforms carried
+            // over to `U`, `sum over p, q of A[p] A[q] B[p][r] B[q][s] U[p, q]`.
             let (left, right) = (OUTPUT[output / STEP], OUTPUT[output % STEP]);
             for at in 0..POSITIONS {
                 let (r, s) = (at / 4, at % 4);

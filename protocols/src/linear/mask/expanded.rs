@@ -40,6 +40,8 @@ impl<W: Word> Expanded<W> {
     pub(super) fn new(class: &Class<'_>, keys: &Keys, first: usize, leaves: &Leaves) -> Self {
         let quads = leaves.quads().len() >> class.width;
         let (blocks, depth) = (class.columns.div_ceil(W::LANES), class.width as usize);
+        // A period of all quads: every tree keeps slots of its own, since no two have the same
+        // element.
         let runs = Allotment::default().runs(class.width, quads, quads);
         let of_block = |block: usize| -> [Vec<Quad>; 2] {
             let (mut sums, mut bits) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * depth]);
@@ -47,13 +49,19 @@ impl<W: Word> Expanded<W> {
                 let (quads, slots) =
                     (run.quads.clone(), run.quads.start * depth..run.quads.end * depth);
                 let leaves = &leaves.quads()[quads.start << depth..quads.end << depth];
+                // The client's kernel takes no holes either: it multiplies by whole digits later.
+                // Trees that only fill the last quad are expanded too, and never read.
                 let of = Expansion { depth, trees: 4 * quads.len(), leaves, holes: None };
+                // Keys count from the chunk's first tree on. A chunk has no more keys than trees,
+                // so the next one's are others.
                 let hash = keys.hash(class.number, first + run.key, block);
                 hash.bit_sums::<W>(of, &mut sums[quads], &mut bits[slots]);
             }
             [sums, weigh::<W>(&bits, depth)]
         };
         let each: Vec<[Vec<Quad>; 2]> = (0..blocks).into_par_iter().map(of_block).collect();
+        // From `[column block][tree][lane]` to `[tree][column]`; lanes behind the last column are
+        // dropped.
         let gather = |which: usize| {
             let blocks: Vec<&[W]> = each.iter().map(|pair| cast_slice(&pair[which])).collect();
             let tree = |tree: usize| {
@@ -98,6 +106,8 @@ impl<W: Word> Expanded<W> {
         {
             let factor = W::truncate(u64::from(*hole));
             for ((slot, sum), correction) in weighted.iter_mut().zip(sums).zip(corrections) {
+                // `c + S` lacks the hidden leaf's term alone, which `q (c + S) - V` cancels: its
+                // index is q.
                 let known = sum.wrapping_add(&W::truncate(*correction));
                 *slot = known.wrapping_mul(&factor).wrapping_sub(slot);
             }

@@ -88,6 +88,8 @@ impl<'a> Layout<'a> {
     pub(super) fn classes(&self) -> impl Iterator<Item = Class<'_>> {
         let (g, ring) = (&self.layer.geometry, self.ring().get());
         self.parts().enumerate().flat_map(move |(at, part)| {
+            // Digits from the lowest bit on; the last may be narrower. A product of the digit at
+            // `low` is needed in `ring - low` bits.
             (0..ring).step_by(self.k as usize).map(move |low| Class {
                 part,
                 // No ring has more bits.
@@ -108,6 +110,7 @@ impl<'a> Layout<'a> {
 
     /// Channel, image, row and column of an element of a part.
     const fn place(&self, part: Part<'_>, element: usize) -> (usize, usize, (usize, usize)) {
+        // Elements are numbered `[channel][image][row of the part][column of the part]`.
         let (plane, spot) = (element / part.spots(), element % part.spots());
         let place = (part.rows[spot / part.columns.len()], part.columns[spot % part.columns.len()]);
         (plane / self.images, plane % self.images, place)
@@ -129,6 +132,8 @@ impl<'a> Layout<'a> {
         let g = self.layer.geometry;
         let (channel, image, (y, x)) = self.place(part, element);
         let (inputs, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+        // Weights are `[output channel][fan-in]`, the fan-in
+        // `[input channel of the group][kernel row][kernel column]`.
         let (group, row) = (channel / inputs, channel % inputs * g.kernel_h * g.kernel_w);
         let images = self.images;
         (group * outputs..(group + 1) * outputs).flat_map(move |out| {
@@ -186,6 +191,8 @@ fn meets(
     outputs: usize,
 ) -> impl Iterator<Item = (usize, usize)> {
     (0..kernel).filter_map(move |tap| {
+        // Tap and output meet a place of the padded input where `tap * dilation + output * stride`
+        // is that place.
         let start = at.checked_sub(tap * dilation)?;
         let output = start / stride;
         (start.is_multiple_of(stride) && output < outputs).then_some((tap, output))

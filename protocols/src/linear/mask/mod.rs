@@ -130,10 +130,14 @@ async fn server<W: Word>(
     run: &RunKeys,
     weights: &[i8],
 ) -> Result<Vec<u64>, Error> {
+    // Transfers and bits are in the order `[class][element][level]`, the highest level of a digit
+    // first.
     let levels = layout.levels();
     let SentCots { delta, mut keys } = session.take_sent(levels)?;
     let moved = session.channel.receive(Bits::ONE.packed_len(levels)).await?;
     let moved = BitString::from_bytes(&moved, levels);
+    // Now `M = K xor b Δ` holds for the side `b` that the client wants on each level; the server
+    // does not learn it.
     keys.iter_mut().zip(moved.iter()).for_each(|(key, bit)| *key ^= delta.masked(bit));
     let mut output = Output::new(layout);
     let mut at = 0;
@@ -142,6 +146,8 @@ async fn server<W: Word>(
         for elements in class.chunks() {
             let keys = &keys[at..][..elements.len() * depth];
             at += keys.len();
+            // Messages are `[tree][level from the second on]` in blocks, then the packed
+            // corrections, `[tree][use]`.
             let (sums, leaves) = class.own(&run.trees, elements.start, keys, *delta);
             let expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
             let mut message = Block::pack(&sums);
@@ -163,6 +169,8 @@ async fn client<W: Word>(
     let levels = layout.levels();
     let transfers = session.take_received(levels)?;
     let holes = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
+        // Modulo `2^l` a value is the sum of its digits, all of them unsigned, whatever it is as an
+        // integer.
         let digit = |element| {
             (mask[layout.source(class.part, element)] >> class.low) as u32
                 & ((1 << class.width) - 1)
@@ -192,6 +200,8 @@ async fn client<W: Word>(
             let holes = holes(&class, elements.clone());
             let leaves = class.hold(&run.trees, elements.start, keys, &holes, &Block::unpack(sums));
             let mut expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
+            // The client knows all leaves but the hole's: it gets `q w - v`, and of `w` nothing but
+            // this share.
             expanded.correct(&class, &holes, corrections);
             output.join(&class, elements, &expanded.weighted);
         }
@@ -213,6 +223,8 @@ impl<'a> Output<'a> {
 
     /// Adds the products of some elements' digits to the outputs that they reach.
     fn join<W: Word>(&mut self, class: &Class<'_>, elements: Range<usize>, products: &[W]) {
+        // Corrections leave the least channel shift out, and the digit its place; both come back
+        // here. What is above the ring is the caller's to cut off.
         let place = class.low + self.layout.shift;
         for (element, products) in elements.zip(products.chunks_exact(class.columns)) {
             for ((_, output), product) in self.layout.uses(class.part, element).zip(products) {

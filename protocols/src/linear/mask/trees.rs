@@ -23,6 +23,8 @@ impl Class<'_> {
         let (depth, mut sums) = (self.width as usize, Vec::new());
         let mut leaves = Leaves::with_room_for(transfers.len() / depth, self.width);
         for run in self.runs(transfers.len() / depth) {
+            // A key is named by the class and by the run's first tree, so no two runs of a class
+            // share one.
             let hash = keys.hash(self.number, first + run.start, 0);
             let transfers = &transfers[run.start * depth..run.end * depth];
             let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
@@ -52,6 +54,8 @@ impl Class<'_> {
             let transfers = &transfers[run.start * depth..run.end * depth];
             let (sums, holes) =
                 (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &holes[run]);
+            // `M_1` is the hole's sibling on level one, `M_i xor c_i` the sum of the side that the
+            // hole is not on.
             let of_first: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
             let of_first = Zeroizing::new(of_first);
             let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
