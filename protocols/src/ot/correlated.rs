@@ -41,6 +41,8 @@ pub(crate) fn correct(
         let batches = keys.chunks(BATCH).zip(correlations.chunks(BATCH)).zip(flips.words());
         for ((keys, correlations), &flips) in batches {
             both_pads(hash, delta, keys, flips, |i, zero, one| {
+                // `zero` and `one` are the pads of the choice's values: `s = -h0`, and
+                // `y = d + h0 - h1` turns `h1` into `d - s`.
                 shares.push(ring.reduce(zero.wrapping_neg()));
                 corrections.push(correlations[i].wrapping_add(zero).wrapping_sub(one));
             });
@@ -98,6 +100,8 @@ impl EarlySender {
         let flips = BitString::from_bytes(choices, self.shares.len());
         for ((share, d), flip) in self.shares.iter_mut().zip(&self.correlations).zip(flips.iter()) {
             let flip = flip.wrapping_neg();
+            // With all ones, complement and add one is the negative. The shares of `x d` become
+            // those of `d - x d` where `c` is not `x`.
             *share = (*share ^ flip).wrapping_sub(flip).wrapping_add(d & flip);
         }
         self.shares
@@ -116,6 +120,8 @@ pub(crate) fn choose_late(
     let take = |keys: &[Block]| (low_words(keys, hash), pool::choices(keys));
     let (pads, random) = session.with_received(choices.len(), take)?;
     let flips = choices.xor(&random);
+    // The products of the random choices first; the flips then negate where the choice is another.
+    // Only the sender adds `d`.
     let mut shares = CorrelatedReceiver { pads, choices: random }.finish(ring, corrections);
     for (share, flip) in shares.iter_mut().zip(flips.iter()) {
         let flip = flip.wrapping_neg();

@@ -42,6 +42,7 @@ pub(crate) fn owner_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32)
     let mut nodes = first_level(roots, delta);
     for level in 0..levels {
         nodes = hash.grow(&nodes);
+        // Nodes of this level, `[tree / 4][2^(level + 2)]`, left children at even places.
         let four = sums.chunks_mut(4 * levels.max(1));
         for (sums, nodes) in four.zip(nodes.chunks_exact(4 << level)) {
             let sum = nodes.iter().step_by(2).fold(Quad::ZERO, |sum, node| sum ^ *node);
@@ -72,8 +73,12 @@ pub(crate) fn holder_copaths(
         }
         let four = nodes.chunks_exact_mut(2 << level).zip(holes.chunks(4));
         for (group, (nodes, holes)) in four.enumerate() {
+            // The node above the hole on this level has as its number the hole's high bits. Its
+            // slot holds what has grown from zero.
             let at = |i: usize| holes.get(i).map_or(0, |hole| hole >> (depth - 1 - level));
             let holes = std::array::from_fn(at);
+            // On level one the transfer is the sibling itself; below, the sum of its side less all
+            // other nodes of that side is.
             let known = if level > 0 { side_sum(nodes, holes) } else { Quad::ZERO };
             let siblings = Quad(std::array::from_fn(|i| {
                 let tree = (4 * group + i).min(trees - 1);
@@ -125,6 +130,8 @@ fn first_level(roots: &[Block], delta: Block) -> Vec<Quad> {
 /// Puts the sibling of each tree's hole in its place, in constant time.
 fn place(nodes: &mut [Quad], holes: [u32; 4], siblings: Quad) {
     let siblings: [u64; 8] = bytemuck::cast(siblings);
+    // Siblings differ in the lowest bit. Every node is written, as itself or as the sibling, by
+    // words of 64 bits.
     let places: [u64; 8] = std::array::from_fn(|i| u64::from(holes[i / 2] ^ 1));
     for (index, node) in bytemuck::cast_slice_mut::<Quad, [u64; 8]>(nodes).iter_mut().enumerate() {
         for ((half, sibling), place) in node.iter_mut().zip(siblings).zip(places) {
@@ -135,6 +142,8 @@ fn place(nodes: &mut [Quad], holes: [u32; 4], siblings: Quad) {
 
 /// The sums of each tree's nodes on the side that its hole is not on, but for the hole's sibling.
 fn side_sum(nodes: &[Quad], holes: [u32; 4]) -> Quad {
+    // All ones where the hole is on the left, so that the right children are summed up. The hole's
+    // parent is left out: its child on this side is the sibling.
     let right: [u64; 8] = std::array::from_fn(|i| mask_if_equal(u64::from(holes[i / 2]) & 1, 0));
     let parents: [u64; 8] = std::array::from_fn(|i| u64::from(holes[i / 2]) >> 1);
     let mut sum = [0u64; 8];
@@ -150,6 +159,7 @@ fn side_sum(nodes: &[Quad], holes: [u32; 4]) -> Quad {
 
 /// All ones where the two numbers below `2^63` are equal, zero elsewhere, without a branch.
 const fn mask_if_equal(a: u64, b: u64) -> u64 {
+    // Of numbers below `2^63`, only zero less one has the top bit.
     ((a ^ b).wrapping_sub(1) >> 63).wrapping_neg()
 }
 

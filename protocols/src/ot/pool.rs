@@ -39,6 +39,7 @@ impl ReceivedCots {
 pub(super) fn choices(keys: &[Block]) -> BitString {
     let mut bytes = [0; 64];
     let words = keys.chunks(64).map(|keys| {
+        // The last chunk may leave bytes of the one before it: their bits are beyond the length.
         bytes.iter_mut().zip(keys).for_each(|(byte, key)| *byte = key.0 as u8);
         gather(&bytes, 0)
     });
@@ -101,6 +102,8 @@ impl Pools {
     pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
         let withdraw = |stock: &mut Stock| {
             let blocks = stock.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
+            // What is withdrawn becomes other transfers: no operator has used it, and no cost has
+            // declared it.
             stock.consumed -= count as u64;
             Some(blocks)
         };
@@ -170,6 +173,7 @@ impl Stock {
             gathered.reserve_exact(count);
             self.consume(count, |part| gathered.extend_from_slice(part));
         }
+        // `consume` may call more than once, `f` only once. A whole piece is shown in one call.
         let mut f = Some(f);
         let mut result = None;
         let mut lend = |part: &[Block]| result = f.take().map(|f| f(part));
@@ -198,6 +202,8 @@ impl Stock {
     fn consume(&mut self, count: usize, mut show: impl FnMut(&[Block])) {
         let mut wanted = count;
         while let Some(piece) = self.pieces.front_mut() {
+            // Blocks before `taken` are wiped, those behind it are fresh. No piece in the queue is
+            // empty or used up.
             let end = piece.len().min(self.taken + wanted);
             let part = &mut piece[self.taken..end];
             show(part);

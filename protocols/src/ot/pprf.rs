@@ -40,6 +40,8 @@ pub(super) fn grow(hash: &Hash, pairs: &[[Block; 2]]) -> (Zeroizing<Vec<Block>>,
     let mut message = Vec::with_capacity(corrections(pairs.len()));
     for pair in &pairs[1..] {
         nodes = double(hash, &nodes);
+        // Left children have even places: the sum from place 0 on is theirs, from place 1 on that
+        // of the right ones.
         message.extend((0..2).map(|side| sum(&nodes[side..]) ^ pair[side]));
     }
     (nodes, message)
@@ -52,9 +54,13 @@ pub(super) fn puncture(
     chosen: &[Block],
     corrections: &[Block],
 ) -> Zeroizing<Vec<Block>> {
+    // Slot s holds node `s xor α`, α being cut to its high bits of the levels so far. So the
+    // unknown node is in slot 0, and slot 1 is its sibling.
     let mut nodes = Zeroizing::new(vec![Block::ZERO, chosen[0]]);
     for (level, (&bit, &key)) in point.iter().zip(chosen).enumerate().skip(1) {
         nodes = double(hash, &nodes);
+        // A parent's slot keeps its place; its children swap where α goes right, so that the side
+        // of α has the even slots.
         for [left, right] in nodes.as_chunks_mut::<2>().0 {
             let swap = (*left ^ *right).masked(bit);
             *left ^= swap;
@@ -62,6 +68,8 @@ pub(super) fn puncture(
         }
         nodes[..2].fill(Block::ZERO);
         let [left, right] = [corrections[2 * level - 2], corrections[2 * level - 1]];
+        // The odd slots are the side on which α is not. Its sum less all that is known of it is the
+        // one that is missing, in slot 1.
         let other_side = right ^ (left ^ right).masked(bit);
         nodes[1] = other_side ^ key ^ sum(&nodes[1..]);
     }

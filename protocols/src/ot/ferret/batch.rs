@@ -65,6 +65,8 @@ impl Output<'_> {
             return;
         }
         if skip > 0 {
+            // What went into the reserve is overwritten, what is not wanted is wiped: no transfer
+            // is in two places.
             piece.copy_within(skip..skip + len, 0);
         }
         piece[len..].zeroize();
@@ -112,6 +114,8 @@ impl Reserve {
         grow: impl Fn(&Hash, &[Block], &mut [Block], &mut [Block]) -> F + Sync,
     ) {
         let depth = batch.parameters.depth();
+        // The reserve is the secret, then `[tree][level]`. Outputs are numbered `[tree][leaf]`
+        // through the batch, which is also how the code counts its rows.
         let (secret, transfers) = self.0.split_at(batch.parameters.secret());
         let per_piece = PIECE >> depth;
         let mut kept = Vec::new();
@@ -129,6 +133,8 @@ impl Reserve {
                 public.code.add(first + (tree << depth), secret, nodes, finish);
             });
             // What replaces the transfers of this batch waits until all of it is made.
+            // The secret is read until the last group, so the new reserve waits: the first `kept`
+            // outputs, the last of their pieces perhaps in part.
             if first < batch.kept { kept.push(piece) } else { output.take(piece, 0) }
         }
         for (slots, piece) in self.0[..batch.kept].chunks_mut(PIECE).zip(kept) {

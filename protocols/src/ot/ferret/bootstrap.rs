@@ -66,6 +66,8 @@ impl Operator for Bootstrap {
             let pools = &mut session.pools;
             let output = Output { pools, add: Pools::add_received, wanted: batch.wanted };
             received.receive(batch, &theirs, output, &message);
+            // What the batch gave is the reserve that the next one starts from; the old reserve is
+            // wiped where it is dropped.
             (sent, received) = withdraw(session, batch.wanted);
         }
         session.ferret = Some(Ferret { parameters: self.parameters, sent, received });

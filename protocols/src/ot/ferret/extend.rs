@@ -48,6 +48,8 @@ impl Operator for FerretExtend {
             if sent.is_none() && received.is_none() {
                 break;
             }
+            // Both parties draw in every turn, also where one direction has no batch left, so that
+            // their keys stay the same.
             let (ours, theirs) = Public::fresh(session);
             if let Some(batch) = sent {
                 let output = Output {

@@ -103,6 +103,8 @@ impl Parameters {
     pub(super) fn batches(self, demand: usize) -> impl Iterator<Item = Batch> {
         let mut left = demand;
         std::iter::from_fn(move || {
+            // The fewest trees t with `t 2^depth - (k + t depth)` at least what is left: a whole
+            // batch as long as that is more trees than it has.
             let least = (left + self.secret()).div_ceil((1 << self.depth()) - self.depth());
             let trees = least.min(self.trees());
             let wanted = left.min(self.gain(trees));

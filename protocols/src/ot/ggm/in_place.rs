@@ -32,6 +32,8 @@ pub(crate) fn own(
     nodes[0] = keys[0];
     nodes[1] = keys[0] ^ delta;
     for (level, (key, sum)) in keys[1..].iter().zip(sums).enumerate() {
+        // `level` counts from the second on: a level of `2 << level` nodes becomes one of twice as
+        // many.
         *sum = hash.split(&mut nodes[..4 << level], 0, Block::ZERO) ^ *key;
     }
 }
@@ -56,6 +58,8 @@ pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut
         (1 << transfers.len(), transfers.len() - 1),
         "invariant: one transfer a level"
     );
+    // `x = 0` is the left node itself, `M = K`; `x = 1` the right one, `K xor Δ`. The other slot is
+    // the hole's, and holds zero.
     let chosen = transfers[0].lsb();
     nodes[0] = transfers[0].masked(1 ^ chosen);
     nodes[1] = transfers[0].masked(chosen);
@@ -65,7 +69,11 @@ pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut
     let mut filler = Block::ZERO;
     for (level, (transfer, sum)) in transfers[1..].iter().zip(sums).enumerate() {
         let half = 2u32 << level;
+        // The sibling that the last turn has found is added before its level grows. The sum of left
+        // children counts what grows from the filler too.
         let left = hash.split(&mut nodes[..2 * half as usize], hole.sibling, hole.sibling_patch);
+        // The two children of a node sum up to it, `H(x)` and `x xor H(x)`. So both sides together
+        // are the sum of the level above.
         let sides = [left, hole.patch ^ left];
         let mut left_filler = [filler];
         hash.apply(&mut left_filler);
@@ -74,6 +82,8 @@ pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut
         let pick = |[zero, one]: [Block; 2], bit| zero ^ (zero ^ one).masked(bit);
         // The true sum of the chosen side, less what stands there.
         let patch = *transfer ^ *sum ^ pick(sides, chosen);
+        // The hole is on the side that was not chosen, and its sibling on the other: the hole's
+        // slot keeps the filler's child.
         filler = pick(fillers, 1 ^ chosen);
         hole = Hole {
             at: hole.at + half * (1 ^ chosen as u32),

@@ -37,6 +37,7 @@ pub(crate) fn pads(
     choices: &[u8],
 ) -> Vec<u64> {
     assert_eq!(keys.len(), table.cots(len), "invariant: one transfer for each choice bit");
+    // `e_i = c_i xor x_i`, a word a table with bit i for choice bit i.
     let flips = table.choice.unpack(choices, len);
     let mut pads = vec![0; len * table.words()];
     mask(table, key, delta, keys, &flips, &mut pads);
@@ -49,6 +50,8 @@ pub(crate) fn offer(table: Table, mut pads: Vec<u64>, tables: &[u64]) -> (Vec<u6
     pads.iter_mut().zip(tables).for_each(|(pad, entries)| *pad ^= entries);
     let mut shares = Vec::with_capacity(pads.len() / table.words());
     for entries in pads.chunks_mut(table.words()) {
+        // `s = f(0) xor pad_0` makes entry 0 zero, which needs no message: the receiver's pad of it
+        // is its share already.
         let share = table.entry.reduce(entries[0]);
         let everywhere = table.spread(share);
         entries.iter_mut().for_each(|word| *word ^= everywhere);
@@ -76,6 +79,8 @@ pub(crate) fn offer_sums(
     for (words, entries) in
         tables.chunks_mut(table.words()).zip(entries.chunks(1 << table.choice.get()))
     {
+        // `s = f(0) - pad_0`, so that the masked entry 0 is `(f(0) - s) xor pad_0 = 0`. Pads are
+        // exclusive ors even where shares are sums.
         let share = table.entry.reduce(entries[0].wrapping_sub(words[0]));
         for (index, entry) in entries.iter().enumerate() {
             let (word, at) = table.place(index);
@@ -102,6 +107,7 @@ impl Chooser {
     ) -> Result<(Self, Vec<u8>), Error> {
         let m = table.choice.get() as usize;
         session.with_received(table.cots(choices.len()), |keys| {
+            // The fold runs from the last key to the first, so that key i's choice becomes bit i.
             let flip = |(choice, keys): (&u64, &[Block])| {
                 choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb())
             };
@@ -119,6 +125,8 @@ impl Chooser {
     /// Step 3, for the same choices: the receiver's shares.
     pub(crate) fn finish(self, choices: &[u64], message: &[u8]) -> Vec<u64> {
         let Self { table, mut streams } = self;
+        // Every entry takes off the pad of the known keys. It is the right one for the chosen
+        // entry, and lacks an unknown slice for all others.
         let tables = table.unpack(message, choices.len());
         streams.iter_mut().zip(tables).for_each(|(stream, word)| *stream ^= word);
         let tables = streams.chunks_mut(table.words()).zip(choices);

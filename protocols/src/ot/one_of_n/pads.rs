@@ -36,6 +36,8 @@ pub(super) fn mask(
             _ => {}
         }
     }
+    // For word `w` and choice bit i, at `w m + i`: the bits of entries that take the stream of the
+    // key for 1.
     let (m, words) = (table.choice.get() as usize, table.words());
     let hashes = table.hashes(key);
     let ones: Vec<u64> =
@@ -45,10 +47,14 @@ pub(super) fn mask(
         keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(tables.chunks_mut(BATCH / m * words));
     for ((keys, flips), tables) in batches {
         let (zero, one) = (&mut zero[..keys.len()], &mut one[..keys.len()]);
+        // Block `b` of a stream is the key's hash under the `b`th public key. It pads words `2b`
+        // and `2b + 1` of the table.
         for (block, hash) in hashes.iter().enumerate() {
             let slots = zero.chunks_mut(m).zip(one.chunks_mut(m));
             for ((keys, flip), (zero, one)) in keys.chunks(m).zip(flips).zip(slots) {
                 for (i, key) in keys.iter().enumerate() {
+                    // The key for the choice bit's value 0, `K_i xor e_i Δ`, and the one for 1. The
+                    // receiver holds that of its choice.
                     zero[i] = *key ^ delta.masked(flip >> i);
                     one[i] = zero[i] ^ delta;
                 }
@@ -135,6 +141,8 @@ pub(super) fn streams(table: Table, key: &[u8; 32], keys: &[Block]) -> Vec<u64> 
             pads.copy_from_slice(keys);
             hash.apply(pads);
             for (stream, pads) in streams.chunks_mut(words).zip(pads.chunks(m)) {
+                // Over all slices at once: the sum of the known streams is the pad at the chosen
+                // entry's slice, and noise elsewhere.
                 let pad = pads.iter().fold(Block::ZERO, |sum, pad| sum ^ *pad);
                 stream[2 * block] = pad.0 as u64;
                 if let Some(second) = stream.get_mut(2 * block + 1) {

@@ -37,6 +37,8 @@ impl Table {
 
     /// Bytes of the sender's message.
     pub(crate) const fn entries_len(self, len: usize) -> usize {
+        // The first words of all tables, without entry 0, then the other words: two sections, each
+        // of whole bytes.
         let (first, rest) = (self.first_width(), self.rest_width());
         let first = (len as u128 * first as u128).div_ceil(8) as usize;
         first + rest.packed_len(len * (self.words() - 1))
@@ -50,6 +52,8 @@ impl Table {
 
     /// Choice bits that select within a word: as many entries in each as fit.
     const fn inner(self) -> u32 {
+        // A power of two of entries to a word: the low bits of an index are the place in it, the
+        // high ones the word.
         let fits = (64 / self.entry.get()).ilog2();
         if fits < self.choice.get() { fits } else { self.choice.get() }
     }
@@ -70,6 +74,7 @@ impl Table {
 
     /// For choice bit `i` and word `word`, the bits of entries whose index has bit `i` set.
     pub(super) fn ones(self, i: u32, word: usize) -> u64 {
+        // A bit that selects words is the same for all entries of a word: all ones or zero.
         if i >= self.inner() {
             return ((word as u64 >> (i - self.inner())) & 1).wrapping_neg();
         }
@@ -79,11 +84,14 @@ impl Table {
 
     /// Entry 0 copied to the place of every entry.
     pub(super) fn spread(self, entry: u64) -> u64 {
+        // Doubles the copies in every turn: `2^i` of them before turn i.
         (0..self.inner()).fold(entry, |word, i| word | word << (self.entry.get() << i))
     }
 
     /// The entry at a secret index, by masks alone.
     pub(super) fn select(self, words: &mut [u64], index: u64) -> u64 {
+        // Before each turn the entry is in the first `width` words, at the place that the lower
+        // bits of the index say. Which words are read and written does not depend on it.
         let mut width = words.len();
         for i in (self.inner()..self.choice.get()).rev() {
             width /= 2;
@@ -92,6 +100,8 @@ impl Table {
                 words[at] ^= mask & (words[at] ^ words[at + width]);
             }
         }
+        // Within the word the same, by shifts: the entry moves down by `2^i` places where bit i is
+        // set.
         let shift = |word: u64, i: u32| {
             let mask = ((index >> i) & 1).wrapping_neg();
             word ^ mask & (word ^ word >> (self.entry.get() << i))

@@ -54,6 +54,8 @@ impl Sent {
         let first = self.next;
         self.next += keys.len().div_ceil(BATCH) as u64;
         let (this, keys_len) = (&*self, keys.len());
+        // A message is batch by batch, and in each tree by tree from the second on: a bit a
+        // transfer, in whole bytes. The last batch may be shorter.
         let corrections = corrections.par_chunks(corrections_len(this.depth, BATCH));
         let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
         let batches = batches.with_min_len(per_workspace(keys_len));
@@ -69,12 +71,16 @@ impl Sent {
         for ((tree, digit), correction) in
             self.trees.iter().zip(self.depth.digits()).zip(corrections)
         {
+            // Row b of the matrix is bit b of `K` for all transfers. Slot 0 is the unknown leaf;
+            // slot numbers are `y xor Δ_i`, so the sums are `w_ib`.
             tree.sum(1, position, &mut work.matrix[digit.clone()], &mut work.partial);
             let Some(correction) = correction else { continue };
             for bit in digit {
                 add_masked(&mut work.matrix[bit], correction, (self.delta.0 >> bit) as u64);
             }
         }
+        // Row 0 would be `v_0 xor x`, since bit 0 of `Δ` is 1. In its place `K` has 0 and `M` has
+        // `x`: still `M = K xor x Δ`.
         work.matrix[0].fill(Block::ZERO);
         transpose(&work.matrix, keys);
     }
@@ -106,6 +112,8 @@ impl Received {
         keys: &mut [Block],
         work: &mut Workspace,
     ) {
+        // Row b of the matrix is bit b of `M`: the sums `v_ib`. The first tree's sum of all leaves
+        // is the choices themselves, and needs no correction.
         let mut trees = self.trees.iter().zip(self.depth.digits());
         if let Some((tree, digit)) = trees.next() {
             work.choices = *tree.sum(0, position, &mut work.matrix[digit], &mut work.partial);
@@ -113,6 +121,7 @@ impl Received {
         for ((tree, digit), correction) in trees.zip(corrections.chunks_mut(keys.len().div_ceil(8)))
         {
             let total = tree.sum(0, position, &mut work.matrix[digit], &mut work.partial);
+            // `c_i = u_i xor x`: the unknown leaf's stream in `u_i` hides `x` from the sender.
             row_into(total.iter().zip(&work.choices).map(|(u, x)| *u ^ *x), correction);
         }
         work.matrix[0] = work.choices;

@@ -95,6 +95,8 @@ async fn converse(
     sent: usize,
     received: usize,
 ) -> Result<(), Error> {
+    // No message depends on what arrives meanwhile: all are of the turn in which the stream begins,
+    // one round.
     let turn = session.channel.turn();
     let mut message = Vec::new();
     let (mut outgoing, mut incoming) = (chunks(received), chunks(sent));

@@ -113,6 +113,8 @@ impl Operator for Setup {
             self.depth.in_tree_order().map(|bit| (delta.0 >> bit) as u64 & 1).collect::<Vec<_>>(),
         );
         let sides = Zeroizing::new(bits.iter().map(|bit| 1 - bit).collect::<Vec<u64>>());
+        // Of each pair, the peer has the key of the side on which its own point is not. Base
+        // transfers are tree by tree, so a digit's range of bits of `Δ` names its transfers too.
         let transfers = base::both_ways(session, &sides).await?;
 
         // A key for every tree, as everywhere.
@@ -121,6 +123,8 @@ impl Operator for Setup {
         let mut message = Vec::new();
         let mut owned = Vec::new();
         for (tree, levels) in self.depth.digits().enumerate() {
+            // This party owns the trees that the peer's `Δ` punctures: those of the transfers that
+            // it will receive.
             let (leaves, corrections) = pprf::grow(&own.hash(tree), &transfers.pairs[levels]);
             message.extend(corrections);
             owned.push(leaves);
@@ -131,6 +135,8 @@ impl Operator for Setup {
         for (tree, levels) in self.depth.digits().enumerate() {
             let (ours, rest) = corrections.split_at(pprf::corrections(levels.len()));
             let (bits, chosen) = (&bits[levels.clone()], &transfers.chosen[levels]);
+            // Of the peer's trees it knows all leaves but number `Δ_i`, laid out relative to it:
+            // leaf y in slot `y xor Δ_i`.
             known.push(pprf::puncture(&peer.hash(tree), bits, chosen, ours));
             corrections = rest;
         }
