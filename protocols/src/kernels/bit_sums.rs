@@ -99,6 +99,8 @@ fn portable<W: Word>(
             let words =
                 |quad: &Quad, lane: usize| bytemuck::cast_slice::<_, W>(&quad.0[tree..=tree])[lane];
             for lane in 0..W::LANES {
+                // The sum of all leaves, `u` of the owner. At the holder `sum` is the corrections,
+                // and `value` is `c + S`.
                 let total =
                     hashes.iter().fold(W::zero(), |sum, hash| sum.wrapping_add(&words(hash, lane)));
                 let value =

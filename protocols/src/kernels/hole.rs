@@ -18,6 +18,8 @@ pub(crate) fn patch(nodes: &mut [Block], first: u32, patches: [(u32, Block); 2])
 #[cfg_attr(all(target_arch = "x86_64", not(test)), expect(dead_code, reason = "the twin"))]
 fn portable(nodes: &mut [Block], first: u32, [cleared, last]: [(u32, Block); 2]) {
     for (number, node) in (first..).zip(nodes) {
+        // The lowest bit is cleared between the patches: the first one's goes, the last one's
+        // stays.
         let before = node.0 ^ cleared.1.masked(equal(number, cleared.0)).0;
         *node = Block(before & !1) ^ last.1.masked(equal(number, last.0));
     }

@@ -61,6 +61,8 @@ impl Code {
         let (count, first) = (groups.len(), first / OUTPUTS);
         let (mut now, mut next) =
             (&mut [[Block::ZERO; ROW_BLOCKS]; ROWS], &mut [[Block::ZERO; ROW_BLOCKS]; ROWS]);
+        // Two buffers: `now` has the indices of this group, `next` those of the next one as far as
+        // they are expanded.
         (0..ROWS).for_each(|row| self.row(first, row, now));
         for (group, outputs) in groups.iter_mut().enumerate() {
             before(group * OUTPUTS, outputs);
@@ -70,6 +72,8 @@ impl Code {
                 if table.len() >= FAR && !rest.is_empty() {
                     fetch(&rest[..PART], table);
                 }
+                // Eight parts, five rows: behind the fifth part all indices of the next group are
+                // there.
                 if part < ROWS && group + 1 < count {
                     self.row(first + group + 1, part, next);
                 }

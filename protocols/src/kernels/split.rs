@@ -38,6 +38,8 @@ impl Key {
         let mut sum = Block::ZERO;
         for (part, (low, high)) in low.chunks_mut(PART).zip(high.chunks_mut(PART)).enumerate() {
             for (i, (low, high)) in low.iter_mut().zip(high.iter_mut()).enumerate() {
+                // `at` is compared with every node of the lower half; where it is none of them
+                // nothing is added.
                 *low ^= patch.masked(equal((part * PART + i) as u32, at));
                 *high = *low;
             }
@@ -56,6 +58,7 @@ const PART: usize = 64;
 
 /// 1 where the two are equal, 0 elsewhere, without a branch.
 pub(crate) const fn equal(a: u32, b: u32) -> u64 {
+    // Widened, the difference is below `2^32`: only zero less one has the top bit.
     ((a ^ b) as u64).wrapping_sub(1) >> 63
 }
 

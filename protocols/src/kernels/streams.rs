@@ -72,10 +72,16 @@ fn carry(leaves: &[Key], first: usize, row: u64, planes: &mut [Row], partial: &m
         if number < first { into.fill(Block::ZERO) } else { leaves[number].row(row, into) }
     };
     let mut sum = [Block::ZERO; ROW_BLOCKS];
+    // Leaves before `number` make up subtrees, one of `2^i` leaves for every bit i that is set in
+    // it. Their sums wait in `partial[i]`.
     for number in (0..leaves.len()).step_by(2) {
         stream(number, &mut partial[0]);
         stream(number + 1, &mut sum);
+        // With leaf `number + 1` end as many right subtrees as its number has trailing ones, the
+        // smallest a leaf.
         let level = (number + 1).trailing_ones() as usize;
+        // `sum` is of the `2^i` leaves up to here, all with bit i. With the left subtree beside it,
+        // it is the next level's.
         for (i, plane) in planes.iter_mut().enumerate().take(level) {
             // The first right subtree of its level finds in the plane what does not count.
             if number + 2 == 2 << i {
@@ -85,6 +91,7 @@ fn carry(leaves: &[Key], first: usize, row: u64, planes: &mut [Row], partial: &m
             }
             add(&mut sum, &partial[i]);
         }
+        // A left subtree, or the whole tree: it waits for its right one.
         partial[level] = sum;
     }
 }

@@ -85,6 +85,8 @@ fn transpose_square(square: &mut [u128; 128]) {
     let mut width = 64;
     let mut mask = u128::from(u64::MAX);
     while width > 0 {
+        // Squares of `2 width` rows and columns trade their upper right quarter for the lower left
+        // one. The mask has the left half of every such square.
         for row in (0..128).filter(|row| row & width == 0) {
             let (above, below) = (square[row], square[row + width]);
             let swap = ((above >> width) ^ below) & mask;
@@ -92,6 +94,7 @@ fn transpose_square(square: &mut [u128; 128]) {
             square[row + width] = below ^ swap;
         }
         width /= 2;
+        // From the left halves to the left quarters, at the new width.
         mask ^= mask << width;
     }
 }

@@ -61,6 +61,8 @@ pub(crate) fn expand(key: Block) -> Schedule {
 fn next_round_key<const RCON: i32>(previous: Block) -> Block {
     let previous = load(&previous);
     let word = _mm_shuffle_epi32::<0xFF>(_mm_aeskeygenassist_si128::<RCON>(previous));
+    // Each word of the new key takes in all words before it: shifts by one word, then by two, add
+    // up all four.
     let key = _mm_xor_si128(previous, _mm_slli_si128::<4>(previous));
     let key = _mm_xor_si128(key, _mm_slli_si128::<8>(key));
     let mut next = Block::ZERO;
@@ -83,6 +85,7 @@ pub(crate) fn hash_narrow(schedule: &Schedule, blocks: &mut [Block]) {
 #[inline]
 #[target_feature(enable = "aes")]
 fn hash_group<const N: usize>(schedule: &Schedule, blocks: &mut [Block; N]) {
+    // `σ`: the halves swapped, and the old high half once more in the high one.
     let high = _mm_set_epi64x(-1, 0);
     let inputs: [__m128i; N] = std::array::from_fn(|i| {
         let block = load(&blocks[i]);

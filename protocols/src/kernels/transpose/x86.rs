@@ -35,6 +35,8 @@ macro_rules! transposition {
         #[target_feature(enable = $features)]
         pub(super) fn $name(rows: &[Row; 128], part: usize, output: &mut [Block; 128 * $lanes]) {
             // By the pair of byte columns that they hold, then by the group of rows, in two halves.
+            // `squares[p][h][g]`: of rows `8 (8 h + g)` to `8 (8 h + g) + 7`, byte columns `2p` and
+            // `2p + 1` of every lane.
             let mut squares = [[[$zero(); 8]; 2]; 8];
             for (group, rows) in rows.as_chunks::<8>().0.iter().enumerate() {
                 let mut words = [$zero(); 8];
@@ -47,6 +49,8 @@ macro_rules! transposition {
                 }
             }
             for (pair, [first, second]) in squares.iter().enumerate() {
+                // The same interleaving now joins a column's bytes: of rows 0 to 63 in `first`, of
+                // rows 64 to 127 in `second`.
                 let (first, second) = ($interleave(*first), $interleave(*second));
                 for (at, (top, bottom)) in first.into_iter().zip(second).enumerate() {
                     let column = 16 * pair + 2 * at;
@@ -97,6 +101,8 @@ transposition!(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
 fn squares_wide(words: __m512i) -> __m512i {
+    // A matrix product with the unit vectors: byte j of the result is the matrix times the vector
+    // of bit j alone, its column j. The instruction has row i in byte `7 - i`.
     let unit = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
     _mm512_gf2p8affine_epi64_epi8::<0>(unit, words)
 }
@@ -113,6 +119,8 @@ fn squares_narrow(words: __m256i) -> __m256i {
         0x0001_0203_0405_0607,
     );
     let words = _mm256_shuffle_epi8(words, order);
+    // Bit `8 r + c` is row r, column c: quarters of 1, 2 and 4 bits across are 7, 14 and 28 bits
+    // apart (Hacker's Delight, 7-3).
     let words = swap::<7>(words, 0x00AA_00AA_00AA_00AA);
     let words = swap::<14>(words, 0x0000_CCCC_0000_CCCC);
     swap::<28>(words, 0x0000_0000_F0F0_F0F0)
@@ -121,6 +129,7 @@ fn squares_narrow(words: __m256i) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn swap<const DISTANCE: i32>(words: __m256i, mask: i64) -> __m256i {
+    // The exclusive or of both places, kept where the mask is, swaps them when it is added to both.
     let moved = _mm256_xor_si256(words, _mm256_srli_epi64::<DISTANCE>(words));
     let moved = _mm256_and_si256(moved, _mm256_set1_epi64x(mask));
     _mm256_xor_si256(words, _mm256_xor_si256(moved, _mm256_slli_epi64::<DISTANCE>(moved)))

@@ -31,16 +31,21 @@ fn wide_by<W: Word, const N: usize>(
     slots: &mut [Quad],
 ) {
     let (keys, depth, low) = (broadcast(key), of.depth, N.trailing_zeros() as usize);
+    // `slot` is the quad's number modulo the period.
     let (last, period) = (sums.len().wrapping_sub(1), slots.len() / depth);
     let mut slot = 0;
     for (at, (leaves, sum)) in of.leaves.chunks_exact(1 << depth).zip(sums).enumerate() {
         let mut bits = [_mm512_setzero_si512(); MAX_DEPTH];
         let mut total = _mm512_setzero_si512();
+        // Groups of `N` leaves, which differ in the low bits of their numbers; `number` is the high
+        // ones.
         for (number, leaves) in leaves.as_chunks::<N>().0.iter().enumerate() {
             let inputs: [__m512i; N] = std::array::from_fn(|i| load_quad(&leaves[i]));
             let outputs = encrypt_wide(&keys, inputs);
             let mut nodes: [__m512i; N] =
                 std::array::from_fn(|i| _mm512_xor_si512(inputs[i], outputs[i]));
+            // A butterfly: before the turn of a level, `nodes` holds the sums of subtrees of
+            // `2^level` leaves. The right ones of two have the level's bit set.
             for (level, bit) in bits[..low].iter_mut().enumerate() {
                 for parent in 0..N >> (level + 1) {
                     let [left, right] = [nodes[2 * parent], nodes[2 * parent + 1]];
@@ -48,6 +53,7 @@ fn wide_by<W: Word, const N: usize>(
                     nodes[parent] = add_wide::<W>(left, right);
                 }
             }
+            // `nodes[0]` is now the sum of all leaves of the group, which share the high bits.
             total = add_wide::<W>(total, nodes[0]);
             // Which leaves these are is public.
             for (level, bit) in bits[low..depth].iter_mut().enumerate() {
@@ -56,6 +62,8 @@ fn wide_by<W: Word, const N: usize>(
                 }
             }
         }
+        // Words of trees that only fill the last quad: nothing of them reaches a slot that another
+        // quad shares.
         if at == last {
             total = _mm512_maskz_mov_epi64(of.tail(), total);
             bits.iter_mut().for_each(|bit| *bit = _mm512_maskz_mov_epi64(of.tail(), *bit));
@@ -63,6 +71,8 @@ fn wide_by<W: Word, const N: usize>(
         let slots = slots[slot * depth..][..depth].iter_mut().zip(&bits);
         slot = if slot + 1 == period { 0 } else { slot + 1 };
         if let Some(holes) = of.holes {
+            // `b (c + S) - v` for bit b of the hole. With their place values, these of all levels
+            // are `q (c + S) - V`.
             let value = add_wide::<W>(load_quad(sum), total);
             store_quad(sum, value);
             for ((slot, bit), &hole) in slots.zip(&holes[at * depth..][..depth]) {
@@ -93,6 +103,8 @@ pub(in crate::kernels) fn narrow<W: Word>(
         let mut bits = [[_mm_setzero_si128(); 4]; MAX_DEPTH];
         let mut total = [_mm_setzero_si128(); 4];
         for (number, [left, right]) in leaves.as_chunks::<2>().0.iter().enumerate() {
+            // Two leaves that differ in the lowest bit, each of four trees: the left one's blocks
+            // first.
             let inputs: [__m128i; 8] =
                 std::array::from_fn(|i| load(&if i < 4 { left } else { right }.0[i % 4]));
             let outputs = encrypt(key, inputs);
@@ -118,6 +130,7 @@ pub(in crate::kernels) fn narrow<W: Word>(
                 let term = match of.holes {
                     None => bits[tree],
                     Some(holes) => {
+                        // The negative of a bit is a mask, so the hole selects no branch.
                         let bit = i64::from(holes[at * depth + level] >> (2 * tree) & 1);
                         subtract::<W>(_mm_and_si128(value, _mm_set1_epi64x(-bit)), bits[tree])
                     }

@@ -18,6 +18,8 @@ pub(in crate::kernels) fn wide(
     let keys = broadcast(schedule);
     let patch = _mm512_broadcast_i32x4(load(&patch));
     let at = _mm512_set1_epi64(i64::from(at));
+    // Each block's number, in both of its words: every node is compared with `at`, and none is an
+    // index.
     let mut index = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
     let mut sum = _mm512_setzero_si512();
     let rows =

@@ -29,6 +29,8 @@ pub(in crate::kernels) fn wide(
         return;
     }
     let [plane_0, plane_1, planes @ ..] = planes else { return };
+    // As the portable carry, with four leaves as one digit: `partial[2 + i]` is the left subtree of
+    // `4 2^i` leaves that waits.
     for (at, [a, b, c, d]) in leaves.as_chunks::<4>().0.iter().enumerate() {
         let number = 4 * at;
         let odd = stream(b, number + 1, first, &counters);
