@@ -108,6 +108,8 @@ impl Lift {
         self.bits
             .iter()
             .zip(products)
+            // `b - 2 p` for this party's bit and share of the product. What is above `l - 1` bits
+            // of `p` falls out of the ring when doubled.
             .map(|(bit, product)| bit.wrapping_sub(product << 1))
             .collect()
     }

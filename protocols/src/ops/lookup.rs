@@ -64,6 +64,8 @@ impl Lookup {
         let (mut table, mut turned) = (vec![0; n], vec![0; n]);
         for value in values {
             table.copy_from_slice(&self.table);
+            // After bit i, entry q is f of q plus the share's bits up to i, modulo the table's
+            // length.
             for i in 0..self.ring.get() {
                 let taken = ((value >> i) & 1).wrapping_neg();
                 turned.copy_from_slice(&table);

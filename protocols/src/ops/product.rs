@@ -43,6 +43,7 @@ impl BitProduct {
         bits: &BitString,
         said: &mut Vec<u8>,
     ) -> Result<Self, Error> {
+        // Both parties draw the keys at the same point of the conversation, whatever their side.
         let hashes = Directions::fresh(session, Domain::Correlated);
         let len = bits.len();
         if session.role() != chooser {

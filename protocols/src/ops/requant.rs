@@ -268,6 +268,8 @@ impl Requant {
         for level in 1..=circuit.depth() {
             bits.level(session, level).await?;
             if let (Some(carry), true) = (decision.rounding, network.lifts_after(level)) {
+                // The client speaks once more right behind its half of the level, so its choices
+                // are no round of their own.
                 let (mut said, len) = (Vec::new(), Bits::ONE.packed_len(self.len));
                 let mut lift = Lift::ask(
                     session,
@@ -304,12 +306,16 @@ impl Requant {
         let inner = self.inner();
         let mut kept =
             self.kept_summands(values, wrap.as_ref().filter(|_| self.wrap_ring().is_none()));
+        // The server replied for c1 in step 3, so its share of it needs nothing more. The client's
+        // waits for the corrections below.
         if session.role() == Role::Server
             && let Some(lift) = rounding.take()
         {
             add(&mut kept, &lift.finish(&mut Heard::of(&[])), 1);
         }
         let (asked, replied) = self.price_selection(&mut Script::default());
+        // The server's message: corrections of c1, then what the selection and each lift ask. The
+        // client hears them in this order.
         let mut selection = Selection::ask(session, keep, inner, &kept, &mut said)?;
         let mut lifts = Vec::new();
         for (bits, ring, factor) in self.lifted(saturated, kept_wrap) {
@@ -341,6 +347,8 @@ impl Requant {
         let mut summands: Vec<u64> = values.iter().map(|v| kept.reduce(v >> self.shift)).collect();
         if let Some(wrap) = wrap {
             for (v, wrap) in summands.iter_mut().zip(wrap.iter()) {
+                // Modulo `2^(a+1)`, `2^a (c xor c') = 2^a (c + c')`: either party takes off its own
+                // share.
                 *v = v.wrapping_sub(wrap << kept.get());
             }
         }

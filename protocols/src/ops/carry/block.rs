@@ -63,11 +63,14 @@ fn bits(rows: &Rows, width: u32, levels: usize) -> Option<u32> {
 impl Tables {
     fn carries(&self, width: u32, levels: usize) -> Best {
         let alone = flags(width, 2).map(|bits| (bits, Way::Leaf));
+        // A join is `t' g` and `t' t`, which share `t'`.
         joined([&self.carries; 2], width, levels, alone, ands(2))
     }
 
     fn lower(&self, width: u32, levels: usize) -> Best {
         let alone = flags(width, 4).map(|bits| (bits, Way::Leaf));
+        // A join is two products with the lower block's `nothing`, and three with the upper one's
+        // t.
         joined([&self.lower; 2], width, levels, alone, ands(2) + ands(3))
     }
 
@@ -75,11 +78,14 @@ impl Tables {
         if width == 0 {
             return Some((0, Way::Leaf));
         }
+        // A leaf is one transfer of z and t with the top bit, and one of g and t without it; it
+        // takes no level.
         let leaf =
             flags(width, 2).filter(|_| width < MAX_DIGIT).map(|own| leaf_bits(width + 1, 2) + own);
         let early = flags(width, 3).filter(|_| levels > 0).map(|own| own + 2 * ands(1));
         let ways = [leaf.map(|bits| (bits, Way::Leaf)), early.map(|bits| (bits, Way::Early))];
         let alone = ways.into_iter().flatten().min_by_key(|(bits, _)| *bits);
+        // A join is one product with `zero`, two with `ones` and two with `flips`.
         joined([&self.lower, &self.above], width, levels, alone, ands(1) + 2 * ands(2))
     }
 }
@@ -151,6 +157,7 @@ impl Carries {
     }
 
     fn join(self, circuit: &mut Circuit, upper: Self) -> Self {
+        // The upper block carries on its own, or passes on what the lower one carries: never both.
         let (passed, t) = (circuit.and(upper.t, self.g), circuit.and(upper.t, self.t));
         Self { g: circuit.xor(upper.g, passed), t }
     }
@@ -189,6 +196,8 @@ impl Lower {
 
     fn join(self, circuit: &mut Circuit, upper: Self) -> Self {
         let nothing = circuit.and(self.nothing, upper.nothing);
+        // The sum is the power of two: nothing below and the upper one full, or full below and the
+        // upper one all ones.
         let (from_nothing, from_full) =
             (circuit.and(self.nothing, upper.full), circuit.and(upper.carries.t, self.full));
         let full = circuit.xor(from_nothing, from_full);
@@ -241,6 +250,8 @@ impl Above {
         if let Way::Early = way {
             let (Carries { g, t }, zero) = with_zero(circuit, at, width);
             let positive = positive(circuit, g);
+            // Without a carry all bits are zero where the digit and the top bit are. With one, they
+            // are where all below are ones and the top bits differ.
             let zero = [circuit.and(zero, positive), circuit.and(t, top)];
             return Self::new(circuit, zero, positive, t);
         }

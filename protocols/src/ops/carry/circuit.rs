@@ -82,6 +82,7 @@ impl Circuit {
 
     /// The product of all factors, of the least depth.
     pub(super) fn product(&mut self, mut factors: Vec<Wire>) -> Option<Wire> {
+        // The two shallowest first, as in Huffman's codes: no other order of products is less deep.
         while factors.len() > 1 {
             factors.sort_by_key(|factor| self.level(*factor));
             let product = self.and(factors[0], factors[1]);
@@ -224,6 +225,8 @@ impl Evaluation<'_> {
             products.say(&mut said);
             opened.push(products);
         }
+        // Both halves are equally long. Who is first here was second on the level before, or has
+        // said the tables: it waits for nothing.
         let message = if session.role() == first(level) {
             session.channel.send(&said)?;
             session.channel.receive(said.len()).await?
@@ -245,6 +248,7 @@ impl Evaluation<'_> {
     /// The local gates of a level.
     fn combine(&mut self, level: usize) {
         for (at, gate) in self.circuit.gates.iter().enumerate() {
+            // A gate reads wires before it: of lower levels, or of this one and already combined.
             if self.circuit.levels[at] != level {
                 continue;
             }

@@ -51,11 +51,15 @@ impl Walk {
     fn new(Parts { dropped, kept, .. }: Parts, levels: usize) -> Self {
         let mut steps: Vec<Vec<Option<Step>>> = vec![vec![None; levels + 1]];
         for end in 1..=dropped + kept {
+            // No step goes across the border of dropped and kept bits: the carry there is wanted
+            // for itself.
             let start = if end > dropped { dropped } else { 0 };
             let alone = Some(end).filter(|_| start == 0 && end <= MAX_DIGIT);
             let alone = alone.map(|width| Step { bits: leaf::bits(width, 1), width, first: true });
             let row = (0..=levels).map(|level| {
                 let longest = (end - start).min(WIDEST);
+                // The carry before the step and the block of the step are both known one level
+                // earlier; one AND joins them.
                 let stepped = (1..=longest).filter(|_| level > 0).filter_map(|width| {
                     let before = steps[(end - width) as usize][level - 1]?.bits;
                     let own = if width == 1 { 0 } else { carries_bits(width, level - 1)? };
@@ -109,6 +113,8 @@ fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
     let circuit = &mut Circuit::default();
     let (wrap, rounding) = walk.build(circuit, dropped + kept, level, dropped);
     let (mut end, mut at, mut last, mut zeros) = (start(level), dropped + kept, wrap, Vec::new());
+    // `last` is the carry into bit `at`, and `zeros` says of every digit walked over whether the
+    // sum's is zero.
     while let Some((_, Some(width))) = ends.cheapest(end) {
         let (carry, zero) = link_and_zero(circuit, at, width, last);
         last = carry;
@@ -140,6 +146,8 @@ fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
 /// The products with g and t beside the walk to c1.
 fn beside(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<Network> {
     let Parts { dropped, kept, saturating } = parts;
+    // Blocks are told two levels early: one is for the products with g and t, one for those with
+    // c1.
     let early = levels.checked_sub(2)?;
     let possible = carries_bits(kept, early).is_some()
         && above_bits(saturating, early).is_some()
@@ -153,6 +161,7 @@ fn beside(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
     let above = Above::build(circuit, dropped + kept, saturating, early);
     let needed = saturating == 0 || !kept_wrap;
     let wrap = needed.then(|| own.out(circuit, rounding));
+    // `c2 wanted = g wanted xor c1 (t wanted)`: only the last product waits for c1.
     let mut times = |wanted| {
         let (carried, passed) = (circuit.and(own.g, wanted), circuit.and(own.t, wanted));
         let passed = circuit.and(rounding, passed);
@@ -239,7 +248,11 @@ impl Ends {
         if end.level > within || (end.zeros.is_some() && end.product() > product) {
             return None;
         }
+        // The carry with `changes` and with `flips` is one group of two ANDs. Without saturating
+        // bits the top bit takes none.
         let wanted = if end.width > 0 { ands(2) } else { 0 };
+        // For the wrap that is kept: a third AND of the carry's group, or an AND of its own. With
+        // zeros, one AND more joins them and `keep`.
         let (kept, product) = match end.zeros {
             Some(_) => (ands(1), ands(1)),
             None if end.width > 0 => (ands(3) - ands(2), 0),

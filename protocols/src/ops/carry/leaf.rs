@@ -69,12 +69,15 @@ impl Digit {
                 .enumerate()
                 .fold(0, |bits, (i, flag)| bits | u128::from(flag.of(sum, n)) << i)
         };
+        // Entry s at bit `s f`, for all `2^(w+1) - 1` sums: at most 31 of 4 bits.
         (0..2 * n - 1).fold(0, |table, sum| table | flags(sum) << (sum as usize * self.flags.len()))
     }
 
     /// The tables of these values.
     fn tables(self, values: &[u64]) -> Vec<u64> {
         let (sums, f) = (self.sums(), self.flags.len());
+        // Shifted down by p entries, entry q is that of the sum p + q. Entries beyond `2^w` are cut
+        // off.
         let mask = Bits::of((f as u32) << self.width).mask();
         if ((2 << self.width) - 1) * f <= 64 {
             let mut tables = vec![sums as u64; values.len()];
@@ -129,6 +132,8 @@ impl Leaves<'_> {
         let mut choosers = Vec::new();
         for values in values.chunks(BLOCK) {
             let mut message = Vec::with_capacity(self.choices_len(values.len()));
+            // A block's message has the choices of all digits, digit by digit, each from a whole
+            // byte on.
             for digit in self.digits {
                 let (chooser, choices) =
                     Chooser::new(session, digit.table(), &received, &digit.values(values))?;
@@ -184,6 +189,8 @@ impl Leaves<'_> {
             let mut planes = planes.iter_mut();
             let mut message = Vec::with_capacity(self.entries_len(values.len()));
             for (digit, pads) in self.digits.iter().zip(&mut pads) {
+                // Both parties now have shares of the digit's flags: the server keeps `s`, the
+                // client takes `f(p + q) xor s` off its pad.
                 let (shares, entries) = offer(digit.table(), pads, &digit.tables(values));
                 message.extend(entries);
                 extend(&mut planes, *digit, &shares);
