@@ -26,6 +26,8 @@ impl Block {
     /// The block where `bit` is 1, zero where it is 0, in constant time.
     #[must_use]
     pub const fn masked(self, bit: u64) -> Self {
+        // Zero less one is all ones: a mask in place of a branch. Bits of `bit` above the lowest
+        // are ignored.
         Self(self.0 & (bit as u128 & 1).wrapping_neg())
     }
 

@@ -18,6 +18,7 @@ impl Bits {
     pub fn pack_from(self, count: usize, values: impl Iterator<Item = u64>) -> Vec<u8> {
         let mut bytes = vec![0; self.packed_len(count)];
         let (mut values, mut buffer) = (values.take(count), [0; BUFFER]);
+        // A full buffer ends with a whole byte, since 256 elements of any width do.
         for bytes in bytes.chunks_mut(self.packed_len(BUFFER)) {
             let mut filled = 0;
             for (slot, value) in buffer.iter_mut().zip(&mut values) {
@@ -60,6 +61,8 @@ impl Bits {
             let words = words.iter().enumerate();
             words.fold(0, |word, (i, &value)| word | (value.into() & mask) << (i as u32 * width))
         };
+        // Before each turn fewer than 64 bits are held, and a turn adds at most 64: two words are
+        // enough.
         let (mut held, mut filled, mut at) = (0u128, 0u32, 0);
         let mut put = |words: &[W]| {
             held |= u128::from(join(words)) << filled;
@@ -88,6 +91,8 @@ impl Bits {
         for (number, group) in groups.iter_mut().enumerate() {
             let bytes = &bytes[number * width..];
             match bytes.first_chunk::<16>() {
+                // Eight elements are `width` bytes, 16 at the most. Near the end of the message
+                // there are not 16 to load.
                 Some(bytes) if width <= 16 => self.unpack_group(u128::from_le_bytes(*bytes), group),
                 _ => self.unpack_each(bytes, group),
             }

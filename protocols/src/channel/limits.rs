@@ -112,6 +112,8 @@ impl Patience {
     pub(super) fn enter(&mut self, budget: Duration) {
         self.budgeted = true;
         self.own = budget;
+        // The peer may still be in an earlier step of which it has said nothing: it has the time of
+        // all of these.
         self.unheard = self.unheard.saturating_add(budget);
         self.step = Left::new(self.silence.saturating_add(self.unheard));
         self.session.add(budget);
@@ -138,6 +140,8 @@ impl Patience {
         let session = self.budgeted && self.session.left < self.step.left;
         let tightest = if session { self.session } else { self.step };
         let started = Instant::now();
+        // `timeout` asks the future first, so with no time left what is there already is still
+        // found.
         let found = timeout(tightest.left, future).await;
         let waited = started.elapsed();
         self.step.left = self.step.left.saturating_sub(waited);

@@ -166,6 +166,7 @@ impl Channel {
     /// Queues a message of an earlier turn: one that depends on nothing that was received since, in
     /// a stream that only flow control interleaves with what is received.
     pub(crate) fn send_in(&mut self, Turn(depth): Turn, payload: &[u8]) -> Result<(), Error> {
+        // Frames of one message have one depth. An empty message has no frame.
         for chunk in payload.chunks(MAX_PAYLOAD) {
             let frame = frame::data(self.tag, depth, chunk);
             if let Some(transcript) = &mut self.transcript {
@@ -189,6 +190,8 @@ impl Channel {
                 Ok(false) if self.watched.over.load(Ordering::Relaxed) => {
                     return Err(self.ended(std::io::ErrorKind::UnexpectedEof.into()));
                 }
+                // The reader has stopped, so no keep-alive can tell that the peer is there: it
+                // counts as silent.
                 Ok(false) if self.frames.len() == READ_AHEAD => {
                     return Err(self.fault(Fault::Silent));
                 }
@@ -215,6 +218,8 @@ impl Channel {
                     format!("{} bytes of step {}", frame.payload.len(), frame.tag),
                 ));
             }
+            // A message is at most one deeper than what its sender has said or heard before, all of
+            // which this party has heard or said.
             if frame.depth == 0 || frame.depth > self.depth + 1 {
                 return Err(self.violation(
                     format!("a message depth up to {}", self.depth + 1),

@@ -38,6 +38,8 @@ impl Direction {
     }
 
     fn add(&mut self, bytes: &[u8]) {
+        // `pending` is shorter than a block before and after. The hasher has had whole blocks
+        // alone, at multiples of their size.
         let (first, rest) = bytes.split_at(bytes.len().min(BLOCK - self.pending.len()));
         self.pending.extend_from_slice(first);
         if self.pending.len() == BLOCK {
@@ -83,6 +85,8 @@ impl Transcript {
             Role::Server => (&self.sent, &self.received),
             Role::Client => (&self.received, &self.sent),
         };
+        // By who sent, not by who keeps them: so both parties bind the same two digests in the same
+        // order.
         let (server, client) = (server.digest(), client.digest());
         Domain::Statement.bind(&self.id, &[&[by as u8], &server, &client])
     }

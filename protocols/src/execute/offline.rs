@@ -158,6 +158,8 @@ impl Prepared {
         let (share, measured) =
             timed(&mut run.session, Products::NAME, products.cost(), part).await?;
         if run.session.role() == Role::Client {
+            // Its share of the products is the client's whole share of the output: online it adds
+            // nothing.
             self.masks[output] = Some(share.clone());
         }
         self.products[index] = Some(share);
@@ -190,6 +192,8 @@ impl Prepared {
         let Some(operator) = plan.requant(&plan.steps[index].op, self.images) else {
             return Ok(Measured::default());
         };
+        // The client's share of the sum is known already: sums of masks and products, without the
+        // input.
         let own = match session.role() {
             Role::Server => Share::zeros(*ring, 0),
             Role::Client => local::sum_terms(plan, &self.masks, terms, *ring),

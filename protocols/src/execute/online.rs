@@ -46,6 +46,7 @@ pub(super) async fn infer(
         if let Some(line) = report.line(&step.name) {
             line.online += measured;
         }
+        // A share is dropped, and wiped, behind the last step that reads its wire.
         for (wire, last) in run.wires.iter_mut().zip(&last_use) {
             if *last == index {
                 *wire = None;
@@ -146,6 +147,8 @@ impl Run<'_> {
         let wire = &self.plan.wires[output];
         let len = wire.elements() * self.prepared.images;
         match self.prepared.masks[output].clone() {
+            // The client's share is the mask itself, as it was when the products with it were made.
+            // The server's is the rest, uniform.
             Some(mask) if session.role() == Role::Client => {
                 let masked =
                     self.input.iter().zip(mask.values()).map(|(x, r)| (*x as u64).wrapping_sub(*r));
@@ -198,6 +201,8 @@ impl Run<'_> {
         let values =
             multiply(&layer, &own.weights, images, local::wire(&self.wires, input).values());
         let columns = images * layer.geometry.positions();
+        // `W x = W (x - r) + W r`: the first product is the server's own, of the second it has a
+        // share.
         let sums = product.values().iter().zip(values).enumerate();
         let sums =
             sums.map(|(at, (a, b))| a.wrapping_add(b).wrapping_add(own.bias[at / columns] as u64));
@@ -215,6 +220,8 @@ impl Run<'_> {
             return session.channel.send_statement();
         }
         let message = session.channel.receive(ring.packed_len(share.len())).await?;
+        // A share that was altered on its way is a result that nobody computed: the comparison
+        // comes before the sum.
         session.channel.check_statement().await?;
         let sums = share.values().iter().zip(ring.unpack(&message, share.len()));
         let sums = sums.map(|(a, b)| ring.reduce(a.wrapping_add(b)));

@@ -87,6 +87,7 @@ impl Plan {
     fn widen(&mut self, wire: WireId, ring: Bits) {
         let mut due = vec![(wire, ring)];
         while let Some((wire, ring)) = due.pop() {
+            // A wire is followed only where its ring grows, so this ends.
             if self.wires[wire].ring >= ring {
                 continue;
             }

@@ -84,6 +84,7 @@ struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     fn new(plan: &'a Plan, role: Role, load: Load) -> Self {
+        // `images times` is at least what is asked for: a prediction errs upwards.
         let times = load.images.div_ceil(PRICED).max(1);
         let (images, times) = (load.images.div_ceil(times), times as u64);
         let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
@@ -157,6 +158,7 @@ impl<'a> Tally<'a> {
     /// The offline part of the first inference, and of the last that is prepared with it.
     fn offline(&mut self) {
         let others = self.load.prepared.saturating_sub(1) as u64;
+        // The first inference finds the fullest pool, the last one the most that is prepared.
         let before = (self.pool, self.used);
         let prepared = self.prepare_one(0);
         (self.pool, self.used) = before;
@@ -290,6 +292,8 @@ impl<'a> Tally<'a> {
     /// Notes what is held now, with so many bytes more.
     fn note(&mut self, more: u64) {
         // The last piece of either direction is not full.
+        // Memory of transfers that were used up is kept as spare pieces, up to a bound, and given
+        // back beyond it.
         let pieces = BLOCK * (self.pool + 2 * PIECE) + (BLOCK * self.used).min(SPARE);
         let pool = pieces.max(self.spare);
         self.peak = self.peak.max(self.kept + pool + more);
@@ -307,6 +311,7 @@ impl<'a> Tally<'a> {
             sent += to_peer;
             // A layer's stream is offline alone.
             let frames = if from_peer == 0 { 0 } else { (*frames).max(from_peer.div_ceil(FRAME)) };
+            // A frame takes a place however short it is. What does not fit waits at the peer.
             if frames > left {
                 received += (from_peer * left).div_ceil(frames);
                 break;

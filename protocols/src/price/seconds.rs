@@ -27,8 +27,8 @@ mod unit {
     pub(super) const CORRECTION: f64 = 1.5e-9;
     /// An element of a transform of Winograd's, from its share to a buffer and on.
     pub(super) const TRANSFORMED: f64 = 22e-9;
-    /// The same where the digits of a mask are the puncture points: it finds its weight and its
-    /// output on its own.
+    /// The same as [`CORRECTION`] where the digits of a mask are the puncture points: each finds
+    /// its weight and its output on its own.
     pub(super) const MASK_CORRECTION: f64 = 18e-9;
     /// One correlated transfer of SoftSpoken, whatever the depth.
     pub(super) const TRANSFER: f64 = 10e-9;

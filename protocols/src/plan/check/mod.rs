@@ -56,6 +56,7 @@ impl Plan {
         for (id, wire) in self.wires.iter().enumerate() {
             check_wire(id, wire)?;
         }
+        // Behind it every wire that a step names exists: later checks may index.
         self.check_order()?;
         for step in &self.steps {
             self.check_step(step)?;

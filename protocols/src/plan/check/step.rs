@@ -115,6 +115,8 @@ impl Checker<'_> {
         )?;
         self.shape(Some(geometry.out_shape()), *output)?;
         self.require(
+            // Shares in a larger ring are shares in a smaller one once they are reduced; not the
+            // other way round.
             from.ring >= *ring,
             "ring",
             format!("at most its input's {}", from.ring),
@@ -133,6 +135,8 @@ impl Checker<'_> {
                 format!("shape {:?}", to.shape),
                 format!("{:?}", from.shape),
             )?;
+            // Shifted left by e, a wire is needed modulo `2^(l - e)` alone: its ring has at least
+            // as many bits.
             let room = u32::from(term.shift) < ring.get()
                 && from.ring.get() + u32::from(term.shift) >= ring.get();
             let expected =
@@ -213,7 +217,7 @@ impl Checker<'_> {
         )
     }
 
-    /// A ring that an operator works in has a bit more than the values.
+    /// A ring holds the values as two's complement: those without a sign take a bit more.
     fn fits(&self, wire: Wire, ring: Bits) -> Result<(), Error> {
         let least = u32::from(wire.bits) + u32::from(!wire.signed);
         self.require(ring.get() >= least, "ring", format!("at least {least} bits"), ring)
