@@ -52,8 +52,8 @@ impl Limits {
     }
 }
 
-/// Predictions are for a quiet machine and an optimized build; fifty times slower is no reason to
-/// give up.
+/// Predictions are for a quiet machine and an optimized build; a hundred times slower is no reason
+/// to give up.
 const SLACK: f64 = 100.0;
 /// Times the silence that a session may wait beyond the budgets of its steps.
 const SESSION_GRACE: u32 = 10;

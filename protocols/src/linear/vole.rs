@@ -23,7 +23,7 @@
 //! and lowest bit `low`. Weights of one tree share them: `K N D l w / k` bits in all at `w <= k`.
 //!
 //! Security: the server sees `x - u`; `u` contains the hidden leaf's expansion, uniform by circular
-//! correlation robustness of the hash, of which at most `2^12` calls are made under one key. The
+//! correlation robustness of the hash, of which at most `2^13` calls are made under one key. The
 //! client receives nothing.
 
 use super::kernel::{Chunk, column_blocks};

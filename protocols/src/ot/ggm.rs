@@ -22,6 +22,8 @@
 
 pub(crate) mod in_place;
 
+use zeroize::Zeroize;
+
 use super::Hash;
 use crate::Block;
 use crate::kernels::Quad;
@@ -30,7 +32,7 @@ use crate::kernels::Quad;
 pub(crate) fn owner_leaves(hash: &Hash, roots: &[Block], delta: Block, depth: u32) -> Vec<Quad> {
     let mut nodes = first_level(roots, delta);
     for _ in 1..depth {
-        nodes = hash.grow(&nodes);
+        descend(hash, &mut nodes);
     }
     nodes
 }
@@ -41,7 +43,7 @@ pub(crate) fn owner_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32)
     let mut sums = vec![Block::ZERO; roots.len() * levels];
     let mut nodes = first_level(roots, delta);
     for level in 0..levels {
-        nodes = hash.grow(&nodes);
+        descend(hash, &mut nodes);
         // Nodes of this level, `[tree / 4][2^(level + 2)]`, left children at even places.
         let four = sums.chunks_mut(4 * levels.max(1));
         for (sums, nodes) in four.zip(nodes.chunks_exact(4 << level)) {
@@ -51,6 +53,7 @@ pub(crate) fn owner_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32)
             }
         }
     }
+    wipe(&mut nodes);
     sums
 }
 
@@ -69,7 +72,7 @@ pub(crate) fn holder_copaths(
     let mut nodes = vec![Quad::ZERO; 2 * trees.div_ceil(4)];
     for level in 0..depth {
         if level > 0 {
-            nodes = hash.grow(&nodes);
+            descend(hash, &mut nodes);
         }
         let four = nodes.chunks_exact_mut(2 << level).zip(holes.chunks(4));
         for (group, (nodes, holes)) in four.enumerate() {
@@ -92,6 +95,7 @@ pub(crate) fn holder_copaths(
             place(nodes, holes, siblings);
         }
     }
+    wipe(&mut nodes);
     copaths
 }
 
@@ -107,7 +111,7 @@ pub(crate) fn holder_leaves(
     let mut nodes = vec![Quad::ZERO; 2 * holes.len().div_ceil(4)];
     for level in 0..depth {
         if level > 0 {
-            nodes = hash.grow(&nodes);
+            descend(hash, &mut nodes);
         }
         let four = nodes.chunks_exact_mut(2 << level).zip(holes.chunks(4));
         for ((nodes, holes), copaths) in four.zip(copaths.chunks(4 * depth)) {
@@ -117,6 +121,18 @@ pub(crate) fn holder_leaves(
         }
     }
     nodes
+}
+
+/// The next level of nodes in place of this one, which is wiped: leaves follow from it.
+fn descend(hash: &Hash, nodes: &mut Vec<Quad>) {
+    let below = hash.grow(nodes);
+    wipe(nodes);
+    *nodes = below;
+}
+
+/// Clears nodes that are of no use any more.
+fn wipe(nodes: &mut [Quad]) {
+    bytemuck::cast_slice_mut::<Quad, u64>(nodes).zeroize();
 }
 
 /// The nodes of level one, `[tree / 4][2]`; trees that are missing from the last four are zero.

@@ -155,17 +155,23 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// The offline part of the first inference, and of the last that is prepared with it.
+    /// The offline part of the first inference, of the last that is prepared with it, and of the one
+    /// between them from which on pieces that are used up are given back.
     fn offline(&mut self) {
         let others = self.load.prepared.saturating_sub(1) as u64;
         // The first inference finds the fullest pool, the last one the most that is prepared.
         let before = (self.pool, self.used);
         let prepared = self.prepare_one(0);
-        (self.pool, self.used) = before;
-        if !self.plan.streamed {
-            self.consume(self.all(|phases| phases.offline) * others);
+        // Up to the bend nothing is given back, while more and more is prepared.
+        let each = self.all(|phases| phases.offline);
+        let bend = SPARE / (BLOCK * (each.server_cots + each.client_cots)).max(1);
+        for ready in [bend.min(others), others] {
+            (self.pool, self.used) = before;
+            if !self.plan.streamed {
+                self.consume(each * ready);
+            }
+            self.prepare_one(prepared * ready);
         }
-        self.prepare_one(prepared * others);
         self.prepared = prepared * (others + 1);
     }
 
