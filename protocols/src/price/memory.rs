@@ -155,8 +155,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// The offline part of the first inference, of the last that is prepared with it, and of the one
-    /// between them from which on pieces that are used up are given back.
+    /// The offline part of the first inference, of the last that is prepared with it, and of the
+    /// one between them from which on pieces that are used up are given back.
     fn offline(&mut self) {
         let others = self.load.prepared.saturating_sub(1) as u64;
         // The first inference finds the fullest pool, the last one the most that is prepared.
