@@ -172,8 +172,8 @@ pub(super) fn best_power(
     let holds = |magnitude: f32| {
         let power =
             ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
-        // Never a cut-off above the ReLU's own.
-        if site.max.is_some() { power.min(0) } else { power }
+        // No cut-off above the ReLU's own, as nearly as the mantissa allows.
+        site.max.map_or(power, |max| power.min(cut_off_power(max, high, mantissa)))
     };
     let top = holds(samples.largest());
     // Pixels are not cut off where there is room for all of them.
@@ -189,7 +189,33 @@ pub(super) fn best_power(
         .fold((top, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
 }
 
+/// The power of two whose `high` steps end nearest to where a ReLU is cut off: 0 where the mantissa
+/// is that site's own. Sites of a group share one mantissa, whatever their widths. At 8 bits and 6.0
+/// it is log2(6 / 255); a site of 4 bits has power 4 there, and ends at 15 * 16 * 6 / 255 = 5.65.
+fn cut_off_power(max: f32, high: f64, mantissa: f64) -> i32 {
+    ((f64::from(max) / high).log2() - mantissa).round() as i32
+}
+
 /// The index of the least error.
 fn least(errors: &[f64]) -> usize {
     (0..errors.len()).fold(0, |best, i| if errors[i] < errors[best] { i } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_of_all_widths_of_a_group_end_near_where_their_relu_is_cut_off() {
+        let high = |bits: u8| limits(bits, false).1;
+        for own in 2..=8 {
+            let mantissa = (6.0 / high(own)).log2();
+            assert_eq!(cut_off_power(6.0, high(own), mantissa), 0, "{own} bits");
+            for bits in 2..=8 {
+                let power = cut_off_power(6.0, high(bits), mantissa);
+                let end = high(bits) * (mantissa + f64::from(power)).exp2();
+                assert!((4.2..8.5).contains(&end), "{bits} bits in a group of {own}: {end}");
+            }
+        }
+    }
 }
