@@ -190,8 +190,9 @@ pub(super) fn best_power(
 }
 
 /// The power of two whose `high` steps end nearest to where a ReLU is cut off: 0 where the mantissa
-/// is that site's own. Sites of a group share one mantissa, whatever their widths. At 8 bits and 6.0
-/// it is log2(6 / 255); a site of 4 bits has power 4 there, and ends at 15 * 16 * 6 / 255 = 5.65.
+/// is that site's own. Sites of a group share one mantissa, whatever their widths. At 8 bits and
+/// 6.0 it is log2(6 / 255); a site of 4 bits has power 4 there, and ends at 15 * 16 * 6 / 255 =
+/// 5.65.
 fn cut_off_power(max: f32, high: f64, mantissa: f64) -> i32 {
     ((f64::from(max) / high).log2() - mantissa).round() as i32
 }
