@@ -17,12 +17,12 @@ fn memory(result: &Value, field: &str) -> u64 {
     result["memory"][field].as_u64().unwrap()
 }
 
-/// The prediction holds, and is no more than a quarter above what was needed where that is much.
+/// The prediction holds, and is no more than a third above what was needed where that is much.
 fn assert_predicted(result: &Value, what: &str) {
     let [predicted, peak] = ["predicted_bytes", "peak_bytes"].map(|field| memory(result, field));
     println!("{what}: {} MiB of {} predicted", peak / MIB, predicted / MIB);
     assert!(peak <= predicted, "{what}: {peak} of {predicted}");
-    assert!(peak < 100 * MIB || predicted <= peak + peak / 4, "{what}: {peak} of {predicted}");
+    assert!(peak < 100 * MIB || predicted <= peak + peak / 3, "{what}: {peak} of {predicted}");
 }
 
 #[test]
