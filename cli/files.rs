@@ -1,16 +1,11 @@
-//! Files: bounded reading, and writing that leaves either the whole file or none.
+//! Files: writing that leaves either the whole file or none.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-use zeroize::Zeroizing;
 
 use crate::cleanup::{Cleanup, Temporary};
 use crate::exit::{Failure, Outcome};
-
-/// No plan or weight file may be larger.
-const MAX_FILE: u64 = 1 << 30;
 
 /// A file to be written.
 pub(crate) struct Written<'a> {
@@ -36,42 +31,6 @@ pub(crate) const fn secret<'a>(name: &'a str, bytes: &'a [u8]) -> Written<'a> {
 /// A file that everybody may read.
 pub(crate) const fn public<'a>(name: &'a str, bytes: &'a [u8]) -> Written<'a> {
     Written { name, bytes, access: Access::All }
-}
-
-/// Reads a file that the user gave. The bytes may be secret, so they are wiped when they are
-/// dropped.
-pub(crate) fn read(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
-    let failed = |error| Failure::input(format_args!("cannot read {}: {error}", path.display()));
-    let file = File::open(path).map_err(failed)?;
-    let expected = file.metadata().map_err(failed)?.len().min(MAX_FILE);
-    let bytes = read_wiping(file.take(MAX_FILE + 1), expected as usize).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(Failure::input(format_args!("{}: more than {MAX_FILE} bytes", path.display())));
-    }
-    Ok(bytes)
-}
-
-/// Everything that a reader has, about as much as expected. No copy of it stays behind where the
-/// buffer has to grow.
-fn read_wiping(mut from: impl Read, expected: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // One byte more, so that the end is found without growing.
-    let mut bytes = Zeroizing::new(vec![0; expected + 1]);
-    let mut len = 0;
-    loop {
-        if len == bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; 2 * len]);
-            larger[..len].copy_from_slice(&bytes);
-            bytes = larger;
-        }
-        match from.read(&mut bytes[len..]) {
-            Ok(0) => break,
-            Ok(read) => len += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(len);
-    Ok(bytes)
 }
 
 /// The folder of a file that is named.
@@ -131,17 +90,6 @@ fn create(path: &Path, access: Access) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn everything_is_read_whatever_was_expected() {
-        let bytes: Vec<u8> = (0..1000u32).map(|i| i as u8).collect();
-        for expected in [0, 1, 10, 999, 1000, 1001, 5000] {
-            // In pieces, as from a pipe.
-            let pieces = (&bytes[..300]).chain(&bytes[300..]);
-            assert_eq!(*read_wiping(pieces, expected).unwrap(), bytes, "{expected} expected");
-        }
-        assert!(read_wiping(&[][..], 0).unwrap().is_empty());
-    }
 
     #[cfg(unix)]
     #[test]

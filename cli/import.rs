@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
-use crate::files;
 use crate::images::PreprocessArgs;
 use crate::layers;
 use crate::net;
@@ -49,7 +48,7 @@ struct Summary {
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let out = |folder: &PathBuf| out::folder(app, folder, Writer::Import, args.force);
     let _kept = args.out.as_ref().map(out).transpose()?;
-    let bytes = files::read(&args.model)?;
+    let bytes = pq::read_secret(&args.model)?;
     let quantized =
         import_quantized(&bytes).map_err(|error| Failure::import(&error, &args.model))?;
     let adopted = adopt(&quantized, &args.preprocess.preprocess())

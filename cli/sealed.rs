@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::to_json;
 use crate::exit::{Failure, Outcome};
-use crate::files;
 
 /// A content with its digest.
 #[derive(Serialize, Deserialize)]
@@ -28,7 +27,7 @@ pub(crate) fn open<T: Serialize + DeserializeOwned>(path: &Path) -> Outcome<Opti
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = files::read(path)?;
+    let bytes = pq::read_secret(path)?;
     match serde_json::from_slice::<Sealed<T>>(&bytes) {
         Ok(sealed) if digest(&sealed.content)? == sealed.digest => Ok(Some(sealed.content)),
         Ok(_) => Err(broken(path, "its digest is not that of its content")),

@@ -36,6 +36,7 @@ mod model;
 mod network;
 mod party;
 mod search;
+mod secret;
 mod server;
 mod transport;
 
@@ -53,7 +54,9 @@ pub use protocols::weights::Weights;
 pub use protocols::{Limits, Role};
 pub use quant::search::{LayerReport, SearchOptions, Uniform};
 pub use search::{Found, search};
+pub use secret::read as read_secret;
 pub use server::{Refused, Server, ServerOptions, ServerSession};
+pub use transport::runtime;
 
 /// What an operation of this crate comes to.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

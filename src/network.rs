@@ -1,7 +1,7 @@
 //! A quantized network: a public plan and secret weights.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,16 +9,14 @@ use protocols::plan::{Plan, Reveal};
 use protocols::price::StepCost;
 use protocols::weights::Weights;
 use quant::Interface;
-use zeroize::Zeroizing;
 
+use crate::secret::read;
 use crate::{Error, Images};
 
 /// The public half's name within a folder.
 pub const PLAN: &str = "plan.json";
 /// The secret half's name within a folder.
 pub const WEIGHTS: &str = "weights.safetensors";
-/// No file of a network is larger.
-const MAX_FILE: u64 = 1 << 30;
 
 /// A quantized network: what two parties run.
 ///
@@ -140,35 +138,6 @@ impl From<&Network> for Interface {
     fn from(network: &Network) -> Self {
         (&*network.plan).into()
     }
-}
-
-/// A file, whole. It may be secret, so the bytes are wiped where they are dropped.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let expected = file.metadata().map_err(failed)?.len().min(MAX_FILE) as usize;
-    // Larger than the file, so that nothing is copied to grow: a copy would not be wiped.
-    let mut bytes = Zeroizing::new(vec![0; expected + 1]);
-    let mut len = 0;
-    let mut file = file.take(MAX_FILE + 1);
-    loop {
-        if len == bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; 2 * len]);
-            larger[..len].copy_from_slice(&bytes);
-            bytes = larger;
-        }
-        match file.read(&mut bytes[len..]) {
-            Ok(0) => break,
-            Ok(read) => len += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    if len as u64 > MAX_FILE {
-        return Err(Error::TooLarge { path: path.to_owned(), limit: MAX_FILE });
-    }
-    bytes.truncate(len);
-    Ok(bytes)
 }
 
 /// Who may read a file.

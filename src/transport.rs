@@ -12,8 +12,12 @@ use crate::Error;
 /// The pause between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Workers that move bytes while a party's own thread computes.
-pub(crate) fn runtime() -> Result<Runtime, Error> {
+/// A runtime for a party that computes on the thread that blocks on it: two workers move its bytes
+/// meanwhile.
+///
+/// # Errors
+/// [`Error::System`] where the system refuses threads.
+pub fn runtime() -> Result<Runtime, Error> {
     let failed = |source| Error::System { what: "the network threads", source };
     Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)
 }

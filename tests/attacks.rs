@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::support::party::converse;
 use crate::support::proxy::{self, Fate, Fault, From, HEADER};
-use crate::support::{Net, Server, finished, pq, stderr};
+use crate::support::{Net, Server, client, finished, stderr};
 
 /// Long enough that only a hang exceeds it, also on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -274,19 +274,7 @@ fn real_processes_end_with_code_6_when_a_message_is_altered() {
         let server = Server::start(&net.file("plan.json"), &net.file("weights.safetensors"), &[]);
         let fault = Fault { from, frame, fate: flip };
         let (address, _) = runtime.block_on(proxy::start(server.address.clone(), Some(fault)));
-        let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
-        let args = [
-            "infer",
-            "--role",
-            "client",
-            "--plan",
-            &plan,
-            "--input",
-            &images,
-            "--connect",
-            &address,
-        ];
-        let client = finished(pq(&args).spawn().unwrap(), PATIENCE);
+        let client = finished(client(&net, &address, &[]), PATIENCE);
         if (from, frame) == (From::Server, 0) {
             // The magic number of the greeting: no session, and the server waits on.
             assert_eq!(client.status.code(), Some(6), "{}", stderr(&client));

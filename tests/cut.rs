@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::support::party::converse;
 use crate::support::proxy::{self, Fate, Fault, From};
-use crate::support::{Net, Server, finished, pq, stderr};
+use crate::support::{Net, Server, client, finished, stderr};
 
 /// Long enough that only a hang exceeds it, also on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,19 +124,7 @@ fn real_processes_end_with_code_4_when_the_connection_is_cut() {
         let fault = Fault { from, frame, fate: Fate::Close };
         let server = Server::start(&net.file("plan.json"), &net.file("weights.safetensors"), &[]);
         let (address, _) = runtime.block_on(proxy::start(server.address.clone(), Some(fault)));
-        let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
-        let args = [
-            "infer",
-            "--role",
-            "client",
-            "--plan",
-            &plan,
-            "--input",
-            &images,
-            "--connect",
-            &address,
-        ];
-        let client = finished(pq(&args).spawn().unwrap(), PATIENCE);
+        let client = finished(client(&net, &address, &[]), PATIENCE);
         let server = server.finished(PATIENCE);
         for (party, output) in [("server", server), ("client", client)] {
             if party == "client" && is_last(fault, frames) && output.status.success() {

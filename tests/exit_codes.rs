@@ -13,7 +13,7 @@ use protocols::weights::Weights;
 use tokio::runtime::Runtime;
 
 use crate::support::party::converse;
-use crate::support::{Net, Server, finished, pq, run, stderr};
+use crate::support::{Net, Server, client, finished, pq, run, stderr};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -150,13 +150,6 @@ fn a_weight_out_of_range_is_3_and_names_the_step() {
     let images = net.file("images.npy");
     let output = run(&["infer", "--local", net.folder(), "--input", &images]);
     assert_eq!(output.status.code(), Some(3), "{name}: {}", stderr(&output));
-}
-
-fn client(net: &Net, address: &str, more: &[&str]) -> std::process::Child {
-    let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
-    let args =
-        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", address];
-    pq(&[&args, more].concat()).spawn().unwrap()
 }
 
 fn server(net: &Net, more: &[&str]) -> Server {

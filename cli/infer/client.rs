@@ -8,7 +8,6 @@ use super::args::ClientOptions;
 use super::connection;
 use super::input::Input;
 use super::memory::Parties;
-use super::runtime;
 use crate::context::App;
 use crate::exit::Outcome;
 use crate::progress::{Progress, show};
@@ -19,7 +18,7 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
     let (limits, patience) = (options.common.limits, options.connect_timeout);
     let asked = pq::ClientOptions { load: input.load, limits, patience };
-    let (found, report) = runtime()?.block_on(async {
+    let (found, report) = pq::runtime()?.block_on(async {
         let mut bar = None;
         let mut waiting = || {
             let (address, seconds) = (options.connect, patience.as_secs_f64());

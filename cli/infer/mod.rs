@@ -15,18 +15,10 @@ pub(crate) use report::Inference;
 
 use std::path::Path;
 
-use tokio::runtime::{Builder, Runtime};
-
 use crate::context::App;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::ledger::Ledger;
 use args::{LocalOptions, Mode};
-
-/// Workers that move bytes while a party's own thread computes.
-fn runtime() -> Outcome<Runtime> {
-    let failed = |error| Failure::refused("the network threads", &error);
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)
-}
 
 /// Runs `pq infer`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {

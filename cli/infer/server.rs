@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use pq::{Load, Network, Refused, Server};
 
 use super::args::ServerOptions;
+use super::connection;
 use super::memory::{Fit, Parties};
 use super::report::Inference;
-use super::{connection, runtime};
 use crate::console::Console;
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
@@ -25,7 +25,7 @@ pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
         memory: options.common.budget.0,
         limits: options.common.limits,
     };
-    let report = runtime()?.block_on(async {
+    let report = pq::runtime()?.block_on(async {
         let server = Server::bind(options.listen, &network, &granted).await?;
         connection::warn_off_loopback(&app.console, server.address());
         app.console.note(format_args!("{}{}", connection::LISTENING, server.address()));

@@ -6,4 +6,4 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 
 pub(crate) use net::Net;
-pub(crate) use process::{Server, finished, json, pq, run, stderr};
+pub(crate) use process::{Server, client, finished, json, pq, run, stderr};

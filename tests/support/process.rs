@@ -6,11 +6,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::Net;
+
 /// The binary with arguments.
 pub(crate) fn pq(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pq"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// A client's process, which asks for the first image.
+pub(crate) fn client(net: &Net, address: &str, more: &[&str]) -> Child {
+    let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
+    let args =
+        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--connect", address];
+    pq(&[&args, more].concat()).spawn().unwrap()
 }
 
 /// Runs the binary to its end.
