@@ -122,7 +122,8 @@ fn a_plan_that_does_not_hold_together_is_3_and_names_the_step() {
     let net = Net::random(3, 1);
     let mut plan = net.plan.clone();
     let step = plan.steps.last().unwrap().name.clone();
-    plan.steps.last_mut().unwrap().op = protocols::plan::Op::Output { input: 9999 };
+    plan.steps.last_mut().unwrap().op =
+        protocols::plan::Op::Output(protocols::steps::Output { input: 9999 });
     fs::write(net.path("plan.json"), plan.to_json()).unwrap();
     assert_fails(&run(&["cost", net.folder()]), 3, &["plan.json", &step, "9999"]);
 }

@@ -66,7 +66,9 @@ impl Why {
         };
         let seconds = |candidate: &Candidate| candidate.seconds(plan.transfers, &args.link);
         let least = found.iter().map(seconds).fold(f64::INFINITY, f64::min);
-        let way = |candidate: &Candidate| Way::new(candidate, seconds(candidate), least, &step.op);
+        let way = |candidate: &Candidate| {
+            Way::new(candidate, args.batch as usize, seconds(candidate), least, &step.op)
+        };
         Ok(Self {
             step: name.to_owned(),
             images: args.batch,
@@ -130,18 +132,19 @@ impl Why {
 }
 
 impl Way {
-    fn new(candidate: &Candidate, seconds: f64, least: f64, planned: &Op) -> Self {
+    fn new(candidate: &Candidate, images: usize, seconds: f64, least: f64, planned: &Op) -> Self {
         let cost = &candidate.cost;
-        let transfers = |cost: protocols::Cost| cost.server_cots + cost.client_cots;
+        let detail = candidate.op.layer().map(|layer| layer.detail(images));
+        let transfers = |cost: protocols::Cost| cost.consumed();
         Self {
             protocol: candidate.op.protocol(),
-            group: candidate.op.layer().map(|layer| layer.group()),
+            group: detail.map(|detail| detail.group),
             setup: Amount::new(&cost.setup, 0.0),
             offline: Amount::new(&cost.offline, 0.0),
             online: Amount::new(&cost.online, 0.0),
             setup_transfers: transfers(cost.setup),
             transfers: transfers(cost.offline + cost.online),
-            aes_blocks: candidate.blocks,
+            aes_blocks: detail.map_or(0, |detail| detail.aes_blocks),
             seconds,
             planned: candidate.op == *planned,
             fastest: seconds <= least,

@@ -7,6 +7,7 @@ use protocols::execute::{Measured, Report};
 use protocols::plan::{Kind, Load, Op, Plan};
 use protocols::price::StepCost;
 use protocols::profile::Profile;
+use protocols::steps::Linear;
 use serde::{Deserialize, Serialize};
 
 /// The ledger of a run, or of a run to come.
@@ -139,15 +140,7 @@ impl Step {
     fn new(plan: &Plan, cost: &StepCost, amount: Phases, predicted: Phases) -> Self {
         let op = plan.steps.iter().find(|step| step.name == cost.name).map(|step| &step.op);
         let width = |wire: Option<usize>| wire.map(|wire| plan.wires[wire].bits);
-        let (weight_bits, ring) = match op {
-            Some(Op::Linear { weight_bits, ring, .. }) => (Some(*weight_bits), Some(*ring)),
-            Some(Op::Requant { ring, .. }) => (None, Some(*ring)),
-            Some(op) => (
-                None,
-                op.output().or(op.inputs().first().copied()).map(|wire| plan.wires[wire].ring),
-            ),
-            None => (None, None),
-        };
+        let weight_bits = op.and_then(|op| op.get::<Linear>()).map(|linear| linear.weight_bits);
         Self {
             name: cost.name.clone(),
             kind: cost.kind,
@@ -155,7 +148,7 @@ impl Step {
             weight_bits,
             input_bits: width(op.and_then(|op| op.inputs().first().copied())),
             output_bits: width(op.and_then(Op::output)),
-            ring_bits: ring.map(|ring| ring.get() as u8),
+            ring_bits: op.map(|op| op.ring(&plan.wires).get() as u8),
             amount,
             predicted,
         }

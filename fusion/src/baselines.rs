@@ -26,7 +26,8 @@ use std::iter::Sum;
 use std::ops::{Add, Mul};
 
 use protocols::linear::Geometry;
-use protocols::plan::{Op, Plan, Step, WireId};
+use protocols::plan::{Plan, Step, WireId};
+use protocols::steps::{Argmax, Linear, Lookup, MaxPool, Requant};
 
 /// A published system, and the widths that it would run a network at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,59 +144,54 @@ impl System {
         }
     }
 
-    /// What a step moves for one image.
+    /// What a step moves for one image; nothing where a system has no such step.
     fn step(self, plan: &Plan, step: &Step) -> Traffic {
-        let bits = |wire: WireId| u64::from(plan.wires[wire].bits);
-        match &step.op {
-            Op::Linear { geometry, weight_bits, input, .. } => {
-                let widths = Widths { weights: u64::from(*weight_bits), activations: bits(*input) };
-                self.linear(geometry, widths)
-            }
-            Op::Requant { terms, output, ring, .. } => {
-                let wire = &plan.wires[*output];
-                let summed = terms.iter().filter_map(|term| self.written(plan, term.wire)).max();
-                let own = Widths { weights: 0, activations: bits(*output) };
-                let activations = self.widths(own).activations;
-                let ring = summed.unwrap_or_else(|| u64::from(ring.get()).max(activations));
-                let relu = if wire.signed {
-                    Traffic::default()
-                } else {
-                    relu(self.relu_bits(ring, activations))
-                };
-                (self.requantize(ring, activations) + relu) * wire.elements() as u64
-            }
-            Op::MaxPool { output, window, .. } => {
-                let own = Widths { weights: 0, activations: bits(*output) };
-                let comparisons = plan.wires[*output].elements() * (window.len() - 1);
-                relu(self.widths(own).activations) * comparisons as u64
-            }
-            // A 1-of-2^m transfer for all: SiRNN's lookups are that (section III-C), and it is the
-            // least that others take.
-            Op::Lookup { output, table, .. } => {
-                let (entries, bits) = (
-                    table.len() as u64,
-                    self.widths(Widths { weights: 0, activations: bits(*output) }).activations,
-                );
-                let lambdas = u64::from(entries.ilog2());
-                Traffic { lambdas, bits: entries * bits } * plan.wires[*output].elements() as u64
-            }
-            Op::Argmax { input, .. } => {
-                let own = Widths { weights: 0, activations: bits(*input) };
-                relu(self.widths(own).activations) * (plan.wires[*input].elements() - 1) as u64
-            }
-            Op::Input { .. } | Op::SumPool { .. } | Op::View { .. } | Op::Output { .. } => {
-                Traffic::default()
-            }
+        let op = &step.op;
+        if let Some(layer) = op.get::<Linear>() {
+            self.linear(&layer.geometry, layer_widths(plan, layer))
+        } else if let Some(requant) = op.get::<Requant>() {
+            self.requant(plan, requant)
+        } else if let Some(MaxPool { output, window, .. }) = op.get() {
+            let comparisons = plan.wires[*output].elements() * (window.len() - 1);
+            relu(self.activations(plan, *output)) * comparisons as u64
+        } else if let Some(Lookup { output, table, .. }) = op.get() {
+            // A 1-of-2^m OT for all: SiRNN's lookups are that (section III-C), and it is the least
+            // that others take.
+            let (entries, bits) = (table.len() as u64, self.activations(plan, *output));
+            let one = Traffic { lambdas: u64::from(entries.ilog2()), bits: entries * bits };
+            one * plan.wires[*output].elements() as u64
+        } else if let Some(Argmax { input, .. }) = op.get() {
+            relu(self.activations(plan, *input)) * (plan.wires[*input].elements() - 1) as u64
+        } else {
+            Traffic::default()
         }
+    }
+
+    /// A requantization, with the ReLU in it.
+    fn requant(self, plan: &Plan, requant: &Requant) -> Traffic {
+        let Requant { terms, output, ring, .. } = requant;
+        let wire = &plan.wires[*output];
+        let summed = terms.iter().filter_map(|term| self.written(plan, term.wire)).max();
+        let activations = self.activations(plan, *output);
+        let ring = summed.unwrap_or_else(|| u64::from(ring.get()).max(activations));
+        let relu = match wire.signed {
+            true => Traffic::default(),
+            false => relu(self.relu_bits(ring, activations)),
+        };
+        (self.requantize(ring, activations) + relu) * wire.elements() as u64
+    }
+
+    /// Bits of the activations on a wire.
+    fn activations(self, plan: &Plan, wire: WireId) -> u64 {
+        let activations = u64::from(plan.wires[wire].bits);
+        self.widths(Widths { weights: 0, activations }).activations
     }
 
     /// Bits of the accumulators on a wire that a linear layer writes.
     fn written(self, plan: &Plan, wire: WireId) -> Option<u64> {
-        let layer = plan.steps.iter().find(|step| step.op.output() == Some(wire))?;
-        let Op::Linear { geometry, weight_bits, input, .. } = &layer.op else { return None };
-        let activations = u64::from(plan.wires[*input].bits);
-        let widths = Widths { weights: u64::from(*weight_bits), activations };
-        Some(self.accumulator(widths, geometry.fan_in()))
+        let step = plan.steps.iter().find(|step| step.op.output() == Some(wire))?;
+        let layer = step.op.get::<Linear>()?;
+        Some(self.accumulator(layer_widths(plan, layer), layer.geometry.fan_in()))
     }
 
     /// Bits of the values that a ReLU compares with zero.
@@ -267,6 +263,12 @@ const FRACTION: u64 = 12;
 struct Widths {
     weights: u64,
     activations: u64,
+}
+
+/// The widths of a layer of a plan.
+fn layer_widths(plan: &Plan, layer: &Linear) -> Widths {
+    let activations = u64::from(plan.wires[layer.input].bits);
+    Widths { weights: u64::from(layer.weight_bits), activations }
 }
 
 /// A ReLU of values of so many bits.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use protocols::Bits;
 use protocols::plan::{Algorithm, Op, Plan, Term, Window, Wire, WireId};
+use protocols::steps::{Argmax, Input, Linear, Lookup, MaxPool, Output, Requant, Slice, SumPool};
 use rayon::prelude::*;
 
 use crate::eval::{Layer, max_pool, sum_pool, view};
@@ -27,8 +28,8 @@ pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, 
             }),
         }
     };
-    let from = shape(|op| if let Op::Input { output } = op { Some(*output) } else { None })?;
-    let to = shape(|op| if let Op::Output { input } = op { Some(*input) } else { None })?;
+    let from = shape(|op| if let Op::Input(Input { output }) = op { Some(*output) } else { None })?;
+    let to = shape(|op| if let Op::Output(Output { input }) = op { Some(*input) } else { None })?;
     let count = layout::count(from, input)?;
     let layers = layers(plan, weights);
     let image = |index| Run::new(plan, &layers).image(&layout::image(from, input, count, index));
@@ -39,7 +40,7 @@ pub fn ideal(plan: &Plan, weights: &Weights, input: &[i64]) -> Result<Vec<i64>, 
 /// Every layer ready to run, by step.
 fn layers<'a>(plan: &'a Plan, weights: &Weights) -> BTreeMap<&'a str, Layer> {
     let layers = plan.steps.iter().filter_map(|step| {
-        let Op::Linear { geometry, shifts, algorithm, .. } = &step.op else { return None };
+        let Op::Linear(Linear { geometry, shifts, algorithm, .. }) = &step.op else { return None };
         let kernel = match algorithm {
             Algorithm::Direct | Algorithm::WinogradExact => Kernel::Spatial,
             Algorithm::Winograd => Kernel::Winograd,
@@ -66,20 +67,20 @@ impl<'a> Run<'a> {
         let mut logits = Vec::new();
         for step in &self.plan.steps {
             match &step.op {
-                Op::Input { output } => self.put(*output, image.to_vec()),
-                Op::Linear { input, output, ring, .. } => {
+                Op::Input(Input { output }) => self.put(*output, image.to_vec()),
+                Op::Linear(Linear { input, output, ring, .. }) => {
                     let x = self.reduced(&step.name, *input, *ring)?;
                     let layer = self.layers.get(step.name.as_str());
                     let layer =
                         layer.ok_or_else(|| Error::MissingWeights { node: step.name.clone() })?;
                     self.put(*output, layer.run(&x));
                 }
-                Op::Requant { terms, output, ring, shift, .. } => {
+                Op::Requant(Requant { terms, output, ring, shift, .. }) => {
                     let sum = self.sum(&step.name, terms, *ring)?;
                     let wire = &self.plan.wires[*output];
                     self.put(*output, requant(&sum, wire, *ring, *shift));
                 }
-                Op::Lookup { input, output, table, .. } => {
+                Op::Lookup(Lookup { input, output, table, .. }) => {
                     // The table is indexed by the ring element of the wire's own width: a value of
                     // -1 at 4 bits is entry 15.
                     let ring = Bits::of(u32::from(self.plan.wires[*input].bits));
@@ -87,7 +88,7 @@ impl<'a> Run<'a> {
                     let found = self.wires[*input].iter().map(entry).collect();
                     self.put(*output, found);
                 }
-                Op::Argmax { input, output, .. } => {
+                Op::Argmax(Argmax { input, output, .. }) => {
                     let ring = Bits::of(u32::from(self.plan.wires[*input].bits) + 1);
                     let values = self.reduced(&step.name, *input, ring)?;
                     let most = values.iter().max();
@@ -96,16 +97,16 @@ impl<'a> Run<'a> {
                     // Its ring has no room for a sign.
                     self.wires[*output] = vec![label as i64];
                 }
-                Op::SumPool { input, output, window } => {
+                Op::SumPool(SumPool { input, output, window }) => {
                     self.put(*output, sum_pool(self.of(*input), window, self.shape(*output)));
                 }
-                Op::MaxPool { input, output, window, .. } => {
+                Op::MaxPool(MaxPool { input, output, window, .. }) => {
                     self.max_pool(&step.name, *input, *output, window)?
                 }
-                Op::View { input, output, view: part } => {
+                Op::View(Slice { input, output, view: part }) => {
                     self.put(*output, view(self.of(*input), part, self.shape(*output)));
                 }
-                Op::Output { input } => logits = self.wires[*input].clone(),
+                Op::Output(Output { input }) => logits = self.wires[*input].clone(),
             }
         }
         Ok(logits)

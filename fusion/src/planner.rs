@@ -1,10 +1,8 @@
 //! The choice of protocols: digits of trees, levels of carry networks, and the source of transfers,
 //! for a network profile and within a budget, by the operators' own prices.
 
-use protocols::linear::winograd;
-use protocols::ops::Form;
 use protocols::ot::{Source, Sources, Supply};
-use protocols::plan::{Algorithm, Op, Plan, Protocol};
+use protocols::plan::{Op, Plan};
 use protocols::profile::{Profile, Seconds, transfer_seconds};
 use protocols::{Cost, Operator, Phases};
 
@@ -137,8 +135,6 @@ pub struct Candidate {
     pub op: Op,
     /// What it moves: set-up once a session, the rest for a batch.
     pub cost: Phases,
-    /// Blocks that the trees of a linear layer are expanded to, for a batch.
-    pub blocks: u64,
     /// For one image: offline and online are what a budget bounds.
     single: Phases,
     /// For one image, without the transfers that it consumes.
@@ -158,10 +154,9 @@ impl Candidate {
             purpose.profile.streamed_seconds(&cost.offline, offline) + online + wire(&cost.online);
         let kept = layer.as_ref().filter(|_| !plan.streamed);
         // Trees that are made step by step are no set-up: a streamed plan has them in `offline`.
-        let setup = kept.map_or(0.0, |layer| layer.setup_seconds() + wire(&cost.setup));
-        let transfers = |cost: Cost| (cost.server_cots + cost.client_cots) as f64;
+        let setup = kept.map_or(0.0, |layer| layer.seconds(1).setup + wire(&cost.setup));
+        let transfers = |cost: Cost| cost.consumed() as f64;
         Self {
-            blocks: layer.map_or(0, |layer| layer.blocks(batch)),
             single: plan.step_cost(&op, 1),
             seconds: run / batch as f64 + setup / inferences,
             transfers: transfers(cost.offline + cost.online) / batch as f64
@@ -187,8 +182,7 @@ impl Candidate {
 
 /// All ways to run a step of a plan, with their prices.
 pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
-    let fit = |op: &Op| op.layer().is_none_or(|layer| layer.check().is_ok());
-    variants(plan, op).into_iter().filter(fit).map(|op| Candidate::new(plan, op, purpose)).collect()
+    plan.variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
 /// All ways to run all steps of a graph.
@@ -219,27 +213,7 @@ impl<'a> Candidates<'a> {
             Options { transfers: source, weights: self.weights.to_owned(), ..Options::default() };
         options.streamed = self.streamed;
         for ((name, choices), &at) in self.steps.iter().zip(chosen) {
-            match &choices[at].op {
-                Op::Linear { algorithm, protocol, .. } => {
-                    options.protocols.insert(name.clone(), *protocol);
-                    if *algorithm == Algorithm::WinogradExact {
-                        options.winograd.insert(name.clone());
-                    }
-                }
-                Op::Requant { levels, form, .. } => {
-                    options.levels_of.insert(name.clone(), *levels);
-                    options.forms.insert(name.clone(), *form);
-                }
-                Op::MaxPool { digit, .. } => {
-                    options.digits.insert(name.clone(), *digit);
-                }
-                Op::Input { .. }
-                | Op::Lookup { .. }
-                | Op::SumPool { .. }
-                | Op::View { .. }
-                | Op::Argmax { .. }
-                | Op::Output { .. } => {}
-            }
+            options.like(name, &choices[at].op);
         }
         fuse(self.graph, &options)
     }
@@ -331,68 +305,10 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// An operation with every protocol that it can take.
-fn variants(plan: &Plan, op: &Op) -> Vec<Op> {
-    let mut all = Vec::new();
-    match op {
-        Op::Linear { .. } => {
-            for (wanted_algorithm, wanted) in
-                algorithms(op).flat_map(|a| Protocol::all().map(move |p| (a, p)))
-            {
-                let mut op = op.clone();
-                if let Op::Linear { algorithm, protocol, .. } = &mut op {
-                    (*algorithm, *protocol) = (wanted_algorithm, wanted);
-                }
-                all.push(op);
-            }
-        }
-        Op::Requant { .. } => {
-            for wanted in [Form::Narrow, Form::Wide] {
-                let mut op = op.clone();
-                if let Op::Requant { form, .. } = &mut op {
-                    *form = wanted;
-                }
-                for wanted in plan.levels_of(&op) {
-                    if let Op::Requant { levels, .. } = &mut op {
-                        *levels = wanted;
-                    }
-                    all.push(op.clone());
-                }
-            }
-        }
-        Op::MaxPool { .. } | Op::Argmax { .. } => {
-            for wanted in 1..=4 {
-                let mut op = op.clone();
-                if let Op::MaxPool { digit, .. } | Op::Argmax { digit, .. } = &mut op {
-                    *digit = wanted;
-                }
-                all.push(op);
-            }
-        }
-        Op::Input { .. }
-        | Op::Lookup { .. }
-        | Op::SumPool { .. }
-        | Op::View { .. }
-        | Op::Output { .. } => all.push(op.clone()),
-    }
-    all
-}
-
-/// The ways in which a linear step becomes products: those that make the same integers.
-fn algorithms(op: &Op) -> impl Iterator<Item = Algorithm> {
-    let Op::Linear { geometry, weight_bits, ring, algorithm, .. } = op else {
-        unreachable!("invariant: the caller has matched the step")
-    };
-    let spatial = *algorithm != Algorithm::Winograd;
-    let exact = spatial && *weight_bits <= 4 && ring.get() <= 60 && winograd::applies(geometry);
-    let first = if spatial { Algorithm::Direct } else { Algorithm::Winograd };
-    std::iter::once(first).chain(exact.then_some(Algorithm::WinogradExact))
-}
-
 #[cfg(test)]
 mod tests {
     use protocols::linear::Geometry;
-    use protocols::plan::Preprocess;
+    use protocols::plan::{Preprocess, Protocol};
 
     use super::*;
     use crate::{Kernel, LayerWeights, Linear};
@@ -432,13 +348,12 @@ mod tests {
                 "whatever is faster moves more"
             );
         }
-        let Op::Linear { protocol, .. } = step.op else { panic!("{step:?}") };
-        protocol
+        step.op.layer().unwrap().protocol
     }
 
     #[test]
     fn a_short_session_punctures_the_mask_and_a_long_one_the_weights() {
-        assert!(matches!(protocol(1), Protocol::VoleOfMask { .. }), "{:?}", protocol(1));
+        assert!(matches!(protocol(1), Protocol::VoleOfActivations { .. }), "{:?}", protocol(1));
         assert!(matches!(protocol(10_000), Protocol::Vole { .. }), "{:?}", protocol(10_000));
     }
 }

@@ -11,6 +11,7 @@ use protocols::plan::{
     Algorithm, FORMAT, InputSpec, Load, Op, OutputSpec, Plan, Preprocess, Protocol, Reveal, Step,
     Window, Wire,
 };
+use protocols::steps::{Argmax, Input, Linear, Lookup, MaxPool, Output, Requant, Slice, SumPool};
 use protocols::{Bits, Error};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -45,9 +46,9 @@ impl<'a> Exact<'a> {
     fn step(&self, step: &Step, input: &[i64]) -> Vec<i64> {
         let wire = |id: usize| &self.plan.wires[id];
         match &step.op {
-            Op::Input { .. } => input.to_vec(),
-            Op::Linear { input, .. } => self.linear(step, *input),
-            Op::Requant { terms, output, shift, .. } => {
+            Op::Input(_) => input.to_vec(),
+            Op::Linear(Linear { input, .. }) => self.linear(step, *input),
+            Op::Requant(Requant { terms, output, shift, .. }) => {
                 let sum = |at: usize| -> i128 {
                     terms
                         .iter()
@@ -60,26 +61,26 @@ impl<'a> Exact<'a> {
                     |at: usize| ((sum(at) + half) >> shift).clamp(low.into(), high.into()) as i64;
                 (0..self.wires[terms[0].wire].len()).map(one).collect()
             }
-            Op::SumPool { input, window, .. } => self.pool(*input, window, |a, b| a + b),
-            Op::MaxPool { input, window, .. } => self.pool(*input, window, i64::max),
-            Op::Lookup { input, table, .. } => {
+            Op::SumPool(SumPool { input, window, .. }) => self.pool(*input, window, |a, b| a + b),
+            Op::MaxPool(MaxPool { input, window, .. }) => self.pool(*input, window, i64::max),
+            Op::Lookup(Lookup { input, table, .. }) => {
                 let index = Bits::of(wire(*input).bits.into());
                 self.wires[*input]
                     .iter()
                     .map(|value| table[index.encode(*value) as usize])
                     .collect()
             }
-            Op::View { input, view, .. } => {
+            Op::View(Slice { input, view, .. }) => {
                 let gather = view.gather(wire(*input).shape, IMAGES);
                 gather
                     .into_iter()
                     .map(|at| at.map_or(0, |at| self.wires[*input][at as usize]))
                     .collect()
             }
-            Op::Argmax { input, .. } => {
+            Op::Argmax(Argmax { input, .. }) => {
                 (0..IMAGES).map(|image| self.label(*input, image)).collect()
             }
-            Op::Output { input } => self.wires[*input].clone(),
+            Op::Output(Output { input }) => self.wires[*input].clone(),
         }
     }
 
@@ -171,7 +172,8 @@ impl Crafter<'_> {
             let changed = self.plan.wires[at];
             for step in &mut self.plan.steps {
                 let other = match &mut step.op {
-                    Op::View { input, output, .. } | Op::MaxPool { input, output, .. } => {
+                    Op::View(Slice { input, output, .. })
+                    | Op::MaxPool(MaxPool { input, output, .. }) => {
                         if *input == at {
                             *output
                         } else if *output == at {
@@ -180,21 +182,21 @@ impl Crafter<'_> {
                             continue;
                         }
                     }
-                    Op::Linear { output, ring, .. } if *output == at => {
+                    Op::Linear(Linear { output, ring, .. }) if *output == at => {
                         *ring = changed.ring;
                         continue;
                     }
-                    Op::SumPool { input, output, .. } if *input == at => {
+                    Op::SumPool(SumPool { input, output, .. }) if *input == at => {
                         self.plan.wires[*output].ring = changed.ring;
                         continue;
                     }
-                    Op::Input { .. }
-                    | Op::Linear { .. }
-                    | Op::Requant { .. }
-                    | Op::SumPool { .. }
-                    | Op::Lookup { .. }
-                    | Op::Argmax { .. }
-                    | Op::Output { .. } => continue,
+                    Op::Input(_)
+                    | Op::Linear(_)
+                    | Op::Requant(_)
+                    | Op::SumPool(_)
+                    | Op::Lookup(_)
+                    | Op::Argmax(_)
+                    | Op::Output(_) => continue,
                 };
                 let wire = &mut self.plan.wires[other];
                 let wanted = Wire { shape: wire.shape, ..changed };
@@ -211,7 +213,7 @@ impl Crafter<'_> {
         let by = self.rng.random_range(-3..=3);
         let which = self.rng.random_range(0..3);
         for step in &mut self.plan.steps {
-            if let Op::Requant { ring, shift, levels, .. } = &mut step.op {
+            if let Op::Requant(Requant { ring, shift, levels, .. }) = &mut step.op {
                 match which {
                     0 => *ring = nearby(*ring, by),
                     1 => *shift = shift.saturating_add_signed(by),
@@ -295,7 +297,7 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
     let values = Wire { shape: [1, 1, 2], bits, signed, ring };
     let geometry = Geometry { in_w: 2, ..Geometry::dense(1, 1) };
     let window = Window { kernel: [1, 2], stride: [1, 1], pad: [0; 4] };
-    let fc = Op::Linear {
+    let fc = Op::Linear(Linear {
         input: 0,
         output: 1,
         geometry,
@@ -304,12 +306,12 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
         ring,
         algorithm: Algorithm::Direct,
         protocol: Protocol::Cot,
-    };
+    });
     let steps = [
-        ("image", Op::Input { output: 0 }),
+        ("image", Op::Input(Input { output: 0 })),
         ("fc", fc),
-        ("pool", Op::MaxPool { input: 1, output: 2, window, digit: 1, remask: false }),
-        ("logits", Op::Output { input: 2 }),
+        ("pool", Op::MaxPool(MaxPool { input: 1, output: 2, window, digit: 1, reshare: false })),
+        ("logits", Op::Output(Output { input: 2 })),
     ];
     let plan = Plan {
         format: FORMAT,

@@ -101,7 +101,7 @@ fn prepared_inferences_are_used_once_each_and_then_it_is_an_error() {
         let inputs: Vec<Vec<i64>> =
             (0..3).map(|at| random_input(&graph, IMAGES, 100 * seed + at)).collect();
         let protocol =
-            if seed < 3 { Protocol::Vole { k: 4 } } else { Protocol::VoleOfMask { k: 4 } };
+            if seed < 3 { Protocol::Vole { k: 4 } } else { Protocol::VoleOfActivations { k: 4 } };
         let streamed = seed % 3 == 2;
         let options =
             Options { weights: weights.digest(), protocol, streamed, ..Options::default() };

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use protocols::linear::{ClientHeld, Geometry, Layer, Planted, Products, multiply};
+use protocols::linear::{ClientHeld, Geometry, Layer, Products, State, multiply};
 use protocols::ot::{Extend, Setup, TreeDepth};
 use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator, Session, Share, bench};
@@ -61,8 +61,8 @@ struct Bed {
     layer: Layer,
     weights: Vec<i8>,
     parties: Parties,
-    server: Planted,
-    client: Planted,
+    server: State,
+    client: State,
 }
 
 impl Bed {
@@ -77,8 +77,8 @@ impl Bed {
         };
         parties.run(fill, fill);
         let (server, client, taken) = parties.run(
-            async |session| Planted::plant(session, &layer, Some(&weights)).await,
-            async |session| Planted::plant(session, &layer, None).await,
+            async |session| layer.prepare(session, Some(&weights)).await,
+            async |session| layer.prepare(session, None).await,
         );
         (Self { layer, weights, parties, server, client }, taken)
     }
@@ -86,7 +86,7 @@ impl Bed {
     /// What one run moves, both ways.
     fn bytes(&self) -> u64 {
         let products =
-            Products { layer: &self.layer, images: 1, planted: &self.client, weights: None };
+            Products { layer: &self.layer, images: 1, state: &self.client, weights: None };
         let cost = products.cost();
         cost.server_bytes + cost.client_bytes
     }
@@ -95,8 +95,8 @@ impl Bed {
     fn run(&mut self) -> (Duration, Duration) {
         let Self { layer, weights, parties, server, client } = self;
         let x = Share::new(layer.ring, input(layer));
-        let server = Products { layer, images: 1, planted: server, weights: Some(weights) };
-        let client = Products { layer, images: 1, planted: client, weights: None };
+        let server = Products { layer, images: 1, state: server, weights: Some(weights) };
+        let client = Products { layer, images: 1, state: client, weights: None };
         let clock = Instant::now();
         let (_, _, processor) = parties.run(
             async |session| session.run(&server, ClientHeld(None)).await,

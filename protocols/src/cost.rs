@@ -52,6 +52,11 @@ impl Cost {
         }
     }
 
+    /// The OTs that it consumes, of both directions.
+    pub const fn consumed(&self) -> u64 {
+        self.server_cots + self.client_cots
+    }
+
     /// The cost of two parts that run at the same time: bytes and transfers add, rounds take the
     /// maximum.
     #[must_use]

@@ -5,6 +5,7 @@
 //! what it costs, why it is secure, then code, then tests. [`Session::run`] is the only way to run
 //! one, and it holds the operator to the cost that it declared.
 
+mod assumption;
 mod bits;
 mod block;
 mod channel;
@@ -15,6 +16,7 @@ mod frame;
 mod kernels;
 mod load;
 mod operator;
+mod rates;
 mod role;
 mod session;
 mod share;
@@ -30,6 +32,7 @@ pub mod ot;
 pub mod plan;
 pub mod price;
 pub mod printable;
+pub mod steps;
 pub mod weights;
 
 pub use bits::{BitString, Bits};

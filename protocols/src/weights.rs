@@ -7,12 +7,14 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::bits::hex;
-use crate::linear::{Geometry, Layer, winograd};
-use crate::plan::{Algorithm, Op, Plan, Reveal, Step, Term, Wire};
+use crate::plan::Plan;
+use crate::steps::{Intervals, Step};
 use crate::{Bits, Error};
+
+pub use crate::linear::{LayerWeights, accumulators};
 
 /// The integers that only the server holds, by step. `Debug` prints shapes only.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -22,16 +24,6 @@ pub struct Weights {
     pub salt: Zeroizing<[u8; 32]>,
     /// Every linear step's weights.
     pub layers: BTreeMap<String, LayerWeights>,
-}
-
-/// One linear step's integers.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct LayerWeights {
-    /// `[out channels][in channels / groups][kernel rows][kernel columns]`; in Winograd's domain
-    /// `[position][out channels][in channels / groups]`.
-    pub weights: Vec<i8>,
-    /// One for each output channel, in units of the shifted accumulator.
-    pub bias: Vec<i64>,
 }
 
 /// A salt: 32 random bytes of the operating system. Nothing that anybody can guess goes into it,
@@ -142,45 +134,17 @@ impl Weights {
         step: &Step,
         ranges: &mut [(i128, i128)],
     ) -> Result<(), Error> {
-        let what = |field: &str| format!("weights of step {}: {field}", step.name);
-        match &step.op {
-            Op::Linear { input, output, .. } => {
-                let layer = step.op.layer().expect("invariant: a linear step has a layer");
-                let found = self.layer(&step.name)?;
-                found.check(&layer, &step.name)?;
-                ranges[*output] = found.range(&layer, ranges[*input]);
-                written(what("values"), ranges[*output], &plan.wires[*output])?;
-            }
-            Op::Requant { terms, output, ring, shift, .. } => {
-                let sum = requant_sum(terms, *shift, &plan.wires[*output], ranges);
-                fits(what("sum"), sum, *ring)?;
-            }
-            Op::Output { .. } if plan.reveals() == Reveal::Label => {}
-            Op::Output { input } => {
-                declared(what("logits"), ranges[*input], &plan.wires[*input])?;
-                fits(what("logits"), ranges[*input], plan.wires[*input].ring)?;
-            }
-            // Only so many bits of the values are looked at.
-            Op::Lookup { input, .. } | Op::Argmax { input, .. } | Op::MaxPool { input, .. } => {
-                declared(what("values"), ranges[*input], &plan.wires[*input])?;
-            }
-            Op::SumPool { input, output, window } => {
-                let (low, high) = ranges[*input];
-                let count = window.len() as i128;
-                ranges[*output] = (low.min(0) * count, high.max(0) * count);
-                written(what("values"), ranges[*output], &plan.wires[*output])?;
-            }
-            Op::View { input, output, .. } => {
-                let (low, high) = ranges[*input];
-                ranges[*output] = (low.min(0), high.max(0));
-                written(what("values"), ranges[*output], &plan.wires[*output])?;
-            }
-            Op::Input { output } => {
-                fits(what("values"), ranges[*output], plan.wires[*output].ring)?
-            }
-        }
+        let mut intervals = Intervals {
+            name: &step.name,
+            wires: &plan.wires,
+            reveals: plan.reveals(),
+            weights: &self.layers,
+            ranges,
+        };
+        step.op.step().follow(&mut intervals)?;
         // No ring holds more; and so the arithmetic here stays exact, whatever the plan says.
-        step.op.output().map_or(Ok(()), |output| fits(what("values"), ranges[output], Bits::of(64)))
+        let Some(output) = step.op.output() else { return Ok(()) };
+        intervals.fits("values", intervals.ranges[output], Bits::of(64))
     }
 
     fn layer(&self, step: &str) -> Result<&LayerWeights, Error> {
@@ -194,136 +158,6 @@ impl Weights {
     pub(crate) fn check_shapes(&self, plan: &Plan) -> Result<(), Error> {
         plan.layers().try_for_each(|(_, name, layer)| self.layer(name)?.check(&layer, name))
     }
-}
-
-/// The interval of the sum that a requantization takes, with its rounding constant; where the
-/// result is signed, both without and with what makes it unsigned on the way.
-fn requant_sum(terms: &[Term], shift: u8, to: &Wire, ranges: &[(i128, i128)]) -> (i128, i128) {
-    let rounding = (1i128 << shift) >> 1;
-    let offset = if to.signed { 1i128 << (shift + to.bits - 1) } else { 0 };
-    let mut sum = Some((rounding, rounding + offset));
-    for term in terms {
-        let (low, high) = ranges[term.wire];
-        let (low, high) = (low << term.shift, high << term.shift);
-        sum = sum.and_then(|(a, b)| Some((a.checked_add(low)?, b.checked_add(high)?)));
-    }
-    sum.unwrap_or((i128::MIN, i128::MAX))
-}
-
-impl LayerWeights {
-    /// The biases as a file has them.
-    fn bias_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(8 * self.bias.len()));
-        self.bias.iter().for_each(|bias| bytes.extend(bias.to_le_bytes()));
-        bytes
-    }
-
-    fn check(&self, layer: &Layer, step: &str) -> Result<(), Error> {
-        let what = |field: &str| format!("weights of step {step}: {field}");
-        let (weights, channels) = (layer.weights(), layer.geometry.out_channels);
-        if self.weights.len() != weights {
-            return Err(Error::invalid(
-                what("weight"),
-                format!("{weights} elements"),
-                self.weights.len(),
-            ));
-        }
-        if self.bias.len() != channels {
-            return Err(Error::invalid(
-                what("bias"),
-                format!("{channels} elements"),
-                self.bias.len(),
-            ));
-        }
-        let most = 1i16 << (layer.weight_bits - 1);
-        if self.weights.iter().any(|&w| !(-most..most).contains(&i16::from(w))) {
-            let expected = format!("{} bit two's complement", layer.weight_bits);
-            return Err(Error::invalid(what("weight"), expected, "a wider value"));
-        }
-        let bound = 1u64 << 60;
-        if self.bias.iter().any(|b| b.unsigned_abs() >= bound) {
-            return Err(Error::invalid(what("bias"), "less than 2^60", "a larger value"));
-        }
-        Ok(())
-    }
-
-    /// The exact interval of the accumulators for inputs within `(low, high)`.
-    pub fn range(&self, layer: &Layer, inputs: (i128, i128)) -> (i128, i128) {
-        accumulators(&layer.geometry, layer.algorithm, self, &layer.shifts, inputs)
-    }
-}
-
-/// The exact interval of `(W x)[c] << shifts[c] + bias[c]` over all output channels, for inputs
-/// within `(low, high)`, from the sums of positive and of negative weights. Padding adds zero to
-/// what an input can be. Of weights in Winograd's domain the kernels count that they amount to at a
-/// tile's outputs.
-///
-/// # Panics
-/// Where the weights are not as many as the geometry says.
-pub fn accumulators(
-    geometry: &Geometry,
-    algorithm: Algorithm,
-    layer: &LayerWeights,
-    shifts: &[u8],
-    (low, high): (i128, i128),
-) -> (i128, i128) {
-    let g = geometry;
-    let padded = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right > 0;
-    let zero = padded || algorithm == Algorithm::Winograd;
-    let (low, high) = if zero { (low.min(0), high.max(0)) } else { (low, high) };
-    let interval = |(negative, positive): (i128, i128), bias: i64| {
-        let least = positive.saturating_mul(low).saturating_add(negative.saturating_mul(high));
-        let most = positive.saturating_mul(high).saturating_add(negative.saturating_mul(low));
-        (least.saturating_add(bias.into()), most.saturating_add(bias.into()))
-    };
-    let shift = |at: usize| shifts.get(at).map_or(0, |&e| u32::from(e).min(64));
-    let join = |(a, b): (i128, i128), (c, d): (i128, i128)| (a.min(c), b.max(d));
-    let channels = layer.bias.iter().enumerate();
-    let intervals = channels.map(|(channel, &bias)| match algorithm {
-        Algorithm::Direct | Algorithm::WinogradExact => {
-            let weights = &layer.weights[channel * g.fan_in()..(channel + 1) * g.fan_in()];
-            let sums = weights.iter().fold((0i128, 0i128), |(negative, positive), &weight| {
-                let weight = i128::from(weight);
-                (negative + weight.min(0), positive + weight.max(0))
-            });
-            interval((sums.0 << shift(channel), sums.1 << shift(channel)), bias)
-        }
-        Algorithm::Winograd => {
-            let fan_in = g.in_channels / g.groups;
-            let kernels = winograd::effective(fan_in, |position, input| {
-                let at = position * g.out_channels + channel;
-                i128::from(layer.weights[at * fan_in + input]) << shift(at)
-            });
-            let [first, others @ ..] = kernels.map(|sums| interval(sums, bias));
-            others.into_iter().fold(first, join)
-        }
-    });
-    intervals.reduce(join).unwrap_or((0, 0))
-}
-
-fn fits(what: String, (low, high): (i128, i128), ring: Bits) -> Result<(), Error> {
-    let half = 1i128 << (ring.get() - 1);
-    if -half <= low && high < half {
-        return Ok(());
-    }
-    Err(Error::invalid(what, format!("within the ring of {ring} bits"), format!("{low} to {high}")))
-}
-
-/// Whether values are within the width and the sign that their wire declares.
-fn declared(what: String, (low, high): (i128, i128), wire: &Wire) -> Result<(), Error> {
-    let (least, most) = wire.range();
-    if i128::from(least) <= low && high <= i128::from(most) {
-        return Ok(());
-    }
-    let expected = format!("{least} to {most}, the {} bits that its wire declares", wire.bits);
-    Err(Error::invalid(what, expected, format!("{low} to {high}")))
-}
-
-/// The same of what is written: where a signed wire fills its ring, it stands for values modulo
-/// that.
-fn written(what: String, range: (i128, i128), wire: &Wire) -> Result<(), Error> {
-    let modular = wire.signed && u32::from(wire.bits) == wire.ring.get();
-    if modular { Ok(()) } else { declared(what, range, wire) }
 }
 
 fn view(dtype: Dtype, len: usize, bytes: &[u8]) -> TensorView<'_> {
@@ -340,23 +174,8 @@ fn typed<'a>(file: &SafeTensors<'a>, name: &str, dtype: Dtype) -> Result<&'a [u8
     Err(Error::invalid(what(), format!("{dtype:?}"), format!("{:?}", tensor.dtype())))
 }
 
-impl Drop for LayerWeights {
-    fn drop(&mut self) {
-        self.weights.zeroize();
-        self.bias.zeroize();
-    }
-}
-
-impl ZeroizeOnDrop for LayerWeights {}
-
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(&self.layers).finish()
-    }
-}
-
-impl fmt::Debug for LayerWeights {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LayerWeights({} weights, {} biases)", self.weights.len(), self.bias.len())
     }
 }

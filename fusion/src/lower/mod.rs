@@ -7,6 +7,7 @@ use protocols::Bits;
 use protocols::plan::{
     self, FORMAT, InputSpec, OutputSpec, Plan, Protocol, Step, Term, WireId as PlanWire,
 };
+use protocols::steps;
 
 pub use options::Options;
 
@@ -104,33 +105,35 @@ impl<'a> Lowering<'a> {
         let op = match &node.op {
             Op::Add { .. } => return Ok(()),
             Op::Relu { .. } => return Err(lowering(node, "a ReLU that no requantization took in")),
-            Op::Input { .. } => plan::Op::Input { output: self.wire(id) },
+            Op::Input { .. } => plan::Op::Input(steps::Input { output: self.wire(id) }),
             Op::Linear(linear) => self.linear(id, linear)?,
             Op::Requant { input, shift, .. } => self.requant(id, *input, *shift)?,
             Op::Lookup(lookup) => {
                 let input = self.place(node, lookup.input)?;
                 let table = table(lookup, graph.wire(lookup.input));
-                plan::Op::Lookup {
+                plan::Op::Lookup(steps::Lookup {
                     input,
                     output: self.wire(id),
                     table,
-                    remask: self.multiplied[id],
-                }
+                    reshare: self.multiplied[id],
+                })
             }
             Op::MaxPool { input, window } => {
                 let (input, digit) = (self.place(node, *input)?, self.options.digit(&node.name));
-                let (output, remask) = (self.wire(id), self.multiplied[id]);
-                plan::Op::MaxPool { input, output, window: *window, digit, remask }
+                let (output, reshare) = (self.wire(id), self.multiplied[id]);
+                plan::Op::MaxPool(steps::MaxPool { input, output, window: *window, digit, reshare })
             }
             Op::SumPool { input, window } => {
                 let input = self.place(node, *input)?;
-                plan::Op::SumPool { input, output: self.wire(id), window: *window }
+                plan::Op::SumPool(steps::SumPool { input, output: self.wire(id), window: *window })
             }
             Op::View { input, view } => {
                 let input = self.place(node, *input)?;
-                plan::Op::View { input, output: self.wire(id), view: *view }
+                plan::Op::View(steps::Slice { input, output: self.wire(id), view: *view })
             }
-            Op::Output { input } => plan::Op::Output { input: self.place(node, *input)? },
+            Op::Output { input } => {
+                plan::Op::Output(steps::Output { input: self.place(node, *input)? })
+            }
         };
         self.steps.push(Step { name: node.name.clone(), op });
         Ok(())
@@ -139,7 +142,7 @@ impl<'a> Lowering<'a> {
     fn linear(&mut self, id: WireId, linear: &Linear) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let input = self.place(node, linear.input)?;
-        Ok(plan::Op::Linear {
+        Ok(plan::Op::Linear(steps::Linear {
             input,
             output: self.wire(id),
             geometry: linear.geometry,
@@ -148,7 +151,7 @@ impl<'a> Lowering<'a> {
             ring: self.rings.wire[id],
             algorithm: self.options.algorithm(&node.name, linear),
             protocol: self.protocol(&node.name),
-        })
+        }))
     }
 
     fn requant(&mut self, id: WireId, input: WireId, shift: u8) -> Result<plan::Op, Error> {
@@ -158,15 +161,15 @@ impl<'a> Lowering<'a> {
             terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
         let (output, ring) = (self.wire(id), self.rings.sum[id]);
         let (levels, form) = (self.options.levels(&node.name), self.options.form(&node.name));
-        Ok(plan::Op::Requant {
+        Ok(plan::Op::Requant(steps::Requant {
             terms,
             output,
             ring,
             shift,
             levels,
             form,
-            remask: self.multiplied[id],
-        })
+            reshare: self.multiplied[id],
+        }))
     }
 
     fn wire(&mut self, id: WireId) -> PlanWire {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocols::ops::Form;
 use protocols::ot::{Source, TreeDepth};
 use protocols::plan::{Algorithm, Op, Protocol, Step};
+use protocols::steps::{Linear as LinearStep, MaxPool, Requant};
 
 use crate::{Error, Kernel, Linear};
 
@@ -82,20 +83,38 @@ impl Options {
         self.forms.get(step).copied().unwrap_or(self.form)
     }
 
+    /// Runs a step as this one is run, whatever its wires are.
+    pub(crate) fn like(&mut self, step: &str, op: &Op) {
+        if let Some(LinearStep { algorithm, protocol, .. }) = op.get() {
+            self.protocols.insert(step.to_owned(), *protocol);
+            if *algorithm == Algorithm::WinogradExact {
+                self.winograd.insert(step.to_owned());
+            }
+        }
+        if let Some(Requant { levels, form, .. }) = op.get() {
+            self.levels_of.insert(step.to_owned(), *levels);
+            self.forms.insert(step.to_owned(), *form);
+        }
+        if let Some(MaxPool { digit, .. }) = op.get() {
+            self.digits.insert(step.to_owned(), *digit);
+        }
+    }
+
     /// An option for a step that does not exist is a misspelling.
     pub(super) fn check_names(&self, steps: &[Step]) -> Result<(), Error> {
-        let has = |name: &String, kind: fn(&Op) -> bool| {
-            steps.iter().any(|step| step.name == *name && kind(&step.op))
-        };
         let linear = self.protocols.keys().chain(&self.winograd);
-        let linear = { linear }.find(|name| !has(name, |op| matches!(op, Op::Linear { .. })));
+        let linear = { linear }.find(|name| !has::<LinearStep>(steps, name));
         let requants = self.forms.keys().chain(self.levels_of.keys());
-        let requants = { requants }.find(|name| !has(name, |op| matches!(op, Op::Requant { .. })));
-        let pools =
-            self.digits.keys().find(|name| !has(name, |op| matches!(op, Op::MaxPool { .. })));
+        let requants = { requants }.find(|name| !has::<Requant>(steps, name));
+        let pools = self.digits.keys().find(|name| !has::<MaxPool>(steps, name));
         match linear.or(requants).or(pools) {
             Some(step) => Err(Error::UnknownStep { step: step.clone() }),
             None => Ok(()),
         }
     }
+}
+
+/// Whether there is a step of this name and kind.
+fn has<T: 'static>(steps: &[Step], name: &str) -> bool {
+    steps.iter().any(|step| step.name == name && step.op.get::<T>().is_some())
 }

@@ -1,5 +1,6 @@
 use protocols::linear::Geometry;
 use protocols::plan::{Op as Step, Preprocess, Protocol, View, Window};
+use protocols::steps;
 
 use super::*;
 use crate::testing::{random_input, random_network, resnet20};
@@ -25,11 +26,15 @@ fn ring_of(plan: &Plan, name: &str) -> u32 {
     plan.wires[step.op.output().unwrap()].ring.get()
 }
 
-fn remasked(plan: &Plan) -> Vec<&str> {
-    let remasks = plan.steps.iter().filter(|s| {
-        matches!(s.op, Step::Requant { remask: true, .. } | Step::MaxPool { remask: true, .. })
+fn reshared(plan: &Plan) -> Vec<&str> {
+    let reshares = plan.steps.iter().filter(|s| {
+        matches!(
+            s.op,
+            Step::Requant(steps::Requant { reshare: true, .. })
+                | Step::MaxPool(steps::MaxPool { reshare: true, .. })
+        )
     });
-    remasks.map(|step| step.name.as_str()).collect()
+    reshares.map(|step| step.name.as_str()).collect()
 }
 
 /// Input, two layers around which it skips, logits.
@@ -64,7 +69,7 @@ fn rings_are_the_widest_that_a_consumer_needs() {
 #[test]
 fn wires_that_a_linear_layer_reads_are_masked_where_they_are_made() {
     let plan = fuse(&residual(), &Options::default()).unwrap();
-    assert_eq!(remasked(&plan), ["y", "z"]);
+    assert_eq!(reshared(&plan), ["y", "z"]);
     assert!(plan.known().iter().all(|known| *known));
 }
 
@@ -87,8 +92,8 @@ fn wires_are_masked_once_for_all_that_reads_them_or_a_slice() {
         b.output("out", sum).unwrap();
         fuse(&b.finish().unwrap(), &Options::default()).unwrap()
     };
-    assert_eq!(remasked(&build(false)), ["y"]);
-    assert_eq!(remasked(&build(true)), ["y"]);
+    assert_eq!(reshared(&build(false)), ["y"]);
+    assert_eq!(reshared(&build(true)), ["y"]);
 }
 
 #[test]
@@ -120,8 +125,8 @@ fn a_lookup_takes_a_table_of_all_elements_of_its_ring() {
     let plan = fuse(&b.finish().unwrap(), &Options::default()).unwrap();
     plan.check().unwrap();
     let step = plan.steps.iter().find(|step| step.name == "y").unwrap();
-    let Step::Lookup { table, remask, .. } = &step.op else { panic!("{step:?}") };
-    assert_eq!((&table[..], *remask), (&[1, 3, 5, 7, -7, -5, -3, -1][..], true));
+    let Step::Lookup(steps::Lookup { table, reshare, .. }) = &step.op else { panic!("{step:?}") };
+    assert_eq!((&table[..], *reshare), (&[1, 3, 5, 7, -7, -5, -3, -1][..], true));
     assert_eq!((ring_of(&plan, "narrow"), ring_of(&plan, "y")), (4, 8));
     // Tables that miss a value, that hold too wide a result, or that read too wide a wire.
     let mut b = Graph::builder("lookup", Preprocess::Unit);
@@ -161,15 +166,15 @@ fn options_choose_by_step_and_misspellings_are_errors() {
     };
     let plan = fuse(&graph, &options).unwrap();
     let chosen = |name: &str| match plan.steps.iter().find(|s| s.name == name).unwrap().op {
-        Step::Linear { protocol, .. } => format!("{protocol:?}"),
-        Step::Requant { levels, .. } => format!("levels {levels}"),
-        Step::Input { .. }
-        | Step::SumPool { .. }
-        | Step::MaxPool { .. }
-        | Step::Lookup { .. }
-        | Step::Argmax { .. }
-        | Step::View { .. }
-        | Step::Output { .. } => String::new(),
+        Step::Linear(steps::Linear { protocol, .. }) => format!("{protocol:?}"),
+        Step::Requant(steps::Requant { levels, .. }) => format!("levels {levels}"),
+        Step::Input(_)
+        | Step::SumPool(_)
+        | Step::MaxPool(_)
+        | Step::Lookup(_)
+        | Step::Argmax(_)
+        | Step::View(_)
+        | Step::Output(_) => String::new(),
     };
     assert_eq!(["a", "c", "y", "z"].map(chosen), ["Vole { k: 4 }", "Cot", "levels 6", "levels 2"]);
     for step in ["sum", "nothing", "z"] {
@@ -187,12 +192,12 @@ fn resnet_lowers_to_layers_and_requantizations_only() {
     plan.check().unwrap();
     weights.check(&plan).unwrap();
     let count = |is: fn(&Step) -> bool| plan.steps.iter().filter(|step| is(&step.op)).count();
-    assert_eq!(count(|op| matches!(op, Step::Linear { .. })), 20);
-    assert_eq!(count(|op| matches!(op, Step::Requant { .. })), 19);
-    assert_eq!(count(|op| matches!(op, Step::View { .. })), 2);
+    assert_eq!(count(|op| matches!(op, Step::Linear(_))), 20);
+    assert_eq!(count(|op| matches!(op, Step::Requant(_))), 19);
+    assert_eq!(count(|op| matches!(op, Step::View(_))), 2);
     assert_eq!(plan.steps.len(), 20 + 19 + 2 + 3);
     // Every wire once, but for the input: 18 convolutions and the pooled wire.
-    assert_eq!(remasked(&plan).len(), 19);
+    assert_eq!(reshared(&plan).len(), 19);
 }
 
 #[test]
@@ -209,7 +214,9 @@ fn too_small_a_ring_shows_in_the_ideal_run() {
     let [.., last, _] = &mut plan.steps[..] else {
         panic!("seed {seed}: no step before the output")
     };
-    let Step::Linear { output, ring, .. } = &mut last.op else { panic!("seed {seed}: no logits") };
+    let Step::Linear(steps::Linear { output, ring, .. }) = &mut last.op else {
+        panic!("seed {seed}: no logits")
+    };
     *ring = Bits::of(4);
     plan.wires[*output].ring = Bits::of(4);
     assert_ne!(ideal(&plan, &weights, &input).unwrap(), expected, "seed {seed}");

@@ -10,6 +10,7 @@ use protocols::plan::{
     Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View,
     Window, Wire,
 };
+use protocols::steps::{Argmax, Input, Linear, Lookup, MaxPool, Output, Requant, Slice, SumPool};
 use protocols::weights::{LayerWeights, Weights};
 
 /// Its plan.
@@ -93,17 +94,20 @@ fn steps() -> Vec<Step> {
     let wider =
         View { start: [0; 3], stride: [1; 3], len: [2, 1, 1], before: [0; 3], after: [1, 0, 0] };
     vec![
-        step("input", Op::Input { output: 0 }),
+        step("input", Op::Input(Input { output: 0 })),
         step("conv", conv_step()),
         step("relu", masked(requant(&[(1, 0)], 2, 7, 2, 2))),
-        step("max", Op::MaxPool { input: 2, output: 3, window: square, digit: 1, remask: false }),
-        step("view", Op::View { input: 3, output: 4, view: wider }),
-        step("sum", Op::SumPool { input: 2, output: 5, window: square }),
+        step(
+            "max",
+            Op::MaxPool(MaxPool { input: 2, output: 3, window: square, digit: 1, reshare: false }),
+        ),
+        step("view", Op::View(Slice { input: 3, output: 4, view: wider })),
+        step("sum", Op::SumPool(SumPool { input: 2, output: 5, window: square })),
         step("fc", fc_step()),
         step("add", requant(&[(6, 0), (4, 2)], 7, 10, 1, 3)),
-        step("function", Op::Lookup { input: 7, output: 8, table: table(), remask: true }),
-        step("label", Op::Argmax { input: 8, output: 9, digit: 2 }),
-        step("output", Op::Output { input: 9 }),
+        step("function", Op::Lookup(Lookup { input: 7, output: 8, table: table(), reshare: true })),
+        step("label", Op::Argmax(Argmax { input: 8, output: 9, digit: 2 })),
+        step("output", Op::Output(Output { input: 9 })),
     ]
 }
 
@@ -117,7 +121,7 @@ fn conv_step() -> Op {
     let kernel = Geometry { in_h: 4, in_w: 4, kernel_h: 2, kernel_w: 2, ..Geometry::dense(1, 2) };
     let geometry = Geometry { stride_h: 2, stride_w: 2, ..kernel };
     let (shifts, ring, protocol) = (Vec::new(), Bits::of(7), Protocol::Vole { k: 4 });
-    Op::Linear {
+    Op::Linear(Linear {
         input: 0,
         output: 1,
         geometry,
@@ -126,14 +130,14 @@ fn conv_step() -> Op {
         ring,
         algorithm: Algorithm::Direct,
         protocol,
-    }
+    })
 }
 
 /// Bitwise, with channels that are shifted.
 fn fc_step() -> Op {
     let (geometry, shifts) = (Geometry::dense(2, 3), vec![0, 1, 0]);
     let (ring, protocol) = (Bits::of(10), Protocol::Cot);
-    Op::Linear {
+    Op::Linear(Linear {
         input: 5,
         output: 6,
         geometry,
@@ -142,26 +146,26 @@ fn fc_step() -> Op {
         ring,
         algorithm: Algorithm::Direct,
         protocol,
-    }
+    })
 }
 
 fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, levels: u8) -> Op {
     let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
-    Op::Requant {
+    Op::Requant(Requant {
         terms,
         output,
         ring: Bits::of(ring),
         shift,
         levels,
         form: Form::Narrow,
-        remask: false,
-    }
+        reshare: false,
+    })
 }
 
 /// The same, in few rounds, with its result masked anew.
 fn masked(mut op: Op) -> Op {
-    if let Op::Requant { form, remask, .. } = &mut op {
-        (*form, *remask) = (Form::Wide, true);
+    if let Op::Requant(Requant { form, reshare, .. }) = &mut op {
+        (*form, *reshare) = (Form::Wide, true);
     }
     op
 }

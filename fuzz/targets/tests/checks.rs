@@ -3,6 +3,7 @@
 
 use pq_fuzz_targets::network;
 use protocols::plan::{Op, Plan};
+use protocols::steps::{Argmax, Linear, Lookup, MaxPool, Output, Requant};
 use protocols::weights::Weights;
 use protocols::{Bits, Error};
 
@@ -28,7 +29,7 @@ fn assert_refused(result: Result<(), Error>, field: &str) {
 #[test]
 fn the_maximum_of_accumulators_needs_a_bit_of_room() {
     let plan = changed(|plan| {
-        if let Op::MaxPool { input, .. } = step(plan, "max") {
+        if let Op::MaxPool(MaxPool { input, .. }) = step(plan, "max") {
             *input = 1;
         }
         let [from, to] = [plan.wires[1], plan.wires[3]];
@@ -44,7 +45,7 @@ fn the_maximum_of_accumulators_needs_a_bit_of_room() {
 #[test]
 fn layers_and_plans_have_a_largest_size() {
     let channels = changed(|plan| {
-        if let Op::Linear { geometry, shifts, .. } = step(plan, "fc") {
+        if let Op::Linear(Linear { geometry, shifts, .. }) = step(plan, "fc") {
             geometry.out_channels = 1 << 20;
             shifts.clear();
         }
@@ -61,10 +62,10 @@ fn layers_and_plans_have_a_largest_size() {
 fn a_signed_sum_must_fit_with_what_makes_it_unsigned_too() {
     let sums_in = |ring: u32| {
         changed(|plan| {
-            if let Op::Linear { ring: of_layer, .. } = step(plan, "fc") {
+            if let Op::Linear(Linear { ring: of_layer, .. }) = step(plan, "fc") {
                 *of_layer = Bits::of(ring);
             }
-            if let Op::Requant { ring: of_sum, shift, .. } = step(plan, "add") {
+            if let Op::Requant(Requant { ring: of_sum, shift, .. }) = step(plan, "add") {
                 (*of_sum, *shift) = (Bits::of(ring), 3);
             }
             plan.wires[6].ring = Bits::of(ring);
@@ -81,7 +82,7 @@ fn a_signed_sum_must_fit_with_what_makes_it_unsigned_too() {
 fn a_table_has_an_entry_for_every_value_and_none_that_is_too_wide() {
     let table = |change: fn(&mut Vec<i64>)| {
         changed(|plan| {
-            if let Op::Lookup { table, .. } = step(plan, "function") {
+            if let Op::Lookup(Lookup { table, .. }) = step(plan, "function") {
                 change(table);
             }
         })
@@ -93,7 +94,7 @@ fn a_table_has_an_entry_for_every_value_and_none_that_is_too_wide() {
     assert!(table(|table| table[3] = -32).check().is_ok());
     // Accumulators of 10 bits.
     let wide = changed(|plan| {
-        if let Op::Lookup { input, .. } = step(plan, "function") {
+        if let Op::Lookup(Lookup { input, .. }) = step(plan, "function") {
             *input = 6;
         }
     });
@@ -106,7 +107,9 @@ fn values_that_a_lookup_or_a_label_would_cut_are_refused_where_they_are_written(
         changed(move |plan| {
             // Accumulators of 10 bits, said to have 4.
             plan.wires[6].bits = 4;
-            if let Op::Lookup { input, .. } | Op::Argmax { input, .. } = step(plan, name) {
+            if let Op::Lookup(Lookup { input, .. }) | Op::Argmax(Argmax { input, .. }) =
+                step(plan, name)
+            {
                 *input = 6;
             }
         })
@@ -123,7 +126,7 @@ fn the_label_is_what_is_revealed_next() {
     let between = changed(|plan| plan.steps.swap(8, 9));
     assert!(between.check().is_err());
     let other = changed(|plan| {
-        if let Op::Output { input } = step(plan, "output") {
+        if let Op::Output(Output { input }) = step(plan, "output") {
             *input = 8;
         }
     });

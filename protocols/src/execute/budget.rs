@@ -4,8 +4,9 @@
 use crate::Cost;
 use crate::linear::Layer;
 use crate::ot::{Source, Supply};
-use crate::plan::{Op, Plan};
+use crate::plan::Plan;
 use crate::price::transfer_seconds;
+use crate::steps::Step;
 use crate::{Operator, Session};
 
 /// What a part moves, and seconds of work.
@@ -19,8 +20,13 @@ pub(super) struct Budgets {
 
 impl Budgets {
     pub(super) fn new(plan: &Plan, images: usize) -> Self {
-        let each = |op: &Op| (plan.step_cost(op, images), plan.step_work(op, images));
-        let steps: Vec<_> = plan.steps.iter().map(|step| each(&step.op)).collect();
+        let known = plan.known();
+        let context = plan.context(&known);
+        let each = |step: &Step| {
+            let step = step.op.step();
+            (plan.placed(step.cost(&context, images)), step.seconds(&context, images))
+        };
+        let steps: Vec<_> = plan.steps.iter().map(each).collect();
         // The part of a step's online work that may be done offline is a part of both.
         let offline = steps.iter().map(|(cost, work)| (cost.offline, work.offline + work.online));
         let online = steps.iter().map(|(cost, work)| (cost.online, work.online));
@@ -46,9 +52,9 @@ pub(super) fn of_supply(supply: &Supply) -> Budget {
     (supply.cost(), transfers * transfer_seconds(supply.source))
 }
 
-/// The budget of planting a layer's trees for the session.
-pub(super) fn of_trees(layer: &Layer) -> Budget {
-    (layer.setup_cost(), layer.setup_seconds())
+/// The budget of a layer's state for the session.
+pub(super) fn of_state(layer: &Layer) -> Budget {
+    (layer.setup_cost(), layer.seconds(1).setup)
 }
 
 /// Begins a step that has a budget.

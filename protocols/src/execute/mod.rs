@@ -2,7 +2,6 @@
 //! inference, each step held to its price.
 
 mod budget;
-mod local;
 mod offline;
 mod online;
 mod report;
@@ -16,7 +15,7 @@ use crate::plan::{Load, Plan};
 use crate::weights::Weights;
 use crate::{Error, Role, Session};
 use budget::Budgets;
-use offline::Prepared;
+use offline::Stock;
 use setup::Ready;
 
 pub use report::{Event, Measured, Report, StepReport};
@@ -92,7 +91,7 @@ pub struct PartySession {
     ready: Ready,
     budgets: Budgets,
     /// What is prepared, in the order in which it will be used, each once.
-    stock: VecDeque<Prepared>,
+    stock: VecDeque<Stock>,
     /// Inferences whose preparation has begun.
     begun: usize,
     report: Report,
@@ -185,8 +184,8 @@ impl PartySession {
         if let (None, Some(next)) = (&self.weights, self.stock.front()) {
             check_input(&self.plan, input, next.images)?;
         }
-        let prepared = self.stock.pop_front().ok_or(unprepared)?;
-        let found = online::infer(self, input, prepared, observe).await;
+        let stock = self.stock.pop_front().ok_or(unprepared)?;
+        let found = online::infer(self, input, stock, observe).await;
         told(&mut self.session, found).await
     }
 

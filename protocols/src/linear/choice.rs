@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::protocol::LinearProtocol;
+use super::{vole, vole_of_activations};
+use crate::assumption::Assumption;
+
 /// How a convolution becomes products: see [`super::winograd`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,35 +34,45 @@ impl Algorithm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Protocol {
-    /// Punctured trees of `2^k` leaves.
+    /// Trees of `2^k` leaves, punctured at digits of the weights, for all inferences of a session.
     Vole {
         /// Digits of one tree together: 1 to 8 bits.
         k: u8,
     },
-    /// Bitwise correlated transfers.
+    /// Bitwise correlated OTs.
     Cot,
-    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask, made anew for
-    /// every inference.
-    VoleOfMask {
+    /// Trees of `2^k` leaves that are punctured at the digits of the client's mask of the
+    /// activations, made anew for every inference.
+    VoleOfActivations {
         /// Bits of a digit, 1 to 8.
         k: u8,
     },
 }
 
 impl Protocol {
-    /// Every protocol.
+    /// Every protocol, with its parameters.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_weights = (2..=8).map(|k| Self::Vole { k });
-        let of_mask = (1..=8).map(|k| Self::VoleOfMask { k });
-        std::iter::once(Self::Cot).chain(of_weights).chain(of_mask)
+        let of_activations = (1..=8).map(|k| Self::VoleOfActivations { k });
+        std::iter::once(Self::Cot).chain(of_weights).chain(of_activations)
+    }
+
+    /// The protocol itself.
+    pub(super) fn body(self) -> Box<dyn LinearProtocol> {
+        match self {
+            Self::Vole { k } => Box::new(vole::Vole::of(k)),
+            Self::Cot => Box::new(vole::Vole::cot()),
+            Self::VoleOfActivations { k } => Box::new(vole_of_activations::Vole { k }),
+        }
     }
 
     /// Its name, in reports.
     pub(crate) fn label(self) -> String {
-        match self {
-            Self::Vole { k } => format!("vole k={k}"),
-            Self::Cot => "cot".into(),
-            Self::VoleOfMask { k } => format!("vole of mask k={k}"),
-        }
+        self.body().name()
+    }
+
+    /// What its security rests on, beside that of the OTs.
+    pub(crate) fn assumptions(self) -> &'static [Assumption] {
+        self.body().assumptions()
     }
 }

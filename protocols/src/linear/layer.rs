@@ -1,15 +1,16 @@
-//! A linear layer's public description, and its planted trees.
+//! A linear layer's public description.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 
 use zeroize::Zeroizing;
 
-use super::layout::{self, Class};
-use super::trees::Trees;
-use super::{Algorithm, Geometry, Protocol, mask, winograd};
+use super::{Algorithm, Geometry, Protocol, winograd};
 use crate::bits::word_bits;
-use crate::{Bits, Cost, Error, Session};
+use crate::{Bits, Role};
+
+/// Bytes of a share's element.
+const ELEMENT: u64 = 8;
 
 /// The most output channels: pricing a layer lists them all.
 const MAX_CHANNELS: usize = 1 << 16;
@@ -50,9 +51,6 @@ impl Layer {
         if !(2..=8).contains(&self.weight_bits) {
             return Err(format!("weights of 2 to 8 bits, found {}", self.weight_bits));
         }
-        if !(1..=8).contains(&layout::digit_bits(self.protocol)) {
-            return Err(format!("k within 1..=8, found {:?}", self.protocol));
-        }
         let shifts = match self.algorithm {
             Algorithm::Direct => self.geometry.out_channels,
             Algorithm::WinogradExact => {
@@ -74,14 +72,6 @@ impl Layer {
         if !self.shifts.is_empty() && self.shifts.len() != shifts {
             return Err(format!("{shifts} shifts or none, found {}", self.shifts.len()));
         }
-        if matches!(self.protocol, Protocol::VoleOfMask { .. })
-            && !mask::fits(&self.products().geometry)
-        {
-            return Err(format!(
-                "image times kernel of up to 2^16 each way for {:?}",
-                self.protocol
-            ));
-        }
         let most = self.shifts.iter().max().map_or(0, |&e| u32::from(e));
         let room = most + self.weight_bits + self.widening();
         if room > self.ring.get() {
@@ -90,7 +80,7 @@ impl Layer {
                 self.ring
             ));
         }
-        Ok(())
+        self.protocol.body().check(self)
     }
 
     /// Bits that the ring of the products has more than that of the result. The input needs no
@@ -150,35 +140,6 @@ impl Layer {
         self.shifts.get(channel).map_or(0, |&e| u32::from(e))
     }
 
-    /// Weights whose digits share a tree, at the most.
-    pub fn group(&self) -> usize {
-        self.classes().iter().map(|class| class.bundles[0].len()).max().unwrap_or(1)
-    }
-
-    /// Whether its trees serve all inferences of a session.
-    pub(crate) const fn keeps_trees(&self) -> bool {
-        !matches!(self.protocol, Protocol::VoleOfMask { .. })
-    }
-
-    /// What planting its trees costs, once per session.
-    pub fn setup_cost(&self) -> Cost {
-        Trees::cost(&self.classes())
-    }
-
-    /// How much there is to compute for the trees, for a batch of `images`.
-    pub(crate) fn work(&self, images: usize) -> Work {
-        let products = self.products();
-        if let Protocol::VoleOfMask { k } = self.protocol {
-            return mask::work(&products, images, k);
-        }
-        let (classes, columns) = (self.classes(), images * products.geometry.positions());
-        let widest = classes.iter().map(|class| class.ring).max().unwrap_or(self.ring);
-        let blocks = columns.div_ceil(128 / word_bits(widest) as usize);
-        let trees: f64 = classes.iter().map(|class| class.trees() as f64).sum();
-        let leaves: f64 = classes.iter().map(|class| (class.trees() << class.depth()) as f64).sum();
-        Work { leaves, blocks: leaves * blocks as f64, corrections: trees * columns as f64 }
-    }
-
     /// Elements that are transformed, of inputs and of results, for a batch.
     pub(crate) fn transformed(&self, images: usize) -> usize {
         match self.algorithm {
@@ -191,15 +152,38 @@ impl Layer {
         }
     }
 
-    pub(super) fn classes(&self) -> Vec<Class> {
-        let Self { geometry, shifts, ring, protocol, .. } = &*self.products();
-        let bits = |group: usize| match self.algorithm {
-            Algorithm::Direct | Algorithm::Winograd => self.weight_bits,
-            Algorithm::WinogradExact => {
-                winograd::exact_bits(self.weight_bits, group, geometry.groups)
+    /// Bytes of what the products are made of and of what they are, also in the domain of a
+    /// transform.
+    pub(super) fn operand_bytes(&self, role: Role, images: usize) -> u64 {
+        let g = &self.products().geometry;
+        let given = match role {
+            Role::Server => 0,
+            Role::Client => {
+                let input: usize = self.geometry.in_shape().iter().product();
+                input * images + self.transformed(images)
             }
         };
-        layout::classes(geometry, bits, shifts, *ring, *protocol)
+        let result = g.out_channels * images * g.positions();
+        let outputs = self.geometry.out_channels * self.geometry.positions() * images;
+        let transformed = match self.algorithm {
+            Algorithm::Direct => 0,
+            Algorithm::WinogradExact | Algorithm::Winograd => outputs,
+        };
+        ELEMENT * (given + result + transformed) as u64
+    }
+
+    /// Bytes that the product with a party's own share takes, the results included.
+    pub(crate) fn local_bytes(&self, images: usize) -> u64 {
+        let word = u64::from(word_bits(self.ring) / 8);
+        let input: usize = self.geometry.in_shape().iter().product();
+        let outputs = self.geometry.out_channels * self.geometry.positions();
+        let transformed = match self.algorithm {
+            Algorithm::Direct | Algorithm::WinogradExact => 0,
+            Algorithm::Winograd => ELEMENT * self.transformed(images) as u64,
+        };
+        word * (input * images) as u64
+            + (2 * ELEMENT + word) * (outputs * images) as u64
+            + transformed
     }
 }
 
@@ -217,45 +201,5 @@ impl Deref for WeightsOfProducts<'_> {
             Self::Given(weights) => weights,
             Self::Derived(weights) => weights,
         }
-    }
-}
-
-/// The size of a layer's trees.
-#[derive(Default)]
-pub(crate) struct Work {
-    /// Leaves of all trees.
-    pub leaves: f64,
-    /// Blocks that they are expanded to.
-    pub blocks: f64,
-    /// Ring elements that cross the wire.
-    pub corrections: f64,
-}
-
-/// A layer's trees, one party's half.
-pub struct Planted {
-    pub(super) classes: Vec<(Class, Trees)>,
-}
-
-impl Planted {
-    /// Plants the trees of a layer. The server gives its weights, in the order of
-    /// [`Layer::weights`], the client none.
-    ///
-    /// # Errors
-    /// Where the peer is lost, violates the protocol, or the pool is dry.
-    pub async fn plant(
-        session: &mut Session,
-        layer: &Layer,
-        weights: Option<&[i8]>,
-    ) -> Result<Self, Error> {
-        let weights = weights.map(|weights| layer.weights_of_products(weights));
-        let weights = weights.as_deref();
-        session
-            .hold("weight trees", layer.setup_cost(), async |session| {
-                let classes = layer.classes();
-                let trees = Trees::plant(session, &classes, weights).await?;
-                let classes = classes.into_iter().zip(trees).collect();
-                Ok(Self { classes })
-            })
-            .await
     }
 }

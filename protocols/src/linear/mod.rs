@@ -3,15 +3,15 @@
 mod choice;
 mod geometry;
 mod im2col;
-mod kernel;
 mod keys;
 mod layer;
-mod layout;
+mod leaves;
 mod local;
-mod mask;
-mod memory;
-mod trees;
+mod products;
+mod protocol;
 mod vole;
+mod vole_of_activations;
+mod weights;
 pub mod winograd;
 
 #[cfg(test)]
@@ -21,6 +21,9 @@ pub use choice::{Algorithm, Protocol};
 pub use geometry::{Geometry, windows};
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;
-pub use layer::{Layer, Planted};
+pub use layer::Layer;
 pub use local::multiply;
-pub use vole::{ClientHeld, Products, products_cost};
+pub use products::{ClientHeld, Products};
+pub(crate) use protocol::Work;
+pub use protocol::{Detail, LayerMemory, LayerSeconds, State};
+pub use weights::{LayerWeights, accumulators};

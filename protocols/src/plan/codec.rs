@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Plan, Reveal};
+use super::{Plan, Reveal};
 use crate::Error;
+use crate::steps::Argmax;
 
 /// How the client turns pixels into the integers of the first wire: `clamp(round(value / scale))`,
 /// halves to even.
@@ -119,10 +120,9 @@ impl Plan {
 
     /// The number of classes that the network tells apart.
     pub fn classes(&self) -> usize {
-        let argmax = self.steps.iter().find_map(|step| {
-            if let Op::Argmax { input, .. } = step.op { Some(&self.wires[input]) } else { None }
-        });
-        argmax.unwrap_or_else(|| self.output_wire()).shape.iter().product()
+        let label = self.steps.iter().find_map(|step| step.op.get::<Argmax>());
+        let logits = label.map_or_else(|| self.output_wire(), |label| &self.wires[label.input]);
+        logits.elements()
     }
 }
 
@@ -133,13 +133,14 @@ mod tests {
     use crate::linear::Geometry;
     use crate::ot::{Source, TreeDepth};
     use crate::plan::{Algorithm, FORMAT, InputSpec, OutputSpec, Preprocess, Protocol, Step, Wire};
+    use crate::steps::{Input, Linear, Op, Output};
 
     /// Two pixels of two channels, and two classes.
     fn plan() -> Plan {
         let wire = |bits, signed| Wire { shape: [2, 1, 1], bits, signed, ring: Bits::of(8) };
         let step = |name: &str, op| Step { name: name.into(), op };
         let geometry = Geometry::dense(2, 2);
-        let linear = Op::Linear {
+        let linear = Op::Linear(Linear {
             input: 0,
             output: 1,
             geometry,
@@ -148,7 +149,7 @@ mod tests {
             ring: Bits::of(8),
             algorithm: Algorithm::Direct,
             protocol: Protocol::Cot,
-        };
+        });
         Plan {
             format: FORMAT,
             name: "codec".into(),
@@ -158,9 +159,9 @@ mod tests {
             streamed: false,
             wires: vec![wire(2, false), wire(8, true)],
             steps: vec![
-                step("input", Op::Input { output: 0 }),
+                step("input", Op::Input(Input { output: 0 })),
                 step("fc", linear),
-                step("output", Op::Output { input: 1 }),
+                step("output", Op::Output(Output { input: 1 })),
             ],
             weights: "0".repeat(64),
         }

@@ -7,33 +7,27 @@
 mod assumptions;
 mod check;
 mod codec;
-mod kind;
-mod operators;
 mod reveal;
-mod shape;
-mod step;
-mod wire;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::linear::Layer;
-use crate::ot::Source;
+use crate::ot::{Source, Start, Supply};
+use crate::steps::{Context, Input, Linear, Output};
+use crate::{Cost, Error, Phases};
 
-pub use assumptions::Assumption;
 pub use check::{MAX_ELEMENTS, MAX_NAME};
 pub use codec::{Answer, InputSpec, Logits, OutputSpec, Preprocess, integer};
-pub use kind::{CORRELATIONS, Kind};
-pub(crate) use operators::pooling_ring;
-pub use shape::{Gather, View, Window};
-pub use step::{Op, Step, Term};
-pub use wire::{Wire, WireId};
 
+pub use crate::assumption::Assumption;
 pub use crate::linear::{Algorithm, Protocol};
 pub use crate::load::{Load, Reveal};
+pub use crate::steps::{
+    CORRELATIONS, Gather, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
+};
 
 /// The version of the plan format that this build reads and writes.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// What two parties run. Holds no secret: shapes, widths, shifts, scales and protocol choices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,26 +89,23 @@ impl Plan {
 
     /// The wire that the client's input becomes.
     pub fn input_wire(&self) -> &Wire {
-        let output = self
-            .steps
-            .iter()
-            .find_map(|step| if let Op::Input { output } = step.op { Some(output) } else { None });
-        &self.wires[output.expect("invariant: a checked plan has an input")]
+        let input = self.steps.iter().find_map(|step| step.op.get::<Input>());
+        &self.wires[input.expect("invariant: a checked plan has an input").output]
     }
 
     /// The wire that is revealed: of the logits, or of the label.
     pub fn output_wire(&self) -> &Wire {
-        let input = self
-            .steps
-            .iter()
-            .find_map(|step| if let Op::Output { input } = step.op { Some(input) } else { None });
-        &self.wires[input.expect("invariant: a checked plan has an output")]
+        let output = self.steps.iter().find_map(|step| step.op.get::<Output>());
+        &self.wires[output.expect("invariant: a checked plan has an output").input]
     }
 
     /// All linear layers with their step's name and index.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &str, Layer)> {
         let steps = self.steps.iter().enumerate();
-        steps.filter_map(|(index, step)| Some((index, step.name.as_str(), step.op.layer()?)))
+        steps.filter_map(|(index, step)| {
+            let layer = step.op.get::<Linear>()?.layer();
+            Some((index, step.name.as_str(), layer))
+        })
     }
 
     /// The step after which each wire is not read any more.
@@ -128,31 +119,52 @@ impl Plan {
         last
     }
 
-    /// By wire: whether the client's share is known before the input is. So it is of the input,
-    /// which is masked, of what is masked anew, and of what linear layers and local steps make of
-    /// such.
+    /// For each wire: is the client's share fixed before its input arrives? Yes for the input and
+    /// every re-shared wire, and for whatever linear and local steps derive from those.
     pub fn known(&self) -> Vec<bool> {
         let mut known = vec![false; self.wires.len()];
         for step in &self.steps {
-            match &step.op {
-                Op::Input { output } => known[*output] = true,
-                Op::Linear { input, output, .. }
-                | Op::View { input, output, .. }
-                | Op::SumPool { input, output, .. } => known[*output] = known[*input],
-                Op::Requant { output, remask, .. }
-                | Op::MaxPool { output, remask, .. }
-                | Op::Lookup { output, remask, .. } => known[*output] = *remask,
-                Op::Argmax { .. } | Op::Output { .. } => {}
+            if let Some(output) = step.op.output() {
+                known[output] = step.op.step().known(&known);
             }
         }
         known
     }
 
-    /// Whether the choices of a requantization are made before the input is known: its client's
-    /// share is. Not where the plan is streamed: its transfers would have to be kept until then.
-    pub(crate) fn asks_early(&self, op: &Op) -> bool {
-        let known = self.known();
-        !self.streamed && op.inputs().into_iter().all(|wire| known[wire])
+    /// What a step sees of the plan, given [`Plan::known`].
+    pub(crate) fn context<'a>(&'a self, known: &'a [bool]) -> Context<'a> {
+        let Self { wires, streamed, .. } = self;
+        let (reveals, revealed) = (self.reveals(), self.revealed_range());
+        Context { wires, known, streamed: *streamed, reveals, revealed }
+    }
+
+    /// The same step in every way that makes the same integers.
+    pub fn variants(&self, op: &Op) -> Vec<Op> {
+        let variants = op.step().variants(&self.context(&self.known()));
+        if variants.is_empty() { vec![op.clone()] } else { variants }
+    }
+
+    /// The set-up of the extension of OTs.
+    pub(crate) const fn start(&self) -> Start {
+        Start { source: self.transfers }
+    }
+
+    /// The extension that makes the OTs that some cost consumes.
+    pub(crate) const fn supply(&self, cost: Cost) -> Supply {
+        Supply {
+            source: self.transfers,
+            server: cost.server_cots as usize,
+            client: cost.client_cots as usize,
+        }
+    }
+
+    /// What a step moves, with the state of its layer where it belongs: in set-up, or offline where
+    /// the plan is streamed.
+    pub(crate) fn placed(&self, cost: Phases) -> Phases {
+        if !self.streamed {
+            return cost;
+        }
+        Phases { setup: Cost::ZERO, offline: cost.setup + cost.offline, ..cost }
     }
 }
 
@@ -166,7 +178,7 @@ mod tests {
             [r#"{"format": 3, "input": {"preprocess": {"normalise": {}}}}"#, r#"{"format": 99}"#]
         {
             let message = Plan::from_json(old.as_bytes()).unwrap_err().to_string();
-            for part in ["plan: format", "expected 4", "search the network again"] {
+            for part in ["plan: format", "expected 5", "search the network again"] {
                 assert!(message.contains(part), "{message}");
             }
         }

@@ -1,29 +1,20 @@
 //! What the client learns of an inference: the logits, or the label alone.
 
-use super::{Op, Plan, Reveal, Step, Wire, WireId, pooling_ring};
-use crate::ops::Argmax;
-use crate::{Bits, Error, Operator};
+use super::{Op, Plan, Reveal, Step, Wire, WireId};
+use crate::steps::{Argmax, Output, index_ring, pooling_ring};
+use crate::{Bits, Error};
 
 impl Plan {
     /// What the client learns.
     pub fn reveals(&self) -> Reveal {
-        let label = self.steps.iter().any(|step| matches!(step.op, Op::Argmax { .. }));
+        let label = self.steps.iter().any(|step| step.op.get::<Argmax>().is_some());
         if label { Reveal::Label } else { Reveal::Logits }
     }
 
     /// The smallest and the largest value that can be revealed: of a label, the last class.
     pub(crate) fn revealed_range(&self) -> (i64, i64) {
-        let values = self.steps.iter().find_map(|step| match &step.op {
-            Op::Argmax { input, .. } => Some(self.wires[*input].elements()),
-            Op::Input { .. }
-            | Op::Linear { .. }
-            | Op::Requant { .. }
-            | Op::MaxPool { .. }
-            | Op::SumPool { .. }
-            | Op::Lookup { .. }
-            | Op::View { .. }
-            | Op::Output { .. } => None,
-        });
+        let label = self.steps.iter().find_map(|step| step.op.get::<Argmax>());
+        let values = label.map(|label| self.wires[label.input].elements());
         values.map_or_else(|| self.output_wire().range(), |values| (0, values as i64 - 1))
     }
 
@@ -49,35 +40,26 @@ impl Plan {
             (Reveal::Logits, Reveal::Label) => {}
         }
         let mut plan = self.clone();
-        let Some(Op::Output { input }) = plan.steps.last().map(|step| step.op.clone()) else {
-            unreachable!("invariant: a checked plan ends with its output")
-        };
+        let last = plan.steps.last().and_then(|step| step.op.get::<Output>());
+        let input = last.expect("invariant: a checked plan ends with its output").input;
         let logits = plan.wires[input];
         plan.widen(input, pooling_ring(logits.bits));
-        let bits = index_bits(logits.elements());
+        let bits = index_ring(logits.elements());
         let label = Wire { shape: [1; 3], bits: bits.get() as u8, signed: false, ring: bits };
         plan.wires.push(label);
         let output = plan.wires.len() - 1;
-        let price = |digit: &u8| {
-            let operator = plan.argmax(&Op::Argmax { input, output, digit: *digit }, 1);
-            operator.map_or(0, |operator| {
-                let cost = operator.cost();
-                cost.bits()
-                    + ((cost.server_cots + cost.client_cots) as f64 * plan.transfers.bits()).ceil()
-                        as u64
-            })
-        };
-        let digit = (1..=4).min_by_key(price).unwrap_or(1);
+        let label = Op::Argmax(Argmax { input, output, digit: 1 });
+        let least = plan.variants(&label).into_iter().min_by_key(|op| plan.online_bits(op));
+        let op = least.unwrap_or(label);
         let taken = |name: &str| plan.steps.iter().any(|step| step.name == name);
         let mut name = "label".to_owned();
         while taken(&name) {
             name += ".";
         }
         let at = plan.steps.len() - 1;
-        plan.steps.insert(at, Step { name, op: Op::Argmax { input, output, digit } });
-        if let Some(Step { op: Op::Output { input }, .. }) = plan.steps.last_mut() {
-            *input = output;
-        }
+        plan.steps.insert(at, Step { name, op });
+        let last = plan.steps.last_mut().and_then(|step| step.op.get_mut::<Output>());
+        last.expect("invariant: the output is still the last step").input = output;
         plan.check()?;
         Ok(plan)
     }
@@ -93,34 +75,17 @@ impl Plan {
             }
             self.wires[wire].ring = ring;
             for step in &mut self.steps {
-                match &mut step.op {
-                    Op::Linear { input, output, ring: own, .. } if *output == wire => {
-                        *own = ring;
-                        due.push((*input, ring));
-                    }
-                    // They have one ring on both sides.
-                    Op::View { input, output, .. } | Op::SumPool { input, output, .. }
-                        if *output == wire || *input == wire =>
-                    {
-                        due.extend([(*input, ring), (*output, ring)]);
-                    }
-                    Op::Input { .. }
-                    | Op::Linear { .. }
-                    | Op::View { .. }
-                    | Op::SumPool { .. }
-                    | Op::Requant { .. }
-                    | Op::MaxPool { .. }
-                    | Op::Lookup { .. }
-                    | Op::Argmax { .. }
-                    | Op::Output { .. } => {}
+                let touches = step.op.output() == Some(wire) || step.op.inputs().contains(&wire);
+                if touches {
+                    due.extend(step.op.step_mut().widen(wire, ring).into_iter().map(|w| (w, ring)));
                 }
             }
         }
     }
-}
 
-/// The ring of an index of so many values.
-pub(super) const fn index_bits(values: usize) -> Bits {
-    let argmax = Argmax { groups: 1, values, ring: Bits::ONE, digit: 1 };
-    argmax.index_ring()
+    /// Bits that a step moves online for one image, with those of its OTs.
+    fn online_bits(&self, op: &Op) -> u64 {
+        let cost = self.step_cost(op, 1).online;
+        cost.bits() + (cost.consumed() as f64 * self.transfers.bits()).ceil() as u64
+    }
 }

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::channel::STATEMENT;
 use crate::handshake;
-use crate::linear::products_cost;
 use crate::load::{Group, Load};
 use crate::ot::Supply;
-use crate::plan::{CORRELATIONS, Kind, Op, Plan, Step};
+use crate::plan::Plan;
+use crate::steps::{CORRELATIONS, Kind, Op, Step};
 use crate::{Block, Cost, Operator, Phases, Role};
 
 /// The price of one step, for a batch.
@@ -27,9 +27,9 @@ impl Plan {
     /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight
     /// trees; and of the session's end, the client's statement.
     pub fn setup_cost(&self) -> Cost {
-        let trees = self.kept_trees();
+        let kept = self.kept_states();
         let once = handshake::cost() + Self::end_cost();
-        once + self.start().cost() + self.supply(trees).cost() + trees
+        once + self.start().cost() + self.supply(kept).cost() + kept
     }
 
     /// The price of the session's end: the client says what it has seen.
@@ -37,8 +37,8 @@ impl Plan {
         Cost::message(Role::Client, STATEMENT)
     }
 
-    /// The price of the weight trees that are kept for the session.
-    pub(crate) fn kept_trees(&self) -> Cost {
+    /// The price of what is kept of all layers for the session.
+    pub(crate) fn kept_states(&self) -> Cost {
         let layers = self.layers().filter(|_| !self.streamed);
         layers.map(|(_, _, layer)| layer.setup_cost()).sum()
     }
@@ -46,11 +46,11 @@ impl Plan {
     /// Bytes that a party holds from one step to the next at the least, unless the plan is
     /// streamed: weight trees, and the transfers of set-up or of one inference.
     pub fn held_bytes(&self, images: usize) -> u64 {
-        let cots = |cost: Cost| cost.server_cots + cost.client_cots;
-        let levels: u64 = self.layers().map(|(_, _, layer)| cots(layer.setup_cost())).sum();
+        let layers = self.layers();
+        let levels: u64 = layers.map(|(_, _, layer)| layer.setup_cost().consumed()).sum();
         let run = |step: &Step| {
             let Phases { offline, online, .. } = self.step_cost(&step.op, images);
-            cots(offline + online)
+            (offline + online).consumed()
         };
         let run: u64 = self.steps.iter().map(run).sum();
         Block::BYTES as u64 * (levels + levels.max(run))
@@ -124,51 +124,9 @@ impl Plan {
     }
 
     /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's,
-    /// over its wires. Transfers of its set-up are counted, their extension is not.
+    /// over its wires. OTs of its set-up are counted, their extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
-        let online = |online| Phases { online, ..Phases::default() };
-        match op {
-            Op::Input { output } => online(self.wire_message(*output, Role::Client, images)),
-            // The server's share, and behind it what the server says of the conversation so far.
-            Op::Output { input } => {
-                let statement = Cost::message(Role::Server, STATEMENT);
-                online(self.wire_message(*input, Role::Server, images).beside(statement))
-            }
-            Op::Linear { .. } => {
-                let layer = op.layer().expect("invariant: a linear step has a layer");
-                let (trees, products) = (layer.setup_cost(), products_cost(&layer, images));
-                if self.streamed {
-                    Phases { offline: trees + products, ..Phases::default() }
-                } else {
-                    Phases { setup: trees, offline: products, ..Phases::default() }
-                }
-            }
-            Op::Requant { output, remask, .. } => match self.requant(op, images) {
-                Some(operator) => operator.phases(self.asks_early(op), *remask),
-                None => online(self.remask_message(*output, *remask, images)),
-            },
-            Op::MaxPool { output, remask, .. } => {
-                let pooled = self.max_pool(op, images).map_or(Cost::ZERO, |op| op.cost());
-                online(pooled.then(self.remask_message(*output, *remask, images)))
-            }
-            Op::Lookup { output, remask, .. } => {
-                let found = self.lookup(op, images).map_or(Cost::ZERO, |op| op.cost());
-                online(found.then(self.remask_message(*output, *remask, images)))
-            }
-            Op::Argmax { .. } => online(self.argmax(op, images).map_or(Cost::ZERO, |op| op.cost())),
-            Op::SumPool { .. } | Op::View { .. } => Phases::default(),
-        }
-    }
-
-    /// The message that replaces the client's share of a wire by a mask.
-    fn remask_message(&self, wire: usize, remask: bool, images: usize) -> Cost {
-        if remask { self.wire_message(wire, Role::Client, images) } else { Cost::ZERO }
-    }
-
-    /// All elements of a wire in one message.
-    pub(crate) fn wire_message(&self, wire: usize, sender: Role, images: usize) -> Cost {
-        let wire = &self.wires[wire];
-        Cost::message(sender, wire.ring.packed_len(wire.elements() * images))
+        self.placed(op.step().cost(&self.context(&self.known()), images))
     }
 }
 

@@ -11,7 +11,8 @@
 use crate::linear::Layer;
 use crate::load::Load;
 use crate::ot::Source;
-use crate::plan::{Op, Plan, Step, Wire};
+use crate::plan::Plan;
+use crate::steps::{Context, Step, Wire};
 use crate::{Block, Cost, Phases, Role};
 
 /// Bytes of a process that has yet to do anything: code, threads with their stacks and heaps, and a
@@ -19,9 +20,6 @@ use crate::{Block, Cost, Phases, Role};
 pub const PROCESS: u64 = 13 << 20;
 /// Bytes of an element of a share.
 const ELEMENT: u64 = 8;
-/// Bytes that an element takes where a nonlinear operator is at work on it: its value and the
-/// shares of its parts, a word each, what is said and heard of them, and a transfer.
-const NONLINEAR: u64 = 160;
 const BLOCK: u64 = Block::BYTES as u64;
 /// Emptied pieces of the pools that are kept.
 const SPARE: u64 = 16 << 20;
@@ -53,10 +51,34 @@ const PRICED: usize = 16;
 #[derive(Clone, Copy)]
 struct Priced {
     phases: Phases,
-    /// Bytes of choices that are made early.
-    asked: Option<u64>,
+    /// Bytes that the offline part leaves.
+    held: u64,
+    /// Bytes at work in either part.
+    offline: u64,
+    online: u64,
     /// Frames of the offline part's stream, of a layer.
     frames: u64,
+}
+
+impl Priced {
+    /// Of a step for `times` as many images.
+    fn new(
+        plan: &Plan,
+        context: &Context<'_>,
+        step: &Step,
+        role: Role,
+        (images, times): (usize, u64),
+    ) -> Self {
+        let (body, layer) = (step.op.step(), step.op.layer());
+        let Phases { setup, offline, online } = plan.placed(body.cost(context, images));
+        Self {
+            phases: Phases { setup, offline: offline * times, online: online * times },
+            held: body.held_bytes(context, images) * times,
+            offline: body.offline_bytes(context, role, images) * times,
+            online: body.online_bytes(context, role, images) * times,
+            frames: layer.map_or(0, |layer| layer.memory(role, images).frames) * times,
+        }
+    }
 }
 
 /// A party's memory as its session goes on.
@@ -96,14 +118,9 @@ impl<'a> Tally<'a> {
             Source::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
         };
         let kept = PROCESS + files + reserve;
-        let price = |step: &Step| {
-            let early = plan.requant(&step.op, images).filter(|_| plan.asks_early(&step.op));
-            let Phases { setup, offline, online } = plan.step_cost(&step.op, images);
-            let phases = Phases { setup, offline: offline * times, online: online * times };
-            let asked = early.map(|operator| operator.asked_bytes() * times);
-            let frames = step.op.layer().map_or(0, |layer| layer.product_frames(images) * times);
-            Priced { phases, asked, frames }
-        };
+        let known = plan.known();
+        let context = plan.context(&known);
+        let price = |step: &Step| Priced::new(plan, &context, step, role, (images, times));
         let steps = plan.steps.iter().map(price).collect();
         Self {
             plan,
@@ -127,13 +144,13 @@ impl<'a> Tally<'a> {
         if self.plan.streamed {
             return;
         }
-        let trees = self.plan.kept_trees();
+        let trees = self.plan.kept_states();
         self.supply(trees);
         for (_, _, layer) in self.plan.layers() {
-            let planted = layer.tree_bytes(self.role);
+            let memory = layer.memory(self.role, 1);
             self.consume(layer.setup_cost());
-            self.note(planted + layer.planting_bytes(self.role) + SEND_AHEAD);
-            self.kept += planted;
+            self.note(memory.state + memory.preparing + SEND_AHEAD);
+            self.kept += memory.state;
         }
     }
 
@@ -180,24 +197,16 @@ impl<'a> Tally<'a> {
         let plan = self.plan;
         let (mut held, mut masks) = (others, 0);
         for (index, step) in plan.steps.iter().enumerate() {
-            let Priced { phases, asked, .. } = self.steps[index];
+            let Priced { phases, held: left, offline, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.offline);
-            let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
-            let at_work = match (step.op.layer(), asked) {
-                (Some(layer), _) => {
-                    let fresh =
-                        if plan.streamed { self.fresh_trees(&layer, phases.offline) } else { 0 };
-                    self.consume(phases.offline);
-                    held += output;
-                    layer.product_bytes(self.role, self.images) * self.times + fresh
-                }
-                (None, Some(asked)) => {
-                    self.consume(phases.offline);
-                    held += asked;
-                    2 * output
-                }
-                (None, None) => 0,
+            let fresh = match step.op.layer().filter(|_| plan.streamed) {
+                Some(layer) => self.fresh_state(&layer, phases.offline),
+                None => 0,
             };
+            self.consume(phases.offline);
+            held += left;
+            let at_work = offline + fresh;
+            let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
             if self.role == Role::Client {
                 masks += output;
             }
@@ -206,11 +215,11 @@ impl<'a> Tally<'a> {
         held + masks
     }
 
-    /// The trees of a layer of a streamed plan, with the transfers that they and the products are
-    /// made of.
-    fn fresh_trees(&mut self, layer: &Layer, offline: Cost) -> u64 {
+    /// The state of a layer of a streamed plan, with the OTs that it and the products are made of.
+    fn fresh_state(&mut self, layer: &Layer, offline: Cost) -> u64 {
         self.supply(offline);
-        layer.tree_bytes(self.role) + layer.planting_bytes(self.role)
+        let memory = layer.memory(self.role, 1);
+        memory.state + memory.preparing
     }
 
     /// The online part of the first inference: later ones find less.
@@ -220,16 +229,17 @@ impl<'a> Tally<'a> {
         let mut wires: Vec<u64> = vec![0; plan.wires.len()];
         let mut held = self.prepared;
         for (index, step) in plan.steps.iter().enumerate() {
-            let Priced { phases, asked, .. } = self.steps[index];
+            let Priced { phases, held: left, online, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.online);
             if plan.streamed {
                 self.supply(phases.online);
             }
             let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
             let alive: u64 = wires.iter().sum();
-            self.note(held + alive + output + self.at_work(&step.op, asked.is_some()) + buffers);
+            self.note(held + alive + output + online + buffers);
             self.consume(phases.online);
-            held -= asked.unwrap_or(0);
+            // Products stay in the sum: they are the share that the step writes.
+            held -= if step.op.layer().is_some() { 0 } else { left };
             if let Some(wire) = step.op.output() {
                 wires[wire] = output;
             }
@@ -238,43 +248,6 @@ impl<'a> Tally<'a> {
                     *wire = 0;
                 }
             }
-        }
-    }
-
-    /// Bytes at work in a step's online part, its result not included.
-    fn at_work(&self, op: &Op, early: bool) -> u64 {
-        let elements = |wire: usize| self.wire_bytes(wire) / ELEMENT;
-        match op {
-            Op::Input { output } => elements(*output) * 2 * ELEMENT,
-            Op::Output { input } => elements(*input) * 2 * ELEMENT,
-            Op::Linear { .. } => match (self.role, op.layer()) {
-                (Role::Server, Some(layer)) => layer.local_bytes(self.images) * self.times,
-                _ => 0,
-            },
-            Op::Requant { output, .. } => {
-                let late = self.plan.requant(op, self.images).filter(|_| !early);
-                elements(*output) * NONLINEAR
-                    + late.map_or(0, |operator| operator.asked_bytes() * self.times)
-            }
-            Op::MaxPool { output, window, .. } => {
-                let operands = elements(*output) * window.len() as u64;
-                operands * 2 * ELEMENT + operands.div_ceil(2) * NONLINEAR
-            }
-            // Tables are made for some elements at a time.
-            Op::Lookup { output, table, .. } => {
-                elements(*output) * NONLINEAR
-                    + (self.choosers(table.len()) + BLOCK) * elements(*output)
-            }
-            Op::Argmax { input, .. } => elements(*input) * 2 * NONLINEAR,
-            Op::SumPool { output, .. } | Op::View { output, .. } => elements(*output) * 2 * ELEMENT,
-        }
-    }
-
-    /// Bytes that the client keeps for an element whose table of so many entries is yet to come.
-    const fn choosers(&self, entries: usize) -> u64 {
-        match self.role {
-            Role::Server => 0,
-            Role::Client => ELEMENT * entries as u64,
         }
     }
 

@@ -4,6 +4,7 @@ use model::onnx::nodes::{OPSET, convolution_attributes, pool_attributes, view_no
 use model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
+use protocols::steps::{Input, Linear, MaxPool, Output, Requant, Slice, SumPool};
 use protocols::weights::{LayerWeights, Weights};
 use zeroize::Zeroizing;
 
@@ -123,23 +124,23 @@ impl Writer<'_> {
             self.names[output] = format!("{}.value", step.name);
         }
         match &step.op {
-            Op::Input { output } => self.input(step, *output)?,
-            Op::Linear { input, output, .. } => self.linear(step, *input, *output)?,
-            Op::Requant { terms, output, shift, .. } => {
+            Op::Input(Input { output }) => self.input(step, *output)?,
+            Op::Linear(Linear { input, output, .. }) => self.linear(step, *input, *output)?,
+            Op::Requant(Requant { terms, output, shift, .. }) => {
                 self.requant(step, terms, *output, *shift)?
             }
-            Op::SumPool { input, output, window } => {
+            Op::SumPool(SumPool { input, output, window }) => {
                 let node = self.plain("AveragePool", step, *input, *output);
                 self.node(pool_attributes(node, &window_of(window)).int("count_include_pad", 1));
                 let (low, high) = self.ranges[*input];
                 let count = window.len() as i128;
                 self.ranges[*output] = (low.min(0) * count, high.max(0) * count);
             }
-            Op::MaxPool { input, output, window, .. } => {
+            Op::MaxPool(MaxPool { input, output, window, .. }) => {
                 let node = self.plain("MaxPool", step, *input, *output);
                 self.node(pool_attributes(node, &window_of(window)));
             }
-            Op::View { input, output, view } => {
+            Op::View(Slice { input, output, view }) => {
                 let (shape, names) = (self.plan.wires[*input].shape, [*input, *output]);
                 let [from, to] = names.map(|wire| self.names[wire].clone());
                 let node =
@@ -148,15 +149,15 @@ impl Writer<'_> {
                 let (low, high) = self.ranges[*input];
                 self.ranges[*output] = (low.min(0), high.max(0));
             }
-            Op::Lookup { .. } => {
+            Op::Lookup(_) => {
                 let advice = "replace the activation by a ReLU and train again";
                 return Err(without_form(step, "a ReLU", "an activation by a table", advice));
             }
-            Op::Argmax { .. } => {
+            Op::Argmax(_) => {
                 let advice = "export the plan that reveals the logits";
                 return Err(without_form(step, "logits as the output", "the label alone", advice));
             }
-            Op::Output { input } => self.output(step, *input),
+            Op::Output(Output { input }) => self.output(step, *input),
         }
         Ok(())
     }

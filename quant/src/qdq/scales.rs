@@ -1,6 +1,7 @@
 //! Scales for the wires of a plan, which itself knows those of its ends only.
 
-use protocols::plan::{Op, Plan, WireId};
+use protocols::plan::{Plan, WireId};
+use protocols::steps::{Input, Requant};
 
 /// How far two ways to a scale may differ, relative to each other.
 const TOLERANCE: f64 = 1e-6;
@@ -14,29 +15,16 @@ const TOLERANCE: f64 = 1e-6;
 pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
     let mut ties = Ties { wires: (0..plan.wires.len()).map(|wire| (wire, 1.0)).collect() };
     for step in &plan.steps {
-        let tied = match &step.op {
-            Op::Requant { terms, output, shift, .. } => terms.iter().all(|term| {
-                ties.tie(term.wire, *output, power(i32::from(term.shift) - i32::from(*shift)))
-            }),
-            Op::SumPool { input, output, window } => {
-                ties.tie(*output, *input, 1.0 / window.len() as f64)
-            }
-            Op::MaxPool { input, output, .. } | Op::View { input, output, .. } => {
-                ties.tie(*output, *input, 1.0)
-            }
-            Op::Input { .. }
-            | Op::Linear { .. }
-            | Op::Lookup { .. }
-            | Op::Argmax { .. }
-            | Op::Output { .. } => true,
-        };
+        let tied = step.op.ties().iter().all(|tie| ties.tie(tie.wire, tie.to, tie.ratio));
         if !tied {
             return Err(&step.name);
         }
     }
     let mut unit = vec![None; plan.wires.len()];
     for step in &plan.steps {
-        if let Op::Input { output } | Op::Requant { output, .. } = step.op {
+        let input = step.op.get::<Input>().map(|input| input.output);
+        let stored = input.or_else(|| step.op.get::<Requant>().map(|requant| requant.output));
+        if let Some(output) = stored {
             let (root, ratio) = ties.root(output);
             unit[root].get_or_insert(1.0 / ratio);
         }
@@ -46,10 +34,6 @@ pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
         ratio * unit[root].unwrap_or(1.0)
     };
     Ok((0..plan.wires.len()).map(scale).collect())
-}
-
-fn power(exponent: i32) -> f64 {
-    f64::from(exponent).exp2()
 }
 
 /// By wire: another that it is tied to, and its scale over that one's; itself, if none.

@@ -457,7 +457,10 @@ mod tests {
                     .iter()
                     .find(|step| step.name == model.nodes[place.node].name)
                     .unwrap();
-                let protocols::plan::Op::Linear { ring, algorithm, .. } = &step.op else {
+                let protocols::plan::Op::Linear(protocols::steps::Linear {
+                    ring, algorithm, ..
+                }) = &step.op
+                else {
                     unreachable!()
                 };
                 if *algorithm == Algorithm::Direct {

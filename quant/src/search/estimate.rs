@@ -6,7 +6,7 @@
 //! accumulators before it, and on the rings that the layers behind it work in. What is left out
 //! (shortcuts' own rings, framing) the plan's own price corrects.
 
-use protocols::linear::{Layer, products_cost, winograd};
+use protocols::linear::{Layer, winograd};
 use protocols::ops::{Form, Lookup, Requant};
 use protocols::ot::{Source, Sources};
 use protocols::plan::{Algorithm, Protocol};
@@ -218,7 +218,7 @@ fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32,
         let ring = Bits::of(ring);
         let layer =
             Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
-        products_cost(&layer, 1).bits()
+        layer.cost(1).offline.bits()
     };
     let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
     (ring, ways.map(bits).min().unwrap_or(u64::MAX))

@@ -29,12 +29,12 @@ impl Requant {
 
     /// The price before and from the input on, where the client's share is known before or not, and
     /// with a message that replaces it by a mask or without.
-    pub(crate) fn phases(&self, known: bool, remask: bool) -> Phases {
+    pub(crate) fn phases(&self, known: bool, reshare: bool) -> Phases {
         let network = self.network();
         let (mut offline, mut online) = (Script::default(), Script::default());
         network.circuit.leaves(self.len).price_ask(if known { &mut offline } else { &mut online });
         self.price_answer(&network, &mut online);
-        if remask {
+        if reshare {
             online.say(Role::Client, self.out.packed_len(self.len));
         }
         Phases { offline: offline.cost(), online: online.cost(), ..Phases::default() }

@@ -12,9 +12,10 @@ fn the_price_is_that_of_the_head_of_the_module() {
         shifts: Vec::new(),
         ring: Bits::of(14),
         algorithm: Algorithm::Direct,
-        protocol: Protocol::VoleOfMask { k: 8 },
+        protocol: Protocol::VoleOfActivations { k: 8 },
     };
-    let cost = layer.setup_cost() + cost(&layer, 1, 8);
+    let Phases { setup, offline, .. } = layer.cost(1);
+    let cost = setup + offline;
     // Digits of 8 and 6 bits, needed modulo 2^14 and 2^6.
     let (levels, corrections) = (7 + 5, 10 * (14 + 6));
     assert_eq!((cost.server_cots, cost.client_cots, cost.rounds), (64 * 14, 0, 2));
@@ -36,7 +37,7 @@ proptest! {
             shifts: Vec::new(),
             ring: Bits::of(4),
             algorithm: Algorithm::Direct,
-            protocol: Protocol::VoleOfMask { k: 4 },
+            protocol: Protocol::VoleOfActivations { k: 4 },
         };
         let layout = Layout::new(&layer, images, 4);
         let mut found = Vec::new();

@@ -14,16 +14,16 @@
 //!
 //! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are
 //! masked by transfers of which the server knows one side; see `ot::ggm` for what it knows of the
-//! leaves. A key of the hash serves few trees ([`super::keys`]).
+//! leaves. A key of the hash serves few trees ([`keys`](crate::linear::keys)).
 
 use std::ops::Range;
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::keys::{Keys, runs};
 use super::layout::Class;
 use crate::kernels::Quad;
-use crate::ot::hash::sigma;
+use crate::linear::keys::{Keys, runs};
+use crate::linear::leaves::Leaves;
 use crate::ot::{Hash, SentCots, ggm};
 use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
 
@@ -32,9 +32,6 @@ pub(super) struct Trees {
     keys: Keys,
     side: Side,
 }
-
-/// Expanded trees, `[tree / 4][2^depth]`; wiped when they are dropped.
-pub(super) struct Leaves(Vec<Quad>);
 
 enum Side {
     Owner { delta: Block, roots: Vec<Block> },
@@ -81,7 +78,7 @@ impl Trees {
             // before it grow once more under its key, and are left out.
             let before = (run.start - trees.start) % 4;
             let hash = self.keys.hash(0, number, 0);
-            let grown = Leaves(self.side.grow(&hash, run.start - before..run.end, depth));
+            let grown = Leaves::new(self.side.grow(&hash, run.start - before..run.end, depth));
             if run == trees {
                 leaves = grown;
             } else {
@@ -121,53 +118,6 @@ impl Side {
         runs(class.depth(), trees).flat_map(of_run).collect()
     }
 }
-
-impl Leaves {
-    /// Room for the leaves of some trees of so many levels, so that none are moved and left behind.
-    pub(super) fn with_room_for(trees: usize, depth: u32) -> Self {
-        Self(Vec::with_capacity(trees.div_ceil(4) << depth))
-    }
-
-    /// Joins trees that grew under one key behind those that are here: whole quads, but for the
-    /// last.
-    pub(super) fn append(&mut self, grown: Vec<Quad>) {
-        self.join(&Self(grown), 0, 0);
-    }
-
-    /// With the half of their hash that is the same under all keys done.
-    pub(super) fn ready(mut self) -> Self {
-        sigma(&mut self.0);
-        self
-    }
-
-    /// Quads of leaves.
-    pub(super) fn quads(&self) -> &[Quad] {
-        &self.0
-    }
-
-    /// Joins the trees behind those that are here, but for the first `before` of them, which are
-    /// here already.
-    fn join(&mut self, grown: &Self, before: usize, depth: u32) {
-        // Where a run begins amid a quad, the last quad that is here and the first that has grown
-        // are of the same four trees.
-        let shared = if before > 0 { 1 << depth } else { 0 };
-        let (shared, others) = grown.0.split_at(shared);
-        let at = self.0.len() - shared.len();
-        for (quad, grown) in self.0[at..].iter_mut().zip(shared) {
-            quad.0[before..].copy_from_slice(&grown.0[before..]);
-        }
-        self.0.extend_from_slice(others);
-    }
-}
-
-impl Drop for Leaves {
-    fn drop(&mut self) {
-        // Quad by quad: wiping a vector goes over it twice, the second time byte by byte.
-        self.0.as_mut_slice().zeroize();
-    }
-}
-
-impl ZeroizeOnDrop for Leaves {}
 
 impl ZeroizeOnDrop for Side {}
 

@@ -10,7 +10,7 @@ use super::layout::{Class, Layout};
 use crate::bits::Word;
 use crate::kernels::{Expansion, Quad};
 use crate::linear::keys::{Allotment, Keys};
-use crate::linear::trees::Leaves;
+use crate::linear::leaves::Leaves;
 
 /// What belongs to all bits of a digit, with their place values, of what belongs to each,
 /// `[quad][bit]`.

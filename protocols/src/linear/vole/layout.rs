@@ -10,8 +10,8 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::{Geometry, Protocol};
 use crate::Bits;
+use crate::linear::Geometry;
 
 /// Trees of one depth and ring: for every input row of the group and every bundle of output
 /// channels one tree.
@@ -153,8 +153,8 @@ pub(super) fn message_len(trees: &[(Bits, usize)], columns: usize) -> usize {
     columns / STRIP * strip(STRIP) + strip(columns % STRIP)
 }
 
-/// All classes of a layer; none where the weights are not the puncture points. `weight_bits` is the
-/// width of a group's weights; `shifts` has one entry for each output channel, or none.
+/// All classes of a layer, with trees of at most `k` levels. `weight_bits` is the width of a
+/// group's weights; `shifts` has one entry for each output channel, or none.
 ///
 /// # Panics
 /// Where weights have more than 8 bits, or a shift or a digit leaves no ring: plans are checked
@@ -164,12 +164,8 @@ pub(super) fn classes(
     weight_bits: impl Fn(usize) -> u32,
     shifts: &[u8],
     ring: Bits,
-    protocol: Protocol,
+    k: u32,
 ) -> Vec<Class> {
-    if matches!(protocol, Protocol::VoleOfMask { .. }) {
-        return Vec::new();
-    }
-    let k = digit_bits(protocol);
     let per_group = geometry.out_channels / geometry.groups;
     let shift = |channel: usize| shifts.get(channel).map_or(0, |&e| u32::from(e));
     let mut classes = Vec::new();
@@ -241,14 +237,6 @@ fn cuts(bits: u32, widest: u32) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// Bits of all digits of a tree together. Bitwise correlated transfers are trees of depth one.
-pub(super) const fn digit_bits(protocol: Protocol) -> u32 {
-    match protocol {
-        Protocol::Vole { k } | Protocol::VoleOfMask { k } => k as u32,
-        Protocol::Cot => 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -279,7 +267,7 @@ mod tests {
             let geometry = Geometry::dense(3, channels);
             let shifts = &shifts[..channels];
             let classes =
-                classes(&geometry, |_| weight_bits, shifts, Bits::of(20), Protocol::Vole { k });
+                classes(&geometry, |_| weight_bits, shifts, Bits::of(20), u32::from(k));
             for (channel, &shift) in shifts.iter().enumerate() {
                 let mut bits = 0u32;
                 for class in &classes {
@@ -307,7 +295,7 @@ mod tests {
             let each = groups.iter().enumerate().map(|(group, &(channels, rows))| {
                 let geometry = Geometry::dense(rows, channels);
                 let mut classes =
-                    classes(&geometry, |_| 4, &[], Bits::of(20), Protocol::Vole { k });
+                    classes(&geometry, |_| 4, &[], Bits::of(20), u32::from(k));
                 classes.iter_mut().for_each(|class| class.group = group);
                 classes
             });

@@ -4,7 +4,7 @@
 //! A hash of a leaf is a block of [`Word::LANES`] columns. Accumulators are laid out `[column
 //! block][channel][lane]`, messages `[strip][part][class][column block][tree][lane]` without the
 //! lanes beyond the last column, so that strips are independent of each other, and whole ones begin
-//! at a byte. Keys are made where they are used, run by run ([`super::keys`]).
+//! at a byte. Keys are made where they are used, run by run ([`keys`](crate::linear::keys)).
 //!
 //! Rows of a class are added up before any of it reaches the accumulators: as bundles recur with
 //! every row, quads of trees recur with a period, and every quad of one period has its slots.
@@ -14,13 +14,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::keys::{Allotment, Keys, Run};
-use super::layer::Planted;
+use super::Planted;
 use super::layout::{Class, Part, STRIP, message_len};
-use super::trees::{Leaves, Trees};
-use super::{Geometry, im2col_row};
+use super::trees::Trees;
 use crate::bits::Word;
 use crate::kernels::{Expansion, Quad, hole_bits};
+use crate::linear::keys::{Allotment, Keys, Run};
+use crate::linear::leaves::Leaves;
+use crate::linear::{Geometry, im2col_row};
 use crate::ot::Hash;
 
 /// Blocks hashed by one task at the least.

@@ -1,5 +1,5 @@
-//! `vole of mask`: the server's weights times a mask of the client, with the digits of the mask as
-//! puncture points.
+//! `vole of activations`: the server's weights times the client's mask of the activations, with the
+//! digits of the mask as puncture points.
 //!
 //! The other direction of [`super::vole`]: here the server owns the trees and the weights are the
 //! correlation. A tree serves one digit of one element of the mask; its leaves are expanded to one
@@ -30,7 +30,7 @@
 //! Security: the client's choices are masked by uniform bits of which the server knows nothing. The
 //! sums are masked by transfers of which the client knows one side; `u` contains the hidden leaf's
 //! expansion, uniform by circular correlation robustness of the hash, and hides `w`. Trees, masks
-//! and keys are fresh in every run, and a key serves a run of one chunk's trees ([`super::keys`]).
+//! and keys are fresh in every run, and a key serves a run of one chunk's trees ([`keys`](super::keys)).
 //!
 //! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead,
 //! with the wrap of the shares as one more transfer. That transfer's correlation depends on the
@@ -45,18 +45,96 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::Layer;
 use super::keys::Keys;
-use super::layer::{Layer, Work};
+use super::leaves::TreeWork;
+use super::protocol::{Detail, LayerMemory, LayerSeconds, LinearProtocol, Run, State, Work};
+use crate::assumption::Assumption;
 use crate::bits::{Word, with_word, word_bits};
 use crate::ot::SentCots;
-use crate::{BitString, Bits, Block, Cost, Domain, Error, Role, Session};
+use crate::{BitString, Bits, Block, Cost, Domain, Error, Phases, Role, Session, rates};
 use expanded::Expanded;
-use layout::{Class, Layout};
+use layout::{Class, Layout, fits};
 
-pub(super) use layout::fits;
+/// What is at work on one message: leaves, their expansions and the message.
+const CHUNK: u64 = 4 << 20;
+
+/// Trees that are punctured at the digits of the client's mask.
+pub(super) struct Vole {
+    /// Bits of a digit.
+    pub(super) k: u8,
+}
+
+impl LinearProtocol for Vole {
+    fn name(&self) -> String {
+        format!("vole of activations k={}", self.k)
+    }
+
+    fn check(&self, layer: &Layer) -> Result<(), String> {
+        if !(1..=8).contains(&self.k) {
+            return Err(format!("k within 1..=8, found {}", self.k));
+        }
+        if fits(&layer.products().geometry) {
+            return Ok(());
+        }
+        Err(format!("image times kernel of up to 2^16 each way for {}", self.name()))
+    }
+
+    fn cost(&self, layer: &Layer, images: usize) -> Phases {
+        Phases { offline: cost(&layer.products(), images, self.k), ..Phases::default() }
+    }
+
+    fn seconds(&self, layer: &Layer, images: usize) -> LayerSeconds {
+        let work = work(&layer.products(), images, self.k);
+        // Trees that are not kept are made anew, with their punctures.
+        let offline = 3.0 * work.leaves * rates::LEAF
+            + work.blocks * rates::LEAF_BLOCK
+            + work.corrections * rates::MASK_CORRECTION;
+        LayerSeconds { setup: 0.0, offline }
+    }
+
+    fn memory(&self, layer: &Layer, _: Role, images: usize) -> LayerMemory {
+        // A copy of the OTs, and the choices.
+        let levels = cost(&layer.products(), images, self.k).server_cots;
+        let running = levels * (Block::BYTES as u64 + 1) + CHUNK;
+        LayerMemory { running, ..LayerMemory::default() }
+    }
+
+    fn detail(&self, layer: &Layer, images: usize) -> Detail {
+        let blocks = work(&layer.products(), images, self.k).blocks;
+        Detail { aes_blocks: blocks as u64, group: 1 }
+    }
+
+    fn assumptions(&self) -> &'static [Assumption] {
+        &[Assumption::CircularCorrelationRobustness]
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        _: &'a mut Session,
+        _: &'a Layer,
+        _: Option<&'a [i8]>,
+    ) -> Work<'a, State> {
+        // Trees are as fresh as the mask.
+        Box::pin(async { Ok(State::new(())) })
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, run: Run<'a>) -> Work<'a, Vec<u64>> {
+        Box::pin(async move {
+            let (layer, images) = (run.layer.products(), run.images);
+            let weights = run.weights.map(|weights| run.layer.weights_of_products(weights));
+            let side = match (run.value, &weights) {
+                (Some(mask), _) => Side::Client(mask),
+                (None, Some(weights)) => Side::Server(weights),
+                (None, None) => unreachable!("invariant: the server has its weights"),
+            };
+            products(session, &layer, images, self.k, side).await
+        })
+    }
+}
 
 /// What a run moves.
-pub(super) fn cost(layer: &Layer, images: usize, k: u8) -> Cost {
+fn cost(layer: &Layer, images: usize, k: u8) -> Cost {
     let layout = Layout::new(layer, images, k);
     let levels = layout.levels();
     let sent = layout.classes().map(|class| {
@@ -71,12 +149,12 @@ pub(super) fn cost(layer: &Layer, images: usize, k: u8) -> Cost {
 }
 
 /// How much there is to compute.
-pub(super) fn work(layer: &Layer, images: usize, k: u8) -> Work {
+fn work(layer: &Layer, images: usize, k: u8) -> TreeWork {
     let layout = Layout::new(layer, images, k);
     let lanes = (128 / word_bits(layout.ring())) as usize;
-    layout.classes().fold(Work::default(), |sum, class| {
+    layout.classes().fold(TreeWork::default(), |sum, class| {
         let leaves = (class.elements << class.width) as f64;
-        Work {
+        TreeWork {
             leaves: sum.leaves + leaves,
             blocks: sum.blocks + leaves * class.columns.div_ceil(lanes) as f64,
             corrections: sum.corrections + (class.elements * class.columns) as f64,
@@ -86,7 +164,7 @@ pub(super) fn work(layer: &Layer, images: usize, k: u8) -> Work {
 
 /// A party's share of weights times mask, `[channel][image][position]`, not reduced. The server
 /// gives its weights, `[channel][fan-in]`, the client its mask.
-pub(super) async fn run(
+async fn products(
     session: &mut Session,
     layer: &Layer,
     images: usize,
@@ -117,7 +195,7 @@ struct RunKeys {
 }
 
 /// What a party brings.
-pub(super) enum Side<'a> {
+enum Side<'a> {
     /// Weights.
     Server(&'a [i8]),
     /// The mask, `[channels][images][rows][columns]`.

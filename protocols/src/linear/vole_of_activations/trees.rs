@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::layout::Class;
 use crate::Block;
 use crate::linear::keys::{self, Keys};
-use crate::linear::trees::Leaves;
+use crate::linear::leaves::Leaves;
 use crate::ot::ggm;
 
 impl Class<'_> {

@@ -168,7 +168,7 @@ impl Class<'_> {
 }
 
 /// Whether the layout of a layer is soon made: images and kernels within reason.
-pub(in crate::linear) const fn fits(geometry: &Geometry) -> bool {
+pub(super) const fn fits(geometry: &Geometry) -> bool {
     geometry.in_h.saturating_mul(geometry.kernel_h) <= 1 << 16
         && geometry.in_w.saturating_mul(geometry.kernel_w) <= 1 << 16
 }

@@ -1,13 +1,12 @@
 //! Checks of a plan that came from a file: after them, running it cannot panic, whatever the file
 //! said.
 
-mod step;
-
 use std::collections::HashSet;
 
-use super::{CORRELATIONS, FORMAT, Op, Plan, Preprocess, Wire};
+use super::{CORRELATIONS, FORMAT, Plan, Preprocess, Wire};
 use crate::Error;
 use crate::printable::{Printable, cut, is_plain};
+use crate::steps::{Argmax, Check, Input, Linear, Output};
 
 /// The most bytes of a name, of the network or of a step: people read them in tables.
 pub const MAX_NAME: usize = 256;
@@ -58,8 +57,10 @@ impl Plan {
         }
         // Behind it every wire that a step names exists: later checks may index.
         self.check_order()?;
+        self.check_label()?;
         for step in &self.steps {
-            self.check_step(step)?;
+            let (name, wires, reveals) = (step.name.as_str(), &self.wires, self.reveals());
+            step.op.step().check(&Check { name, wires, reveals })?;
         }
         self.check_size()?;
         self.check_preprocess()
@@ -103,7 +104,8 @@ impl Plan {
         for (index, step) in self.steps.iter().enumerate() {
             let what = |field: &str| format!("plan: step {}: {field}", step.name);
             require(names.insert(&step.name), what("name"), "a unique name", &step.name)?;
-            let ends = [matches!(step.op, Op::Input { .. }), matches!(step.op, Op::Output { .. })];
+            let (first, last) = (step.op.get::<Input>(), step.op.get::<Output>());
+            let ends = [first.is_some(), last.is_some()];
             let due = [index == 0, index + 1 == self.steps.len()];
             require(
                 ends == due,
@@ -129,10 +131,23 @@ impl Plan {
     fn check_masks(&self) -> Result<(), Error> {
         let known = self.known();
         for step in &self.steps {
-            if let Op::Linear { input, .. } = &step.op {
+            if let Some(Linear { input, .. }) = step.op.get() {
                 let what = format!("plan: step {}: input", step.name);
-                require(known[*input], what, "a wire that is masked anew", "one that is not")?;
+                require(known[*input], what, "a wire that is re-shared", "one that is not")?;
             }
+        }
+        Ok(())
+    }
+
+    /// Nothing stands between a label and the output.
+    fn check_label(&self) -> Result<(), Error> {
+        let revealed = self.steps.last().and_then(|step| step.op.get::<Output>());
+        for (index, step) in self.steps.iter().enumerate() {
+            let Some(label) = step.op.get::<Argmax>() else { continue };
+            let next = index + 2 == self.steps.len();
+            let last = next && revealed.is_some_and(|output| output.input == label.output);
+            let what = format!("plan: step {}: op", step.name);
+            require(last, what, "nothing between the label and the output", "another step")?;
         }
         Ok(())
     }

@@ -1,0 +1,181 @@
+//! A linear layer times the server's weights, plus the server's bias: the product with the client's
+//! mask offline, that with the rest at the server alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Body, Check, Context, Intervals, Kind, Offline, Online, Op, Prepared, Wire, WireId};
+use crate::linear::{
+    Algorithm, ClientHeld, Geometry, Layer, Products, Protocol, Work, multiply, winograd,
+};
+use crate::rates::{self, Seconds};
+use crate::{Bits, Error, Phases, Role, Session, Share};
+
+/// A linear layer times the server's weights, plus the server's bias.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linear {
+    /// The activations; their wire's ring is at least `ring`.
+    pub input: WireId,
+    /// The accumulators, in `ring`.
+    pub output: WireId,
+    /// The convolution.
+    pub geometry: Geometry,
+    /// Width of the weights, two's complement, 2 to 8.
+    pub weight_bits: u8,
+    /// Left shift of each output channel's products, before the bias; one entry for each channel,
+    /// or none. In Winograd's domain one for each position and channel, or none.
+    pub shifts: Vec<u8>,
+    /// The accumulators' ring.
+    pub ring: Bits,
+    /// How the convolution becomes products.
+    pub algorithm: Algorithm,
+    /// How the products are computed.
+    pub protocol: Protocol,
+}
+
+impl Linear {
+    /// What both parties know of the layer.
+    pub fn layer(&self) -> Layer {
+        Layer {
+            geometry: self.geometry,
+            weight_bits: u32::from(self.weight_bits),
+            shifts: self.shifts.clone(),
+            ring: self.ring,
+            algorithm: self.algorithm,
+            protocol: self.protocol,
+        }
+    }
+
+    /// The ways in which it becomes products that make the same integers.
+    fn algorithms(&self) -> impl Iterator<Item = Algorithm> + use<> {
+        let spatial = self.algorithm != Algorithm::Winograd;
+        let narrow = self.weight_bits <= 4 && self.ring.get() <= 60;
+        let exact = spatial && narrow && winograd::applies(&self.geometry);
+        let first = if spatial { Algorithm::Direct } else { Algorithm::Winograd };
+        std::iter::once(first).chain(exact.then_some(Algorithm::WinogradExact))
+    }
+}
+
+impl Body for Linear {
+    fn inputs(&self) -> Vec<WireId> {
+        vec![self.input]
+    }
+
+    fn output(&self) -> Option<WireId> {
+        Some(self.output)
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        Some(Kind::Linear)
+    }
+
+    fn protocol(&self) -> String {
+        format!("{}{}", self.algorithm.label(), self.protocol.label())
+    }
+
+    fn ring(&self, _: &[Wire]) -> Bits {
+        self.ring
+    }
+
+    fn check(&self, check: &Check<'_>) -> Result<(), Error> {
+        check.parameters("layer", self.layer().check())?;
+        let (from, to) = (check.wire(self.input), check.wire(self.output));
+        let shape = self.geometry.in_shape();
+        let found = format!("{:?}", from.shape);
+        check.require(from.shape == shape, "input", format!("{shape:?}"), found)?;
+        check.shape(Some(self.geometry.out_shape()), self.output)?;
+        // Shares in a larger ring are shares in a smaller one once they are reduced; not the other
+        // way round.
+        let most = format!("at most its input's {}", from.ring);
+        check.require(from.ring >= self.ring, "ring", most, self.ring)?;
+        let same = format!("its output's {}", to.ring);
+        check.require(to.ring == self.ring, "ring", same, self.ring)
+    }
+
+    fn known(&self, known: &[bool]) -> bool {
+        known[self.input]
+    }
+
+    fn variants(&self, _: &Context<'_>) -> Vec<Op> {
+        let ways = self.algorithms().flat_map(|a| Protocol::all().map(move |p| (a, p)));
+        let steps = ways.map(|(algorithm, protocol)| Self { algorithm, protocol, ..self.clone() });
+        steps.filter(|step| step.layer().check().is_ok()).map(Op::Linear).collect()
+    }
+
+    fn widen(&mut self, wire: WireId, ring: Bits) -> Vec<WireId> {
+        if wire != self.output {
+            return Vec::new();
+        }
+        self.ring = ring;
+        vec![self.input]
+    }
+
+    fn cost(&self, _: &Context<'_>, images: usize) -> Phases {
+        self.layer().cost(images)
+    }
+
+    fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {
+        let layer = self.layer();
+        let seconds = layer.seconds(images);
+        let made = if context.streamed { seconds.setup } else { 0.0 };
+        let online = layer.macs() as f64 * images as f64 * rates::MAC;
+        Seconds { offline: seconds.offline + made, online }
+    }
+
+    fn held_bytes(&self, context: &Context<'_>, images: usize) -> u64 {
+        context.bytes(self.output, images)
+    }
+
+    fn offline_bytes(&self, _: &Context<'_>, role: Role, images: usize) -> u64 {
+        self.layer().memory(role, images).running
+    }
+
+    fn online_bytes(&self, _: &Context<'_>, role: Role, images: usize) -> u64 {
+        if role == Role::Server { self.layer().local_bytes(images) } else { 0 }
+    }
+
+    fn follow(&self, intervals: &mut Intervals<'_>) -> Result<(), Error> {
+        let (layer, name) = (self.layer(), intervals.name);
+        let weights = intervals.layer()?;
+        weights.check(&layer, name)?;
+        let range = weights.range(&layer, intervals.of(self.input));
+        intervals.write(self.output, range)
+    }
+
+    fn offline<'a>(&'a self, session: &'a mut Session, run: Offline<'a>) -> Work<'a, Prepared> {
+        Box::pin(async move {
+            let layer = self.layer();
+            let state = run.state.expect("invariant: a layer's state is kept or fresh");
+            let weights = run.weights.map(|own| own.weights.as_slice());
+            let products = Products { layer: &layer, images: run.images, state, weights };
+            let mask = ClientHeld(run.masks[self.input].clone());
+            let share = session.run(&products, mask).await?;
+            if session.role() == Role::Client {
+                // Its share of the products is the client's whole share of the output: online it
+                // adds nothing.
+                run.masks[self.output] = Some(share.clone());
+            }
+            Ok(Prepared::new(share))
+        })
+    }
+
+    fn online<'a>(&'a self, _: &'a mut Session, mut run: Online<'a>) -> Work<'a, Option<Share>> {
+        Box::pin(async move {
+            let prepared = std::mem::replace(&mut run.prepared, Prepared::NOTHING);
+            let product = prepared.take::<Share>();
+            let product = product.expect("invariant: every linear step was prepared, once");
+            let Some(own) = run.weights else { return Ok(Some(product)) };
+            let layer = self.layer();
+            let share = run.share(self.input).values();
+            let values = multiply(&layer, &own.weights, run.images, share);
+            let columns = run.images * layer.geometry.positions();
+            // `W x = W (x - r) + W r`: the first product is the server's own, of the second it has
+            // a share.
+            let sums =
+                product.values().iter().zip(values).enumerate().map(|(at, (a, b))| {
+                    a.wrapping_add(b).wrapping_add(own.bias[at / columns] as u64)
+                });
+            Ok(Some(Share::new(layer.ring, sums.collect())))
+        })
+    }
+}

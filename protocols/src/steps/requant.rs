@@ -1,0 +1,251 @@
+//! `clamp(floor((sum of terms << shift + 2^(k-1)) / 2^k), lo, hi)`: requantization, ReLU,
+//! saturation, residual and change of ring in one.
+
+use serde::{Deserialize, Serialize};
+
+use super::context::share;
+use super::{
+    Body, Check, Context, Intervals, Kind, Offline, Online, Op, Prepared, Tie, Wire, WireId,
+    reshare,
+};
+use crate::linear::Work;
+use crate::ops::{self, Asked, Form};
+use crate::rates::{self, Seconds};
+use crate::{Bits, Error, Operator, Phases, Role, Session, Share};
+
+/// Bytes that an element takes where a nonlinear operator is at work on it: its value and the
+/// shares of its parts, a word each, what is said and heard of them, and an OT.
+pub(super) const NONLINEAR: u64 = 160;
+
+/// A requantization of a sum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requant {
+    /// What is summed.
+    pub terms: Vec<Term>,
+    /// The result.
+    pub output: WireId,
+    /// The ring of the sum.
+    pub ring: Bits,
+    /// `k`: bits dropped.
+    pub shift: u8,
+    /// Levels of ANDs of the carry network, or as few more as it takes.
+    pub levels: u8,
+    /// Few bits or few rounds.
+    pub form: Form,
+    /// Whether the client's share of the result becomes a mask that it knows before the input:
+    /// where a linear layer reads it.
+    pub reshare: bool,
+}
+
+/// A summand of a requantization: a wire, shifted left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Term {
+    /// The wire.
+    pub wire: WireId,
+    /// Its left shift.
+    pub shift: u8,
+}
+
+impl Requant {
+    /// The operator, for a batch.
+    fn operator(&self, wires: &[Wire], images: usize) -> ops::Requant {
+        let wire = &wires[self.output];
+        ops::Requant {
+            len: wire.elements() * images,
+            ring: self.ring,
+            shift: u32::from(self.shift),
+            bits: u32::from(wire.bits),
+            signed: wire.signed,
+            out: wire.ring,
+            levels: u32::from(self.levels),
+            form: self.form,
+        }
+    }
+
+    /// Whether choices are made before the input is known: the client's share of the sum is. Not
+    /// where the plan is streamed: its OTs would have to be kept until then.
+    fn early(&self, context: &Context<'_>) -> bool {
+        !context.streamed && self.terms.iter().all(|term| context.known[term.wire])
+    }
+
+    /// This party's share of the sum.
+    fn sum(&self, shares: &[Option<Share>]) -> Share {
+        let len = self.terms.first().map_or(0, |term| share(shares, term.wire).len());
+        let mut sums = vec![0u64; len];
+        for term in &self.terms {
+            for (sum, value) in sums.iter_mut().zip(share(shares, term.wire).values()) {
+                *sum = sum.wrapping_add(value << term.shift);
+            }
+        }
+        Share::new(self.ring, sums)
+    }
+
+    /// The interval of the sum, with its rounding constant; where the result is signed, both
+    /// without and with what makes it unsigned on the way.
+    fn interval(&self, intervals: &Intervals<'_>) -> (i128, i128) {
+        let to = &intervals.wires[self.output];
+        let rounding = (1i128 << self.shift) >> 1;
+        let offset = if to.signed { 1i128 << (self.shift + to.bits - 1) } else { 0 };
+        let mut sum = Some((rounding, rounding + offset));
+        for term in &self.terms {
+            let (low, high) = intervals.of(term.wire);
+            let (low, high) = (low << term.shift, high << term.shift);
+            sum = sum.and_then(|(a, b)| Some((a.checked_add(low)?, b.checked_add(high)?)));
+        }
+        sum.unwrap_or((i128::MIN, i128::MAX))
+    }
+}
+
+impl Body for Requant {
+    fn inputs(&self) -> Vec<WireId> {
+        self.terms.iter().map(|term| term.wire).collect()
+    }
+
+    fn output(&self) -> Option<WireId> {
+        Some(self.output)
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        Some(Kind::Nonlinear)
+    }
+
+    fn protocol(&self) -> String {
+        let form = match self.form {
+            Form::Narrow => "narrow",
+            Form::Wide => "wide",
+        };
+        format!("{form} levels={}", self.levels)
+    }
+
+    fn ring(&self, _: &[Wire]) -> Bits {
+        self.ring
+    }
+
+    fn check(&self, check: &Check<'_>) -> Result<(), Error> {
+        let (to, ring) = (check.wire(self.output), self.ring);
+        check.require(!self.terms.is_empty(), "terms", "at least one", 0)?;
+        for term in &self.terms {
+            let from = check.wire(term.wire);
+            let (expected, found) = (format!("shape {:?}", to.shape), format!("{:?}", from.shape));
+            check.require(from.shape == to.shape, "terms", expected, found)?;
+            // Shifted left by e, a wire is needed modulo `2^(l - e)` alone: its ring has at least
+            // as many bits.
+            let room = u32::from(term.shift) < ring.get()
+                && from.ring.get() + u32::from(term.shift) >= ring.get();
+            let expected =
+                format!("a shift below {ring} and a wire's ring of at least {ring} less it");
+            let found = format!("shift {} of ring {}", term.shift, from.ring);
+            check.require(room, "terms", expected, found)?;
+        }
+        check.fits(self.output)?;
+        check.parameters("parameters", self.operator(check.wires, 1).check())
+    }
+
+    fn known(&self, _: &[bool]) -> bool {
+        self.reshare
+    }
+
+    fn draws_mask(&self) -> bool {
+        self.reshare
+    }
+
+    fn variants(&self, context: &Context<'_>) -> Vec<Op> {
+        let mut all = Vec::new();
+        for form in [Form::Narrow, Form::Wide] {
+            let step = Self { form, ..self.clone() };
+            // The levels that it may take in its form, the fewest first: each saves messages or
+            // bits.
+            let levels = step.operator(context.wires, 1).useful_levels().into_iter();
+            let levels = levels.filter_map(|levels| u8::try_from(levels).ok());
+            all.extend(levels.map(|levels| Op::Requant(Self { levels, ..step.clone() })));
+        }
+        all
+    }
+
+    fn ties(&self) -> Vec<Tie> {
+        let tie = |term: &Term| {
+            let exponent = i32::from(term.shift) - i32::from(self.shift);
+            Tie { wire: term.wire, to: self.output, ratio: f64::from(exponent).exp2() }
+        };
+        self.terms.iter().map(tie).collect()
+    }
+
+    fn cost(&self, context: &Context<'_>, images: usize) -> Phases {
+        self.operator(context.wires, images).phases(self.early(context), self.reshare)
+    }
+
+    fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {
+        used(self.operator(context.wires, images).cost().consumed())
+    }
+
+    fn held_bytes(&self, context: &Context<'_>, images: usize) -> u64 {
+        if !self.early(context) {
+            return 0;
+        }
+        self.operator(context.wires, images).asked_bytes()
+    }
+
+    fn offline_bytes(&self, context: &Context<'_>, _: Role, images: usize) -> u64 {
+        if self.early(context) { 2 * context.bytes(self.output, images) } else { 0 }
+    }
+
+    fn online_bytes(&self, context: &Context<'_>, _: Role, images: usize) -> u64 {
+        let late = if self.early(context) {
+            0
+        } else {
+            self.operator(context.wires, images).asked_bytes()
+        };
+        context.elements(self.output, images) * NONLINEAR + late
+    }
+
+    fn follow(&self, intervals: &mut Intervals<'_>) -> Result<(), Error> {
+        intervals.fits("sum", self.interval(intervals), self.ring)
+    }
+
+    fn offline<'a>(&'a self, session: &'a mut Session, run: Offline<'a>) -> Work<'a, Prepared> {
+        Box::pin(async move {
+            let Offline { context, images, masks, .. } = run;
+            let client = session.role() == Role::Client;
+            if client && self.reshare {
+                let wire = &context.wires[self.output];
+                masks[self.output] = Some(reshare::draw(session, wire, images));
+            }
+            if !self.early(&context) {
+                return Ok(Prepared::NOTHING);
+            }
+            // The client's share of the sum is known already: sums of masks and products, without
+            // the input.
+            let own = if client { self.sum(masks) } else { Share::zeros(self.ring, 0) };
+            let operator = self.operator(context.wires, images);
+            Ok(Prepared::new(operator.ask(session, own.values()).await?))
+        })
+    }
+
+    fn online<'a>(
+        &'a self,
+        session: &'a mut Session,
+        mut run: Online<'a>,
+    ) -> Work<'a, Option<Share>> {
+        Box::pin(async move {
+            let operator = self.operator(run.context.wires, run.images);
+            let sum = self.sum(run.shares);
+            let prepared = std::mem::replace(&mut run.prepared, Prepared::NOTHING);
+            let asked = match prepared.take::<Asked>() {
+                Some(asked) => asked,
+                None => operator.ask(session, sum.values()).await?,
+            };
+            let written = operator.answer(session, asked, sum).await?;
+            if !self.reshare {
+                return Ok(Some(written));
+            }
+            reshare::run(session, run, written).await.map(Some)
+        })
+    }
+}
+
+/// Seconds of an operator that uses so many OTs.
+pub(super) fn used(cots: u64) -> Seconds {
+    Seconds { online: cots as f64 * rates::USE, ..Seconds::default() }
+}
