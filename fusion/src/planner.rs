@@ -1,5 +1,5 @@
-//! The choice of protocols: digits of trees, levels of carry networks, and the source of transfers,
-//! for a network profile and within a budget, by the operators' own prices.
+//! The choice of protocols: digits of trees, AND depth of carry circuits, and the source of
+//! transfers, for a network profile and within a budget, by the operators' own prices.
 
 use protocols::ot::{Source, Sources, Supply};
 use protocols::plan::{Op, Plan};

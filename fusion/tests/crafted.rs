@@ -213,11 +213,11 @@ impl Crafter<'_> {
         let by = self.rng.random_range(-3..=3);
         let which = self.rng.random_range(0..3);
         for step in &mut self.plan.steps {
-            if let Op::Requant(Requant { ring, shift, levels, .. }) = &mut step.op {
+            if let Op::Requant(Requant { ring, shift, and_depth, .. }) = &mut step.op {
                 match which {
                     0 => *ring = nearby(*ring, by),
                     1 => *shift = shift.saturating_add_signed(by),
-                    _ => *levels = levels.saturating_add_signed(by),
+                    _ => *and_depth = and_depth.saturating_add_signed(by),
                 }
             }
         }

@@ -24,8 +24,10 @@ const LEN: usize = 1 << 16;
 fn requant(c: &mut Criterion) {
     let mut group = c.benchmark_group("requant l=14 k=7 a=4 m=14");
     group.throughput(Throughput::Elements(LEN as u64));
-    for (form, levels) in
-        [2, 4, 6, 8, 16].map(|levels| (Form::Narrow, levels)).into_iter().chain([(Form::Wide, 2)])
+    for (form, and_depth) in [2, 4, 6, 8, 16]
+        .map(|and_depth| (Form::Narrow, and_depth))
+        .into_iter()
+        .chain([(Form::Wide, 2)])
     {
         let op = Requant {
             len: LEN,
@@ -34,10 +36,10 @@ fn requant(c: &mut Criterion) {
             bits: 4,
             signed: false,
             out: Bits::of(14),
-            levels,
+            and_depth,
             form,
         };
-        measure(&mut group, &format!("{form:?} levels {levels}"), op);
+        measure(&mut group, &format!("{form:?} and_depth {and_depth}"), op);
     }
 }
 
@@ -53,7 +55,7 @@ fn relu(c: &mut Criterion) {
             bits: bits - 1,
             signed: false,
             out: ring,
-            levels: bits,
+            and_depth: bits,
             form: Form::Narrow,
         };
         measure(&mut group, &format!("{bits} bit"), op);

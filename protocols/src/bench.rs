@@ -44,10 +44,11 @@ pub fn grow(quads: usize) -> impl FnMut() -> Block {
 /// Expands the leaves of `4 quads` trees into a block of 16-bit columns, and sums them up.
 pub fn bit_sums(depth: usize, quads: usize) -> impl FnMut() {
     let hash = Hash::new(&[0; 32]);
-    let (leaves, holes) = (vec![Quad::ZERO; quads << depth], vec![0b11; quads * depth]);
+    let (leaves, punctures) = (vec![Quad::ZERO; quads << depth], vec![0b11; quads * depth]);
     let (mut sums, mut slots) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; 4 * depth]);
     move || {
-        let of = Expansion { depth, trees: 4 * quads, leaves: &leaves, holes: Some(&holes) };
+        let of =
+            Expansion { depth, trees: 4 * quads, leaves: &leaves, punctures: Some(&punctures) };
         hash.bit_sums::<u16>(of, &mut sums, &mut slots);
     }
 }

@@ -19,8 +19,8 @@ pub(crate) const LEAF: f64 = 4e-9;
 pub(crate) const CORRECTION: f64 = 1.5e-9;
 /// An element of a transform of Winograd's, from its share to a buffer and on.
 pub(crate) const TRANSFORMED: f64 = 22e-9;
-/// The same as [`CORRECTION`] where the digits of an activation's mask are the puncture points: each
-/// finds its weight and its output on its own.
+/// The same as [`CORRECTION`] where the digits of an activation's mask are the puncture points:
+/// each finds its weight and its output on its own.
 pub(crate) const MASK_CORRECTION: f64 = 18e-9;
 /// One correlated OT of SoftSpoken, whatever the depth.
 pub(crate) const TRANSFER: f64 = 10e-9;

@@ -160,13 +160,13 @@ impl<'a> Lowering<'a> {
         let terms =
             terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
         let (output, ring) = (self.wire(id), self.rings.sum[id]);
-        let (levels, form) = (self.options.levels(&node.name), self.options.form(&node.name));
+        let (and_depth, form) = (self.options.and_depth(&node.name), self.options.form(&node.name));
         Ok(plan::Op::Requant(steps::Requant {
             terms,
             output,
             ring,
             shift,
-            levels,
+            and_depth,
             form,
             reshare: self.multiplied[id],
         }))

@@ -25,9 +25,9 @@ pub struct Options {
     /// Max poolings that differ.
     pub digits: BTreeMap<String, u8>,
     /// Levels of ANDs of requantizations.
-    pub levels: u8,
+    pub and_depth: u8,
     /// Requantizations that differ.
-    pub levels_of: BTreeMap<String, u8>,
+    pub and_depths: BTreeMap<String, u8>,
     /// Whether requantizations move few bits or take few rounds.
     pub form: Form,
     /// Requantizations that differ.
@@ -50,8 +50,8 @@ impl Default for Options {
             winograd: BTreeSet::new(),
             digit: 3,
             digits: BTreeMap::new(),
-            levels: 6,
-            levels_of: BTreeMap::new(),
+            and_depth: 6,
+            and_depths: BTreeMap::new(),
             form: Form::Narrow,
             forms: BTreeMap::new(),
             without: BTreeSet::new(),
@@ -75,8 +75,8 @@ impl Options {
         self.digits.get(step).copied().unwrap_or(self.digit)
     }
 
-    pub(super) fn levels(&self, step: &str) -> u8 {
-        self.levels_of.get(step).copied().unwrap_or(self.levels)
+    pub(super) fn and_depth(&self, step: &str) -> u8 {
+        self.and_depths.get(step).copied().unwrap_or(self.and_depth)
     }
 
     pub(super) fn form(&self, step: &str) -> Form {
@@ -91,8 +91,8 @@ impl Options {
                 self.winograd.insert(step.to_owned());
             }
         }
-        if let Some(Requant { levels, form, .. }) = op.get() {
-            self.levels_of.insert(step.to_owned(), *levels);
+        if let Some(Requant { and_depth, form, .. }) = op.get() {
+            self.and_depths.insert(step.to_owned(), *and_depth);
             self.forms.insert(step.to_owned(), *form);
         }
         if let Some(MaxPool { digit, .. }) = op.get() {
@@ -104,7 +104,7 @@ impl Options {
     pub(super) fn check_names(&self, steps: &[Step]) -> Result<(), Error> {
         let linear = self.protocols.keys().chain(&self.winograd);
         let linear = { linear }.find(|name| !has::<LinearStep>(steps, name));
-        let requants = self.forms.keys().chain(self.levels_of.keys());
+        let requants = self.forms.keys().chain(self.and_depths.keys());
         let requants = { requants }.find(|name| !has::<Requant>(steps, name));
         let pools = self.digits.keys().find(|name| !has::<MaxPool>(steps, name));
         match linear.or(requants).or(pools) {

@@ -161,13 +161,13 @@ fn options_choose_by_step_and_misspellings_are_errors() {
     let graph = residual();
     let options = Options {
         protocols: [("c".to_owned(), Protocol::Cot)].into(),
-        levels_of: [("z".to_owned(), 2)].into(),
+        and_depths: [("z".to_owned(), 2)].into(),
         ..Options::default()
     };
     let plan = fuse(&graph, &options).unwrap();
     let chosen = |name: &str| match plan.steps.iter().find(|s| s.name == name).unwrap().op {
         Step::Linear(steps::Linear { protocol, .. }) => format!("{protocol:?}"),
-        Step::Requant(steps::Requant { levels, .. }) => format!("levels {levels}"),
+        Step::Requant(steps::Requant { and_depth, .. }) => format!("and_depth {and_depth}"),
         Step::Input(_)
         | Step::SumPool(_)
         | Step::MaxPool(_)
@@ -176,7 +176,10 @@ fn options_choose_by_step_and_misspellings_are_errors() {
         | Step::View(_)
         | Step::Output(_) => String::new(),
     };
-    assert_eq!(["a", "c", "y", "z"].map(chosen), ["Vole { k: 4 }", "Cot", "levels 6", "levels 2"]);
+    assert_eq!(
+        ["a", "c", "y", "z"].map(chosen),
+        ["Vole { k: 4 }", "Cot", "and_depth 6", "and_depth 2"]
+    );
     for step in ["sum", "nothing", "z"] {
         let options =
             Options { protocols: [(step.to_owned(), Protocol::Cot)].into(), ..Options::default() };

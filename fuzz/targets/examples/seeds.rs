@@ -207,7 +207,7 @@ fn plans() -> Outcome {
         ("many_channels", "\"out_channels\": 2", "\"out_channels\": 16777216"),
         ("no_stride", "\"stride\": [2,2]", "\"stride\": [0,2]"),
         ("huge_pad", "\"pad_top\": 0", "\"pad_top\": 18446744073709551615"),
-        ("deep_network", "\"levels\": 2", "\"levels\": 200"),
+        ("deep_network", "\"and_depth\": 2", "\"and_depth\": 200"),
         ("wide_digit", "\"digit\": 2", "\"digit\": 9"),
         ("no_wire", "\"output\": 7", "\"output\": 70"),
         ("tight_pool", "\"ring\": 10}", "\"ring\": 2}"),

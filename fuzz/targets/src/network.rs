@@ -149,14 +149,14 @@ fn fc_step() -> Op {
     })
 }
 
-fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, levels: u8) -> Op {
+fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, and_depth: u8) -> Op {
     let terms = terms.iter().map(|&(wire, shift)| Term { wire, shift }).collect();
     Op::Requant(Requant {
         terms,
         output,
         ring: Bits::of(ring),
         shift,
-        levels,
+        and_depth,
         form: Form::Narrow,
         reshare: false,
     })

@@ -1,4 +1,5 @@
-//! Set-up, once per session: base transfers, the extension's bootstrap, and the state of every layer.
+//! Set-up, once per session: base transfers, the extension's bootstrap, and the state of every
+//! layer.
 
 use super::report::timed;
 use super::{Event, Observe, Report, budget};

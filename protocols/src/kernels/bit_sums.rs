@@ -21,17 +21,19 @@ pub(crate) struct Expansion<'a> {
     pub trees: usize,
     /// Their leaves, which `σ` has been applied to, `[tree / 4][2^depth]`.
     pub leaves: &'a [Quad],
-    /// The bits of the holes' numbers, `[tree / 4][depth]` as [`hole_bits`] lays them out; none
-    /// where there are no holes.
-    pub holes: Option<&'a [u8]>,
+    /// The bits of the punctures' numbers, `[tree / 4][depth]` as [`puncture_bits`] lays them out;
+    /// none where there are no punctures.
+    pub punctures: Option<&'a [u8]>,
 }
 
-/// The bits of four trees' holes, `[depth]`: two equal ones for each tree, as many as it has words
-/// of 64 bits.
-pub(crate) fn hole_bits(holes: &[u32], depth: usize) -> impl Iterator<Item = u8> {
+/// The bits of four trees' punctures, `[depth]`: two equal ones for each tree, as many as it has
+/// words of 64 bits.
+pub(crate) fn puncture_bits(punctures: &[u32], depth: usize) -> impl Iterator<Item = u8> {
     (0..depth).map(move |level| {
-        let bit = |(tree, hole): (usize, &u32)| ((hole >> level) as u8 & 1) * (0b11 << (2 * tree));
-        holes.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+        let bit = |(tree, puncture): (usize, &u32)| {
+            ((puncture >> level) as u8 & 1) * (0b11 << (2 * tree))
+        };
+        punctures.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
     })
 }
 
@@ -49,9 +51,9 @@ impl Key {
     /// With `h = AES(x) xor x` for every leaf `x`, as words of some width, `u` the sum of a tree's
     /// `h`, and `v` for every level the sum of those whose leaves' numbers have this bit:
     ///
-    /// - without holes, `sums` become `u`, and `v` is added to the slots;
-    /// - with holes, `sums` are what is to be added to `u`: `(sums + u) b - v` is added to the
-    ///   slots, `b` the hole's bit.
+    /// - without punctures, `sums` become `u`, and `v` is added to the slots;
+    /// - with punctures, `sums` are what is to be added to `u`: `(sums + u) b - v` is added to the
+    ///   slots, `b` the puncture's bit.
     ///
     /// Sums are laid out `[tree / 4]`, slots `[tree / 4, modulo their number][level]`.
     pub(crate) fn bit_sums<W: Word>(
@@ -67,8 +69,8 @@ impl Key {
             !slots.is_empty() && slots.len().is_multiple_of(of.depth),
             "invariant: slots for every level"
         );
-        let bits = of.holes.map_or(sums.len() * of.depth, <[u8]>::len);
-        assert_eq!(bits, sums.len() * of.depth, "invariant: all holes have all bits");
+        let bits = of.punctures.map_or(sums.len() * of.depth, <[u8]>::len);
+        assert_eq!(bits, sums.len() * of.depth, "invariant: all punctures have all bits");
         match self {
             Self::Portable(key) => portable::<W>(key, of, sums, slots),
             // SAFETY: `Key::new` makes this variant only where the processor has the instructions.
@@ -99,22 +101,26 @@ fn portable<W: Word>(
             let words =
                 |quad: &Quad, lane: usize| bytemuck::cast_slice::<_, W>(&quad.0[tree..=tree])[lane];
             for lane in 0..W::LANES {
-                // The sum of all leaves, `u` of the owner. At the holder `sum` is the corrections,
-                // and `value` is `c + S`.
+                // The sum of all leaves, `u` of the sender. At the receiver `sum` is the
+                // corrections, and `value` is `c + S`.
                 let total =
                     hashes.iter().fold(W::zero(), |sum, hash| sum.wrapping_add(&words(hash, lane)));
-                let value =
-                    if of.holes.is_some() { words(sum, lane).wrapping_add(&total) } else { total };
+                let value = if of.punctures.is_some() {
+                    words(sum, lane).wrapping_add(&total)
+                } else {
+                    total
+                };
                 for (level, slot) in slots.iter_mut().enumerate() {
                     let with =
                         hashes.iter().enumerate().filter(|(number, _)| number >> level & 1 == 1);
                     let with =
                         with.fold(W::zero(), |sum, (_, hash)| sum.wrapping_add(&words(hash, lane)));
-                    let term = match of.holes {
+                    let term = match of.punctures {
                         None => with,
-                        Some(holes) => {
-                            let bit =
-                                W::truncate(u64::from(holes[at * depth + level] >> (2 * tree) & 1));
+                        Some(punctures) => {
+                            let bit = W::truncate(u64::from(
+                                punctures[at * depth + level] >> (2 * tree) & 1,
+                            ));
                             value.wrapping_mul(&bit).wrapping_sub(&with)
                         }
                     };
@@ -168,10 +174,12 @@ mod tests {
             };
             let start: Vec<Quad> =
                 (0..quads).map(|i| Quad(std::array::from_fn(|j| valid(i, j)))).collect();
-            let holes: Vec<u32> =
+            let punctures: Vec<u32> =
                 (0..trees).map(|i| (block(i + 5).0 >> 90) as u32 % (1 << depth)).collect();
-            let bits: Vec<u8> = holes.chunks(4).flat_map(|holes| hole_bits(holes, depth)).collect();
-            let of = Expansion { depth, trees, leaves: &leaves, holes: held.then_some(&bits[..]) };
+            let bits = punctures.chunks(4).flat_map(|of_quad| puncture_bits(of_quad, depth));
+            let bits: Vec<u8> = bits.collect();
+            let punctures = held.then_some(&bits[..]);
+            let of = Expansion { depth, trees, leaves: &leaves, punctures };
             let keys = variants(Block(key));
             for key in &keys[1..] {
                 prop_assert!(

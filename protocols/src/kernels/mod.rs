@@ -6,18 +6,18 @@
 
 mod aes;
 mod bit_sums;
-mod hole;
 mod lpn;
+mod puncture;
 mod split;
 mod streams;
 mod transpose;
 
 pub(crate) use aes::{Key, sigma_all};
-pub(crate) use bit_sums::{Expansion, hole_bits};
-pub(crate) use hole::patch;
+pub(crate) use bit_sums::{Expansion, puncture_bits};
 pub(crate) use lpn::Code;
 #[cfg(test)]
 pub(crate) use lpn::WEIGHT;
+pub(crate) use puncture::patch;
 pub(crate) use split::equal;
 pub(crate) use streams::{Partial, Streams};
 pub(crate) use transpose::transpose;

@@ -15,7 +15,7 @@
 //! Security: `a` and `b` are random to the other party and used once; semi-honest, `H` correlation
 //! robust.
 
-use super::turn::{Heard, Script};
+use super::messages::{Incoming, Messages};
 use crate::ot::{Directions, Random};
 use crate::{BitShare, BitString, Bits, Cost, Domain, Error, Operator, Role, Session};
 
@@ -42,10 +42,10 @@ impl Operator for And {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
-        let bytes = Products::price(&mut script, self.len, self.others);
-        script.exchange(bytes);
-        script.cost()
+        let mut messages = Messages::default();
+        let bytes = Products::price(&mut messages, self.len, self.others);
+        messages.exchange(bytes);
+        messages.cost()
     }
 
     async fn run(
@@ -61,10 +61,10 @@ impl Operator for And {
         let others =
             (0..self.others).map(|j| others.0.slice(j * self.len..(j + 1) * self.len)).collect();
         let products = Products::open(session, &shared.0, others)?;
-        let mut said = Vec::new();
-        products.say(&mut said);
-        let heard = session.channel.exchange(&said).await?;
-        let products = products.close(&mut Heard::of(&heard));
+        let mut outgoing = Vec::new();
+        products.send(&mut outgoing);
+        let incoming = session.channel.exchange(&outgoing).await?;
+        let products = products.close(&mut Incoming::of(&incoming));
         Ok(BitShare(products.iter().fold(BitString::zeros(0), |all, product| all.concat(product))))
     }
 }
@@ -101,27 +101,27 @@ impl Products {
     }
 
     /// Step 2: this party's half of the openings; the peer's is as long.
-    pub(crate) fn say(&self, said: &mut Vec<u8>) {
-        self.masked.iter().for_each(|bits| said.extend(bits.to_bytes()));
+    pub(crate) fn send(&self, outgoing: &mut Vec<u8>) {
+        self.masked.iter().for_each(|bits| outgoing.extend(bits.to_bytes()));
     }
 
     /// Step 3: this party's shares of the products.
-    pub(crate) fn close(self, heard: &mut Heard<'_>) -> Vec<BitString> {
+    pub(crate) fn close(self, incoming: &mut Incoming<'_>) -> Vec<BitString> {
         let (len, bytes) = (self.factor.len(), Bits::ONE.packed_len(self.factor.len()));
         let mut opened: Vec<_> = self
             .masked
             .iter()
-            .map(|mine| mine.xor(&BitString::from_bytes(heard.next(bytes), len)))
+            .map(|mine| mine.xor(&BitString::from_bytes(incoming.next(bytes), len)))
             .collect();
         let e = opened.pop().unwrap_or_default();
         let parts = self.triples.iter().zip(&self.others).zip(&opened);
         parts.map(|((ab, u), d)| ab.xor(&e.and(u)).xor(&d.and(&self.factor))).collect()
     }
 
-    /// Adds the transfers to the script; the bytes that each party says.
-    pub(crate) const fn price(script: &mut Script, len: usize, others: usize) -> usize {
-        script.cots(Role::Server, len);
-        script.cots(Role::Client, len);
+    /// Adds the transfers to the messages; the bytes that each party sends.
+    pub(crate) const fn price(messages: &mut Messages, len: usize, others: usize) -> usize {
+        messages.cots(Role::Server, len);
+        messages.cots(Role::Client, len);
         (others + 1) * Bits::ONE.packed_len(len)
     }
 }

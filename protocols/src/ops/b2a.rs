@@ -12,8 +12,8 @@
 //! 1` is free. Security: that of the correlated transfer.
 
 use super::check_bits;
+use super::messages::{Incoming, Messages};
 use super::product::{BitProduct, pass};
-use super::turn::{Heard, Script};
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// Shared bits to shares in a ring.
@@ -36,9 +36,9 @@ impl Operator for BitToRing {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
-        price_convert(&mut script, self.ring, self.len);
-        script.cost()
+        let mut messages = Messages::default();
+        price_convert(&mut messages, self.ring, self.len);
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, bits: BitShare) -> Result<Share, Error> {
@@ -56,55 +56,55 @@ pub(super) async fn convert(
     if ring == Bits::ONE {
         return Ok(bits.iter().collect());
     }
-    let (asked, replied) = Lift::price(&mut Script::default(), Role::Server, ring, bits.len());
-    let mut said = Vec::new();
-    let mut lift = Lift::ask(session, Role::Server, bits, ring, &mut said)?;
-    let heard = pass(session, Role::Server, &said, asked).await?;
-    let mut said = Vec::new();
-    lift.reply(session, &mut Heard::of(&heard), &mut said)?;
-    let heard = pass(session, Role::Client, &said, replied).await?;
-    Ok(lift.finish(&mut Heard::of(&heard)))
+    let (chosen, responded) = B2a::price(&mut Messages::default(), Role::Server, ring, bits.len());
+    let mut outgoing = Vec::new();
+    let mut conversion = B2a::choose(session, Role::Server, bits, ring, &mut outgoing)?;
+    let incoming = pass(session, Role::Server, &outgoing, chosen).await?;
+    let mut outgoing = Vec::new();
+    conversion.respond(session, &mut Incoming::of(&incoming), &mut outgoing)?;
+    let incoming = pass(session, Role::Client, &outgoing, responded).await?;
+    Ok(conversion.finish(&mut Incoming::of(&incoming)))
 }
 
 /// The price of [`convert`].
-pub(super) const fn price_convert(script: &mut Script, ring: Bits, len: usize) {
+pub(super) const fn price_convert(messages: &mut Messages, ring: Bits, len: usize) {
     if ring.get() > 1 {
-        let (asked, replied) = Lift::price(script, Role::Server, ring, len);
-        script.say(Role::Server, asked);
-        script.say(Role::Client, replied);
+        let (chosen, responded) = B2a::price(messages, Role::Server, ring, len);
+        messages.send(Role::Server, chosen);
+        messages.send(Role::Client, responded);
     }
 }
 
 /// Conversions under way, in a ring of at least 2 bits: [`BitProduct`]s.
-pub(super) struct Lift {
+pub(super) struct B2a {
     bits: BitString,
     product: BitProduct,
 }
 
-impl Lift {
-    pub(super) fn ask(
+impl B2a {
+    pub(super) fn choose(
         session: &mut Session,
         chooser: Role,
         bits: BitString,
         ring: Bits,
-        said: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let product = BitProduct::ask(session, chooser, half(ring), &bits, said)?;
+        let product = BitProduct::choose(session, chooser, half(ring), &bits, outgoing)?;
         Ok(Self { bits, product })
     }
 
-    pub(super) fn reply(
+    pub(super) fn respond(
         &mut self,
         session: &mut Session,
-        heard: &mut Heard<'_>,
-        said: &mut Vec<u8>,
+        incoming: &mut Incoming<'_>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        self.product.reply(session, &self.bits.iter().collect::<Vec<_>>(), heard, said)
+        self.product.respond(session, &self.bits.iter().collect::<Vec<_>>(), incoming, outgoing)
     }
 
     /// This party's shares, not reduced.
-    pub(super) fn finish(self, heard: &mut Heard<'_>) -> Vec<u64> {
-        let products = self.product.finish(heard);
+    pub(super) fn finish(self, incoming: &mut Incoming<'_>) -> Vec<u64> {
+        let products = self.product.finish(incoming);
         self.bits
             .iter()
             .zip(products)
@@ -114,14 +114,14 @@ impl Lift {
             .collect()
     }
 
-    /// Adds the transfers to the script; the bytes of the choices and of the corrections.
+    /// Adds the transfers to the messages; the bytes of the choices and of the corrections.
     pub(super) const fn price(
-        script: &mut Script,
+        messages: &mut Messages,
         chooser: Role,
         ring: Bits,
         len: usize,
     ) -> (usize, usize) {
-        BitProduct::price(script, chooser, half(ring), len)
+        BitProduct::price(messages, chooser, half(ring), len)
     }
 }
 

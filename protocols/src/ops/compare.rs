@@ -10,7 +10,7 @@
 //! Cost: that of a carry chain over l bits, or l - 1 bits; nothing for the sign of one bit.
 //! Security: that of the carry chain.
 
-use super::turn::Script;
+use super::messages::Messages;
 use super::{Both, Private, carry, check_digit, check_parameters, check_private, check_share};
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
@@ -43,9 +43,9 @@ impl Operator for LessThan {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
-        carry::price_carry(&mut script, self.len, self.bits.get(), self.digit);
-        script.cost()
+        let mut messages = Messages::default();
+        carry::price_carry(&mut messages, self.len, self.bits.get(), self.digit);
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Private) -> Result<BitShare, Error> {
@@ -88,9 +88,9 @@ impl Operator for NonNegative {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
-        carry::price_carry(&mut script, self.len, self.ring.get() - 1, self.digit);
-        script.cost()
+        let mut messages = Messages::default();
+        carry::price_carry(&mut messages, self.len, self.ring.get() - 1, self.digit);
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<BitShare, Error> {

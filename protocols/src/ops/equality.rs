@@ -14,7 +14,7 @@
 //! ANDs.
 
 use super::carry;
-use super::turn::Script;
+use super::messages::Messages;
 use super::{Both, Private, check_digit, check_parameters, check_private};
 use crate::{BitShare, BitString, Bits, Cost, Error, Operator, Role, Session};
 
@@ -48,9 +48,9 @@ impl Operator for Equal {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
-        carry::all_ones(self.bits.get(), self.digit).0.price(&mut script, self.len);
-        script.cost()
+        let mut messages = Messages::default();
+        carry::all_ones(self.bits.get(), self.digit).0.price(&mut messages, self.len);
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Private) -> Result<BitShare, Error> {

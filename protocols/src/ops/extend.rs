@@ -11,8 +11,8 @@
 //! and a conversion of the carry to `Z_(m-n)`, that is `m - n` bits and 2 rounds more. Nothing
 //! where m = n. Security: that of the parts.
 
+use super::messages::{Incoming, Messages};
 use super::product::{BitProduct, pass};
-use super::turn::{Heard, Script};
 use super::{b2a, carry, check_digit, check_parameters, check_share};
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
@@ -96,16 +96,16 @@ impl Operator for Extend {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
+        let mut messages = Messages::default();
         match (self.reading, self.known_sign().wrap_ring()) {
-            (Reading::KnownSign, _) => self.known_sign().price(&mut script),
+            (Reading::KnownSign, _) => self.known_sign().price(&mut messages),
             (Reading::Unsigned | Reading::Signed, Some(ring)) => {
-                carry::price_carry(&mut script, self.len, self.from.get(), self.digit);
-                b2a::price_convert(&mut script, ring, self.len);
+                carry::price_carry(&mut messages, self.len, self.from.get(), self.digit);
+                b2a::price_convert(&mut messages, ring, self.len);
             }
             (Reading::Unsigned | Reading::Signed, None) => {}
         }
-        script.cost()
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
@@ -147,29 +147,29 @@ impl KnownSign {
         let Some(ring) = self.wrap_ring() else {
             return Ok(values);
         };
-        let (asked, replied) =
-            BitProduct::price(&mut Script::default(), Role::Server, ring, self.len);
+        let (chosen, responded) =
+            BitProduct::price(&mut Messages::default(), Role::Server, ring, self.len);
         let tops = BitString::of_values(&values, self.from.get() - 1);
-        let mut said = Vec::new();
-        let mut product = BitProduct::ask(session, Role::Server, ring, &tops, &mut said)?;
-        let heard = pass(session, Role::Server, &said, asked).await?;
-        let mut said = Vec::new();
+        let mut outgoing = Vec::new();
+        let mut product = BitProduct::choose(session, Role::Server, ring, &tops, &mut outgoing)?;
+        let incoming = pass(session, Role::Server, &outgoing, chosen).await?;
+        let mut outgoing = Vec::new();
         let bits: Vec<u64> = tops.iter().collect();
-        product.reply(session, &bits, &mut Heard::of(&heard), &mut said)?;
-        let heard = pass(session, Role::Client, &said, replied).await?;
-        let both = product.finish(&mut Heard::of(&heard));
+        product.respond(session, &bits, &mut Incoming::of(&incoming), &mut outgoing)?;
+        let incoming = pass(session, Role::Client, &outgoing, responded).await?;
+        let both = product.finish(&mut Incoming::of(&incoming));
         for ((value, top), both) in values.iter_mut().zip(tops.iter()).zip(both) {
             *value = value.wrapping_sub(top.wrapping_sub(both) << self.from.get());
         }
         Ok(values)
     }
 
-    /// Adds the two messages to the script.
-    pub(super) const fn price(self, script: &mut Script) {
+    /// Adds the two messages to the messages.
+    pub(super) const fn price(self, messages: &mut Messages) {
         if let Some(ring) = self.wrap_ring() {
-            let (asked, replied) = BitProduct::price(script, Role::Server, ring, self.len);
-            script.say(Role::Server, asked);
-            script.say(Role::Client, replied);
+            let (chosen, responded) = BitProduct::price(messages, Role::Server, ring, self.len);
+            messages.send(Role::Server, chosen);
+            messages.send(Role::Client, responded);
         }
     }
 }

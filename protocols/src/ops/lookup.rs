@@ -14,7 +14,7 @@
 
 use zeroize::Zeroize;
 
-use super::turn::{Heard, Script};
+use super::messages::{Incoming, Messages};
 use super::{check_parameters, check_share};
 use crate::ot::{Chooser, Directions, Table, offer_sums};
 use crate::{Bits, Clear, Cost, Domain, Error, Operator, Role, Session, Share};
@@ -95,11 +95,11 @@ impl Operator for Lookup {
     }
 
     fn cost(&self) -> Cost {
-        let (mut script, table) = (Script::default(), self.transfer());
-        script.cots(Role::Server, table.cots(self.len));
-        script.say(Role::Client, table.choices_len(self.len));
-        self.blocks().for_each(|len| script.say(Role::Server, table.entries_len(len)));
-        script.cost()
+        let (mut messages, table) = (Messages::default(), self.transfer());
+        messages.cots(Role::Server, table.cots(self.len));
+        messages.send(Role::Client, table.choices_len(self.len));
+        self.blocks().for_each(|len| messages.send(Role::Server, table.entries_len(len)));
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
@@ -136,7 +136,7 @@ impl Operator for Lookup {
                 for (values, chooser) in values.chunks(BLOCK).zip(choosers) {
                     let message = session.channel.receive(table.entries_len(values.len())).await?;
                     let all = message.len();
-                    result.extend(chooser.finish(values, Heard::of(&message).next(all)));
+                    result.extend(chooser.finish(values, Incoming::of(&message).next(all)));
                 }
                 result
             }

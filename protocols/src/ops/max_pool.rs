@@ -17,7 +17,7 @@
 //! selection for each level. Security: that of the parts.
 
 use super::extend::KnownSign;
-use super::turn::Script;
+use super::messages::Messages;
 use super::{Mux, NonNegative, check_digit, check_parameters, check_share};
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
@@ -102,9 +102,9 @@ impl Operator for MaxPool {
             cost += compare.cost() + select.cost();
             left -= left / 2;
         }
-        let mut script = Script::default();
-        self.extension().price(&mut script);
-        cost + script.cost()
+        let mut messages = Messages::default();
+        self.extension().price(&mut messages);
+        cost + messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {

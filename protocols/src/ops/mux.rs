@@ -6,14 +6,14 @@
 //! *Identity.* `b v0 = (b0 xor b1) v0 = b0 v0 + b1 (1 - 2 b0) v0`: the first term is local, the
 //! second a bit of one party times a ring element of the other; likewise for `v1`.
 //!
-//! *Steps.* Two correlated transfers, one in each direction: the server says its choices, and its
-//! corrections for choices that are still to come; the client replies with its own of both.
+//! *Steps.* Two correlated transfers, one in each direction: the server sends its choices, and its
+//! corrections for choices that are still to come; the client responds with its own of both.
 //!
 //! Cost: `2 (1 + l)` bits and one correlated transfer in each direction; 2 rounds.
 //! Security: that of the correlated transfer.
 
+use super::messages::{Incoming, Messages};
 use super::product::{BitProduct, LateProduct, pass};
-use super::turn::{Heard, Script};
 use super::{check_bits, check_share};
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
@@ -40,11 +40,11 @@ impl Operator for Mux {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
-        let (asked, replied) = Selection::price(&mut script, self.ring, self.len);
-        script.say(Role::Server, asked);
-        script.say(Role::Client, replied);
-        script.cost()
+        let mut messages = Messages::default();
+        let (chosen, responded) = Selection::price(&mut messages, self.ring, self.len);
+        messages.send(Role::Server, chosen);
+        messages.send(Role::Client, responded);
+        messages.cost()
     }
 
     async fn run(
@@ -54,18 +54,19 @@ impl Operator for Mux {
     ) -> Result<Share, Error> {
         check_bits(Self::NAME, &bits, self.len)?;
         check_share(Self::NAME, &values, self.ring, self.len)?;
-        let (asked, replied) = Selection::price(&mut Script::default(), self.ring, self.len);
-        let mut said = Vec::new();
-        let mut selection = Selection::ask(session, bits.0, self.ring, values.values(), &mut said)?;
-        let heard = pass(session, Role::Server, &said, asked).await?;
-        let mut said = Vec::new();
-        selection.reply(session, values.values(), &mut Heard::of(&heard), &mut said)?;
-        let heard = pass(session, Role::Client, &said, replied).await?;
-        Ok(Share::new(self.ring, selection.finish(values.values(), &mut Heard::of(&heard))))
+        let (chosen, responded) = Selection::price(&mut Messages::default(), self.ring, self.len);
+        let mut outgoing = Vec::new();
+        let mut selection =
+            Selection::choose(session, bits.0, self.ring, values.values(), &mut outgoing)?;
+        let incoming = pass(session, Role::Server, &outgoing, chosen).await?;
+        let mut outgoing = Vec::new();
+        selection.respond(session, values.values(), &mut Incoming::of(&incoming), &mut outgoing)?;
+        let incoming = pass(session, Role::Client, &outgoing, responded).await?;
+        Ok(Share::new(self.ring, selection.finish(values.values(), &mut Incoming::of(&incoming))))
     }
 }
 
-/// Selections under way: the server asks, the client replies.
+/// Selections under way: the server chooses, the client responds.
 pub(super) struct Selection {
     bits: BitString,
     /// Of the server's bits and the client's values.
@@ -76,44 +77,44 @@ pub(super) struct Selection {
 
 impl Selection {
     /// The server's values must be known, the client's need not be.
-    pub(super) fn ask(
+    pub(super) fn choose(
         session: &mut Session,
         bits: BitString,
         ring: Bits,
         values: &[u64],
-        said: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let of_server = BitProduct::ask(session, Role::Server, ring, &bits, said)?;
+        let of_server = BitProduct::choose(session, Role::Server, ring, &bits, outgoing)?;
         let of_client = LateProduct::correct(
             session,
             Role::Server,
             ring,
             bits.len(),
             || signed(&bits, values),
-            said,
+            outgoing,
         )?;
         Ok(Self { bits, of_server, of_client })
     }
 
     /// The client's half, for its values.
-    pub(super) fn reply(
+    pub(super) fn respond(
         &mut self,
         session: &mut Session,
         values: &[u64],
-        heard: &mut Heard<'_>,
-        said: &mut Vec<u8>,
+        incoming: &mut Incoming<'_>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<(), Error> {
         if session.role() == Role::Client {
-            self.of_server.reply(session, &signed(&self.bits, values), heard, said)?;
-            self.of_client.choose(session, &self.bits, heard, said)?;
+            self.of_server.respond(session, &signed(&self.bits, values), incoming, outgoing)?;
+            self.of_client.choose(session, &self.bits, incoming, outgoing)?;
         }
         Ok(())
     }
 
     /// This party's shares, not reduced.
-    pub(super) fn finish(self, values: &[u64], heard: &mut Heard<'_>) -> Vec<u64> {
-        let mut shares = self.of_server.finish(heard);
-        let others = self.of_client.finish(heard);
+    pub(super) fn finish(self, values: &[u64], incoming: &mut Incoming<'_>) -> Vec<u64> {
+        let mut shares = self.of_server.finish(incoming);
+        let others = self.of_client.finish(incoming);
         for (((share, other), bit), v) in
             shares.iter_mut().zip(others).zip(self.bits.iter()).zip(values)
         {
@@ -122,11 +123,11 @@ impl Selection {
         shares
     }
 
-    /// Adds the transfers to the script; the bytes that the server asks and that the client
-    /// replies.
-    pub(super) const fn price(script: &mut Script, ring: Bits, len: usize) -> (usize, usize) {
-        let (choices, corrected) = BitProduct::price(script, Role::Server, ring, len);
-        let (corrections, chosen) = LateProduct::price(script, Role::Server, ring, len);
+    /// Adds the transfers to the messages; the bytes that the server sends to choose and that the
+    /// client responds with.
+    pub(super) const fn price(messages: &mut Messages, ring: Bits, len: usize) -> (usize, usize) {
+        let (choices, corrected) = BitProduct::price(messages, Role::Server, ring, len);
+        let (corrections, chosen) = LateProduct::price(messages, Role::Server, ring, len);
         (choices + corrections, corrected + chosen)
     }
 }

@@ -1,7 +1,7 @@
 //! A bit of one party times a ring element of the other: a correlated transfer in two messages,
 //! which others may share.
 
-use super::turn::{Heard, Script};
+use super::messages::{Incoming, Messages};
 use crate::ot::{CorrelatedReceiver, Directions, EarlySender, Hash, choose_late, correct};
 use crate::{BitString, Bits, Domain, Error, Role, Session};
 
@@ -9,18 +9,18 @@ use crate::{BitString, Bits, Domain, Error, Role, Session};
 pub(super) async fn pass(
     session: &mut Session,
     speaker: Role,
-    said: &[u8],
+    outgoing: &[u8],
     len: usize,
 ) -> Result<Vec<u8>, Error> {
     if session.role() != speaker {
         return session.channel.receive(len).await;
     }
-    debug_assert_eq!(said.len(), len);
-    session.channel.send(said)?;
+    debug_assert_eq!(outgoing.len(), len);
+    session.channel.send(outgoing)?;
     Ok(Vec::new())
 }
 
-/// Products under way: the chooser asks, the other replies.
+/// Products under way: the chooser chooses, the other responds.
 pub(super) struct BitProduct {
     ring: Bits,
     len: usize,
@@ -34,14 +34,14 @@ enum Side {
 }
 
 impl BitProduct {
-    /// Products in `ring` of the bits of `chooser`, who says its choices (elsewhere, `bits` gives
+    /// Products in `ring` of the bits of `chooser`, who sends its choices (elsewhere, `bits` gives
     /// the length alone).
-    pub(super) fn ask(
+    pub(super) fn choose(
         session: &mut Session,
         chooser: Role,
         ring: Bits,
         bits: &BitString,
-        said: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         // Both parties draw the keys at the same point of the conversation, whatever their side.
         let hashes = Directions::fresh(session, Domain::Correlated);
@@ -50,47 +50,47 @@ impl BitProduct {
             return Ok(Self { ring, len, hash: hashes.sent, side: Side::Sender(Vec::new()) });
         }
         let (receiver, choices) = CorrelatedReceiver::new(session, &hashes.received, bits.clone())?;
-        said.extend(choices);
+        outgoing.extend(choices);
         Ok(Self { ring, len, hash: hashes.received, side: Side::Chooser(receiver) })
     }
 
-    /// The other party hears the choices, and says the corrections for its ring elements. Nothing
-    /// at the chooser.
-    pub(super) fn reply(
+    /// The other party receives the choices, and sends the corrections for its ring elements.
+    /// Nothing at the chooser.
+    pub(super) fn respond(
         &mut self,
         session: &mut Session,
         correlations: &[u64],
-        heard: &mut Heard<'_>,
-        said: &mut Vec<u8>,
+        incoming: &mut Incoming<'_>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<(), Error> {
         if let Side::Sender(share) = &mut self.side {
-            let choices = heard.next(Bits::ONE.packed_len(self.len));
+            let choices = incoming.next(Bits::ONE.packed_len(self.len));
             let (own, corrections) =
                 correct(session, &self.hash, self.ring, correlations, choices)?;
             *share = own;
-            said.extend(corrections);
+            outgoing.extend(corrections);
         }
         Ok(())
     }
 
     /// This party's share of the products; the chooser hears the corrections.
-    pub(super) fn finish(self, heard: &mut Heard<'_>) -> Vec<u64> {
+    pub(super) fn finish(self, incoming: &mut Incoming<'_>) -> Vec<u64> {
         match self.side {
             Side::Chooser(receiver) => {
-                receiver.finish(self.ring, heard.next(self.ring.packed_len(self.len)))
+                receiver.finish(self.ring, incoming.next(self.ring.packed_len(self.len)))
             }
             Side::Sender(share) => share,
         }
     }
 
-    /// Adds the transfers to the script; the bytes of the choices and of the corrections.
+    /// Adds the transfers to the messages; the bytes of the choices and of the corrections.
     pub(super) const fn price(
-        script: &mut Script,
+        messages: &mut Messages,
         chooser: Role,
         ring: Bits,
         len: usize,
     ) -> (usize, usize) {
-        script.cots(chooser.peer(), len);
+        messages.cots(chooser.peer(), len);
         (Bits::ONE.packed_len(len), ring.packed_len(len))
     }
 }
@@ -109,14 +109,14 @@ enum LateSide {
 }
 
 impl LateProduct {
-    /// Products in `ring` of `len` bits with the elements of `sender`, who says the corrections.
+    /// Products in `ring` of `len` bits with the elements of `sender`, who sends the corrections.
     pub(super) fn correct(
         session: &mut Session,
         sender: Role,
         ring: Bits,
         len: usize,
         correlations: impl FnOnce() -> Vec<u64>,
-        said: &mut Vec<u8>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         let hashes = Directions::fresh(session, Domain::Correlated);
         if session.role() != sender {
@@ -128,43 +128,45 @@ impl LateProduct {
             });
         }
         let (early, corrections) = EarlySender::new(session, &hashes.sent, ring, correlations())?;
-        said.extend(corrections);
+        outgoing.extend(corrections);
         Ok(Self { ring, len, hash: hashes.sent, side: LateSide::Sender(early) })
     }
 
-    /// The chooser hears the corrections, and says its choices. Nothing at the sender.
+    /// The chooser receives the corrections, and sends its choices. Nothing at the sender.
     pub(super) fn choose(
         &mut self,
         session: &mut Session,
         bits: &BitString,
-        heard: &mut Heard<'_>,
-        said: &mut Vec<u8>,
+        incoming: &mut Incoming<'_>,
+        outgoing: &mut Vec<u8>,
     ) -> Result<(), Error> {
         if let LateSide::Chooser(share) = &mut self.side {
-            let corrections = heard.next(self.ring.packed_len(self.len));
+            let corrections = incoming.next(self.ring.packed_len(self.len));
             let (own, choices) = choose_late(session, &self.hash, self.ring, bits, corrections)?;
             *share = own;
-            said.extend(choices);
+            outgoing.extend(choices);
         }
         Ok(())
     }
 
     /// This party's share of the products, not reduced; the sender hears the choices.
-    pub(super) fn finish(self, heard: &mut Heard<'_>) -> Vec<u64> {
+    pub(super) fn finish(self, incoming: &mut Incoming<'_>) -> Vec<u64> {
         match self.side {
-            LateSide::Sender(sender) => sender.finish(heard.next(Bits::ONE.packed_len(self.len))),
+            LateSide::Sender(sender) => {
+                sender.finish(incoming.next(Bits::ONE.packed_len(self.len)))
+            }
             LateSide::Chooser(share) => share,
         }
     }
 
-    /// Adds the transfers to the script; the bytes of the corrections and of the choices.
+    /// Adds the transfers to the messages; the bytes of the corrections and of the choices.
     pub(super) const fn price(
-        script: &mut Script,
+        messages: &mut Messages,
         sender: Role,
         ring: Bits,
         len: usize,
     ) -> (usize, usize) {
-        script.cots(sender, len);
+        messages.cots(sender, len);
         (ring.packed_len(len), Bits::ONE.packed_len(len))
     }
 }

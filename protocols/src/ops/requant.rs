@@ -22,13 +22,13 @@
 //!
 //! *Steps.*
 //! 1. the server adds the constants;
-//! 2. the client says its choices, which need its own share alone: before the input is known, where
-//!    that share is ([`Requant::ask`]);
+//! 2. the client sends its choices, which need its own share alone: before the input is known,
+//!    where that share is ([`Requant::choose`]);
 //! 3. the flags and ANDs of a carry network over the digits of p and q, the cheapest within
-//!    [`Requant::levels`], give c1, c2 (or keep c2), keep and the saturated bit ([`super::carry`]);
-//!    c1 is made arithmetic as soon as it is known, with the client choosing;
-//! 4. `keep v`, and the saturated bit made arithmetic, times 2^a - 1: the server asks, the client
-//!    replies;
+//!    [`Requant::and_depth`], give c1, c2 (or keep c2), keep and the saturated bit
+//!    ([`super::carry`]); c1 is made arithmetic as soon as it is known, with the client choosing;
+//! 4. `keep v`, and the saturated bit made arithmetic, times 2^a - 1: the server chooses, the
+//!    client responds;
 //! 5. [`Form::Narrow`]: 4 is in `Z_(a+1)`, and a known-sign extension to `Z_m` follows.
 //!    [`Form::Wide`]: 4 is in `Z_m`, with `keep c2` made arithmetic too. The server takes 2^(a-1)
 //!    off when signed.
@@ -46,8 +46,8 @@
 //!   AND, for the selection, saturation, extension and wrap.
 //!
 //! Rounds: 2 for the tables and the first level's other half, then one a level in pairs, and 2 for
-//! the selection: with L levels `2 + 2 ceil(L / 2)`; 2 more for an extension; 1 more where the
-//! choices are not made before.
+//! the selection: with L levels of ANDs `2 + 2 ceil(L / 2)`; 2 more for an extension; 1 more where
+//! the choices are not made before.
 //!
 //! Security: that of the parts; nothing is opened but what masks hide.
 
@@ -55,12 +55,12 @@ mod price;
 
 use zeroize::Zeroize;
 
-use super::b2a::Lift;
+use super::b2a::B2a;
 use super::carry::{self, Network, Parts};
 use super::extend::KnownSign;
+use super::messages::{Incoming, Messages};
 use super::mux::Selection;
 use super::product::pass;
-use super::turn::{Heard, Script};
 use super::{check_parameters, check_share};
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 use serde::{Deserialize, Serialize};
@@ -92,14 +92,14 @@ pub struct Requant {
     /// `m`: the ring of the result, of at least a + 1 bits.
     pub out: Bits,
     /// Levels of ANDs of the carry network, or as few more as it takes.
-    pub levels: u32,
+    pub and_depth: u32,
     /// Few bits or few rounds.
     pub form: Form,
 }
 
 impl Requant {
-    /// Most levels: with so many, every carry can walk bit by bit.
-    pub const MAX_LEVELS: u32 = 64;
+    /// The largest depth: with so much, every carry can ripple bit by bit.
+    pub const MAX_AND_DEPTH: u32 = 64;
 
     /// What is wrong with the parameters, if anything.
     pub fn check(&self) -> Result<(), String> {
@@ -113,8 +113,12 @@ impl Requant {
         if self.signed && self.shift + self.bits + 1 > l {
             return Err(format!("l of at least k + a + 1 for a signed result, found {self:?}"));
         }
-        if self.levels > Self::MAX_LEVELS {
-            return Err(format!("at most {} levels, found {}", Self::MAX_LEVELS, self.levels));
+        if self.and_depth > Self::MAX_AND_DEPTH {
+            return Err(format!(
+                "at most {} and_depth, found {}",
+                Self::MAX_AND_DEPTH,
+                self.and_depth
+            ));
         }
         Ok(())
     }
@@ -161,7 +165,7 @@ impl Requant {
 
     fn network(&self) -> Network {
         let parts = Parts { dropped: self.shift, kept: self.kept(), saturating: self.saturating() };
-        Network::new(parts, self.levels, self.wrap_ring().is_some())
+        Network::new(parts, self.and_depth, self.wrap_ring().is_some())
     }
 
     fn extension(&self) -> KnownSign {
@@ -199,19 +203,19 @@ impl Operator for Requant {
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
         check_parameters(Self::NAME, self.check(), self)?;
         check_share(Self::NAME, &input, self.ring, self.len)?;
-        let asked = self.ask(session, input.values()).await?;
-        self.answer(session, asked, input).await
+        let chosen = self.choose(session, input.values()).await?;
+        self.respond(session, chosen, input).await
     }
 }
 
 /// A requantization whose choices are made.
-pub(crate) struct Asked(carry::Asked);
+pub(crate) struct Chosen(carry::Chosen);
 
 /// A network's results, half-way to arithmetic shares.
 struct Decided {
     /// c1.
-    rounding: Option<Lift>,
-    /// What the server has to say for it.
+    rounding: Option<B2a>,
+    /// What the server has to send for it.
     corrections: Vec<u8>,
     /// c2.
     wrap: Option<BitString>,
@@ -224,27 +228,31 @@ struct Decided {
 
 impl Requant {
     /// Step 2: takes the client's share, and the length alone at the server.
-    pub(crate) async fn ask(&self, session: &mut Session, client: &[u64]) -> Result<Asked, Error> {
-        Ok(Asked(self.network().circuit.leaves(self.len).ask(session, client).await?))
+    pub(crate) async fn choose(
+        &self,
+        session: &mut Session,
+        client: &[u64],
+    ) -> Result<Chosen, Error> {
+        Ok(Chosen(self.network().circuit.leaves(self.len).choose(session, client).await?))
     }
 
     /// Bytes that the choices take until the other steps.
-    pub(crate) fn asked_bytes(&self) -> u64 {
-        self.network().circuit.leaves(self.len).asked_bytes()
+    pub(crate) fn chosen_bytes(&self) -> u64 {
+        self.network().circuit.leaves(self.len).chosen_bytes()
     }
 
     /// All other steps.
-    pub(crate) async fn answer(
+    pub(crate) async fn respond(
         &self,
         session: &mut Session,
-        asked: Asked,
+        chosen: Chosen,
         input: Share,
     ) -> Result<Share, Error> {
         let mut values = input.into_values();
         if session.role() == Role::Server {
             values.iter_mut().for_each(|v| *v = self.ring.reduce(v.wrapping_add(self.constant())));
         }
-        let decided = self.decide(session, asked, &values).await?;
+        let decided = self.decide(session, chosen, &values).await?;
         let kept = self.select(session, decided, &values).await?;
         values.zeroize();
         let mut result = self.extension().run(session, kept).await?;
@@ -258,29 +266,29 @@ impl Requant {
     async fn decide(
         &self,
         session: &mut Session,
-        asked: Asked,
+        chosen: Chosen,
         values: &[u64],
     ) -> Result<Decided, Error> {
         let network = self.network();
         let Network { circuit, decision } = &network;
-        let mut bits = circuit.start(session, asked.0, values).await?;
+        let mut bits = circuit.start(session, chosen.0, values).await?;
         let (mut rounding, mut corrections) = (None, Vec::new());
         for level in 1..=circuit.depth() {
             bits.level(session, level).await?;
             if let (Some(carry), true) = (decision.rounding, network.lifts_after(level)) {
                 // The client speaks once more right behind its half of the level, so its choices
                 // are no round of their own.
-                let (mut said, len) = (Vec::new(), Bits::ONE.packed_len(self.len));
-                let mut lift = Lift::ask(
+                let (mut outgoing, len) = (Vec::new(), Bits::ONE.packed_len(self.len));
+                let mut conversion = B2a::choose(
                     session,
                     Role::Client,
                     bits.of(carry).clone(),
                     self.inner(),
-                    &mut said,
+                    &mut outgoing,
                 )?;
-                let heard = pass(session, Role::Client, &said, len).await?;
-                lift.reply(session, &mut Heard::of(&heard), &mut corrections)?;
-                rounding = Some(lift);
+                let incoming = pass(session, Role::Client, &outgoing, len).await?;
+                conversion.respond(session, &mut Incoming::of(&incoming), &mut corrections)?;
+                rounding = Some(conversion);
             }
         }
         let of = |wire: carry::Wire| bits.of(wire).clone();
@@ -301,41 +309,42 @@ impl Requant {
         decided: Decided,
         values: &[u64],
     ) -> Result<Vec<u64>, Error> {
-        let Decided { mut rounding, corrections: mut said, wrap, kept_wrap, keep, saturated } =
+        let Decided { mut rounding, corrections: mut outgoing, wrap, kept_wrap, keep, saturated } =
             decided;
         let inner = self.inner();
         let mut kept =
             self.kept_summands(values, wrap.as_ref().filter(|_| self.wrap_ring().is_none()));
-        // The server replied for c1 in step 3, so its share of it needs nothing more. The client's
-        // waits for the corrections below.
+        // The server responded for c1 in step 3, so its share of it needs nothing more. The
+        // client's waits for the corrections below.
         if session.role() == Role::Server
-            && let Some(lift) = rounding.take()
+            && let Some(conversion) = rounding.take()
         {
-            add(&mut kept, &lift.finish(&mut Heard::of(&[])), 1);
+            add(&mut kept, &conversion.finish(&mut Incoming::of(&[])), 1);
         }
-        let (asked, replied) = self.price_selection(&mut Script::default());
-        // The server's message: corrections of c1, then what the selection and each lift ask. The
-        // client hears them in this order.
-        let mut selection = Selection::ask(session, keep, inner, &kept, &mut said)?;
-        let mut lifts = Vec::new();
+        let (chosen, responded) = self.price_selection(&mut Messages::default());
+        // The server's message: corrections of c1, then what the selection and each conversion
+        // choose. The client hears them in this order.
+        let mut selection = Selection::choose(session, keep, inner, &kept, &mut outgoing)?;
+        let mut conversions = Vec::new();
         for (bits, ring, factor) in self.lifted(saturated, kept_wrap) {
-            lifts.push((Lift::ask(session, Role::Server, bits, ring, &mut said)?, factor));
+            conversions
+                .push((B2a::choose(session, Role::Server, bits, ring, &mut outgoing)?, factor));
         }
-        let message = pass(session, Role::Server, &said, asked).await?;
-        let mut heard = Heard::of(&message);
-        if let Some(lift) = rounding {
-            add(&mut kept, &lift.finish(&mut heard), 1);
+        let message = pass(session, Role::Server, &outgoing, chosen).await?;
+        let mut incoming = Incoming::of(&message);
+        if let Some(conversion) = rounding {
+            add(&mut kept, &conversion.finish(&mut incoming), 1);
         }
-        let mut said = Vec::new();
-        selection.reply(session, &kept, &mut heard, &mut said)?;
-        for (lift, _) in &mut lifts {
-            lift.reply(session, &mut heard, &mut said)?;
+        let mut outgoing = Vec::new();
+        selection.respond(session, &kept, &mut incoming, &mut outgoing)?;
+        for (conversion, _) in &mut conversions {
+            conversion.respond(session, &mut incoming, &mut outgoing)?;
         }
-        let message = pass(session, Role::Client, &said, replied).await?;
-        let mut heard = Heard::of(&message);
-        let mut result = selection.finish(&kept, &mut heard);
-        for (lift, factor) in lifts {
-            add(&mut result, &lift.finish(&mut heard), factor);
+        let message = pass(session, Role::Client, &outgoing, responded).await?;
+        let mut incoming = Incoming::of(&message);
+        let mut result = selection.finish(&kept, &mut incoming);
+        for (conversion, factor) in conversions {
+            add(&mut result, &conversion.finish(&mut incoming), factor);
         }
         result.iter_mut().for_each(|y| *y = inner.reduce(*y));
         Ok(result)

@@ -11,8 +11,8 @@
 //! rounds; l = 1 is free. Security: that of the correlated transfer.
 
 use super::check_share;
+use super::messages::{Incoming, Messages};
 use super::product::{BitProduct, pass};
-use super::turn::{Heard, Script};
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// `x^2` in the same ring.
@@ -30,12 +30,12 @@ impl Square {
         (1..self.ring.get()).rev().map(Bits::of)
     }
 
-    /// Adds the transfers to the script; the bytes that the server asks and that the client
-    /// replies.
-    fn price(&self, script: &mut Script) -> (usize, usize) {
-        self.rings().fold((0, 0), |(asked, replied), ring| {
-            let (choices, corrections) = BitProduct::price(script, Role::Server, ring, self.len);
-            (asked + choices, replied + corrections)
+    /// Adds the transfers to the messages; the bytes that the server sends to choose and that the
+    /// client responds with.
+    fn price(&self, messages: &mut Messages) -> (usize, usize) {
+        self.rings().fold((0, 0), |(chosen, responded), ring| {
+            let (choices, corrections) = BitProduct::price(messages, Role::Server, ring, self.len);
+            (chosen + choices, responded + corrections)
         })
     }
 }
@@ -52,32 +52,32 @@ impl Operator for Square {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
-        let (asked, replied) = self.price(&mut script);
-        script.say(Role::Server, asked);
-        script.say(Role::Client, replied);
-        script.cost()
+        let mut messages = Messages::default();
+        let (chosen, responded) = self.price(&mut messages);
+        messages.send(Role::Server, chosen);
+        messages.send(Role::Client, responded);
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
         check_share(Self::NAME, &input, self.ring, self.len)?;
-        let (asked, replied) = self.price(&mut Script::default());
+        let (chosen, responded) = self.price(&mut Messages::default());
         let values = input.into_values();
-        let (mut said, mut products) = (Vec::new(), Vec::new());
+        let (mut outgoing, mut products) = (Vec::new(), Vec::new());
         for (bit, ring) in (0..).zip(self.rings()) {
             let bits = BitString::of_values(&values, bit);
-            products.push(BitProduct::ask(session, Role::Server, ring, &bits, &mut said)?);
+            products.push(BitProduct::choose(session, Role::Server, ring, &bits, &mut outgoing)?);
         }
-        let message = pass(session, Role::Server, &said, asked).await?;
-        let (mut heard, mut said) = (Heard::of(&message), Vec::new());
+        let message = pass(session, Role::Server, &outgoing, chosen).await?;
+        let (mut incoming, mut outgoing) = (Incoming::of(&message), Vec::new());
         for product in &mut products {
-            product.reply(session, &values, &mut heard, &mut said)?;
+            product.respond(session, &values, &mut incoming, &mut outgoing)?;
         }
-        let message = pass(session, Role::Client, &said, replied).await?;
-        let mut heard = Heard::of(&message);
+        let message = pass(session, Role::Client, &outgoing, responded).await?;
+        let mut incoming = Incoming::of(&message);
         let mut squares: Vec<u64> = values.iter().map(|v| v.wrapping_mul(*v)).collect();
         for (bit, product) in (1u32..).zip(products) {
-            let shares = product.finish(&mut heard);
+            let shares = product.finish(&mut incoming);
             squares
                 .iter_mut()
                 .zip(shares)

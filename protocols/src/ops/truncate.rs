@@ -11,7 +11,7 @@
 //! Cost: that of the chain and `l - k` bits for the conversion; nothing at k = 0.
 //! Security: that of the parts.
 
-use super::turn::Script;
+use super::messages::Messages;
 use super::{b2a, carry, check_digit, check_parameters, check_share};
 use crate::{Bits, Clear, Cost, Error, Operator, Session, Share};
 
@@ -53,12 +53,12 @@ impl Operator for TruncateReduce {
     }
 
     fn cost(&self) -> Cost {
-        let mut script = Script::default();
+        let mut messages = Messages::default();
         if self.shift > 0 {
-            carry::price_carry(&mut script, self.len, self.shift, self.digit);
-            b2a::price_convert(&mut script, self.out(), self.len);
+            carry::price_carry(&mut messages, self.len, self.shift, self.digit);
+            b2a::price_convert(&mut messages, self.out(), self.len);
         }
-        script.cost()
+        messages.cost()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {

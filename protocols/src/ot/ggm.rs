@@ -1,24 +1,24 @@
 //! Correlated half-trees (Guo, Yang, Wang, Zhang, Xie, Liu, Zhao: Half-Tree, Eurocrypt 2023,
-//! section 3): puncturable pseudorandom functions whose levels all sum up to the owner's `Δ`, so
+//! section 3): puncturable pseudorandom functions whose levels all sum up to the sender's `Δ`, so
 //! that each level of a puncturing is one correlated transfer and one block.
 //!
 //! Node `x` has the children `H(x)` and `x xor H(x)`. The two nodes of level one are a correlated
 //! transfer itself, `K` and `K xor Δ`: that level costs no block, and a tree of depth one is just
 //! the transfer.
 //!
-//! 1. For level `i` the holder takes the side that its hole is *not* on, `b_i = 1 - α_i`; its
+//! 1. For level `i` the receiver takes the side that its puncture is *not* on, `b_i = 1 - α_i`; its
 //!    transfer holds `M_i = K_i xor b_i Δ`.
-//! 2. The owner sends `c_i = L_i xor K_i`, `L_i` the sum of all left children of the level, for `i
+//! 2. The sender sends `c_i = L_i xor K_i`, `L_i` the sum of all left children of the level, for `i
 //!    >= 2`.
-//! 3. `M_i xor c_i = L_i xor b_i Δ` is the sum of side `b_i`. The holder knows all nodes of that
-//!    side but the hole's sibling, which the sum gives.
+//! 3. `M_i xor c_i = L_i xor b_i Δ` is the sum of side `b_i`. The receiver knows all nodes of that
+//!    side but the puncture's sibling, which the sum gives.
 //!
 //! Security: pseudorandom but for the correlation: the hidden leaf is `Δ` xor all known ones. So
 //! leaves are only used through a hash that is circular correlation robust, in a domain of their
 //! own. Circular correlation robustness of `H` (ideal cipher).
 //!
-//! The holder's hole is secret from everybody else on its machine too: it is never an index, nodes
-//! are scanned whole.
+//! The receiver's puncture is secret from everybody else on its machine too: it is never an index,
+//! nodes are scanned whole.
 
 pub(crate) mod in_place;
 
@@ -28,8 +28,8 @@ use super::Hash;
 use crate::Block;
 use crate::kernels::Quad;
 
-/// The owner's leaves, `[tree / 4][2^depth]`, from each tree's left node of level one.
-pub(crate) fn owner_leaves(hash: &Hash, roots: &[Block], delta: Block, depth: u32) -> Vec<Quad> {
+/// The sender's leaves, `[tree / 4][2^depth]`, from each tree's left node of level one.
+pub(crate) fn sender_leaves(hash: &Hash, roots: &[Block], delta: Block, depth: u32) -> Vec<Quad> {
     let mut nodes = first_level(roots, delta);
     for _ in 1..depth {
         descend(hash, &mut nodes);
@@ -37,8 +37,8 @@ pub(crate) fn owner_leaves(hash: &Hash, roots: &[Block], delta: Block, depth: u3
     nodes
 }
 
-/// The owner's sums of left children, `[tree][level 2..=depth]`.
-pub(crate) fn owner_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32) -> Vec<Block> {
+/// The sender's sums of left children, `[tree][level 2..=depth]`.
+pub(crate) fn sender_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32) -> Vec<Block> {
     let levels = depth as usize - 1;
     let mut sums = vec![Block::ZERO; roots.len() * levels];
     let mut nodes = first_level(roots, delta);
@@ -57,32 +57,33 @@ pub(crate) fn owner_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32)
     sums
 }
 
-/// The holder's co-paths, `[tree][depth]`: the siblings of the nodes above its hole, from the
+/// The receiver's co-paths, `[tree][depth]`: the siblings of the nodes above its puncture, from the
 /// transfers `M_1` of the first level and the sums `M_i xor c_i` of the others, `[tree][level
 /// 2..=depth]`.
-pub(crate) fn holder_copaths(
+pub(crate) fn receiver_copaths(
     hash: &Hash,
-    holes: &[u32],
+    punctures: &[u32],
     first: &[Block],
     sums: &[Block],
     depth: u32,
 ) -> Vec<Block> {
-    let (trees, depth) = (holes.len(), depth as usize);
+    let (trees, depth) = (punctures.len(), depth as usize);
     let mut copaths = vec![Block::ZERO; trees * depth];
     let mut nodes = vec![Quad::ZERO; 2 * trees.div_ceil(4)];
     for level in 0..depth {
         if level > 0 {
             descend(hash, &mut nodes);
         }
-        let four = nodes.chunks_exact_mut(2 << level).zip(holes.chunks(4));
-        for (group, (nodes, holes)) in four.enumerate() {
-            // The node above the hole on this level has as its number the hole's high bits. Its
-            // slot holds what has grown from zero.
-            let at = |i: usize| holes.get(i).map_or(0, |hole| hole >> (depth - 1 - level));
-            let holes = std::array::from_fn(at);
+        let four = nodes.chunks_exact_mut(2 << level).zip(punctures.chunks(4));
+        for (group, (nodes, punctures)) in four.enumerate() {
+            // The node above the puncture on this level has as its number the puncture's high bits.
+            // Its slot holds what has grown from zero.
+            let at =
+                |i: usize| punctures.get(i).map_or(0, |puncture| puncture >> (depth - 1 - level));
+            let punctures = std::array::from_fn(at);
             // On level one the transfer is the sibling itself; below, the sum of its side less all
             // other nodes of that side is.
-            let known = if level > 0 { side_sum(nodes, holes) } else { Quad::ZERO };
+            let known = if level > 0 { side_sum(nodes, punctures) } else { Quad::ZERO };
             let siblings = Quad(std::array::from_fn(|i| {
                 let tree = (4 * group + i).min(trees - 1);
                 let sum =
@@ -92,31 +93,32 @@ pub(crate) fn holder_copaths(
             for (i, sibling) in siblings.0.into_iter().enumerate().take(trees - 4 * group) {
                 copaths[(4 * group + i) * depth + level] = sibling;
             }
-            place(nodes, holes, siblings);
+            place(nodes, punctures, siblings);
         }
     }
     wipe(&mut nodes);
     copaths
 }
 
-/// The holder's leaves, `[tree / 4][2^depth]`; the hole's is no more than some public function of
-/// the others.
-pub(crate) fn holder_leaves(
+/// The receiver's leaves, `[tree / 4][2^depth]`; the puncture's is no more than some public
+/// function of the others.
+pub(crate) fn receiver_leaves(
     hash: &Hash,
-    holes: &[u32],
+    punctures: &[u32],
     copaths: &[Block],
     depth: u32,
 ) -> Vec<Quad> {
     let depth = depth as usize;
-    let mut nodes = vec![Quad::ZERO; 2 * holes.len().div_ceil(4)];
+    let mut nodes = vec![Quad::ZERO; 2 * punctures.len().div_ceil(4)];
     for level in 0..depth {
         if level > 0 {
             descend(hash, &mut nodes);
         }
-        let four = nodes.chunks_exact_mut(2 << level).zip(holes.chunks(4));
-        for ((nodes, holes), copaths) in four.zip(copaths.chunks(4 * depth)) {
+        let four = nodes.chunks_exact_mut(2 << level).zip(punctures.chunks(4));
+        for ((nodes, punctures), copaths) in four.zip(copaths.chunks(4 * depth)) {
             let sibling = |i: usize| copaths.get(i * depth + level).copied().unwrap_or_default();
-            let at = |i: usize| holes.get(i).map_or(0, |hole| hole >> (depth - 1 - level));
+            let at =
+                |i: usize| punctures.get(i).map_or(0, |puncture| puncture >> (depth - 1 - level));
             place(nodes, std::array::from_fn(at), Quad(std::array::from_fn(sibling)));
         }
     }
@@ -143,12 +145,12 @@ fn first_level(roots: &[Block], delta: Block) -> Vec<Quad> {
     roots.chunks(4).map(four).flat_map(|left| [left, left ^ delta]).collect()
 }
 
-/// Puts the sibling of each tree's hole in its place, in constant time.
-fn place(nodes: &mut [Quad], holes: [u32; 4], siblings: Quad) {
+/// Puts the sibling of each tree's puncture in its place, in constant time.
+fn place(nodes: &mut [Quad], punctures: [u32; 4], siblings: Quad) {
     let siblings: [u64; 8] = bytemuck::cast(siblings);
     // Siblings differ in the lowest bit. Every node is written, as itself or as the sibling, by
     // words of 64 bits.
-    let places: [u64; 8] = std::array::from_fn(|i| u64::from(holes[i / 2] ^ 1));
+    let places: [u64; 8] = std::array::from_fn(|i| u64::from(punctures[i / 2] ^ 1));
     for (index, node) in bytemuck::cast_slice_mut::<Quad, [u64; 8]>(nodes).iter_mut().enumerate() {
         for ((half, sibling), place) in node.iter_mut().zip(siblings).zip(places) {
             *half ^= (*half ^ sibling) & mask_if_equal(index as u64, place);
@@ -156,12 +158,14 @@ fn place(nodes: &mut [Quad], holes: [u32; 4], siblings: Quad) {
     }
 }
 
-/// The sums of each tree's nodes on the side that its hole is not on, but for the hole's sibling.
-fn side_sum(nodes: &[Quad], holes: [u32; 4]) -> Quad {
-    // All ones where the hole is on the left, so that the right children are summed up. The hole's
-    // parent is left out: its child on this side is the sibling.
-    let right: [u64; 8] = std::array::from_fn(|i| mask_if_equal(u64::from(holes[i / 2]) & 1, 0));
-    let parents: [u64; 8] = std::array::from_fn(|i| u64::from(holes[i / 2]) >> 1);
+/// The sums of each tree's nodes on the side that its puncture is not on, but for the puncture's
+/// sibling.
+fn side_sum(nodes: &[Quad], punctures: [u32; 4]) -> Quad {
+    // All ones where the puncture is on the left, so that the right children are summed up. The
+    // puncture's parent is left out: its child on this side is the sibling.
+    let right: [u64; 8] =
+        std::array::from_fn(|i| mask_if_equal(u64::from(punctures[i / 2]) & 1, 0));
+    let parents: [u64; 8] = std::array::from_fn(|i| u64::from(punctures[i / 2]) >> 1);
     let mut sum = [0u64; 8];
     let pairs = bytemuck::cast_slice::<Quad, [u64; 8]>(nodes).as_chunks::<2>().0;
     for (parent, [left, other]) in pairs.iter().enumerate() {
@@ -195,15 +199,17 @@ mod tests {
             let hash = Hash::new(&rng.random());
             let delta = Block(rng.random());
             let roots: Vec<Block> = (0..trees).map(|_| Block(rng.random())).collect();
-            let holes: Vec<u32> = (0..trees).map(|_| rng.random_range(0..1 << depth)).collect();
+            let punctures: Vec<u32> = (0..trees).map(|_| rng.random_range(0..1 << depth)).collect();
             let one_by_one = |leaves: Vec<Quad>| -> Vec<Block> {
                 let leaf =
                     |tree: usize, leaf: usize| leaves[((tree / 4) << depth) + leaf].0[tree % 4];
                 (0..trees << depth).map(|i| leaf(i >> depth, i % (1 << depth))).collect()
             };
-            let leaves = one_by_one(owner_leaves(&hash, &roots, delta, depth));
-            let sums = owner_sums(&hash, &roots, delta, depth);
-            let side = |tree: usize, level: u32| u64::from(!(holes[tree] >> (depth - level)) & 1);
+            let leaves = one_by_one(sender_leaves(&hash, &roots, delta, depth));
+            let sums = sender_sums(&hash, &roots, delta, depth);
+            let side = |tree: usize, level: u32| {
+                u64::from(!(punctures[tree] >> (depth - level)) & 1)
+            };
             let first: Vec<Block> =
                 (0..trees).map(|t| roots[t] ^ delta.masked(side(t, 1))).collect();
             let sums: Vec<Block> = sums
@@ -214,11 +220,11 @@ mod tests {
                     *left ^ delta.masked(side(tree, level as u32 + 2))
                 })
                 .collect();
-            let copaths = holder_copaths(&hash, &holes, &first, &sums, depth);
-            let known = one_by_one(holder_leaves(&hash, &holes, &copaths, depth));
+            let copaths = receiver_copaths(&hash, &punctures, &first, &sums, depth);
+            let known = one_by_one(receiver_leaves(&hash, &punctures, &copaths, depth));
             for (i, (a, b)) in leaves.iter().zip(&known).enumerate() {
-                let hole = i % (1 << depth) == holes[i >> depth] as usize;
-                prop_assert_eq!(a == b, !hole);
+                let puncture = i % (1 << depth) == punctures[i >> depth] as usize;
+                prop_assert_eq!(a == b, !puncture);
             }
             for tree in leaves.chunks(1 << depth) {
                 prop_assert!(tree.iter().fold(delta, |sum, leaf| sum ^ *leaf) == Block::ZERO);

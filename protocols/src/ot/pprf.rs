@@ -1,7 +1,7 @@
-//! Punctured trees: a pseudorandom function on `2^d` leaves, all of which its owner knows, and all
+//! Punctured trees: a pseudorandom function on `2^d` leaves, all of which its sender knows, and all
 //! but one its peer.
 //!
-//! **Functionality.** The owner gets `2^d` random leaves; the peer, for a point `α` of its choice,
+//! **Functionality.** The sender gets `2^d` random leaves; the peer, for a point `α` of its choice,
 //! the leaves other than `α`, the one for `y` in slot `y xor α` and zero in slot 0.
 //!
 //! **Protocol** (the tree of Goldreich, Goldwasser and Micali, punctured as in Roy: SoftSpokenOT,
@@ -9,15 +9,15 @@
 //! chosen number `j` by the complement of bit `j` of `α`, most significant bit first:
 //! 1. The two nodes of the first level are the two keys of the first base transfer.
 //! 2. A node `s` has the children `H(s)` and `H(s xor 1)`.
-//! 3. For every further level the owner sends the exclusive or of all left children and that of all
-//!    right children, each encrypted under the key of this level's base transfer.
+//! 3. For every further level the sender sends the exclusive or of all left children and that of
+//!    all right children, each encrypted under the key of this level's base transfer.
 //! 4. The peer, who knows all nodes of the level above but one, knows all children but two; with
 //!    the sum of the side on which `α` is not, it gets one of these.
 //!
 //! The peer stores nodes relative to `α`: the unknown one is always in slot 0, so that no index and
 //! no branch depends on `α`; only which child goes left is selected by masks.
 //!
-//! **Cost:** 32 bytes for every level but the first, from the owner.
+//! **Cost:** 32 bytes for every level but the first, from the sender.
 //!
 //! **Security:** `H` is a correlation-robust hash, hence a length-doubling generator on random
 //! nodes; of the two sums of a level the peer can decrypt one. A tree has a hash key of its own,
@@ -29,12 +29,12 @@ use zeroize::Zeroizing;
 use super::Hash;
 use crate::Block;
 
-/// Blocks that the owner of a tree of `depth` levels sends.
+/// Blocks that the sender of a tree of `depth` levels sends.
 pub(super) const fn corrections(depth: usize) -> usize {
     2 * (depth - 1)
 }
 
-/// The owner's leaves, and the corrections that it sends.
+/// The sender's leaves, and the corrections that it sends.
 pub(super) fn grow(hash: &Hash, pairs: &[[Block; 2]]) -> (Zeroizing<Vec<Block>>, Vec<Block>) {
     let mut nodes = Zeroizing::new(pairs[0].to_vec());
     let mut message = Vec::with_capacity(corrections(pairs.len()));

@@ -9,7 +9,7 @@ use super::{
     reshare,
 };
 use crate::linear::Work;
-use crate::ops::{self, Asked, Form};
+use crate::ops::{self, Chosen, Form};
 use crate::rates::{self, Seconds};
 use crate::{Bits, Error, Operator, Phases, Role, Session, Share};
 
@@ -30,7 +30,7 @@ pub struct Requant {
     /// `k`: bits dropped.
     pub shift: u8,
     /// Levels of ANDs of the carry network, or as few more as it takes.
-    pub levels: u8,
+    pub and_depth: u8,
     /// Few bits or few rounds.
     pub form: Form,
     /// Whether the client's share of the result becomes a mask that it knows before the input:
@@ -59,7 +59,7 @@ impl Requant {
             bits: u32::from(wire.bits),
             signed: wire.signed,
             out: wire.ring,
-            levels: u32::from(self.levels),
+            and_depth: u32::from(self.and_depth),
             form: self.form,
         }
     }
@@ -116,7 +116,7 @@ impl Body for Requant {
             Form::Narrow => "narrow",
             Form::Wide => "wide",
         };
-        format!("{form} levels={}", self.levels)
+        format!("{form} and_depth={}", self.and_depth)
     }
 
     fn ring(&self, _: &[Wire]) -> Bits {
@@ -155,11 +155,11 @@ impl Body for Requant {
         let mut all = Vec::new();
         for form in [Form::Narrow, Form::Wide] {
             let step = Self { form, ..self.clone() };
-            // The levels that it may take in its form, the fewest first: each saves messages or
+            // The depths that it may take in its form, the least first: each saves messages or
             // bits.
-            let levels = step.operator(context.wires, 1).useful_levels().into_iter();
-            let levels = levels.filter_map(|levels| u8::try_from(levels).ok());
-            all.extend(levels.map(|levels| Op::Requant(Self { levels, ..step.clone() })));
+            let and_depth = step.operator(context.wires, 1).useful_depths().into_iter();
+            let and_depth = and_depth.filter_map(|and_depth| u8::try_from(and_depth).ok());
+            all.extend(and_depth.map(|and_depth| Op::Requant(Self { and_depth, ..step.clone() })));
         }
         all
     }
@@ -184,7 +184,7 @@ impl Body for Requant {
         if !self.early(context) {
             return 0;
         }
-        self.operator(context.wires, images).asked_bytes()
+        self.operator(context.wires, images).chosen_bytes()
     }
 
     fn offline_bytes(&self, context: &Context<'_>, _: Role, images: usize) -> u64 {
@@ -195,7 +195,7 @@ impl Body for Requant {
         let late = if self.early(context) {
             0
         } else {
-            self.operator(context.wires, images).asked_bytes()
+            self.operator(context.wires, images).chosen_bytes()
         };
         context.elements(self.output, images) * NONLINEAR + late
     }
@@ -219,7 +219,7 @@ impl Body for Requant {
             // the input.
             let own = if client { self.sum(masks) } else { Share::zeros(self.ring, 0) };
             let operator = self.operator(context.wires, images);
-            Ok(Prepared::new(operator.ask(session, own.values()).await?))
+            Ok(Prepared::new(operator.choose(session, own.values()).await?))
         })
     }
 
@@ -232,11 +232,11 @@ impl Body for Requant {
             let operator = self.operator(run.context.wires, run.images);
             let sum = self.sum(run.shares);
             let prepared = std::mem::replace(&mut run.prepared, Prepared::NOTHING);
-            let asked = match prepared.take::<Asked>() {
-                Some(asked) => asked,
-                None => operator.ask(session, sum.values()).await?,
+            let chosen = match prepared.take::<Chosen>() {
+                Some(chosen) => chosen,
+                None => operator.choose(session, sum.values()).await?,
             };
-            let written = operator.answer(session, asked, sum).await?;
+            let written = operator.respond(session, chosen, sum).await?;
             if !self.reshare {
                 return Ok(Some(written));
             }

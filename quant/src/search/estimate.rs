@@ -152,7 +152,7 @@ impl<'a> Pricing<'a> {
             bits: u32::from(a),
             signed: false,
             out: Bits::of(out),
-            levels: Requant::MAX_LEVELS,
+            and_depth: Requant::MAX_AND_DEPTH,
             form: Form::Narrow,
         };
         let cost = requant.cost();

@@ -14,11 +14,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::Planted;
+use super::TreeState;
 use super::layout::{Class, Part, STRIP, message_len};
 use super::trees::Trees;
 use crate::bits::Word;
-use crate::kernels::{Expansion, Quad, hole_bits};
+use crate::kernels::{Expansion, Quad, puncture_bits};
 use crate::linear::keys::{Allotment, Keys, Run};
 use crate::linear::leaves::Leaves;
 use crate::linear::{Geometry, im2col_row};
@@ -51,8 +51,8 @@ struct Expanding<'a> {
     place: usize,
     trees: usize,
     leaves: Leaves,
-    /// The bits of the holes; the owner has none.
-    holes: Option<Zeroizing<Vec<u8>>>,
+    /// The bits of the punctures; the sender has none.
+    punctures: Option<Zeroizing<Vec<u8>>>,
     /// What is expanded under which key.
     runs: Vec<Run>,
 }
@@ -67,10 +67,12 @@ impl<'a> Expanding<'a> {
         let numbers = class.trees_of(rows);
         // Holes become a byte for every quad and level, `[quad][level]`: two equal bits a tree, the
         // mask of its two words of 64 bits.
-        let holes = trees.holes(numbers.clone()).map(|holes| {
-            let quads = holes.chunks(4);
+        let punctures = trees.punctures(numbers.clone()).map(|punctures| {
+            let quads = punctures.chunks(4);
             Zeroizing::new(
-                quads.flat_map(|holes| hole_bits(holes, class.depth() as usize)).collect(),
+                quads
+                    .flat_map(|punctures| puncture_bits(punctures, class.depth() as usize))
+                    .collect(),
             )
         });
         let (trees, leaves) = (numbers.len(), trees.leaves(class, numbers));
@@ -78,14 +80,14 @@ impl<'a> Expanding<'a> {
         // Quads a period apart add up in the same slots. Where there are fewer quads than that,
         // each has slots of its own.
         let runs = keys.runs(class.depth(), class.period().min(quads), quads);
-        Self { class, rows: rows.clone(), place, trees, leaves, holes, runs }
+        Self { class, rows: rows.clone(), place, trees, leaves, punctures, runs }
     }
 }
 
 impl<'a> Chunk<'a> {
     /// The chunk of this number.
     pub(super) fn new(
-        planted: &'a Planted,
+        state: &'a TreeState,
         (number, parts): (usize, &[Part]),
         keys: &'a Keys,
         columns: usize,
@@ -96,7 +98,7 @@ impl<'a> Chunk<'a> {
         let mut place = 0;
         for Part { classes, rows } in parts {
             let of_class = |class| Expanding::new(class, rows, place, &mut allotment);
-            all.extend(planted.classes[classes.clone()].iter().map(of_class));
+            all.extend(state.classes[classes.clone()].iter().map(of_class));
             place += rows.len();
         }
         Self { parts: all, keys, keys_used: allotment.keys(), number, columns }
@@ -130,8 +132,8 @@ impl<'a> Chunk<'a> {
         message_len(&trees, self.columns)
     }
 
-    /// The owner's half: the message `x - u` for the input rows of `matrix`. Joins `2^low v` to the
-    /// accumulators.
+    /// The sender's half: the message `x - u` for the input rows of `matrix`. Joins `2^low v` to
+    /// the accumulators.
     pub(super) fn send<W: Word>(&self, matrix: &[W], accumulators: &mut [W]) -> Vec<u8> {
         let mut message = vec![0; self.message_len()];
         // A strip's accumulators and bytes of the message belong to it alone. So strips are
@@ -172,7 +174,7 @@ impl<'a> Chunk<'a> {
         message
     }
 
-    /// The holder's half: joins `2^low (q (c + S) - V)` to the accumulators, with the corrections
+    /// The receiver's half: joins `2^low (q (c + S) - V)` to the accumulators, with the corrections
     /// `c` of the message.
     pub(super) fn receive<W: Word>(&self, message: &[u8], accumulators: &mut [W]) {
         let strips =
@@ -194,7 +196,7 @@ impl<'a> Chunk<'a> {
                         let lanes = W::LANES.min(columns.end - block * W::LANES);
                         let (corrections, after) = rest.split_at(part.trees * lanes);
                         // The corrections are put in the place of the sums first: the kernel adds
-                        // them up to `c + S`. That is what it multiplies by the hole's bits.
+                        // them up to `c + S`. That is what it multiplies by the puncture's bits.
                         scratch.start(part);
                         scratch.correct(corrections, lanes);
                         scratch.expand(self, part, block, accumulators);
@@ -291,7 +293,7 @@ impl<W: Word> Scratch<W> {
     /// Makes room for a part.
     fn start(&mut self, part: &Expanding<'_>) {
         let quads = part.trees.div_ceil(4);
-        // Sums need not be cleared: the owner's are overwritten, the holder's begin with its
+        // Sums need not be cleared: the sender's are overwritten, the receiver's begin with its
         // corrections. What is stale stands in lanes or trees behind the last, which nobody reads.
         self.sums.resize(quads, Quad::ZERO);
         self.slots.clear();
@@ -333,7 +335,7 @@ impl<W: Word> Scratch<W> {
         let mut bundle = 0;
         for tree in 0..(self.slots.len() / depth * 4).min(*trees) {
             for level in 0..depth {
-                // A hole has the digit of the first channel in its lowest bits. So levels are
+                // A puncture has the digit of the first channel in its lowest bits. So levels are
                 // channel by channel, and bit by bit.
                 let (channel, bit) = (class.bundles[bundle][level / width], level % width);
                 let terms =
@@ -355,7 +357,7 @@ impl<W: Word> Scratch<W> {
 
     /// Adds the leaves of a part up, run by run.
     fn add_up(&mut self, chunk: &Chunk<'_>, part: &Expanding<'_>, block: usize) {
-        let Expanding { class, trees, leaves, holes, .. } = part;
+        let Expanding { class, trees, leaves, punctures, .. } = part;
         let depth = class.depth() as usize;
         let period = self.slots.len() / depth;
         for Run { quads, turn, key } in part.runs.iter().cloned() {
@@ -363,7 +365,9 @@ impl<W: Word> Scratch<W> {
                 depth,
                 trees: (4 * quads.len()).min(trees - 4 * quads.start),
                 leaves: &leaves.quads()[quads.start << depth..quads.end << depth],
-                holes: holes.as_ref().map(|holes| &holes[quads.start * depth..quads.end * depth]),
+                punctures: punctures
+                    .as_ref()
+                    .map(|punctures| &punctures[quads.start * depth..quads.end * depth]),
             };
             // A run is whole periods, or a part of one.
             let slots = turn * depth..(turn + quads.len()).min(period) * depth;

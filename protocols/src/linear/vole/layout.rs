@@ -59,8 +59,9 @@ impl Class {
         }
     }
 
-    /// The hole of every tree: the digits of its weights, the first channel's in the lowest bits.
-    pub(super) fn holes(&self, weights: &[i8]) -> Vec<u32> {
+    /// The puncture of every tree: the digits of its weights, the first channel's in the lowest
+    /// bits.
+    pub(super) fn punctures(&self, weights: &[i8]) -> Vec<u32> {
         // Digits are cut out of two's complement: the cast to 32 bits extends the sign of a weight.
         let mask = (1 << self.width) - 1;
         let digit = |row: usize, channel: usize| {
@@ -71,8 +72,8 @@ impl Class {
         trees
             .map(|(row, bundle)| {
                 let digits = bundle.iter().enumerate();
-                digits.fold(0, |hole, (at, &channel)| {
-                    hole | digit(row, channel) << (at as u32 * self.width)
+                digits.fold(0, |puncture, (at, &channel)| {
+                    puncture | digit(row, channel) << (at as u32 * self.width)
                 })
             })
             .collect()

@@ -1,19 +1,19 @@
 //! `vole`: the server's weights times a value that the client holds, by small-field vector
 //! oblivious linear evaluation.
 //!
-//! Input: the server's weights `W` in planted trees, the client's `x`. Output: shares of `W x` over
+//! Input: the server's weights `W` in trees that are set up, the client's `x`. Output: shares of `W x` over
 //! `Z_{2^l}`, each channel shifted left as the layer says. Source of the idea that a punctured
 //! tree is a vector oblivious linear evaluation: SoftSpokenOT (Roy, Crypto 2022, section 3).
 //!
 //! For every tree, with leaves `r_z` expanded under keys that are never used again
-//! ([`super::keys`]) to one ring element a column, a hole at the digit `q`
+//! ([`super::keys`]) to one ring element a column, a puncture at the digit `q`
 //! and `digit(z)` that same digit of a leaf's index:
 //!
 //! 1. Client: `u = sum r_z`, `v = sum digit(z) r_z`; sends the correction `c = x - u` of its input
 //!    row.
-//! 2. Server: from all leaves but the hole, `S = sum r_z` and `V = sum digit(z) r_z` with any value
-//!    for the hole's leaf: the terms cancel in `q S - V = q u - v`. Its share is `q (c + S) - V = q
-//!    x - v`; the client's is `v`.
+//! 2. Server: from all leaves but the puncture, `S = sum r_z` and `V = sum digit(z) r_z` with any
+//!    value for the puncture's leaf: the terms cancel in `q S - V = q u - v`. Its share is `q (c +
+//!    S) - V = q x - v`; the client's is `v`.
 //!
 //! Digits of a weight add up with their place values; the top digit is signed, so no offset term
 //! involves `x`. With trees of depth one this *is* the bitwise correlated transfer of SiRNN and
@@ -131,8 +131,8 @@ impl LinearProtocol for Vole {
         Box::pin(async move {
             let weights = weights.map(|weights| layer.weights_of_products(weights));
             let classes = self.classes(layer);
-            let trees = Trees::plant(session, &classes, weights.as_deref()).await?;
-            Ok(State::new(Planted { classes: classes.into_iter().zip(trees).collect() }))
+            let trees = Trees::set_up(session, &classes, weights.as_deref()).await?;
+            Ok(State::new(TreeState { classes: classes.into_iter().zip(trees).collect() }))
         })
     }
 
@@ -142,7 +142,7 @@ impl LinearProtocol for Vole {
 }
 
 /// A layer's trees, one party's half.
-struct Planted {
+struct TreeState {
     classes: Vec<(Class, Trees)>,
 }
 
@@ -164,22 +164,22 @@ fn columns(layer: &Layer, images: usize) -> usize {
 }
 
 async fn products(session: &mut Session, run: Run<'_>) -> Result<Vec<u64>, Error> {
-    let planted: &Planted = run.state.get();
+    let state: &TreeState = run.state.get();
     let layer = run.layer.products();
     // A fresh key for every run: trees are kept, but no leaf is expanded twice under one key.
     let keys = Keys::new(&session.fresh_key(Domain::Weights));
     // Sums modulo a word's bits are sums modulo any smaller power of two. So one word, for the
     // widest ring, serves all classes.
-    let widest = planted.classes.iter().map(|(class, _)| class.ring).max();
+    let widest = state.classes.iter().map(|(class, _)| class.ring).max();
     let ring = widest.unwrap_or(layer.ring);
-    let task = Expansion { layer: &layer, images: run.images, planted, keys: &keys };
+    let task = Expansion { layer: &layer, images: run.images, state, keys: &keys };
     match run.value {
         Some(x) => with_word!(ring, client::<_>(session, task, x).await),
         None => with_word!(ring, server::<_>(session, task).await),
     }
 }
 
-/// What the products with so many columns move; trees are planted before.
+/// What the products with so many columns move; trees are set up before.
 fn products_cost(classes: &[Class], columns: usize) -> Cost {
     let messages = layout::chunks(classes, columns).into_iter().map(|chunk| {
         let trees = chunk.iter().flat_map(|part| {
@@ -197,7 +197,7 @@ fn products_cost(classes: &[Class], columns: usize) -> Cost {
 struct Expansion<'a> {
     layer: &'a Layer,
     images: usize,
-    planted: &'a Planted,
+    state: &'a TreeState,
     keys: &'a Keys,
 }
 
@@ -218,12 +218,12 @@ impl<'a, W: Word> Sums<'a, W> {
 
     /// What travels together.
     fn chunks(&self) -> Vec<Vec<Part>> {
-        layout::chunks(self.task.planted.classes.iter().map(|(class, _)| class), self.columns)
+        layout::chunks(self.task.state.classes.iter().map(|(class, _)| class), self.columns)
     }
 
     /// The leaves of what travels in one message.
     fn chunk(&self, number: usize, parts: &[Part]) -> Chunk<'a> {
-        Chunk::new(self.task.planted, (number, parts), self.task.keys, self.columns)
+        Chunk::new(self.task.state, (number, parts), self.task.keys, self.columns)
     }
 
     /// The party's share, `[channel][column]`, shifted.

@@ -34,13 +34,13 @@ pub(super) struct Trees {
 }
 
 enum Side {
-    Owner { delta: Block, roots: Vec<Block> },
-    Holder { holes: Vec<u32>, copaths: Vec<Block> },
+    Sender { delta: Block, roots: Vec<Block> },
+    Receiver { punctures: Vec<u32>, copaths: Vec<Block> },
 }
 
 impl Trees {
     /// Plants the trees of some classes, in one exchange for all. The server gives its weights.
-    pub(super) async fn plant(
+    pub(super) async fn set_up(
         session: &mut Session,
         classes: &[Class],
         weights: Option<&[i8]>,
@@ -49,8 +49,8 @@ impl Trees {
         let keys: Vec<Keys> =
             classes.iter().map(|_| Keys::new(&session.fresh_key(Domain::Tree))).collect();
         let sides = match weights {
-            Some(weights) => hold(session, &keys, classes, weights).await?,
-            None => own(session, &keys, classes).await?,
+            Some(weights) => receive(session, &keys, classes, weights).await?,
+            None => send(session, &keys, classes).await?,
         };
         Ok(keys.into_iter().zip(sides).map(|(keys, side)| Self { keys, side }).collect())
     }
@@ -88,11 +88,11 @@ impl Trees {
         leaves.ready()
     }
 
-    /// The holder's holes; the owner has none.
-    pub(super) fn holes(&self, trees: Range<usize>) -> Option<&[u32]> {
+    /// The receiver's punctures; the sender has none.
+    pub(super) fn punctures(&self, trees: Range<usize>) -> Option<&[u32]> {
         match &self.side {
-            Side::Owner { .. } => None,
-            Side::Holder { holes, .. } => Some(&holes[trees]),
+            Side::Sender { .. } => None,
+            Side::Receiver { punctures, .. } => Some(&punctures[trees]),
         }
     }
 }
@@ -101,19 +101,19 @@ impl Side {
     /// The leaves of some trees, `[tree / 4][2^depth]`.
     fn grow(&self, hash: &Hash, trees: Range<usize>, depth: u32) -> Vec<Quad> {
         match self {
-            Self::Owner { delta, roots } => ggm::owner_leaves(hash, &roots[trees], *delta, depth),
-            Self::Holder { holes, copaths } => {
+            Self::Sender { delta, roots } => ggm::sender_leaves(hash, &roots[trees], *delta, depth),
+            Self::Receiver { punctures, copaths } => {
                 let copaths = &copaths[trees.start * depth as usize..trees.end * depth as usize];
-                ggm::holder_leaves(hash, &holes[trees], copaths, depth)
+                ggm::receiver_leaves(hash, &punctures[trees], copaths, depth)
             }
         }
     }
 
-    /// The owner's sums of left children of some trees; the holder has none.
+    /// The sender's sums of left children of some trees; the receiver has none.
     fn sums(&self, class: &Class, keys: &Keys, trees: Range<usize>) -> Vec<Block> {
-        let Self::Owner { delta, roots } = self else { return Vec::new() };
+        let Self::Sender { delta, roots } = self else { return Vec::new() };
         let of_run = |(number, run): (usize, Range<usize>)| {
-            ggm::owner_sums(&keys.hash(0, number, 0), &roots[run], *delta, class.depth())
+            ggm::sender_sums(&keys.hash(0, number, 0), &roots[run], *delta, class.depth())
         };
         runs(class.depth(), trees).flat_map(of_run).collect()
     }
@@ -124,12 +124,12 @@ impl ZeroizeOnDrop for Side {}
 impl Drop for Side {
     fn drop(&mut self) {
         match self {
-            Self::Owner { delta, roots } => {
+            Self::Sender { delta, roots } => {
                 delta.zeroize();
                 roots.zeroize();
             }
-            Self::Holder { holes, copaths } => {
-                holes.zeroize();
+            Self::Receiver { punctures, copaths } => {
+                punctures.zeroize();
                 copaths.zeroize();
             }
         }
@@ -157,7 +157,7 @@ fn levels(class: &Class) -> usize {
     class.trees() * class.depth() as usize
 }
 
-async fn hold(
+async fn receive(
     session: &mut Session,
     keys: &[Keys],
     classes: &[Class],
@@ -165,28 +165,31 @@ async fn hold(
 ) -> Result<Vec<Side>, Error> {
     let mut asked = Vec::with_capacity(classes.len());
     for class in classes {
-        let holes = Zeroizing::new(class.holes(weights));
+        let punctures = Zeroizing::new(class.punctures(weights));
         let transfers = session.take_received(levels(class))?;
-        // One bit a level, tree by tree, the hole's highest bit first: the side that the hole is
-        // *not* on.
-        let wanted: BitString = holes
+        // One bit a level, tree by tree, the puncture's highest bit first: the side that the
+        // puncture is *not* on.
+        let wanted: BitString = punctures
             .iter()
-            .flat_map(|hole| (0..class.depth()).rev().map(move |level| (hole >> level) & 1 == 0))
+            .flat_map(|puncture| {
+                (0..class.depth()).rev().map(move |level| (puncture >> level) & 1 == 0)
+            })
             .collect();
         // The random choices of the transfers mask the sides. The client learns nothing of the
         // weights.
         session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
-        asked.push((holes, transfers.keys));
+        asked.push((punctures, transfers.keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
-    for ((class, keys), (mut holes, mut transfers)) in classes.iter().zip(keys).zip(asked) {
+    for ((class, keys), (mut punctures, mut transfers)) in classes.iter().zip(keys).zip(asked) {
         // A chunk's co-paths take the place of its transfers: both are a block a level.
         for trees in chunks(class) {
             let sums = Block::unpack(&session.channel.receive(sums_len(class, trees.len())).await?);
-            puncture(class, keys, trees, &holes, &sums, &mut transfers);
+            puncture(class, keys, trees, &punctures, &sums, &mut transfers);
         }
-        let (holes, copaths) = (std::mem::take(&mut *holes), std::mem::take(&mut *transfers));
-        sides.push(Side::Holder { holes, copaths });
+        let (punctures, copaths) =
+            (std::mem::take(&mut *punctures), std::mem::take(&mut *transfers));
+        sides.push(Side::Receiver { punctures, copaths });
     }
     Ok(sides)
 }
@@ -197,13 +200,13 @@ fn puncture(
     class: &Class,
     keys: &Keys,
     trees: Range<usize>,
-    holes: &[u32],
+    punctures: &[u32],
     sums: &[Block],
     transfers: &mut [Block],
 ) {
     // Transfers are `[tree][level]`, sums `[tree][level from the second on]` with those of this
-    // chunk alone. `M_1` is the hole's sibling on level one; `M_i xor c_i` is the sum of the side
-    // that was asked for.
+    // chunk alone. `M_1` is the puncture's sibling on level one; `M_i xor c_i` is the sum of the
+    // side that was asked for.
     let depth = class.depth() as usize;
     let sums_at = |tree: usize| (tree - trees.start) * (depth - 1);
     for (number, run) in runs(class.depth(), trees.clone()) {
@@ -215,12 +218,12 @@ fn puncture(
             others.zip(&sums[sums_at(run.start)..sums_at(run.end)]).map(|(key, sum)| *key ^ *sum);
         let sums: Zeroizing<Vec<Block>> = Zeroizing::new(sums.collect());
         let hash = keys.hash(0, number, 0);
-        let copaths = ggm::holder_copaths(&hash, &holes[run], &first, &sums, class.depth());
+        let copaths = ggm::receiver_copaths(&hash, &punctures[run], &first, &sums, class.depth());
         transfers.copy_from_slice(&Zeroizing::new(copaths));
     }
 }
 
-async fn own(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result<Vec<Side>, Error> {
+async fn send(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result<Vec<Side>, Error> {
     let mut asked = Vec::with_capacity(classes.len());
     for class in classes {
         let SentCots { delta, mut keys } = session.take_sent(levels(class))?;
@@ -236,7 +239,7 @@ async fn own(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result<
         let depth = class.depth() as usize;
         // The first level's key is the tree's left node: the two nodes are the transfer itself.
         let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
-        let side = Side::Owner { delta, roots };
+        let side = Side::Sender { delta, roots };
         for trees in chunks(class) {
             // `c_i = L_i xor K'_i` for all levels but the first, `[tree][level]`. Of it the server
             // learns the sum of one side: the other one is under a key that it lacks.

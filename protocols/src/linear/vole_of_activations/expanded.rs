@@ -49,9 +49,9 @@ impl<W: Word> Expanded<W> {
                 let (quads, slots) =
                     (run.quads.clone(), run.quads.start * depth..run.quads.end * depth);
                 let leaves = &leaves.quads()[quads.start << depth..quads.end << depth];
-                // The client's kernel takes no holes either: it multiplies by whole digits later.
-                // Trees that only fill the last quad are expanded too, and never read.
-                let of = Expansion { depth, trees: 4 * quads.len(), leaves, holes: None };
+                // The client's kernel takes no punctures either: it multiplies by whole digits
+                // later. Trees that only fill the last quad are expanded too, and never read.
+                let of = Expansion { depth, trees: 4 * quads.len(), leaves, punctures: None };
                 // Keys count from the chunk's first tree on. A chunk has no more keys than trees,
                 // so the next one's are others.
                 let hash = keys.hash(class.number, first + run.key, block);
@@ -95,16 +95,16 @@ impl<W: Word> Expanded<W> {
     }
 
     /// The client's products `q (c + S) - V`, in the place of `V`.
-    pub(super) fn correct(&mut self, class: &Class<'_>, holes: &[u32], corrections: &[u8]) {
-        let corrections = class.ring.unpack(corrections, holes.len() * class.columns);
+    pub(super) fn correct(&mut self, class: &Class<'_>, punctures: &[u32], corrections: &[u8]) {
+        let corrections = class.ring.unpack(corrections, punctures.len() * class.columns);
         let trees = self
             .weighted
             .chunks_exact_mut(class.columns)
             .zip(self.sums.chunks_exact(class.columns));
-        for ((hole, corrections), (weighted, sums)) in
-            holes.iter().zip(corrections.chunks_exact(class.columns)).zip(trees)
+        for ((puncture, corrections), (weighted, sums)) in
+            punctures.iter().zip(corrections.chunks_exact(class.columns)).zip(trees)
         {
-            let factor = W::truncate(u64::from(*hole));
+            let factor = W::truncate(u64::from(*puncture));
             for ((slot, sum), correction) in weighted.iter_mut().zip(sums).zip(corrections) {
                 // `c + S` lacks the hidden leaf's term alone, which `q (c + S) - V` cancels: its
                 // index is q.

@@ -11,16 +11,16 @@
 //! modulo `2^l` it is the sum of its digits, `R = sum 2^low q`: no digit has a sign, none wraps,
 //! and the digit at `low` is needed modulo `2^(l - low)` alone.
 //!
-//! For every tree, with leaves `r_z` and its hole at the digit `q`:
+//! For every tree, with leaves `r_z` and its puncture at the digit `q`:
 //! 1. Client: for every level the side that it wants, masked by a transfer's random choice.
 //! 2. Server: the sums of left children, masked by the transfers (`ot::ggm`), and with `u = sum
 //!    r_z`, `v = sum z r_z` the correction `c = w - u` for the weights `w` of the element's uses.
 //!    Its share is `v`.
-//! 3. Client: from all leaves but the hole `S = sum r_z`, `V = sum z r_z`; its share is `q (c + S)
-//!    - V = q w - v`.
+//! 3. Client: from all leaves but the puncture `S = sum r_z`, `V = sum z r_z`; its share is
+//!    `q (c + S) - V = q w - v`.
 //!
-//! Nothing is left from one inference to the next, since the holes are a fresh mask: no set-up at
-//! all, which is what makes it worth its price where a session is short and a layer has few
+//! Nothing is left from one inference to the next, since the punctures are a fresh mask: no set-up
+//! at all, which is what makes it worth its price where a session is short and a layer has few
 //! columns.
 //!
 //! Cost, offline: for every element that is used `l` transfers that the server sends, `l` bits from
@@ -30,7 +30,8 @@
 //! Security: the client's choices are masked by uniform bits of which the server knows nothing. The
 //! sums are masked by transfers of which the client knows one side; `u` contains the hidden leaf's
 //! expansion, uniform by circular correlation robustness of the hash, and hides `w`. Trees, masks
-//! and keys are fresh in every run, and a key serves a run of one chunk's trees ([`keys`](super::keys)).
+//! and keys are fresh in every run, and a key serves a run of one chunk's trees
+//! ([`keys`](super::keys)).
 //!
 //! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead,
 //! with the wrap of the shares as one more transfer. That transfer's correlation depends on the
@@ -226,7 +227,7 @@ async fn server<W: Word>(
             at += keys.len();
             // Messages are `[tree][level from the second on]` in blocks, then the packed
             // corrections, `[tree][use]`.
-            let (sums, leaves) = class.own(&run.trees, elements.start, keys, *delta);
+            let (sums, leaves) = class.sender_trees(&run.trees, elements.start, keys, *delta);
             let expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
             let mut message = Block::pack(&sums);
             message.extend(expanded.corrections(layout, &class, elements.clone(), weights));
@@ -246,7 +247,7 @@ async fn client<W: Word>(
 ) -> Result<Vec<u64>, Error> {
     let levels = layout.levels();
     let transfers = session.take_received(levels)?;
-    let holes = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
+    let punctures = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
         // Modulo `2^l` a value is the sum of its digits, all of them unsigned, whatever it is as an
         // integer.
         let digit = |element| {
@@ -258,9 +259,10 @@ async fn client<W: Word>(
     let wanted: BitString = layout
         .classes()
         .flat_map(|class| {
-            let holes = holes(&class, 0..class.elements);
+            let punctures = punctures(&class, 0..class.elements);
             let depth = class.width as usize;
-            let wanted = move |at: usize| (holes[at / depth] >> (depth - 1 - at % depth)) & 1 == 0;
+            let wanted =
+                move |at: usize| (punctures[at / depth] >> (depth - 1 - at % depth)) & 1 == 0;
             (0..class.elements * depth).map(wanted)
         })
         .collect();
@@ -275,12 +277,18 @@ async fn client<W: Word>(
             at += keys.len();
             let message = session.channel.receive(class.message_len(elements.len())).await?;
             let (sums, corrections) = message.split_at(class.sums_len(elements.len()));
-            let holes = holes(&class, elements.clone());
-            let leaves = class.hold(&run.trees, elements.start, keys, &holes, &Block::unpack(sums));
+            let punctures = punctures(&class, elements.clone());
+            let leaves = class.receiver_trees(
+                &run.trees,
+                elements.start,
+                keys,
+                &punctures,
+                &Block::unpack(sums),
+            );
             let mut expanded = Expanded::<W>::new(&class, &run.leaves, elements.start, &leaves);
-            // The client knows all leaves but the hole's: it gets `q w - v`, and of `w` nothing but
-            // this share.
-            expanded.correct(&class, &holes, corrections);
+            // The client knows all leaves but the puncture's: it gets `q w - v`, and of `w` nothing
+            // but this share.
+            expanded.correct(&class, &punctures, corrections);
             output.join(&class, elements, &expanded.weighted);
         }
     }

@@ -11,9 +11,9 @@ use crate::linear::leaves::Leaves;
 use crate::ot::ggm;
 
 impl Class<'_> {
-    /// The owner's masked sums and leaves of the trees from `first` on, from their transfers,
+    /// The sender's masked sums and leaves of the trees from `first` on, from their transfers,
     /// `[tree][level]`.
-    pub(super) fn own(
+    pub(super) fn sender_trees(
         &self,
         keys: &Keys,
         first: usize,
@@ -30,40 +30,41 @@ impl Class<'_> {
             let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
             let roots = Zeroizing::new(roots);
             let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
-            let own = ggm::owner_sums(&hash, &roots, delta, self.width);
+            let own = ggm::sender_sums(&hash, &roots, delta, self.width);
             sums.extend(own.into_iter().zip(others).map(|(sum, key)| sum ^ *key));
-            leaves.append(ggm::owner_leaves(&hash, &roots, delta, self.width));
+            leaves.append(ggm::sender_leaves(&hash, &roots, delta, self.width));
         }
         (sums, leaves.ready())
     }
 
-    /// The holder's leaves of the trees from `first` on, from their transfers and the owner's
+    /// The receiver's leaves of the trees from `first` on, from their transfers and the sender's
     /// masked sums.
-    pub(super) fn hold(
+    pub(super) fn receiver_trees(
         &self,
         keys: &Keys,
         first: usize,
         transfers: &[Block],
-        holes: &[u32],
+        punctures: &[u32],
         sums: &[Block],
     ) -> Leaves {
         let depth = self.width as usize;
-        let mut leaves = Leaves::with_room_for(holes.len(), self.width);
-        for run in self.runs(holes.len()) {
+        let mut leaves = Leaves::with_room_for(punctures.len(), self.width);
+        for run in self.runs(punctures.len()) {
             let hash = keys.hash(self.number, first + run.start, 0);
             let transfers = &transfers[run.start * depth..run.end * depth];
-            let (sums, holes) =
-                (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &holes[run]);
-            // `M_1` is the hole's sibling on level one, `M_i xor c_i` the sum of the side that the
-            // hole is not on.
+            let (sums, punctures) =
+                (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &punctures[run]);
+            // `M_1` is the puncture's sibling on level one, `M_i xor c_i` the sum of the side that
+            // the puncture is not on.
             let of_first: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
             let of_first = Zeroizing::new(of_first);
             let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
             let sums: Vec<Block> = others.zip(sums).map(|(key, sum)| *key ^ *sum).collect();
             let sums = Zeroizing::new(sums);
-            let copaths =
-                Zeroizing::new(ggm::holder_copaths(&hash, holes, &of_first, &sums, self.width));
-            leaves.append(ggm::holder_leaves(&hash, holes, &copaths, self.width));
+            let copaths = Zeroizing::new(ggm::receiver_copaths(
+                &hash, punctures, &of_first, &sums, self.width,
+            ));
+            leaves.append(ggm::receiver_leaves(&hash, punctures, &copaths, self.width));
         }
         leaves.ready()
     }

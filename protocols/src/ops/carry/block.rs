@@ -1,6 +1,6 @@
 //! Blocks: what neighboring digits do to a carry, told before the carry is known.
 //!
-//! Of all ways to build a block within some levels, the one of the fewest bits, by a table of them
+//! Of all ways to build a block within an AND depth, the one of the fewest bits, by a table of them
 //! all.
 
 use std::sync::LazyLock;
@@ -28,7 +28,7 @@ enum Way {
 /// The fewest bits, and the way to them.
 type Best = Option<(u32, Way)>;
 
-/// By width and levels.
+/// By width and AND depth.
 type Rows = Vec<[Best; DEEPEST + 1]>;
 
 /// All blocks.
@@ -42,11 +42,11 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let mut tables = Tables { carries: Vec::new(), lower: Vec::new(), above: Vec::new() };
     for width in 0..=WIDEST as u32 {
         let mut rows = [[None; DEEPEST + 1]; 3];
-        for levels in 0..=DEEPEST {
+        for and_depth in 0..=DEEPEST {
             let [carries, lower, above] = &mut rows;
-            carries[levels] = tables.carries(width, levels);
-            lower[levels] = tables.lower(width, levels);
-            above[levels] = tables.above(width, levels);
+            carries[and_depth] = tables.carries(width, and_depth);
+            lower[and_depth] = tables.lower(width, and_depth);
+            above[and_depth] = tables.above(width, and_depth);
         }
         let [carries, lower, above] = rows;
         tables.carries.push(carries);
@@ -56,25 +56,25 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     tables
 });
 
-fn bits(rows: &Rows, width: u32, levels: usize) -> Option<u32> {
-    rows[width as usize][levels].map(|(bits, _)| bits)
+fn bits(rows: &Rows, width: u32, and_depth: usize) -> Option<u32> {
+    rows[width as usize][and_depth].map(|(bits, _)| bits)
 }
 
 impl Tables {
-    fn carries(&self, width: u32, levels: usize) -> Best {
+    fn carries(&self, width: u32, and_depth: usize) -> Best {
         let alone = flags(width, 2).map(|bits| (bits, Way::Leaf));
         // A join is `t' g` and `t' t`, which share `t'`.
-        joined([&self.carries; 2], width, levels, alone, ands(2))
+        joined([&self.carries; 2], width, and_depth, alone, ands(2))
     }
 
-    fn lower(&self, width: u32, levels: usize) -> Best {
+    fn lower(&self, width: u32, and_depth: usize) -> Best {
         let alone = flags(width, 4).map(|bits| (bits, Way::Leaf));
         // A join is two products with the lower block's `nothing`, and three with the upper one's
         // t.
-        joined([&self.lower; 2], width, levels, alone, ands(2) + ands(3))
+        joined([&self.lower; 2], width, and_depth, alone, ands(2) + ands(3))
     }
 
-    fn above(&self, width: u32, levels: usize) -> Best {
+    fn above(&self, width: u32, and_depth: usize) -> Best {
         if width == 0 {
             return Some((0, Way::Leaf));
         }
@@ -82,11 +82,11 @@ impl Tables {
         // takes no level.
         let leaf =
             flags(width, 2).filter(|_| width < MAX_DIGIT).map(|own| leaf_bits(width + 1, 2) + own);
-        let early = flags(width, 3).filter(|_| levels > 0).map(|own| own + 2 * ands(1));
+        let early = flags(width, 3).filter(|_| and_depth > 0).map(|own| own + 2 * ands(1));
         let ways = [leaf.map(|bits| (bits, Way::Leaf)), early.map(|bits| (bits, Way::Early))];
         let alone = ways.into_iter().flatten().min_by_key(|(bits, _)| *bits);
         // A join is one product with `zero`, two with `ones` and two with `flips`.
-        joined([&self.lower, &self.above], width, levels, alone, ands(1) + 2 * ands(2))
+        joined([&self.lower, &self.above], width, and_depth, alone, ands(1) + 2 * ands(2))
     }
 }
 
@@ -100,29 +100,35 @@ fn flags(width: u32, flags: u32) -> Option<u32> {
 }
 
 /// A block of its own, or of a lower and an upper one that some ANDs bring together.
-fn joined([lower, upper]: [&Rows; 2], width: u32, levels: usize, alone: Best, ands: u32) -> Best {
-    let joins = (1..width).filter(|_| levels > 0).filter_map(|low| {
-        let parts = bits(lower, low, levels - 1)? + bits(upper, width - low, levels - 1)?;
+fn joined(
+    [lower, upper]: [&Rows; 2],
+    width: u32,
+    and_depth: usize,
+    alone: Best,
+    ands: u32,
+) -> Best {
+    let joins = (1..width).filter(|_| and_depth > 0).filter_map(|low| {
+        let parts = bits(lower, low, and_depth - 1)? + bits(upper, width - low, and_depth - 1)?;
         Some((parts + ands, Way::Join(low)))
     });
     alone.into_iter().chain(joins).min_by_key(|(bits, _)| *bits)
 }
 
-/// The fewest bits of [`Carries::build`] within some levels.
-pub(super) fn carries_bits(width: u32, levels: usize) -> Option<u32> {
-    bits(&TABLES.carries, width, levels.min(DEEPEST))
+/// The fewest bits of [`Carries::build`] within an AND depth.
+pub(super) fn carries_bits(width: u32, and_depth: usize) -> Option<u32> {
+    bits(&TABLES.carries, width, and_depth.min(DEEPEST))
 }
 
-/// The fewest bits of [`Above::build`] within some levels.
-pub(super) fn above_bits(width: u32, levels: usize) -> Option<u32> {
-    bits(&TABLES.above, width, levels.min(DEEPEST))
+/// The fewest bits of [`UpperBlock::build`] within an AND depth.
+pub(super) fn above_bits(width: u32, and_depth: usize) -> Option<u32> {
+    bits(&TABLES.above, width, and_depth.min(DEEPEST))
 }
 
-fn way(rows: &Rows, width: u32, levels: usize) -> Way {
-    rows[width as usize][levels].expect("invariant: the caller has asked for the price").1
+fn way(rows: &Rows, width: u32, and_depth: usize) -> Way {
+    rows[width as usize][and_depth].expect("invariant: the caller has chosen for the price").1
 }
 
-/// `g`: the block carries; `t`: it passes a carry on.
+/// `g`: the block carries; `t`: it propagates a carry on.
 #[derive(Clone, Copy)]
 pub(super) struct Carries {
     pub g: Wire,
@@ -130,13 +136,13 @@ pub(super) struct Carries {
 }
 
 impl Carries {
-    /// Of `width` bits from `at` on, within some levels.
-    pub(super) fn build(circuit: &mut Circuit, at: u32, width: u32, levels: usize) -> Self {
-        let levels = levels.min(DEEPEST);
-        match way(&TABLES.carries, width, levels) {
+    /// Of `width` bits from `at` on, within an AND depth.
+    pub(super) fn build(circuit: &mut Circuit, at: u32, width: u32, and_depth: usize) -> Self {
+        let and_depth = and_depth.min(DEEPEST);
+        match way(&TABLES.carries, width, and_depth) {
             Way::Join(low) => {
-                let lower = Self::build(circuit, at, low, levels - 1);
-                let upper = Self::build(circuit, at + low, width - low, levels - 1);
+                let lower = Self::build(circuit, at, low, and_depth - 1);
+                let upper = Self::build(circuit, at + low, width - low, and_depth - 1);
                 lower.join(circuit, upper)
             }
             _ if width == 1 => {
@@ -144,7 +150,7 @@ impl Carries {
                 Self { g, t: circuit.both(at) }
             }
             Way::Leaf | Way::Early => {
-                let [g, t] = circuit.digit(at, width, &[Flag::Carry, Flag::Pass]);
+                let [g, t] = circuit.digit(at, width, &[Flag::Carry, Flag::Propagate]);
                 Self { g, t }
             }
         }
@@ -157,7 +163,8 @@ impl Carries {
     }
 
     fn join(self, circuit: &mut Circuit, upper: Self) -> Self {
-        // The upper block carries on its own, or passes on what the lower one carries: never both.
+        // The upper block carries on its own, or propagates on what the lower one carries: never
+        // both.
         let (passed, t) = (circuit.and(upper.t, self.g), circuit.and(upper.t, self.t));
         Self { g: circuit.xor(upper.g, passed), t }
     }
@@ -166,28 +173,28 @@ impl Carries {
 /// Of digits below the top: also whether their sum is 0, and whether it is the power of two that
 /// carries and leaves zero.
 #[derive(Clone, Copy)]
-struct Lower {
+struct LowerBlock {
     carries: Carries,
     nothing: Wire,
     full: Wire,
 }
 
-impl Lower {
-    fn build(circuit: &mut Circuit, at: u32, width: u32, levels: usize) -> Self {
-        match way(&TABLES.lower, width, levels) {
+impl LowerBlock {
+    fn build(circuit: &mut Circuit, at: u32, width: u32, and_depth: usize) -> Self {
+        match way(&TABLES.lower, width, and_depth) {
             Way::Join(low) => {
-                let lower = Self::build(circuit, at, low, levels - 1);
-                let upper = Self::build(circuit, at + low, width - low, levels - 1);
+                let lower = Self::build(circuit, at, low, and_depth - 1);
+                let upper = Self::build(circuit, at + low, width - low, and_depth - 1);
                 lower.join(circuit, upper)
             }
             _ if width == 1 => {
-                // two bits whose sum is 2 where it carries, 1 where it passes, else 0
+                // two bits whose sum is 2 where it carries, 1 where it propagates, else 0
                 let carries = Carries::build(circuit, at, 1, 0);
                 let some = circuit.xor(carries.g, carries.t);
                 Self { carries, nothing: circuit.not(some), full: carries.g }
             }
             Way::Leaf | Way::Early => {
-                let flags = &[Flag::Carry, Flag::Pass, Flag::Nothing, Flag::Full];
+                let flags = &[Flag::Carry, Flag::Propagate, Flag::Nothing, Flag::Full];
                 let [g, t, nothing, full] = circuit.digit(at, width, flags);
                 Self { carries: Carries { g, t }, nothing, full }
             }
@@ -215,7 +222,7 @@ impl Lower {
 /// [s = 0] zero' xor [s = 2^w] ones'`, `ones = t ones'`, `positive = positive' xor g flips'`,
 /// `flips = t flips'`.
 #[derive(Clone, Copy)]
-pub(super) struct Above {
+pub(super) struct UpperBlock {
     pub zero: Wire,
     pub ones: Wire,
     pub changes: Wire,
@@ -223,23 +230,23 @@ pub(super) struct Above {
     pub flips: Wire,
 }
 
-impl Above {
+impl UpperBlock {
     fn new(circuit: &mut Circuit, [zero, ones]: [Wire; 2], positive: Wire, flips: Wire) -> Self {
         Self { zero, ones, changes: circuit.xor(zero, ones), positive, flips }
     }
 
-    /// Of `width` saturating bits from `at` on and the top one, within some levels.
-    pub(super) fn build(circuit: &mut Circuit, at: u32, width: u32, levels: usize) -> Self {
-        let levels = levels.min(DEEPEST);
+    /// Of `width` saturating bits from `at` on and the top one, within an AND depth.
+    pub(super) fn build(circuit: &mut Circuit, at: u32, width: u32, and_depth: usize) -> Self {
+        let and_depth = and_depth.min(DEEPEST);
         if width == 0 {
             let top = circuit.both(at);
             let not = circuit.not(top);
             return Self::new(circuit, [not, top], not, top);
         }
-        let way = way(&TABLES.above, width, levels);
+        let way = way(&TABLES.above, width, and_depth);
         if let Way::Join(low) = way {
-            let lower = Lower::build(circuit, at, low, levels - 1);
-            let above = Self::build(circuit, at + low, width - low, levels - 1);
+            let lower = LowerBlock::build(circuit, at, low, and_depth - 1);
+            let above = Self::build(circuit, at + low, width - low, and_depth - 1);
             return above.behind(circuit, lower);
         }
         let top = circuit.both(at + width);
@@ -255,14 +262,14 @@ impl Above {
             let zero = [circuit.and(zero, positive), circuit.and(t, top)];
             return Self::new(circuit, zero, positive, t);
         }
-        let zero = circuit.digit(at, width + 1, &[Flag::Zero, Flag::Pass]);
+        let zero = circuit.digit(at, width + 1, &[Flag::Zero, Flag::Propagate]);
         let Carries { g, t } = Carries::build(circuit, at, width, 0);
         let positive = positive(circuit, g);
         Self::new(circuit, zero, positive, t)
     }
 
-    fn behind(self, circuit: &mut Circuit, lower: Lower) -> Self {
-        let Lower { carries: Carries { g, t }, nothing, full } = lower;
+    fn behind(self, circuit: &mut Circuit, lower: LowerBlock) -> Self {
+        let LowerBlock { carries: Carries { g, t }, nothing, full } = lower;
         let (from_nothing, from_full) =
             (circuit.and(self.zero, nothing), circuit.and(self.ones, full));
         let zero = [circuit.xor(from_nothing, from_full), circuit.and(self.ones, t)];
@@ -278,6 +285,6 @@ pub(super) fn with_zero(circuit: &mut Circuit, at: u32, width: u32) -> (Carries,
         let carries = Carries::build(circuit, at, 1, 0);
         return (carries, circuit.not(carries.t));
     }
-    let [g, t, zero] = circuit.digit(at, width, &[Flag::Carry, Flag::Pass, Flag::Zero]);
+    let [g, t, zero] = circuit.digit(at, width, &[Flag::Carry, Flag::Propagate, Flag::Zero]);
     (Carries { g, t }, zero)
 }

@@ -1,4 +1,4 @@
-//! Chains: the carry walks from digit to digit.
+//! Chains: the carry ripples from digit to digit.
 
 use super::block::{Carries, with_zero};
 use super::circuit::{Circuit, Wire};
@@ -13,11 +13,11 @@ pub(super) fn cut(at: u32, bits: u32, widest: u32) -> impl Iterator<Item = (u32,
 /// The carry out of `bits` bits, at the fewest bits for digits of at most `widest`; no bits carry
 /// nothing.
 pub(super) fn carry(circuit: &mut Circuit, bits: u32, widest: u32) -> Option<Wire> {
-    cut(0, bits, widest).fold(None, |carry, (at, width)| Some(link(circuit, at, width, carry)))
+    cut(0, bits, widest).fold(None, |carry, (at, width)| Some(ripple(circuit, at, width, carry)))
 }
 
 /// The carry out of one digit.
-fn link(circuit: &mut Circuit, at: u32, width: u32, carry: Option<Wire>) -> Wire {
+fn ripple(circuit: &mut Circuit, at: u32, width: u32, carry: Option<Wire>) -> Wire {
     let Some(carry) = carry else {
         let [carries] = circuit.digit(at, width, &[Flag::Carry]);
         return carries;
@@ -25,12 +25,18 @@ fn link(circuit: &mut Circuit, at: u32, width: u32, carry: Option<Wire>) -> Wire
     step(circuit, at, width, 0, carry)
 }
 
-/// The carry out of a digit of one bit, or of a block that is known within some levels.
-pub(super) fn step(circuit: &mut Circuit, at: u32, width: u32, levels: usize, carry: Wire) -> Wire {
+/// The carry out of a digit of one bit, or of a block that is known within an AND depth.
+pub(super) fn step(
+    circuit: &mut Circuit,
+    at: u32,
+    width: u32,
+    and_depth: usize,
+    carry: Wire,
+) -> Wire {
     if width == 1 {
         return bit(circuit, at, carry);
     }
-    Carries::build(circuit, at, width, levels).out(circuit, carry)
+    Carries::build(circuit, at, width, and_depth).out(circuit, carry)
 }
 
 /// The carry out of a digit of one bit: the majority.
@@ -42,7 +48,7 @@ fn bit(circuit: &mut Circuit, at: u32, carry: Wire) -> Wire {
 }
 
 /// The carry out of one digit, and whether the sum's digit is zero.
-pub(super) fn link_and_zero(
+pub(super) fn ripple_and_zero(
     circuit: &mut Circuit,
     at: u32,
     width: u32,

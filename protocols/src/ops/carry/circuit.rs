@@ -3,12 +3,12 @@
 //!
 //! *Order of messages.* Opening an AND takes a message of each party. They take turns: on odd
 //! levels the server speaks first, on even ones the client. Whoever speaks second has both halves
-//! then, so it says its half of the next level in the same message: a level is one message on the
+//! then, so it sends its half of the next level in the same message: a level is one message on the
 //! critical path, and the server's half of the first level travels with its tables.
 
 use super::super::and::Products;
-use super::super::turn::{Heard, Script};
-use super::leaf::{self, Asked, Digit, Flag, Leaves};
+use super::super::messages::{Incoming, Messages};
+use super::leaf::{self, Chosen, Digit, Flag, Leaves};
 use crate::{BitString, Error, Role, Session};
 
 /// A bit of a circuit, for every element.
@@ -37,7 +37,7 @@ enum Gate {
 pub(in crate::ops) struct Circuit {
     gates: Vec<Gate>,
     /// ANDs on the way to each wire.
-    levels: Vec<usize>,
+    and_depth: Vec<usize>,
     digits: Vec<Digit>,
 }
 
@@ -92,12 +92,12 @@ impl Circuit {
     }
 
     pub(in crate::ops) fn level(&self, wire: Wire) -> usize {
-        self.levels[wire.0]
+        self.and_depth[wire.0]
     }
 
     /// The level of the deepest wire.
     pub(in crate::ops) fn depth(&self) -> usize {
-        self.levels.iter().copied().max().unwrap_or(0)
+        self.and_depth.iter().copied().max().unwrap_or(0)
     }
 
     /// Bits an element, of choices, flags and ANDs.
@@ -117,7 +117,7 @@ impl Circuit {
 
     fn put(&mut self, gate: Gate, level: usize) -> Wire {
         self.gates.push(gate);
-        self.levels.push(level);
+        self.and_depth.push(level);
         Wire(self.gates.len() - 1)
     }
 
@@ -126,7 +126,7 @@ impl Circuit {
         let mut groups: Vec<(Wire, Vec<(Wire, usize)>)> = Vec::new();
         for (at, gate) in self.gates.iter().enumerate() {
             let Gate::And(shared, other) = *gate else { continue };
-            if self.levels[at] != level {
+            if self.and_depth[at] != level {
                 continue;
             }
             match groups.iter_mut().find(|(operand, _)| *operand == shared) {
@@ -138,21 +138,21 @@ impl Circuit {
     }
 
     /// The price of a level.
-    pub(in crate::ops) fn price_level(&self, script: &mut Script, len: usize, level: usize) {
+    pub(in crate::ops) fn price_level(&self, messages: &mut Messages, len: usize, level: usize) {
         let bytes = self
             .groups(level)
             .iter()
-            .map(|(_, others)| Products::price(script, len, others.len()))
+            .map(|(_, others)| Products::price(messages, len, others.len()))
             .sum();
-        script.say(first(level), bytes);
-        script.say(first(level).peer(), bytes);
+        messages.send(first(level), bytes);
+        messages.send(first(level).peer(), bytes);
     }
 
     /// The price of everything, choices included.
-    pub(in crate::ops) fn price(&self, script: &mut Script, len: usize) {
-        self.leaves(len).price_ask(script);
-        self.leaves(len).price_answer(script);
-        (1..=self.depth()).for_each(|level| self.price_level(script, len, level));
+    pub(in crate::ops) fn price(&self, messages: &mut Messages, len: usize) {
+        self.leaves(len).price_ask(messages);
+        self.leaves(len).price_answer(messages);
+        (1..=self.depth()).for_each(|level| self.price_level(messages, len, level));
     }
 
     /// Evaluates everything, choices included.
@@ -161,8 +161,8 @@ impl Circuit {
         session: &mut Session,
         values: &[u64],
     ) -> Result<Evaluation<'_>, Error> {
-        let asked = self.leaves(values.len()).ask(session, values).await?;
-        let mut evaluation = self.start(session, asked, values).await?;
+        let chosen = self.leaves(values.len()).choose(session, values).await?;
+        let mut evaluation = self.start(session, chosen, values).await?;
         for level in 1..=self.depth() {
             evaluation.level(session, level).await?;
         }
@@ -173,10 +173,10 @@ impl Circuit {
     pub(in crate::ops) async fn start(
         &self,
         session: &mut Session,
-        asked: Asked,
+        chosen: Chosen,
         values: &[u64],
     ) -> Result<Evaluation<'_>, Error> {
-        let flags = self.leaves(values.len()).answer(session, asked, values).await?;
+        let flags = self.leaves(values.len()).respond(session, chosen, values).await?;
         let wires = vec![BitString::default(); self.gates.len()];
         let mut evaluation = Evaluation { circuit: self, role: session.role(), wires };
         let mut flags = flags.into_iter();
@@ -218,26 +218,26 @@ impl Evaluation<'_> {
         level: usize,
     ) -> Result<(), Error> {
         let groups = self.circuit.groups(level);
-        let (mut said, mut opened) = (Vec::new(), Vec::with_capacity(groups.len()));
+        let (mut outgoing, mut opened) = (Vec::new(), Vec::with_capacity(groups.len()));
         for (shared, others) in &groups {
             let others = others.iter().map(|(other, _)| self.of(*other).clone()).collect();
             let products = Products::open(session, self.of(*shared), others)?;
-            products.say(&mut said);
+            products.send(&mut outgoing);
             opened.push(products);
         }
         // Both halves are equally long. Who is first here was second on the level before, or has
-        // said the tables: it waits for nothing.
+        // sent the tables: it waits for nothing.
         let message = if session.role() == first(level) {
-            session.channel.send(&said)?;
-            session.channel.receive(said.len()).await?
+            session.channel.send(&outgoing)?;
+            session.channel.receive(outgoing.len()).await?
         } else {
-            let message = session.channel.receive(said.len()).await?;
-            session.channel.send(&said)?;
+            let message = session.channel.receive(outgoing.len()).await?;
+            session.channel.send(&outgoing)?;
             message
         };
-        let mut heard = Heard::of(&message);
+        let mut incoming = Incoming::of(&message);
         for ((_, others), products) in groups.iter().zip(opened) {
-            for ((_, at), product) in others.iter().zip(products.close(&mut heard)) {
+            for ((_, at), product) in others.iter().zip(products.close(&mut incoming)) {
                 self.wires[*at] = product;
             }
         }
@@ -249,7 +249,7 @@ impl Evaluation<'_> {
     fn combine(&mut self, level: usize) {
         for (at, gate) in self.circuit.gates.iter().enumerate() {
             // A gate reads wires before it: of lower levels, or of this one and already combined.
-            if self.circuit.levels[at] != level {
+            if self.circuit.and_depth[at] != level {
                 continue;
             }
             match *gate {

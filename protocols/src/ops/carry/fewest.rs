@@ -1,37 +1,39 @@
-//! The network of the fewest bits within some levels.
+//! The network of the fewest bits within an AND depth.
 //!
-//! The carry walks from the lowest bit upwards: a step adds a digit of one bit, or a block
+//! The carry ripples from the lowest bit upwards: a step adds a digit of one bit, or a block
 //! ([`super::block`]) that was told while the carry was under way. What lies above the kept bits is
-//! a function of the carry c2 into it ([`Above`]); where there are levels enough, its lower digits
-//! are cheaper as steps of the walk, each with a flag of its zero. Dynamic programs find the
-//! cheapest walk and the cheapest end of it.
+//! a function of the carry c2 into it ([`UpperBlock`]); where there is depth enough, its lower
+//! digits are cheaper as steps of the ripple, each with a flag of its zero. Dynamic programs find
+//! the cheapest ripple and the cheapest end of it.
 //!
-//! Where levels are few, what is wanted of c2 = g xor t c1 is multiplied by g and by t beside c1,
-//! and only then by c1: one level less.
+//! Where the depth is small, what is wanted of c2 = g xor t c1 is multiplied by g and by t beside
+//! c1, and only then by c1: one level less.
 
 use std::collections::HashMap;
 
-use super::block::{Above, Carries, above_bits, carries_bits};
-use super::chain::{link_and_zero, step};
+use super::block::{Carries, UpperBlock, above_bits, carries_bits};
+use super::chain::{ripple_and_zero, step};
 use super::circuit::{Circuit, Wire, ands};
 use super::leaf::{self, Flag};
 use super::{Decision, MAX_DIGIT, Network, Parts};
 
-/// Widest block of a walk.
+/// Widest block of a ripple.
 const WIDEST: u32 = 32;
 
-/// The network within `levels`, or else within as few as there can be.
-pub(super) fn network(parts: Parts, levels: u32, kept_wrap: bool) -> Network {
-    let within = |levels| {
-        let walk = Walk::new(parts, levels);
-        let ways =
-            [direct(parts, &walk, levels, kept_wrap), beside(parts, &walk, levels, kept_wrap)];
+/// The network within `and_depth`, or else within as few as there can be.
+pub(super) fn network(parts: Parts, and_depth: u32, kept_wrap: bool) -> Network {
+    let within = |and_depth| {
+        let ripple = Ripple::new(parts, and_depth);
+        let ways = [
+            direct(parts, &ripple, and_depth, kept_wrap),
+            beside(parts, &ripple, and_depth, kept_wrap),
+        ];
         ways.into_iter().flatten().min_by_key(|network| network.circuit.bits())
     };
     // with a level a bit, more gain nothing
-    let levels = levels.min(parts.dropped + parts.kept + parts.saturating + 3);
-    let found = (levels as usize..).find_map(within);
-    found.expect("invariant: every network is of fewer levels than bits")
+    let and_depth = and_depth.min(parts.dropped + parts.kept + parts.saturating + 3);
+    let found = (and_depth as usize..).find_map(within);
+    found.expect("invariant: every network is of fewer and_depth than bits")
 }
 
 /// The last step to a carry, and the bits of the whole way.
@@ -44,19 +46,19 @@ struct Step {
 }
 
 /// The cheapest carries out of the first bits, by their number and level.
-struct Walk(Vec<Vec<Option<Step>>>);
+struct Ripple(Vec<Vec<Option<Step>>>);
 
-impl Walk {
+impl Ripple {
     /// Over the dropped and the kept bits, with a step that ends between them.
-    fn new(Parts { dropped, kept, .. }: Parts, levels: usize) -> Self {
-        let mut steps: Vec<Vec<Option<Step>>> = vec![vec![None; levels + 1]];
+    fn new(Parts { dropped, kept, .. }: Parts, and_depth: usize) -> Self {
+        let mut steps: Vec<Vec<Option<Step>>> = vec![vec![None; and_depth + 1]];
         for end in 1..=dropped + kept {
             // No step goes across the border of dropped and kept bits: the carry there is wanted
             // for itself.
             let start = if end > dropped { dropped } else { 0 };
             let alone = Some(end).filter(|_| start == 0 && end <= MAX_DIGIT);
             let alone = alone.map(|width| Step { bits: leaf::bits(width, 1), width, first: true });
-            let row = (0..=levels).map(|level| {
+            let row = (0..=and_depth).map(|level| {
                 let longest = (end - start).min(WIDEST);
                 // The carry before the step and the block of the step are both known one level
                 // earlier; one AND joins them.
@@ -86,7 +88,7 @@ impl Walk {
         noted: u32,
     ) -> (Wire, Option<Wire>) {
         let Step { width, first, .. } =
-            self.0[end as usize][level].expect("invariant: the caller has asked for the price");
+            self.0[end as usize][level].expect("invariant: the caller has chosen for the price");
         let at = end - width;
         let (carry, noticed) = if first {
             let [carry] = circuit.digit(at, width, &[Flag::Carry]);
@@ -99,29 +101,29 @@ impl Walk {
     }
 }
 
-/// The walk to c2, and from there on.
-fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<Network> {
+/// The ripple to c2, and from there on.
+fn direct(parts: Parts, ripple: &Ripple, and_depth: usize, kept_wrap: bool) -> Option<Network> {
     let Parts { dropped, kept, saturating } = parts;
-    let start = |level| End { width: saturating, level, zeros: None };
-    let mut ends = Ends { levels, kept_wrap, known: HashMap::new() };
-    let whole = (0..=levels).filter_map(|level| {
+    let start = |level| Tail { width: saturating, level, zeros: None };
+    let mut ends = Tails { and_depth, kept_wrap, known: HashMap::new() };
+    let whole = (0..=and_depth).filter_map(|level| {
         let (bits, _) = ends.cheapest(start(level))?;
-        Some((walk.bits(dropped + kept, level)? + bits, level))
+        Some((ripple.bits(dropped + kept, level)? + bits, level))
     });
     let (_, level) = whole.min()?;
 
     let circuit = &mut Circuit::default();
-    let (wrap, rounding) = walk.build(circuit, dropped + kept, level, dropped);
+    let (wrap, rounding) = ripple.build(circuit, dropped + kept, level, dropped);
     let (mut end, mut at, mut last, mut zeros) = (start(level), dropped + kept, wrap, Vec::new());
-    // `last` is the carry into bit `at`, and `zeros` says of every digit walked over whether the
+    // `last` is the carry into bit `at`, and `zeros` says of every digit rippled over whether the
     // sum's is zero.
     while let Some((_, Some(width))) = ends.cheapest(end) {
-        let (carry, zero) = link_and_zero(circuit, at, width, last);
+        let (carry, zero) = ripple_and_zero(circuit, at, width, last);
         last = carry;
         zeros.push(zero);
         (end, at) = (end.after(width), at + width);
     }
-    let above = Above::build(circuit, at, end.width, end.above(levels, kept_wrap)?);
+    let above = UpperBlock::build(circuit, at, end.width, end.above(and_depth, kept_wrap)?);
     let (mut keep, positive) = match end.width {
         0 => {
             let positive = circuit.xor(above.positive, last);
@@ -143,22 +145,22 @@ fn direct(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
     Some(Network { circuit: std::mem::take(circuit), decision })
 }
 
-/// The products with g and t beside the walk to c1.
-fn beside(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<Network> {
+/// The products with g and t beside the ripple to c1.
+fn beside(parts: Parts, ripple: &Ripple, and_depth: usize, kept_wrap: bool) -> Option<Network> {
     let Parts { dropped, kept, saturating } = parts;
-    // Blocks are told two levels early: one is for the products with g and t, one for those with
-    // c1.
-    let early = levels.checked_sub(2)?;
+    // Blocks are finished two levels early: one is for the products with g and t, one for those
+    // with c1.
+    let early = and_depth.checked_sub(2)?;
     let possible = carries_bits(kept, early).is_some()
         && above_bits(saturating, early).is_some()
-        && walk.bits(dropped, levels - 1).is_some();
+        && ripple.bits(dropped, and_depth - 1).is_some();
     if !possible || (saturating == 0 && !kept_wrap) {
         return None;
     }
     let circuit = &mut Circuit::default();
-    let (rounding, _) = walk.build(circuit, dropped, levels - 1, dropped);
+    let (rounding, _) = ripple.build(circuit, dropped, and_depth - 1, dropped);
     let own = Carries::build(circuit, dropped, kept, early);
-    let above = Above::build(circuit, dropped + kept, saturating, early);
+    let above = UpperBlock::build(circuit, dropped + kept, saturating, early);
     let needed = saturating == 0 || !kept_wrap;
     let wrap = needed.then(|| own.out(circuit, rounding));
     // `c2 wanted = g wanted xor c1 (t wanted)`: only the last product waits for c1.
@@ -181,17 +183,17 @@ fn beside(parts: Parts, walk: &Walk, levels: usize, kept_wrap: bool) -> Option<N
     Some(Network { circuit: std::mem::take(circuit), decision })
 }
 
-/// What is left of the walk behind c2: saturating bits, the level of the carry into them, and how
+/// What is left of the ripple behind c2: saturating bits, the level of the carry into them, and how
 /// much deeper or not the product of the zeros so far is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct End {
+struct Tail {
     width: u32,
     level: usize,
     zeros: Option<i8>,
 }
 
-impl End {
-    /// Behind a digit that the carry walks over.
+impl Tail {
+    /// Behind a digit that the carry ripples over.
     fn after(self, width: u32) -> Self {
         // relative to the new carry, its zero is one level before where the digit is a bit
         let own = if width == 1 { -1 } else { 0 };
@@ -205,29 +207,29 @@ impl End {
     }
 
     /// Levels that are left for the carry and what lies above, before the last ANDs.
-    fn above(self, levels: usize, kept_wrap: bool) -> Option<usize> {
+    fn above(self, and_depth: usize, kept_wrap: bool) -> Option<usize> {
         let product =
             if self.zeros.is_some() || self.width == 0 { usize::from(kept_wrap) } else { 0 };
-        levels
+        and_depth
             .checked_sub(product + usize::from(self.zeros.is_some()) + usize::from(self.width > 0))
     }
 }
 
 /// The cheapest ends.
-struct Ends {
-    levels: usize,
+struct Tails {
+    and_depth: usize,
     kept_wrap: bool,
-    known: HashMap<End, Option<(u32, Option<u32>)>>,
+    known: HashMap<Tail, Option<(u32, Option<u32>)>>,
 }
 
-impl Ends {
-    /// Its bits, and the width of the next digit that the carry walks over, if it does.
-    fn cheapest(&mut self, end: End) -> Option<(u32, Option<u32>)> {
+impl Tails {
+    /// Its bits, and the width of the next digit that the carry ripples over, if it does.
+    fn cheapest(&mut self, end: Tail) -> Option<(u32, Option<u32>)> {
         if let Some(known) = self.known.get(&end) {
             return *known;
         }
         let mut best = self.last(end).map(|bits| (bits, None));
-        let widest = if end.level < self.levels { end.width.min(MAX_DIGIT) } else { 0 };
+        let widest = if end.level < self.and_depth { end.width.min(MAX_DIGIT) } else { 0 };
         for width in 1..=widest {
             let flags = if width == 1 { ands(1) } else { leaf::bits(width, 3) + ands(2) };
             let product = if end.zeros.is_some() { ands(1) } else { 0 };
@@ -242,8 +244,8 @@ impl Ends {
     }
 
     /// The bits of an end without a further digit.
-    fn last(&self, end: End) -> Option<u32> {
-        let within = end.above(self.levels, self.kept_wrap)?;
+    fn last(&self, end: Tail) -> Option<u32> {
+        let within = end.above(self.and_depth, self.kept_wrap)?;
         let product = if end.width > 0 { within + 1 } else { within };
         if end.level > within || (end.zeros.is_some() && end.product() > product) {
             return None;

@@ -3,7 +3,7 @@
 //! All flags are functions of the digits' sum, so a table for the server's digit p is the table for
 //! 0, of all sums, shifted down by p entries: shifted by masks, bit by bit of p.
 
-use super::super::turn::{Heard, Script};
+use super::super::messages::{Incoming, Messages};
 use crate::ot::{Chooser, Directions, Table, offer, pads};
 use crate::{BitString, Bits, Block, Domain, Error, Role, Session};
 
@@ -16,13 +16,13 @@ pub(super) const fn bits(width: u32, flags: u32) -> u32 {
     width + flags * ((1 << width) - 1)
 }
 
-/// What may be asked of the sum s of two digits of w bits.
+/// What may be told of the sum s of two digits of w bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ops) enum Flag {
     /// `g`: s >= 2^w, it carries.
     Carry,
-    /// `t`: s = 2^w - 1, it passes a carry on; and with one coming in, its digit is zero.
-    Pass,
+    /// `t`: s = 2^w - 1, it propagates a carry on; and with one coming in, its digit is zero.
+    Propagate,
     /// `z`: s = 0 mod 2^w, its digit is zero.
     Zero,
     /// s = 0.
@@ -35,7 +35,7 @@ impl Flag {
     const fn of(self, sum: u64, n: u64) -> bool {
         match self {
             Self::Carry => sum >= n,
-            Self::Pass => sum == n - 1,
+            Self::Propagate => sum == n - 1,
             Self::Zero => sum.is_multiple_of(n),
             Self::Nothing => sum == 0,
             Self::Full => sum == n,
@@ -111,7 +111,7 @@ pub(in crate::ops) struct Leaves<'a> {
 
 /// Choices that are made, which take the client's values alone. What is kept until the server's
 /// values are known is a few words a digit, not its transfers.
-pub(in crate::ops) enum Asked {
+pub(in crate::ops) enum Chosen {
     /// The pads of the server's tables, by block and digit.
     Server(Vec<Vec<u64>>),
     /// By block and digit.
@@ -119,15 +119,15 @@ pub(in crate::ops) enum Asked {
 }
 
 impl Leaves<'_> {
-    /// The client says its choices; the server's values are not needed yet.
-    pub(in crate::ops) async fn ask(
+    /// The client sends its choices; the server's values are not needed yet.
+    pub(in crate::ops) async fn choose(
         self,
         session: &mut Session,
         values: &[u64],
-    ) -> Result<Asked, Error> {
+    ) -> Result<Chosen, Error> {
         let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
         if session.role() == Role::Server {
-            return Ok(Asked::Server(self.hear(session, &sent).await?));
+            return Ok(Chosen::Server(self.hear(session, &sent).await?));
         }
         let mut choosers = Vec::new();
         for values in values.chunks(BLOCK) {
@@ -143,7 +143,7 @@ impl Leaves<'_> {
             session.channel.send(&message)?;
             session.channel.drained().await?;
         }
-        Ok(Asked::Client(choosers))
+        Ok(Chosen::Client(choosers))
     }
 
     /// The server hears the choices.
@@ -151,9 +151,9 @@ impl Leaves<'_> {
         let mut all = Vec::new();
         for len in self.blocks() {
             let message = session.channel.receive(self.choices_len(len)).await?;
-            let mut heard = Heard::of(&message);
+            let mut incoming = Incoming::of(&message);
             for table in self.digits.iter().map(|digit| digit.table()) {
-                let choices = heard.next(table.choices_len(len));
+                let choices = incoming.next(table.choices_len(len));
                 let of = |delta, keys: &[Block]| pads(table, key, (delta, keys), len, choices);
                 all.push(session.with_sent(table.cots(len), of)?);
             }
@@ -161,18 +161,18 @@ impl Leaves<'_> {
         Ok(all)
     }
 
-    /// The server says its tables; shares of all flags, digit by digit.
-    pub(in crate::ops) async fn answer(
+    /// The server sends its tables; shares of all flags, digit by digit.
+    pub(in crate::ops) async fn respond(
         self,
         session: &mut Session,
-        asked: Asked,
+        chosen: Chosen,
         values: &[u64],
     ) -> Result<Vec<BitString>, Error> {
         let flags = self.digits.iter().map(|digit| digit.flags.len()).sum();
         let mut planes: Vec<Vec<u64>> = vec![Vec::with_capacity(self.len.div_ceil(64)); flags];
-        match asked {
-            Asked::Server(pads) => self.offer(session, pads, values, &mut planes).await?,
-            Asked::Client(choosers) => self.finish(session, choosers, values, &mut planes).await?,
+        match chosen {
+            Chosen::Server(pads) => self.offer(session, pads, values, &mut planes).await?,
+            Chosen::Client(choosers) => self.finish(session, choosers, values, &mut planes).await?,
         }
         Ok(planes.into_iter().map(|words| BitString::from_words(words, self.len)).collect())
     }
@@ -211,9 +211,9 @@ impl Leaves<'_> {
         let mut choosers = choosers.into_iter();
         for values in values.chunks(BLOCK) {
             let message = session.channel.receive(self.entries_len(values.len())).await?;
-            let (mut heard, mut planes) = (Heard::of(&message), planes.iter_mut());
+            let (mut incoming, mut planes) = (Incoming::of(&message), planes.iter_mut());
             for (digit, chooser) in self.digits.iter().zip(&mut choosers) {
-                let entries = heard.next(digit.table().entries_len(values.len()));
+                let entries = incoming.next(digit.table().entries_len(values.len()));
                 extend(&mut planes, *digit, &chooser.finish(&digit.values(values), entries));
             }
         }
@@ -221,18 +221,18 @@ impl Leaves<'_> {
     }
 
     /// The price of the choices.
-    pub(in crate::ops) fn price_ask(self, script: &mut Script) {
-        script.cots(Role::Server, self.cots());
-        self.blocks().for_each(|len| script.say(Role::Client, self.choices_len(len)));
+    pub(in crate::ops) fn price_ask(self, messages: &mut Messages) {
+        messages.cots(Role::Server, self.cots());
+        self.blocks().for_each(|len| messages.send(Role::Client, self.choices_len(len)));
     }
 
     /// The price of the tables.
-    pub(in crate::ops) fn price_answer(self, script: &mut Script) {
-        self.blocks().for_each(|len| script.say(Role::Server, self.entries_len(len)));
+    pub(in crate::ops) fn price_answer(self, messages: &mut Messages) {
+        self.blocks().for_each(|len| messages.send(Role::Server, self.entries_len(len)));
     }
 
-    /// Bytes of [`Asked`], at either party.
-    pub(in crate::ops) fn asked_bytes(self) -> u64 {
+    /// Bytes of [`Chosen`], at either party.
+    pub(in crate::ops) fn chosen_bytes(self) -> u64 {
         let words = self.digits.iter().map(|digit| digit.table().words() as u64).sum::<u64>();
         8 * words * self.len as u64
     }
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    impl Asked {
+    impl Chosen {
         /// Bytes that it holds.
         fn held(&self) -> u64 {
             let words: usize = match self {
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn choices_that_wait_take_a_few_words_a_digit_and_not_their_transfers() {
-        let carries = Digit { at: 0, width: 4, flags: &[Flag::Carry, Flag::Pass] };
+        let carries = Digit { at: 0, width: 4, flags: &[Flag::Carry, Flag::Propagate] };
         let zeros = Digit { at: 4, width: 3, flags: &[Flag::Zero] };
         let (digits, len) = ([carries, zeros], 2 * BLOCK + 5);
         let leaves = Leaves { len, digits: &digits };
@@ -288,17 +288,17 @@ mod tests {
         let held = testing::two_parties(
             1,
             leaves.cots(),
-            async |session| Ok(leaves.ask(session, &[]).await?.held()),
-            async |session| Ok(leaves.ask(session, &values).await?.held()),
+            async |session| Ok(leaves.choose(session, &[]).await?.held()),
+            async |session| Ok(leaves.choose(session, &values).await?.held()),
         );
-        assert_eq!(held, (leaves.asked_bytes(), leaves.asked_bytes()));
-        assert_eq!(leaves.asked_bytes(), 16 * len as u64);
+        assert_eq!(held, (leaves.chosen_bytes(), leaves.chosen_bytes()));
+        assert_eq!(leaves.chosen_bytes(), 16 * len as u64);
         assert_eq!(leaves.cots(), 7 * len, "of 16 bytes each");
     }
 
     #[test]
     fn tables_are_the_flags_of_sums() {
-        const ALL: &[Flag] = &[Flag::Carry, Flag::Pass, Flag::Zero, Flag::Full];
+        const ALL: &[Flag] = &[Flag::Carry, Flag::Propagate, Flag::Zero, Flag::Full];
         for (width, count) in (1..=4).flat_map(|width| (1..=4).map(move |count| (width, count))) {
             let (digit, n) = (Digit { at: 3, width, flags: &ALL[..count] }, 1u64 << width);
             let values: Vec<u64> = (0..n).map(|p| p << 3 | 5).collect();

@@ -15,7 +15,7 @@
 //! 2. level by level, the ANDs of the circuit ([`circuit`]). In a chain ([`chain`]) a level is a
 //!    digit. Neighbors may also be combined before their carry is known: `(g, t)` of two digits is
 //!    `(g' xor t' g, t' t)` ([`block`]). Which digits, and which of them in blocks, is what the
-//!    fewest bits within some levels take ([`fewest`]).
+//!    fewest bits within an AND depth take ([`fewest`]).
 //!
 //! Cost: `w + (2^w - 1) f` bits a digit with f flags bought, of which a digit of one bit needs one
 //! or, where its carry comes in, none; 4 bits an AND, and 2 more for each further operand of one
@@ -29,11 +29,11 @@ pub(super) mod circuit;
 mod fewest;
 mod leaf;
 
-use super::turn::Script;
+use super::messages::Messages;
 use crate::{BitString, Error, Session};
 use circuit::Circuit;
 pub(super) use circuit::Wire;
-pub(super) use leaf::Asked;
+pub(super) use leaf::Chosen;
 
 /// Widest digit: wider ones cost more in every respect.
 pub(super) const MAX_DIGIT: u32 = 4;
@@ -71,10 +71,10 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// The network of the fewest bits within `levels`, or else within as few as there can be; it
+    /// The network of the fewest bits within `and_depth`, or else within as few as there can be; it
     /// tells `kept_wrap` or else `wrap`.
-    pub(super) fn new(parts: Parts, levels: u32, kept_wrap: bool) -> Self {
-        fewest::network(parts, levels, kept_wrap)
+    pub(super) fn new(parts: Parts, and_depth: u32, kept_wrap: bool) -> Self {
+        fewest::network(parts, and_depth, kept_wrap)
     }
 }
 
@@ -93,24 +93,24 @@ pub(super) async fn carry(
 }
 
 /// The price of [`carry`].
-pub(super) fn price_carry(script: &mut Script, len: usize, bits: u32, digit: u32) {
+pub(super) fn price_carry(messages: &mut Messages, len: usize, bits: u32, digit: u32) {
     let mut circuit = Circuit::default();
     chain::carry(&mut circuit, bits, digit);
-    circuit.price(script, len);
+    circuit.price(messages, len);
 }
 
 /// Whether all of the low `bits` bits of the sum are ones, at least one bit.
 pub(super) fn all_ones(bits: u32, digit: u32) -> (Circuit, Wire) {
     let mut circuit = Circuit::default();
-    let passes = chain::cut(0, bits, digit)
+    let propagates = chain::cut(0, bits, digit)
         .map(|(at, width)| match width {
             1 => circuit.both(at),
             _ => {
-                let [passes] = circuit.digit(at, width, &[leaf::Flag::Pass]);
-                passes
+                let [propagates] = circuit.digit(at, width, &[leaf::Flag::Propagate]);
+                propagates
             }
         })
         .collect();
-    let all = circuit.product(passes).expect("invariant: there are bits");
+    let all = circuit.product(propagates).expect("invariant: there are bits");
     (circuit, all)
 }

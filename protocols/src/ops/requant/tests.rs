@@ -20,7 +20,7 @@ fn usable(l: u32, extra: u32) -> impl Iterator<Item = Requant> {
                 bits,
                 signed,
                 out: Bits::of(bits + 1 + extra),
-                levels: 1,
+                and_depth: 1,
                 form: Form::Narrow,
             })
         })
@@ -33,8 +33,12 @@ fn requant_is_exact_for_all_values_and_shares_of_small_rings() {
         let all = 1u64 << l;
         for (index, op) in usable(l, l % 3).enumerate() {
             let form = if index / 5 % 2 == 0 { Form::Narrow } else { Form::Wide };
-            let op =
-                Requant { len: (all * all) as usize, levels: 2 * (index as u32 % 5), form, ..op };
+            let op = Requant {
+                len: (all * all) as usize,
+                and_depth: 2 * (index as u32 % 5),
+                form,
+                ..op
+            };
             let server: Vec<u64> = (0..all * all).map(|i| i % all).collect();
             let client: Vec<u64> = (0..all * all).map(|i| i / all).collect();
             let sum = server.iter().zip(&client).map(|(p, q)| op.ring.reduce(p + q)).collect();
@@ -73,16 +77,16 @@ fn the_ideal_is_rounding_and_clamping_where_nothing_wraps() {
 }
 
 fn any_requant() -> impl Strategy<Value = Requant> {
-    let levels = prop_oneof![0u32..=10, 0..=Requant::MAX_LEVELS];
-    (2u32..=64, any::<[u32; 4]>(), levels, 0usize..130, any::<bool>()).prop_map(
-        |(l, [shift, bits, out, form], levels, len, signed)| {
+    let and_depth = prop_oneof![0u32..=10, 0..=Requant::MAX_AND_DEPTH];
+    (2u32..=64, any::<[u32; 4]>(), and_depth, 0usize..130, any::<bool>()).prop_map(
+        |(l, [shift, bits, out, form], and_depth, len, signed)| {
             let form = if form % 2 == 0 { Form::Narrow } else { Form::Wide };
             let shift = (shift % (l - 1)).min(62);
             let signed = signed && l >= shift + 2;
             let most = if signed { l - shift - 1 } else { 63 };
             let bits = 1 + bits % most.min(63);
             let out = Bits::of(bits + 1 + out % (64 - bits));
-            Requant { len, ring: Bits::of(l), shift, bits, signed, out, levels, form }
+            Requant { len, ring: Bits::of(l), shift, bits, signed, out, and_depth, form }
         },
     )
 }
@@ -99,9 +103,9 @@ proptest! {
     }
 }
 
-fn typical(len: usize, form: Form, levels: u32) -> Requant {
+fn typical(len: usize, form: Form, and_depth: u32) -> Requant {
     let (ring, out) = (Bits::of(14), Bits::of(14));
-    Requant { len, ring, shift: 7, bits: 4, signed: false, out, levels, form }
+    Requant { len, ring, shift: 7, bits: 4, signed: false, out, and_depth, form }
 }
 
 /// Bits an element without the headers of frames.
@@ -147,22 +151,22 @@ fn requant_costs_what_its_specification_says() {
             bits,
             signed: false,
             out,
-            levels: 0,
+            and_depth: 0,
             form: Form::Narrow,
         };
         let found: Vec<(u32, u64)> = op
-            .useful_levels()
+            .useful_depths()
             .into_iter()
-            .map(|levels| {
-                let op = Requant { levels, ..op };
+            .map(|and_depth| {
+                let op = Requant { and_depth, ..op };
                 (op.phases(true, true).online.rounds as u32, price(op).0)
             })
             .collect();
         assert_eq!(found, prices, "l={l} k={shift} a={bits} m={m}");
     }
     // A selection in the ring of the result takes two messages less.
-    let found = [2, 4].map(|levels| {
-        let op = typical(64, Form::Wide, levels);
+    let found = [2, 4].map(|and_depth| {
+        let op = typical(64, Form::Wide, and_depth);
         (op.phases(true, true).online.rounds, price(op).0)
     });
     assert_eq!(found, [(4, 191), (6, 155)]);
@@ -171,11 +175,11 @@ fn requant_costs_what_its_specification_says() {
 /// OpenCheetah's truncation, ReLU and extension: 29 bytes, without saturation.
 #[test]
 fn requant_of_a_typical_accumulator_is_11_to_19_bytes() {
-    for levels in typical(0, Form::Narrow, 0).useful_levels() {
-        let (bits, cost) = price(typical(0, Form::Narrow, levels));
-        assert!(bits <= if cost.rounds > 7 { 16 * 8 } else { 19 * 8 }, "{levels}: {bits}");
+    for and_depth in typical(0, Form::Narrow, 0).useful_depths() {
+        let (bits, cost) = price(typical(0, Form::Narrow, and_depth));
+        assert!(bits <= if cost.rounds > 7 { 16 * 8 } else { 19 * 8 }, "{and_depth}: {bits}");
     }
-    assert!(price(typical(0, Form::Narrow, Requant::MAX_LEVELS)).0 <= 12 * 8);
+    assert!(price(typical(0, Form::Narrow, Requant::MAX_AND_DEPTH)).0 <= 12 * 8);
 }
 
 /// Of OpenCheetah, measured: 11.75 bytes at 8 bits and 24.25 at 16.
@@ -188,7 +192,7 @@ fn a_plain_relu_moves_half_of_what_the_best_published_one_does() {
         bits: l - 1,
         signed: false,
         out: Bits::of(l),
-        levels: Requant::MAX_LEVELS,
+        and_depth: Requant::MAX_AND_DEPTH,
         form: Form::Narrow,
     };
     for (l, bits) in [(8, 43), (16, 91)] {
@@ -224,25 +228,25 @@ proptest! {
         prop_assert_eq!(of_len(0), Cost::ZERO);
     }
 
-    /// A network is as deep as it may be, or as shallow as it can be; more levels take no more
-    /// bits.
+    /// A network is as deep as it may be, or as shallow as it can be; more levels of ANDs take no
+    /// more bits.
     #[test]
-    fn deeper_networks_are_cheaper(op in any_requant(), levels in 0u32..20) {
-        let network = |levels| {
-            let circuit = Requant { levels, ..op }.network().circuit;
+    fn deeper_networks_are_cheaper(op in any_requant(), and_depth in 0u32..20) {
+        let network = |and_depth| {
+            let circuit = Requant { and_depth, ..op }.network().circuit;
             (circuit.depth() as u32, circuit.bits())
         };
         let (least, _) = network(0);
-        let (depth, bits) = network(levels);
-        prop_assert!(depth <= levels.max(least));
-        prop_assert!(network(levels + 1).1 <= bits);
+        let (depth, bits) = network(and_depth);
+        prop_assert!(depth <= and_depth.max(least));
+        prop_assert!(network(and_depth + 1).1 <= bits);
     }
 }
 
 #[test]
 fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
     for len in [0, 1, 63, 64, 65] {
-        for (shift, bits, levels) in [(0, 7, 9), (0, 3, 5), (3, 4, 3), (3, 1, 2), (6, 8, 9)] {
+        for (shift, bits, and_depth) in [(0, 7, 9), (0, 3, 5), (3, 4, 3), (3, 1, 2), (6, 8, 9)] {
             let ring = Bits::of(8);
             let op = Requant {
                 len,
@@ -251,7 +255,7 @@ fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
                 bits,
                 signed: false,
                 out: Bits::of(10),
-                levels,
+                and_depth,
                 form: Form::Narrow,
             };
             for value in [0, 1, ring.mask(), ring.mask() >> 1, (ring.mask() >> 1) + 1] {
@@ -271,7 +275,7 @@ fn messages_and_rounds_do_not_depend_on_values() {
         bits: 4,
         signed: true,
         out: ring,
-        levels: 2,
+        and_depth: 2,
         form: Form::Wide,
     };
     let measured = |server: u64, client: u64, seed| {
@@ -303,7 +307,7 @@ fn unusable_parameters_and_operands_are_errors() {
         bits: 4,
         signed: true,
         out: Bits::of(5),
-        levels: 2,
+        and_depth: 2,
         form: Form::Narrow,
     };
     assert_eq!(good.check(), Ok(()));
@@ -313,7 +317,7 @@ fn unusable_parameters_and_operands_are_errors() {
         Requant { bits: 0, ..good },
         Requant { bits: 5, ..good },
         Requant { bits: u32::MAX, ..good },
-        Requant { levels: Requant::MAX_LEVELS + 1, ..good },
+        Requant { and_depth: Requant::MAX_AND_DEPTH + 1, ..good },
         Requant { ring: Bits::of(9), ..good },
         Requant { len: 5, ..good },
     ];

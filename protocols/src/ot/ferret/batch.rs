@@ -82,7 +82,7 @@ impl Reserve {
         let (depth, delta) = (batch.parameters.depth(), output.pools.delta());
         let mut sums = vec![Block::ZERO; batch.trees * (depth - 1)];
         self.run(batch, public, output, &mut sums, |hash, keys, nodes, sums| {
-            in_place::own(hash, delta, keys, nodes, sums);
+            in_place::grow_sender(hash, delta, keys, nodes, sums);
             |_, nodes: &mut [Block]| nodes.iter_mut().for_each(|node| node.0 &= !1)
         });
         Block::pack(&sums)
@@ -98,8 +98,8 @@ impl Reserve {
     ) {
         let mut sums = Block::unpack(message);
         self.run(batch, public, output, &mut sums, |hash, transfers, nodes, sums| {
-            let hole = in_place::hold(hash, transfers, sums, nodes);
-            move |first, nodes: &mut [Block]| hole.finish(first, nodes)
+            let puncture = in_place::grow_receiver(hash, transfers, sums, nodes);
+            move |first, nodes: &mut [Block]| puncture.finish(first, nodes)
         });
     }
 

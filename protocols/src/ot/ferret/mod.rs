@@ -10,9 +10,9 @@
 //! that are kept back as vectors `K_0`, `M_0 = K_0 xor x_0 Δ`, and let `A` be a public sparse
 //! matrix of ten ones a row. For one [batch](batch) of `t` trees:
 //! 1. *Noise* ([`super::ggm::in_place`]): the sender owns `t` correlated half-trees with leaves
-//!    `v`; the receiver, whose holes are what the choices of `t` times `depth` kept transfers say,
-//!    gets `w = v xor u Δ` with `u` one in each tree's hole. The sender sends a block for every
-//!    level but the first.
+//!    `v`; the receiver, whose punctures are what the choices of `t` times `depth` kept transfers
+//!    say, gets `w = v xor u Δ` with `u` one in each tree's puncture. The sender sends a block for
+//!    every level but the first.
 //! 2. *Code* ([`crate::kernels::Code`]): `K = v xor A K_0` and `M = w xor A M_0 = K xor x Δ` with
 //!    `x = u xor A x_0`.
 //! 3. The first of the new transfers take the place of those that were used, the others go into the

@@ -2,22 +2,22 @@
 //! each leaf is used once.
 //!
 //! The children of node `i` of a level of `m` nodes are nodes `i` and `i + m` of the next, so bit
-//! `l - 1` of a leaf's number is the side taken at level `l`. The holder's hole is on the sides
-//! that its transfers do *not* choose: where it may be random, it is what their random choices say,
-//! and the holder sends nothing.
+//! `l - 1` of a leaf's number is the side taken at level `l`. The receiver's puncture is on the
+//! sides that its transfers do *not* choose: where it may be random, it is what their random
+//! choices say, and the receiver sends nothing.
 //!
-//! The holder's time and memory accesses do not depend on the hole. What stands in the hole's slot
-//! is known to it (zero, and what grows from zero), so the true sum of a side tells the hole's
-//! sibling; that is corrected by a mask over all nodes while the next level grows.
+//! The receiver's time and memory accesses do not depend on the puncture. What stands in the
+//! puncture's slot is known to it (zero, and what grows from zero), so the true sum of a side tells
+//! the puncture's sibling; that is corrected by a mask over all nodes while the next level grows.
 
 use crate::Block;
 use crate::kernels::patch;
 use crate::ot::Hash;
 
-/// Grows the owner's tree of `nodes.len()` leaves from its transfers' keys `K`, one a level. `sums`
-/// gets what the holder needs: `L_l xor K_l` for every level but the first, `L_l` the sum of all
-/// left children.
-pub(crate) fn own(
+/// Grows the sender's tree of `nodes.len()` leaves from its transfers' keys `K`, one a level.
+/// `sums` gets what the receiver needs: `L_l xor K_l` for every level but the first, `L_l` the sum
+/// of all left children.
+pub(crate) fn grow_sender(
     hash: &Hash,
     delta: Block,
     keys: &[Block],
@@ -38,43 +38,54 @@ pub(crate) fn own(
     }
 }
 
-/// What the holder's leaves still lack.
-pub(crate) struct Hole {
-    /// The number of the hole's leaf.
+/// What the receiver's leaves still lack.
+pub(crate) struct Puncture {
+    /// The number of the puncture's leaf.
     pub at: u32,
     /// The number of its sibling.
     pub sibling: u32,
     /// To add to the sibling's slot.
     pub sibling_patch: Block,
-    /// To add to the hole's slot, which then holds `Δ` xor the hidden leaf: the sum of all others.
+    /// To add to the puncture's slot, which then holds `Δ` xor the hidden leaf: the sum of all
+    /// others.
     pub patch: Block,
 }
 
-/// Grows the holder's tree from its transfers' `M = K xor x Δ` and the owner's sums. All leaves but
-/// two are right; the answer says which and how.
-pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut [Block]) -> Hole {
+/// Grows the receiver's tree from its transfers' `M = K xor x Δ` and the sender's sums. All leaves
+/// but two are right; the answer says which and how.
+pub(crate) fn grow_receiver(
+    hash: &Hash,
+    transfers: &[Block],
+    sums: &[Block],
+    nodes: &mut [Block],
+) -> Puncture {
     assert_eq!(
         (nodes.len(), sums.len()),
         (1 << transfers.len(), transfers.len() - 1),
         "invariant: one transfer a level"
     );
     // `x = 0` is the left node itself, `M = K`; `x = 1` the right one, `K xor Δ`. The other slot is
-    // the hole's, and holds zero.
+    // the puncture's, and holds zero.
     let chosen = transfers[0].lsb();
     nodes[0] = transfers[0].masked(1 ^ chosen);
     nodes[1] = transfers[0].masked(chosen);
-    let mut hole =
-        Hole { at: 1 ^ chosen as u32, sibling: 0, sibling_patch: Block::ZERO, patch: transfers[0] };
-    // What stands in the hole's slot; `hole.patch` is the sum of what stands in all slots.
+    let mut puncture = Puncture {
+        at: 1 ^ chosen as u32,
+        sibling: 0,
+        sibling_patch: Block::ZERO,
+        patch: transfers[0],
+    };
+    // What stands in the puncture's slot; `puncture.patch` is the sum of what stands in all slots.
     let mut filler = Block::ZERO;
     for (level, (transfer, sum)) in transfers[1..].iter().zip(sums).enumerate() {
         let half = 2u32 << level;
         // The sibling that the last turn has found is added before its level grows. The sum of left
         // children counts what grows from the filler too.
-        let left = hash.split(&mut nodes[..2 * half as usize], hole.sibling, hole.sibling_patch);
+        let left =
+            hash.split(&mut nodes[..2 * half as usize], puncture.sibling, puncture.sibling_patch);
         // The two children of a node sum up to it, `H(x)` and `x xor H(x)`. So both sides together
         // are the sum of the level above.
-        let sides = [left, hole.patch ^ left];
+        let sides = [left, puncture.patch ^ left];
         let mut left_filler = [filler];
         hash.apply(&mut left_filler);
         let fillers = [left_filler[0], filler ^ left_filler[0]];
@@ -82,22 +93,22 @@ pub(crate) fn hold(hash: &Hash, transfers: &[Block], sums: &[Block], nodes: &mut
         let pick = |[zero, one]: [Block; 2], bit| zero ^ (zero ^ one).masked(bit);
         // The true sum of the chosen side, less what stands there.
         let patch = *transfer ^ *sum ^ pick(sides, chosen);
-        // The hole is on the side that was not chosen, and its sibling on the other: the hole's
-        // slot keeps the filler's child.
+        // The puncture is on the side that was not chosen, and its sibling on the other: the
+        // puncture's slot keeps the filler's child.
         filler = pick(fillers, 1 ^ chosen);
-        hole = Hole {
-            at: hole.at + half * (1 ^ chosen as u32),
-            sibling: hole.at + half * chosen as u32,
+        puncture = Puncture {
+            at: puncture.at + half * (1 ^ chosen as u32),
+            sibling: puncture.at + half * chosen as u32,
             sibling_patch: patch,
-            patch: hole.patch ^ patch,
+            patch: puncture.patch ^ patch,
         };
     }
-    hole
+    puncture
 }
 
-impl Hole {
+impl Puncture {
     /// Corrects some leaves, the first of which is number `first`, and sets every lowest bit to
-    /// whether it is the hole's: `v xor u Δ`, `u` being 1 at the hole.
+    /// whether it is the puncture's: `v xor u Δ`, `u` being 1 at the puncture.
     pub(crate) fn finish(&self, first: usize, nodes: &mut [Block]) {
         let patches = [(self.sibling, self.sibling_patch), (self.at, Block(self.patch.0 | 1))];
         patch(nodes, first as u32, patches);
@@ -124,16 +135,16 @@ mod tests {
                 keys.iter().zip(&choices).map(|(k, x)| *k ^ delta.masked(*x)).collect();
             let (mut owned, mut held) = (vec![Block(1); 1 << depth], vec![Block(2); 1 << depth]);
             let mut sums = vec![Block::ZERO; depth - 1];
-            own(&hash, delta, &keys, &mut owned, &mut sums);
+            grow_sender(&hash, delta, &keys, &mut owned, &mut sums);
             let total = owned.iter().fold(Block::ZERO, |sum, leaf| sum ^ *leaf);
             prop_assert!(total == delta);
-            let hole = hold(&hash, &transfers, &sums, &mut held);
+            let puncture = grow_receiver(&hash, &transfers, &sums, &mut held);
             let (first, second) = held.split_at_mut(1 << (depth - 1));
-            hole.finish(0, first);
-            hole.finish(first.len(), second);
+            puncture.finish(0, first);
+            puncture.finish(first.len(), second);
             let expected: usize =
                 choices.iter().enumerate().map(|(l, x)| ((1 - x) as usize) << l).sum();
-            prop_assert_eq!(hole.at as usize, expected);
+            prop_assert_eq!(puncture.at as usize, expected);
             for (i, (owned, held)) in owned.iter().zip(&held).enumerate() {
                 let (key, is_hole) = (Block(owned.0 & !1), u64::from(i == expected));
                 prop_assert!(*held == key ^ delta.masked(is_hole), "leaf {} of {}", i, 1 << depth);

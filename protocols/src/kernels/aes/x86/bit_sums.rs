@@ -70,13 +70,13 @@ fn wide_by<W: Word, const N: usize>(
         }
         let slots = slots[slot * depth..][..depth].iter_mut().zip(&bits);
         slot = if slot + 1 == period { 0 } else { slot + 1 };
-        if let Some(holes) = of.holes {
-            // `b (c + S) - v` for bit b of the hole. With their place values, these of all levels
-            // are `q (c + S) - V`.
+        if let Some(punctures) = of.punctures {
+            // `b (c + S) - v` for bit b of the puncture. With their place values, these of all
+            // levels are `q (c + S) - V`.
             let value = add_wide::<W>(load_quad(sum), total);
             store_quad(sum, value);
-            for ((slot, bit), &hole) in slots.zip(&holes[at * depth..][..depth]) {
-                let term = subtract_wide::<W>(_mm512_maskz_mov_epi64(hole, value), *bit);
+            for ((slot, bit), &puncture) in slots.zip(&punctures[at * depth..][..depth]) {
+                let term = subtract_wide::<W>(_mm512_maskz_mov_epi64(puncture, value), *bit);
                 let joined = add_wide::<W>(load_quad(slot), term);
                 store_quad(slot, joined);
             }
@@ -123,15 +123,16 @@ pub(in crate::kernels) fn narrow<W: Word>(
         }
         let slots = &mut slots[at % period * depth..][..depth];
         for tree in 0..(of.trees - 4 * at).min(4) {
-            let held = if of.holes.is_some() { load(&sum.0[tree]) } else { _mm_setzero_si128() };
+            let held =
+                if of.punctures.is_some() { load(&sum.0[tree]) } else { _mm_setzero_si128() };
             let value = add::<W>(held, total[tree]);
             store(&mut sum.0[tree], value);
             for (level, (slot, bits)) in slots.iter_mut().zip(&bits).enumerate() {
-                let term = match of.holes {
+                let term = match of.punctures {
                     None => bits[tree],
-                    Some(holes) => {
-                        // The negative of a bit is a mask, so the hole selects no branch.
-                        let bit = i64::from(holes[at * depth + level] >> (2 * tree) & 1);
+                    Some(punctures) => {
+                        // The negative of a bit is a mask, so the puncture selects no branch.
+                        let bit = i64::from(punctures[at * depth + level] >> (2 * tree) & 1);
                         subtract::<W>(_mm_and_si128(value, _mm_set1_epi64x(-bit)), bits[tree])
                     }
                 };

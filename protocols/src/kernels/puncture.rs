@@ -1,4 +1,4 @@
-//! The two leaves that a holder's tree lacks, put in place in constant time.
+//! The two leaves that a receiver's tree lacks, put in place in constant time.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
