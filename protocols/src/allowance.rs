@@ -27,8 +27,12 @@ pub fn allowed(memory: impl Fn(Load) -> u64, budget: u64, asked: Load) -> Result
     if needed <= budget {
         return Ok(());
     }
-    let one_by_one = |images| memory(Load::one(images)) <= budget;
-    Err(Excess { asked, needed, budget, fits: most(asked.at_a_time(), one_by_one) })
+    Err(Excess {
+        asked,
+        needed,
+        budget,
+        fits: most(asked.at_a_time(), |images| memory(Load::one(images)) <= budget),
+    })
 }
 
 /// The most images, up to `limit`, that fit, given that fewer fit where more do; 0 where none does.

@@ -34,9 +34,9 @@ pub struct Weights {
 /// [`Error::Invalid`] where the system has no random bytes.
 pub fn fresh_salt() -> Result<Zeroizing<[u8; 32]>, Error> {
     let mut salt = Zeroizing::new([0; 32]);
-    let none =
-        |source| Error::invalid("weights: salt", "random bytes of the operating system", source);
-    SysRng.try_fill_bytes(&mut salt[..]).map_err(none)?;
+    SysRng.try_fill_bytes(&mut salt[..]).map_err(|source| {
+        Error::invalid("weights: salt", "random bytes of the operating system", source)
+    })?;
     Ok(salt)
 }
 
@@ -148,10 +148,9 @@ impl Weights {
     }
 
     fn layer(&self, step: &str) -> Result<&LayerWeights, Error> {
-        let none = || {
+        self.layers.get(step).ok_or_else(|| {
             Error::invalid(format!("weights of step {step}: tensors"), "weight and bias", "none")
-        };
-        self.layers.get(step).ok_or_else(none)
+        })
     }
 
     /// Holds the shapes alone against a plan: what running it relies on.

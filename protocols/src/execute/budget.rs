@@ -6,7 +6,6 @@ use crate::linear::Layer;
 use crate::ot::{Source, Supply};
 use crate::plan::Plan;
 use crate::price::transfer_seconds;
-use crate::steps::Step;
 use crate::{Operator, Session};
 
 /// What a part moves, and seconds of work.
@@ -22,11 +21,14 @@ impl Budgets {
     pub(super) fn new(plan: &Plan, images: usize) -> Self {
         let known = plan.known();
         let context = plan.context(&known);
-        let each = |step: &Step| {
-            let step = step.op.step();
-            (plan.placed(step.cost(&context, images)), step.seconds(&context, images))
-        };
-        let steps: Vec<_> = plan.steps.iter().map(each).collect();
+        let steps: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|step| {
+                let step = step.op.step();
+                (plan.placed(step.cost(&context, images)), step.seconds(&context, images))
+            })
+            .collect();
         // The part of a step's online work that may be done offline is a part of both.
         let offline = steps.iter().map(|(cost, work)| (cost.offline, work.offline + work.online));
         let online = steps.iter().map(|(cost, work)| (cost.online, work.online));

@@ -39,11 +39,13 @@ pub(super) async fn prepare(
     }
     let mut stock = Vec::with_capacity(inferences);
     for inference in 0..inferences {
-        let mut event = |step: &str, at: usize| {
-            observe(Event { phase: "offline", step, index: inference * steps + at + 1, count })
-        };
         let images = run.load.images_of(first + inference);
-        stock.push(prepare_one(run, images, &mut event).await?);
+        stock.push(
+            prepare_one(run, images, &mut |step: &str, at: usize| {
+                observe(Event { phase: "offline", step, index: inference * steps + at + 1, count })
+            })
+            .await?,
+        );
     }
     Ok(stock)
 }

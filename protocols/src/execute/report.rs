@@ -58,12 +58,15 @@ pub struct Event<'a> {
 
 impl Report {
     pub(super) fn new(plan: &Plan, load: Load) -> Self {
-        let line = |predicted| StepReport {
-            predicted,
-            offline: Measured::default(),
-            online: Measured::default(),
-        };
-        let steps = plan.load_costs(load).into_iter().map(line).collect();
+        let steps = plan
+            .load_costs(load)
+            .into_iter()
+            .map(|predicted| StepReport {
+                predicted,
+                offline: Measured::default(),
+                online: Measured::default(),
+            })
+            .collect();
         Self { load, setup: Measured::default(), steps, keep_alive_bytes: 0 }
     }
 

@@ -79,16 +79,17 @@ impl Allotment {
 
     /// The runs of so many quads, whose bundles recur after `period` of them.
     pub(super) fn runs(&mut self, depth: u32, period: usize, count: usize) -> Vec<Run> {
-        let with_key = |(quads, turn): (Range<usize>, usize)| {
-            let calls = (4 * quads.len()) << depth;
-            // A run takes no more than a key serves, so a fresh key always has room for it.
-            if self.calls + calls > CALLS {
-                (self.key, self.calls) = (self.key + 1, 0);
-            }
-            self.calls += calls;
-            Run { quads, turn, key: self.key }
-        };
-        turns(depth, period, count).map(with_key).collect()
+        turns(depth, period, count)
+            .map(|(quads, turn)| {
+                let calls = (4 * quads.len()) << depth;
+                // A run takes no more than a key serves, so a fresh key always has room for it.
+                if self.calls + calls > CALLS {
+                    (self.key, self.calls) = (self.key + 1, 0);
+                }
+                self.calls += calls;
+                Run { quads, turn, key: self.key }
+            })
+            .collect()
     }
 }
 

@@ -82,14 +82,15 @@ pub const fn products(g: &Geometry) -> Geometry {
 pub(super) fn layer(layer: &Layer) -> Layer {
     let channels = layer.geometry.out_channels;
     let exact = layer.algorithm == Algorithm::WinogradExact;
-    // Channels of the products are `[position][channel]`. Four times the result is wanted: what the
-    // weights leave out of the factor 4 is a shift.
-    let shift = |at: usize| 2 - sums(at / channels) as u8 + layer.shift(at % channels) as u8;
     Layer {
         geometry: products(&layer.geometry),
         weight_bits: layer.weight_bits,
         shifts: if exact {
-            (0..POSITIONS * channels).map(shift).collect()
+            // Channels of the products are `[position][channel]`. Four times the result is wanted: what the
+            // weights leave out of the factor 4 is a shift.
+            (0..POSITIONS * channels)
+                .map(|at| 2 - sums(at / channels) as u8 + layer.shift(at % channels) as u8)
+                .collect()
         } else {
             layer.shifts.clone()
         },
@@ -113,9 +114,11 @@ pub(super) fn exact_weights(weights: &[i8]) -> Zeroizing<Vec<i8>> {
     let kernels = weights.as_chunks::<9>().0;
     let entry = |position: usize, kernel: &[i8; 9]| {
         let (left, right) = (KERNEL[position / 4], KERNEL[position % 4]);
-        let tap =
-            |at: usize| i32::from(left[at / 3]) * i32::from(right[at % 3]) * i32::from(kernel[at]);
-        let sum: i32 = (0..9).map(tap).sum();
+        let sum: i32 = (0..9)
+            .map(|at: usize| {
+                i32::from(left[at / 3]) * i32::from(right[at % 3]) * i32::from(kernel[at])
+            })
+            .sum();
         // The right shift is exact: rows 0 and 3 of `2G` are even, and a corner is the product of
         // two of them. At 4 bits no entry is beyond a center's nine times 8.
         i8::try_from(sum >> (2 - sums(position)))
@@ -239,12 +242,13 @@ pub(crate) fn effective(fan_in: usize, entry: impl Fn(usize, usize) -> i128) -> 
             let (left, right) = (OUTPUT[output / STEP], OUTPUT[output % STEP]);
             for at in 0..POSITIONS {
                 let (r, s) = (at / 4, at % 4);
-                let term = |position: usize| {
-                    let (p, q) = (position / 4, position % 4);
-                    let factor = i128::from(left[p] * right[q] * INPUT[p][r] * INPUT[q][s]);
-                    factor * u[position]
-                };
-                let value: i128 = (0..POSITIONS).map(term).sum();
+                let value: i128 = (0..POSITIONS)
+                    .map(|position| {
+                        let (p, q) = (position / 4, position % 4);
+                        let factor = i128::from(left[p] * right[q] * INPUT[p][r] * INPUT[q][s]);
+                        factor * u[position]
+                    })
+                    .sum();
                 *(if value < 0 { &mut *negative } else { &mut *positive }) += value;
             }
         }

@@ -86,13 +86,17 @@ impl Operator for Argmax {
 
     fn ideal(&self, input: &Clear) -> Clear {
         let values = input.decode();
-        let index = |group: usize| {
-            let values = values.iter().skip(group).step_by(self.groups).enumerate();
-            values
-                .max_by_key(|(index, value)| (**value, std::cmp::Reverse(*index)))
-                .map_or(0, |(i, _)| i as u64)
-        };
-        Clear { ring: self.index_ring(), values: (0..self.groups).map(index).collect() }
+        Clear {
+            ring: self.index_ring(),
+            values: (0..self.groups)
+                .map(|group| {
+                    let values = values.iter().skip(group).step_by(self.groups).enumerate();
+                    values
+                        .max_by_key(|(index, value)| (**value, std::cmp::Reverse(*index)))
+                        .map_or(0, |(i, _)| i as u64)
+                })
+                .collect(),
+        }
     }
 
     fn cost(&self) -> Cost {
@@ -113,8 +117,9 @@ impl Operator for Argmax {
         check_share(Self::NAME, &input, self.ring, self.values.saturating_mul(self.groups))?;
         let (groups, ring) = (self.groups, self.index_ring());
         let mut values = input.into_values();
-        let own = |at: usize| if session.role() == Role::Server { (at / groups) as u64 } else { 0 };
-        let mut indices: Vec<u64> = (0..values.len()).map(own).collect();
+        let mut indices: Vec<u64> = (0..values.len())
+            .map(|at| if session.role() == Role::Server { (at / groups) as u64 } else { 0 })
+            .collect();
         while values.len() > groups {
             let (compare, select_value, select_index) = self.level(values.len() / groups / 2);
             let (first, second) = pairs(&values, groups);

@@ -88,11 +88,17 @@ impl Operator for Extend {
     const NAME: &'static str = "extend";
 
     fn ideal(&self, input: &Clear) -> Clear {
-        let extended = |value: &u64| match self.reading {
-            Reading::KnownSign | Reading::Unsigned => *value,
-            Reading::Signed => self.to.encode(self.from.decode(*value)),
-        };
-        Clear { ring: self.to, values: input.values.iter().map(extended).collect() }
+        Clear {
+            ring: self.to,
+            values: input
+                .values
+                .iter()
+                .map(|value| match self.reading {
+                    Reading::KnownSign | Reading::Unsigned => *value,
+                    Reading::Signed => self.to.encode(self.from.decode(*value)),
+                })
+                .collect(),
+        }
     }
 
     fn cost(&self) -> Cost {

@@ -90,8 +90,10 @@ impl Operator for Lookup {
     const NAME: &'static str = "lookup";
 
     fn ideal(&self, input: &Clear) -> Clear {
-        let entry = |x: &u64| self.out.reduce(self.table[*x as usize]);
-        Clear { ring: self.out, values: input.values.iter().map(entry).collect() }
+        Clear {
+            ring: self.out,
+            values: input.values.iter().map(|x| self.out.reduce(self.table[*x as usize])).collect(),
+        }
     }
 
     fn cost(&self) -> Cost {

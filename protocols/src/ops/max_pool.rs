@@ -91,8 +91,12 @@ impl Operator for MaxPool {
 
     fn ideal(&self, input: &Clear) -> Clear {
         let values = input.decode();
-        let window = |w: usize| values.iter().skip(w).step_by(self.windows).copied().max();
-        Clear::encode(self.out, &(0..self.windows).filter_map(window).collect::<Vec<_>>())
+        Clear::encode(
+            self.out,
+            &(0..self.windows)
+                .filter_map(|w| values.iter().skip(w).step_by(self.windows).copied().max())
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn cost(&self) -> Cost {

@@ -189,11 +189,18 @@ impl Operator for Requant {
 
     fn ideal(&self, input: &Clear) -> Clear {
         let top = Bits::of(self.bits).mask() as i64;
-        let requantized = |acc: &u64| {
-            let rounded = self.ring.decode(self.ring.reduce(acc.wrapping_add(self.constant())));
-            (rounded >> self.shift).clamp(0, top) - self.offset() as i64
-        };
-        Clear::encode(self.out, &input.values.iter().map(requantized).collect::<Vec<_>>())
+        Clear::encode(
+            self.out,
+            &input
+                .values
+                .iter()
+                .map(|acc| {
+                    let rounded =
+                        self.ring.decode(self.ring.reduce(acc.wrapping_add(self.constant())));
+                    (rounded >> self.shift).clamp(0, top) - self.offset() as i64
+                })
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn cost(&self) -> Cost {

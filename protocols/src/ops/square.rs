@@ -47,8 +47,10 @@ impl Operator for Square {
     const NAME: &'static str = "square";
 
     fn ideal(&self, input: &Clear) -> Clear {
-        let square = |x: &u64| self.ring.reduce(x.wrapping_mul(*x));
-        Clear { ring: self.ring, values: input.values.iter().map(square).collect() }
+        Clear {
+            ring: self.ring,
+            values: input.values.iter().map(|x| self.ring.reduce(x.wrapping_mul(*x))).collect(),
+        }
     }
 
     fn cost(&self) -> Cost {

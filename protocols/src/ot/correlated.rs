@@ -117,8 +117,8 @@ pub(crate) fn choose_late(
     choices: &BitString,
     corrections: &[u8],
 ) -> Result<(Vec<u64>, Vec<u8>), Error> {
-    let take = |keys: &[Block]| (low_words(keys, hash), pool::choices(keys));
-    let (pads, random) = session.with_received(choices.len(), take)?;
+    let (pads, random) = session
+        .with_received(choices.len(), |keys| (low_words(keys, hash), pool::choices(keys)))?;
     let flips = choices.xor(&random);
     // The products of the random choices first; the flips then negate where the choice is another.
     // Only the sender adds `d`.

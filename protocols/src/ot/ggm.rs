@@ -116,10 +116,15 @@ pub(crate) fn receiver_leaves(
         }
         let four = nodes.chunks_exact_mut(2 << level).zip(punctures.chunks(4));
         for ((nodes, punctures), copaths) in four.zip(copaths.chunks(4 * depth)) {
-            let sibling = |i: usize| copaths.get(i * depth + level).copied().unwrap_or_default();
-            let at =
-                |i: usize| punctures.get(i).map_or(0, |puncture| puncture >> (depth - 1 - level));
-            place(nodes, std::array::from_fn(at), Quad(std::array::from_fn(sibling)));
+            place(
+                nodes,
+                std::array::from_fn(|i: usize| {
+                    punctures.get(i).map_or(0, |puncture| puncture >> (depth - 1 - level))
+                }),
+                Quad(std::array::from_fn(|i: usize| {
+                    copaths.get(i * depth + level).copied().unwrap_or_default()
+                })),
+            );
         }
     }
     nodes
@@ -139,10 +144,12 @@ fn wipe(nodes: &mut [Quad]) {
 
 /// The nodes of level one, `[tree / 4][2]`; trees that are missing from the last four are zero.
 fn first_level(roots: &[Block], delta: Block) -> Vec<Quad> {
-    let four =
-        |roots: &[Block]| Quad(std::array::from_fn(|i| roots.get(i).copied().unwrap_or_default()));
     let delta = Quad([delta; 4]);
-    roots.chunks(4).map(four).flat_map(|left| [left, left ^ delta]).collect()
+    roots
+        .chunks(4)
+        .map(|roots| Quad(std::array::from_fn(|i| roots.get(i).copied().unwrap_or_default())))
+        .flat_map(|left| [left, left ^ delta])
+        .collect()
 }
 
 /// Puts the sibling of each tree's puncture in its place, in constant time.

@@ -103,8 +103,10 @@ impl Plan {
     /// The result is not that of so many images.
     pub fn decode(&self, result: &[i64], images: usize) -> Vec<Answer> {
         if self.reveals() == Reveal::Label {
-            let answer = |&label: &i64| Answer { label: label as usize, logits: None };
-            return result.iter().map(answer).collect();
+            return result
+                .iter()
+                .map(|&label| Answer { label: label as usize, logits: None })
+                .collect();
         }
         assert_eq!(result.len() % images.max(1), 0, "invariant: every image has as many logits");
         (0..images).map(|image| self.answer(result, image, images)).collect()

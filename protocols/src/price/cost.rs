@@ -116,11 +116,12 @@ impl Plan {
     /// the plan is streamed.
     fn consumed(&self, images: usize) -> Cost {
         let steps = self.steps.iter().filter(|_| !self.streamed);
-        let of = |step: &Step| {
-            let Phases { offline, online, .. } = self.step_cost(&step.op, images);
-            offline + online
-        };
-        steps.map(of).sum()
+        steps
+            .map(|step| {
+                let Phases { offline, online, .. } = self.step_cost(&step.op, images);
+                offline + online
+            })
+            .sum()
     }
 
     /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's,

@@ -120,8 +120,11 @@ impl<'a> Tally<'a> {
         let kept = PROCESS + files + reserve;
         let known = plan.known();
         let context = plan.context(&known);
-        let price = |step: &Step| Priced::new(plan, &context, step, role, (images, times));
-        let steps = plan.steps.iter().map(price).collect();
+        let steps = plan
+            .steps
+            .iter()
+            .map(|step| Priced::new(plan, &context, step, role, (images, times)))
+            .collect();
         Self {
             plan,
             role,

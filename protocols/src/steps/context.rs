@@ -119,8 +119,9 @@ impl Intervals<'_> {
 
     /// The weights of the step.
     pub(super) fn layer(&self) -> Result<&LayerWeights, Error> {
-        let none = || Error::invalid(self.what("tensors"), "weight and bias", "none");
-        self.weights.get(self.name).ok_or_else(none)
+        self.weights
+            .get(self.name)
+            .ok_or_else(|| Error::invalid(self.what("tensors"), "weight and bias", "none"))
     }
 
     /// Whether a wire's values are within the width and the sign that it declares.

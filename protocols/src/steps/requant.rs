@@ -165,11 +165,13 @@ impl Body for Requant {
     }
 
     fn ties(&self) -> Vec<Tie> {
-        let tie = |term: &Term| {
-            let exponent = i32::from(term.shift) - i32::from(self.shift);
-            Tie { wire: term.wire, to: self.output, ratio: f64::from(exponent).exp2() }
-        };
-        self.terms.iter().map(tie).collect()
+        self.terms
+            .iter()
+            .map(|term| {
+                let exponent = i32::from(term.shift) - i32::from(self.shift);
+                Tie { wire: term.wire, to: self.output, ratio: f64::from(exponent).exp2() }
+            })
+            .collect()
     }
 
     fn cost(&self, context: &Context<'_>, images: usize) -> Phases {

@@ -97,8 +97,11 @@ impl<'a> Chunk<'a> {
         let (mut all, mut allotment) = (Vec::new(), Allotment::default());
         let mut place = 0;
         for Part { classes, rows } in parts {
-            let of_class = |class| Expanding::new(class, rows, place, &mut allotment);
-            all.extend(state.classes[classes.clone()].iter().map(of_class));
+            all.extend(
+                state.classes[classes.clone()]
+                    .iter()
+                    .map(|class| Expanding::new(class, rows, place, &mut allotment)),
+            );
             place += rows.len();
         }
         Self { parts: all, keys, keys_used: allotment.keys(), number, columns }

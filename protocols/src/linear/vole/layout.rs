@@ -212,14 +212,16 @@ pub(super) fn classes(
 fn cut(ways: &[Vec<u32>], k: u32, channels: usize, ring: u32) -> &[u32] {
     let bits = |digits: &[u32]| {
         let mut low = 0;
-        let digit = |&width: &u32| {
-            let trees = channels.div_ceil((k / width) as usize) as u64;
-            low += width;
-            // `low` is already the next digit's place: this one's products are in the ring of
-            // `ring - (low - width)` bits.
-            trees * u64::from(ring + width - low)
-        };
-        digits.iter().map(digit).sum::<u64>()
+        digits
+            .iter()
+            .map(|&width| {
+                let trees = channels.div_ceil((k / width) as usize) as u64;
+                low += width;
+                // `low` is already the next digit's place: this one's products are in the ring of
+                // `ring - (low - width)` bits.
+                trees * u64::from(ring + width - low)
+            })
+            .sum::<u64>()
     };
     ways.iter().min_by_key(|digits| (bits(digits), digits.len())).map_or(&[], Vec::as_slice)
 }

@@ -27,20 +27,24 @@ pub(super) fn of(layer: &Layer, classes: &[Class], role: Role, images: usize) ->
 
 /// The server's trees have a block a level and the puncture point, the client's a block.
 fn state(classes: &[Class], role: Role) -> u64 {
-    let of_class = |class: &Class| match role {
-        Role::Server => class.trees() as u64 * (u64::from(class.depth()) * BLOCK + 4),
-        Role::Client => class.trees() as u64 * BLOCK,
-    };
-    classes.iter().map(of_class).sum()
+    classes
+        .iter()
+        .map(|class| match role {
+            Role::Server => class.trees() as u64 * (u64::from(class.depth()) * BLOCK + 4),
+            Role::Client => class.trees() as u64 * BLOCK,
+        })
+        .sum()
 }
 
 /// Frames of the stream of the products.
 fn frames(classes: &[Class], columns: usize) -> u64 {
-    let frames = |parts: &Vec<layout::Part>| {
-        let len = layout::message_len(&trees(classes, parts), columns);
-        (len as u64).div_ceil(FRAME)
-    };
-    layout::chunks(classes, columns).iter().map(frames).sum()
+    layout::chunks(classes, columns)
+        .iter()
+        .map(|parts| {
+            let len = layout::message_len(&trees(classes, parts), columns);
+            (len as u64).div_ceil(FRAME)
+        })
+        .sum()
 }
 
 /// Accumulators, and what is at work on one message.
@@ -67,16 +71,20 @@ fn running(layer: &Layer, classes: &[Class], role: Role, images: usize) -> u64 {
 
 /// The trees of some parts, by ring.
 fn trees(classes: &[Class], parts: &[layout::Part]) -> Vec<(Bits, usize)> {
-    let of_part = |part: &layout::Part| {
-        let rows = part.rows.clone();
-        let classes = classes[part.classes.clone()].iter();
-        classes.map(move |class| (class.ring, class.trees_of(&rows).len()))
-    };
-    parts.iter().flat_map(of_part).collect()
+    parts
+        .iter()
+        .flat_map(|part| {
+            let rows = part.rows.clone();
+            let classes = classes[part.classes.clone()].iter();
+            classes.map(move |class| (class.ring, class.trees_of(&rows).len()))
+        })
+        .collect()
 }
 
 /// The leaves of the trees of a part.
 fn leaves(classes: &[Class], part: &layout::Part) -> u64 {
-    let of_class = |class: &Class| (class.trees_of(&part.rows).len() as u64) << class.depth();
-    classes[part.classes.clone()].iter().map(of_class).sum()
+    classes[part.classes.clone()]
+        .iter()
+        .map(|class| (class.trees_of(&part.rows).len() as u64) << class.depth())
+        .sum()
 }

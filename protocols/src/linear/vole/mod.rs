@@ -71,11 +71,16 @@ impl Vole {
 fn classes(layer: &Layer, k: u32) -> Vec<Class> {
     let products = layer.products();
     let groups = products.geometry.groups;
-    let bits = |group: usize| match layer.algorithm {
-        Algorithm::Direct | Algorithm::Winograd => layer.weight_bits,
-        Algorithm::WinogradExact => winograd::exact_bits(layer.weight_bits, group, groups),
-    };
-    layout::classes(&products.geometry, bits, &products.shifts, products.ring, k)
+    layout::classes(
+        &products.geometry,
+        |group: usize| match layer.algorithm {
+            Algorithm::Direct | Algorithm::Winograd => layer.weight_bits,
+            Algorithm::WinogradExact => winograd::exact_bits(layer.weight_bits, group, groups),
+        },
+        &products.shifts,
+        products.ring,
+        k,
+    )
 }
 
 impl LinearProtocol for Vole {

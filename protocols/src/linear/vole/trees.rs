@@ -112,10 +112,11 @@ impl Side {
     /// The sender's sums of left children of some trees; the receiver has none.
     fn sums(&self, class: &Class, keys: &Keys, trees: Range<usize>) -> Vec<Block> {
         let Self::Sender { delta, roots } = self else { return Vec::new() };
-        let of_run = |(number, run): (usize, Range<usize>)| {
-            ggm::sender_sums(&keys.hash(0, number, 0), &roots[run], *delta, class.depth())
-        };
-        runs(class.depth(), trees).flat_map(of_run).collect()
+        runs(class.depth(), trees)
+            .flat_map(|(number, run)| {
+                ggm::sender_sums(&keys.hash(0, number, 0), &roots[run], *delta, class.depth())
+            })
+            .collect()
     }
 }
 

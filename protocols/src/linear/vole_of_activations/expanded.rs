@@ -43,33 +43,37 @@ impl<W: Word> Expanded<W> {
         // A period of all quads: every tree keeps slots of its own, since no two have the same
         // element.
         let runs = Allotment::default().runs(class.width, quads, quads);
-        let of_block = |block: usize| -> [Vec<Quad>; 2] {
-            let (mut sums, mut bits) = (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * depth]);
-            for run in &runs {
-                let (quads, slots) =
-                    (run.quads.clone(), run.quads.start * depth..run.quads.end * depth);
-                let leaves = &leaves.quads()[quads.start << depth..quads.end << depth];
-                // The client's kernel takes no punctures either: it multiplies by whole digits
-                // later. Trees that only fill the last quad are expanded too, and never read.
-                let of = Expansion { depth, trees: 4 * quads.len(), leaves, punctures: None };
-                // Keys count from the chunk's first tree on. A chunk has no more keys than trees,
-                // so the next one's are others.
-                let hash = keys.hash(class.number, first + run.key, block);
-                hash.bit_sums::<W>(of, &mut sums[quads], &mut bits[slots]);
-            }
-            [sums, weigh::<W>(&bits, depth)]
-        };
-        let each: Vec<[Vec<Quad>; 2]> = (0..blocks).into_par_iter().map(of_block).collect();
+        let each: Vec<[Vec<Quad>; 2]> = (0..blocks)
+            .into_par_iter()
+            .map(|block: usize| -> [Vec<Quad>; 2] {
+                let (mut sums, mut bits) =
+                    (vec![Quad::ZERO; quads], vec![Quad::ZERO; quads * depth]);
+                for run in &runs {
+                    let (quads, slots) =
+                        (run.quads.clone(), run.quads.start * depth..run.quads.end * depth);
+                    let leaves = &leaves.quads()[quads.start << depth..quads.end << depth];
+                    // The client's kernel takes no punctures either: it multiplies by whole digits
+                    // later. Trees that only fill the last quad are expanded too, and never read.
+                    let of = Expansion { depth, trees: 4 * quads.len(), leaves, punctures: None };
+                    // Keys count from the chunk's first tree on. A chunk has no more keys than trees,
+                    // so the next one's are others.
+                    let hash = keys.hash(class.number, first + run.key, block);
+                    hash.bit_sums::<W>(of, &mut sums[quads], &mut bits[slots]);
+                }
+                [sums, weigh::<W>(&bits, depth)]
+            })
+            .collect();
         // From `[column block][tree][lane]` to `[tree][column]`; lanes behind the last column are
         // dropped.
         let gather = |which: usize| {
             let blocks: Vec<&[W]> = each.iter().map(|pair| cast_slice(&pair[which])).collect();
-            let tree = |tree: usize| {
-                let lanes =
-                    blocks.iter().flat_map(move |block| &block[tree * W::LANES..][..W::LANES]);
-                lanes.take(class.columns).copied()
-            };
-            (0..4 * quads).flat_map(tree).collect()
+            (0..4 * quads)
+                .flat_map(|tree| {
+                    let lanes =
+                        blocks.iter().flat_map(move |block| &block[tree * W::LANES..][..W::LANES]);
+                    lanes.take(class.columns).copied()
+                })
+                .collect()
         };
         Self { sums: gather(0), weighted: gather(1) }
     }

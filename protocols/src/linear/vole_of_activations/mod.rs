@@ -248,22 +248,24 @@ async fn client<W: Word>(
     let levels = layout.levels();
     let transfers = session.take_received(levels)?;
     let punctures = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
-        // Modulo `2^l` a value is the sum of its digits, all of them unsigned, whatever it is as an
-        // integer.
-        let digit = |element| {
-            (mask[layout.source(class.part, element)] >> class.low) as u32
-                & ((1 << class.width) - 1)
-        };
-        Zeroizing::new(elements.map(digit).collect())
+        Zeroizing::new(
+            elements
+                .map(|element| {
+                    // Modulo `2^l` a value is the sum of its digits, all of them unsigned, whatever it is as an
+                    // integer.
+                    (mask[layout.source(class.part, element)] >> class.low) as u32
+                        & ((1 << class.width) - 1)
+                })
+                .collect(),
+        )
     };
     let wanted: BitString = layout
         .classes()
         .flat_map(|class| {
             let punctures = punctures(&class, 0..class.elements);
             let depth = class.width as usize;
-            let wanted =
-                move |at: usize| (punctures[at / depth] >> (depth - 1 - at % depth)) & 1 == 0;
-            (0..class.elements * depth).map(wanted)
+            (0..class.elements * depth)
+                .map(move |at| (punctures[at / depth] >> (depth - 1 - at % depth)) & 1 == 0)
         })
         .collect();
     session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;

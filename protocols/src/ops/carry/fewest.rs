@@ -22,17 +22,16 @@ const WIDEST: u32 = 32;
 
 /// The network within `and_depth`, or else within as few as there can be.
 pub(super) fn network(parts: Parts, and_depth: u32, kept_wrap: bool) -> Network {
-    let within = |and_depth| {
+    // with a level a bit, more gain nothing
+    let and_depth = and_depth.min(parts.dropped + parts.kept + parts.saturating + 3);
+    let found = (and_depth as usize..).find_map(|and_depth| {
         let ripple = Ripple::new(parts, and_depth);
         let ways = [
             direct(parts, &ripple, and_depth, kept_wrap),
             beside(parts, &ripple, and_depth, kept_wrap),
         ];
         ways.into_iter().flatten().min_by_key(|network| network.circuit.bits())
-    };
-    // with a level a bit, more gain nothing
-    let and_depth = and_depth.min(parts.dropped + parts.kept + parts.saturating + 3);
-    let found = (and_depth as usize..).find_map(within);
+    });
     found.expect("invariant: every network is of fewer and_depth than bits")
 }
 

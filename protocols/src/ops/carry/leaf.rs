@@ -5,7 +5,7 @@
 
 use super::super::messages::{Incoming, Messages};
 use crate::ot::{Chooser, Directions, Table, offer, pads};
-use crate::{BitString, Bits, Block, Domain, Error, Role, Session};
+use crate::{BitString, Bits, Domain, Error, Role, Session};
 
 /// Elements whose tables are one message: a multiple of 64, few enough to stay in a cache, and to
 /// be under way while the next are computed.
@@ -90,15 +90,17 @@ impl Digit {
             tables.iter_mut().for_each(|table| *table &= mask);
             return tables;
         }
-        let shifted = |value: &u64| {
-            let mut table = sums;
-            for i in 0..self.width {
-                let taken = u128::from((value >> (self.at + i)) & 1).wrapping_neg();
-                table ^= taken & (table ^ table >> (f << i));
-            }
-            table as u64 & mask
-        };
-        values.iter().map(shifted).collect()
+        values
+            .iter()
+            .map(|value| {
+                let mut table = sums;
+                for i in 0..self.width {
+                    let taken = u128::from((value >> (self.at + i)) & 1).wrapping_neg();
+                    table ^= taken & (table ^ table >> (f << i));
+                }
+                table as u64 & mask
+            })
+            .collect()
     }
 }
 
@@ -154,8 +156,9 @@ impl Leaves<'_> {
             let mut incoming = Incoming::of(&message);
             for table in self.digits.iter().map(|digit| digit.table()) {
                 let choices = incoming.next(table.choices_len(len));
-                let of = |delta, keys: &[Block]| pads(table, key, (delta, keys), len, choices);
-                all.push(session.with_sent(table.cots(len), of)?);
+                all.push(session.with_sent(table.cots(len), |delta, keys| {
+                    pads(table, key, (delta, keys), len, choices)
+                })?);
             }
         }
         Ok(all)

@@ -60,12 +60,13 @@ impl Instance {
     /// The same where errors among the equations are paid for, by meeting in the middle.
     fn sparse_subset_with_paid_errors(self) -> f64 {
         let unknowns = self.subset();
-        let work = |errors: usize| {
-            let middle = choose(unknowns, errors.div_ceil(2));
-            let each = (30.0 * unknowns * unknowns + middle.exp2()).log2();
-            each - at_most(errors, unknowns, 1.0 / self.block)
-        };
-        (0..=2 * ERRORS).map(work).fold(f64::INFINITY, f64::min)
+        (0..=2 * ERRORS)
+            .map(|errors| {
+                let middle = choose(unknowns, errors.div_ceil(2));
+                let each = (30.0 * unknowns * unknowns + middle.exp2()).log2();
+                each - at_most(errors, unknowns, 1.0 / self.block)
+            })
+            .fold(f64::INFINITY, f64::min)
     }
 
     /// Solving the subset's equations with dense linear algebra.

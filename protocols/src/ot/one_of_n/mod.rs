@@ -107,11 +107,14 @@ impl Chooser {
     ) -> Result<(Self, Vec<u8>), Error> {
         let m = table.choice.get() as usize;
         session.with_received(table.cots(choices.len()), |keys| {
-            // The fold runs from the last key to the first, so that key i's choice becomes bit i.
-            let flip = |(choice, keys): (&u64, &[Block])| {
-                choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb())
-            };
-            let flips: Vec<u64> = choices.iter().zip(keys.chunks(m)).map(flip).collect();
+            let flips: Vec<u64> = choices
+                .iter()
+                .zip(keys.chunks(m))
+                .map(|(choice, keys)| {
+                    // The fold runs from the last key to the first, so that key i's choice becomes bit i.
+                    choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb())
+                })
+                .collect();
             (Self { table, streams: streams(table, key, keys) }, table.choice.pack(&flips))
         })
     }

@@ -100,13 +100,12 @@ impl Table {
                 words[at] ^= mask & (words[at] ^ words[at + width]);
             }
         }
-        // Within the word the same, by shifts: the entry moves down by `2^i` places where bit i is
-        // set.
-        let shift = |word: u64, i: u32| {
+        self.entry.reduce((0..self.inner()).rev().fold(words[0], |word, i| {
+            // Within the word the same, by shifts: the entry moves down by `2^i` places where bit i is
+            // set.
             let mask = ((index >> i) & 1).wrapping_neg();
             word ^ mask & (word ^ word >> (self.entry.get() << i))
-        };
-        self.entry.reduce((0..self.inner()).rev().fold(words[0], shift))
+        }))
     }
 
     pub(super) fn pack(self, tables: &[u64]) -> Vec<u8> {
