@@ -70,29 +70,31 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 impl Comparison {
     fn new(plan: &Plan, measured: Option<&Ledger>) -> Self {
         let traffic = System::ALL.map(|system| (system, baselines::steps(plan, system)));
-        let total = |(system, steps): &(System, Vec<Traffic>)| {
-            Line::new(*system, steps.iter().copied().sum())
-        };
         // Times are not compared, so that the connection is of no matter.
         let predicted = Ledger::predicted(plan, 1, &Profile::LAN);
         let run = |ledger: &Ledger| ledger.cost.bits() / 8;
         let steps = predicted.steps.iter().enumerate().map(|(at, step)| {
             let found = plan.steps.iter().position(|planned| planned.name == step.name);
-            let line = |(system, steps): &(System, Vec<Traffic>)| {
-                Line::new(*system, found.map_or_else(Traffic::default, |at| steps[at]))
-            };
             Step {
                 name: step.name.clone(),
                 weight_bits: step.weight_bits,
                 input_bits: step.input_bits,
-                systems: traffic.iter().map(line).collect(),
+                systems: traffic
+                    .iter()
+                    .map(|(system, steps)| {
+                        Line::new(*system, found.map_or_else(Traffic::default, |at| steps[at]))
+                    })
+                    .collect(),
                 predicted_bytes: step.amount.total.bytes(),
                 measured_bytes: measured.map(|ledger| ledger.steps[at].amount.total.bytes()),
             }
         });
         Self {
             name: plan.name.clone(),
-            systems: traffic.iter().map(total).collect(),
+            systems: traffic
+                .iter()
+                .map(|(system, steps)| Line::new(*system, steps.iter().copied().sum()))
+                .collect(),
             predicted_bytes: run(&predicted),
             measured_bytes: measured.map(run),
             setup_bytes: predicted.cost.setup.bytes(),

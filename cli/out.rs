@@ -115,12 +115,13 @@ impl Writer {
             return Some(path.to_owned());
         }
         let points = path.join(POINTS);
-        let is_point = |name: &str| [PLAN, WEIGHTS, POINT].contains(&name);
         let mut foreign = match self {
             Self::Frontier => {
                 other_than(path, |name| self.files().contains(&name) || name == POINTS)
                     .into_iter()
-                    .chain(entries(&points).iter().flat_map(|point| other_than(point, is_point)))
+                    .chain(entries(&points).iter().flat_map(|point| {
+                        other_than(point, |name: &str| [PLAN, WEIGHTS, POINT].contains(&name))
+                    }))
                     .collect()
             }
             Self::Search | Self::Import => other_than(path, |name| self.files().contains(&name)),
@@ -160,8 +161,14 @@ fn other_than(folder: &Path, expected: impl Fn(&str) -> bool) -> Vec<PathBuf> {
         return vec![folder.to_owned()];
     }
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let known = |name: String| expected(&name) || (name.starts_with('.') && name.ends_with(".tmp"));
-    entries(folder).into_iter().filter(|path| !name(path).is_some_and(known)).collect()
+    entries(folder)
+        .into_iter()
+        .filter(|path| {
+            !name(path).is_some_and(|name| {
+                expected(&name) || (name.starts_with('.') && name.ends_with(".tmp"))
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -79,8 +79,8 @@ impl Network {
     /// [`Error::Write`] with the system's reason.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
-        let failed = |source| Error::Write { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
+        fs::create_dir_all(folder)
+            .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
         write(&folder.join(WEIGHTS), &self.weights.to_safetensors(), Access::Owner)?;
         write(&folder.join(PLAN), &self.plan.to_json(), Access::All)
     }

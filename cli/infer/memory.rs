@@ -87,10 +87,9 @@ impl<'a> Fit<'a> {
         let total = options.indices.0.len();
         let prepared = options.offline.unwrap_or(1);
         let at_a_time = options.batch.or(options.offline.map(|_| 1));
-        let most = || {
+        let images = at_a_time.unwrap_or_else(|| {
             allowance::most(total, |most| self.largest(Load::split(total, most)) <= self.budget.0)
-        };
-        let images = at_a_time.unwrap_or_else(most);
+        });
         let load = Load::split(total, images.clamp(1, total.max(1))).preparing(prepared);
         self.check(load)
     }

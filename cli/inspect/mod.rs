@@ -84,12 +84,6 @@ impl Inspection {
     fn new(report: Report, fusion: Option<passes::Fusion>) -> Self {
         let model = report.model.as_ref();
         let sum = |of: fn(&Model) -> u64| model.map_or(0, of);
-        let unsupported = |u: onnx::Unsupported| Unsupported {
-            node: u.node,
-            operator: u.operator,
-            reason: u.reason,
-            advice: u.advice,
-        };
         Self {
             name: model.map(|model| model.name.clone()),
             input: model.map(|model| model.input),
@@ -103,7 +97,16 @@ impl Inspection {
             producer: report.producer,
             opset: report.opset,
             operators: report.operators,
-            unsupported: report.unsupported.into_iter().map(unsupported).collect(),
+            unsupported: report
+                .unsupported
+                .into_iter()
+                .map(|u| Unsupported {
+                    node: u.node,
+                    operator: u.operator,
+                    reason: u.reason,
+                    advice: u.advice,
+                })
+                .collect(),
             fusion,
         }
     }

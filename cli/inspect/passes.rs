@@ -81,21 +81,22 @@ impl Args {
         let batch = data.batch(0..data.len().min(IMAGES), &preprocess)?;
         let graph = uniform_graph(model, &preprocess, &batch, self.fixed, Ends::default())?;
         let without: BTreeSet<String> = self.without.iter().cloned().collect();
-        let unknown = |error: fusion::Error| {
+        let stages = pass::stages(&graph, &without).map_err(|error| {
             let misspelt = matches!(error, fusion::Error::UnknownPass { .. });
             if misspelt { Failure::usage(format_args!("--without: {error}")) } else { error.into() }
-        };
-        let stages = pass::stages(&graph, &without).map_err(unknown)?;
+        })?;
         let plan = |without| fuse(&graph, &Options { without, ..Options::default() });
         let (with_all, plan) = (plan(BTreeSet::new())?, plan(without.clone())?);
-        let stage = |stage: pass::Stage| Stage {
-            pass: stage.pass,
-            places: stage.places,
-            graph: lines(&stage.graph),
-        };
         Ok(Fusion {
             graph: lines(&graph),
-            passes: stages.into_iter().map(stage).collect(),
+            passes: stages
+                .into_iter()
+                .map(|stage| Stage {
+                    pass: stage.pass,
+                    places: stage.places,
+                    graph: lines(&stage.graph),
+                })
+                .collect(),
             without,
             steps: plan.steps.len(),
             bits: inference_bits(&plan),

@@ -152,10 +152,15 @@ fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
 /// Each group's best item at a price, the cheaper one of equals.
 fn greedy(groups: &[Vec<Item>], price: f64) -> Vec<Item> {
     let value = |item: &Item| item.loss + price * item.cost as f64;
-    let best = |group: &Vec<Item>| {
-        group.iter().copied().min_by(|a, b| value(a).total_cmp(&value(b)).then(a.cost.cmp(&b.cost)))
-    };
-    groups.iter().filter_map(best).collect()
+    groups
+        .iter()
+        .filter_map(|group| {
+            group
+                .iter()
+                .copied()
+                .min_by(|a, b| value(a).total_cmp(&value(b)).then(a.cost.cmp(&b.cost)))
+        })
+        .collect()
 }
 
 fn sum_loss(items: &[Item]) -> f64 {

@@ -109,9 +109,14 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
         |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
     let digest = digest_of(&images);
     let stored = resume::known(app, args, &digest)?;
-    let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
-    let prepared =
-        Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
+    let prepared = Prepared::new(
+        &input.model,
+        &input.preprocess,
+        &images,
+        &options,
+        stored,
+        &mut |p: quant::search::Progress| bar.set(p.phase, p.done, p.of),
+    );
     let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
     resume::remember(app, args, &digest, prepared.known())?;
     let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
@@ -144,13 +149,15 @@ impl Sweep<'_> {
         float_accuracy: f64,
     ) -> Outcome<Frontier> {
         let of_file = |error| Failure::from(error).of_file(&self.args.model);
-        let mut tell = |p: quant::search::Progress| self.bar.set(p.phase, p.done, p.of);
         let mut sensitivities = BTreeMap::new();
         for measure in Measure::ALL {
             // The measure that guides the search is there already; only the others are measured for
             // the report.
             let known = self.prepared.known().filter(|_| measure == options.measure).cloned();
-            let found = known.map_or_else(|| self.prepared.sensitivity(measure, &mut tell), Ok);
+            let found = known.map_or_else(
+                || self.prepared.sensitivity(measure, &mut |p| self.bar.set(p.phase, p.done, p.of)),
+                Ok,
+            );
             sensitivities.insert(measure.name(), found.map_err(of_file)?);
         }
         let mut uniform = Vec::new();
@@ -191,8 +198,7 @@ impl Sweep<'_> {
             return Ok(point);
         }
         self.app.console.note(format_args!("{name}"));
-        let mut tell = |p: quant::search::Progress| self.bar.set(p.phase, p.done, p.of);
-        let found = self.prepared.find(&options, &mut tell);
+        let found = self.prepared.find(&options, &mut |p| self.bar.set(p.phase, p.done, p.of));
         let found = found.map_err(|error| Failure::from(error).of_file(&self.args.model))?;
         let point = Point {
             accuracy: self.test.accuracy(&found.plan, &found.weights, &self.bar)?,

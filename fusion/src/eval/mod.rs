@@ -35,19 +35,20 @@ impl<'a> Evaluator<'a> {
     /// Checks that every linear node has weights of its shape and width, whose accumulators stay
     /// within its wire's interval: no value can leave a wire's interval after that.
     pub fn new(graph: &'a Graph, weights: &Weights) -> Result<Self, Error> {
-        let layer = |id: WireId| match &graph.node(id).op {
-            Op::Linear(_) => prepare(graph, id, weights).map(Some),
-            Op::Input { .. }
-            | Op::Add { .. }
-            | Op::Relu { .. }
-            | Op::Requant { .. }
-            | Op::MaxPool { .. }
-            | Op::Lookup(_)
-            | Op::SumPool { .. }
-            | Op::View { .. }
-            | Op::Output { .. } => Ok(None),
-        };
-        let layers = (0..graph.nodes().len()).map(layer).collect::<Result<_, _>>()?;
+        let layers = (0..graph.nodes().len())
+            .map(|id| match &graph.node(id).op {
+                Op::Linear(_) => prepare(graph, id, weights).map(Some),
+                Op::Input { .. }
+                | Op::Add { .. }
+                | Op::Relu { .. }
+                | Op::Requant { .. }
+                | Op::MaxPool { .. }
+                | Op::Lookup(_)
+                | Op::SumPool { .. }
+                | Op::View { .. }
+                | Op::Output { .. } => Ok(None),
+            })
+            .collect::<Result<_, _>>()?;
         // A wire that nobody reads is its own last use: it is never dropped by a reader, and the
         // output is one.
         let mut last_use: Vec<WireId> = (0..graph.nodes().len()).collect();
@@ -68,12 +69,13 @@ impl<'a> Evaluator<'a> {
     /// All wires for a batch, by [`WireId`].
     pub fn trace(&self, input: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
         let mut traces = self.map_images(input, |image| self.image(image, true))?;
-        let wire = |id: WireId| {
-            let images: Vec<Vec<i64>> =
-                traces.iter_mut().map(|wires| std::mem::take(&mut wires[id])).collect();
-            layout::batch(self.graph.wire(id).shape[0], &images)
-        };
-        Ok((0..self.graph.nodes().len()).map(wire).collect())
+        Ok((0..self.graph.nodes().len())
+            .map(|id| {
+                let images: Vec<Vec<i64>> =
+                    traces.iter_mut().map(|wires| std::mem::take(&mut wires[id])).collect();
+                layout::batch(self.graph.wire(id).shape[0], &images)
+            })
+            .collect())
     }
 
     /// A function of every image of a batch, on all cores.
@@ -87,8 +89,10 @@ impl<'a> Evaluator<'a> {
             return Err(Error::InputRange { expected: wire.range, found });
         }
         let count = layout::count(wire.shape, input)?;
-        let one = |index| f(layout::image(wire.shape, input, count, index));
-        Ok((0..count).into_par_iter().map(one).collect())
+        Ok((0..count)
+            .into_par_iter()
+            .map(|index| f(layout::image(wire.shape, input, count, index)))
+            .collect())
     }
 
     /// All wires of one image; unless `keep`, those that no later node reads are empty.

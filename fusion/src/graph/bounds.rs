@@ -37,8 +37,12 @@ impl Linear {
         let input = (input.lo.into(), input.hi.into());
         let (lo, hi) =
             accumulators(&self.geometry, self.kernel.algorithm(), layer, &self.shifts, input);
-        let error = || Error::TooWide { node: node.to_owned(), lo, hi, limit: MAX_BITS };
-        Interval::checked(lo, hi).ok_or_else(error)
+        Interval::checked(lo, hi).ok_or_else(|| Error::TooWide {
+            node: node.to_owned(),
+            lo,
+            hi,
+            limit: MAX_BITS,
+        })
     }
 }
 

@@ -187,8 +187,12 @@ impl Infer<'_> {
     }
 
     fn interval(&self, lo: i128, hi: i128) -> Result<Interval, Error> {
-        let error = || Error::TooWide { node: self.node.to_owned(), lo, hi, limit: MAX_BITS };
-        Interval::checked(lo, hi).ok_or_else(error)
+        Interval::checked(lo, hi).ok_or_else(|| Error::TooWide {
+            node: self.node.to_owned(),
+            lo,
+            hi,
+            limit: MAX_BITS,
+        })
     }
 
     fn same_shape(&self, expected: [usize; 3], wire: &Wire) -> Result<(), Error> {

@@ -114,8 +114,11 @@ fn drive(
             // changed.
             while let Some(patch) = pass.find(graph) {
                 let (pass, node) = (pass.name(), graph.node(patch.node).name.clone());
-                let failed = |source| Error::Pass { pass, node, source: Box::new(source) };
-                *graph = patch.apply(graph).map_err(failed)?;
+                *graph = patch.apply(graph).map_err(|source| Error::Pass {
+                    pass,
+                    node,
+                    source: Box::new(source),
+                })?;
                 places += 1;
                 assert!(total + places <= limit, "invariant: passes come to an end");
             }
