@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             node.op = Op::Function(Function::Gelu);
         }
     }
-    let (relu, gelu) = (quantized(relu.into())?, quantized(gelu.into())?);
+    let (relu, gelu) = (quantized(relu)?, quantized(gelu)?);
 
     let images = gelu.images("assets/digits-test-images-idx3-ubyte")?;
     let digits = images.take(10);
@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The network at 4 bits.
-fn quantized(model: Model) -> pq::Result<Network> {
+fn quantized(model: quant::Model) -> pq::Result<Network> {
+    let model = Model::from(model);
     let images = Images::open("assets/digits-calib-images-idx3-ubyte", &model)?.take(64);
     let fixed = Some(Uniform { weight_bits: 4, activation_bits: 4 });
     let options = SearchOptions { fixed, ..SearchOptions::default() };

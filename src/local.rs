@@ -58,9 +58,8 @@ impl Network {
         }
         // A thread that drives tasks must not wait for others: one of its own does.
         thread::scope(|scope| {
-            let apart = move || run(self, input, options, observe);
             let apart = Builder::new()
-                .spawn_scoped(scope, apart)
+                .spawn_scoped(scope, move || run(self, input, options, observe))
                 .map_err(|source| Error::System { what: "a thread for the client", source })?;
             apart.join().map_err(|_| Error::Internal("the client's thread ended in a panic"))?
         })

@@ -63,13 +63,16 @@ impl<'a> Fit<'a> {
 
     /// Bytes that this process is predicted to need.
     pub(super) fn predicted(&self, load: Load) -> u64 {
-        let of = |role| self.plan.memory(role, load);
         self.held
             + match self.parties {
-                Parties::Server => of(Role::Server),
-                Parties::Client => of(Role::Client),
+                Parties::Server => self.plan.memory(Role::Server, load),
+                Parties::Client => self.plan.memory(Role::Client, load),
                 // Each party's prediction counts the process itself, which is there once.
-                Parties::Both => of(Role::Server) + of(Role::Client) - PROCESS,
+                Parties::Both => {
+                    let [server, client] =
+                        [Role::Server, Role::Client].map(|role| self.plan.memory(role, load));
+                    server + client - PROCESS
+                }
             }
     }
 

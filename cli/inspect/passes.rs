@@ -85,18 +85,11 @@ impl Args {
             let misspelt = matches!(error, fusion::Error::UnknownPass { .. });
             if misspelt { Failure::usage(format_args!("--without: {error}")) } else { error.into() }
         })?;
-        let plan = |without| fuse(&graph, &Options { without, ..Options::default() });
-        let (with_all, plan) = (plan(BTreeSet::new())?, plan(without.clone())?);
+        let with_all = fuse(&graph, &Options::default())?;
+        let plan = fuse(&graph, &Options { without: without.clone(), ..Options::default() })?;
         Ok(Fusion {
             graph: lines(&graph),
-            passes: stages
-                .into_iter()
-                .map(|stage| Stage {
-                    pass: stage.pass,
-                    places: stage.places,
-                    graph: lines(&stage.graph),
-                })
-                .collect(),
+            passes: stages.iter().map(Stage::new).collect(),
             without,
             steps: plan.steps.len(),
             bits: inference_bits(&plan),
@@ -104,6 +97,12 @@ impl Args {
             noise: self.calib.is_none(),
             assumptions: assumptions::of(&plan),
         })
+    }
+}
+
+impl Stage {
+    fn new(stage: &pass::Stage) -> Self {
+        Self { pass: stage.pass, places: stage.places, graph: lines(&stage.graph) }
     }
 }
 

@@ -79,10 +79,11 @@ pub fn stages(graph: &Graph, without: &BTreeSet<String>) -> Result<Vec<Stage>, E
         stages.push(Stage { pass: "dead_code", places: dead, graph: pruned.clone() });
     }
     let mut last = pruned;
-    let mut keep =
-        |pass, places, graph: &Graph| stages.push(Stage { pass, places, graph: graph.clone() });
-    drive(&mut last, &simplifying_without(without)?, &mut keep)?;
-    drive(&mut last, &legalizing(), &mut keep)?;
+    for passes in [simplifying_without(without)?, legalizing()] {
+        drive(&mut last, &passes, &mut |pass, places, graph| {
+            stages.push(Stage { pass, places, graph: graph.clone() });
+        })?;
+    }
     Ok(stages)
 }
 
