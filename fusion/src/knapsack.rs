@@ -160,11 +160,10 @@ fn fits(groups: &[Vec<Item>], budget: u64, price: f64) -> bool {
 fn greedy(groups: &[Vec<Item>], price: f64) -> Vec<Item> {
     let mut chosen = Vec::with_capacity(groups.len());
     for group in groups {
-        chosen.extend(
-            group.iter().copied().min_by(|a, b| {
-                a.priced(price).total_cmp(&b.priced(price)).then(a.cost.cmp(&b.cost))
-            }),
-        );
+        let best = group
+            .iter()
+            .min_by(|a, b| a.priced(price).total_cmp(&b.priced(price)).then(a.cost.cmp(&b.cost)));
+        chosen.extend(best);
     }
     chosen
 }
