@@ -43,13 +43,12 @@ impl Cleanup {
     /// From now on, Ctrl-C, a request to terminate and every other signal that would end the
     /// process by itself clean up and end it.
     pub(crate) fn on_interrupt(&self) -> Outcome<()> {
-        let failed = |error| Failure::internal(format_args!("cannot watch for Ctrl-C: {error}"));
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = runtime.map_err(|error| unwatched(&error))?;
         let interrupted = {
             // Registered before any work starts, so that there is no moment without it.
             let _inside = runtime.enter();
-            interruption().map_err(failed)?
+            interruption().map_err(|error| unwatched(&error))?
         };
         let cleanup = self.clone();
         process::spawn("signals", move || {
@@ -185,6 +184,10 @@ fn remove(path: &Path) {
             return;
         }
     }
+}
+
+fn unwatched(error: &io::Error) -> Failure {
+    Failure::internal(format_args!("cannot watch for Ctrl-C: {error}"))
 }
 
 /// Ends when the user or the system wants this process to end.

@@ -70,31 +70,26 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 impl Comparison {
     fn new(plan: &Plan, measured: Option<&Ledger>) -> Self {
         let traffic = System::ALL.map(|system| (system, baselines::steps(plan, system)));
-        let total = |(system, steps): &(System, Vec<Traffic>)| {
-            Line::new(*system, steps.iter().copied().sum())
-        };
         // Times are not compared, so that the connection is of no matter.
         let predicted = Ledger::predicted(plan, 1, &Profile::LAN);
-        let run = |ledger: &Ledger| ledger.cost.bits() / 8;
         let steps = predicted.steps.iter().enumerate().map(|(at, step)| {
             let found = plan.steps.iter().position(|planned| planned.name == step.name);
-            let line = |(system, steps): &(System, Vec<Traffic>)| {
-                Line::new(*system, found.map_or_else(Traffic::default, |at| steps[at]))
-            };
             Step {
                 name: step.name.clone(),
                 weight_bits: step.weight_bits,
                 input_bits: step.input_bits,
-                systems: traffic.iter().map(line).collect(),
+                systems: Line::all(&traffic, |steps| {
+                    found.map_or_else(Traffic::default, |at| steps[at])
+                }),
                 predicted_bytes: step.amount.total.bytes(),
                 measured_bytes: measured.map(|ledger| ledger.steps[at].amount.total.bytes()),
             }
         });
         Self {
             name: plan.name.clone(),
-            systems: traffic.iter().map(total).collect(),
-            predicted_bytes: run(&predicted),
-            measured_bytes: measured.map(run),
+            systems: Line::all(&traffic, |steps| steps.iter().copied().sum()),
+            predicted_bytes: predicted.cost.bits() / 8,
+            measured_bytes: measured.map(|ledger| ledger.cost.bits() / 8),
             setup_bytes: predicted.cost.setup.bytes(),
             steps: steps.collect(),
         }
@@ -106,9 +101,6 @@ impl Comparison {
         headings.push("pq");
         headings.extend(self.measured_bytes.map(|_| "measured"));
         let mut table = Table::new(2, &headings);
-        let ours = |predicted: u64, measured: Option<u64>| {
-            [Some(predicted), measured].into_iter().flatten().map(megabytes).collect::<Vec<_>>()
-        };
         for step in &self.steps {
             let widths = [("w", step.weight_bits), ("a", step.input_bits)];
             let widths = if step.weight_bits.is_some() { &widths[..] } else { &[] };
@@ -123,14 +115,12 @@ impl Comparison {
         total.extend(self.systems.iter().map(Line::cell));
         total.extend(ours(self.predicted_bytes, self.measured_bytes));
         table.row(total);
-        let times =
-            |bytes: u64| format!("{:.1}", bytes as f64 / self.predicted_bytes.max(1) as f64);
         let mut ratio = vec!["times pq".to_owned(), String::new()];
-        ratio.extend(
-            self.systems
-                .iter()
-                .map(|s| format!("{} / {}", times(s.iknp_bytes), times(s.silent_bytes))),
-        );
+        for system in &self.systems {
+            let [iknp, silent] = [system.iknp_bytes, system.silent_bytes]
+                .map(|bytes| bytes as f64 / self.predicted_bytes.max(1) as f64);
+            ratio.push(format!("{iknp:.1} / {silent:.1}"));
+        }
         table.row(ratio);
         let mut text = String::new();
         let _ = writeln!(
@@ -153,6 +143,11 @@ impl Comparison {
 }
 
 impl Line {
+    /// A line of every system, for what is taken of its traffic by step.
+    fn all(traffic: &[(System, Vec<Traffic>)], of: impl Fn(&[Traffic]) -> Traffic) -> Vec<Self> {
+        traffic.iter().map(|(system, steps)| Self::new(*system, of(steps))).collect()
+    }
+
     const fn new(system: System, traffic: Traffic) -> Self {
         let (iknp_bytes, silent_bytes) = (traffic.iknp_bytes(), traffic.silent_bytes());
         Self { name: system.name(), iknp_bytes, silent_bytes }
@@ -164,6 +159,11 @@ impl Line {
         }
         format!("{} / {}", megabytes(self.iknp_bytes), megabytes(self.silent_bytes))
     }
+}
+
+/// The cells of ours: predicted, and measured where it was.
+fn ours(predicted: u64, measured: Option<u64>) -> impl Iterator<Item = String> {
+    [Some(predicted), measured].into_iter().flatten().map(megabytes)
 }
 
 /// `1234567` as `1.23`.

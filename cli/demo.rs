@@ -4,7 +4,7 @@
 mod picture;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 
@@ -71,14 +71,12 @@ struct Demo {
 /// Runs `pq demo`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let folder = std::env::temp_dir().join(format!("pq-demo-{}", std::process::id()));
-    let failed =
-        |error| Failure::internal(format_args!("cannot write the demo's temporary files: {error}"));
-    let (folder, ()) = app.cleanup.create(folder, |path| fs::create_dir(path)).map_err(failed)?;
+    let created = app.cleanup.create(folder, |path| fs::create_dir(path));
+    let (folder, ()) = created.map_err(|error| unwritable(&error))?;
     let folder = folder.path();
-    ASSETS
-        .iter()
-        .try_for_each(|(name, bytes)| fs::write(folder.join(name), bytes))
-        .map_err(failed)?;
+    for (name, bytes) in ASSETS {
+        fs::write(folder.join(name), bytes).map_err(|error| unwritable(&error))?;
+    }
     app.console
         .note(format_args!("1. searching widths for a budget of {BUDGET} bits an inference"));
     let (search, plan) = search::find(app, &search_args(folder, args.ot)?)?;
@@ -87,13 +85,16 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let data = images::open(&plan, &folder.join(IMAGES), None)?;
     verify(folder, &data, &mut inference)?;
     let demo = Demo { search, inference };
-    let text = |demo: &Demo| demo.text(&plan, &data);
     if demo.inference.verified == Some(true) {
-        return app.console.result(&demo, text);
+        return app.console.result(&demo, |demo| demo.text(&plan, &data));
     }
     let failure =
         Failure::new(Code::Unverified, "the private result differs from the plaintext one");
-    app.console.failed_result(&demo, text, failure)
+    app.console.failed_result(&demo, |demo| demo.text(&plan, &data), failure)
+}
+
+fn unwritable(error: &io::Error) -> Failure {
+    Failure::internal(format_args!("cannot write the demo's temporary files: {error}"))
 }
 
 /// The options that a user would write.
@@ -117,9 +118,9 @@ fn search_args(folder: &Path, ot: Option<Sources>) -> Outcome<search::Args> {
 
 /// Runs both parties as processes; the client's result.
 fn infer(app: &App, folder: &Path, images: usize) -> Outcome<Inference> {
-    let file = |name: &str| folder.join("net").join(name);
-    let (kept_server, server) = party(app, "server", &file(PLAN), |command| {
-        command.arg("--weights").arg(file(WEIGHTS)).args(["--listen", "127.0.0.1:0"]);
+    let net = folder.join("net");
+    let (kept_server, server) = party(app, "server", &net.join(PLAN), |command| {
+        command.arg("--weights").arg(net.join(WEIGHTS)).args(["--listen", "127.0.0.1:0"]);
     })?;
     let ChildPipes { stdout: server_result, stderr: server_messages } = server;
     let mut messages = server_messages.map(BufReader::new);
@@ -127,7 +128,7 @@ fn infer(app: &App, folder: &Path, images: usize) -> Outcome<Inference> {
     app.console.note(format_args!("   the server listens on {address}"));
     // Emptied all the time, so that the server never waits for its reader.
     let server = process::spawn("server's output", move || (text(server_result), text(messages)))?;
-    let (kept_client, client) = party(app, "client", &file(PLAN), |command| {
+    let (kept_client, client) = party(app, "client", &net.join(PLAN), |command| {
         command.arg("--input").arg(folder.join(IMAGES)).args(["--index", &format!("0..{images}")]);
         command.args(["--connect", &address]);
     })?;

@@ -86,8 +86,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     if let Some(onnx) = &args.float {
         let mut engine = Engine::open(onnx, args.onnxruntime.as_deref())?;
         evaluation.float_engine = Some(engine.name());
-        let classify = |batch: &Tensor| engine.classify(onnx, batch);
-        let float = in_chunks(plan, &data, images, "float", classify)?;
+        let float = in_chunks(plan, &data, images, "float", |batch| engine.classify(onnx, batch))?;
         evaluation.float_accuracy = Some(alike(&float, labels));
         evaluation.agreement = Some(alike(&float, &classes));
     }

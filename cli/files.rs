@@ -46,25 +46,30 @@ pub(crate) fn write_together(
     folder: &Path,
     files: &[Written<'_>],
 ) -> Outcome<()> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| Failure::internal(format_args!("cannot write {}: {error}", path.display()))
-    };
-    fs::create_dir_all(folder).map_err(failed(folder))?;
+    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let mut written: Vec<(Temporary, PathBuf)> = Vec::new();
     for Written { name, bytes, access } in files {
         let path = folder.join(name);
         let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-        let (temporary, mut file) =
-            cleanup.create(temporary, |path| create(path, *access)).map_err(failed(&path))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&path))?;
+        let (temporary, mut file) = cleanup
+            .create(temporary, |path| create(path, *access))
+            .map_err(|error| unwritable(&path, &error))?;
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| unwritable(&path, &error))?;
         written.push((temporary, path));
     }
     cleanup.uninterrupted(|| {
-        written.iter().try_for_each(|(temporary, path)| {
-            fs::rename(temporary.path(), path).map_err(failed(path))
-        })
+        for (temporary, path) in &written {
+            fs::rename(temporary.path(), path).map_err(|error| unwritable(path, &error))?;
+        }
+        Ok(())
     })
+}
+
+/// A file or a folder that the system does not let be written.
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::internal(format_args!("cannot write {}: {error}", path.display()))
 }
 
 /// Creates a file that is not there, with the rights that it keeps. What a killed process of the

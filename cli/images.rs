@@ -52,10 +52,9 @@ impl FromStr for Indices {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.trim().parse::<usize>().ok().filter(|&n| n < usize::MAX);
         let range = match text.split_once("..") {
-            Some((from, to)) => number(from).zip(number(to)).map(|(from, to)| from..to),
-            None => number(text).map(|one| one..one + 1),
+            Some((from, to)) => index(from).zip(index(to)).map(|(from, to)| from..to),
+            None => index(text).map(|one| one..one + 1),
         };
         match range {
             Some(range) if !range.is_empty() => Ok(Self(range)),
@@ -64,6 +63,11 @@ impl FromStr for Indices {
             }
         }
     }
+}
+
+/// A number that another one follows.
+fn index(text: &str) -> Option<usize> {
+    text.trim().parse().ok().filter(|&index| index < usize::MAX)
 }
 
 /// Opens the images for a plan's input; their labels are among the classes of its output.

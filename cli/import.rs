@@ -46,8 +46,9 @@ struct Summary {
 
 /// Runs `pq import`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let out = |folder: &PathBuf| out::folder(app, folder, Writer::Import, args.force);
-    let _kept = args.out.as_ref().map(out).transpose()?;
+    let out = args.out.as_ref();
+    let _kept =
+        out.map(|folder| out::folder(app, folder, Writer::Import, args.force)).transpose()?;
     let bytes = pq::read_secret(&args.model)?;
     let quantized =
         import_quantized(&bytes).map_err(|error| Failure::import(&error, &args.model))?;

@@ -76,11 +76,10 @@ pub(crate) fn file(app: &App, path: &Path, force: bool) -> Outcome<()> {
 
 /// Creates the folder, and a file in it.
 fn writable(app: &App, folder: &Path) -> Outcome<()> {
-    let failed =
-        |error| Failure::internal(format_args!("cannot write {}: {error}", folder.display()));
-    fs::create_dir_all(folder).map_err(failed)?;
+    fs::create_dir_all(folder).map_err(|error| files::unwritable(folder, &error))?;
     let probe = folder.join(format!(".pq.{}.tmp", std::process::id()));
-    app.cleanup.create(probe, |path| File::create(path)).map(drop).map_err(failed)
+    let created = app.cleanup.create(probe, |path| File::create(path));
+    created.map(drop).map_err(|error| files::unwritable(folder, &error))
 }
 
 impl Drop for Folder {
@@ -114,14 +113,15 @@ impl Writer {
         if path.exists() && !path.is_dir() {
             return Some(path.to_owned());
         }
-        let points = path.join(POINTS);
-        let is_point = |name: &str| [PLAN, WEIGHTS, POINT].contains(&name);
         let mut foreign = match self {
             Self::Frontier => {
-                other_than(path, |name| self.files().contains(&name) || name == POINTS)
-                    .into_iter()
-                    .chain(entries(&points).iter().flat_map(|point| other_than(point, is_point)))
-                    .collect()
+                let mut foreign =
+                    other_than(path, |name| self.files().contains(&name) || name == POINTS);
+                for point in entries(&path.join(POINTS)) {
+                    foreign
+                        .extend(other_than(&point, |name| [PLAN, WEIGHTS, POINT].contains(&name)));
+                }
+                foreign
             }
             Self::Search | Self::Import => other_than(path, |name| self.files().contains(&name)),
         };
@@ -159,9 +159,14 @@ fn other_than(folder: &Path, expected: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     if folder.is_file() {
         return vec![folder.to_owned()];
     }
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let known = |name: String| expected(&name) || (name.starts_with('.') && name.ends_with(".tmp"));
-    entries(folder).into_iter().filter(|path| !name(path).is_some_and(known)).collect()
+    let mut others = entries(folder);
+    others.retain(|path| {
+        let Some(name) = path.file_name() else { return true };
+        let name = name.to_string_lossy();
+        let temporary = name.starts_with('.') && name.ends_with(".tmp");
+        !(temporary || expected(&name))
+    });
+    others
 }
 
 #[cfg(test)]

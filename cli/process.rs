@@ -63,11 +63,10 @@ fn spare_threads() -> Outcome<()> {
     let mut started = Vec::with_capacity(THREADS);
     for _ in 0..THREADS {
         let all = Arc::clone(&all);
-        // Where one is refused, those before it wait for ever: the process ends anyway.
-        let wait = move || {
+        started.push(spawn("spare", move || {
+            // Where one is refused, those before it wait for ever: the process ends anyway.
             all.wait();
-        };
-        started.push(spawn("spare", wait)?);
+        })?);
     }
     all.wait();
     // They only end.

@@ -35,6 +35,11 @@ impl Progress {
         self.bar.set_message(cell(&message.into()));
     }
 
+    /// How far a search has come.
+    pub(crate) fn search(&self, at: quant::search::Progress) {
+        self.set(at.phase, at.done, at.of);
+    }
+
     /// So much of the work is done. Another message is another phase, whose time left is estimated
     /// anew.
     pub(crate) fn set(&self, message: &str, done: usize, of: usize) {

@@ -33,10 +33,12 @@ pub(crate) fn cell(text: &str) -> String {
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |at: usize| {
-            self.rows.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count()).max()
-        };
-        let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
+        let mut widths = vec![0; columns];
+        for row in &self.rows {
+            for (at, cell) in row.iter().enumerate() {
+                widths[at] = cell.chars().count().max(widths[at]);
+            }
+        }
         for row in &self.rows {
             let mut line = String::new();
             for (at, (cell, &width)) in row.iter().zip(&widths).enumerate() {

@@ -15,9 +15,10 @@ pub struct Inference {
 impl Inference {
     /// Bytes of the whole session, in both directions: set-up, offline and online.
     pub fn bytes(&self) -> u64 {
-        let bytes = |cost: &protocols::Cost| cost.server_bytes + cost.client_bytes;
-        let steps = self.report.steps.iter();
-        bytes(&self.report.setup.cost)
-            + steps.map(|s| bytes(&s.offline.cost) + bytes(&s.online.cost)).sum::<u64>()
+        let mut cost = self.report.setup.cost;
+        for step in &self.report.steps {
+            cost += step.offline.cost + step.online.cost;
+        }
+        cost.server_bytes + cost.client_bytes
     }
 }

@@ -58,9 +58,9 @@ impl Network {
         }
         // A thread that drives tasks must not wait for others: one of its own does.
         thread::scope(|scope| {
-            let apart = move || run(self, input, options, observe);
-            let failed = |source| Error::System { what: "a thread for the client", source };
-            let apart = Builder::new().spawn_scoped(scope, apart).map_err(failed)?;
+            let apart = Builder::new()
+                .spawn_scoped(scope, move || run(self, input, options, observe))
+                .map_err(|source| Error::System { what: "a thread for the client", source })?;
             apart.join().map_err(|_| Error::Internal("the client's thread ended in a panic"))?
         })
     }
@@ -82,8 +82,8 @@ fn run(
         let handle = runtime.handle();
         let serving = async { serve(server.meet(server_stream).await?, &mut |_| ()).await };
         let serving = Builder::new().spawn_scoped(scope, || handle.block_on(serving));
-        let failed = |source| Error::System { what: "a thread for the server", source };
-        let serving = serving.map_err(failed)?;
+        let serving =
+            serving.map_err(|source| Error::System { what: "a thread for the server", source })?;
         let asking =
             async { Client::over(client_stream, plan, &asked).await?.run(input, observe).await };
         let received = handle.block_on(asking);

@@ -17,8 +17,9 @@ impl Model {
     /// [`Error::Import`] names every node that is not supported.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let failed = |source| Error::Import { path: path.to_owned(), source: Box::new(source) };
-        quant::import_file(path).map(Self).map_err(failed)
+        quant::import_file(path)
+            .map(Self)
+            .map_err(|source| Error::Import { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// The shape of its input, and its number of classes.

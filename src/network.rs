@@ -1,7 +1,7 @@
 //! A quantized network: a public plan and secret weights.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -79,8 +79,8 @@ impl Network {
     /// [`Error::Write`] with the system's reason.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
-        let failed = |source| Error::Write { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
+        fs::create_dir_all(folder)
+            .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
         write(&folder.join(WEIGHTS), &self.weights.to_safetensors(), Access::Owner)?;
         write(&folder.join(PLAN), &self.plan.to_json(), Access::All)
     }
@@ -147,21 +147,26 @@ enum Access {
     All,
 }
 
+fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
+    write_whole(path, bytes, access)
+        .map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
 /// Writes a file under another name first, which is its owner's alone, and gives it its own when it
 /// is on the disk.
-fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
-    let failed = |source| Error::Write { path: path.to_owned(), source };
+fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
     #[cfg(unix)]
     if let Access::All = access {
         use std::os::unix::fs::PermissionsExt;
         let everybody = fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(everybody).map_err(failed)?;
+        file.as_file().set_permissions(everybody)?;
     }
     #[cfg(not(unix))]
     let _ = access;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    file.persist(path)?;
     Ok(())
 }

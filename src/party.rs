@@ -63,8 +63,11 @@ impl Introduction {
         let greeting = Greeting { role, reveals, plan: hash, load, nonce: fresh()?, memory };
         let mut channel = Channel::new(transport::ready(stream)?, limits);
         let agreement = greet(&mut channel, &greeting).await?;
-        let server = |load| plan.memory(Role::Server, load);
-        match allowance::allowed(server, agreement.memory, agreement.load) {
+        match allowance::allowed(
+            |load| plan.memory(Role::Server, load),
+            agreement.memory,
+            agreement.load,
+        ) {
             Ok(()) => Ok(Met { plan, weights, channel, agreement }),
             Err(excess) => {
                 // The peer comes to the same end by itself, once it has this party's confirmation.
@@ -93,8 +96,9 @@ impl Met {
 /// Random bytes of the operating system.
 fn fresh() -> Result<[u8; 32], Error> {
     let mut bytes = [0; 32];
-    let failed =
-        |error| Error::System { what: "random bytes", source: std::io::Error::other(error) };
-    SysRng.try_fill_bytes(&mut bytes).map_err(failed)?;
+    SysRng.try_fill_bytes(&mut bytes).map_err(|error| Error::System {
+        what: "random bytes",
+        source: std::io::Error::other(error),
+    })?;
     Ok(bytes)
 }

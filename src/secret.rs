@@ -16,14 +16,18 @@ const MAX_FILE: u64 = 1 << 30;
 /// # Errors
 /// [`Error::Read`] with the system's reason, or [`Error::TooLarge`].
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let failed = |source| Error::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let expected = file.metadata().map_err(failed)?.len().min(MAX_FILE);
-    let bytes = read_wiping(file.take(MAX_FILE + 1), expected as usize).map_err(failed)?;
+    let bytes = read_start(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(Error::TooLarge { path: path.to_owned(), limit: MAX_FILE });
     }
     Ok(bytes)
+}
+
+/// A file, of which a byte too many shows that it is too large.
+fn read_start(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    let expected = file.metadata()?.len().min(MAX_FILE);
+    read_wiping(file.take(MAX_FILE + 1), expected as usize)
 }
 
 /// Everything that a reader has, about as much as expected. No copy of it stays behind where the

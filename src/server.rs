@@ -79,8 +79,9 @@ impl Server {
         options: &ServerOptions,
     ) -> Result<Self, Error> {
         let listener = transport::listen(address).await?;
-        let failed = |source| Error::Listen { address: address.into(), source };
-        let actual = listener.local_addr().map_err(failed)?;
+        let actual = listener
+            .local_addr()
+            .map_err(|source| Error::Listen { address: address.into(), source })?;
         let introduction = introduction(network, options);
         Ok(Self { listener, address: actual, introduction })
     }

@@ -18,14 +18,18 @@ const RETRY: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`Error::System`] where the system refuses threads.
 pub fn runtime() -> Result<Runtime, Error> {
-    let failed = |source| Error::System { what: "the network threads", source };
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "the network threads", source })
 }
 
 /// Listens on an address, such as `127.0.0.1:7000`; port 0 is any that is free.
 pub(crate) async fn listen(address: &str) -> Result<TcpListener, Error> {
-    let failed = |source| Error::Listen { address: address.into(), source };
-    TcpListener::bind(address).await.map_err(failed)
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen { address: address.into(), source })
 }
 
 /// Connects to a server, and tries again while it is not up yet: `waiting` is told at the first

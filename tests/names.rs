@@ -73,7 +73,7 @@ fn a_plan_with_a_field_of_a_hostile_name_is_3_and_shows_it_escaped() {
 
 /// The digits network with another name for its graph and its layers, and perhaps with an operator
 /// that nobody knows.
-fn renamed(folder: &Path, names: &[&str], operator: Option<&str>) -> String {
+pub(crate) fn renamed(folder: &Path, names: &[&str], operator: Option<&str>) -> String {
     use prost::Message;
     let mut file =
         quant::onnx::proto::ModelProto::decode(&*fs::read(asset("digits.onnx")).unwrap()).unwrap();

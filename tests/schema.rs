@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use prost::Message;
+use quant::onnx::proto::ModelProto;
 use serde_json::Value;
 
+use crate::names::renamed;
+use crate::search::{asset, search_args, searches_are_fast};
 use crate::support::{Net, Server, finished, json, pq, run};
 
 /// Holds an object against a schema of `docs/schema/`, and says what differs.
@@ -88,6 +92,67 @@ fn searches_and_frontiers_are_as_their_schemas_say() {
     let goal = ["--frontier", "2", "--limit", "16", "--sensitivity", "fisher"];
     assert_valid("search-frontier", &search(&goal, "frontier"));
     assert_valid("search-frontier", &file(&out.path().join("frontier/search.json")));
+}
+
+#[test]
+fn inspections_are_as_their_schema_says() {
+    let model = asset("digits.onnx");
+    let inspect = ["inspect", &model, "--json"];
+    let passes = ["--passes", "--without", "relu_into_requant"];
+    for more in [&[][..], &["--passes"], &passes] {
+        assert_valid("inspect", &json(&run(&[&inspect[..], more].concat())));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let odd = renamed(folder.path(), &["node"], Some("Mystery"));
+    let failed = run(&["inspect", &odd, "--json"]);
+    assert_eq!(failed.status.code(), Some(3));
+    let result: Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert_valid("inspect", &result);
+    assert!(result["error"].is_object(), "{result}");
+}
+
+#[test]
+fn comparisons_are_as_their_schema_says() {
+    let net = Net::random(2, 1);
+    assert_valid("compare", &json(&run(&["compare", net.folder(), "--json"])));
+    let images = net.file("images.npy");
+    let measured = run(&["compare", net.folder(), "--input", &images, "--json"]);
+    assert_valid("compare", &json(&measured));
+}
+
+/// Multiplies the scales of an exported network's values by 1.1, so that an import rounds them.
+fn rescale(onnx: &Path) {
+    let mut file = ModelProto::decode(&*fs::read(onnx).unwrap()).unwrap();
+    let graph = file.graph.as_mut().unwrap();
+    for tensor in graph.initializer.iter_mut().filter(|t| t.name.ends_with(".requant.scale")) {
+        let scale = f32::from_le_bytes(tensor.raw_data[..].try_into().unwrap());
+        tensor.raw_data = (1.1 * scale).to_le_bytes().to_vec();
+    }
+    fs::write(onnx, file.encode_to_vec()).unwrap();
+}
+
+#[test]
+fn exports_and_imports_are_as_their_schemas_say() {
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let (net, onnx, again) = (path("net"), path("net.onnx"), path("again"));
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    json(&run(&search_args(&model, &images, &["--fixed", "w8a8", "--out", &net])));
+    assert_valid("export", &json(&run(&["export", &net, "--out", &onnx, "--json"])));
+    assert_valid("import", &json(&run(&["import", &onnx, "--out", &again, "--json"])));
+    assert_valid("import", &file(&Path::new(&again).join("search.json")));
+    rescale(Path::new(&onnx));
+    let changed = json(&run(&["import", &onnx, "--json"]));
+    assert_valid("import", &changed);
+    assert_ne!(changed["changes"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_demo_is_as_its_schema_says() {
+    // The demo searches.
+    if searches_are_fast() {
+        assert_valid("demo", &json(&run(&["demo", "--images", "1", "--json"])));
+    }
 }
 
 #[test]

@@ -20,13 +20,13 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let asked = pq::ClientOptions { load: input.load, limits, patience };
     let (found, report) = pq::runtime()?.block_on(async {
         let mut bar = None;
-        let mut waiting = || {
+        let stream = Client::dial(options.connect, patience, &mut || {
             let (address, seconds) = (options.connect, patience.as_secs_f64());
             app.console
                 .note(format_args!("waiting for a server at {address}, {seconds} s at most"));
             bar.insert(Progress::new()).waiting(format!("waiting for {address}"));
-        };
-        let stream = Client::dial(options.connect, patience, &mut waiting).await?;
+        })
+        .await?;
         drop(bar);
         connection::warn_off_loopback(
             &app.console,

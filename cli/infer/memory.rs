@@ -63,13 +63,16 @@ impl<'a> Fit<'a> {
 
     /// Bytes that this process is predicted to need.
     pub(super) fn predicted(&self, load: Load) -> u64 {
-        let of = |role| self.plan.memory(role, load);
         self.held
             + match self.parties {
-                Parties::Server => of(Role::Server),
-                Parties::Client => of(Role::Client),
+                Parties::Server => self.plan.memory(Role::Server, load),
+                Parties::Client => self.plan.memory(Role::Client, load),
                 // Each party's prediction counts the process itself, which is there once.
-                Parties::Both => of(Role::Server) + of(Role::Client) - PROCESS,
+                Parties::Both => {
+                    let [server, client] =
+                        [Role::Server, Role::Client].map(|role| self.plan.memory(role, load));
+                    server + client - PROCESS
+                }
             }
     }
 
@@ -87,10 +90,9 @@ impl<'a> Fit<'a> {
         let total = options.indices.0.len();
         let prepared = options.offline.unwrap_or(1);
         let at_a_time = options.batch.or(options.offline.map(|_| 1));
-        let most = || {
+        let images = at_a_time.unwrap_or_else(|| {
             allowance::most(total, |most| self.largest(Load::split(total, most)) <= self.budget.0)
-        };
-        let images = at_a_time.unwrap_or_else(most);
+        });
         let load = Load::split(total, images.clamp(1, total.max(1))).preparing(prepared);
         self.check(load)
     }

@@ -83,13 +83,6 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 impl Inspection {
     fn new(report: Report, fusion: Option<passes::Fusion>) -> Self {
         let model = report.model.as_ref();
-        let sum = |of: fn(&Model) -> u64| model.map_or(0, of);
-        let unsupported = |u: onnx::Unsupported| Unsupported {
-            node: u.node,
-            operator: u.operator,
-            reason: u.reason,
-            advice: u.advice,
-        };
         Self {
             name: model.map(|model| model.name.clone()),
             input: model.map(|model| model.input),
@@ -97,15 +90,22 @@ impl Inspection {
             layers: model
                 .map(|model| model.nodes.iter().map(Layer::new).collect())
                 .unwrap_or_default(),
-            macs: sum(Model::macs),
-            relus: sum(Model::relus),
-            parameters: sum(Model::parameters),
+            macs: model.map_or(0, Model::macs),
+            relus: model.map_or(0, Model::relus),
+            parameters: model.map_or(0, Model::parameters),
             producer: report.producer,
             opset: report.opset,
             operators: report.operators,
-            unsupported: report.unsupported.into_iter().map(unsupported).collect(),
+            unsupported: report.unsupported.into_iter().map(Into::into).collect(),
             fusion,
         }
+    }
+}
+
+impl From<onnx::Unsupported> for Unsupported {
+    fn from(found: onnx::Unsupported) -> Self {
+        let onnx::Unsupported { node, operator, reason, advice } = found;
+        Self { node, operator, reason, advice }
     }
 }
 

@@ -81,21 +81,15 @@ impl Args {
         let batch = data.batch(0..data.len().min(IMAGES), &preprocess)?;
         let graph = uniform_graph(model, &preprocess, &batch, self.fixed, Ends::default())?;
         let without: BTreeSet<String> = self.without.iter().cloned().collect();
-        let unknown = |error: fusion::Error| {
+        let stages = pass::stages(&graph, &without).map_err(|error| {
             let misspelt = matches!(error, fusion::Error::UnknownPass { .. });
             if misspelt { Failure::usage(format_args!("--without: {error}")) } else { error.into() }
-        };
-        let stages = pass::stages(&graph, &without).map_err(unknown)?;
-        let plan = |without| fuse(&graph, &Options { without, ..Options::default() });
-        let (with_all, plan) = (plan(BTreeSet::new())?, plan(without.clone())?);
-        let stage = |stage: pass::Stage| Stage {
-            pass: stage.pass,
-            places: stage.places,
-            graph: lines(&stage.graph),
-        };
+        })?;
+        let with_all = fuse(&graph, &Options::default())?;
+        let plan = fuse(&graph, &Options { without: without.clone(), ..Options::default() })?;
         Ok(Fusion {
             graph: lines(&graph),
-            passes: stages.into_iter().map(stage).collect(),
+            passes: stages.iter().map(Stage::new).collect(),
             without,
             steps: plan.steps.len(),
             bits: inference_bits(&plan),
@@ -103,6 +97,12 @@ impl Args {
             noise: self.calib.is_none(),
             assumptions: assumptions::of(&plan),
         })
+    }
+}
+
+impl Stage {
+    fn new(stage: &pass::Stage) -> Self {
+        Self { pass: stage.pass, places: stage.places, graph: lines(&stage.graph) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use quant::data::OffScale;
-use quant::search::{Ends, Measure, Ranges, SearchOptions, Uniform, Winograd};
+use quant::search::{Ends, Measure, Ranges, SearchError, SearchOptions, Uniform, Winograd};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 
 use crate::console::Console;
@@ -165,6 +165,11 @@ impl Args {
         self.out.as_ref().map(|folder| out::folder(app, folder, writer, self.force)).transpose()
     }
 
+    /// A search that failed, of this model.
+    pub(super) fn failure(&self, error: SearchError) -> Failure {
+        Failure::from(error).of_file(&self.model)
+    }
+
     pub(crate) fn input(&self, console: &Console) -> Outcome<Input> {
         let model =
             import_file(&self.model).map_err(|error| Failure::import(&error, &self.model))?;
@@ -179,11 +184,10 @@ impl Args {
     }
 
     pub(crate) fn options(&self) -> SearchOptions {
-        let bits = |budget: Option<BitCount>| budget.map(|BitCount(bits)| bits);
         let purpose = self.purpose.purpose();
         SearchOptions {
-            budget_bits: bits(self.budget_bits),
-            budget_online_bits: bits(self.budget_online_bits),
+            budget_bits: self.budget_bits.map(|BitCount(bits)| bits),
+            budget_online_bits: self.budget_online_bits.map(|BitCount(bits)| bits),
             budget_seconds: self.budget_seconds,
             min_accuracy: self.min_accuracy,
             swaps: self.swaps as usize,

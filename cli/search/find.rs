@@ -19,8 +19,6 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let options = args.options();
     let images = Images { batch: &input.batch, labels: input.labels() };
     let progress = Progress::new();
-    let mut tell = |p: search::Progress| progress.set(p.phase, p.done, p.of);
-    let of_file = |error| Failure::from(error).of_file(&args.model);
     let fingerprint = search::fingerprint(&input.model, &input.preprocess, &images, &options);
     let stored = known(app, args, &fingerprint)?;
     let prepared = search::Prepared::new(
@@ -29,16 +27,20 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         &images,
         &options,
         stored,
-        &mut tell,
+        &mut |at| progress.search(at),
     );
-    let prepared = prepared.map_err(of_file)?;
+    let prepared = prepared.map_err(|error| args.failure(error))?;
     remember(app, args, &fingerprint, prepared.known())?;
-    let found = prepared.find(&options, &mut tell).map_err(of_file)?;
+    let found = prepared
+        .find(&options, &mut |at| progress.search(at))
+        .map_err(|error| args.failure(error))?;
     let mut summary = Summary { off_scale: input.off_scale.clone(), ..Summary::new(&found) };
     if args.explain {
         summary.sites = prepared.names().into_iter().map(|(_, site)| site).collect();
         for measure in Measure::ALL {
-            let sensitivity = prepared.sensitivity(measure, &mut tell).map_err(of_file)?;
+            let sensitivity = prepared
+                .sensitivity(measure, &mut |at| progress.search(at))
+                .map_err(|error| args.failure(error))?;
             summary.sensitivities.insert(measure.name(), sensitivity);
         }
     }

@@ -70,10 +70,10 @@ impl Summary {
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let mut table = Table::new(1, &head);
         for (at, (layer, &site)) in self.layers.iter().zip(&self.sites).enumerate() {
-            let index = |bits: u8| usize::from(bits - 2);
-            let all = || self.sensitivities.values();
-            let weights = all().map(|found| found.weights[at][index(layer.weight_bits)]);
-            let values = all().map(|found| found.sites[site][index(layer.activation_bits)]);
+            let [weight, value] =
+                [layer.weight_bits, layer.activation_bits].map(|bits| usize::from(bits - 2));
+            let weights = self.sensitivities.values().map(|found| found.weights[at][weight]);
+            let values = self.sensitivities.values().map(|found| found.sites[site][value]);
             let losses = weights.chain(values).map(|loss| format!("{loss:.2e}"));
             table.row(std::iter::once(layer.name.clone()).chain(losses).collect());
         }

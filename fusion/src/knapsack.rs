@@ -13,6 +13,13 @@ pub struct Item {
     pub loss: f64,
 }
 
+impl Item {
+    /// Its loss, and its cost at a price in losses.
+    const fn priced(&self, price: f64) -> f64 {
+        self.loss + price * self.cost as f64
+    }
+}
+
 /// A partial choice.
 #[derive(Clone, Copy)]
 struct Label {
@@ -101,10 +108,7 @@ impl Bounds {
         for group in groups.iter().rev() {
             let &(cheapest, priced) = rest.last()?;
             let cheap = group.iter().map(|item| item.cost).min()?;
-            let least = group
-                .iter()
-                .map(|item| item.loss + price * item.cost as f64)
-                .fold(f64::INFINITY, f64::min);
+            let least = group.iter().map(|item| item.priced(price)).fold(f64::INFINITY, f64::min);
             rest.push((cheapest + cheap, priced + least));
         }
         rest.reverse();
@@ -131,31 +135,37 @@ fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
     if cheapest > budget {
         return None;
     }
-    let fits =
-        |price: f64| greedy(groups, price).iter().map(|item| item.cost).sum::<u64>() <= budget;
-    if fits(0.0) {
+    if fits(groups, budget, 0.0) {
         return Some(0.0);
     }
     // A higher price never picks dearer items. Invariant: `high` fits once the loop has found it,
     // `low` does not.
     let (mut low, mut high) = (0.0, 1.0);
-    while !fits(high) && high < 1e300 {
+    while !fits(groups, budget, high) && high < 1e300 {
         high *= 16.0;
     }
     for _ in 0..200 {
         let middle = f64::midpoint(low, high);
-        if fits(middle) { high = middle } else { low = middle }
+        if fits(groups, budget, middle) { high = middle } else { low = middle }
     }
     Some(high)
 }
 
+/// Whether each group's best item at a price keeps the budget.
+fn fits(groups: &[Vec<Item>], budget: u64, price: f64) -> bool {
+    greedy(groups, price).iter().map(|item| item.cost).sum::<u64>() <= budget
+}
+
 /// Each group's best item at a price, the cheaper one of equals.
 fn greedy(groups: &[Vec<Item>], price: f64) -> Vec<Item> {
-    let value = |item: &Item| item.loss + price * item.cost as f64;
-    let best = |group: &Vec<Item>| {
-        group.iter().copied().min_by(|a, b| value(a).total_cmp(&value(b)).then(a.cost.cmp(&b.cost)))
-    };
-    groups.iter().filter_map(best).collect()
+    let mut chosen = Vec::with_capacity(groups.len());
+    for group in groups {
+        let best = group
+            .iter()
+            .min_by(|a, b| a.priced(price).total_cmp(&b.priced(price)).then(a.cost.cmp(&b.cost)));
+        chosen.extend(best);
+    }
+    chosen
 }
 
 fn sum_loss(items: &[Item]) -> f64 {

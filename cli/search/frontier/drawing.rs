@@ -71,18 +71,17 @@ fn megabytes(point: &Point) -> f64 {
     (point.predicted_bits as f64 / 8e6).max(1e-6)
 }
 
+/// The least and the largest.
+fn extent(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| [v.min(low), v.max(high)])
+}
+
 impl Axes {
     fn of(frontier: &Frontier) -> Self {
-        let all = || frontier.points.iter().chain(&frontier.uniform);
-        let range = |values: &mut dyn Iterator<Item = f64>| {
-            values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], v| {
-                [v.min(low), v.max(high)]
-            })
-        };
-        let x = range(&mut all().map(|point| megabytes(point).log10()));
-        let y = range(
-            &mut all().map(|point| 100.0 * point.accuracy).chain([100.0 * frontier.float_accuracy]),
-        );
+        let points = frontier.points.iter().chain(&frontier.uniform);
+        let x = extent(points.clone().map(|point| megabytes(point).log10()));
+        let accuracies = points.map(|point| point.accuracy).chain([frontier.float_accuracy]);
+        let y = extent(accuracies.map(|accuracy| 100.0 * accuracy));
         // Networks that have broken down would flatten all that is of interest.
         let least = y[0].max(y[1] - 12.0);
         Self {
@@ -99,6 +98,10 @@ impl Axes {
     fn y(&self, percent: f64) -> f64 {
         let part = (percent.max(self.y[0]) - self.y[0]) / (self.y[1] - self.y[0]).max(1e-9);
         HEIGHT - MARGIN[3] - part * (HEIGHT - MARGIN[2] - MARGIN[3])
+    }
+
+    fn place(&self, point: &Point) -> (f64, f64) {
+        (self.x(megabytes(point)), self.y(100.0 * point.accuracy))
     }
 
     fn grid(&self, svg: &mut String) {
@@ -159,16 +162,15 @@ impl Axes {
     }
 
     fn curve(&self, svg: &mut String, points: &[Point], color: &str, labeled: bool) {
-        let at = |point: &Point| (self.x(megabytes(point)), self.y(100.0 * point.accuracy));
-        let line: Vec<String> =
-            points.iter().map(at).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let places = points.iter().map(|point| self.place(point));
+        let line: Vec<String> = places.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
             svg,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>",
             line.join(" ")
         );
         for point in points {
-            let (x, y) = at(point);
+            let (x, y) = self.place(point);
             let title = format!(
                 "{}: {:.2} MB, {:.2} %",
                 escape(&point.name),

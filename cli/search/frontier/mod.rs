@@ -105,19 +105,19 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let options = args.options();
     let bar = Progress::new();
     let images = Images { batch: &input.batch, labels: input.labels() };
-    let digest_of =
-        |images: &Images<'_>| fingerprint(&input.model, &input.preprocess, images, &options);
-    let digest = digest_of(&images);
+    let digest = fingerprint(&input.model, &input.preprocess, &images, &options);
     let stored = resume::known(app, args, &digest)?;
-    let mut tell = |p: quant::search::Progress| bar.set(p.phase, p.done, p.of);
     let prepared =
-        Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut tell);
-    let prepared = prepared.map_err(|error| Failure::from(error).of_file(&args.model))?;
+        Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut |at| {
+            bar.search(at)
+        });
+    let prepared = prepared.map_err(|error| args.failure(error))?;
     resume::remember(app, args, &digest, prepared.known())?;
     let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
     let float = quant::float::evaluate(&input.model, &batch).map_err(Failure::input)?;
     let float_accuracy = float.accuracy(test.labels);
-    let tested = digest_of(&Images { batch: &batch, labels: Some(test.labels) });
+    let tested = Images { batch: &batch, labels: Some(test.labels) };
+    let tested = fingerprint(&input.model, &input.preprocess, &tested, &options);
     let fingerprint = format!("{digest} {tested}");
     drop((batch, float));
     let sweep = Sweep { app, args, out, prepared, test, fingerprint, bar };
@@ -143,15 +143,19 @@ impl Sweep<'_> {
         count: usize,
         float_accuracy: f64,
     ) -> Outcome<Frontier> {
-        let of_file = |error| Failure::from(error).of_file(&self.args.model);
-        let mut tell = |p: quant::search::Progress| self.bar.set(p.phase, p.done, p.of);
         let mut sensitivities = BTreeMap::new();
         for measure in Measure::ALL {
             // The measure that guides the search is there already; only the others are measured for
             // the report.
             let known = self.prepared.known().filter(|_| measure == options.measure).cloned();
-            let found = known.map_or_else(|| self.prepared.sensitivity(measure, &mut tell), Ok);
-            sensitivities.insert(measure.name(), found.map_err(of_file)?);
+            let found = match known {
+                Some(known) => known,
+                None => self
+                    .prepared
+                    .sensitivity(measure, &mut |at| self.bar.search(at))
+                    .map_err(|error| self.args.failure(error))?,
+            };
+            sensitivities.insert(measure.name(), found);
         }
         let mut uniform = Vec::new();
         for bits in UNIFORM {
@@ -161,7 +165,8 @@ impl Sweep<'_> {
             let options = SearchOptions { fixed: Some(fixed), cheapest: true, ..*options };
             uniform.push(self.point(format!("w{bits}a{bits}"), options)?);
         }
-        let [least, most] = self.prepared.extent(options.sources).map_err(of_file)?;
+        let [least, most] =
+            self.prepared.extent(options.sources).map_err(|error| self.args.failure(error))?;
         let mut points = Vec::new();
         for (at, budget) in budgets(least, most, count).enumerate() {
             let options = SearchOptions { budget_bits: Some(budget), ..*options };
@@ -191,9 +196,8 @@ impl Sweep<'_> {
             return Ok(point);
         }
         self.app.console.note(format_args!("{name}"));
-        let mut tell = |p: quant::search::Progress| self.bar.set(p.phase, p.done, p.of);
-        let found = self.prepared.find(&options, &mut tell);
-        let found = found.map_err(|error| Failure::from(error).of_file(&self.args.model))?;
+        let found = self.prepared.find(&options, &mut |at| self.bar.search(at));
+        let found = found.map_err(|error| self.args.failure(error))?;
         let point = Point {
             accuracy: self.test.accuracy(&found.plan, &found.weights, &self.bar)?,
             name,

@@ -75,19 +75,12 @@ fn networks(page: &mut String, frontier: &Frontier) {
 fn sensitivities(page: &mut String, frontier: &Frontier) {
     // Widths are listed from 2 on: index 2 is 4 bits.
     const AT: usize = 2;
-    let all = || frontier.sensitivities.values();
-    let of = |(at, site): (usize, usize)| -> Vec<f64> {
-        all()
-            .map(|found| found.weights[at][AT])
-            .chain(all().map(|found| found.sites[site][AT]))
-            .collect()
-    };
-    let rows: Vec<(&str, Vec<f64>)> = frontier
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(at, (name, site))| (name.as_str(), of((at, *site))))
-        .collect();
+    let mut rows: Vec<(&str, Vec<f64>)> = Vec::new();
+    for (at, (name, site)) in frontier.layers.iter().enumerate() {
+        let weights = frontier.sensitivities.values().map(|found| found.weights[at][AT]);
+        let values = frontier.sensitivities.values().map(|found| found.sites[*site][AT]);
+        rows.push((name, weights.chain(values).collect()));
+    }
     let count = frontier.sensitivities.len();
     let _ = write!(
         page,

@@ -19,20 +19,22 @@ pub(crate) fn sum_pool(image: Image<'_>, window: &Window, shape: [usize; 3]) -> 
 
 /// A strided slice with zero padding, of the `shape` that the view makes.
 pub(crate) fn view((from, values): Image<'_>, view: &View, shape: [usize; 3]) -> Vec<i64> {
-    let source = |axis: usize, at: usize| {
-        let at = at.checked_sub(view.before[axis]).filter(|&at| at < view.len[axis])?;
-        Some(view.start[axis] + at * view.stride[axis])
-    };
     let mut out = Vec::with_capacity(shape.iter().product());
-    for c in (0..shape[0]).map(|c| source(0, c)) {
-        for y in (0..shape[1]).map(|y| source(1, y)) {
-            for x in (0..shape[2]).map(|x| source(2, x)) {
+    for c in (0..shape[0]).map(|c| source(view, 0, c)) {
+        for y in (0..shape[1]).map(|y| source(view, 1, y)) {
+            for x in (0..shape[2]).map(|x| source(view, 2, x)) {
                 let at = c.zip(y).zip(x).map(|((c, y), x)| (c * from[1] + y) * from[2] + x);
                 out.push(at.map_or(0, |at| values[at]));
             }
         }
     }
     out
+}
+
+/// The element that a view takes along an axis; `None` where it is padding.
+fn source(view: &View, axis: usize, at: usize) -> Option<usize> {
+    let at = at.checked_sub(view.before[axis]).filter(|&at| at < view.len[axis])?;
+    Some(view.start[axis] + at * view.stride[axis])
 }
 
 fn pool(

@@ -5,6 +5,7 @@ mod conv;
 mod local;
 mod packed;
 
+use local::Image;
 use protocols::plan::Term;
 use rayon::prelude::*;
 
@@ -35,19 +36,8 @@ impl<'a> Evaluator<'a> {
     /// Checks that every linear node has weights of its shape and width, whose accumulators stay
     /// within its wire's interval: no value can leave a wire's interval after that.
     pub fn new(graph: &'a Graph, weights: &Weights) -> Result<Self, Error> {
-        let layer = |id: WireId| match &graph.node(id).op {
-            Op::Linear(_) => prepare(graph, id, weights).map(Some),
-            Op::Input { .. }
-            | Op::Add { .. }
-            | Op::Relu { .. }
-            | Op::Requant { .. }
-            | Op::MaxPool { .. }
-            | Op::Lookup(_)
-            | Op::SumPool { .. }
-            | Op::View { .. }
-            | Op::Output { .. } => Ok(None),
-        };
-        let layers = (0..graph.nodes().len()).map(layer).collect::<Result<_, _>>()?;
+        let layers = (0..graph.nodes().len()).map(|id| prepare(graph, id, weights));
+        let layers = layers.collect::<Result<_, _>>()?;
         // A wire that nobody reads is its own last use: it is never dropped by a reader, and the
         // output is one.
         let mut last_use: Vec<WireId> = (0..graph.nodes().len()).collect();
@@ -68,12 +58,13 @@ impl<'a> Evaluator<'a> {
     /// All wires for a batch, by [`WireId`].
     pub fn trace(&self, input: &[i64]) -> Result<Vec<Vec<i64>>, Error> {
         let mut traces = self.map_images(input, |image| self.image(image, true))?;
-        let wire = |id: WireId| {
+        let mut wires = Vec::with_capacity(self.graph.nodes().len());
+        for (id, node) in self.graph.nodes().iter().enumerate() {
             let images: Vec<Vec<i64>> =
                 traces.iter_mut().map(|wires| std::mem::take(&mut wires[id])).collect();
-            layout::batch(self.graph.wire(id).shape[0], &images)
-        };
-        Ok((0..self.graph.nodes().len()).map(wire).collect())
+            wires.push(layout::batch(node.wire.shape[0], &images));
+        }
+        Ok(wires)
     }
 
     /// A function of every image of a batch, on all cores.
@@ -87,8 +78,10 @@ impl<'a> Evaluator<'a> {
             return Err(Error::InputRange { expected: wire.range, found });
         }
         let count = layout::count(wire.shape, input)?;
-        let one = |index| f(layout::image(wire.shape, input, count, index));
-        Ok((0..count).into_par_iter().map(one).collect())
+        Ok((0..count)
+            .into_par_iter()
+            .map(|index| f(layout::image(wire.shape, input, count, index)))
+            .collect())
     }
 
     /// All wires of one image; unless `keep`, those that no later node reads are empty.
@@ -114,8 +107,12 @@ impl<'a> Evaluator<'a> {
         wires
     }
 
+    /// A wire of one image.
+    fn wire<'w>(&self, id: WireId, wires: &'w [Vec<i64>]) -> Image<'w> {
+        (self.graph.wire(id).shape, &wires[id])
+    }
+
     fn node(&self, id: WireId, op: &Op, wires: &[Vec<i64>]) -> Vec<i64> {
-        let image = |wire: WireId| (self.graph.wire(wire).shape, wires[wire].as_slice());
         match op {
             Op::Input { .. } => unreachable!("invariant: the caller holds the input"),
             Op::Linear(linear) => match &self.layers[id] {
@@ -131,12 +128,14 @@ impl<'a> Evaluator<'a> {
                 wires[lookup.input].iter().map(|&value| lookup.of(value)).collect()
             }
             Op::MaxPool { input, window } => {
-                max_pool(image(*input), window, self.graph.wire(id).shape)
+                max_pool(self.wire(*input, wires), window, self.graph.wire(id).shape)
             }
             Op::SumPool { input, window } => {
-                sum_pool(image(*input), window, self.graph.wire(id).shape)
+                sum_pool(self.wire(*input, wires), window, self.graph.wire(id).shape)
             }
-            Op::View { input, view: part } => view(image(*input), part, self.graph.wire(id).shape),
+            Op::View { input, view: part } => {
+                view(self.wire(*input, wires), part, self.graph.wire(id).shape)
+            }
             Op::Output { input } => wires[*input].clone(),
         }
     }
@@ -156,25 +155,36 @@ fn requant(values: &[i64], shift: u8, range: crate::Interval) -> Vec<i64> {
     values.iter().map(|&value| ((value + half) >> shift).clamp(range.lo, range.hi)).collect()
 }
 
-fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Layer, Error> {
+/// A linear node's layer; of others none.
+fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Option<Layer>, Error> {
     let node = graph.node(id);
-    let name = || node.name.clone();
-    let Op::Linear(linear) = &node.op else {
-        unreachable!("invariant: only linear nodes have weights")
+    let linear = match &node.op {
+        Op::Linear(linear) => linear,
+        Op::Input { .. }
+        | Op::Add { .. }
+        | Op::Relu { .. }
+        | Op::Requant { .. }
+        | Op::MaxPool { .. }
+        | Op::Lookup(_)
+        | Op::SumPool { .. }
+        | Op::View { .. }
+        | Op::Output { .. } => return Ok(None),
     };
-    let layer =
-        weights.layers.get(&node.name).ok_or_else(|| Error::MissingWeights { node: name() })?;
+    let name = node.name.clone();
+    let Some(layer) = weights.layers.get(&name) else {
+        return Err(Error::MissingWeights { node: name });
+    };
     let input = graph.wire(linear.input).range;
     let found = linear.accumulators(&node.name, layer, input)?;
     if !linear.range.contains(found) {
-        return Err(Error::Accumulator { node: name(), declared: linear.range, found });
+        return Err(Error::Accumulator { node: name, declared: linear.range, found });
     }
     let most = (1i64 << (linear.weight_bits - 1)) - 1;
     if let Some(&wide) =
         layer.weights.iter().find(|&&w| i64::from(w) > most || i64::from(w) < -most - 1)
     {
         let (expected, found) = (most, i64::from(wide));
-        return Err(Error::Weights { node: name(), what: "a weight's magnitude", expected, found });
+        return Err(Error::Weights { node: name, what: "a weight's magnitude", expected, found });
     }
-    Ok(Layer::new(linear.kernel, linear.geometry, &linear.shifts, layer))
+    Ok(Some(Layer::new(linear.kernel, linear.geometry, &linear.shifts, layer)))
 }

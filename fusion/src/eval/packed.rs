@@ -52,8 +52,11 @@ impl Packed {
                 packed[start + index % taps * inputs + index / taps] = weight.into();
             }
         }
-        let mass = |row: &[i8]| row.iter().map(|w| u64::from(w.unsigned_abs())).sum();
-        let heaviest = weights.chunks_exact(geometry.fan_in()).map(mass).max().unwrap_or(0);
+        let heaviest = weights
+            .chunks_exact(geometry.fan_in())
+            .map(|row| row.iter().map(|w| u64::from(w.unsigned_abs())).sum())
+            .max()
+            .unwrap_or(0);
         Self { geometry, weights: packed, row, heaviest }
     }
 

@@ -21,25 +21,30 @@ impl Linear {
         layer: &LayerWeights,
         input: Interval,
     ) -> Result<Interval, Error> {
-        let check = |what, expected: usize, found: usize| {
-            let (node, expected, found) = (node.to_owned(), expected as i64, found as i64);
-            if expected == found {
-                Ok(())
-            } else {
-                Err(Error::Weights { node, what, expected, found })
-            }
-        };
-        check("number of weights", self.weights(), layer.weights.len())?;
-        check("number of biases", self.geometry.out_channels, layer.bias.len())?;
+        check(node, "number of weights", self.weights(), layer.weights.len())?;
+        check(node, "number of biases", self.geometry.out_channels, layer.bias.len())?;
         if !self.shifts.is_empty() {
-            check("number of shifts", self.channels(), self.shifts.len())?;
+            check(node, "number of shifts", self.channels(), self.shifts.len())?;
         }
         let input = (input.lo.into(), input.hi.into());
         let (lo, hi) =
             accumulators(&self.geometry, self.kernel.algorithm(), layer, &self.shifts, input);
-        let error = || Error::TooWide { node: node.to_owned(), lo, hi, limit: MAX_BITS };
-        Interval::checked(lo, hi).ok_or_else(error)
+        Interval::checked(lo, hi).ok_or_else(|| Error::TooWide {
+            node: node.to_owned(),
+            lo,
+            hi,
+            limit: MAX_BITS,
+        })
     }
+}
+
+/// Whether there are as many as there have to be.
+fn check(node: &str, what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    let (node, expected, found) = (node.to_owned(), expected as i64, found as i64);
+    Err(Error::Weights { node, what, expected, found })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use protocols::linear::Geometry;
 use protocols::plan::{View, Window};
 
-use super::{Graph, Kernel, Linear, Lookup, Op, Wire};
+use super::{Graph, Kernel, Linear, Lookup, Op, Wire, WireId};
 
 impl fmt::Display for Graph {
     /// `name = operation : wire`; a wire is its shape, sign and width, interval and scale.
@@ -28,32 +28,39 @@ impl fmt::Display for Wire {
 }
 
 impl Graph {
+    fn node_name(&self, wire: WireId) -> &str {
+        &self.nodes[wire].name
+    }
+
     fn write_op(&self, op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |wire: &usize| self.nodes[*wire].name.as_str();
         match op {
             Op::Input { .. } => write!(f, "input"),
-            Op::Linear(linear) => write_linear(name(&linear.input), linear, f),
+            Op::Linear(linear) => write_linear(self.node_name(linear.input), linear, f),
             Op::Add { terms } => {
                 write!(f, "add")?;
                 terms.iter().try_for_each(|term| match term.shift {
-                    0 => write!(f, " {}", name(&term.wire)),
-                    shift => write!(f, " {}<<{shift}", name(&term.wire)),
+                    0 => write!(f, " {}", self.node_name(term.wire)),
+                    shift => write!(f, " {}<<{shift}", self.node_name(term.wire)),
                 })
             }
-            Op::Relu { input } => write!(f, "relu {}", name(input)),
+            Op::Relu { input } => write!(f, "relu {}", self.node_name(*input)),
             Op::Requant { input, shift, bits, signed } => {
                 let sign = if *signed { 's' } else { 'u' };
-                write!(f, "requant {} >>{shift} {sign}{bits}", name(input))
+                write!(f, "requant {} >>{shift} {sign}{bits}", self.node_name(*input))
             }
             Op::Lookup(Lookup { input, first, table, bits, signed, .. }) => {
                 let (sign, last) =
                     (if *signed { 's' } else { 'u' }, first + table.len() as i64 - 1);
-                write!(f, "lookup {} of [{first}, {last}] {sign}{bits}", name(input))
+                write!(f, "lookup {} of [{first}, {last}] {sign}{bits}", self.node_name(*input))
             }
-            Op::MaxPool { input, window } => write_pool("max_pool", name(input), window, f),
-            Op::SumPool { input, window } => write_pool("sum_pool", name(input), window, f),
-            Op::View { input, view } => write_view(name(input), view, f),
-            Op::Output { input } => write!(f, "output {}", name(input)),
+            Op::MaxPool { input, window } => {
+                write_pool("max_pool", self.node_name(*input), window, f)
+            }
+            Op::SumPool { input, window } => {
+                write_pool("sum_pool", self.node_name(*input), window, f)
+            }
+            Op::View { input, view } => write_view(self.node_name(*input), view, f),
+            Op::Output { input } => write!(f, "output {}", self.node_name(*input)),
         }
     }
 }

@@ -50,6 +50,11 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
     }
 }
 
+/// What a term counts in: a wire shifted left by `j` counts in steps of `scale / 2^j`.
+fn step(term: &Term, wire: &Wire) -> f64 {
+    wire.scale / 2f64.powi(term.shift.into())
+}
+
 /// A wire of the least width for an interval, whose own interval is all that the width holds. A
 /// plan carries widths only: who holds weights against one must arrive at the same intervals, and
 /// finds them exactly through linear layers, views and sum pooling.
@@ -97,9 +102,7 @@ impl Infer<'_> {
             return Err(self.parameter("terms", "at least one", "none"));
         };
         let (mut lo, mut hi) = (0, 0);
-        // A wire shifted left by `j` counts in steps of `scale / 2^j`; all terms must count in the
-        // same.
-        let step = |term: &Term, wire: &Wire| wire.scale / 2f64.powi(term.shift.into());
+        // All terms must count in the same steps.
         let scale = step(&terms[0], first);
         for (term, wire) in terms.iter().zip(wires) {
             self.within("term shift", term.shift, 0, MAX_SHIFT)?;
@@ -154,8 +157,9 @@ impl Infer<'_> {
         let shape = self.pooled(window, x)?;
         let count = window.kernel[0] * window.kernel[1];
         // Padding is zero, so each end reaches zero at least.
-        let times = |end: i64| i128::from(end) * count as i128;
-        let range = self.interval(times(x.range.lo.min(0)), times(x.range.hi.max(0)))?;
+        let [lo, hi] =
+            [x.range.lo.min(0), x.range.hi.max(0)].map(|end| i128::from(end) * count as i128);
+        let range = self.interval(lo, hi)?;
         Ok(Wire { shape, bits: range.bits(x.signed), range, scale: x.scale / count as f64, ..*x })
     }
 
@@ -187,8 +191,12 @@ impl Infer<'_> {
     }
 
     fn interval(&self, lo: i128, hi: i128) -> Result<Interval, Error> {
-        let error = || Error::TooWide { node: self.node.to_owned(), lo, hi, limit: MAX_BITS };
-        Interval::checked(lo, hi).ok_or_else(error)
+        Interval::checked(lo, hi).ok_or_else(|| Error::TooWide {
+            node: self.node.to_owned(),
+            lo,
+            hi,
+            limit: MAX_BITS,
+        })
     }
 
     fn same_shape(&self, expected: [usize; 3], wire: &Wire) -> Result<(), Error> {

@@ -79,10 +79,11 @@ pub fn stages(graph: &Graph, without: &BTreeSet<String>) -> Result<Vec<Stage>, E
         stages.push(Stage { pass: "dead_code", places: dead, graph: pruned.clone() });
     }
     let mut last = pruned;
-    let mut keep =
-        |pass, places, graph: &Graph| stages.push(Stage { pass, places, graph: graph.clone() });
-    drive(&mut last, &simplifying_without(without)?, &mut keep)?;
-    drive(&mut last, &legalizing(), &mut keep)?;
+    for passes in [simplifying_without(without)?, legalizing()] {
+        drive(&mut last, &passes, &mut |pass, places, graph| {
+            stages.push(Stage { pass, places, graph: graph.clone() });
+        })?;
+    }
     Ok(stages)
 }
 
@@ -114,8 +115,11 @@ fn drive(
             // changed.
             while let Some(patch) = pass.find(graph) {
                 let (pass, node) = (pass.name(), graph.node(patch.node).name.clone());
-                let failed = |source| Error::Pass { pass, node, source: Box::new(source) };
-                *graph = patch.apply(graph).map_err(failed)?;
+                *graph = patch.apply(graph).map_err(|source| Error::Pass {
+                    pass,
+                    node,
+                    source: Box::new(source),
+                })?;
                 places += 1;
                 assert!(total + places <= limit, "invariant: passes come to an end");
             }

@@ -37,19 +37,22 @@ impl Patch {
         let mut order: Vec<WireId> = (0..self.node).collect();
         order.extend(added);
         order.extend(self.node..count);
-        let follow = |wire: WireId| if wire == self.node { self.result } else { wire };
-        let old = graph
-            .nodes()
-            .iter()
-            .map(|node| (node.name.as_str(), node.op.clone().map_inputs(follow)));
-        let mut ops: Vec<(&str, Op)> = old.collect();
+        let mut ops: Vec<(&str, Op)> = Vec::with_capacity(order.len());
+        for node in graph.nodes() {
+            ops.push((&node.name, node.op.clone().map_inputs(|wire| self.follow(wire))));
+        }
         ops.extend(self.nodes.iter().map(|(name, op)| (name.as_str(), op.clone())));
-        let (patched, places) = rebuild(graph, &order, &ops, follow(graph.output()))?;
+        let (patched, places) = rebuild(graph, &order, &ops, self.follow(graph.output()))?;
         check_linear_inputs(graph, &patched)?;
         if let Some(Some(result)) = places.get(self.result) {
             check_replacement(graph, self.node, &patched, *result)?;
         }
         Ok(patched)
+    }
+
+    /// The wire that stands for a wire of the graph.
+    const fn follow(&self, wire: WireId) -> WireId {
+        if wire == self.node { self.result } else { wire }
     }
 }
 

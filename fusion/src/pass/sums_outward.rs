@@ -28,10 +28,13 @@ fn distributed(graph: &Graph, id: WireId) -> Option<Patch> {
     if graph.consumers(input) != [id] {
         return None;
     }
-    let part = |(index, term): (usize, &Term)| {
-        (format!("{}.{index}", node.name), node.op.clone().map_inputs(|_| term.wire))
-    };
-    let mut nodes: Vec<(String, Op)> = terms.iter().enumerate().map(part).collect();
+    let mut nodes: Vec<(String, Op)> = terms
+        .iter()
+        .enumerate()
+        .map(|(index, term)| {
+            (format!("{}.{index}", node.name), node.op.clone().map_inputs(|_| term.wire))
+        })
+        .collect();
     let first = graph.nodes().len();
     let terms = terms
         .iter()

@@ -31,16 +31,12 @@ fn composed(graph: &Graph, id: WireId) -> Option<Patch> {
 fn compose(inner: &View, outer: &View) -> Option<View> {
     let mut view = *outer;
     for axis in 0..3 {
-        // The element of the inner slice that element `j` of the outer one takes; `None` where it
-        // takes padding.
-        let hit = |j: usize| {
-            let at = outer.start[axis] + j * outer.stride[axis];
-            at.checked_sub(inner.before[axis]).filter(|&at| at < inner.len[axis])
-        };
-        let (first, at) = (0..outer.len[axis]).find_map(|j| Some((j, hit(j)?)))?;
+        let mut places = 0..outer.len[axis];
+        let (first, at) = places.find_map(|j| Some((j, hit(inner, outer, axis, j)?)))?;
         // Of a slice `start 0, len 4` of 3 elements behind 2 zeros, elements 2 and 3 hit: `first`
         // is 2, `len` is 2, and the zeros before become 2 more.
-        let len = (first..outer.len[axis]).take_while(|&j| hit(j).is_some()).count();
+        let hits = (first..outer.len[axis]).map(|j| hit(inner, outer, axis, j));
+        let len = hits.take_while(Option::is_some).count();
         view.start[axis] = inner.start[axis] + at * inner.stride[axis];
         view.stride[axis] = inner.stride[axis] * outer.stride[axis];
         view.len[axis] = len;
@@ -48,6 +44,13 @@ fn compose(inner: &View, outer: &View) -> Option<View> {
         view.after[axis] = outer.after[axis] + outer.len[axis] - first - len;
     }
     Some(view)
+}
+
+/// The element of the inner slice that element `j` of the outer one takes along an axis; `None`
+/// where it takes padding.
+fn hit(inner: &View, outer: &View, axis: usize, j: usize) -> Option<usize> {
+    let at = outer.start[axis] + j * outer.stride[axis];
+    at.checked_sub(inner.before[axis]).filter(|&at| at < inner.len[axis])
 }
 
 #[cfg(test)]
