@@ -59,7 +59,7 @@ fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
 }
 
 /// By node: whether a linear layer reads it, itself or through slices and sums. Such a wire is
-/// masked anew where it is made.
+/// re-shared where it is made.
 fn multiplied(graph: &Graph) -> Vec<bool> {
     let mut multiplied = vec![false; graph.nodes().len()];
     for (id, node) in graph.nodes().iter().enumerate().rev() {

@@ -11,69 +11,9 @@
 //! Cost: `l` bits (`1 + (l - 1)`) and one correlated transfer that the client sends; 2 rounds; `l =
 //! 1` is free. Security: that of the correlated transfer.
 
-use super::check_bits;
 use super::messages::{Incoming, Messages};
-use super::product::{BitProduct, pass};
-use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
-
-/// Shared bits to shares in a ring.
-#[derive(Clone, Copy, Debug)]
-pub struct BitToRing {
-    /// Number of bits.
-    pub len: usize,
-    /// The ring of the result.
-    pub ring: Bits,
-}
-
-impl Operator for BitToRing {
-    type Input = BitShare;
-    type Output = Share;
-
-    const NAME: &'static str = "bit to ring";
-
-    fn ideal(&self, bits: &BitString) -> Clear {
-        Clear { ring: self.ring, values: bits.iter().collect() }
-    }
-
-    fn cost(&self) -> Cost {
-        let mut messages = Messages::default();
-        price_convert(&mut messages, self.ring, self.len);
-        messages.cost()
-    }
-
-    async fn run(&self, session: &mut Session, bits: BitShare) -> Result<Share, Error> {
-        check_bits(Self::NAME, &bits, self.len)?;
-        Ok(Share::new(self.ring, convert(session, bits.0, self.ring).await?))
-    }
-}
-
-/// This party's shares of bits, not reduced, in turns of their own.
-pub(super) async fn convert(
-    session: &mut Session,
-    bits: BitString,
-    ring: Bits,
-) -> Result<Vec<u64>, Error> {
-    if ring == Bits::ONE {
-        return Ok(bits.iter().collect());
-    }
-    let (chosen, responded) = B2a::price(&mut Messages::default(), Role::Server, ring, bits.len());
-    let mut outgoing = Vec::new();
-    let mut conversion = B2a::choose(session, Role::Server, bits, ring, &mut outgoing)?;
-    let incoming = pass(session, Role::Server, &outgoing, chosen).await?;
-    let mut outgoing = Vec::new();
-    conversion.respond(session, &mut Incoming::of(&incoming), &mut outgoing)?;
-    let incoming = pass(session, Role::Client, &outgoing, responded).await?;
-    Ok(conversion.finish(&mut Incoming::of(&incoming)))
-}
-
-/// The price of [`convert`].
-pub(super) const fn price_convert(messages: &mut Messages, ring: Bits, len: usize) {
-    if ring.get() > 1 {
-        let (chosen, responded) = B2a::price(messages, Role::Server, ring, len);
-        messages.send(Role::Server, chosen);
-        messages.send(Role::Client, responded);
-    }
-}
+use super::product::BitProduct;
+use crate::{BitString, Bits, Error, Role, Session};
 
 /// Conversions under way, in a ring of at least 2 bits: [`BitProduct`]s.
 pub(super) struct B2a {
@@ -137,7 +77,61 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
 
     use super::*;
-    use crate::testing;
+    use crate::ops::product::pass;
+    use crate::{BitShare, Clear, Cost, Operator, Share, testing};
+
+    /// The conversion as an operator of its own.
+    #[derive(Clone, Copy, Debug)]
+    struct BitToRing {
+        len: usize,
+        ring: Bits,
+    }
+
+    impl Operator for BitToRing {
+        type Input = BitShare;
+        type Output = Share;
+
+        const NAME: &'static str = "bit to ring";
+
+        fn ideal(&self, bits: &BitString) -> Clear {
+            Clear { ring: self.ring, values: bits.iter().collect() }
+        }
+
+        fn cost(&self) -> Cost {
+            let mut messages = Messages::default();
+            if self.ring.get() > 1 {
+                let (chosen, responded) =
+                    B2a::price(&mut messages, Role::Server, self.ring, self.len);
+                messages.send(Role::Server, chosen);
+                messages.send(Role::Client, responded);
+            }
+            messages.cost()
+        }
+
+        async fn run(&self, session: &mut Session, bits: BitShare) -> Result<Share, Error> {
+            Ok(Share::new(self.ring, convert(session, bits.0, self.ring).await?))
+        }
+    }
+
+    /// This party's shares of bits, not reduced, in turns of their own.
+    async fn convert(
+        session: &mut Session,
+        bits: BitString,
+        ring: Bits,
+    ) -> Result<Vec<u64>, Error> {
+        if ring == Bits::ONE {
+            return Ok(bits.iter().collect());
+        }
+        let (chosen, responded) =
+            B2a::price(&mut Messages::default(), Role::Server, ring, bits.len());
+        let mut outgoing = Vec::new();
+        let mut conversion = B2a::choose(session, Role::Server, bits, ring, &mut outgoing)?;
+        let incoming = pass(session, Role::Server, &outgoing, chosen).await?;
+        let mut outgoing = Vec::new();
+        conversion.respond(session, &mut Incoming::of(&incoming), &mut outgoing)?;
+        let incoming = pass(session, Role::Client, &outgoing, responded).await?;
+        Ok(conversion.finish(&mut Incoming::of(&incoming)))
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]

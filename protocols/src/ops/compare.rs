@@ -1,63 +1,16 @@
-//! Comparison: of two private values, and of a share with zero.
+//! Comparison of a share with zero: the derivative of ReLU.
 //!
-//! *Functionality.* [`LessThan`], the millionaires' problem: from the server's p and the client's
-//! q, of l bits, to shares of whether p < q. [`NonNegative`], the derivative of ReLU: from shares
-//! of a two's complement value to shares of whether it is at least 0.
+//! *Functionality.* From shares of a two's complement value to shares of whether it is at least 0.
 //!
-//! *Identity.* p < q where `q + (2^l - 1 - p)` carries out of l bits. The top bit of a sum is the
-//! exclusive or of the summands' top bits and the carry out of the bits below.
+//! *Identity.* The top bit of a sum is the exclusive or of the summands' top bits and the carry out
+//! of the bits below.
 //!
-//! Cost: that of a carry chain over l bits, or l - 1 bits; nothing for the sign of one bit.
+//! Cost: that of a carry chain over l - 1 bits; nothing for the sign of one bit.
 //! Security: that of the carry chain.
 
 use super::messages::Messages;
-use super::{Both, Private, carry, check_digit, check_parameters, check_private, check_share};
+use super::{carry, check_digit, check_parameters, check_share};
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
-
-/// Whether the server's value is less than the client's.
-#[derive(Clone, Copy, Debug)]
-pub struct LessThan {
-    /// Number of comparisons.
-    pub len: usize,
-    /// Width of the values.
-    pub bits: Bits,
-    /// Widest digit of the carry chain, 1 to 4.
-    pub digit: u32,
-}
-
-impl LessThan {
-    /// What is wrong with the parameters, if anything.
-    pub fn check(&self) -> Result<(), String> {
-        check_digit(self.digit)
-    }
-}
-
-impl Operator for LessThan {
-    type Input = Private;
-    type Output = BitShare;
-
-    const NAME: &'static str = "less than";
-
-    fn ideal(&self, input: &Both) -> BitString {
-        input.server.iter().zip(&input.client).map(|(p, q)| p < q).collect()
-    }
-
-    fn cost(&self) -> Cost {
-        let mut messages = Messages::default();
-        carry::price_carry(&mut messages, self.len, self.bits.get(), self.digit);
-        messages.cost()
-    }
-
-    async fn run(&self, session: &mut Session, input: Private) -> Result<BitShare, Error> {
-        check_parameters(Self::NAME, self.check(), self)?;
-        check_private(Self::NAME, &input, self.bits, self.len)?;
-        let mut values = input.into_values();
-        if session.role() == Role::Server {
-            values.iter_mut().for_each(|p| *p = self.bits.reduce(!*p));
-        }
-        Ok(BitShare(carry::carry(session, &values, self.bits.get(), self.digit).await?))
-    }
-}
 
 /// Whether a shared value is at least zero.
 #[derive(Clone, Copy, Debug)]
@@ -116,20 +69,6 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn less_than_obeys_the_law(
-            width in 1u32..=64,
-            digit in 1u32..=4,
-            len in 0usize..100,
-            seed: u64,
-        ) {
-            let bits = Bits::of(width);
-            let mut rng = ChaCha20Rng::seed_from_u64(seed);
-            let server = testing::extremes(bits, len, &mut rng);
-            let client = testing::extremes(bits, len, &mut rng);
-            testing::law(&LessThan { len, bits, digit }, &Both { bits, server, client }, seed);
-        }
-
-        #[test]
         fn non_negative_obeys_the_law(
             width in 1u32..=64,
             digit in 1u32..=4,
@@ -143,18 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn comparisons_are_exact_for_all_small_values() {
+    fn comparisons_are_exact_for_all_small_values_in_many_shares() {
         for width in 1..=4 {
-            let (bits, all) = (Bits::of(width), 1u64 << width);
-            let server: Vec<u64> = (0..all * all).map(|i| i % all).collect();
-            let client: Vec<u64> = (0..all * all).map(|i| i / all).collect();
+            let (ring, all) = (Bits::of(width), 1u64 << width);
+            // Every value in about four times as many shares as there are.
+            let values: Vec<u64> = (0..4 * all * all).map(|i| i % all).collect();
             for digit in 1..=4 {
-                let op = LessThan { len: server.len(), bits, digit };
-                testing::law(
-                    &op,
-                    &Both { bits, server: server.clone(), client: client.clone() },
-                    1,
-                );
+                let op = NonNegative { len: values.len(), ring, digit };
+                testing::law(&op, &Clear { ring, values: values.clone() }, 1);
             }
         }
     }

@@ -16,7 +16,7 @@
 //! m - (a + 1)` bits for the extension where needed; the rounds are those of one comparison and one
 //! selection for each level. Security: that of the parts.
 
-use super::extend::KnownSign;
+use super::known_sign::KnownSign;
 use super::messages::Messages;
 use super::{Mux, NonNegative, check_digit, check_parameters, check_share};
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share};

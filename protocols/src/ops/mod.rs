@@ -8,32 +8,22 @@ mod argmax;
 mod b2a;
 mod carry;
 mod compare;
-mod equality;
-mod extend;
+mod known_sign;
 mod lookup;
 mod max_pool;
 mod messages;
 mod mux;
-mod private;
 mod product;
 mod requant;
-mod square;
-mod truncate;
 
 pub use and::And;
 pub use argmax::Argmax;
-pub use b2a::BitToRing;
-pub use compare::{LessThan, NonNegative};
-pub use equality::Equal;
-pub use extend::{Extend, Reading};
+pub use compare::NonNegative;
 pub use lookup::Lookup;
 pub use max_pool::MaxPool;
 pub use mux::Mux;
-pub use private::{Both, Private};
 pub(crate) use requant::Chosen;
 pub use requant::{Form, Requant};
-pub use square::Square;
-pub use truncate::TruncateReduce;
 
 use std::fmt::Debug;
 
@@ -56,16 +46,6 @@ fn check_bits(operator: &str, bits: &BitShare, len: usize) -> Result<(), Error> 
         Ok(())
     } else {
         Err(Error::invalid(format!("operand of {operator}"), format!("{len} bits"), bits.0.len()))
-    }
-}
-
-/// An operand is what the operator declares.
-fn check_private(operator: &str, own: &Private, bits: Bits, len: usize) -> Result<(), Error> {
-    if (own.bits(), own.values().len()) == (bits, len) {
-        Ok(())
-    } else {
-        let expected = format!("{len} of {bits:?}");
-        Err(Error::invalid(format!("operand of {operator}"), expected, format!("{own:?}")))
     }
 }
 

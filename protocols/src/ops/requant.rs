@@ -57,7 +57,7 @@ use zeroize::Zeroize;
 
 use super::b2a::B2a;
 use super::carry::{self, Network, Parts};
-use super::extend::KnownSign;
+use super::known_sign::KnownSign;
 use super::messages::{Incoming, Messages};
 use super::mux::Selection;
 use super::product::pass;

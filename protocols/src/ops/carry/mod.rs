@@ -98,19 +98,3 @@ pub(super) fn price_carry(messages: &mut Messages, len: usize, bits: u32, digit:
     chain::carry(&mut circuit, bits, digit);
     circuit.price(messages, len);
 }
-
-/// Whether all of the low `bits` bits of the sum are ones, at least one bit.
-pub(super) fn all_ones(bits: u32, digit: u32) -> (Circuit, Wire) {
-    let mut circuit = Circuit::default();
-    let propagates = chain::cut(0, bits, digit)
-        .map(|(at, width)| match width {
-            1 => circuit.both(at),
-            _ => {
-                let [propagates] = circuit.digit(at, width, &[leaf::Flag::Propagate]);
-                propagates
-            }
-        })
-        .collect();
-    let all = circuit.product(propagates).expect("invariant: there are bits");
-    (circuit, all)
-}
