@@ -10,7 +10,7 @@ fn classes_of(layer: &Layer) -> Vec<Class> {
     match layer.protocol {
         Protocol::Vole { k } => Vole::of(k).classes(layer),
         Protocol::Cot => Vole::cot().classes(layer),
-        other @ Protocol::VoleOfActivations { .. } => panic!("{other:?} has none"),
+        other => panic!("{other:?} has none"),
     }
 }
 
