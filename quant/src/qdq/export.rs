@@ -158,6 +158,12 @@ impl Writer<'_> {
                 return Err(without_form(step, "logits as the output", "the label alone", advice));
             }
             Op::Output(Output { input }) => self.output(step, *input),
+            // A new kind of step is refused until it has a form.
+            #[allow(unreachable_patterns, clippy::wildcard_enum_match_arm)]
+            other => {
+                let advice = "search again without it";
+                return Err(without_form(step, "a step that ONNX has", &other.protocol(), advice));
+            }
         }
         Ok(())
     }
