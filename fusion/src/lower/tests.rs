@@ -165,21 +165,14 @@ fn options_choose_by_step_and_misspellings_are_errors() {
         ..Options::default()
     };
     let plan = fuse(&graph, &options).unwrap();
-    let chosen = |name: &str| match plan.steps.iter().find(|s| s.name == name).unwrap().op {
-        Step::Linear(steps::Linear { protocol, .. }) => format!("{protocol:?}"),
-        Step::Requant(steps::Requant { and_depth, .. }) => format!("and_depth {and_depth}"),
-        Step::Input(_)
-        | Step::SumPool(_)
-        | Step::MaxPool(_)
-        | Step::Lookup(_)
-        | Step::Argmax(_)
-        | Step::View(_)
-        | Step::Output(_) => String::new(),
+    let chosen = |name: &str| {
+        let op = &plan.steps.iter().find(|s| s.name == name).unwrap().op;
+        let layer = op.get().map(|steps::Linear { protocol, .. }| format!("{protocol:?}"));
+        let depth =
+            || op.get().map(|steps::Requant { and_depth, .. }| format!("depth {and_depth}"));
+        layer.or_else(depth).unwrap_or_default()
     };
-    assert_eq!(
-        ["a", "c", "y", "z"].map(chosen),
-        ["Vole { k: 4 }", "Cot", "and_depth 6", "and_depth 2"]
-    );
+    assert_eq!(["a", "c", "y", "z"].map(chosen), ["Vole { k: 4 }", "Cot", "depth 6", "depth 2"]);
     for step in ["sum", "nothing", "z"] {
         let options =
             Options { protocols: [(step.to_owned(), Protocol::Cot)].into(), ..Options::default() };
