@@ -173,6 +173,8 @@ impl Crafter<'_> {
         while let Some(at) = alike.pop() {
             let changed = self.plan.wires[at];
             for step in &mut self.plan.steps {
+                // All others have rings of their own.
+                #[allow(clippy::wildcard_enum_match_arm)]
                 let other = match &mut step.op {
                     Op::View(Slice { input, output, .. })
                     | Op::MaxPool(MaxPool { input, output, .. }) => {
@@ -192,7 +194,6 @@ impl Crafter<'_> {
                         self.plan.wires[*output].ring = changed.ring;
                         continue;
                     }
-                    #[allow(clippy::wildcard_enum_match_arm)] // whatever has a ring of its own
                     _ => continue,
                 };
                 let wire = &mut self.plan.wires[other];
