@@ -142,11 +142,10 @@ fn opset(file: &ModelProto) -> Result<i64, ImportError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let failed = |source| ImportError::Io { path: path.into(), source };
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
+        .map_err(|source| ImportError::Io { path: path.into(), source })?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(ImportError::field("file", format!("at most {MAX_FILE} bytes"), "more"));
     }

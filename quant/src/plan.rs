@@ -33,12 +33,13 @@ pub(crate) fn to_view(view: &View) -> plan::View {
 
 /// A view of a model.
 pub(crate) fn view_of(view: &plan::View) -> View {
-    let axis = |i: usize| Axis {
-        start: view.start[i],
-        stride: view.stride[i],
-        length: view.len[i],
-        before: view.before[i],
-        after: view.after[i],
-    };
-    View { axes: std::array::from_fn(axis) }
+    View {
+        axes: std::array::from_fn(|i: usize| Axis {
+            start: view.start[i],
+            stride: view.stride[i],
+            length: view.len[i],
+            before: view.before[i],
+            after: view.after[i],
+        }),
+    }
 }

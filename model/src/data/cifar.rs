@@ -21,8 +21,7 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
 pub(super) fn parse(mut bytes: Vec<u8>) -> Result<Images, Fault> {
     let (record, labels) = kind(bytes.len() as u64)?;
     let records = bytes.len() / record;
-    let label = |at: usize| bytes[at * record + labels - 1].into();
-    let found = (0..records).map(label).collect();
+    let found = (0..records).map(|at| bytes[at * record + labels - 1].into()).collect();
     for at in 0..records {
         bytes.copy_within(at * record + labels..(at + 1) * record, at * PIXELS);
     }

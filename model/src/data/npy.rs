@@ -56,9 +56,9 @@ pub(super) fn labels(stream: &mut impl Read, classes: usize) -> Result<Vec<usize
     if header.kind.is_float() {
         return Err(Fault::new(NPY, "type of labels", "integers", header.kind.name()));
     }
-    let class =
-        |number: Number| usize::try_from(number.integer()?).ok().filter(|&label| label < classes);
-    let (labels, flaw) = elements(stream, &header, read::LABELS, 0, class)?;
+    let (labels, flaw) = elements(stream, &header, read::LABELS, 0, |number: Number| {
+        usize::try_from(number.integer()?).ok().filter(|&label| label < classes)
+    })?;
     match flaw {
         None => Ok(labels),
         Some(Flaw { at, found }) => Err(Fault::Label { image: at, found, classes }),
@@ -133,8 +133,9 @@ fn elements<T: Copy>(
     let held = size_of::<T>() * if header.fortran { 2 } else { 1 };
     let fault = |expected: String, found: String| Err(Fault::new(NPY, "elements", expected, found));
     let claimed = header.shape.iter().try_fold(1_u64, |n, &d| n.checked_mul(d as u64));
-    let fits = |n: &u64| n.checked_mul(size.max(held) as u64).is_some_and(|bytes| bytes <= limit);
-    let Some(count) = claimed.filter(fits) else {
+    let Some(count) = claimed
+        .filter(|n| n.checked_mul(size.max(held) as u64).is_some_and(|bytes| bytes <= limit))
+    else {
         let found = format!("shape {:?} of {}", header.shape, header.kind.name());
         return fault(format!("at most {limit} bytes, in the file and in memory"), found);
     };

@@ -57,12 +57,15 @@ pub(super) fn load(path: &Path) -> Result<(PathBuf, Environment), JudgeError> {
 /// The library of the package `onnxruntime` in a folder of Python packages.
 fn in_package(site: &Path) -> Option<PathBuf> {
     let files = site.join("onnxruntime").join("capi").read_dir().ok()?;
-    let is_library = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let library = name.starts_with("libonnxruntime.");
-        library && (name.contains(".so") || name.ends_with(".dylib"))
-    };
-    files.flatten().map(|file| file.path()).filter(is_library).max()
+    files
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let library = name.starts_with("libonnxruntime.");
+            library && (name.contains(".so") || name.ends_with(".dylib"))
+        })
+        .max()
 }
 
 /// The folders of Python packages: those of the active virtual environment, then those that

@@ -29,8 +29,12 @@ pub fn export(model: &Model) -> Vec<u8> {
     graph
         .node
         .push(NodeProto::new("Flatten", "", &[&value(model.output)], &["logits"]).int("axis", 1));
-    let recent = |node: &Node| matches!(node.op, Op::Function(Function::GeluTanh));
-    let opset = if model.nodes.iter().any(recent) { OPSET_OF_GELU } else { OPSET };
+    let opset =
+        if model.nodes.iter().any(|node| matches!(node.op, Op::Function(Function::GeluTanh))) {
+            OPSET_OF_GELU
+        } else {
+            OPSET
+        };
     ModelProto::new(opset, graph).encode_to_vec()
 }
 
@@ -124,10 +128,11 @@ fn function_nodes(
                 ("Mul", [input, "sum"], "product"),
             ];
             for (op, operands, result) in steps {
-                let named =
-                    |name: &&str| if *name == input { input.to_owned() } else { part(name) };
-                let names: Vec<String> =
-                    operands.iter().filter(|name| !name.is_empty()).map(named).collect();
+                let names: Vec<String> = operands
+                    .iter()
+                    .filter(|name| !name.is_empty())
+                    .map(|name| if *name == input { input.to_owned() } else { part(name) })
+                    .collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 graph.node.push(NodeProto::new(op, &part(result), &names, &[&part(result)]));
             }

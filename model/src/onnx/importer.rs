@@ -231,8 +231,9 @@ impl Importer {
         if name.is_empty() {
             return Ok(None);
         }
-        let missing = || Problem::malformed(format!("no earlier node computes its input {name:?}"));
-        self.entries.get(name).cloned().map(Some).ok_or_else(missing)
+        self.entries.get(name).cloned().map(Some).ok_or_else(|| {
+            Problem::malformed(format!("no earlier node computes its input {name:?}"))
+        })
     }
 
     /// Appends an operation.
@@ -373,8 +374,8 @@ impl Inputs {
     }
 
     fn all_constant(&self) -> bool {
-        let constant = |entry: &Entry| matches!(entry, Entry::Constant(_));
-        self.0.iter().flatten().next().is_some() && self.0.iter().flatten().all(constant)
+        self.0.iter().flatten().next().is_some()
+            && self.0.iter().flatten().all(|entry| matches!(entry, Entry::Constant(_)))
     }
 
     fn constants(&self) -> Result<Vec<Option<&Constant>>, Problem> {

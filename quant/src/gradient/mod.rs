@@ -192,12 +192,17 @@ impl<'a, T: Element> Network<'a, T> {
 
     /// Gradients that are all zero.
     pub fn zeros(&self) -> Gradients<T> {
-        let zeros = |p: &Parameters<T>| Parameters {
-            weight: vec![T::zero(); p.weight.len()],
-            bias: vec![T::zero(); p.bias.len()],
-        };
         Gradients {
-            layers: self.layers.iter().map(|layer| layer.as_ref().map(zeros)).collect(),
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| {
+                    layer.as_ref().map(|p| Parameters {
+                        weight: vec![T::zero(); p.weight.len()],
+                        bias: vec![T::zero(); p.bias.len()],
+                    })
+                })
+                .collect(),
             scales: vec![T::zero(); self.changes.len()],
         }
     }
@@ -234,10 +239,12 @@ impl<'a, T: Element> Network<'a, T> {
 
     /// The outputs of a batch.
     pub fn outputs(&self, batch: &Tensor) -> Vec<Vec<T>> {
-        let output = |image: usize| {
-            self.forward(&cast(batch.image(image))).values.swap_remove(self.model.output.0)
-        };
-        (0..batch.images()).into_par_iter().map(output).collect()
+        (0..batch.images())
+            .into_par_iter()
+            .map(|image| {
+                self.forward(&cast(batch.image(image))).values.swap_remove(self.model.output.0)
+            })
+            .collect()
     }
 
     fn parameters(&self, node: usize) -> &Parameters<T> {

@@ -65,22 +65,28 @@ impl Calibration {
         let images = batch.images().min(MOMENT_IMAGES * 2);
         let kept = activations_of(model, &first_images(batch, images), &keep)?;
         let value = |id: ValueId| kept.value(id).expect("invariant: what was asked for is kept");
-        let samples = |site: &super::sites::Site| Samples::of(&value(site.value).data, ranges);
-        let moments = |layer: &super::sites::LayerSites| {
-            let node = &model.nodes[layer.node];
-            match &node.op {
-                Op::Conv(conv) => Moments::of(&conv.geometry, value(node.inputs[0])),
-                Op::Relu { .. }
-                | Op::Function(_)
-                | Op::Add
-                | Op::MaxPool(_)
-                | Op::AvgPool(_)
-                | Op::View(_) => Vec::new(),
-            }
-        };
         Ok(Self {
-            sites: sites.sites.par_iter().map(samples).collect(),
-            layers: sites.layers.par_iter().map(moments).collect(),
+            sites: sites
+                .sites
+                .par_iter()
+                .map(|site| Samples::of(&value(site.value).data, ranges))
+                .collect(),
+            layers: sites
+                .layers
+                .par_iter()
+                .map(|layer| {
+                    let node = &model.nodes[layer.node];
+                    match &node.op {
+                        Op::Conv(conv) => Moments::of(&conv.geometry, value(node.inputs[0])),
+                        Op::Relu { .. }
+                        | Op::Function(_)
+                        | Op::Add
+                        | Op::MaxPool(_)
+                        | Op::AvgPool(_)
+                        | Op::View(_) => Vec::new(),
+                    }
+                })
+                .collect(),
         })
     }
 
@@ -138,8 +144,11 @@ impl Moments {
     /// `E[x x^T] - E[x] E[x]^T`: the bias makes up for the mean.
     pub fn covariance(&self) -> Vec<f64> {
         let n = self.rows;
-        let of = |(at, second): (usize, &f64)| second - self.first[at / n] * self.first[at % n];
-        self.second.iter().enumerate().map(of).collect()
+        self.second
+            .iter()
+            .enumerate()
+            .map(|(at, second)| second - self.first[at / n] * self.first[at % n])
+            .collect()
     }
 
     /// The moments of every group of a convolution's input `[N, C, H, W]`.

@@ -138,12 +138,13 @@ impl Emitting<'_> {
         let (from, range) = (*self.builder.wire(input), Interval::of_bits(bits, signed));
         // The graph refuses what is too wide; the table of that is not made.
         let Interval { lo, hi } = Interval::of_bits(from.bits.min(MAX_TABLE_BITS), from.signed);
-        let entry = |value: i64| {
-            let step = function.at(value as f64 * from.scale) / scale;
-            // Halves go up, as they do in a requantization.
-            ((step + 0.5).floor() as i64).clamp(range.lo, range.hi)
-        };
-        let table = (lo..=hi).map(entry).collect();
+        let table = (lo..=hi)
+            .map(|value| {
+                let step = function.at(value as f64 * from.scale) / scale;
+                // Halves go up, as they do in a requantization.
+                ((step + 0.5).floor() as i64).clamp(range.lo, range.hi)
+            })
+            .collect();
         let lookup = Lookup { input, first: lo, table, bits, signed, scale };
         Ok(self.builder.lookup(node.name.clone(), lookup)?)
     }
@@ -151,8 +152,8 @@ impl Emitting<'_> {
     /// The sum of two wires, the coarser one shifted left.
     fn sum(&mut self, name: String, a: WireId, b: WireId) -> Result<WireId, QuantizeError> {
         let ratio = (self.builder.wire(a).scale / self.builder.wire(b).scale).log2().round() as i32;
-        let too_far = |_| QuantizeError::Scales { node: name.clone(), ratio };
-        let shift = u8::try_from(ratio.unsigned_abs()).map_err(too_far)?;
+        let shift = u8::try_from(ratio.unsigned_abs())
+            .map_err(|_| QuantizeError::Scales { node: name.clone(), ratio })?;
         let terms = if ratio >= 0 { [(a, shift), (b, 0)] } else { [(a, 0), (b, shift)] };
         Ok(self.builder.add(name, &terms)?)
     }

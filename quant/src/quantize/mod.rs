@@ -135,9 +135,11 @@ impl<'a> Quantizer<'a> {
         let strange =
             sites.sites.iter().enumerate().find(|(id, _)| !calibration.site(*id).is_finite());
         if let Some((_, site)) = strange {
-            let name = |node: usize| model.nodes[node].name.clone();
             return Err(QuantizeError::NotFinite {
-                node: site.value.producer().map_or("input".into(), name),
+                node: site
+                    .value
+                    .producer()
+                    .map_or("input".into(), |node| model.nodes[node].name.clone()),
             });
         }
         let rounders = calibration.layers.par_iter().map(|moments| Rounder::new(moments)).collect();
@@ -319,8 +321,8 @@ impl<'a> Quantizer<'a> {
                 scales,
                 fixed: self.fixed_groups(),
             };
-            let mut tell = |done, of| progress("reconstruction", done, of);
-            (scales, rounded) = start.run(batch, options, &mut tell)?;
+            (scales, rounded) =
+                start.run(batch, options, &mut |done, of| progress("reconstruction", done, of))?;
         }
         self.emit(assignment, &scales, &rounded.iter().collect::<Vec<_>>())
     }
@@ -356,9 +358,10 @@ impl<'a> Quantizer<'a> {
         assignment: &Assignment,
         scales: &Scales,
     ) -> Vec<std::sync::Arc<Rounded>> {
-        let rounded =
-            |layer: usize| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]);
-        (0..self.sites.layers.len()).into_par_iter().map(rounded).collect()
+        (0..self.sites.layers.len())
+            .into_par_iter()
+            .map(|layer| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]))
+            .collect()
     }
 
     fn emit(

@@ -54,11 +54,10 @@ struct Channel {
 
 impl Channel {
     fn new(weights: &[i8], bias: f64, scale: f64) -> Self {
-        let sum = |(positive, negative): (i64, i64), &w: &i8| {
+        let sums = weights.iter().fold((0, 0), |(positive, negative), &w| {
             let w = i64::from(w);
             (positive + w.max(0), negative + (-w).max(0))
-        };
-        let sums = weights.iter().fold((0, 0), sum);
+        });
         Self { weights: weights.to_vec(), bias, scale, growth: 0.0, sums }
     }
 

@@ -81,19 +81,24 @@ impl Start<'_> {
     }
 
     fn learned(&self) -> Learned {
-        let weights = |(layer, rounded): (usize, &Rounded)| {
-            let weight = &conv(self.model, self.sites.layers[layer].node).weight;
-            let fan_in = weight.len() / rounded.exponents.len();
-            let latent = |(at, (&w, &q)): (usize, (&f32, &i8))| {
-                let scale =
-                    (rounded.log_scale - f64::from(rounded.exponents[at / fan_in])).exp2() as f32;
-                // Near its integer: the rounding found before is where the descent starts.
-                f32::from(q) + (w / scale - f32::from(q)).clamp(-NEAR, NEAR)
-            };
-            weight.iter().zip(&rounded.weights).enumerate().map(latent).collect()
-        };
         Learned {
-            weights: self.rounded.iter().enumerate().map(weights).collect(),
+            weights: self
+                .rounded
+                .iter()
+                .enumerate()
+                .map(|(layer, rounded)| {
+                    let weight = &conv(self.model, self.sites.layers[layer].node).weight;
+                    let fan_in = weight.len() / rounded.exponents.len();
+                    let mut latent = Vec::with_capacity(weight.len());
+                    for (at, (&w, &q)) in weight.iter().zip(&rounded.weights).enumerate() {
+                        let exponent = f64::from(rounded.exponents[at / fan_in]);
+                        let scale = (rounded.log_scale - exponent).exp2() as f32;
+                        // Near its integer: the rounding found before is where the descent starts.
+                        latent.push(f32::from(q) + (w / scale - f32::from(q)).clamp(-NEAR, NEAR));
+                    }
+                    latent
+                })
+                .collect(),
             biases: self
                 .rounded
                 .iter()
@@ -181,11 +186,9 @@ impl Start<'_> {
             let scales = &self.rounded[layer].exponents;
             let fan_in = gradient.weight.len() / scales.len();
             // A step of a channel's integers is a step of its scale.
-            let gradient_of =
-                |at: usize| gradient.weight[at] * (-scales[at / fan_in] as f32).exp2();
             optimizers.weights[layer].step(
                 &mut learned.weights[layer],
-                gradient_of,
+                |at: usize| gradient.weight[at] * (-scales[at / fan_in] as f32).exp2(),
                 schedule.rate(WEIGHT_RATE),
             );
             learned.weights[layer].iter_mut().for_each(|v| *v = v.clamp(low, high));
@@ -213,18 +216,20 @@ impl Start<'_> {
     }
 
     fn finish(&self, learned: &Learned) -> (Scales, Vec<Rounded>) {
-        let rounded = |layer: usize| Rounded {
-            weights: self.integers(learned, layer).iter().map(|&q| q as i8).collect(),
-            exponents: self.rounded[layer].exponents.clone(),
-            log_scale: self.layer_scale(learned, layer),
-            bias: learned.biases[layer].iter().map(|&b| f64::from(b)).collect(),
-        };
         let layers = 0..self.rounded.len();
         let scales = Scales {
             sites: (0..self.sites.sites.len()).map(|site| self.site_scale(learned, site)).collect(),
             layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
         };
-        (scales, layers.map(rounded).collect())
+        let rounded = layers
+            .map(|layer| Rounded {
+                weights: self.integers(learned, layer).iter().map(|&q| q as i8).collect(),
+                exponents: self.rounded[layer].exponents.clone(),
+                log_scale: self.layer_scale(learned, layer),
+                bias: learned.biases[layer].iter().map(|&b| f64::from(b)).collect(),
+            })
+            .collect();
+        (scales, rounded)
     }
 }
 

@@ -85,12 +85,17 @@ impl Problem<'_> {
                 break;
             }
         }
-        let site_scale = |(id, site): (usize, &Site)| {
-            let m = candidates[site.group][chosen[site.group]];
-            m + f64::from(self.best_power(id, m).0)
-        };
         Scales {
-            sites: self.sites.sites.iter().enumerate().map(site_scale).collect(),
+            sites: self
+                .sites
+                .sites
+                .iter()
+                .enumerate()
+                .map(|(id, site)| {
+                    let m = candidates[site.group][chosen[site.group]];
+                    m + f64::from(self.best_power(id, m).0)
+                })
+                .collect(),
             layers: (0..self.sites.layers.len())
                 .map(|layer| self.layer_scale(layer, &candidates, &chosen))
                 .collect(),

@@ -58,9 +58,9 @@ impl Sequence<'_> {
             exact[index + 1] = run(&float, index, &exact);
             if let Some(layer) = self.sites.layers.iter().position(|layer| layer.node == index) {
                 let target = self.target(index, &exact, &found);
-                let mut stage =
-                    |done| progress(index * STAGES + done, self.model.nodes.len() * STAGES);
-                let result = self.layer(layer, &found[node.inputs[0].0], &target, &mut stage);
+                let result = self.layer(layer, &found[node.inputs[0].0], &target, &mut |done| {
+                    progress(index * STAGES + done, self.model.nodes.len() * STAGES)
+                });
                 network.layers[index] = Some(result.float());
                 rounded[layer] = Some(result);
             }
@@ -130,12 +130,13 @@ impl Sequence<'_> {
         // consecutive in an image.
         let (plane, pixels) = (channels * g.in_h * g.in_w, g.positions());
         let moments = (0..g.groups).map(|group| {
-            let columns = |image: usize, columns: &mut Vec<f32>| {
-                fill_columns(g, channels, &input[image][group * plane..][..plane], columns);
-            };
-            let target =
-                |image: usize| &target[image][group * outputs * pixels..][..outputs * pixels];
-            Cross::of([g.fan_in(), outputs, pixels, images], columns, target)
+            Cross::of(
+                [g.fan_in(), outputs, pixels, images],
+                |image: usize, columns: &mut Vec<f32>| {
+                    fill_columns(g, channels, &input[image][group * plane..][..plane], columns);
+                },
+                |image: usize| &target[image][group * outputs * pixels..][..outputs * pixels],
+            )
         });
         let moments: Vec<Cross> = moments.collect();
         stage(1);
@@ -171,8 +172,10 @@ fn change(change: &Change<f32>, values: &mut Values) {
 
 fn run(network: &Network<'_, f32>, index: usize, values: &[Values]) -> Values {
     let images = values[network.model().nodes[index].inputs[0].0].len();
-    let image = |image: usize| network.node(index, |id| &values[id.0][image], &mut Vec::new());
-    (0..images).into_par_iter().map(image).collect()
+    (0..images)
+        .into_par_iter()
+        .map(|image| network.node(index, |id| &values[id.0][image], &mut Vec::new()))
+        .collect()
 }
 
 impl Rounded {

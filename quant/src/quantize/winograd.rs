@@ -144,14 +144,15 @@ impl<'a> Judge<'a> {
         }
         let count = images.images().min(LOSS_IMAGES);
         let logits = evaluate(model, &first_images(images, count))?;
-        let probabilities = |n| {
-            let logits: Vec<f64> = logits.image(n).iter().map(|&v| f64::from(v)).collect();
-            softmax(&logits)
-        };
         Ok(Self {
             images,
             float: Differentiable::of(model),
-            expected: (0..count).map(probabilities).collect(),
+            expected: (0..count)
+                .map(|n| {
+                    let logits: Vec<f64> = logits.image(n).iter().map(|&v| f64::from(v)).collect();
+                    softmax(&logits)
+                })
+                .collect(),
         })
     }
 
@@ -213,12 +214,15 @@ impl<'a> Judge<'a> {
         let values = values.collect::<Result<Vec<(Vec<f32>, Vec<f32>)>, fusion::Error>>()?;
         let (inputs, outputs, pixels) =
             (g.in_channels / g.groups, g.out_channels / g.groups, g.positions());
-        let of_group = |group: usize| {
-            let columns = |n: usize, columns: &mut Vec<f32>| fill(g, group, &values[n].0, columns);
-            let target = |n: usize| &values[n].1[group * outputs * pixels..][..outputs * pixels];
-            Cross::of([POSITIONS * inputs, outputs, pixels, images], columns, target)
-        };
-        Ok((0..g.groups).map(of_group).collect())
+        Ok((0..g.groups)
+            .map(|group| {
+                Cross::of(
+                    [POSITIONS * inputs, outputs, pixels, images],
+                    |n: usize, columns: &mut Vec<f32>| fill(g, group, &values[n].0, columns),
+                    |n: usize| &values[n].1[group * outputs * pixels..][..outputs * pixels],
+                )
+            })
+            .collect())
     }
 }
 
@@ -331,12 +335,13 @@ fn transform(weights: &[f32], inputs: usize) -> Vec<f32> {
         (0..9).map(|tap| row[tap / 3] * column[tap % 3] * kernel[tap]).sum::<f32>()
     };
     let channels = weights.chunks_exact(9 * inputs);
-    let channel = |kernels: &[f32]| -> Vec<f32> {
-        (0..POSITIONS)
-            .flat_map(|p| kernels.chunks_exact(9).map(move |kernel| entry(p, kernel)))
-            .collect()
-    };
-    channels.flat_map(channel).collect()
+    channels
+        .flat_map(|kernels: &[f32]| -> Vec<f32> {
+            (0..POSITIONS)
+                .flat_map(|p| kernels.chunks_exact(9).map(move |kernel| entry(p, kernel)))
+                .collect()
+        })
+        .collect()
 }
 
 /// The network with another layer at a node, whose accumulators are finer by some bits; what reads

@@ -108,17 +108,23 @@ impl Problem<'_> {
             let mut of_stage = Vec::with_capacity(states.len());
             for state in &states {
                 let ring = state.iter().find(|(stage, _)| *stage == at).map(|(_, ring)| *ring);
-                let arc = |(index, choice): (usize, &Choice)| {
-                    let next = after(state, at, &choice.demands);
-                    let to = *numbers.entry(next.clone()).or_insert_with(|| {
-                        following.push(next);
-                        following.len() - 1
-                    });
-                    let more = (self.arrival)(at, index, ring);
-                    let costs = [choice.costs[0] + more[0], choice.costs[1] + more[1]];
-                    Arc { costs, loss: choice.loss, to }
-                };
-                of_stage.push(stage.choices.iter().enumerate().map(arc).collect());
+                of_stage.push(
+                    stage
+                        .choices
+                        .iter()
+                        .enumerate()
+                        .map(|(index, choice)| {
+                            let next = after(state, at, &choice.demands);
+                            let to = *numbers.entry(next.clone()).or_insert_with(|| {
+                                following.push(next);
+                                following.len() - 1
+                            });
+                            let more = (self.arrival)(at, index, ring);
+                            let costs = [choice.costs[0] + more[0], choice.costs[1] + more[1]];
+                            Arc { costs, loss: choice.loss, to }
+                        })
+                        .collect(),
+                );
             }
             arcs.push(of_stage);
             states = following;
@@ -163,10 +169,12 @@ impl Arcs {
         let mut values = vec![vec![0.0; states]];
         for stage in self.0.iter().rev() {
             let next = values.last().expect("invariant: the end was pushed first");
-            let best = |arcs: &Vec<Arc>| {
-                arcs.iter().map(|arc| value(arc) + next[arc.to]).fold(f64::INFINITY, f64::min)
-            };
-            let of_stage = stage.iter().map(best).collect();
+            let of_stage = stage
+                .iter()
+                .map(|arcs| {
+                    arcs.iter().map(|arc| value(arc) + next[arc.to]).fold(f64::INFINITY, f64::min)
+                })
+                .collect();
             values.push(of_stage);
         }
         values.reverse();

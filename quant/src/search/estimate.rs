@@ -84,9 +84,9 @@ impl<'a> Pricing<'a> {
         let sites = quantizer.sites();
         let products = (0..sites.layers.len())
             .map(|layer| {
-                let by_input =
-                    |w: u8| WIDTHS.map(|a| products_bits(quantizer, layer, w, a)).collect();
-                WIDTHS.map(by_input).collect()
+                WIDTHS
+                    .map(|w| WIDTHS.map(|a| products_bits(quantizer, layer, w, a)).collect())
+                    .collect()
             })
             .collect();
         let transfer_bits = sources.iter().map(Source::bits).fold(f64::INFINITY, f64::min);
@@ -95,15 +95,17 @@ impl<'a> Pricing<'a> {
 
     /// All choices of a site that none with the same demands beats.
     fn stage(&self, site: usize, sensitivity: &Sensitivity) -> (Stage, Vec<Widths>) {
-        let start = |a: u8| {
-            let loss = sensitivity.sites[site][usize::from(a - 2)];
-            let widths = Widths { site_bits: a, weight_bits: Vec::new(), ring: u32::from(a) + 1 };
-            (Choice { costs: [0, 0], loss, demands: Vec::new() }, widths)
-        };
         // One choice a width of the site, then seven times as many a layer that reads it. What is
         // beaten goes after each layer: with three layers the 7^4 combinations are never there at
         // once.
-        let mut choices: Vec<(Choice, Widths)> = WIDTHS.map(start).collect();
+        let mut choices: Vec<(Choice, Widths)> = WIDTHS
+            .map(|a| {
+                let loss = sensitivity.sites[site][usize::from(a - 2)];
+                let widths =
+                    Widths { site_bits: a, weight_bits: Vec::new(), ring: u32::from(a) + 1 };
+                (Choice { costs: [0, 0], loss, demands: Vec::new() }, widths)
+            })
+            .collect();
         for layer in self.sites.readers(site) {
             let with = |(choice, widths): &(Choice, Widths), w: u8| {
                 let (mut choice, mut widths) = (choice.clone(), widths.clone());
@@ -213,13 +215,13 @@ fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32,
     let exact = w <= 4 && winograd::applies(&geometry);
     let algorithms =
         std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
-    let bits = |(algorithm, k)| {
+    let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
+    let bits = ways.map(|(algorithm, k)| {
         let (shifts, protocol) = (quantizer.shifts(layer, w), Protocol::Vole { k });
         let ring = Bits::of(ring);
         let layer =
             Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
         products_cost(&layer, 1).bits()
-    };
-    let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
-    (ring, ways.map(bits).min().unwrap_or(u64::MAX))
+    });
+    (ring, bits.min().unwrap_or(u64::MAX))
 }

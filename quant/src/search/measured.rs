@@ -38,8 +38,8 @@ impl Measured {
     /// The divergence from the float network at some widths.
     pub(super) fn loss(&self, quantizer: &Quantizer<'_>, assignment: &Assignment) -> Losses {
         let logits = quantizer.network(assignment).outputs(&self.batch);
-        let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| divergence(p, &log_softmax(logits));
-        Losses(self.reference.iter().zip(&logits).map(one).collect())
+        let pairs = self.reference.iter().zip(&logits);
+        Losses(pairs.map(|(p, logits)| divergence(p, &log_softmax(logits))).collect())
     }
 
     /// The fraction of images whose class is right at some widths.

@@ -240,11 +240,15 @@ impl<'a> Prepared<'a> {
     ) -> Result<(Graph, Weights), SearchError> {
         let reconstruction =
             options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
-        let mut tell = |phase, done, of| progress(Progress { phase, done, of });
-        let network =
-            self.quantizer.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?;
-        let mut tell = |done, of| progress(Progress { phase: "winograd", done, of });
-        Ok(requantize(self.model, network, self.batch, options.winograd, &mut tell)?)
+        let network = self.quantizer.finish(
+            assignment,
+            self.batch,
+            reconstruction.as_ref(),
+            &mut |phase, done, of| progress(Progress { phase, done, of }),
+        )?;
+        Ok(requantize(self.model, network, self.batch, options.winograd, &mut |done, of| {
+            progress(Progress { phase: "winograd", done, of })
+        })?)
     }
 
     fn found(

@@ -40,39 +40,44 @@ pub(super) fn fisher(
     let network = Network::of(model);
     let errors = weight_errors(model, quantizer);
     let roundings = site_roundings(quantizer);
-    let output = |image: usize, logits: &[f32]| {
-        let p = softmax(logits);
-        // With `r = sqrt(p) s` for random signs `s`, `E[r r^T] = diag(p)`. Then `u = r - p (1^T r)`
-        // has `E[u u^T] = diag(p) - p p^T`, for `1^T p = 1`. For two classes of 1/2, `u` is zero
-        // half of the time, else `(1, -1) / sqrt(2)` up to sign.
-        let mut signs = Signs::new(image as u64);
-        let roots: Vec<f32> = p.iter().map(|p| p.sqrt() * signs.next()).collect();
-        let along: f32 = roots.iter().sum();
-        p.iter().zip(roots).map(|(p, r)| r - p * along).collect()
-    };
-    let prices = |pass: &Pass<'_>| {
-        // The order is that of `split`: layers, then sites, the widths of each from 2 on.
-        let mut prices = Vec::new();
-        for (layer, errors) in sites.layers.iter().zip(&errors) {
-            let Some(gradient) = &pass.gradients.layers[layer.node] else { continue };
-            for (weight, bias) in errors {
-                prices.push(
-                    (dot(&gradient.weight, weight) + dot(&gradient.bias, bias)).powi(2) / 2.0,
-                );
+    let total = each_image(
+        &network,
+        sites,
+        batch,
+        &|image: usize, logits: &[f32]| {
+            let p = softmax(logits);
+            // With `r = sqrt(p) s` for random signs `s`, `E[r r^T] = diag(p)`. Then
+            // `u = r - p (1^T r)` has `E[u u^T] = diag(p) - p p^T`, for `1^T p = 1`. For two
+            // classes of 1/2, `u` is zero half of the time, else `(1, -1) / sqrt(2)` up to sign.
+            let mut signs = Signs::new(image as u64);
+            let roots: Vec<f32> = p.iter().map(|p| p.sqrt() * signs.next()).collect();
+            let along: f32 = roots.iter().sum();
+            p.iter().zip(roots).map(|(p, r)| r - p * along).collect()
+        },
+        &|pass: &Pass<'_>| {
+            // The order is that of `split`: layers, then sites, the widths of each from 2 on.
+            let mut prices = Vec::new();
+            for (layer, errors) in sites.layers.iter().zip(&errors) {
+                let Some(gradient) = &pass.gradients.layers[layer.node] else { continue };
+                for (weight, bias) in errors {
+                    prices.push(
+                        (dot(&gradient.weight, weight) + dot(&gradient.bias, bias)).powi(2) / 2.0,
+                    );
+                }
             }
-        }
-        for (id, site) in sites.sites.iter().enumerate() {
-            let value = pass.tape.value(site.value);
-            for rounding in &roundings[id] {
-                let moved = value.iter().zip(&pass.cotangents[id]);
-                let moved: f64 =
-                    moved.map(|(&v, &g)| f64::from(g) * f64::from(rounding.apply(v) - v)).sum();
-                prices.push(moved.powi(2) / 2.0);
+            for (id, site) in sites.sites.iter().enumerate() {
+                let value = pass.tape.value(site.value);
+                for rounding in &roundings[id] {
+                    let moved = value.iter().zip(&pass.cotangents[id]);
+                    let moved: f64 =
+                        moved.map(|(&v, &g)| f64::from(g) * f64::from(rounding.apply(v) - v)).sum();
+                    prices.push(moved.powi(2) / 2.0);
+                }
             }
-        }
-        prices
-    };
-    let total = each_image(&network, sites, batch, &output, &prices, tick);
+            prices
+        },
+        tick,
+    );
     split(sites, &total)
 }
 
@@ -89,9 +94,6 @@ pub(super) fn hessian(
     let float: Network<'_, f32> = Network::of(model);
     let reference: Vec<Vec<f32>> =
         float.outputs(batch).iter().map(|logits| softmax(logits)).collect();
-    let output = |image: usize, logits: &[f32]| -> Vec<f32> {
-        softmax(logits).iter().zip(&reference[image]).map(|(q, p)| q - p).collect()
-    };
     let sizes = Sizes::of(&float, quantizer, batch);
     let mut traces = vec![0.0; sites.layers.len() + sites.sites.len()];
     for probe in 0..PROBES as u64 {
@@ -101,8 +103,16 @@ pub(super) fn hessian(
         for side in [1.0f32, -1.0] {
             let direction = Direction::new(&float, sites, &sizes, probe);
             let moved = direction.moved(&float, sites, side * STEP);
-            let along = |pass: &Pass<'_>| direction.along(sites, pass);
-            let sums = each_image(&moved, sites, batch, &output, &along, tick);
+            let sums = each_image(
+                &moved,
+                sites,
+                batch,
+                &|image: usize, logits: &[f32]| -> Vec<f32> {
+                    softmax(logits).iter().zip(&reference[image]).map(|(q, p)| q - p).collect()
+                },
+                &|pass: &Pass<'_>| direction.along(sites, pass),
+                tick,
+            );
             for (trace, sum) in traces.iter_mut().zip(sums) {
                 *trace += f64::from(side) * sum / f64::from(2.0 * STEP) / PROBES as f64;
             }
@@ -134,22 +144,31 @@ pub(super) fn hessian(
 /// By layer, then width: the errors of weights and biases.
 fn weight_errors(model: &Model, quantizer: &Quantizer<'_>) -> Vec<Vec<(Vec<f32>, Vec<f32>)>> {
     let network: Network<'_, f32> = Network::of(model);
-    let errors = |(at, layer): (usize, &crate::quantize::LayerSites)| {
-        let exact = network.layers[layer.node].as_ref().expect("invariant: a layer has parameters");
-        let less = |a: Vec<f32>, b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
-        let error = |bits: u8| {
-            let (weight, bias) = quantizer.rounded_weights(at, bits);
-            (less(weight, &exact.weight), less(bias, &exact.bias))
-        };
-        WIDTHS.map(error).collect()
-    };
-    quantizer.sites().layers.iter().enumerate().map(errors).collect()
+    quantizer
+        .sites()
+        .layers
+        .iter()
+        .enumerate()
+        .map(|(at, layer)| {
+            let exact =
+                network.layers[layer.node].as_ref().expect("invariant: a layer has parameters");
+            let less = |a: Vec<f32>, b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
+            WIDTHS
+                .map(|bits| {
+                    let (weight, bias) = quantizer.rounded_weights(at, bits);
+                    (less(weight, &exact.weight), less(bias, &exact.bias))
+                })
+                .collect()
+        })
+        .collect()
 }
 
 /// By site, then width.
 fn site_roundings(quantizer: &Quantizer<'_>) -> Vec<Vec<Rounding<f32>>> {
-    let of = |site| WIDTHS.map(|bits| quantizer.site_rounding(site, bits)).collect();
-    (0..quantizer.sites().sites.len()).into_par_iter().map(of).collect()
+    (0..quantizer.sites().sites.len())
+        .into_par_iter()
+        .map(|site| WIDTHS.map(|bits| quantizer.site_rounding(site, bits)).collect())
+        .collect()
 }
 
 /// By site, then width: the sum over images of the squared error.
@@ -166,8 +185,12 @@ fn site_errors(
         let mut squares = Vec::new();
         for (id, site) in sites.sites.iter().enumerate() {
             for rounding in &roundings[id] {
-                let error = |&v: &f32| f64::from(rounding.apply(v) - v).powi(2);
-                squares.push(tape.value(site.value).iter().map(error).sum::<f64>());
+                squares.push(
+                    tape.value(site.value)
+                        .iter()
+                        .map(|&v| f64::from(rounding.apply(v) - v).powi(2))
+                        .sum::<f64>(),
+                );
             }
         }
         squares
@@ -184,19 +207,22 @@ fn each_image(
     read: &(impl Fn(&Pass<'_>) -> Vec<f64> + Sync),
     tick: &mut dyn FnMut(usize),
 ) -> Vec<f64> {
-    let one = |image: usize| {
-        let tape = network.forward(batch.image(image));
-        let cotangent = output(image, tape.value(network.model().output));
-        let mut gradients = network.zeros();
-        let mut cotangents = vec![Vec::new(); sites.sites.len()];
-        network.backward(&tape, cotangent, &mut gradients, |id: ValueId, cotangent| {
-            if let Some(site) = sites.site(id) {
-                cotangents[site] = cotangent.to_vec();
-            }
-        });
-        read(&Pass { tape: &tape, gradients: &gradients, cotangents: &cotangents })
-    };
-    sum_over_images(batch, &one, tick)
+    sum_over_images(
+        batch,
+        &|image: usize| {
+            let tape = network.forward(batch.image(image));
+            let cotangent = output(image, tape.value(network.model().output));
+            let mut gradients = network.zeros();
+            let mut cotangents = vec![Vec::new(); sites.sites.len()];
+            network.backward(&tape, cotangent, &mut gradients, |id: ValueId, cotangent| {
+                if let Some(site) = sites.site(id) {
+                    cotangents[site] = cotangent.to_vec();
+                }
+            });
+            read(&Pass { tape: &tape, gradients: &gradients, cotangents: &cotangents })
+        },
+        tick,
+    )
 }
 
 fn sum_over_images(
@@ -214,9 +240,11 @@ fn sum_over_images(
     // Parts have a fixed length and are added in their order: the sum does not depend on the number
     // of cores.
     let images: Vec<usize> = (0..batch.images()).collect();
-    let part = |images: &[usize]| images.iter().map(|&image| one(image)).fold(Vec::new(), add);
     images.chunks(TOLD).fold(Vec::new(), |sum, some| {
-        let parts: Vec<Vec<f64>> = some.par_chunks(TOGETHER).map(part).collect();
+        let parts: Vec<Vec<f64>> = some
+            .par_chunks(TOGETHER)
+            .map(|images| images.iter().map(|&image| one(image)).fold(Vec::new(), add))
+            .collect();
         tick(some.len());
         parts.into_iter().fold(sum, add)
     })
