@@ -298,8 +298,13 @@ impl<'a> Suffix<'a> {
     fn image(&self, n: usize, scratch: &mut Vec<f32>) -> Vec<f32> {
         let mut values = vec![Vec::new(); self.given.len()];
         for &i in &self.nodes {
-            let value = |id: ValueId| self.given[id.0].map_or(&values[id.0][..], |t| t.image(n));
-            values[i + 1] = run(self.model, i, self.weights[i], value, scratch);
+            values[i + 1] = run(
+                self.model,
+                i,
+                self.weights[i],
+                |id| self.given[id.0].map_or(&values[id.0], |tensor| tensor.image(n)),
+                scratch,
+            );
         }
         match self.given[self.model.output.0] {
             Some(tensor) => tensor.image(n).to_vec(),

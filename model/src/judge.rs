@@ -97,13 +97,14 @@ impl Judge {
     /// # Errors
     /// onnxruntime refuses the file.
     pub fn open(&self, onnx: &Path) -> Result<Judged, JudgeError> {
-        let failed = |error: ort::Error| run_error(onnx, error.to_string());
-        let builder = Session::builder(&self.environment).map_err(failed)?;
+        let builder = Session::builder(&self.environment)
+            .map_err(|error| run_error(onnx, error.to_string()))?;
         // Idle threads that spin take the cores from our own evaluation.
         let mut builder = builder
             .with_intra_op_spinning(false)
             .map_err(|error| run_error(onnx, error.to_string()))?;
-        let session = builder.commit_from_file(onnx).map_err(failed)?;
+        let session =
+            builder.commit_from_file(onnx).map_err(|error| run_error(onnx, error.to_string()))?;
         Ok(Judged { session, path: onnx.into() })
     }
 

@@ -123,8 +123,9 @@ pub fn survey_file(path: &Path) -> Result<Report, ImportError> {
 }
 
 fn opset(file: &ModelProto) -> Result<i64, ImportError> {
-    let default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-    let found = file.opset_import.iter().find(|set| default(&set.domain)).map(|set| set.version);
+    let mut sets = file.opset_import.iter();
+    let default = sets.find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
+    let found = default.map(|set| set.version);
     match found {
         Some(version) if (OLDEST_OPSET..=NEWEST_OPSET).contains(&version) => Ok(version),
         Some(version) => Err(ImportError::field(

@@ -17,8 +17,8 @@ static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
 /// The library that the caller or the environment names.
 pub(super) fn named(explicit: Option<&Path>) -> Result<Option<PathBuf>, JudgeError> {
-    let from_environment = || std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
-    let (what, path) = match (explicit, from_environment()) {
+    let from_environment = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    let (what, path) = match (explicit, from_environment) {
         (Some(path), _) => ("the caller", path.to_owned()),
         (None, Some(path)) => (VARIABLE, path.into()),
         (None, None) => return Ok(None),
@@ -47,10 +47,8 @@ pub(super) fn load(path: &Path) -> Result<(PathBuf, Environment), JudgeError> {
     if let Some(first) = &*loaded {
         return Ok(first.clone());
     }
-    let failed = |reason: String| JudgeError::Load { path: path.into(), reason };
-    let builder = ort::init_from(path).map_err(|error| failed(error.to_string()))?;
     let environment =
-        builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
+        environment(path).map_err(|reason| JudgeError::Load { path: path.into(), reason })?;
     Ok(loaded.insert((path.into(), environment)).clone())
 }
 
@@ -93,4 +91,9 @@ fn site_folders() -> Vec<PathBuf> {
         }
     }
     unique
+}
+
+fn environment(path: &Path) -> Result<Environment, String> {
+    let builder = ort::init_from(path).map_err(|error| error.to_string())?;
+    builder.with_telemetry(false).build().map_err(|error| error.to_string())
 }

@@ -42,6 +42,11 @@ fn value(id: ValueId) -> String {
     if id == ValueId::INPUT { "input".into() } else { format!("v{}", id.0) }
 }
 
+/// The name of a value that is only met on the way to `output`.
+fn part(output: &str, name: &str) -> String {
+    format!("{output}.{name}")
+}
+
 fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
     let inputs: Vec<String> = node.inputs.iter().map(|&id| value(id)).collect();
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
@@ -96,7 +101,7 @@ fn function_nodes(
     output: &str,
 ) -> NodeProto {
     let one = |op: &str| NodeProto::new(op, &node.name, &[input], &[output]);
-    let part = |name: &str| format!("{output}.{name}");
+    let gate = format!("{output}.gate");
     match *function {
         Function::Sigmoid => one("Sigmoid"),
         Function::Tanh => one("Tanh"),
@@ -108,18 +113,18 @@ fn function_nodes(
         Function::Softplus => one("Softplus"),
         Function::Square => NodeProto::new("Mul", &node.name, &[input, input], &[output]),
         Function::HardSwish => {
-            let gate = NodeProto::new("HardSigmoid", &part("gate"), &[input], &[&part("gate")]);
-            graph.node.push(gate.float("alpha", 1.0 / 6.0).float("beta", 0.5));
-            NodeProto::new("Mul", &node.name, &[input, &part("gate")], &[output])
+            let sigmoid = NodeProto::new("HardSigmoid", &gate, &[input], &[&gate]);
+            graph.node.push(sigmoid.float("alpha", 1.0 / 6.0).float("beta", 0.5));
+            NodeProto::new("Mul", &node.name, &[input, &gate], &[output])
         }
         Function::Silu => {
-            graph.node.push(NodeProto::new("Sigmoid", &part("gate"), &[input], &[&part("gate")]));
-            NodeProto::new("Mul", &node.name, &[input, &part("gate")], &[output])
+            graph.node.push(NodeProto::new("Sigmoid", &gate, &[input], &[&gate]));
+            NodeProto::new("Mul", &node.name, &[input, &gate], &[output])
         }
         Function::Gelu => {
             let constants = [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)];
             for (name, value) in constants {
-                graph.initializer.push(TensorProto::floats(&part(name), &[], &[value]));
+                graph.initializer.push(TensorProto::floats(&part(output, name), &[], &[value]));
             }
             let steps: [(&str, [&str; 2], &str); 4] = [
                 ("Div", [input, "root"], "scaled"),
@@ -131,12 +136,22 @@ fn function_nodes(
                 let names: Vec<String> = operands
                     .iter()
                     .filter(|name| !name.is_empty())
-                    .map(|name| if *name == input { input.to_owned() } else { part(name) })
+                    .map(|name| if *name == input { input.to_owned() } else { part(output, name) })
                     .collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                graph.node.push(NodeProto::new(op, &part(result), &names, &[&part(result)]));
+                graph.node.push(NodeProto::new(
+                    op,
+                    &part(output, result),
+                    &names,
+                    &[&part(output, result)],
+                ));
             }
-            NodeProto::new("Mul", &node.name, &[&part("product"), &part("half")], &[output])
+            NodeProto::new(
+                "Mul",
+                &node.name,
+                &[&part(output, "product"), &part(output, "half")],
+                &[output],
+            )
         }
         Function::GeluTanh => one("Gelu").string("approximate", "tanh"),
     }
