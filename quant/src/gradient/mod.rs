@@ -76,25 +76,36 @@ pub struct Gradients<T> {
     pub scales: Vec<T>,
 }
 
-/// Images that one core sums the gradients of.
-const TOGETHER: usize = 4;
-
-impl<'a, T: Element> Network<'a, T> {
-    /// The model as it is.
-    pub fn of(model: &'a Model) -> Self {
-        let of = |values: &[f32]| values.iter().map(|&v| T::of(f64::from(v))).collect();
-        let parameters = |op: &Op| match op {
-            Op::Conv(conv) => Some(Parameters { weight: of(&conv.weight), bias: of(&conv.bias) }),
+impl<T: Element> Parameters<T> {
+    /// Those of a layer.
+    fn of(op: &Op) -> Option<Self> {
+        match op {
+            Op::Conv(conv) => {
+                Some(Self { weight: elements(&conv.weight), bias: elements(&conv.bias) })
+            }
             Op::Relu { .. }
             | Op::Function(_)
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_) => None,
-        };
+        }
+    }
+}
+
+fn elements<T: Element>(values: &[f32]) -> Vec<T> {
+    values.iter().map(|&v| T::of(f64::from(v))).collect()
+}
+
+/// Images that one core sums the gradients of.
+const TOGETHER: usize = 4;
+
+impl<'a, T: Element> Network<'a, T> {
+    /// The model as it is.
+    pub fn of(model: &'a Model) -> Self {
         Self {
             model,
-            layers: model.nodes.iter().map(|node| parameters(&node.op)).collect(),
+            layers: model.nodes.iter().map(|node| Parameters::of(&node.op)).collect(),
             changes: vec![Change::None; model.nodes.len() + 1],
         }
     }

@@ -54,10 +54,11 @@ impl Emit<'_> {
 
     /// A name that no node of the network has.
     fn free(&self, wanted: &str) -> String {
-        let taken = |name: &str| self.model.nodes.iter().any(|node| node.name == name);
         let numbered = (2..).map(|count| format!("{wanted}.{count}"));
         let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
-        names.find(|name| !taken(name)).expect("invariant: a network's nodes are finitely many")
+        names
+            .find(|name| self.model.nodes.iter().all(|node| node.name != *name))
+            .expect("invariant: a network's nodes are finitely many")
     }
 }
 

@@ -166,13 +166,13 @@ impl Given {
 
 impl GivenSite {
     fn read(quantized: &Quantized, site: &Site) -> Result<Self, Unsupported> {
-        let at = |value: ValueId| quantized.values.get(&value).copied();
         let node = site.value.producer().map(|node| &quantized.model.nodes[node]);
         // A ReLU of a quantized value is as quantized as that.
         let before = node
             .filter(|node| matches!(node.op, Op::Relu { .. }))
-            .and_then(|node| at(node.inputs[0]));
-        let Some(Quantizer { scale, low, high }) = at(site.value).or(before) else {
+            .and_then(|node| quantized.values.get(&node.inputs[0]));
+        let found = quantized.values.get(&site.value).or(before);
+        let Some(&Quantizer { scale, low, high }) = found else {
             return Err(unsupported(
                 quantized,
                 site.value.producer(),
@@ -215,8 +215,6 @@ impl GivenLayer {
                  normalization into layers first",
             ));
         };
-        let width =
-            |low: i16, high: i16| Interval { lo: low.into(), hi: high.into() }.bits(true).max(2);
         // A zero point may leave more room than the weights need.
         let (least, most) = values.iter().fold((0, 0), |(a, b), &w| (a.min(w), b.max(w)));
         let bits = Some(width(*low, *high))
@@ -314,13 +312,9 @@ impl Solving<'_> {
             (self.mantissa(index), &self.given.sites[index], &self.sites.sites[index]);
         // The nearest in octaves: a scale changes by a factor of `sqrt(2)` at most.
         let used = mantissa + (given.log_scale - mantissa).round();
-        let changed = |what, found: f64, used: f64| {
-            let node = site.name.clone();
-            Adjustment { node, what, found, used, by: used / found - 1.0 }
-        };
         if (used - given.log_scale).abs() > TOLERANCE {
             let (found, used) = (given.log_scale.exp2(), used.exp2());
-            self.changes.push(changed(Changed::ScaleOfValues, found, used));
+            self.changes.push(adjustment(&site.name, Changed::ScaleOfValues, found, used));
         }
         let most = Interval::of_bits(given.bits, site.signed).hi as f64 * given.log_scale.exp2();
         // The file cuts off at its largest integer, or at the ReLU before that; here the width's
@@ -329,7 +323,7 @@ impl Solving<'_> {
         let found = whole.min(given.high as f64 * given.log_scale.exp2());
         if (most / found).log2().abs() > TOLERANCE {
             let moved = (used - given.log_scale).exp2();
-            self.changes.push(changed(Changed::LargestValue, found, most * moved));
+            self.changes.push(adjustment(&site.name, Changed::LargestValue, found, most * moved));
         }
         used
     }
@@ -352,15 +346,15 @@ impl Fitting<'_> {
             .map(|(weights, log)| self.exponent(weights, *log))
             .collect();
         let least = exponents.iter().flatten().min().copied().unwrap_or(0);
-        // A channel of zeros has a bias nevertheless, in steps that its scale may say.
-        let idle = |stated: f64| {
-            ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD)
-        };
         let exponents: Vec<i32> = exponents
             .iter()
             .zip(&self.given.stated)
-            .map(|(exponent, &stated)| {
-                exponent.map_or_else(|| idle(stated), |e| e.min(least + SPREAD))
+            .map(|(exponent, &stated)| match exponent {
+                Some(exponent) => (*exponent).min(least + SPREAD),
+                // A channel of zeros has a bias nevertheless, in steps that its scale may say.
+                None => {
+                    ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD)
+                }
             })
             .collect();
         let (low, high) = limits(self.given.bits);
@@ -418,4 +412,13 @@ impl Fitting<'_> {
 /// How far a number is from a whole one.
 fn off(x: f64) -> f64 {
     (x - x.round()).abs()
+}
+
+/// The width of signed integers that holds an interval.
+fn width(low: i16, high: i16) -> u8 {
+    Interval { lo: low.into(), hi: high.into() }.bits(true).max(2)
+}
+
+fn adjustment(node: &str, what: Changed, found: f64, used: f64) -> Adjustment {
+    Adjustment { node: node.to_owned(), what, found, used, by: used / found - 1.0 }
 }

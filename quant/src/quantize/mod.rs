@@ -207,10 +207,12 @@ impl<'a> Quantizer<'a> {
         let rounded = self.rounded(layer, bits, self.middle().layers[layer]);
         let channels =
             rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
-        let scale = |exponent: i32| (rounded.log_scale - f64::from(exponent)).exp2() as f32;
-        let weights = channels
-            .flat_map(|(weights, &e)| weights.iter().map(move |&w| f32::from(w) * scale(e)));
-        (weights.collect(), rounded.bias.iter().map(|&b| b as f32).collect())
+        let mut floats = Vec::with_capacity(rounded.weights.len());
+        for (weights, &exponent) in channels {
+            let scale = (rounded.log_scale - f64::from(exponent)).exp2() as f32;
+            floats.extend(weights.iter().map(|&w| f32::from(w) * scale));
+        }
+        (floats, rounded.bias.iter().map(|&b| b as f32).collect())
     }
 
     /// A site's values after rounding to a width.
@@ -251,8 +253,8 @@ impl<'a> Quantizer<'a> {
         let channels =
             rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
         let most = channels.map(|(weights, &exponent)| {
-            let sum = |f: fn(f64) -> f64| weights.iter().map(|&w| f(f64::from(w))).sum::<f64>();
-            let (up, down) = (sum(|w| w.max(0.0)), sum(|w| (-w).max(0.0)));
+            let up: f64 = weights.iter().map(|&w| f64::from(w).max(0.0)).sum();
+            let down: f64 = weights.iter().map(|&w| (-f64::from(w)).max(0.0)).sum();
             // Both ends of the channel's sum: positive weights on the largest input and negative
             // ones on the least, and the other way round.
             let reach = (up * high - down * low).max(down * high - up * low);
@@ -380,14 +382,14 @@ impl<'a> Quantizer<'a> {
 /// whether all is one value.
 fn is_blank(batch: &Tensor) -> bool {
     let [images, channels, rows, columns] = batch.shape;
-    let alike = |a: f32, b: f32| a.to_bits() == b.to_bits();
     if rows * columns == 1 {
-        return images * channels > 1 && batch.data.windows(2).all(|pair| alike(pair[0], pair[1]));
+        let mut pairs = batch.data.windows(2);
+        return images * channels > 1 && pairs.all(|pair| pair[0].to_bits() == pair[1].to_bits());
     }
     let planes = batch.data.chunks_exact(rows * columns).enumerate();
     let mut uniform =
         planes.map(|(plane, pixels)| (batch.data[plane % channels * rows * columns], pixels));
-    uniform.all(|(value, pixels)| pixels.iter().all(|&pixel| alike(pixel, value)))
+    uniform.all(|(value, pixels)| pixels.iter().all(|pixel| pixel.to_bits() == value.to_bits()))
 }
 
 /// Every layer's name, with the widths of its weights and of the activations that it reads.

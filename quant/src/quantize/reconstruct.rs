@@ -250,10 +250,9 @@ struct Optimizers {
 
 impl Optimizers {
     fn new(learned: &Learned) -> Self {
-        let of = |lists: &[Vec<f32>]| lists.iter().map(|list| Adam::new(list.len())).collect();
         Self {
-            weights: of(&learned.weights),
-            biases: of(&learned.biases),
+            weights: learned.weights.iter().map(|list| Adam::new(list.len())).collect(),
+            biases: learned.biases.iter().map(|list| Adam::new(list.len())).collect(),
             mantissas: Adam::new(learned.mantissas.len()),
         }
     }

@@ -42,24 +42,15 @@ impl Problem<'_> {
     pub(super) fn solve(&self) -> Scales {
         let candidates: Vec<Vec<f64>> =
             (0..self.sites.groups).map(|group| self.candidates(group)).collect();
-        let own = |group: usize, m: f64| -> f64 {
-            let members =
-                self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
-            members.map(|(id, _)| self.best_power(id, m).1).sum()
-        };
         let alone: Vec<Vec<f64>> = candidates
             .iter()
             .enumerate()
-            .map(|(group, list)| list.iter().map(|&m| own(group, m)).collect())
+            .map(|(group, list)| list.iter().map(|&m| self.own_error(group, m)).collect())
             .collect();
         let mut chosen: Vec<usize> = alone.iter().map(|errors| least(errors)).collect();
         // Layers see the difference of two mantissas, and whole octaves do not matter: on a grid of
         // sixteenths a layer has sixteen errors, however often groups are tried.
         let mut memo = std::collections::HashMap::new();
-        let mut layer_error = |layer: usize, log_scale: f64| -> f64 {
-            let key = (layer, (log_scale.rem_euclid(1.0) * 1e6).round() as i64);
-            *memo.entry(key).or_insert_with(|| self.layer_error(layer, log_scale))
-        };
         // Each step takes the best candidate of one group, all others fixed: the sum of errors
         // never rises, and where nothing changes it is a local minimum.
         for _ in 0..ROUNDS {
@@ -73,7 +64,11 @@ impl Problem<'_> {
                             (0..self.sites.layers.len()).filter(|&l| self.touches(l, group));
                         let layers: f64 = touched
                             .map(|layer| {
-                                layer_error(layer, self.layer_scale(layer, &candidates, &trial))
+                                let log_scale = self.layer_scale(layer, &candidates, &trial);
+                                let key = (layer, (log_scale.rem_euclid(1.0) * 1e6).round() as i64);
+                                *memo
+                                    .entry(key)
+                                    .or_insert_with(|| self.layer_error(layer, log_scale))
                             })
                             .sum();
                         alone[group][candidate] + layers
@@ -102,12 +97,21 @@ impl Problem<'_> {
         }
     }
 
+    /// The sites of a group.
+    fn members(&self, group: usize) -> impl Iterator<Item = (usize, &Site)> {
+        self.sites.sites.iter().enumerate().filter(move |(_, site)| site.group == group)
+    }
+
+    /// The error of a group's sites at a mantissa, without that of layers.
+    fn own_error(&self, group: usize, m: f64) -> f64 {
+        self.members(group).map(|(id, _)| self.best_power(id, m).1).sum()
+    }
+
     /// The mantissas that a group may have: one where the input or a cut-off ReLU demands it, else
     /// a grid.
     fn candidates(&self, group: usize) -> Vec<f64> {
-        let members =
-            || self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
-        if let Some(exact) = members().find_map(|(id, site)| self.exact_scale(id, site)) {
+        let exact = self.members(group).find_map(|(id, site)| self.exact_scale(id, site));
+        if let Some(exact) = exact {
             return vec![exact];
         }
         // Mantissas are spread evenly over an octave: scales 1, 1.044, 1.091 to 1.915, times powers
@@ -145,8 +149,8 @@ impl Problem<'_> {
     /// A layer's weight scale, up to a power of two: its target's over its input's.
     fn layer_scale(&self, layer: usize, candidates: &[Vec<f64>], chosen: &[usize]) -> f64 {
         let layer = &self.sites.layers[layer];
-        let of = |group: usize| candidates[group][chosen[group]];
-        of(layer.target_group) - of(self.sites.sites[layer.input].group) - layer.input_offset
+        let (target, input) = (layer.target_group, self.sites.sites[layer.input].group);
+        candidates[target][chosen[target]] - candidates[input][chosen[input]] - layer.input_offset
     }
 
     fn layer_error(&self, layer: usize, log_scale: f64) -> f64 {
@@ -165,6 +169,14 @@ pub(super) fn limits(bits: u8, signed: bool) -> (f64, f64) {
     }
 }
 
+/// The least power at which `high` steps reach the magnitude. With 15 steps, mantissa 0 and 6.0:
+/// log2(0.4) = -1.3 gives -1, and 15 / 2 is above 6 where 15 / 4 is not.
+fn holding_power(site: &Site, magnitude: f32, high: f64, mantissa: f64) -> i32 {
+    let power = ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
+    // No cut-off above the ReLU's own, as nearly as the mantissa allows.
+    site.max.map_or(power, |max| power.min(cut_off_power(max, high, mantissa)))
+}
+
 /// The power of two that suits a site's values best at a mantissa, and its relative error.
 pub(super) fn best_power(
     samples: &Samples,
@@ -172,19 +184,11 @@ pub(super) fn best_power(
     mantissa: f64,
     (low, high): (f64, f64),
 ) -> (i32, f64) {
-    // The least power at which `high` steps reach the magnitude. With 15 steps, mantissa 0 and 6.0:
-    // log2(0.4) = -1.3 gives -1, and 15 / 2 is above 6 where 15 / 4 is not.
-    let holds = |magnitude: f32| {
-        let power =
-            ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
-        // No cut-off above the ReLU's own, as nearly as the mantissa allows.
-        site.max.map_or(power, |max| power.min(cut_off_power(max, high, mantissa)))
-    };
-    let top = holds(samples.largest());
+    let top = holding_power(site, samples.largest(), high, mantissa);
     // Pixels are not cut off where there is room for all of them.
     let whole = site.value.producer().is_none() && high >= 127.0;
     // Without a range given, cutting off down to a sixteenth of the largest value is tried too.
-    let powers = match samples.reach.map(holds) {
+    let powers = match samples.reach.map(|reach| holding_power(site, reach, high, mantissa)) {
         _ if whole => top..=top,
         Some(power) => power..=power,
         None => top - 4..=top,

@@ -234,13 +234,11 @@ fn consumers(model: &Model) -> Vec<Vec<usize>> {
 /// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function,
 /// or several readers that are not all ReLUs.
 fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
-    let reads = |wanted: fn(&Op) -> bool| {
-        consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count()
-    };
-    let linear = reads(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_)));
-    let relus = reads(|op| matches!(op, Op::Relu { .. }));
+    let ops = consumers.iter().map(|&node| &model.nodes[node].op);
+    let linear = ops.clone().any(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_)));
+    let relus = ops.filter(|op| matches!(op, Op::Relu { .. })).count();
     let revealed = model.output == ValueId(value);
-    linear > 0
+    linear
         || (consumers.len() > 1 && relus < consumers.len())
         || (revealed && !consumers.is_empty())
 }

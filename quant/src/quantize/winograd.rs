@@ -52,17 +52,17 @@ impl std::str::FromStr for Winograd {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("exact, auto or always, the latter two also with +1 to +6; found {text:?}");
         let (which, wider) = text.split_once('+').unwrap_or((text, "0"));
         let which = match which {
-            "exact" if wider == "0" => Which::Exact,
-            "auto" => Which::Auto,
-            "always" => Which::Always,
-            _ => return Err(wrong()),
+            "exact" if wider == "0" => Some(Which::Exact),
+            "auto" => Some(Which::Auto),
+            "always" => Some(Which::Always),
+            _ => None,
         };
-        let wider = wider.parse().ok().filter(|wider| *wider <= 6).ok_or_else(wrong)?;
-        Ok(Self { which, wider })
+        let wider = wider.parse().ok().filter(|wider| *wider <= 6);
+        which.zip(wider).map(|(which, wider)| Self { which, wider }).ok_or_else(|| {
+            format!("exact, auto or always, the latter two also with +1 to +6; found {text:?}")
+        })
     }
 }
 
@@ -123,10 +123,9 @@ fn pays(linear: &Linear) -> bool {
     // Products of a pair of channels are 16 a tile, or 9 an output. Of 4x4 outputs, 4 tiles are 64
     // against 144; of 1x1, 16 against 9.
     let g = &linear.geometry;
-    let tiles = || winograd::products(g).positions();
     linear.kernel == Kernel::Spatial
         && winograd::applies(g)
-        && tiles() * POSITIONS < g.positions() * 9
+        && winograd::products(g).positions() * POSITIONS < g.positions() * 9
 }
 
 /// What losses and moments are measured with.
@@ -191,8 +190,6 @@ impl<'a> Judge<'a> {
             let scale = graph.wire(linear.input).scale as f32;
             let features = winograd::transform_input(g, 1, &wires[linear.input]);
             let features: Vec<f32> = features.iter().map(|&v| v as f32 * scale).collect();
-            let real =
-                |id: WireId| wires[id].iter().map(move |&v| v as f32 * graph.wire(id).scale as f32);
             let exact = self.float.forward(self.images.image(n));
             // What the layer's sum lacks otherwise, the layer makes up for.
             let target: Vec<f32> = match sum_of(self.float.model(), graph, index) {
@@ -200,7 +197,10 @@ impl<'a> Judge<'a> {
                 Some((sum, output)) => {
                     // What the sum has from elsewhere is the sum without the layer's own part, in
                     // integers that are there already.
-                    let others = real(sum).zip(real(id)).map(|(sum, own)| sum - own);
+                    let [sum, own] = [sum, id].map(|id| {
+                        wires[id].iter().map(move |&v| v as f32 * graph.wire(id).scale as f32)
+                    });
+                    let others = sum.zip(own).map(|(sum, own)| sum - own);
                     exact
                         .value(output)
                         .iter()
@@ -330,18 +330,17 @@ impl Transformed {
 /// `G g G^T` of all kernels, `[out channels][16][in channels]`.
 fn transform(weights: &[f32], inputs: usize) -> Vec<f32> {
     const G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
-    let entry = |p: usize, kernel: &[f32]| {
-        let (row, column) = (G[p / 4], G[p % 4]);
-        (0..9).map(|tap| row[tap / 3] * column[tap % 3] * kernel[tap]).sum::<f32>()
-    };
-    let channels = weights.chunks_exact(9 * inputs);
-    channels
-        .flat_map(|kernels: &[f32]| -> Vec<f32> {
-            (0..POSITIONS)
-                .flat_map(|p| kernels.chunks_exact(9).map(move |kernel| entry(p, kernel)))
-                .collect()
-        })
-        .collect()
+    let mut transformed = Vec::with_capacity(weights.len() / 9 * POSITIONS);
+    for kernels in weights.chunks_exact(9 * inputs) {
+        for p in 0..POSITIONS {
+            let (row, column) = (G[p / 4], G[p % 4]);
+            for kernel in kernels.chunks_exact(9) {
+                let taps = (0..9).map(|tap| row[tap / 3] * column[tap % 3] * kernel[tap]);
+                transformed.push(taps.sum::<f32>());
+            }
+        }
+    }
+    transformed
 }
 
 /// The network with another layer at a node, whose accumulators are finer by some bits; what reads

@@ -47,9 +47,9 @@ impl Budgets {
 
     /// As many bits less as some plan was too dear.
     pub(super) fn less(self, over: u64) -> Self {
-        let less =
-            |budget: u64| if budget == UNBOUNDED { budget } else { budget.saturating_sub(over) };
-        Self { bits: less(self.bits), online_bits: less(self.online_bits) }
+        let [bits, online_bits] = [self.bits, self.online_bits]
+            .map(|budget| if budget == UNBOUNDED { budget } else { budget.saturating_sub(over) });
+        Self { bits, online_bits }
     }
 }
 
@@ -203,13 +203,12 @@ impl<'a> Chooser<'a> {
         // lose more, or there are none. The best is that of `high`.
         for done in 0..CHEAPER {
             progress(Progress { phase: "cheaper plans", done, of: CHEAPER });
-            let middle = |a: u64, b: u64| a / 2 + b / 2;
             let less = Budgets {
-                bits: middle(low.bits, high.bits),
+                bits: low.bits / 2 + high.bits / 2,
                 online_bits: if budgets.online_bits == UNBOUNDED {
                     UNBOUNDED
                 } else {
-                    middle(low.online_bits, high.online_bits)
+                    low.online_bits / 2 + high.online_bits / 2
                 },
             };
             let Ok(narrower) = self.within(less, &mut |_| {}) else {
@@ -288,8 +287,7 @@ impl<'a> Chooser<'a> {
         if low > most {
             return Err(self.impossible(budgets, self.price(&narrowest)?));
         }
-        let at = |bits: u64| self.within(Budgets { bits, ..budgets }, &mut |_| {});
-        let mut best = at(most)?;
+        let mut best = self.within(Budgets { bits: most, ..budgets }, &mut |_| {})?;
         let reached = self.measured.accuracy(self.quantizer, &best);
         if reached < accuracy {
             return Err(SearchError::Inaccurate { wanted: accuracy, reached });
@@ -301,7 +299,7 @@ impl<'a> Chooser<'a> {
         for done in 0..HALVINGS {
             progress(Progress { phase: "accuracy", done, of: HALVINGS });
             let middle = (low as f64 * high as f64).sqrt() as u64;
-            let candidate = at(middle)?;
+            let candidate = self.within(Budgets { bits: middle, ..budgets }, &mut |_| {})?;
             if self.measured.accuracy(self.quantizer, &candidate) >= accuracy {
                 (best, high) = (candidate, middle);
             } else {
@@ -320,13 +318,8 @@ impl<'a> Chooser<'a> {
     ) -> Result<Budgets, SearchError> {
         // Seconds have no estimate of their own: they are met by the bits they allow, as a plan's
         // time is taken to grow with what it moves.
-        let time = |assignment: &Assignment| -> Result<f64, SearchError> {
-            let (graph, weights) = self.quantizer.quantize(assignment)?;
-            let plan = fastest(&graph, &weights.digest(), &self.options.purpose())?;
-            Ok(plan.map_or(f64::INFINITY, |plan| self.options.seconds(&plan)))
-        };
         let narrowest = self.narrowest();
-        let smallest = time(&narrowest)?;
+        let smallest = self.seconds(&narrowest)?;
         if smallest > seconds {
             return Err(SearchError::ImpossibleSeconds { budget: seconds, smallest });
         }
@@ -338,8 +331,15 @@ impl<'a> Chooser<'a> {
             let middle = (low as f64 * high as f64).sqrt() as u64;
             let candidate = self.within(Budgets { bits: middle, ..budgets }, &mut |_| {})?;
             // Invariant: the plan within `low` was fast enough, the narrowest at first.
-            if time(&candidate)? <= seconds { low = middle } else { high = middle }
+            if self.seconds(&candidate)? <= seconds { low = middle } else { high = middle }
         }
         Ok(Budgets { bits: low, ..budgets })
+    }
+
+    /// The time of the fastest plan at some widths.
+    fn seconds(&self, assignment: &Assignment) -> Result<f64, SearchError> {
+        let (graph, weights) = self.quantizer.quantize(assignment)?;
+        let plan = fastest(&graph, &weights.digest(), &self.options.purpose())?;
+        Ok(plan.map_or(f64::INFINITY, |plan| self.options.seconds(&plan)))
     }
 }

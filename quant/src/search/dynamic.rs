@@ -187,9 +187,10 @@ impl Arcs {
         let mut path = Path { choices: Vec::new(), costs: [0, 0], loss: 0.0 };
         let mut state = 0;
         for (at, stage) in self.0.iter().enumerate() {
-            let value = |arc: &Arc| arc.priced(multipliers) + values[at + 1][arc.to];
             let arcs = &stage[state];
-            let best = (0..arcs.len()).min_by(|&a, &b| value(&arcs[a]).total_cmp(&value(&arcs[b])));
+            let priced: Vec<f64> =
+                arcs.iter().map(|arc| arc.priced(multipliers) + values[at + 1][arc.to]).collect();
+            let best = (0..arcs.len()).min_by(|&a, &b| priced[a].total_cmp(&priced[b]));
             let best = best.expect("invariant: every stage has a choice");
             path.choices.push(best);
             path.costs = [0, 1].map(|which| path.costs[which] + arcs[best].costs[which]);
@@ -204,35 +205,25 @@ impl Arcs {
     fn multipliers(&self, budgets: Costs) -> ([f64; 2], Option<Path>) {
         let mut best: Option<Path> = None;
         let mut multipliers = [0.0; 2];
-        let mut take = |path: Path| {
-            let fits = path.costs.iter().zip(budgets).all(|(&cost, budget)| cost <= budget);
-            if fits && best.as_ref().is_none_or(|best| path.loss < best.loss) {
-                best = Some(path);
-            }
-        };
         // The dual is concave in both multipliers, and one is set at a time. Any multipliers that
         // are not negative bound truly, so stopping early costs labels, never exactness.
         for _ in 0..ROUNDS {
             for which in 0..2 {
                 // A larger multiplier never makes the path take more of its own budget, the other
                 // multiplier held fixed: so the least one that keeps the budget can be bisected.
-                let mut keeps = |multiplier: f64| {
-                    let mut trial = multipliers;
-                    trial[which] = multiplier;
-                    let path = self.path(trial);
-                    let keeps = path.costs[which] <= budgets[which];
-                    take(path);
-                    keeps
-                };
-                if keeps(0.0) {
-                    multipliers[which] = 0.0;
+                multipliers[which] = 0.0;
+                if self.keeps(budgets, which, multipliers, &mut best) {
                     continue;
                 }
                 // Multipliers are nats a bit: 1e-12 is a nat for 10^12 bits, little for any
                 // network. The upper end grows until it keeps the budget; the lower one does not
                 // keep it.
                 let (mut low, mut high) = (1e-18f64, 1e-12f64);
-                while !keeps(high) && high < 1e12 {
+                loop {
+                    multipliers[which] = high;
+                    if self.keeps(budgets, which, multipliers, &mut best) || high >= 1e12 {
+                        break;
+                    }
                     low = high;
                     high *= 64.0;
                 }
@@ -241,7 +232,8 @@ impl Arcs {
                     // Each step halves the logarithm of `high / low`: from a factor of 64, 32 steps
                     // lead to a billionth.
                     let middle = (low * high).sqrt();
-                    if keeps(middle) {
+                    multipliers[which] = middle;
+                    if self.keeps(budgets, which, multipliers, &mut best) {
                         high = middle
                     } else {
                         low = middle
@@ -258,6 +250,23 @@ impl Arcs {
             }
         }
         (multipliers, best)
+    }
+
+    /// Whether the best path at some multipliers keeps one of the budgets. The path becomes the
+    /// best one if it keeps both, and none that did lost less.
+    fn keeps(
+        &self,
+        budgets: Costs,
+        which: usize,
+        multipliers: [f64; 2],
+        best: &mut Option<Path>,
+    ) -> bool {
+        let path = self.path(multipliers);
+        let keeps = [0, 1].map(|which| path.costs[which] <= budgets[which]);
+        if keeps == [true, true] && best.as_ref().is_none_or(|best| path.loss < best.loss) {
+            *best = Some(path);
+        }
+        keeps[which]
     }
 
     /// Grows all labels that may lead to a better path than is known.
@@ -351,20 +360,20 @@ struct Bound {
 
 impl Bound {
     fn admits(&self, stage: usize, state: usize, label: &Label) -> bool {
-        let fits = |which: usize| {
+        let fits = [0, 1].map(|which| {
             label.costs[which] as f64 + self.least[which][stage][state]
                 <= self.budgets[which] as f64
-        };
-        if !(fits(0) && fits(1)) {
+        });
+        if fits != [true, true] {
             return false;
         }
         let Some(known) = self.known else { return true };
         // Lagrange: whatever fits spends at most what is left, so its loss is at least its priced
         // loss minus multiplier times what is left. A budget without a limit has multiplier zero.
-        let left = |which: usize| {
+        let left = [0, 1].map(|which| {
             self.multipliers[which] * (self.budgets[which] as f64 - label.costs[which] as f64)
-        };
-        let bound = label.loss + self.rest[stage][state] - left(0) - left(1);
+        });
+        let bound = label.loss + self.rest[stage][state] - left[0] - left[1];
         // Slack covers the rounding of sums in another order, so that the known path itself, or one
         // as good, is never cut off.
         bound <= known + 1e-9 * known.abs() + 1e-12

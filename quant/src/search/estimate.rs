@@ -107,23 +107,24 @@ impl<'a> Pricing<'a> {
             })
             .collect();
         for layer in self.sites.readers(site) {
-            let with = |(choice, widths): &(Choice, Widths), w: u8| {
-                let (mut choice, mut widths) = (choice.clone(), widths.clone());
-                let (at, a) = (usize::from(w - 2), usize::from(widths.site_bits - 2));
-                let (ring, bits) = self.products[layer][at][a];
-                // Products are counted in the first budget alone, so the second cost of a choice
-                // stays zero here.
-                choice.costs[0] += bits;
-                choice.loss += sensitivity.weights[layer][at];
-                if let Target::Site(target) = self.sites.layers[layer].target {
-                    choice.demands.push((target, ring as u8));
+            let mut wider = Vec::new();
+            for (choice, widths) in &choices {
+                for w in WIDTHS {
+                    let (mut choice, mut widths) = (choice.clone(), widths.clone());
+                    let (at, a) = (usize::from(w - 2), usize::from(widths.site_bits - 2));
+                    let (ring, bits) = self.products[layer][at][a];
+                    // Products are counted in the first budget alone, so the second cost of a
+                    // choice stays zero here.
+                    choice.costs[0] += bits;
+                    choice.loss += sensitivity.weights[layer][at];
+                    if let Target::Site(target) = self.sites.layers[layer].target {
+                        choice.demands.push((target, ring as u8));
+                    }
+                    widths.ring = widths.ring.max(ring);
+                    widths.weight_bits.push(w);
+                    wider.push((choice, widths));
                 }
-                widths.ring = widths.ring.max(ring);
-                widths.weight_bits.push(w);
-                (choice, widths)
-            };
-            let wider =
-                choices.iter().flat_map(|choice| WIDTHS.map(move |w| with(choice, w))).collect();
+            }
             choices = undominated(wider);
         }
         let (choices, widths) = choices.into_iter().unzip();
@@ -184,11 +185,13 @@ const LOOKUP_ROOM: u32 = 8;
 /// The ring that stands in where no layer's accumulators are rounded.
 const UNKNOWN: u32 = 16;
 
+/// What choices have in common that are compared.
+fn class((choice, widths): &(Choice, Widths)) -> (u8, &[(usize, u8)], u32) {
+    (widths.site_bits, &choice.demands, widths.ring)
+}
+
 /// Choices that no other with the same width of the site and the same demands beats.
 fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
-    let class = |(choice, widths): &(Choice, Widths)| {
-        (widths.site_bits, choice.demands.clone(), widths.ring)
-    };
     // Within a class the second cost is zero throughout (`stage` adds to the first alone), so in
     // order of cost a choice is beaten just where the last one kept loses no more.
     choices.sort_by(|a, b| {

@@ -159,12 +159,14 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// The network cannot be represented in integers.
     pub fn extent(&self, sources: Sources) -> Result<[u64; 2], SearchError> {
-        let price = |bits| -> Result<u64, SearchError> {
-            let widths = uniform_widths(self.quantizer.sites(), bits);
-            let (graph, weights) = self.quantizer.quantize(&widths)?;
-            Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
-        };
-        Ok([price(2)?, price(8)?])
+        Ok([self.uniform_bits(2, sources)?, self.uniform_bits(8, sources)?])
+    }
+
+    /// The bits of the network that has one width throughout.
+    fn uniform_bits(&self, width: u8, sources: Sources) -> Result<u64, SearchError> {
+        let widths = uniform_widths(self.quantizer.sites(), width);
+        let (graph, weights) = self.quantizer.quantize(&widths)?;
+        Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
     }
 
     /// Searches.

@@ -130,19 +130,23 @@ impl FromStr for Uniform {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
+        Self::parse(&text.to_ascii_lowercase()).ok_or_else(|| {
             format!(
                 "widths are written wNaM with N and M within 2..=8, such as w4a4; found {text:?}"
             )
-        };
-        let lower = text.to_ascii_lowercase();
-        let (weight, activation) =
-            lower.strip_prefix('w').and_then(|rest| rest.split_once('a')).ok_or_else(wrong)?;
-        let width = |text: &str| {
-            text.parse::<u8>().ok().filter(|bits| (2..=8).contains(bits)).ok_or_else(wrong)
-        };
-        Ok(Self { weight_bits: width(weight)?, activation_bits: width(activation)? })
+        })
     }
+}
+
+impl Uniform {
+    fn parse(text: &str) -> Option<Self> {
+        let (weight, activation) = text.strip_prefix('w')?.split_once('a')?;
+        Some(Self { weight_bits: width(weight)?, activation_bits: width(activation)? })
+    }
+}
+
+fn width(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|bits| (2..=8).contains(bits))
 }
 
 impl FromStr for Ends {

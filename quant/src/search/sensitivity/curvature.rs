@@ -44,41 +44,50 @@ pub(super) fn fisher(
         &network,
         sites,
         batch,
-        &|image: usize, logits: &[f32]| {
-            let p = softmax(logits);
-            // With `r = sqrt(p) s` for random signs `s`, `E[r r^T] = diag(p)`. Then
-            // `u = r - p (1^T r)` has `E[u u^T] = diag(p) - p p^T`, for `1^T p = 1`. For two
-            // classes of 1/2, `u` is zero half of the time, else `(1, -1) / sqrt(2)` up to sign.
-            let mut signs = Signs::new(image as u64);
-            let roots: Vec<f32> = p.iter().map(|p| p.sqrt() * signs.next()).collect();
-            let along: f32 = roots.iter().sum();
-            p.iter().zip(roots).map(|(p, r)| r - p * along).collect()
-        },
-        &|pass: &Pass<'_>| {
-            // The order is that of `split`: layers, then sites, the widths of each from 2 on.
-            let mut prices = Vec::new();
-            for (layer, errors) in sites.layers.iter().zip(&errors) {
-                let Some(gradient) = &pass.gradients.layers[layer.node] else { continue };
-                for (weight, bias) in errors {
-                    prices.push(
-                        (dot(&gradient.weight, weight) + dot(&gradient.bias, bias)).powi(2) / 2.0,
-                    );
-                }
-            }
-            for (id, site) in sites.sites.iter().enumerate() {
-                let value = pass.tape.value(site.value);
-                for rounding in &roundings[id] {
-                    let moved = value.iter().zip(&pass.cotangents[id]);
-                    let moved: f64 =
-                        moved.map(|(&v, &g)| f64::from(g) * f64::from(rounding.apply(v) - v)).sum();
-                    prices.push(moved.powi(2) / 2.0);
-                }
-            }
-            prices
-        },
+        &|image, logits| random_cotangent(image as u64, logits),
+        &|pass| fisher_prices(sites, pass, &errors, &roundings),
         tick,
     );
     split(sites, &total)
+}
+
+/// A random `u` with `E[u u^T] = diag(p) - p p^T`.
+fn random_cotangent(seed: u64, logits: &[f32]) -> Vec<f32> {
+    let p = softmax(logits);
+    // With `r = sqrt(p) s` for random signs `s`, `E[r r^T] = diag(p)`. Then `u = r - p (1^T r)`
+    // has `E[u u^T] = diag(p) - p p^T`, for `1^T p = 1`. For two classes of 1/2, `u` is zero half
+    // of the time, else `(1, -1) / sqrt(2)` up to sign.
+    let mut signs = Signs::new(seed);
+    let roots: Vec<f32> = p.iter().map(|p| p.sqrt() * signs.next()).collect();
+    let along: f32 = roots.iter().sum();
+    p.iter().zip(roots).map(|(p, r)| r - p * along).collect()
+}
+
+/// What one image's pass says of every error, in the order of `split`: layers, then sites, the
+/// widths of each from 2 on.
+fn fisher_prices(
+    sites: &Sites,
+    pass: &Pass<'_>,
+    errors: &[Vec<(Vec<f32>, Vec<f32>)>],
+    roundings: &[Vec<Rounding<f32>>],
+) -> Vec<f64> {
+    let mut prices = Vec::new();
+    for (layer, errors) in sites.layers.iter().zip(errors) {
+        let Some(gradient) = &pass.gradients.layers[layer.node] else { continue };
+        for (weight, bias) in errors {
+            prices.push((dot(&gradient.weight, weight) + dot(&gradient.bias, bias)).powi(2) / 2.0);
+        }
+    }
+    for (id, site) in sites.sites.iter().enumerate() {
+        let value = pass.tape.value(site.value);
+        for rounding in &roundings[id] {
+            let moved = value.iter().zip(&pass.cotangents[id]);
+            let moved: f64 =
+                moved.map(|(&v, &g)| f64::from(g) * f64::from(rounding.apply(v) - v)).sum();
+            prices.push(moved.powi(2) / 2.0);
+        }
+    }
+    prices
 }
 
 /// The mean of the Hessian's diagonal, by Hutchinson's estimate `E[v^T H v] / n` for random signs
@@ -107,10 +116,8 @@ pub(super) fn hessian(
                 &moved,
                 sites,
                 batch,
-                &|image: usize, logits: &[f32]| -> Vec<f32> {
-                    softmax(logits).iter().zip(&reference[image]).map(|(q, p)| q - p).collect()
-                },
-                &|pass: &Pass<'_>| direction.along(sites, pass),
+                &|image, logits| difference(&softmax(logits), &reference[image]),
+                &|pass| direction.along(sites, pass),
                 tick,
             );
             for (trace, sum) in traces.iter_mut().zip(sums) {
@@ -144,23 +151,20 @@ pub(super) fn hessian(
 /// By layer, then width: the errors of weights and biases.
 fn weight_errors(model: &Model, quantizer: &Quantizer<'_>) -> Vec<Vec<(Vec<f32>, Vec<f32>)>> {
     let network: Network<'_, f32> = Network::of(model);
-    quantizer
-        .sites()
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(at, layer)| {
-            let exact =
-                network.layers[layer.node].as_ref().expect("invariant: a layer has parameters");
-            let less = |a: Vec<f32>, b: &[f32]| a.iter().zip(b).map(|(a, b)| a - b).collect();
-            WIDTHS
-                .map(|bits| {
-                    let (weight, bias) = quantizer.rounded_weights(at, bits);
-                    (less(weight, &exact.weight), less(bias, &exact.bias))
-                })
-                .collect()
-        })
-        .collect()
+    let mut errors = Vec::new();
+    for (at, layer) in quantizer.sites().layers.iter().enumerate() {
+        let exact = network.layers[layer.node].as_ref().expect("invariant: a layer has parameters");
+        let by_width = WIDTHS.map(|bits| {
+            let (weight, bias) = quantizer.rounded_weights(at, bits);
+            (difference(&weight, &exact.weight), difference(&bias, &exact.bias))
+        });
+        errors.push(by_width.collect());
+    }
+    errors
+}
+
+fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
 /// By site, then width.
@@ -180,22 +184,22 @@ fn site_errors(
 ) -> Vec<f64> {
     let sites = quantizer.sites();
     let roundings = site_roundings(quantizer);
-    let squares = |image: &[f32]| {
-        let tape = network.forward(image);
-        let mut squares = Vec::new();
-        for (id, site) in sites.sites.iter().enumerate() {
-            for rounding in &roundings[id] {
-                squares.push(
-                    tape.value(site.value)
-                        .iter()
-                        .map(|&v| f64::from(rounding.apply(v) - v).powi(2))
-                        .sum::<f64>(),
-                );
+    sum_over_images(
+        batch,
+        &|image| {
+            let tape = network.forward(batch.image(image));
+            let mut sums = Vec::new();
+            for (id, site) in sites.sites.iter().enumerate() {
+                for rounding in &roundings[id] {
+                    let values = tape.value(site.value).iter();
+                    let squares = values.map(|&v| f64::from(rounding.apply(v) - v).powi(2));
+                    sums.push(squares.sum::<f64>());
+                }
             }
-        }
-        squares
-    };
-    sum_over_images(batch, &|image| squares(batch.image(image)), tick)
+            sums
+        },
+        tick,
+    )
 }
 
 /// Sums what `read` makes of every image's backward pass from the cotangents `output`.
@@ -209,7 +213,7 @@ fn each_image(
 ) -> Vec<f64> {
     sum_over_images(
         batch,
-        &|image: usize| {
+        &|image| {
             let tape = network.forward(batch.image(image));
             let cotangent = output(image, tape.value(network.model().output));
             let mut gradients = network.zeros();
@@ -230,13 +234,6 @@ fn sum_over_images(
     one: &(impl Fn(usize) -> Vec<f64> + Sync),
     tick: &mut dyn FnMut(usize),
 ) -> Vec<f64> {
-    let add = |mut sum: Vec<f64>, more: Vec<f64>| {
-        if sum.is_empty() {
-            return more;
-        }
-        sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-        sum
-    };
     // Parts have a fixed length and are added in their order: the sum does not depend on the number
     // of cores.
     let images: Vec<usize> = (0..batch.images()).collect();
@@ -248,6 +245,15 @@ fn sum_over_images(
         tick(some.len());
         parts.into_iter().fold(sum, add)
     })
+}
+
+/// The sum of two lists, the first one of which may be empty still.
+fn add(mut sum: Vec<f64>, more: Vec<f64>) -> Vec<f64> {
+    if sum.is_empty() {
+        return more;
+    }
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+    sum
 }
 
 /// Prices in the order layers, sites, and widths within.
@@ -265,17 +271,13 @@ struct Sizes(Vec<(f32, usize)>);
 impl Sizes {
     fn of(network: &Network<'_, f32>, quantizer: &Quantizer<'_>, batch: &Tensor) -> Self {
         let sites = quantizer.sites();
-        let of = |values: &[f32]| {
-            let square = dot(values, values) / values.len().max(1) as f64;
-            (square.sqrt().max(1e-12) as f32, values.len())
-        };
         let layers = sites.layers.iter().map(|layer| {
-            network.layers[layer.node].as_ref().map_or((1.0, 1), |layer| of(&layer.weight))
+            network.layers[layer.node].as_ref().map_or((1.0, 1), |layer| size(&layer.weight))
         });
         // One image is enough: the size only says how far a difference steps, and is divided out
         // again by `mean_curvature`.
         let tape = network.forward(batch.image(0));
-        let values = sites.sites.iter().map(|site| of(tape.value(site.value)));
+        let values = sites.sites.iter().map(|site| size(tape.value(site.value)));
         Self(layers.chain(values).collect())
     }
 
@@ -286,6 +288,12 @@ impl Sizes {
         let (size, count) = self.0[at];
         (trace / f64::from(size).powi(2) / count as f64).max(0.0)
     }
+}
+
+/// The root mean square of some elements, and their number.
+fn size(values: &[f32]) -> (f32, usize) {
+    let square = dot(values, values) / values.len().max(1) as f64;
+    (square.sqrt().max(1e-12) as f32, values.len())
 }
 
 /// Random signs for everything, times the size of what they move.

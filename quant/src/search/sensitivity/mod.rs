@@ -117,10 +117,6 @@ impl Sensitivity {
         for (chunk, start) in (0..images).step_by(CHUNK).enumerate() {
             let part = part(batch, start, CHUNK.min(images - start));
             let mut done = chunk * per_chunk;
-            let mut next = || {
-                done += 1;
-                progress(Progress { phase: "sensitivity", done, of });
-            };
             let kept = activations_of(model, &part, &keep)?;
             let reference = reevaluate(model, &kept, &[])?;
             for (layer, losses) in found.weights.iter_mut().enumerate() {
@@ -133,7 +129,8 @@ impl Sensitivity {
                     };
                     *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
                 }
-                next();
+                done += 1;
+                progress(Progress { phase: "sensitivity", done, of });
             }
             for (site, losses) in found.sites.iter_mut().enumerate() {
                 let id = sites.sites[site].value;
@@ -143,7 +140,8 @@ impl Sensitivity {
                     let edit = Edit::Value { id, tensor: &tensor };
                     *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
                 }
-                next();
+                done += 1;
+                progress(Progress { phase: "sensitivity", done, of });
             }
         }
         Ok(found)
@@ -151,20 +149,14 @@ impl Sensitivity {
 
     /// Whether these are of a network with such sites and layers.
     pub(super) fn fits(&self, sites: &Sites) -> bool {
-        let full = |lists: &[Vec<f64>], count: usize| {
-            lists.len() == count
-                && lists
-                    .iter()
-                    .all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
-        };
-        full(&self.weights, sites.layers.len()) && full(&self.sites, sites.sites.len())
+        let mut lists = self.weights.iter().chain(&self.sites);
+        self.weights.len() == sites.layers.len()
+            && self.sites.len() == sites.sites.len()
+            && lists.all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
     }
 
     /// The expected loss of an assignment.
     pub fn loss(&self, assignment: &Assignment) -> f64 {
-        let sum = |losses: &[Vec<f64>], bits: &[u8]| -> f64 {
-            losses.iter().zip(bits).map(|(losses, &bits)| losses[usize::from(bits - 2)]).sum()
-        };
         sum(&self.weights, &assignment.weight_bits) + sum(&self.sites, &assignment.site_bits)
     }
 
@@ -187,12 +179,21 @@ impl Sensitivity {
 /// The values from which the network can be recomputed after any edit: all but those that only a
 /// ReLU reads.
 fn kept_values(model: &Model) -> Vec<ValueId> {
-    let read_by_relu_alone = |id: ValueId| {
+    let mut kept = Vec::new();
+    for id in (0..=model.nodes.len()).map(ValueId) {
         let consumers = model.consumers(id);
-        !consumers.is_empty()
-            && consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }))
-    };
-    (0..=model.nodes.len()).map(ValueId).filter(|&id| !read_by_relu_alone(id)).collect()
+        let relus_alone =
+            consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }));
+        if consumers.is_empty() || !relus_alone {
+            kept.push(id);
+        }
+    }
+    kept
+}
+
+/// The sum of the losses at some widths.
+fn sum(losses: &[Vec<f64>], bits: &[u8]) -> f64 {
+    losses.iter().zip(bits).map(|(losses, &bits)| losses[usize::from(bits - 2)]).sum()
 }
 
 fn part(batch: &Tensor, start: usize, count: usize) -> Tensor {
