@@ -235,20 +235,15 @@ impl GivenLayer {
             conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
         let stated =
             scales.iter().step_by(conv.fan_in()).map(|&scale| f64::from(scale).log2()).collect();
-        Ok(Self {
-            bits,
-            log_scales: channels
-                .map(|(real, integers)| {
-                    // The scale is what the largest integer was multiplied by: that quotient is
-                    // rounded least. The weights in the model may be those of the file times a
-                    // factor that was folded in.
-                    let at = (0..integers.len()).max_by_key(|&at| integers[at].unsigned_abs())?;
-                    let scale = f64::from(real[at]).abs() / f64::from(integers[at]).abs();
-                    Some(scale.log2()).filter(|log| log.is_finite())
-                })
-                .collect(),
-            stated,
-        })
+        let log_scales = channels.map(|(real, integers)| {
+            // The scale is what the largest integer was multiplied by: that quotient is rounded
+            // least. The weights in the model may be those of the file times a factor that was
+            // folded in.
+            let at = (0..integers.len()).max_by_key(|&at| integers[at].unsigned_abs())?;
+            let scale = f64::from(real[at]).abs() / f64::from(integers[at]).abs();
+            Some(scale.log2()).filter(|log| log.is_finite())
+        });
+        Ok(Self { bits, log_scales: log_scales.collect(), stated })
     }
 }
 

@@ -37,6 +37,11 @@ pub(super) struct Problem<'a> {
     pub assignment: &'a Assignment,
 }
 
+/// The errors of layers at scales, in millionths of an octave. Layers see the difference of two
+/// mantissas, and whole octaves do not matter: on a grid of sixteenths a layer has sixteen errors,
+/// however often groups are tried.
+type Memo = std::collections::HashMap<(usize, i64), f64>;
+
 impl Problem<'_> {
     /// Solves for the mantissas, then for every site's power of two.
     pub(super) fn solve(&self) -> Scales {
@@ -48,9 +53,7 @@ impl Problem<'_> {
             .map(|(group, list)| list.iter().map(|&m| self.own_error(group, m)).collect())
             .collect();
         let mut chosen: Vec<usize> = alone.iter().map(|errors| least(errors)).collect();
-        // Layers see the difference of two mantissas, and whole octaves do not matter: on a grid of
-        // sixteenths a layer has sixteen errors, however often groups are tried.
-        let mut memo = std::collections::HashMap::new();
+        let mut memo = Memo::new();
         // Each step takes the best candidate of one group, all others fixed: the sum of errors
         // never rises, and where nothing changes it is a local minimum.
         for _ in 0..ROUNDS {
@@ -60,18 +63,8 @@ impl Problem<'_> {
                     .map(|candidate| {
                         let mut trial = chosen.clone();
                         trial[group] = candidate;
-                        let touched =
-                            (0..self.sites.layers.len()).filter(|&l| self.touches(l, group));
-                        let layers: f64 = touched
-                            .map(|layer| {
-                                let log_scale = self.layer_scale(layer, &candidates, &trial);
-                                let key = (layer, (log_scale.rem_euclid(1.0) * 1e6).round() as i64);
-                                *memo
-                                    .entry(key)
-                                    .or_insert_with(|| self.layer_error(layer, log_scale))
-                            })
-                            .sum();
-                        alone[group][candidate] + layers
+                        alone[group][candidate]
+                            + self.layers_error(group, &candidates, &trial, &mut memo)
                     })
                     .collect();
                 chosen[group] = least(&errors);
@@ -105,6 +98,24 @@ impl Problem<'_> {
     /// The error of a group's sites at a mantissa, without that of layers.
     fn own_error(&self, group: usize, m: f64) -> f64 {
         self.members(group).map(|(id, _)| self.best_power(id, m).1).sum()
+    }
+
+    /// The error of the layers that see a group's mantissa.
+    fn layers_error(
+        &self,
+        group: usize,
+        candidates: &[Vec<f64>],
+        chosen: &[usize],
+        memo: &mut Memo,
+    ) -> f64 {
+        let touched = (0..self.sites.layers.len()).filter(|&layer| self.touches(layer, group));
+        touched
+            .map(|layer| {
+                let log_scale = self.layer_scale(layer, candidates, chosen);
+                let key = (layer, (log_scale.rem_euclid(1.0) * 1e6).round() as i64);
+                *memo.entry(key).or_insert_with(|| self.layer_error(layer, log_scale))
+            })
+            .sum()
     }
 
     /// The mantissas that a group may have: one where the input or a cut-off ReLU demands it, else

@@ -108,23 +108,18 @@ impl Problem<'_> {
             let mut of_stage = Vec::with_capacity(states.len());
             for state in &states {
                 let ring = state.iter().find(|(stage, _)| *stage == at).map(|(_, ring)| *ring);
-                of_stage.push(
-                    stage
-                        .choices
-                        .iter()
-                        .enumerate()
-                        .map(|(index, choice)| {
-                            let next = after(state, at, &choice.demands);
-                            let to = *numbers.entry(next.clone()).or_insert_with(|| {
-                                following.push(next);
-                                following.len() - 1
-                            });
-                            let more = (self.arrival)(at, index, ring);
-                            let costs = [choice.costs[0] + more[0], choice.costs[1] + more[1]];
-                            Arc { costs, loss: choice.loss, to }
-                        })
-                        .collect(),
-                );
+                let mut of_state = Vec::with_capacity(stage.choices.len());
+                for (index, choice) in stage.choices.iter().enumerate() {
+                    let next = after(state, at, &choice.demands);
+                    let to = *numbers.entry(next.clone()).or_insert_with(|| {
+                        following.push(next);
+                        following.len() - 1
+                    });
+                    let more = (self.arrival)(at, index, ring);
+                    let costs = [choice.costs[0] + more[0], choice.costs[1] + more[1]];
+                    of_state.push(Arc { costs, loss: choice.loss, to });
+                }
+                of_stage.push(of_state);
             }
             arcs.push(of_stage);
             states = following;
