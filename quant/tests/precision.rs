@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use model::softmax::{self, log_softmax};
-use quant::quantize::{Assignment, Quantizer, Ranges, Reconstruction};
+use quant::quantize::{BitWidths, Quantizer, Ranges, Reconstruction};
 use quant::search::{Measure, Sensitivity};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 
@@ -95,7 +95,7 @@ fn careful_rounding_and_reconstruction_come_closer_to_the_float_network() {
     let (model, batch) = digits(128);
     let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
     let sites = quantizer.sites();
-    let narrow = Assignment {
+    let narrow = BitWidths {
         weight_bits: vec![3; sites.layers.len()],
         site_bits: vec![3; sites.sites.len()],
     };

@@ -41,7 +41,7 @@ struct Frontier {
     float_accuracy: f64,
     /// Searched.
     points: Vec<Point>,
-    /// One width everywhere but at the ends: the baselines.
+    /// One width everywhere but in the first and the last layer: the baselines.
     uniform: Vec<Point>,
     /// By measure: what the search was guided by, and the others.
     sensitivities: BTreeMap<&'static str, Sensitivity>,

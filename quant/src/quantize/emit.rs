@@ -6,10 +6,10 @@ use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
 use model::{Conv, Function, Model, Node, Op, Preprocess, ValueId};
 use protocols::weights::{LayerWeights, Weights, fresh_salt};
 
-use super::round::Rounded;
+use super::round::QuantizedWeights;
 use super::scales::Scales;
 use super::sites::Sites;
-use super::{Assignment, QuantizeError};
+use super::{BitWidths, QuantizeError};
 use crate::plan::{to_view, to_window};
 
 /// What emitting reads.
@@ -17,8 +17,8 @@ pub(super) struct Emit<'a> {
     pub model: &'a Model,
     pub sites: &'a Sites,
     pub scales: &'a Scales,
-    pub rounded: &'a [&'a Rounded],
-    pub assignment: &'a Assignment,
+    pub rounded: &'a [&'a QuantizedWeights],
+    pub bit_widths: &'a BitWidths,
 }
 
 /// The widest value that tables are made for.
@@ -66,7 +66,7 @@ impl Emitting<'_> {
     fn input(&mut self) -> Result<(), QuantizeError> {
         let given = self.given;
         let site = given.sites.site(ValueId::INPUT).expect("invariant: the input is a site");
-        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let (bits, signed) = (given.bit_widths.site_bits[site], given.sites.sites[site].signed);
         let name = given.free("input");
         let wire = self.builder.input(
             name,
@@ -116,7 +116,7 @@ impl Emitting<'_> {
         // The bias is added behind the shifts, so it counts in the finest steps.
         let bias: Vec<i64> = rounded.bias.iter().map(|b| (b / scale).round() as i64).collect();
         let geometry = conv.geometry;
-        let weight_bits = given.assignment.weight_bits[layer];
+        let weight_bits = given.bit_widths.weight_bits[layer];
         let weights = LayerWeights { weights: rounded.weights.clone(), bias };
         let (kernel, range) = (Kernel::Spatial, from.range);
         let linear = Linear { input, geometry, kernel, weight_bits, shifts, range, scale };
@@ -134,7 +134,7 @@ impl Emitting<'_> {
     ) -> Result<WireId, QuantizeError> {
         let given = self.given;
         let site = given.sites.site(node.output).expect("invariant: a function's result is a site");
-        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let (bits, signed) = (given.bit_widths.site_bits[site], given.sites.sites[site].signed);
         let scale = given.scales.sites[site].exp2();
         let (from, range) = (*self.builder.wire(input), Interval::of_bits(bits, signed));
         // The graph refuses what is too wide; the table of that is not made.
@@ -165,7 +165,7 @@ impl Emitting<'_> {
         let site = given.sites.site(node.output).filter(|_| !matches!(node.op, Op::Function(_)));
         // A function's table rounds.
         let Some(site) = site else { return Ok(wire) };
-        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let (bits, signed) = (given.bit_widths.site_bits[site], given.sites.sites[site].signed);
         let ratio =
             (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
         let name = given.free(&format!("{}.requant", node.name));

@@ -7,7 +7,7 @@ use model::kernels::{Factor, multiply_add, multiply_add_factors};
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
-use super::round::Rounder;
+use super::round::WeightQuantizer;
 
 /// Moments of what a group of a layer reads, and of what it shall make of it.
 pub(super) struct Cross {
@@ -146,13 +146,17 @@ impl Total {
 }
 
 /// The layer with weights and biases moved to the least squares.
-pub(super) fn least_squares(conv: &Conv, moments: &[Cross], rounder: &Rounder) -> Conv {
+pub(super) fn least_squares(
+    conv: &Conv,
+    moments: &[Cross],
+    weight_quantizer: &WeightQuantizer,
+) -> Conv {
     let mut moved = conv.clone();
     let outputs = conv.geometry.out_channels / moments.len();
     for (group, cross) in moments.iter().enumerate() {
         let n = cross.input.rows;
         let covariance = cross.input.covariance();
-        let factor = rounder.factor(group);
+        let factor = weight_quantizer.factor(group);
         let weights = &mut moved.weight[group * outputs * n..][..outputs * n];
         let bias = &mut moved.bias[group * outputs..][..outputs];
         let blocks =

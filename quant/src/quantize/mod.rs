@@ -1,11 +1,11 @@
 //! Quantization: from a float network and widths to an integer network and its weights.
 
+mod accumulator_aware;
 mod adam;
 mod calibrate;
 mod emit;
-mod given;
 mod least_squares;
-mod narrow;
+mod qdq_import;
 mod ranges;
 mod reconstruct;
 mod round;
@@ -26,10 +26,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use calibrate::{Calibration, first_images};
-pub use given::{Adjustment, AdoptError, Adopted, Changed, adopt};
+pub use qdq_import::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 pub use ranges::Ranges;
 pub use reconstruct::Reconstruction;
-pub use round::{Rounded, Rounder};
+pub use round::{QuantizedWeights, WeightQuantizer};
 pub use scales::Scales;
 pub use sites::{LayerSites, Site, SiteId, Sites, Target};
 pub use winograd::{Winograd, requantize};
@@ -38,7 +38,7 @@ use crate::gradient::{Change, Network, Rounding};
 
 /// Widths of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Assignment {
+pub struct BitWidths {
     /// Weights of every layer, 2 to 8.
     pub weight_bits: Vec<u8>,
     /// Values of every site, 2 to 8.
@@ -108,9 +108,9 @@ pub struct Quantizer<'a> {
     preprocess: Preprocess,
     sites: Sites,
     calibration: Calibration,
-    rounders: Vec<Rounder>,
+    weight_quantizers: Vec<WeightQuantizer>,
     middle: OnceLock<Scales>,
-    memo: Mutex<HashMap<RoundedKey, std::sync::Arc<Rounded>>>,
+    memo: Mutex<HashMap<RoundedKey, std::sync::Arc<QuantizedWeights>>>,
 }
 
 impl<'a> Quantizer<'a> {
@@ -142,14 +142,15 @@ impl<'a> Quantizer<'a> {
                     .map_or("input".into(), |node| model.nodes[node].name.clone()),
             });
         }
-        let rounders = calibration.layers.par_iter().map(|moments| Rounder::new(moments)).collect();
+        let weight_quantizers =
+            calibration.layers.par_iter().map(|moments| WeightQuantizer::new(moments)).collect();
         let preprocess = preprocess.clone();
         Ok(Self {
             model,
             preprocess,
             sites,
             calibration,
-            rounders,
+            weight_quantizers,
             middle: OnceLock::new(),
             memo: Mutex::default(),
         })
@@ -161,20 +162,25 @@ impl<'a> Quantizer<'a> {
     }
 
     /// The scales at some widths.
-    pub fn scales(&self, assignment: &Assignment) -> Scales {
+    pub fn scales(&self, bit_widths: &BitWidths) -> Scales {
         let problem = scales::Problem {
             model: self.model,
             sites: &self.sites,
             calibration: &self.calibration,
-            rounders: &self.rounders,
+            weight_quantizers: &self.weight_quantizers,
             preprocess: &self.preprocess,
-            assignment,
+            bit_widths,
         };
         problem.solve()
     }
 
     /// A layer's weights at a width and scale.
-    pub fn rounded(&self, layer: usize, bits: u8, log_scale: f64) -> std::sync::Arc<Rounded> {
+    pub fn rounded(
+        &self,
+        layer: usize,
+        bits: u8,
+        log_scale: f64,
+    ) -> std::sync::Arc<QuantizedWeights> {
         // Octaves only move all exponents alike, so the layer is rounded for the fraction and
         // serves all of them: `Rounded::log_scale` is that fraction, whatever was asked for.
         let mantissa = log_scale.rem_euclid(1.0);
@@ -182,7 +188,8 @@ impl<'a> Quantizer<'a> {
         let found = self.memo.lock().ok().and_then(|memo| memo.get(&key).cloned());
         found.unwrap_or_else(|| {
             let conv = conv(self.model, self.sites.layers[layer].node);
-            let rounded = std::sync::Arc::new(self.rounders[layer].round(conv, bits, mantissa));
+            let rounded =
+                std::sync::Arc::new(self.weight_quantizers[layer].round(conv, bits, mantissa));
             if let Ok(mut memo) = self.memo.lock() {
                 memo.insert(key, std::sync::Arc::clone(&rounded));
             }
@@ -195,7 +202,7 @@ impl<'a> Quantizer<'a> {
     fn middle(&self) -> &Scales {
         self.middle.get_or_init(|| {
             let (layers, sites) = (self.sites.layers.len(), self.sites.sites.len());
-            self.scales(&Assignment {
+            self.scales(&BitWidths {
                 weight_bits: vec![MIDDLE; layers],
                 site_bits: vec![MIDDLE; sites],
             })
@@ -285,11 +292,11 @@ impl<'a> Quantizer<'a> {
     /// # Errors
     /// The integer network cannot be represented: scales too far apart, or accumulators beyond 60
     /// bits.
-    pub fn quantize(&self, assignment: &Assignment) -> Result<(Graph, Weights), QuantizeError> {
-        let scales = self.scales(assignment);
-        let rounded = self.all_rounded(assignment, &scales);
-        let rounded: Vec<&Rounded> = rounded.iter().map(AsRef::as_ref).collect();
-        self.emit(assignment, &scales, &rounded)
+    pub fn quantize(&self, bit_widths: &BitWidths) -> Result<(Graph, Weights), QuantizeError> {
+        let scales = self.scales(bit_widths);
+        let rounded = self.all_rounded(bit_widths, &scales);
+        let rounded: Vec<&QuantizedWeights> = rounded.iter().map(AsRef::as_ref).collect();
+        self.emit(bit_widths, &scales, &rounded)
     }
 
     /// Quantizes at some widths with all care: every layer is rounded against what those before it
@@ -300,16 +307,16 @@ impl<'a> Quantizer<'a> {
     /// As [`Quantizer::quantize`]; or the batch does not fit the model.
     pub fn finish(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         batch: &Tensor,
         reconstruction: Option<&Reconstruction>,
         progress: &mut dyn FnMut(&'static str, usize, usize),
     ) -> Result<(Graph, Weights), QuantizeError> {
-        let mut scales = self.scales(assignment);
+        let mut scales = self.scales(bit_widths);
         let sequence = sequential::Sequence {
             model: self.model,
             sites: &self.sites,
-            assignment,
+            bit_widths,
             scales: &scales,
         };
         let images = first_images(batch, batch.images().min(SEQUENCE_IMAGES));
@@ -318,7 +325,7 @@ impl<'a> Quantizer<'a> {
             let start = reconstruct::Start {
                 model: self.model,
                 sites: &self.sites,
-                assignment,
+                bit_widths,
                 rounded,
                 scales,
                 fixed: self.fixed_groups(),
@@ -326,20 +333,20 @@ impl<'a> Quantizer<'a> {
             (scales, rounded) =
                 start.run(batch, options, &mut |done, of| progress("reconstruction", done, of))?;
         }
-        self.emit(assignment, &scales, &rounded.iter().collect::<Vec<_>>())
+        self.emit(bit_widths, &scales, &rounded.iter().collect::<Vec<_>>())
     }
 
     /// The quantized network at some widths, in real numbers: weights rounded layer by layer, sites
     /// rounded on the way.
-    pub fn network(&self, assignment: &Assignment) -> Network<'a, f32> {
-        let scales = self.scales(assignment);
+    pub fn network(&self, bit_widths: &BitWidths) -> Network<'a, f32> {
+        let scales = self.scales(bit_widths);
         let mut network = Network::of(self.model);
-        for (layer, rounded) in self.sites.layers.iter().zip(self.all_rounded(assignment, &scales))
+        for (layer, rounded) in self.sites.layers.iter().zip(self.all_rounded(bit_widths, &scales))
         {
             network.layers[layer.node] = Some(rounded.float());
         }
         for (id, site) in self.sites.sites.iter().enumerate() {
-            let rounding = sequential::rounding(&scales, assignment, id, site.signed);
+            let rounding = sequential::rounding(&scales, bit_widths, id, site.signed);
             network.changes[site.value.0] = Change::Round(rounding);
         }
         network
@@ -357,23 +364,23 @@ impl<'a> Quantizer<'a> {
 
     fn all_rounded(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         scales: &Scales,
-    ) -> Vec<std::sync::Arc<Rounded>> {
+    ) -> Vec<std::sync::Arc<QuantizedWeights>> {
         (0..self.sites.layers.len())
             .into_par_iter()
-            .map(|layer| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]))
+            .map(|layer| self.rounded(layer, bit_widths.weight_bits[layer], scales.layers[layer]))
             .collect()
     }
 
     fn emit(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         scales: &Scales,
-        rounded: &[&Rounded],
+        rounded: &[&QuantizedWeights],
     ) -> Result<(Graph, Weights), QuantizeError> {
         let emit =
-            emit::Emit { model: self.model, sites: &self.sites, scales, rounded, assignment };
+            emit::Emit { model: self.model, sites: &self.sites, scales, rounded, bit_widths };
         emit.run(&self.preprocess)
     }
 }
@@ -396,10 +403,10 @@ fn is_blank(batch: &Tensor) -> bool {
 pub(crate) fn widths(
     model: &Model,
     sites: &Sites,
-    assignment: &Assignment,
+    bit_widths: &BitWidths,
 ) -> impl Iterator<Item = (String, u8, u8)> {
-    sites.layers.iter().zip(&assignment.weight_bits).map(|(layer, &weight_bits)| {
-        (model.nodes[layer.node].name.clone(), weight_bits, assignment.site_bits[layer.input])
+    sites.layers.iter().zip(&bit_widths.weight_bits).map(|(layer, &weight_bits)| {
+        (model.nodes[layer.node].name.clone(), weight_bits, bit_widths.site_bits[layer.input])
     })
 }
 

@@ -12,11 +12,11 @@ use model::{Model, Tensor};
 use rayon::prelude::*;
 
 use super::adam::{Adam, Schedule};
-use super::round::{Rounded, limits as weight_limits};
+use super::round::{QuantizedWeights, limits as weight_limits};
 use super::scales::Scales;
 use super::sequential::rounding;
 use super::sites::{Sites, Target};
-use super::{Assignment, conv};
+use super::{BitWidths, conv};
 use crate::gradient::{Change, Gradients, Network, Parameters, Rounding};
 
 /// How much is learned.
@@ -32,9 +32,9 @@ pub struct Reconstruction {
 pub(super) struct Start<'a> {
     pub model: &'a Model,
     pub sites: &'a Sites,
-    pub assignment: &'a Assignment,
+    pub bit_widths: &'a BitWidths,
     pub scales: Scales,
-    pub rounded: Vec<Rounded>,
+    pub rounded: Vec<QuantizedWeights>,
     /// Groups of scales that must stay: those of pixels and of ReLUs that are cut off.
     pub fixed: Vec<bool>,
 }
@@ -59,7 +59,7 @@ impl Start<'_> {
         batch: &Tensor,
         options: &Reconstruction,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<(Scales, Vec<Rounded>), FloatError> {
+    ) -> Result<(Scales, Vec<QuantizedWeights>), FloatError> {
         let mut learned = self.learned();
         let reference = model::float::evaluate(self.model, batch)?;
         let reference: Vec<Vec<f32>> =
@@ -144,7 +144,7 @@ impl Start<'_> {
             network.layers[layer.node] = Some(parameters);
         }
         for (id, site) in self.sites.sites.iter().enumerate() {
-            let rounding = rounding(&self.scales, self.assignment, id, site.signed);
+            let rounding = rounding(&self.scales, self.bit_widths, id, site.signed);
             let scale = self.site_scale(learned, id).exp2() as f32;
             network.changes[site.value.0] = Change::Round(Rounding { scale, ..rounding });
         }
@@ -152,7 +152,7 @@ impl Start<'_> {
     }
 
     fn integers(&self, learned: &Learned, layer: usize) -> Vec<f32> {
-        let (low, high) = weight_limits(self.assignment.weight_bits[layer]);
+        let (low, high) = weight_limits(self.bit_widths.weight_bits[layer]);
         let (low, high) = (low as f32, high as f32);
         learned.weights[layer].iter().map(|v| v.round().clamp(low, high)).collect()
     }
@@ -179,7 +179,7 @@ impl Start<'_> {
             let along = along * std::f32::consts::LN_2;
             mantissas[site.target_group] += along;
             mantissas[self.sites.sites[site.input].group] -= along;
-            let (low, high) = weight_limits(self.assignment.weight_bits[layer]);
+            let (low, high) = weight_limits(self.bit_widths.weight_bits[layer]);
             // Latent weights stay within what rounds to the ends: further out, gradients that point
             // back would take many steps to show.
             let (low, high) = (low as f32 - 0.49, high as f32 + 0.49);
@@ -215,14 +215,14 @@ impl Start<'_> {
         optimizers.mantissas.step(&mut learned.mantissas, |at| mantissas[at], rate);
     }
 
-    fn finish(&self, learned: &Learned) -> (Scales, Vec<Rounded>) {
+    fn finish(&self, learned: &Learned) -> (Scales, Vec<QuantizedWeights>) {
         let layers = 0..self.rounded.len();
         let scales = Scales {
             sites: (0..self.sites.sites.len()).map(|site| self.site_scale(learned, site)).collect(),
             layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
         };
         let rounded = layers
-            .map(|layer| Rounded {
+            .map(|layer| QuantizedWeights {
                 weights: self.integers(learned, layer).iter().map(|&q| q as i8).collect(),
                 exponents: self.rounded[layer].exponents.clone(),
                 log_scale: self.layer_scale(learned, layer),

@@ -14,7 +14,7 @@ use super::calibrate::Moments;
 
 /// A layer's integers under one weight scale.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rounded {
+pub struct QuantizedWeights {
     /// `[K, N]`.
     pub weights: Vec<i8>,
     /// Channel `c` has the scale `2^(log_scale - exponents[c])`.
@@ -28,7 +28,7 @@ pub struct Rounded {
 /// What rounding a layer needs, prepared once: for every group the upper Cholesky factor of the
 /// inverse of `H`.
 #[derive(Clone, Debug)]
-pub struct Rounder {
+pub struct WeightQuantizer {
     groups: Vec<Group>,
 }
 
@@ -52,7 +52,7 @@ const DAMPING: f64 = 0.01;
 /// Channels that are rounded together, and weights whose errors move on together.
 const BLOCK: usize = 64;
 
-impl Rounder {
+impl WeightQuantizer {
     /// Prepares the rounding of a layer whose input has these moments.
     pub fn new(moments: &[Moments]) -> Self {
         Self { groups: moments.iter().map(Group::new).collect() }
@@ -77,7 +77,7 @@ impl Rounder {
     }
 
     /// Rounds a layer.
-    pub fn round(&self, conv: &Conv, bits: u8, log_scale: f64) -> Rounded {
+    pub fn round(&self, conv: &Conv, bits: u8, log_scale: f64) -> QuantizedWeights {
         let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
         let mut exponents: Vec<i32> = channels
             .par_iter()
@@ -95,7 +95,7 @@ impl Rounder {
         let bias =
             conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
         let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
-        Rounded { weights, exponents, log_scale, bias }
+        QuantizedWeights { weights, exponents, log_scale, bias }
     }
 
     /// `U` with `U^T U` the inverse of a group's damped `H`, `[N, N]`.
@@ -391,7 +391,7 @@ mod tests {
             let second =
                 (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
             let moments = Moments { rows: 4, second: second.collect(), first: mean.clone() };
-            let rounded = Rounder::new(&[moments]).round(&conv, bits, log_scale);
+            let rounded = WeightQuantizer::new(&[moments]).round(&conv, bits, log_scale);
             let (low, high) = limits(bits);
             prop_assert!(rounded.weights.iter().all(|&w| (low..=high).contains(&f64::from(w))));
             for channel in 0..3 {

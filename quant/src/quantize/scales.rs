@@ -9,9 +9,9 @@
 use model::{Model, Preprocess};
 
 use super::calibrate::{Calibration, Samples};
-use super::round::Rounder;
+use super::round::WeightQuantizer;
 use super::sites::{Site, Sites};
-use super::{Assignment, conv};
+use super::{BitWidths, conv};
 
 /// The chosen scales, as base-two logarithms.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,9 +32,9 @@ pub(super) struct Problem<'a> {
     pub model: &'a Model,
     pub sites: &'a Sites,
     pub calibration: &'a Calibration,
-    pub rounders: &'a [Rounder],
+    pub weight_quantizers: &'a [WeightQuantizer],
     pub preprocess: &'a Preprocess,
-    pub assignment: &'a Assignment,
+    pub bit_widths: &'a BitWidths,
 }
 
 /// The errors of layers at scales, in millionths of an octave. Layers see the difference of two
@@ -149,7 +149,7 @@ impl Problem<'_> {
     }
 
     fn limits(&self, id: usize) -> (f64, f64) {
-        limits(self.assignment.site_bits[id], self.sites.sites[id].signed)
+        limits(self.bit_widths.site_bits[id], self.sites.sites[id].signed)
     }
 
     fn touches(&self, layer: usize, group: usize) -> bool {
@@ -165,8 +165,12 @@ impl Problem<'_> {
     }
 
     fn layer_error(&self, layer: usize, log_scale: f64) -> f64 {
-        let bits = self.assignment.weight_bits[layer];
-        self.rounders[layer].error(conv(self.model, self.sites.layers[layer].node), bits, log_scale)
+        let bits = self.bit_widths.weight_bits[layer];
+        self.weight_quantizers[layer].error(
+            conv(self.model, self.sites.layers[layer].node),
+            bits,
+            log_scale,
+        )
     }
 }
 

@@ -10,20 +10,20 @@ use model::float::conv::fill_columns;
 use model::{Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 
+use super::accumulator_aware::{GROWTH, Room};
 use super::calibrate::Moments;
 use super::least_squares::{Cross, least_squares};
-use super::narrow::{GROWTH, Room};
-use super::round::{Rounded, Rounder};
+use super::round::{QuantizedWeights, WeightQuantizer};
 use super::scales::{self, Scales};
 use super::sites::Sites;
-use super::{Assignment, conv};
+use super::{BitWidths, conv};
 use crate::gradient::{Change, Network, Parameters, Rounding};
 
 /// What rounding in sequence looks at.
 pub(super) struct Sequence<'a> {
     pub model: &'a Model,
     pub sites: &'a Sites,
-    pub assignment: &'a Assignment,
+    pub bit_widths: &'a BitWidths,
     pub scales: &'a Scales,
 }
 
@@ -40,7 +40,7 @@ impl Sequence<'_> {
         &self,
         batch: &Tensor,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Vec<Rounded> {
+    ) -> Vec<QuantizedWeights> {
         let float: Network<'_, f32> = Network::of(self.model);
         let mut network = self.network();
         let count = self.model.nodes.len() + 1;
@@ -84,7 +84,7 @@ impl Sequence<'_> {
         let mut network = Network::of(self.model);
         for (id, site) in self.sites.sites.iter().enumerate() {
             network.changes[site.value.0] =
-                Change::Round(rounding(self.scales, self.assignment, id, site.signed));
+                Change::Round(rounding(self.scales, self.bit_widths, id, site.signed));
         }
         network
     }
@@ -121,7 +121,7 @@ impl Sequence<'_> {
         input: &Values,
         target: &Values,
         stage: &mut dyn FnMut(usize),
-    ) -> Rounded {
+    ) -> QuantizedWeights {
         stage(0);
         let conv = conv(self.model, self.sites.layers[layer].node);
         let (g, images) = (&conv.geometry, input.len());
@@ -141,15 +141,18 @@ impl Sequence<'_> {
         let moments: Vec<Cross> = moments.collect();
         stage(1);
         let inputs: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
-        let rounder = Rounder::new(&inputs);
+        let weight_quantizer = WeightQuantizer::new(&inputs);
         stage(2);
-        let moved = least_squares(conv, &moments, &rounder);
+        let moved = least_squares(conv, &moments, &weight_quantizer);
         stage(3);
-        let rounded =
-            rounder.round(&moved, self.assignment.weight_bits[layer], self.scales.layers[layer]);
+        let rounded = weight_quantizer.round(
+            &moved,
+            self.bit_widths.weight_bits[layer],
+            self.scales.layers[layer],
+        );
         stage(4);
-        match Room::of(self.model, self.sites, self.scales, self.assignment, layer, &rounded) {
-            Some(room) => rounder.narrowed(&moved, rounded, &room, GROWTH),
+        match Room::of(self.model, self.sites, self.scales, self.bit_widths, layer, &rounded) {
+            Some(room) => weight_quantizer.narrowed(&moved, rounded, &room, GROWTH),
             None => rounded,
         }
     }
@@ -158,11 +161,11 @@ impl Sequence<'_> {
 /// The rounding of a site.
 pub(super) fn rounding(
     scales: &Scales,
-    assignment: &Assignment,
+    bit_widths: &BitWidths,
     site: usize,
     signed: bool,
 ) -> Rounding<f32> {
-    let (low, high) = scales::limits(assignment.site_bits[site], signed);
+    let (low, high) = scales::limits(bit_widths.site_bits[site], signed);
     Rounding { scale: scales.sites[site].exp2() as f32, low: low as f32, high: high as f32 }
 }
 
@@ -178,7 +181,7 @@ fn run(network: &Network<'_, f32>, index: usize, values: &[Values]) -> Values {
         .collect()
 }
 
-impl Rounded {
+impl QuantizedWeights {
     /// As real numbers.
     pub(super) fn float(&self) -> Parameters<f32> {
         let fan_in = self.weights.len() / self.exponents.len().max(1);

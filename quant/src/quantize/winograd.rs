@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use super::QuantizeError;
 use super::calibrate::{Moments, first_images};
 use super::least_squares::{Cross, least_squares};
-use super::round::Rounder;
+use super::round::WeightQuantizer;
 use crate::gradient::Network as Differentiable;
 
 /// Which layers are requantized, and to what width.
@@ -285,17 +285,17 @@ impl Transformed {
         let (g, log_scale) = (&linear.geometry, (linear.scale / input_scale).log2());
         let inputs = g.in_channels / g.groups;
         let rows = POSITIONS * inputs;
-        // To the rounder the layer is dense: one output channel has `16 * inputs` weights, position
+        // To the weight_quantizer the layer is dense: one output channel has `16 * inputs` weights, position
         // by position, so that each part of `inputs` is one position.
         let geometry =
             Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
         let dense =
             Conv { geometry, weight: transform(&conv.weight, inputs), bias: conv.bias.clone() };
         let features: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
-        let rounder = Rounder::new(&features);
-        let moved = least_squares(&dense, moments, &rounder);
+        let weight_quantizer = WeightQuantizer::new(&features);
+        let moved = least_squares(&dense, moments, &weight_quantizer);
         let (exponents, weights, bias) =
-            rounder.round_parts(&moved, inputs, linear.weight_bits, log_scale);
+            weight_quantizer.round_parts(&moved, inputs, linear.weight_bits, log_scale);
         Self { weights, exponents, bias }
     }
 
@@ -395,7 +395,7 @@ mod tests {
     use model::{Node, Preprocess};
 
     use super::*;
-    use crate::quantize::{Assignment, Quantizer};
+    use crate::quantize::{BitWidths, Quantizer};
 
     /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully
     /// connected layer.
@@ -482,9 +482,9 @@ mod tests {
             for (bits, most) in [(8, 1e-3), (4, 0.05)] {
                 let sites = quantizer.sites();
                 let (layers, sites) = (sites.layers.len(), sites.sites.len());
-                let assignment =
-                    Assignment { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
-                let direct = quantizer.quantize(&assignment).unwrap();
+                let bit_widths =
+                    BitWidths { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
+                let direct = quantizer.quantize(&bit_widths).unwrap();
                 let of = |which| Winograd { which, wider: 0 };
                 let found =
                     requantize(&model, direct.clone(), &images, of(Which::Always), &mut |_, _| ())

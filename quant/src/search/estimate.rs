@@ -15,7 +15,7 @@ use protocols::{Bits, Operator};
 use super::Sensitivity;
 use super::dynamic::{Choice, Costs, Problem, Stage};
 use super::sensitivity::WIDTHS;
-use crate::quantize::{Assignment, Quantizer, Sites, Target};
+use crate::quantize::{BitWidths, Quantizer, Sites, Target};
 
 /// The dynamic program's stages, and the widths behind its choices.
 pub(super) struct Estimate<'a> {
@@ -49,23 +49,23 @@ impl<'a> Estimate<'a> {
     }
 
     /// The widths of the least loss within estimated budgets: of all bits, and of those online.
-    pub(super) fn choose(&self, budgets: Costs) -> Option<Assignment> {
+    pub(super) fn choose(&self, budgets: Costs) -> Option<BitWidths> {
         let arrival = |site: usize, choice: usize, ring: Option<u8>| {
             let widths = &self.widths[site][choice];
             self.pricing.rounding_bits(site, widths.site_bits, widths.ring, ring)
         };
         let chosen = Problem { stages: &self.stages, arrival: &arrival }.solve(budgets)?;
-        let mut assignment = Assignment {
+        let mut bit_widths = BitWidths {
             weight_bits: vec![2; self.sites.layers.len()],
             site_bits: vec![2; self.sites.sites.len()],
         };
         for (site, (&at, widths)) in chosen.iter().zip(&self.widths).enumerate() {
-            assignment.site_bits[site] = widths[at].site_bits;
+            bit_widths.site_bits[site] = widths[at].site_bits;
             for (layer, &bits) in self.sites.readers(site).zip(&widths[at].weight_bits) {
-                assignment.weight_bits[layer] = bits;
+                bit_widths.weight_bits[layer] = bits;
             }
         }
-        Some(assignment)
+        Some(bit_widths)
     }
 }
 

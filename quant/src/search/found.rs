@@ -4,7 +4,7 @@ use model::Model;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
-use crate::quantize::{Assignment, Sites, widths};
+use crate::quantize::{BitWidths, Sites, widths};
 
 /// What a search found.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl LayerReport {
 pub(super) fn report(
     model: &Model,
     sites: &Sites,
-    assignment: &Assignment,
+    bit_widths: &BitWidths,
     plan: &Plan,
 ) -> Vec<LayerReport> {
-    LayerReport::all(widths(model, sites, assignment), plan)
+    LayerReport::all(widths(model, sites, bit_widths), plan)
 }

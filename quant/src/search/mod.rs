@@ -33,10 +33,10 @@ pub use crate::quantize::{Ranges, Winograd};
 pub use error::SearchError;
 pub use fingerprint::{digest, fingerprint};
 pub use found::{Found, LayerReport};
-pub use options::{Ends, SearchOptions, Uniform};
+pub use options::{FirstAndLast, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 
-use crate::quantize::{Assignment, Quantizer, Reconstruction, first_images, requantize};
+use crate::quantize::{BitWidths, Quantizer, Reconstruction, first_images, requantize};
 use choose::{Budgets, Chooser, UNBOUNDED};
 use measured::Measured;
 use planned::{impossible, planned};
@@ -183,12 +183,12 @@ impl<'a> Prepared<'a> {
             online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
         };
         if let Some(fixed) = options.fixed {
-            let assignment = uniform(self.quantizer.sites(), fixed, options.ends);
-            let graph = self.finish(&assignment, options, progress)?;
+            let bit_widths = uniform(self.quantizer.sites(), fixed, options.first_and_last);
+            let graph = self.finish(&bit_widths, options, progress)?;
             let Some(plan) = planned(&graph, options)? else {
                 return Err(impossible(&graph, options)?);
             };
-            return Ok(self.found(&assignment, plan, graph.1, options));
+            return Ok(self.found(&bit_widths, plan, graph.1, options));
         }
         if !options.is_bounded() {
             return Err(SearchError::Nothing);
@@ -224,26 +224,26 @@ impl<'a> Prepared<'a> {
         }
         // The widths were chosen for weights rounded layer by layer: these meet the budgets
         // whatever came of the rest.
-        let (assignment, graph) = match safe {
+        let (bit_widths, graph) = match safe {
             Some(safe) => safe,
             None => (chosen.clone(), self.quantizer.quantize(&chosen)?),
         };
         match planned(&graph, options)? {
-            Some(plan) => Ok(self.found(&assignment, plan, graph.1, options)),
+            Some(plan) => Ok(self.found(&bit_widths, plan, graph.1, options)),
             None => Err(impossible(&graph, options)?),
         }
     }
 
     fn finish(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         options: &SearchOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Graph, Weights), SearchError> {
         let reconstruction =
             options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
         let network = self.quantizer.finish(
-            assignment,
+            bit_widths,
             self.batch,
             reconstruction.as_ref(),
             &mut |phase, done, of| progress(Progress { phase, done, of }),
@@ -255,13 +255,13 @@ impl<'a> Prepared<'a> {
 
     fn found(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         plan: Plan,
         weights: Weights,
         options: &SearchOptions,
     ) -> Found {
         Found {
-            layers: found::report(self.model, self.quantizer.sites(), assignment, &plan),
+            layers: found::report(self.model, self.quantizer.sites(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
             setup_bits: plan.setup_cost().bits(),
             predicted_seconds: options.seconds(&plan),
@@ -269,15 +269,15 @@ impl<'a> Prepared<'a> {
             expected_loss: self
                 .sensitivity
                 .as_ref()
-                .map_or(0.0, |sensitivity| sensitivity.loss(assignment)),
+                .map_or(0.0, |sensitivity| sensitivity.loss(bit_widths)),
             plan,
             weights,
         }
     }
 }
 
-/// The integer network at one width for all layers but the ends, its weights rounded layer by
-/// layer: what is looked at, not what is run.
+/// The integer network at one width for all layers but the first and the last, its weights rounded
+/// layer by layer: what is looked at, not what is run.
 ///
 /// # Errors
 /// The images do not fit the network, or it cannot be represented in integers.
@@ -286,11 +286,11 @@ pub fn uniform_graph(
     preprocess: &Preprocess,
     batch: &Tensor,
     fixed: Uniform,
-    ends: Ends,
+    first_and_last: FirstAndLast,
 ) -> Result<Graph, SearchError> {
     let quantizer = Quantizer::new(model, preprocess, batch, Ranges::Mse)?;
     if quantizer.sites().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }
-    Ok(quantizer.quantize(&uniform(quantizer.sites(), fixed, ends))?.0)
+    Ok(quantizer.quantize(&uniform(quantizer.sites(), fixed, first_and_last))?.0)
 }

@@ -27,7 +27,7 @@ pub struct SearchOptions {
     /// One width for all layers, instead of a search.
     pub fixed: Option<Uniform>,
     /// The first and the last layer, where the widths are fixed.
-    pub ends: Ends,
+    pub first_and_last: FirstAndLast,
     /// How the ranges of values are chosen.
     pub ranges: Ranges,
     /// Which layers become requantized Winograd.
@@ -61,7 +61,7 @@ impl Default for SearchOptions {
             min_accuracy: None,
             swaps: 24,
             fixed: None,
-            ends: Ends::default(),
+            first_and_last: FirstAndLast::default(),
             ranges: Ranges::default(),
             winograd: Winograd::default(),
             profile: Profile::LAN,
@@ -116,7 +116,7 @@ pub struct Uniform {
 
 /// The widths of the first and the last layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ends {
+pub enum FirstAndLast {
     /// W8A8.
     #[default]
     Wide,
@@ -149,7 +149,7 @@ fn width(text: &str) -> Option<u8> {
     text.parse().ok().filter(|bits| (2..=8).contains(bits))
 }
 
-impl FromStr for Ends {
+impl FromStr for FirstAndLast {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

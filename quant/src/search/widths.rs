@@ -1,36 +1,36 @@
 //! Widths of all layers and sites, and steps between them.
 
-use super::{Ends, Uniform};
-use crate::quantize::{Assignment, Sites};
+use super::{FirstAndLast, Uniform};
+use crate::quantize::{BitWidths, Sites};
 
-/// One width for all layers but the ends.
-pub(super) fn uniform(sites: &Sites, fixed: Uniform, ends: Ends) -> Assignment {
-    let mut assignment = Assignment {
+/// One width for all layers but the first and the last.
+pub(super) fn uniform(sites: &Sites, fixed: Uniform, first_and_last: FirstAndLast) -> BitWidths {
+    let mut bit_widths = BitWidths {
         weight_bits: vec![fixed.weight_bits; sites.layers.len()],
         site_bits: vec![fixed.activation_bits; sites.sites.len()],
     };
-    let wide = match ends {
-        Ends::Wide => Uniform { weight_bits: 8, activation_bits: 8 },
-        Ends::Same => fixed,
-        Ends::Uniform(other) => other,
+    let wide = match first_and_last {
+        FirstAndLast::Wide => Uniform { weight_bits: 8, activation_bits: 8 },
+        FirstAndLast::Same => fixed,
+        FirstAndLast::Uniform(other) => other,
     };
     let last = sites.layers.len().saturating_sub(1);
     for layer in [0, last] {
-        assignment.weight_bits[layer] = wide.weight_bits;
-        assignment.site_bits[sites.layers[layer].input] = wide.activation_bits;
+        bit_widths.weight_bits[layer] = wide.weight_bits;
+        bit_widths.site_bits[sites.layers[layer].input] = wide.activation_bits;
     }
-    assignment
+    bit_widths
 }
 
 /// One width for everything.
-pub(super) fn uniform_widths(sites: &Sites, bits: u8) -> Assignment {
-    Assignment {
+pub(super) fn uniform_widths(sites: &Sites, bits: u8) -> BitWidths {
+    BitWidths {
         weight_bits: vec![bits; sites.layers.len()],
         site_bits: vec![bits; sites.sites.len()],
     }
 }
 
-/// A width of an assignment.
+/// One of the bit widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
     Site(usize),
@@ -38,9 +38,9 @@ pub(super) enum Width {
 }
 
 impl Width {
-    /// The assignment with this width wider or narrower by a bit, if it can be.
-    pub(super) fn moved(self, assignment: &Assignment, by: i8) -> Option<Assignment> {
-        let mut moved = assignment.clone();
+    /// The bit widths with this width wider or narrower by a bit, if it can be.
+    pub(super) fn moved(self, bit_widths: &BitWidths, by: i8) -> Option<BitWidths> {
+        let mut moved = bit_widths.clone();
         let width = match self {
             Self::Site(site) => &mut moved.site_bits[site],
             Self::Layer(layer) => &mut moved.weight_bits[layer],
@@ -51,7 +51,7 @@ impl Width {
 }
 
 /// All of them.
-pub(super) fn widths(assignment: &Assignment) -> impl Iterator<Item = Width> + use<> {
-    let (sites, layers) = (assignment.site_bits.len(), assignment.weight_bits.len());
+pub(super) fn widths(bit_widths: &BitWidths) -> impl Iterator<Item = Width> + use<> {
+    let (sites, layers) = (bit_widths.site_bits.len(), bit_widths.weight_bits.len());
     (0..sites).map(Width::Site).chain((0..layers).map(Width::Layer))
 }

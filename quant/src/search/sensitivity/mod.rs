@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Progress;
-use crate::quantize::{Assignment, Quantizer, Sites};
+use crate::quantize::{BitWidths, Quantizer, Sites};
 
 /// How losses are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -155,9 +155,9 @@ impl Sensitivity {
             && lists.all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
     }
 
-    /// The expected loss of an assignment.
-    pub fn loss(&self, assignment: &Assignment) -> f64 {
-        sum(&self.weights, &assignment.weight_bits) + sum(&self.sites, &assignment.site_bits)
+    /// The expected loss of bit widths.
+    pub fn loss(&self, bit_widths: &BitWidths) -> f64 {
+        sum(&self.weights, &bit_widths.weight_bits) + sum(&self.sites, &bit_widths.site_bits)
     }
 
     /// Means over the images; a wider width never costs more than a narrower one, whatever the

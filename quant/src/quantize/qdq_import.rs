@@ -14,14 +14,14 @@ use protocols::weights::Weights;
 use serde::Serialize;
 
 use super::emit::Emit;
-use super::round::{Rounded, limits};
+use super::round::{QuantizedWeights, limits};
 use super::scales::Scales;
 use super::sites::{Site, SiteId, Sites};
-use super::{Assignment, LayerSites, QuantizeError, conv, widths};
+use super::{BitWidths, LayerSites, QuantizeError, conv, widths};
 
-/// A network of integers that was adopted from a quantized one.
+/// A network of integers that was imported from a quantized one.
 #[derive(Debug)]
-pub struct Adopted {
+pub struct QdqImport {
     /// The integer network.
     pub graph: Graph,
     /// Its weights.
@@ -29,16 +29,16 @@ pub struct Adopted {
     /// Widths of every layer's weights, and of the values that it reads.
     pub layers: Vec<(String, u8, u8)>,
     /// What is not as the file has it.
-    pub changes: Vec<Adjustment>,
+    pub changes: Vec<QdqChange>,
 }
 
 /// Something that is not as the file has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Adjustment {
+pub struct QdqChange {
     /// The node that computes the value, or that has the weights.
     pub node: String,
     /// What was changed.
-    pub what: Changed,
+    pub what: QdqChangeKind,
     /// What the file has: a scale, or the largest value.
     pub found: f64,
     /// What is taken instead.
@@ -51,7 +51,7 @@ pub struct Adjustment {
 /// What was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Changed {
+pub enum QdqChangeKind {
     /// The scale of a value, to the nearest power of two of what its accumulators have.
     ScaleOfValues,
     /// The largest value, beyond which it is cut off.
@@ -60,9 +60,9 @@ pub enum Changed {
     Weights,
 }
 
-/// Why a quantized network is not adopted.
+/// Why a quantized network is not imported.
 #[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
+pub enum QdqImportError {
     /// Nodes that are not quantized as they have to be: all of them.
     #[error("{}", .0.iter().map(Unsupported::to_string).collect::<Vec<_>>().join("\n"))]
     Unsupported(Vec<Unsupported>),
@@ -85,10 +85,13 @@ const IDLE_SPREAD: i32 = 3;
 /// # Errors
 /// Values or weights that have to be quantized are not, or too wide; or the integer network cannot
 /// be represented.
-pub fn adopt(quantized: &Quantized, preprocess: &Preprocess) -> Result<Adopted, AdoptError> {
+pub fn import_qdq(
+    quantized: &Quantized,
+    preprocess: &Preprocess,
+) -> Result<QdqImport, QdqImportError> {
     let signed = quantized.values.get(&ValueId::INPUT).is_some_and(|quantizer| quantizer.low < 0);
     let sites = Sites::of(&quantized.model, signed);
-    let given = Given::read(quantized, &sites).map_err(AdoptError::Unsupported)?;
+    let given = QdqQuantizers::read(quantized, &sites).map_err(QdqImportError::Unsupported)?;
     let mut solving = Solving {
         given: &given,
         quantized,
@@ -98,43 +101,44 @@ pub fn adopt(quantized: &Quantized, preprocess: &Preprocess) -> Result<Adopted, 
     };
     // In the order of the network: each layer decides its target's mantissa from its input's, which
     // is decided by then or is the site's own. Sites follow, when all groups are.
-    let layers: Vec<Rounded> = (0..sites.layers.len()).map(|layer| solving.layer(layer)).collect();
+    let layers: Vec<QuantizedWeights> =
+        (0..sites.layers.len()).map(|layer| solving.layer(layer)).collect();
     let scales = Scales {
         sites: (0..sites.sites.len()).map(|site| solving.site(site)).collect(),
         layers: layers.iter().map(|layer| layer.log_scale).collect(),
     };
     let changes = solving.changes;
-    let assignment = Assignment {
+    let bit_widths = BitWidths {
         weight_bits: given.layers.iter().map(|layer| layer.bits).collect(),
         site_bits: given.sites.iter().map(|site| site.bits).collect(),
     };
-    let rounded: Vec<&Rounded> = layers.iter().collect();
+    let rounded: Vec<&QuantizedWeights> = layers.iter().collect();
     let emit = Emit {
         model: &quantized.model,
         sites: &sites,
         scales: &scales,
         rounded: &rounded,
-        assignment: &assignment,
+        bit_widths: &bit_widths,
     };
     let (graph, weights) = emit.run(preprocess)?;
-    let layers = widths(&quantized.model, &sites, &assignment).collect();
-    Ok(Adopted { graph, weights, layers, changes })
+    let layers = widths(&quantized.model, &sites, &bit_widths).collect();
+    Ok(QdqImport { graph, weights, layers, changes })
 }
 
 /// What the file says about all that has to be quantized.
-struct Given {
-    sites: Vec<GivenSite>,
-    layers: Vec<GivenLayer>,
+struct QdqQuantizers {
+    sites: Vec<QdqActivation>,
+    layers: Vec<QdqLayer>,
 }
 
-struct GivenSite {
+struct QdqActivation {
     bits: u8,
     log_scale: f64,
     /// The largest integer in the file.
     high: i64,
 }
 
-struct GivenLayer {
+struct QdqLayer {
     bits: u8,
     /// Base-two logarithms of the channels' scales; none for channels whose weights are all zero.
     log_scales: Vec<Option<f64>>,
@@ -142,15 +146,15 @@ struct GivenLayer {
     stated: Vec<f64>,
 }
 
-impl Given {
+impl QdqQuantizers {
     fn read(quantized: &Quantized, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
         fn keep<T>(problems: &mut Vec<Unsupported>, found: Result<T, Unsupported>) -> Option<T> {
             found.map_err(|problem| problems.push(problem)).ok()
         }
         let mut problems = Vec::new();
-        let given = sites.sites.iter().map(|site| GivenSite::read(quantized, site));
+        let given = sites.sites.iter().map(|site| QdqActivation::read(quantized, site));
         let given: Vec<_> = given.filter_map(|found| keep(&mut problems, found)).collect();
-        let layers = sites.layers.iter().map(|layer| GivenLayer::read(quantized, layer));
+        let layers = sites.layers.iter().map(|layer| QdqLayer::read(quantized, layer));
         let layers: Vec<_> = layers.filter_map(|found| keep(&mut problems, found)).collect();
         if sites.layers.is_empty() {
             problems.push(unsupported(
@@ -164,7 +168,7 @@ impl Given {
     }
 }
 
-impl GivenSite {
+impl QdqActivation {
     fn read(quantized: &Quantized, site: &Site) -> Result<Self, Unsupported> {
         let node = site.value.producer().map(|node| &quantized.model.nodes[node]);
         // A ReLU of a quantized value is as quantized as that.
@@ -199,7 +203,7 @@ impl GivenSite {
     }
 }
 
-impl GivenLayer {
+impl QdqLayer {
     fn read(quantized: &Quantized, layer: &LayerSites) -> Result<Self, Unsupported> {
         let conv = conv(&quantized.model, layer.node);
         // A quantized layer that one of floats took in leaves integers that are not all of its
@@ -263,17 +267,17 @@ fn unsupported(
 }
 
 struct Solving<'a> {
-    given: &'a Given,
+    given: &'a QdqQuantizers,
     quantized: &'a Quantized,
     sites: &'a Sites,
     /// By group: the base-two logarithm of its scales, up to whole numbers.
     mantissas: Vec<Option<f64>>,
-    changes: Vec<Adjustment>,
+    changes: Vec<QdqChange>,
 }
 
 impl Solving<'_> {
     /// A layer's integers, its group's mantissa decided.
-    fn layer(&mut self, index: usize) -> Rounded {
+    fn layer(&mut self, index: usize) -> QuantizedWeights {
         let (layer, given) = (&self.sites.layers[index], &self.given.layers[index]);
         let input = self.mantissa(layer.input) + layer.input_offset;
         let first = given.log_scales.iter().flatten().next().copied().unwrap_or(0.0);
@@ -291,7 +295,7 @@ impl Solving<'_> {
         let conv = conv(&self.quantized.model, layer.node);
         let name = &self.quantized.model.nodes[layer.node].name;
         let (rounded, change) = Fitting { conv, given, log_scale }.run();
-        self.changes.extend(change.map(|change| Adjustment { node: name.clone(), ..change }));
+        self.changes.extend(change.map(|change| QdqChange { node: name.clone(), ..change }));
         rounded
     }
 
@@ -309,7 +313,7 @@ impl Solving<'_> {
         let used = mantissa + (given.log_scale - mantissa).round();
         if (used - given.log_scale).abs() > TOLERANCE {
             let (found, used) = (given.log_scale.exp2(), used.exp2());
-            self.changes.push(adjustment(&site.name, Changed::ScaleOfValues, found, used));
+            self.changes.push(change(&site.name, QdqChangeKind::ScaleOfValues, found, used));
         }
         let most = Interval::of_bits(given.bits, site.signed).hi as f64 * given.log_scale.exp2();
         // The file cuts off at its largest integer, or at the ReLU before that; here the width's
@@ -318,7 +322,7 @@ impl Solving<'_> {
         let found = whole.min(given.high as f64 * given.log_scale.exp2());
         if (most / found).log2().abs() > TOLERANCE {
             let moved = (used - given.log_scale).exp2();
-            self.changes.push(adjustment(&site.name, Changed::LargestValue, found, most * moved));
+            self.changes.push(change(&site.name, QdqChangeKind::LargestValue, found, most * moved));
         }
         used
     }
@@ -327,12 +331,12 @@ impl Solving<'_> {
 /// A layer's weights, under scales that are powers of two of one real number.
 struct Fitting<'a> {
     conv: &'a Conv,
-    given: &'a GivenLayer,
+    given: &'a QdqLayer,
     log_scale: f64,
 }
 
 impl Fitting<'_> {
-    fn run(&self) -> (Rounded, Option<Adjustment>) {
+    fn run(&self) -> (QuantizedWeights, Option<QdqChange>) {
         let (conv, n) = (self.conv, self.conv.fan_in());
         let channels: Vec<&[f32]> = conv.weight.chunks_exact(n).collect();
         let exponents: Vec<Option<i32>> = channels
@@ -368,16 +372,16 @@ impl Fitting<'_> {
             self.given.log_scales.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         let by = (change / norm.max(f64::MIN_POSITIVE)).sqrt();
         let used = (self.log_scale - f64::from(least)).exp2();
-        let change = Adjustment {
+        let change = QdqChange {
             node: String::new(),
-            what: Changed::Weights,
+            what: QdqChangeKind::Weights,
             found: coarsest.exp2(),
             used,
             by,
         };
         let bias = conv.bias.iter().map(|&b| f64::from(b)).collect();
         (
-            Rounded { weights, exponents, log_scale: self.log_scale, bias },
+            QuantizedWeights { weights, exponents, log_scale: self.log_scale, bias },
             Some(change).filter(|_| by > TOLERANCE),
         )
     }
@@ -414,6 +418,6 @@ fn width(low: i16, high: i16) -> u8 {
     Interval { lo: low.into(), hi: high.into() }.bits(true).max(2)
 }
 
-fn adjustment(node: &str, what: Changed, found: f64, used: f64) -> Adjustment {
-    Adjustment { node: node.to_owned(), what, found, used, by: used / found - 1.0 }
+fn change(node: &str, what: QdqChangeKind, found: f64, used: f64) -> QdqChange {
+    QdqChange { node: node.to_owned(), what, found, used, by: used / found - 1.0 }
 }
