@@ -188,7 +188,7 @@ impl Args {
             min_accuracy: self.min_accuracy,
             swaps: self.swaps as usize,
             fixed: self.fixed,
-            first_and_last: self.first_last.unwrap_or_default(),
+            ends: self.first_last.unwrap_or_default(),
             ranges: self.ranges,
             winograd: self.winograd,
             profile: purpose.profile,

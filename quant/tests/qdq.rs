@@ -12,11 +12,11 @@ use quant::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueIn
 use quant::onnx::{Quantized, import_quantized};
 use quant::qdq::export_quantized;
 use quant::quantize::{BitWidths, QdqChangeKind, QdqImport, Quantizer, Ranges, import_qdq};
-use quant::{Judge, Model, Preprocess, Tensor, float, import};
+use quant::{Model, Preprocess, ReferenceRuntime, Tensor, float, import};
 
 #[path = "../../model/tests/support/mod.rs"]
 mod support;
-use support::judge;
+use support::reference_runtime;
 
 /// Numbers between -1 and 1 that look random.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -141,10 +141,15 @@ fn integers(plan: &Plan, weights: &Weights, batch: &Tensor) -> Vec<i64> {
 }
 
 /// What onnxruntime makes of a file, in steps of the logits.
-fn judged(judge: &Judge, onnx: &[u8], batch: &Tensor, step: f64) -> Vec<i64> {
+fn judged(
+    reference_runtime: &ReferenceRuntime,
+    onnx: &[u8],
+    batch: &Tensor,
+    step: f64,
+) -> Vec<i64> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, onnx).unwrap();
-    let logits = judge.run(file.path(), batch).unwrap();
+    let logits = reference_runtime.run(file.path(), batch).unwrap();
     let steps = logits.data.iter().map(|&x| f64::from(x) / step);
     steps
         .map(|steps| {
@@ -166,12 +171,12 @@ proptest! {
         signed in any::<bool>(),
         widths in prop::collection::vec(2..=8_u8, 5..20),
     ) {
-        let Some(judge) = judge() else { return Ok(()) };
+        let Some(reference_runtime) = reference_runtime() else { return Ok(()) };
         let Case { plan, weights, batch } = case(seed, signed, &widths);
         let exported = export_quantized(&plan, &weights).unwrap();
         prop_assert!(exported.wide.is_empty(), "{:?}", exported.wide);
         let expected = integers(&plan, &weights, &batch);
-        prop_assert_eq!(judged(&judge, &exported.bytes, &batch, plan.output.scale), expected);
+        prop_assert_eq!(judged(&reference_runtime, &exported.bytes, &batch, plan.output.scale), expected);
     }
 
     #[test]

@@ -87,10 +87,10 @@ pub fn requantize(
     if wanted.which == Which::Exact {
         return Ok(network);
     }
-    let judge = Judge::new(model, images)?;
+    let reference = FloatReference::new(model, images)?;
     let (mut current, mut loss) = (network, f64::INFINITY);
     if wanted.which == Which::Auto {
-        loss = judge.loss(&current)?;
+        loss = reference.loss(&current)?;
     }
     let count = current.0.nodes().len();
     // Node ids stay: a layer is replaced in its place. Each one is fitted to the inputs that those
@@ -101,13 +101,13 @@ pub fn requantize(
         let conv = model.layers().find(|(index, _)| model.nodes[*index].name == name);
         let Op::Linear(linear) = &current.0.node(id).op else { continue };
         let Some((index, conv)) = conv.filter(|_| pays(linear)) else { continue };
-        let moments = judge.moments(&current, id, linear, index)?;
+        let moments = reference.moments(&current, id, linear, index)?;
         let linear =
             &Linear { weight_bits: (linear.weight_bits + wanted.wider).min(8), ..linear.clone() };
         let layer = Transformed::of(conv, linear, current.0.wire(linear.input).scale, &moments);
         let next = layer.put(&current, id, linear)?;
         if wanted.which == Which::Auto {
-            let found = judge.loss(&next)?;
+            let found = reference.loss(&next)?;
             if found > loss {
                 continue;
             }
@@ -129,14 +129,14 @@ fn pays(linear: &Linear) -> bool {
 }
 
 /// What losses and moments are measured with.
-struct Judge<'a> {
+struct FloatReference<'a> {
     images: &'a Tensor,
     float: Differentiable<'a, f32>,
     /// The float network's probabilities, image by image.
     expected: Vec<Vec<f64>>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> FloatReference<'a> {
     fn new(model: &'a Model, images: &'a Tensor) -> Result<Self, QuantizeError> {
         if images.images() == 0 {
             return Err(QuantizeError::NoImages);
@@ -285,8 +285,8 @@ impl Transformed {
         let (g, log_scale) = (&linear.geometry, (linear.scale / input_scale).log2());
         let inputs = g.in_channels / g.groups;
         let rows = POSITIONS * inputs;
-        // To the weight_quantizer the layer is dense: one output channel has `16 * inputs` weights, position
-        // by position, so that each part of `inputs` is one position.
+        // To the weight_quantizer the layer is dense: one output channel has `16 * inputs` weights,
+        // position by position, so that each part of `inputs` is one position.
         let geometry =
             Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
         let dense =
@@ -501,8 +501,8 @@ mod tests {
                 let auto =
                     requantize(&model, direct.clone(), &images, of(Which::Auto), &mut |_, _| ())
                         .unwrap();
-                let judge = Judge::new(&model, &images).unwrap();
-                assert!(judge.loss(&auto).unwrap() <= judge.loss(&direct).unwrap());
+                let reference = FloatReference::new(&model, &images).unwrap();
+                assert!(reference.loss(&auto).unwrap() <= reference.loss(&direct).unwrap());
                 assert_eq!(
                     requantize(
                         &model,

@@ -183,7 +183,7 @@ impl<'a> Prepared<'a> {
             online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
         };
         if let Some(fixed) = options.fixed {
-            let bit_widths = uniform(self.quantizer.sites(), fixed, options.first_and_last);
+            let bit_widths = uniform(self.quantizer.sites(), fixed, options.ends);
             let graph = self.finish(&bit_widths, options, progress)?;
             let Some(plan) = planned(&graph, options)? else {
                 return Err(impossible(&graph, options)?);

@@ -27,7 +27,8 @@ pub struct SearchOptions {
     /// One width for all layers, instead of a search.
     pub fixed: Option<Uniform>,
     /// The first and the last layer, where the widths are fixed.
-    pub first_and_last: FirstAndLast,
+    // Fingerprints hold the name of this field: another one would forget what searches have kept.
+    pub ends: FirstAndLast,
     /// How the ranges of values are chosen.
     pub ranges: Ranges,
     /// Which layers become requantized Winograd.
@@ -61,7 +62,7 @@ impl Default for SearchOptions {
             min_accuracy: None,
             swaps: 24,
             fixed: None,
-            first_and_last: FirstAndLast::default(),
+            ends: FirstAndLast::default(),
             ranges: Ranges::default(),
             winograd: Winograd::default(),
             profile: Profile::LAN,
