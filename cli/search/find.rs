@@ -36,7 +36,8 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let found = prepared.find(&options, &mut tell).map_err(of_file)?;
     let mut summary = Summary { off_scale: input.off_scale.clone(), ..Summary::new(&found) };
     if args.explain {
-        summary.sites = prepared.names().into_iter().map(|(_, site)| site).collect();
+        summary.activations =
+            prepared.names().into_iter().map(|(_, activation)| activation).collect();
         for measure in Measure::ALL {
             let sensitivity = prepared.sensitivity(measure, &mut tell).map_err(of_file)?;
             summary.sensitivities.insert(measure.name(), sensitivity);

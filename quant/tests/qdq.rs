@@ -111,11 +111,12 @@ fn case(seed: u64, signed: bool, widths: &[u8]) -> Case {
     let data = noise(seed ^ 1, 12 * 3 * 8 * 8).into_iter().map(value).collect();
     let batch = Tensor::new([12, 3, 8, 8], data).unwrap();
     let quantizer = Quantizer::new(&model, &preprocess, &batch, Ranges::Mse).unwrap();
-    let (layers, sites) = (quantizer.sites().layers.len(), quantizer.sites().sites.len());
+    let (layers, activations) =
+        (quantizer.activations().layers.len(), quantizer.activations().quantizers.len());
     let mut widths = widths.iter().copied().cycle();
     let bit_widths = BitWidths {
         weight_bits: widths.by_ref().take(layers).collect(),
-        site_bits: widths.take(sites).collect(),
+        activation_bits: widths.take(activations).collect(),
     };
     let (graph, weights) = quantizer.quantize(&bit_widths).unwrap();
     Case { plan: planned(&graph, &weights), weights, batch }
@@ -176,7 +177,8 @@ proptest! {
         let exported = export_quantized(&plan, &weights).unwrap();
         prop_assert!(exported.wide.is_empty(), "{:?}", exported.wide);
         let expected = integers(&plan, &weights, &batch);
-        prop_assert_eq!(judged(&reference_runtime, &exported.bytes, &batch, plan.output.scale), expected);
+        let theirs = judged(&reference_runtime, &exported.bytes, &batch, plan.output.scale);
+        prop_assert_eq!(theirs, expected);
     }
 
     #[test]

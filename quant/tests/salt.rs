@@ -38,10 +38,10 @@ fn a_plan_does_not_confirm_a_guessed_network() {
         Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
     let batch = data.batch(0..16, &Preprocess::Unit).unwrap();
     let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
-    let sites = quantizer.sites();
+    let activations = quantizer.activations();
     let widths = BitWidths {
-        weight_bits: vec![4; sites.layers.len()],
-        site_bits: vec![4; sites.sites.len()],
+        weight_bits: vec![4; activations.layers.len()],
+        activation_bits: vec![4; activations.quantizers.len()],
     };
     let (graph, once) = quantizer.quantize(&widths).unwrap();
     let again = quantizer.quantize(&widths).unwrap().1;

@@ -45,7 +45,7 @@ struct Frontier {
     uniform: Vec<Point>,
     /// By measure: what the search was guided by, and the others.
     sensitivities: BTreeMap<&'static str, Sensitivity>,
-    /// Layers with the index of the site that each reads.
+    /// Layers with the index of the activation quantizer that each reads.
     layers: Vec<(String, usize)>,
 }
 

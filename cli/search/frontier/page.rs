@@ -76,17 +76,17 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
     // Widths are listed from 2 on: index 2 is 4 bits.
     const AT: usize = 2;
     let all = || frontier.sensitivities.values();
-    let of = |(at, site): (usize, usize)| -> Vec<f64> {
+    let of = |(at, activation): (usize, usize)| -> Vec<f64> {
         all()
             .map(|found| found.weights[at][AT])
-            .chain(all().map(|found| found.sites[site][AT]))
+            .chain(all().map(|found| found.activations[activation][AT]))
             .collect()
     };
     let rows: Vec<(&str, Vec<f64>)> = frontier
         .layers
         .iter()
         .enumerate()
-        .map(|(at, (name, site))| (name.as_str(), of((at, *site))))
+        .map(|(at, (name, activation))| (name.as_str(), of((at, *activation))))
         .collect();
     let count = frontier.sensitivities.len();
     let _ = write!(

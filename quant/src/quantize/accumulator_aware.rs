@@ -12,9 +12,9 @@ use model::{Conv, Model, Op};
 use rayon::prelude::*;
 
 use super::BitWidths;
+use super::activation_quantizers::{ActivationQuantizers, Target};
 use super::round::{Group, QuantizedWeights, WeightQuantizer, blocks};
 use super::scales::{Scales, limits};
-use super::sites::{Sites, Target};
 
 /// What there is in a ring beside a layer's products, and the steps of everything, as base-two
 /// logarithms.
@@ -78,36 +78,41 @@ impl Room {
     /// That of a layer whose integers are `rounded`; `None` where it is not what decides its ring.
     pub(super) fn of(
         model: &Model,
-        sites: &Sites,
+        activations: &ActivationQuantizers,
         scales: &Scales,
         bit_widths: &BitWidths,
         layer: usize,
         rounded: &QuantizedWeights,
     ) -> Option<Self> {
-        let place = &sites.layers[layer];
+        let place = &activations.layers[layer];
         // All below is counted in steps of `sum_scale`, the finest among the terms of the sum: the
         // intervals that `fuse` will find, before there is a graph.
-        let interval = |site: usize| limits(bit_widths.site_bits[site], sites.sites[site].signed);
+        let interval = |activation: usize| {
+            limits(
+                bit_widths.activation_bits[activation],
+                activations.quantizers[activation].signed,
+            )
+        };
         // An average is a sum: so much wider is what is read, and so much finer.
-        let read = |site: usize, offset: f64| {
-            let ((low, high), area) = (interval(site), (-offset).exp2());
-            ((low * area, high * area), scales.sites[site] + offset)
+        let read = |activation: usize, offset: f64| {
+            let ((low, high), area) = (interval(activation), (-offset).exp2());
+            ((low * area, high * area), scales.activations[activation] + offset)
         };
         let (input, input_scale) = read(place.input, place.input_offset);
         let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
         let mut sum_scale = rounded.log_scale - f64::from(finest) + input_scale;
         let mut others = Vec::new();
-        // Walking from the layer to its site collects the terms of all sums on the way. A second
-        // reader, or pooling, makes it give up.
+        // Walking from the layer to its activation quantizer collects the terms of all sums on the
+        // way. A second reader, or pooling, makes it give up.
         let mut value = model.nodes[place.node].output;
-        while sites.site(value).is_none() && value != model.output {
+        while activations.activation(value).is_none() && value != model.output {
             let [consumer] = model.consumers(value)[..] else { return None };
             let node = &model.nodes[consumer];
             match &node.op {
                 Op::Add => {
                     let other = *node.inputs.iter().find(|&&input| input != value)?;
-                    let (site, offset) = sites.source(model, other)?;
-                    let (interval, scale) = read(site, offset);
+                    let (activation, offset) = activations.source(model, other)?;
+                    let (interval, scale) = read(activation, offset);
                     sum_scale = sum_scale.min(scale);
                     others.push((interval, scale));
                 }
@@ -117,14 +122,18 @@ impl Room {
             value = node.output;
         }
         let (mut rest, mut least) = ((0.0, 0.0), 0);
-        if let Target::Site(site) = place.target {
-            sum_scale = sum_scale.min(scales.sites[site]);
+        if let Target::Quantizer(activation) = place.target {
+            sum_scale = sum_scale.min(scales.activations[activation]);
             // A requantization drops `shift` bits, with half of a step added first.
-            let shift = (scales.sites[site] - sum_scale).round();
-            let bits = f64::from(bit_widths.site_bits[site]);
+            let shift = (scales.activations[activation] - sum_scale).round();
+            let bits = f64::from(bit_widths.activation_bits[activation]);
             let rounding = (shift.exp2() / 2.0).floor();
             // What a signed result is made unsigned with.
-            let offset = if sites.sites[site].signed { (shift + bits - 1.0).exp2() } else { 0.0 };
+            let offset = if activations.quantizers[activation].signed {
+                (shift + bits - 1.0).exp2()
+            } else {
+                0.0
+            };
             rest = (rounding, rounding + offset);
             least = (shift + bits) as u32 + 1;
         }
@@ -431,9 +440,12 @@ mod tests {
         let batch: Tensor = images.batch(0..32, &Preprocess::Unit).unwrap();
         let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
         for bits in [3, 8] {
-            let (layers, sites) = (quantizer.sites.layers.len(), quantizer.sites.sites.len());
-            let bit_widths =
-                BitWidths { weight_bits: vec![bits; layers], site_bits: vec![bits; sites] };
+            let (layers, activations) =
+                (quantizer.activations.layers.len(), quantizer.activations.quantizers.len());
+            let bit_widths = BitWidths {
+                weight_bits: vec![bits; layers],
+                activation_bits: vec![bits; activations],
+            };
             let (graph, weights) = quantizer.quantize(&bit_widths).unwrap();
             let options =
                 fusion::Options { weights: weights.digest(), ..fusion::Options::default() };
@@ -441,9 +453,9 @@ mod tests {
             let scales = quantizer.scales(&bit_widths);
             let mut compared = 0;
             for (layer, rounded) in quantizer.all_rounded(&bit_widths, &scales).iter().enumerate() {
-                let place = &quantizer.sites.layers[layer];
+                let place = &quantizer.activations.layers[layer];
                 let Some(room) =
-                    Room::of(&model, &quantizer.sites, &scales, &bit_widths, layer, rounded)
+                    Room::of(&model, &quantizer.activations, &scales, &bit_widths, layer, rounded)
                 else {
                     continue;
                 };

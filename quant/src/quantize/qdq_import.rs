@@ -1,11 +1,11 @@
 //! A network that came quantized, as one whose every rescaling is a shift.
 //!
 //! Its widths are kept, and so are its integers wherever scales allow it. In order of the network,
-//! the accumulators of the first layer that leads to a group of tied sites decide the group's
-//! mantissa, if the layer's channels agree on one: its weights stay as they are, and the sites of
-//! the group move to the nearest power of two of it. Weights whose scales do not meet their group's
-//! then are rounded again, each channel to the finest power of two that holds it. Quantizers of
-//! values that stay accumulators here are not needed, and left out.
+//! the accumulators of the first layer that leads to a group of tied activation quantizers decide
+//! the group's mantissa, if the layer's channels agree on one: its weights stay as they are, and
+//! the activation quantizers of the group move to the nearest power of two of it. Weights whose
+//! scales do not meet their group's then are rounded again, each channel to the finest power of two
+//! that holds it. Quantizers of values that stay accumulators here are not needed, and left out.
 
 use fusion::{Graph, Interval};
 use model::onnx::{Integers, Quantized, Quantizer, Unsupported};
@@ -13,11 +13,11 @@ use model::{Conv, Op, Preprocess, ValueId};
 use protocols::weights::Weights;
 use serde::Serialize;
 
+use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers, QuantizerId};
 use super::emit::Emit;
 use super::round::{QuantizedWeights, limits};
 use super::scales::Scales;
-use super::sites::{Site, SiteId, Sites};
-use super::{BitWidths, LayerSites, QuantizeError, conv, widths};
+use super::{BitWidths, LayerQuantizers, QuantizeError, conv, widths};
 
 /// A network of integers that was imported from a quantized one.
 #[derive(Debug)]
@@ -90,44 +90,48 @@ pub fn import_qdq(
     preprocess: &Preprocess,
 ) -> Result<QdqImport, QdqImportError> {
     let signed = quantized.values.get(&ValueId::INPUT).is_some_and(|quantizer| quantizer.low < 0);
-    let sites = Sites::of(&quantized.model, signed);
-    let given = QdqQuantizers::read(quantized, &sites).map_err(QdqImportError::Unsupported)?;
+    let activations = ActivationQuantizers::of(&quantized.model, signed);
+    let given =
+        QdqQuantizers::read(quantized, &activations).map_err(QdqImportError::Unsupported)?;
     let mut solving = Solving {
         given: &given,
         quantized,
-        sites: &sites,
-        mantissas: vec![None; sites.groups],
+        activations: &activations,
+        mantissas: vec![None; activations.groups],
         changes: Vec::new(),
     };
     // In the order of the network: each layer decides its target's mantissa from its input's, which
-    // is decided by then or is the site's own. Sites follow, when all groups are.
+    // is decided by then or is the activation quantizer's own. The others follow, when all groups
+    // are.
     let layers: Vec<QuantizedWeights> =
-        (0..sites.layers.len()).map(|layer| solving.layer(layer)).collect();
+        (0..activations.layers.len()).map(|layer| solving.layer(layer)).collect();
     let scales = Scales {
-        sites: (0..sites.sites.len()).map(|site| solving.site(site)).collect(),
+        activations: (0..activations.quantizers.len())
+            .map(|activation| solving.activation(activation))
+            .collect(),
         layers: layers.iter().map(|layer| layer.log_scale).collect(),
     };
     let changes = solving.changes;
     let bit_widths = BitWidths {
         weight_bits: given.layers.iter().map(|layer| layer.bits).collect(),
-        site_bits: given.sites.iter().map(|site| site.bits).collect(),
+        activation_bits: given.activations.iter().map(|activation| activation.bits).collect(),
     };
     let rounded: Vec<&QuantizedWeights> = layers.iter().collect();
     let emit = Emit {
         model: &quantized.model,
-        sites: &sites,
+        activations: &activations,
         scales: &scales,
         rounded: &rounded,
         bit_widths: &bit_widths,
     };
     let (graph, weights) = emit.run(preprocess)?;
-    let layers = widths(&quantized.model, &sites, &bit_widths).collect();
+    let layers = widths(&quantized.model, &activations, &bit_widths).collect();
     Ok(QdqImport { graph, weights, layers, changes })
 }
 
 /// What the file says about all that has to be quantized.
 struct QdqQuantizers {
-    sites: Vec<QdqActivation>,
+    activations: Vec<QdqActivation>,
     layers: Vec<QdqLayer>,
 }
 
@@ -147,16 +151,22 @@ struct QdqLayer {
 }
 
 impl QdqQuantizers {
-    fn read(quantized: &Quantized, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
+    fn read(
+        quantized: &Quantized,
+        activations: &ActivationQuantizers,
+    ) -> Result<Self, Vec<Unsupported>> {
         fn keep<T>(problems: &mut Vec<Unsupported>, found: Result<T, Unsupported>) -> Option<T> {
             found.map_err(|problem| problems.push(problem)).ok()
         }
         let mut problems = Vec::new();
-        let given = sites.sites.iter().map(|site| QdqActivation::read(quantized, site));
+        let given = activations
+            .quantizers
+            .iter()
+            .map(|activation| QdqActivation::read(quantized, activation));
         let given: Vec<_> = given.filter_map(|found| keep(&mut problems, found)).collect();
-        let layers = sites.layers.iter().map(|layer| QdqLayer::read(quantized, layer));
+        let layers = activations.layers.iter().map(|layer| QdqLayer::read(quantized, layer));
         let layers: Vec<_> = layers.filter_map(|found| keep(&mut problems, found)).collect();
-        if sites.layers.is_empty() {
+        if activations.layers.is_empty() {
             problems.push(unsupported(
                 quantized,
                 None,
@@ -164,22 +174,22 @@ impl QdqQuantizers {
                 "there is nothing to run privately",
             ));
         }
-        if problems.is_empty() { Ok(Self { sites: given, layers }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { activations: given, layers }) } else { Err(problems) }
     }
 }
 
 impl QdqActivation {
-    fn read(quantized: &Quantized, site: &Site) -> Result<Self, Unsupported> {
-        let node = site.value.producer().map(|node| &quantized.model.nodes[node]);
+    fn read(quantized: &Quantized, activation: &ActivationQuantizer) -> Result<Self, Unsupported> {
+        let node = activation.value.producer().map(|node| &quantized.model.nodes[node]);
         // A ReLU of a quantized value is as quantized as that.
         let before = node
             .filter(|node| matches!(node.op, Op::Relu { .. }))
             .and_then(|node| quantized.values.get(&node.inputs[0]));
-        let found = quantized.values.get(&site.value).or(before);
+        let found = quantized.values.get(&activation.value).or(before);
         let Some(&Quantizer { scale, low, high }) = found else {
             return Err(unsupported(
                 quantized,
-                site.value.producer(),
+                activation.value.producer(),
                 "its values are not quantized, and a layer reads them",
                 "put QuantizeLinear and DequantizeLinear behind it",
             ));
@@ -189,14 +199,14 @@ impl QdqActivation {
                 format!("its integers are those from {low} to {high}, zero point taken off");
             return Err(unsupported(
                 quantized,
-                site.value.producer(),
+                activation.value.producer(),
                 &reason,
                 "quantize with a zero point inside",
             ));
         }
-        let low = if site.signed { low } else { 0 };
+        let low = if activation.signed { low } else { 0 };
         Ok(Self {
-            bits: Interval { lo: low, hi: high }.bits(site.signed),
+            bits: Interval { lo: low, hi: high }.bits(activation.signed),
             log_scale: scale.log2(),
             high,
         })
@@ -204,7 +214,7 @@ impl QdqActivation {
 }
 
 impl QdqLayer {
-    fn read(quantized: &Quantized, layer: &LayerSites) -> Result<Self, Unsupported> {
+    fn read(quantized: &Quantized, layer: &LayerQuantizers) -> Result<Self, Unsupported> {
         let conv = conv(&quantized.model, layer.node);
         // A quantized layer that one of floats took in leaves integers that are not all of its
         // weights.
@@ -269,7 +279,7 @@ fn unsupported(
 struct Solving<'a> {
     given: &'a QdqQuantizers,
     quantized: &'a Quantized,
-    sites: &'a Sites,
+    activations: &'a ActivationQuantizers,
     /// By group: the base-two logarithm of its scales, up to whole numbers.
     mantissas: Vec<Option<f64>>,
     changes: Vec<QdqChange>,
@@ -278,16 +288,16 @@ struct Solving<'a> {
 impl Solving<'_> {
     /// A layer's integers, its group's mantissa decided.
     fn layer(&mut self, index: usize) -> QuantizedWeights {
-        let (layer, given) = (&self.sites.layers[index], &self.given.layers[index]);
+        let (layer, given) = (&self.activations.layers[index], &self.given.layers[index]);
         let input = self.mantissa(layer.input) + layer.input_offset;
         let first = given.log_scales.iter().flatten().next().copied().unwrap_or(0.0);
         let agreed = given.log_scales.iter().flatten().all(|&log| off(log - first) < TOLERANCE);
         // Scales of accumulators are `s_x s_w`. If all channels' are one number times powers of
-        // two, that number is the group's and no weight changes; else the site's own scale is kept,
-        // and the weights give way.
+        // two, that number is the group's and no weight changes; else the activation quantizer's
+        // own scale is kept, and the weights give way.
         let target = match layer.target {
             _ if agreed => input + first,
-            super::Target::Site(site) => self.given.sites[site].log_scale,
+            super::Target::Quantizer(activation) => self.given.activations[activation].log_scale,
             super::Target::Logits => input + first,
         };
         let target = *self.mantissas[layer.target_group].get_or_insert(target);
@@ -299,30 +309,40 @@ impl Solving<'_> {
         rounded
     }
 
-    /// The mantissa of a site's group: the site's own, where no layer has decided it.
-    fn mantissa(&mut self, site: SiteId) -> f64 {
-        let own = self.given.sites[site].log_scale;
-        *self.mantissas[self.sites.sites[site].group].get_or_insert(own)
+    /// The mantissa of an activation quantizer's group: the activation quantizer's own, where no
+    /// layer has decided it.
+    fn mantissa(&mut self, activation: QuantizerId) -> f64 {
+        let own = self.given.activations[activation].log_scale;
+        *self.mantissas[self.activations.quantizers[activation].group].get_or_insert(own)
     }
 
-    /// The base-two logarithm of a site's scale.
-    fn site(&mut self, index: SiteId) -> f64 {
-        let (mantissa, given, site) =
-            (self.mantissa(index), &self.given.sites[index], &self.sites.sites[index]);
+    /// The base-two logarithm of an activation quantizer's scale.
+    fn activation(&mut self, index: QuantizerId) -> f64 {
+        let (mantissa, given, activation) = (
+            self.mantissa(index),
+            &self.given.activations[index],
+            &self.activations.quantizers[index],
+        );
         // The nearest in octaves: a scale changes by a factor of `sqrt(2)` at most.
         let used = mantissa + (given.log_scale - mantissa).round();
         if (used - given.log_scale).abs() > TOLERANCE {
             let (found, used) = (given.log_scale.exp2(), used.exp2());
-            self.changes.push(change(&site.name, QdqChangeKind::ScaleOfValues, found, used));
+            self.changes.push(change(&activation.name, QdqChangeKind::ScaleOfValues, found, used));
         }
-        let most = Interval::of_bits(given.bits, site.signed).hi as f64 * given.log_scale.exp2();
+        let most =
+            Interval::of_bits(given.bits, activation.signed).hi as f64 * given.log_scale.exp2();
         // The file cuts off at its largest integer, or at the ReLU before that; here the width's
         // largest is the only place.
-        let whole = site.max.map_or(f64::INFINITY, f64::from);
+        let whole = activation.max.map_or(f64::INFINITY, f64::from);
         let found = whole.min(given.high as f64 * given.log_scale.exp2());
         if (most / found).log2().abs() > TOLERANCE {
             let moved = (used - given.log_scale).exp2();
-            self.changes.push(change(&site.name, QdqChangeKind::LargestValue, found, most * moved));
+            self.changes.push(change(
+                &activation.name,
+                QdqChangeKind::LargestValue,
+                found,
+                most * moved,
+            ));
         }
         used
     }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What decides where a site's values are cut off, on the powers of two that its scale may be.
+/// What decides where an activation quantizer's values are cut off, on the powers of two that its
+/// scale may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Ranges {
     /// The least mean squared error.

@@ -11,11 +11,11 @@ use model::softmax::softmax;
 use model::{Model, Tensor};
 use rayon::prelude::*;
 
+use super::activation_quantizers::{ActivationQuantizers, Target};
 use super::adam::{Adam, Schedule};
 use super::round::{QuantizedWeights, limits as weight_limits};
 use super::scales::Scales;
 use super::sequential::rounding;
-use super::sites::{Sites, Target};
 use super::{BitWidths, conv};
 use crate::gradient::{Change, Gradients, Network, Parameters, Rounding};
 
@@ -31,7 +31,7 @@ pub struct Reconstruction {
 /// What reconstruction starts from.
 pub(super) struct Start<'a> {
     pub model: &'a Model,
-    pub sites: &'a Sites,
+    pub activations: &'a ActivationQuantizers,
     pub bit_widths: &'a BitWidths,
     pub scales: Scales,
     pub rounded: Vec<QuantizedWeights>,
@@ -87,7 +87,7 @@ impl Start<'_> {
                 .iter()
                 .enumerate()
                 .map(|(layer, rounded)| {
-                    let weight = &conv(self.model, self.sites.layers[layer].node).weight;
+                    let weight = &conv(self.model, self.activations.layers[layer].node).weight;
                     let fan_in = weight.len() / rounded.exponents.len();
                     let mut latent = Vec::with_capacity(weight.len());
                     for (at, (&w, &q)) in weight.iter().zip(&rounded.weights).enumerate() {
@@ -104,22 +104,23 @@ impl Start<'_> {
                 .iter()
                 .map(|r| r.bias.iter().map(|&b| b as f32).collect())
                 .collect(),
-            mantissas: vec![0.0; self.sites.groups],
+            mantissas: vec![0.0; self.activations.groups],
         }
     }
 
     /// The base-two logarithm of a layer's scale.
     fn layer_scale(&self, learned: &Learned, layer: usize) -> f64 {
-        let site = &self.sites.layers[layer];
+        let activation = &self.activations.layers[layer];
         // `s_w = s_y / s_x` up to powers of two: a layer's scale moves with its target's group and
         // against its input's. Where both are one group it stays.
-        let moved = learned.mantissas[site.target_group]
-            - learned.mantissas[self.sites.sites[site.input].group];
+        let moved = learned.mantissas[activation.target_group]
+            - learned.mantissas[self.activations.quantizers[activation.input].group];
         self.rounded[layer].log_scale + f64::from(moved)
     }
 
-    fn site_scale(&self, learned: &Learned, site: usize) -> f64 {
-        self.scales.sites[site] + f64::from(learned.mantissas[self.sites.sites[site].group])
+    fn activation_scale(&self, learned: &Learned, activation: usize) -> f64 {
+        self.scales.activations[activation]
+            + f64::from(learned.mantissas[self.activations.quantizers[activation].group])
     }
 
     /// The quantized network.
@@ -140,13 +141,13 @@ impl Start<'_> {
                 Parameters { weight: weight.collect(), bias: learned.biases[layer].clone() }
             })
             .collect();
-        for (layer, parameters) in self.sites.layers.iter().zip(layers) {
+        for (layer, parameters) in self.activations.layers.iter().zip(layers) {
             network.layers[layer.node] = Some(parameters);
         }
-        for (id, site) in self.sites.sites.iter().enumerate() {
-            let rounding = rounding(&self.scales, self.bit_widths, id, site.signed);
-            let scale = self.site_scale(learned, id).exp2() as f32;
-            network.changes[site.value.0] = Change::Round(Rounding { scale, ..rounding });
+        for (id, activation) in self.activations.quantizers.iter().enumerate() {
+            let rounding = rounding(&self.scales, self.bit_widths, id, activation.signed);
+            let scale = self.activation_scale(learned, id).exp2() as f32;
+            network.changes[activation.value.0] = Change::Round(Rounding { scale, ..rounding });
         }
         network
     }
@@ -166,9 +167,9 @@ impl Start<'_> {
         schedule: &Schedule,
     ) {
         let mut mantissas = vec![0.0f32; learned.mantissas.len()];
-        for (layer, site) in self.sites.layers.iter().enumerate() {
+        for (layer, activation) in self.activations.layers.iter().enumerate() {
             let (Some(gradient), Some(parameters)) =
-                (&gradients.layers[site.node], &network.layers[site.node])
+                (&gradients.layers[activation.node], &network.layers[activation.node])
             else {
                 continue;
             };
@@ -177,8 +178,8 @@ impl Start<'_> {
             let along: f32 =
                 gradient.weight.iter().zip(&parameters.weight).map(|(g, w)| g * w).sum();
             let along = along * std::f32::consts::LN_2;
-            mantissas[site.target_group] += along;
-            mantissas[self.sites.sites[site.input].group] -= along;
+            mantissas[activation.target_group] += along;
+            mantissas[self.activations.quantizers[activation.input].group] -= along;
             let (low, high) = weight_limits(self.bit_widths.weight_bits[layer]);
             // Latent weights stay within what rounds to the ends: further out, gradients that point
             // back would take many steps to show.
@@ -192,18 +193,19 @@ impl Start<'_> {
                 schedule.rate(WEIGHT_RATE),
             );
             learned.weights[layer].iter_mut().for_each(|v| *v = v.clamp(low, high));
-            // Biases are real numbers; a useful step is a part of a step of the site that they are
-            // rounded to.
-            let unit = match site.target {
-                Target::Site(site) => self.scales.sites[site].exp2() as f32,
+            // Biases are real numbers; a useful step is a part of a step of the activation
+            // quantizer that they are rounded to.
+            let unit = match activation.target {
+                Target::Quantizer(activation) => self.scales.activations[activation].exp2() as f32,
                 Target::Logits => 1.0,
             };
             let rate = schedule.rate(BIAS_RATE) * unit;
             optimizers.biases[layer].step(&mut learned.biases[layer], |at| gradient.bias[at], rate);
         }
-        for site in &self.sites.sites {
-            // The sites' own part: the derivative by where values are rounded and cut off.
-            mantissas[site.group] += gradients.scales[site.value.0];
+        for activation in &self.activations.quantizers {
+            // The activation quantizers' own part: the derivative by where values are rounded and
+            // cut off.
+            mantissas[activation.group] += gradients.scales[activation.value.0];
         }
         for (gradient, &fixed) in mantissas.iter_mut().zip(&self.fixed) {
             // Adam does not move what never had a gradient.
@@ -218,7 +220,9 @@ impl Start<'_> {
     fn finish(&self, learned: &Learned) -> (Scales, Vec<QuantizedWeights>) {
         let layers = 0..self.rounded.len();
         let scales = Scales {
-            sites: (0..self.sites.sites.len()).map(|site| self.site_scale(learned, site)).collect(),
+            activations: (0..self.activations.quantizers.len())
+                .map(|activation| self.activation_scale(learned, activation))
+                .collect(),
             layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
         };
         let rounded = layers

@@ -11,18 +11,18 @@ use model::{Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 
 use super::accumulator_aware::{GROWTH, Room};
+use super::activation_quantizers::ActivationQuantizers;
 use super::calibrate::Moments;
 use super::least_squares::{Cross, least_squares};
 use super::round::{QuantizedWeights, WeightQuantizer};
 use super::scales::{self, Scales};
-use super::sites::Sites;
 use super::{BitWidths, conv};
 use crate::gradient::{Change, Network, Parameters, Rounding};
 
 /// What rounding in sequence looks at.
 pub(super) struct Sequence<'a> {
     pub model: &'a Model,
-    pub sites: &'a Sites,
+    pub activations: &'a ActivationQuantizers,
     pub bit_widths: &'a BitWidths,
     pub scales: &'a Scales,
 }
@@ -51,12 +51,14 @@ impl Sequence<'_> {
         exact[0] = (0..batch.images()).map(|image| batch.image(image).to_vec()).collect();
         found[0].clone_from(&exact[0]);
         change(&network.changes[0], &mut found[0]);
-        let mut rounded = vec![None; self.sites.layers.len()];
+        let mut rounded = vec![None; self.activations.layers.len()];
         for (index, node) in self.model.nodes.iter().enumerate() {
             // Invariant: all layers before this node are rounded in `network`, so `found` holds
-            // what the quantized network has up to here, sites rounded.
+            // what the quantized network has up to here, activation quantizers rounded.
             exact[index + 1] = run(&float, index, &exact);
-            if let Some(layer) = self.sites.layers.iter().position(|layer| layer.node == index) {
+            if let Some(layer) =
+                self.activations.layers.iter().position(|layer| layer.node == index)
+            {
                 let target = self.target(index, &exact, &found);
                 let result = self.layer(layer, &found[node.inputs[0].0], &target, &mut |done| {
                     progress(index * STAGES + done, self.model.nodes.len() * STAGES)
@@ -79,12 +81,12 @@ impl Sequence<'_> {
         rounded.into_iter().map(|layer| layer.expect("invariant: every layer is a node")).collect()
     }
 
-    /// The float network with the sites rounded.
+    /// The float network with the activation quantizers rounded.
     fn network(&self) -> Network<'_, f32> {
         let mut network = Network::of(self.model);
-        for (id, site) in self.sites.sites.iter().enumerate() {
-            network.changes[site.value.0] =
-                Change::Round(rounding(self.scales, self.bit_widths, id, site.signed));
+        for (id, activation) in self.activations.quantizers.iter().enumerate() {
+            network.changes[activation.value.0] =
+                Change::Round(rounding(self.scales, self.bit_widths, id, activation.signed));
         }
         network
     }
@@ -123,7 +125,7 @@ impl Sequence<'_> {
         stage: &mut dyn FnMut(usize),
     ) -> QuantizedWeights {
         stage(0);
-        let conv = conv(self.model, self.sites.layers[layer].node);
+        let conv = conv(self.model, self.activations.layers[layer].node);
         let (g, images) = (&conv.geometry, input.len());
         let (channels, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
         // Group by group: inputs `[channels, H, W]` and outputs `[outputs, pixels]` of a group are
@@ -151,22 +153,27 @@ impl Sequence<'_> {
             self.scales.layers[layer],
         );
         stage(4);
-        match Room::of(self.model, self.sites, self.scales, self.bit_widths, layer, &rounded) {
+        match Room::of(self.model, self.activations, self.scales, self.bit_widths, layer, &rounded)
+        {
             Some(room) => weight_quantizer.narrowed(&moved, rounded, &room, GROWTH),
             None => rounded,
         }
     }
 }
 
-/// The rounding of a site.
+/// The rounding of an activation quantizer.
 pub(super) fn rounding(
     scales: &Scales,
     bit_widths: &BitWidths,
-    site: usize,
+    activation: usize,
     signed: bool,
 ) -> Rounding<f32> {
-    let (low, high) = scales::limits(bit_widths.site_bits[site], signed);
-    Rounding { scale: scales.sites[site].exp2() as f32, low: low as f32, high: high as f32 }
+    let (low, high) = scales::limits(bit_widths.activation_bits[activation], signed);
+    Rounding {
+        scale: scales.activations[activation].exp2() as f32,
+        low: low as f32,
+        high: high as f32,
+    }
 }
 
 fn change(change: &Change<f32>, values: &mut Values) {

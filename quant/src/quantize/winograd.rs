@@ -480,10 +480,13 @@ mod tests {
                 Quantizer::new(&model, &Preprocess::Unit, &images, crate::quantize::Ranges::Mse)
                     .unwrap();
             for (bits, most) in [(8, 1e-3), (4, 0.05)] {
-                let sites = quantizer.sites();
-                let (layers, sites) = (sites.layers.len(), sites.sites.len());
-                let bit_widths =
-                    BitWidths { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
+                let activations = quantizer.activations();
+                let (layers, activations) =
+                    (activations.layers.len(), activations.quantizers.len());
+                let bit_widths = BitWidths {
+                    weight_bits: vec![bits; layers],
+                    activation_bits: vec![8; activations],
+                };
                 let direct = quantizer.quantize(&bit_widths).unwrap();
                 let of = |which| Winograd { which, wider: 0 };
                 let found =

@@ -91,7 +91,7 @@ impl<'a> Chooser<'a> {
     }
 
     fn narrowest(&self) -> BitWidths {
-        uniform_widths(self.quantizer.sites(), 2)
+        uniform_widths(self.quantizer.activations(), 2)
     }
 
     fn impossible(&self, budgets: Budgets, smallest: Budgets) -> SearchError {
@@ -280,7 +280,7 @@ impl<'a> Chooser<'a> {
         accuracy: f64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<BitWidths, SearchError> {
-        let widest = uniform_widths(self.quantizer.sites(), 8);
+        let widest = uniform_widths(self.quantizer.activations(), 8);
         let most = self.price(&widest)?.bits.min(budgets.bits);
         let narrowest = self.narrowest();
         let mut low = self.price(&narrowest)?.bits;
@@ -324,8 +324,11 @@ impl<'a> Chooser<'a> {
             return Err(SearchError::ImpossibleSeconds { budget: seconds, smallest });
         }
         let mut low = self.price(&narrowest)?.bits;
-        let mut high =
-            self.price(&uniform_widths(self.quantizer.sites(), 8))?.bits.min(budgets.bits).max(low);
+        let mut high = self
+            .price(&uniform_widths(self.quantizer.activations(), 8))?
+            .bits
+            .min(budgets.bits)
+            .max(low);
         for done in 0..HALVINGS {
             progress(Progress { phase: "seconds", done, of: HALVINGS });
             let middle = (low as f64 * high as f64).sqrt() as u64;

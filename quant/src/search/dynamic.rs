@@ -1,26 +1,27 @@
 //! The least loss within one or two budgets, where the price of a choice also depends on choices
 //! before it: exactly.
 //!
-//! Stages are sites, in order; a choice is the width of a site and of the layers that read it. Each
-//! layer demands a ring of the site that its accumulators are rounded to; what rounding there costs
-//! depends on the widest ring demanded. So the state between two stages is the list of rings
-//! demanded of later ones, and the whole is a shortest path with resources (Irnich, Desaulniers:
-//! Shortest Path Problems with Resource Constraints, 2005): labels of cost and loss grow stage by
-//! stage and state by state; those go that another label beats, or that cannot beat a known path
-//! even by a Lagrangian bound on the rest, which is exact in the states.
+//! Stages are activation quantizers, in order; a choice is the width of an activation quantizer and
+//! of the layers that read it. Each layer demands a ring of the activation quantizer that its
+//! accumulators are rounded to; what rounding there costs depends on the widest ring demanded. So
+//! the state between two stages is the list of rings demanded of later ones, and the whole is a
+//! shortest path with resources (Irnich, Desaulniers: Shortest Path Problems with Resource
+//! Constraints, 2005): labels of cost and loss grow stage by stage and state by state; those go
+//! that another label beats, or that cannot beat a known path even by a Lagrangian bound on the
+//! rest, which is exact in the states.
 
 use std::collections::HashMap;
 
 /// What a choice takes of the two budgets.
 pub(super) type Costs = [u64; 2];
 
-/// One site.
+/// One activation quantizer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage {
     pub choices: Vec<Choice>,
 }
 
-/// Widths of a site and of the layers that read it.
+/// Widths of an activation quantizer and of the layers that read it.
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
     /// Without what depends on rings demanded.
@@ -134,7 +135,7 @@ fn after(state: &State, at: usize, demands: &[(usize, u8)]) -> State {
     // in nothing else meet in one state.
     let mut next: State = state.iter().copied().filter(|(stage, _)| *stage != at).collect();
     for &(stage, ring) in demands {
-        debug_assert!(stage > at, "invariant: sites are in topological order");
+        debug_assert!(stage > at, "invariant: quantizers are in topological order");
         match next.iter_mut().find(|(other, _)| *other == stage) {
             Some((_, widest)) => *widest = ring.max(*widest),
             None => next.push((stage, ring)),

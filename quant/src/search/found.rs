@@ -4,7 +4,7 @@ use model::Model;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
-use crate::quantize::{BitWidths, Sites, widths};
+use crate::quantize::{ActivationQuantizers, BitWidths, widths};
 
 /// What a search found.
 #[derive(Debug)]
@@ -67,9 +67,9 @@ impl LayerReport {
 /// Every layer with its widths, and with what its step moves.
 pub(super) fn report(
     model: &Model,
-    sites: &Sites,
+    activations: &ActivationQuantizers,
     bit_widths: &BitWidths,
     plan: &Plan,
 ) -> Vec<LayerReport> {
-    LayerReport::all(widths(model, sites, bit_widths), plan)
+    LayerReport::all(widths(model, activations, bit_widths), plan)
 }

@@ -1,8 +1,10 @@
 //! Precision search: widths of weights and activations, layer by layer, of the least loss within
 //! budgets of communication or time; then the fastest protocols for them.
 //!
-//! 1. Sensitivity: the loss of every layer's weights, and of every site's values, at each width.
-//! 2. A dynamic program over sites and the layers that read them, exact for estimated prices.
+//! 1. Sensitivity: the loss of every layer's weights, and of every activation quantizer's values,
+//!    at each width.
+//! 2. A dynamic program over activation quantizers and the layers that read them, exact for
+//!    estimated prices.
 //! 3. The plan's own price holds the choice to the budgets: the estimate's budgets are corrected
 //!    until the plan meets them, then single widths are raised while the plan still does.
 //! 4. Where the loss is saturated, the cheapest widths whose measured loss is as good; then pairs
@@ -112,14 +114,14 @@ impl<'a> Prepared<'a> {
         progress(Progress { phase: "calibration", done: 0, of: 1 });
         let batch = images.batch;
         let quantizer = Quantizer::new(model, preprocess, batch, options.ranges)?;
-        if quantizer.sites().layers.is_empty() {
+        if quantizer.activations().layers.is_empty() {
             return Err(SearchError::NoLayers);
         }
         let most = if options.min_accuracy.is_some() { ACCURACY_IMAGES } else { MEASURED_IMAGES };
         let measured = Measured::new(model, batch, images.labels, most)?;
         let mut prepared = Self { model, batch, quantizer, sensitivity: None, measured };
         prepared.sensitivity = match known {
-            Some(known) if known.fits(prepared.quantizer.sites()) => Some(known),
+            Some(known) if known.fits(prepared.quantizer.activations()) => Some(known),
             _ if options.fixed.is_some() => None,
             _ => Some(prepared.sensitivity(options.measure, progress)?),
         };
@@ -144,10 +146,10 @@ impl<'a> Prepared<'a> {
         Ok(Sensitivity::measure(measure, self.model, &self.quantizer, &images, progress)?)
     }
 
-    /// Names of the layers, and of the sites that they read.
+    /// Names of the layers, and of the activation quantizers that they read.
     pub fn names(&self) -> Vec<(String, usize)> {
-        let sites = self.quantizer.sites();
-        sites
+        let activations = self.quantizer.activations();
+        activations
             .layers
             .iter()
             .map(|layer| (self.model.nodes[layer.node].name.clone(), layer.input))
@@ -164,7 +166,7 @@ impl<'a> Prepared<'a> {
 
     /// The bits of the network that has one width throughout.
     fn uniform_bits(&self, width: u8, sources: Sources) -> Result<u64, SearchError> {
-        let widths = uniform_widths(self.quantizer.sites(), width);
+        let widths = uniform_widths(self.quantizer.activations(), width);
         let (graph, weights) = self.quantizer.quantize(&widths)?;
         Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
     }
@@ -183,7 +185,7 @@ impl<'a> Prepared<'a> {
             online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
         };
         if let Some(fixed) = options.fixed {
-            let bit_widths = uniform(self.quantizer.sites(), fixed, options.ends);
+            let bit_widths = uniform(self.quantizer.activations(), fixed, options.ends);
             let graph = self.finish(&bit_widths, options, progress)?;
             let Some(plan) = planned(&graph, options)? else {
                 return Err(impossible(&graph, options)?);
@@ -261,7 +263,7 @@ impl<'a> Prepared<'a> {
         options: &SearchOptions,
     ) -> Found {
         Found {
-            layers: found::report(self.model, self.quantizer.sites(), bit_widths, &plan),
+            layers: found::report(self.model, self.quantizer.activations(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
             setup_bits: plan.setup_cost().bits(),
             predicted_seconds: options.seconds(&plan),
@@ -289,8 +291,8 @@ pub fn uniform_graph(
     first_and_last: FirstAndLast,
 ) -> Result<Graph, SearchError> {
     let quantizer = Quantizer::new(model, preprocess, batch, Ranges::Mse)?;
-    if quantizer.sites().layers.is_empty() {
+    if quantizer.activations().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }
-    Ok(quantizer.quantize(&uniform(quantizer.sites(), fixed, first_and_last))?.0)
+    Ok(quantizer.quantize(&uniform(quantizer.activations(), fixed, first_and_last))?.0)
 }
