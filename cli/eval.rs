@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pq::{Network, Plan};
 use quant::data::OffScale;
-use quant::{Dataset, Judge, JudgeError, Tensor, float, import_file};
+use quant::{Dataset, ReferenceRuntime, ReferenceRuntimeError, Tensor, float, import_file};
 use serde::Serialize;
 
 use crate::context::App;
@@ -118,16 +118,16 @@ fn alike(a: &[usize], b: &[usize]) -> f64 {
 
 /// What evaluates the float network.
 enum Engine {
-    OnnxRuntime(quant::judge::Judged),
+    OnnxRuntime(quant::reference_runtime::ReferenceSession),
     Own(quant::Model),
 }
 
 impl Engine {
     /// onnxruntime where there is one, our own evaluation elsewhere.
     fn open(onnx: &Path, library: Option<&Path>) -> Outcome<Self> {
-        match Judge::find(library) {
-            Ok(judge) => Ok(Self::OnnxRuntime(judge.open(onnx)?)),
-            Err(JudgeError::NotFound { .. }) => {
+        match ReferenceRuntime::find(library) {
+            Ok(reference_runtime) => Ok(Self::OnnxRuntime(reference_runtime.open(onnx)?)),
+            Err(ReferenceRuntimeError::NotFound { .. }) => {
                 import_file(onnx).map(Self::Own).map_err(|error| Failure::import(&error, onnx))
             }
             Err(error) => Err(error.into()),

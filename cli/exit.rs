@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use protocols::allowance::Excess;
 use protocols::printable::{Printable, cut};
 use protocols::{Error, Reason};
-use quant::{DataError, ImportError, JudgeError};
+use quant::{DataError, ImportError, ReferenceRuntimeError};
 
 /// The end of every `--help`.
 pub(crate) const HELP: &str = "\
@@ -250,8 +250,8 @@ impl From<DataError> for Failure {
     }
 }
 
-impl From<JudgeError> for Failure {
-    fn from(error: JudgeError) -> Self {
+impl From<ReferenceRuntimeError> for Failure {
+    fn from(error: ReferenceRuntimeError) -> Self {
         Self::input(error)
     }
 }

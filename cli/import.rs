@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use fusion::planner::{fastest, inference_bits};
 use protocols::plan::Plan;
 use quant::onnx::import_quantized;
-use quant::quantize::{Adjustment, AdoptError, Adopted, Changed, adopt};
+use quant::quantize::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 use quant::search::LayerReport;
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ struct Summary {
     layers: Vec<LayerReport>,
     predicted_bits: u64,
     setup_bits: u64,
-    changes: Vec<Adjustment>,
+    changes: Vec<QdqChange>,
 }
 
 /// Runs `pq import`.
@@ -52,13 +52,13 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let bytes = pq::read_secret(&args.model)?;
     let quantized =
         import_quantized(&bytes).map_err(|error| Failure::import(&error, &args.model))?;
-    let adopted = adopt(&quantized, &args.preprocess.preprocess())
+    let imported = import_qdq(&quantized, &args.preprocess.preprocess())
         .map_err(|error| Failure::from(error).of_file(&args.model))?;
-    let plan = fastest(&adopted.graph, &adopted.weights.digest(), &args.purpose.purpose())?;
+    let plan = fastest(&imported.graph, &imported.weights.digest(), &args.purpose.purpose())?;
     let plan = plan.ok_or_else(|| Failure::internal("no plan without a budget"))?;
-    let summary = Summary::new(&adopted, &plan);
+    let summary = Summary::new(&imported, &plan);
     if let Some(folder) = &args.out {
-        net::write(app, folder, &plan, &adopted.weights, &summary)?;
+        net::write(app, folder, &plan, &imported.weights, &summary)?;
     }
     for change in &summary.changes {
         app.console.note(told(change));
@@ -71,24 +71,24 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     Ok(())
 }
 
-impl From<AdoptError> for Failure {
-    fn from(error: AdoptError) -> Self {
+impl From<QdqImportError> for Failure {
+    fn from(error: QdqImportError) -> Self {
         Self::input(error)
     }
 }
 
 /// A change, as a line for people.
-fn told(change: &Adjustment) -> String {
-    let Adjustment { node, what, found, used, by } = change;
+fn told(change: &QdqChange) -> String {
+    let QdqChange { node, what, found, used, by } = change;
     let percent = 100.0 * by;
     match what {
-        Changed::ScaleOfValues => {
+        QdqChangeKind::ScaleOfValues => {
             format!("{node}: scale of values {found:.6} rounded to {used:.6} ({percent:+.1} %)")
         }
-        Changed::LargestValue => {
+        QdqChangeKind::LargestValue => {
             format!("{node}: cut off above {used:.4} instead of {found:.4} ({percent:+.1} %)")
         }
-        Changed::Weights => format!(
+        QdqChangeKind::Weights => format!(
             "{node}: weights rounded again, largest scale {found:.6} to {used:.6}, changed by \
             {percent:.2} % of their norm"
         ),
@@ -96,12 +96,12 @@ fn told(change: &Adjustment) -> String {
 }
 
 impl Summary {
-    fn new(adopted: &Adopted, plan: &Plan) -> Self {
+    fn new(imported: &QdqImport, plan: &Plan) -> Self {
         Self {
-            layers: LayerReport::all(adopted.layers.iter().cloned(), plan),
+            layers: LayerReport::all(imported.layers.iter().cloned(), plan),
             predicted_bits: inference_bits(plan),
             setup_bits: plan.setup_cost().bits(),
-            changes: adopted.changes.clone(),
+            changes: imported.changes.clone(),
         }
     }
 

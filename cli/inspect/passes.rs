@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use fusion::planner::inference_bits;
 use fusion::{Graph, Options, fuse, pass};
 use protocols::printable::Printable;
-use quant::search::{Ends, Uniform, uniform_graph};
+use quant::search::{FirstAndLast, Uniform, uniform_graph};
 use quant::{Dataset, Model};
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ impl Args {
         };
         let preprocess = self.preprocess.preprocess();
         let batch = data.batch(0..data.len().min(IMAGES), &preprocess)?;
-        let graph = uniform_graph(model, &preprocess, &batch, self.fixed, Ends::default())?;
+        let graph = uniform_graph(model, &preprocess, &batch, self.fixed, FirstAndLast::default())?;
         let without: BTreeSet<String> = self.without.iter().cloned().collect();
         let stages = pass::stages(&graph, &without).map_err(|error| {
             let misspelt = matches!(error, fusion::Error::UnknownPass { .. });

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use quant::data::OffScale;
-use quant::search::{Ends, Measure, Ranges, SearchError, SearchOptions, Uniform, Winograd};
+use quant::search::{FirstAndLast, Measure, Ranges, SearchError, SearchOptions, Uniform, Winograd};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 
 use crate::console::Console;
@@ -71,7 +71,7 @@ pub(crate) struct Args {
     pub(crate) fixed: Option<Uniform>,
     /// Widths of the first and last layer with --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
-    pub(crate) first_last: Option<Ends>,
+    pub(crate) first_last: Option<FirstAndLast>,
     /// How the loss of each width is found: loss (measured), fisher or hessian (estimated from its
     /// curvature; faster).
     #[arg(long, value_name = "MEASURE", default_value = "loss")]

@@ -36,7 +36,8 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         .map_err(|error| args.failure(error))?;
     let mut summary = Summary { off_scale: input.off_scale.clone(), ..Summary::new(&found) };
     if args.explain {
-        summary.sites = prepared.names().into_iter().map(|(_, site)| site).collect();
+        summary.activations =
+            prepared.names().into_iter().map(|(_, activation)| activation).collect();
         for measure in Measure::ALL {
             let sensitivity = prepared
                 .sensitivity(measure, &mut |at| progress.search(at))

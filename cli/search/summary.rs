@@ -26,9 +26,9 @@ pub(crate) struct Summary {
     /// With --explain, by measure.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) sensitivities: BTreeMap<&'static str, Sensitivity>,
-    /// With --explain: the site that each layer reads.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) sites: Vec<usize>,
+    /// With --explain: the activation quantizer that each layer reads.
+    #[serde(rename = "sites", skip_serializing_if = "Vec::is_empty")]
+    pub(super) activations: Vec<usize>,
 }
 
 impl Summary {
@@ -42,7 +42,7 @@ impl Summary {
             expected_loss: found.expected_loss,
             off_scale: None,
             sensitivities: BTreeMap::new(),
-            sites: Vec::new(),
+            activations: Vec::new(),
         }
     }
 
@@ -69,11 +69,12 @@ impl Summary {
         }
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let mut table = Table::new(1, &head);
-        for (at, (layer, &site)) in self.layers.iter().zip(&self.sites).enumerate() {
+        for (at, (layer, &activation)) in self.layers.iter().zip(&self.activations).enumerate() {
             let [weight, value] =
                 [layer.weight_bits, layer.activation_bits].map(|bits| usize::from(bits - 2));
             let weights = self.sensitivities.values().map(|found| found.weights[at][weight]);
-            let values = self.sensitivities.values().map(|found| found.sites[site][value]);
+            let values =
+                self.sensitivities.values().map(|found| found.activations[activation][value]);
             let losses = weights.chain(values).map(|loss| format!("{loss:.2e}"));
             table.row(std::iter::once(layer.name.clone()).chain(losses).collect());
         }

@@ -267,9 +267,9 @@ impl<'a> Suffix<'a> {
         // edited.
         let mut depends = vec![false; given.len()];
         for (i, node) in model.nodes.iter().enumerate() {
-            let touched = |id: &ValueId| depends[id.0] || is_edited(edits, *id);
-            depends[i + 1] =
-                given[i + 1].is_none() && (weights[i].is_some() || node.inputs.iter().any(touched));
+            depends[i + 1] = given[i + 1].is_none()
+                && (weights[i].is_some()
+                    || node.inputs.iter().any(|id| depends[id.0] || is_edited(edits, *id)));
         }
         // From the output back: what depends on an edit is computed, and needs its inputs; all else
         // is taken from `kept`, and needs nothing.
@@ -298,11 +298,13 @@ impl<'a> Suffix<'a> {
     fn image(&self, n: usize, scratch: &mut Vec<f32>) -> Vec<f32> {
         let mut values = vec![Vec::new(); self.given.len()];
         for &i in &self.nodes {
-            let value = |id: ValueId| match self.given[id.0] {
-                Some(tensor) => tensor.image(n),
-                None => &values[id.0],
-            };
-            values[i + 1] = run(self.model, i, self.weights[i], value, scratch);
+            values[i + 1] = run(
+                self.model,
+                i,
+                self.weights[i],
+                |id| self.given[id.0].map_or(&values[id.0], |tensor| tensor.image(n)),
+                scratch,
+            );
         }
         match self.given[self.model.output.0] {
             Some(tensor) => tensor.image(n).to_vec(),

@@ -123,8 +123,9 @@ pub fn survey_file(path: &Path) -> Result<Report, ImportError> {
 }
 
 fn opset(file: &ModelProto) -> Result<i64, ImportError> {
-    let default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-    let found = file.opset_import.iter().find(|set| default(&set.domain)).map(|set| set.version);
+    let mut sets = file.opset_import.iter();
+    let default = sets.find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
+    let found = default.map(|set| set.version);
     match found {
         Some(version) if (OLDEST_OPSET..=NEWEST_OPSET).contains(&version) => Ok(version),
         Some(version) => Err(ImportError::field(
@@ -142,11 +143,10 @@ fn opset(file: &ModelProto) -> Result<i64, ImportError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let failed = |source| ImportError::Io { path: path.into(), source };
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
+        .map_err(|source| ImportError::Io { path: path.into(), source })?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(ImportError::field("file", format!("at most {MAX_FILE} bytes"), "more"));
     }

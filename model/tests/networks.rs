@@ -10,7 +10,7 @@ use std::time::Instant;
 use model::{Dataset, Interface, Model, Preprocess, Tensor, float, import_file};
 
 mod support;
-use support::judge;
+use support::reference_runtime;
 
 struct Network {
     file: &'static str,
@@ -151,14 +151,14 @@ fn figures_are_the_published_ones() {
 #[test]
 fn onnxruntime_agrees() {
     let Some(data) = data() else { return };
-    let Some(judge) = judge() else { return };
-    println!("judged by {}", judge.library().display());
+    let Some(reference_runtime) = reference_runtime() else { return };
+    println!("judged by {}", reference_runtime.library().display());
     let images = if cfg!(debug_assertions) { 32 } else { 500 };
     for network in networks() {
         let path = data.join("networks").join(format!("{}.onnx", network.file));
         let model = network.model(&data);
         let batch = network.dataset(&data, &model).batch(0..images, &network.preprocess).unwrap();
-        let theirs = judge.run(&path, &batch).unwrap();
+        let theirs = reference_runtime.run(&path, &batch).unwrap();
         let ours = float::evaluate(&model, &batch).unwrap();
         let difference = difference(&ours, &theirs);
         println!("{}: {difference:e} from onnxruntime", network.file);

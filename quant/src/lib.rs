@@ -7,6 +7,7 @@ pub mod quantize;
 pub mod search;
 
 pub use model::{
-    self, DataError, Dataset, Geometry, ImportError, Interface, Judge, JudgeError, Model, Node, Op,
-    Preprocess, Tensor, ValueId, data, float, import, import_file, judge, onnx,
+    self, DataError, Dataset, Geometry, ImportError, Interface, Model, Node, Op, Preprocess,
+    ReferenceRuntime, ReferenceRuntimeError, Tensor, ValueId, data, float, import, import_file,
+    onnx, reference_runtime,
 };

@@ -21,24 +21,24 @@ pub(crate) fn window_of(window: &plan::Window) -> Window {
 
 /// A view of a plan.
 pub(crate) fn to_view(view: &View) -> plan::View {
-    let axis = |f: fn(&Axis) -> usize| std::array::from_fn(|i| f(&view.axes[i]));
     plan::View {
-        start: axis(|a| a.start),
-        stride: axis(|a| a.stride),
-        len: axis(|a| a.length),
-        before: axis(|a| a.before),
-        after: axis(|a| a.after),
+        start: view.axes.map(|axis| axis.start),
+        stride: view.axes.map(|axis| axis.stride),
+        len: view.axes.map(|axis| axis.length),
+        before: view.axes.map(|axis| axis.before),
+        after: view.axes.map(|axis| axis.after),
     }
 }
 
 /// A view of a model.
 pub(crate) fn view_of(view: &plan::View) -> View {
-    let axis = |i: usize| Axis {
-        start: view.start[i],
-        stride: view.stride[i],
-        length: view.len[i],
-        before: view.before[i],
-        after: view.after[i],
-    };
-    View { axes: std::array::from_fn(axis) }
+    View {
+        axes: std::array::from_fn(|i: usize| Axis {
+            start: view.start[i],
+            stride: view.stride[i],
+            length: view.len[i],
+            before: view.before[i],
+            after: view.after[i],
+        }),
+    }
 }

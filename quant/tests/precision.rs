@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use model::softmax::{self, log_softmax};
-use quant::quantize::{Assignment, Quantizer, Ranges, Reconstruction};
+use quant::quantize::{BitWidths, Quantizer, Ranges, Reconstruction};
 use quant::search::{Measure, Sensitivity};
 use quant::{Dataset, Model, Preprocess, Tensor, import_file};
 
@@ -47,7 +47,7 @@ fn measures_of_sensitivity_agree_on_the_order() {
     let found = Measure::ALL.map(|measure| {
         let sensitivity =
             Sensitivity::measure(measure, &model, &quantizer, &batch, &mut |_| {}).unwrap();
-        [sensitivity.weights, sensitivity.sites].concat().concat()
+        [sensitivity.weights, sensitivity.activations].concat().concat()
     });
     for (measure, prices) in Measure::ALL.iter().zip(&found) {
         let agreement = correlation(&found[0], prices);
@@ -94,10 +94,10 @@ fn divergence(
 fn careful_rounding_and_reconstruction_come_closer_to_the_float_network() {
     let (model, batch) = digits(128);
     let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
-    let sites = quantizer.sites();
-    let narrow = Assignment {
-        weight_bits: vec![3; sites.layers.len()],
-        site_bits: vec![3; sites.sites.len()],
+    let activations = quantizer.activations();
+    let narrow = BitWidths {
+        weight_bits: vec![3; activations.layers.len()],
+        activation_bits: vec![3; activations.quantizers.len()],
     };
     let loss = |(graph, weights)| divergence(&model, &batch, &graph, &weights);
     let alone = loss(quantizer.quantize(&narrow).unwrap());

@@ -11,12 +11,12 @@ use quant::data::integer;
 use quant::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use quant::onnx::{Quantized, import_quantized};
 use quant::qdq::export_quantized;
-use quant::quantize::{Adopted, Assignment, Changed, Quantizer, Ranges, adopt};
-use quant::{Judge, Model, Preprocess, Tensor, float, import};
+use quant::quantize::{BitWidths, QdqChangeKind, QdqImport, Quantizer, Ranges, import_qdq};
+use quant::{Model, Preprocess, ReferenceRuntime, Tensor, float, import};
 
 #[path = "../../model/tests/support/mod.rs"]
 mod support;
-use support::judge;
+use support::reference_runtime;
 
 /// Numbers between -1 and 1 that look random.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -111,13 +111,14 @@ fn case(seed: u64, signed: bool, widths: &[u8]) -> Case {
     let data = noise(seed ^ 1, 12 * 3 * 8 * 8).into_iter().map(value).collect();
     let batch = Tensor::new([12, 3, 8, 8], data).unwrap();
     let quantizer = Quantizer::new(&model, &preprocess, &batch, Ranges::Mse).unwrap();
-    let (layers, sites) = (quantizer.sites().layers.len(), quantizer.sites().sites.len());
+    let (layers, activations) =
+        (quantizer.activations().layers.len(), quantizer.activations().quantizers.len());
     let mut widths = widths.iter().copied().cycle();
-    let assignment = Assignment {
+    let bit_widths = BitWidths {
         weight_bits: widths.by_ref().take(layers).collect(),
-        site_bits: widths.take(sites).collect(),
+        activation_bits: widths.take(activations).collect(),
     };
-    let (graph, weights) = quantizer.quantize(&assignment).unwrap();
+    let (graph, weights) = quantizer.quantize(&bit_widths).unwrap();
     Case { plan: planned(&graph, &weights), weights, batch }
 }
 
@@ -141,10 +142,15 @@ fn integers(plan: &Plan, weights: &Weights, batch: &Tensor) -> Vec<i64> {
 }
 
 /// What onnxruntime makes of a file, in steps of the logits.
-fn judged(judge: &Judge, onnx: &[u8], batch: &Tensor, step: f64) -> Vec<i64> {
+fn judged(
+    reference_runtime: &ReferenceRuntime,
+    onnx: &[u8],
+    batch: &Tensor,
+    step: f64,
+) -> Vec<i64> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, onnx).unwrap();
-    let logits = judge.run(file.path(), batch).unwrap();
+    let logits = reference_runtime.run(file.path(), batch).unwrap();
     let steps = logits.data.iter().map(|&x| f64::from(x) / step);
     steps
         .map(|steps| {
@@ -166,12 +172,13 @@ proptest! {
         signed in any::<bool>(),
         widths in prop::collection::vec(2..=8_u8, 5..20),
     ) {
-        let Some(judge) = judge() else { return Ok(()) };
+        let Some(reference_runtime) = reference_runtime() else { return Ok(()) };
         let Case { plan, weights, batch } = case(seed, signed, &widths);
         let exported = export_quantized(&plan, &weights).unwrap();
         prop_assert!(exported.wide.is_empty(), "{:?}", exported.wide);
         let expected = integers(&plan, &weights, &batch);
-        prop_assert_eq!(judged(&judge, &exported.bytes, &batch, plan.output.scale), expected);
+        let theirs = judged(&reference_runtime, &exported.bytes, &batch, plan.output.scale);
+        prop_assert_eq!(theirs, expected);
     }
 
     #[test]
@@ -183,8 +190,8 @@ proptest! {
         let Case { plan, weights, batch } = case(seed, signed, &widths);
         let quantized =
             import_quantized(&export_quantized(&plan, &weights).unwrap().bytes).unwrap();
-        let Adopted { graph, weights: again, layers, changes } =
-            adopt(&quantized, &plan.input.preprocess).unwrap();
+        let QdqImport { graph, weights: again, layers, changes } =
+            import_qdq(&quantized, &plan.input.preprocess).unwrap();
         prop_assert_eq!(changes, []);
         prop_assert_eq!(&again.layers, &weights.layers);
         for (_, name, layer) in plan.layers() {
@@ -341,11 +348,11 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut a.iter().copied())
 }
 
-/// The logits of the network that is adopted, and those of the file in real numbers, its quantizers
-/// left out.
-fn logits(quantized: &Quantized, adopted: &Adopted, batch: &Tensor) -> (Vec<f64>, Vec<f64>) {
-    let plan = planned(&adopted.graph, &adopted.weights);
-    let ours = integers(&plan, &adopted.weights, batch);
+/// The logits of the network that is imported, and those of the file in real numbers, its
+/// quantizers left out.
+fn logits(quantized: &Quantized, imported: &QdqImport, batch: &Tensor) -> (Vec<f64>, Vec<f64>) {
+    let plan = planned(&imported.graph, &imported.weights);
+    let ours = integers(&plan, &imported.weights, batch);
     let real = float::evaluate(&quantized.model, batch).unwrap();
     let ours = ours.iter().map(|&steps| steps as f64 * plan.output.scale).collect();
     (ours, real.data.iter().map(|&x| x.into()).collect())
@@ -356,20 +363,20 @@ fn networks_of_every_writer_keep_their_integers_where_scales_are_powers_of_two()
     for writer in [Writer::Pytorch, Writer::Brevitas, Writer::Onnxruntime] {
         let bytes = Written::file(writer, 1.0);
         let quantized = import_quantized(&bytes).unwrap();
-        let adopted = adopt(&quantized, &Preprocess::Unit).unwrap();
-        assert_eq!(adopted.changes, [], "{writer:?}");
+        let imported = import_qdq(&quantized, &Preprocess::Unit).unwrap();
+        assert_eq!(imported.changes, [], "{writer:?}");
         let stored = |node: &str| {
             let at = quantized.model.nodes.iter().position(|n| n.name == node).unwrap();
             quantized.weights[&at].values.clone()
         };
-        for (node, layer) in &adopted.weights.layers {
+        for (node, layer) in &imported.weights.layers {
             let found: Vec<i16> = layer.weights.iter().map(|&w| w.into()).collect();
             assert_eq!(found, stored(node), "{writer:?}, {node}");
         }
         let widths = if writer == Writer::Brevitas { (4, 4) } else { (8, 8) };
-        assert_eq!((adopted.layers[0].1, adopted.layers[0].2), widths, "{writer:?}");
+        assert_eq!((imported.layers[0].1, imported.layers[0].2), widths, "{writer:?}");
         let batch = images(&quantized.model, 16);
-        let (ours, real) = logits(&quantized, &adopted, &batch);
+        let (ours, real) = logits(&quantized, &imported, &batch);
         let away = distance(&real, &ours);
         println!("{writer:?}: {away}");
         assert!(away < if writer == Writer::Brevitas { 0.6 } else { 0.1 }, "{writer:?}: {away}");
@@ -381,13 +388,15 @@ fn other_scales_are_rounded_and_said_to_be() {
     for writer in [Writer::Pytorch, Writer::Brevitas, Writer::Onnxruntime] {
         for odd in [1.1, 1.31] {
             let quantized = import_quantized(&Written::file(writer, odd)).unwrap();
-            let adopted = adopt(&quantized, &Preprocess::Unit).unwrap();
+            let imported = import_qdq(&quantized, &Preprocess::Unit).unwrap();
             let moved =
-                |what| adopted.changes.iter().filter(move |change| change.what == what).count();
-            assert!(moved(Changed::ScaleOfValues) > 0, "{writer:?}: {:?}", adopted.changes);
-            assert!(adopted.changes.iter().all(|change| change.by != 0.0 && change.by.abs() < 0.5));
+                |what| imported.changes.iter().filter(move |change| change.what == what).count();
+            assert!(moved(QdqChangeKind::ScaleOfValues) > 0, "{writer:?}: {:?}", imported.changes);
+            assert!(
+                imported.changes.iter().all(|change| change.by != 0.0 && change.by.abs() < 0.5)
+            );
             let batch = images(&quantized.model, 16);
-            let (ours, real) = logits(&quantized, &adopted, &batch);
+            let (ours, real) = logits(&quantized, &imported, &batch);
             let away = distance(&real, &ours);
             println!("{writer:?} times {odd}: {away}");
             assert!(
@@ -404,7 +413,7 @@ fn problem(change: impl Fn(&mut GraphProto)) -> String {
     change(file.graph.as_mut().unwrap());
     match import_quantized(&file.encode_to_vec()) {
         Err(error) => error.to_string(),
-        Ok(quantized) => adopt(&quantized, &Preprocess::Unit).unwrap_err().to_string(),
+        Ok(quantized) => import_qdq(&quantized, &Preprocess::Unit).unwrap_err().to_string(),
     }
 }
 

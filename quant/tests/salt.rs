@@ -8,7 +8,7 @@ use protocols::weights::Weights;
 use quant::model::Op;
 use quant::onnx::import_quantized;
 use quant::qdq::export_quantized;
-use quant::quantize::{Assignment, Quantizer, Ranges, adopt};
+use quant::quantize::{BitWidths, Quantizer, Ranges, import_qdq};
 use quant::{Dataset, Preprocess, import_file};
 
 /// What anybody who has the float network can compute of it and a seed.
@@ -38,10 +38,10 @@ fn a_plan_does_not_confirm_a_guessed_network() {
         Dataset::open(&asset("digits-calib-images-idx3-ubyte"), None, model.interface()).unwrap();
     let batch = data.batch(0..16, &Preprocess::Unit).unwrap();
     let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
-    let sites = quantizer.sites();
-    let widths = Assignment {
-        weight_bits: vec![4; sites.layers.len()],
-        site_bits: vec![4; sites.sites.len()],
+    let activations = quantizer.activations();
+    let widths = BitWidths {
+        weight_bits: vec![4; activations.layers.len()],
+        activation_bits: vec![4; activations.quantizers.len()],
     };
     let (graph, once) = quantizer.quantize(&widths).unwrap();
     let again = quantizer.quantize(&widths).unwrap().1;
@@ -55,8 +55,9 @@ fn a_plan_does_not_confirm_a_guessed_network() {
         assert!(!confirmed(&plan.weights, &once, salt));
     }
     let file = export_quantized(&plan, &once).unwrap().bytes;
-    let adopted = || adopt(&import_quantized(&file).unwrap(), &Preprocess::Unit).unwrap().weights;
-    let (once, again) = (adopted(), adopted());
+    let imported =
+        || import_qdq(&import_quantized(&file).unwrap(), &Preprocess::Unit).unwrap().weights;
+    let (once, again) = (imported(), imported());
     assert!(once.layers == again.layers && once.digest() != again.digest());
     let of_file = blake3::derive_key("pq 1 weights salt of a quantized file", &file);
     assert!(!confirmed(&once.digest(), &once, of_file));

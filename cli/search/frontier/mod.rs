@@ -41,11 +41,11 @@ struct Frontier {
     float_accuracy: f64,
     /// Searched.
     points: Vec<Point>,
-    /// One width everywhere but at the ends: the baselines.
+    /// One width everywhere but in the first and the last layer: the baselines.
     uniform: Vec<Point>,
     /// By measure: what the search was guided by, and the others.
     sensitivities: BTreeMap<&'static str, Sensitivity>,
-    /// Layers with the index of the site that each reads.
+    /// Layers with the index of the activation quantizer that each reads.
     layers: Vec<(String, usize)>,
 }
 

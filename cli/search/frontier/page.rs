@@ -76,9 +76,10 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
     // Widths are listed from 2 on: index 2 is 4 bits.
     const AT: usize = 2;
     let mut rows: Vec<(&str, Vec<f64>)> = Vec::new();
-    for (at, (name, site)) in frontier.layers.iter().enumerate() {
+    for (at, (name, activation)) in frontier.layers.iter().enumerate() {
         let weights = frontier.sensitivities.values().map(|found| found.weights[at][AT]);
-        let values = frontier.sensitivities.values().map(|found| found.sites[*site][AT]);
+        let values =
+            frontier.sensitivities.values().map(|found| found.activations[*activation][AT]);
         rows.push((name, weights.chain(values).collect()));
     }
     let count = frontier.sensitivities.len();

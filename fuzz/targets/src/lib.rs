@@ -18,11 +18,11 @@ use quant::{Dataset, Interface};
 /// and becomes an integer network or an error.
 pub fn onnx_import(data: &[u8]) {
     if let Ok(quantized) = quant::onnx::import_quantized(data)
-        && let Ok(adopted) = quant::quantize::adopt(&quantized, &quant::Preprocess::Unit)
+        && let Ok(imported) = quant::quantize::import_qdq(&quantized, &quant::Preprocess::Unit)
     {
         let layers =
-            adopted.graph.nodes().iter().filter(|node| matches!(node.op, fusion::Op::Linear(_)));
-        assert_eq!(layers.count(), adopted.weights.layers.len(), "every layer has its weights");
+            imported.graph.nodes().iter().filter(|node| matches!(node.op, fusion::Op::Linear(_)));
+        assert_eq!(layers.count(), imported.weights.layers.len(), "every layer has its weights");
     }
     if let Ok(report) = quant::onnx::survey(data)
         && let Some(model) = report.model

@@ -21,8 +21,7 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
 pub(super) fn parse(mut bytes: Vec<u8>) -> Result<Images, Fault> {
     let (record, labels) = kind(bytes.len() as u64)?;
     let records = bytes.len() / record;
-    let label = |at: usize| bytes[at * record + labels - 1].into();
-    let found = (0..records).map(label).collect();
+    let found = (0..records).map(|at| bytes[at * record + labels - 1].into()).collect();
     for at in 0..records {
         bytes.copy_within(at * record + labels..(at + 1) * record, at * PIXELS);
     }
@@ -32,10 +31,9 @@ pub(super) fn parse(mut bytes: Vec<u8>) -> Result<Images, Fault> {
 
 /// The lengths of a record and of its labels, by the length of the file.
 pub(super) fn kind(len: u64) -> Result<(usize, usize), Fault> {
-    let whole = |(record, _): (usize, usize)| len > 0 && len.is_multiple_of(record as u64);
-    let fault =
-        |expected: &str, found: String| Err(Fault::new("CIFAR records", "length", expected, found));
-    match (whole(CIFAR_10), whole(CIFAR_100)) {
+    let [cifar_10, cifar_100] =
+        [CIFAR_10, CIFAR_100].map(|(record, _)| len > 0 && len.is_multiple_of(record as u64));
+    match (cifar_10, cifar_100) {
         (true, false) => Ok(CIFAR_10),
         (false, true) => Ok(CIFAR_100),
         (true, true) => fault(
@@ -49,4 +47,8 @@ pub(super) fn kind(len: u64) -> Result<(usize, usize), Fault> {
             format!("{len} bytes of no known format"),
         ),
     }
+}
+
+fn fault(expected: &str, found: String) -> Result<(usize, usize), Fault> {
+    Err(Fault::new("CIFAR records", "length", expected, found))
 }

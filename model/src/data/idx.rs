@@ -17,11 +17,11 @@ pub(super) fn is_one(bytes: &[u8]) -> bool {
 /// Whether these first bytes are those of an IDX file of images for such an input. The lengths of
 /// four axes are just beyond them: the last is taken to be right.
 pub(super) fn is_for(head: &[u8], input: [usize; 3]) -> bool {
-    let length = |axis: usize| head.get(4 + 4 * axis..8 + 4 * axis).map(big_endian);
+    let [first, second] = [1, 2].map(|axis| head.get(4 + 4 * axis..8 + 4 * axis).map(big_endian));
     match head.get(3) {
         _ if !is_one(head) => false,
-        Some(3) => [Some(1), length(1), length(2)] == input.map(Some),
-        Some(4) => [length(1), length(2)] == [Some(input[0]), Some(input[1])],
+        Some(3) => [Some(1), first, second] == input.map(Some),
+        Some(4) => [first, second] == [Some(input[0]), Some(input[1])],
         _ => false,
     }
 }
@@ -86,7 +86,6 @@ fn header(stream: &mut impl Read) -> Result<Vec<usize>, Fault> {
 /// As many elements as the axes say, and the end of the stream.
 fn elements(stream: &mut impl Read, axes: &[usize], limit: u64) -> Result<Vec<u8>, Fault> {
     let claimed = axes.iter().try_fold(1_u64, |n, &d| n.checked_mul(d as u64));
-    let fault = |expected: String, found: String| Fault::new("IDX", "elements", expected, found);
     let Some(len) = claimed.filter(|&len| len <= limit) else {
         return Err(fault(format!("at most {limit} bytes"), format!("axes {axes:?}")));
     };
@@ -102,4 +101,8 @@ fn elements(stream: &mut impl Read, axes: &[usize], limit: u64) -> Result<Vec<u8
 
 fn big_endian(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte))
+}
+
+fn fault(expected: String, found: String) -> Fault {
+    Fault::new("IDX", "elements", expected, found)
 }

@@ -56,9 +56,9 @@ pub(super) fn labels(stream: &mut impl Read, classes: usize) -> Result<Vec<usize
     if header.kind.is_float() {
         return Err(Fault::new(NPY, "type of labels", "integers", header.kind.name()));
     }
-    let class =
-        |number: Number| usize::try_from(number.integer()?).ok().filter(|&label| label < classes);
-    let (labels, flaw) = elements(stream, &header, read::LABELS, 0, class)?;
+    let (labels, flaw) = elements(stream, &header, read::LABELS, 0, |number: Number| {
+        usize::try_from(number.integer()?).ok().filter(|&label| label < classes)
+    })?;
     match flaw {
         None => Ok(labels),
         Some(Flaw { at, found }) => Err(Fault::Label { image: at, found, classes }),
@@ -73,8 +73,10 @@ pub(super) fn archived_images(
 ) -> Result<Images, Fault> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes))
         .map_err(|error| Fault::new(NPZ, "archive", "a ZIP archive", error.to_string()))?;
-    let read_images = |stream: &mut dyn Read| images(&mut { stream }, input);
-    let Some(images) = member(&mut archive, &["x", "images", "data", "arr_0"], read_images)? else {
+    let found = member(&mut archive, &["x", "images", "data", "arr_0"], |stream| {
+        images(&mut { stream }, input)
+    })?;
+    let Some(images) = found else {
         let keys: Vec<&str> = archive.file_names().take(8).collect();
         let expected = "one of x, images, data, arr_0";
         return Err(Fault::new(NPZ, "key of images", expected, format!("{keys:?}")));
@@ -131,12 +133,13 @@ fn elements<T: Copy>(
     let size = header.kind.bytes();
     // Elements in column-major order are read before they are turned.
     let held = size_of::<T>() * if header.fortran { 2 } else { 1 };
-    let fault = |expected: String, found: String| Err(Fault::new(NPY, "elements", expected, found));
     let claimed = header.shape.iter().try_fold(1_u64, |n, &d| n.checked_mul(d as u64));
-    let fits = |n: &u64| n.checked_mul(size.max(held) as u64).is_some_and(|bytes| bytes <= limit);
-    let Some(count) = claimed.filter(fits) else {
+    let Some(count) = claimed
+        .filter(|n| n.checked_mul(size.max(held) as u64).is_some_and(|bytes| bytes <= limit))
+    else {
         let found = format!("shape {:?} of {}", header.shape, header.kind.name());
-        return fault(format!("at most {limit} bytes, in the file and in memory"), found);
+        let expected = format!("at most {limit} bytes, in the file and in memory");
+        return Err(Fault::new(NPY, "elements", expected, found));
     };
     let place = Place::new(&header.shape, header.fortran);
     let (mut found, mut flaw) = (Vec::new(), None::<Flaw>);
@@ -154,19 +157,17 @@ fn elements<T: Copy>(
             found.push(converted.unwrap_or(none));
         }
     })?;
-    let said = || {
-        format!(
-            "{} bytes for shape {:?} of {}",
-            count * size as u64,
-            header.shape,
-            header.kind.name()
-        )
+    let unlike = if found.len() as u64 != count {
+        Some(format!("{read} bytes"))
+    } else if !read::is_over(stream)? {
+        Some("more".into())
+    } else {
+        None
     };
-    if found.len() as u64 != count {
-        return fault(said(), format!("{read} bytes"));
-    }
-    if !read::is_over(stream)? {
-        return fault(said(), "more".into());
+    if let Some(unlike) = unlike {
+        let (bytes, kind) = (count * size as u64, header.kind.name());
+        let expected = format!("{bytes} bytes for shape {:?} of {kind}", header.shape);
+        return Err(Fault::new(NPY, "elements", expected, unlike));
     }
     if header.fortran {
         let mut turned = vec![none; found.len()];

@@ -27,14 +27,11 @@ fn format(bytes: &[u8]) -> Option<ImageFormat> {
 
 /// One image, its planes apart. Nothing is converted: not the size, not color to gray.
 pub(super) fn parse(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
-    let malformed = |error: ImageError| {
-        Fault::new(FORMAT, "content", "a readable PNG or JPEG", error.to_string())
-    };
     let mut reader = ImageReader::new(Cursor::new(bytes));
     if let Some(format) = format(bytes) {
         reader.set_format(format);
     }
-    let mut decoder = reader.into_decoder().map_err(malformed)?;
+    let mut decoder = reader.into_decoder().map_err(|error| malformed(&error))?;
     let color = decoder.color_type();
     if color.has_alpha() {
         let expected = "gray or RGB without transparency; remove the alpha channel";
@@ -47,10 +44,14 @@ pub(super) fn parse(bytes: &[u8], input: [usize; 3]) -> Result<Images, Fault> {
     fitting(&shape, input)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2).saturating_add(SCRATCH));
-    decoder.set_limits(limits).map_err(malformed)?;
-    let image = DynamicImage::from_decoder(decoder).map_err(malformed)?;
+    decoder.set_limits(limits).map_err(|error| malformed(&error))?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| malformed(&error))?;
     let interleaved =
         if channels == 3 { image.into_rgb8().into_raw() } else { image.into_luma8().into_raw() };
     let planes = (0..channels).flat_map(|c| interleaved.iter().skip(c).step_by(channels).copied());
     Ok(Images { shape, pixels: Pixels::Bytes(planes.collect()), labels: None })
+}
+
+fn malformed(error: &ImageError) -> Fault {
+    Fault::new(FORMAT, "content", "a readable PNG or JPEG", error.to_string())
 }

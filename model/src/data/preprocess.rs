@@ -45,8 +45,9 @@ pub(super) fn check(preprocess: &Preprocess, channels: usize) -> Result<(), Prep
                 found: numbers.len(),
             });
         }
-        let wrong = |x: &f32| !x.is_finite() || (field == "std" && *x <= 0.0);
-        if let Some(channel) = numbers.iter().position(wrong) {
+        if let Some(channel) =
+            numbers.iter().position(|x| !x.is_finite() || (field == "std" && *x <= 0.0))
+        {
             return Err(PreprocessError::Number { field, channel, found: numbers[channel] });
         }
     }

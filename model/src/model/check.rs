@@ -107,8 +107,9 @@ impl Conv {
 
 /// Verifies that weights or biases are numbers that a network can be computed with.
 fn check_parameters(name: &str, what: &'static str, values: &[f32]) -> Result<(), ModelError> {
-    let sane = |x: &f32| x.abs() <= MAX_PARAMETER;
-    let Some(at) = values.iter().position(|x| !sane(x)) else { return Ok(()) };
+    // NaN is not within the limit either.
+    let mut sane = values.iter().map(|x| x.abs() <= MAX_PARAMETER);
+    let Some(at) = sane.position(|sane| !sane) else { return Ok(()) };
     Err(ModelError {
         node: name.to_owned(),
         what,

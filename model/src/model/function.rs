@@ -62,7 +62,6 @@ impl Function {
     /// Its value.
     #[must_use]
     pub fn at(&self, x: f64) -> f64 {
-        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         match *self {
             Self::Sigmoid => sigmoid(x),
             Self::Tanh => x.tanh(),
@@ -146,6 +145,10 @@ fn erf(x: f64) -> f64 {
         sum += term;
     }
     std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 #[cfg(test)]

@@ -22,10 +22,9 @@ impl Importer {
         let numbers = self.per_channel(value, inputs.constant(constant)?)?;
         let ones = vec![1.0; numbers.len()];
         let zeros = vec![0.0; numbers.len()];
-        let negated = || numbers.iter().map(|x| -x).collect();
         match (node.op_type.as_str(), constant_first) {
             ("Add", _) => self.affine(node, value, ones, numbers),
-            ("Sub", false) => self.affine(node, value, ones, negated()),
+            ("Sub", false) => self.affine(node, value, ones, numbers.iter().map(|x| -x).collect()),
             ("Sub", true) => self.affine(node, value, vec![-1.0; numbers.len()], numbers),
             ("Mul", _) => self.affine(node, value, numbers, zeros),
             ("Div", false) => {

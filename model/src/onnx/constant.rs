@@ -138,14 +138,16 @@ impl Constant {
 
     /// The elements of an integer tensor that does not depend on the number of images.
     pub(super) fn known_ints(&self) -> Result<Vec<i64>, Problem> {
-        let known = |&int: &Int| match int {
-            Int::Known(i) => Ok(i),
-            Int::Batch => Err(Problem::new(
-                "it depends on the number of images",
-                "write the model so that images of a batch do not mix",
-            )),
-        };
-        self.as_ints()?.iter().map(known).collect()
+        self.as_ints()?
+            .iter()
+            .map(|&int| match int {
+                Int::Known(i) => Ok(i),
+                Int::Batch => Err(Problem::new(
+                    "it depends on the number of images",
+                    "write the model so that images of a batch do not mix",
+                )),
+            })
+            .collect()
     }
 
     /// The only element of a float tensor.

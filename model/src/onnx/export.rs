@@ -29,13 +29,22 @@ pub fn export(model: &Model) -> Vec<u8> {
     graph
         .node
         .push(NodeProto::new("Flatten", "", &[&value(model.output)], &["logits"]).int("axis", 1));
-    let recent = |node: &Node| matches!(node.op, Op::Function(Function::GeluTanh));
-    let opset = if model.nodes.iter().any(recent) { OPSET_OF_GELU } else { OPSET };
+    let opset =
+        if model.nodes.iter().any(|node| matches!(node.op, Op::Function(Function::GeluTanh))) {
+            OPSET_OF_GELU
+        } else {
+            OPSET
+        };
     ModelProto::new(opset, graph).encode_to_vec()
 }
 
 fn value(id: ValueId) -> String {
     if id == ValueId::INPUT { "input".into() } else { format!("v{}", id.0) }
+}
+
+/// The name of a value that is only met on the way to `output`.
+fn part(output: &str, name: &str) -> String {
+    format!("{output}.{name}")
 }
 
 fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
@@ -92,7 +101,7 @@ fn function_nodes(
     output: &str,
 ) -> NodeProto {
     let one = |op: &str| NodeProto::new(op, &node.name, &[input], &[output]);
-    let part = |name: &str| format!("{output}.{name}");
+    let gate = format!("{output}.gate");
     match *function {
         Function::Sigmoid => one("Sigmoid"),
         Function::Tanh => one("Tanh"),
@@ -104,18 +113,18 @@ fn function_nodes(
         Function::Softplus => one("Softplus"),
         Function::Square => NodeProto::new("Mul", &node.name, &[input, input], &[output]),
         Function::HardSwish => {
-            let gate = NodeProto::new("HardSigmoid", &part("gate"), &[input], &[&part("gate")]);
-            graph.node.push(gate.float("alpha", 1.0 / 6.0).float("beta", 0.5));
-            NodeProto::new("Mul", &node.name, &[input, &part("gate")], &[output])
+            let sigmoid = NodeProto::new("HardSigmoid", &gate, &[input], &[&gate]);
+            graph.node.push(sigmoid.float("alpha", 1.0 / 6.0).float("beta", 0.5));
+            NodeProto::new("Mul", &node.name, &[input, &gate], &[output])
         }
         Function::Silu => {
-            graph.node.push(NodeProto::new("Sigmoid", &part("gate"), &[input], &[&part("gate")]));
-            NodeProto::new("Mul", &node.name, &[input, &part("gate")], &[output])
+            graph.node.push(NodeProto::new("Sigmoid", &gate, &[input], &[&gate]));
+            NodeProto::new("Mul", &node.name, &[input, &gate], &[output])
         }
         Function::Gelu => {
             let constants = [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)];
             for (name, value) in constants {
-                graph.initializer.push(TensorProto::floats(&part(name), &[], &[value]));
+                graph.initializer.push(TensorProto::floats(&part(output, name), &[], &[value]));
             }
             let steps: [(&str, [&str; 2], &str); 4] = [
                 ("Div", [input, "root"], "scaled"),
@@ -124,14 +133,25 @@ fn function_nodes(
                 ("Mul", [input, "sum"], "product"),
             ];
             for (op, operands, result) in steps {
-                let named =
-                    |name: &&str| if *name == input { input.to_owned() } else { part(name) };
-                let names: Vec<String> =
-                    operands.iter().filter(|name| !name.is_empty()).map(named).collect();
+                let names: Vec<String> = operands
+                    .iter()
+                    .filter(|name| !name.is_empty())
+                    .map(|name| if *name == input { input.to_owned() } else { part(output, name) })
+                    .collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                graph.node.push(NodeProto::new(op, &part(result), &names, &[&part(result)]));
+                graph.node.push(NodeProto::new(
+                    op,
+                    &part(output, result),
+                    &names,
+                    &[&part(output, result)],
+                ));
             }
-            NodeProto::new("Mul", &node.name, &[&part("product"), &part("half")], &[output])
+            NodeProto::new(
+                "Mul",
+                &node.name,
+                &[&part(output, "product"), &part(output, "half")],
+                &[output],
+            )
         }
         Function::GeluTanh => one("Gelu").string("approximate", "tanh"),
     }

@@ -14,9 +14,7 @@ pub(super) fn evaluate(
     inputs: &[Option<&Constant>],
     budget: usize,
 ) -> Result<Constant, Problem> {
-    let get = |i: usize| inputs.get(i).copied().flatten();
-    let first = get(0).ok_or_else(|| Problem::malformed("input 0 is missing"))?;
-    let second = || get(1).ok_or_else(|| Problem::malformed("input 1 is missing"));
+    let first = required(inputs, 0)?;
     if inputs.iter().flatten().any(|input| input.shape.len() > MAX_RANK) {
         return Err(Problem::new(
             format!("a constant has more than {MAX_RANK} axes"),
@@ -28,25 +26,25 @@ pub(super) fn evaluate(
         "Cast" => cast(node, first),
         "QuantizeLinear" => quantized(node, first, inputs),
         "DequantizeLinear" => dequantized(node, first, inputs),
-        "Clip" => clipped(first, get(1), get(2)),
+        "Clip" => clipped(first, optional(inputs, 1), optional(inputs, 2)),
         "Shape" => {
             let dims: Vec<Int> = first.shape.iter().map(|&d| Int::Known(d as i64)).collect();
             part_of_shape(node, &dims)
         }
         "ConstantOfShape" => filled(node, first, budget),
-        "Reshape" => reshape(first, &second()?.known_ints()?),
+        "Reshape" => reshape(first, &required(inputs, 1)?.known_ints()?),
         "Squeeze" | "Unsqueeze" => {
-            let axes = match get(1) {
+            let axes = match optional(inputs, 1) {
                 Some(axes) => Some(axes.known_ints()?),
                 None => node.ints_of("axes").map(<[i64]>::to_vec),
             };
             resized(node, first, axes)
         }
         "Transpose" => transpose(node, first),
-        "Gather" => gather(node, first, second()?, budget),
+        "Gather" => gather(node, first, required(inputs, 1)?, budget),
         "Slice" => slice(first, inputs),
         "Concat" => concat(node, inputs, budget),
-        "Add" | "Sub" | "Mul" | "Div" => integers(node, first, second()?),
+        "Add" | "Sub" | "Mul" | "Div" => integers(node, first, required(inputs, 1)?),
         _ => Err(Problem::new(
             "all its inputs are constants",
             "compute it when exporting (constant folding)",
@@ -54,13 +52,25 @@ pub(super) fn evaluate(
     }
 }
 
+fn optional<'c>(inputs: &[Option<&'c Constant>], i: usize) -> Option<&'c Constant> {
+    inputs.get(i).copied().flatten()
+}
+
+fn required<'c>(inputs: &[Option<&'c Constant>], i: usize) -> Result<&'c Constant, Problem> {
+    optional(inputs, i).ok_or_else(|| Problem::malformed(format!("input {i} is missing")))
+}
+
+/// An index that counts from the end where it is negative, counted from the start.
+pub(super) const fn from_start(i: i64, length: i64) -> i64 {
+    if i < 0 { i.saturating_add(length) } else { i }
+}
+
 /// The part of a shape that a Shape node asks for: all of it, before operator set 15.
 pub(super) fn part_of_shape(node: &NodeProto, dims: &[Int]) -> Result<Constant, Problem> {
     let rank = dims.len() as i64;
-    let bound = |i: i64| (if i < 0 { i.saturating_add(rank) } else { i }).clamp(0, rank) as usize;
-    let start = bound(node.int_or("start", 0)?);
-    let end = bound(node.int_or("end", rank)?).max(start);
-    let dims = dims[start..end].to_vec();
+    let start = from_start(node.int_or("start", 0)?, rank).clamp(0, rank) as usize;
+    let end = from_start(node.int_or("end", rank)?, rank).clamp(0, rank) as usize;
+    let dims = dims[start..end.max(start)].to_vec();
     Ok(Constant { shape: vec![dims.len()], data: Data::Ints(dims) })
 }
 
@@ -97,23 +107,24 @@ fn filled(node: &NodeProto, shape: &Constant, budget: usize) -> Result<Constant,
 }
 
 fn reshape(input: &Constant, target: &[i64]) -> Result<Constant, Problem> {
-    let wrong = || Problem::malformed(format!("it makes {target:?} of {:?}", input.shape));
+    let shape = reshaped(input, target)
+        .ok_or_else(|| Problem::malformed(format!("it makes {target:?} of {:?}", input.shape)))?;
+    Ok(Constant { shape, data: input.data.clone() })
+}
+
+fn reshaped(input: &Constant, target: &[i64]) -> Option<Vec<usize>> {
     let mut shape = Vec::with_capacity(target.len());
     for (i, &d) in target.iter().enumerate() {
         let kept = input.shape.get(i).copied().filter(|_| d == 0);
-        let length = kept.or_else(|| usize::try_from(if d == -1 { 1 } else { d }).ok());
-        shape.push(length.ok_or_else(wrong)?);
+        shape.push(kept.or_else(|| usize::try_from(if d == -1 { 1 } else { d }).ok())?);
     }
-    let known = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).ok_or_else(wrong)?;
+    let known = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d))?;
     // -1 has counted as 1 so far: `known` is the product of all other lengths.
     if let Some(inferred) = target.iter().position(|&d| d == -1) {
-        shape[inferred] = input.len().checked_div(known).ok_or_else(wrong)?;
+        shape[inferred] = input.len().checked_div(known)?;
     }
     let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-    if elements != Some(input.len()) {
-        return Err(wrong());
-    }
-    Ok(Constant { shape, data: input.data.clone() })
+    (elements == Some(input.len())).then_some(shape)
 }
 
 /// Squeeze or Unsqueeze; without axes, Squeeze removes all axes of length 1.
@@ -191,12 +202,15 @@ fn gather(
 }
 
 fn slice(input: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, Problem> {
-    let part = |i: usize| inputs.get(i).copied().flatten().map(Constant::known_ints).transpose();
-    let missing = || Problem::malformed("no starts or ends");
-    let starts = part(1)?.ok_or_else(missing)?;
-    let ends = part(2)?.ok_or_else(missing)?;
-    let axes = part(3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-    let steps = part(4)?.unwrap_or_else(|| vec![1; starts.len()]);
+    let mut parts = [const { None }; 4];
+    for (at, part) in parts.iter_mut().enumerate() {
+        *part = optional(inputs, at + 1).map(Constant::known_ints).transpose()?;
+    }
+    let [Some(starts), Some(ends), axes, steps] = parts else {
+        return Err(Problem::malformed("no starts or ends"));
+    };
+    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
     if [&ends, &axes, &steps].iter().any(|part| part.len() != starts.len()) {
         return Err(Problem::malformed("starts, ends, axes and steps differ in length"));
     }
@@ -216,18 +230,17 @@ fn slice(input: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, Pro
 /// The indices of a slice, in order; the step may be negative.
 fn range(length: usize, start: i64, end: i64, step: i64) -> Result<Vec<usize>, Problem> {
     let n = length as i64;
-    let from_start = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
+    let (start, end) = (from_start(start, n), from_start(end, n));
     let stride = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
     match step {
         0 => Err(Problem::malformed("its step is 0")),
         1.. => {
-            let (start, end) = (from_start(start).clamp(0, n), from_start(end).clamp(0, n));
+            let (start, end) = (start.clamp(0, n), end.clamp(0, n));
             Ok((start as usize..end as usize).step_by(stride).collect())
         }
         // Backwards, from `start` down to `end`, which is left out and may be -1, before the first.
         ..0 => {
-            let (start, end) =
-                (from_start(start).clamp(-1, n - 1), from_start(end).clamp(-1, n - 1));
+            let (start, end) = (start.clamp(-1, n - 1), end.clamp(-1, n - 1));
             Ok((end + 1..=start).rev().step_by(stride).map(|i| i as usize).collect())
         }
     }
@@ -266,17 +279,17 @@ fn integers(node: &NodeProto, a: &Constant, b: &Constant) -> Result<Constant, Pr
     let (left, right) = (a.known_ints()?, b.known_ints()?);
     let shape = if a.len() >= b.len() { a.shape.clone() } else { b.shape.clone() };
     let len = left.len().max(right.len());
-    let fits = |n: usize| n == len || n == 1;
-    if !fits(left.len()) || !fits(right.len()) || left.is_empty() || right.is_empty() {
+    let fit = [left.len(), right.len()].iter().all(|&n| n == len || n == 1);
+    if !fit || left.is_empty() || right.is_empty() {
         return Err(Problem::new(
             "it broadcasts constants",
             "compute it when exporting (constant folding)",
         ));
     }
-    let at = |side: &[i64], i: usize| if side.len() == 1 { side[0] } else { side[i] };
     let results: Option<Vec<i64>> = (0..len)
         .map(|i| {
-            let (x, y) = (at(&left, i), at(&right, i));
+            // A single one goes with all of the other side.
+            let (x, y) = (left[i.min(left.len() - 1)], right[i.min(right.len() - 1)]);
             match node.op_type.as_str() {
                 "Add" => x.checked_add(y),
                 "Sub" => x.checked_sub(y),
@@ -290,8 +303,7 @@ fn integers(node: &NodeProto, a: &Constant, b: &Constant) -> Result<Constant, Pr
 }
 
 pub(super) fn axis_of(i: i64, length: usize) -> Result<usize, Problem> {
-    let from_start = if i < 0 { i.saturating_add(length as i64) } else { i };
-    usize::try_from(from_start)
+    usize::try_from(from_start(i, length as i64))
         .ok()
         .filter(|&i| i < length)
         .ok_or_else(|| Problem::malformed(format!("{i} is not in 0..{length}")))

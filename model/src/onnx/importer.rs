@@ -231,8 +231,9 @@ impl Importer {
         if name.is_empty() {
             return Ok(None);
         }
-        let missing = || Problem::malformed(format!("no earlier node computes its input {name:?}"));
-        self.entries.get(name).cloned().map(Some).ok_or_else(missing)
+        self.entries.get(name).cloned().map(Some).ok_or_else(|| {
+            Problem::malformed(format!("no earlier node computes its input {name:?}"))
+        })
     }
 
     /// Appends an operation.
@@ -373,8 +374,8 @@ impl Inputs {
     }
 
     fn all_constant(&self) -> bool {
-        let constant = |entry: &Entry| matches!(entry, Entry::Constant(_));
-        self.0.iter().flatten().next().is_some() && self.0.iter().flatten().all(constant)
+        self.0.iter().flatten().next().is_some()
+            && self.0.iter().flatten().all(|entry| matches!(entry, Entry::Constant(_)))
     }
 
     fn constants(&self) -> Result<Vec<Option<&Constant>>, Problem> {
@@ -390,16 +391,16 @@ fn input_shape(input: &ValueInfoProto) -> Result<(Option<i64>, [usize; 3], bool)
     let shape =
         shape.ok_or_else(|| ImportError::field(&*field, "a tensor with a shape", "none"))?;
     let dims: Vec<Option<i64>> = shape.dim.iter().map(|d| d.dim_value.filter(|&d| d > 0)).collect();
-    let found = || format!("{dims:?}");
     let expected =
         "[N, C, H, W] or [N, C], all but N fixed and of a sane size: export with fixed sizes";
-    let size = |d: Option<i64>| d.and_then(|d| usize::try_from(d).ok());
-    let (image, flat) = match dims[..] {
-        [_, c, h, w] => (size(c).zip(size(h)).zip(size(w)).map(|((c, h), w)| [c, h, w]), false),
-        [_, c] => (size(c).map(|c| [c, 1, 1]), true),
+    let sizes: Vec<Option<usize>> =
+        dims.iter().map(|d| d.and_then(|d| usize::try_from(d).ok())).collect();
+    let (image, flat) = match sizes[..] {
+        [_, c, h, w] => (c.zip(h).zip(w).map(|((c, h), w)| [c, h, w]), false),
+        [_, c] => (c.map(|c| [c, 1, 1]), true),
         _ => (None, false),
     };
-    let image = image.ok_or_else(|| ImportError::field(&*field, expected, found()))?;
+    let image = image.ok_or_else(|| ImportError::field(&*field, expected, format!("{dims:?}")))?;
     check_shape("input", image)?;
     Ok((dims[0], image, flat))
 }

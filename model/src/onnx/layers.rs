@@ -200,11 +200,7 @@ impl Importer {
     }
 
     pub(super) fn clip(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        let bound = |i: usize, name: &str| match inputs.optional(i)? {
-            Some(constant) => constant.scalar().map(Some),
-            None => node.float_of(name),
-        };
-        let (min, max) = (bound(1, "min")?, bound(2, "max")?);
+        let (min, max) = (bound(node, inputs, 1, "min")?, bound(node, inputs, 2, "max")?);
         // Both limits of float mean that there is none.
         let max = max.filter(|&max| max < f32::MAX);
         if min == Some(0.0) {
@@ -215,6 +211,14 @@ impl Importer {
             format!("its lower bound is {min}"),
             "only a lower bound of 0 is supported (ReLU, ReLU6)",
         ))
+    }
+}
+
+/// A bound of a Clip node: an input since operator set 11, an attribute before.
+fn bound(node: &NodeProto, inputs: &Inputs, i: usize, name: &str) -> Result<Option<f32>, Problem> {
+    match inputs.optional(i)? {
+        Some(constant) => constant.scalar().map(Some),
+        None => node.float_of(name),
     }
 }
 

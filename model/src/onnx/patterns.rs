@@ -57,19 +57,15 @@ impl<'a> Seen<'a> {
         let outputs = graph.node.iter().enumerate();
         let producer =
             outputs.flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)));
-        let number = |constant: Constant| match constant.as_floats() {
-            Ok(&[number]) => Some(number),
-            Ok(_) | Err(_) => None,
-        };
         // Larger tensors are not looked at.
         let small =
             graph.initializer.iter().filter(|tensor| tensor.dims.iter().all(|&length| length == 1));
         let stored = small.filter_map(|tensor| {
-            Some((tensor.name.as_str(), number(Constant::read(tensor).ok()?)?))
+            Some((tensor.name.as_str(), number(&Constant::read(tensor).ok()?)?))
         });
         let constants = graph.node.iter().filter(|node| node.op_type == "Constant");
         let written = constants.filter_map(|node| {
-            Some((node.output.first()?.as_str(), number(node.constant().ok()?)?))
+            Some((node.output.first()?.as_str(), number(&node.constant().ok()?)?))
         });
         Self {
             nodes: &graph.node,
@@ -94,16 +90,21 @@ impl<'a> Seen<'a> {
     fn gated(&self, node: &NodeProto) -> Option<Found> {
         let [a, b] = operands(node, "Mul")?;
         [(a, b), (b, a)].into_iter().find_map(|(x, gate)| {
-            let reads = |gate: &NodeProto| gate.input.first().is_some_and(|input| input == x);
-            if let Some((inner, _)) = self.sole(gate, "Sigmoid").filter(|(_, gate)| reads(gate)) {
+            if let Some((inner, curve)) = self.sole(gate, "Sigmoid")
+                && reads(curve, x)
+            {
                 return Some(Found { op: "Swish", input: x.to_owned(), inner: vec![inner] });
             }
-            let (inner, hard) = self.sole(gate, "HardSigmoid").filter(|(_, gate)| reads(gate))?;
-            let close = |name, default, wanted: f32| {
+            let (inner, hard) = self.sole(gate, "HardSigmoid")?;
+            let wanted = [("alpha", 0.2, 1.0 / 6.0), ("beta", 0.5, 0.5)];
+            let swish = wanted.iter().all(|&(name, default, wanted)| {
                 hard.float_or(name, default).is_ok_and(|found| (found - wanted).abs() < TOLERANCE)
-            };
-            let swish = close("alpha", 0.2, 1.0 / 6.0) && close("beta", 0.5, 0.5);
-            swish.then(|| Found { op: "HardSwish", input: x.to_owned(), inner: vec![inner] })
+            });
+            (reads(hard, x) && swish).then(|| Found {
+                op: "HardSwish",
+                input: x.to_owned(),
+                inner: vec![inner],
+            })
         })
     }
 
@@ -149,9 +150,24 @@ impl<'a> Seen<'a> {
         }
         let (times, node) = self.sole(scaled, "Mul")?;
         let [a, b] = operands(node, "Mul")?;
-        let root = |name| self.is(name, std::f32::consts::FRAC_1_SQRT_2);
-        ((a == x && root(b)) || (b == x && root(a))).then_some([added, erf, times])
+        [(a, b), (b, a)]
+            .iter()
+            .any(|&(of, root)| of == x && self.is(root, std::f32::consts::FRAC_1_SQRT_2))
+            .then_some([added, erf, times])
     }
+}
+
+/// The element of a float tensor that has one.
+fn number(constant: &Constant) -> Option<f32> {
+    match constant.as_floats() {
+        Ok(&[number]) => Some(number),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Whether a node's first input is this value.
+fn reads(node: &NodeProto, value: &str) -> bool {
+    node.input.first().is_some_and(|input| input == value)
 }
 
 /// The operands of a node of two, if it is this one.

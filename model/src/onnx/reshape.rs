@@ -43,16 +43,15 @@ impl Importer {
             Int::Batch | Int::Known(0 | -1) => true,
             Int::Known(n) => self.batch == Some(n),
         };
-        let same = |(i, (&int, &length)): (usize, (&Int, &usize))| match int {
-            Int::Known(-1) => true,
-            Int::Known(0) => before.get(i) == Some(&length),
-            Int::Known(n) => n == length as i64,
-            Int::Batch => false,
-        };
         whole_batch
             && inferred <= 1
             && rest.len() == after.len()
-            && rest.iter().zip(after).enumerate().all(same)
+            && rest.iter().zip(after).enumerate().all(|(i, (&int, &length))| match int {
+                Int::Known(-1) => true,
+                Int::Known(0) => before.get(i) == Some(&length),
+                Int::Known(n) => n == length as i64,
+                Int::Batch => false,
+            })
     }
 
     pub(super) fn squeeze(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {

@@ -135,9 +135,6 @@ fn drop_unused(model: Model) -> (Model, Vec<Option<ValueId>>) {
     }
     let mut moved = vec![None; model.nodes.len() + 1];
     moved[0] = Some(ValueId::INPUT);
-    let place = |moved: &[Option<ValueId>], value: ValueId| {
-        moved[value.0].expect("invariant: what a needed node reads is needed")
-    };
     let mut nodes: Vec<Node> = Vec::with_capacity(needed.len());
     for mut node in model.nodes {
         if !needed.contains(&node.output) {
@@ -152,4 +149,9 @@ fn drop_unused(model: Model) -> (Model, Vec<Option<ValueId>>) {
     }
     let output = place(&moved, model.output);
     (Model { output, nodes, ..model }, moved)
+}
+
+/// Where a value has gone to.
+fn place(moved: &[Option<ValueId>], value: ValueId) -> ValueId {
+    moved[value.0].expect("invariant: what a needed node reads is needed")
 }

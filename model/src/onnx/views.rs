@@ -1,6 +1,7 @@
 //! Slice and Pad.
 
 use super::error::Problem;
+use super::fold::from_start;
 use super::importer::{Importer, Inputs, Value};
 use super::proto::NodeProto;
 use crate::model::{Axis, MAX_AXIS, Op, View};
@@ -8,15 +9,18 @@ use crate::model::{Axis, MAX_AXIS, Op, View};
 impl Importer {
     pub(super) fn slice(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
         let input = inputs.value(0)?;
-        let part = |i: usize, name: &str| match inputs.optional(i)? {
-            Some(constant) => constant.known_ints().map(Some),
-            None => Ok(node.ints_of(name).map(<[i64]>::to_vec)),
+        let mut parts = [const { None }; 4];
+        for (at, name) in ["starts", "ends", "axes", "steps"].into_iter().enumerate() {
+            parts[at] = match inputs.optional(at + 1)? {
+                Some(constant) => Some(constant.known_ints()?),
+                None => node.ints_of(name).map(<[i64]>::to_vec),
+            };
+        }
+        let [Some(starts), Some(ends), axes, steps] = parts else {
+            return Err(Problem::malformed("no starts or ends"));
         };
-        let missing = || Problem::malformed("no starts or ends");
-        let starts = part(1, "starts")?.ok_or_else(missing)?;
-        let ends = part(2, "ends")?.ok_or_else(missing)?;
-        let axes = part(3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = part(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
+        let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+        let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
         if [&ends, &axes, &steps].iter().any(|part| part.len() != starts.len()) {
             return Err(Problem::malformed("starts, ends, axes and steps differ in length"));
         }
@@ -106,23 +110,16 @@ fn sliced(length: usize, start: i64, end: i64, step: i64) -> Result<Axis, Proble
         usize::try_from(step).ok().filter(|step| (1..=MAX_AXIS).contains(step)).ok_or_else(
             || Problem::new(format!("its step is {step}"), "only positive steps are supported"),
         )?;
-    let bound = |i: i64| {
-        let from_start = if i < 0 { i.saturating_add(length as i64) } else { i };
-        usize::try_from(from_start.max(0)).map_or(length, |i| i.min(length))
-    };
-    let (start, end) = (bound(start), bound(end));
+    let [start, end] = [start, end].map(|i| {
+        let i = from_start(i, length as i64).max(0);
+        usize::try_from(i).map_or(length, |i| i.min(length))
+    });
     let length = end.saturating_sub(start).div_ceil(stride);
     Ok(Axis { start, stride, length, before: 0, after: 0 })
 }
 
 /// An axis that is whole so far, with zeros added; a negative number takes elements away.
 fn padded(axis: Axis, before: i64, after: i64) -> Result<Axis, Problem> {
-    let bounded = |i: i64| {
-        let size = usize::try_from(i.unsigned_abs()).ok().filter(|&size| size <= MAX_AXIS);
-        size.ok_or_else(|| {
-            Problem::new(format!("it pads by {i}"), format!("pad by at most {MAX_AXIS}"))
-        })
-    };
     let (zeros_before, zeros_after) = (bounded(before.max(0))?, bounded(after.max(0))?);
     let (cut_before, cut_after) = (bounded(before.min(0))?, bounded(after.min(0))?);
     let length = axis
@@ -130,4 +127,12 @@ fn padded(axis: Axis, before: i64, after: i64) -> Result<Axis, Problem> {
         .checked_sub(cut_before + cut_after)
         .ok_or_else(|| Problem::malformed("it takes away more than there is"))?;
     Ok(Axis { start: cut_before, stride: 1, length, before: zeros_before, after: zeros_after })
+}
+
+/// The absolute value of a number of elements that are added or taken away.
+fn bounded(i: i64) -> Result<usize, Problem> {
+    let size = usize::try_from(i.unsigned_abs()).ok().filter(|&size| size <= MAX_AXIS);
+    size.ok_or_else(|| {
+        Problem::new(format!("it pads by {i}"), format!("pad by at most {MAX_AXIS}"))
+    })
 }

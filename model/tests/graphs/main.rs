@@ -19,7 +19,7 @@ use model::onnx::proto::{
 };
 use model::{Model, Tensor, ValueId, import};
 use prost::Message;
-use support::judge;
+use support::reference_runtime;
 
 /// A graph with one input `x` of this shape per image; the last node's first result is the output.
 fn graph(input: &[usize], constants: Vec<TensorProto>, nodes: Vec<NodeProto>) -> GraphProto {
@@ -111,12 +111,13 @@ fn check_model(model: &Model, batch: &Tensor, logits: &Tensor, bytes: &[u8]) {
     let exported = export(model);
     let again = import(&exported).unwrap();
     assert_eq!(float::evaluate(&again, batch).unwrap().data, logits.data);
-    if let Some(judge) = judge() {
+    if let Some(reference_runtime) = reference_runtime() {
         for (what, bytes) in [("the graph", bytes), ("its export", &exported)] {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(&file, bytes).unwrap();
-            let theirs =
-                judge.run(file.path(), batch).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let theirs = reference_runtime
+                .run(file.path(), batch)
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_close(what, &logits.data, &theirs.data);
         }
     }

@@ -109,11 +109,11 @@ pub(super) fn max_pool<T: Element>(
 ) -> Vec<T> {
     let mut back = vec![T::zero(); input.len()];
     each_window(window, shape, |output, elements| {
-        let better = |best: Option<usize>, at: usize| match best {
+        let largest = elements.fold(None, |best, at| match best {
             Some(best) if input[best] >= input[at] => Some(best),
             _ => Some(at),
-        };
-        if let Some(largest) = elements.fold(None, better) {
+        });
+        if let Some(largest) = largest {
             back[largest] += cotangent[output];
         }
     });

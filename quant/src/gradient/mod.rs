@@ -76,25 +76,36 @@ pub struct Gradients<T> {
     pub scales: Vec<T>,
 }
 
-/// Images that one core sums the gradients of.
-const TOGETHER: usize = 4;
-
-impl<'a, T: Element> Network<'a, T> {
-    /// The model as it is.
-    pub fn of(model: &'a Model) -> Self {
-        let of = |values: &[f32]| values.iter().map(|&v| T::of(f64::from(v))).collect();
-        let parameters = |op: &Op| match op {
-            Op::Conv(conv) => Some(Parameters { weight: of(&conv.weight), bias: of(&conv.bias) }),
+impl<T: Element> Parameters<T> {
+    /// Those of a layer.
+    fn of(op: &Op) -> Option<Self> {
+        match op {
+            Op::Conv(conv) => {
+                Some(Self { weight: elements(&conv.weight), bias: elements(&conv.bias) })
+            }
             Op::Relu { .. }
             | Op::Function(_)
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_) => None,
-        };
+        }
+    }
+}
+
+fn elements<T: Element>(values: &[f32]) -> Vec<T> {
+    values.iter().map(|&v| T::of(f64::from(v))).collect()
+}
+
+/// Images that one core sums the gradients of.
+const TOGETHER: usize = 4;
+
+impl<'a, T: Element> Network<'a, T> {
+    /// The model as it is.
+    pub fn of(model: &'a Model) -> Self {
         Self {
             model,
-            layers: model.nodes.iter().map(|node| parameters(&node.op)).collect(),
+            layers: model.nodes.iter().map(|node| Parameters::of(&node.op)).collect(),
             changes: vec![Change::None; model.nodes.len() + 1],
         }
     }
@@ -192,12 +203,17 @@ impl<'a, T: Element> Network<'a, T> {
 
     /// Gradients that are all zero.
     pub fn zeros(&self) -> Gradients<T> {
-        let zeros = |p: &Parameters<T>| Parameters {
-            weight: vec![T::zero(); p.weight.len()],
-            bias: vec![T::zero(); p.bias.len()],
-        };
         Gradients {
-            layers: self.layers.iter().map(|layer| layer.as_ref().map(zeros)).collect(),
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| {
+                    layer.as_ref().map(|p| Parameters {
+                        weight: vec![T::zero(); p.weight.len()],
+                        bias: vec![T::zero(); p.bias.len()],
+                    })
+                })
+                .collect(),
             scales: vec![T::zero(); self.changes.len()],
         }
     }
@@ -234,10 +250,12 @@ impl<'a, T: Element> Network<'a, T> {
 
     /// The outputs of a batch.
     pub fn outputs(&self, batch: &Tensor) -> Vec<Vec<T>> {
-        let output = |image: usize| {
-            self.forward(&cast(batch.image(image))).values.swap_remove(self.model.output.0)
-        };
-        (0..batch.images()).into_par_iter().map(output).collect()
+        (0..batch.images())
+            .into_par_iter()
+            .map(|image| {
+                self.forward(&cast(batch.image(image))).values.swap_remove(self.model.output.0)
+            })
+            .collect()
     }
 
     fn parameters(&self, node: usize) -> &Parameters<T> {

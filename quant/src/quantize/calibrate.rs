@@ -1,5 +1,5 @@
-//! What quantization needs to know of a network's values: samples of every site, second moments of
-//! every layer's input.
+//! What quantization needs to know of a network's values: samples of every activation quantizer,
+//! second moments of every layer's input.
 
 use model::float::conv::fill_columns;
 use model::float::{FloatError, activations_of};
@@ -8,14 +8,14 @@ use model::{Model, Op, Tensor, ValueId};
 use protocols::linear::Geometry;
 use rayon::prelude::*;
 
+use super::activation_quantizers::{ActivationQuantizers, QuantizerId};
 use super::ranges::Ranges;
-use super::sites::{SiteId, Sites};
 
 /// Statistics of calibration images.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// Samples of every site.
-    pub sites: Vec<Samples>,
+    /// Samples of every activation quantizer.
+    pub activations: Vec<Samples>,
     /// Moments of every layer's input, by layer and group of the convolution.
     pub layers: Vec<Vec<Moments>>,
 }
@@ -42,7 +42,7 @@ pub struct Moments {
     pub first: Vec<f64>,
 }
 
-/// Samples kept of a site.
+/// Samples kept of an activation quantizer.
 const SAMPLES: usize = 1 << 14;
 /// Images whose moments are taken: many columns each.
 const MOMENT_IMAGES: usize = 64;
@@ -56,37 +56,44 @@ impl Calibration {
     /// The batch's shape is not the model's input.
     pub fn measure(
         model: &Model,
-        sites: &Sites,
+        activations: &ActivationQuantizers,
         batch: &Tensor,
         ranges: Ranges,
     ) -> Result<Self, FloatError> {
-        let mut keep: Vec<ValueId> = sites.sites.iter().map(|site| site.value).collect();
-        keep.extend(sites.layers.iter().map(|layer| model.nodes[layer.node].inputs[0]));
+        let mut keep: Vec<ValueId> =
+            activations.quantizers.iter().map(|activation| activation.value).collect();
+        keep.extend(activations.layers.iter().map(|layer| model.nodes[layer.node].inputs[0]));
         let images = batch.images().min(MOMENT_IMAGES * 2);
         let kept = activations_of(model, &first_images(batch, images), &keep)?;
         let value = |id: ValueId| kept.value(id).expect("invariant: what was asked for is kept");
-        let samples = |site: &super::sites::Site| Samples::of(&value(site.value).data, ranges);
-        let moments = |layer: &super::sites::LayerSites| {
-            let node = &model.nodes[layer.node];
-            match &node.op {
-                Op::Conv(conv) => Moments::of(&conv.geometry, value(node.inputs[0])),
-                Op::Relu { .. }
-                | Op::Function(_)
-                | Op::Add
-                | Op::MaxPool(_)
-                | Op::AvgPool(_)
-                | Op::View(_) => Vec::new(),
-            }
-        };
         Ok(Self {
-            sites: sites.sites.par_iter().map(samples).collect(),
-            layers: sites.layers.par_iter().map(moments).collect(),
+            activations: activations
+                .quantizers
+                .par_iter()
+                .map(|activation| Samples::of(&value(activation.value).data, ranges))
+                .collect(),
+            layers: activations
+                .layers
+                .par_iter()
+                .map(|layer| {
+                    let node = &model.nodes[layer.node];
+                    match &node.op {
+                        Op::Conv(conv) => Moments::of(&conv.geometry, value(node.inputs[0])),
+                        Op::Relu { .. }
+                        | Op::Function(_)
+                        | Op::Add
+                        | Op::MaxPool(_)
+                        | Op::AvgPool(_)
+                        | Op::View(_) => Vec::new(),
+                    }
+                })
+                .collect(),
         })
     }
 
-    /// The samples of a site.
-    pub fn site(&self, site: SiteId) -> &Samples {
-        &self.sites[site]
+    /// The samples of an activation quantizer.
+    pub fn activation(&self, activation: QuantizerId) -> &Samples {
+        &self.activations[activation]
     }
 }
 
@@ -138,8 +145,11 @@ impl Moments {
     /// `E[x x^T] - E[x] E[x]^T`: the bias makes up for the mean.
     pub fn covariance(&self) -> Vec<f64> {
         let n = self.rows;
-        let of = |(at, second): (usize, &f64)| second - self.first[at / n] * self.first[at % n];
-        self.second.iter().enumerate().map(of).collect()
+        self.second
+            .iter()
+            .enumerate()
+            .map(|(at, second)| second - self.first[at / n] * self.first[at % n])
+            .collect()
     }
 
     /// The moments of every group of a convolution's input `[N, C, H, W]`.

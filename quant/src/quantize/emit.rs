@@ -6,19 +6,19 @@ use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
 use model::{Conv, Function, Model, Node, Op, Preprocess, ValueId};
 use protocols::weights::{LayerWeights, Weights, fresh_salt};
 
-use super::round::Rounded;
+use super::activation_quantizers::ActivationQuantizers;
+use super::round::QuantizedWeights;
 use super::scales::Scales;
-use super::sites::Sites;
-use super::{Assignment, QuantizeError};
+use super::{BitWidths, QuantizeError};
 use crate::plan::{to_view, to_window};
 
 /// What emitting reads.
 pub(super) struct Emit<'a> {
     pub model: &'a Model,
-    pub sites: &'a Sites,
+    pub activations: &'a ActivationQuantizers,
     pub scales: &'a Scales,
-    pub rounded: &'a [&'a Rounded],
-    pub assignment: &'a Assignment,
+    pub rounded: &'a [&'a QuantizedWeights],
+    pub bit_widths: &'a BitWidths,
 }
 
 /// The widest value that tables are made for.
@@ -54,25 +54,32 @@ impl Emit<'_> {
 
     /// A name that no node of the network has.
     fn free(&self, wanted: &str) -> String {
-        let taken = |name: &str| self.model.nodes.iter().any(|node| node.name == name);
         let numbered = (2..).map(|count| format!("{wanted}.{count}"));
         let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
-        names.find(|name| !taken(name)).expect("invariant: a network's nodes are finitely many")
+        names
+            .find(|name| self.model.nodes.iter().all(|node| node.name != *name))
+            .expect("invariant: a network's nodes are finitely many")
     }
 }
 
 impl Emitting<'_> {
     fn input(&mut self) -> Result<(), QuantizeError> {
         let given = self.given;
-        let site = given.sites.site(ValueId::INPUT).expect("invariant: the input is a site");
-        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
+        let activation = given
+            .activations
+            .activation(ValueId::INPUT)
+            .expect("invariant: the input is quantized");
+        let (bits, signed) = (
+            given.bit_widths.activation_bits[activation],
+            given.activations.quantizers[activation].signed,
+        );
         let name = given.free("input");
         let wire = self.builder.input(
             name,
             given.model.input,
             bits,
             signed,
-            given.scales.sites[site].exp2(),
+            given.scales.activations[activation].exp2(),
         )?;
         self.wires.push(wire);
         Ok(())
@@ -102,7 +109,7 @@ impl Emitting<'_> {
         input: WireId,
     ) -> Result<WireId, QuantizeError> {
         let given = self.given;
-        let layer = given.sites.layers.iter().position(|layer| layer.node == index);
+        let layer = given.activations.layers.iter().position(|layer| layer.node == index);
         let layer = layer.expect("invariant: every convolution is a layer");
         let rounded = given.rounded[layer];
         let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
@@ -115,7 +122,7 @@ impl Emitting<'_> {
         // The bias is added behind the shifts, so it counts in the finest steps.
         let bias: Vec<i64> = rounded.bias.iter().map(|b| (b / scale).round() as i64).collect();
         let geometry = conv.geometry;
-        let weight_bits = given.assignment.weight_bits[layer];
+        let weight_bits = given.bit_widths.weight_bits[layer];
         let weights = LayerWeights { weights: rounded.weights.clone(), bias };
         let (kernel, range) = (Kernel::Spatial, from.range);
         let linear = Linear { input, geometry, kernel, weight_bits, shifts, range, scale };
@@ -124,7 +131,8 @@ impl Emitting<'_> {
         Ok(self.builder.linear(name, linear)?)
     }
 
-    /// A table: the function of every value that the input can have, rounded to the output's site.
+    /// A table: the function of every value that the input can have, rounded to the output's
+    /// activation quantizer.
     fn function(
         &mut self,
         node: &Node,
@@ -132,18 +140,25 @@ impl Emitting<'_> {
         input: WireId,
     ) -> Result<WireId, QuantizeError> {
         let given = self.given;
-        let site = given.sites.site(node.output).expect("invariant: a function's result is a site");
-        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
-        let scale = given.scales.sites[site].exp2();
+        let activation = given
+            .activations
+            .activation(node.output)
+            .expect("invariant: a function's result is quantized");
+        let (bits, signed) = (
+            given.bit_widths.activation_bits[activation],
+            given.activations.quantizers[activation].signed,
+        );
+        let scale = given.scales.activations[activation].exp2();
         let (from, range) = (*self.builder.wire(input), Interval::of_bits(bits, signed));
         // The graph refuses what is too wide; the table of that is not made.
         let Interval { lo, hi } = Interval::of_bits(from.bits.min(MAX_TABLE_BITS), from.signed);
-        let entry = |value: i64| {
-            let step = function.at(value as f64 * from.scale) / scale;
-            // Halves go up, as they do in a requantization.
-            ((step + 0.5).floor() as i64).clamp(range.lo, range.hi)
-        };
-        let table = (lo..=hi).map(entry).collect();
+        let table = (lo..=hi)
+            .map(|value| {
+                let step = function.at(value as f64 * from.scale) / scale;
+                // Halves go up, as they do in a requantization.
+                ((step + 0.5).floor() as i64).clamp(range.lo, range.hi)
+            })
+            .collect();
         let lookup = Lookup { input, first: lo, table, bits, signed, scale };
         Ok(self.builder.lookup(node.name.clone(), lookup)?)
     }
@@ -151,23 +166,30 @@ impl Emitting<'_> {
     /// The sum of two wires, the coarser one shifted left.
     fn sum(&mut self, name: String, a: WireId, b: WireId) -> Result<WireId, QuantizeError> {
         let ratio = (self.builder.wire(a).scale / self.builder.wire(b).scale).log2().round() as i32;
-        let too_far = |_| QuantizeError::Scales { node: name.clone(), ratio };
-        let shift = u8::try_from(ratio.unsigned_abs()).map_err(too_far)?;
+        let shift = u8::try_from(ratio.unsigned_abs())
+            .map_err(|_| QuantizeError::Scales { node: name.clone(), ratio })?;
         let terms = if ratio >= 0 { [(a, shift), (b, 0)] } else { [(a, 0), (b, shift)] };
         Ok(self.builder.add(name, &terms)?)
     }
 
-    /// Rounds a value that is a site.
+    /// Rounds a value that is an activation quantizer.
     fn round(&mut self, node: &Node, wire: WireId) -> Result<WireId, QuantizeError> {
         let given = self.given;
-        let site = given.sites.site(node.output).filter(|_| !matches!(node.op, Op::Function(_)));
+        let activation = given
+            .activations
+            .activation(node.output)
+            .filter(|_| !matches!(node.op, Op::Function(_)));
         // A function's table rounds.
-        let Some(site) = site else { return Ok(wire) };
-        let (bits, signed) = (given.assignment.site_bits[site], given.sites.sites[site].signed);
-        let ratio =
-            (given.scales.sites[site] - self.builder.wire(wire).scale.log2()).round() as i32;
+        let Some(activation) = activation else { return Ok(wire) };
+        let (bits, signed) = (
+            given.bit_widths.activation_bits[activation],
+            given.activations.quantizers[activation].signed,
+        );
+        let ratio = (given.scales.activations[activation] - self.builder.wire(wire).scale.log2())
+            .round() as i32;
         let name = given.free(&format!("{}.requant", node.name));
-        // An accumulator coarser than its site is made finer first: no bit is dropped.
+        // An accumulator coarser than its activation quantizer is made finer first: no bit is
+        // dropped.
         let wire = match u8::try_from(-ratio) {
             Ok(finer) if finer > 0 => {
                 let name = given.free(&format!("{}.finer", node.name));

@@ -7,7 +7,7 @@ use model::kernels::{Factor, multiply_add, multiply_add_factors};
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
-use super::round::Rounder;
+use super::round::WeightQuantizer;
 
 /// Moments of what a group of a layer reads, and of what it shall make of it.
 pub(super) struct Cross {
@@ -36,20 +36,24 @@ impl Cross {
         target: impl Fn(usize) -> &'t [f32] + Sync,
     ) -> Self {
         let images: Vec<usize> = (0..images).collect();
-        let part = |images: &[usize]| Sums::of([rows, outputs, pixels], images, &fill, &target);
         let mut total = Total::zeros(rows, outputs);
         // Sums of 16 images are in single precision, those of all in double: errors do not grow
         // with the number of images. Parts are added in their order, so the result does not depend
         // on cores.
         let together = (HELD / (size_of::<f32>() * rows * (rows + outputs)).max(1)).max(1);
         for some in images.chunks(TOGETHER * together) {
-            let parts: Vec<Sums> = some.par_chunks(TOGETHER).map(part).collect();
+            let parts: Vec<Sums> = some
+                .par_chunks(TOGETHER)
+                .map(|images| Sums::of([rows, outputs, pixels], images, &fill, &target))
+                .collect();
             parts.iter().for_each(|part| total.add(part));
         }
         let count = (images.len() * pixels).max(1) as f64;
-        let mean = |sum: Vec<f64>| -> Vec<f64> { sum.into_iter().map(|v| v / count).collect() };
-        let input = Moments { rows, second: mean(total.second), first: mean(total.first) };
-        Self { input, both: mean(total.both), output: mean(total.output) }
+        let Total { mut second, mut both, mut first, mut output } = total;
+        for sum in [&mut second, &mut both, &mut first, &mut output] {
+            sum.iter_mut().for_each(|v| *v /= count);
+        }
+        Self { input: Moments { rows, second, first }, both, output }
     }
 }
 
@@ -101,9 +105,11 @@ impl Sums {
         let transposed = Factor::Columns(x);
         multiply_add_factors([rows, pixels, rows], Factor::Rows(x), transposed, &mut self.second);
         multiply_add_factors([outputs, pixels, rows], Factor::Rows(y), transposed, &mut self.both);
-        let sum = |row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>();
-        self.first.iter_mut().zip(x.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
-        self.output.iter_mut().zip(y.chunks_exact(pixels)).for_each(|(v, row)| *v += sum(row));
+        for (sums, values) in [(&mut self.first, x), (&mut self.output, y)] {
+            for (sum, row) in sums.iter_mut().zip(values.chunks_exact(pixels)) {
+                *sum += row.iter().map(|&v| f64::from(v)).sum::<f64>();
+            }
+        }
     }
 }
 
@@ -140,13 +146,17 @@ impl Total {
 }
 
 /// The layer with weights and biases moved to the least squares.
-pub(super) fn least_squares(conv: &Conv, moments: &[Cross], rounder: &Rounder) -> Conv {
+pub(super) fn least_squares(
+    conv: &Conv,
+    moments: &[Cross],
+    weight_quantizer: &WeightQuantizer,
+) -> Conv {
     let mut moved = conv.clone();
     let outputs = conv.geometry.out_channels / moments.len();
     for (group, cross) in moments.iter().enumerate() {
         let n = cross.input.rows;
         let covariance = cross.input.covariance();
-        let factor = rounder.factor(group);
+        let factor = weight_quantizer.factor(group);
         let weights = &mut moved.weight[group * outputs * n..][..outputs * n];
         let bias = &mut moved.bias[group * outputs..][..outputs];
         let blocks =

@@ -1,17 +1,17 @@
 //! Quantization: from a float network and widths to an integer network and its weights.
 
+mod accumulator_aware;
+mod activation_quantizers;
 mod adam;
 mod calibrate;
 mod emit;
-mod given;
 mod least_squares;
-mod narrow;
+mod qdq_import;
 mod ranges;
 mod reconstruct;
 mod round;
 mod scales;
 mod sequential;
-mod sites;
 mod winograd;
 
 use std::collections::HashMap;
@@ -25,24 +25,27 @@ use protocols::weights::Weights;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use activation_quantizers::{
+    ActivationQuantizer, ActivationQuantizers, LayerQuantizers, QuantizerId, Target,
+};
 pub use calibrate::{Calibration, first_images};
-pub use given::{Adjustment, AdoptError, Adopted, Changed, adopt};
+pub use qdq_import::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 pub use ranges::Ranges;
 pub use reconstruct::Reconstruction;
-pub use round::{Rounded, Rounder};
+pub use round::{QuantizedWeights, WeightQuantizer};
 pub use scales::Scales;
-pub use sites::{LayerSites, Site, SiteId, Sites, Target};
 pub use winograd::{Winograd, requantize};
 
 use crate::gradient::{Change, Network, Rounding};
 
 /// Widths of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Assignment {
+pub struct BitWidths {
     /// Weights of every layer, 2 to 8.
     pub weight_bits: Vec<u8>,
-    /// Values of every site, 2 to 8.
-    pub site_bits: Vec<u8>,
+    /// Values of every activation quantizer, 2 to 8.
+    #[serde(rename = "site_bits")]
+    pub activation_bits: Vec<u8>,
 }
 
 /// Why a network cannot be quantized.
@@ -106,11 +109,11 @@ type RoundedKey = (usize, u8, i64);
 pub struct Quantizer<'a> {
     model: &'a Model,
     preprocess: Preprocess,
-    sites: Sites,
+    activations: ActivationQuantizers,
     calibration: Calibration,
-    rounders: Vec<Rounder>,
+    weight_quantizers: Vec<WeightQuantizer>,
     middle: OnceLock<Scales>,
-    memo: Mutex<HashMap<RoundedKey, std::sync::Arc<Rounded>>>,
+    memo: Mutex<HashMap<RoundedKey, std::sync::Arc<QuantizedWeights>>>,
 }
 
 impl<'a> Quantizer<'a> {
@@ -130,57 +133,70 @@ impl<'a> Quantizer<'a> {
         if is_blank(batch) {
             return Err(QuantizeError::Blank { images: batch.images(), value: batch.data[0] });
         }
-        let sites = Sites::of(model, matches!(preprocess, Preprocess::Normalize { .. }));
-        let calibration = Calibration::measure(model, &sites, batch, ranges)?;
-        let strange =
-            sites.sites.iter().enumerate().find(|(id, _)| !calibration.site(*id).is_finite());
-        if let Some((_, site)) = strange {
-            let name = |node: usize| model.nodes[node].name.clone();
+        let activations =
+            ActivationQuantizers::of(model, matches!(preprocess, Preprocess::Normalize { .. }));
+        let calibration = Calibration::measure(model, &activations, batch, ranges)?;
+        let strange = activations
+            .quantizers
+            .iter()
+            .enumerate()
+            .find(|(id, _)| !calibration.activation(*id).is_finite());
+        if let Some((_, activation)) = strange {
             return Err(QuantizeError::NotFinite {
-                node: site.value.producer().map_or("input".into(), name),
+                node: activation
+                    .value
+                    .producer()
+                    .map_or("input".into(), |node| model.nodes[node].name.clone()),
             });
         }
-        let rounders = calibration.layers.par_iter().map(|moments| Rounder::new(moments)).collect();
+        let weight_quantizers =
+            calibration.layers.par_iter().map(|moments| WeightQuantizer::new(moments)).collect();
         let preprocess = preprocess.clone();
         Ok(Self {
             model,
             preprocess,
-            sites,
+            activations,
             calibration,
-            rounders,
+            weight_quantizers,
             middle: OnceLock::new(),
             memo: Mutex::default(),
         })
     }
 
     /// Where the network is rounded.
-    pub const fn sites(&self) -> &Sites {
-        &self.sites
+    pub const fn activations(&self) -> &ActivationQuantizers {
+        &self.activations
     }
 
     /// The scales at some widths.
-    pub fn scales(&self, assignment: &Assignment) -> Scales {
+    pub fn scales(&self, bit_widths: &BitWidths) -> Scales {
         let problem = scales::Problem {
             model: self.model,
-            sites: &self.sites,
+            activations: &self.activations,
             calibration: &self.calibration,
-            rounders: &self.rounders,
+            weight_quantizers: &self.weight_quantizers,
             preprocess: &self.preprocess,
-            assignment,
+            bit_widths,
         };
         problem.solve()
     }
 
     /// A layer's weights at a width and scale.
-    pub fn rounded(&self, layer: usize, bits: u8, log_scale: f64) -> std::sync::Arc<Rounded> {
+    pub fn rounded(
+        &self,
+        layer: usize,
+        bits: u8,
+        log_scale: f64,
+    ) -> std::sync::Arc<QuantizedWeights> {
         // Octaves only move all exponents alike, so the layer is rounded for the fraction and
         // serves all of them: `Rounded::log_scale` is that fraction, whatever was asked for.
         let mantissa = log_scale.rem_euclid(1.0);
         let key = (layer, bits, (mantissa * 1e9).round() as i64);
         let found = self.memo.lock().ok().and_then(|memo| memo.get(&key).cloned());
         found.unwrap_or_else(|| {
-            let conv = conv(self.model, self.sites.layers[layer].node);
-            let rounded = std::sync::Arc::new(self.rounders[layer].round(conv, bits, mantissa));
+            let conv = conv(self.model, self.activations.layers[layer].node);
+            let rounded =
+                std::sync::Arc::new(self.weight_quantizers[layer].round(conv, bits, mantissa));
             if let Ok(mut memo) = self.memo.lock() {
                 memo.insert(key, std::sync::Arc::clone(&rounded));
             }
@@ -192,10 +208,11 @@ impl<'a> Quantizer<'a> {
     /// chosen.
     fn middle(&self) -> &Scales {
         self.middle.get_or_init(|| {
-            let (layers, sites) = (self.sites.layers.len(), self.sites.sites.len());
-            self.scales(&Assignment {
+            let (layers, activations) =
+                (self.activations.layers.len(), self.activations.quantizers.len());
+            self.scales(&BitWidths {
                 weight_bits: vec![MIDDLE; layers],
-                site_bits: vec![MIDDLE; sites],
+                activation_bits: vec![MIDDLE; activations],
             })
         })
     }
@@ -205,32 +222,34 @@ impl<'a> Quantizer<'a> {
         let rounded = self.rounded(layer, bits, self.middle().layers[layer]);
         let channels =
             rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
-        let scale = |exponent: i32| (rounded.log_scale - f64::from(exponent)).exp2() as f32;
-        let weights = channels
-            .flat_map(|(weights, &e)| weights.iter().map(move |&w| f32::from(w) * scale(e)));
-        (weights.collect(), rounded.bias.iter().map(|&b| b as f32).collect())
+        let mut floats = Vec::with_capacity(rounded.weights.len());
+        for (weights, &exponent) in channels {
+            let scale = (rounded.log_scale - f64::from(exponent)).exp2() as f32;
+            floats.extend(weights.iter().map(|&w| f32::from(w) * scale));
+        }
+        (floats, rounded.bias.iter().map(|&b| b as f32).collect())
     }
 
-    /// A site's values after rounding to a width.
-    pub fn rounded_site(&self, site: SiteId, bits: u8, value: &Tensor) -> Tensor {
-        let rounding = self.site_rounding(site, bits);
+    /// An activation quantizer's values after rounding to a width.
+    pub fn rounded_activation(&self, activation: QuantizerId, bits: u8, value: &Tensor) -> Tensor {
+        let rounding = self.activation_rounding(activation, bits);
         let data = value.data.par_iter().map(|&v| rounding.apply(v)).collect();
         Tensor { shape: value.shape, data }
     }
 
-    /// How a site is rounded to a width, all else being float.
-    pub fn site_rounding(&self, site: SiteId, bits: u8) -> Rounding<f32> {
-        let signed = self.sites.sites[site].signed;
+    /// How an activation quantizer is rounded to a width, all else being float.
+    pub fn activation_rounding(&self, activation: QuantizerId, bits: u8) -> Rounding<f32> {
+        let signed = self.activations.quantizers[activation].signed;
         // The scale of a ReLU that is cut off follows from the width: the largest integer stands
         // for exactly the cut-off, or for it divided by a power of two.
-        let mantissa = match self.sites.sites[site].max {
+        let mantissa = match self.activations.quantizers[activation].max {
             Some(max) => (f64::from(max) / (f64::from(bits).exp2() - 1.0)).log2(),
-            None => self.middle().sites[site],
+            None => self.middle().activations[activation],
         };
         let (low, high) = scales::limits(bits, signed);
         let (power, _) = scales::best_power(
-            &self.calibration.sites[site],
-            &self.sites.sites[site],
+            &self.calibration.activations[activation],
+            &self.activations.quantizers[activation],
             mantissa,
             (low, high),
         );
@@ -241,16 +260,16 @@ impl<'a> Quantizer<'a> {
     /// The width of a layer's accumulators at some widths of its weights and its input.
     pub fn ring(&self, layer: usize, weight_bits: u8, input_bits: u8) -> u32 {
         let rounded = self.rounded(layer, weight_bits, self.middle().layers[layer]);
-        let site = &self.sites.sites[self.sites.layers[layer].input];
-        let (low, high) = scales::limits(input_bits, site.signed);
+        let activation = &self.activations.quantizers[self.activations.layers[layer].input];
+        let (low, high) = scales::limits(input_bits, activation.signed);
         // Averages are sums: their windows widen the input.
-        let area = (-self.sites.layers[layer].input_offset).exp2();
+        let area = (-self.activations.layers[layer].input_offset).exp2();
         let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
         let channels =
             rounded.weights.chunks_exact(self.geometry(layer).fan_in()).zip(&rounded.exponents);
         let most = channels.map(|(weights, &exponent)| {
-            let sum = |f: fn(f64) -> f64| weights.iter().map(|&w| f(f64::from(w))).sum::<f64>();
-            let (up, down) = (sum(|w| w.max(0.0)), sum(|w| (-w).max(0.0)));
+            let up: f64 = weights.iter().map(|&w| f64::from(w).max(0.0)).sum();
+            let down: f64 = weights.iter().map(|&w| (-f64::from(w)).max(0.0)).sum();
             // Both ends of the channel's sum: positive weights on the largest input and negative
             // ones on the least, and the other way round.
             let reach = (up * high - down * low).max(down * high - up * low);
@@ -268,12 +287,12 @@ impl<'a> Quantizer<'a> {
 
     /// The geometry of a layer.
     pub fn geometry(&self, layer: usize) -> Geometry {
-        conv(self.model, self.sites.layers[layer].node).geometry
+        conv(self.model, self.activations.layers[layer].node).geometry
     }
 
-    /// Elements of a site for one image.
-    pub fn site_elements(&self, site: SiteId) -> usize {
-        self.model.shape(self.sites.sites[site].value).iter().product()
+    /// Elements of an activation quantizer for one image.
+    pub fn activation_elements(&self, activation: QuantizerId) -> usize {
+        self.model.shape(self.activations.quantizers[activation].value).iter().product()
     }
 
     /// Quantizes at some widths.
@@ -281,11 +300,11 @@ impl<'a> Quantizer<'a> {
     /// # Errors
     /// The integer network cannot be represented: scales too far apart, or accumulators beyond 60
     /// bits.
-    pub fn quantize(&self, assignment: &Assignment) -> Result<(Graph, Weights), QuantizeError> {
-        let scales = self.scales(assignment);
-        let rounded = self.all_rounded(assignment, &scales);
-        let rounded: Vec<&Rounded> = rounded.iter().map(AsRef::as_ref).collect();
-        self.emit(assignment, &scales, &rounded)
+    pub fn quantize(&self, bit_widths: &BitWidths) -> Result<(Graph, Weights), QuantizeError> {
+        let scales = self.scales(bit_widths);
+        let rounded = self.all_rounded(bit_widths, &scales);
+        let rounded: Vec<&QuantizedWeights> = rounded.iter().map(AsRef::as_ref).collect();
+        self.emit(bit_widths, &scales, &rounded)
     }
 
     /// Quantizes at some widths with all care: every layer is rounded against what those before it
@@ -296,16 +315,16 @@ impl<'a> Quantizer<'a> {
     /// As [`Quantizer::quantize`]; or the batch does not fit the model.
     pub fn finish(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         batch: &Tensor,
         reconstruction: Option<&Reconstruction>,
         progress: &mut dyn FnMut(&'static str, usize, usize),
     ) -> Result<(Graph, Weights), QuantizeError> {
-        let mut scales = self.scales(assignment);
+        let mut scales = self.scales(bit_widths);
         let sequence = sequential::Sequence {
             model: self.model,
-            sites: &self.sites,
-            assignment,
+            activations: &self.activations,
+            bit_widths,
             scales: &scales,
         };
         let images = first_images(batch, batch.images().min(SEQUENCE_IMAGES));
@@ -313,62 +332,70 @@ impl<'a> Quantizer<'a> {
         if let Some(options) = reconstruction {
             let start = reconstruct::Start {
                 model: self.model,
-                sites: &self.sites,
-                assignment,
+                activations: &self.activations,
+                bit_widths,
                 rounded,
                 scales,
                 fixed: self.fixed_groups(),
             };
-            let mut tell = |done, of| progress("reconstruction", done, of);
-            (scales, rounded) = start.run(batch, options, &mut tell)?;
+            (scales, rounded) =
+                start.run(batch, options, &mut |done, of| progress("reconstruction", done, of))?;
         }
-        self.emit(assignment, &scales, &rounded.iter().collect::<Vec<_>>())
+        self.emit(bit_widths, &scales, &rounded.iter().collect::<Vec<_>>())
     }
 
-    /// The quantized network at some widths, in real numbers: weights rounded layer by layer, sites
-    /// rounded on the way.
-    pub fn network(&self, assignment: &Assignment) -> Network<'a, f32> {
-        let scales = self.scales(assignment);
+    /// The quantized network at some widths, in real numbers: weights rounded layer by layer,
+    /// activation quantizers rounded on the way.
+    pub fn network(&self, bit_widths: &BitWidths) -> Network<'a, f32> {
+        let scales = self.scales(bit_widths);
         let mut network = Network::of(self.model);
-        for (layer, rounded) in self.sites.layers.iter().zip(self.all_rounded(assignment, &scales))
+        for (layer, rounded) in
+            self.activations.layers.iter().zip(self.all_rounded(bit_widths, &scales))
         {
             network.layers[layer.node] = Some(rounded.float());
         }
-        for (id, site) in self.sites.sites.iter().enumerate() {
-            let rounding = sequential::rounding(&scales, assignment, id, site.signed);
-            network.changes[site.value.0] = Change::Round(rounding);
+        for (id, activation) in self.activations.quantizers.iter().enumerate() {
+            let rounding = sequential::rounding(&scales, bit_widths, id, activation.signed);
+            network.changes[activation.value.0] = Change::Round(rounding);
         }
         network
     }
 
     /// Groups of scales that pixels or ReLUs that are cut off decide.
     fn fixed_groups(&self) -> Vec<bool> {
-        let mut fixed = vec![false; self.sites.groups];
+        let mut fixed = vec![false; self.activations.groups];
         let free = matches!(self.preprocess, Preprocess::Normalize { .. });
-        for site in &self.sites.sites {
-            fixed[site.group] |= site.max.is_some() || (site.value.producer().is_none() && !free);
+        for activation in &self.activations.quantizers {
+            fixed[activation.group] |=
+                activation.max.is_some() || (activation.value.producer().is_none() && !free);
         }
         fixed
     }
 
     fn all_rounded(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         scales: &Scales,
-    ) -> Vec<std::sync::Arc<Rounded>> {
-        let rounded =
-            |layer: usize| self.rounded(layer, assignment.weight_bits[layer], scales.layers[layer]);
-        (0..self.sites.layers.len()).into_par_iter().map(rounded).collect()
+    ) -> Vec<std::sync::Arc<QuantizedWeights>> {
+        (0..self.activations.layers.len())
+            .into_par_iter()
+            .map(|layer| self.rounded(layer, bit_widths.weight_bits[layer], scales.layers[layer]))
+            .collect()
     }
 
     fn emit(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         scales: &Scales,
-        rounded: &[&Rounded],
+        rounded: &[&QuantizedWeights],
     ) -> Result<(Graph, Weights), QuantizeError> {
-        let emit =
-            emit::Emit { model: self.model, sites: &self.sites, scales, rounded, assignment };
+        let emit = emit::Emit {
+            model: self.model,
+            activations: &self.activations,
+            scales,
+            rounded,
+            bit_widths,
+        };
         emit.run(&self.preprocess)
     }
 }
@@ -377,24 +404,24 @@ impl<'a> Quantizer<'a> {
 /// whether all is one value.
 fn is_blank(batch: &Tensor) -> bool {
     let [images, channels, rows, columns] = batch.shape;
-    let alike = |a: f32, b: f32| a.to_bits() == b.to_bits();
     if rows * columns == 1 {
-        return images * channels > 1 && batch.data.windows(2).all(|pair| alike(pair[0], pair[1]));
+        let mut pairs = batch.data.windows(2);
+        return images * channels > 1 && pairs.all(|pair| pair[0].to_bits() == pair[1].to_bits());
     }
     let planes = batch.data.chunks_exact(rows * columns).enumerate();
     let mut uniform =
         planes.map(|(plane, pixels)| (batch.data[plane % channels * rows * columns], pixels));
-    uniform.all(|(value, pixels)| pixels.iter().all(|&pixel| alike(pixel, value)))
+    uniform.all(|(value, pixels)| pixels.iter().all(|pixel| pixel.to_bits() == value.to_bits()))
 }
 
 /// Every layer's name, with the widths of its weights and of the activations that it reads.
 pub(crate) fn widths(
     model: &Model,
-    sites: &Sites,
-    assignment: &Assignment,
+    activations: &ActivationQuantizers,
+    bit_widths: &BitWidths,
 ) -> impl Iterator<Item = (String, u8, u8)> {
-    sites.layers.iter().zip(&assignment.weight_bits).map(|(layer, &weight_bits)| {
-        (model.nodes[layer.node].name.clone(), weight_bits, assignment.site_bits[layer.input])
+    activations.layers.iter().zip(&bit_widths.weight_bits).map(|(layer, &weight_bits)| {
+        (model.nodes[layer.node].name.clone(), weight_bits, bit_widths.activation_bits[layer.input])
     })
 }
 

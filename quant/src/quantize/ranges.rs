@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What decides where a site's values are cut off, on the powers of two that its scale may be.
+/// What decides where an activation quantizer's values are cut off, on the powers of two that its
+/// scale may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Ranges {
     /// The least mean squared error.
@@ -23,9 +24,7 @@ impl Ranges {
             return Some(0.0);
         }
         let last = others.len() - 1 - beyond;
-        let magnitude = |v: &f32| v.abs();
-        let (_, reach, _) =
-            others.select_nth_unstable_by(last, |a, b| magnitude(a).total_cmp(&magnitude(b)));
+        let (_, reach, _) = others.select_nth_unstable_by(last, |a, b| a.abs().total_cmp(&b.abs()));
         Some(reach.abs())
     }
 }
@@ -43,10 +42,12 @@ impl FromStr for Ranges {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let percent = |text: &str| text.parse().ok().filter(|p| (50.0..=100.0).contains(p));
         let found = match text.split_once(':') {
             None if text == "mse" => Some(Self::Mse),
-            Some(("percentile", number)) => percent(number).map(Self::Percentile),
+            Some(("percentile", number)) => {
+                let percent = number.parse().ok().filter(|p| (50.0..=100.0).contains(p));
+                percent.map(Self::Percentile)
+            }
             _ => None,
         };
         found.ok_or_else(|| {

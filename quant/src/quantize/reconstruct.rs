@@ -11,12 +11,12 @@ use model::softmax::softmax;
 use model::{Model, Tensor};
 use rayon::prelude::*;
 
+use super::activation_quantizers::{ActivationQuantizers, Target};
 use super::adam::{Adam, Schedule};
-use super::round::{Rounded, limits as weight_limits};
+use super::round::{QuantizedWeights, limits as weight_limits};
 use super::scales::Scales;
 use super::sequential::rounding;
-use super::sites::{Sites, Target};
-use super::{Assignment, conv};
+use super::{BitWidths, conv};
 use crate::gradient::{Change, Gradients, Network, Parameters, Rounding};
 
 /// How much is learned.
@@ -31,10 +31,10 @@ pub struct Reconstruction {
 /// What reconstruction starts from.
 pub(super) struct Start<'a> {
     pub model: &'a Model,
-    pub sites: &'a Sites,
-    pub assignment: &'a Assignment,
+    pub activations: &'a ActivationQuantizers,
+    pub bit_widths: &'a BitWidths,
     pub scales: Scales,
-    pub rounded: Vec<Rounded>,
+    pub rounded: Vec<QuantizedWeights>,
     /// Groups of scales that must stay: those of pixels and of ReLUs that are cut off.
     pub fixed: Vec<bool>,
 }
@@ -59,7 +59,7 @@ impl Start<'_> {
         batch: &Tensor,
         options: &Reconstruction,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<(Scales, Vec<Rounded>), FloatError> {
+    ) -> Result<(Scales, Vec<QuantizedWeights>), FloatError> {
         let mut learned = self.learned();
         let reference = model::float::evaluate(self.model, batch)?;
         let reference: Vec<Vec<f32>> =
@@ -81,40 +81,46 @@ impl Start<'_> {
     }
 
     fn learned(&self) -> Learned {
-        let weights = |(layer, rounded): (usize, &Rounded)| {
-            let weight = &conv(self.model, self.sites.layers[layer].node).weight;
-            let fan_in = weight.len() / rounded.exponents.len();
-            let latent = |(at, (&w, &q)): (usize, (&f32, &i8))| {
-                let scale =
-                    (rounded.log_scale - f64::from(rounded.exponents[at / fan_in])).exp2() as f32;
-                // Near its integer: the rounding found before is where the descent starts.
-                f32::from(q) + (w / scale - f32::from(q)).clamp(-NEAR, NEAR)
-            };
-            weight.iter().zip(&rounded.weights).enumerate().map(latent).collect()
-        };
         Learned {
-            weights: self.rounded.iter().enumerate().map(weights).collect(),
+            weights: self
+                .rounded
+                .iter()
+                .enumerate()
+                .map(|(layer, rounded)| {
+                    let weight = &conv(self.model, self.activations.layers[layer].node).weight;
+                    let fan_in = weight.len() / rounded.exponents.len();
+                    let mut latent = Vec::with_capacity(weight.len());
+                    for (at, (&w, &q)) in weight.iter().zip(&rounded.weights).enumerate() {
+                        let exponent = f64::from(rounded.exponents[at / fan_in]);
+                        let scale = (rounded.log_scale - exponent).exp2() as f32;
+                        // Near its integer: the rounding found before is where the descent starts.
+                        latent.push(f32::from(q) + (w / scale - f32::from(q)).clamp(-NEAR, NEAR));
+                    }
+                    latent
+                })
+                .collect(),
             biases: self
                 .rounded
                 .iter()
                 .map(|r| r.bias.iter().map(|&b| b as f32).collect())
                 .collect(),
-            mantissas: vec![0.0; self.sites.groups],
+            mantissas: vec![0.0; self.activations.groups],
         }
     }
 
     /// The base-two logarithm of a layer's scale.
     fn layer_scale(&self, learned: &Learned, layer: usize) -> f64 {
-        let site = &self.sites.layers[layer];
+        let activation = &self.activations.layers[layer];
         // `s_w = s_y / s_x` up to powers of two: a layer's scale moves with its target's group and
         // against its input's. Where both are one group it stays.
-        let moved = learned.mantissas[site.target_group]
-            - learned.mantissas[self.sites.sites[site.input].group];
+        let moved = learned.mantissas[activation.target_group]
+            - learned.mantissas[self.activations.quantizers[activation.input].group];
         self.rounded[layer].log_scale + f64::from(moved)
     }
 
-    fn site_scale(&self, learned: &Learned, site: usize) -> f64 {
-        self.scales.sites[site] + f64::from(learned.mantissas[self.sites.sites[site].group])
+    fn activation_scale(&self, learned: &Learned, activation: usize) -> f64 {
+        self.scales.activations[activation]
+            + f64::from(learned.mantissas[self.activations.quantizers[activation].group])
     }
 
     /// The quantized network.
@@ -135,19 +141,19 @@ impl Start<'_> {
                 Parameters { weight: weight.collect(), bias: learned.biases[layer].clone() }
             })
             .collect();
-        for (layer, parameters) in self.sites.layers.iter().zip(layers) {
+        for (layer, parameters) in self.activations.layers.iter().zip(layers) {
             network.layers[layer.node] = Some(parameters);
         }
-        for (id, site) in self.sites.sites.iter().enumerate() {
-            let rounding = rounding(&self.scales, self.assignment, id, site.signed);
-            let scale = self.site_scale(learned, id).exp2() as f32;
-            network.changes[site.value.0] = Change::Round(Rounding { scale, ..rounding });
+        for (id, activation) in self.activations.quantizers.iter().enumerate() {
+            let rounding = rounding(&self.scales, self.bit_widths, id, activation.signed);
+            let scale = self.activation_scale(learned, id).exp2() as f32;
+            network.changes[activation.value.0] = Change::Round(Rounding { scale, ..rounding });
         }
         network
     }
 
     fn integers(&self, learned: &Learned, layer: usize) -> Vec<f32> {
-        let (low, high) = weight_limits(self.assignment.weight_bits[layer]);
+        let (low, high) = weight_limits(self.bit_widths.weight_bits[layer]);
         let (low, high) = (low as f32, high as f32);
         learned.weights[layer].iter().map(|v| v.round().clamp(low, high)).collect()
     }
@@ -161,9 +167,9 @@ impl Start<'_> {
         schedule: &Schedule,
     ) {
         let mut mantissas = vec![0.0f32; learned.mantissas.len()];
-        for (layer, site) in self.sites.layers.iter().enumerate() {
+        for (layer, activation) in self.activations.layers.iter().enumerate() {
             let (Some(gradient), Some(parameters)) =
-                (&gradients.layers[site.node], &network.layers[site.node])
+                (&gradients.layers[activation.node], &network.layers[activation.node])
             else {
                 continue;
             };
@@ -172,35 +178,34 @@ impl Start<'_> {
             let along: f32 =
                 gradient.weight.iter().zip(&parameters.weight).map(|(g, w)| g * w).sum();
             let along = along * std::f32::consts::LN_2;
-            mantissas[site.target_group] += along;
-            mantissas[self.sites.sites[site.input].group] -= along;
-            let (low, high) = weight_limits(self.assignment.weight_bits[layer]);
+            mantissas[activation.target_group] += along;
+            mantissas[self.activations.quantizers[activation.input].group] -= along;
+            let (low, high) = weight_limits(self.bit_widths.weight_bits[layer]);
             // Latent weights stay within what rounds to the ends: further out, gradients that point
             // back would take many steps to show.
             let (low, high) = (low as f32 - 0.49, high as f32 + 0.49);
             let scales = &self.rounded[layer].exponents;
             let fan_in = gradient.weight.len() / scales.len();
             // A step of a channel's integers is a step of its scale.
-            let gradient_of =
-                |at: usize| gradient.weight[at] * (-scales[at / fan_in] as f32).exp2();
             optimizers.weights[layer].step(
                 &mut learned.weights[layer],
-                gradient_of,
+                |at: usize| gradient.weight[at] * (-scales[at / fan_in] as f32).exp2(),
                 schedule.rate(WEIGHT_RATE),
             );
             learned.weights[layer].iter_mut().for_each(|v| *v = v.clamp(low, high));
-            // Biases are real numbers; a useful step is a part of a step of the site that they are
-            // rounded to.
-            let unit = match site.target {
-                Target::Site(site) => self.scales.sites[site].exp2() as f32,
+            // Biases are real numbers; a useful step is a part of a step of the activation
+            // quantizer that they are rounded to.
+            let unit = match activation.target {
+                Target::Quantizer(activation) => self.scales.activations[activation].exp2() as f32,
                 Target::Logits => 1.0,
             };
             let rate = schedule.rate(BIAS_RATE) * unit;
             optimizers.biases[layer].step(&mut learned.biases[layer], |at| gradient.bias[at], rate);
         }
-        for site in &self.sites.sites {
-            // The sites' own part: the derivative by where values are rounded and cut off.
-            mantissas[site.group] += gradients.scales[site.value.0];
+        for activation in &self.activations.quantizers {
+            // The activation quantizers' own part: the derivative by where values are rounded and
+            // cut off.
+            mantissas[activation.group] += gradients.scales[activation.value.0];
         }
         for (gradient, &fixed) in mantissas.iter_mut().zip(&self.fixed) {
             // Adam does not move what never had a gradient.
@@ -212,19 +217,23 @@ impl Start<'_> {
         optimizers.mantissas.step(&mut learned.mantissas, |at| mantissas[at], rate);
     }
 
-    fn finish(&self, learned: &Learned) -> (Scales, Vec<Rounded>) {
-        let rounded = |layer: usize| Rounded {
-            weights: self.integers(learned, layer).iter().map(|&q| q as i8).collect(),
-            exponents: self.rounded[layer].exponents.clone(),
-            log_scale: self.layer_scale(learned, layer),
-            bias: learned.biases[layer].iter().map(|&b| f64::from(b)).collect(),
-        };
+    fn finish(&self, learned: &Learned) -> (Scales, Vec<QuantizedWeights>) {
         let layers = 0..self.rounded.len();
         let scales = Scales {
-            sites: (0..self.sites.sites.len()).map(|site| self.site_scale(learned, site)).collect(),
+            activations: (0..self.activations.quantizers.len())
+                .map(|activation| self.activation_scale(learned, activation))
+                .collect(),
             layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
         };
-        (scales, layers.map(rounded).collect())
+        let rounded = layers
+            .map(|layer| QuantizedWeights {
+                weights: self.integers(learned, layer).iter().map(|&q| q as i8).collect(),
+                exponents: self.rounded[layer].exponents.clone(),
+                log_scale: self.layer_scale(learned, layer),
+                bias: learned.biases[layer].iter().map(|&b| f64::from(b)).collect(),
+            })
+            .collect();
+        (scales, rounded)
     }
 }
 
@@ -245,10 +254,9 @@ struct Optimizers {
 
 impl Optimizers {
     fn new(learned: &Learned) -> Self {
-        let of = |lists: &[Vec<f32>]| lists.iter().map(|list| Adam::new(list.len())).collect();
         Self {
-            weights: of(&learned.weights),
-            biases: of(&learned.biases),
+            weights: learned.weights.iter().map(|list| Adam::new(list.len())).collect(),
+            biases: learned.biases.iter().map(|list| Adam::new(list.len())).collect(),
             mantissas: Adam::new(learned.mantissas.len()),
         }
     }

@@ -14,7 +14,7 @@ use super::calibrate::Moments;
 
 /// A layer's integers under one weight scale.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rounded {
+pub struct QuantizedWeights {
     /// `[K, N]`.
     pub weights: Vec<i8>,
     /// Channel `c` has the scale `2^(log_scale - exponents[c])`.
@@ -28,7 +28,7 @@ pub struct Rounded {
 /// What rounding a layer needs, prepared once: for every group the upper Cholesky factor of the
 /// inverse of `H`.
 #[derive(Clone, Debug)]
-pub struct Rounder {
+pub struct WeightQuantizer {
     groups: Vec<Group>,
 }
 
@@ -52,7 +52,7 @@ const DAMPING: f64 = 0.01;
 /// Channels that are rounded together, and weights whose errors move on together.
 const BLOCK: usize = 64;
 
-impl Rounder {
+impl WeightQuantizer {
     /// Prepares the rounding of a layer whose input has these moments.
     pub fn new(moments: &[Moments]) -> Self {
         Self { groups: moments.iter().map(Group::new).collect() }
@@ -62,20 +62,22 @@ impl Rounder {
     /// energy.
     pub fn error(&self, conv: &Conv, bits: u8, log_scale: f64) -> f64 {
         let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
-        let of = |(group, weights): &(&Group, &[f32])| {
-            let (_, best) = best_exponent(weights, &group.diagonal, bits, log_scale);
-            let energy =
-                weights.iter().zip(&group.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h);
-            (best, energy.sum::<f64>())
-        };
-        let each: Vec<(f64, f64)> = channels.par_iter().map(of).collect();
+        let each: Vec<(f64, f64)> = channels
+            .par_iter()
+            .map(|(group, weights)| {
+                let (_, best) = best_exponent(weights, &group.diagonal, bits, log_scale);
+                let energy =
+                    weights.iter().zip(&group.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h);
+                (best, energy.sum::<f64>())
+            })
+            .collect();
         let (error, energy) =
             each.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
         if energy > 0.0 { error / energy } else { 0.0 }
     }
 
     /// Rounds a layer.
-    pub fn round(&self, conv: &Conv, bits: u8, log_scale: f64) -> Rounded {
+    pub fn round(&self, conv: &Conv, bits: u8, log_scale: f64) -> QuantizedWeights {
         let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
         let mut exponents: Vec<i32> = channels
             .par_iter()
@@ -93,7 +95,7 @@ impl Rounder {
         let bias =
             conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
         let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
-        Rounded { weights, exponents, log_scale, bias }
+        QuantizedWeights { weights, exponents, log_scale, bias }
     }
 
     /// `U` with `U^T U` the inverse of a group's damped `H`, `[N, N]`.
@@ -111,24 +113,25 @@ impl Rounder {
         log_scale: f64,
     ) -> (Vec<i32>, Vec<i8>, Vec<f64>) {
         let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
-        let best = |(group, weights): &(&Group, &[f32])| -> Vec<i32> {
-            let parts = weights.chunks_exact(part).zip(group.diagonal.chunks_exact(part));
-            parts
-                .map(|(weights, diagonal)| best_exponent(weights, diagonal, bits, log_scale).0)
-                .collect()
-        };
-        let mut exponents: Vec<Vec<i32>> = channels.par_iter().map(best).collect();
+        let mut exponents: Vec<Vec<i32>> = channels
+            .par_iter()
+            .map(|(group, weights): &(&Group, &[f32])| -> Vec<i32> {
+                let parts = weights.chunks_exact(part).zip(group.diagonal.chunks_exact(part));
+                parts
+                    .map(|(weights, diagonal)| best_exponent(weights, diagonal, bits, log_scale).0)
+                    .collect()
+            })
+            .collect();
         let all = exponents.iter().flatten().copied();
         let least = all.min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
         exponents
             .iter_mut()
             .flatten()
             .for_each(|exponent| *exponent = (*exponent).min(least + SPREAD + 1));
-        let scale = |channel: usize, at: usize| {
+        let rounded = round_channels(&channels, bits, |channel: usize, at: usize| {
             let exponents: &Vec<i32> = &exponents[channel];
             (log_scale - f64::from(exponents[at / part])).exp2()
-        };
-        let rounded = round_channels(&channels, bits, scale);
+        });
         let bias =
             conv.bias.iter().zip(&rounded).map(|(&b, (_, moved))| f64::from(b) + moved).collect();
         let weights = rounded.into_iter().flat_map(|(weights, _)| weights).collect();
@@ -210,15 +213,19 @@ impl Group {
                 multiply_add([channels.len(), end - start, n], &errors, block, &mut free);
             }
         }
-        // The bias makes up for `(w - s q) . E[x]`, with `w` the weights before any error moved.
-        let moved = |(channel, rounded): (usize, &[i8])| {
-            let weights = channels[channel].1.iter().zip(rounded).zip(&self.mean).enumerate();
-            let moved = weights.map(|(i, ((&w, &q), mean))| {
-                (f64::from(w) - f64::from(q) * scale(channel, i)) * mean
-            });
-            (rounded.to_vec(), moved.sum())
-        };
-        rounded.chunks_exact(n).enumerate().map(moved).collect()
+        rounded
+            .chunks_exact(n)
+            .enumerate()
+            .map(|(channel, rounded)| {
+                // The bias makes up for `(w - s q) . E[x]`, with `w` the weights before any error
+                // moved.
+                let weights = channels[channel].1.iter().zip(rounded).zip(&self.mean).enumerate();
+                let moved = weights.map(|(i, ((&w, &q), mean))| {
+                    (f64::from(w) - f64::from(q) * scale(channel, i)) * mean
+                });
+                (rounded.to_vec(), moved.sum())
+            })
+            .collect()
     }
 }
 
@@ -229,10 +236,13 @@ fn round_channels(
     scale: impl Fn(usize, usize) -> f64 + Sync,
 ) -> Vec<(Vec<i8>, f64)> {
     let blocks = blocks(channels);
-    let of = |&(first, block): &(usize, &[(&Group, &[f32])])| {
-        block[0].0.round_channels(block, bits, &|channel, at| scale(first + channel, at))
-    };
-    blocks.par_iter().map(of).collect::<Vec<_>>().concat()
+    blocks
+        .par_iter()
+        .map(|&(first, block)| {
+            block[0].0.round_channels(block, bits, &|channel, at| scale(first + channel, at))
+        })
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// Channels of one group, some at a time, each with the index of its first one: what is computed
@@ -381,7 +391,7 @@ mod tests {
             let second =
                 (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
             let moments = Moments { rows: 4, second: second.collect(), first: mean.clone() };
-            let rounded = Rounder::new(&[moments]).round(&conv, bits, log_scale);
+            let rounded = WeightQuantizer::new(&[moments]).round(&conv, bits, log_scale);
             let (low, high) = limits(bits);
             prop_assert!(rounded.weights.iter().all(|&w| (low..=high).contains(&f64::from(w))));
             for channel in 0..3 {

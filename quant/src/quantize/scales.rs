@@ -1,23 +1,24 @@
 //! Scales that make every rescaling a shift, at the least loss.
 //!
-//! All scales of a group of sites are one real number, its *mantissa*, times powers of two. Each
-//! site takes the power that suits its values best, each output channel the one that suits its
-//! weights best, so a choice of mantissas is priced at once: the sites' relative rounding errors
-//! and the layers'. Coordinate descent over the groups, from where the sites alone are best, finds
-//! mantissas that are locally best for all.
+//! All scales of a group of activation quantizers are one real number, its *mantissa*, times powers
+//! of two. Each activation quantizer takes the power that suits its values best, each output
+//! channel the one that suits its weights best, so a choice of mantissas is priced at once: the
+//! activation quantizers' relative rounding errors and the layers'. Coordinate descent over the
+//! groups, from where the activation quantizers alone are best, finds mantissas that are locally
+//! best for all.
 
 use model::{Model, Preprocess};
 
+use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers};
 use super::calibrate::{Calibration, Samples};
-use super::round::Rounder;
-use super::sites::{Site, Sites};
-use super::{Assignment, conv};
+use super::round::WeightQuantizer;
+use super::{BitWidths, conv};
 
 /// The chosen scales, as base-two logarithms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scales {
-    /// Of every site.
-    pub sites: Vec<f64>,
+    /// Of every activation quantizer.
+    pub activations: Vec<f64>,
     /// Of every layer's weights, up to a power of two.
     pub layers: Vec<f64>,
 }
@@ -30,53 +31,41 @@ const ROUNDS: usize = 6;
 /// What solving looks at.
 pub(super) struct Problem<'a> {
     pub model: &'a Model,
-    pub sites: &'a Sites,
+    pub activations: &'a ActivationQuantizers,
     pub calibration: &'a Calibration,
-    pub rounders: &'a [Rounder],
+    pub weight_quantizers: &'a [WeightQuantizer],
     pub preprocess: &'a Preprocess,
-    pub assignment: &'a Assignment,
+    pub bit_widths: &'a BitWidths,
 }
 
+/// The errors of layers at scales, in millionths of an octave. Layers see the difference of two
+/// mantissas, and whole octaves do not matter: on a grid of sixteenths a layer has sixteen errors,
+/// however often groups are tried.
+type Memo = std::collections::HashMap<(usize, i64), f64>;
+
 impl Problem<'_> {
-    /// Solves for the mantissas, then for every site's power of two.
+    /// Solves for the mantissas, then for every activation quantizer's power of two.
     pub(super) fn solve(&self) -> Scales {
         let candidates: Vec<Vec<f64>> =
-            (0..self.sites.groups).map(|group| self.candidates(group)).collect();
-        let own = |group: usize, m: f64| -> f64 {
-            let members =
-                self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
-            members.map(|(id, _)| self.best_power(id, m).1).sum()
-        };
+            (0..self.activations.groups).map(|group| self.candidates(group)).collect();
         let alone: Vec<Vec<f64>> = candidates
             .iter()
             .enumerate()
-            .map(|(group, list)| list.iter().map(|&m| own(group, m)).collect())
+            .map(|(group, list)| list.iter().map(|&m| self.own_error(group, m)).collect())
             .collect();
         let mut chosen: Vec<usize> = alone.iter().map(|errors| least(errors)).collect();
-        // Layers see the difference of two mantissas, and whole octaves do not matter: on a grid of
-        // sixteenths a layer has sixteen errors, however often groups are tried.
-        let mut memo = std::collections::HashMap::new();
-        let mut layer_error = |layer: usize, log_scale: f64| -> f64 {
-            let key = (layer, (log_scale.rem_euclid(1.0) * 1e6).round() as i64);
-            *memo.entry(key).or_insert_with(|| self.layer_error(layer, log_scale))
-        };
+        let mut memo = Memo::new();
         // Each step takes the best candidate of one group, all others fixed: the sum of errors
         // never rises, and where nothing changes it is a local minimum.
         for _ in 0..ROUNDS {
             let before = chosen.clone();
-            for group in 0..self.sites.groups {
+            for group in 0..self.activations.groups {
                 let errors: Vec<f64> = (0..candidates[group].len())
                     .map(|candidate| {
                         let mut trial = chosen.clone();
                         trial[group] = candidate;
-                        let touched =
-                            (0..self.sites.layers.len()).filter(|&l| self.touches(l, group));
-                        let layers: f64 = touched
-                            .map(|layer| {
-                                layer_error(layer, self.layer_scale(layer, &candidates, &trial))
-                            })
-                            .sum();
-                        alone[group][candidate] + layers
+                        alone[group][candidate]
+                            + self.layers_error(group, &candidates, &trial, &mut memo)
                     })
                     .collect();
                 chosen[group] = least(&errors);
@@ -85,24 +74,62 @@ impl Problem<'_> {
                 break;
             }
         }
-        let site_scale = |(id, site): (usize, &Site)| {
-            let m = candidates[site.group][chosen[site.group]];
-            m + f64::from(self.best_power(id, m).0)
-        };
         Scales {
-            sites: self.sites.sites.iter().enumerate().map(site_scale).collect(),
-            layers: (0..self.sites.layers.len())
+            activations: self
+                .activations
+                .quantizers
+                .iter()
+                .enumerate()
+                .map(|(id, activation)| {
+                    let m = candidates[activation.group][chosen[activation.group]];
+                    m + f64::from(self.best_power(id, m).0)
+                })
+                .collect(),
+            layers: (0..self.activations.layers.len())
                 .map(|layer| self.layer_scale(layer, &candidates, &chosen))
                 .collect(),
         }
     }
 
+    /// The activation quantizers of a group.
+    fn members(&self, group: usize) -> impl Iterator<Item = (usize, &ActivationQuantizer)> {
+        self.activations
+            .quantizers
+            .iter()
+            .enumerate()
+            .filter(move |(_, activation)| activation.group == group)
+    }
+
+    /// The error of a group's activation quantizers at a mantissa, without that of layers.
+    fn own_error(&self, group: usize, m: f64) -> f64 {
+        self.members(group).map(|(id, _)| self.best_power(id, m).1).sum()
+    }
+
+    /// The error of the layers that see a group's mantissa.
+    fn layers_error(
+        &self,
+        group: usize,
+        candidates: &[Vec<f64>],
+        chosen: &[usize],
+        memo: &mut Memo,
+    ) -> f64 {
+        let touched =
+            (0..self.activations.layers.len()).filter(|&layer| self.touches(layer, group));
+        touched
+            .map(|layer| {
+                let log_scale = self.layer_scale(layer, candidates, chosen);
+                let key = (layer, (log_scale.rem_euclid(1.0) * 1e6).round() as i64);
+                *memo.entry(key).or_insert_with(|| self.layer_error(layer, log_scale))
+            })
+            .sum()
+    }
+
     /// The mantissas that a group may have: one where the input or a cut-off ReLU demands it, else
     /// a grid.
     fn candidates(&self, group: usize) -> Vec<f64> {
-        let members =
-            || self.sites.sites.iter().enumerate().filter(|(_, site)| site.group == group);
-        if let Some(exact) = members().find_map(|(id, site)| self.exact_scale(id, site)) {
+        let exact =
+            self.members(group).find_map(|(id, activation)| self.exact_scale(id, activation));
+        if let Some(exact) = exact {
             return vec![exact];
         }
         // Mantissas are spread evenly over an octave: scales 1, 1.044, 1.091 to 1.915, times powers
@@ -110,43 +137,53 @@ impl Problem<'_> {
         (0..GRID).map(|i| i as f64 / GRID as f64).collect()
     }
 
-    /// The base-two logarithm of the scale that a site must have, up to a power of two, if any:
-    /// pixels of 0..255 have theirs, and a ReLU that is cut off saturates exactly there.
-    fn exact_scale(&self, id: usize, site: &Site) -> Option<f64> {
-        if site.value.producer().is_none() {
+    /// The base-two logarithm of the scale that an activation quantizer must have, up to a power of
+    /// two, if any: pixels of 0..255 have theirs, and a ReLU that is cut off saturates exactly
+    /// there.
+    fn exact_scale(&self, id: usize, activation: &ActivationQuantizer) -> Option<f64> {
+        if activation.value.producer().is_none() {
             return match self.preprocess {
                 Preprocess::Unit => Some((1.0f64 / 255.0).log2()),
                 Preprocess::Raw => Some(0.0),
                 Preprocess::Normalize { .. } => None,
             };
         }
-        site.max.map(|max| (f64::from(max) / self.limits(id).1).log2())
+        activation.max.map(|max| (f64::from(max) / self.limits(id).1).log2())
     }
 
-    /// The power of two that suits a site's values best, and its relative error.
+    /// The power of two that suits an activation quantizer's values best, and its relative error.
     fn best_power(&self, id: usize, mantissa: f64) -> (i32, f64) {
-        best_power(&self.calibration.sites[id], &self.sites.sites[id], mantissa, self.limits(id))
+        best_power(
+            &self.calibration.activations[id],
+            &self.activations.quantizers[id],
+            mantissa,
+            self.limits(id),
+        )
     }
 
     fn limits(&self, id: usize) -> (f64, f64) {
-        limits(self.assignment.site_bits[id], self.sites.sites[id].signed)
+        limits(self.bit_widths.activation_bits[id], self.activations.quantizers[id].signed)
     }
 
     fn touches(&self, layer: usize, group: usize) -> bool {
-        let layer = &self.sites.layers[layer];
-        layer.target_group == group || self.sites.sites[layer.input].group == group
+        let layer = &self.activations.layers[layer];
+        layer.target_group == group || self.activations.quantizers[layer.input].group == group
     }
 
     /// A layer's weight scale, up to a power of two: its target's over its input's.
     fn layer_scale(&self, layer: usize, candidates: &[Vec<f64>], chosen: &[usize]) -> f64 {
-        let layer = &self.sites.layers[layer];
-        let of = |group: usize| candidates[group][chosen[group]];
-        of(layer.target_group) - of(self.sites.sites[layer.input].group) - layer.input_offset
+        let layer = &self.activations.layers[layer];
+        let (target, input) = (layer.target_group, self.activations.quantizers[layer.input].group);
+        candidates[target][chosen[target]] - candidates[input][chosen[input]] - layer.input_offset
     }
 
     fn layer_error(&self, layer: usize, log_scale: f64) -> f64 {
-        let bits = self.assignment.weight_bits[layer];
-        self.rounders[layer].error(conv(self.model, self.sites.layers[layer].node), bits, log_scale)
+        let bits = self.bit_widths.weight_bits[layer];
+        self.weight_quantizers[layer].error(
+            conv(self.model, self.activations.layers[layer].node),
+            bits,
+            log_scale,
+        )
     }
 }
 
@@ -160,26 +197,32 @@ pub(super) fn limits(bits: u8, signed: bool) -> (f64, f64) {
     }
 }
 
-/// The power of two that suits a site's values best at a mantissa, and its relative error.
+/// The least power at which `high` steps reach the magnitude. With 15 steps, mantissa 0 and 6.0:
+/// log2(0.4) = -1.3 gives -1, and 15 / 2 is above 6 where 15 / 4 is not.
+fn holding_power(
+    activation: &ActivationQuantizer,
+    magnitude: f32,
+    high: f64,
+    mantissa: f64,
+) -> i32 {
+    let power = ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
+    // No cut-off above the ReLU's own, as nearly as the mantissa allows.
+    activation.max.map_or(power, |max| power.min(cut_off_power(max, high, mantissa)))
+}
+
+/// The power of two that suits an activation quantizer's values best at a mantissa, and its
+/// relative error.
 pub(super) fn best_power(
     samples: &Samples,
-    site: &Site,
+    activation: &ActivationQuantizer,
     mantissa: f64,
     (low, high): (f64, f64),
 ) -> (i32, f64) {
-    // The least power at which `high` steps reach the magnitude. With 15 steps, mantissa 0 and 6.0:
-    // log2(0.4) = -1.3 gives -1, and 15 / 2 is above 6 where 15 / 4 is not.
-    let holds = |magnitude: f32| {
-        let power =
-            ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
-        // No cut-off above the ReLU's own, as nearly as the mantissa allows.
-        site.max.map_or(power, |max| power.min(cut_off_power(max, high, mantissa)))
-    };
-    let top = holds(samples.largest());
+    let top = holding_power(activation, samples.largest(), high, mantissa);
     // Pixels are not cut off where there is room for all of them.
-    let whole = site.value.producer().is_none() && high >= 127.0;
+    let whole = activation.value.producer().is_none() && high >= 127.0;
     // Without a range given, cutting off down to a sixteenth of the largest value is tried too.
-    let powers = match samples.reach.map(holds) {
+    let powers = match samples.reach.map(|reach| holding_power(activation, reach, high, mantissa)) {
         _ if whole => top..=top,
         Some(power) => power..=power,
         None => top - 4..=top,
@@ -190,9 +233,9 @@ pub(super) fn best_power(
 }
 
 /// The power of two whose `high` steps end nearest to where a ReLU is cut off: 0 where the mantissa
-/// is that site's own. Sites of a group share one mantissa, whatever their widths. At 8 bits and
-/// 6.0 it is log2(6 / 255); a site of 4 bits has power 4 there, and ends at 15 * 16 * 6 / 255 =
-/// 5.65.
+/// is that activation quantizer's own. Those of a group share one mantissa, whatever their widths.
+/// At 8 bits and 6.0 it is log2(6 / 255); an activation quantizer of 4 bits has power 4 there, and
+/// ends at 15 * 16 * 6 / 255 = 5.65.
 fn cut_off_power(max: f32, high: f64, mantissa: f64) -> i32 {
     ((f64::from(max) / high).log2() - mantissa).round() as i32
 }
@@ -207,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sites_of_all_widths_of_a_group_end_near_where_their_relu_is_cut_off() {
+    fn quantizers_of_all_widths_of_a_group_end_near_where_their_relu_is_cut_off() {
         let high = |bits: u8| limits(bits, false).1;
         for own in 2..=8 {
             let mantissa = (6.0 / high(own)).log2();

@@ -10,20 +10,20 @@ use model::float::conv::fill_columns;
 use model::{Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 
+use super::accumulator_aware::{GROWTH, Room};
+use super::activation_quantizers::ActivationQuantizers;
 use super::calibrate::Moments;
 use super::least_squares::{Cross, least_squares};
-use super::narrow::{GROWTH, Room};
-use super::round::{Rounded, Rounder};
+use super::round::{QuantizedWeights, WeightQuantizer};
 use super::scales::{self, Scales};
-use super::sites::Sites;
-use super::{Assignment, conv};
+use super::{BitWidths, conv};
 use crate::gradient::{Change, Network, Parameters, Rounding};
 
 /// What rounding in sequence looks at.
 pub(super) struct Sequence<'a> {
     pub model: &'a Model,
-    pub sites: &'a Sites,
-    pub assignment: &'a Assignment,
+    pub activations: &'a ActivationQuantizers,
+    pub bit_widths: &'a BitWidths,
     pub scales: &'a Scales,
 }
 
@@ -40,7 +40,7 @@ impl Sequence<'_> {
         &self,
         batch: &Tensor,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Vec<Rounded> {
+    ) -> Vec<QuantizedWeights> {
         let float: Network<'_, f32> = Network::of(self.model);
         let mut network = self.network();
         let count = self.model.nodes.len() + 1;
@@ -51,16 +51,18 @@ impl Sequence<'_> {
         exact[0] = (0..batch.images()).map(|image| batch.image(image).to_vec()).collect();
         found[0].clone_from(&exact[0]);
         change(&network.changes[0], &mut found[0]);
-        let mut rounded = vec![None; self.sites.layers.len()];
+        let mut rounded = vec![None; self.activations.layers.len()];
         for (index, node) in self.model.nodes.iter().enumerate() {
             // Invariant: all layers before this node are rounded in `network`, so `found` holds
-            // what the quantized network has up to here, sites rounded.
+            // what the quantized network has up to here, activation quantizers rounded.
             exact[index + 1] = run(&float, index, &exact);
-            if let Some(layer) = self.sites.layers.iter().position(|layer| layer.node == index) {
+            if let Some(layer) =
+                self.activations.layers.iter().position(|layer| layer.node == index)
+            {
                 let target = self.target(index, &exact, &found);
-                let mut stage =
-                    |done| progress(index * STAGES + done, self.model.nodes.len() * STAGES);
-                let result = self.layer(layer, &found[node.inputs[0].0], &target, &mut stage);
+                let result = self.layer(layer, &found[node.inputs[0].0], &target, &mut |done| {
+                    progress(index * STAGES + done, self.model.nodes.len() * STAGES)
+                });
                 network.layers[index] = Some(result.float());
                 rounded[layer] = Some(result);
             }
@@ -79,12 +81,12 @@ impl Sequence<'_> {
         rounded.into_iter().map(|layer| layer.expect("invariant: every layer is a node")).collect()
     }
 
-    /// The float network with the sites rounded.
+    /// The float network with the activation quantizers rounded.
     fn network(&self) -> Network<'_, f32> {
         let mut network = Network::of(self.model);
-        for (id, site) in self.sites.sites.iter().enumerate() {
-            network.changes[site.value.0] =
-                Change::Round(rounding(self.scales, self.assignment, id, site.signed));
+        for (id, activation) in self.activations.quantizers.iter().enumerate() {
+            network.changes[activation.value.0] =
+                Change::Round(rounding(self.scales, self.bit_widths, id, activation.signed));
         }
         network
     }
@@ -121,48 +123,57 @@ impl Sequence<'_> {
         input: &Values,
         target: &Values,
         stage: &mut dyn FnMut(usize),
-    ) -> Rounded {
+    ) -> QuantizedWeights {
         stage(0);
-        let conv = conv(self.model, self.sites.layers[layer].node);
+        let conv = conv(self.model, self.activations.layers[layer].node);
         let (g, images) = (&conv.geometry, input.len());
         let (channels, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
         // Group by group: inputs `[channels, H, W]` and outputs `[outputs, pixels]` of a group are
         // consecutive in an image.
         let (plane, pixels) = (channels * g.in_h * g.in_w, g.positions());
         let moments = (0..g.groups).map(|group| {
-            let columns = |image: usize, columns: &mut Vec<f32>| {
-                fill_columns(g, channels, &input[image][group * plane..][..plane], columns);
-            };
-            let target =
-                |image: usize| &target[image][group * outputs * pixels..][..outputs * pixels];
-            Cross::of([g.fan_in(), outputs, pixels, images], columns, target)
+            Cross::of(
+                [g.fan_in(), outputs, pixels, images],
+                |image: usize, columns: &mut Vec<f32>| {
+                    fill_columns(g, channels, &input[image][group * plane..][..plane], columns);
+                },
+                |image: usize| &target[image][group * outputs * pixels..][..outputs * pixels],
+            )
         });
         let moments: Vec<Cross> = moments.collect();
         stage(1);
         let inputs: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
-        let rounder = Rounder::new(&inputs);
+        let weight_quantizer = WeightQuantizer::new(&inputs);
         stage(2);
-        let moved = least_squares(conv, &moments, &rounder);
+        let moved = least_squares(conv, &moments, &weight_quantizer);
         stage(3);
-        let rounded =
-            rounder.round(&moved, self.assignment.weight_bits[layer], self.scales.layers[layer]);
+        let rounded = weight_quantizer.round(
+            &moved,
+            self.bit_widths.weight_bits[layer],
+            self.scales.layers[layer],
+        );
         stage(4);
-        match Room::of(self.model, self.sites, self.scales, self.assignment, layer, &rounded) {
-            Some(room) => rounder.narrowed(&moved, rounded, &room, GROWTH),
+        match Room::of(self.model, self.activations, self.scales, self.bit_widths, layer, &rounded)
+        {
+            Some(room) => weight_quantizer.narrowed(&moved, rounded, &room, GROWTH),
             None => rounded,
         }
     }
 }
 
-/// The rounding of a site.
+/// The rounding of an activation quantizer.
 pub(super) fn rounding(
     scales: &Scales,
-    assignment: &Assignment,
-    site: usize,
+    bit_widths: &BitWidths,
+    activation: usize,
     signed: bool,
 ) -> Rounding<f32> {
-    let (low, high) = scales::limits(assignment.site_bits[site], signed);
-    Rounding { scale: scales.sites[site].exp2() as f32, low: low as f32, high: high as f32 }
+    let (low, high) = scales::limits(bit_widths.activation_bits[activation], signed);
+    Rounding {
+        scale: scales.activations[activation].exp2() as f32,
+        low: low as f32,
+        high: high as f32,
+    }
 }
 
 fn change(change: &Change<f32>, values: &mut Values) {
@@ -171,11 +182,13 @@ fn change(change: &Change<f32>, values: &mut Values) {
 
 fn run(network: &Network<'_, f32>, index: usize, values: &[Values]) -> Values {
     let images = values[network.model().nodes[index].inputs[0].0].len();
-    let image = |image: usize| network.node(index, |id| &values[id.0][image], &mut Vec::new());
-    (0..images).into_par_iter().map(image).collect()
+    (0..images)
+        .into_par_iter()
+        .map(|image| network.node(index, |id| &values[id.0][image], &mut Vec::new()))
+        .collect()
 }
 
-impl Rounded {
+impl QuantizedWeights {
     /// As real numbers.
     pub(super) fn float(&self) -> Parameters<f32> {
         let fan_in = self.weights.len() / self.exponents.len().max(1);

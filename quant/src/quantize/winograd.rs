@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use super::QuantizeError;
 use super::calibrate::{Moments, first_images};
 use super::least_squares::{Cross, least_squares};
-use super::round::Rounder;
+use super::round::WeightQuantizer;
 use crate::gradient::Network as Differentiable;
 
 /// Which layers are requantized, and to what width.
@@ -52,17 +52,17 @@ impl std::str::FromStr for Winograd {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("exact, auto or always, the latter two also with +1 to +6; found {text:?}");
         let (which, wider) = text.split_once('+').unwrap_or((text, "0"));
         let which = match which {
-            "exact" if wider == "0" => Which::Exact,
-            "auto" => Which::Auto,
-            "always" => Which::Always,
-            _ => return Err(wrong()),
+            "exact" if wider == "0" => Some(Which::Exact),
+            "auto" => Some(Which::Auto),
+            "always" => Some(Which::Always),
+            _ => None,
         };
-        let wider = wider.parse().ok().filter(|wider| *wider <= 6).ok_or_else(wrong)?;
-        Ok(Self { which, wider })
+        let wider = wider.parse().ok().filter(|wider| *wider <= 6);
+        which.zip(wider).map(|(which, wider)| Self { which, wider }).ok_or_else(|| {
+            format!("exact, auto or always, the latter two also with +1 to +6; found {text:?}")
+        })
     }
 }
 
@@ -87,10 +87,10 @@ pub fn requantize(
     if wanted.which == Which::Exact {
         return Ok(network);
     }
-    let judge = Judge::new(model, images)?;
+    let reference = FloatReference::new(model, images)?;
     let (mut current, mut loss) = (network, f64::INFINITY);
     if wanted.which == Which::Auto {
-        loss = judge.loss(&current)?;
+        loss = reference.loss(&current)?;
     }
     let count = current.0.nodes().len();
     // Node ids stay: a layer is replaced in its place. Each one is fitted to the inputs that those
@@ -101,13 +101,13 @@ pub fn requantize(
         let conv = model.layers().find(|(index, _)| model.nodes[*index].name == name);
         let Op::Linear(linear) = &current.0.node(id).op else { continue };
         let Some((index, conv)) = conv.filter(|_| pays(linear)) else { continue };
-        let moments = judge.moments(&current, id, linear, index)?;
+        let moments = reference.moments(&current, id, linear, index)?;
         let linear =
             &Linear { weight_bits: (linear.weight_bits + wanted.wider).min(8), ..linear.clone() };
         let layer = Transformed::of(conv, linear, current.0.wire(linear.input).scale, &moments);
         let next = layer.put(&current, id, linear)?;
         if wanted.which == Which::Auto {
-            let found = judge.loss(&next)?;
+            let found = reference.loss(&next)?;
             if found > loss {
                 continue;
             }
@@ -123,35 +123,35 @@ fn pays(linear: &Linear) -> bool {
     // Products of a pair of channels are 16 a tile, or 9 an output. Of 4x4 outputs, 4 tiles are 64
     // against 144; of 1x1, 16 against 9.
     let g = &linear.geometry;
-    let tiles = || winograd::products(g).positions();
     linear.kernel == Kernel::Spatial
         && winograd::applies(g)
-        && tiles() * POSITIONS < g.positions() * 9
+        && winograd::products(g).positions() * POSITIONS < g.positions() * 9
 }
 
 /// What losses and moments are measured with.
-struct Judge<'a> {
+struct FloatReference<'a> {
     images: &'a Tensor,
     float: Differentiable<'a, f32>,
     /// The float network's probabilities, image by image.
     expected: Vec<Vec<f64>>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> FloatReference<'a> {
     fn new(model: &'a Model, images: &'a Tensor) -> Result<Self, QuantizeError> {
         if images.images() == 0 {
             return Err(QuantizeError::NoImages);
         }
         let count = images.images().min(LOSS_IMAGES);
         let logits = evaluate(model, &first_images(images, count))?;
-        let probabilities = |n| {
-            let logits: Vec<f64> = logits.image(n).iter().map(|&v| f64::from(v)).collect();
-            softmax(&logits)
-        };
         Ok(Self {
             images,
             float: Differentiable::of(model),
-            expected: (0..count).map(probabilities).collect(),
+            expected: (0..count)
+                .map(|n| {
+                    let logits: Vec<f64> = logits.image(n).iter().map(|&v| f64::from(v)).collect();
+                    softmax(&logits)
+                })
+                .collect(),
         })
     }
 
@@ -190,8 +190,6 @@ impl<'a> Judge<'a> {
             let scale = graph.wire(linear.input).scale as f32;
             let features = winograd::transform_input(g, 1, &wires[linear.input]);
             let features: Vec<f32> = features.iter().map(|&v| v as f32 * scale).collect();
-            let real =
-                |id: WireId| wires[id].iter().map(move |&v| v as f32 * graph.wire(id).scale as f32);
             let exact = self.float.forward(self.images.image(n));
             // What the layer's sum lacks otherwise, the layer makes up for.
             let target: Vec<f32> = match sum_of(self.float.model(), graph, index) {
@@ -199,7 +197,10 @@ impl<'a> Judge<'a> {
                 Some((sum, output)) => {
                     // What the sum has from elsewhere is the sum without the layer's own part, in
                     // integers that are there already.
-                    let others = real(sum).zip(real(id)).map(|(sum, own)| sum - own);
+                    let [sum, own] = [sum, id].map(|id| {
+                        wires[id].iter().map(move |&v| v as f32 * graph.wire(id).scale as f32)
+                    });
+                    let others = sum.zip(own).map(|(sum, own)| sum - own);
                     exact
                         .value(output)
                         .iter()
@@ -213,12 +214,15 @@ impl<'a> Judge<'a> {
         let values = values.collect::<Result<Vec<(Vec<f32>, Vec<f32>)>, fusion::Error>>()?;
         let (inputs, outputs, pixels) =
             (g.in_channels / g.groups, g.out_channels / g.groups, g.positions());
-        let of_group = |group: usize| {
-            let columns = |n: usize, columns: &mut Vec<f32>| fill(g, group, &values[n].0, columns);
-            let target = |n: usize| &values[n].1[group * outputs * pixels..][..outputs * pixels];
-            Cross::of([POSITIONS * inputs, outputs, pixels, images], columns, target)
-        };
-        Ok((0..g.groups).map(of_group).collect())
+        Ok((0..g.groups)
+            .map(|group| {
+                Cross::of(
+                    [POSITIONS * inputs, outputs, pixels, images],
+                    |n: usize, columns: &mut Vec<f32>| fill(g, group, &values[n].0, columns),
+                    |n: usize| &values[n].1[group * outputs * pixels..][..outputs * pixels],
+                )
+            })
+            .collect())
     }
 }
 
@@ -281,17 +285,17 @@ impl Transformed {
         let (g, log_scale) = (&linear.geometry, (linear.scale / input_scale).log2());
         let inputs = g.in_channels / g.groups;
         let rows = POSITIONS * inputs;
-        // To the rounder the layer is dense: one output channel has `16 * inputs` weights, position
-        // by position, so that each part of `inputs` is one position.
+        // To the weight_quantizer the layer is dense: one output channel has `16 * inputs` weights,
+        // position by position, so that each part of `inputs` is one position.
         let geometry =
             Geometry { groups: g.groups, ..Geometry::dense(rows * g.groups, g.out_channels) };
         let dense =
             Conv { geometry, weight: transform(&conv.weight, inputs), bias: conv.bias.clone() };
         let features: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
-        let rounder = Rounder::new(&features);
-        let moved = least_squares(&dense, moments, &rounder);
+        let weight_quantizer = WeightQuantizer::new(&features);
+        let moved = least_squares(&dense, moments, &weight_quantizer);
         let (exponents, weights, bias) =
-            rounder.round_parts(&moved, inputs, linear.weight_bits, log_scale);
+            weight_quantizer.round_parts(&moved, inputs, linear.weight_bits, log_scale);
         Self { weights, exponents, bias }
     }
 
@@ -326,17 +330,17 @@ impl Transformed {
 /// `G g G^T` of all kernels, `[out channels][16][in channels]`.
 fn transform(weights: &[f32], inputs: usize) -> Vec<f32> {
     const G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
-    let entry = |p: usize, kernel: &[f32]| {
-        let (row, column) = (G[p / 4], G[p % 4]);
-        (0..9).map(|tap| row[tap / 3] * column[tap % 3] * kernel[tap]).sum::<f32>()
-    };
-    let channels = weights.chunks_exact(9 * inputs);
-    let channel = |kernels: &[f32]| -> Vec<f32> {
-        (0..POSITIONS)
-            .flat_map(|p| kernels.chunks_exact(9).map(move |kernel| entry(p, kernel)))
-            .collect()
-    };
-    channels.flat_map(channel).collect()
+    let mut transformed = Vec::with_capacity(weights.len() / 9 * POSITIONS);
+    for kernels in weights.chunks_exact(9 * inputs) {
+        for p in 0..POSITIONS {
+            let (row, column) = (G[p / 4], G[p % 4]);
+            for kernel in kernels.chunks_exact(9) {
+                let taps = (0..9).map(|tap| row[tap / 3] * column[tap % 3] * kernel[tap]);
+                transformed.push(taps.sum::<f32>());
+            }
+        }
+    }
+    transformed
 }
 
 /// The network with another layer at a node, whose accumulators are finer by some bits; what reads
@@ -391,7 +395,7 @@ mod tests {
     use model::{Node, Preprocess};
 
     use super::*;
-    use crate::quantize::{Assignment, Quantizer};
+    use crate::quantize::{BitWidths, Quantizer};
 
     /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully
     /// connected layer.
@@ -476,11 +480,14 @@ mod tests {
                 Quantizer::new(&model, &Preprocess::Unit, &images, crate::quantize::Ranges::Mse)
                     .unwrap();
             for (bits, most) in [(8, 1e-3), (4, 0.05)] {
-                let sites = quantizer.sites();
-                let (layers, sites) = (sites.layers.len(), sites.sites.len());
-                let assignment =
-                    Assignment { weight_bits: vec![bits; layers], site_bits: vec![8; sites] };
-                let direct = quantizer.quantize(&assignment).unwrap();
+                let activations = quantizer.activations();
+                let (layers, activations) =
+                    (activations.layers.len(), activations.quantizers.len());
+                let bit_widths = BitWidths {
+                    weight_bits: vec![bits; layers],
+                    activation_bits: vec![8; activations],
+                };
+                let direct = quantizer.quantize(&bit_widths).unwrap();
                 let of = |which| Winograd { which, wider: 0 };
                 let found =
                     requantize(&model, direct.clone(), &images, of(Which::Always), &mut |_, _| ())
@@ -497,8 +504,8 @@ mod tests {
                 let auto =
                     requantize(&model, direct.clone(), &images, of(Which::Auto), &mut |_, _| ())
                         .unwrap();
-                let judge = Judge::new(&model, &images).unwrap();
-                assert!(judge.loss(&auto).unwrap() <= judge.loss(&direct).unwrap());
+                let reference = FloatReference::new(&model, &images).unwrap();
+                assert!(reference.loss(&auto).unwrap() <= reference.loss(&direct).unwrap());
                 assert_eq!(
                     requantize(
                         &model,

@@ -7,7 +7,7 @@ use super::estimate::Estimate;
 use super::measured::Measured;
 use super::widths::{Width, uniform_widths, widths};
 use super::{Progress, SearchError, SearchOptions, Sensitivity};
-use crate::quantize::{Assignment, Quantizer};
+use crate::quantize::{BitWidths, Quantizer};
 
 /// Chooses widths.
 pub(super) struct Chooser<'a> {
@@ -47,9 +47,9 @@ impl Budgets {
 
     /// As many bits less as some plan was too dear.
     pub(super) fn less(self, over: u64) -> Self {
-        let less =
-            |budget: u64| if budget == UNBOUNDED { budget } else { budget.saturating_sub(over) };
-        Self { bits: less(self.bits), online_bits: less(self.online_bits) }
+        let [bits, online_bits] = [self.bits, self.online_bits]
+            .map(|budget| if budget == UNBOUNDED { budget } else { budget.saturating_sub(over) });
+        Self { bits, online_bits }
     }
 }
 
@@ -70,7 +70,7 @@ impl<'a> Chooser<'a> {
         &self,
         budgets: Budgets,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Assignment, SearchError> {
+    ) -> Result<BitWidths, SearchError> {
         let budgets = match self.options.budget_seconds {
             Some(seconds) => self.within_seconds(budgets, seconds, progress)?,
             None => budgets,
@@ -84,14 +84,14 @@ impl<'a> Chooser<'a> {
     }
 
     /// The bits of the cheapest plan at some widths.
-    fn price(&self, assignment: &Assignment) -> Result<Budgets, SearchError> {
-        let (graph, weights) = self.quantizer.quantize(assignment)?;
+    fn price(&self, bit_widths: &BitWidths) -> Result<Budgets, SearchError> {
+        let (graph, weights) = self.quantizer.quantize(bit_widths)?;
         let plan = cheapest(&graph, &weights.digest(), self.options.sources)?;
         Ok(Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() })
     }
 
-    fn narrowest(&self) -> Assignment {
-        uniform_widths(self.quantizer.sites(), 2)
+    fn narrowest(&self) -> BitWidths {
+        uniform_widths(self.quantizer.activations(), 2)
     }
 
     fn impossible(&self, budgets: Budgets, smallest: Budgets) -> SearchError {
@@ -109,7 +109,7 @@ impl<'a> Chooser<'a> {
         &self,
         budgets: Budgets,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Assignment, SearchError> {
+    ) -> Result<BitWidths, SearchError> {
         let narrowest = self.narrowest();
         let smallest = self.price(&narrowest)?;
         if !budgets.admit(smallest) {
@@ -123,15 +123,15 @@ impl<'a> Chooser<'a> {
             progress(Progress { phase: "dynamic program", done, of: CORRECTIONS });
             // The narrowest plan fits, so an estimate that finds nothing prices too high: it is
             // told more.
-            let Some(assignment) = self.estimate.choose(internal) else {
+            let Some(bit_widths) = self.estimate.choose(internal) else {
                 internal = internal.map(|budget| budget.saturating_add(budget / 8).min(UNBOUNDED));
                 continue;
             };
-            let exact = self.price(&assignment)?;
-            let loss = self.sensitivity.loss(&assignment);
+            let exact = self.price(&bit_widths)?;
+            let loss = self.sensitivity.loss(&bit_widths);
             let admitted = budgets.admit(exact);
             if admitted && loss < best.0 {
-                best = (loss, assignment);
+                best = (loss, bit_widths);
             }
             let pairs = [(budgets.bits, exact.bits), (budgets.online_bits, exact.online_bits)];
             let next = [0, 1].map(|which| {
@@ -161,9 +161,9 @@ impl<'a> Chooser<'a> {
     fn raise(
         &self,
         budgets: Budgets,
-        start: Assignment,
+        start: BitWidths,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Assignment, SearchError> {
+    ) -> Result<BitWidths, SearchError> {
         let mut current = start;
         let mut refused: Vec<Width> = Vec::new();
         // Each round prices one plan, raised or refused. A width refused stays refused: others
@@ -192,9 +192,9 @@ impl<'a> Chooser<'a> {
     fn cheaper(
         &self,
         budgets: Budgets,
-        start: Assignment,
+        start: BitWidths,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(Assignment, Budgets), SearchError> {
+    ) -> Result<(BitWidths, Budgets), SearchError> {
         // The threshold is that of the start, not of the best so far: tolerances do not add up.
         let most = self.measured.loss(self.quantizer, &start).mean() + SATURATED;
         let (mut low, mut high) = (self.price(&self.narrowest())?, self.price(&start)?);
@@ -203,13 +203,12 @@ impl<'a> Chooser<'a> {
         // lose more, or there are none. The best is that of `high`.
         for done in 0..CHEAPER {
             progress(Progress { phase: "cheaper plans", done, of: CHEAPER });
-            let middle = |a: u64, b: u64| a / 2 + b / 2;
             let less = Budgets {
-                bits: middle(low.bits, high.bits),
+                bits: low.bits / 2 + high.bits / 2,
                 online_bits: if budgets.online_bits == UNBOUNDED {
                     UNBOUNDED
                 } else {
-                    middle(low.online_bits, high.online_bits)
+                    low.online_bits / 2 + high.online_bits / 2
                 },
             };
             let Ok(narrower) = self.within(less, &mut |_| {}) else {
@@ -230,9 +229,9 @@ impl<'a> Chooser<'a> {
     fn swap(
         &self,
         budgets: Budgets,
-        start: Assignment,
+        start: BitWidths,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Assignment, SearchError> {
+    ) -> Result<BitWidths, SearchError> {
         let trials = self.options.swaps;
         let mut current = start;
         let mut loss = self.measured.loss(self.quantizer, &current);
@@ -258,11 +257,11 @@ impl<'a> Chooser<'a> {
     }
 
     /// All swaps, that of the least expected loss last.
-    fn swaps(&self, current: &Assignment) -> Vec<(f64, Assignment)> {
+    fn swaps(&self, current: &BitWidths) -> Vec<(f64, BitWidths)> {
         let raised = widths(current).filter_map(|up| Some((up, up.moved(current, 1)?)));
-        let mut swaps: Vec<(f64, Assignment)> = raised
+        let mut swaps: Vec<(f64, BitWidths)> = raised
             .flat_map(|(up, raised)| {
-                let lowered: Vec<Assignment> = widths(current)
+                let lowered: Vec<BitWidths> = widths(current)
                     .filter(|down| *down != up)
                     .filter_map(|down| down.moved(&raised, -1))
                     .collect();
@@ -280,16 +279,15 @@ impl<'a> Chooser<'a> {
         budgets: Budgets,
         accuracy: f64,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Assignment, SearchError> {
-        let widest = uniform_widths(self.quantizer.sites(), 8);
+    ) -> Result<BitWidths, SearchError> {
+        let widest = uniform_widths(self.quantizer.activations(), 8);
         let most = self.price(&widest)?.bits.min(budgets.bits);
         let narrowest = self.narrowest();
         let mut low = self.price(&narrowest)?.bits;
         if low > most {
             return Err(self.impossible(budgets, self.price(&narrowest)?));
         }
-        let at = |bits: u64| self.within(Budgets { bits, ..budgets }, &mut |_| {});
-        let mut best = at(most)?;
+        let mut best = self.within(Budgets { bits: most, ..budgets }, &mut |_| {})?;
         let reached = self.measured.accuracy(self.quantizer, &best);
         if reached < accuracy {
             return Err(SearchError::Inaccurate { wanted: accuracy, reached });
@@ -301,7 +299,7 @@ impl<'a> Chooser<'a> {
         for done in 0..HALVINGS {
             progress(Progress { phase: "accuracy", done, of: HALVINGS });
             let middle = (low as f64 * high as f64).sqrt() as u64;
-            let candidate = at(middle)?;
+            let candidate = self.within(Budgets { bits: middle, ..budgets }, &mut |_| {})?;
             if self.measured.accuracy(self.quantizer, &candidate) >= accuracy {
                 (best, high) = (candidate, middle);
             } else {
@@ -320,26 +318,31 @@ impl<'a> Chooser<'a> {
     ) -> Result<Budgets, SearchError> {
         // Seconds have no estimate of their own: they are met by the bits they allow, as a plan's
         // time is taken to grow with what it moves.
-        let time = |assignment: &Assignment| -> Result<f64, SearchError> {
-            let (graph, weights) = self.quantizer.quantize(assignment)?;
-            let plan = fastest(&graph, &weights.digest(), &self.options.purpose())?;
-            Ok(plan.map_or(f64::INFINITY, |plan| self.options.seconds(&plan)))
-        };
         let narrowest = self.narrowest();
-        let smallest = time(&narrowest)?;
+        let smallest = self.seconds(&narrowest)?;
         if smallest > seconds {
             return Err(SearchError::ImpossibleSeconds { budget: seconds, smallest });
         }
         let mut low = self.price(&narrowest)?.bits;
-        let mut high =
-            self.price(&uniform_widths(self.quantizer.sites(), 8))?.bits.min(budgets.bits).max(low);
+        let mut high = self
+            .price(&uniform_widths(self.quantizer.activations(), 8))?
+            .bits
+            .min(budgets.bits)
+            .max(low);
         for done in 0..HALVINGS {
             progress(Progress { phase: "seconds", done, of: HALVINGS });
             let middle = (low as f64 * high as f64).sqrt() as u64;
             let candidate = self.within(Budgets { bits: middle, ..budgets }, &mut |_| {})?;
             // Invariant: the plan within `low` was fast enough, the narrowest at first.
-            if time(&candidate)? <= seconds { low = middle } else { high = middle }
+            if self.seconds(&candidate)? <= seconds { low = middle } else { high = middle }
         }
         Ok(Budgets { bits: low, ..budgets })
+    }
+
+    /// The time of the fastest plan at some widths.
+    fn seconds(&self, bit_widths: &BitWidths) -> Result<f64, SearchError> {
+        let (graph, weights) = self.quantizer.quantize(bit_widths)?;
+        let plan = fastest(&graph, &weights.digest(), &self.options.purpose())?;
+        Ok(plan.map_or(f64::INFINITY, |plan| self.options.seconds(&plan)))
     }
 }

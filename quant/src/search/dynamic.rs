@@ -1,26 +1,27 @@
 //! The least loss within one or two budgets, where the price of a choice also depends on choices
 //! before it: exactly.
 //!
-//! Stages are sites, in order; a choice is the width of a site and of the layers that read it. Each
-//! layer demands a ring of the site that its accumulators are rounded to; what rounding there costs
-//! depends on the widest ring demanded. So the state between two stages is the list of rings
-//! demanded of later ones, and the whole is a shortest path with resources (Irnich, Desaulniers:
-//! Shortest Path Problems with Resource Constraints, 2005): labels of cost and loss grow stage by
-//! stage and state by state; those go that another label beats, or that cannot beat a known path
-//! even by a Lagrangian bound on the rest, which is exact in the states.
+//! Stages are activation quantizers, in order; a choice is the width of an activation quantizer and
+//! of the layers that read it. Each layer demands a ring of the activation quantizer that its
+//! accumulators are rounded to; what rounding there costs depends on the widest ring demanded. So
+//! the state between two stages is the list of rings demanded of later ones, and the whole is a
+//! shortest path with resources (Irnich, Desaulniers: Shortest Path Problems with Resource
+//! Constraints, 2005): labels of cost and loss grow stage by stage and state by state; those go
+//! that another label beats, or that cannot beat a known path even by a Lagrangian bound on the
+//! rest, which is exact in the states.
 
 use std::collections::HashMap;
 
 /// What a choice takes of the two budgets.
 pub(super) type Costs = [u64; 2];
 
-/// One site.
+/// One activation quantizer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage {
     pub choices: Vec<Choice>,
 }
 
-/// Widths of a site and of the layers that read it.
+/// Widths of an activation quantizer and of the layers that read it.
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
     /// Without what depends on rings demanded.
@@ -108,7 +109,8 @@ impl Problem<'_> {
             let mut of_stage = Vec::with_capacity(states.len());
             for state in &states {
                 let ring = state.iter().find(|(stage, _)| *stage == at).map(|(_, ring)| *ring);
-                let arc = |(index, choice): (usize, &Choice)| {
+                let mut of_state = Vec::with_capacity(stage.choices.len());
+                for (index, choice) in stage.choices.iter().enumerate() {
                     let next = after(state, at, &choice.demands);
                     let to = *numbers.entry(next.clone()).or_insert_with(|| {
                         following.push(next);
@@ -116,9 +118,9 @@ impl Problem<'_> {
                     });
                     let more = (self.arrival)(at, index, ring);
                     let costs = [choice.costs[0] + more[0], choice.costs[1] + more[1]];
-                    Arc { costs, loss: choice.loss, to }
-                };
-                of_stage.push(stage.choices.iter().enumerate().map(arc).collect());
+                    of_state.push(Arc { costs, loss: choice.loss, to });
+                }
+                of_stage.push(of_state);
             }
             arcs.push(of_stage);
             states = following;
@@ -133,7 +135,7 @@ fn after(state: &State, at: usize, demands: &[(usize, u8)]) -> State {
     // in nothing else meet in one state.
     let mut next: State = state.iter().copied().filter(|(stage, _)| *stage != at).collect();
     for &(stage, ring) in demands {
-        debug_assert!(stage > at, "invariant: sites are in topological order");
+        debug_assert!(stage > at, "invariant: quantizers are in topological order");
         match next.iter_mut().find(|(other, _)| *other == stage) {
             Some((_, widest)) => *widest = ring.max(*widest),
             None => next.push((stage, ring)),
@@ -163,10 +165,12 @@ impl Arcs {
         let mut values = vec![vec![0.0; states]];
         for stage in self.0.iter().rev() {
             let next = values.last().expect("invariant: the end was pushed first");
-            let best = |arcs: &Vec<Arc>| {
-                arcs.iter().map(|arc| value(arc) + next[arc.to]).fold(f64::INFINITY, f64::min)
-            };
-            let of_stage = stage.iter().map(best).collect();
+            let of_stage = stage
+                .iter()
+                .map(|arcs| {
+                    arcs.iter().map(|arc| value(arc) + next[arc.to]).fold(f64::INFINITY, f64::min)
+                })
+                .collect();
             values.push(of_stage);
         }
         values.reverse();
@@ -179,9 +183,10 @@ impl Arcs {
         let mut path = Path { choices: Vec::new(), costs: [0, 0], loss: 0.0 };
         let mut state = 0;
         for (at, stage) in self.0.iter().enumerate() {
-            let value = |arc: &Arc| arc.priced(multipliers) + values[at + 1][arc.to];
             let arcs = &stage[state];
-            let best = (0..arcs.len()).min_by(|&a, &b| value(&arcs[a]).total_cmp(&value(&arcs[b])));
+            let priced: Vec<f64> =
+                arcs.iter().map(|arc| arc.priced(multipliers) + values[at + 1][arc.to]).collect();
+            let best = (0..arcs.len()).min_by(|&a, &b| priced[a].total_cmp(&priced[b]));
             let best = best.expect("invariant: every stage has a choice");
             path.choices.push(best);
             path.costs = [0, 1].map(|which| path.costs[which] + arcs[best].costs[which]);
@@ -196,35 +201,25 @@ impl Arcs {
     fn multipliers(&self, budgets: Costs) -> ([f64; 2], Option<Path>) {
         let mut best: Option<Path> = None;
         let mut multipliers = [0.0; 2];
-        let mut take = |path: Path| {
-            let fits = path.costs.iter().zip(budgets).all(|(&cost, budget)| cost <= budget);
-            if fits && best.as_ref().is_none_or(|best| path.loss < best.loss) {
-                best = Some(path);
-            }
-        };
         // The dual is concave in both multipliers, and one is set at a time. Any multipliers that
         // are not negative bound truly, so stopping early costs labels, never exactness.
         for _ in 0..ROUNDS {
             for which in 0..2 {
                 // A larger multiplier never makes the path take more of its own budget, the other
                 // multiplier held fixed: so the least one that keeps the budget can be bisected.
-                let mut keeps = |multiplier: f64| {
-                    let mut trial = multipliers;
-                    trial[which] = multiplier;
-                    let path = self.path(trial);
-                    let keeps = path.costs[which] <= budgets[which];
-                    take(path);
-                    keeps
-                };
-                if keeps(0.0) {
-                    multipliers[which] = 0.0;
+                multipliers[which] = 0.0;
+                if self.keeps(budgets, which, multipliers, &mut best) {
                     continue;
                 }
                 // Multipliers are nats a bit: 1e-12 is a nat for 10^12 bits, little for any
                 // network. The upper end grows until it keeps the budget; the lower one does not
                 // keep it.
                 let (mut low, mut high) = (1e-18f64, 1e-12f64);
-                while !keeps(high) && high < 1e12 {
+                loop {
+                    multipliers[which] = high;
+                    if self.keeps(budgets, which, multipliers, &mut best) || high >= 1e12 {
+                        break;
+                    }
                     low = high;
                     high *= 64.0;
                 }
@@ -233,7 +228,8 @@ impl Arcs {
                     // Each step halves the logarithm of `high / low`: from a factor of 64, 32 steps
                     // lead to a billionth.
                     let middle = (low * high).sqrt();
-                    if keeps(middle) {
+                    multipliers[which] = middle;
+                    if self.keeps(budgets, which, multipliers, &mut best) {
                         high = middle
                     } else {
                         low = middle
@@ -250,6 +246,23 @@ impl Arcs {
             }
         }
         (multipliers, best)
+    }
+
+    /// Whether the best path at some multipliers keeps one of the budgets. The path becomes the
+    /// best one if it keeps both, and none that did lost less.
+    fn keeps(
+        &self,
+        budgets: Costs,
+        which: usize,
+        multipliers: [f64; 2],
+        best: &mut Option<Path>,
+    ) -> bool {
+        let path = self.path(multipliers);
+        let keeps = [0, 1].map(|which| path.costs[which] <= budgets[which]);
+        if keeps == [true, true] && best.as_ref().is_none_or(|best| path.loss < best.loss) {
+            *best = Some(path);
+        }
+        keeps[which]
     }
 
     /// Grows all labels that may lead to a better path than is known.
@@ -343,20 +356,20 @@ struct Bound {
 
 impl Bound {
     fn admits(&self, stage: usize, state: usize, label: &Label) -> bool {
-        let fits = |which: usize| {
+        let fits = [0, 1].map(|which| {
             label.costs[which] as f64 + self.least[which][stage][state]
                 <= self.budgets[which] as f64
-        };
-        if !(fits(0) && fits(1)) {
+        });
+        if fits != [true, true] {
             return false;
         }
         let Some(known) = self.known else { return true };
         // Lagrange: whatever fits spends at most what is left, so its loss is at least its priced
         // loss minus multiplier times what is left. A budget without a limit has multiplier zero.
-        let left = |which: usize| {
+        let left = [0, 1].map(|which| {
             self.multipliers[which] * (self.budgets[which] as f64 - label.costs[which] as f64)
-        };
-        let bound = label.loss + self.rest[stage][state] - left(0) - left(1);
+        });
+        let bound = label.loss + self.rest[stage][state] - left[0] - left[1];
         // Slack covers the rounding of sums in another order, so that the known path itself, or one
         // as good, is never cut off.
         bound <= known + 1e-9 * known.abs() + 1e-12

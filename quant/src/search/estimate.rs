@@ -1,5 +1,5 @@
-//! Prices of widths before there is a plan: stages of the dynamic program, one for each site with
-//! the layers that read it.
+//! Prices of widths before there is a plan: stages of the dynamic program, one for each activation
+//! quantizer with the layers that read it.
 //!
 //! A layer's price depends on its weights' width and on the ring of its accumulators, which its
 //! weights and its input decide; a requantization's on its output's width, on the ring of the
@@ -15,21 +15,21 @@ use protocols::{Bits, Operator};
 use super::Sensitivity;
 use super::dynamic::{Choice, Costs, Problem, Stage};
 use super::sensitivity::WIDTHS;
-use crate::quantize::{Assignment, Quantizer, Sites, Target};
+use crate::quantize::{ActivationQuantizers, BitWidths, Quantizer, Target};
 
 /// The dynamic program's stages, and the widths behind its choices.
 pub(super) struct Estimate<'a> {
-    sites: &'a Sites,
+    activations: &'a ActivationQuantizers,
     pricing: Pricing<'a>,
     stages: Vec<Stage>,
     /// By stage and choice.
     widths: Vec<Vec<Widths>>,
 }
 
-/// Widths of a site and of the layers that read it.
+/// Widths of an activation quantizer and of the layers that read it.
 #[derive(Clone, Debug)]
 struct Widths {
-    site_bits: u8,
+    activation_bits: u8,
     weight_bits: Vec<u8>,
     /// The widest ring that a layer behind works in.
     ring: u32,
@@ -41,38 +41,40 @@ impl<'a> Estimate<'a> {
         sensitivity: &Sensitivity,
         sources: Sources,
     ) -> Self {
-        let sites = quantizer.sites();
+        let activations = quantizer.activations();
         let pricing = Pricing::new(quantizer, sources);
-        let (stages, widths) =
-            (0..sites.sites.len()).map(|site| pricing.stage(site, sensitivity)).unzip();
-        Self { sites, pricing, stages, widths }
+        let (stages, widths) = (0..activations.quantizers.len())
+            .map(|activation| pricing.stage(activation, sensitivity))
+            .unzip();
+        Self { activations, pricing, stages, widths }
     }
 
     /// The widths of the least loss within estimated budgets: of all bits, and of those online.
-    pub(super) fn choose(&self, budgets: Costs) -> Option<Assignment> {
-        let arrival = |site: usize, choice: usize, ring: Option<u8>| {
-            let widths = &self.widths[site][choice];
-            self.pricing.rounding_bits(site, widths.site_bits, widths.ring, ring)
+    pub(super) fn choose(&self, budgets: Costs) -> Option<BitWidths> {
+        let arrival = |activation: usize, choice: usize, ring: Option<u8>| {
+            let widths = &self.widths[activation][choice];
+            self.pricing.rounding_bits(activation, widths.activation_bits, widths.ring, ring)
         };
         let chosen = Problem { stages: &self.stages, arrival: &arrival }.solve(budgets)?;
-        let mut assignment = Assignment {
-            weight_bits: vec![2; self.sites.layers.len()],
-            site_bits: vec![2; self.sites.sites.len()],
+        let mut bit_widths = BitWidths {
+            weight_bits: vec![2; self.activations.layers.len()],
+            activation_bits: vec![2; self.activations.quantizers.len()],
         };
-        for (site, (&at, widths)) in chosen.iter().zip(&self.widths).enumerate() {
-            assignment.site_bits[site] = widths[at].site_bits;
-            for (layer, &bits) in self.sites.readers(site).zip(&widths[at].weight_bits) {
-                assignment.weight_bits[layer] = bits;
+        for (activation, (&at, widths)) in chosen.iter().zip(&self.widths).enumerate() {
+            bit_widths.activation_bits[activation] = widths[at].activation_bits;
+            for (layer, &bits) in self.activations.readers(activation).zip(&widths[at].weight_bits)
+            {
+                bit_widths.weight_bits[layer] = bits;
             }
         }
-        Some(assignment)
+        Some(bit_widths)
     }
 }
 
 /// Estimated prices, in bits.
 struct Pricing<'a> {
     quantizer: &'a Quantizer<'a>,
-    sites: &'a Sites,
+    activations: &'a ActivationQuantizers,
     /// By layer, weight width and input width: the ring, and the least bits of the products.
     products: Vec<Vec<Vec<(u32, u64)>>>,
     /// Of a transfer of the cheapest source.
@@ -81,64 +83,69 @@ struct Pricing<'a> {
 
 impl<'a> Pricing<'a> {
     fn new(quantizer: &'a Quantizer<'a>, sources: Sources) -> Self {
-        let sites = quantizer.sites();
-        let products = (0..sites.layers.len())
+        let activations = quantizer.activations();
+        let products = (0..activations.layers.len())
             .map(|layer| {
-                let by_input =
-                    |w: u8| WIDTHS.map(|a| products_bits(quantizer, layer, w, a)).collect();
-                WIDTHS.map(by_input).collect()
+                WIDTHS
+                    .map(|w| WIDTHS.map(|a| products_bits(quantizer, layer, w, a)).collect())
+                    .collect()
             })
             .collect();
         let transfer_bits = sources.iter().map(Source::bits).fold(f64::INFINITY, f64::min);
-        Self { quantizer, sites, products, transfer_bits }
+        Self { quantizer, activations, products, transfer_bits }
     }
 
-    /// All choices of a site that none with the same demands beats.
-    fn stage(&self, site: usize, sensitivity: &Sensitivity) -> (Stage, Vec<Widths>) {
-        let start = |a: u8| {
-            let loss = sensitivity.sites[site][usize::from(a - 2)];
-            let widths = Widths { site_bits: a, weight_bits: Vec::new(), ring: u32::from(a) + 1 };
-            (Choice { costs: [0, 0], loss, demands: Vec::new() }, widths)
-        };
-        // One choice a width of the site, then seven times as many a layer that reads it. What is
-        // beaten goes after each layer: with three layers the 7^4 combinations are never there at
-        // once.
-        let mut choices: Vec<(Choice, Widths)> = WIDTHS.map(start).collect();
-        for layer in self.sites.readers(site) {
-            let with = |(choice, widths): &(Choice, Widths), w: u8| {
-                let (mut choice, mut widths) = (choice.clone(), widths.clone());
-                let (at, a) = (usize::from(w - 2), usize::from(widths.site_bits - 2));
-                let (ring, bits) = self.products[layer][at][a];
-                // Products are counted in the first budget alone, so the second cost of a choice
-                // stays zero here.
-                choice.costs[0] += bits;
-                choice.loss += sensitivity.weights[layer][at];
-                if let Target::Site(target) = self.sites.layers[layer].target {
-                    choice.demands.push((target, ring as u8));
+    /// All choices of an activation quantizer that none with the same demands beats.
+    fn stage(&self, activation: usize, sensitivity: &Sensitivity) -> (Stage, Vec<Widths>) {
+        // One choice a width of the activation quantizer, then seven times as many a layer that
+        // reads it. What is beaten goes after each layer: with three layers the 7^4 combinations
+        // are never there at once.
+        let mut choices: Vec<(Choice, Widths)> = WIDTHS
+            .map(|a| {
+                let loss = sensitivity.activations[activation][usize::from(a - 2)];
+                let widths =
+                    Widths { activation_bits: a, weight_bits: Vec::new(), ring: u32::from(a) + 1 };
+                (Choice { costs: [0, 0], loss, demands: Vec::new() }, widths)
+            })
+            .collect();
+        for layer in self.activations.readers(activation) {
+            let mut wider = Vec::new();
+            for (choice, widths) in &choices {
+                for w in WIDTHS {
+                    let (mut choice, mut widths) = (choice.clone(), widths.clone());
+                    let (at, a) = (usize::from(w - 2), usize::from(widths.activation_bits - 2));
+                    let (ring, bits) = self.products[layer][at][a];
+                    // Products are counted in the first budget alone, so the second cost of a
+                    // choice stays zero here.
+                    choice.costs[0] += bits;
+                    choice.loss += sensitivity.weights[layer][at];
+                    if let Target::Quantizer(target) = self.activations.layers[layer].target {
+                        choice.demands.push((target, ring as u8));
+                    }
+                    widths.ring = widths.ring.max(ring);
+                    widths.weight_bits.push(w);
+                    wider.push((choice, widths));
                 }
-                widths.ring = widths.ring.max(ring);
-                widths.weight_bits.push(w);
-                (choice, widths)
-            };
-            let wider =
-                choices.iter().flat_map(|choice| WIDTHS.map(move |w| with(choice, w))).collect();
+            }
             choices = undominated(wider);
         }
         let (choices, widths) = choices.into_iter().unzip();
         (Stage { choices }, widths)
     }
 
-    /// Bits of requantizing to a site, with its transfers and its re-masking: all, and those
-    /// online. `out` is the ring that is worked in behind it, `ring` that of the accumulators
-    /// before it, if there are any.
-    fn rounding_bits(&self, site: usize, a: u8, out: u32, ring: Option<u8>) -> Costs {
-        let elements = self.quantizer.site_elements(site);
+    /// Bits of requantizing to an activation quantizer, with its transfers and its re-masking: all,
+    /// and those online. `out` is the ring that is worked in behind it, `ring` that of the
+    /// accumulators before it, if there are any.
+    fn rounding_bits(&self, activation: usize, a: u8, out: u32, ring: Option<u8>) -> Costs {
+        let elements = self.quantizer.activation_elements(activation);
         // Behind the rounding the value lives in the widest ring that a layer reads it in, with a
         // bit above its own width at least: that top bit is known.
         let out = out.max(u32::from(a) + 1).min(64);
         let masked = elements as u64 * u64::from(out);
-        let looked_up = self.lookup_bits(site, a);
-        if self.sites.sites[site].looked_up || self.sites.sites[site].value.producer().is_none() {
+        let looked_up = self.lookup_bits(activation, a);
+        if self.activations.quantizers[activation].looked_up
+            || self.activations.quantizers[activation].value.producer().is_none()
+        {
             return looked_up.map(|bits| bits + masked);
         }
         // Three bits above the result are the least for which the shift below is positive.
@@ -161,15 +168,20 @@ impl<'a> Pricing<'a> {
         [online + transfers.ceil() as u64 + looked_up[0], online + looked_up[1]]
     }
 
-    /// Bits of looking up the functions that read a site, all and online.
-    fn lookup_bits(&self, site: usize, a: u8) -> Costs {
-        let (ring, readers) = (Bits::of(a.into()), self.sites.sites[site].functions as u64);
+    /// Bits of looking up the functions that read an activation quantizer, all and online.
+    fn lookup_bits(&self, activation: usize, a: u8) -> Costs {
+        let (ring, readers) =
+            (Bits::of(a.into()), self.activations.quantizers[activation].functions as u64);
         if readers == 0 {
             return [0, 0];
         }
         let out = Bits::of(u32::from(a) + LOOKUP_ROOM);
-        let lookup =
-            Lookup { len: self.quantizer.site_elements(site), ring, out, table: vec![0; 1 << a] };
+        let lookup = Lookup {
+            len: self.quantizer.activation_elements(activation),
+            ring,
+            out,
+            table: vec![0; 1 << a],
+        };
         let cost = lookup.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
         let online = cost.bits() * readers;
@@ -182,11 +194,14 @@ const LOOKUP_ROOM: u32 = 8;
 /// The ring that stands in where no layer's accumulators are rounded.
 const UNKNOWN: u32 = 16;
 
-/// Choices that no other with the same width of the site and the same demands beats.
+/// What choices have in common that are compared.
+fn class((choice, widths): &(Choice, Widths)) -> (u8, &[(usize, u8)], u32) {
+    (widths.activation_bits, &choice.demands, widths.ring)
+}
+
+/// Choices that no other with the same width of the activation quantizer and the same demands
+/// beats.
 fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
-    let class = |(choice, widths): &(Choice, Widths)| {
-        (widths.site_bits, choice.demands.clone(), widths.ring)
-    };
     // Within a class the second cost is zero throughout (`stage` adds to the first alone), so in
     // order of cost a choice is beaten just where the last one kept loses no more.
     choices.sort_by(|a, b| {
@@ -213,13 +228,13 @@ fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32,
     let exact = w <= 4 && winograd::applies(&geometry);
     let algorithms =
         std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
-    let bits = |(algorithm, k)| {
+    let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
+    let bits = ways.map(|(algorithm, k)| {
         let (shifts, protocol) = (quantizer.shifts(layer, w), Protocol::Vole { k });
         let ring = Bits::of(ring);
         let layer =
             Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
         layer.cost(1).offline.bits()
-    };
-    let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
-    (ring, ways.map(bits).min().unwrap_or(u64::MAX))
+    });
+    (ring, bits.min().unwrap_or(u64::MAX))
 }

@@ -4,7 +4,7 @@ use model::Model;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
-use crate::quantize::{Assignment, Sites, widths};
+use crate::quantize::{ActivationQuantizers, BitWidths, widths};
 
 /// What a search found.
 #[derive(Debug)]
@@ -48,27 +48,28 @@ impl LayerReport {
     /// move.
     pub fn all(widths: impl Iterator<Item = (String, u8, u8)>, plan: &Plan) -> Vec<Self> {
         let steps = plan.step_costs(1);
-        let line = |(name, weight_bits, activation_bits): (String, u8, u8)| {
-            let step = steps.iter().find(|step| step.name == name);
-            Self {
-                weight_bits,
-                activation_bits,
-                protocol: step.map_or_else(String::new, |step| step.protocol.clone()),
-                comm_bits: step
-                    .map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
-                name,
-            }
-        };
-        widths.map(line).collect()
+        widths
+            .map(|(name, weight_bits, activation_bits)| {
+                let step = steps.iter().find(|step| step.name == name);
+                Self {
+                    weight_bits,
+                    activation_bits,
+                    protocol: step.map_or_else(String::new, |step| step.protocol.clone()),
+                    comm_bits: step
+                        .map_or(0, |step| step.cost.offline.bits() + step.cost.online.bits()),
+                    name,
+                }
+            })
+            .collect()
     }
 }
 
 /// Every layer with its widths, and with what its step moves.
 pub(super) fn report(
     model: &Model,
-    sites: &Sites,
-    assignment: &Assignment,
+    activations: &ActivationQuantizers,
+    bit_widths: &BitWidths,
     plan: &Plan,
 ) -> Vec<LayerReport> {
-    LayerReport::all(widths(model, sites, assignment), plan)
+    LayerReport::all(widths(model, activations, bit_widths), plan)
 }

@@ -4,7 +4,7 @@ use model::float::{FloatError, evaluate};
 use model::softmax::{divergence, log_softmax};
 use model::{Model, Tensor};
 
-use crate::quantize::{Assignment, Quantizer, first_images};
+use crate::quantize::{BitWidths, Quantizer, first_images};
 
 /// Images, what the float network says of them, and their classes.
 pub(super) struct Measured {
@@ -36,16 +36,16 @@ impl Measured {
     }
 
     /// The divergence from the float network at some widths.
-    pub(super) fn loss(&self, quantizer: &Quantizer<'_>, assignment: &Assignment) -> Losses {
-        let logits = quantizer.network(assignment).outputs(&self.batch);
-        let one = |(p, logits): (&Vec<f64>, &Vec<f32>)| divergence(p, &log_softmax(logits));
-        Losses(self.reference.iter().zip(&logits).map(one).collect())
+    pub(super) fn loss(&self, quantizer: &Quantizer<'_>, bit_widths: &BitWidths) -> Losses {
+        let logits = quantizer.network(bit_widths).outputs(&self.batch);
+        let pairs = self.reference.iter().zip(&logits);
+        Losses(pairs.map(|(p, logits)| divergence(p, &log_softmax(logits))).collect())
     }
 
     /// The fraction of images whose class is right at some widths.
-    pub(super) fn accuracy(&self, quantizer: &Quantizer<'_>, assignment: &Assignment) -> f64 {
+    pub(super) fn accuracy(&self, quantizer: &Quantizer<'_>, bit_widths: &BitWidths) -> f64 {
         let [_, classes] = [self.batch.images(), self.reference.first().map_or(0, Vec::len)];
-        let logits = quantizer.network(assignment).outputs(&self.batch).concat();
+        let logits = quantizer.network(bit_widths).outputs(&self.batch).concat();
         Tensor { shape: [self.batch.images(), classes, 1, 1], data: logits }.accuracy(&self.classes)
     }
 }

@@ -1,8 +1,10 @@
 //! Precision search: widths of weights and activations, layer by layer, of the least loss within
 //! budgets of communication or time; then the fastest protocols for them.
 //!
-//! 1. Sensitivity: the loss of every layer's weights, and of every site's values, at each width.
-//! 2. A dynamic program over sites and the layers that read them, exact for estimated prices.
+//! 1. Sensitivity: the loss of every layer's weights, and of every activation quantizer's values,
+//!    at each width.
+//! 2. A dynamic program over activation quantizers and the layers that read them, exact for
+//!    estimated prices.
 //! 3. The plan's own price holds the choice to the budgets: the estimate's budgets are corrected
 //!    until the plan meets them, then single widths are raised while the plan still does.
 //! 4. Where the loss is saturated, the cheapest widths whose measured loss is as good; then pairs
@@ -33,10 +35,10 @@ pub use crate::quantize::{Ranges, Winograd};
 pub use error::SearchError;
 pub use fingerprint::{digest, fingerprint};
 pub use found::{Found, LayerReport};
-pub use options::{Ends, SearchOptions, Uniform};
+pub use options::{FirstAndLast, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 
-use crate::quantize::{Assignment, Quantizer, Reconstruction, first_images, requantize};
+use crate::quantize::{BitWidths, Quantizer, Reconstruction, first_images, requantize};
 use choose::{Budgets, Chooser, UNBOUNDED};
 use measured::Measured;
 use planned::{impossible, planned};
@@ -112,14 +114,14 @@ impl<'a> Prepared<'a> {
         progress(Progress { phase: "calibration", done: 0, of: 1 });
         let batch = images.batch;
         let quantizer = Quantizer::new(model, preprocess, batch, options.ranges)?;
-        if quantizer.sites().layers.is_empty() {
+        if quantizer.activations().layers.is_empty() {
             return Err(SearchError::NoLayers);
         }
         let most = if options.min_accuracy.is_some() { ACCURACY_IMAGES } else { MEASURED_IMAGES };
         let measured = Measured::new(model, batch, images.labels, most)?;
         let mut prepared = Self { model, batch, quantizer, sensitivity: None, measured };
         prepared.sensitivity = match known {
-            Some(known) if known.fits(prepared.quantizer.sites()) => Some(known),
+            Some(known) if known.fits(prepared.quantizer.activations()) => Some(known),
             _ if options.fixed.is_some() => None,
             _ => Some(prepared.sensitivity(options.measure, progress)?),
         };
@@ -144,10 +146,10 @@ impl<'a> Prepared<'a> {
         Ok(Sensitivity::measure(measure, self.model, &self.quantizer, &images, progress)?)
     }
 
-    /// Names of the layers, and of the sites that they read.
+    /// Names of the layers, and of the activation quantizers that they read.
     pub fn names(&self) -> Vec<(String, usize)> {
-        let sites = self.quantizer.sites();
-        sites
+        let activations = self.quantizer.activations();
+        activations
             .layers
             .iter()
             .map(|layer| (self.model.nodes[layer.node].name.clone(), layer.input))
@@ -159,12 +161,14 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// The network cannot be represented in integers.
     pub fn extent(&self, sources: Sources) -> Result<[u64; 2], SearchError> {
-        let price = |bits| -> Result<u64, SearchError> {
-            let widths = uniform_widths(self.quantizer.sites(), bits);
-            let (graph, weights) = self.quantizer.quantize(&widths)?;
-            Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
-        };
-        Ok([price(2)?, price(8)?])
+        Ok([self.uniform_bits(2, sources)?, self.uniform_bits(8, sources)?])
+    }
+
+    /// The bits of the network that has one width throughout.
+    fn uniform_bits(&self, width: u8, sources: Sources) -> Result<u64, SearchError> {
+        let widths = uniform_widths(self.quantizer.activations(), width);
+        let (graph, weights) = self.quantizer.quantize(&widths)?;
+        Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
     }
 
     /// Searches.
@@ -181,12 +185,12 @@ impl<'a> Prepared<'a> {
             online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
         };
         if let Some(fixed) = options.fixed {
-            let assignment = uniform(self.quantizer.sites(), fixed, options.ends);
-            let graph = self.finish(&assignment, options, progress)?;
+            let bit_widths = uniform(self.quantizer.activations(), fixed, options.ends);
+            let graph = self.finish(&bit_widths, options, progress)?;
             let Some(plan) = planned(&graph, options)? else {
                 return Err(impossible(&graph, options)?);
             };
-            return Ok(self.found(&assignment, plan, graph.1, options));
+            return Ok(self.found(&bit_widths, plan, graph.1, options));
         }
         if !options.is_bounded() {
             return Err(SearchError::Nothing);
@@ -222,40 +226,44 @@ impl<'a> Prepared<'a> {
         }
         // The widths were chosen for weights rounded layer by layer: these meet the budgets
         // whatever came of the rest.
-        let (assignment, graph) = match safe {
+        let (bit_widths, graph) = match safe {
             Some(safe) => safe,
             None => (chosen.clone(), self.quantizer.quantize(&chosen)?),
         };
         match planned(&graph, options)? {
-            Some(plan) => Ok(self.found(&assignment, plan, graph.1, options)),
+            Some(plan) => Ok(self.found(&bit_widths, plan, graph.1, options)),
             None => Err(impossible(&graph, options)?),
         }
     }
 
     fn finish(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         options: &SearchOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Graph, Weights), SearchError> {
         let reconstruction =
             options.reconstruct.map(|steps| Reconstruction { steps, seed: options.seed });
-        let mut tell = |phase, done, of| progress(Progress { phase, done, of });
-        let network =
-            self.quantizer.finish(assignment, self.batch, reconstruction.as_ref(), &mut tell)?;
-        let mut tell = |done, of| progress(Progress { phase: "winograd", done, of });
-        Ok(requantize(self.model, network, self.batch, options.winograd, &mut tell)?)
+        let network = self.quantizer.finish(
+            bit_widths,
+            self.batch,
+            reconstruction.as_ref(),
+            &mut |phase, done, of| progress(Progress { phase, done, of }),
+        )?;
+        Ok(requantize(self.model, network, self.batch, options.winograd, &mut |done, of| {
+            progress(Progress { phase: "winograd", done, of })
+        })?)
     }
 
     fn found(
         &self,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         plan: Plan,
         weights: Weights,
         options: &SearchOptions,
     ) -> Found {
         Found {
-            layers: found::report(self.model, self.quantizer.sites(), assignment, &plan),
+            layers: found::report(self.model, self.quantizer.activations(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
             setup_bits: plan.setup_cost().bits(),
             predicted_seconds: options.seconds(&plan),
@@ -263,15 +271,15 @@ impl<'a> Prepared<'a> {
             expected_loss: self
                 .sensitivity
                 .as_ref()
-                .map_or(0.0, |sensitivity| sensitivity.loss(assignment)),
+                .map_or(0.0, |sensitivity| sensitivity.loss(bit_widths)),
             plan,
             weights,
         }
     }
 }
 
-/// The integer network at one width for all layers but the ends, its weights rounded layer by
-/// layer: what is looked at, not what is run.
+/// The integer network at one width for all layers but the first and the last, its weights rounded
+/// layer by layer: what is looked at, not what is run.
 ///
 /// # Errors
 /// The images do not fit the network, or it cannot be represented in integers.
@@ -280,11 +288,11 @@ pub fn uniform_graph(
     preprocess: &Preprocess,
     batch: &Tensor,
     fixed: Uniform,
-    ends: Ends,
+    first_and_last: FirstAndLast,
 ) -> Result<Graph, SearchError> {
     let quantizer = Quantizer::new(model, preprocess, batch, Ranges::Mse)?;
-    if quantizer.sites().layers.is_empty() {
+    if quantizer.activations().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }
-    Ok(quantizer.quantize(&uniform(quantizer.sites(), fixed, ends))?.0)
+    Ok(quantizer.quantize(&uniform(quantizer.activations(), fixed, first_and_last))?.0)
 }

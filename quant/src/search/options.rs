@@ -27,7 +27,8 @@ pub struct SearchOptions {
     /// One width for all layers, instead of a search.
     pub fixed: Option<Uniform>,
     /// The first and the last layer, where the widths are fixed.
-    pub ends: Ends,
+    // Fingerprints hold the name of this field: another one would forget what searches have kept.
+    pub ends: FirstAndLast,
     /// How the ranges of values are chosen.
     pub ranges: Ranges,
     /// Which layers become requantized Winograd.
@@ -61,7 +62,7 @@ impl Default for SearchOptions {
             min_accuracy: None,
             swaps: 24,
             fixed: None,
-            ends: Ends::default(),
+            ends: FirstAndLast::default(),
             ranges: Ranges::default(),
             winograd: Winograd::default(),
             profile: Profile::LAN,
@@ -116,7 +117,7 @@ pub struct Uniform {
 
 /// The widths of the first and the last layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ends {
+pub enum FirstAndLast {
     /// W8A8.
     #[default]
     Wide,
@@ -130,22 +131,26 @@ impl FromStr for Uniform {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
+        Self::parse(&text.to_ascii_lowercase()).ok_or_else(|| {
             format!(
                 "widths are written wNaM with N and M within 2..=8, such as w4a4; found {text:?}"
             )
-        };
-        let lower = text.to_ascii_lowercase();
-        let (weight, activation) =
-            lower.strip_prefix('w').and_then(|rest| rest.split_once('a')).ok_or_else(wrong)?;
-        let width = |text: &str| {
-            text.parse::<u8>().ok().filter(|bits| (2..=8).contains(bits)).ok_or_else(wrong)
-        };
-        Ok(Self { weight_bits: width(weight)?, activation_bits: width(activation)? })
+        })
     }
 }
 
-impl FromStr for Ends {
+impl Uniform {
+    fn parse(text: &str) -> Option<Self> {
+        let (weight, activation) = text.strip_prefix('w')?.split_once('a')?;
+        Some(Self { weight_bits: width(weight)?, activation_bits: width(activation)? })
+    }
+}
+
+fn width(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|bits| (2..=8).contains(bits))
+}
+
+impl FromStr for FirstAndLast {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -14,18 +14,20 @@ pub(super) fn planned(
     options: &SearchOptions,
 ) -> Result<Option<Plan>, SearchError> {
     let digest = weights.digest();
-    let within = |plan: &Plan| {
-        options.budget_bits.is_none_or(|most| inference_bits(plan) <= most)
-            && options.budget_online_bits.is_none_or(|most| plan.cost(1).online.bits() <= most)
-            && options.budget_seconds.is_none_or(|most| options.seconds(plan) <= most)
-    };
     if !options.cheapest {
         let Some(plan) = fastest(graph, &digest, &options.purpose())? else { return Ok(None) };
-        if within(&plan) {
+        if within(&plan, options) {
             return Ok(Some(plan));
         }
     }
-    Ok(Some(cheapest(graph, &digest, options.sources)?).filter(within))
+    Ok(Some(cheapest(graph, &digest, options.sources)?).filter(|plan| within(plan, options)))
+}
+
+/// Whether a plan meets all budgets.
+fn within(plan: &Plan, options: &SearchOptions) -> bool {
+    options.budget_bits.is_none_or(|most| inference_bits(plan) <= most)
+        && options.budget_online_bits.is_none_or(|most| plan.cost(1).online.bits() <= most)
+        && options.budget_seconds.is_none_or(|most| options.seconds(plan) <= most)
 }
 
 /// Why no plan of a network meets the budgets.

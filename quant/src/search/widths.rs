@@ -1,48 +1,52 @@
-//! Widths of all layers and sites, and steps between them.
+//! Widths of all layers and activation quantizers, and steps between them.
 
-use super::{Ends, Uniform};
-use crate::quantize::{Assignment, Sites};
+use super::{FirstAndLast, Uniform};
+use crate::quantize::{ActivationQuantizers, BitWidths};
 
-/// One width for all layers but the ends.
-pub(super) fn uniform(sites: &Sites, fixed: Uniform, ends: Ends) -> Assignment {
-    let mut assignment = Assignment {
-        weight_bits: vec![fixed.weight_bits; sites.layers.len()],
-        site_bits: vec![fixed.activation_bits; sites.sites.len()],
+/// One width for all layers but the first and the last.
+pub(super) fn uniform(
+    activations: &ActivationQuantizers,
+    fixed: Uniform,
+    first_and_last: FirstAndLast,
+) -> BitWidths {
+    let mut bit_widths = BitWidths {
+        weight_bits: vec![fixed.weight_bits; activations.layers.len()],
+        activation_bits: vec![fixed.activation_bits; activations.quantizers.len()],
     };
-    let wide = match ends {
-        Ends::Wide => Uniform { weight_bits: 8, activation_bits: 8 },
-        Ends::Same => fixed,
-        Ends::Uniform(other) => other,
+    let wide = match first_and_last {
+        FirstAndLast::Wide => Uniform { weight_bits: 8, activation_bits: 8 },
+        FirstAndLast::Same => fixed,
+        FirstAndLast::Uniform(other) => other,
     };
-    let last = sites.layers.len().saturating_sub(1);
+    let last = activations.layers.len().saturating_sub(1);
     for layer in [0, last] {
-        assignment.weight_bits[layer] = wide.weight_bits;
-        assignment.site_bits[sites.layers[layer].input] = wide.activation_bits;
+        bit_widths.weight_bits[layer] = wide.weight_bits;
+        bit_widths.activation_bits[activations.layers[layer].input] = wide.activation_bits;
     }
-    assignment
+    bit_widths
 }
 
 /// One width for everything.
-pub(super) fn uniform_widths(sites: &Sites, bits: u8) -> Assignment {
-    Assignment {
-        weight_bits: vec![bits; sites.layers.len()],
-        site_bits: vec![bits; sites.sites.len()],
+pub(super) fn uniform_widths(activations: &ActivationQuantizers, bits: u8) -> BitWidths {
+    BitWidths {
+        weight_bits: vec![bits; activations.layers.len()],
+        activation_bits: vec![bits; activations.quantizers.len()],
     }
 }
 
-/// A width of an assignment.
+/// One of the bit widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
-    Site(usize),
+    ActivationQuantizer(usize),
     Layer(usize),
 }
 
 impl Width {
-    /// The assignment with this width wider or narrower by a bit, if it can be.
-    pub(super) fn moved(self, assignment: &Assignment, by: i8) -> Option<Assignment> {
-        let mut moved = assignment.clone();
+    /// The bit widths with this width wider or narrower by a bit, if it can be.
+    pub(super) fn moved(self, bit_widths: &BitWidths, by: i8) -> Option<BitWidths> {
+        let mut moved = bit_widths.clone();
         let width = match self {
-            Self::Site(site) => &mut moved.site_bits[site],
+            Self::ActivationQuantizer(activation) => &mut moved.activation_bits[activation],
             Self::Layer(layer) => &mut moved.weight_bits[layer],
         };
         *width = width.checked_add_signed(by).filter(|bits| (2..=8).contains(bits))?;
@@ -51,7 +55,7 @@ impl Width {
 }
 
 /// All of them.
-pub(super) fn widths(assignment: &Assignment) -> impl Iterator<Item = Width> + use<> {
-    let (sites, layers) = (assignment.site_bits.len(), assignment.weight_bits.len());
-    (0..sites).map(Width::Site).chain((0..layers).map(Width::Layer))
+pub(super) fn widths(bit_widths: &BitWidths) -> impl Iterator<Item = Width> + use<> {
+    let (activations, layers) = (bit_widths.activation_bits.len(), bit_widths.weight_bits.len());
+    (0..activations).map(Width::ActivationQuantizer).chain((0..layers).map(Width::Layer))
 }

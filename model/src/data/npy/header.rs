@@ -75,8 +75,8 @@ fn kind(text: &str) -> Result<(Kind, bool), Fault> {
     let order = name.chars().next().filter(|order| "<>|".contains(*order));
     let kind = order.and_then(|order| Kind::of(&name[order.len_utf8()..]));
     // One byte has no order, which NumPy writes as |; more have one.
-    let ordered = |kind: &Kind| kind.bytes() == 1 || order != Some('|');
-    kind.filter(ordered).map(|kind| (kind, order == Some('>'))).ok_or_else(|| {
+    let ordered = kind.filter(|kind| kind.bytes() == 1 || order != Some('|'));
+    ordered.map(|kind| (kind, order == Some('>'))).ok_or_else(|| {
         let expected =
             "bool, integers of 1 to 8 bytes, or float16, float32 or float64, little- or big-endian";
         let found: String = name.chars().take(20).collect();

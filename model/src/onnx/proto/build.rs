@@ -31,10 +31,9 @@ impl NodeProto {
     /// A node without attributes.
     #[must_use]
     pub fn new(op_type: &str, name: &str, input: &[&str], output: &[&str]) -> Self {
-        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         Self {
-            input: owned(input),
-            output: owned(output),
+            input: input.iter().map(|&name| name.to_owned()).collect(),
+            output: output.iter().map(|&name| name.to_owned()).collect(),
             name: name.into(),
             op_type: op_type.into(),
             ..Self::default()

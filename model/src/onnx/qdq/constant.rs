@@ -17,23 +17,33 @@ pub(in super::super) fn dequantized(
         None => vec![0; scales.count()],
     };
     let data = match &ints.data {
-        Data::Ints(values) => {
-            let real = |(at, value): (usize, &Int)| match value {
-                Int::Known(value) if zeros[scales.place(at)] == 0 => {
-                    Ok(*value as f32 * scales.of(at))
-                }
-                Int::Known(_) => {
-                    Err(Problem::malformed("a zero point of 32-bit integers that is not 0"))
-                }
-                Int::Batch => Err(Problem::malformed("it dequantizes the number of images")),
-            };
-            Data::Floats(values.iter().enumerate().map(real).collect::<Result<_, _>>()?)
-        }
+        Data::Ints(values) => Data::Floats(
+            values
+                .iter()
+                .enumerate()
+                .map(|(at, value)| match value {
+                    Int::Known(value) if zeros[scales.place(at)] == 0 => {
+                        Ok(*value as f32 * scales.of(at))
+                    }
+                    Int::Known(_) => {
+                        Err(Problem::malformed("a zero point of 32-bit integers that is not 0"))
+                    }
+                    Int::Batch => Err(Problem::malformed("it dequantizes the number of images")),
+                })
+                .collect::<Result<_, _>>()?,
+        ),
         Data::Bytes(grid) => {
-            let shifted = |(at, value): (usize, &i16)| value - zeros[scales.place(at)];
-            let values: Vec<i16> = grid.values.iter().enumerate().map(shifted).collect();
-            let real = |(at, &value): (usize, &i16)| f32::from(value) * scales.of(at);
-            let floats = values.iter().enumerate().map(real).collect();
+            let values: Vec<i16> = grid
+                .values
+                .iter()
+                .enumerate()
+                .map(|(at, value)| value - zeros[scales.place(at)])
+                .collect();
+            let floats = values
+                .iter()
+                .enumerate()
+                .map(|(at, &value)| f32::from(value) * scales.of(at))
+                .collect();
             let least = zeros.iter().min().copied().unwrap_or(0);
             let most = zeros.iter().max().copied().unwrap_or(0);
             let scales = (0..values.len()).map(|at| scales.of(at)).collect();
@@ -63,12 +73,16 @@ pub(in super::super) fn quantized(
         }
         None => (vec![0; scales.count()], 0, 255),
     };
-    let steps = |(at, x): (usize, &f32)| {
-        let steps =
-            (x / scales.of(at)).round_ties_even() as i32 + i32::from(zeros[scales.place(at)]);
-        steps.clamp(low.into(), high.into()) as i16
-    };
-    let values = floats.as_floats()?.iter().enumerate().map(steps).collect();
+    let values = floats
+        .as_floats()?
+        .iter()
+        .enumerate()
+        .map(|(at, x)| {
+            let steps =
+                (x / scales.of(at)).round_ties_even() as i32 + i32::from(zeros[scales.place(at)]);
+            steps.clamp(low.into(), high.into()) as i16
+        })
+        .collect();
     Ok(Constant {
         shape: floats.shape.clone(),
         data: Data::Bytes(Grid { values, low, high, scales: Vec::new() }),

@@ -48,9 +48,10 @@ impl Importer {
         inputs: &Inputs,
         pending: Pending,
     ) -> Result<Entry, Problem> {
-        let bound = |i: usize| inputs.optional(i)?.map(|constant| byte(constant)).transpose();
-        let low = bound(1)?.map_or(pending.low, |low| low.max(pending.low));
-        let high = bound(2)?.map_or(pending.high, |high| high.min(pending.high));
+        let low = inputs.optional(1)?.map(|constant| byte(constant)).transpose()?;
+        let high = inputs.optional(2)?.map(|constant| byte(constant)).transpose()?;
+        let low = low.map_or(pending.low, |low| low.max(pending.low));
+        let high = high.map_or(pending.high, |high| high.min(pending.high));
         if low >= high {
             return Err(Problem::malformed(format!("its bounds are {low} and {high}")));
         }
@@ -141,29 +142,28 @@ impl Importer {
     /// The value without a constant less than half a step that was added to it alone: that is how
     /// halves are rounded, and no part of the network.
     fn without_offset(&mut self, id: ValueId, half: f64) -> ValueId {
-        let offset = |id: ValueId| {
-            let node = &self.nodes[id.producer()?];
-            let Op::Conv(Conv { geometry, weight, bias }) = &node.op else { return None };
-            let identity =
-                geometry.groups == geometry.out_channels && weight.iter().all(|&w| w == 1.0);
-            let alone =
-                weight.len() == bias.len() && bias.windows(2).all(|pair| pair[0] == pair[1]);
-            let small = bias.iter().all(|&b| f64::from(b.abs()) < half);
-            // That of a layer is part of its bias.
-            let layer = node.inputs[0]
-                .producer()
-                .is_some_and(|at| matches!(self.nodes[at].op, Op::Conv(_)));
-            (identity && alone && small && !layer).then(|| node.inputs[0])
-        };
-        if let Some(before) = offset(id) {
+        if let Some(before) = self.before_offset(id, half) {
             return before;
         }
         if let Some(at) = id.producer().filter(|&at| matches!(self.nodes[at].op, Op::Relu { .. }))
-            && let Some(before) = offset(self.nodes[at].inputs[0])
+            && let Some(before) = self.before_offset(self.nodes[at].inputs[0], half)
         {
             self.nodes[at].inputs[0] = before;
         }
         id
+    }
+
+    /// What a constant less than half a step is added to, where the value is such a sum.
+    fn before_offset(&self, id: ValueId, half: f64) -> Option<ValueId> {
+        let node = &self.nodes[id.producer()?];
+        let Op::Conv(Conv { geometry, weight, bias }) = &node.op else { return None };
+        let identity = geometry.groups == geometry.out_channels && weight.iter().all(|&w| w == 1.0);
+        let alone = weight.len() == bias.len() && bias.windows(2).all(|pair| pair[0] == pair[1]);
+        let small = bias.iter().all(|&b| f64::from(b.abs()) < half);
+        // That of a layer is part of its bias.
+        let layer =
+            node.inputs[0].producer().is_some_and(|at| matches!(self.nodes[at].op, Op::Conv(_)));
+        (identity && alone && small && !layer).then(|| node.inputs[0])
     }
 }
 

@@ -1,9 +1,9 @@
-//! How much each width of each layer and site costs in accuracy, measured.
+//! How much each width of each layer and activation quantizer costs in accuracy, measured.
 //!
 //! The loss is the Kullback-Leibler divergence of the class probabilities from the float network's,
-//! averaged over the calibration images, with one layer's weights or one site's values rounded and
-//! all else float. It needs no labels. Losses of several roundings are taken to add up. It is
-//! measured, or estimated from its curvature.
+//! averaged over the calibration images, with one layer's weights or one activation quantizer's
+//! values rounded and all else float. It needs no labels. Losses of several roundings are taken to
+//! add up. It is measured, or estimated from its curvature.
 
 mod curvature;
 
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Progress;
-use crate::quantize::{Assignment, Quantizer, Sites};
+use crate::quantize::{ActivationQuantizers, BitWidths, Quantizer};
 
 /// How losses are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,8 +59,9 @@ impl FromStr for Measure {
 pub struct Sensitivity {
     /// By layer, then width from 2 on.
     pub weights: Vec<Vec<f64>>,
-    /// By site, then width from 2 on.
-    pub sites: Vec<Vec<f64>>,
+    /// By activation quantizer, then width from 2 on.
+    #[serde(rename = "sites")]
+    pub activations: Vec<Vec<f64>>,
 }
 
 /// All widths.
@@ -69,7 +70,7 @@ pub(super) const WIDTHS: std::ops::RangeInclusive<u8> = 2..=8;
 const CHUNK: usize = 64;
 
 impl Sensitivity {
-    /// Finds the loss of every layer and site at every width.
+    /// Finds the loss of every layer and activation quantizer at every width.
     ///
     /// # Errors
     /// The batch's shape is not the model's input.
@@ -102,76 +103,69 @@ impl Sensitivity {
         batch: &Tensor,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, FloatError> {
-        let sites = quantizer.sites();
+        let activations = quantizer.activations();
         let widths = WIDTHS.count();
         let mut found = Self {
-            weights: vec![vec![0.0; widths]; sites.layers.len()],
-            sites: vec![vec![0.0; widths]; sites.sites.len()],
+            weights: vec![vec![0.0; widths]; activations.layers.len()],
+            activations: vec![vec![0.0; widths]; activations.quantizers.len()],
         };
-        // Kept values let an edit run only what lies behind it, once for each layer or site and
-        // width. The reference runs once a chunk.
+        // Kept values let an edit run only what lies behind it, once for each layer or activation
+        // quantizer and width. The reference runs once a chunk.
         let keep = kept_values(model);
         let images = batch.images();
-        let per_chunk = sites.layers.len() + sites.sites.len();
+        let per_chunk = activations.layers.len() + activations.quantizers.len();
         let of = images.div_ceil(CHUNK) * per_chunk;
         for (chunk, start) in (0..images).step_by(CHUNK).enumerate() {
             let part = part(batch, start, CHUNK.min(images - start));
             let mut done = chunk * per_chunk;
-            let mut next = || {
-                done += 1;
-                progress(Progress { phase: "sensitivity", done, of });
-            };
             let kept = activations_of(model, &part, &keep)?;
             let reference = reevaluate(model, &kept, &[])?;
             for (layer, losses) in found.weights.iter_mut().enumerate() {
                 for (bits, loss) in WIDTHS.zip(losses) {
                     let (weight, bias) = quantizer.rounded_weights(layer, bits);
                     let edit = Edit::Weights {
-                        node: sites.layers[layer].node,
+                        node: activations.layers[layer].node,
                         weight: &weight,
                         bias: &bias,
                     };
                     *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
                 }
-                next();
+                done += 1;
+                progress(Progress { phase: "sensitivity", done, of });
             }
-            for (site, losses) in found.sites.iter_mut().enumerate() {
-                let id = sites.sites[site].value;
+            for (activation, losses) in found.activations.iter_mut().enumerate() {
+                let id = activations.quantizers[activation].value;
                 let Some(value) = kept.value(id) else { continue };
                 for (bits, loss) in WIDTHS.zip(losses) {
-                    let tensor = quantizer.rounded_site(site, bits, value);
+                    let tensor = quantizer.rounded_activation(activation, bits, value);
                     let edit = Edit::Value { id, tensor: &tensor };
                     *loss += divergence(&reference, &reevaluate(model, &kept, &[edit])?);
                 }
-                next();
+                done += 1;
+                progress(Progress { phase: "sensitivity", done, of });
             }
         }
         Ok(found)
     }
 
-    /// Whether these are of a network with such sites and layers.
-    pub(super) fn fits(&self, sites: &Sites) -> bool {
-        let full = |lists: &[Vec<f64>], count: usize| {
-            lists.len() == count
-                && lists
-                    .iter()
-                    .all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
-        };
-        full(&self.weights, sites.layers.len()) && full(&self.sites, sites.sites.len())
+    /// Whether these are of a network with such activation quantizers and layers.
+    pub(super) fn fits(&self, activations: &ActivationQuantizers) -> bool {
+        let mut lists = self.weights.iter().chain(&self.activations);
+        self.weights.len() == activations.layers.len()
+            && self.activations.len() == activations.quantizers.len()
+            && lists.all(|list| list.len() == WIDTHS.count() && list.iter().all(|v| v.is_finite()))
     }
 
-    /// The expected loss of an assignment.
-    pub fn loss(&self, assignment: &Assignment) -> f64 {
-        let sum = |losses: &[Vec<f64>], bits: &[u8]| -> f64 {
-            losses.iter().zip(bits).map(|(losses, &bits)| losses[usize::from(bits - 2)]).sum()
-        };
-        sum(&self.weights, &assignment.weight_bits) + sum(&self.sites, &assignment.site_bits)
+    /// The expected loss of bit widths.
+    pub fn loss(&self, bit_widths: &BitWidths) -> f64 {
+        sum(&self.weights, &bit_widths.weight_bits)
+            + sum(&self.activations, &bit_widths.activation_bits)
     }
 
     /// Means over the images; a wider width never costs more than a narrower one, whatever the
     /// noise says.
     fn settle(&mut self, images: usize) {
-        for losses in self.weights.iter_mut().chain(&mut self.sites) {
+        for losses in self.weights.iter_mut().chain(&mut self.activations) {
             for loss in losses.iter_mut() {
                 *loss /= images as f64;
             }
@@ -187,12 +181,21 @@ impl Sensitivity {
 /// The values from which the network can be recomputed after any edit: all but those that only a
 /// ReLU reads.
 fn kept_values(model: &Model) -> Vec<ValueId> {
-    let read_by_relu_alone = |id: ValueId| {
+    let mut kept = Vec::new();
+    for id in (0..=model.nodes.len()).map(ValueId) {
         let consumers = model.consumers(id);
-        !consumers.is_empty()
-            && consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }))
-    };
-    (0..=model.nodes.len()).map(ValueId).filter(|&id| !read_by_relu_alone(id)).collect()
+        let relus_alone =
+            consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }));
+        if consumers.is_empty() || !relus_alone {
+            kept.push(id);
+        }
+    }
+    kept
+}
+
+/// The sum of the losses at some widths.
+fn sum(losses: &[Vec<f64>], bits: &[u8]) -> f64 {
+    losses.iter().zip(bits).map(|(losses, &bits)| losses[usize::from(bits - 2)]).sum()
 }
 
 fn part(batch: &Tensor, start: usize, count: usize) -> Tensor {

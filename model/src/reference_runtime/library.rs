@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 
-use super::JudgeError;
+use super::ReferenceRuntimeError;
 
 /// The environment variable that names the library.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -16,9 +16,9 @@ const VARIABLE: &str = "ORT_DYLIB_PATH";
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
 /// The library that the caller or the environment names.
-pub(super) fn named(explicit: Option<&Path>) -> Result<Option<PathBuf>, JudgeError> {
-    let from_environment = || std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
-    let (what, path) = match (explicit, from_environment()) {
+pub(super) fn named(explicit: Option<&Path>) -> Result<Option<PathBuf>, ReferenceRuntimeError> {
+    let from_environment = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+    let (what, path) = match (explicit, from_environment) {
         (Some(path), _) => ("the caller", path.to_owned()),
         (None, Some(path)) => (VARIABLE, path.into()),
         (None, None) => return Ok(None),
@@ -26,14 +26,17 @@ pub(super) fn named(explicit: Option<&Path>) -> Result<Option<PathBuf>, JudgeErr
     // Absolute, since the loader looks for relative ones beside the executable.
     match path.canonicalize() {
         Ok(absolute) if absolute.is_file() => Ok(Some(absolute)),
-        Ok(_) | Err(_) => Err(JudgeError::NoFile { what, path }),
+        Ok(_) | Err(_) => Err(ReferenceRuntimeError::NoFile { what, path }),
     }
 }
 
 /// The library of an installed Python package.
-pub(super) fn search() -> Result<PathBuf, JudgeError> {
+pub(super) fn search() -> Result<PathBuf, ReferenceRuntimeError> {
     let searched = site_folders();
-    searched.iter().find_map(|site| in_package(site)).ok_or(JudgeError::NotFound { searched })
+    searched
+        .iter()
+        .find_map(|site| in_package(site))
+        .ok_or(ReferenceRuntimeError::NotFound { searched })
 }
 
 /// The library that is loaded, if one is.
@@ -42,27 +45,28 @@ pub(super) fn loaded() -> Option<(PathBuf, Environment)> {
 }
 
 /// Loads the library, or gives the one that already is.
-pub(super) fn load(path: &Path) -> Result<(PathBuf, Environment), JudgeError> {
+pub(super) fn load(path: &Path) -> Result<(PathBuf, Environment), ReferenceRuntimeError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(first) = &*loaded {
         return Ok(first.clone());
     }
-    let failed = |reason: String| JudgeError::Load { path: path.into(), reason };
-    let builder = ort::init_from(path).map_err(|error| failed(error.to_string()))?;
-    let environment =
-        builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
+    let environment = environment(path)
+        .map_err(|reason| ReferenceRuntimeError::Load { path: path.into(), reason })?;
     Ok(loaded.insert((path.into(), environment)).clone())
 }
 
 /// The library of the package `onnxruntime` in a folder of Python packages.
 fn in_package(site: &Path) -> Option<PathBuf> {
     let files = site.join("onnxruntime").join("capi").read_dir().ok()?;
-    let is_library = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let library = name.starts_with("libonnxruntime.");
-        library && (name.contains(".so") || name.ends_with(".dylib"))
-    };
-    files.flatten().map(|file| file.path()).filter(is_library).max()
+    files
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let library = name.starts_with("libonnxruntime.");
+            library && (name.contains(".so") || name.ends_with(".dylib"))
+        })
+        .max()
 }
 
 /// The folders of Python packages: those of the active virtual environment, then those that
@@ -90,4 +94,9 @@ fn site_folders() -> Vec<PathBuf> {
         }
     }
     unique
+}
+
+fn environment(path: &Path) -> Result<Environment, String> {
+    let builder = ort::init_from(path).map_err(|error| error.to_string())?;
+    builder.with_telemetry(false).build().map_err(|error| error.to_string())
 }

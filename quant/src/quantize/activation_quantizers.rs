@@ -1,24 +1,24 @@
 //! Where a float network is turned into integers: what is requantized, what stays an accumulator,
 //! and whose scales are tied to each other.
 //!
-//! A *site* is a value that is rounded to a few bits: the input, every output of a ReLU, and any
-//! other value that a linear layer or an average pooling needs. All else stays exact: the outputs
-//! of linear layers and their sums are accumulators, pooling and views of sites are those of
-//! integers.
+//! An *activation quantizer* rounds a value to a few bits: the input, every output of a ReLU, and
+//! any other value that a linear layer or an average pooling needs. All else stays exact: the
+//! outputs of linear layers and their sums are accumulators, pooling and views of quantized values
+//! are those of integers.
 //!
 //! Scales: `s_y = s_w s_x 2^k`, and all terms of a sum differ by powers of two. So the scales of
-//! the sites that meet in a sum, and of the site that the sum is rounded to, are one real number up
-//! to powers of two: they form a *group*. A layer's weight scale is then given, up to a power of
-//! two a channel, by the groups of its input and of its target.
+//! the activation quantizers that meet in a sum, and of the activation quantizer that the sum is
+//! rounded to, are one real number up to powers of two: they form a *group*. A layer's weight scale
+//! is then given, up to a power of two a channel, by the groups of its input and of its target.
 
 use model::{Model, Op, ValueId};
 
-/// Index of a site.
-pub type SiteId = usize;
+/// Index of an activation quantizer.
+pub type QuantizerId = usize;
 
 /// A value that is rounded.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Site {
+pub struct ActivationQuantizer {
     /// The value.
     pub value: ValueId,
     /// Its name in reports.
@@ -38,21 +38,21 @@ pub struct Site {
 /// What a linear layer's accumulators become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A site.
-    Site(SiteId),
+    /// An activation quantizer.
+    Quantizer(QuantizerId),
     /// The logits, which are not rounded.
     Logits,
 }
 
-/// A linear layer between its sites.
+/// A linear layer between its activation quantizers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LayerSites {
+pub struct LayerQuantizers {
     /// The node.
     pub node: usize,
-    /// The site that its input is, or is pooled or sliced from.
-    pub input: SiteId,
-    /// The base-two logarithm of its input's scale over the site's: minus that of the windows
-    /// averaged on the way.
+    /// The activation quantizer that its input is, or is pooled or sliced from.
+    pub input: QuantizerId,
+    /// The base-two logarithm of its input's scale over the activation quantizer's: minus that of
+    /// the windows averaged on the way.
     pub input_offset: f64,
     /// What its accumulators become.
     pub target: Target,
@@ -62,19 +62,19 @@ pub struct LayerSites {
 
 /// How a model is quantized, before any width is chosen.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sites {
-    /// All sites, by value.
-    pub sites: Vec<Site>,
+pub struct ActivationQuantizers {
+    /// All activation quantizers, by value.
+    pub quantizers: Vec<ActivationQuantizer>,
     /// All linear layers, in topological order.
-    pub layers: Vec<LayerSites>,
+    pub layers: Vec<LayerQuantizers>,
     /// Number of groups.
     pub groups: usize,
-    /// The site of every value that is one.
-    of_value: Vec<Option<SiteId>>,
+    /// The activation quantizer of every value that is one.
+    of_value: Vec<Option<QuantizerId>>,
 }
 
-impl Sites {
-    /// Finds the sites of a model.
+impl ActivationQuantizers {
+    /// Finds the activation quantizers of a model.
     pub fn of(model: &Model, signed_input: bool) -> Self {
         let values = model.nodes.len() + 1;
         let consumers = consumers(model);
@@ -82,7 +82,7 @@ impl Sites {
         // sum.
         let mut exact = vec![false; values];
         let mut of_value = vec![None; values];
-        let mut sites = Vec::new();
+        let mut quantizers = Vec::new();
         for value in 0..values {
             let producer = ValueId(value).producer().map(|node| &model.nodes[node]);
             let (rounded, signed, max) = match producer.map(|node| (&node.op, &node.inputs)) {
@@ -101,13 +101,13 @@ impl Sites {
                 Some((Op::AvgPool(_), _)) => (false, false, None),
             };
             if rounded {
-                of_value[value] = Some(sites.len());
+                of_value[value] = Some(quantizers.len());
                 let name = producer.map_or("input", |node| &node.name).to_owned();
                 let looked_up = producer.is_some_and(|node| is_function(&node.op));
                 let read =
                     consumers[value].iter().filter(|&&node| is_function(&model.nodes[node].op));
                 let functions = read.count();
-                sites.push(Site {
+                quantizers.push(ActivationQuantizer {
                     value: ValueId(value),
                     name,
                     signed,
@@ -118,23 +118,23 @@ impl Sites {
                 });
             }
         }
-        let mut found = Self { sites, layers: Vec::new(), groups: 0, of_value };
+        let mut found = Self { quantizers, layers: Vec::new(), groups: 0, of_value };
         found.tie(model, &consumers);
         found
     }
 
-    /// The site of a value, if it is one.
-    pub fn site(&self, value: ValueId) -> Option<SiteId> {
+    /// The activation quantizer of a value, if it is one.
+    pub fn activation(&self, value: ValueId) -> Option<QuantizerId> {
         self.of_value[value.0]
     }
 
-    /// The site that a value is, or is pooled, sliced or cut off from, with the base-two logarithm
-    /// of its scale over the site's; `None` for accumulators.
-    pub fn source(&self, model: &Model, value: ValueId) -> Option<(SiteId, f64)> {
+    /// The activation quantizer that a value is, or is pooled, sliced or cut off from, with the
+    /// base-two logarithm of its scale over the activation quantizer's; `None` for accumulators.
+    pub fn source(&self, model: &Model, value: ValueId) -> Option<(QuantizerId, f64)> {
         let (mut value, mut offset) = (value, 0.0);
         loop {
-            if let Some(site) = self.site(value) {
-                return Some((site, offset));
+            if let Some(activation) = self.activation(value) {
+                return Some((activation, offset));
             }
             let node = &model.nodes[value.producer()?];
             match &node.op {
@@ -146,35 +146,38 @@ impl Sites {
         }
     }
 
-    /// Layers that read a site.
-    pub fn readers(&self, site: SiteId) -> impl Iterator<Item = usize> + '_ {
-        (0..self.layers.len()).filter(move |&layer| self.layers[layer].input == site)
+    /// Layers that read an activation quantizer.
+    pub fn readers(&self, activation: QuantizerId) -> impl Iterator<Item = usize> + '_ {
+        (0..self.layers.len()).filter(move |&layer| self.layers[layer].input == activation)
     }
 
-    /// Groups the sites that meet in sums, and finds each layer's sites.
+    /// Groups the activation quantizers that meet in sums, and finds each layer's activation
+    /// quantizers.
     fn tie(&mut self, model: &Model, consumers: &[Vec<usize>]) {
-        // The logits take part as one more item behind the sites.
-        let logits = self.sites.len();
+        // The logits take part as one more item behind the activation quantizers.
+        let logits = self.quantizers.len();
         let mut groups = Ties((0..=logits).collect());
         for (index, node) in model.nodes.iter().enumerate() {
             match &node.op {
                 Op::Add => {
                     let target = self.target(model, consumers, node.output);
                     for &input in &node.inputs {
-                        if let Some((site, _)) = self.source(model, input) {
-                            // Terms of one sum differ by shifts: each site that feeds it is tied to
-                            // what the sum becomes. Layers that feed it read the target's group
-                            // below.
-                            groups.join(site, target.unwrap_or(logits));
+                        if let Some((activation, _)) = self.source(model, input) {
+                            // Terms of one sum differ by shifts: each activation quantizer that
+                            // feeds it is tied to what the sum becomes. Layers that feed it read
+                            // the target's group below.
+                            groups.join(activation, target.unwrap_or(logits));
                         }
                     }
                 }
                 Op::Relu { .. } => {
-                    let own = self.site(node.output);
-                    if let (Some(own), Some((site, _))) = (own, self.source(model, node.inputs[0]))
+                    let own = self.activation(node.output);
+                    if let (Some(own), Some((activation, _))) =
+                        (own, self.source(model, node.inputs[0]))
                     {
-                        // A ReLU of a site is that site requantized, which is a shift too.
-                        groups.join(own, site);
+                        // A ReLU of an activation quantizer is that activation quantizer
+                        // requantized, which is a shift too.
+                        groups.join(own, activation);
                     }
                 }
                 Op::Conv(_) => {
@@ -182,11 +185,11 @@ impl Sites {
                     let Some((input, input_offset)) = self.source(model, node.inputs[0]) else {
                         continue;
                     };
-                    self.layers.push(LayerSites {
+                    self.layers.push(LayerQuantizers {
                         node: index,
                         input,
                         input_offset,
-                        target: target.map_or(Target::Logits, Target::Site),
+                        target: target.map_or(Target::Logits, Target::Quantizer),
                         target_group: target.unwrap_or(logits),
                     });
                 }
@@ -196,21 +199,26 @@ impl Sites {
         }
         let names = groups.number();
         self.groups = names.iter().max().map_or(0, |most| most + 1);
-        for (site, group) in self.sites.iter_mut().zip(&names) {
-            site.group = *group;
+        for (activation, group) in self.quantizers.iter_mut().zip(&names) {
+            activation.group = *group;
         }
         for layer in &mut self.layers {
             layer.target_group = names[layer.target_group];
         }
     }
 
-    /// The site that an accumulator is rounded to, following sums, pooling and views; `None` for
-    /// logits.
-    fn target(&self, model: &Model, consumers: &[Vec<usize>], value: ValueId) -> Option<SiteId> {
+    /// The activation quantizer that an accumulator is rounded to, following sums, pooling and
+    /// views; `None` for logits.
+    fn target(
+        &self,
+        model: &Model,
+        consumers: &[Vec<usize>],
+        value: ValueId,
+    ) -> Option<QuantizerId> {
         let mut value = value;
         loop {
-            if let Some(site) = self.site(value) {
-                return Some(site);
+            if let Some(activation) = self.activation(value) {
+                return Some(activation);
             }
             value = model.nodes[*consumers[value.0].first()?].output;
         }
@@ -234,13 +242,11 @@ fn consumers(model: &Model) -> Vec<Vec<usize>> {
 /// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function,
 /// or several readers that are not all ReLUs.
 fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
-    let reads = |wanted: fn(&Op) -> bool| {
-        consumers.iter().filter(|&&node| wanted(&model.nodes[node].op)).count()
-    };
-    let linear = reads(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_)));
-    let relus = reads(|op| matches!(op, Op::Relu { .. }));
+    let ops = consumers.iter().map(|&node| &model.nodes[node].op);
+    let linear = ops.clone().any(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_)));
+    let relus = ops.filter(|op| matches!(op, Op::Relu { .. })).count();
     let revealed = model.output == ValueId(value);
-    linear > 0
+    linear
         || (consumers.len() > 1 && relus < consumers.len())
         || (revealed && !consumers.is_empty())
 }

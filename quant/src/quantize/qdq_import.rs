@@ -1,11 +1,11 @@
 //! A network that came quantized, as one whose every rescaling is a shift.
 //!
 //! Its widths are kept, and so are its integers wherever scales allow it. In order of the network,
-//! the accumulators of the first layer that leads to a group of tied sites decide the group's
-//! mantissa, if the layer's channels agree on one: its weights stay as they are, and the sites of
-//! the group move to the nearest power of two of it. Weights whose scales do not meet their group's
-//! then are rounded again, each channel to the finest power of two that holds it. Quantizers of
-//! values that stay accumulators here are not needed, and left out.
+//! the accumulators of the first layer that leads to a group of tied activation quantizers decide
+//! the group's mantissa, if the layer's channels agree on one: its weights stay as they are, and
+//! the activation quantizers of the group move to the nearest power of two of it. Weights whose
+//! scales do not meet their group's then are rounded again, each channel to the finest power of two
+//! that holds it. Quantizers of values that stay accumulators here are not needed, and left out.
 
 use fusion::{Graph, Interval};
 use model::onnx::{Integers, Quantized, Quantizer, Unsupported};
@@ -13,15 +13,15 @@ use model::{Conv, Op, Preprocess, ValueId};
 use protocols::weights::Weights;
 use serde::Serialize;
 
+use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers, QuantizerId};
 use super::emit::Emit;
-use super::round::{Rounded, limits};
+use super::round::{QuantizedWeights, limits};
 use super::scales::Scales;
-use super::sites::{Site, SiteId, Sites};
-use super::{Assignment, LayerSites, QuantizeError, conv, widths};
+use super::{BitWidths, LayerQuantizers, QuantizeError, conv, widths};
 
-/// A network of integers that was adopted from a quantized one.
+/// A network of integers that was imported from a quantized one.
 #[derive(Debug)]
-pub struct Adopted {
+pub struct QdqImport {
     /// The integer network.
     pub graph: Graph,
     /// Its weights.
@@ -29,16 +29,16 @@ pub struct Adopted {
     /// Widths of every layer's weights, and of the values that it reads.
     pub layers: Vec<(String, u8, u8)>,
     /// What is not as the file has it.
-    pub changes: Vec<Adjustment>,
+    pub changes: Vec<QdqChange>,
 }
 
 /// Something that is not as the file has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Adjustment {
+pub struct QdqChange {
     /// The node that computes the value, or that has the weights.
     pub node: String,
     /// What was changed.
-    pub what: Changed,
+    pub what: QdqChangeKind,
     /// What the file has: a scale, or the largest value.
     pub found: f64,
     /// What is taken instead.
@@ -51,7 +51,7 @@ pub struct Adjustment {
 /// What was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Changed {
+pub enum QdqChangeKind {
     /// The scale of a value, to the nearest power of two of what its accumulators have.
     ScaleOfValues,
     /// The largest value, beyond which it is cut off.
@@ -60,9 +60,9 @@ pub enum Changed {
     Weights,
 }
 
-/// Why a quantized network is not adopted.
+/// Why a quantized network is not imported.
 #[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
+pub enum QdqImportError {
     /// Nodes that are not quantized as they have to be: all of them.
     #[error("{}", .0.iter().map(Unsupported::to_string).collect::<Vec<_>>().join("\n"))]
     Unsupported(Vec<Unsupported>),
@@ -85,56 +85,64 @@ const IDLE_SPREAD: i32 = 3;
 /// # Errors
 /// Values or weights that have to be quantized are not, or too wide; or the integer network cannot
 /// be represented.
-pub fn adopt(quantized: &Quantized, preprocess: &Preprocess) -> Result<Adopted, AdoptError> {
+pub fn import_qdq(
+    quantized: &Quantized,
+    preprocess: &Preprocess,
+) -> Result<QdqImport, QdqImportError> {
     let signed = quantized.values.get(&ValueId::INPUT).is_some_and(|quantizer| quantizer.low < 0);
-    let sites = Sites::of(&quantized.model, signed);
-    let given = Given::read(quantized, &sites).map_err(AdoptError::Unsupported)?;
+    let activations = ActivationQuantizers::of(&quantized.model, signed);
+    let given =
+        QdqQuantizers::read(quantized, &activations).map_err(QdqImportError::Unsupported)?;
     let mut solving = Solving {
         given: &given,
         quantized,
-        sites: &sites,
-        mantissas: vec![None; sites.groups],
+        activations: &activations,
+        mantissas: vec![None; activations.groups],
         changes: Vec::new(),
     };
     // In the order of the network: each layer decides its target's mantissa from its input's, which
-    // is decided by then or is the site's own. Sites follow, when all groups are.
-    let layers: Vec<Rounded> = (0..sites.layers.len()).map(|layer| solving.layer(layer)).collect();
+    // is decided by then or is the activation quantizer's own. The others follow, when all groups
+    // are.
+    let layers: Vec<QuantizedWeights> =
+        (0..activations.layers.len()).map(|layer| solving.layer(layer)).collect();
     let scales = Scales {
-        sites: (0..sites.sites.len()).map(|site| solving.site(site)).collect(),
+        activations: (0..activations.quantizers.len())
+            .map(|activation| solving.activation(activation))
+            .collect(),
         layers: layers.iter().map(|layer| layer.log_scale).collect(),
     };
     let changes = solving.changes;
-    let assignment = Assignment {
+    let bit_widths = BitWidths {
         weight_bits: given.layers.iter().map(|layer| layer.bits).collect(),
-        site_bits: given.sites.iter().map(|site| site.bits).collect(),
+        activation_bits: given.activations.iter().map(|activation| activation.bits).collect(),
     };
-    let rounded: Vec<&Rounded> = layers.iter().collect();
+    let rounded: Vec<&QuantizedWeights> = layers.iter().collect();
     let emit = Emit {
         model: &quantized.model,
-        sites: &sites,
+        activations: &activations,
         scales: &scales,
         rounded: &rounded,
-        assignment: &assignment,
+        bit_widths: &bit_widths,
     };
     let (graph, weights) = emit.run(preprocess)?;
-    let layers = widths(&quantized.model, &sites, &assignment).collect();
-    Ok(Adopted { graph, weights, layers, changes })
+    let layers = widths(&quantized.model, &activations, &bit_widths).collect();
+    Ok(QdqImport { graph, weights, layers, changes })
 }
 
 /// What the file says about all that has to be quantized.
-struct Given {
-    sites: Vec<GivenSite>,
-    layers: Vec<GivenLayer>,
+struct QdqQuantizers {
+    activations: Vec<QdqActivation>,
+    layers: Vec<QdqLayer>,
 }
 
-struct GivenSite {
+struct QdqActivation {
     bits: u8,
     log_scale: f64,
     /// The largest integer in the file.
     high: i64,
 }
 
-struct GivenLayer {
+struct QdqLayer {
     bits: u8,
     /// Base-two logarithms of the channels' scales; none for channels whose weights are all zero.
     log_scales: Vec<Option<f64>>,
@@ -142,17 +150,23 @@ struct GivenLayer {
     stated: Vec<f64>,
 }
 
-impl Given {
-    fn read(quantized: &Quantized, sites: &Sites) -> Result<Self, Vec<Unsupported>> {
+impl QdqQuantizers {
+    fn read(
+        quantized: &Quantized,
+        activations: &ActivationQuantizers,
+    ) -> Result<Self, Vec<Unsupported>> {
         fn keep<T>(problems: &mut Vec<Unsupported>, found: Result<T, Unsupported>) -> Option<T> {
             found.map_err(|problem| problems.push(problem)).ok()
         }
         let mut problems = Vec::new();
-        let given = sites.sites.iter().map(|site| GivenSite::read(quantized, site));
+        let given = activations
+            .quantizers
+            .iter()
+            .map(|activation| QdqActivation::read(quantized, activation));
         let given: Vec<_> = given.filter_map(|found| keep(&mut problems, found)).collect();
-        let layers = sites.layers.iter().map(|layer| GivenLayer::read(quantized, layer));
+        let layers = activations.layers.iter().map(|layer| QdqLayer::read(quantized, layer));
         let layers: Vec<_> = layers.filter_map(|found| keep(&mut problems, found)).collect();
-        if sites.layers.is_empty() {
+        if activations.layers.is_empty() {
             problems.push(unsupported(
                 quantized,
                 None,
@@ -160,22 +174,22 @@ impl Given {
                 "there is nothing to run privately",
             ));
         }
-        if problems.is_empty() { Ok(Self { sites: given, layers }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { activations: given, layers }) } else { Err(problems) }
     }
 }
 
-impl GivenSite {
-    fn read(quantized: &Quantized, site: &Site) -> Result<Self, Unsupported> {
-        let at = |value: ValueId| quantized.values.get(&value).copied();
-        let node = site.value.producer().map(|node| &quantized.model.nodes[node]);
+impl QdqActivation {
+    fn read(quantized: &Quantized, activation: &ActivationQuantizer) -> Result<Self, Unsupported> {
+        let node = activation.value.producer().map(|node| &quantized.model.nodes[node]);
         // A ReLU of a quantized value is as quantized as that.
         let before = node
             .filter(|node| matches!(node.op, Op::Relu { .. }))
-            .and_then(|node| at(node.inputs[0]));
-        let Some(Quantizer { scale, low, high }) = at(site.value).or(before) else {
+            .and_then(|node| quantized.values.get(&node.inputs[0]));
+        let found = quantized.values.get(&activation.value).or(before);
+        let Some(&Quantizer { scale, low, high }) = found else {
             return Err(unsupported(
                 quantized,
-                site.value.producer(),
+                activation.value.producer(),
                 "its values are not quantized, and a layer reads them",
                 "put QuantizeLinear and DequantizeLinear behind it",
             ));
@@ -185,22 +199,22 @@ impl GivenSite {
                 format!("its integers are those from {low} to {high}, zero point taken off");
             return Err(unsupported(
                 quantized,
-                site.value.producer(),
+                activation.value.producer(),
                 &reason,
                 "quantize with a zero point inside",
             ));
         }
-        let low = if site.signed { low } else { 0 };
+        let low = if activation.signed { low } else { 0 };
         Ok(Self {
-            bits: Interval { lo: low, hi: high }.bits(site.signed),
+            bits: Interval { lo: low, hi: high }.bits(activation.signed),
             log_scale: scale.log2(),
             high,
         })
     }
 }
 
-impl GivenLayer {
-    fn read(quantized: &Quantized, layer: &LayerSites) -> Result<Self, Unsupported> {
+impl QdqLayer {
+    fn read(quantized: &Quantized, layer: &LayerQuantizers) -> Result<Self, Unsupported> {
         let conv = conv(&quantized.model, layer.node);
         // A quantized layer that one of floats took in leaves integers that are not all of its
         // weights.
@@ -215,8 +229,6 @@ impl GivenLayer {
                  normalization into layers first",
             ));
         };
-        let width =
-            |low: i16, high: i16| Interval { lo: low.into(), hi: high.into() }.bits(true).max(2);
         // A zero point may leave more room than the weights need.
         let (least, most) = values.iter().fold((0, 0), |(a, b), &w| (a.min(w), b.max(w)));
         let bits = Some(width(*low, *high))
@@ -235,17 +247,17 @@ impl GivenLayer {
         }
         let channels =
             conv.weight.chunks_exact(conv.fan_in()).zip(values.chunks_exact(conv.fan_in()));
-        let log_scale = |(real, integers): (&[f32], &[i16])| {
+        let stated =
+            scales.iter().step_by(conv.fan_in()).map(|&scale| f64::from(scale).log2()).collect();
+        let log_scales = channels.map(|(real, integers)| {
             // The scale is what the largest integer was multiplied by: that quotient is rounded
             // least. The weights in the model may be those of the file times a factor that was
             // folded in.
             let at = (0..integers.len()).max_by_key(|&at| integers[at].unsigned_abs())?;
             let scale = f64::from(real[at]).abs() / f64::from(integers[at]).abs();
             Some(scale.log2()).filter(|log| log.is_finite())
-        };
-        let stated =
-            scales.iter().step_by(conv.fan_in()).map(|&scale| f64::from(scale).log2()).collect();
-        Ok(Self { bits, log_scales: channels.map(log_scale).collect(), stated })
+        });
+        Ok(Self { bits, log_scales: log_scales.collect(), stated })
     }
 }
 
@@ -265,27 +277,27 @@ fn unsupported(
 }
 
 struct Solving<'a> {
-    given: &'a Given,
+    given: &'a QdqQuantizers,
     quantized: &'a Quantized,
-    sites: &'a Sites,
+    activations: &'a ActivationQuantizers,
     /// By group: the base-two logarithm of its scales, up to whole numbers.
     mantissas: Vec<Option<f64>>,
-    changes: Vec<Adjustment>,
+    changes: Vec<QdqChange>,
 }
 
 impl Solving<'_> {
     /// A layer's integers, its group's mantissa decided.
-    fn layer(&mut self, index: usize) -> Rounded {
-        let (layer, given) = (&self.sites.layers[index], &self.given.layers[index]);
+    fn layer(&mut self, index: usize) -> QuantizedWeights {
+        let (layer, given) = (&self.activations.layers[index], &self.given.layers[index]);
         let input = self.mantissa(layer.input) + layer.input_offset;
         let first = given.log_scales.iter().flatten().next().copied().unwrap_or(0.0);
         let agreed = given.log_scales.iter().flatten().all(|&log| off(log - first) < TOLERANCE);
         // Scales of accumulators are `s_x s_w`. If all channels' are one number times powers of
-        // two, that number is the group's and no weight changes; else the site's own scale is kept,
-        // and the weights give way.
+        // two, that number is the group's and no weight changes; else the activation quantizer's
+        // own scale is kept, and the weights give way.
         let target = match layer.target {
             _ if agreed => input + first,
-            super::Target::Site(site) => self.given.sites[site].log_scale,
+            super::Target::Quantizer(activation) => self.given.activations[activation].log_scale,
             super::Target::Logits => input + first,
         };
         let target = *self.mantissas[layer.target_group].get_or_insert(target);
@@ -293,38 +305,44 @@ impl Solving<'_> {
         let conv = conv(&self.quantized.model, layer.node);
         let name = &self.quantized.model.nodes[layer.node].name;
         let (rounded, change) = Fitting { conv, given, log_scale }.run();
-        self.changes.extend(change.map(|change| Adjustment { node: name.clone(), ..change }));
+        self.changes.extend(change.map(|change| QdqChange { node: name.clone(), ..change }));
         rounded
     }
 
-    /// The mantissa of a site's group: the site's own, where no layer has decided it.
-    fn mantissa(&mut self, site: SiteId) -> f64 {
-        let own = self.given.sites[site].log_scale;
-        *self.mantissas[self.sites.sites[site].group].get_or_insert(own)
+    /// The mantissa of an activation quantizer's group: the activation quantizer's own, where no
+    /// layer has decided it.
+    fn mantissa(&mut self, activation: QuantizerId) -> f64 {
+        let own = self.given.activations[activation].log_scale;
+        *self.mantissas[self.activations.quantizers[activation].group].get_or_insert(own)
     }
 
-    /// The base-two logarithm of a site's scale.
-    fn site(&mut self, index: SiteId) -> f64 {
-        let (mantissa, given, site) =
-            (self.mantissa(index), &self.given.sites[index], &self.sites.sites[index]);
+    /// The base-two logarithm of an activation quantizer's scale.
+    fn activation(&mut self, index: QuantizerId) -> f64 {
+        let (mantissa, given, activation) = (
+            self.mantissa(index),
+            &self.given.activations[index],
+            &self.activations.quantizers[index],
+        );
         // The nearest in octaves: a scale changes by a factor of `sqrt(2)` at most.
         let used = mantissa + (given.log_scale - mantissa).round();
-        let changed = |what, found: f64, used: f64| {
-            let node = site.name.clone();
-            Adjustment { node, what, found, used, by: used / found - 1.0 }
-        };
         if (used - given.log_scale).abs() > TOLERANCE {
             let (found, used) = (given.log_scale.exp2(), used.exp2());
-            self.changes.push(changed(Changed::ScaleOfValues, found, used));
+            self.changes.push(change(&activation.name, QdqChangeKind::ScaleOfValues, found, used));
         }
-        let most = Interval::of_bits(given.bits, site.signed).hi as f64 * given.log_scale.exp2();
+        let most =
+            Interval::of_bits(given.bits, activation.signed).hi as f64 * given.log_scale.exp2();
         // The file cuts off at its largest integer, or at the ReLU before that; here the width's
         // largest is the only place.
-        let whole = site.max.map_or(f64::INFINITY, f64::from);
+        let whole = activation.max.map_or(f64::INFINITY, f64::from);
         let found = whole.min(given.high as f64 * given.log_scale.exp2());
         if (most / found).log2().abs() > TOLERANCE {
             let moved = (used - given.log_scale).exp2();
-            self.changes.push(changed(Changed::LargestValue, found, most * moved));
+            self.changes.push(change(
+                &activation.name,
+                QdqChangeKind::LargestValue,
+                found,
+                most * moved,
+            ));
         }
         used
     }
@@ -333,12 +351,12 @@ impl Solving<'_> {
 /// A layer's weights, under scales that are powers of two of one real number.
 struct Fitting<'a> {
     conv: &'a Conv,
-    given: &'a GivenLayer,
+    given: &'a QdqLayer,
     log_scale: f64,
 }
 
 impl Fitting<'_> {
-    fn run(&self) -> (Rounded, Option<Adjustment>) {
+    fn run(&self) -> (QuantizedWeights, Option<QdqChange>) {
         let (conv, n) = (self.conv, self.conv.fan_in());
         let channels: Vec<&[f32]> = conv.weight.chunks_exact(n).collect();
         let exponents: Vec<Option<i32>> = channels
@@ -347,15 +365,15 @@ impl Fitting<'_> {
             .map(|(weights, log)| self.exponent(weights, *log))
             .collect();
         let least = exponents.iter().flatten().min().copied().unwrap_or(0);
-        // A channel of zeros has a bias nevertheless, in steps that its scale may say.
-        let idle = |stated: f64| {
-            ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD)
-        };
         let exponents: Vec<i32> = exponents
             .iter()
             .zip(&self.given.stated)
-            .map(|(exponent, &stated)| {
-                exponent.map_or_else(|| idle(stated), |e| e.min(least + SPREAD))
+            .map(|(exponent, &stated)| match exponent {
+                Some(exponent) => (*exponent).min(least + SPREAD),
+                // A channel of zeros has a bias nevertheless, in steps that its scale may say.
+                None => {
+                    ((self.log_scale - stated).round() as i32).clamp(least, least + IDLE_SPREAD)
+                }
             })
             .collect();
         let (low, high) = limits(self.given.bits);
@@ -374,16 +392,16 @@ impl Fitting<'_> {
             self.given.log_scales.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         let by = (change / norm.max(f64::MIN_POSITIVE)).sqrt();
         let used = (self.log_scale - f64::from(least)).exp2();
-        let change = Adjustment {
+        let change = QdqChange {
             node: String::new(),
-            what: Changed::Weights,
+            what: QdqChangeKind::Weights,
             found: coarsest.exp2(),
             used,
             by,
         };
         let bias = conv.bias.iter().map(|&b| f64::from(b)).collect();
         (
-            Rounded { weights, exponents, log_scale: self.log_scale, bias },
+            QuantizedWeights { weights, exponents, log_scale: self.log_scale, bias },
             Some(change).filter(|_| by > TOLERANCE),
         )
     }
@@ -413,4 +431,13 @@ impl Fitting<'_> {
 /// How far a number is from a whole one.
 fn off(x: f64) -> f64 {
     (x - x.round()).abs()
+}
+
+/// The width of signed integers that holds an interval.
+fn width(low: i16, high: i16) -> u8 {
+    Interval { lo: low.into(), hi: high.into() }.bits(true).max(2)
+}
+
+fn change(node: &str, what: QdqChangeKind, found: f64, used: f64) -> QdqChange {
+    QdqChange { node: node.to_owned(), what, found, used, by: used / found - 1.0 }
 }

@@ -16,20 +16,20 @@ const BATCH: usize = 256;
 
 /// An onnxruntime, loaded.
 #[derive(Clone)]
-pub struct Judge {
+pub struct ReferenceRuntime {
     library: PathBuf,
     environment: ort::environment::Environment,
 }
 
 /// A network that onnxruntime evaluates.
-pub struct Judged {
+pub struct ReferenceSession {
     session: Session,
     path: PathBuf,
 }
 
 /// Why there is no judgment.
 #[derive(Debug, thiserror::Error)]
-pub enum JudgeError {
+pub enum ReferenceRuntimeError {
     /// No onnxruntime is installed where it is looked for.
     #[error(
         "no onnxruntime found (looked in {}); install the Python package onnxruntime, or name the \
@@ -66,7 +66,7 @@ pub enum JudgeError {
     },
 }
 
-impl Judge {
+impl ReferenceRuntime {
     /// Finds and loads an onnxruntime: the library `explicit`, or the one that `ORT_DYLIB_PATH`
     /// names, or else that of a Python package `onnxruntime` of the virtual environment or of
     /// `python3`.
@@ -75,9 +75,9 @@ impl Judge {
     /// see [`library`](Self::library).
     ///
     /// # Errors
-    /// [`JudgeError::NotFound`] if there is none; other errors if one was named or found, and
-    /// cannot be used.
-    pub fn find(explicit: Option<&Path>) -> Result<Self, JudgeError> {
+    /// [`ReferenceRuntimeError::NotFound`] if there is none; other errors if one was named or
+    /// found, and cannot be used.
+    pub fn find(explicit: Option<&Path>) -> Result<Self, ReferenceRuntimeError> {
         let (library, environment) = match (library::named(explicit)?, library::loaded()) {
             (None, Some(first)) => first,
             (None, None) => library::load(&library::search()?)?,
@@ -96,32 +96,33 @@ impl Judge {
     ///
     /// # Errors
     /// onnxruntime refuses the file.
-    pub fn open(&self, onnx: &Path) -> Result<Judged, JudgeError> {
-        let failed = |error: ort::Error| run_error(onnx, error.to_string());
-        let builder = Session::builder(&self.environment).map_err(failed)?;
+    pub fn open(&self, onnx: &Path) -> Result<ReferenceSession, ReferenceRuntimeError> {
+        let builder = Session::builder(&self.environment)
+            .map_err(|error| run_error(onnx, error.to_string()))?;
         // Idle threads that spin take the cores from our own evaluation.
         let mut builder = builder
             .with_intra_op_spinning(false)
             .map_err(|error| run_error(onnx, error.to_string()))?;
-        let session = builder.commit_from_file(onnx).map_err(failed)?;
-        Ok(Judged { session, path: onnx.into() })
+        let session =
+            builder.commit_from_file(onnx).map_err(|error| run_error(onnx, error.to_string()))?;
+        Ok(ReferenceSession { session, path: onnx.into() })
     }
 
     /// The logits of a batch, `[N, classes, 1, 1]`.
     ///
     /// # Errors
     /// onnxruntime refuses the file or the batch.
-    pub fn run(&self, onnx: &Path, batch: &Tensor) -> Result<Tensor, JudgeError> {
+    pub fn run(&self, onnx: &Path, batch: &Tensor) -> Result<Tensor, ReferenceRuntimeError> {
         self.open(onnx)?.run(batch)
     }
 }
 
-impl Judged {
+impl ReferenceSession {
     /// The logits of a batch, `[N, classes, 1, 1]`: the first output, flattened.
     ///
     /// # Errors
     /// onnxruntime refuses the batch.
-    pub fn run(&mut self, batch: &Tensor) -> Result<Tensor, JudgeError> {
+    pub fn run(&mut self, batch: &Tensor) -> Result<Tensor, ReferenceRuntimeError> {
         let input = self.session.inputs().first().and_then(|input| input.dtype().tensor_shape());
         let dims: Vec<i64> = input.map(|shape| shape.to_vec()).unwrap_or_default();
         // A file with a fixed number of images is given just so many at a time.
@@ -152,8 +153,8 @@ impl Judged {
     }
 }
 
-fn run_error(path: &Path, reason: String) -> JudgeError {
-    JudgeError::Run { path: path.into(), reason }
+fn run_error(path: &Path, reason: String) -> ReferenceRuntimeError {
+    ReferenceRuntimeError::Run { path: path.into(), reason }
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -169,10 +170,19 @@ mod tests {
     fn a_library_that_is_not_there_is_another_error_than_one_that_does_not_load() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("libonnxruntime.so");
-        assert!(matches!(Judge::find(Some(&path)), Err(JudgeError::NoFile { .. })));
+        assert!(matches!(
+            ReferenceRuntime::find(Some(&path)),
+            Err(ReferenceRuntimeError::NoFile { .. })
+        ));
         std::fs::write(&path, "no library").unwrap();
-        assert!(matches!(Judge::find(Some(&path)), Err(JudgeError::Load { .. })));
+        assert!(matches!(
+            ReferenceRuntime::find(Some(&path)),
+            Err(ReferenceRuntimeError::Load { .. })
+        ));
         // A failure does not stand in the way of the next attempt.
-        assert!(matches!(Judge::find(Some(&path)), Err(JudgeError::Load { .. })));
+        assert!(matches!(
+            ReferenceRuntime::find(Some(&path)),
+            Err(ReferenceRuntimeError::Load { .. })
+        ));
     }
 }

@@ -11,10 +11,10 @@ use model::kernels::multiply_add;
 use model::{Conv, Model, Op};
 use rayon::prelude::*;
 
-use super::Assignment;
-use super::round::{Group, Rounded, Rounder, blocks};
+use super::BitWidths;
+use super::activation_quantizers::{ActivationQuantizers, Target};
+use super::round::{Group, QuantizedWeights, WeightQuantizer, blocks};
 use super::scales::{Scales, limits};
-use super::sites::{Sites, Target};
 
 /// What there is in a ring beside a layer's products, and the steps of everything, as base-two
 /// logarithms.
@@ -54,11 +54,10 @@ struct Channel {
 
 impl Channel {
     fn new(weights: &[i8], bias: f64, scale: f64) -> Self {
-        let sum = |(positive, negative): (i64, i64), &w: &i8| {
+        let sums = weights.iter().fold((0, 0), |(positive, negative), &w| {
             let w = i64::from(w);
             (positive + w.max(0), negative + (-w).max(0))
-        };
-        let sums = weights.iter().fold((0, 0), sum);
+        });
         Self { weights: weights.to_vec(), bias, scale, growth: 0.0, sums }
     }
 
@@ -79,36 +78,41 @@ impl Room {
     /// That of a layer whose integers are `rounded`; `None` where it is not what decides its ring.
     pub(super) fn of(
         model: &Model,
-        sites: &Sites,
+        activations: &ActivationQuantizers,
         scales: &Scales,
-        assignment: &Assignment,
+        bit_widths: &BitWidths,
         layer: usize,
-        rounded: &Rounded,
+        rounded: &QuantizedWeights,
     ) -> Option<Self> {
-        let place = &sites.layers[layer];
+        let place = &activations.layers[layer];
         // All below is counted in steps of `sum_scale`, the finest among the terms of the sum: the
         // intervals that `fuse` will find, before there is a graph.
-        let interval = |site: usize| limits(assignment.site_bits[site], sites.sites[site].signed);
+        let interval = |activation: usize| {
+            limits(
+                bit_widths.activation_bits[activation],
+                activations.quantizers[activation].signed,
+            )
+        };
         // An average is a sum: so much wider is what is read, and so much finer.
-        let read = |site: usize, offset: f64| {
-            let ((low, high), area) = (interval(site), (-offset).exp2());
-            ((low * area, high * area), scales.sites[site] + offset)
+        let read = |activation: usize, offset: f64| {
+            let ((low, high), area) = (interval(activation), (-offset).exp2());
+            ((low * area, high * area), scales.activations[activation] + offset)
         };
         let (input, input_scale) = read(place.input, place.input_offset);
         let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
         let mut sum_scale = rounded.log_scale - f64::from(finest) + input_scale;
         let mut others = Vec::new();
-        // Walking from the layer to its site collects the terms of all sums on the way. A second
-        // reader, or pooling, makes it give up.
+        // Walking from the layer to its activation quantizer collects the terms of all sums on the
+        // way. A second reader, or pooling, makes it give up.
         let mut value = model.nodes[place.node].output;
-        while sites.site(value).is_none() && value != model.output {
+        while activations.activation(value).is_none() && value != model.output {
             let [consumer] = model.consumers(value)[..] else { return None };
             let node = &model.nodes[consumer];
             match &node.op {
                 Op::Add => {
                     let other = *node.inputs.iter().find(|&&input| input != value)?;
-                    let (site, offset) = sites.source(model, other)?;
-                    let (interval, scale) = read(site, offset);
+                    let (activation, offset) = activations.source(model, other)?;
+                    let (interval, scale) = read(activation, offset);
                     sum_scale = sum_scale.min(scale);
                     others.push((interval, scale));
                 }
@@ -118,14 +122,18 @@ impl Room {
             value = node.output;
         }
         let (mut rest, mut least) = ((0.0, 0.0), 0);
-        if let Target::Site(site) = place.target {
-            sum_scale = sum_scale.min(scales.sites[site]);
+        if let Target::Quantizer(activation) = place.target {
+            sum_scale = sum_scale.min(scales.activations[activation]);
             // A requantization drops `shift` bits, with half of a step added first.
-            let shift = (scales.sites[site] - sum_scale).round();
-            let bits = f64::from(assignment.site_bits[site]);
+            let shift = (scales.activations[activation] - sum_scale).round();
+            let bits = f64::from(bit_widths.activation_bits[activation]);
             let rounding = (shift.exp2() / 2.0).floor();
             // What a signed result is made unsigned with.
-            let offset = if sites.sites[site].signed { (shift + bits - 1.0).exp2() } else { 0.0 };
+            let offset = if activations.quantizers[activation].signed {
+                (shift + bits - 1.0).exp2()
+            } else {
+                0.0
+            };
             rest = (rounding, rounding + offset);
             least = (shift + bits) as u32 + 1;
         }
@@ -161,16 +169,16 @@ impl Room {
     }
 }
 
-impl Rounder {
+impl WeightQuantizer {
     /// The layer with accumulators a bit narrower, where its error grows by no more than `growth`
     /// of itself; else as it was. `conv` is what `rounded` was rounded from.
     pub(super) fn narrowed(
         &self,
         conv: &Conv,
-        rounded: Rounded,
+        rounded: QuantizedWeights,
         room: &Room,
         growth: f64,
-    ) -> Rounded {
+    ) -> QuantizedWeights {
         let integers = rounded.weights.chunks_exact(conv.geometry.fan_in());
         let given: Vec<(&Group, (&[f32], Channel))> = self
             .channels(conv)
@@ -205,7 +213,7 @@ impl Rounder {
         }
         let bias = channels.iter().map(|channel| channel.bias).collect();
         let weights = channels.into_iter().flat_map(|channel| channel.weights).collect();
-        Rounded { weights, bias, ..rounded }
+        QuantizedWeights { weights, bias, ..rounded }
     }
 }
 
@@ -313,7 +321,7 @@ mod tests {
 
     /// The exact interval of a rounded layer as it will be emitted, in steps of its finest channel,
     /// with the rest.
-    fn exact(rounded: &Rounded, room: &Room) -> (f64, f64) {
+    fn exact(rounded: &QuantizedWeights, room: &Room) -> (f64, f64) {
         let finest = rounded.exponents.iter().copied().max().unwrap();
         let step = (rounded.log_scale - f64::from(finest) + room.input_scale).exp2();
         let bias = rounded.bias.iter().map(|b| (b / step).round() as i64).collect();
@@ -353,22 +361,22 @@ mod tests {
                 mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 }
             });
             let moments = Moments { rows: ROWS, second: second.collect(), first: mean.clone() };
-            let rounder = Rounder::new(&[moments]);
-            let before = rounder.round(&conv, bits, log_scale);
+            let weight_quantizer = WeightQuantizer::new(&[moments]);
+            let before = weight_quantizer.round(&conv, bits, log_scale);
             let finest = before.exponents.iter().copied().max().unwrap();
             let rest = (f64::from(rounding), f64::from(2 * rounding));
             let sum_scale = log_scale - f64::from(finest) + input_scale;
             let room =
                 Room { input: limits(input_bits, signed), input_scale, sum_scale, rest, least: 0 };
             let growth = if any { 1e9 } else { GROWTH };
-            let after = rounder.narrowed(&conv, before.clone(), &room, growth);
-            let error_of = |rounded: &Rounded| -> f64 {
+            let after = weight_quantizer.narrowed(&conv, before.clone(), &room, growth);
+            let error_of = |rounded: &QuantizedWeights| -> f64 {
                 let of = |(at, (group, floats)): (usize, (&Group, &[f32]))| {
                     let scale = (rounded.log_scale - f64::from(rounded.exponents[at])).exp2();
                     let weights = &rounded.weights[at * ROWS..(at + 1) * ROWS];
                     error(&[(group, (floats, Channel::new(weights, 0.0, scale)))])
                 };
-                rounder.channels(&conv).enumerate().map(of).sum()
+                weight_quantizer.channels(&conv).enumerate().map(of).sum()
             };
             if after != before {
                 // The bias may be counted a step wider than it comes to.
@@ -404,16 +412,20 @@ mod tests {
         let weight = [[3.0f32; ROWS - 1].as_slice(), &[2.4]].concat();
         let conv = Conv { geometry: Geometry::dense(ROWS, 1), weight, bias: vec![0.0] };
         let unit = (0..ROWS * ROWS).map(|p| f64::from(u8::from(p / ROWS == p % ROWS)));
-        let rounder =
-            Rounder::new(&[Moments { rows: ROWS, second: unit.collect(), first: vec![0.0; ROWS] }]);
+        let weight_quantizer = WeightQuantizer::new(&[Moments {
+            rows: ROWS,
+            second: unit.collect(),
+            first: vec![0.0; ROWS],
+        }]);
         let rest = (0.0, 0.0);
         let room =
             Room { input: limits(4, false), input_scale: 0.0, sum_scale: 0.0, rest, least: 0 };
-        let rounded = rounder.round(&conv, 3, 0.0);
-        let sum = |rounded: &Rounded| rounded.weights.iter().map(|&w| i32::from(w)).sum::<i32>();
+        let rounded = weight_quantizer.round(&conv, 3, 0.0);
+        let sum =
+            |rounded: &QuantizedWeights| rounded.weights.iter().map(|&w| i32::from(w)).sum::<i32>();
         assert_eq!(sum(&rounded), 35);
-        assert_eq!(rounder.narrowed(&conv, rounded.clone(), &room, GROWTH), rounded);
-        assert_eq!(sum(&rounder.narrowed(&conv, rounded, &room, 10.0)), 34);
+        assert_eq!(weight_quantizer.narrowed(&conv, rounded.clone(), &room, GROWTH), rounded);
+        assert_eq!(sum(&weight_quantizer.narrowed(&conv, rounded, &room, 10.0)), 34);
     }
 
     #[test]
@@ -428,19 +440,22 @@ mod tests {
         let batch: Tensor = images.batch(0..32, &Preprocess::Unit).unwrap();
         let quantizer = Quantizer::new(&model, &Preprocess::Unit, &batch, Ranges::Mse).unwrap();
         for bits in [3, 8] {
-            let (layers, sites) = (quantizer.sites.layers.len(), quantizer.sites.sites.len());
-            let assignment =
-                Assignment { weight_bits: vec![bits; layers], site_bits: vec![bits; sites] };
-            let (graph, weights) = quantizer.quantize(&assignment).unwrap();
+            let (layers, activations) =
+                (quantizer.activations.layers.len(), quantizer.activations.quantizers.len());
+            let bit_widths = BitWidths {
+                weight_bits: vec![bits; layers],
+                activation_bits: vec![bits; activations],
+            };
+            let (graph, weights) = quantizer.quantize(&bit_widths).unwrap();
             let options =
                 fusion::Options { weights: weights.digest(), ..fusion::Options::default() };
             let plan = fusion::fuse(&graph, &options).unwrap();
-            let scales = quantizer.scales(&assignment);
+            let scales = quantizer.scales(&bit_widths);
             let mut compared = 0;
-            for (layer, rounded) in quantizer.all_rounded(&assignment, &scales).iter().enumerate() {
-                let place = &quantizer.sites.layers[layer];
+            for (layer, rounded) in quantizer.all_rounded(&bit_widths, &scales).iter().enumerate() {
+                let place = &quantizer.activations.layers[layer];
                 let Some(room) =
-                    Room::of(&model, &quantizer.sites, &scales, &assignment, layer, rounded)
+                    Room::of(&model, &quantizer.activations, &scales, &bit_widths, layer, rounded)
                 else {
                     continue;
                 };
