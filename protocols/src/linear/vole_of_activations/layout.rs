@@ -44,6 +44,15 @@ pub(super) struct Class<'a> {
     pub(super) ring: Bits,
 }
 
+/// The lines of an image, by how many taps of the kernel they meet; those that meet none are left
+/// out.
+fn lines(count: usize, meets: impl Fn(usize) -> usize) -> Lines {
+    let mut lines = Lines::new();
+    (0..count).for_each(|line| lines.entry(meets(line)).or_default().push(line));
+    lines.remove(&0);
+    lines
+}
+
 /// The public layout of a run.
 pub(super) struct Layout<'a> {
     pub(super) layer: &'a Layer,
@@ -53,15 +62,6 @@ pub(super) struct Layout<'a> {
     pub(super) shift: u32,
     rows: Lines,
     columns: Lines,
-}
-
-/// The lines of an image, by how many taps of the kernel they meet; those that meet none are left
-/// out.
-fn lines(count: usize, meets: impl Fn(usize) -> usize) -> Lines {
-    let mut lines = Lines::new();
-    (0..count).for_each(|line| lines.entry(meets(line)).or_default().push(line));
-    lines.remove(&0);
-    lines
 }
 
 impl<'a> Layout<'a> {
