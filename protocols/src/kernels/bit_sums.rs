@@ -31,7 +31,7 @@ pub(crate) struct Expansion<'a> {
 pub(crate) fn puncture_bits(punctures: &[u32], depth: usize) -> impl Iterator<Item = u8> {
     (0..depth).map(move |level| {
         punctures.iter().enumerate().fold(0, |bits, (tree, puncture)| {
-            bits | ((puncture >> level) as u8 & 1) * (0b11 << (2 * tree))
+            bits | (((puncture >> level) as u8 & 1) * (0b11 << (2 * tree)))
         })
     })
 }
