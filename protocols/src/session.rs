@@ -82,9 +82,10 @@ impl Session {
         // The rounds are what the depths in the peer's frames make of them: bytes and transfers are
         // counted here alone.
         if (Cost { rounds: predicted.rounds, ..measured }) == predicted {
-            let rounds =
-                |cost: Cost| format!("{} messages one after the other in {operator}", cost.rounds);
-            return Err(self.channel.violation(rounds(predicted), rounds(measured)));
+            let unit = format!("messages one after the other in {operator}");
+            let expected = format!("{} {unit}", predicted.rounds);
+            let found = format!("{} {unit}", measured.rounds);
+            return Err(self.channel.violation(expected, found));
         }
         Err(Error::Ledger { operator, predicted, measured })
     }

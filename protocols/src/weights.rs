@@ -165,12 +165,15 @@ fn view(dtype: Dtype, len: usize, bytes: &[u8]) -> TensorView<'_> {
 }
 
 fn typed<'a>(file: &SafeTensors<'a>, name: &str, dtype: Dtype) -> Result<&'a [u8], Error> {
-    let what = || format!("weights: tensor {name}");
-    let tensor = file.tensor(name).map_err(|source| Error::invalid(what(), "a tensor", source))?;
+    let what = format!("weights: tensor {name}");
+    let tensor = match file.tensor(name) {
+        Ok(tensor) => tensor,
+        Err(source) => return Err(Error::invalid(what, "a tensor", source)),
+    };
     if tensor.dtype() == dtype {
         return Ok(tensor.data());
     }
-    Err(Error::invalid(what(), format!("{dtype:?}"), format!("{:?}", tensor.dtype())))
+    Err(Error::invalid(what, format!("{dtype:?}"), format!("{:?}", tensor.dtype())))
 }
 
 impl fmt::Debug for Weights {

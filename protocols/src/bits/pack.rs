@@ -57,15 +57,11 @@ impl Bits {
     /// Packs `N` words at a time, which one word of 64 bits holds.
     fn pack_by<W: Word, const N: usize>(self, values: &[W], bytes: &mut [u8]) {
         let (width, mask) = (self.get(), self.mask());
-        let join = |words: &[W]| {
-            let words = words.iter().enumerate();
-            words.fold(0, |word, (i, &value)| word | (value.into() & mask) << (i as u32 * width))
-        };
         // Before each turn fewer than 64 bits are held, and a turn adds at most 64: two words are
         // enough.
         let (mut held, mut filled, mut at) = (0u128, 0u32, 0);
         let mut put = |words: &[W]| {
-            held |= u128::from(join(words)) << filled;
+            held |= u128::from(join(words, width, mask)) << filled;
             filled += words.len() as u32 * width;
             if filled >= 64 {
                 bytes[at..at + 8].copy_from_slice(&(held as u64).to_le_bytes());
@@ -129,6 +125,13 @@ impl Bits {
             *value = W::truncate(bits & mask);
         }
     }
+}
+
+/// Joins words, cut to a width, into one of 64 bits, the first in the lowest bits.
+#[inline]
+fn join<W: Word>(words: &[W], width: u32, mask: u64) -> u64 {
+    let words = words.iter().enumerate();
+    words.fold(0, |word, (i, &value)| word | (value.into() & mask) << (i as u32 * width))
 }
 
 #[cfg(test)]

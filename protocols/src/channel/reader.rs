@@ -68,20 +68,23 @@ async fn read_frame<S: AsyncRead>(
     let (first, rest) = header.split_at_mut(1);
     fill(stream, first, limits, None).await?;
     let started = Instant::now();
-    let within = |len: usize| {
-        let whole = limits.frame(HEADER + len);
-        Some((started + whole, whole))
-    };
-    fill(stream, rest, limits, within(0)).await?;
+    fill(stream, rest, limits, Some(due(started, limits, 0))).await?;
     match Header::parse(&header) {
         Ok(Header::KeepAlive) => Ok(None),
         Ok(Header::Data { tag, depth, len }) => {
             let mut payload = vec![0; len];
-            fill(stream, &mut payload, limits, within(len)).await?;
+            fill(stream, &mut payload, limits, Some(due(started, limits, len))).await?;
             Ok(Some(Frame::data(tag, depth, payload)))
         }
         Err((expected, found)) => Err(Fault::Malformed { expected, found }),
     }
+}
+
+/// The instant when a frame with so long a payload has to be there, and how long that is after its
+/// first byte.
+fn due(started: Instant, limits: Limits, len: usize) -> (Instant, Duration) {
+    let whole = limits.frame(HEADER + len);
+    (started + whole, whole)
 }
 
 /// Fills a buffer: no pause is longer than the silence allowed, and all of it is there by an

@@ -43,19 +43,16 @@ impl Writer {
 
     pub(super) fn queue(&self, bytes: Vec<u8>) -> io::Result<()> {
         self.progress.queued.fetch_add(bytes.len(), Ordering::Relaxed);
-        let lost = || io::Error::from(io::ErrorKind::BrokenPipe);
         self.frames.as_ref().ok_or_else(lost)?.send(bytes).map_err(|_| lost())
     }
 
     /// Waits until fewer than `bytes` are queued or the writer has ended, at most for `patience`;
     /// false where neither came to be.
     pub(super) async fn below(&self, bytes: usize, patience: Duration) -> bool {
-        let below =
-            || self.progress.queued.load(Ordering::Relaxed) < bytes || self.task.is_finished();
         timeout(patience, async {
-            while !below() {
+            while !self.is_below(bytes) {
                 let moved = self.progress.moved.notified();
-                if below() {
+                if self.is_below(bytes) {
                     break;
                 }
                 moved.await;
@@ -63,6 +60,11 @@ impl Writer {
         })
         .await
         .is_ok()
+    }
+
+    /// Whether fewer than `bytes` are queued or the writer has ended.
+    fn is_below(&self, bytes: usize) -> bool {
+        self.progress.queued.load(Ordering::Relaxed) < bytes || self.task.is_finished()
     }
 
     pub(super) async fn close(&mut self, patience: Duration) {
@@ -75,6 +77,11 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The error of a writer that has ended.
+fn lost() -> io::Error {
+    io::ErrorKind::BrokenPipe.into()
 }
 
 async fn write_frames<S: AsyncWrite>(

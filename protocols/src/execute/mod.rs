@@ -210,11 +210,12 @@ impl PartySession {
     async fn compare(&mut self) -> Result<Measured, Error> {
         let cost = Plan::end_cost();
         budget::enter(&mut self.session, 20, END, (cost, 0.0));
-        let part = async |session: &mut Session| match session.role() {
-            Role::Client => session.channel.send_statement(),
-            Role::Server => session.channel.check_statement().await,
-        };
-        let ((), measured) = report::timed(&mut self.session, END, cost, part).await?;
+        let ((), measured) =
+            report::timed(&mut self.session, END, cost, async |session| match session.role() {
+                Role::Client => session.channel.send_statement(),
+                Role::Server => session.channel.check_statement().await,
+            })
+            .await?;
         Ok(measured)
     }
 }

@@ -32,8 +32,10 @@ pub(super) async fn prepare(
     run.begun += inferences;
     let extend = plan.preparation(run.load, run.load.group_of(first, inferences));
     budget::enter(&mut run.session, 10, CORRELATIONS, budget::of_supply(&extend));
-    let part = async |session: &mut Session| session.run(&extend, ()).await;
-    let ((), measured) = timed(&mut run.session, CORRELATIONS, extend.cost(), part).await?;
+    let ((), measured) = timed(&mut run.session, CORRELATIONS, extend.cost(), async |session| {
+        session.run(&extend, ()).await
+    })
+    .await?;
     if let Some(line) = run.report.line(CORRELATIONS) {
         line.offline += measured;
     }
@@ -72,8 +74,11 @@ async fn prepare_one(
         };
         let state = run.ready.states[index].as_ref().or(fresh.as_ref());
         let offline = Offline { context, images, masks: &mut masks, weights, state };
-        let part = async |session: &mut Session| step.op.step().offline(session, offline).await;
-        let (prepared, measured) = timed(&mut run.session, "offline", cost.offline, part).await?;
+        let (prepared, measured) =
+            timed(&mut run.session, "offline", cost.offline, async |session| {
+                step.op.step().offline(session, offline).await
+            })
+            .await?;
         if let Some(line) = run.report.line(&step.name) {
             line.offline += measured;
         }
@@ -104,8 +109,10 @@ async fn make_state(
         line.offline += supplied;
     }
     let weights = weights.map(|own| own.weights.as_slice());
-    let part = async |session: &mut Session| layer.prepare(session, weights).await;
-    let (state, measured) = timed(&mut run.session, "layer", cost.setup, part).await?;
+    let (state, measured) = timed(&mut run.session, "layer", cost.setup, async |session| {
+        layer.prepare(session, weights).await
+    })
+    .await?;
     if let Some(line) = run.report.line(&step.name) {
         line.offline += measured;
     }
@@ -122,8 +129,8 @@ pub(super) async fn supply(
     let supply = plan.supply(needed);
     let (cost, work) = budget::of_supply(&supply);
     session.channel.extend_step(10, CORRELATIONS, cost, work);
-    let part = async |session: &mut Session| session.run(&supply, ()).await;
-    let ((), measured) = timed(session, CORRELATIONS, cost, part).await?;
+    let ((), measured) =
+        timed(session, CORRELATIONS, cost, async |session| session.run(&supply, ()).await).await?;
     session.channel.rename_step(step_number(index), &plan.steps[index].name);
     Ok(measured)
 }

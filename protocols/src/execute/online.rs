@@ -4,7 +4,7 @@ use super::offline::{Stock, step_number, supply};
 use super::report::timed;
 use super::{Event, Logits, Observe, PartySession, budget};
 use crate::steps::{CORRELATIONS, Online};
-use crate::{Error, Session, Share};
+use crate::{Error, Share};
 
 pub(super) async fn infer(
     party: &mut PartySession,
@@ -41,8 +41,10 @@ pub(super) async fn infer(
             prepared,
             result: &mut result,
         };
-        let part = async |session: &mut Session| step.op.step().online(session, online).await;
-        let (written, measured) = timed(session, "step", predicted, part).await?;
+        let (written, measured) = timed(session, "step", predicted, async |session| {
+            step.op.step().online(session, online).await
+        })
+        .await?;
         if let Some(line) = report.line(&step.name) {
             line.online += measured;
         }

@@ -21,22 +21,20 @@ pub(super) async fn set_up(
     report: &mut Report,
     observe: &mut Observe<'_>,
 ) -> Result<Ready, Error> {
-    let layers = plan.layers().filter(|_| !plan.streamed).count();
-    let mut event =
-        |step: &str, index| observe(Event { phase: "set-up", step, index, count: layers + 1 });
+    let count = plan.layers().filter(|_| !plan.streamed).count() + 1;
     let setup = plan.start();
     let kept = plan.kept_states();
     let extend = plan.supply(kept);
     let predicted = setup.cost() + extend.cost() + kept;
     let (ready, measured) = timed(session, "set-up", predicted, async |session| {
-        event("base transfers", 0);
+        observe(Event { phase: "set-up", step: "base transfers", index: 0, count });
         budget::enter(session, 1, "set-up: base transfers", budget::of_start(plan));
         session.run(&setup, ()).await?;
         budget::enter(session, 2, "set-up: extension", budget::of_supply(&extend));
         session.run(&extend, ()).await?;
         let mut states: Vec<Option<State>> = plan.steps.iter().map(|_| None).collect();
         for (at, (index, name, layer)) in plan.layers().filter(|_| !plan.streamed).enumerate() {
-            event(name, at + 1);
+            observe(Event { phase: "set-up", step: name, index: at + 1, count });
             let part = format!("set-up: {name}");
             budget::enter(session, 3, &part, budget::of_state(&layer));
             let weights = weights.map(|weights| weights.layers[name].weights.as_slice());

@@ -30,10 +30,9 @@ pub(crate) struct Expansion<'a> {
 /// words of 64 bits.
 pub(crate) fn puncture_bits(punctures: &[u32], depth: usize) -> impl Iterator<Item = u8> {
     (0..depth).map(move |level| {
-        let bit = |(tree, puncture): (usize, &u32)| {
-            ((puncture >> level) as u8 & 1) * (0b11 << (2 * tree))
-        };
-        punctures.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+        punctures.iter().enumerate().fold(0, |bits, (tree, puncture)| {
+            bits | (((puncture >> level) as u8 & 1) * (0b11 << (2 * tree)))
+        })
     })
 }
 
@@ -85,6 +84,12 @@ impl Key {
     }
 }
 
+/// One word of one of the four blocks.
+#[inline]
+fn word<W: Word>(quad: &Quad, tree: usize, lane: usize) -> W {
+    bytemuck::cast_slice::<_, W>(&quad.0[tree..=tree])[lane]
+}
+
 fn portable<W: Word>(
     key: &::aes::Aes128Enc,
     of: Expansion<'_>,
@@ -98,23 +103,23 @@ fn portable<W: Word>(
         aes::encrypt_and_add(key, bytemuck::cast_slice_mut(&mut hashes));
         let slots = &mut slots[at % period * depth..][..depth];
         for tree in 0..(of.trees - 4 * at).min(4) {
-            let words =
-                |quad: &Quad, lane: usize| bytemuck::cast_slice::<_, W>(&quad.0[tree..=tree])[lane];
             for lane in 0..W::LANES {
                 // The sum of all leaves, `u` of the sender. At the receiver `sum` is the
                 // corrections, and `value` is `c + S`.
-                let total =
-                    hashes.iter().fold(W::zero(), |sum, hash| sum.wrapping_add(&words(hash, lane)));
+                let total = hashes
+                    .iter()
+                    .fold(W::zero(), |sum, hash| sum.wrapping_add(&word(hash, tree, lane)));
                 let value = if of.punctures.is_some() {
-                    words(sum, lane).wrapping_add(&total)
+                    word::<W>(sum, tree, lane).wrapping_add(&total)
                 } else {
                     total
                 };
                 for (level, slot) in slots.iter_mut().enumerate() {
                     let with =
                         hashes.iter().enumerate().filter(|(number, _)| number >> level & 1 == 1);
-                    let with =
-                        with.fold(W::zero(), |sum, (_, hash)| sum.wrapping_add(&words(hash, lane)));
+                    let with = with.fold(W::zero(), |sum, (_, hash)| {
+                        sum.wrapping_add(&word(hash, tree, lane))
+                    });
                     let term = match of.punctures {
                         None => with,
                         Some(punctures) => {

@@ -68,15 +68,12 @@ fn middle(leaves: &[Key], first: usize, row: u64, planes: &mut [Row], partial: &
 /// Adds subtrees of one size as a counter carries: a right one belongs to the plane of its level.
 #[inline(always)]
 fn carry(leaves: &[Key], first: usize, row: u64, planes: &mut [Row], partial: &mut Partial) {
-    let stream = |number: usize, into: &mut Row| {
-        if number < first { into.fill(Block::ZERO) } else { leaves[number].row(row, into) }
-    };
     let mut sum = [Block::ZERO; ROW_BLOCKS];
     // Leaves before `number` make up subtrees, one of `2^i` leaves for every bit i that is set in
     // it. Their sums wait in `partial[i]`.
     for number in (0..leaves.len()).step_by(2) {
-        stream(number, &mut partial[0]);
-        stream(number + 1, &mut sum);
+        stream(leaves, first, row, number, &mut partial[0]);
+        stream(leaves, first, row, number + 1, &mut sum);
         // With leaf `number + 1` end as many right subtrees as its number has trailing ones, the
         // smallest a leaf.
         let level = (number + 1).trailing_ones() as usize;
@@ -94,6 +91,12 @@ fn carry(leaves: &[Key], first: usize, row: u64, planes: &mut [Row], partial: &m
         // A left subtree, or the whole tree: it waits for its right one.
         partial[level] = sum;
     }
+}
+
+/// A row of one leaf's stream; zeros where the leaf is before the first that counts.
+#[inline(always)]
+fn stream(leaves: &[Key], first: usize, row: u64, number: usize, into: &mut Row) {
+    if number < first { into.fill(Block::ZERO) } else { leaves[number].row(row, into) }
 }
 
 #[inline(always)]

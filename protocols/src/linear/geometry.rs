@@ -89,11 +89,9 @@ impl Geometry {
         if self.positions() == 0 {
             return Err(format!("a kernel that fits the padded image, found {self:?}"));
         }
-        let product = |factors: &[usize]| factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f));
-        let limit = |factors: &[usize]| product(factors).is_some_and(|p| p <= 1 << 31);
-        if limit(&[self.in_channels, self.in_h, self.in_w])
-            && limit(&[self.out_channels, self.out_h(), self.out_w()])
-            && limit(&[
+        if within_limit(&[self.in_channels, self.in_h, self.in_w])
+            && within_limit(&[self.out_channels, self.out_h(), self.out_w()])
+            && within_limit(&[
                 self.out_channels,
                 self.in_channels / self.groups,
                 self.kernel_h,
@@ -161,4 +159,10 @@ impl Geometry {
 pub const fn windows(padded: usize, kernel: usize, dilation: usize, stride: usize) -> usize {
     let reach = kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1);
     if reach > padded || stride == 0 { 0 } else { (padded - reach) / stride + 1 }
+}
+
+/// Whether a tensor of this shape has at most `2^31` elements.
+fn within_limit(shape: &[usize]) -> bool {
+    let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+    elements.is_some_and(|n| n <= 1 << 31)
 }

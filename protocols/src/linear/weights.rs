@@ -26,18 +26,17 @@ impl LayerWeights {
     }
 
     pub(crate) fn check(&self, layer: &Layer, step: &str) -> Result<(), Error> {
-        let what = |field: &str| format!("weights of step {step}: {field}");
         let (weights, channels) = (layer.weights(), layer.geometry.out_channels);
         if self.weights.len() != weights {
             return Err(Error::invalid(
-                what("weight"),
+                format!("weights of step {step}: weight"),
                 format!("{weights} elements"),
                 self.weights.len(),
             ));
         }
         if self.bias.len() != channels {
             return Err(Error::invalid(
-                what("bias"),
+                format!("weights of step {step}: bias"),
                 format!("{channels} elements"),
                 self.bias.len(),
             ));
@@ -45,11 +44,13 @@ impl LayerWeights {
         let most = 1i16 << (layer.weight_bits - 1);
         if self.weights.iter().any(|&w| !(-most..most).contains(&i16::from(w))) {
             let expected = format!("{} bit two's complement", layer.weight_bits);
-            return Err(Error::invalid(what("weight"), expected, "a wider value"));
+            let what = format!("weights of step {step}: weight");
+            return Err(Error::invalid(what, expected, "a wider value"));
         }
         let bound = 1u64 << 60;
         if self.bias.iter().any(|b| b.unsigned_abs() >= bound) {
-            return Err(Error::invalid(what("bias"), "less than 2^60", "a larger value"));
+            let what = format!("weights of step {step}: bias");
+            return Err(Error::invalid(what, "less than 2^60", "a larger value"));
         }
         Ok(())
     }
@@ -77,14 +78,7 @@ pub fn accumulators(
     let g = geometry;
     let padded = g.pad_top + g.pad_left + g.pad_bottom + g.pad_right > 0;
     let zero = padded || algorithm == Algorithm::Winograd;
-    let (low, high) = if zero { (low.min(0), high.max(0)) } else { (low, high) };
-    let interval = |(negative, positive): (i128, i128), bias: i64| {
-        let least = positive.saturating_mul(low).saturating_add(negative.saturating_mul(high));
-        let most = positive.saturating_mul(high).saturating_add(negative.saturating_mul(low));
-        (least.saturating_add(bias.into()), most.saturating_add(bias.into()))
-    };
-    let shift = |at: usize| shifts.get(at).map_or(0, |&e| u32::from(e).min(64));
-    let join = |(a, b): (i128, i128), (c, d): (i128, i128)| (a.min(c), b.max(d));
+    let inputs = if zero { (low.min(0), high.max(0)) } else { (low, high) };
     let channels = layer.bias.iter().enumerate();
     let intervals = channels.map(|(channel, &bias)| match algorithm {
         Algorithm::Direct | Algorithm::WinogradExact => {
@@ -93,19 +87,41 @@ pub fn accumulators(
                 let weight = i128::from(weight);
                 (negative + weight.min(0), positive + weight.max(0))
             });
-            interval((sums.0 << shift(channel), sums.1 << shift(channel)), bias)
+            let shift = shift(shifts, channel);
+            interval((sums.0 << shift, sums.1 << shift), bias, inputs)
         }
         Algorithm::Winograd => {
             let fan_in = g.in_channels / g.groups;
             let kernels = winograd::effective(fan_in, |position, input| {
                 let at = position * g.out_channels + channel;
-                i128::from(layer.weights[at * fan_in + input]) << shift(at)
+                i128::from(layer.weights[at * fan_in + input]) << shift(shifts, at)
             });
-            let [first, others @ ..] = kernels.map(|sums| interval(sums, bias));
+            let [first, others @ ..] = kernels.map(|sums| interval(sums, bias, inputs));
             others.into_iter().fold(first, join)
         }
     });
     intervals.reduce(join).unwrap_or((0, 0))
+}
+
+/// The interval of an accumulator, from the sums of its negative and of its positive weights.
+fn interval(
+    (negative, positive): (i128, i128),
+    bias: i64,
+    (low, high): (i128, i128),
+) -> (i128, i128) {
+    let least = positive.saturating_mul(low).saturating_add(negative.saturating_mul(high));
+    let most = positive.saturating_mul(high).saturating_add(negative.saturating_mul(low));
+    (least.saturating_add(bias.into()), most.saturating_add(bias.into()))
+}
+
+/// The least interval that holds both.
+fn join((a, b): (i128, i128), (c, d): (i128, i128)) -> (i128, i128) {
+    (a.min(c), b.max(d))
+}
+
+/// One entry of a layer's shifts, 64 at the most; zero where there are none.
+fn shift(shifts: &[u8], at: usize) -> u32 {
+    shifts.get(at).map_or(0, |&e| u32::from(e).min(64))
 }
 
 impl Drop for LayerWeights {

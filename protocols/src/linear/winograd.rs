@@ -112,25 +112,25 @@ pub(super) const fn exact_bits(weight_bits: u32, group: usize, groups: usize) ->
 /// Where an entry needs more than 8 bits: layers are checked before.
 pub(super) fn exact_weights(weights: &[i8]) -> Zeroizing<Vec<i8>> {
     let kernels = weights.as_chunks::<9>().0;
-    let entry = |position: usize, kernel: &[i8; 9]| {
-        let (left, right) = (KERNEL[position / 4], KERNEL[position % 4]);
-        let sum: i32 = (0..9)
-            .map(|at: usize| {
-                i32::from(left[at / 3]) * i32::from(right[at % 3]) * i32::from(kernel[at])
-            })
-            .sum();
-        // The right shift is exact: rows 0 and 3 of `2G` are even, and a corner is the product of
-        // two of them. At 4 bits no entry is beyond a center's nine times 8.
-        i8::try_from(sum >> (2 - sums(position)))
-            .expect("invariant: an exact layer's weights have 4 bits at most")
-    };
     // As many as there are, so that none are moved and left behind.
     let mut derived = Zeroizing::new(Vec::with_capacity(POSITIONS * kernels.len()));
     derived.extend(
         (0..POSITIONS)
-            .flat_map(|position| kernels.iter().map(move |kernel| entry(position, kernel))),
+            .flat_map(|position| kernels.iter().map(move |kernel| exact_entry(position, kernel))),
     );
     derived
+}
+
+/// One entry of [`exact_weights`].
+fn exact_entry(position: usize, kernel: &[i8; 9]) -> i8 {
+    let (left, right) = (KERNEL[position / 4], KERNEL[position % 4]);
+    let sum: i32 = (0..9)
+        .map(|at: usize| i32::from(left[at / 3]) * i32::from(right[at % 3]) * i32::from(kernel[at]))
+        .sum();
+    // The right shift is exact: rows 0 and 3 of `2G` are even, and a corner is the product of two
+    // of them. At 4 bits no entry is beyond a center's nine times 8.
+    i8::try_from(sum >> (2 - sums(position)))
+        .expect("invariant: an exact layer's weights have 4 bits at most")
 }
 
 /// `U = (2G) g (2G)^T` of one kernel, by position.

@@ -298,14 +298,13 @@ impl Requant {
                 rounding = Some(conversion);
             }
         }
-        let of = |wire: carry::Wire| bits.of(wire).clone();
         Ok(Decided {
             rounding,
             corrections,
-            wrap: decision.wrap.map(of),
-            kept_wrap: decision.kept_wrap.map(of),
-            keep: of(decision.keep),
-            saturated: decision.saturated.map(of),
+            wrap: decision.wrap.map(|wire| bits.of(wire).clone()),
+            kept_wrap: decision.kept_wrap.map(|wire| bits.of(wire).clone()),
+            keep: bits.of(decision.keep).clone(),
+            saturated: decision.saturated.map(|wire| bits.of(wire).clone()),
         })
     }
 

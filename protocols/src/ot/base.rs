@@ -100,8 +100,10 @@ impl Offer {
             let point = answer.decompress().ok_or(index)?;
             let zero = Zeroizing::new(point * *self.secret);
             let one = Zeroizing::new(*zero - *offered);
-            let key = |shared| derive(&self.key, index, &self.point, &answer, shared);
-            pairs.push([key(&zero), key(&one)]);
+            pairs.push([
+                derive(&self.key, index, &self.point, &answer, &zero),
+                derive(&self.key, index, &self.point, &answer, &one),
+            ]);
         }
         Ok(pairs)
     }

@@ -35,7 +35,7 @@ pub(crate) fn correct(
     choices: &[u8],
 ) -> Result<(Vec<u64>, Vec<u8>), Error> {
     let flips = BitString::from_bytes(choices, correlations.len());
-    let pads = |delta, keys: &[Block]| {
+    let (shares, corrections) = session.with_sent(correlations.len(), |delta, keys| {
         let (mut shares, mut corrections) = (Vec::new(), Vec::with_capacity(keys.len()));
         shares.reserve_exact(keys.len());
         let batches = keys.chunks(BATCH).zip(correlations.chunks(BATCH)).zip(flips.words());
@@ -48,8 +48,7 @@ pub(crate) fn correct(
             });
         }
         (shares, corrections)
-    };
-    let (shares, corrections) = session.with_sent(correlations.len(), pads)?;
+    })?;
     Ok((shares, ring.pack(&corrections)))
 }
 

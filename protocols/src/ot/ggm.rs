@@ -78,9 +78,9 @@ pub(crate) fn receiver_copaths(
         for (group, (nodes, punctures)) in four.enumerate() {
             // The node above the puncture on this level has as its number the puncture's high bits.
             // Its slot holds what has grown from zero.
-            let at =
-                |i: usize| punctures.get(i).map_or(0, |puncture| puncture >> (depth - 1 - level));
-            let punctures = std::array::from_fn(at);
+            let punctures = std::array::from_fn(|i: usize| {
+                punctures.get(i).map_or(0, |puncture| puncture >> (depth - 1 - level))
+            });
             // On level one the transfer is the sibling itself; below, the sum of its side less all
             // other nodes of that side is.
             let known = if level > 0 { side_sum(nodes, punctures) } else { Quad::ZERO };

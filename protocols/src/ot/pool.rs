@@ -100,14 +100,7 @@ impl Pools {
     /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they
     /// are not used.
     pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
-        let withdraw = |stock: &mut Stock| {
-            let blocks = stock.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
-            // What is withdrawn becomes other transfers: no operator has used it, and no cost has
-            // declared it.
-            stock.consumed -= count as u64;
-            Some(blocks)
-        };
-        let withdrawn = [withdraw(&mut self.sent)?, withdraw(&mut self.received)?];
+        let withdrawn = [self.sent.withdraw(count)?, self.received.withdraw(count)?];
         self.collect();
         Some(withdrawn)
     }
@@ -167,23 +160,28 @@ impl Stock {
         if count > self.left {
             return Err(self.left);
         }
-        let mut gathered = Zeroizing::new(Vec::new());
         let whole = self.pieces.front().is_some_and(|piece| piece.len() - self.taken >= count);
-        if !whole {
-            gathered.reserve_exact(count);
-            self.consume(count, |part| gathered.extend_from_slice(part));
-        }
-        // `consume` may call more than once, `f` only once. A whole piece is shown in one call.
-        let mut f = Some(f);
-        let mut result = None;
-        let mut lend = |part: &[Block]| result = f.take().map(|f| f(part));
-        if whole {
-            self.consume(count, lend);
+        let result = if whole {
+            // `consume` may call more than once, `f` only once. A whole piece is shown in one call.
+            let (mut f, mut result) = (Some(f), None);
+            self.consume(count, |part| result = f.take().map(|f| f(part)));
+            result.expect("invariant: one piece was lent")
         } else {
-            lend(&gathered);
-        }
+            let mut gathered = Zeroizing::new(Vec::with_capacity(count));
+            self.consume(count, |part| gathered.extend_from_slice(part));
+            f(&gathered)
+        };
         self.consumed += count as u64;
-        Ok(result.expect("invariant: one piece was lent"))
+        Ok(result)
+    }
+
+    /// Takes the next `count` transfers out, to make others of.
+    fn withdraw(&mut self, count: usize) -> Option<Zeroizing<Vec<Block>>> {
+        let blocks = self.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
+        // What is withdrawn becomes other transfers: no operator has used it, and no cost has
+        // declared it.
+        self.consumed -= count as u64;
+        Some(blocks)
     }
 
     /// The next `count` transfers, which the pool then forgets, or how many are left: copied once,

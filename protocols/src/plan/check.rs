@@ -25,8 +25,8 @@ const MAX_BITS: u8 = 62;
 
 /// Whether this build reads plans of a format.
 pub(super) fn check_format(format: u32) -> Result<(), Error> {
-    let expected = || format!("{FORMAT}; search the network again with this version of pq");
-    require(format == FORMAT, "plan: format", expected(), format)
+    let expected = format!("{FORMAT}; search the network again with this version of pq");
+    require(format == FORMAT, "plan: format", expected, format)
 }
 
 impl Plan {
@@ -102,24 +102,27 @@ impl Plan {
         let mut names = HashSet::from([CORRELATIONS]);
         let mut written = vec![false; self.wires.len()];
         for (index, step) in self.steps.iter().enumerate() {
-            let what = |field: &str| format!("plan: step {}: {field}", step.name);
-            require(names.insert(&step.name), what("name"), "a unique name", &step.name)?;
+            let name = &step.name;
+            let unique = names.insert(name);
+            require(unique, format!("plan: step {name}: name"), "a unique name", name)?;
             let (first, last) = (step.op.get::<Input>(), step.op.get::<Output>());
             let ends = [first.is_some(), last.is_some()];
             let due = [index == 0, index + 1 == self.steps.len()];
             require(
                 ends == due,
-                what("op"),
+                format!("plan: step {name}: op"),
                 "the input first and the output last, once each",
                 format!("step {index}"),
             )?;
             for id in step.op.inputs() {
                 let ready = written.get(id).copied().unwrap_or(false);
-                require(ready, what("input"), "a wire that an earlier step writes", id)?;
+                let what = format!("plan: step {name}: input");
+                require(ready, what, "a wire that an earlier step writes", id)?;
             }
             if let Some(id) = step.op.output() {
                 let free = written.get(id).is_some_and(|written| !written);
-                require(free, what("output"), "a wire that no earlier step writes", id)?;
+                let what = format!("plan: step {name}: output");
+                require(free, what, "a wire that no earlier step writes", id)?;
                 written[id] = true;
             }
         }
@@ -170,28 +173,27 @@ impl Plan {
 /// A name of at least so many bytes that can be shown.
 fn check_name(what: impl Into<String>, name: &str, least: usize) -> Result<(), Error> {
     let fits = (least..=MAX_NAME).contains(&name.len());
-    let found = || format!("{} bytes, '{}'", name.len(), Printable(cut(name, SHOWN)));
-    let expected =
-        || format!("{least} to {MAX_NAME} bytes, none of them control characters or invisible");
     if fits && name.chars().all(is_plain) {
         return Ok(());
     }
-    Err(Error::invalid(what, expected(), found()))
+    let expected =
+        format!("{least} to {MAX_NAME} bytes, none of them control characters or invisible");
+    let found = format!("{} bytes, '{}'", name.len(), Printable(cut(name, SHOWN)));
+    Err(Error::invalid(what, expected, found))
 }
 
 fn check_wire(id: usize, wire: &Wire) -> Result<(), Error> {
-    let what = |field: &str| format!("plan: wire {id}: {field}");
     let elements = wire.shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let sized = elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n));
     require(
         sized,
-        what("shape"),
+        format!("plan: wire {id}: shape"),
         format!("1 to {MAX_ELEMENTS} elements"),
         format!("{:?}", wire.shape),
     )?;
     require(
         (1..=MAX_BITS).contains(&wire.bits),
-        what("bits"),
+        format!("plan: wire {id}: bits"),
         format!("1 to {MAX_BITS}"),
         wire.bits,
     )

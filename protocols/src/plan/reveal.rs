@@ -51,9 +51,8 @@ impl Plan {
         let label = Op::Argmax(Argmax { input, output, digit: 1 });
         let least = plan.variants(&label).into_iter().min_by_key(|op| plan.online_bits(op));
         let op = least.unwrap_or(label);
-        let taken = |name: &str| plan.steps.iter().any(|step| step.name == name);
         let mut name = "label".to_owned();
-        while taken(&name) {
+        while plan.steps.iter().any(|step| step.name == name) {
             name += ".";
         }
         let at = plan.steps.len() - 1;

@@ -7,7 +7,7 @@ use crate::handshake;
 use crate::load::{Group, Load};
 use crate::ot::Supply;
 use crate::plan::Plan;
-use crate::steps::{CORRELATIONS, Kind, Op, Step};
+use crate::steps::{CORRELATIONS, Kind, Op};
 use crate::{Block, Cost, Operator, Phases, Role};
 
 /// The price of one step, for a batch.
@@ -48,11 +48,11 @@ impl Plan {
     pub fn held_bytes(&self, images: usize) -> u64 {
         let layers = self.layers();
         let levels: u64 = layers.map(|(_, _, layer)| layer.setup_cost().consumed()).sum();
-        let run = |step: &Step| {
+        let run = self.steps.iter().map(|step| {
             let Phases { offline, online, .. } = self.step_cost(&step.op, images);
             (offline + online).consumed()
-        };
-        let run: u64 = self.steps.iter().map(run).sum();
+        });
+        let run: u64 = run.sum();
         Block::BYTES as u64 * (levels + levels.max(run))
     }
 
@@ -65,12 +65,14 @@ impl Plan {
     /// The price of every step for several inferences, likewise.
     pub fn load_costs(&self, load: Load) -> Vec<StepCost> {
         let steps = self.steps.iter().filter_map(|step| {
-            let of = |images| self.step_cost(&step.op, images);
+            let kind = step.op.kind()?;
+            let setup = self.step_cost(&step.op, load.images).setup;
+            let run = over(load, |images| self.step_cost(&step.op, images));
             Some(StepCost {
                 name: step.name.clone(),
-                kind: step.op.kind()?,
+                kind,
                 protocol: step.op.protocol(),
-                cost: Phases { setup: of(load.images).setup, ..over(load, of) },
+                cost: Phases { setup, ..run },
             })
         });
         let correlations = StepCost {
@@ -96,12 +98,14 @@ impl Plan {
                 groups.map(|(group, times)| self.preparation(load, group).cost() * times).sum();
             return Phases { offline, ..Phases::default() };
         }
-        let one = |op: &Op, images| {
-            let Phases { offline, online, .. } = self.step_cost(op, images);
-            let supplied = |cost| self.supply(cost).cost();
-            Phases { offline: supplied(offline), online: supplied(online), ..Phases::default() }
-        };
-        self.steps.iter().map(|step| over(load, |images| one(&step.op, images))).sum()
+        self.steps.iter().map(|step| over(load, |images| self.supplies_of(&step.op, images))).sum()
+    }
+
+    /// The price of the supplies of transfers of one step.
+    fn supplies_of(&self, op: &Op, images: usize) -> Phases {
+        let Phases { offline, online, .. } = self.step_cost(op, images);
+        let (offline, online) = (self.supply(offline).cost(), self.supply(online).cost());
+        Phases { offline, online, ..Phases::default() }
     }
 
     /// The supply of the transfers of inferences that are prepared together; nothing where the plan

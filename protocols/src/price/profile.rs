@@ -45,18 +45,29 @@ impl FromStr for Profile {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::invalid("network profile", "lan, wan or BYTES_PER_S,RTT_MS", text);
         match text {
-            "lan" => return Ok(Self::LAN),
-            "wan" => return Ok(Self::WAN),
-            _ => {}
+            "lan" => Ok(Self::LAN),
+            "wan" => Ok(Self::WAN),
+            _ => Self::from_numbers(text).ok_or_else(|| {
+                Error::invalid("network profile", "lan, wan or BYTES_PER_S,RTT_MS", text)
+            }),
         }
-        let (bytes, rtt) = text.split_once(',').ok_or_else(wrong)?;
-        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
-        let bytes_per_second = number(bytes).filter(|&n| n > 0.0).ok_or_else(wrong)?;
-        let rtt_ms = number(rtt).filter(|&n| n >= 0.0).ok_or_else(wrong)?;
-        Ok(Self { bytes_per_second, rtt_seconds: rtt_ms / 1e3 })
     }
+}
+
+impl Profile {
+    /// Of `BYTES_PER_S,RTT_MS`.
+    fn from_numbers(text: &str) -> Option<Self> {
+        let (bytes, rtt) = text.split_once(',')?;
+        let bytes_per_second = finite(bytes).filter(|&n| n > 0.0)?;
+        let rtt_ms = finite(rtt).filter(|&n| n >= 0.0)?;
+        Some(Self { bytes_per_second, rtt_seconds: rtt_ms / 1e3 })
+    }
+}
+
+/// A finite number.
+fn finite(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|n| n.is_finite())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::Profile;
 use crate::ot::{Parameters, Source};
 use crate::plan::Plan;
 use crate::steps::Op;
-use crate::{Cost, Phases, rates};
+use crate::{Phases, rates};
 
 pub use crate::rates::Seconds;
 
@@ -28,10 +28,10 @@ impl Plan {
             .collect();
         if let (Some(supplies), Some(step)) = (seconds.first_mut(), costs.first()) {
             let needed: Phases = costs.iter().map(|step| step.cost).sum();
-            let work = |cost: Cost| transfer_seconds(self.transfers) * cost.consumed() as f64;
-            let online = if self.streamed { work(needed.online) } else { 0.0 };
+            let each = transfer_seconds(self.transfers);
+            let online = if self.streamed { each * needed.online.consumed() as f64 } else { 0.0 };
             supplies.online += online;
-            let offline = work(needed.offline + needed.online) - online;
+            let offline = each * (needed.offline + needed.online).consumed() as f64 - online;
             let waiting = step.cost.offline.rounds as f64 * profile.rtt_seconds / 2.0;
             supplies.offline = profile.streamed_seconds(&step.cost.offline, offline) + waiting;
         }

@@ -47,11 +47,14 @@ impl Window {
     /// The output's shape, or `None` where no window fits.
     pub fn out_shape(&self, [channels, rows, columns]: [usize; 3]) -> Option<[usize; 3]> {
         let [top, left, bottom, right] = self.pad;
-        let fit = |size: usize, axis: usize| {
-            let room = size.checked_sub(self.kernel[axis])?;
-            Some(room.checked_div(self.stride[axis])? + 1)
-        };
-        Some([channels, fit(rows + top + bottom, 0)?, fit(columns + left + right, 1)?])
+        let out_rows = self.windows(0, rows + top + bottom)?;
+        Some([channels, out_rows, self.windows(1, columns + left + right)?])
+    }
+
+    /// How many windows fit one behind the other into so many padded lines; axis 0 is that of rows.
+    fn windows(&self, axis: usize, padded: usize) -> Option<usize> {
+        let room = padded.checked_sub(self.kernel[axis])?;
+        Some(room.checked_div(self.stride[axis])? + 1)
     }
 
     /// For position `at` of the windows, the input row and column of every output position; `None`
@@ -65,12 +68,9 @@ impl Window {
         let [_, out_rows, out_columns] = self.out_shape(shape).unwrap_or_default();
         let (dy, dx) = (at / self.kernel[1], at % self.kernel[1]);
         let window = *self;
-        let inside = |position: usize, pad: usize, size: usize| {
-            position.checked_sub(pad).filter(|&p| p < size)
-        };
         (0..out_rows * out_columns).map(move |p| {
-            let y = inside(p / out_columns * window.stride[0] + dy, window.pad[0], rows)?;
-            let x = inside(p % out_columns * window.stride[1] + dx, window.pad[1], columns)?;
+            let y = unpadded(p / out_columns * window.stride[0] + dy, window.pad[0], rows)?;
+            let x = unpadded(p % out_columns * window.stride[1] + dx, window.pad[1], columns)?;
             Some((y, x))
         })
     }
@@ -107,13 +107,20 @@ impl Window {
     /// Whether every window has at least one element that is not padding.
     pub fn covers(&self, shape: [usize; 3]) -> bool {
         let Some([_, out_rows, out_columns]) = self.out_shape(shape) else { return false };
-        // The first window must reach beyond the padding, the last must start before it.
-        let axis = |count: usize, axis: usize, size: usize| {
-            let (kernel, stride, pad) = (self.kernel[axis], self.stride[axis], self.pad[axis]);
-            kernel > pad && (count.max(1) - 1) * stride < pad + size
-        };
-        axis(out_rows, 0, shape[1]) && axis(out_columns, 1, shape[2])
+        self.covers_axis(0, out_rows, shape[1]) && self.covers_axis(1, out_columns, shape[2])
     }
+
+    /// The same along one axis, with so many windows over an input of this size.
+    fn covers_axis(&self, axis: usize, windows: usize, size: usize) -> bool {
+        let (kernel, stride, pad) = (self.kernel[axis], self.stride[axis], self.pad[axis]);
+        // The first window must reach beyond the padding, the last must start before it.
+        kernel > pad && (windows.max(1) - 1) * stride < pad + size
+    }
+}
+
+/// Where a position in a padded line is in the line; `None` in the padding.
+fn unpadded(position: usize, pad: usize, size: usize) -> Option<usize> {
+    position.checked_sub(pad).filter(|&p| p < size)
 }
 
 impl View {
@@ -136,15 +143,18 @@ impl View {
         })
     }
 
+    /// The input's line of every line of the output along one axis; `None` for zeros.
+    fn gather_axis(&self, axis: usize) -> Vec<Option<usize>> {
+        let mut lines = vec![None; self.before[axis]];
+        lines.extend((0..self.len[axis]).map(|i| Some(self.start[axis] + i * self.stride[axis])));
+        lines.resize(lines.len() + self.after[axis], None);
+        lines
+    }
+
     /// The input element of every output element, for tensors laid out
     /// `[channels][images][rows][columns]`.
     pub fn gather(&self, shape: [usize; 3], images: usize) -> Gather {
-        let axis = |axis: usize| -> Vec<Option<usize>> {
-            let taken = (0..self.len[axis]).map(|i| Some(self.start[axis] + i * self.stride[axis]));
-            let zeros = |count| std::iter::repeat_n(None, count);
-            zeros(self.before[axis]).chain(taken).chain(zeros(self.after[axis])).collect()
-        };
-        let (channels, rows, columns) = (axis(0), axis(1), axis(2));
+        let [channels, rows, columns] = std::array::from_fn(|axis| self.gather_axis(axis));
         let mut gather = Vec::with_capacity(channels.len() * images * rows.len() * columns.len());
         for channel in &channels {
             for image in 0..images {

@@ -64,16 +64,14 @@ impl Class {
     pub(super) fn punctures(&self, weights: &[i8]) -> Vec<u32> {
         // Digits are cut out of two's complement: the cast to 32 bits extends the sign of a weight.
         let mask = (1 << self.width) - 1;
-        let digit = |row: usize, channel: usize| {
-            (weights[channel * self.rows + row] as u32 >> self.low) & mask
-        };
         let trees =
             (0..self.rows).flat_map(|row| self.bundles.iter().map(move |bundle| (row, bundle)));
         trees
             .map(|(row, bundle)| {
                 let digits = bundle.iter().enumerate();
                 digits.fold(0, |puncture, (at, &channel)| {
-                    puncture | digit(row, channel) << (at as u32 * self.width)
+                    let digit = (weights[channel * self.rows + row] as u32 >> self.low) & mask;
+                    puncture | digit << (at as u32 * self.width)
                 })
             })
             .collect()
@@ -104,21 +102,18 @@ pub(super) fn chunks<'a>(
     let classes: Vec<&Class> = classes.into_iter().collect();
     let (mut chunks, mut chunk, mut room) = (Vec::new(), Vec::new(), LEAVES);
     let mut first = 0;
-    let leaves = |classes: &[&Class]| {
-        classes.iter().map(|class| class.bundles.len() << class.depth()).sum::<usize>()
-    };
     // `room` is what the chunk that is being filled still takes, in leaves; `first` is the number
     // of the group's first class.
     let groups = classes.chunk_by(|a, b| a.group == b.group);
     // Where a single row is too much, its classes are on their own.
-    for group in
-        groups.flat_map(|group| group.chunks(if leaves(group) > LEAVES { 1 } else { group.len() }))
+    for group in groups
+        .flat_map(|group| group.chunks(if leaves_of_row(group) > LEAVES { 1 } else { group.len() }))
     {
         let trees: usize = group.iter().map(|class| class.bundles.len()).sum();
         // A row of the input counts as its leaves in all classes, or as its corrections at
         // [`CORRECTIONS`] to a leaf where these are more.
         let (a_row, rows) =
-            (leaves(group).max(trees * columns / CORRECTIONS).max(1), group[0].rows);
+            (leaves_of_row(group).max(trees * columns / CORRECTIONS).max(1), group[0].rows);
         let mut row = 0;
         // Rows before `row` are in a chunk. An empty chunk takes a row of any size, so every second
         // turn at the latest moves on.
@@ -142,6 +137,11 @@ pub(super) fn chunks<'a>(
     chunks
 }
 
+/// Leaves of one row of the input in all these classes.
+fn leaves_of_row(classes: &[&Class]) -> usize {
+    classes.iter().map(|class| class.bundles.len() << class.depth()).sum()
+}
+
 /// Columns of a strip: eight, so that a strip of a message ends with a whole byte whatever the
 /// ring.
 pub(super) const STRIP: usize = 8;
@@ -149,9 +149,12 @@ pub(super) const STRIP: usize = 8;
 /// Bytes of the corrections of trees, given by their rings and numbers: strip by strip, and tree by
 /// tree in a strip.
 pub(super) fn message_len(trees: &[(Bits, usize)], columns: usize) -> usize {
-    let strip =
-        |columns| trees.iter().map(|(ring, trees)| ring.packed_len(trees * columns)).sum::<usize>();
-    columns / STRIP * strip(STRIP) + strip(columns % STRIP)
+    columns / STRIP * strip_len(trees, STRIP) + strip_len(trees, columns % STRIP)
+}
+
+/// Bytes of one strip of so many columns, likewise.
+fn strip_len(trees: &[(Bits, usize)], columns: usize) -> usize {
+    trees.iter().map(|(ring, trees)| ring.packed_len(trees * columns)).sum()
 }
 
 /// All classes of a layer, with trees of at most `k` levels. `weight_bits` is the width of a
@@ -168,7 +171,6 @@ pub(super) fn classes(
     k: u32,
 ) -> Vec<Class> {
     let per_group = geometry.out_channels / geometry.groups;
-    let shift = |channel: usize| shifts.get(channel).map_or(0, |&e| u32::from(e));
     let mut classes = Vec::new();
     let ways: [OnceCell<Vec<Vec<u32>>>; 9] = Default::default();
     for group in 0..geometry.groups {
@@ -177,9 +179,9 @@ pub(super) fn classes(
         let mut channels: Vec<usize> = (group * per_group..(group + 1) * per_group).collect();
         // Channels of one shift have products in one ring, so they may share trees. The sort is
         // stable, and both parties have the same layout.
-        channels.sort_by_key(|&channel| shift(channel));
-        for alike in channels.chunk_by(|&a, &b| shift(a) == shift(b)) {
-            let ring = ring.get() - shift(alike[0]);
+        channels.sort_by_key(|&channel| shift(shifts, channel));
+        for alike in channels.chunk_by(|&a, &b| shift(shifts, a) == shift(shifts, b)) {
+            let ring = ring.get() - shift(shifts, alike[0]);
             let mut low = 0;
             for &width in cut(ways, k, alike.len(), ring) {
                 let together = (k / width) as usize;
@@ -207,23 +209,28 @@ pub(super) fn classes(
     classes
 }
 
+/// The shift of an output channel; zero where there are none.
+fn shift(shifts: &[u8], channel: usize) -> u32 {
+    shifts.get(channel).map_or(0, |&e| u32::from(e))
+}
+
 /// Of all ways to cut the weights of so many channels, the one whose trees' corrections have the
 /// fewest bits.
 fn cut(ways: &[Vec<u32>], k: u32, channels: usize, ring: u32) -> &[u32] {
-    let bits = |digits: &[u32]| {
-        let mut low = 0;
-        digits
-            .iter()
-            .map(|&width| {
-                let trees = channels.div_ceil((k / width) as usize) as u64;
-                low += width;
-                // `low` is already the next digit's place: this one's products are in the ring of
-                // `ring - (low - width)` bits.
-                trees * u64::from(ring + width - low)
-            })
-            .sum::<u64>()
-    };
-    ways.iter().min_by_key(|digits| (bits(digits), digits.len())).map_or(&[], Vec::as_slice)
+    ways.iter()
+        .min_by_key(|digits| (correction_bits(digits, k, channels, ring), digits.len()))
+        .map_or(&[], Vec::as_slice)
+}
+
+/// Bits of the corrections of one row's trees, where the weights are cut into these digits.
+fn correction_bits(digits: &[u32], k: u32, channels: usize, ring: u32) -> u64 {
+    let (mut bits, mut low) = (0, 0);
+    for width in digits {
+        // The digit's products are in the ring of `ring - low` bits.
+        bits += channels.div_ceil((k / width) as usize) as u64 * u64::from(ring - low);
+        low += width;
+    }
+    bits
 }
 
 /// All ways to cut a weight into digits, the lowest first: none of more than `widest` bits and none

@@ -56,14 +56,15 @@ fn running(layer: &Layer, classes: &[Class], role: Role, images: usize) -> u64 {
     let (word, lanes) = (u64::from(word_bits(widest) / 8), 128 / word_bits(widest) as usize);
     let width = columns.next_multiple_of(lanes) as u64;
     // The message is made or received whole, and queued in frames or received in them.
-    let chunk = |parts: &Vec<layout::Part>| {
+    let chunks = layout::chunks(classes, columns);
+    let each = chunks.iter().map(|parts| {
         let rows: u64 = parts.iter().map(|part| part.rows.len() as u64).sum();
         let matrix = if role == Role::Client { rows * width * word } else { 0 };
         let leaves: u64 = parts.iter().map(|part| leaves(classes, part)).sum();
         let message = layout::message_len(&trees(classes, parts), columns) as u64;
         matrix + 2 * message + leaves * BLOCK
-    };
-    let chunk = layout::chunks(classes, columns).iter().map(chunk).max().unwrap_or(0);
+    });
+    let chunk = each.max().unwrap_or(0);
     let input: usize = g.in_shape().iter().product();
     let input = if role == Role::Client { (input * images) as u64 * word } else { 0 };
     width * g.out_channels as u64 * word + input + chunk

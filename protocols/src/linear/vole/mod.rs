@@ -234,15 +234,16 @@ impl<'a, W: Word> Sums<'a, W> {
     /// The party's share, `[channel][column]`, shifted.
     fn finish(self) -> Vec<u64> {
         let channels = self.task.layer.geometry.out_channels;
-        let at = |channel: usize, column: usize| {
-            let (block, lane) = (column / W::LANES, column % W::LANES);
-            self.accumulators[(block * channels + channel) * W::LANES + lane].into()
-        };
         (0..channels)
             .flat_map(|channel| (0..self.columns).map(move |column| (channel, column)))
             // Accumulators are right modulo `2^(l - e)`, which the shift by e makes right modulo
             // `2^l`. What is above is not reduced here.
-            .map(|(channel, column)| at(channel, column) << self.task.layer.shift(channel))
+            .map(|(channel, column)| {
+                let (block, lane) = (column / W::LANES, column % W::LANES);
+                let at = (block * channels + channel) * W::LANES + lane;
+                let sum: u64 = self.accumulators[at].into();
+                sum << self.task.layer.shift(channel)
+            })
             .collect()
     }
 }

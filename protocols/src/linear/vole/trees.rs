@@ -209,14 +209,13 @@ fn puncture(
     // chunk alone. `M_1` is the puncture's sibling on level one; `M_i xor c_i` is the sum of the
     // side that was asked for.
     let depth = class.depth() as usize;
-    let sums_at = |tree: usize| (tree - trees.start) * (depth - 1);
     for (number, run) in runs(class.depth(), trees.clone()) {
         let transfers = &mut transfers[run.start * depth..run.end * depth];
         let first: Zeroizing<Vec<Block>> =
             Zeroizing::new(transfers.iter().step_by(depth).copied().collect());
         let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
-        let sums =
-            others.zip(&sums[sums_at(run.start)..sums_at(run.end)]).map(|(key, sum)| *key ^ *sum);
+        let sums = &sums[(run.start - trees.start) * (depth - 1)..][..run.len() * (depth - 1)];
+        let sums = others.zip(sums).map(|(key, sum)| *key ^ *sum);
         let sums: Zeroizing<Vec<Block>> = Zeroizing::new(sums.collect());
         let hash = keys.hash(0, number, 0);
         let copaths = ggm::receiver_copaths(&hash, &punctures[run], &first, &sums, class.depth());

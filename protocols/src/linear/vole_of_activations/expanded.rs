@@ -29,6 +29,16 @@ fn weigh<W: Word>(bits: &[Quad], depth: usize) -> Vec<Quad> {
     weighted
 }
 
+/// From `[column block][tree][lane]` to `[tree][column]`; lanes behind the last column are dropped.
+fn by_tree<W: Word>(blocks: &[&[W]], trees: usize, columns: usize) -> Vec<W> {
+    (0..trees)
+        .flat_map(|tree| {
+            let lanes = blocks.iter().flat_map(move |block| &block[tree * W::LANES..][..W::LANES]);
+            lanes.take(columns).copied()
+        })
+        .collect()
+}
+
 /// Sums and digit-weighted sums of the leaves of some trees, `[tree][column]`.
 pub(super) struct Expanded<W> {
     sums: Vec<W>,
@@ -63,19 +73,12 @@ impl<W: Word> Expanded<W> {
                 [sums, weigh::<W>(&bits, depth)]
             })
             .collect();
-        // From `[column block][tree][lane]` to `[tree][column]`; lanes behind the last column are
-        // dropped.
-        let gather = |which: usize| {
-            let blocks: Vec<&[W]> = each.iter().map(|pair| cast_slice(&pair[which])).collect();
-            (0..4 * quads)
-                .flat_map(|tree| {
-                    let lanes =
-                        blocks.iter().flat_map(move |block| &block[tree * W::LANES..][..W::LANES]);
-                    lanes.take(class.columns).copied()
-                })
-                .collect()
-        };
-        Self { sums: gather(0), weighted: gather(1) }
+        let sums: Vec<&[W]> = each.iter().map(|[sums, _]| cast_slice(sums)).collect();
+        let weighted: Vec<&[W]> = each.iter().map(|[_, weighted]| cast_slice(weighted)).collect();
+        Self {
+            sums: by_tree(&sums, 4 * quads, class.columns),
+            weighted: by_tree(&weighted, 4 * quads, class.columns),
+        }
     }
 
     /// The server's corrections `w - u` of some elements, packed.

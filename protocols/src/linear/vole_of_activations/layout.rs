@@ -44,6 +44,15 @@ pub(super) struct Class<'a> {
     pub(super) ring: Bits,
 }
 
+/// The lines of an image, by how many taps of the kernel they meet; those that meet none are left
+/// out.
+fn lines(count: usize, meets: impl Fn(usize) -> usize) -> Lines {
+    let mut lines = Lines::new();
+    (0..count).for_each(|line| lines.entry(meets(line)).or_default().push(line));
+    lines.remove(&0);
+    lines
+}
+
 /// The public layout of a run.
 pub(super) struct Layout<'a> {
     pub(super) layer: &'a Layer,
@@ -60,14 +69,8 @@ impl<'a> Layout<'a> {
         let shift =
             (0..layer.geometry.out_channels).map(|channel| layer.shift(channel)).min().unwrap_or(0);
         let g = &layer.geometry;
-        let lines = |count: usize, meets: &dyn Fn(usize) -> usize| {
-            let mut lines = Lines::new();
-            (0..count).for_each(|line| lines.entry(meets(line)).or_default().push(line));
-            lines.remove(&0);
-            lines
-        };
-        let (rows, columns) =
-            (lines(g.in_h, &|y| rows(g, y).count()), lines(g.in_w, &|x| columns(g, x).count()));
+        let rows = lines(g.in_h, |y| rows(g, y).count());
+        let columns = lines(g.in_w, |x| columns(g, x).count());
         Self { layer, images, k: u32::from(k), shift, rows, columns }
     }
 

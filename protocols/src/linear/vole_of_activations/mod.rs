@@ -139,10 +139,12 @@ fn cost(layer: &Layer, images: usize, k: u8) -> Cost {
     let layout = Layout::new(layer, images, k);
     let levels = layout.levels();
     let sent = layout.classes().map(|class| {
-        let message = |trees| Cost::message(Role::Server, class.message_len(trees));
         let (trees, chunk) = (class.elements, class.chunk());
-        message(chunk) * (trees / chunk) as u64
-            + if trees % chunk > 0 { message(trees % chunk) } else { Cost::ZERO }
+        let whole = Cost::message(Role::Server, class.message_len(chunk)) * (trees / chunk) as u64;
+        match trees % chunk {
+            0 => whole,
+            rest => whole + Cost::message(Role::Server, class.message_len(rest)),
+        }
     });
     let sent: Cost = sent.sum();
     let asked = Cost::message(Role::Client, Bits::ONE.packed_len(levels));
@@ -247,22 +249,10 @@ async fn client<W: Word>(
 ) -> Result<Vec<u64>, Error> {
     let levels = layout.levels();
     let transfers = session.take_received(levels)?;
-    let punctures = |class: &Class<'_>, elements: Range<usize>| -> Zeroizing<Vec<u32>> {
-        Zeroizing::new(
-            elements
-                .map(|element| {
-                    // Modulo `2^l` a value is the sum of its digits, all of them unsigned, whatever it is as an
-                    // integer.
-                    (mask[layout.source(class.part, element)] >> class.low) as u32
-                        & ((1 << class.width) - 1)
-                })
-                .collect(),
-        )
-    };
     let wanted: BitString = layout
         .classes()
         .flat_map(|class| {
-            let punctures = punctures(&class, 0..class.elements);
+            let punctures = punctures(layout, &class, 0..class.elements, mask);
             let depth = class.width as usize;
             (0..class.elements * depth)
                 .map(move |at| (punctures[at / depth] >> (depth - 1 - at % depth)) & 1 == 0)
@@ -279,7 +269,7 @@ async fn client<W: Word>(
             at += keys.len();
             let message = session.channel.receive(class.message_len(elements.len())).await?;
             let (sums, corrections) = message.split_at(class.sums_len(elements.len()));
-            let punctures = punctures(&class, elements.clone());
+            let punctures = punctures(layout, &class, elements.clone(), mask);
             let leaves = class.receiver_trees(
                 &run.trees,
                 elements.start,
@@ -295,6 +285,21 @@ async fn client<W: Word>(
         }
     }
     Ok(output.values)
+}
+
+/// The punctures of some trees of a class: digits of the mask.
+fn punctures(
+    layout: &Layout<'_>,
+    class: &Class<'_>,
+    elements: Range<usize>,
+    mask: &[u64],
+) -> Zeroizing<Vec<u32>> {
+    // Modulo `2^l` a value is the sum of its digits, all of them unsigned, whatever it is as an
+    // integer.
+    let digits = elements.map(|element| {
+        (mask[layout.source(class.part, element)] >> class.low) as u32 & ((1 << class.width) - 1)
+    });
+    Zeroizing::new(digits.collect())
 }
 
 /// This party's shares of the outputs.

@@ -156,6 +156,14 @@ impl Carries {
         }
     }
 
+    /// The product of the carry out of the block with `wanted`: `g wanted xor c (t wanted)`. Only
+    /// the last product waits for the carry that comes in.
+    pub(super) fn out_times(self, circuit: &mut Circuit, carry: Wire, wanted: Wire) -> Wire {
+        let (carried, passed) = (circuit.and(self.g, wanted), circuit.and(self.t, wanted));
+        let passed = circuit.and(carry, passed);
+        circuit.xor(carried, passed)
+    }
+
     /// The carry out of the block, given the one that comes in.
     pub(super) fn out(self, circuit: &mut Circuit, carry: Wire) -> Wire {
         let passed = circuit.and(carry, self.t);
@@ -250,13 +258,9 @@ impl UpperBlock {
             return above.behind(circuit, lower);
         }
         let top = circuit.both(at + width);
-        let positive = |circuit: &mut Circuit, g| {
-            let negative = circuit.xor(top, g);
-            circuit.not(negative)
-        };
         if let Way::Early = way {
             let (Carries { g, t }, zero) = with_zero(circuit, at, width);
-            let positive = positive(circuit, g);
+            let positive = positive(circuit, top, g);
             // Without a carry all bits are zero where the digit and the top bit are. With one, they
             // are where all below are ones and the top bits differ.
             let zero = [circuit.and(zero, positive), circuit.and(t, top)];
@@ -264,7 +268,7 @@ impl UpperBlock {
         }
         let zero = circuit.digit(at, width + 1, &[Flag::Zero, Flag::Propagate]);
         let Carries { g, t } = Carries::build(circuit, at, width, 0);
-        let positive = positive(circuit, g);
+        let positive = positive(circuit, top, g);
         Self::new(circuit, zero, positive, t)
     }
 
@@ -277,6 +281,12 @@ impl UpperBlock {
         let positive = circuit.xor(self.positive, flipped);
         Self::new(circuit, zero, positive, flips)
     }
+}
+
+/// Whether a sum is positive: the top bits' sum, and the carry into it.
+fn positive(circuit: &mut Circuit, top: Wire, carry: Wire) -> Wire {
+    let negative = circuit.xor(top, carry);
+    circuit.not(negative)
 }
 
 /// A digit's flags with that of zero.

@@ -103,17 +103,17 @@ impl Ripple {
 /// The ripple to c2, and from there on.
 fn direct(parts: Parts, ripple: &Ripple, and_depth: usize, kept_wrap: bool) -> Option<Network> {
     let Parts { dropped, kept, saturating } = parts;
-    let start = |level| Tail { width: saturating, level, zeros: None };
     let mut ends = Tails { and_depth, kept_wrap, known: HashMap::new() };
     let whole = (0..=and_depth).filter_map(|level| {
-        let (bits, _) = ends.cheapest(start(level))?;
+        let (bits, _) = ends.cheapest(Tail::new(saturating, level))?;
         Some((ripple.bits(dropped + kept, level)? + bits, level))
     });
     let (_, level) = whole.min()?;
 
     let circuit = &mut Circuit::default();
     let (wrap, rounding) = ripple.build(circuit, dropped + kept, level, dropped);
-    let (mut end, mut at, mut last, mut zeros) = (start(level), dropped + kept, wrap, Vec::new());
+    let (mut end, mut at) = (Tail::new(saturating, level), dropped + kept);
+    let (mut last, mut zeros) = (wrap, Vec::new());
     // `last` is the carry into bit `at`, and `zeros` says of every digit rippled over whether the
     // sum's is zero.
     while let Some((_, Some(width))) = ends.cheapest(end) {
@@ -162,21 +162,15 @@ fn beside(parts: Parts, ripple: &Ripple, and_depth: usize, kept_wrap: bool) -> O
     let above = UpperBlock::build(circuit, dropped + kept, saturating, early);
     let needed = saturating == 0 || !kept_wrap;
     let wrap = needed.then(|| own.out(circuit, rounding));
-    // `c2 wanted = g wanted xor c1 (t wanted)`: only the last product waits for c1.
-    let mut times = |wanted| {
-        let (carried, passed) = (circuit.and(own.g, wanted), circuit.and(own.t, wanted));
-        let passed = circuit.and(rounding, passed);
-        circuit.xor(carried, passed)
-    };
-    let kept_wrap = kept_wrap.then(|| times(above.ones));
-    let products = (saturating > 0).then(|| (times(above.changes), times(above.flips)));
-    let (keep, saturated) = match (products, wrap) {
-        (Some((changed, flipped)), _) => {
-            let keep = circuit.xor(above.zero, changed);
-            let positive = circuit.xor(above.positive, flipped);
-            (keep, Some(circuit.xor(positive, keep)))
-        }
-        (None, wrap) => (circuit.xor(above.positive, wrap?), None),
+    let kept_wrap = kept_wrap.then(|| own.out_times(circuit, rounding, above.ones));
+    let (keep, saturated) = if saturating > 0 {
+        let changed = own.out_times(circuit, rounding, above.changes);
+        let flipped = own.out_times(circuit, rounding, above.flips);
+        let keep = circuit.xor(above.zero, changed);
+        let positive = circuit.xor(above.positive, flipped);
+        (keep, Some(circuit.xor(positive, keep)))
+    } else {
+        (circuit.xor(above.positive, wrap?), None)
     };
     let decision = Decision { rounding: Some(rounding), wrap, kept_wrap, keep, saturated };
     Some(Network { circuit: std::mem::take(circuit), decision })
@@ -192,6 +186,11 @@ struct Tail {
 }
 
 impl Tail {
+    /// Of all saturating bits, behind the carry into them.
+    const fn new(width: u32, level: usize) -> Self {
+        Self { width, level, zeros: None }
+    }
+
     /// Behind a digit that the carry ripples over.
     fn after(self, width: u32) -> Self {
         // relative to the new carry, its zero is one level before where the digit is a bit

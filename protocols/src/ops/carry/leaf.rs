@@ -63,14 +63,14 @@ impl Digit {
     /// The flags of all sums, from the low bits on.
     fn sums(self) -> u128 {
         let n = 1u64 << self.width;
-        let flags = |sum| {
-            self.flags
-                .iter()
-                .enumerate()
-                .fold(0, |bits, (i, flag)| bits | u128::from(flag.of(sum, n)) << i)
-        };
         // Entry s at bit `s f`, for all `2^(w+1) - 1` sums: at most 31 of 4 bits.
-        (0..2 * n - 1).fold(0, |table, sum| table | flags(sum) << (sum as usize * self.flags.len()))
+        let mut table = 0;
+        for sum in 0..2 * n - 1 {
+            for (i, flag) in self.flags.iter().enumerate() {
+                table |= u128::from(flag.of(sum, n)) << (sum as usize * self.flags.len() + i);
+            }
+        }
+        table
     }
 
     /// The tables of these values.

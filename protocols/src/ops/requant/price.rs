@@ -11,12 +11,11 @@ impl Requant {
     /// The depths worth taking, the least first: those at which fewer bits move than with fewer,
     /// in steps of two, since two levels of ANDs take as many messages as one.
     pub(crate) fn useful_depths(&self) -> Vec<u32> {
-        let circuit = |and_depth| Self { and_depth, ..*self }.network().circuit;
         let mut useful: Vec<(u32, u32)> = Vec::new();
-        let least = circuit(Self::MAX_AND_DEPTH).bits();
-        let first = (circuit(0).depth() as u32).next_multiple_of(2);
-        for and_depth in (first..=Self::MAX_AND_DEPTH).step_by(2) {
-            let bits = circuit(and_depth).bits();
+        let least = self.within(Self::MAX_AND_DEPTH).network().circuit.bits();
+        let first = self.within(0).network().circuit.depth() as u32;
+        for and_depth in (first.next_multiple_of(2)..=Self::MAX_AND_DEPTH).step_by(2) {
+            let bits = self.within(and_depth).network().circuit.bits();
             if useful.last().is_none_or(|(_, fewest)| bits < *fewest) {
                 useful.push((and_depth, bits));
             }
@@ -25,6 +24,11 @@ impl Requant {
             }
         }
         useful.into_iter().map(|(and_depth, _)| and_depth).collect()
+    }
+
+    /// The same within another AND depth.
+    const fn within(&self, and_depth: u32) -> Self {
+        Self { and_depth, ..*self }
     }
 
     /// The price before and from the input on, where the client's share is known before or not, and

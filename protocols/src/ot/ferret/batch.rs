@@ -37,13 +37,14 @@ impl Public {
     pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
         let trees = Directions::fresh_keys(session, Domain::Ferret);
         let codes = Directions::fresh_keys(session, Domain::Code);
-        let code = |key: [u8; 32]| {
-            let mut first = [0; Block::BYTES];
-            first.copy_from_slice(&key[..Block::BYTES]);
-            Code::new(Block::from_bytes(first))
-        };
-        let ours = Self { trees: Series::new(&trees.0), code: code(codes.0) };
-        (ours, Self { trees: Series::new(&trees.1), code: code(codes.1) })
+        (Self::new(&trees.0, &codes.0), Self::new(&trees.1, &codes.1))
+    }
+
+    /// From the keys of the trees and of the code.
+    fn new(trees: &[u8; 32], code: &[u8; 32]) -> Self {
+        let mut first = [0; Block::BYTES];
+        first.copy_from_slice(&code[..Block::BYTES]);
+        Self { trees: Series::new(trees), code: Code::new(Block::from_bytes(first)) }
     }
 }
 

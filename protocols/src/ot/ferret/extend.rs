@@ -80,11 +80,14 @@ impl FerretExtend {
     /// Whole batches and the rest: all of one round.
     fn one_way(&self, sender: Role, demand: usize) -> Cost {
         let gain = self.parameters.gain(self.parameters.trees());
-        let price = |demand| -> Cost {
-            self.parameters.batches(demand).map(|batch| message(sender, &batch)).sum()
-        };
-        let cost = price(gain) * (demand / gain) as u64 + price(demand % gain);
+        let cost = self.messages(sender, gain) * (demand / gain) as u64
+            + self.messages(sender, demand % gain);
         Cost { rounds: cost.rounds.min(1), ..cost }
+    }
+
+    /// The messages of all batches for a demand.
+    fn messages(&self, sender: Role, demand: usize) -> Cost {
+        self.parameters.batches(demand).map(|batch| message(sender, &batch)).sum()
     }
 }
 

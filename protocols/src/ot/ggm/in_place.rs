@@ -90,7 +90,6 @@ pub(crate) fn grow_receiver(
         hash.apply(&mut left_filler);
         let fillers = [left_filler[0], filler ^ left_filler[0]];
         let chosen = transfer.lsb();
-        let pick = |[zero, one]: [Block; 2], bit| zero ^ (zero ^ one).masked(bit);
         // The true sum of the chosen side, less what stands there.
         let patch = *transfer ^ *sum ^ pick(sides, chosen);
         // The puncture is on the side that was not chosen, and its sibling on the other: the
@@ -104,6 +103,12 @@ pub(crate) fn grow_receiver(
         };
     }
     puncture
+}
+
+/// One of two blocks, without a branch or an index.
+#[inline]
+fn pick([zero, one]: [Block; 2], bit: u64) -> Block {
+    zero ^ (zero ^ one).masked(bit)
 }
 
 impl Puncture {

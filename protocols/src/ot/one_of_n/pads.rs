@@ -115,9 +115,16 @@ fn mask_words<const M: usize>(
 /// One word of the pads of all entries: for each choice bit, the stream that the entry's index
 /// selects.
 fn pad(zero: &[Block], one: &[Block], ones: &[u64], half: usize) -> u64 {
-    let word = |block: &Block| (block.0 >> (64 * half)) as u64;
     let streams = zero.iter().zip(one).zip(ones);
-    streams.fold(0, |pad, ((zero, one), mask)| pad ^ (word(zero) & !mask) ^ (word(one) & mask))
+    streams.fold(0, |pad, ((zero, one), mask)| {
+        pad ^ (word(*zero, half) & !mask) ^ (word(*one, half) & mask)
+    })
+}
+
+/// The low or the high half of a block.
+#[inline]
+const fn word(block: Block, half: usize) -> u64 {
+    (block.0 >> (64 * half)) as u64
 }
 
 /// The exclusive or of the streams of each table's keys.

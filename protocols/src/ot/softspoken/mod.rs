@@ -130,10 +130,14 @@ fn chunks(count: usize) -> impl ExactSizeIterator<Item = usize> {
 
 /// The cost of transfers of which `sender` is the sender: their receiver sends.
 fn one_way(depth: TreeDepth, sender: Role, count: usize) -> Cost {
-    let message = |count| Cost::message(sender.peer(), corrections_len(depth, count));
-    let whole = message(CHUNK) * (count / CHUNK) as u64;
-    let cost = whole.then(message(count % CHUNK));
+    let whole = message(depth, sender, CHUNK) * (count / CHUNK) as u64;
+    let cost = whole.then(message(depth, sender, count % CHUNK));
     Cost { rounds: cost.rounds.min(1), ..cost }
+}
+
+/// The message of one chunk.
+fn message(depth: TreeDepth, sender: Role, count: usize) -> Cost {
+    Cost::message(sender.peer(), corrections_len(depth, count))
 }
 
 #[cfg(test)]

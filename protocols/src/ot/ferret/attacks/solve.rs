@@ -102,7 +102,6 @@ impl System {
     /// A solution, unknowns that no equation decides zero, or none where equations contradict each
     /// other. Rows have even weight, so that one unknown at least is free.
     fn solve(mut self) -> Option<Vec<bool>> {
-        let bit = |row: &[u64], at: usize| row[at / 64] >> (at % 64) & 1 == 1;
         let mut pivots = Vec::new();
         for column in 0..self.unknowns {
             let first = pivots.len();
@@ -128,4 +127,8 @@ impl System {
         }
         (!contradicts).then_some(solution)
     }
+}
+
+fn bit(row: &[u64], at: usize) -> bool {
+    row[at / 64] >> (at % 64) & 1 == 1
 }
