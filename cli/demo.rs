@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 
 use clap::Parser;
-use protocols::ot::Sources;
+use protocols::ot::OtExtensions;
 use protocols::plan::Plan;
 use quant::Dataset;
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
-    ot: Option<Sources>,
+    ot: Option<OtExtensions>,
 }
 
 const MODEL: &str = "digits.onnx";
@@ -98,7 +98,7 @@ fn unwritable(error: &io::Error) -> Failure {
 }
 
 /// The options that a user would write.
-fn search_args(folder: &Path, ot: Option<Sources>) -> Outcome<search::Args> {
+fn search_args(folder: &Path, ot: Option<OtExtensions>) -> Outcome<search::Args> {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]

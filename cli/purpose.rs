@@ -1,7 +1,7 @@
 //! What protocols are chosen for: the options that planning has in common.
 
-use fusion::planner::Purpose;
-use protocols::ot::Sources;
+use fusion::planner::PlannerOptions;
+use protocols::ot::OtExtensions;
 use protocols::profile::Profile;
 
 /// Inferences of a session, unless told otherwise.
@@ -31,7 +31,7 @@ pub(crate) struct PurposeArgs {
     /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
-    pub(crate) ot: Option<Sources>,
+    pub(crate) ot: Option<OtExtensions>,
     /// Images that will run together, over which rounds are spread in choosing protocols.
     #[arg(
         long,
@@ -44,13 +44,13 @@ pub(crate) struct PurposeArgs {
 
 impl PurposeArgs {
     /// The purpose, without a budget.
-    pub(crate) fn purpose(&self) -> Purpose {
-        Purpose {
+    pub(crate) fn purpose(&self) -> PlannerOptions {
+        PlannerOptions {
             profile: self.link,
             inferences: self.inferences,
             batch: self.batch as usize,
             budget_bits: None,
-            sources: self.ot.unwrap_or_default(),
+            extensions: self.ot.unwrap_or_default(),
             lean: true,
         }
     }

@@ -4,10 +4,10 @@ mod why;
 
 use std::path::PathBuf;
 
-use fusion::planner::{self, Purpose};
+use fusion::planner::{self, PlannerOptions};
 use pq::Network;
 use protocols::Role;
-use protocols::ot::Sources;
+use protocols::ot::OtExtensions;
 use protocols::plan::{Load, Plan};
 use protocols::profile::Profile;
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     link: Profile,
     /// As if correlated transfers came from elsewhere: softspoken:K with K of 1 to 8, or ferret.
     #[arg(long, value_name = "softspoken:K|ferret")]
-    ot: Option<Sources>,
+    ot: Option<OtExtensions>,
     /// Images of one run.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
     batch: u32,
@@ -52,8 +52,8 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut plan = Network::open_plan(&args.net_folder)?;
     Load::one(args.batch as usize).check()?;
-    if let Some(sources) = args.ot {
-        plan = planner::with_sources(&plan, sources, &args.purpose(sources));
+    if let Some(extensions) = args.ot {
+        plan = planner::with_extensions(&plan, extensions, &args.purpose(extensions));
     }
     if let Some(step) = &args.why {
         let why = Why::new(&plan, step, args)?;
@@ -99,13 +99,13 @@ impl Priced {
 
 impl Args {
     /// What a plan would be made for.
-    fn purpose(&self, sources: Sources) -> Purpose {
-        Purpose {
+    fn purpose(&self, extensions: OtExtensions) -> PlannerOptions {
+        PlannerOptions {
             profile: self.link,
             inferences: self.inferences.unwrap_or(INFERENCES),
             batch: self.batch as usize,
             budget_bits: None,
-            sources,
+            extensions,
             lean: true,
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use fusion::planner::{self, Candidate};
-use protocols::ot::Sources;
+use protocols::ot::OtExtensions;
 use protocols::plan::{Op, Plan};
 use protocols::printable::Printable;
 use serde::Serialize;
@@ -50,7 +50,7 @@ struct Way {
 
 impl Why {
     pub(super) fn new(plan: &Plan, name: &str, args: &Args) -> Outcome<Self> {
-        let purpose = args.purpose(Sources::Any);
+        let purpose = args.purpose(OtExtensions::Any);
         let candidates = |op: &Op| planner::candidates(plan, op, &purpose);
         let chosen = plan.steps.iter().find(|step| step.name == name);
         let Some((step, found)) =
@@ -64,7 +64,7 @@ impl Why {
             );
             return Err(Failure::usage(message));
         };
-        let seconds = |candidate: &Candidate| candidate.seconds(plan.transfers, &args.link);
+        let seconds = |candidate: &Candidate| candidate.seconds(plan.extension, &args.link);
         let least = found.iter().map(seconds).fold(f64::INFINITY, f64::min);
         let way = |candidate: &Candidate| {
             Way::new(candidate, args.batch as usize, seconds(candidate), least, &step.op)
@@ -73,7 +73,7 @@ impl Why {
             step: name.to_owned(),
             images: args.batch,
             inferences: purpose.inferences,
-            transfer_bits: plan.transfers.bits(),
+            transfer_bits: plan.extension.bits(),
             candidates: found.iter().map(way).collect(),
         })
     }

@@ -197,7 +197,7 @@ impl Args {
             winograd: self.winograd,
             profile: purpose.profile,
             inferences: purpose.inferences,
-            sources: purpose.sources,
+            extensions: purpose.extensions,
             batch: purpose.batch,
             measure: self.sensitivity,
             reconstruct: self.reconstruct.map(|steps| steps as usize),

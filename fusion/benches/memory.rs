@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use fusion::planner::{Purpose, fastest};
+use fusion::planner::{PlannerOptions, fastest};
 use fusion::testing::{random_input, resnet18, resnet20};
 use fusion::{Graph, Weights, eval};
 use protocols::execute::{Side, execute};
-use protocols::ot::Sources;
+use protocols::ot::OtExtensions;
 use protocols::plan::{Load, Plan};
 use protocols::profile::Profile;
 use protocols::{Channel, Limits, Role, Session};
@@ -34,12 +34,12 @@ fn network(name: &str) -> (Graph, Weights) {
 }
 
 fn plan(graph: &Graph, weights: &Weights) -> Result<Plan, Box<dyn Error>> {
-    let purpose = Purpose {
+    let purpose = PlannerOptions {
         profile: Profile::LAN,
         inferences: 1,
         batch: 1,
         budget_bits: None,
-        sources: Sources::Any,
+        extensions: OtExtensions::Any,
         lean: true,
     };
     fastest(graph, &weights.digest(), &purpose)?.ok_or_else(|| "no plan".into())

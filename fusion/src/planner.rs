@@ -1,9 +1,9 @@
-//! The choice of protocols: digits of trees, AND depth of carry circuits, and the source of
-//! transfers, for a network profile and within a budget, by the operators' own prices.
+//! The choice of protocols: digits of trees, AND depth of carry circuits, and the extension of
+//! ots, for a network profile and within a budget, by the operators' own prices.
 
-use protocols::ot::{Source, Sources, Supply};
+use protocols::ot::{OtExtend, OtExtension, OtExtensions};
 use protocols::plan::{Op, Plan};
-use protocols::profile::{Profile, Seconds, transfer_seconds};
+use protocols::profile::{Profile, Seconds, ot_seconds};
 use protocols::{Cost, Operator, Phases};
 
 use crate::knapsack::{Item, choose};
@@ -11,7 +11,7 @@ use crate::{Error, Graph, Options, fuse};
 
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Purpose {
+pub struct PlannerOptions {
     /// The network between the parties.
     pub profile: Profile,
     /// Inferences that one session serves: set-up counts by this share.
@@ -20,8 +20,8 @@ pub struct Purpose {
     pub batch: usize,
     /// Bits that one inference may move, offline and online.
     pub budget_bits: Option<u64>,
-    /// The sources of transfers to choose from.
-    pub sources: Sources,
+    /// The extensions of transfers to choose from.
+    pub extensions: OtExtensions,
     /// Whether of plans that are as fast for all that a prediction can tell the one of the fewest
     /// bits is taken.
     pub lean: bool,
@@ -37,29 +37,33 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 ///
 /// # Errors
 /// Those of [`fuse`].
-pub fn cheapest(graph: &Graph, weights: &str, sources: Sources) -> Result<Plan, Error> {
-    let purpose = Purpose {
+pub fn cheapest(graph: &Graph, weights: &str, extensions: OtExtensions) -> Result<Plan, Error> {
+    let purpose = PlannerOptions {
         profile: Profile::WAN,
         inferences: 1,
         batch: 1,
         budget_bits: None,
-        sources,
+        extensions,
         lean: false,
     };
     let candidates = Candidates::of(graph, weights, &purpose, false)?;
-    let plans = sources.iter().map(|source| (source, candidates.least(source)));
-    let best = plans.min_by_key(|(source, chosen)| candidates.bits(*source, chosen));
-    let (source, chosen) = best.expect("invariant: there are sources to choose from");
-    candidates.plan(source, &chosen)
+    let plans = extensions.iter().map(|extension| (extension, candidates.least(extension)));
+    let best = plans.min_by_key(|(extension, chosen)| candidates.bits(*extension, chosen));
+    let (extension, chosen) = best.expect("invariant: there are extensions to choose from");
+    candidates.plan(extension, &chosen)
 }
 
-/// The fastest plan of a graph within a budget; `None` where there is none. [`Purpose::lean`], of
+/// The fastest plan of a graph within a budget; `None` where there is none. [`PlannerOptions::lean`], of
 /// plans that are as fast for all that a prediction can tell (a tenth, latency apart), the one that
 /// moves the fewest bits. It is streamed where a party would hold much.
 ///
 /// # Errors
 /// Those of [`fuse`].
-pub fn fastest(graph: &Graph, weights: &str, purpose: &Purpose) -> Result<Option<Plan>, Error> {
+pub fn fastest(
+    graph: &Graph,
+    weights: &str,
+    purpose: &PlannerOptions,
+) -> Result<Option<Plan>, Error> {
     let kept = fastest_by(graph, weights, purpose, false)?;
     let most = if purpose.inferences > 1 { HELD } else { HELD_ONCE };
     if kept.as_ref().is_none_or(|plan| plan.held_bytes(purpose.batch.max(1)) <= most) {
@@ -77,14 +81,16 @@ const HELD_ONCE: u64 = 256 << 20;
 fn fastest_by(
     graph: &Graph,
     weights: &str,
-    purpose: &Purpose,
+    purpose: &PlannerOptions,
     streamed: bool,
 ) -> Result<Option<Plan>, Error> {
     let candidates = Candidates::of(graph, weights, purpose, streamed)?;
     let mut fastest = Vec::new();
-    for source in purpose.sources.iter() {
+    for extension in purpose.extensions.iter() {
         fastest.extend(
-            candidates.fastest(source, purpose)?.map(|(seconds, plan)| (seconds, source, plan)),
+            candidates
+                .fastest(extension, purpose)?
+                .map(|(seconds, plan)| (seconds, extension, plan)),
         );
     }
     let Some((least, _, plan)) = fastest.iter().min_by(|a, b| a.0.total_cmp(&b.0)) else {
@@ -92,13 +98,14 @@ fn fastest_by(
     };
     // Slack is a part of what is predicted beside latency: of a plan of 2 seconds, 1.5 of them
     // rounds, a tenth of 0.5.
-    let at_once = Purpose { profile: Profile { rtt_seconds: 0.0, ..purpose.profile }, ..*purpose };
+    let at_once =
+        PlannerOptions { profile: Profile { rtt_seconds: 0.0, ..purpose.profile }, ..*purpose };
     let slack = if purpose.lean { SLACK * seconds(plan, &at_once) } else { 0.0 };
     let limit = least + slack;
     let mut best: Option<(u64, Plan)> = None;
-    for (_, source, plan) in fastest.into_iter().filter(|(seconds, ..)| *seconds <= limit) {
+    for (_, extension, plan) in fastest.into_iter().filter(|(seconds, ..)| *seconds <= limit) {
         let plan =
-            if purpose.lean { candidates.leanest(source, purpose, limit, plan)? } else { plan };
+            if purpose.lean { candidates.leanest(extension, purpose, limit, plan)? } else { plan };
         let bits = inference_bits(&plan);
         if best.as_ref().is_none_or(|(fewest, _)| bits < *fewest) {
             best = Some((bits, plan));
@@ -113,15 +120,15 @@ const SLACK: f64 = 0.1;
 /// Halvings of the range of budgets in which the leanest plan is sought.
 const HALVINGS: usize = 6;
 
-/// The same plan with the fastest of some sources of transfers.
-pub fn with_sources(plan: &Plan, sources: Sources, purpose: &Purpose) -> Plan {
-    let plans = sources.iter().map(|transfers| Plan { transfers, ..plan.clone() });
+/// The same plan with the fastest of some extensions of ots.
+pub fn with_extensions(plan: &Plan, extensions: OtExtensions, purpose: &PlannerOptions) -> Plan {
+    let plans = extensions.iter().map(|extension| Plan { extension, ..plan.clone() });
     let best = plans.min_by(|a, b| seconds(a, purpose).total_cmp(&seconds(b, purpose)));
-    best.expect("invariant: there are sources to choose from")
+    best.expect("invariant: there are extensions to choose from")
 }
 
 /// Seconds of one image with its share of set-up.
-fn seconds(plan: &Plan, purpose: &Purpose) -> f64 {
+fn seconds(plan: &Plan, purpose: &PlannerOptions) -> f64 {
     let batch = purpose.batch.max(1);
     let steps = plan.step_seconds(&purpose.profile, batch).into_iter();
     let run: f64 = steps.map(|step| step.offline + step.online).sum();
@@ -140,11 +147,11 @@ pub struct Candidate {
     /// For one image, without the transfers that it consumes.
     seconds: f64,
     /// Transfers for one image, with its share of those of set-up.
-    transfers: f64,
+    ots: f64,
 }
 
 impl Candidate {
-    fn new(plan: &Plan, op: Op, purpose: &Purpose) -> Self {
+    fn new(plan: &Plan, op: Op, purpose: &PlannerOptions) -> Self {
         let (inferences, batch) = (purpose.inferences.max(1) as f64, purpose.batch.max(1));
         let cost = plan.step_cost(&op, batch);
         let Seconds { offline, online } = plan.step_work(&op, batch);
@@ -155,33 +162,32 @@ impl Candidate {
         let kept = layer.as_ref().filter(|_| !plan.streamed);
         // Trees that are made step by step are no set-up: a streamed plan has them in `offline`.
         let setup = kept.map_or(0.0, |layer| layer.seconds(1).setup + wire(&cost.setup));
-        let transfers = |cost: Cost| cost.consumed() as f64;
+        let ots = |cost: Cost| cost.consumed() as f64;
         Self {
             single: plan.step_cost(&op, 1),
             seconds: run / batch as f64 + setup / inferences,
-            transfers: transfers(cost.offline + cost.online) / batch as f64
-                + transfers(cost.setup) / inferences,
+            ots: ots(cost.offline + cost.online) / batch as f64 + ots(cost.setup) / inferences,
             op,
             cost,
         }
     }
 
-    /// Bits that one image moves, with those of the transfers.
-    fn bits(&self, source: Source) -> u64 {
+    /// Bits that one image moves, with those of the ots.
+    fn bits(&self, extension: OtExtension) -> u64 {
         let single = self.single.offline + self.single.online;
-        let transfers = (single.server_cots + single.client_cots) as f64 * source.bits();
-        single.bits() + transfers.ceil() as u64
+        let ots = (single.server_cots + single.client_cots) as f64 * extension.bits();
+        single.bits() + ots.ceil() as u64
     }
 
-    /// Seconds for one image: its share of set-up, the wire, the work, and the transfers.
-    pub fn seconds(&self, source: Source, profile: &Profile) -> f64 {
-        let wire = self.transfers * source.bits() / 8.0 / profile.bytes_per_second;
-        self.seconds + wire + self.transfers * transfer_seconds(source)
+    /// Seconds for one image: its share of set-up, the wire, the work, and the ots.
+    pub fn seconds(&self, extension: OtExtension, profile: &Profile) -> f64 {
+        let wire = self.ots * extension.bits() / 8.0 / profile.bytes_per_second;
+        self.seconds + wire + self.ots * ot_seconds(extension)
     }
 }
 
 /// All ways to run a step of a plan, with their prices.
-pub fn candidates(plan: &Plan, op: &Op, purpose: &Purpose) -> Vec<Candidate> {
+pub fn candidates(plan: &Plan, op: &Op, purpose: &PlannerOptions) -> Vec<Candidate> {
     plan.variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
 }
 
@@ -197,7 +203,7 @@ impl<'a> Candidates<'a> {
     fn of(
         graph: &'a Graph,
         weights: &'a str,
-        purpose: &Purpose,
+        purpose: &PlannerOptions,
         streamed: bool,
     ) -> Result<Self, Error> {
         let plan =
@@ -208,9 +214,9 @@ impl<'a> Candidates<'a> {
     }
 
     /// The plan that takes one choice of every step.
-    fn plan(&self, source: Source, chosen: &[usize]) -> Result<Plan, Error> {
+    fn plan(&self, extension: OtExtension, chosen: &[usize]) -> Result<Plan, Error> {
         let mut options =
-            Options { transfers: source, weights: self.weights.to_owned(), ..Options::default() };
+            Options { extension, weights: self.weights.to_owned(), ..Options::default() };
         options.streamed = self.streamed;
         for ((name, choices), &at) in self.steps.iter().zip(chosen) {
             options.like(name, &choices[at].op);
@@ -219,16 +225,16 @@ impl<'a> Candidates<'a> {
     }
 
     /// The choices that move the fewest bits.
-    fn least(&self, source: Source) -> Vec<usize> {
+    fn least(&self, extension: OtExtension) -> Vec<usize> {
         let least = |(_, choices): &(String, Vec<Candidate>)| {
-            let bits = choices.iter().map(|choice| choice.bits(source)).enumerate();
+            let bits = choices.iter().map(|choice| choice.bits(extension)).enumerate();
             bits.min_by_key(|(_, bits)| *bits).map_or(0, |(at, _)| at)
         };
         self.steps.iter().map(least).collect()
     }
 
     /// Bits of one inference of the plan that takes these choices, exactly.
-    fn bits(&self, source: Source, chosen: &[usize]) -> u64 {
+    fn bits(&self, extension: OtExtension, chosen: &[usize]) -> u64 {
         let steps = self.steps.iter().zip(chosen);
         let steps: Vec<Phases> = steps.map(|((_, choices), &at)| choices[at].single).collect();
         let all: Phases = steps.iter().copied().sum();
@@ -236,7 +242,7 @@ impl<'a> Candidates<'a> {
         // sum is what the plan itself will be charged.
         let supply = |cost: Cost| {
             let (server, client) = (cost.server_cots as usize, cost.client_cots as usize);
-            Supply { source, server, client }.cost().bits()
+            OtExtend { extension, server, client }.cost().bits()
         };
         let supplies = if self.streamed {
             steps.iter().map(|step| supply(step.offline) + supply(step.online)).sum()
@@ -250,19 +256,19 @@ impl<'a> Candidates<'a> {
     /// given.
     fn leanest(
         &self,
-        source: Source,
-        purpose: &Purpose,
+        extension: OtExtension,
+        purpose: &PlannerOptions,
         seconds: f64,
         plan: Plan,
     ) -> Result<Plan, Error> {
-        let mut low = self.bits(source, &self.least(source));
+        let mut low = self.bits(extension, &self.least(extension));
         let (mut high, mut best) = (inference_bits(&plan), plan);
         // Invariant: `best` takes at most `seconds` and moves `high` bits; nothing as fast is known
         // within `low`.
         for _ in 0..HALVINGS {
             let budget = low.midpoint(high);
-            let within = Purpose { budget_bits: Some(budget), ..*purpose };
-            match self.fastest(source, &within)? {
+            let within = PlannerOptions { budget_bits: Some(budget), ..*purpose };
+            match self.fastest(extension, &within)? {
                 Some((found, plan)) if found <= seconds => {
                     (high, best) = (inference_bits(&plan), plan)
                 }
@@ -272,16 +278,20 @@ impl<'a> Candidates<'a> {
         Ok(best)
     }
 
-    /// The fastest plan with a source of transfers, and its seconds.
-    fn fastest(&self, source: Source, purpose: &Purpose) -> Result<Option<(f64, Plan)>, Error> {
+    /// The fastest plan with a extension of ots, and its seconds.
+    fn fastest(
+        &self,
+        extension: OtExtension,
+        purpose: &PlannerOptions,
+    ) -> Result<Option<(f64, Plan)>, Error> {
         let item = |choice: &Candidate| Item {
-            cost: choice.bits(source),
-            loss: choice.seconds(source, &purpose.profile),
+            cost: choice.bits(extension),
+            loss: choice.seconds(extension, &purpose.profile),
         };
         let groups: Vec<Vec<Item>> =
             self.steps.iter().map(|(_, choices)| choices.iter().map(item).collect()).collect();
         let limit = purpose.budget_bits.unwrap_or(u64::MAX / 2);
-        let within = |chosen: &Vec<usize>| self.bits(source, chosen) <= limit;
+        let within = |chosen: &Vec<usize>| self.bits(extension, chosen) <= limit;
         // What a supply costs is not a sum over steps: take what it adds off the budget until all
         // is within.
         let mut budget = limit;
@@ -295,12 +305,12 @@ impl<'a> Candidates<'a> {
                 found = Some(chosen);
                 break;
             }
-            budget = budget.saturating_sub(self.bits(source, &chosen) - limit);
+            budget = budget.saturating_sub(self.bits(extension, &chosen) - limit);
         }
-        let Some(chosen) = found.or_else(|| Some(self.least(source)).filter(within)) else {
+        let Some(chosen) = found.or_else(|| Some(self.least(extension)).filter(within)) else {
             return Ok(None);
         };
-        let plan = self.plan(source, &chosen)?;
+        let plan = self.plan(extension, &chosen)?;
         Ok(Some((seconds(&plan, purpose), plan)))
     }
 }
@@ -328,23 +338,23 @@ mod tests {
     }
 
     fn protocol(inferences: u64) -> Protocol {
-        let sources = Sources::Any;
-        let purpose = Purpose {
+        let extensions = OtExtensions::Any;
+        let purpose = PlannerOptions {
             profile: Profile::LAN,
             inferences,
             batch: 1,
             budget_bits: None,
-            sources,
+            extensions,
             lean: true,
         };
         let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
         let step = plan.steps.iter().find(|step| step.name == "dense").unwrap();
         let ways = candidates(&plan, &step.op, &purpose);
-        let seconds = |way: &Candidate| way.seconds(plan.transfers, &purpose.profile);
+        let seconds = |way: &Candidate| way.seconds(plan.extension, &purpose.profile);
         let chosen = ways.iter().find(|way| way.op == step.op).unwrap();
         for way in ways.iter().filter(|way| seconds(way) < seconds(chosen)) {
             assert!(
-                way.bits(plan.transfers) > chosen.bits(plan.transfers),
+                way.bits(plan.extension) > chosen.bits(plan.extension),
                 "whatever is faster moves more"
             );
         }

@@ -316,7 +316,7 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
         name: "crafted".into(),
         input: InputSpec { preprocess: Preprocess::Raw, scale: 1.0 },
         output: OutputSpec { scale: 1.0 },
-        transfers: Options::default().transfers,
+        extension: Options::default().extension,
         streamed: false,
         wires: vec![
             Wire { bits: 8, signed: false, ..values },

@@ -4,7 +4,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::ot::{Extension, Ferret, Pools};
+use crate::ot::{Ferret, Pools, SoftSpoken};
 use crate::{Channel, Cost, Domain, Error, Operator, Role};
 
 /// One party's end of a conversation.
@@ -12,7 +12,7 @@ pub struct Session {
     role: Role,
     pub(crate) channel: Channel,
     pub(crate) pools: Pools,
-    pub(crate) extension: Option<Extension>,
+    pub(crate) softspoken: Option<SoftSpoken>,
     pub(crate) ferret: Option<Ferret>,
     rng: ChaCha20Rng,
     id: [u8; 32],
@@ -31,7 +31,7 @@ impl Session {
             role,
             channel,
             pools: Pools::default(),
-            extension: None,
+            softspoken: None,
             ferret: None,
             rng,
             id,

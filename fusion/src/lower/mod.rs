@@ -34,7 +34,7 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
             scale: graph.wire(graph.input()).scale,
         },
         output: OutputSpec { scale: graph.wire(graph.output()).scale },
-        transfers: options.transfers,
+        extension: options.extension,
         streamed: options.streamed,
         wires: lowering.wires,
         steps: lowering.steps,

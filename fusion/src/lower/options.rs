@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocols::ops::Form;
-use protocols::ot::{Source, TreeDepth};
+use protocols::ot::{OtExtension, TreeDepth};
 use protocols::plan::{Algorithm, Op, Protocol, Step};
 use protocols::steps::{Linear as LinearStep, MaxPool, Requant};
 
@@ -13,7 +13,7 @@ use crate::{Error, Kernel, Linear};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Where correlated transfers come from.
-    pub transfers: Source,
+    pub extension: OtExtension,
     /// How linear layers are computed.
     pub protocol: Protocol,
     /// Linear layers that differ.
@@ -44,7 +44,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            transfers: Source::Softspoken(TreeDepth::new(4).expect("invariant: 4 is a depth")),
+            extension: OtExtension::Softspoken(TreeDepth::new(4).expect("invariant: 4 is a depth")),
             protocol: Protocol::Vole { k: 4 },
             protocols: BTreeMap::new(),
             winograd: BTreeSet::new(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use protocols::Bits;
 use protocols::linear::Geometry;
 use protocols::ops::Form;
-use protocols::ot::{Parameters, Source, TreeDepth};
+use protocols::ot::{OtExtension, Parameters, TreeDepth};
 use protocols::plan::{
     Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View,
     Window, Wire,
@@ -21,7 +21,7 @@ pub fn plan() -> &'static Plan {
 /// The same with Ferret, whose smallest set is enough.
 pub fn ferret_plan() -> &'static Plan {
     static PLAN: LazyLock<Plan> = LazyLock::new(|| Plan {
-        transfers: Source::Ferret(Parameters::SMALLEST),
+        extension: OtExtension::Ferret(Parameters::SMALLEST),
         ..plan().clone()
     });
     &PLAN
@@ -53,7 +53,9 @@ static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
         name: "small".into(),
         input: InputSpec { preprocess: Preprocess::Unit, scale: 0.5 },
         output: OutputSpec { scale: 0.25 },
-        transfers: Source::Softspoken(TreeDepth::new(2).expect("invariant: a depth within 1..=8")),
+        extension: OtExtension::Softspoken(
+            TreeDepth::new(2).expect("invariant: a depth within 1..=8"),
+        ),
         streamed: false,
         wires: wires(),
         steps: steps(),

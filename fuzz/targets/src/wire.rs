@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use protocols::execute::{Side, execute};
 use protocols::handshake::{Greeting, greet};
-use protocols::ot::Source;
+use protocols::ot::OtExtension;
 use protocols::plan::{Load, Plan};
 use protocols::{Channel, Error, Limits, Role, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, duplex, sink, split};
@@ -75,7 +75,7 @@ pub fn run(role: Role, data: &[u8]) {
 /// transfers.
 pub fn transcript(role: Role, plan: &Plan) -> &'static [u8] {
     static SENT: [OnceLock<[Vec<u8>; 2]>; 2] = [OnceLock::new(), OnceLock::new()];
-    let source = usize::from(matches!(plan.transfers, Source::Ferret(_)));
+    let source = usize::from(matches!(plan.extension, OtExtension::Ferret(_)));
     &SENT[source].get_or_init(|| runtime().block_on(record(plan)))[role as usize]
 }
 

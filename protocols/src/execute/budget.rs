@@ -3,9 +3,9 @@
 
 use crate::Cost;
 use crate::linear::Layer;
-use crate::ot::{Source, Supply};
+use crate::ot::{OtExtend, OtExtension};
 use crate::plan::Plan;
-use crate::price::transfer_seconds;
+use crate::price::ot_seconds;
 use crate::{Operator, Session};
 
 /// What a part moves, and seconds of work.
@@ -39,19 +39,19 @@ impl Budgets {
 /// The budget of the start of a source: base transfers, and of Ferret the transfers that it lives
 /// from.
 pub(super) fn of_start(plan: &Plan) -> Budget {
-    let transfers = match plan.transfers {
-        Source::Softspoken(_) => 0.0,
-        Source::Ferret(parameters) => {
-            4.0 * parameters.secret() as f64 * transfer_seconds(plan.transfers)
+    let transfers = match plan.extension {
+        OtExtension::Softspoken(_) => 0.0,
+        OtExtension::Ferret(parameters) => {
+            4.0 * parameters.secret() as f64 * ot_seconds(plan.extension)
         }
     };
     (plan.start().cost(), BASE_SECONDS + transfers)
 }
 
 /// The budget of a supply of transfers.
-pub(super) fn of_supply(supply: &Supply) -> Budget {
+pub(super) fn of_supply(supply: &OtExtend) -> Budget {
     let transfers = (supply.server + supply.client) as f64;
-    (supply.cost(), transfers * transfer_seconds(supply.source))
+    (supply.cost(), transfers * ot_seconds(supply.extension))
 }
 
 /// The budget of a layer's state for the session.

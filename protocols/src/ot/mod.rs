@@ -6,17 +6,17 @@ mod ferret;
 pub(crate) mod ggm;
 pub(crate) mod hash;
 mod one_of_n;
+mod ot_extension;
 mod pool;
 mod pprf;
 mod random;
 mod softspoken;
-mod source;
 #[cfg(test)]
 mod testing;
 
 pub use ferret::{Bootstrap, FerretExtend, Parameters};
+pub use ot_extension::{OtExtend, OtExtension, OtExtensions, OtSetup};
 pub use softspoken::{Extend, Setup, TreeDepth};
-pub use source::{Source, Sources, Start, Supply};
 
 pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
 pub(crate) use ferret::Ferret;
@@ -26,7 +26,7 @@ pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums, pads};
 pub(crate) use pool::ReceivedCots;
 pub(crate) use pool::{Pools, SentCots};
 pub(crate) use random::Random;
-pub(crate) use softspoken::Extension;
+pub(crate) use softspoken::SoftSpoken;
 
 use crate::{Domain, Role, Session};
 

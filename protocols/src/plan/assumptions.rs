@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use super::Plan;
 use crate::assumption::Assumption;
-use crate::ot::Source;
+use crate::ot::OtExtension;
 
 impl Plan {
     /// What the security of a run of this plan rests on, for both parties together, and nothing
     /// that it does without.
     pub fn assumptions(&self) -> Vec<Assumption> {
-        let ferret = matches!(self.transfers, Source::Ferret(_));
+        let ferret = matches!(self.extension, OtExtension::Ferret(_));
         let source: &[Assumption] = if ferret { FERRET } else { SOFTSPOKEN };
         let layers = self.layers().flat_map(|(_, _, layer)| layer.protocol.assumptions());
         let all: BTreeSet<Assumption> = source.iter().chain(layers).copied().collect();
@@ -45,7 +45,7 @@ mod tests {
     use crate::steps::{Input, Linear, Output};
 
     /// A plan of an input, perhaps a layer, and an output.
-    fn plan(transfers: Source, protocol: Option<Protocol>) -> Plan {
+    fn plan(extension: OtExtension, protocol: Option<Protocol>) -> Plan {
         let ring = Bits::of(20);
         let layer = protocol.map(|protocol| {
             Op::Linear(Linear {
@@ -68,7 +68,7 @@ mod tests {
             name: "network".into(),
             input: InputSpec { preprocess: Preprocess::Raw, scale: 1.0 },
             output: OutputSpec { scale: 1.0 },
-            transfers,
+            extension,
             streamed: false,
             wires: vec![Wire { shape: [2, 1, 1], bits: 16, signed: true, ring }; last + 1],
             steps: ops.into_iter().flatten().enumerate().map(step).collect(),
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn a_plan_rests_on_what_it_uses_and_on_nothing_else() {
         use Assumption::{CircularCorrelationRobustness, RegularLpn};
-        for source in Source::all() {
-            let ferret = matches!(source, Source::Ferret(_));
+        for source in OtExtension::all() {
+            let ferret = matches!(source, OtExtension::Ferret(_));
             for protocol in [None].into_iter().chain(Protocol::all().map(Some)) {
                 let found = plan(source, protocol).assumptions();
                 assert_eq!(found.contains(&RegularLpn), ferret, "{source}, {protocol:?}");

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::Bits;
     use crate::linear::Geometry;
-    use crate::ot::{Source, TreeDepth};
+    use crate::ot::{OtExtension, TreeDepth};
     use crate::plan::{Algorithm, FORMAT, InputSpec, OutputSpec, Preprocess, Protocol, Step, Wire};
     use crate::steps::{Input, Linear, Op, Output};
 
@@ -157,7 +157,7 @@ mod tests {
             name: "codec".into(),
             input: InputSpec { preprocess: Preprocess::Unit, scale: 0.25 },
             output: OutputSpec { scale: 0.5 },
-            transfers: Source::Softspoken(TreeDepth::new(2).unwrap()),
+            extension: OtExtension::Softspoken(TreeDepth::new(2).unwrap()),
             streamed: false,
             wires: vec![wire(2, false), wire(8, true)],
             steps: vec![

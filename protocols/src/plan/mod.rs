@@ -12,7 +12,7 @@ mod reveal;
 use serde::{Deserialize, Serialize};
 
 use crate::linear::Layer;
-use crate::ot::{Source, Start, Supply};
+use crate::ot::{OtExtend, OtExtension, OtSetup};
 use crate::steps::{Context, Input, Linear, Output};
 use crate::{Cost, Error, Phases};
 
@@ -42,7 +42,7 @@ pub struct Plan {
     /// How the client reads the logits.
     pub output: OutputSpec,
     /// Where correlated transfers come from.
-    pub transfers: Source,
+    pub extension: OtExtension,
     /// Whether weight trees are planted anew for every inference, layer by layer, and transfers
     /// made for one step at a time, so that no party holds more of either than a step needs: for
     /// large networks and short sessions.
@@ -145,14 +145,14 @@ impl Plan {
     }
 
     /// The set-up of the extension of OTs.
-    pub(crate) const fn start(&self) -> Start {
-        Start { source: self.transfers }
+    pub(crate) const fn start(&self) -> OtSetup {
+        OtSetup { extension: self.extension }
     }
 
     /// The extension that makes the OTs that some cost consumes.
-    pub(crate) const fn supply(&self, cost: Cost) -> Supply {
-        Supply {
-            source: self.transfers,
+    pub(crate) const fn supply(&self, cost: Cost) -> OtExtend {
+        OtExtend {
+            extension: self.extension,
             server: cost.server_cots as usize,
             client: cost.client_cots as usize,
         }

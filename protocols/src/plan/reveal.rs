@@ -85,6 +85,6 @@ impl Plan {
     /// Bits that a step moves online for one image, with those of its OTs.
     fn online_bits(&self, op: &Op) -> u64 {
         let cost = self.step_cost(op, 1).online;
-        cost.bits() + (cost.consumed() as f64 * self.transfers.bits()).ceil() as u64
+        cost.bits() + (cost.consumed() as f64 * self.extension.bits()).ceil() as u64
     }
 }

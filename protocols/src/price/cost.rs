@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::channel::STATEMENT;
 use crate::handshake;
 use crate::load::{Group, Load};
-use crate::ot::Supply;
+use crate::ot::OtExtend;
 use crate::plan::Plan;
 use crate::steps::{CORRELATIONS, Kind, Op};
 use crate::{Block, Cost, Operator, Phases, Role};
@@ -78,7 +78,7 @@ impl Plan {
         let correlations = StepCost {
             name: CORRELATIONS.into(),
             kind: Kind::Ot,
-            protocol: self.transfers.to_string(),
+            protocol: self.extension.to_string(),
             cost: self.supplies(load),
         };
         std::iter::once(correlations).chain(steps).collect()
@@ -110,7 +110,7 @@ impl Plan {
 
     /// The supply of the transfers of inferences that are prepared together; nothing where the plan
     /// is streamed.
-    pub(crate) fn preparation(&self, load: Load, group: Group) -> Supply {
+    pub(crate) fn preparation(&self, load: Load, group: Group) -> OtExtend {
         let last = usize::from(group.has_last);
         let others = self.consumed(load.images) * (group.inferences - last) as u64;
         self.supply(others + self.consumed(load.last) * last as u64)

@@ -10,7 +10,7 @@
 
 use crate::linear::Layer;
 use crate::load::Load;
-use crate::ot::Source;
+use crate::ot::OtExtension;
 use crate::plan::Plan;
 use crate::steps::{Context, Step, Wire};
 use crate::{Block, Cost, Phases, Role};
@@ -113,9 +113,9 @@ impl<'a> Tally<'a> {
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
         let files = if role == Role::Server { 2 * weights } else { input };
         // Of both directions.
-        let reserve = match plan.transfers {
-            Source::Ferret(parameters) => 2 * (BLOCK * parameters.reserve() as u64 + HUGE),
-            Source::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
+        let reserve = match plan.extension {
+            OtExtension::Ferret(parameters) => 2 * (BLOCK * parameters.reserve() as u64 + HUGE),
+            OtExtension::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
         };
         let kept = PROCESS + files + reserve;
         let known = plan.known();
@@ -160,7 +160,7 @@ impl<'a> Tally<'a> {
     /// Ferret's first reserve: the pieces that it is made in and a copy of them, beside the reserve
     /// that is kept and the one that it was made from.
     fn bootstrap(&mut self) {
-        let Source::Ferret(parameters) = self.plan.transfers else { return };
+        let OtExtension::Ferret(parameters) = self.plan.extension else { return };
         let pieces = 2 * BLOCK * (parameters.reserve() as u64).next_multiple_of(PIECE);
         self.note(2 * (pieces + HUGE));
         self.spare = pieces.min(SPARE);
@@ -257,10 +257,10 @@ impl<'a> Tally<'a> {
     /// Transfers are made: with what is at work meanwhile.
     fn supply(&mut self, cost: Cost) {
         self.pool += cost.server_cots + cost.client_cots;
-        let making = match self.plan.transfers {
+        let making = match self.plan.extension {
             // What replaces the reserve of one direction, and a piece for each.
-            Source::Ferret(parameters) => BLOCK * (parameters.reserve() as u64 + 2 * PIECE),
-            Source::Softspoken(_) => 2 * BLOCK * PIECE,
+            OtExtension::Ferret(parameters) => BLOCK * (parameters.reserve() as u64 + 2 * PIECE),
+            OtExtension::Softspoken(_) => 2 * BLOCK * PIECE,
         };
         self.note(making);
     }

@@ -8,4 +8,4 @@ mod seconds;
 pub use cost::StepCost;
 pub use memory::PROCESS;
 pub use profile::Profile;
-pub use seconds::{Seconds, transfer_seconds};
+pub use seconds::{Seconds, ot_seconds};

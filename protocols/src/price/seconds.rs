@@ -1,7 +1,7 @@
 //! Seconds: what a plan takes on a given network, from bytes, rounds and the work of the kernels.
 
 use super::Profile;
-use crate::ot::{Parameters, Source};
+use crate::ot::{OtExtension, Parameters};
 use crate::plan::Plan;
 use crate::steps::Op;
 use crate::{Phases, rates};
@@ -28,7 +28,7 @@ impl Plan {
             .collect();
         if let (Some(supplies), Some(step)) = (seconds.first_mut(), costs.first()) {
             let needed: Phases = costs.iter().map(|step| step.cost).sum();
-            let each = transfer_seconds(self.transfers);
+            let each = ot_seconds(self.extension);
             let online = if self.streamed { each * needed.online.consumed() as f64 } else { 0.0 };
             supplies.online += online;
             let offline = each * (needed.offline + needed.online).consumed() as f64 - online;
@@ -42,7 +42,7 @@ impl Plan {
     pub fn setup_seconds(&self, profile: &Profile) -> f64 {
         let layers = self.layers().filter(|_| !self.streamed);
         let trees: f64 = layers.map(|(_, _, layer)| layer.seconds(1).setup).sum();
-        let transfers = transfer_seconds(self.transfers) * self.kept_states().client_cots as f64;
+        let transfers = ot_seconds(self.extension) * self.kept_states().client_cots as f64;
         profile.seconds(&self.setup_cost()) + trees + transfers
     }
 
@@ -53,13 +53,13 @@ impl Plan {
 }
 
 /// Seconds of work for one correlated transfer.
-pub fn transfer_seconds(source: Source) -> f64 {
+pub fn ot_seconds(source: OtExtension) -> f64 {
     match source {
-        Source::Softspoken(depth) => {
+        OtExtension::Softspoken(depth) => {
             let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
             rates::TRANSFER + blocks * rates::STREAM_BLOCK
         }
-        Source::Ferret(parameters) => {
+        OtExtension::Ferret(parameters) => {
             rates::FERRET[parameters.depth() - Parameters::SMALLEST.depth()]
         }
     }

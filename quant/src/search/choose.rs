@@ -60,7 +60,7 @@ impl<'a> Chooser<'a> {
         measured: &'a Measured,
         options: &'a SearchOptions,
     ) -> Self {
-        let estimate = Estimate::new(quantizer, sensitivity, options.sources);
+        let estimate = Estimate::new(quantizer, sensitivity, options.extensions);
         Self { quantizer, sensitivity, estimate, measured, options }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Chooser<'a> {
     /// The bits of the cheapest plan at some widths.
     fn price(&self, bit_widths: &BitWidths) -> Result<Budgets, SearchError> {
         let (graph, weights) = self.quantizer.quantize(bit_widths)?;
-        let plan = cheapest(&graph, &weights.digest(), self.options.sources)?;
+        let plan = cheapest(&graph, &weights.digest(), self.options.extensions)?;
         Ok(Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() })
     }
 

@@ -8,7 +8,7 @@
 
 use protocols::linear::{Layer, winograd};
 use protocols::ops::{Form, Lookup, Requant};
-use protocols::ot::{Source, Sources};
+use protocols::ot::{OtExtension, OtExtensions};
 use protocols::plan::{Algorithm, Protocol};
 use protocols::{Bits, Operator};
 
@@ -39,10 +39,10 @@ impl<'a> Estimate<'a> {
     pub(super) fn new(
         quantizer: &'a Quantizer<'a>,
         sensitivity: &Sensitivity,
-        sources: Sources,
+        extensions: OtExtensions,
     ) -> Self {
         let activations = quantizer.activations();
-        let pricing = Pricing::new(quantizer, sources);
+        let pricing = Pricing::new(quantizer, extensions);
         let (stages, widths) = (0..activations.quantizers.len())
             .map(|activation| pricing.stage(activation, sensitivity))
             .unzip();
@@ -78,11 +78,11 @@ struct Pricing<'a> {
     /// By layer, weight width and input width: the ring, and the least bits of the products.
     products: Vec<Vec<Vec<(u32, u64)>>>,
     /// Of a transfer of the cheapest source.
-    transfer_bits: f64,
+    ot_bits: f64,
 }
 
 impl<'a> Pricing<'a> {
-    fn new(quantizer: &'a Quantizer<'a>, sources: Sources) -> Self {
+    fn new(quantizer: &'a Quantizer<'a>, extensions: OtExtensions) -> Self {
         let activations = quantizer.activations();
         let products = (0..activations.layers.len())
             .map(|layer| {
@@ -91,8 +91,8 @@ impl<'a> Pricing<'a> {
                     .collect()
             })
             .collect();
-        let transfer_bits = sources.iter().map(Source::bits).fold(f64::INFINITY, f64::min);
-        Self { quantizer, activations, products, transfer_bits }
+        let ot_bits = extensions.iter().map(OtExtension::bits).fold(f64::INFINITY, f64::min);
+        Self { quantizer, activations, products, ot_bits }
     }
 
     /// All choices of an activation quantizer that none with the same demands beats.
@@ -163,7 +163,7 @@ impl<'a> Pricing<'a> {
             form: Form::Narrow,
         };
         let cost = requant.cost();
-        let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
+        let transfers = (cost.server_cots + cost.client_cots) as f64 * self.ot_bits;
         let online = cost.bits() + masked;
         [online + transfers.ceil() as u64 + looked_up[0], online + looked_up[1]]
     }
@@ -183,7 +183,7 @@ impl<'a> Pricing<'a> {
             table: vec![0; 1 << a],
         };
         let cost = lookup.cost();
-        let transfers = (cost.server_cots + cost.client_cots) as f64 * self.transfer_bits;
+        let transfers = (cost.server_cots + cost.client_cots) as f64 * self.ot_bits;
         let online = cost.bits() * readers;
         [online + readers * transfers.ceil() as u64, online]
     }

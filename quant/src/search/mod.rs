@@ -27,7 +27,7 @@ mod widths;
 use fusion::Graph;
 use fusion::planner::{cheapest, inference_bits};
 use model::{Model, Preprocess, Tensor};
-use protocols::ot::Sources;
+use protocols::ot::OtExtensions;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
@@ -160,15 +160,15 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// The network cannot be represented in integers.
-    pub fn extent(&self, sources: Sources) -> Result<[u64; 2], SearchError> {
-        Ok([self.uniform_bits(2, sources)?, self.uniform_bits(8, sources)?])
+    pub fn extent(&self, extensions: OtExtensions) -> Result<[u64; 2], SearchError> {
+        Ok([self.uniform_bits(2, extensions)?, self.uniform_bits(8, extensions)?])
     }
 
     /// The bits of the network that has one width throughout.
-    fn uniform_bits(&self, width: u8, sources: Sources) -> Result<u64, SearchError> {
+    fn uniform_bits(&self, width: u8, extensions: OtExtensions) -> Result<u64, SearchError> {
         let widths = uniform_widths(self.quantizer.activations(), width);
         let (graph, weights) = self.quantizer.quantize(&widths)?;
-        Ok(inference_bits(&cheapest(&graph, &weights.digest(), sources)?))
+        Ok(inference_bits(&cheapest(&graph, &weights.digest(), extensions)?))
     }
 
     /// Searches.
@@ -215,7 +215,8 @@ impl<'a> Prepared<'a> {
             }
             // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a
             // budget that is less by what was too much.
-            let smallest = inference_bits(&cheapest(&graph.0, &graph.1.digest(), options.sources)?);
+            let smallest =
+                inference_bits(&cheapest(&graph.0, &graph.1.digest(), options.extensions)?);
             careful.reconstruct = None;
             less = less.less(smallest.saturating_sub(budgets.bits).max(smallest / 500));
             match chooser.within(less, progress) {

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use fusion::planner::Purpose;
-use protocols::ot::Sources;
+use fusion::planner::PlannerOptions;
+use protocols::ot::OtExtensions;
 use protocols::plan::Plan;
 use protocols::profile::Profile;
 
@@ -38,7 +38,7 @@ pub struct SearchOptions {
     /// Inferences that one session serves.
     pub inferences: u64,
     /// Where correlated transfers may come from.
-    pub sources: Sources,
+    pub extensions: OtExtensions,
     /// Images that will run together.
     pub batch: usize,
     /// How the losses of widths are found.
@@ -67,7 +67,7 @@ impl Default for SearchOptions {
             winograd: Winograd::default(),
             profile: Profile::LAN,
             inferences: 1000,
-            sources: Sources::default(),
+            extensions: OtExtensions::default(),
             batch: 1,
             measure: Measure::default(),
             reconstruct: None,
@@ -87,13 +87,13 @@ impl SearchOptions {
     }
 
     /// What plans are made for.
-    pub(super) const fn purpose(&self) -> Purpose {
-        Purpose {
+    pub(super) const fn purpose(&self) -> PlannerOptions {
+        PlannerOptions {
             profile: self.profile,
             inferences: self.inferences,
             batch: self.batch,
             budget_bits: self.budget_bits,
-            sources: self.sources,
+            extensions: self.extensions,
             lean: self.budget_seconds.is_none(),
         }
     }

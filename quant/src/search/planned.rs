@@ -20,7 +20,7 @@ pub(super) fn planned(
             return Ok(Some(plan));
         }
     }
-    Ok(Some(cheapest(graph, &digest, options.sources)?).filter(|plan| within(plan, options)))
+    Ok(Some(cheapest(graph, &digest, options.extensions)?).filter(|plan| within(plan, options)))
 }
 
 /// Whether a plan meets all budgets.
@@ -35,7 +35,7 @@ pub(super) fn impossible(
     (graph, weights): &(Graph, Weights),
     options: &SearchOptions,
 ) -> Result<SearchError, SearchError> {
-    let plan = cheapest(graph, &weights.digest(), options.sources)?;
+    let plan = cheapest(graph, &weights.digest(), options.extensions)?;
     let (bits, online) = (inference_bits(&plan), plan.cost(1).online.bits());
     if let Some(budget) = options.budget_bits.filter(|&budget| bits > budget) {
         return Ok(SearchError::Impossible { budget, smallest: bits });

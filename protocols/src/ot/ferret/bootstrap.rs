@@ -55,7 +55,7 @@ impl Operator for Bootstrap {
         session.run(&Self::SETUP, ()).await?;
         session.run(&Self::first(count), ()).await?;
         // SoftSpoken has done its part.
-        session.extension = None;
+        session.softspoken = None;
         let (mut sent, mut received) = withdraw(session, count);
         for batch in batches {
             let (ours, theirs) = Public::fresh(session);

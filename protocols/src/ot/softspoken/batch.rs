@@ -12,7 +12,7 @@ use crate::kernels::{Partial, ROW_BITS, ROW_BLOCKS, Row, Streams, transpose};
 pub(super) const BATCH: usize = ROW_BITS;
 
 /// What one party keeps of the set-up.
-pub(crate) struct Extension {
+pub(crate) struct SoftSpoken {
     pub(super) depth: TreeDepth,
     /// For the transfers of which this party is the sender.
     pub(super) sent: Sent,

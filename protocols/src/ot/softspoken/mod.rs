@@ -31,7 +31,7 @@ use super::pool::PIECE;
 use crate::{Cost, Error, Operator, Role, Session};
 #[cfg(test)]
 use batch::BATCH;
-pub(crate) use batch::Extension;
+pub(crate) use batch::SoftSpoken;
 use batch::corrections_len;
 pub use setup::{Setup, TreeDepth};
 
@@ -70,7 +70,7 @@ impl Operator for Extend {
     }
 
     async fn run(&self, session: &mut Session, (): ()) -> Result<(), Error> {
-        let found = session.extension.take_if(|extension| extension.depth == self.depth);
+        let found = session.softspoken.take_if(|extension| extension.depth == self.depth);
         let Some(mut extension) = found else {
             return Err(Error::invalid(
                 "trees of the extension",
@@ -83,7 +83,7 @@ impl Operator for Extend {
             Role::Client => (self.client, self.server),
         };
         converse(session, &mut extension, sent, received).await?;
-        session.extension = Some(extension);
+        session.softspoken = Some(extension);
         Ok(())
     }
 }
@@ -91,7 +91,7 @@ impl Operator for Extend {
 /// Both directions at the same time: chunk `i` goes out, then chunk `i - AHEAD` comes in.
 async fn converse(
     session: &mut Session,
-    extension: &mut Extension,
+    extension: &mut SoftSpoken,
     sent: usize,
     received: usize,
 ) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::batch::{Extension, Received, Sent};
+use super::batch::{Received, Sent, SoftSpoken};
 use crate::ot::{Directions, Series, base, pprf};
 use crate::{Block, Cost, Domain, Error, Operator, Session};
 
@@ -141,7 +141,7 @@ impl Operator for Setup {
             corrections = rest;
         }
         session.pools.set_delta(*delta);
-        session.extension = Some(Extension {
+        session.softspoken = Some(SoftSpoken {
             depth: self.depth,
             sent: Sent::new(self.depth, *delta, &known),
             received: Received::new(self.depth, &owned),

@@ -1,4 +1,4 @@
-//! Where correlated transfers come from: one interface, two sources.
+//! Where correlated transfers come from: one interface, two extensions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{Bootstrap, Extend, FerretExtend, Parameters, Setup, TreeDepth};
 use crate::{Cost, Error, Operator, Session};
 
-/// The source of a session's correlated transfers.
+/// The extension of a session's correlated transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum OtExtension {
     /// SoftSpoken with trees of this depth: 15 to 127 bits a transfer, little work.
     Softspoken(TreeDepth),
     /// Ferret with this parameter set: a bit a transfer or less, more work, under the assumption of
@@ -19,8 +19,8 @@ pub enum Source {
     Ferret(Parameters),
 }
 
-impl Source {
-    /// Every source.
+impl OtExtension {
+    /// Every extension.
     pub fn all() -> impl Iterator<Item = Self> {
         TreeDepth::all().map(Self::Softspoken).chain(Parameters::all().map(Self::Ferret))
     }
@@ -34,7 +34,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for OtExtension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Softspoken(depth) => write!(f, "softspoken:{depth}"),
@@ -43,9 +43,9 @@ impl fmt::Display for Source {
     }
 }
 
-/// The sources that a planner may choose from.
+/// The extensions that a planner may choose from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sources {
+pub enum OtExtensions {
     /// All.
     #[default]
     Any,
@@ -55,30 +55,29 @@ pub enum Sources {
     Ferret(Option<Parameters>),
 }
 
-impl Sources {
-    /// The sources in question.
-    pub fn iter(self) -> impl Iterator<Item = Source> {
-        Source::all().filter(move |source| match (self, source) {
+impl OtExtensions {
+    /// The extensions in question.
+    pub fn iter(self) -> impl Iterator<Item = OtExtension> {
+        OtExtension::all().filter(move |extension| match (self, extension) {
             (Self::Any, _) => true,
-            (Self::Softspoken(wanted), Source::Softspoken(depth)) => {
+            (Self::Softspoken(wanted), OtExtension::Softspoken(depth)) => {
                 wanted.is_none_or(|it| it == *depth)
             }
-            (Self::Ferret(wanted), Source::Ferret(set)) => wanted.is_none_or(|it| it == *set),
-            (Self::Softspoken(_), Source::Ferret(_)) | (Self::Ferret(_), Source::Softspoken(_)) => {
-                false
-            }
+            (Self::Ferret(wanted), OtExtension::Ferret(set)) => wanted.is_none_or(|it| it == *set),
+            (Self::Softspoken(_), OtExtension::Ferret(_))
+            | (Self::Ferret(_), OtExtension::Softspoken(_)) => false,
         })
     }
 }
 
-impl FromStr for Sources {
+impl FromStr for OtExtensions {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || {
             let expected = "softspoken, softspoken:K with K within 1..=8, ferret, \
                             or ferret:D with D within 9..=13";
-            Error::invalid("source of transfers", expected, text)
+            Error::invalid("extension of transfers", expected, text)
         };
         let (name, number) = match text.split_once(':') {
             Some((name, number)) => (name, Some(number.parse::<u8>().map_err(|_| wrong())?)),
@@ -97,14 +96,14 @@ impl FromStr for Sources {
     }
 }
 
-/// Sets a source up in both directions and draws each party's `Δ`. Once per session.
+/// Sets a extension up in both directions and draws each party's `Δ`. Once per session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// The source.
-    pub source: Source,
+pub struct OtSetup {
+    /// The extension.
+    pub extension: OtExtension,
 }
 
-impl Operator for Start {
+impl Operator for OtSetup {
     type Input = ();
     type Output = ();
 
@@ -113,32 +112,32 @@ impl Operator for Start {
     fn ideal(&self, (): &()) {}
 
     fn cost(&self) -> Cost {
-        match self.source {
-            Source::Softspoken(depth) => Setup { depth }.cost(),
-            Source::Ferret(parameters) => Bootstrap { parameters }.cost(),
+        match self.extension {
+            OtExtension::Softspoken(depth) => Setup { depth }.cost(),
+            OtExtension::Ferret(parameters) => Bootstrap { parameters }.cost(),
         }
     }
 
     async fn run(&self, session: &mut Session, (): ()) -> Result<(), Error> {
-        match self.source {
-            Source::Softspoken(depth) => session.run(&Setup { depth }, ()).await,
-            Source::Ferret(parameters) => session.run(&Bootstrap { parameters }, ()).await,
+        match self.extension {
+            OtExtension::Softspoken(depth) => session.run(&Setup { depth }, ()).await,
+            OtExtension::Ferret(parameters) => session.run(&Bootstrap { parameters }, ()).await,
         }
     }
 }
 
-/// Adds transfers to both pools, in one round. Runs after [`Start`].
+/// Adds transfers to both pools, in one round. Runs after [`OtSetup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Supply {
-    /// The source.
-    pub source: Source,
+pub struct OtExtend {
+    /// The extension.
+    pub extension: OtExtension,
     /// Transfers to add of which the server is the sender.
     pub server: usize,
     /// Transfers to add of which the client is the sender.
     pub client: usize,
 }
 
-impl Operator for Supply {
+impl Operator for OtExtend {
     type Input = ();
     type Output = ();
 
@@ -147,18 +146,20 @@ impl Operator for Supply {
     fn ideal(&self, (): &()) {}
 
     fn cost(&self) -> Cost {
-        let Self { source, server, client } = *self;
-        match source {
-            Source::Softspoken(depth) => Extend { depth, server, client }.cost(),
-            Source::Ferret(parameters) => FerretExtend { parameters, server, client }.cost(),
+        let Self { extension, server, client } = *self;
+        match extension {
+            OtExtension::Softspoken(depth) => Extend { depth, server, client }.cost(),
+            OtExtension::Ferret(parameters) => FerretExtend { parameters, server, client }.cost(),
         }
     }
 
     async fn run(&self, session: &mut Session, (): ()) -> Result<(), Error> {
-        let Self { source, server, client } = *self;
-        match source {
-            Source::Softspoken(depth) => session.run(&Extend { depth, server, client }, ()).await,
-            Source::Ferret(parameters) => {
+        let Self { extension, server, client } = *self;
+        match extension {
+            OtExtension::Softspoken(depth) => {
+                session.run(&Extend { depth, server, client }, ()).await
+            }
+            OtExtension::Ferret(parameters) => {
                 session.run(&FerretExtend { parameters, server, client }, ()).await
             }
         }
@@ -171,16 +172,16 @@ mod tests {
 
     #[test]
     fn a_source_reads_as_it_is_written() {
-        for source in Source::all() {
-            let sources: Sources = source.to_string().parse().unwrap();
-            assert_eq!(sources.iter().collect::<Vec<_>>(), [source]);
-            let json = serde_json::to_string(&source).unwrap();
-            assert_eq!(serde_json::from_str::<Source>(&json).unwrap(), source);
+        for extension in OtExtension::all() {
+            let extensions: OtExtensions = extension.to_string().parse().unwrap();
+            assert_eq!(extensions.iter().collect::<Vec<_>>(), [extension]);
+            let json = serde_json::to_string(&extension).unwrap();
+            assert_eq!(serde_json::from_str::<OtExtension>(&json).unwrap(), extension);
         }
         for (text, count) in [("softspoken", 8), ("ferret", 5)] {
-            assert_eq!(text.parse::<Sources>().unwrap().iter().count(), count);
+            assert_eq!(text.parse::<OtExtensions>().unwrap().iter().count(), count);
         }
-        assert_eq!(Sources::Any.iter().count(), 13);
+        assert_eq!(OtExtensions::Any.iter().count(), 13);
         for wrong in [
             "",
             "iknp",
@@ -191,10 +192,10 @@ mod tests {
             "ferret:",
             "ferret:x",
         ] {
-            assert!(wrong.parse::<Sources>().is_err(), "{wrong}");
+            assert!(wrong.parse::<OtExtensions>().is_err(), "{wrong}");
         }
         for wrong in ["{\"ferret\":8}", "{\"softspoken\":0}", "\"ferret\""] {
-            assert!(serde_json::from_str::<Source>(wrong).is_err(), "{wrong}");
+            assert!(serde_json::from_str::<OtExtension>(wrong).is_err(), "{wrong}");
         }
     }
 }
