@@ -35,7 +35,7 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(u32).range(1..=64),
     )]
     images: u32,
-    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
+    /// Where correlated OTs come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<OtExtensions>,

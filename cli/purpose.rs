@@ -28,7 +28,7 @@ pub(crate) struct PurposeArgs {
         value_parser = clap::value_parser!(u64).range(1..=MAX_INFERENCES),
     )]
     inferences: u64,
-    /// Where correlated transfers come from: softspoken:K with K of 1 to 8, or ferret [default:
+    /// Where correlated OTs come from: softspoken:K with K of 1 to 8, or ferret [default:
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     pub(crate) ot: Option<OtExtensions>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocols::allowance;
 use protocols::execute::{Observe, PartySession};
-use protocols::handshake::{Agreement, Greeting, greet};
+use protocols::handshake::{Agreement, Hello, agree};
 use protocols::plan::{Load, Plan};
 use protocols::weights::Weights;
 use protocols::{Channel, Limits, Role, Session};
@@ -60,9 +60,9 @@ impl Introduction {
         let Self { plan, weights, hash, load, memory, limits } = self;
         let role = if weights.is_some() { Role::Server } else { Role::Client };
         let reveals = plan.reveals();
-        let greeting = Greeting { role, reveals, plan: hash, load, nonce: fresh()?, memory };
+        let hello = Hello { role, reveals, plan: hash, load, nonce: fresh()?, memory };
         let mut channel = Channel::new(transport::ready(stream)?, limits);
-        let agreement = greet(&mut channel, &greeting).await?;
+        let agreement = agree(&mut channel, &hello).await?;
         match allowance::allowed(
             |load| plan.memory(Role::Server, load),
             agreement.memory,

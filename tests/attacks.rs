@@ -276,7 +276,7 @@ fn real_processes_end_with_code_6_when_a_message_is_altered() {
         let (address, _) = runtime.block_on(proxy::start(server.address.clone(), Some(fault)));
         let client = finished(client(&net, &address, &[]), PATIENCE);
         if (from, frame) == (From::Server, 0) {
-            // The magic number of the greeting: no session, and the server waits on.
+            // The magic number of the hello: no session, and the server waits on.
             assert_eq!(client.status.code(), Some(6), "{}", stderr(&client));
             server.stopped();
             continue;

@@ -118,7 +118,7 @@ fn a_connection_that_stalls_is_a_named_error_within_the_timeout() {
 fn real_processes_end_with_code_4_when_the_connection_is_cut() {
     let (runtime, net) = (Runtime::new().unwrap(), Net::random(SEED, 1));
     let frames = frames(&runtime, &net);
-    // A handshake that is cut, of a greeting and a confirmation, does not end a server.
+    // A handshake that is cut, of a hello and a confirmation, does not end a server.
     let session = every_frame(frames).filter(|(_, frame)| *frame >= 2);
     for (from, frame) in session.step_by(frames.iter().sum::<usize>().div_ceil(5)) {
         let fault = Fault { from, frame, fate: Fate::Close };

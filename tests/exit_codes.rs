@@ -253,7 +253,7 @@ fn strangers_do_not_end_a_server_and_do_not_keep_a_client_waiting() {
         // It is told to go, at once.
         let _ = stream.read_to_end(&mut Vec::new());
     }
-    // More than the server keeps at a time, and half of them have begun a greeting.
+    // More than the server keeps at a time, and half of them have begun a hello.
     let mut silent: Vec<TcpStream> = (0..24).map(|_| connect()).collect();
     for stream in silent.iter_mut().step_by(2) {
         let _ = stream.write_all(&[0xD1, 0, 0, 0, 1, 0]);

@@ -32,7 +32,7 @@ fn assumptions_are_those_of_the_plan() {
         let found = found["assumptions"].as_array().unwrap();
         found.iter().map(|assumption| assumption["name"].as_str().unwrap().to_owned()).collect()
     };
-    // The plan that is looked at takes its transfers from SoftSpoken.
+    // The plan that is looked at takes its OTs from SoftSpoken.
     assert!(named(&fusion).contains(&"circular_correlation_robustness".to_owned()), "{fusion}");
     assert!(!named(&fusion).contains(&"regular_lpn".to_owned()), "{fusion}");
     let net = Net::random(2, 1);

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Speed of the connection: lan (330 MB/s, 0.4 ms), wan (40 MB/s, 80 ms) or BYTES_PER_S,RTT_MS.
     #[arg(long, alias = "net", default_value = "lan")]
     link: Profile,
-    /// As if correlated transfers came from elsewhere: softspoken:K with K of 1 to 8, or ferret.
+    /// As if correlated OTs came from elsewhere: softspoken:K with K of 1 to 8, or ferret.
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<OtExtensions>,
     /// Images of one run.

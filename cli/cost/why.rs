@@ -20,7 +20,7 @@ pub(super) struct Why {
     step: String,
     images: u32,
     inferences: u64,
-    /// Bits that a transfer of the plan's source takes.
+    /// Bits that an OT of the plan's source takes.
     transfer_bits: f64,
     candidates: Vec<Way>,
 }
@@ -35,12 +35,12 @@ struct Way {
     setup: Amount,
     offline: Amount,
     online: Amount,
-    /// Transfers consumed: once a session, and by a batch.
+    /// OTs consumed: once a session, and by a batch.
     setup_transfers: u64,
     transfers: u64,
     /// Blocks of AES that trees are expanded to.
     aes_blocks: u64,
-    /// For one image, with its share of set-up and with its transfers.
+    /// For one image, with its share of set-up and with its OTs.
     seconds: f64,
     /// Whether the plan runs the step this way.
     planned: bool,

@@ -2,19 +2,19 @@
 //! with. Nothing here runs.
 //!
 //! Bits in both directions of one inference, after the protocols of these papers (λ = 128 bits of a
-//! transfer of the IKNP extension; of silent transfers only the messages count, λ = 0):
+//! OT of the IKNP extension; of silent OTs only the messages count, λ = 0):
 //!
 //! - CrypTFlow2: Rathee, Rathee, Kumar, Chandran, Gupta, Rastogi, Sharma, CCS 2020. Everything in
-//!   one ring of 37 bits, 12 of them fraction: bitwise transfers for products (Gilboa 1999; section
+//!   one ring of 37 bits, 12 of them fraction: bitwise OTs for products (Gilboa 1999; section
 //!   5 there), ReLU below `λ l + 18 l` and truncation of a value of known sign (sections 3.2 and
 //!   4.2).
 //! - SiRNN: Rathee, Rathee, Goli, Gupta, Sharma, Chandran, Rastogi, S&P 2021. Products of m-bit
 //!   weights and n-bit shares, exact in `l = m + n + log2 N` bits (section III-D); the wrap of each
-//!   activation's shares costs a comparison, and a transfer of `l - n` bits times each weight;
+//!   activation's shares costs a comparison, and an OT of `l - n` bits times each weight;
 //!   truncation and extension (sections III-A to III-C).
 //! - CoPriv: Zeng, Li, Yang, Lu, Wang, Huang, NeurIPS 2023. CrypTFlow2 with Winograd's products
 //!   F(2x2, 3x3), tiles aggregated.
-//! - PrivQuant: quantized networks over SiRNN's protocols. Transfers by the bits of the weights, no
+//! - PrivQuant: quantized networks over SiRNN's protocols. OTs by the bits of the weights, no
 //!   wrap, since activations are extended first and their sign is known; truncate-and-reduce before
 //!   the ReLU, which then has as few bits as the activations. With Winograd: weights quantized in
 //!   the transformed domain, at stride 1.
@@ -113,7 +113,7 @@ impl System {
                 let compare =
                     Traffic { lambdas: activations, bits: 14 * activations } * wrapped as u64;
                 // For each activation that wraps, `2^n` times every weight that it meets has to
-                // come off: a transfer an activation of the matrix, with the `l - n` bits above for
+                // come off: an OT an activation of the matrix, with the `l - n` bits above for
                 // every product.
                 let select = Traffic {
                     lambdas: matrix.count * matrix.inner * matrix.columns,
@@ -208,22 +208,22 @@ pub fn steps(plan: &Plan, system: System) -> Vec<Traffic> {
     plan.steps.iter().map(|step| system.step(plan, step)).collect()
 }
 
-/// Traffic whose dearer part depends on how transfers are made.
+/// Traffic whose dearer part depends on how OTs are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Transfers, in all directions: λ bits each by IKNP, nothing where they are silent.
+    /// OTs, in all directions: λ bits each by IKNP, nothing where they are silent.
     lambdas: u64,
     /// Bits of messages.
     bits: u64,
 }
 
 impl Traffic {
-    /// Bytes over transfers by IKNP.
+    /// Bytes over OTs by IKNP.
     pub const fn iknp_bytes(&self) -> u64 {
         (LAMBDA * self.lambdas + self.bits).div_ceil(8)
     }
 
-    /// Bytes over silent transfers.
+    /// Bytes over silent OTs.
     pub const fn silent_bytes(&self) -> u64 {
         self.bits.div_ceil(8)
     }
@@ -317,7 +317,7 @@ impl Matrix {
         self.count * self.rows * self.inner * self.columns
     }
 
-    /// A transfer for every bit b of every weight, with `ring - b` bits for every column.
+    /// An OT for every bit b of every weight, with `ring - b` bits for every column.
     fn by_weights(&self, bits: u64, ring: u64) -> Traffic {
         // Bit `b` weighs `2^b`: of its product only `ring - b` bits count. Of 4 bits in a ring of
         // 18: 18 + 17 + 16 + 15 = 66 bits a product.
@@ -373,7 +373,7 @@ mod tests {
         layers
     }
 
-    /// Megabytes by IKNP and over silent transfers.
+    /// Megabytes by IKNP and over silent OTs.
     fn megabytes(system: System, weights: u64, activations: u64) -> [f64; 2] {
         let widths = Widths { weights, activations };
         let layers = resnet32();

@@ -20,7 +20,7 @@ pub struct PlannerOptions {
     pub batch: usize,
     /// Bits that one inference may move, offline and online.
     pub budget_bits: Option<u64>,
-    /// The extensions of transfers to choose from.
+    /// The extensions of OTs to choose from.
     pub extensions: OtExtensions,
     /// Whether of plans that are as fast for all that a prediction can tell the one of the fewest
     /// bits is taken.
@@ -74,7 +74,7 @@ pub fn fastest(
 
 /// Bytes that a party may hold from step to step.
 const HELD: u64 = 4 << 30;
-/// The same for sessions of one inference, where making trees and transfers step by step costs
+/// The same for sessions of one inference, where making trees and OTs step by step costs
 /// nothing but rounds.
 const HELD_ONCE: u64 = 256 << 20;
 
@@ -144,9 +144,9 @@ pub struct Candidate {
     pub cost: Phases,
     /// For one image: offline and online are what a budget bounds.
     single: Phases,
-    /// For one image, without the transfers that it consumes.
+    /// For one image, without the OTs that it consumes.
     seconds: f64,
-    /// Transfers for one image, with its share of those of set-up.
+    /// OTs for one image, with its share of those of set-up.
     ots: f64,
 }
 
@@ -238,7 +238,7 @@ impl<'a> Candidates<'a> {
         let steps = self.steps.iter().zip(chosen);
         let steps: Vec<Phases> = steps.map(|((_, choices), &at)| choices[at].single).collect();
         let all: Phases = steps.iter().copied().sum();
-        // Transfers are made for the whole plan at once, or step by step where it is streamed: the
+        // OTs are made for the whole plan at once, or step by step where it is streamed: the
         // sum is what the plan itself will be charged.
         let supply = |cost: Cost| {
             let (server, client) = (cost.server_cots as usize, cost.client_cots as usize);
@@ -296,7 +296,7 @@ impl<'a> Candidates<'a> {
         // is within.
         let mut budget = limit;
         let mut found = None;
-        // Items count transfers at their mean price; `bits` is exact. Taking the excess off each
+        // Items count OTs at their mean price; `bits` is exact. Taking the excess off each
         // time leaves a budget that only falls, and the cheapest plan stands in where eight steps
         // are not enough.
         for _ in 0..8 {

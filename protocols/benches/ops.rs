@@ -2,7 +2,7 @@
 //! time that they take together, the system's included: what one party takes of one core, however
 //! busy the machine is.
 //!
-//! `filled`: the pools hold the transfers. `whole`: the transfers are extended, too.
+//! `filled`: the pools hold the OTs. `whole`: the OTs are extended, too.
 
 use std::time::{Duration, SystemTime};
 
@@ -66,8 +66,8 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, op: Requant) {
     group.bench_function(format!("{name}, filled"), |b| b.iter_custom(|times| run(op, times).1));
     group.bench_function(format!("{name}, whole"), |b| {
         b.iter_custom(|times| {
-            let (transfers, operator) = run(op, times);
-            transfers + operator
+            let (ots, operator) = run(op, times);
+            ots + operator
         });
     });
 }
@@ -87,7 +87,7 @@ fn run(op: Requant, times: u64) -> (Duration, Duration) {
         let mut client = Session::new(Role::Client, right, [1; 32], [3; 32]);
         let ready = tokio::join!(server.run(&setup, ()), client.run(&setup, ()));
         assert!(ready.0.is_ok() && ready.1.is_ok());
-        let (mut transfers, mut operator) = (Duration::ZERO, Duration::ZERO);
+        let (mut ots, mut operator) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..times {
             let start = processor_time();
             let done = tokio::join!(server.run(&extend, ()), client.run(&extend, ()));
@@ -104,10 +104,10 @@ fn run(op: Requant, times: u64) -> (Duration, Duration) {
             let done = tokio::join!(server.run(&op, mine), client.run(&op, yours));
             let ended = processor_time();
             assert!(done.0.is_ok() && done.1.is_ok());
-            transfers += extended - start;
+            ots += extended - start;
             operator += ended - shared;
         }
-        (transfers / 2, operator / 2)
+        (ots / 2, operator / 2)
     })
 }
 

@@ -1,5 +1,5 @@
 //! Rates of the oblivious transfers. Both parties run in one process; the time of an extension is
-//! the processor time that one of them takes. Transfers are consumed between extensions, untimed.
+//! the processor time that one of them takes. OTs are consumed between extensions, untimed.
 
 use std::hint::black_box;
 use std::time::Duration;

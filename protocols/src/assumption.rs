@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Assumption {
-    /// Of the base transfers, which every session starts with.
+    /// Of the base OTs, which every session starts with.
     DiffieHellman,
     /// Of the same.
     RandomOracle,
     /// Of the extension by SoftSpoken, from which Ferret starts, too.
     Prg,
-    /// Of the transfers that operators consume, and of the trees of the extension.
+    /// Of the OTs that operators consume, and of the trees of the extension.
     CorrelationRobustness,
     /// Of correlated half-trees: those of linear layers, and Ferret's.
     CircularCorrelationRobustness,

@@ -18,7 +18,7 @@ impl Block {
     /// All bits zero.
     pub const ZERO: Self = Self(0);
 
-    /// The lowest bit: in the pools, the choice of a correlated transfer.
+    /// The lowest bit: in the pools, the choice of a correlated OT.
     pub const fn lsb(self) -> u64 {
         (self.0 & 1) as u64
     }

@@ -1,4 +1,4 @@
-//! What an operator moves: bytes by direction, rounds, and correlated transfers by sender.
+//! What an operator moves: bytes by direction, rounds, and correlated OTs by sender.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul};
@@ -18,9 +18,9 @@ pub struct Cost {
     pub client_bytes: u64,
     /// One-way messages on the critical path.
     pub rounds: u64,
-    /// Correlated transfers consumed of which the server is the sender.
+    /// Correlated OTs consumed of which the server is the sender.
     pub server_cots: u64,
-    /// Correlated transfers consumed of which the client is the sender.
+    /// Correlated OTs consumed of which the client is the sender.
     pub client_cots: u64,
 }
 
@@ -44,7 +44,7 @@ impl Cost {
         Self::message(Role::Server, payload).beside(Self::message(Role::Client, payload))
     }
 
-    /// `count` correlated transfers out of the pool in which `sender` is the sender.
+    /// `count` correlated OTs out of the pool in which `sender` is the sender.
     pub const fn cots(sender: Role, count: u64) -> Self {
         match sender {
             Role::Server => Self { server_cots: count, ..Self::ZERO },
@@ -57,7 +57,7 @@ impl Cost {
         self.server_cots + self.client_cots
     }
 
-    /// The cost of two parts that run at the same time: bytes and transfers add, rounds take the
+    /// The cost of two parts that run at the same time: bytes and OTs add, rounds take the
     /// maximum.
     #[must_use]
     pub const fn beside(self, other: Self) -> Self {
@@ -125,7 +125,7 @@ impl Sum for Cost {
 /// The cost of a step, phase by phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phases {
-    /// Once per session: handshake, base transfers, bootstrap of the extension, weight trees.
+    /// Once per session: handshake, base OTs, bootstrap of the extension, weight trees.
     pub setup: Cost,
     /// Per inference, before the input is known.
     pub offline: Cost,

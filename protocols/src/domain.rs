@@ -4,17 +4,17 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Domain {
-    /// Keys of the base transfers.
+    /// Keys of the base OTs.
     BaseOt = 1,
     /// Inner nodes of GGM trees.
     Tree = 2,
     /// Leaves of the trees of the extension, and their streams.
     SoftSpoken = 3,
-    /// Pads of ring-correlated transfers.
+    /// Pads of ring-correlated OTs.
     Correlated = 4,
-    /// Pads of random transfers.
+    /// Pads of random OTs.
     Random = 5,
-    /// Pads of 1-of-N transfers.
+    /// Pads of 1-of-N OTs.
     OneOfN = 6,
     /// Leaves of weight trees, expanded anew for every inference.
     Weights = 7,
@@ -30,7 +30,7 @@ pub enum Domain {
     Code = 17,
     /// Leaves of trees that are punctured at the digits of a mask.
     MaskDigits = 20,
-    /// The session's number, of both greetings.
+    /// The session's number, of both hellos.
     Number = 32,
     /// That a party has the session's number.
     Confirmation = 33,

@@ -91,7 +91,7 @@ pub enum Error {
         /// The peer's value.
         theirs: String,
     },
-    /// The pool of correlated transfers is dry. Transfers are used once, so this is an error and
+    /// The pool of correlated OTs is dry. OTs are used once, so this is an error and
     /// never a reuse.
     #[error(
         "step {step} needs {needed} correlated transfers where {left} are left; prepare more \
@@ -100,9 +100,9 @@ pub enum Error {
     PoolDry {
         /// The step that was running.
         step: String,
-        /// Transfers asked for.
+        /// OTs asked for.
         needed: usize,
-        /// Transfers left.
+        /// OTs left.
         left: usize,
     },
     /// Everything that was prepared is used. Material is used once, so this is an error and never a

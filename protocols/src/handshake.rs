@@ -1,9 +1,9 @@
 //! The handshake, before any cryptography: version, plan, roles and load, and a fresh session
 //! number from both sides.
 //!
-//! The number is a hash of both greetings, whole. Each party then says that it has it, so that a
-//! greeting that was altered on the way, or a conversation that was recorded, ends here. Anyone can
-//! compute the number: this says that both parties have seen the same greetings, not who they are.
+//! The number is a hash of both hellos, whole. Each party then says that it has it, so that a
+//! hello that was altered on the way, or a conversation that was recorded, ends here. Anyone can
+//! compute the number: this says that both parties have seen the same hellos, not who they are.
 
 use crate::bits::hex;
 use crate::channel::STATEMENT;
@@ -14,7 +14,7 @@ use crate::{Channel, Cost, Domain, Error, Role};
 const VERSION: u32 = 3;
 const MAGIC: [u8; 8] = *b"pq-proto";
 const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 4 + 8;
-/// Whatever a greeting holds in other versions, it is no longer than this.
+/// Whatever a hello holds in other versions, it is no longer than this.
 const MAX_LEN: usize = 1 << 10;
 
 /// What both parties have agreed on.
@@ -31,7 +31,7 @@ pub struct Agreement {
 
 /// What this party brings.
 #[derive(Clone, Debug)]
-pub struct Greeting {
+pub struct Hello {
     /// Which party this is.
     pub role: Role,
     /// What the client is to learn.
@@ -47,18 +47,18 @@ pub struct Greeting {
     pub memory: u64,
 }
 
-/// What the handshake moves: greetings, then confirmations.
+/// What the handshake moves: hellos, then confirmations.
 pub(crate) const fn cost() -> Cost {
     Cost::exchange(LEN).then(Cost::exchange(STATEMENT))
 }
 
-/// Greets the peer, and confirms with it that both have seen the same greetings.
+/// Greets the peer, and confirms with it that both have seen the same hellos.
 ///
 /// # Errors
 /// [`Error::Disagreement`] with both values, [`Error::Violation`] where the peer speaks another
-/// protocol, [`Error::Altered`] where a greeting is not what was sent. The peer has been told, and
+/// protocol, [`Error::Altered`] where a hello is not what was sent. The peer has been told, and
 /// the channel is closed then.
-pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, Error> {
+pub async fn agree(channel: &mut Channel, ours: &Hello) -> Result<Agreement, Error> {
     channel.enter_step(0, "handshake", Cost::ZERO, 0.0);
     let agreed = agree_and_confirm(channel, ours).await;
     if let Err(error) = &agreed {
@@ -67,38 +67,38 @@ pub async fn greet(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, 
     agreed
 }
 
-async fn agree_and_confirm(channel: &mut Channel, ours: &Greeting) -> Result<Agreement, Error> {
-    let greeting = encode(ours);
-    channel.send(&greeting)?;
+async fn agree_and_confirm(channel: &mut Channel, ours: &Hello) -> Result<Agreement, Error> {
+    let hello = encode(ours);
+    channel.send(&hello)?;
     let reply = channel.receive_up_to(MAX_LEN).await?;
     // The peer gets to see a difference too, even where this party ends because of it.
     channel.flushed().await;
-    let agreement = agree_on(channel, ours, (&greeting, &reply))?;
+    let agreement = agree_on(channel, ours, (&hello, &reply))?;
     let confirmation = |role: Role| Domain::Confirmation.derive(&agreement.id, &[role as u64]);
     let theirs = channel.exchange(&confirmation(ours.role)).await?;
     if theirs == confirmation(ours.role.peer()) {
         return Ok(agreement);
     }
-    let (step, what) = (channel.step().to_owned(), "the greetings are not what was sent");
+    let (step, what) = (channel.step().to_owned(), "the hellos are not what was sent");
     Err(Error::Altered { step, what })
 }
 
-/// What both greetings come to.
+/// What both hellos come to.
 fn agree_on(
     channel: &Channel,
-    ours: &Greeting,
+    ours: &Hello,
     (own, reply): (&[u8], &[u8]),
 ) -> Result<Agreement, Error> {
     let magic = reply.split_at_checked(MAGIC.len()).filter(|(magic, _)| *magic == MAGIC);
     let Some((_, rest)) = magic.filter(|(_, rest)| rest.len() >= size_of_val(&VERSION)) else {
         let start = &reply[..reply.len().min(MAGIC.len())];
-        return Err(channel.violation("the greeting of pq", format!("{start:02x?}")));
+        return Err(channel.violation("the hello of pq", format!("{start:02x?}")));
     };
     let mut fields = Fields(rest);
     let version = u32::from_le_bytes(fields.take());
     agree("protocol version", &VERSION, &version)?;
     if reply.len() != LEN {
-        return Err(channel.violation(format!("a greeting of {LEN} bytes"), reply.len()));
+        return Err(channel.violation(format!("a hello of {LEN} bytes"), reply.len()));
     }
     let [role] = fields.take();
     if role != ours.role.peer() as u8 {
@@ -122,7 +122,7 @@ fn agree_on(
 }
 
 /// What the client asks for, if it is a load at all and the server allows so many images at a time.
-fn settle(ours: &Greeting, theirs: &Load) -> Result<Load, Error> {
+fn settle(ours: &Hello, theirs: &Load) -> Result<Load, Error> {
     let (asked, most) = match ours.role {
         Role::Client => (ours.load, theirs.at_a_time()),
         Role::Server => (*theirs, ours.load.at_a_time()),
@@ -143,19 +143,19 @@ fn settle(ours: &Greeting, theirs: &Load) -> Result<Load, Error> {
     Err(Error::Disagreement { field, ours, theirs })
 }
 
-fn encode(greeting: &Greeting) -> Vec<u8> {
+fn encode(hello: &Hello) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LEN);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.push(greeting.role as u8);
-    bytes.push(greeting.reveals as u8);
-    bytes.extend_from_slice(&greeting.plan);
-    bytes.extend_from_slice(&greeting.nonce);
-    let Load { images, prepared, inferences, last } = greeting.load;
+    bytes.push(hello.role as u8);
+    bytes.push(hello.reveals as u8);
+    bytes.extend_from_slice(&hello.plan);
+    bytes.extend_from_slice(&hello.nonce);
+    let Load { images, prepared, inferences, last } = hello.load;
     for count in [images, prepared, inferences, last] {
         bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
     }
-    bytes.extend_from_slice(&greeting.memory.to_le_bytes());
+    bytes.extend_from_slice(&hello.memory.to_le_bytes());
     bytes
 }
 
@@ -188,7 +188,7 @@ struct Fields<'a>(&'a [u8]);
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
         let (field, rest) =
-            self.0.split_first_chunk().expect("invariant: a greeting has its length");
+            self.0.split_first_chunk().expect("invariant: a hello has its length");
         self.0 = rest;
         *field
     }
@@ -201,23 +201,23 @@ mod tests {
     use super::*;
     use crate::Limits;
 
-    fn greeting(role: Role, images: usize) -> Greeting {
+    fn hello(role: Role, images: usize) -> Hello {
         let (reveals, load) = (Reveal::Logits, Load::one(images));
         let memory = if role == Role::Server { 1 << 40 } else { 0 };
-        Greeting { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32], memory }
+        Hello { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32], memory }
     }
 
     async fn meet(
-        a: Greeting,
-        b: Greeting,
+        a: Hello,
+        b: Hello,
     ) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
         let (mut left, mut right) = Channel::pair(Limits::default());
-        tokio::join!(greet(&mut left, &a), greet(&mut right, &b))
+        tokio::join!(agree(&mut left, &a), agree(&mut right, &b))
     }
 
     #[tokio::test]
     async fn peers_that_agree_share_a_number_and_a_batch() {
-        let (a, b) = meet(greeting(Role::Server, 64), greeting(Role::Client, 3)).await;
+        let (a, b) = meet(hello(Role::Server, 64), hello(Role::Client, 3)).await;
         let a = a.unwrap();
         assert_eq!((a.load, a.memory), (Load::one(3), 1 << 40));
         assert_eq!(a, b.unwrap());
@@ -226,14 +226,14 @@ mod tests {
     #[tokio::test]
     async fn more_may_be_run_than_is_prepared_at_a_time() {
         let load = Load { last: 1, ..Load::new(3, 2, 500) };
-        let asked = Greeting { load, ..greeting(Role::Client, 1) };
-        let (a, b) = meet(greeting(Role::Server, 6), asked).await;
+        let asked = Hello { load, ..hello(Role::Client, 1) };
+        let (a, b) = meet(hello(Role::Server, 6), asked).await;
         assert_eq!((a.unwrap().load, b.unwrap().load), (load, load));
     }
 
     #[tokio::test]
     async fn the_number_is_of_every_field_of_both_greetings() {
-        let base = || [greeting(Role::Server, 64), greeting(Role::Client, 3)];
+        let base = || [hello(Role::Server, 64), hello(Role::Client, 3)];
         let mut all = vec![base()];
         for party in 0..2 {
             let mut more = [base(), base(), base()];
@@ -242,8 +242,8 @@ mod tests {
             more[2][party].load = Load::new(4, 2, 1);
             all.extend(more);
         }
-        all.push(base().map(|greeting| Greeting { plan: [3; 32], ..greeting }));
-        all.push(base().map(|greeting| Greeting { reveals: Reveal::Label, ..greeting }));
+        all.push(base().map(|hello| Hello { plan: [3; 32], ..hello }));
+        all.push(base().map(|hello| Hello { reveals: Reveal::Label, ..hello }));
         let mut numbers = std::collections::HashSet::new();
         for [a, b] in all {
             let (a, b) = meet(a, b).await;
@@ -281,8 +281,8 @@ mod tests {
         });
         let mut server = Channel::new(server, Limits::default());
         let mut client = Channel::new(client, Limits::default());
-        let (a, b) = (greeting(Role::Server, 64), greeting(Role::Client, 3));
-        tokio::join!(greet(&mut server, &a), greet(&mut client, &b))
+        let (a, b) = (hello(Role::Server, 64), hello(Role::Client, 3));
+        tokio::join!(agree(&mut server, &a), agree(&mut client, &b))
     }
 
     #[tokio::test]
@@ -313,7 +313,7 @@ mod tests {
             bytes[..8].copy_from_slice(&MAGIC);
             bytes[8] = 2;
             right.send(&bytes).unwrap();
-            let result = greet(&mut left, &greeting(Role::Server, 1)).await;
+            let result = agree(&mut left, &hello(Role::Server, 1)).await;
             let named =
                 matches!(result, Err(Error::Disagreement { field: "protocol version", .. }));
             assert!(named, "{len}: {result:?}");
@@ -322,22 +322,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_difference_names_the_field_and_both_values() {
-        let plan = Greeting { plan: [2; 32], ..greeting(Role::Client, 1) };
-        let several = |images, prepared, inferences| Greeting {
+        let plan = Hello { plan: [2; 32], ..hello(Role::Client, 1) };
+        let several = |images, prepared, inferences| Hello {
             load: Load::new(images, prepared, inferences),
-            ..greeting(Role::Client, 1)
+            ..hello(Role::Client, 1)
         };
         for (peer, expected) in [
-            (Greeting { reveals: Reveal::Label, ..greeting(Role::Client, 1) }, "reveal"),
+            (Hello { reveals: Reveal::Label, ..hello(Role::Client, 1) }, "reveal"),
             (plan, "plan hash"),
             (several(1, 65, 1), "batch size"),
             (several(2, 2, 1 << 20), "inferences"),
             (several(2, 2, 0), "inferences"),
-            (greeting(Role::Client, 65), "batch size"),
-            (greeting(Role::Client, 0), "batch size"),
-            (greeting(Role::Server, 1), "role"),
+            (hello(Role::Client, 65), "batch size"),
+            (hello(Role::Client, 0), "batch size"),
+            (hello(Role::Server, 1), "role"),
         ] {
-            let (a, b) = meet(greeting(Role::Server, 64), peer).await;
+            let (a, b) = meet(hello(Role::Server, 64), peer).await;
             for side in [a, b] {
                 match side {
                     Err(Error::Disagreement { field, ours, theirs }) => {
@@ -355,7 +355,7 @@ mod tests {
         for len in [1, 8, LEN, MAX_LEN + 1] {
             let (mut left, mut right) = Channel::pair(Limits::new(Duration::from_millis(500)));
             right.send(&vec![b'x'; len]).unwrap();
-            let result = greet(&mut left, &greeting(Role::Server, 1)).await;
+            let result = agree(&mut left, &hello(Role::Server, 1)).await;
             assert!(matches!(result, Err(Error::Violation { .. })), "{len}: {result:?}");
         }
     }

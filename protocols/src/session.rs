@@ -79,7 +79,7 @@ impl Session {
         if measured == predicted {
             return Ok(());
         }
-        // The rounds are what the depths in the peer's frames make of them: bytes and transfers are
+        // The rounds are what the depths in the peer's frames make of them: bytes and OTs are
         // counted here alone.
         if (Cost { rounds: predicted.rounds, ..measured }) == predicted {
             let unit = format!("messages one after the other in {operator}");

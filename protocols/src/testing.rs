@@ -24,7 +24,7 @@ pub(crate) fn sessions(seed: u64) -> (Session, Session) {
     )
 }
 
-/// Two sessions whose pools a dealer has filled with `cots` transfers in each direction.
+/// Two sessions whose pools a dealer has filled with `cots` OTs in each direction.
 pub(crate) fn sessions_with_dealer(seed: u64, cots: usize) -> (Session, Session) {
     let (mut server, mut client) = {
         let runtime = runtime();
@@ -50,7 +50,7 @@ fn deal_one_way(sender: &mut Session, receiver: &mut Session, rng: &mut impl Rng
     receiver.pools.add_received(received.into());
 }
 
-/// Runs a closure for both parties at the same time, with pools of `cots` transfers in each
+/// Runs a closure for both parties at the same time, with pools of `cots` OTs in each
 /// direction.
 pub(crate) fn two_parties<A, B, S, C>(seed: u64, cots: usize, server: S, client: C) -> (A, B)
 where

@@ -12,7 +12,7 @@ use crate::{Error, Kernel, Linear};
 /// Protocol choices, by step where they differ from the default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Where correlated transfers come from.
+    /// Where correlated OTs come from.
     pub extension: OtExtension,
     /// How linear layers are computed.
     pub protocol: Protocol,
@@ -34,7 +34,7 @@ pub struct Options {
     pub forms: BTreeMap<String, Form>,
     /// Simplifying passes that are left out, by name: the same integers at a higher price.
     pub without: BTreeSet<String>,
-    /// Whether trees and transfers are made when they are needed: see
+    /// Whether trees and OTs are made when they are needed: see
     /// [`Plan::streamed`](protocols::plan::Plan::streamed).
     pub streamed: bool,
     /// Digest of the salted weights, in hexadecimal.

@@ -261,10 +261,10 @@ fn conversations() -> Outcome {
         let honest = wire::transcript(peer, network::plan());
         let frames = wire::frames(honest);
         let raw = |mode: u8, bytes: &[u8]| [&[mode], bytes].concat();
-        let (greeting, met) = (frames[0].end, frames[wire::HANDSHAKE - 1].end);
+        let (hello, met) = (frames[0].end, frames[wire::HANDSHAKE - 1].end);
         let offer = &honest[met..frames[wire::HANDSHAKE].end];
         seed(target, "nothing", b"")?;
-        seed(target, "raw_greeting", raw(0, &honest[..greeting]))?;
+        seed(target, "raw_greeting", raw(0, &honest[..hello]))?;
         seed(target, "raw_half_a_header", raw(0, &honest[..7]))?;
         seed(
             target,

@@ -1,6 +1,6 @@
 //! One party of a run of the small network whose peer says whatever the input says.
 //!
-//! The first byte of the input selects how. Its highest bit says where transfers come from (0
+//! The first byte of the input selects how. Its highest bit says where OTs come from (0
 //! SoftSpoken, 1 Ferret), the others:
 //! - 0: the rest is all that the peer sends;
 //! - 1: the rest follows a handshake that agrees;
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocols::execute::{Side, execute};
-use protocols::handshake::{Greeting, greet};
+use protocols::handshake::{Hello, agree};
 use protocols::ot::OtExtension;
 use protocols::plan::{Load, Plan};
 use protocols::{Channel, Error, Limits, Role, Session};
@@ -32,7 +32,7 @@ const PIPE: usize = 1 << 16;
 /// Bytes of a frame's header, the last four of which are the payload's length.
 const HEADER: usize = 12;
 
-/// Frames of a party's handshake: its greeting and its confirmation.
+/// Frames of a party's handshake: its hello and its confirmation.
 pub const HANDSHAKE: usize = 2;
 
 /// Runs the party of a role against what the input says.
@@ -72,7 +72,7 @@ pub fn run(role: Role, data: &[u8]) {
 }
 
 /// What an honest party of a role sends in a run of fixed seeds, recorded once for each source of
-/// transfers.
+/// OTs.
 pub fn transcript(role: Role, plan: &Plan) -> &'static [u8] {
     static SENT: [OnceLock<[Vec<u8>; 2]>; 2] = [OnceLock::new(), OnceLock::new()];
     let source = usize::from(matches!(plan.extension, OtExtension::Ferret(_)));
@@ -148,7 +148,7 @@ async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
         Role::Client => Side::Client(&input),
     };
     let mut channel = Channel::new(stream, Limits::new(PATIENCE));
-    let greeting = Greeting {
+    let hello = Hello {
         role,
         reveals: plan.reveals(),
         plan: plan.hash(),
@@ -156,7 +156,7 @@ async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
         nonce: [role as u8; 32],
         memory: u64::MAX,
     };
-    let agreement = greet(&mut channel, &greeting).await?;
+    let agreement = agree(&mut channel, &hello).await?;
     let session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
     let (logits, _) =
         execute(&Arc::new(plan.clone()), session, side, agreement.load, &mut |_| ()).await?;

@@ -36,22 +36,22 @@ impl Budgets {
     }
 }
 
-/// The budget of the start of a source: base transfers, and of Ferret the transfers that it lives
+/// The budget of the start of a source: base OTs, and of Ferret the OTs that it lives
 /// from.
 pub(super) fn of_start(plan: &Plan) -> Budget {
-    let transfers = match plan.extension {
+    let ots = match plan.extension {
         OtExtension::Softspoken(_) => 0.0,
         OtExtension::Ferret(parameters) => {
             4.0 * parameters.secret() as f64 * ot_seconds(plan.extension)
         }
     };
-    (plan.start().cost(), BASE_SECONDS + transfers)
+    (plan.start().cost(), BASE_SECONDS + ots)
 }
 
-/// The budget of a supply of transfers.
+/// The budget of a supply of OTs.
 pub(super) fn of_supply(supply: &OtExtend) -> Budget {
-    let transfers = (supply.server + supply.client) as f64;
-    (supply.cost(), transfers * ot_seconds(supply.extension))
+    let ots = (supply.server + supply.client) as f64;
+    (supply.cost(), ots * ot_seconds(supply.extension))
 }
 
 /// The budget of a layer's state for the session.
@@ -64,5 +64,5 @@ pub(super) fn enter(session: &mut Session, number: usize, name: &str, (cost, wor
     session.channel.enter_step(number, name, cost, work);
 }
 
-/// Seconds of the base transfers.
+/// Seconds of the base OTs.
 const BASE_SECONDS: f64 = 0.03;

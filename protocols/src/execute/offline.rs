@@ -1,4 +1,4 @@
-//! The offline part: transfers, masks, and every product with a mask. Nothing here needs the input.
+//! The offline part: OTs, masks, and every product with a mask. Nothing here needs the input.
 
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ async fn make_state(
     Ok(state)
 }
 
-/// Makes the transfers that a part of a step consumes, where the plan is streamed.
+/// Makes the OTs that a part of a step consumes, where the plan is streamed.
 pub(super) async fn supply(
     plan: &Plan,
     session: &mut Session,

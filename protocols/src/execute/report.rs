@@ -12,7 +12,7 @@ use crate::{Cost, Error, Session};
 /// What a part moved, and how long it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Bytes, rounds and transfers.
+    /// Bytes, rounds and OTs.
     pub cost: Cost,
     /// Wall-clock seconds at this party.
     pub seconds: f64,

@@ -1,4 +1,4 @@
-//! Set-up, once per session: base transfers, the extension's bootstrap, and the state of every
+//! Set-up, once per session: base OTs, the extension's bootstrap, and the state of every
 //! layer.
 
 use super::report::timed;

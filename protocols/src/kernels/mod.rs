@@ -55,5 +55,5 @@ pub(crate) const ROW_BLOCKS: usize = 32;
 /// Bits of a [`Row`].
 pub(crate) const ROW_BITS: usize = 128 * ROW_BLOCKS;
 
-/// One bit of each of 4096 transfers.
+/// One bit of each of 4096 OTs.
 pub(crate) type Row = [Block; ROW_BLOCKS];

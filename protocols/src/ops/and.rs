@@ -2,7 +2,7 @@
 //!
 //! *Functionality.* From exclusive-or shares of `v` and `u_1 .. u_n` to shares of `u_1 v .. u_n v`.
 //!
-//! *Steps* (Beaver 1991, with products from random transfers of n-bit strings, one in each
+//! *Steps* (Beaver 1991, with products from random OTs of n-bit strings, one in each
 //! direction):
 //! 1. where this party sends, `a = r0 xor r1` and `r0` is its share of `a b'`; where it receives,
 //!    `b = x` and `r_x` is its share of `a' b`; so both hold shares of `(a xor a') (b xor b')`, for
@@ -11,7 +11,7 @@
 //! 3. the share of `u_j v` is `(ab)_j xor e u_j xor d_j b`, with this party's own `u_j` and `b`:
 //!    the sum is `ab xor e u xor d b = ab xor uv xor ub xor ub xor ab = uv`.
 //!
-//! Cost: `2 (n + 1)` bits, 4 for one AND, and one correlated transfer in each direction; 1 round.
+//! Cost: `2 (n + 1)` bits, 4 for one AND, and one correlated OT in each direction; 1 round.
 //! Security: `a` and `b` are random to the other party and used once; semi-honest, `H` correlation
 //! robust.
 
@@ -118,7 +118,7 @@ impl Products {
         parts.map(|((ab, u), d)| ab.xor(&e.and(u)).xor(&d.and(&self.factor))).collect()
     }
 
-    /// Adds the transfers to the messages; the bytes that each party sends.
+    /// Adds the OTs to the messages; the bytes that each party sends.
     pub(crate) const fn price(messages: &mut Messages, len: usize, others: usize) -> usize {
         messages.cots(Role::Server, len);
         messages.cots(Role::Client, len);

@@ -5,11 +5,11 @@
 //! *Identity.* `b0 xor b1 = b0 + b1 - 2 b0 b1`; the product is doubled, so it is needed in
 //! `Z_(l-1)` alone.
 //!
-//! *Steps.* One correlated transfer with the server's bit as choice and the client's as
+//! *Steps.* One correlated OT with the server's bit as choice and the client's as
 //! correlation.
 //!
-//! Cost: `l` bits (`1 + (l - 1)`) and one correlated transfer that the client sends; 2 rounds; `l =
-//! 1` is free. Security: that of the correlated transfer.
+//! Cost: `l` bits (`1 + (l - 1)`) and one correlated OT that the client sends; 2 rounds; `l =
+//! 1` is free. Security: that of the correlated OT.
 
 use super::messages::{Incoming, Messages};
 use super::product::BitProduct;
@@ -54,7 +54,7 @@ impl B2a {
             .collect()
     }
 
-    /// Adds the transfers to the messages; the bytes of the choices and of the corrections.
+    /// Adds the OTs to the messages; the bytes of the choices and of the corrections.
     pub(super) const fn price(
         messages: &mut Messages,
         chooser: Role,

@@ -6,11 +6,11 @@
 //!
 //! *Identity.* With x = p + q, the entry at q of the table that is f rotated by p is f(x).
 //!
-//! *Steps.* A 1-of-2^l transfer with the client's share as choice; the server rotates the table by
+//! *Steps.* A 1-of-2^l OT with the client's share as choice; the server rotates the table by
 //! masks, bit by bit of its share, so that no secret is an index.
 //!
-//! Cost: `l + (2^l - 1) m` bits and l correlated transfers that the server sends; 2 rounds.
-//! Security: that of the transfer.
+//! Cost: `l + (2^l - 1) m` bits and l correlated OTs that the server sends; 2 rounds.
+//! Security: that of the OT.
 
 use zeroize::Zeroize;
 

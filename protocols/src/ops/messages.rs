@@ -57,7 +57,7 @@ impl Messages {
         }
     }
 
-    /// Correlated transfers that are consumed.
+    /// Correlated OTs that are consumed.
     pub(crate) const fn cots(&mut self, sender: Role, count: usize) {
         self.cost = self.cost.beside(Cost::cots(sender, count as u64));
     }

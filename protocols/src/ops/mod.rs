@@ -49,7 +49,7 @@ fn check_bits(operator: &str, bits: &BitShare, len: usize) -> Result<(), Error> 
     }
 }
 
-/// The widest digits that a chain of transfers may have.
+/// The widest digits that a chain of OTs may have.
 fn check_digit(digit: u32) -> Result<(), String> {
     let widest = carry::MAX_DIGIT;
     if (1..=widest).contains(&digit) {

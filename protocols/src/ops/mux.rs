@@ -6,11 +6,11 @@
 //! *Identity.* `b v0 = (b0 xor b1) v0 = b0 v0 + b1 (1 - 2 b0) v0`: the first term is local, the
 //! second a bit of one party times a ring element of the other; likewise for `v1`.
 //!
-//! *Steps.* Two correlated transfers, one in each direction: the server sends its choices, and its
+//! *Steps.* Two correlated OTs, one in each direction: the server sends its choices, and its
 //! corrections for choices that are still to come; the client responds with its own of both.
 //!
-//! Cost: `2 (1 + l)` bits and one correlated transfer in each direction; 2 rounds.
-//! Security: that of the correlated transfer.
+//! Cost: `2 (1 + l)` bits and one correlated OT in each direction; 2 rounds.
+//! Security: that of the correlated OT.
 
 use super::messages::{Incoming, Messages};
 use super::product::{BitProduct, LateProduct, pass};
@@ -123,7 +123,7 @@ impl Selection {
         shares
     }
 
-    /// Adds the transfers to the messages; the bytes that the server sends to choose and that the
+    /// Adds the OTs to the messages; the bytes that the server sends to choose and that the
     /// client responds with.
     pub(super) const fn price(messages: &mut Messages, ring: Bits, len: usize) -> (usize, usize) {
         let (choices, corrected) = BitProduct::price(messages, Role::Server, ring, len);

@@ -1,4 +1,4 @@
-//! A bit of one party times a ring element of the other: a correlated transfer in two messages,
+//! A bit of one party times a ring element of the other: a correlated OT in two messages,
 //! which others may share.
 
 use super::messages::{Incoming, Messages};
@@ -83,7 +83,7 @@ impl BitProduct {
         }
     }
 
-    /// Adds the transfers to the messages; the bytes of the choices and of the corrections.
+    /// Adds the OTs to the messages; the bytes of the choices and of the corrections.
     pub(super) const fn price(
         messages: &mut Messages,
         chooser: Role,
@@ -159,7 +159,7 @@ impl LateProduct {
         }
     }
 
-    /// Adds the transfers to the messages; the bytes of the corrections and of the choices.
+    /// Adds the OTs to the messages; the bytes of the corrections and of the choices.
     pub(super) const fn price(
         messages: &mut Messages,
         sender: Role,

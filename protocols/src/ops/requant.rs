@@ -41,7 +41,7 @@
 //!   h > 0, m - a for the extension where m > a + 1;
 //! - wide: 2 (m + 1) bits for the selection, m for c1 and for saturation each, m - a for the wrap
 //!   where m > a + 1;
-//! - correlated transfers that the server sends: the widths of all digits whose flags are bought,
+//! - correlated OTs that the server sends: the widths of all digits whose flags are bought,
 //!   one for each AND, one for the selection and one for c1; that the client sends: one for each
 //!   AND, for the selection, saturation, extension and wrap.
 //!

@@ -1,19 +1,19 @@
-//! Base transfers: `n` random transfers of 128-bit keys, for which one party chooses and the other
+//! Base OTs: `n` random OTs of 128-bit keys, for which one party chooses and the other
 //! gets both keys.
 //!
-//! **Functionality.** The sender gets `(k_0, k_1)` for every transfer, the receiver `k_c` for its
+//! **Functionality.** The sender gets `(k_0, k_1)` for every OT, the receiver `k_c` for its
 //! choice `c`; the keys are random.
 //!
 //! **Protocol** (Chou, Orlandi: The simplest protocol for oblivious transfer, Latincrypt 2015,
 //! section 3), over ristretto255 with generator `G`:
 //! 1. The sender draws `a` and sends `A = a G`.
-//! 2. For every transfer the receiver draws `b` and sends `B = b G + c A`; its key is `H(b A)`.
+//! 2. For every OT the receiver draws `b` and sends `B = b G + c A`; its key is `H(b A)`.
 //! 3. The sender's keys are `H(a B)` and `H(a (B - A))`.
 //!
 //! `H` is keyed BLAKE3 under a public key that is bound to the session and used for this alone,
-//! over the number of the transfer, `A`, `B` and the point.
+//! over the number of the OT, `A`, `B` and the point.
 //!
-//! **Cost:** 32 bytes from the sender, then 32 bytes a transfer from the receiver.
+//! **Cost:** 32 bytes from the sender, then 32 bytes an OT from the receiver.
 //!
 //! **Security:** semi-honest, by computational Diffie-Hellman in the random oracle model; `B` is
 //! uniform whatever `c` is. Points are decompressed, which only elements of the prime-order group
@@ -31,11 +31,11 @@ use crate::{Block, Cost, Domain, Error, Role, Session};
 /// Bytes of a compressed point.
 const POINT: usize = 32;
 
-/// What one party holds after `n` transfers in each direction.
+/// What one party holds after `n` OTs in each direction.
 pub(super) struct BaseTransfers {
-    /// Both keys of the transfers that the peer has chosen for.
+    /// Both keys of the OTs that the peer has chosen for.
     pub(super) pairs: Zeroizing<Vec<[Block; 2]>>,
-    /// The chosen keys of the transfers that this party has chosen for.
+    /// The chosen keys of the OTs that this party has chosen for.
     pub(super) chosen: Zeroizing<Vec<Block>>,
 }
 
@@ -44,7 +44,7 @@ pub(super) const fn cost(count: usize) -> Cost {
     Cost::exchange(POINT).then(Cost::exchange(count * POINT))
 }
 
-/// As many transfers in each direction as there are `choices`: the two directions run beside each
+/// As many OTs in each direction as there are `choices`: the two directions run beside each
 /// other.
 pub(super) async fn both_ways(
     session: &mut Session,

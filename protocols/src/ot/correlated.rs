@@ -3,7 +3,7 @@
 //! *Functionality.* The sender has correlations `d`, the receiver has choice bits `c`; they get
 //! random `s`, `t` with `s + t = c d` in `Z_l`, any `l` of 1 to 64 bits.
 //!
-//! *Steps,* from correlated transfers `M = K xor x Δ` of the pool, the choice first:
+//! *Steps,* from correlated OTs `M = K xor x Δ` of the pool, the choice first:
 //! 1. the receiver sends `e = c xor x`; now both know of `K' = K xor e Δ` that `M = K' xor c Δ`;
 //! 2. with the pads `h0 = H(K')` and `h1 = H(K' xor Δ)` the sender sets `s = -h0` and sends `y = d
 //!    + h0 - h1`;
@@ -13,7 +13,7 @@
 //! with K' = K, give shares of `x d`; the receiver then sends e, and where e = 1, `c d = d - x d`:
 //! both negate, and the sender adds d.
 //!
-//! Cost: `1 + l` bits and one correlated transfer each; 2 rounds, in one direction or in both at
+//! Cost: `1 + l` bits and one correlated OT each; 2 rounds, in one direction or in both at
 //! the same time. Security: `x` hides `c` from the sender; `h_(1-c)` (`h_(1-x)`) hides `d` from the
 //! receiver, where `H` is correlation robust.
 
@@ -22,7 +22,7 @@ use zeroize::Zeroize;
 use super::{Hash, pool};
 use crate::{BitString, Bits, Block, Error, Session};
 
-/// Transfers whose pads are computed together: two pads each at the sender.
+/// OTs whose pads are computed together: two pads each at the sender.
 const BATCH: usize = 64;
 
 /// Steps 1 and 2 of the sender, which has heard the choices: its shares, and the message of
@@ -52,7 +52,7 @@ pub(crate) fn correct(
     Ok((shares, ring.pack(&corrections)))
 }
 
-/// Hashes the keys, flipped, and the same with the correlation added: of each transfer, its number
+/// Hashes the keys, flipped, and the same with the correlation added: of each OT, its number
 /// and both pads.
 fn both_pads(
     hash: &Hash,
@@ -74,7 +74,7 @@ fn both_pads(
     pads.zeroize();
 }
 
-/// The sender of transfers that it has corrected before the choices: its shares of the random
+/// The sender of OTs that it has corrected before the choices: its shares of the random
 /// choices' products.
 pub(crate) struct EarlySender {
     shares: Vec<u64>,
@@ -129,14 +129,14 @@ pub(crate) fn choose_late(
     Ok((shares, flips.to_bytes()))
 }
 
-/// The receiver of transfers whose corrections are still to come.
+/// The receiver of OTs whose corrections are still to come.
 pub(crate) struct CorrelatedReceiver {
     pads: Vec<u64>,
     choices: BitString,
 }
 
 impl CorrelatedReceiver {
-    /// Step 1: takes a transfer for each choice; the message has one bit each.
+    /// Step 1: takes an OT for each choice; the message has one bit each.
     pub(crate) fn new(
         session: &mut Session,
         hash: &Hash,

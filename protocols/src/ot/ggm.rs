@@ -1,13 +1,13 @@
 //! Correlated half-trees (Guo, Yang, Wang, Zhang, Xie, Liu, Zhao: Half-Tree, Eurocrypt 2023,
 //! section 3): puncturable pseudorandom functions whose levels all sum up to the sender's `Δ`, so
-//! that each level of a puncturing is one correlated transfer and one block.
+//! that each level of a puncturing is one correlated OT and one block.
 //!
 //! Node `x` has the children `H(x)` and `x xor H(x)`. The two nodes of level one are a correlated
-//! transfer itself, `K` and `K xor Δ`: that level costs no block, and a tree of depth one is just
-//! the transfer.
+//! OT itself, `K` and `K xor Δ`: that level costs no block, and a tree of depth one is just
+//! the OT.
 //!
 //! 1. For level `i` the receiver takes the side that its puncture is *not* on, `b_i = 1 - α_i`; its
-//!    transfer holds `M_i = K_i xor b_i Δ`.
+//!    OT holds `M_i = K_i xor b_i Δ`.
 //! 2. The sender sends `c_i = L_i xor K_i`, `L_i` the sum of all left children of the level, for `i
 //!    >= 2`.
 //! 3. `M_i xor c_i = L_i xor b_i Δ` is the sum of side `b_i`. The receiver knows all nodes of that
@@ -58,7 +58,7 @@ pub(crate) fn sender_sums(hash: &Hash, roots: &[Block], delta: Block, depth: u32
 }
 
 /// The receiver's co-paths, `[tree][depth]`: the siblings of the nodes above its puncture, from the
-/// transfers `M_1` of the first level and the sums `M_i xor c_i` of the others, `[tree][level
+/// OTs `M_1` of the first level and the sums `M_i xor c_i` of the others, `[tree][level
 /// 2..=depth]`.
 pub(crate) fn receiver_copaths(
     hash: &Hash,
@@ -81,7 +81,7 @@ pub(crate) fn receiver_copaths(
             let punctures = std::array::from_fn(|i: usize| {
                 punctures.get(i).map_or(0, |puncture| puncture >> (depth - 1 - level))
             });
-            // On level one the transfer is the sibling itself; below, the sum of its side less all
+            // On level one the OT is the sibling itself; below, the sum of its side less all
             // other nodes of that side is.
             let known = if level > 0 { side_sum(nodes, punctures) } else { Quad::ZERO };
             let siblings = Quad(std::array::from_fn(|i| {

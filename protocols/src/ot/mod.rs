@@ -1,4 +1,4 @@
-//! Oblivious transfer: base transfers, the extension, the pools, and what is made of them.
+//! Oblivious transfer: base OTs, the extension, the pools, and what is made of them.
 
 mod base;
 mod correlated;
@@ -30,12 +30,12 @@ pub(crate) use softspoken::SoftSpoken;
 
 use crate::{Domain, Role, Session};
 
-/// The hashes of one use of transfers, by direction. Both parties draw both, so that their nonces
+/// The hashes of one use of OTs, by direction. Both parties draw both, so that their nonces
 /// stay in step.
 pub(crate) struct Directions {
-    /// For transfers of which this party is the sender.
+    /// For OTs of which this party is the sender.
     pub sent: Hash,
-    /// For transfers of which this party is the receiver.
+    /// For OTs of which this party is the receiver.
     pub received: Hash,
 }
 
@@ -46,7 +46,7 @@ impl Directions {
         Self { sent: Hash::new(&sent), received: Hash::new(&received) }
     }
 
-    /// Fresh keys: of the transfers that this party sends, and of those that it receives.
+    /// Fresh keys: of the OTs that this party sends, and of those that it receives.
     pub(crate) fn fresh_keys(session: &mut Session, domain: Domain) -> ([u8; 32], [u8; 32]) {
         let by_server = session.fresh_key(domain);
         let by_client = session.fresh_key(domain);

@@ -1,4 +1,4 @@
-//! Where correlated transfers come from: one interface, two extensions.
+//! Where correlated OTs come from: one interface, two extensions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::{Bootstrap, Extend, FerretExtend, Parameters, Setup, TreeDepth};
 use crate::{Cost, Error, Operator, Session};
 
-/// The extension of a session's correlated transfers.
+/// The extension of a session's correlated OTs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OtExtension {
-    /// SoftSpoken with trees of this depth: 15 to 127 bits a transfer, little work.
+    /// SoftSpoken with trees of this depth: 15 to 127 bits an OT, little work.
     Softspoken(TreeDepth),
-    /// Ferret with this parameter set: a bit a transfer or less, more work, under the assumption of
+    /// Ferret with this parameter set: a bit an OT or less, more work, under the assumption of
     /// regular LPN.
     Ferret(Parameters),
 }
@@ -25,7 +25,7 @@ impl OtExtension {
         TreeDepth::all().map(Self::Softspoken).chain(Parameters::all().map(Self::Ferret))
     }
 
-    /// Bits of one more transfer, whatever a batch costs beside.
+    /// Bits of one more OT, whatever a batch costs beside.
     pub fn bits(self) -> f64 {
         match self {
             Self::Softspoken(depth) => (depth.trees() - 1) as f64,
@@ -126,14 +126,14 @@ impl Operator for OtSetup {
     }
 }
 
-/// Adds transfers to both pools, in one round. Runs after [`OtSetup`].
+/// Adds OTs to both pools, in one round. Runs after [`OtSetup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtExtend {
     /// The extension.
     pub extension: OtExtension,
-    /// Transfers to add of which the server is the sender.
+    /// OTs to add of which the server is the sender.
     pub server: usize,
-    /// Transfers to add of which the client is the sender.
+    /// OTs to add of which the client is the sender.
     pub client: usize,
 }
 

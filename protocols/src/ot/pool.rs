@@ -1,10 +1,10 @@
-//! The pools of correlated transfers, one in each direction.
+//! The pools of correlated OTs, one in each direction.
 //!
-//! In one correlated transfer the sender holds `K` and, for the whole session, `Δ` with `lsb(Δ) =
+//! In one correlated OT the sender holds `K` and, for the whole session, `Δ` with `lsb(Δ) =
 //! 1`; the receiver holds `M = K xor x Δ` with `x = lsb(M)`, so `lsb(K) = 0`: the choice needs no
 //! storage of its own. Each is used once.
 //!
-//! Transfers and `Δ` are wiped by their types: a piece of a pool where it is consumed, everything
+//! OTs and `Δ` are wiped by their types: a piece of a pool where it is consumed, everything
 //! else where it is dropped.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::bits::gather;
 use crate::{BitString, Block, Error, Role, Session};
 
-/// Correlated transfers of which this party is the sender.
+/// Correlated OTs of which this party is the sender.
 pub(crate) struct SentCots {
     /// The correlation, of odd value.
     pub delta: Zeroizing<Block>,
@@ -22,7 +22,7 @@ pub(crate) struct SentCots {
     pub keys: Zeroizing<Vec<Block>>,
 }
 
-/// Correlated transfers of which this party is the receiver.
+/// Correlated OTs of which this party is the receiver.
 pub(crate) struct ReceivedCots {
     /// `M = K xor x Δ`, with `x = lsb(M)`.
     pub keys: Zeroizing<Vec<Block>>,
@@ -46,11 +46,11 @@ pub(super) fn choices(keys: &[Block]) -> BitString {
     BitString::from_words(words.collect(), keys.len())
 }
 
-/// Transfers of one piece of a pool: 1 MiB.
+/// OTs of one piece of a pool: 1 MiB.
 pub(super) const PIECE: usize = 1 << 16;
 
 /// Emptied pieces that are kept for the next extension: 16 MiB. Memory that is given back to the
-/// system and asked for again costs more than the transfers that it holds.
+/// system and asked for again costs more than the OTs that it holds.
 const SPARE: usize = 16;
 
 /// Both pools of one party.
@@ -64,22 +64,22 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// The correlation of the transfers that this party sends.
+    /// The correlation of the OTs that this party sends.
     pub(crate) fn set_delta(&mut self, delta: Block) {
         *self.delta = delta;
     }
 
-    /// Adds transfers of which this party is the sender.
+    /// Adds OTs of which this party is the sender.
     pub(crate) fn add_sent(&mut self, keys: Zeroizing<Vec<Block>>) {
         self.sent.put(keys);
     }
 
-    /// Adds transfers of which this party is the receiver.
+    /// Adds OTs of which this party is the receiver.
     pub(crate) fn add_received(&mut self, keys: Zeroizing<Vec<Block>>) {
         self.received.put(keys);
     }
 
-    /// Transfers consumed so far, by sender, server's first.
+    /// OTs consumed so far, by sender, server's first.
     pub(crate) const fn consumed(&self, role: Role) -> (u64, u64) {
         match role {
             Role::Server => (self.sent.consumed, self.received.consumed),
@@ -87,17 +87,17 @@ impl Pools {
         }
     }
 
-    /// Transfers left, sent and received.
+    /// OTs left, sent and received.
     pub(crate) const fn left(&self) -> (usize, usize) {
         (self.sent.left, self.received.left)
     }
 
-    /// The correlation of the transfers that this party sends.
+    /// The correlation of the OTs that this party sends.
     pub(super) fn delta(&self) -> Block {
         *self.delta
     }
 
-    /// Takes `count` transfers of each direction out, the sent ones first, to make others of: they
+    /// Takes `count` OTs of each direction out, the sent ones first, to make others of: they
     /// are not used.
     pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
         let withdrawn = [self.sent.withdraw(count)?, self.received.withdraw(count)?];
@@ -155,7 +155,7 @@ impl Stock {
         }
     }
 
-    /// Lends the next `count` transfers, which the pool then forgets, or says how many are left.
+    /// Lends the next `count` OTs, which the pool then forgets, or says how many are left.
     fn lend<T>(&mut self, count: usize, f: impl FnOnce(&[Block]) -> T) -> Result<T, usize> {
         if count > self.left {
             return Err(self.left);
@@ -175,16 +175,16 @@ impl Stock {
         Ok(result)
     }
 
-    /// Takes the next `count` transfers out, to make others of.
+    /// Takes the next `count` OTs out, to make others of.
     fn withdraw(&mut self, count: usize) -> Option<Zeroizing<Vec<Block>>> {
         let blocks = self.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
-        // What is withdrawn becomes other transfers: no operator has used it, and no cost has
+        // What is withdrawn becomes other OTs: no operator has used it, and no cost has
         // declared it.
         self.consumed -= count as u64;
         Some(blocks)
     }
 
-    /// The next `count` transfers, which the pool then forgets, or how many are left: copied once,
+    /// The next `count` OTs, which the pool then forgets, or how many are left: copied once,
     /// whatever pieces they are in.
     fn take(&mut self, count: usize) -> Result<Zeroizing<Vec<Block>>, usize> {
         if count > self.left {
@@ -196,7 +196,7 @@ impl Stock {
         Ok(taken)
     }
 
-    /// Shows the next `count` transfers piece by piece, and forgets them.
+    /// Shows the next `count` OTs piece by piece, and forgets them.
     fn consume(&mut self, count: usize, mut show: impl FnMut(&[Block])) {
         let mut wanted = count;
         while let Some(piece) = self.pieces.front_mut() {
@@ -222,10 +222,10 @@ impl Stock {
 }
 
 impl Session {
-    /// Takes `count` transfers of which this party is the sender.
+    /// Takes `count` OTs of which this party is the sender.
     ///
     /// # Errors
-    /// [`Error::PoolDry`]: transfers are used once.
+    /// [`Error::PoolDry`]: OTs are used once.
     pub(crate) fn take_sent(&mut self, count: usize) -> Result<SentCots, Error> {
         let keys = self.pools.sent.take(count);
         self.pools.collect();
@@ -233,21 +233,21 @@ impl Session {
         keys.map(|keys| SentCots { delta, keys }).map_err(|left| self.dry(count, left))
     }
 
-    /// Takes `count` transfers of which this party is the receiver.
+    /// Takes `count` OTs of which this party is the receiver.
     ///
     /// # Errors
-    /// [`Error::PoolDry`]: transfers are used once.
+    /// [`Error::PoolDry`]: OTs are used once.
     pub(crate) fn take_received(&mut self, count: usize) -> Result<ReceivedCots, Error> {
         let keys = self.pools.received.take(count);
         self.pools.collect();
         keys.map(|keys| ReceivedCots { keys }).map_err(|left| self.dry(count, left))
     }
 
-    /// Uses `count` transfers of which this party is the sender, in place: of the correlation and
+    /// Uses `count` OTs of which this party is the sender, in place: of the correlation and
     /// the keys.
     ///
     /// # Errors
-    /// [`Error::PoolDry`]: transfers are used once.
+    /// [`Error::PoolDry`]: OTs are used once.
     pub(crate) fn with_sent<T>(
         &mut self,
         count: usize,
@@ -259,10 +259,10 @@ impl Session {
         lent.map_err(|left| self.dry(count, left))
     }
 
-    /// Uses `count` transfers of which this party is the receiver, in place.
+    /// Uses `count` OTs of which this party is the receiver, in place.
     ///
     /// # Errors
-    /// [`Error::PoolDry`]: transfers are used once.
+    /// [`Error::PoolDry`]: OTs are used once.
     pub(crate) fn with_received<T>(
         &mut self,
         count: usize,

@@ -5,12 +5,12 @@
 //! the leaves other than `α`, the one for `y` in slot `y xor α` and zero in slot 0.
 //!
 //! **Protocol** (the tree of Goldreich, Goldwasser and Micali, punctured as in Roy: SoftSpokenOT,
-//! Crypto 2022, without the consistency check), from `d` base transfers, of which the peer has
+//! Crypto 2022, without the consistency check), from `d` base OTs, of which the peer has
 //! chosen number `j` by the complement of bit `j` of `α`, most significant bit first:
-//! 1. The two nodes of the first level are the two keys of the first base transfer.
+//! 1. The two nodes of the first level are the two keys of the first base OT.
 //! 2. A node `s` has the children `H(s)` and `H(s xor 1)`.
 //! 3. For every further level the sender sends the exclusive or of all left children and that of
-//!    all right children, each encrypted under the key of this level's base transfer.
+//!    all right children, each encrypted under the key of this level's base OT.
 //! 4. The peer, who knows all nodes of the level above but one, knows all children but two; with
 //!    the sum of the side on which `α` is not, it gets one of these.
 //!

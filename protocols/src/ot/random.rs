@@ -4,10 +4,10 @@
 //! random bit `x` and `r_x`. Read as a product: `r0 xor r_x = x (r0 xor r1)`, shares of a product
 //! of two random values.
 //!
-//! *Steps,* from correlated transfers `M = K xor x Δ`: `r0 = H(K)`, `r1 = H(K xor Δ)`, `r_x =
+//! *Steps,* from correlated OTs `M = K xor x Δ`: `r0 = H(K)`, `r1 = H(K xor Δ)`, `r_x =
 //! H(M)`.
 //!
-//! Cost: nothing is sent; one correlated transfer each. Security: `r_(1-x)` is random to the
+//! Cost: nothing is sent; one correlated OT each. Security: `r_(1-x)` is random to the
 //! receiver, where `H` is correlation robust; `x` is random to the sender.
 
 use zeroize::Zeroize;
@@ -17,7 +17,7 @@ use super::pool::choices;
 use crate::bits::gather;
 use crate::{BitString, Bits, Block, Error, Session};
 
-/// Transfers that are hashed together.
+/// OTs that are hashed together.
 const BATCH: usize = 64;
 
 /// One party's strings, bit by bit: `planes[b]` has bit `b` of every string.
@@ -29,7 +29,7 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// The sender's strings of `bits` bits, from `len` transfers.
+    /// The sender's strings of `bits` bits, from `len` OTs.
     pub(crate) fn sender(
         session: &mut Session,
         hash: &Hash,
@@ -43,7 +43,7 @@ impl Random {
         })
     }
 
-    /// The receiver's choices and strings of `bits` bits, from `len` transfers.
+    /// The receiver's choices and strings of `bits` bits, from `len` OTs.
     pub(crate) fn receiver(
         session: &mut Session,
         hash: &Hash,

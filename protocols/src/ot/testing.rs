@@ -1,15 +1,15 @@
-//! What both sources of transfers are held to.
+//! What both sources of OTs are held to.
 
 use proptest::prelude::*;
 
 use super::{ReceivedCots, SentCots};
 
-/// All transfers of one direction: the sender's and the receiver's.
+/// All OTs of one direction: the sender's and the receiver's.
 pub(super) type Transfers = (SentCots, ReceivedCots);
 
 /// There are `count`, all correlated, and their choices look random.
-pub(super) fn check(transfers: &Transfers, count: usize) -> Result<(), TestCaseError> {
-    let (sent, received) = transfers;
+pub(super) fn check(ots: &Transfers, count: usize) -> Result<(), TestCaseError> {
+    let (sent, received) = ots;
     prop_assert_eq!((sent.keys.len(), received.keys.len()), (count, count));
     prop_assert_eq!(sent.delta.lsb(), 1);
     for (i, (k, m)) in sent.keys.iter().zip(received.keys.iter()).enumerate() {

@@ -41,9 +41,9 @@ pub struct Plan {
     pub input: InputSpec,
     /// How the client reads the logits.
     pub output: OutputSpec,
-    /// Where correlated transfers come from.
+    /// Where correlated OTs come from.
     pub extension: OtExtension,
-    /// Whether weight trees are planted anew for every inference, layer by layer, and transfers
+    /// Whether weight trees are planted anew for every inference, layer by layer, and OTs
     /// made for one step at a time, so that no party holds more of either than a step needs: for
     /// large networks and short sessions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -24,7 +24,7 @@ pub struct StepCost {
 }
 
 impl Plan {
-    /// The price of set-up, once per session: handshake, base transfers, bootstrap and weight
+    /// The price of set-up, once per session: handshake, base OTs, bootstrap and weight
     /// trees; and of the session's end, the client's statement.
     pub fn setup_cost(&self) -> Cost {
         let kept = self.kept_states();
@@ -44,7 +44,7 @@ impl Plan {
     }
 
     /// Bytes that a party holds from one step to the next at the least, unless the plan is
-    /// streamed: weight trees, and the transfers of set-up or of one inference.
+    /// streamed: weight trees, and the OTs of set-up or of one inference.
     pub fn held_bytes(&self, images: usize) -> u64 {
         let layers = self.layers();
         let levels: u64 = layers.map(|(_, _, layer)| layer.setup_cost().consumed()).sum();
@@ -90,7 +90,7 @@ impl Plan {
         Phases { setup: self.setup_cost(), ..steps }
     }
 
-    /// The price of all supplies of transfers after set-up.
+    /// The price of all supplies of OTs after set-up.
     fn supplies(&self, load: Load) -> Phases {
         if !self.streamed {
             let groups = load.groups().into_iter();
@@ -101,14 +101,14 @@ impl Plan {
         self.steps.iter().map(|step| over(load, |images| self.supplies_of(&step.op, images))).sum()
     }
 
-    /// The price of the supplies of transfers of one step.
+    /// The price of the supplies of OTs of one step.
     fn supplies_of(&self, op: &Op, images: usize) -> Phases {
         let Phases { offline, online, .. } = self.step_cost(op, images);
         let (offline, online) = (self.supply(offline).cost(), self.supply(online).cost());
         Phases { offline, online, ..Phases::default() }
     }
 
-    /// The supply of the transfers of inferences that are prepared together; nothing where the plan
+    /// The supply of the OTs of inferences that are prepared together; nothing where the plan
     /// is streamed.
     pub(crate) fn preparation(&self, load: Load, group: Group) -> OtExtend {
         let last = usize::from(group.has_last);
@@ -116,7 +116,7 @@ impl Plan {
         self.supply(others + self.consumed(load.last) * last as u64)
     }
 
-    /// What the steps of one inference move, of which its transfers are of interest; nothing where
+    /// What the steps of one inference move, of which its OTs are of interest; nothing where
     /// the plan is streamed.
     fn consumed(&self, images: usize) -> Cost {
         let steps = self.steps.iter().filter(|_| !self.streamed);

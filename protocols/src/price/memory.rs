@@ -1,9 +1,9 @@
 //! The memory of a party, predicted from the plan: a session is followed step by step, with what is
 //! held and what is at work.
 //!
-//! Most of it are transfers. Those of all inferences that are prepared together are made at once,
+//! Most of it are OTs. Those of all inferences that are prepared together are made at once,
 //! 16 bytes each at either party, and are used up step by step: at the latest by the online part. A
-//! requantization whose choices are made early turns its transfers into a few words a digit. Beside
+//! requantization whose choices are made early turns its OTs into a few words a digit. Beside
 //! them: the trees of the layers, the reserve of Ferret, masks and products of prepared inferences,
 //! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
 //! of the connection are counted full.
@@ -94,9 +94,9 @@ struct Tally<'a> {
     kept: u64,
     /// Emptied pieces that set-up leaves behind.
     spare: u64,
-    /// Transfers in both pools.
+    /// OTs in both pools.
     pool: u64,
-    /// Transfers that were used up.
+    /// OTs that were used up.
     used: u64,
     /// Bytes that one prepared inference holds.
     prepared: u64,
@@ -141,7 +141,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Base transfers, the first reserve, and the trees of all layers, one after the other.
+    /// Base OTs, the first reserve, and the trees of all layers, one after the other.
     fn set_up(&mut self) {
         self.bootstrap();
         if self.plan.streamed {
@@ -166,7 +166,7 @@ impl<'a> Tally<'a> {
         self.spare = pieces.min(SPARE);
     }
 
-    /// The transfers of all inferences that are prepared together.
+    /// The OTs of all inferences that are prepared together.
     fn extend(&mut self) {
         if !self.plan.streamed {
             self.supply(
@@ -254,7 +254,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Transfers are made: with what is at work meanwhile.
+    /// OTs are made: with what is at work meanwhile.
     fn supply(&mut self, cost: Cost) {
         self.pool += cost.server_cots + cost.client_cots;
         let making = match self.plan.extension {
@@ -274,7 +274,7 @@ impl<'a> Tally<'a> {
     /// Notes what is held now, with so many bytes more.
     fn note(&mut self, more: u64) {
         // The last piece of either direction is not full.
-        // Memory of transfers that were used up is kept as spare pieces, up to a bound, and given
+        // Memory of OTs that were used up is kept as spare pieces, up to a bound, and given
         // back beyond it.
         let pieces = BLOCK * (self.pool + 2 * PIECE) + (BLOCK * self.used).min(SPARE);
         let pool = pieces.max(self.spare);
@@ -314,7 +314,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Transfers of one piece of a pool.
+/// OTs of one piece of a pool.
 const PIECE: u64 = 1 << 16;
 /// What a mapping of huge pages takes beyond its content, at the most.
 const HUGE: u64 = 2 << 20;

@@ -42,8 +42,8 @@ impl Plan {
     pub fn setup_seconds(&self, profile: &Profile) -> f64 {
         let layers = self.layers().filter(|_| !self.streamed);
         let trees: f64 = layers.map(|(_, _, layer)| layer.seconds(1).setup).sum();
-        let transfers = ot_seconds(self.extension) * self.kept_states().client_cots as f64;
-        profile.seconds(&self.setup_cost()) + trees + transfers
+        let ots = ot_seconds(self.extension) * self.kept_states().client_cots as f64;
+        profile.seconds(&self.setup_cost()) + trees + ots
     }
 
     /// Seconds of work of a step, without the wire.
@@ -52,7 +52,7 @@ impl Plan {
     }
 }
 
-/// Seconds of work for one correlated transfer.
+/// Seconds of work for one correlated OT.
 pub fn ot_seconds(source: OtExtension) -> f64 {
     match source {
         OtExtension::Softspoken(depth) => {

@@ -77,7 +77,7 @@ struct Pricing<'a> {
     activations: &'a ActivationQuantizers,
     /// By layer, weight width and input width: the ring, and the least bits of the products.
     products: Vec<Vec<Vec<(u32, u64)>>>,
-    /// Of a transfer of the cheapest source.
+    /// Of an OT of the cheapest source.
     ot_bits: f64,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Pricing<'a> {
         (Stage { choices }, widths)
     }
 
-    /// Bits of requantizing to an activation quantizer, with its transfers and its re-masking: all,
+    /// Bits of requantizing to an activation quantizer, with its OTs and its re-masking: all,
     /// and those online. `out` is the ring that is worked in behind it, `ring` that of the
     /// accumulators before it, if there are any.
     fn rounding_bits(&self, activation: usize, a: u8, out: u32, ring: Option<u8>) -> Costs {

@@ -37,7 +37,7 @@ pub struct SearchOptions {
     pub profile: Profile,
     /// Inferences that one session serves.
     pub inferences: u64,
-    /// Where correlated transfers may come from.
+    /// Where correlated OTs may come from.
     pub extensions: OtExtensions,
     /// Images that will run together.
     pub batch: usize,

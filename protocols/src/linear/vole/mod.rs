@@ -16,7 +16,7 @@
 //!    S) - V = q x - v`; the client's is `v`.
 //!
 //! Digits of a weight add up with their place values; the top digit is signed, so no offset term
-//! involves `x`. With trees of depth one this *is* the bitwise correlated transfer of SiRNN and
+//! involves `x`. With trees of depth one this *is* the bitwise correlated OT of SiRNN and
 //! PrivQuant (protocol `cot`).
 //!
 //! Cost: `l - e - low` bits a tree and column, client to server, for the tree's channel shift `e`

@@ -4,16 +4,16 @@
 //! digits of a bundle of weights of one input row. The server's digits are the puncture points, so
 //! it knows every leaf but the one that its weights name.
 //!
-//! 1. Server: for every level the side that it wants, masked by a transfer's random choice: `d = b
+//! 1. Server: for every level the side that it wants, masked by an OT's random choice: `d = b
 //!    xor x`.
-//! 2. Client: for every level but the first the sum of left children, masked by the transfer, moved
+//! 2. Client: for every level but the first the sum of left children, masked by the OT, moved
 //!    by `d Δ`.
 //!
-//! Cost: one correlated transfer (client sends) and one bit a level from the server; 16 bytes a
+//! Cost: one correlated OT (client sends) and one bit a level from the server; 16 bytes a
 //! level but the first from the client.
 //!
 //! Security: `d` is masked by uniform choices of which the client knows nothing; the sums are
-//! masked by transfers of which the server knows one side; see `ot::ggm` for what it knows of the
+//! masked by OTs of which the server knows one side; see `ot::ggm` for what it knows of the
 //! leaves. A key of the hash serves few trees ([`keys`](crate::linear::keys)).
 
 use std::ops::Range;
@@ -167,7 +167,7 @@ async fn receive(
     let mut asked = Vec::with_capacity(classes.len());
     for class in classes {
         let punctures = Zeroizing::new(class.punctures(weights));
-        let transfers = session.take_received(levels(class))?;
+        let ots = session.take_received(levels(class))?;
         // One bit a level, tree by tree, the puncture's highest bit first: the side that the
         // puncture is *not* on.
         let wanted: BitString = punctures
@@ -176,26 +176,25 @@ async fn receive(
                 (0..class.depth()).rev().map(move |level| (puncture >> level) & 1 == 0)
             })
             .collect();
-        // The random choices of the transfers mask the sides. The client learns nothing of the
+        // The random choices of the OTs mask the sides. The client learns nothing of the
         // weights.
-        session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
-        asked.push((punctures, transfers.keys));
+        session.channel.send(&wanted.xor(&ots.choices()).to_bytes())?;
+        asked.push((punctures, ots.keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
-    for ((class, keys), (mut punctures, mut transfers)) in classes.iter().zip(keys).zip(asked) {
-        // A chunk's co-paths take the place of its transfers: both are a block a level.
+    for ((class, keys), (mut punctures, mut ots)) in classes.iter().zip(keys).zip(asked) {
+        // A chunk's co-paths take the place of its OTs: both are a block a level.
         for trees in chunks(class) {
             let sums = Block::unpack(&session.channel.receive(sums_len(class, trees.len())).await?);
-            puncture(class, keys, trees, &punctures, &sums, &mut transfers);
+            puncture(class, keys, trees, &punctures, &sums, &mut ots);
         }
-        let (punctures, copaths) =
-            (std::mem::take(&mut *punctures), std::mem::take(&mut *transfers));
+        let (punctures, copaths) = (std::mem::take(&mut *punctures), std::mem::take(&mut *ots));
         sides.push(Side::Receiver { punctures, copaths });
     }
     Ok(sides)
 }
 
-/// Puts the co-paths of some trees in the place of their transfers, `[tree][depth]`, with the sums
+/// Puts the co-paths of some trees in the place of their OTs, `[tree][depth]`, with the sums
 /// that came for them.
 fn puncture(
     class: &Class,
@@ -203,23 +202,23 @@ fn puncture(
     trees: Range<usize>,
     punctures: &[u32],
     sums: &[Block],
-    transfers: &mut [Block],
+    ots: &mut [Block],
 ) {
-    // Transfers are `[tree][level]`, sums `[tree][level from the second on]` with those of this
+    // OTs are `[tree][level]`, sums `[tree][level from the second on]` with those of this
     // chunk alone. `M_1` is the puncture's sibling on level one; `M_i xor c_i` is the sum of the
     // side that was asked for.
     let depth = class.depth() as usize;
     for (number, run) in runs(class.depth(), trees.clone()) {
-        let transfers = &mut transfers[run.start * depth..run.end * depth];
+        let ots = &mut ots[run.start * depth..run.end * depth];
         let first: Zeroizing<Vec<Block>> =
-            Zeroizing::new(transfers.iter().step_by(depth).copied().collect());
-        let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            Zeroizing::new(ots.iter().step_by(depth).copied().collect());
+        let others = ots.chunks_exact(depth).flat_map(|tree| &tree[1..]);
         let sums = &sums[(run.start - trees.start) * (depth - 1)..][..run.len() * (depth - 1)];
         let sums = others.zip(sums).map(|(key, sum)| *key ^ *sum);
         let sums: Zeroizing<Vec<Block>> = Zeroizing::new(sums.collect());
         let hash = keys.hash(0, number, 0);
         let copaths = ggm::receiver_copaths(&hash, &punctures[run], &first, &sums, class.depth());
-        transfers.copy_from_slice(&Zeroizing::new(copaths));
+        ots.copy_from_slice(&Zeroizing::new(copaths));
     }
 }
 
@@ -235,16 +234,16 @@ async fn send(session: &mut Session, keys: &[Keys], classes: &[Class]) -> Result
         asked.push((*delta, keys));
     }
     let mut sides = Vec::with_capacity(classes.len());
-    for ((class, keys), (delta, transfers)) in classes.iter().zip(keys).zip(asked) {
+    for ((class, keys), (delta, ots)) in classes.iter().zip(keys).zip(asked) {
         let depth = class.depth() as usize;
-        // The first level's key is the tree's left node: the two nodes are the transfer itself.
-        let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+        // The first level's key is the tree's left node: the two nodes are the OT itself.
+        let roots: Vec<Block> = ots.iter().step_by(depth).copied().collect();
         let side = Side::Sender { delta, roots };
         for trees in chunks(class) {
             // `c_i = L_i xor K'_i` for all levels but the first, `[tree][level]`. Of it the server
             // learns the sum of one side: the other one is under a key that it lacks.
             let mut sums = side.sums(class, keys, trees.clone());
-            let others = transfers[trees.start * depth..trees.end * depth]
+            let others = ots[trees.start * depth..trees.end * depth]
                 .chunks_exact(depth)
                 .flat_map(|tree| &tree[1..]);
             for (sum, key) in sums.iter_mut().zip(others) {

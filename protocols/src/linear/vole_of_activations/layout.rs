@@ -106,7 +106,7 @@ impl<'a> Layout<'a> {
         })
     }
 
-    /// The transfers of all trees.
+    /// The OTs of all trees.
     pub(super) fn levels(&self) -> usize {
         self.classes().map(|class| class.elements * class.width as usize).sum()
     }

@@ -12,8 +12,8 @@
 //! and the digit at `low` is needed modulo `2^(l - low)` alone.
 //!
 //! For every tree, with leaves `r_z` and its puncture at the digit `q`:
-//! 1. Client: for every level the side that it wants, masked by a transfer's random choice.
-//! 2. Server: the sums of left children, masked by the transfers (`ot::ggm`), and with `u = sum
+//! 1. Client: for every level the side that it wants, masked by an OT's random choice.
+//! 2. Server: the sums of left children, masked by the OTs (`ot::ggm`), and with `u = sum
 //!    r_z`, `v = sum z r_z` the correction `c = w - u` for the weights `w` of the element's uses.
 //!    Its share is `v`.
 //! 3. Client: from all leaves but the puncture `S = sum r_z`, `V = sum z r_z`; its share is
@@ -23,18 +23,18 @@
 //! at all, which is what makes it worth its price where a session is short and a layer has few
 //! columns.
 //!
-//! Cost, offline: for every element that is used `l` transfers that the server sends, `l` bits from
+//! Cost, offline: for every element that is used `l` OTs that the server sends, `l` bits from
 //! the client, 128 bits a level but the first of each tree and `l - low` bits a use and digit from
 //! the server; 2 rounds. `l` is less by the least channel shift.
 //!
 //! Security: the client's choices are masked by uniform bits of which the server knows nothing. The
-//! sums are masked by transfers of which the client knows one side; `u` contains the hidden leaf's
+//! sums are masked by OTs of which the client knows one side; `u` contains the hidden leaf's
 //! expansion, uniform by circular correlation robustness of the hash, and hides `w`. Trees, masks
 //! and keys are fresh in every run, and a key serves a run of one chunk's trees
 //! ([`keys`](super::keys)).
 //!
 //! The digits could be those of a share in the narrow ring `Z_(a+1)` of the activations instead,
-//! with the wrap of the shares as one more transfer. That transfer's correlation depends on the
+//! with the wrap of the shares as one more OT. That OT's correlation depends on the
 //! server's share, so its message would be online, a round of its own; here everything is offline
 //! and the higher digits, which are needed in fewer bits each, cost little more.
 
@@ -211,7 +211,7 @@ async fn server<W: Word>(
     run: &RunKeys,
     weights: &[i8],
 ) -> Result<Vec<u64>, Error> {
-    // Transfers and bits are in the order `[class][element][level]`, the highest level of a digit
+    // OTs and bits are in the order `[class][element][level]`, the highest level of a digit
     // first.
     let levels = layout.levels();
     let SentCots { delta, mut keys } = session.take_sent(levels)?;
@@ -248,7 +248,7 @@ async fn client<W: Word>(
     mask: &[u64],
 ) -> Result<Vec<u64>, Error> {
     let levels = layout.levels();
-    let transfers = session.take_received(levels)?;
+    let ots = session.take_received(levels)?;
     let wanted: BitString = layout
         .classes()
         .flat_map(|class| {
@@ -258,8 +258,8 @@ async fn client<W: Word>(
                 .map(move |at| (punctures[at / depth] >> (depth - 1 - at % depth)) & 1 == 0)
         })
         .collect();
-    session.channel.send(&wanted.xor(&transfers.choices()).to_bytes())?;
-    let keys = Zeroizing::new(transfers.keys);
+    session.channel.send(&wanted.xor(&ots.choices()).to_bytes())?;
+    let keys = Zeroizing::new(ots.keys);
     let mut output = Output::new(layout);
     let mut at = 0;
     for class in layout.classes() {

@@ -1,4 +1,4 @@
-//! Both parties' trees of one class, from transfers.
+//! Both parties' trees of one class, from OTs.
 
 use std::ops::Range;
 
@@ -11,25 +11,25 @@ use crate::linear::leaves::Leaves;
 use crate::ot::ggm;
 
 impl Class<'_> {
-    /// The sender's masked sums and leaves of the trees from `first` on, from their transfers,
+    /// The sender's masked sums and leaves of the trees from `first` on, from their OTs,
     /// `[tree][level]`.
     pub(super) fn sender_trees(
         &self,
         keys: &Keys,
         first: usize,
-        transfers: &[Block],
+        ots: &[Block],
         delta: Block,
     ) -> (Vec<Block>, Leaves) {
         let (depth, mut sums) = (self.width as usize, Vec::new());
-        let mut leaves = Leaves::with_room_for(transfers.len() / depth, self.width);
-        for run in self.runs(transfers.len() / depth) {
+        let mut leaves = Leaves::with_room_for(ots.len() / depth, self.width);
+        for run in self.runs(ots.len() / depth) {
             // A key is named by the class and by the run's first tree, so no two runs of a class
             // share one.
             let hash = keys.hash(self.number, first + run.start, 0);
-            let transfers = &transfers[run.start * depth..run.end * depth];
-            let roots: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+            let ots = &ots[run.start * depth..run.end * depth];
+            let roots: Vec<Block> = ots.iter().step_by(depth).copied().collect();
             let roots = Zeroizing::new(roots);
-            let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let others = ots.chunks_exact(depth).flat_map(|tree| &tree[1..]);
             let own = ggm::sender_sums(&hash, &roots, delta, self.width);
             sums.extend(own.into_iter().zip(others).map(|(sum, key)| sum ^ *key));
             leaves.append(ggm::sender_leaves(&hash, &roots, delta, self.width));
@@ -37,13 +37,13 @@ impl Class<'_> {
         (sums, leaves.ready())
     }
 
-    /// The receiver's leaves of the trees from `first` on, from their transfers and the sender's
+    /// The receiver's leaves of the trees from `first` on, from their OTs and the sender's
     /// masked sums.
     pub(super) fn receiver_trees(
         &self,
         keys: &Keys,
         first: usize,
-        transfers: &[Block],
+        ots: &[Block],
         punctures: &[u32],
         sums: &[Block],
     ) -> Leaves {
@@ -51,14 +51,14 @@ impl Class<'_> {
         let mut leaves = Leaves::with_room_for(punctures.len(), self.width);
         for run in self.runs(punctures.len()) {
             let hash = keys.hash(self.number, first + run.start, 0);
-            let transfers = &transfers[run.start * depth..run.end * depth];
+            let ots = &ots[run.start * depth..run.end * depth];
             let (sums, punctures) =
                 (&sums[run.start * (depth - 1)..run.end * (depth - 1)], &punctures[run]);
             // `M_1` is the puncture's sibling on level one, `M_i xor c_i` the sum of the side that
             // the puncture is not on.
-            let of_first: Vec<Block> = transfers.iter().step_by(depth).copied().collect();
+            let of_first: Vec<Block> = ots.iter().step_by(depth).copied().collect();
             let of_first = Zeroizing::new(of_first);
-            let others = transfers.chunks_exact(depth).flat_map(|tree| &tree[1..]);
+            let others = ots.chunks_exact(depth).flat_map(|tree| &tree[1..]);
             let sums: Vec<Block> = others.zip(sums).map(|(key, sum)| *key ^ *sum).collect();
             let sums = Zeroizing::new(sums);
             let copaths = Zeroizing::new(ggm::receiver_copaths(

@@ -17,7 +17,7 @@ const DEEPEST: usize = 6;
 /// How a block comes about.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// A transfer of the flags.
+    /// An OT of the flags.
     Leaf,
     /// Flags of the bits, and two ANDs: of the uppermost blocks alone.
     Early,
@@ -78,7 +78,7 @@ impl Tables {
         if width == 0 {
             return Some((0, Way::Leaf));
         }
-        // A leaf is one transfer of z and t with the top bit, and one of g and t without it; it
+        // A leaf is one OT of z and t with the top bit, and one of g and t without it; it
         // takes no level.
         let leaf =
             flags(width, 2).filter(|_| width < MAX_DIGIT).map(|own| leaf_bits(width + 1, 2) + own);
@@ -90,7 +90,7 @@ impl Tables {
     }
 }
 
-/// A transfer of some flags of a digit; those of a digit of one bit follow from one of them.
+/// An OT of some flags of a digit; those of a digit of one bit follow from one of them.
 fn flags(width: u32, flags: u32) -> Option<u32> {
     match width {
         1 => Some(leaf_bits(1, 1)),

@@ -1,4 +1,4 @@
-//! Step 1 of the carry network: digits, and the transfers of their flags.
+//! Step 1 of the carry network: digits, and the OTs of their flags.
 //!
 //! All flags are functions of the digits' sum, so a table for the server's digit p is the table for
 //! 0, of all sums, shifted down by p entries: shifted by masks, bit by bit of p.
@@ -11,7 +11,7 @@ use crate::{BitString, Bits, Domain, Error, Role, Session};
 /// be under way while the next are computed.
 const BLOCK: usize = 1 << 13;
 
-/// Bits of the transfer of some flags of a digit.
+/// Bits of the OT of some flags of a digit.
 pub(super) const fn bits(width: u32, flags: u32) -> u32 {
     width + flags * ((1 << width) - 1)
 }
@@ -104,7 +104,7 @@ impl Digit {
     }
 }
 
-/// The transfers of some digits' flags: their public shape.
+/// The OTs of some digits' flags: their public shape.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Leaves<'a> {
     pub len: usize,
@@ -112,7 +112,7 @@ pub(in crate::ops) struct Leaves<'a> {
 }
 
 /// Choices that are made, which take the client's values alone. What is kept until the server's
-/// values are known is a few words a digit, not its transfers.
+/// values are known is a few words a digit, not its OTs.
 pub(in crate::ops) enum Chosen {
     /// The pads of the server's tables, by block and digit.
     Server(Vec<Vec<u64>>),

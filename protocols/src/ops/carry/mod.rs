@@ -10,7 +10,7 @@
 //! xor (p xor c)(q xor c)`.
 //!
 //! *Steps.*
-//! 1. for all digits at once, a 1-of-2^w transfer of the flags: the client's digits choose, the
+//! 1. for all digits at once, a 1-of-2^w OT of the flags: the client's digits choose, the
 //!    server's make the tables; only the flags that are used are bought ([`leaf`]);
 //! 2. level by level, the ANDs of the circuit ([`circuit`]). In a chain ([`chain`]) a level is a
 //!    digit. Neighbors may also be combined before their carry is known: `(g, t)` of two digits is
@@ -20,7 +20,7 @@
 //! Cost: `w + (2^w - 1) f` bits a digit with f flags bought, of which a digit of one bit needs one
 //! or, where its carry comes in, none; 4 bits an AND, and 2 more for each further operand of one
 //! that is shared. Rounds: one for the choices, which need the client's values alone; one for the
-//! tables; one a level. Security: that of the transfers and ANDs; all that is seen are their masked
+//! tables; one a level. Security: that of the OTs and ANDs; all that is seen are their masked
 //! messages.
 
 mod block;

@@ -59,7 +59,7 @@ impl Requant {
         self.extension().price(messages);
     }
 
-    /// Adds the transfers of step 4, and that of c1; the bytes that the server sends to choose and
+    /// Adds the OTs of step 4, and that of c1; the bytes that the server sends to choose and
     /// that the client responds with.
     pub(super) fn price_selection(&self, messages: &mut Messages) -> (usize, usize) {
         let (len, inner) = (self.len, self.inner());

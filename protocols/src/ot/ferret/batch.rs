@@ -14,13 +14,13 @@ use crate::{Block, Domain, Session};
 /// What one party keeps between batches.
 pub(crate) struct Ferret {
     pub(super) parameters: Parameters,
-    /// Of the transfers that this party sends.
+    /// Of the OTs that this party sends.
     pub(super) sent: Reserve,
-    /// Of the transfers that this party receives.
+    /// Of the OTs that this party receives.
     pub(super) received: Reserve,
 }
 
-/// Transfers of one direction that are kept back: the secret of the next batch, then those of its
+/// OTs of one direction that are kept back: the secret of the next batch, then those of its
 /// trees.
 pub(super) struct Reserve(pub(super) Pages);
 
@@ -32,7 +32,7 @@ pub(super) struct Public {
 }
 
 impl Public {
-    /// Fresh, for the transfers that this party sends and for those that it receives. Both parties
+    /// Fresh, for the OTs that this party sends and for those that it receives. Both parties
     /// call this in the same order.
     pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
         let trees = Directions::fresh_keys(session, Domain::Ferret);
@@ -48,12 +48,12 @@ impl Public {
     }
 }
 
-/// Where the transfers of a batch go.
+/// Where the OTs of a batch go.
 pub(super) struct Output<'a> {
     pub(super) pools: &'a mut Pools,
-    /// Adds transfers to the pool of the direction.
+    /// Adds OTs to the pool of the direction.
     pub(super) add: fn(&mut Pools, Zeroizing<Vec<Block>>),
-    /// Transfers that are still wanted.
+    /// OTs that are still wanted.
     pub(super) wanted: usize,
 }
 
@@ -66,7 +66,7 @@ impl Output<'_> {
             return;
         }
         if skip > 0 {
-            // What went into the reserve is overwritten, what is not wanted is wiped: no transfer
+            // What went into the reserve is overwritten, what is not wanted is wiped: no OT
             // is in two places.
             piece.copy_within(skip..skip + len, 0);
         }
@@ -78,7 +78,7 @@ impl Output<'_> {
 }
 
 impl Reserve {
-    /// A batch of transfers that this party sends, and its message.
+    /// A batch of OTs that this party sends, and its message.
     pub(super) fn send(&mut self, batch: Batch, public: &Public, output: Output<'_>) -> Vec<u8> {
         let (depth, delta) = (batch.parameters.depth(), output.pools.delta());
         let mut sums = vec![Block::ZERO; batch.trees * (depth - 1)];
@@ -89,7 +89,7 @@ impl Reserve {
         Block::pack(&sums)
     }
 
-    /// A batch of transfers that this party receives, with the sender's message.
+    /// A batch of OTs that this party receives, with the sender's message.
     pub(super) fn receive(
         &mut self,
         batch: Batch,
@@ -98,8 +98,8 @@ impl Reserve {
         message: &[u8],
     ) {
         let mut sums = Block::unpack(message);
-        self.run(batch, public, output, &mut sums, |hash, transfers, nodes, sums| {
-            let puncture = in_place::grow_receiver(hash, transfers, sums, nodes);
+        self.run(batch, public, output, &mut sums, |hash, ots, nodes, sums| {
+            let puncture = in_place::grow_receiver(hash, ots, sums, nodes);
             move |first, nodes: &mut [Block]| puncture.finish(first, nodes)
         });
     }
@@ -117,23 +117,22 @@ impl Reserve {
         let depth = batch.parameters.depth();
         // The reserve is the secret, then `[tree][level]`. Outputs are numbered `[tree][leaf]`
         // through the batch, which is also how the code counts its rows.
-        let (secret, transfers) = self.0.split_at(batch.parameters.secret());
+        let (secret, ots) = self.0.split_at(batch.parameters.secret());
         let per_piece = PIECE >> depth;
         let mut kept = Vec::new();
-        let groups = transfers[..batch.trees * depth].chunks(per_piece * depth);
-        for (group, (transfers, sums)) in
-            groups.zip(sums.chunks_mut(per_piece * (depth - 1))).enumerate()
+        let groups = ots[..batch.trees * depth].chunks(per_piece * depth);
+        for (group, (ots, sums)) in groups.zip(sums.chunks_mut(per_piece * (depth - 1))).enumerate()
         {
             let first = group * PIECE;
-            let mut piece = output.pools.piece((transfers.len() / depth) << depth);
-            let trees = piece.par_chunks_mut(1 << depth).zip(transfers.par_chunks(depth));
+            let mut piece = output.pools.piece((ots.len() / depth) << depth);
+            let trees = piece.par_chunks_mut(1 << depth).zip(ots.par_chunks(depth));
             let trees = trees.zip(sums.par_chunks_mut(depth - 1)).enumerate();
-            trees.for_each(|(tree, ((nodes, transfers), sums))| {
+            trees.for_each(|(tree, ((nodes, ots), sums))| {
                 let hash = public.trees.hash(group * per_piece + tree);
-                let finish = grow(&hash, transfers, nodes, sums);
+                let finish = grow(&hash, ots, nodes, sums);
                 public.code.add(first + (tree << depth), secret, nodes, finish);
             });
-            // What replaces the transfers of this batch waits until all of it is made.
+            // What replaces the OTs of this batch waits until all of it is made.
             // The secret is read until the last group, so the new reserve waits: the first `kept`
             // outputs, the last of their pieces perhaps in part.
             if first < batch.kept { kept.push(piece) } else { output.take(piece, 0) }
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    /// Trees of one and the same transfers, so that a key that two of them share shows in their
+    /// Trees of one and the same OTs, so that a key that two of them share shows in their
     /// sums.
     #[test]
     fn every_tree_of_a_batch_grows_under_a_key_of_its_own() {

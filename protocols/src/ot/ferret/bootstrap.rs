@@ -1,4 +1,4 @@
-//! The first transfers of a session.
+//! The first OTs of a session.
 
 use super::batch::{Ferret, Output, Public, Reserve};
 use super::extend::message;
@@ -21,7 +21,7 @@ pub struct Bootstrap {
     pub parameters: Parameters,
 }
 
-/// Depth of the trees of SoftSpoken: few transfers are made, so bytes count and work does not.
+/// Depth of the trees of SoftSpoken: few OTs are made, so bytes count and work does not.
 const DEPTH: TreeDepth = TreeDepth::MAX;
 
 impl Bootstrap {
@@ -75,7 +75,7 @@ impl Operator for Bootstrap {
     }
 }
 
-/// All transfers of the pools, in which there are `count` in each direction.
+/// All OTs of the pools, in which there are `count` in each direction.
 fn withdraw(session: &mut Session, count: usize) -> (Reserve, Reserve) {
     let [sent, received] =
         session.pools.withdraw(count).expect("invariant: the pools hold what was just added");

@@ -5,14 +5,14 @@ use super::parameters::{Batch, Parameters};
 use crate::ot::pool::Pools;
 use crate::{Cost, Error, Operator, Role, Session};
 
-/// Adds transfers to both pools. Runs after [`Bootstrap`](super::Bootstrap).
+/// Adds OTs to both pools. Runs after [`Bootstrap`](super::Bootstrap).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FerretExtend {
     /// The set that was set up.
     pub parameters: Parameters,
-    /// Transfers to add of which the server is the sender.
+    /// OTs to add of which the server is the sender.
     pub server: usize,
-    /// Transfers to add of which the client is the sender.
+    /// OTs to add of which the client is the sender.
     pub client: usize,
 }
 
@@ -91,7 +91,7 @@ impl FerretExtend {
     }
 }
 
-/// The one message of a batch whose transfers `sender` sends.
+/// The one message of a batch whose OTs `sender` sends.
 pub(super) const fn message(sender: Role, batch: &Batch) -> Cost {
     Cost::message(sender, batch.message_len())
 }

@@ -78,28 +78,28 @@ impl Parameters {
         1 << (self.0 + 7)
     }
 
-    /// Transfers that are kept back for the next batch: the secret, and one a level of every tree.
+    /// OTs that are kept back for the next batch: the secret, and one a level of every tree.
     pub const fn reserve(self) -> usize {
         self.reserve_of(self.trees())
     }
 
-    /// Transfers that a batch of so many trees uses up.
+    /// OTs that a batch of so many trees uses up.
     pub(super) const fn reserve_of(self, trees: usize) -> usize {
         self.secret() + trees * self.depth()
     }
 
-    /// Transfers that a batch of so many trees gives, those that it uses up replaced.
+    /// OTs that a batch of so many trees gives, those that it uses up replaced.
     pub(super) const fn gain(self, trees: usize) -> usize {
         (trees << self.depth()) - self.reserve_of(trees)
     }
 
-    /// Bits of one more transfer: of a tree, less the transfers that it uses up.
+    /// Bits of one more OT: of a tree, less the OTs that it uses up.
     pub(in crate::ot) fn bits(self) -> f64 {
         let tree = (self.depth() - 1) * 8 * Block::BYTES;
         tree as f64 / ((1 << self.depth()) - self.depth()) as f64
     }
 
-    /// The batches that give at least `demand` transfers, by their number of trees.
+    /// The batches that give at least `demand` OTs, by their number of trees.
     pub(super) fn batches(self, demand: usize) -> impl Iterator<Item = Batch> {
         let mut left = demand;
         std::iter::from_fn(move || {
@@ -144,14 +144,14 @@ pub(super) struct Batch {
     pub(super) parameters: Parameters,
     /// Its trees.
     pub(super) trees: usize,
-    /// Transfers that replace those that it uses up.
+    /// OTs that replace those that it uses up.
     pub(super) kept: usize,
-    /// Further transfers that are wanted of it; the rest of the last tree is dropped.
+    /// Further OTs that are wanted of it; the rest of the last tree is dropped.
     pub(super) wanted: usize,
 }
 
 impl Batch {
-    /// Transfers that it uses up.
+    /// OTs that it uses up.
     #[cfg(test)]
     pub(super) const fn used(&self) -> usize {
         self.parameters.reserve_of(self.trees)

@@ -4,7 +4,7 @@ use super::*;
 use crate::ot::testing::{Transfers, check};
 use crate::{Error, Operator, Session, testing};
 
-/// Bootstraps, extends as asked, and returns the transfers of both directions: (sent by the server,
+/// Bootstraps, extends as asked, and returns the OTs of both directions: (sent by the server,
 /// received by the client), (sent by the client, received by the server).
 fn extended(seed: u64, parameters: Parameters, counts: &[(usize, usize)]) -> [Transfers; 2] {
     let party = async |session: &mut Session| {
@@ -19,22 +19,21 @@ fn extended(seed: u64, parameters: Parameters, counts: &[(usize, usize)]) -> [Tr
     [(s_sent, c_received), (c_sent, s_received)]
 }
 
-/// Every transfer is correlated, and none occurs twice. [`Session::run`] holds what is moved
+/// Every OT is correlated, and none occurs twice. [`Session::run`] holds what is moved
 /// against the cost.
 fn obeys(
     seed: u64,
     parameters: Parameters,
     counts: &[(usize, usize)],
 ) -> Result<(), TestCaseError> {
-    let transfers = extended(seed, parameters, counts);
+    let ots = extended(seed, parameters, counts);
     let totals = [counts.iter().map(|c| c.0).sum(), counts.iter().map(|c| c.1).sum()];
-    for (transfers, total) in transfers.iter().zip(totals) {
-        check(transfers, total)?;
-        let keys: std::collections::HashSet<u128> =
-            transfers.0.keys.iter().map(|key| key.0).collect();
+    for (ots, total) in ots.iter().zip(totals) {
+        check(ots, total)?;
+        let keys: std::collections::HashSet<u128> = ots.0.keys.iter().map(|key| key.0).collect();
         prop_assert_eq!(keys.len(), total);
     }
-    prop_assert!(transfers[0].0.delta != transfers[1].0.delta);
+    prop_assert!(ots[0].0.delta != ots[1].0.delta);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The children of node `i` of a level of `m` nodes are nodes `i` and `i + m` of the next, so bit
 //! `l - 1` of a leaf's number is the side taken at level `l`. The receiver's puncture is on the
-//! sides that its transfers do *not* choose: where it may be random, it is what their random
+//! sides that its OTs do *not* choose: where it may be random, it is what their random
 //! choices say, and the receiver sends nothing.
 //!
 //! The receiver's time and memory accesses do not depend on the puncture. What stands in the
@@ -14,7 +14,7 @@ use crate::Block;
 use crate::kernels::patch;
 use crate::ot::Hash;
 
-/// Grows the sender's tree of `nodes.len()` leaves from its transfers' keys `K`, one a level.
+/// Grows the sender's tree of `nodes.len()` leaves from its OTs' keys `K`, one a level.
 /// `sums` gets what the receiver needs: `L_l xor K_l` for every level but the first, `L_l` the sum
 /// of all left children.
 pub(crate) fn grow_sender(
@@ -51,33 +51,29 @@ pub(crate) struct Puncture {
     pub patch: Block,
 }
 
-/// Grows the receiver's tree from its transfers' `M = K xor x Δ` and the sender's sums. All leaves
+/// Grows the receiver's tree from its OTs' `M = K xor x Δ` and the sender's sums. All leaves
 /// but two are right; the answer says which and how.
 pub(crate) fn grow_receiver(
     hash: &Hash,
-    transfers: &[Block],
+    ots: &[Block],
     sums: &[Block],
     nodes: &mut [Block],
 ) -> Puncture {
     assert_eq!(
         (nodes.len(), sums.len()),
-        (1 << transfers.len(), transfers.len() - 1),
+        (1 << ots.len(), ots.len() - 1),
         "invariant: one transfer a level"
     );
     // `x = 0` is the left node itself, `M = K`; `x = 1` the right one, `K xor Δ`. The other slot is
     // the puncture's, and holds zero.
-    let chosen = transfers[0].lsb();
-    nodes[0] = transfers[0].masked(1 ^ chosen);
-    nodes[1] = transfers[0].masked(chosen);
-    let mut puncture = Puncture {
-        at: 1 ^ chosen as u32,
-        sibling: 0,
-        sibling_patch: Block::ZERO,
-        patch: transfers[0],
-    };
+    let chosen = ots[0].lsb();
+    nodes[0] = ots[0].masked(1 ^ chosen);
+    nodes[1] = ots[0].masked(chosen);
+    let mut puncture =
+        Puncture { at: 1 ^ chosen as u32, sibling: 0, sibling_patch: Block::ZERO, patch: ots[0] };
     // What stands in the puncture's slot; `puncture.patch` is the sum of what stands in all slots.
     let mut filler = Block::ZERO;
-    for (level, (transfer, sum)) in transfers[1..].iter().zip(sums).enumerate() {
+    for (level, (transfer, sum)) in ots[1..].iter().zip(sums).enumerate() {
         let half = 2u32 << level;
         // The sibling that the last turn has found is added before its level grows. The sum of left
         // children counts what grows from the filler too.
@@ -136,14 +132,14 @@ mod tests {
             let delta = Block(rng.random::<u128>() | 1);
             let keys: Vec<Block> = (0..depth).map(|_| Block(rng.random::<u128>() & !1)).collect();
             let choices: Vec<u64> = (0..depth).map(|_| rng.random::<u64>() & 1).collect();
-            let transfers: Vec<Block> =
+            let ots: Vec<Block> =
                 keys.iter().zip(&choices).map(|(k, x)| *k ^ delta.masked(*x)).collect();
             let (mut owned, mut held) = (vec![Block(1); 1 << depth], vec![Block(2); 1 << depth]);
             let mut sums = vec![Block::ZERO; depth - 1];
             grow_sender(&hash, delta, &keys, &mut owned, &mut sums);
             let total = owned.iter().fold(Block::ZERO, |sum, leaf| sum ^ *leaf);
             prop_assert!(total == delta);
-            let puncture = grow_receiver(&hash, &transfers, &sums, &mut held);
+            let puncture = grow_receiver(&hash, &ots, &sums, &mut held);
             let (first, second) = held.split_at_mut(1 << (depth - 1));
             puncture.finish(0, first);
             puncture.finish(first.len(), second);

@@ -4,7 +4,7 @@
 //! choices `c`; they get random `s`, `t` with `s xor t = f(c)`, or `s + t = f(c)` in `Z_b`
 //! ([`offer_sums`]); m is 1 to 8, b is 1 to 64.
 //!
-//! *Steps,* from `m` correlated transfers `M_i = K_i xor x_i Δ` for each table (Naor, Pinkas 1999,
+//! *Steps,* from `m` correlated OTs `M_i = K_i xor x_i Δ` for each table (Naor, Pinkas 1999,
 //! section 4, with pads as slices of streams):
 //! 1. the receiver sends `e_i = c_i xor x_i`; the key of choice bit i = v is now `K_i xor (e_i xor
 //!    v) Δ`;
@@ -16,7 +16,7 @@
 //! No two entries use the same bits of a stream: where they do, pads cancel and the receiver learns
 //! sums of entries.
 //!
-//! Cost: `m + (2^m - 1) b` bits and m correlated transfers each; 2 rounds. Security: `x` hides `c`;
+//! Cost: `m + (2^m - 1) b` bits and m correlated OTs each; 2 rounds. Security: `x` hides `c`;
 //! every entry but c has a slice of an unknown key in its pad, where `H` is correlation robust.
 
 mod pads;
@@ -27,7 +27,7 @@ use pads::{mask, streams};
 
 pub(crate) use table::Table;
 
-/// The pads of all entries of tables whose choices are heard, with the transfers of the tables in
+/// The pads of all entries of tables whose choices are heard, with the OTs of the tables in
 /// the receiver's order: all that step 2 needs of them, in less memory than they take.
 pub(crate) fn pads(
     table: Table,
@@ -98,7 +98,7 @@ pub(crate) struct Chooser {
 }
 
 impl Chooser {
-    /// Step 1: takes the transfers for these choices; the message.
+    /// Step 1: takes the OTs for these choices; the message.
     pub(crate) fn new(
         session: &mut Session,
         table: Table,

@@ -1,5 +1,5 @@
-//! The pads of tables, in batches: slices of the streams of their transfers. The sender has both
-//! keys of each transfer, the receiver one. Narrow tables have a loop for every number of choice
+//! The pads of tables, in batches: slices of the streams of their OTs. The sender has both
+//! keys of each OT, the receiver one. Narrow tables have a loop for every number of choice
 //! bits.
 
 use zeroize::Zeroize;
@@ -8,7 +8,7 @@ use super::Table;
 use crate::Block;
 use crate::ot::Hash;
 
-/// Transfers whose pads are computed together, a multiple of every m.
+/// OTs whose pads are computed together, a multiple of every m.
 pub(super) const BATCH: usize = 840;
 /// Choice bits of narrow tables, and as many tables as are worked on together.
 const NARROW: usize = 4;

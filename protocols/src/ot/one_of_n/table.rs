@@ -25,7 +25,7 @@ impl Table {
         1 << (self.choice.get() - self.inner())
     }
 
-    /// Correlated transfers of `len` tables.
+    /// Correlated OTs of `len` tables.
     pub(crate) const fn cots(self, len: usize) -> usize {
         len * self.choice.get() as usize
     }

@@ -1,4 +1,4 @@
-//! The arithmetic of one batch of transfers, both sides of it.
+//! The arithmetic of one batch of OTs, both sides of it.
 
 use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
@@ -7,16 +7,16 @@ use super::TreeDepth;
 use crate::Block;
 use crate::kernels::{Partial, ROW_BITS, ROW_BLOCKS, Row, Streams, transpose};
 
-/// Transfers of a batch: one row of every stream. Batches depend on their position alone, so the
+/// OTs of a batch: one row of every stream. Batches depend on their position alone, so the
 /// cores share them.
 pub(super) const BATCH: usize = ROW_BITS;
 
 /// What one party keeps of the set-up.
 pub(crate) struct SoftSpoken {
     pub(super) depth: TreeDepth,
-    /// For the transfers of which this party is the sender.
+    /// For the OTs of which this party is the sender.
     pub(super) sent: Sent,
-    /// For the transfers of which this party is the receiver.
+    /// For the OTs of which this party is the receiver.
     pub(super) received: Received,
 }
 
@@ -49,13 +49,13 @@ impl Sent {
         }
     }
 
-    /// Fills `keys` with the next transfers, with the receiver's corrections.
+    /// Fills `keys` with the next OTs, with the receiver's corrections.
     pub(super) fn extend(&mut self, keys: &mut [Block], corrections: &[u8]) {
         let first = self.next;
         self.next += keys.len().div_ceil(BATCH) as u64;
         let (this, keys_len) = (&*self, keys.len());
         // A message is batch by batch, and in each tree by tree from the second on: a bit a
-        // transfer, in whole bytes. The last batch may be shorter.
+        // OT, in whole bytes. The last batch may be shorter.
         let corrections = corrections.par_chunks(corrections_len(this.depth, BATCH));
         let batches = keys.par_chunks_mut(BATCH).zip(corrections).enumerate();
         let batches = batches.with_min_len(per_workspace(keys_len));
@@ -71,7 +71,7 @@ impl Sent {
         for ((tree, digit), correction) in
             self.trees.iter().zip(self.depth.digits()).zip(corrections)
         {
-            // Row b of the matrix is bit b of `K` for all transfers. Slot 0 is the unknown leaf;
+            // Row b of the matrix is bit b of `K` for all OTs. Slot 0 is the unknown leaf;
             // slot numbers are `y xor Δ_i`, so the sums are `w_ib`.
             tree.sum(1, position, &mut work.matrix[digit.clone()], &mut work.partial);
             let Some(correction) = correction else { continue };
@@ -91,7 +91,7 @@ impl Received {
         Self { depth, trees: trees.iter().map(|leaves| Streams::new(leaves)).collect(), next: 0 }
     }
 
-    /// Fills `keys` with the next transfers, and `message` with the corrections that the sender
+    /// Fills `keys` with the next OTs, and `message` with the corrections that the sender
     /// needs.
     pub(super) fn extend(&mut self, keys: &mut [Block], message: &mut [u8]) {
         let first = self.next;
@@ -129,15 +129,15 @@ impl Received {
     }
 }
 
-/// Bytes of the corrections of `count` transfers.
+/// Bytes of the corrections of `count` OTs.
 pub(super) const fn corrections_len(depth: TreeDepth, count: usize) -> usize {
     (depth.trees() - 1) * count.div_ceil(8)
 }
 
-/// Batches in a row that share a workspace, of so many transfers: to make and to wipe one costs as
+/// Batches in a row that share a workspace, of so many OTs: to make and to wipe one costs as
 /// much as half a batch.
-fn per_workspace(transfers: usize) -> usize {
-    transfers.div_ceil(BATCH).div_ceil(rayon::current_num_threads()).max(1)
+fn per_workspace(ots: usize) -> usize {
+    ots.div_ceil(BATCH).div_ceil(rayon::current_num_threads()).max(1)
 }
 
 /// The memory that a batch takes: as many rows as `Δ` has bits.

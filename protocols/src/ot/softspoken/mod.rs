@@ -1,4 +1,4 @@
-//! SoftSpokenOT: many correlated transfers out of 128 base transfers, in both directions.
+//! SoftSpokenOT: many correlated OTs out of 128 base OTs, in both directions.
 //!
 //! **Functionality.** The pools grow: the sender gets `K` with `lsb(K) = 0` for its one `Δ` of the
 //! session, the receiver `M = K xor x Δ` with random `x = lsb(M)`.
@@ -15,8 +15,8 @@
 //! 3. Now `w_ib = v_ib xor Δ_ib x` everywhere. `K` has the bits `w_ib`, `M` the bits `v_ib`. Bit 0
 //!    of `Δ` is 1, so bit 0 is replaced by 0 in `K` and by `x` in `M`.
 //!
-//! **Cost:** `N - 1` bits a transfer from its receiver: 127, 63, 42, 31, 25, 21, 18, 15 for `k`
-//! from 1 to 8, and `2^k N` bits of AES at either party. Messages of 2^16 transfers; they depend on
+//! **Cost:** `N - 1` bits an OT from its receiver: 127, 63, 42, 31, 25, 21, 18, 15 for `k`
+//! from 1 to 8, and `2^k N` bits of AES at either party. Messages of 2^16 OTs; they depend on
 //! nothing that the peer sends, so all of them together are one round.
 //!
 //! **Security:** semi-honest. Leaf `Δ_i` is unknown to the sender and its stream is part of `u_i`,
@@ -35,21 +35,21 @@ pub(crate) use batch::SoftSpoken;
 use batch::corrections_len;
 pub use setup::{Setup, TreeDepth};
 
-/// Transfers of one message.
+/// OTs of one message.
 const CHUNK: usize = PIECE;
 
 /// Messages that a party sends ahead of those that it has received. The peer's reader holds more
 /// than twice as many, so neither ever waits for a peer that waits for it.
 const AHEAD: usize = 12;
 
-/// Adds transfers to both pools. Runs after [`Setup`].
+/// Adds OTs to both pools. Runs after [`Setup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extend {
     /// Depth of the trees that were set up.
     pub depth: TreeDepth,
-    /// Transfers to add of which the server is the sender.
+    /// OTs to add of which the server is the sender.
     pub server: usize,
-    /// Transfers to add of which the client is the sender.
+    /// OTs to add of which the client is the sender.
     pub client: usize,
 }
 
@@ -123,12 +123,12 @@ async fn converse(
     Ok(())
 }
 
-/// The lengths of the chunks that make up `count` transfers.
+/// The lengths of the chunks that make up `count` OTs.
 fn chunks(count: usize) -> impl ExactSizeIterator<Item = usize> {
     (0..count.div_ceil(CHUNK)).map(move |chunk| CHUNK.min(count - chunk * CHUNK))
 }
 
-/// The cost of transfers of which `sender` is the sender: their receiver sends.
+/// The cost of OTs of which `sender` is the sender: their receiver sends.
 fn one_way(depth: TreeDepth, sender: Role, count: usize) -> Cost {
     let whole = message(depth, sender, CHUNK) * (count / CHUNK) as u64;
     let cost = whole.then(message(depth, sender, count % CHUNK));

@@ -1,4 +1,4 @@
-//! Base transfers and trees, once per session, for both directions.
+//! Base OTs and trees, once per session, for both directions.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use super::batch::{Received, Sent, SoftSpoken};
 use crate::ot::{Directions, Series, base, pprf};
 use crate::{Block, Cost, Domain, Error, Operator, Session};
 
-/// Bits of `Δ`, and base transfers in each direction.
+/// Bits of `Δ`, and base OTs in each direction.
 const LAMBDA: usize = 128;
 
-/// `k`: levels of a tree of the extension, 1 to 8. A transfer costs `ceil(128 / k) - 1` bits, and
+/// `k`: levels of a tree of the extension, 1 to 8. An OT costs `ceil(128 / k) - 1` bits, and
 /// `2^k ceil(128 / k)` bits of AES: the deeper, the fewer bytes and the more work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
@@ -43,13 +43,13 @@ impl TreeDepth {
         LAMBDA.div_ceil(self.0 as usize)
     }
 
-    /// The bits of `Δ` that belong to each tree, and the base transfers that it takes.
+    /// The bits of `Δ` that belong to each tree, and the base OTs that it takes.
     pub(super) fn digits(self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let width = self.0 as usize;
         (0..LAMBDA).step_by(width).map(move |start| start..LAMBDA.min(start + width))
     }
 
-    /// The bit of `Δ` that each base transfer is about: within a tree, the most significant first.
+    /// The bit of `Δ` that each base OT is about: within a tree, the most significant first.
     fn in_tree_order(self) -> impl Iterator<Item = usize> {
         self.digits().flat_map(Iterator::rev)
     }
@@ -77,7 +77,7 @@ impl fmt::Display for TreeDepth {
 
 /// Sets the extension up in both directions and draws each party's `Δ`. Once per session.
 ///
-/// **Cost:** in each direction 32 and 4096 bytes for the base transfers, then `32 (128 - N)` bytes
+/// **Cost:** in each direction 32 and 4096 bytes for the base OTs, then `32 (128 - N)` bytes
 /// for the `N` trees: three rounds, or two where `k = 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
@@ -108,14 +108,14 @@ impl Operator for Setup {
             ));
         }
         let delta = Zeroizing::new(Block(session.rng().random::<u128>() | 1));
-        // The tree's base transfers take the side that the point is not on.
+        // The tree's base OTs take the side that the point is not on.
         let bits = Zeroizing::new(
             self.depth.in_tree_order().map(|bit| (delta.0 >> bit) as u64 & 1).collect::<Vec<_>>(),
         );
         let sides = Zeroizing::new(bits.iter().map(|bit| 1 - bit).collect::<Vec<u64>>());
         // Of each pair, the peer has the key of the side on which its own point is not. Base
-        // transfers are tree by tree, so a digit's range of bits of `Δ` names its transfers too.
-        let transfers = base::both_ways(session, &sides).await?;
+        // OTs are tree by tree, so a digit's range of bits of `Δ` names its OTs too.
+        let ots = base::both_ways(session, &sides).await?;
 
         // A key for every tree, as everywhere.
         let (own, peer) = Directions::fresh_keys(session, Domain::Tree);
@@ -123,9 +123,9 @@ impl Operator for Setup {
         let mut message = Vec::new();
         let mut owned = Vec::new();
         for (tree, levels) in self.depth.digits().enumerate() {
-            // This party owns the trees that the peer's `Δ` punctures: those of the transfers that
+            // This party owns the trees that the peer's `Δ` punctures: those of the OTs that
             // it will receive.
-            let (leaves, corrections) = pprf::grow(&own.hash(tree), &transfers.pairs[levels]);
+            let (leaves, corrections) = pprf::grow(&own.hash(tree), &ots.pairs[levels]);
             message.extend(corrections);
             owned.push(leaves);
         }
@@ -134,7 +134,7 @@ impl Operator for Setup {
         let mut known = Vec::new();
         for (tree, levels) in self.depth.digits().enumerate() {
             let (ours, rest) = corrections.split_at(pprf::corrections(levels.len()));
-            let (bits, chosen) = (&bits[levels.clone()], &transfers.chosen[levels]);
+            let (bits, chosen) = (&bits[levels.clone()], &ots.chosen[levels]);
             // Of the peer's trees it knows all leaves but number `Δ_i`, laid out relative to it:
             // leaf y in slot `y xor Δ_i`.
             known.push(pprf::puncture(&peer.hash(tree), bits, chosen, ours));

@@ -4,7 +4,7 @@ use super::*;
 use crate::ot::testing::{Transfers, check};
 use crate::testing;
 
-/// Sets up, extends as asked, and returns the transfers of both directions: (sent by the server,
+/// Sets up, extends as asked, and returns the OTs of both directions: (sent by the server,
 /// received by the client), (sent by the client, received by the server).
 fn extended(seed: u64, depth: TreeDepth, counts: &[(usize, usize)]) -> [Transfers; 2] {
     let party = async |session: &mut Session| {
@@ -42,12 +42,12 @@ proptest! {
         depth in depth(),
         counts in prop::collection::vec((0..2 * BATCH, 0..2 * BATCH), 2..5),
     ) {
-        let transfers = extended(seed, depth, &counts);
+        let ots = extended(seed, depth, &counts);
         let totals = [counts.iter().map(|c| c.0).sum(), counts.iter().map(|c| c.1).sum()];
         let mut seen = std::collections::HashSet::new();
-        for (transfers, total) in transfers.iter().zip(totals) {
-            check(transfers, total)?;
-            prop_assert!(transfers.0.keys.iter().all(|key| seen.insert(key.0)));
+        for (ots, total) in ots.iter().zip(totals) {
+            check(ots, total)?;
+            prop_assert!(ots.0.keys.iter().all(|key| seen.insert(key.0)));
         }
     }
 }
@@ -56,9 +56,9 @@ proptest! {
 fn long_streams_of_unlike_length_neither_stall_nor_count_rounds() {
     let counts = [(40 * CHUNK + 1, 3 * CHUNK), (0, 30 * CHUNK - 5)];
     let depth = TreeDepth::new(2).unwrap();
-    let transfers = extended(7, depth, &counts);
-    check(&transfers[0], 40 * CHUNK + 1).unwrap();
-    check(&transfers[1], 33 * CHUNK - 5).unwrap();
+    let ots = extended(7, depth, &counts);
+    check(&ots[0], 40 * CHUNK + 1).unwrap();
+    check(&ots[1], 33 * CHUNK - 5).unwrap();
     for (server, client) in counts {
         assert_eq!(Extend { depth, server, client }.cost().rounds, 1);
     }
