@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocols::allowance;
 use protocols::execute::{Observe, PartySession};
-use protocols::handshake::{Agreement, Hello, agree};
+use protocols::handshake::{Agreement, Hello, shake_hands};
 use protocols::plan::{Load, Plan};
 use protocols::weights::Weights;
 use protocols::{Channel, Limits, Role, Session};
@@ -62,7 +62,7 @@ impl Introduction {
         let reveals = plan.reveals();
         let hello = Hello { role, reveals, plan: hash, load, nonce: fresh()?, memory };
         let mut channel = Channel::new(transport::ready(stream)?, limits);
-        let agreement = agree(&mut channel, &hello).await?;
+        let agreement = shake_hands(&mut channel, &hello).await?;
         match allowance::allowed(
             |load| plan.memory(Role::Server, load),
             agreement.memory,

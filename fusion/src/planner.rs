@@ -53,9 +53,10 @@ pub fn cheapest(graph: &Graph, weights: &str, extensions: OtExtensions) -> Resul
     candidates.plan(extension, &chosen)
 }
 
-/// The fastest plan of a graph within a budget; `None` where there is none. [`PlannerOptions::lean`], of
-/// plans that are as fast for all that a prediction can tell (a tenth, latency apart), the one that
-/// moves the fewest bits. It is streamed where a party would hold much.
+/// The fastest plan of a graph within a budget; `None` where there is none.
+/// [`PlannerOptions::lean`], of plans that are as fast for all that a prediction can tell (a tenth,
+/// latency apart), the one that moves the fewest bits. It is streamed where a party would hold
+/// much.
 ///
 /// # Errors
 /// Those of [`fuse`].

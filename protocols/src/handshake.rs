@@ -58,7 +58,7 @@ pub(crate) const fn cost() -> Cost {
 /// [`Error::Disagreement`] with both values, [`Error::Violation`] where the peer speaks another
 /// protocol, [`Error::Altered`] where a hello is not what was sent. The peer has been told, and
 /// the channel is closed then.
-pub async fn agree(channel: &mut Channel, ours: &Hello) -> Result<Agreement, Error> {
+pub async fn shake_hands(channel: &mut Channel, ours: &Hello) -> Result<Agreement, Error> {
     channel.enter_step(0, "handshake", Cost::ZERO, 0.0);
     let agreed = agree_and_confirm(channel, ours).await;
     if let Err(error) = &agreed {
@@ -187,8 +187,7 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) =
-            self.0.split_first_chunk().expect("invariant: a hello has its length");
+        let (field, rest) = self.0.split_first_chunk().expect("invariant: a hello has its length");
         self.0 = rest;
         *field
     }
@@ -207,12 +206,9 @@ mod tests {
         Hello { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32], memory }
     }
 
-    async fn meet(
-        a: Hello,
-        b: Hello,
-    ) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
+    async fn meet(a: Hello, b: Hello) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
         let (mut left, mut right) = Channel::pair(Limits::default());
-        tokio::join!(agree(&mut left, &a), agree(&mut right, &b))
+        tokio::join!(shake_hands(&mut left, &a), shake_hands(&mut right, &b))
     }
 
     #[tokio::test]
@@ -232,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_number_is_of_every_field_of_both_greetings() {
+    async fn the_number_is_of_every_field_of_both_hellos() {
         let base = || [hello(Role::Server, 64), hello(Role::Client, 3)];
         let mut all = vec![base()];
         for party in 0..2 {
@@ -282,11 +278,11 @@ mod tests {
         let mut server = Channel::new(server, Limits::default());
         let mut client = Channel::new(client, Limits::default());
         let (a, b) = (hello(Role::Server, 64), hello(Role::Client, 3));
-        tokio::join!(agree(&mut server, &a), agree(&mut client, &b))
+        tokio::join!(shake_hands(&mut server, &a), shake_hands(&mut client, &b))
     }
 
     #[tokio::test]
-    async fn a_greeting_or_a_confirmation_that_was_altered_ends_both_parties() {
+    async fn a_hello_or_a_confirmation_that_was_altered_ends_both_parties() {
         let nonce = 12 + 8 + 4 + 1 + 1 + 32;
         for (message, at) in [(LEN, nonce), (LEN, nonce + 31), (LEN, 12 + LEN - 1), (STATEMENT, 12)]
         {
@@ -306,14 +302,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_version_is_a_disagreement_however_long_its_greeting_is() {
+    async fn another_version_is_a_disagreement_however_long_its_hello_is() {
         for len in [12, 90, LEN, LEN + 8] {
             let (mut left, mut right) = Channel::pair(Limits::new(Duration::from_millis(500)));
             let mut bytes = vec![0; len];
             bytes[..8].copy_from_slice(&MAGIC);
             bytes[8] = 2;
             right.send(&bytes).unwrap();
-            let result = agree(&mut left, &hello(Role::Server, 1)).await;
+            let result = shake_hands(&mut left, &hello(Role::Server, 1)).await;
             let named =
                 matches!(result, Err(Error::Disagreement { field: "protocol version", .. }));
             assert!(named, "{len}: {result:?}");
@@ -355,7 +351,7 @@ mod tests {
         for len in [1, 8, LEN, MAX_LEN + 1] {
             let (mut left, mut right) = Channel::pair(Limits::new(Duration::from_millis(500)));
             right.send(&vec![b'x'; len]).unwrap();
-            let result = agree(&mut left, &hello(Role::Server, 1)).await;
+            let result = shake_hands(&mut left, &hello(Role::Server, 1)).await;
             assert!(matches!(result, Err(Error::Violation { .. })), "{len}: {result:?}");
         }
     }

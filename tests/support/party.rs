@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocols::execute::{Side, execute};
-use protocols::handshake::{Hello, agree};
+use protocols::handshake::{Hello, shake_hands};
 use protocols::plan::{Load, Plan};
 use protocols::{Channel, Error, Limits, Role, Session};
 use tokio::net::TcpStream;
@@ -30,7 +30,7 @@ pub(crate) async fn converse(
         nonce: rand::random(),
         memory: u64::MAX,
     };
-    let agreement = agree(&mut channel, &hello).await?;
+    let agreement = shake_hands(&mut channel, &hello).await?;
     let session = Session::new(role, channel, agreement.id, rand::random());
     let (logits, _) =
         execute(&Arc::new(plan.clone()), session, side, agreement.load, &mut |_| ()).await?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocols::execute::{Side, execute};
-use protocols::handshake::{Hello, agree};
+use protocols::handshake::{Hello, shake_hands};
 use protocols::ot::OtExtension;
 use protocols::plan::{Load, Plan};
 use protocols::{Channel, Error, Limits, Role, Session};
@@ -156,7 +156,7 @@ async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
         nonce: [role as u8; 32],
         memory: u64::MAX,
     };
-    let agreement = agree(&mut channel, &hello).await?;
+    let agreement = shake_hands(&mut channel, &hello).await?;
     let session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
     let (logits, _) =
         execute(&Arc::new(plan.clone()), session, side, agreement.load, &mut |_| ()).await?;

@@ -86,8 +86,8 @@ pub(super) fn layer(layer: &Layer) -> Layer {
         geometry: products(&layer.geometry),
         weight_bits: layer.weight_bits,
         shifts: if exact {
-            // Channels of the products are `[position][channel]`. Four times the result is wanted: what the
-            // weights leave out of the factor 4 is a shift.
+            // Channels of the products are `[position][channel]`. Four times the result is wanted:
+            // what the weights leave out of the factor 4 is a shift.
             (0..POSITIONS * channels)
                 .map(|at| 2 - sums(at / channels) as u8 + layer.shift(at % channels) as u8)
                 .collect()

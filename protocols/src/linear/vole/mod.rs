@@ -1,9 +1,10 @@
 //! `vole`: the server's weights times a value that the client holds, by small-field vector
 //! oblivious linear evaluation.
 //!
-//! Input: the server's weights `W` in trees that are set up, the client's `x`. Output: shares of `W x` over
-//! `Z_{2^l}`, each channel shifted left as the layer says. Source of the idea that a punctured
-//! tree is a vector oblivious linear evaluation: SoftSpokenOT (Roy, Crypto 2022, section 3).
+//! Input: the server's weights `W` in trees that are set up, the client's `x`. Output: shares of `W
+//! x` over `Z_{2^l}`, each channel shifted left as the layer says. Source of the idea that a
+//! punctured tree is a vector oblivious linear evaluation: SoftSpokenOT (Roy, Crypto 2022, section
+//! 3).
 //!
 //! For every tree, with leaves `r_z` expanded under keys that are never used again
 //! ([`super::keys`]) to one ring element a column, a puncture at the digit `q`

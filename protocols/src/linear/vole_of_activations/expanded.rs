@@ -65,8 +65,8 @@ impl<W: Word> Expanded<W> {
                     // The client's kernel takes no punctures either: it multiplies by whole digits
                     // later. Trees that only fill the last quad are expanded too, and never read.
                     let of = Expansion { depth, trees: 4 * quads.len(), leaves, punctures: None };
-                    // Keys count from the chunk's first tree on. A chunk has no more keys than trees,
-                    // so the next one's are others.
+                    // Keys count from the chunk's first tree on. A chunk has no more keys than
+                    // trees, so the next one's are others.
                     let hash = keys.hash(class.number, first + run.key, block);
                     hash.bit_sums::<W>(of, &mut sums[quads], &mut bits[slots]);
                 }

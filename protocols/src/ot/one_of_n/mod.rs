@@ -111,7 +111,8 @@ impl Chooser {
                 .iter()
                 .zip(keys.chunks(m))
                 .map(|(choice, keys)| {
-                    // The fold runs from the last key to the first, so that key i's choice becomes bit i.
+                    // The fold runs from the last key to the first, so that key i's choice becomes
+                    // bit i.
                     choice ^ keys.iter().rev().fold(0, |bits, key| bits << 1 | key.lsb())
                 })
                 .collect();

@@ -101,8 +101,8 @@ impl Table {
             }
         }
         self.entry.reduce((0..self.inner()).rev().fold(words[0], |word, i| {
-            // Within the word the same, by shifts: the entry moves down by `2^i` places where bit i is
-            // set.
+            // Within the word the same, by shifts: the entry moves down by `2^i` places where bit i
+            // is set.
             let mask = ((index >> i) & 1).wrapping_neg();
             word ^ mask & (word ^ word >> (self.entry.get() << i))
         }))
