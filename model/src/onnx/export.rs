@@ -121,38 +121,36 @@ fn function_nodes(
             graph.node.push(NodeProto::new("Sigmoid", &gate, &[input], &[&gate]));
             NodeProto::new("Mul", &node.name, &[input, &gate], &[output])
         }
-        Function::Gelu => {
-            let constants = [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)];
-            for (name, value) in constants {
-                graph.initializer.push(TensorProto::floats(&part(output, name), &[], &[value]));
-            }
-            let steps: [(&str, [&str; 2], &str); 4] = [
-                ("Div", [input, "root"], "scaled"),
-                ("Erf", ["scaled", ""], "erf"),
-                ("Add", ["erf", "one"], "sum"),
-                ("Mul", [input, "sum"], "product"),
-            ];
-            for (op, operands, result) in steps {
-                let names: Vec<String> = operands
-                    .iter()
-                    .filter(|name| !name.is_empty())
-                    .map(|name| if *name == input { input.to_owned() } else { part(output, name) })
-                    .collect();
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                graph.node.push(NodeProto::new(
-                    op,
-                    &part(output, result),
-                    &names,
-                    &[&part(output, result)],
-                ));
-            }
-            NodeProto::new(
-                "Mul",
-                &node.name,
-                &[&part(output, "product"), &part(output, "half")],
-                &[output],
-            )
-        }
+        Function::Gelu => gelu_nodes(graph, node, input, output),
         Function::GeluTanh => one("Gelu").string("approximate", "tanh"),
     }
+}
+
+/// `x (erf(x / sqrt 2) + 1) / 2`: all nodes but the last, which is returned.
+fn gelu_nodes(graph: &mut GraphProto, node: &Node, input: &str, output: &str) -> NodeProto {
+    let constants = [("root", std::f32::consts::SQRT_2), ("one", 1.0), ("half", 0.5)];
+    for (name, value) in constants {
+        graph.initializer.push(TensorProto::floats(&part(output, name), &[], &[value]));
+    }
+    let steps: [(&str, [&str; 2], &str); 4] = [
+        ("Div", [input, "root"], "scaled"),
+        ("Erf", ["scaled", ""], "erf"),
+        ("Add", ["erf", "one"], "sum"),
+        ("Mul", [input, "sum"], "product"),
+    ];
+    for (op, operands, result) in steps {
+        let names: Vec<String> = operands
+            .iter()
+            .filter(|name| !name.is_empty())
+            .map(|name| if *name == input { input.to_owned() } else { part(output, name) })
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        graph.node.push(NodeProto::new(
+            op,
+            &part(output, result),
+            &names,
+            &[&part(output, result)],
+        ));
+    }
+    NodeProto::new("Mul", &node.name, &[&part(output, "product"), &part(output, "half")], &[output])
 }

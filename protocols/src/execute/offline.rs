@@ -36,9 +36,7 @@ pub(super) async fn prepare(
         session.run(&extend, ()).await
     })
     .await?;
-    if let Some(line) = run.report.line(CORRELATIONS) {
-        line.offline += measured;
-    }
+    run.report.add_offline(CORRELATIONS, measured);
     let mut stock = Vec::with_capacity(inferences);
     for inference in 0..inferences {
         let images = run.load.images_of(first + inference);
@@ -79,9 +77,7 @@ async fn prepare_one(
                 step.op.step().offline(session, offline).await
             })
             .await?;
-        if let Some(line) = run.report.line(&step.name) {
-            line.offline += measured;
-        }
+        run.report.add_offline(&step.name, measured);
         steps.push(prepared);
     }
     // Of what the client knows beforehand, only the masks that it draws are needed later.
@@ -105,17 +101,13 @@ async fn make_state(
     let step = &plan.steps[index];
     let needed = plan.placed(cost).offline;
     let supplied = supply(&plan, &mut run.session, index, needed).await?;
-    if let Some(line) = run.report.line(CORRELATIONS) {
-        line.offline += supplied;
-    }
+    run.report.add_offline(CORRELATIONS, supplied);
     let weights = weights.map(|own| own.weights.as_slice());
     let (state, measured) = timed(&mut run.session, "layer", cost.setup, async |session| {
         layer.prepare(session, weights).await
     })
     .await?;
-    if let Some(line) = run.report.line(&step.name) {
-        line.offline += measured;
-    }
+    run.report.add_offline(&step.name, measured);
     Ok(state)
 }
 

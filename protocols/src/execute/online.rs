@@ -26,9 +26,7 @@ pub(super) async fn infer(
         let predicted = step.op.step().cost(&context, images).online;
         if plan.streamed {
             let supplied = supply(plan, session, index, predicted).await?;
-            if let Some(line) = report.line(CORRELATIONS) {
-                line.online += supplied;
-            }
+            report.add_online(CORRELATIONS, supplied);
         }
         let output = step.op.output();
         let online = Online {
@@ -45,9 +43,7 @@ pub(super) async fn infer(
             step.op.step().online(session, online).await
         })
         .await?;
-        if let Some(line) = report.line(&step.name) {
-            line.online += measured;
-        }
+        report.add_online(&step.name, measured);
         if let Some(output) = output {
             shares[output] = written;
         }

@@ -70,9 +70,26 @@ impl Report {
         Self { load, setup: Measured::default(), steps, keep_alive_bytes: 0 }
     }
 
-    /// The line of a step.
-    pub(super) fn line(&mut self, name: &str) -> Option<&mut StepReport> {
-        self.steps.iter_mut().find(|line| line.predicted.name == name)
+    /// Adds what the offline part of a step has taken.
+    pub(super) fn add_offline(&mut self, step: &str, measured: Measured) {
+        if let Some(line) = self.line(step, measured) {
+            line.offline += measured;
+        }
+    }
+
+    /// Adds what the online part of a step has taken.
+    pub(super) fn add_online(&mut self, step: &str, measured: Measured) {
+        if let Some(line) = self.line(step, measured) {
+            line.online += measured;
+        }
+    }
+
+    /// The line of a step. What has none is free, so that nothing is left out of the ledger.
+    fn line(&mut self, step: &str, measured: Measured) -> Option<&mut StepReport> {
+        let line = self.steps.iter_mut().find(|line| line.predicted.name == step);
+        let booked = line.is_some() || measured.cost == Cost::ZERO;
+        assert!(booked, "invariant: a step without a line in the ledger moves nothing");
+        line
     }
 
     /// The sum of the offline parts.

@@ -12,7 +12,7 @@ use model::{Conv, Model, Op};
 use rayon::prelude::*;
 
 use super::BitWidths;
-use super::activation_quantizers::{ActivationQuantizers, Target};
+use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers, Target};
 use super::round::{Group, QuantizedWeights, WeightQuantizer, blocks};
 use super::scales::{Scales, limits};
 
@@ -124,17 +124,11 @@ impl Room {
         let (mut rest, mut least) = ((0.0, 0.0), 0);
         if let Target::Quantizer(activation) = place.target {
             sum_scale = sum_scale.min(scales.activations[activation]);
+            let quantizer = &activations.quantizers[activation];
             // A requantization drops `shift` bits, with half of a step added first.
             let shift = (scales.activations[activation] - sum_scale).round();
             let bits = f64::from(bit_widths.activation_bits[activation]);
-            let rounding = (shift.exp2() / 2.0).floor();
-            // What a signed result is made unsigned with.
-            let offset = if activations.quantizers[activation].signed {
-                (shift + bits - 1.0).exp2()
-            } else {
-                0.0
-            };
-            rest = (rounding, rounding + offset);
+            rest = rounding_constants(quantizer, shift, bits);
             least = (shift + bits) as u32 + 1;
         }
         for ((low, high), scale) in others {
@@ -302,6 +296,14 @@ fn narrowed(block: &Block<'_>, room: &Room, ring: u32, most: f64) -> Option<Vec<
         group.narrowed(slope.to_vec(), channel.clone(), room, ring, most)
     })
     .collect()
+}
+
+/// What a requantization adds before it drops `shift` bits: half of a step, and with what makes a
+/// signed result unsigned.
+fn rounding_constants(quantizer: &ActivationQuantizer, shift: f64, bits: f64) -> (f64, f64) {
+    let rounding = (shift.exp2() / 2.0).floor();
+    let offset = if quantizer.signed { (shift + bits - 1.0).exp2() } else { 0.0 };
+    (rounding, rounding + offset)
 }
 
 #[cfg(test)]
