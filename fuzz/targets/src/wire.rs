@@ -7,14 +7,13 @@
 //! - else the peer sends what an honest one does, changed by the rest, six bytes a change (see
 //!   `Change`).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use protocols::execute::{Side, execute};
-use protocols::handshake::{Hello, shake_hands};
+use protocols::execute::{Randomness, Side, converse};
 use protocols::ot::OtExtension;
-use protocols::plan::{Load, Plan};
-use protocols::{Channel, Error, Limits, Role, Session};
+use protocols::plan::Plan;
+use protocols::{Channel, Error, Limits, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, duplex, sink, split};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -147,20 +146,8 @@ async fn party(role: Role, plan: &Plan, stream: DuplexStream) -> End {
         Role::Server => Side::Server(network::shared_weights()),
         Role::Client => Side::Client(&input),
     };
-    let mut channel = Channel::new(stream, Limits::new(PATIENCE));
-    let hello = Hello {
-        role,
-        reveals: plan.reveals(),
-        plan: plan.hash(),
-        load: Load::one(1),
-        nonce: [role as u8; 32],
-        memory: u64::MAX,
-    };
-    let agreement = shake_hands(&mut channel, &hello).await?;
-    let session = Session::new(role, channel, agreement.id, [7 + role as u8; 32]);
-    let (logits, _) =
-        execute(&Arc::new(plan.clone()), session, side, agreement.load, &mut |_| ()).await?;
-    Ok(logits)
+    let randomness = Randomness { nonce: [role as u8; 32], seed: [7 + role as u8; 32] };
+    converse(Channel::new(stream, Limits::new(PATIENCE)), plan, side, 1, randomness).await
 }
 
 /// What each of two honest parties sends, the server's first.

@@ -2,6 +2,7 @@
 //! inference, each step held to its price.
 
 mod budget;
+mod converse;
 mod offline;
 mod online;
 mod report;
@@ -18,6 +19,7 @@ use budget::Budgets;
 use offline::Stock;
 use setup::Ready;
 
+pub use converse::{Randomness, converse};
 pub use report::{Event, Measured, Report, StepReport};
 
 /// What this party brings to a run.

@@ -1,0 +1,47 @@
+//! A party from its first byte to its last, over a connection that is there: what tests and fuzz
+//! targets run. The front door of the crate `pq` adds budgets of memory and system randomness.
+
+use std::sync::Arc;
+
+use super::{Logits, Side, execute};
+use crate::handshake::{Hello, shake_hands};
+use crate::plan::{Load, Plan};
+use crate::{Channel, Error, Role, Session};
+
+/// A party's random bytes. Used twice, they are no secret any more.
+pub struct Randomness {
+    /// Of the handshake, public.
+    pub nonce: [u8; 32],
+    /// The seed of everything else.
+    pub seed: [u8; 32],
+}
+
+/// Shakes hands and runs one inference: the client's logits, nothing at the server.
+///
+/// # Errors
+/// Those of [`shake_hands`] and of [`execute`].
+pub async fn converse(
+    mut channel: Channel,
+    plan: &Plan,
+    side: Side<'_>,
+    images: usize,
+    randomness: Randomness,
+) -> Result<Logits, Error> {
+    let role = match side {
+        Side::Server(_) => Role::Server,
+        Side::Client(_) => Role::Client,
+    };
+    let hello = Hello {
+        role,
+        reveals: plan.reveals(),
+        plan: plan.hash(),
+        load: Load::one(images),
+        nonce: randomness.nonce,
+        memory: u64::MAX,
+    };
+    let agreement = shake_hands(&mut channel, &hello).await?;
+    let session = Session::new(role, channel, agreement.id, randomness.seed);
+    let plan = Arc::new(plan.clone());
+    let (logits, _) = execute(&plan, session, side, agreement.load, &mut |_| ()).await?;
+    Ok(logits)
+}
