@@ -70,7 +70,7 @@ fn network() -> Model {
         }
         value = push(format!("act{index}"), Op::Function(function), &[sum], [4, 8, 8]);
     }
-    let pooled = push("pool".into(), Op::AvgPool(Window::global(8, 8)), &[value], [4, 1, 1]);
+    let pooled = push("pool".into(), Op::AvgPool(Window::global([8, 8])), &[value], [4, 1, 1]);
     let logits = push("fc".into(), conv(Geometry::dense(4, 10), 1.0), &[pooled], [10, 1, 1]);
     Model { output: logits, ..model }
 }

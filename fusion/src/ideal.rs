@@ -8,7 +8,7 @@ use protocols::plan::{Algorithm, Op, Plan, Term, Window, Wire, WireId};
 use protocols::steps::{Argmax, Input, Linear, Lookup, MaxPool, Output, Requant, Slice, SumPool};
 use rayon::prelude::*;
 
-use crate::eval::{Layer, max_pool, sum_pool, view};
+use crate::eval::{Layer, max_pool, sum_pool};
 use crate::{Error, Kernel, Weights, layout};
 
 /// The output of a plan for a batch, logits or labels, `[channels][images][rows][columns]`, in and
@@ -98,13 +98,13 @@ impl<'a> Run<'a> {
                     self.wires[*output] = vec![label as i64];
                 }
                 Op::SumPool(SumPool { input, output, window }) => {
-                    self.put(*output, sum_pool(self.of(*input), window, self.shape(*output)));
+                    self.put(*output, sum_pool(self.of(*input), window));
                 }
                 Op::MaxPool(MaxPool { input, output, window, .. }) => {
                     self.max_pool(&step.name, *input, *output, window)?
                 }
-                Op::View(Slice { input, output, view: part }) => {
-                    self.put(*output, view(self.of(*input), part, self.shape(*output)));
+                Op::View(Slice { input, output, view }) => {
+                    self.put(*output, view.of(self.shape(*input), 1, &self.wires[*input]));
                 }
                 Op::Output(Output { input }) => logits = self.wires[*input].clone(),
             }
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
     ) -> Result<(), Error> {
         let narrow = Bits::of(u32::from(self.plan.wires[input].bits) + 1);
         let values = self.reduced(step, input, narrow)?;
-        self.put(output, max_pool((self.shape(input), &values), window, self.shape(output)));
+        self.put(output, max_pool((self.shape(input), &values), window));
         Ok(())
     }
 }

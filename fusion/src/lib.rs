@@ -5,7 +5,6 @@
 //! and [`fuse`] lowers it to the [`Plan`](protocols::plan::Plan) that two parties run. [`ideal`]
 //! runs a plan in the clear, in its rings.
 
-mod axis;
 mod error;
 mod eval;
 mod graph;
@@ -13,6 +12,7 @@ mod ideal;
 mod interval;
 mod layout;
 mod lower;
+mod sliding;
 
 pub mod baselines;
 pub mod knapsack;

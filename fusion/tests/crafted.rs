@@ -71,11 +71,7 @@ impl<'a> Exact<'a> {
                     .collect()
             }
             Op::View(Slice { input, view, .. }) => {
-                let gather = view.gather(wire(*input).shape, IMAGES);
-                gather
-                    .into_iter()
-                    .map(|at| at.map_or(0, |at| self.wires[*input][at as usize]))
-                    .collect()
+                view.of(wire(*input).shape, IMAGES, &self.wires[*input])
             }
             Op::Argmax(Argmax { input, .. }) => {
                 (0..IMAGES).map(|image| self.label(*input, image)).collect()

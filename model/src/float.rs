@@ -371,7 +371,7 @@ fn run<'v>(
         Op::Add => ops::add(input, value(node.inputs[1])),
         Op::MaxPool(window) => ops::max_pool(window, shape, input),
         Op::AvgPool(window) => ops::avg_pool(window, shape, input),
-        Op::View(view) => ops::view(view, shape, input),
+        Op::View(view) => view.of(shape, 1, input),
     }
 }
 

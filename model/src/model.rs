@@ -2,16 +2,15 @@
 
 mod check;
 mod function;
-mod view;
 
 pub use check::ModelError;
 pub(crate) use check::{MAX_AXIS, check_shape};
 pub use function::Function;
-pub use view::{Axis, View};
+pub use protocols::steps::{Axis, View, Window};
 
 use serde::{Deserialize, Serialize};
 
-use protocols::linear::{Geometry, windows};
+use protocols::linear::Geometry;
 
 use crate::data::Interface;
 
@@ -40,6 +39,7 @@ impl ValueId {
 /// - node `i` computes `ValueId(i + 1)` from values below it: nodes are in topological order;
 /// - every shape is what the operation makes of its inputs' shapes, and no axis is empty;
 /// - weights and biases have the lengths that their geometry says, and are finite;
+/// - the padding of a pooling is less than its kernel;
 /// - batch normalization is folded, and every value but the output has a consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -84,8 +84,7 @@ pub enum Op {
     Add,
     /// The largest element of each window; padding is never the largest.
     MaxPool(Window),
-    /// The mean of each window, always over `kernel_h * kernel_w` elements: padding counts as
-    /// zeros.
+    /// The mean of each window, always over all of its elements: padding counts as zeros.
     AvgPool(Window),
     /// A choice of elements and of zeros.
     View(View),
@@ -100,62 +99,6 @@ pub struct Conv {
     pub weight: Vec<f32>,
     /// One per output channel.
     pub bias: Vec<f32>,
-}
-
-/// The windows of a pooling; every channel is its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Window {
-    /// Rows of a window.
-    pub kernel_h: usize,
-    /// Columns of a window.
-    pub kernel_w: usize,
-    /// Rows between neighboring windows.
-    pub stride_h: usize,
-    /// Columns between neighboring windows.
-    pub stride_w: usize,
-    /// Rows of padding above the input; less than `kernel_h`.
-    pub pad_top: usize,
-    /// Columns of padding left of the input; less than `kernel_w`.
-    pub pad_left: usize,
-    /// Rows of padding below the input; less than `kernel_h`.
-    pub pad_bottom: usize,
-    /// Columns of padding right of the input; less than `kernel_w`.
-    pub pad_right: usize,
-}
-
-impl Window {
-    /// One window over all of an `h` by `w` image.
-    #[must_use]
-    pub fn global(h: usize, w: usize) -> Self {
-        Self {
-            kernel_h: h,
-            kernel_w: w,
-            stride_h: 1,
-            stride_w: 1,
-            pad_top: 0,
-            pad_left: 0,
-            pad_bottom: 0,
-            pad_right: 0,
-        }
-    }
-
-    /// Rows of the result of an image with `h` rows; 0 if no window fits.
-    #[must_use]
-    pub fn out_h(&self, h: usize) -> usize {
-        windows(h + self.pad_top + self.pad_bottom, self.kernel_h, 1, self.stride_h)
-    }
-
-    /// Columns of the result of an image with `w` columns; 0 if no window fits.
-    #[must_use]
-    pub fn out_w(&self, w: usize) -> usize {
-        windows(w + self.pad_left + self.pad_right, self.kernel_w, 1, self.stride_w)
-    }
-
-    /// The number of elements of a window.
-    #[must_use]
-    pub fn area(&self) -> usize {
-        self.kernel_h * self.kernel_w
-    }
 }
 
 impl Op {

@@ -1,7 +1,6 @@
 //! Quantization and the search for precisions.
 
 pub mod gradient;
-mod plan;
 pub mod qdq;
 pub mod quantize;
 pub mod search;

@@ -4,7 +4,7 @@ use protocols::linear::{Geometry, winograd};
 use zeroize::Zeroizing;
 
 use super::packed::Packed;
-use crate::axis::Axis;
+use crate::sliding::SlidingAxis;
 use crate::{Interval, Kernel, LayerWeights};
 
 /// A layer ready to run.
@@ -85,7 +85,7 @@ impl Products {
 
 /// `W x` modulo `2^64`, as the definition says it: the twin that [`Packed`] is tested against.
 fn plain(geometry: &Geometry, weights: &[i8], image: &[i64]) -> Vec<i64> {
-    let [rows, columns] = Axis::of_geometry(geometry);
+    let [rows, columns] = SlidingAxis::of_geometry(geometry);
     let (inputs, outputs) =
         (geometry.in_channels / geometry.groups, geometry.out_channels / geometry.groups);
     let mut sums = vec![0i64; geometry.out_channels * geometry.positions()];

@@ -2,15 +2,15 @@
 //! exactly.
 
 mod conv;
-mod local;
 mod packed;
+mod pooling;
 
-use local::Image;
+use pooling::Image;
 use protocols::plan::Term;
 use rayon::prelude::*;
 
 pub(crate) use conv::Layer;
-pub(crate) use local::{max_pool, sum_pool, view};
+pub(crate) use pooling::{max_pool, sum_pool};
 
 use crate::{Error, Graph, Op, Weights, WireId, layout};
 
@@ -127,15 +127,9 @@ impl<'a> Evaluator<'a> {
             Op::Lookup(lookup) => {
                 wires[lookup.input].iter().map(|&value| lookup.of(value)).collect()
             }
-            Op::MaxPool { input, window } => {
-                max_pool(self.wire(*input, wires), window, self.graph.wire(id).shape)
-            }
-            Op::SumPool { input, window } => {
-                sum_pool(self.wire(*input, wires), window, self.graph.wire(id).shape)
-            }
-            Op::View { input, view: part } => {
-                view(self.wire(*input, wires), part, self.graph.wire(id).shape)
-            }
+            Op::MaxPool { input, window } => max_pool(self.wire(*input, wires), window),
+            Op::SumPool { input, window } => sum_pool(self.wire(*input, wires), window),
+            Op::View { input, view } => view.of(self.graph.wire(*input).shape, 1, &wires[*input]),
             Op::Output { input } => wires[*input].clone(),
         }
     }

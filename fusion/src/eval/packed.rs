@@ -6,7 +6,7 @@ use protocols::linear::Geometry;
 use zeroize::Zeroizing;
 
 use crate::Interval;
-use crate::axis::Axis;
+use crate::sliding::SlidingAxis;
 
 /// Output channels computed at once.
 const CHANNELS: usize = 4;
@@ -135,7 +135,7 @@ impl Padded {
 
     /// Writes the patch under the window at a position into the head of `patch`.
     fn gather(&self, g: &Geometry, group: usize, position: usize, patch: &mut [i16]) {
-        let [rows, columns] = Axis::of_geometry(g);
+        let [rows, columns] = SlidingAxis::of_geometry(g);
         let (y, x) =
             (position / columns.out * rows.stride, position % columns.out * columns.stride);
         let inputs = self.channels / g.groups;

@@ -101,9 +101,13 @@ fn write_pool(kind: &str, input: &str, window: &Window, f: &mut fmt::Formatter<'
 }
 
 fn write_view(input: &str, view: &View, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "view {input} from {:?} step {:?} take {:?}", view.start, view.stride, view.len)?;
-    if view.before == [0; 3] && view.after == [0; 3] {
+    let start = view.axes.map(|axis| axis.start);
+    let stride = view.axes.map(|axis| axis.stride);
+    let length = view.axes.map(|axis| axis.length);
+    write!(f, "view {input} from {start:?} step {stride:?} take {length:?}")?;
+    let (before, after) = (view.axes.map(|axis| axis.before), view.axes.map(|axis| axis.after));
+    if before == [0; 3] && after == [0; 3] {
         return Ok(());
     }
-    write!(f, " pad {:?} {:?}", view.before, view.after)
+    write!(f, " pad {before:?} {after:?}")
 }

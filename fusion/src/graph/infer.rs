@@ -155,7 +155,7 @@ impl Infer<'_> {
 
     fn sum_pool(&self, window: &Window, x: &Wire) -> Result<Wire, Error> {
         let shape = self.pooled(window, x)?;
-        let count = window.kernel[0] * window.kernel[1];
+        let count = window.len();
         // Padding is zero, so each end reaches zero at least.
         let [lo, hi] =
             [x.range.lo.min(0), x.range.hi.max(0)].map(|end| i128::from(end) * count as i128);
@@ -164,7 +164,7 @@ impl Infer<'_> {
     }
 
     fn view(&self, view: &View, x: &Wire) -> Result<Wire, Error> {
-        if view.len.contains(&0) || !view.fits(x.shape) {
+        if view.axes.iter().any(|axis| axis.length == 0) || !view.fits(x.shape) {
             let expected = format!("a slice of {:?}", x.shape);
             return Err(self.parameter("view", &expected, &format!("{view:?}")));
         }

@@ -1,5 +1,5 @@
 use protocols::linear::Geometry;
-use protocols::plan::{Op as Step, Preprocess, Protocol, View, Window};
+use protocols::plan::{Axis, Op as Step, Preprocess, Protocol, View, Window};
 use protocols::steps;
 
 use super::*;
@@ -76,8 +76,8 @@ fn wires_that_a_linear_layer_reads_are_masked_where_they_are_made() {
 #[test]
 fn wires_are_masked_once_for_all_that_reads_them_or_a_slice() {
     let shape = [2, 4, 4];
-    let view =
-        View { start: [0; 3], stride: [1, 2, 2], len: [2, 2, 2], before: [0; 3], after: [0; 3] };
+    let every_second = Axis { stride: 2, ..Axis::all(2) };
+    let view = View { axes: [Axis::all(2), every_second, every_second] };
     let build = |view_first: bool| {
         let mut b = Graph::builder("views", Preprocess::Unit);
         let x = b.input("x", shape, 4, false, 1.0).unwrap();

@@ -24,12 +24,7 @@ fn same(graph: &Graph, id: WireId) -> Option<WireId> {
             [only] if only.shift == 0 => Some(only.wire),
             _ => None,
         },
-        Op::View { input, view } => {
-            let whole = view.start == [0; 3]
-                && view.stride == [1; 3]
-                && view.len == graph.wire(*input).shape;
-            (whole && view.before == [0; 3] && view.after == [0; 3]).then_some(*input)
-        }
+        Op::View { input, view } => view.is_identity(graph.wire(*input).shape).then_some(*input),
         Op::Input { .. }
         | Op::Linear(_)
         | Op::Requant { .. }
@@ -53,8 +48,8 @@ mod tests {
             let y = b.requant("y", acc, 2, 4, false)?;
             let relu = b.relu("relu", y)?;
             let sum = b.add("sum", &[(relu, 0)])?;
-            let (zero, len) = ([0; 3], b.wire(sum).shape);
-            b.view("all", sum, View { start: zero, stride: [1; 3], len, before: zero, after: zero })
+            let all = View::all(b.wire(sum).shape);
+            b.view("all", sum, all)
         });
         assert_eq!(after(&graph, IdleNodes), ["y = requant acc >>2 u4", "out = output y"]);
     }

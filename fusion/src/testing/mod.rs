@@ -5,7 +5,7 @@ mod resnet;
 use std::collections::BTreeSet;
 
 use protocols::linear::{Geometry, winograd};
-use protocols::plan::{Preprocess, View, Window};
+use protocols::plan::{Axis, Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
@@ -99,8 +99,8 @@ impl Generator {
     fn sliced_skip(&mut self, input: WireId) -> Result<WireId, Error> {
         let [channels, rows, columns] = self.builder.wire(input).shape;
         let geometry = Geometry { stride_h: 2, stride_w: 2, ..self.same(input, channels) };
-        let (zero, len) = ([0; 3], [channels, rows.div_ceil(2), columns.div_ceil(2)]);
-        let view = View { start: zero, stride: [1, 2, 2], len, before: zero, after: zero };
+        let halved = [rows, columns].map(|n| Axis { stride: 2, ..Axis::all(n.div_ceil(2)) });
+        let view = View { axes: [Axis::all(channels), halved[0], halved[1]] };
         let scale = self.builder.wire(input).scale / 4.0;
         let acc = self.linear("conv", input, geometry, scale)?;
         let (slice, name) = (self.name("slice"), self.name("add"));
@@ -186,17 +186,13 @@ impl Generator {
 
     fn view(&mut self, input: WireId) -> Result<WireId, Error> {
         let shape = self.builder.wire(input).shape;
-        let mut view =
-            View { start: [0; 3], stride: [1; 3], len: [1; 3], before: [0; 3], after: [0; 3] };
-        for (axis, &size) in shape.iter().enumerate() {
-            view.start[axis] = self.up_to(0, (size - 1).min(1));
-            view.stride[axis] = self.up_to(1, 2);
-            view.len[axis] = (size - view.start[axis]).div_ceil(view.stride[axis]);
-            view.before[axis] = self.up_to(0, 1);
-            view.after[axis] = self.up_to(0, 1);
-        }
+        let axes = shape.map(|size| {
+            let (start, stride) = (self.up_to(0, (size - 1).min(1)), self.up_to(1, 2));
+            let length = (size - start).div_ceil(stride);
+            Axis { start, stride, length, before: self.up_to(0, 1), after: self.up_to(0, 1) }
+        });
         let name = self.name("view");
-        self.builder.view(name, input, view)
+        self.builder.view(name, input, View { axes })
     }
 
     /// The last layer, over the whole image; now and then a sum of two, or not the last.

@@ -2,7 +2,7 @@
 //! random weights: for measuring.
 
 use protocols::linear::Geometry;
-use protocols::plan::{Preprocess, View, Window};
+use protocols::plan::{Axis, Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
@@ -122,9 +122,13 @@ impl ResNet {
     /// Every second pixel, and as many channels of zeros again around the channels.
     fn slice(&mut self, name: &str, input: WireId) -> Result<(WireId, u8), Error> {
         let [channels, rows, columns] = self.builder.wire(input).shape;
-        let around = [channels / 2, 0, 0];
-        let len = [channels, rows / 2, columns / 2];
-        let view = View { start: [0; 3], stride: [1, 2, 2], len, before: around, after: around };
+        let around = channels / 2;
+        let axes = [
+            Axis { before: around, after: around, ..Axis::all(channels) },
+            Axis { stride: 2, ..Axis::all(rows / 2) },
+            Axis { stride: 2, ..Axis::all(columns / 2) },
+        ];
+        let view = View { axes };
         Ok((self.builder.view(format!("{name}.shortcut"), input, view)?, 4))
     }
 

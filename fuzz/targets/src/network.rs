@@ -7,8 +7,8 @@ use protocols::linear::Geometry;
 use protocols::ops::Form;
 use protocols::ot::{OtExtension, Parameters, TreeDepth};
 use protocols::plan::{
-    Algorithm, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term, View,
-    Window, Wire,
+    Algorithm, Axis, FORMAT, InputSpec, Op, OutputSpec, Plan, Preprocess, Protocol, Step, Term,
+    View, Window, Wire,
 };
 use protocols::steps::{Argmax, Input, Linear, Lookup, MaxPool, Output, Requant, Slice, SumPool};
 use protocols::weights::{LayerWeights, Weights};
@@ -93,8 +93,7 @@ fn wires() -> Vec<Wire> {
 fn steps() -> Vec<Step> {
     let step = |name: &str, op| Step { name: name.into(), op };
     let square = Window { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
-    let wider =
-        View { start: [0; 3], stride: [1; 3], len: [2, 1, 1], before: [0; 3], after: [1, 0, 0] };
+    let wider = View { axes: [Axis { after: 1, ..Axis::all(2) }, Axis::all(1), Axis::all(1)] };
     vec![
         step("input", Op::Input(Input { output: 0 })),
         step("conv", conv_step()),

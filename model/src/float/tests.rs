@@ -27,7 +27,7 @@ fn model() -> Model {
         (Op::Conv(conv), vec![0], [3, 4, 5]),
         (Op::Relu { max: None }, vec![1], [3, 4, 5]),
         (Op::Add, vec![2, 2], [3, 4, 5]),
-        (Op::AvgPool(Window::global(4, 5)), vec![3], [3, 1, 1]),
+        (Op::AvgPool(Window::global([4, 5])), vec![3], [3, 1, 1]),
     ];
     let nodes = ops.into_iter().enumerate().map(|(i, (op, inputs, shape))| Node {
         name: i.to_string(),

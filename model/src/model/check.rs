@@ -85,8 +85,8 @@ impl Op {
                 require(name, "shape of the second operand", input, second)?;
                 Ok(input)
             }
-            Self::MaxPool(window) | Self::AvgPool(window) => window.check(name, input),
-            Self::View(view) => view.check(name, input),
+            Self::MaxPool(window) | Self::AvgPool(window) => check_window(name, window, input),
+            Self::View(view) => check_view(name, view, input),
         }
     }
 }
@@ -127,31 +127,26 @@ fn check_geometry(name: &str, g: &Geometry) -> Result<(), ModelError> {
     })
 }
 
-impl Window {
-    fn check(&self, name: &str, [c, h, w]: [usize; 3]) -> Result<[usize; 3], ModelError> {
-        let positive = [self.kernel_h, self.kernel_w, self.stride_h, self.stride_w];
-        let pads = [self.pad_top, self.pad_left, self.pad_bottom, self.pad_right];
-        check_extents(name, &positive, &pads)?;
-        let rows = self.pad_top.max(self.pad_bottom) < self.kernel_h;
-        let columns = self.pad_left.max(self.pad_right) < self.kernel_w;
-        require(name, "padding is less than the kernel", true, rows && columns)?;
-        Ok([c, self.out_h(h), self.out_w(w)])
-    }
+fn check_window(
+    name: &str,
+    window: &Window,
+    [c, h, w]: [usize; 3],
+) -> Result<[usize; 3], ModelError> {
+    let Window { kernel, stride, pad } = window;
+    check_extents(name, [*kernel, *stride].as_flattened(), pad)?;
+    let [top, left, bottom, right] = *pad;
+    let smaller = top.max(bottom) < kernel[0] && left.max(right) < kernel[1];
+    require(name, "padding is less than the kernel", true, smaller)?;
+    let [h, w] = window.out([h, w]);
+    Ok([c, h, w])
 }
 
-impl View {
-    fn check(&self, name: &str, input: [usize; 3]) -> Result<[usize; 3], ModelError> {
-        for (axis, n) in self.axes.iter().zip(input) {
-            check_extents(
-                name,
-                &[axis.stride],
-                &[axis.start, axis.length, axis.before, axis.after],
-            )?;
-            let inside = axis.length == 0 || axis.start + (axis.length - 1) * axis.stride < n;
-            require(name, "view is inside its input", true, inside)?;
-        }
-        Ok(self.out())
+fn check_view(name: &str, view: &View, input: [usize; 3]) -> Result<[usize; 3], ModelError> {
+    for (axis, n) in view.axes.iter().zip(input) {
+        check_extents(name, &[axis.stride], &[axis.start, axis.length, axis.before, axis.after])?;
+        require(name, "view is inside its input", true, axis.fits(n))?;
     }
+    Ok(view.out_shape())
 }
 
 fn check_extents(name: &str, positive: &[usize], any: &[usize]) -> Result<(), ModelError> {

@@ -21,9 +21,9 @@ pub fn convolution_attributes(node: NodeProto, g: &Geometry) -> NodeProto {
 /// Adds the attributes of a MaxPool or an AveragePool.
 #[must_use]
 pub fn pool_attributes(node: NodeProto, w: &Window) -> NodeProto {
-    node.ints("kernel_shape", &long([w.kernel_h, w.kernel_w]))
-        .ints("pads", &long([w.pad_top, w.pad_left, w.pad_bottom, w.pad_right]))
-        .ints("strides", &long([w.stride_h, w.stride_w]))
+    node.ints("kernel_shape", &long(w.kernel))
+        .ints("pads", &long(w.pad))
+        .ints("strides", &long(w.stride))
 }
 
 /// A Slice of a value of this shape, put into the graph, and the Pad that follows it.

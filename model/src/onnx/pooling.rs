@@ -21,8 +21,7 @@ impl Importer {
         input: Value,
     ) -> Result<Value, Problem> {
         let (window, partial) = self.window(node, input)?;
-        let padded = window.pad_top + window.pad_left + window.pad_bottom + window.pad_right > 0;
-        if padded && node.int_or("count_include_pad", 0)? == 0 {
+        if window.pad != [0; 4] && node.int_or("count_include_pad", 0)? == 0 {
             return Err(Problem::new(
                 "it averages fewer elements at the borders (padding with count_include_pad = 0)",
                 "set count_include_pad, or pool without padding",
@@ -44,7 +43,7 @@ impl Importer {
         op: fn(Window) -> Op,
     ) -> Result<Value, Problem> {
         let [_, h, w] = self.image(input)?;
-        self.push(node, op(Window::global(h, w)), &[input])
+        self.push(node, op(Window::global([h, w])), &[input])
     }
 
     /// A mean over rows, columns or both.
@@ -67,7 +66,7 @@ impl Importer {
             let reason = format!("it reduces the axes {axes:?}, keepdims {}", i64::from(keeps));
             return Err(Problem::new(reason, "reduce rows and columns (2 and 3)"));
         }
-        let window = Window::global(if rows { h } else { 1 }, if columns { w } else { 1 });
+        let window = Window::global([if rows { h } else { 1 }, if columns { w } else { 1 }]);
         let value = self.push(node, Op::AvgPool(window), &[input])?;
         Ok(Value { flat: !keeps, ..value })
     }
@@ -75,31 +74,20 @@ impl Importer {
     /// The windows without partial ones; and with them, if the node has any.
     fn window(&self, node: &NodeProto, input: Value) -> Result<(Window, Option<Window>), Problem> {
         let [_, h, w] = self.image(input)?;
-        let [kernel_h, kernel_w] = node.sizes("kernel_shape", [0, 0])?;
-        let [stride_h, stride_w] = node.sizes("strides", [1, 1])?;
-        if [kernel_h, kernel_w, stride_h, stride_w].contains(&0) {
+        let kernel = node.sizes("kernel_shape", [0, 0])?;
+        let stride = node.sizes("strides", [1, 1])?;
+        if [kernel, stride].as_flattened().contains(&0) {
             return Err(Problem::malformed("a kernel or stride of 0"));
         }
-        let [pad_top, pad_left, pad_bottom, pad_right] =
-            padding(node, [h, w], [kernel_h, kernel_w], [stride_h, stride_w])?;
-        let window = Window {
-            kernel_h,
-            kernel_w,
-            stride_h,
-            stride_w,
-            pad_top,
-            pad_left,
-            pad_bottom,
-            pad_right,
-        };
+        let pad = padding(node, [h, w], kernel, stride)?;
+        let window = Window { kernel, stride, pad };
         if node.int_or("ceil_mode", 0)? == 0 {
             return Ok((window, None));
         }
-        let more = Window {
-            pad_bottom: ceil_padding(h, kernel_h, stride_h, pad_top, pad_bottom),
-            pad_right: ceil_padding(w, kernel_w, stride_w, pad_left, pad_right),
-            ..window
-        };
+        let [top, left, bottom, right] = pad;
+        let bottom = ceil_padding(h, kernel[0], stride[0], top, bottom);
+        let right = ceil_padding(w, kernel[1], stride[1], left, right);
+        let more = Window { pad: [top, left, bottom, right], ..window };
         Ok((window, (more != window).then_some(more)))
     }
 }

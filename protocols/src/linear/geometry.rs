@@ -156,7 +156,7 @@ impl Geometry {
 }
 
 /// How many windows of `kernel` taps, `dilation` apart, fit into `padded` elements, `stride` apart.
-pub const fn windows(padded: usize, kernel: usize, dilation: usize, stride: usize) -> usize {
+pub(crate) const fn windows(padded: usize, kernel: usize, dilation: usize, stride: usize) -> usize {
     let reach = kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1);
     if reach > padded || stride == 0 { 0 } else { (padded - reach) / stride + 1 }
 }

@@ -18,7 +18,8 @@ pub mod winograd;
 mod testing;
 
 pub use choice::{Algorithm, Protocol};
-pub use geometry::{Geometry, windows};
+pub use geometry::Geometry;
+pub(crate) use geometry::windows;
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;
 pub use layer::Layer;

@@ -23,7 +23,7 @@ pub use crate::assumption::Assumption;
 pub use crate::linear::{Algorithm, Protocol};
 pub use crate::load::{Load, Reveal};
 pub use crate::steps::{
-    CORRELATIONS, Gather, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
+    Axis, CORRELATIONS, Gather, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
 };
 
 /// The version of the plan format that this build reads and writes.

@@ -5,6 +5,7 @@
 //! out of a network.
 
 mod argmax;
+mod axes;
 mod check;
 mod context;
 mod input;
@@ -15,9 +16,9 @@ mod max_pool;
 mod output;
 mod requant;
 mod reshare;
-mod shape;
 mod sum_pool;
 mod view;
+mod window;
 mod wire;
 
 use std::any::Any;
@@ -30,6 +31,7 @@ use crate::{Bits, Error, Phases, Role, Session, Share};
 
 pub(crate) use argmax::index_ring;
 pub use argmax::{Argmax, pooling_ring};
+pub use axes::{Axis, View};
 pub(crate) use check::Check;
 pub(crate) use context::{Context, Intervals, Offline, Online, Prepared};
 pub use input::Input;
@@ -39,9 +41,9 @@ pub use lookup::Lookup;
 pub use max_pool::MaxPool;
 pub use output::Output;
 pub use requant::{Requant, Term};
-pub use shape::{Gather, View, Window};
 pub use sum_pool::SumPool;
 pub use view::Slice;
+pub use window::{Gather, Window};
 pub use wire::{Wire, WireId};
 
 /// One step of a plan.

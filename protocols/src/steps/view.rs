@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Body, Check, Context, Intervals, Kind, Offline, Online, Prepared, Tie, View, Wire, WireId,
+    Axis, Body, Check, Context, Intervals, Kind, Offline, Online, Prepared, Tie, View, Wire, WireId,
 };
 use crate::linear::Work;
 use crate::{Bits, Error, Phases, Role, Session, Share};
@@ -22,10 +22,8 @@ pub struct Slice {
 
 impl Slice {
     fn slice(&self, wires: &[Wire], images: usize, share: &Share) -> Share {
-        let values = share.values();
-        let gather = self.view.gather(wires[self.input].shape, images).into_iter();
-        let taken = gather.map(|source| source.map_or(0, |at| values[at as usize]));
-        Share::new(share.ring(), taken.collect())
+        let shape = wires[self.input].shape;
+        Share::new(share.ring(), self.view.of(shape, images, share.values()))
     }
 }
 
@@ -50,7 +48,10 @@ impl Body for Slice {
         check.same_ring(self.input, self.output)?;
         check.same_values(self.input, self.output)?;
         let view = &self.view;
-        let sizes = [view.start, view.stride, view.len, view.before, view.after];
+        let sizes = view.axes.map(|axis| {
+            let Axis { start, stride, length, before, after } = axis;
+            [start, stride, length, before, after]
+        });
         let fits = sizes.as_flattened().iter().all(|&n| n <= 1 << 24)
             && view.fits(check.wire(self.input).shape);
         check.require(fits, "view", "a slice of the input", format!("{view:?}"))?;

@@ -2,7 +2,6 @@
 
 use super::{Element, Parameters};
 use model::float::conv::{columns_are_input, fill_columns, inside};
-use model::float::ops::clip;
 use model::kernels::{Factor, multiply_add_factors};
 use model::{Function, View, Window};
 use protocols::linear::Geometry;
@@ -108,65 +107,36 @@ pub(super) fn max_pool<T: Element>(
     cotangent: &[T],
 ) -> Vec<T> {
     let mut back = vec![T::zero(); input.len()];
-    each_window(window, shape, |output, elements| {
+    for (elements, &cotangent) in window.elements(shape).zip(cotangent) {
         let largest = elements.fold(None, |best, at| match best {
             Some(best) if input[best] >= input[at] => Some(best),
             _ => Some(at),
         });
         if let Some(largest) = largest {
-            back[largest] += cotangent[output];
+            back[largest] += cotangent;
         }
-    });
+    }
     back
 }
 
 pub(super) fn avg_pool<T: Element>(window: &Window, shape: [usize; 3], cotangent: &[T]) -> Vec<T> {
     let mut back = vec![T::zero(); shape.iter().product()];
-    let area = T::of(window.area() as f64);
-    each_window(window, shape, |output, elements| {
+    let area = T::of(window.len() as f64);
+    for (elements, &cotangent) in window.elements(shape).zip(cotangent) {
         for at in elements {
-            back[at] += cotangent[output] / area;
-        }
-    });
-    back
-}
-
-/// Calls with the index of every output and those of its window's elements, padding left out.
-fn each_window(
-    window: &Window,
-    [channels, h, w]: [usize; 3],
-    mut call: impl FnMut(usize, &mut dyn Iterator<Item = usize>),
-) {
-    let mut output = 0;
-    for channel in 0..channels {
-        for y in 0..window.out_h(h) {
-            let (top, bottom) = clip(y * window.stride_h, window.pad_top, window.kernel_h, h);
-            for x in 0..window.out_w(w) {
-                let (left, right) = clip(x * window.stride_w, window.pad_left, window.kernel_w, w);
-                let mut elements = (top..bottom)
-                    .flat_map(|row| (left..right).map(move |x| (channel * h + row) * w + x));
-                call(output, &mut elements);
-                output += 1;
-            }
+            back[at] += cotangent / area;
         }
     }
+    back
 }
 
 pub(super) fn view<T: Element>(view: &View, shape: [usize; 3], cotangent: &[T]) -> Vec<T> {
     let mut back = vec![T::zero(); shape.iter().product()];
-    let [channels, rows, columns] = &view.axes;
-    let [_, h, w] = shape;
-    for c in 0..channels.length {
-        for y in 0..rows.length {
-            // A view copies, so its transpose adds each element back to where it came from; padding
-            // goes nowhere.
-            let to =
-                ((channels.start + c * channels.stride) * h + rows.start + y * rows.stride) * w;
-            let from = ((channels.before + c) * rows.out() + rows.before + y) * columns.out()
-                + columns.before;
-            for x in 0..columns.length {
-                back[to + columns.start + x * columns.stride] += cotangent[from + x];
-            }
+    for (source, &cotangent) in view.sources(shape, 1).zip(cotangent) {
+        // A view copies, so its transpose adds each element back to where it came from; padding
+        // goes nowhere.
+        if let Some(source) = source {
+            back[source] += cotangent;
         }
     }
     back

@@ -148,7 +148,7 @@ impl<'a, T: Element> Network<'a, T> {
             Op::Add => ops::add(input, value(node.inputs[1])),
             Op::MaxPool(window) => ops::max_pool(window, shape, input),
             Op::AvgPool(window) => ops::avg_pool(window, shape, input),
-            Op::View(view) => ops::view(view, shape, input),
+            Op::View(view) => view.of(shape, 1, input),
         }
     }
 

@@ -72,16 +72,7 @@ fn everything(seed: u64) -> Model {
     ];
     let view = net.push(Op::View(View { axes }), &[c], [6, 3, 3]);
     let e = net.push(Op::Add, &[d, view], [6, 3, 3]);
-    let window = |pad: usize| Window {
-        kernel_h: 2,
-        kernel_w: 2,
-        stride_h: 1,
-        stride_w: 1,
-        pad_top: pad,
-        pad_left: 0,
-        pad_bottom: 0,
-        pad_right: 0,
-    };
+    let window = |pad: usize| Window { kernel: [2; 2], stride: [1; 2], pad: [pad, 0, 0, 0] };
     let f = net.push(Op::MaxPool(window(1)), &[e], [6, 3, 2]);
     let g = net.push(Op::AvgPool(window(1)), &[f], [6, 3, 1]);
     let full = Geometry { kernel_h: 3, in_h: 3, ..square(6, 1, 3, 1, 0) };

@@ -9,7 +9,6 @@ use protocols::weights::{LayerWeights, Weights};
 use zeroize::Zeroizing;
 
 use super::scales;
-use crate::plan::{view_of, window_of};
 
 /// A quantized network as an ONNX file.
 #[derive(Clone, Debug)]
@@ -131,20 +130,19 @@ impl Writer<'_> {
             }
             Op::SumPool(SumPool { input, output, window }) => {
                 let node = self.plain("AveragePool", step, *input, *output);
-                self.node(pool_attributes(node, &window_of(window)).int("count_include_pad", 1));
+                self.node(pool_attributes(node, window).int("count_include_pad", 1));
                 let (low, high) = self.ranges[*input];
                 let count = window.len() as i128;
                 self.ranges[*output] = (low.min(0) * count, high.max(0) * count);
             }
             Op::MaxPool(MaxPool { input, output, window, .. }) => {
                 let node = self.plain("MaxPool", step, *input, *output);
-                self.node(pool_attributes(node, &window_of(window)));
+                self.node(pool_attributes(node, window));
             }
             Op::View(Slice { input, output, view }) => {
                 let (shape, names) = (self.plan.wires[*input].shape, [*input, *output]);
                 let [from, to] = names.map(|wire| self.names[wire].clone());
-                let node =
-                    view_nodes(&mut self.graph, &view_of(view), shape, &step.name, &from, &to);
+                let node = view_nodes(&mut self.graph, view, shape, &step.name, &from, &to);
                 self.node(node);
                 let (low, high) = self.ranges[*input];
                 self.ranges[*output] = (low.min(0), high.max(0));

@@ -139,7 +139,7 @@ impl ActivationQuantizers {
             let node = &model.nodes[value.producer()?];
             match &node.op {
                 Op::Conv(_) | Op::Function(_) | Op::Add => return None,
-                Op::AvgPool(window) => offset -= (window.area() as f64).log2(),
+                Op::AvgPool(window) => offset -= (window.len() as f64).log2(),
                 Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) => {}
             }
             value = node.inputs[0];

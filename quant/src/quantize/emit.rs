@@ -10,7 +10,6 @@ use super::activation_quantizers::ActivationQuantizers;
 use super::round::QuantizedWeights;
 use super::scales::Scales;
 use super::{BitWidths, QuantizeError};
-use crate::plan::{to_view, to_window};
 
 /// What emitting reads.
 pub(super) struct Emit<'a> {
@@ -94,9 +93,9 @@ impl Emitting<'_> {
             Op::Function(function) => self.function(node, function, input)?,
             Op::Add => self.sum(name, input, self.wires[node.inputs[1].0])?,
             Op::Relu { .. } => self.builder.relu(name, input)?,
-            Op::MaxPool(window) => self.builder.max_pool(name, input, to_window(window))?,
-            Op::AvgPool(window) => self.builder.sum_pool(name, input, to_window(window))?,
-            Op::View(view) => self.builder.view(name, input, to_view(view))?,
+            Op::MaxPool(window) => self.builder.max_pool(name, input, *window)?,
+            Op::AvgPool(window) => self.builder.sum_pool(name, input, *window)?,
+            Op::View(view) => self.builder.view(name, input, *view)?,
         };
         Ok(wire)
     }

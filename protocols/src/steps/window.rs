@@ -1,8 +1,12 @@
-//! Windows and views, and where their elements come from: public indices, the same at both parties.
+//! Windows, and where their elements come from: public indices, the same at both parties.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Pooling windows.
+use crate::linear::windows;
+
+/// Pooling windows; every channel is its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
@@ -12,22 +16,6 @@ pub struct Window {
     pub stride: [usize; 2],
     /// Padding: top, left, bottom, right.
     pub pad: [usize; 4],
-}
-
-/// A strided slice with zero padding, by axis: channels, rows, columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct View {
-    /// First element taken.
-    pub start: [usize; 3],
-    /// Step between elements taken.
-    pub stride: [usize; 3],
-    /// Elements taken.
-    pub len: [usize; 3],
-    /// Zeros before.
-    pub before: [usize; 3],
-    /// Zeros after.
-    pub after: [usize; 3],
 }
 
 /// For every output element the input element that it takes, or zero.
@@ -44,17 +32,52 @@ impl Window {
         self.len() == 0
     }
 
-    /// The output's shape, or `None` where no window fits.
-    pub fn out_shape(&self, [channels, rows, columns]: [usize; 3]) -> Option<[usize; 3]> {
-        let [top, left, bottom, right] = self.pad;
-        let out_rows = self.windows(0, rows + top + bottom)?;
-        Some([channels, out_rows, self.windows(1, columns + left + right)?])
+    /// One window over all of an image of this size.
+    pub const fn global(size: [usize; 2]) -> Self {
+        Self { kernel: size, stride: [1; 2], pad: [0; 4] }
     }
 
-    /// How many windows fit one behind the other into so many padded lines; axis 0 is that of rows.
-    fn windows(&self, axis: usize, padded: usize) -> Option<usize> {
-        let room = padded.checked_sub(self.kernel[axis])?;
-        Some(room.checked_div(self.stride[axis])? + 1)
+    /// Rows and columns of the output; 0 where no window fits.
+    pub const fn out(&self, [rows, columns]: [usize; 2]) -> [usize; 2] {
+        let [top, left, bottom, right] = self.pad;
+        [
+            windows(rows + top + bottom, self.kernel[0], 1, self.stride[0]),
+            windows(columns + left + right, self.kernel[1], 1, self.stride[1]),
+        ]
+    }
+
+    /// The output's shape, or `None` where no window fits.
+    pub fn out_shape(&self, [channels, rows, columns]: [usize; 3]) -> Option<[usize; 3]> {
+        let out = self.out([rows, columns]);
+        (!out.contains(&0)).then_some([channels, out[0], out[1]])
+    }
+
+    /// Along rows (0) or columns (1), of which there are `size`: those that the windows at
+    /// `position` have, padding left out.
+    fn inside(&self, axis: usize, position: usize, size: usize) -> Range<usize> {
+        // In coordinates of the input, `pad` less than those of the padded axis; a window on
+        // padding alone is empty.
+        let (start, pad) = (position * self.stride[axis], self.pad[axis]);
+        let end = (start + self.kernel[axis]).saturating_sub(pad).min(size);
+        start.saturating_sub(pad).min(end)..end
+    }
+
+    /// For every output element, in order, the elements of its window in
+    /// `[channels][rows][columns]`, padding left out.
+    pub fn elements(
+        &self,
+        [channels, rows, columns]: [usize; 3],
+    ) -> impl Iterator<Item = impl Iterator<Item = usize>> {
+        let [out_rows, out_columns] = self.out([rows, columns]);
+        (0..channels * out_rows * out_columns).map(move |at| {
+            let (row, column) = (at / out_columns, at % out_columns);
+            let (channel, row) = (row / out_rows, row % out_rows);
+            let across = self.inside(1, column, columns);
+            self.inside(0, row, rows).flat_map(move |y| {
+                let start = (channel * rows + y) * columns;
+                start + across.start..start + across.end
+            })
+        })
     }
 
     /// For position `at` of the windows, the input row and column of every output position; `None`
@@ -123,53 +146,6 @@ fn unpadded(position: usize, pad: usize, size: usize) -> Option<usize> {
     position.checked_sub(pad).filter(|&p| p < size)
 }
 
-impl View {
-    /// The output's shape.
-    pub fn out_shape(&self) -> [usize; 3] {
-        std::array::from_fn(|axis| self.before[axis] + self.len[axis] + self.after[axis])
-    }
-
-    /// Whether all elements taken lie within an input of this shape.
-    pub fn fits(&self, shape: [usize; 3]) -> bool {
-        (0..3).all(|axis| {
-            let last = self.len[axis]
-                .checked_sub(1)
-                .and_then(|steps| steps.checked_mul(self.stride[axis]));
-            self.stride[axis] > 0
-                && (self.len[axis] == 0
-                    || last
-                        .and_then(|last| last.checked_add(self.start[axis]))
-                        .is_some_and(|at| at < shape[axis]))
-        })
-    }
-
-    /// The input's line of every line of the output along one axis; `None` for zeros.
-    fn gather_axis(&self, axis: usize) -> Vec<Option<usize>> {
-        let mut lines = vec![None; self.before[axis]];
-        lines.extend((0..self.len[axis]).map(|i| Some(self.start[axis] + i * self.stride[axis])));
-        lines.resize(lines.len() + self.after[axis], None);
-        lines
-    }
-
-    /// The input element of every output element, for tensors laid out
-    /// `[channels][images][rows][columns]`.
-    pub fn gather(&self, shape: [usize; 3], images: usize) -> Gather {
-        let [channels, rows, columns] = std::array::from_fn(|axis| self.gather_axis(axis));
-        let mut gather = Vec::with_capacity(channels.len() * images * rows.len() * columns.len());
-        for channel in &channels {
-            for image in 0..images {
-                for row in &rows {
-                    gather.extend(columns.iter().map(|column| {
-                        let (c, y, x) = ((*channel)?, (*row)?, (*column)?);
-                        Some((((c * images + image) * shape[1] + y) * shape[2] + x) as u32)
-                    }));
-                }
-            }
-        }
-        gather
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -177,6 +153,23 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn windows_have_the_elements_that_are_gathered(
+            kernel in prop::array::uniform2(1usize..4), stride in prop::array::uniform2(1usize..4),
+            pad in prop::array::uniform4(0usize..5), rows in 1usize..7, columns in 1usize..7) {
+            let window = Window { kernel, stride, pad };
+            let shape = [2, rows, columns];
+            let elements: Vec<Vec<_>> = window.elements(shape).map(Iterator::collect).collect();
+            let outputs = window.out_shape(shape).map_or(0, |shape| shape.iter().product());
+            let mut gathered = vec![Vec::new(); outputs];
+            for at in 0..window.len() {
+                for (element, source) in gathered.iter_mut().zip(window.gather(shape, 2, at)) {
+                    element.extend(source.map(|at| at as usize));
+                }
+            }
+            prop_assert_eq!(elements, gathered);
+        }
+
         #[test]
         fn maxima_never_see_padding(
             kernel in prop::array::uniform2(1usize..4), stride in prop::array::uniform2(1usize..4),

@@ -1,11 +1,10 @@
 //! Sliding windows along one axis.
 
 use protocols::linear::Geometry;
-use protocols::plan::Window;
 
 /// Windows along one axis of `len` elements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Axis {
+pub(crate) struct SlidingAxis {
     /// Elements of the input.
     pub(crate) len: usize,
     /// Positions of the window.
@@ -20,7 +19,7 @@ pub(crate) struct Axis {
     pub(crate) pad: usize,
 }
 
-impl Axis {
+impl SlidingAxis {
     /// Rows and columns of a convolution.
     pub(crate) const fn of_geometry(g: &Geometry) -> [Self; 2] {
         [
@@ -39,33 +38,6 @@ impl Axis {
                 stride: g.stride_w,
                 dilation: g.dilation_w,
                 pad: g.pad_left,
-            },
-        ]
-    }
-
-    /// Rows and columns of a pooling from an image of `input` to one of `output` rows and columns.
-    pub(crate) const fn of_window(
-        window: &Window,
-        input: [usize; 2],
-        output: [usize; 2],
-    ) -> [Self; 2] {
-        let Window { kernel, stride, pad } = window;
-        [
-            Self {
-                len: input[0],
-                out: output[0],
-                kernel: kernel[0],
-                stride: stride[0],
-                dilation: 1,
-                pad: pad[0],
-            },
-            Self {
-                len: input[1],
-                out: output[1],
-                kernel: kernel[1],
-                stride: stride[1],
-                dilation: 1,
-                pad: pad[1],
             },
         ]
     }
