@@ -116,7 +116,7 @@ impl Body for Requant {
             Form::Narrow => "narrow",
             Form::Wide => "wide",
         };
-        format!("{form} and_depth={}", self.and_depth)
+        format!("{form} depth={}", self.and_depth)
     }
 
     fn ring(&self, _: &[Wire]) -> Bits {
