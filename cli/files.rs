@@ -46,7 +46,10 @@ pub(crate) fn write_together(
     folder: &Path,
     files: &[Written<'_>],
 ) -> Outcome<()> {
-    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+    // Not amid a clean-up: it would make temporary folders anew that are removed already.
+    cleanup
+        .uninterrupted(|| fs::create_dir_all(folder))
+        .map_err(|error| unwritable(folder, &error))?;
     let mut written: Vec<(Temporary, PathBuf)> = Vec::new();
     for Written { name, bytes, access } in files {
         let path = folder.join(name);

@@ -76,7 +76,9 @@ pub(crate) fn file(app: &App, path: &Path, force: bool) -> Outcome<()> {
 
 /// Creates the folder, and a file in it.
 fn writable(app: &App, folder: &Path) -> Outcome<()> {
-    fs::create_dir_all(folder).map_err(|error| files::unwritable(folder, &error))?;
+    app.cleanup
+        .uninterrupted(|| fs::create_dir_all(folder))
+        .map_err(|error| files::unwritable(folder, &error))?;
     let probe = folder.join(format!(".pq.{}.tmp", std::process::id()));
     let created = app.cleanup.create(probe, |path| File::create(path));
     created.map(drop).map_err(|error| files::unwritable(folder, &error))
