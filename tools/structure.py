@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 100
 
-# What `--check` allows: today's values. The goal is in the comment.
+# What `--check` allows. The goal is in the comment.
 CEILINGS = {
     "lines over 100 columns": 0,  # 0
     "modules in a cycle, protocols": 3,  # 3: session, operator, ot
@@ -28,13 +28,13 @@ CEILINGS = {
     "modules in a cycle, cli": 0,  # 0
     "modules in a cycle, fusion": 0,  # 0
     "modules in a cycle, quant": 0,  # 0
-    "files that match on the step enum": 20,  # 3
-    "named closures per 100 functions": 24,  # 3
+    "files that match on the step enum": 3,  # 3
+    "named closures per 100 functions": 3,  # 3
     "line comments per 100 lines of code": 6,  # 6
     "words a sentence in docs, mean": 20,  # 20
 }
 FLOORS = {
-    "line comments per 100 lines of code": 0.8,  # 3
+    "line comments per 100 lines of code": 2.9,  # 3
 }
 
 
