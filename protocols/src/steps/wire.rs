@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Bits;
 
-/// Index of a wire in [`Plan::wires`](super::Plan::wires).
+/// Index of a wire in the wires of a plan.
 pub type WireId = usize;
 
 /// An integer tensor in shares.
