@@ -64,7 +64,7 @@ impl Summary {
     /// The losses of the bits chosen, by all measures side by side.
     fn explained(&self) -> String {
         let mut head = vec!["layer".to_owned()];
-        for what in ["weights", "values"] {
+        for what in ["weights", "activations"] {
             head.extend(self.sensitivities.keys().map(|name| format!("{what}: {name}")));
         }
         let head: Vec<&str> = head.iter().map(String::as_str).collect();

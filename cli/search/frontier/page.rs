@@ -87,7 +87,7 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
         page,
         "<h2>Sensitivities: nats lost at 4 bits</h2>\n<table><thead><tr><th></th><th \
         colspan=\"{count}\">weights</th>\
-         <th colspan=\"{count}\">values that they multiply</th></tr>\n<tr><th>layer</th>"
+         <th colspan=\"{count}\">activations that they multiply</th></tr>\n<tr><th>layer</th>"
     );
     for name in frontier.sensitivities.keys().chain(frontier.sensitivities.keys()) {
         let _ = write!(page, "<th>{name}</th>");
