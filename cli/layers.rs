@@ -11,7 +11,8 @@ use crate::units;
 
 /// A plan's name, its layers with widths and protocols, and what one inference moves.
 pub(crate) fn text(plan: &Plan, layers: &[LayerReport], predicted_bits: u64) -> String {
-    let mut table = Table::new(1, &["layer", "weights", "activations", "protocol", "communication"]);
+    let mut table =
+        Table::new(1, &["layer", "weights", "activations", "protocol", "communication"]);
     for layer in layers {
         table.row(vec![
             layer.name.clone(),

@@ -49,10 +49,10 @@ const LABELS: &str = "test-labels-idx1-ubyte";
 
 /// The network and the images, as files of the temporary folder.
 const ASSETS: [(&str, &[u8]); 4] = [
-    (MODEL, include_bytes!("../assets/digits.onnx")),
-    (CALIBRATION, include_bytes!("../assets/digits-calib-images-idx3-ubyte")),
-    (IMAGES, include_bytes!("../assets/digits-test-images-idx3-ubyte")),
-    (LABELS, include_bytes!("../assets/digits-test-labels-idx1-ubyte")),
+    (MODEL, include_bytes!("../../assets/digits.onnx")),
+    (CALIBRATION, include_bytes!("../../assets/digits-calib-images-idx3-ubyte")),
+    (IMAGES, include_bytes!("../../assets/digits-test-images-idx3-ubyte")),
+    (LABELS, include_bytes!("../../assets/digits-test-labels-idx1-ubyte")),
 ];
 
 /// Tight enough that layers differ in their widths.
