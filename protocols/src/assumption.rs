@@ -18,6 +18,8 @@ pub enum Assumption {
     CircularCorrelationRobustness,
     /// Of Ferret.
     RegularLpn,
+    /// Of hints.
+    RingLearningWithErrors,
 }
 
 impl Assumption {
@@ -35,6 +37,10 @@ impl Assumption {
             Self::CircularCorrelationRobustness => {
                 "the hash from AES-128 is circular correlation robust, in the ideal cipher model \
                  (half-trees)"
+            }
+            Self::RingLearningWithErrors => {
+                "ring learning with errors is hard in degree 2048, modulo up to 2^46, for secrets and \
+                 errors of variance 1 (linear layers by hints)"
             }
             Self::RegularLpn => {
                 "learning parity with regular noise under a public sparse code is hard (transfers \

@@ -14,6 +14,7 @@ mod domain;
 mod error;
 mod frame;
 mod kernels;
+mod lattice;
 mod load;
 mod operator;
 mod rates;

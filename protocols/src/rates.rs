@@ -35,3 +35,7 @@ pub(crate) const USE: f64 = 13e-9;
 pub(crate) const ENTRY: f64 = 4e-9;
 /// One multiplication by a weight in the clear.
 pub(crate) const MAC: f64 = 0.2e-9;
+/// One transform of a polynomial of hints.
+pub(crate) const TRANSFORM: f64 = 13e-6;
+/// One multiplication of a weight with a coefficient.
+pub(crate) const POLYNOMIAL_MAC: f64 = 0.1e-9;

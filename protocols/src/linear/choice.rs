@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::protocol::LinearProtocol;
-use super::{vole, vole_of_activations};
+use super::{Hint, vole, vole_of_activations};
 use crate::assumption::Assumption;
 
 /// How a convolution becomes products: see [`super::winograd`].
@@ -47,10 +47,12 @@ pub enum Protocol {
         /// Bits of a digit, 1 to 8.
         k: u8,
     },
+    /// Ring learning with errors under public polynomials.
+    Hint(Hint),
 }
 
 impl Protocol {
-    /// Every protocol, with its parameters.
+    /// Every protocol of trees, with its parameters.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_weights = (2..=8).map(|k| Self::Vole { k });
         let of_activations = (1..=8).map(|k| Self::VoleOfActivations { k });
@@ -62,6 +64,7 @@ impl Protocol {
         match self {
             Self::Vole { k } => Box::new(vole::Vole::of(k)),
             Self::Cot => Box::new(vole::Vole::cot()),
+            Self::Hint(hint) => Box::new(hint),
             Self::VoleOfActivations { k } => Box::new(vole_of_activations::Vole { k }),
         }
     }

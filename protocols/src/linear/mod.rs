@@ -2,6 +2,7 @@
 
 mod choice;
 mod geometry;
+mod hint;
 mod im2col;
 mod keys;
 mod layer;
@@ -20,6 +21,7 @@ mod testing;
 pub use choice::{Algorithm, Protocol};
 pub use geometry::Geometry;
 pub(crate) use geometry::windows;
+pub use hint::Hint;
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;
 pub use layer::Layer;

@@ -19,6 +19,8 @@ mod requant;
 pub use and::And;
 pub use argmax::Argmax;
 pub use compare::NonNegative;
+pub(crate) use messages::{Incoming, Messages};
+pub(crate) use product::{BitProduct, pass};
 pub use lookup::Lookup;
 pub use max_pool::MaxPool;
 pub use mux::Mux;

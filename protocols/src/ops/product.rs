@@ -6,7 +6,7 @@ use crate::ot::{CorrelatedReceiver, Directions, EarlySender, Hash, choose_late, 
 use crate::{BitString, Bits, Domain, Error, Role, Session};
 
 /// The speaker's message; what the other party hears of it, and nothing at the speaker.
-pub(super) async fn pass(
+pub(crate) async fn pass(
     session: &mut Session,
     speaker: Role,
     outgoing: &[u8],
@@ -21,7 +21,7 @@ pub(super) async fn pass(
 }
 
 /// Products under way: the chooser chooses, the other responds.
-pub(super) struct BitProduct {
+pub(crate) struct BitProduct {
     ring: Bits,
     len: usize,
     hash: Hash,
@@ -36,7 +36,7 @@ enum Side {
 impl BitProduct {
     /// Products in `ring` of the bits of `chooser`, who sends its choices (elsewhere, `bits` gives
     /// the length alone).
-    pub(super) fn choose(
+    pub(crate) fn choose(
         session: &mut Session,
         chooser: Role,
         ring: Bits,
@@ -56,7 +56,7 @@ impl BitProduct {
 
     /// The other party receives the choices, and sends the corrections for its ring elements.
     /// Nothing at the chooser.
-    pub(super) fn respond(
+    pub(crate) fn respond(
         &mut self,
         session: &mut Session,
         correlations: &[u64],
@@ -74,7 +74,7 @@ impl BitProduct {
     }
 
     /// This party's share of the products; the chooser hears the corrections.
-    pub(super) fn finish(self, incoming: &mut Incoming<'_>) -> Vec<u64> {
+    pub(crate) fn finish(self, incoming: &mut Incoming<'_>) -> Vec<u64> {
         match self.side {
             Side::Chooser(receiver) => {
                 receiver.finish(self.ring, incoming.next(self.ring.packed_len(self.len)))
@@ -84,7 +84,7 @@ impl BitProduct {
     }
 
     /// Adds the OTs to the messages; the bytes of the choices and of the corrections.
-    pub(super) const fn price(
+    pub(crate) const fn price(
         messages: &mut Messages,
         chooser: Role,
         ring: Bits,

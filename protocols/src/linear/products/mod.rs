@@ -85,4 +85,4 @@ impl Products<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::linear) mod tests;

@@ -14,7 +14,8 @@ fn weights(layer: &Layer, rng: &mut ChaCha20Rng) -> Vec<i8> {
     values.into_iter().map(|v| bits.decode(v) as i8).collect()
 }
 
-fn check(layer: &Layer, images: usize, seed: u64) {
+/// The law, twice: two inferences with what was prepared once.
+pub(in crate::linear) fn check(layer: &Layer, images: usize, seed: u64) {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let weights = weights(layer, &mut rng);
     let [c, h, w] = layer.geometry.in_shape();

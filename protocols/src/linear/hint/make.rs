@@ -1,0 +1,202 @@
+//! Set-up: the server makes a layer's hint, and the client gets it.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+use super::layout::{Layout, Tap};
+use super::{ClientState, Hint, ServerState, chunk_polynomial, key_polynomial};
+use crate::lattice::{DEGREE, Modulus, Transform, small};
+use crate::linear::Layer;
+use crate::{Cost, Error, Role, Session};
+
+/// Polynomials of outputs that travel in one message.
+const TOGETHER: usize = 64;
+
+/// What a hint moves, once.
+pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout) -> Cost {
+    let ring = hint.cut_coefficients(layer);
+    let bundles = layout.geometry.groups * layout.bundles();
+    let message = |count: usize| Cost::message(Role::Server, count * ring.packed_len(DEGREE));
+    let all = message(TOGETHER) * (bundles / TOGETHER) as u64;
+    let last = bundles % TOGETHER;
+    let all = if last > 0 { all + message(last) } else { all };
+    Cost { rounds: all.rounds.min(1), ..all }
+}
+
+/// One polynomial of outputs: its hint, packed, and its secret.
+struct Made {
+    packed: Vec<u8>,
+    secret: Zeroizing<Vec<i8>>,
+}
+
+/// Makes the hint, with secrets that nobody has used before, and sends it.
+pub(super) async fn server(
+    hint: &Hint,
+    session: &mut Session,
+    layer: &Layer,
+    layout: &Layout,
+    weights: &[i8],
+) -> Result<ServerState, Error> {
+    // Never from the weights, nor from anything that stays: two hints under one secret would tell
+    // the difference of what they hide.
+    let seed = Zeroizing::new(session.rng().random::<[u8; 32]>());
+    let bundles = layout.geometry.groups * layout.bundles();
+    let maker = Maker::new(hint, layer, layout, weights);
+    let mut secrets = Vec::with_capacity(bundles);
+    for start in (0..bundles).step_by(TOGETHER) {
+        let range = start..bundles.min(start + TOGETHER);
+        let made: Result<Vec<Made>, Error> =
+            range.into_par_iter().map(|bundle| maker.make(&seed, bundle)).collect();
+        let mut message = Vec::new();
+        for made in made? {
+            message.extend(made.packed);
+            secrets.push(made.secret);
+        }
+        session.channel.send(&message)?;
+        session.channel.drained().await?;
+    }
+    Ok(ServerState { secrets })
+}
+
+/// Receives the hint.
+pub(super) async fn client(
+    hint: &Hint,
+    session: &mut Session,
+    layer: &Layer,
+    layout: &Layout,
+) -> Result<ClientState, Error> {
+    let bundles = layout.geometry.groups * layout.bundles();
+    let len = hint.cut_coefficients(layer).packed_len(DEGREE);
+    let mut packed = Vec::with_capacity(bundles);
+    for start in (0..bundles).step_by(TOGETHER) {
+        let count = TOGETHER.min(bundles - start);
+        let message = session.channel.receive(count * len).await?;
+        packed.extend(message.chunks_exact(len).map(<[u8]>::to_vec));
+    }
+    let modulus =
+        hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
+    let count = layout.geometry.groups * layout.chunks().len();
+    let chunks = (0..count).into_par_iter().map(|chunk| {
+        let public = chunk_polynomial(chunk).into_iter();
+        Transform::get().forward(public.map(|value| modulus.center(modulus.reduce(value))))
+    });
+    Ok(ClientState { hint: packed, chunks: chunks.collect() })
+}
+
+/// What all polynomials of a layer are made of.
+struct Maker<'a> {
+    hint: &'a Hint,
+    layer: &'a Layer,
+    layout: &'a Layout,
+    weights: &'a [i8],
+    modulus: Modulus,
+    /// Public polynomials, `[group][chunk]`, from exponent 0 to three times the degree: with their
+    /// signs changed beyond the degree, so that every shift is one run.
+    chunks: Vec<Vec<u64>>,
+}
+
+impl<'a> Maker<'a> {
+    fn new(hint: &'a Hint, layer: &'a Layer, layout: &'a Layout, weights: &'a [i8]) -> Self {
+        let modulus = hint
+            .modulus(layer.products().ring)
+            .expect("invariant: a checked layer has a modulus");
+        let count = layout.geometry.groups * layout.chunks().len();
+        let chunks = (0..count).into_par_iter().map(|at| unrolled(&chunk_polynomial(at)));
+        Self { hint, layer, layout, weights, modulus, chunks: chunks.collect() }
+    }
+
+    /// The hint of one polynomial of outputs.
+    fn make(&self, seed: &[u8; 32], bundle: usize) -> Result<Made, Error> {
+        let mut rng = ChaCha20Rng::from_seed(*seed);
+        rng.set_stream(bundle as u64);
+        let (secret, error) = (small(&mut rng), small(&mut rng));
+        let transform = Transform::get();
+        let key = key_polynomial().into_iter().map(|value| {
+            self.modulus.center(self.modulus.reduce(value))
+        });
+        let product = transform.product(
+            &transform.forward(key),
+            &transform.forward(secret.iter().map(|&value| value.into())),
+        );
+        let mut sums: Vec<u64> = product.into_iter().map(|value| value as u64).collect();
+        for (sum, error) in sums.iter_mut().zip(error.iter()) {
+            *sum = sum.wrapping_add(i64::from(*error) as u64);
+        }
+        let squares = self.add_weights(bundle, &mut sums);
+        // Rounded: what is cut off comes back as an error of its own.
+        let cut = u32::from(self.hint.cut);
+        let half = (1u64 << cut) >> 1;
+        let mut errors = 0.0;
+        let mut values = Vec::with_capacity(DEGREE);
+        for (sum, error) in sums.into_iter().zip(error.iter()) {
+            let sum = self.modulus.reduce(sum);
+            let value = self.modulus.reduce(sum.wrapping_add(half)) >> cut;
+            let rounded = self.modulus.center(self.modulus.reduce((value << cut).wrapping_sub(sum)));
+            errors += (rounded + i64::from(*error)).pow(2) as f64;
+            values.push(value);
+        }
+        let norm: f64 = secret.iter().map(|&value| f64::from(value).powi(2)).sum();
+        self.check((squares + norm + errors).sqrt())?;
+        Ok(Made { packed: self.hint.cut_coefficients(self.layer).pack(&values), secret })
+    }
+
+    /// Noise that is larger than was planned for.
+    fn check(&self, deviation: f64) -> Result<(), Error> {
+        if self.hint.bears(self.layer, deviation) {
+            return Ok(());
+        }
+        // The norm itself is the server's secret.
+        let expected = format!("weights that {} bits of noise bear", self.hint.noise);
+        Err(Error::invalid("weights of a hint", expected, "larger ones"))
+    }
+
+    /// Adds the weights times the public polynomials; the sum of their squares.
+    fn add_weights(&self, bundle: usize, sums: &mut [u64]) -> f64 {
+        let layout = self.layout;
+        let (group, first) = (bundle / layout.bundles(), bundle % layout.bundles());
+        let start = first * layout.outputs;
+        let outputs = start..layout.group_outputs().min(start + layout.outputs);
+        let fan_in = layout.geometry.fan_in();
+        let mut squares = 0.0;
+        for (number, chunk) in layout.chunks().enumerate() {
+            let public = &self.chunks[group * layout.chunks().len() + number];
+            let kernel = layout.kernel(chunk);
+            for output in outputs.clone() {
+                let channel = group * layout.group_outputs() + output;
+                let weights = &self.weights[channel * fan_in..(channel + 1) * fan_in];
+                for &Tap { offset, weight } in &kernel {
+                    let weight = i64::from(weights[weight]);
+                    squares += (weight * weight) as f64;
+                    // Coefficient `i` of `X^(moved - offset) a` is that of `a` at `i + offset -
+                    // moved`, which is above minus the degree.
+                    let from = place(offset as isize - layout.moved(output) as isize);
+                    let shifted = &public[from..from + DEGREE];
+                    add_scaled(sums, shifted, weight as u64);
+                }
+            }
+        }
+        squares
+    }
+}
+
+/// Adds a polynomial times a weight.
+fn add_scaled(sums: &mut [u64], values: &[u64], weight: u64) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum = sum.wrapping_add(value.wrapping_mul(weight));
+    }
+}
+
+/// Where the exponent is in an unrolled polynomial, with a degree's room behind it.
+pub(super) const fn place(exponent: isize) -> usize {
+    let degree = DEGREE as isize;
+    // Twice the degree further, everything is as it was.
+    ((exponent + degree).rem_euclid(2 * degree)) as usize
+}
+
+/// Coefficients from exponent minus the degree to twice it: signs change at every multiple.
+pub(super) fn unrolled(values: &[u64]) -> Vec<u64> {
+    let negative = || values.iter().map(|value| value.wrapping_neg());
+    negative().chain(values.iter().copied()).chain(negative()).collect()
+}

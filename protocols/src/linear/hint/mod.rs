@@ -1,0 +1,249 @@
+//! `hint`: the server's weights times the client's mask, by ring learning with errors under public
+//! polynomials that never change. What moves is a dozen bits an activation, whatever the
+//! multiplications.
+//!
+//! Notation: `R = Z_(2^q)[X] / (X^2048 + 1)`, `q = l + d` for products modulo `2^l`, `D = 2^d`; `a_c`
+//! for every chunk and `P` public; small polynomials are centered binomials of variance 1. A layer
+//! is cut into tiles and chunks ([`layout`]).
+//!
+//! 1. Once (set-up), server, for every polynomial `k` of outputs: a fresh secret `r` and error `e1`;
+//!    sends the hint `h = round((sum w_(k,c) a_c + P r + e1) / 2^j)`.
+//! 2. Client, for every tile and image: a fresh secret `s`; sends `p = P s + e` and, for every chunk,
+//!    `b_c = a_c s + e + D x` at the coefficients that used outputs touch. Its share of an output is
+//!    `u = -(2^j h) s`.
+//! 3. Server: `v = sum w_(k,c) b_c + p r + D / 4`. Then `u + v = D (W x) + nu + D / 4` for a small
+//!    `nu`.
+//! 4. *Exact rounding.* `u = D u1 + pu`, `v = D v1 + pv`, `B = D / 2`. Where `|nu| < D / 4`:
+//!    `W x = u1 + v1 + 1 - [pu < B][pv < B]` modulo `2^l`. For `pu + pv` is `nu + D / 4`, within `[0,
+//!    B)`, and then both are below `B`; or that plus `D`, and then not both are. The product of the
+//!    two bits is one correlated OT an output: the client chooses.
+//!
+//! Nothing comes back but the corrections of those OTs, and nothing is flooded: the noise is never
+//! in one party's hands.
+//!
+//! Cost: in set-up `2048 (q - j)` bits a polynomial of outputs, from the server; for every inference
+//! `2048 q` bits a tile and `q` bits a coefficient, and a bit an output, from the client; `l - e`
+//! bits an output and an OT from the server, `e` the channel's shift; 2 rounds.
+//!
+//! Exactness: given the hint, `nu` is a linear form in the client's `s` and `e`, every variable
+//! once: sub-Gaussian with `tau^2 = |W|^2 + |r|^2 + |e1 + rounding|^2`. The server holds the norms
+//! that it has drawn against `D >= 4 z tau` when it makes a hint; then all outputs of an inference
+//! are right but with probability 2^-40 ([`parameters`]).
+//!
+//! Security. *The server* sees RLWE samples of fresh secrets under public polynomials: `b_c` and `p`
+//! are pseudorandom, so they hide `x`; the choices are masked by the OTs. *The client* sees the
+//! hint, an RLWE sample `P r + e1` of a fresh secret plus something else: pseudorandom, whatever the
+//! weights are. Nothing else depends on the weights. Secrets of a hint are drawn anew whenever one
+//! is made: two hints under one `r` would give the difference of what they hide. Assumption: RLWE
+//! with the parameters of [`crate::lattice`].
+//!
+//! Sources: the encoding is Cheetah's (USENIX Security 2022); hints and fixed public matrices are
+//! those of SimplePIR (Henzinger et al., USENIX Security 2023); rounding of shares is as in lattice
+//! based homomorphic secret sharing (Boyle, Kohl, Scholl, Eurocrypt 2019).
+
+mod client;
+mod layout;
+mod make;
+mod parameters;
+mod rounding;
+mod server;
+
+use serde::{Deserialize, Serialize};
+
+use super::Layer;
+use super::protocol::{Detail, LayerMemory, LayerSeconds, LinearProtocol, Run, State, Work};
+use crate::assumption::Assumption;
+use crate::lattice::{DEGREE, Polynomial};
+use crate::{Bits, Phases, Role, Session, rates};
+use layout::Layout;
+
+use parameters::squares_bound;
+
+/// What a plan says of a layer's hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hint {
+    /// Outputs that share a polynomial.
+    pub outputs: u16,
+    /// `d`: bits below the products, for the noise.
+    pub noise: u8,
+    /// `j`: bits that are cut off the hint.
+    pub cut: u8,
+}
+
+impl Hint {
+    /// Ways to share polynomials for a layer whose inputs are up to `most` in magnitude.
+    pub(crate) fn all(layer: &Layer, most: f64) -> impl Iterator<Item = Self> {
+        let squares = squares_bound(layer, most);
+        let outputs = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128].into_iter();
+        outputs.filter_map(move |outputs| Self::for_weights(layer, outputs, squares))
+    }
+
+    fn layout(&self, layer: &Layer) -> Layout {
+        Layout::new(&layer.products().geometry, self.outputs.into())
+            .expect("invariant: a checked layer has a layout")
+    }
+
+    /// The ring of coefficients.
+    fn coefficients(&self, layer: &Layer) -> Bits {
+        Bits::of(layer.products().ring.get() + u32::from(self.noise))
+    }
+
+    /// The ring of a hint's coefficients.
+    fn cut_coefficients(&self, layer: &Layer) -> Bits {
+        Bits::of(self.coefficients(layer).get() - u32::from(self.cut))
+    }
+}
+
+/// Bytes of a small polynomial.
+const SMALL: u64 = DEGREE as u64;
+/// Bytes of a transformed polynomial.
+const TRANSFORMED: u64 = 8 * DEGREE as u64;
+
+impl LinearProtocol for Hint {
+    fn name(&self) -> String {
+        match self.outputs {
+            1 => "hint".into(),
+            outputs => format!("hint b={outputs}"),
+        }
+    }
+
+    fn check(&self, layer: &Layer) -> Result<(), String> {
+        let Some(modulus) = self.modulus(layer.products().ring) else {
+            return Err(format!(
+                "a ring and noise of at most 46 bits together, found {} and {}",
+                layer.products().ring,
+                self.noise
+            ));
+        };
+        if u32::from(self.cut) >= modulus.bits() || self.cut > self.noise || self.noise < 4 {
+            return Err(format!("noise of at least 4 bits and a cut within it, found {self:?}"));
+        }
+        let outputs = layer.products().geometry.out_channels / layer.products().geometry.groups;
+        if !(1..=outputs).contains(&usize::from(self.outputs)) {
+            return Err(format!("1 to {outputs} outputs a polynomial, found {}", self.outputs));
+        }
+        match Layout::new(&layer.products().geometry, self.outputs.into()) {
+            Some(_) => Ok(()),
+            None => Err("windows that fit a polynomial of 2048 coefficients".into()),
+        }
+    }
+
+    fn cost(&self, layer: &Layer, images: usize) -> Phases {
+        let layout = self.layout(layer);
+        // All of the client's messages are one way, the choices of the OTs among them.
+        let encryptions = client::cost(self, layer, &layout, images);
+        let offline = encryptions.beside(rounding::cost(layer, images));
+        Phases { setup: make::cost(self, layer, &layout), offline, ..Phases::default() }
+    }
+
+    fn seconds(&self, layer: &Layer, images: usize) -> LayerSeconds {
+        let (layout, products) = (self.layout(layer), layer.products());
+        let g = &products.geometry;
+        let bundles = (g.groups * layout.bundles()) as f64;
+        let tiles = (layout.tiles().len() * images) as f64;
+        let chunks = (g.groups * layout.chunks().len()) as f64;
+        let direct = (g.weights() * usize::from(self.outputs)) as f64 * rates::POLYNOMIAL_MAC;
+        let outputs = (g.out_channels * g.positions() * images) as f64;
+        let span = (g.positions() * images) as f64;
+        LayerSeconds {
+            setup: bundles * 3.0 * rates::TRANSFORM + direct * DEGREE as f64,
+            offline: tiles * (bundles + chunks + 2.0) * 2.0 * rates::TRANSFORM
+                + direct * span
+                + outputs * rates::USE,
+        }
+    }
+
+    fn memory(&self, layer: &Layer, role: Role, images: usize) -> LayerMemory {
+        let (layout, products) = (self.layout(layer), layer.products());
+        let g = &products.geometry;
+        let bundles = (g.groups * layout.bundles()) as u64;
+        let (tiles, chunks) =
+            ((layout.tiles().len() * images) as u64, (g.groups * layout.chunks().len()) as u64);
+        let packed = self.cut_coefficients(layer).packed_len(DEGREE) as u64;
+        let outputs = (g.out_channels * g.positions() * images) as u64;
+        match role {
+            Role::Server => LayerMemory {
+                state: bundles * SMALL,
+                preparing: 0,
+                running: chunks * TRANSFORMED * 3 + outputs * 24 + 64 * TRANSFORMED,
+                frames: tiles,
+            },
+            Role::Client => LayerMemory {
+                state: bundles * packed + chunks * TRANSFORMED,
+                preparing: 0,
+                running: tiles * TRANSFORMED + outputs * 24 + (chunks + 64) * TRANSFORMED,
+                frames: 0,
+            },
+        }
+    }
+
+    fn detail(&self, _: &Layer, _: usize) -> Detail {
+        Detail { aes_blocks: 0, group: self.outputs.into() }
+    }
+
+    fn assumptions(&self) -> &'static [Assumption] {
+        &[Assumption::RingLearningWithErrors]
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        session: &'a mut Session,
+        layer: &'a Layer,
+        weights: Option<&'a [i8]>,
+    ) -> Work<'a, State> {
+        Box::pin(async move {
+            let layout = self.layout(layer);
+            Ok(match weights {
+                Some(weights) => {
+                    let weights = layer.weights_of_products(weights);
+                    State::new(make::server(self, session, layer, &layout, &weights).await?)
+                }
+                None => State::new(make::client(self, session, layer, &layout).await?),
+            })
+        })
+    }
+
+    fn run<'a>(&'a self, session: &'a mut Session, run: Run<'a>) -> Work<'a, Vec<u64>> {
+        Box::pin(async move {
+            let layout = self.layout(run.layer);
+            match run.value {
+                Some(value) => {
+                    let shares =
+                        client::run(self, session, (run.layer, &layout), &run, value).await?;
+                    rounding::client(self, session, run.layer, shares).await
+                }
+                None => {
+                    let shares = server::run(self, session, (run.layer, &layout), &run).await?;
+                    rounding::server(self, session, run.layer, shares).await
+                }
+            }
+        })
+    }
+}
+
+/// What the server keeps of a layer: the secrets of its hint, `[group][bundle]`.
+struct ServerState {
+    secrets: Vec<zeroize::Zeroizing<Vec<i8>>>,
+}
+
+/// What the client keeps of a layer.
+struct ClientState {
+    /// The hint, `[group][bundle]`, packed.
+    hint: Vec<Vec<u8>>,
+    /// The public polynomials of its chunks, `[group][chunk]`, transformed.
+    chunks: Vec<Polynomial>,
+}
+
+/// The public polynomial of a chunk, modulo `2^64`. Chunks of all groups are numbered on.
+fn chunk_polynomial(chunk: usize) -> Vec<u64> {
+    crate::lattice::public("chunk", [0, chunk as u64])
+}
+
+/// The public polynomial that secrets are hidden under.
+fn key_polynomial() -> Vec<u64> {
+    crate::lattice::public("key", [0, 0])
+}
+
+#[cfg(test)]
+mod tests;
