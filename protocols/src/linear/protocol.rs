@@ -39,7 +39,26 @@ pub(super) struct Run<'a> {
     /// The server's, in the order of [`Layer::weights`].
     pub weights: Option<&'a [i8]>,
     /// The client's value, laid out as the input of [`Layer::products`].
-    pub value: Option<&'a [u64]>,
+    pub value: Option<Value<'a>>,
+}
+
+/// What the client multiplies by.
+pub(super) enum Value<'a> {
+    /// A value that it has.
+    Given(&'a [u64]),
+    /// A uniform mask that the protocol draws, of a protocol that [draws](LinearProtocol::draws):
+    /// elements that no output needs stay as they are.
+    Drawn(&'a mut [u64]),
+}
+
+impl<'a> Value<'a> {
+    /// A value that is there: of protocols that never draw.
+    pub(super) fn given(self) -> &'a [u64] {
+        match self {
+            Self::Given(value) => value,
+            Self::Drawn(_) => unreachable!("invariant: only protocols that draw are asked to"),
+        }
+    }
 }
 
 /// Seconds of work for a layer, by the party that works more.
@@ -100,6 +119,11 @@ pub(super) trait LinearProtocol: Send + Sync {
     /// What its security rests on, beside that of the OTs.
     fn assumptions(&self) -> &'static [Assumption];
 
+    /// Whether the client's mask of its input comes out of the protocol.
+    fn draws(&self) -> bool {
+        false
+    }
+
     /// Makes the state. The server gives its weights, in the order of [`Layer::weights`].
     fn prepare<'a>(
         &'a self,
@@ -129,6 +153,11 @@ impl Layer {
         let mut seconds = self.protocol.body().seconds(self, images);
         seconds.offline += self.transformed(images) as f64 * crate::rates::TRANSFORMED;
         seconds
+    }
+
+    /// Whether the client's mask of its input comes out of the protocol.
+    pub(crate) fn draws(&self) -> bool {
+        self.protocol.body().draws()
     }
 
     /// What people want to know.

@@ -6,31 +6,28 @@ use rand_chacha::ChaCha20Rng;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::layout::{Layout, Place, Tile};
+use super::layout::{Layout, Place, Sent, Tile};
 use super::{ClientState, Hint, key_polynomial};
 use crate::lattice::{DEGREE, Modulus, Polynomial, Transform, small};
 use crate::linear::Layer;
-use crate::linear::protocol::Run;
+use crate::linear::protocol::Value;
 use crate::{Cost, Error, Role, Session};
 
 /// What the encryptions move.
 pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout, images: usize) -> Cost {
-    let ring = hint.coefficients(layer);
-    let message = |tile: &Tile| {
-        let key = ring.packed_len(DEGREE);
-        Cost::message(Role::Client, key + ring.packed_len(coefficients(layout, tile)))
-    };
-    let all: Cost = layout.tiles().iter().map(message).sum();
+    let message = |counts| Cost::message(Role::Client, message_len(hint, layer, counts));
+    let all: Cost = layout.counts().into_iter().map(message).sum();
     Cost { rounds: 1, ..all * images as u64 }
 }
 
-/// Coefficients of a tile that are sent, of all groups.
-pub(super) fn coefficients(layout: &Layout, tile: &Tile) -> usize {
-    let each = layout.chunks().map(|chunk| layout.places(tile, 0, chunk).len());
-    layout.geometry.groups * each.sum::<usize>()
+/// Bytes of a tile with so many coefficients that hold an element for the first time, and others.
+pub(super) fn message_len(hint: &Hint, layer: &Layer, [first, other]: [usize; 2]) -> usize {
+    let ring = hint.coefficients(layer);
+    let (first, other) = if hint.draws { (first, other) } else { (0, first + other) };
+    ring.packed_len(DEGREE) + hint.noise_ring().packed_len(first) + ring.packed_len(other)
 }
 
-/// The secret of one tile and image.
+/// What all tiles and images have in common.
 struct Encryptor<'a> {
     layer: &'a Layer,
     hint: &'a Hint,
@@ -38,7 +35,6 @@ struct Encryptor<'a> {
     modulus: Modulus,
     state: &'a ClientState,
     images: usize,
-    value: &'a [u64],
 }
 
 /// One tile of one image, with a secret that serves nothing else.
@@ -52,22 +48,24 @@ struct Encrypted {
 pub(super) async fn run(
     hint: &Hint,
     session: &mut Session,
-    (layer, layout): (&Layer, &Layout),
-    run: &Run<'_>,
-    value: &[u64],
+    layout: &Layout,
+    (layer, images, state): (&Layer, usize, &ClientState),
+    mut value: Value<'_>,
 ) -> Result<Vec<u64>, Error> {
     let modulus =
         hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
-    let (state, images) = (run.state.get::<ClientState>(), run.images);
-    let encryptor = Encryptor { layer, hint, layout, modulus, state, images, value };
+    let encryptor = Encryptor { layer, hint, layout, modulus, state, images };
     let seed = Zeroizing::new(session.rng().random::<[u8; 32]>());
     let tiles = layout.tiles();
     let mut secrets = Vec::with_capacity(images * tiles.len());
     for image in 0..images {
+        let mut seen = layout.unseen();
         for tile in &tiles {
             let mut rng = ChaCha20Rng::from_seed(*seed);
             rng.set_stream(secrets.len() as u64);
-            let Encrypted { message, secret } = encryptor.encrypt(&mut rng, image, tile);
+            let sent = layout.sent(tile, &mut seen);
+            let Encrypted { message, secret } =
+                encryptor.encrypt(&mut rng, image, &sent, &mut value);
             session.channel.send(&message)?;
             session.channel.drained().await?;
             secrets.push(secret);
@@ -82,29 +80,66 @@ pub(super) async fn run(
 }
 
 impl Encryptor<'_> {
-    /// The key of a tile of an image, and its encrypted coefficients, `[group][chunk]`.
-    fn encrypt(&self, rng: &mut ChaCha20Rng, image: usize, tile: &Tile) -> Encrypted {
+    /// The key of a tile of an image, and its encrypted coefficients, `[group][chunk]`: first those
+    /// that are masks, then all others.
+    fn encrypt(
+        &self,
+        rng: &mut ChaCha20Rng,
+        image: usize,
+        sent: &[Sent<'_>],
+        value: &mut Value<'_>,
+    ) -> Encrypted {
         let transform = Transform::get();
         let small_secret = small(rng);
         let secret = transform.forward(small_secret.iter().map(|&value| value.into()));
         let key = key_polynomial().into_iter().map(|v| self.modulus.center(self.modulus.reduce(v)));
         let key = self.masked(&transform.forward(key), &secret, &small(rng));
-        let chunks: Vec<_> = (0..self.layout.geometry.groups)
-            .flat_map(|group| self.layout.chunks().map(move |chunk| (group, chunk)))
+        let errors: Vec<Zeroizing<Vec<i8>>> = sent.iter().map(|_| small(rng)).collect();
+        let masked: Vec<Zeroizing<Vec<u64>>> = self
+            .state
+            .chunks
+            .par_iter()
+            .zip(&errors)
+            .map(|(public, error)| Zeroizing::new(self.masked(public, &secret, error)))
             .collect();
-        let errors: Vec<Zeroizing<Vec<i8>>> = chunks.iter().map(|_| small(rng)).collect();
-        let encrypted = chunks.par_iter().zip(&self.state.chunks).zip(&errors).map(
-            |((&(group, chunk), public), error)| {
-                let masked = self.masked(public, &secret, error);
-                let places = self.layout.places(tile, group, chunk).into_iter();
-                places.map(|place| self.hide(&masked, image, place)).collect::<Vec<u64>>()
-            },
-        );
-        let encrypted: Vec<Vec<u64>> = encrypted.collect();
+        let (mut masks, mut others) = (Vec::new(), Vec::new());
+        for (Sent { places, .. }, masked) in sent.iter().zip(&masked) {
+            for &(Place { at, element }, first) in places {
+                let element = element.map(|element| self.place(image, element));
+                match (&mut *value, element) {
+                    (Value::Drawn(mask), Some(element)) if first => {
+                        mask[element] = self.with_low_bits(mask[element], masked[at]);
+                        masks.push(masked[at]);
+                    }
+                    (Value::Drawn(mask), Some(element)) => {
+                        others.push(self.hide(masked[at], mask[element]));
+                    }
+                    (Value::Given(value), Some(element)) => {
+                        others.push(self.hide(masked[at], value[element]));
+                    }
+                    (_, None) => others.push(masked[at]),
+                }
+            }
+        }
         let ring = self.hint.coefficients(self.layer);
         let mut message = ring.pack(&key);
-        message.extend(ring.pack(&encrypted.concat()));
+        // Packing takes the low bits alone: of a mask's, those below it.
+        message.extend(self.hint.noise_ring().pack(&masks));
+        message.extend(ring.pack(&others));
         Encrypted { message, secret }
+    }
+
+    /// Where an element of an image is in the value, `[channel][image][row][column]`.
+    const fn place(&self, image: usize, element: usize) -> usize {
+        let plane = self.layout.geometry.in_h * self.layout.geometry.in_w;
+        let (channel, within) = (element / plane, element % plane);
+        (channel * self.images + image) * plane + within
+    }
+
+    /// A mask whose low bits are minus the high ones of a coefficient.
+    fn with_low_bits(&self, mask: u64, coefficient: u64) -> u64 {
+        let low = self.layer.ring.mask();
+        mask & !low | (coefficient >> self.hint.noise).wrapping_neg() & low
     }
 
     /// A public polynomial times the secret, plus a small error.
@@ -113,14 +148,9 @@ impl Encryptor<'_> {
         product.map(|(value, &error)| self.modulus.reduce((value + i64::from(error)) as u64)).collect()
     }
 
-    /// A coefficient, with the element that it holds.
-    fn hide(&self, masked: &[u64], image: usize, place: Place) -> u64 {
-        let element = place.element.map_or(0, |element| {
-            let plane = self.layout.geometry.in_h * self.layout.geometry.in_w;
-            let (channel, within) = (element / plane, element % plane);
-            self.value[(channel * self.images + image) * plane + within]
-        });
-        masked[place.at].wrapping_add(element << self.hint.noise)
+    /// A coefficient, with the value that it hides.
+    const fn hide(&self, coefficient: u64, value: u64) -> u64 {
+        coefficient.wrapping_add(value << self.hint.noise)
     }
 
     /// The shares of the outputs of one polynomial, `[output][image][position]`.

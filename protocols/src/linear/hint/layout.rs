@@ -17,8 +17,6 @@
 //! The encoding is Cheetah's (Huang, Lu, Hong, Ding, USENIX Security 2022, section 4), with negative
 //! exponents.
 
-use std::collections::BTreeMap;
-
 use crate::lattice::DEGREE;
 use crate::linear::Geometry;
 
@@ -110,6 +108,33 @@ pub(super) struct Place {
     pub(super) at: usize,
     /// The element that it holds, `[channel][row][column]` of one image; none is padding.
     pub(super) element: Option<usize>,
+}
+
+/// The coefficients of one chunk of one tile.
+pub(super) struct Sent<'a> {
+    pub(super) group: usize,
+    pub(super) chunk: Chunk<'a>,
+    /// Those that are sent, in the order of their exponents, and whether each holds an element for
+    /// the first time in its image.
+    pub(super) places: Vec<(Place, bool)>,
+}
+
+impl Sent<'_> {
+    /// How many are first, and how many are not.
+    fn counts(&self) -> [usize; 2] {
+        let first = self.places.iter().filter(|place| place.1).count();
+        [first, self.places.len() - first]
+    }
+}
+
+/// The elements of an image that have been encrypted.
+pub(super) struct Seen(Vec<bool>);
+
+impl Seen {
+    /// Whether a place holds an element for the first time: it is seen from now on.
+    fn is_first(&mut self, place: &Place) -> bool {
+        place.element.is_some_and(|element| !std::mem::replace(&mut self.0[element], true))
+    }
 }
 
 /// The public layout of a layer.
@@ -244,6 +269,35 @@ impl Layout {
             .collect()
     }
 
+    /// No element of an image is encrypted yet.
+    pub(super) fn unseen(&self) -> Seen {
+        Seen(vec![false; self.geometry.in_shape().iter().product()])
+    }
+
+    /// What is sent of the next tile of an image, `[group][chunk]`.
+    pub(super) fn sent(&self, tile: &Tile, seen: &mut Seen) -> Vec<Sent<'_>> {
+        let mut sent = Vec::new();
+        for group in 0..self.geometry.groups {
+            for chunk in self.chunks() {
+                let places = self.places(tile, group, chunk).into_iter();
+                let places = places.map(|place| (place, seen.is_first(&place))).collect();
+                sent.push(Sent { group, chunk, places });
+            }
+        }
+        sent
+    }
+
+    /// Coefficients of each tile that are sent for one image: those that hold an element for the
+    /// first time, and all others.
+    pub(super) fn counts(&self) -> Vec<[usize; 2]> {
+        let mut seen = self.unseen();
+        let of_tile = |tile: &Tile| {
+            let sent = self.sent(tile, &mut seen);
+            sent.iter().map(Sent::counts).fold([0; 2], |[a, b], [c, d]| [a + c, b + d])
+        };
+        self.tiles().iter().map(of_tile).collect()
+    }
+
     fn touched(&self, tile: &Tile, chunk: Chunk<'_>) -> Vec<usize> {
         let mut touched = vec![false; DEGREE];
         let size = self.blocks * self.block;
@@ -284,29 +338,6 @@ impl Layout {
     /// Exponents from the first output of a tile to its last.
     pub(super) const fn span(&self, tile: &Tile) -> usize {
         self.exponent(tile.rows - 1, tile.columns - 1) + 1
-    }
-
-    /// Coefficients that are sent for one image: those that hold an element for the first time, and
-    /// all others.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        let g = &self.geometry;
-        let mut seen = vec![false; g.in_channels / g.groups * g.in_h * g.in_w];
-        let (mut first, mut other) = (0, 0);
-        // All groups are alike.
-        let mut touched: BTreeMap<(usize, usize, usize), Vec<usize>> = BTreeMap::new();
-        for tile in self.tiles() {
-            for chunk in self.chunks() {
-                let key = (tile.rows, tile.columns, chunk.len());
-                let places = touched.entry(key).or_insert_with(|| self.touched(&tile, chunk));
-                for &at in places.iter() {
-                    match self.element(&tile, 0, chunk, at) {
-                        Some(element) if !std::mem::replace(&mut seen[element], true) => first += 1,
-                        _ => other += 1,
-                    }
-                }
-            }
-        }
-        (first * g.groups, other * g.groups)
     }
 
     /// Coefficients that are sent for one image, about: all of every block, what other outputs of

@@ -11,6 +11,9 @@
 //! 2. Client, for every tile and image: a fresh secret `s`; sends `p = P s + e` and, for every chunk,
 //!    `b_c = a_c s + e + D x` at the coefficients that used outputs touch. Its share of an output is
 //!    `u = -(2^j h) s`.
+//!    *Masks out of ciphertexts.* Where the mask is free, an element that is encrypted for the first
+//!    time is `-floor(y / D)` for `y = a_c s + e`: uniform, since `y` is to everybody else. Then
+//!    `b_c = y mod D`, of which `d` bits are sent.
 //! 3. Server: `v = sum w_(k,c) b_c + p r + D / 4`. Then `u + v = D (W x) + nu + D / 4` for a small
 //!    `nu`.
 //! 4. *Exact rounding.* `u = D u1 + pu`, `v = D v1 + pv`, `B = D / 2`. Where `|nu| < D / 4`:
@@ -22,7 +25,8 @@
 //! in one party's hands.
 //!
 //! Cost: in set-up `2048 (q - j)` bits a polynomial of outputs, from the server; for every inference
-//! `2048 q` bits a tile and `q` bits a coefficient, and a bit an output, from the client; `l - e`
+//! `2048 q` bits a tile and `q` bits a coefficient, `d` where it is a mask's, and a bit an output,
+//! from the client; `l - e`
 //! bits an output and an OT from the server, `e` the channel's shift; 2 rounds.
 //!
 //! Exactness: given the hint, `nu` is a linear form in the client's `s` and `e`, every variable
@@ -50,7 +54,7 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-use super::Layer;
+use super::{Algorithm, Layer};
 use super::protocol::{Detail, LayerMemory, LayerSeconds, LinearProtocol, Run, State, Work};
 use crate::assumption::Assumption;
 use crate::lattice::{DEGREE, Polynomial};
@@ -69,6 +73,8 @@ pub struct Hint {
     pub noise: u8,
     /// `j`: bits that are cut off the hint.
     pub cut: u8,
+    /// Whether the client's mask comes out of the encryptions.
+    pub draws: bool,
 }
 
 impl Hint {
@@ -77,6 +83,17 @@ impl Hint {
         let squares = squares_bound(layer, most);
         let outputs = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128].into_iter();
         outputs.filter_map(move |outputs| Self::for_weights(layer, outputs, squares))
+    }
+
+    /// The same, with the client's mask out of the encryptions or not.
+    #[must_use]
+    pub(crate) const fn drawing(self, draws: bool) -> Self {
+        Self { draws, ..self }
+    }
+
+    /// The ring of the noise: of coefficients that are masks.
+    fn noise_ring(&self) -> Bits {
+        Bits::of(self.noise.into())
     }
 
     fn layout(&self, layer: &Layer) -> Layout {
@@ -118,6 +135,9 @@ impl LinearProtocol for Hint {
         };
         if u32::from(self.cut) >= modulus.bits() || self.cut > self.noise || self.noise < 4 {
             return Err(format!("noise of at least 4 bits and a cut within it, found {self:?}"));
+        }
+        if self.draws && layer.algorithm != Algorithm::Direct {
+            return Err(format!("masks drawn by direct convolutions, found {:?}", layer.algorithm));
         }
         let outputs = layer.products().geometry.out_channels / layer.products().geometry.groups;
         if !(1..=outputs).contains(&usize::from(self.outputs)) {
@@ -186,6 +206,10 @@ impl LinearProtocol for Hint {
         &[Assumption::RingLearningWithErrors]
     }
 
+    fn draws(&self) -> bool {
+        self.draws
+    }
+
     fn prepare<'a>(
         &'a self,
         session: &'a mut Session,
@@ -209,8 +233,8 @@ impl LinearProtocol for Hint {
             let layout = self.layout(run.layer);
             match run.value {
                 Some(value) => {
-                    let shares =
-                        client::run(self, session, (run.layer, &layout), &run, value).await?;
+                    let task = (run.layer, run.images, run.state.get());
+                    let shares = client::run(self, session, &layout, task, value).await?;
                     rounding::client(self, session, run.layer, shares).await
                 }
                 None => {

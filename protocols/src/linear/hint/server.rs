@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::client::coefficients;
-use super::layout::{Chunk, Layout, Tap, Tile};
+use super::client::message_len;
+use super::layout::{Chunk, Layout, Sent, Tap, Tile};
 use super::{Hint, ServerState};
 use crate::bits::{Word, with_word};
 use crate::lattice::{DEGREE, Modulus, Polynomial, Transform};
@@ -30,16 +30,23 @@ pub(super) async fn run(
     let g = &layout.geometry;
     let positions = g.positions();
     let mut shares = vec![0; g.out_channels * run.images * positions];
+    let counts = layout.counts();
     for image in 0..run.images {
-        for tile in layout.tiles() {
-            let count = coefficients(layout, &tile);
-            let key_len = ring.packed_len(DEGREE);
-            let message = session.channel.receive(key_len + ring.packed_len(count)).await?;
-            let (key, values) = message.split_at(key_len);
+        let mut seen = layout.unseen();
+        for (tile, counts) in layout.tiles().into_iter().zip(&counts) {
+            let message = session.channel.receive(message_len(hint, layer, *counts)).await?;
+            let [first, other] = if hint.draws { *counts } else { [0, counts[0] + counts[1]] };
+            let (key, values) = message.split_at(ring.packed_len(DEGREE));
             let key = ring.unpack(key, DEGREE).into_iter().map(|value| modulus.center(value));
             let key = Transform::get().forward(key);
-            let values = ring.unpack(values, count);
-            let products = with_word!(ring, multiply::<_>(&task, &tile, &key, &values));
+            let (masks, others) = values.split_at(hint.noise_ring().packed_len(first));
+            let received = Received {
+                masks: hint.noise_ring().unpack(masks, first),
+                others: ring.unpack(others, other),
+                sent: layout.sent(&tile, &mut seen),
+                draws: hint.draws,
+            };
+            let products = with_word!(ring, multiply::<_>(&task, &tile, &key, &received));
             // From `[channel][row][column]` of the tile to where it is in the image.
             for (channel, plane) in products.iter().enumerate() {
                 let share = &mut shares[(channel * run.images + image) * positions..][..positions];
@@ -63,29 +70,42 @@ struct Task<'a> {
     state: &'a ServerState,
 }
 
+/// The coefficients of a tile, as they were received.
+struct Received<'a> {
+    masks: Vec<u64>,
+    others: Vec<u64>,
+    sent: Vec<Sent<'a>>,
+    /// Whether coefficients that are first are masks.
+    draws: bool,
+}
+
+impl Received<'_> {
+    /// The polynomials, `[group][chunk]`, unrolled.
+    fn polynomials<W: Word>(&self) -> Vec<Vec<W>> {
+        let (mut masks, mut others) = (self.masks.iter(), self.others.iter());
+        let mut polynomials = Vec::with_capacity(self.sent.len());
+        for Sent { places, .. } in &self.sent {
+            let mut polynomial = vec![0u64; DEGREE];
+            for &(place, first) in places {
+                let next = if first && self.draws { masks.next() } else { others.next() };
+                polynomial[place.at] = *next.expect("invariant: as many as were counted");
+            }
+            let unrolled = super::make::unrolled(&polynomial).into_iter();
+            polynomials.push(unrolled.map(W::truncate).collect());
+        }
+        polynomials
+    }
+}
+
 /// The products of all output channels with one tile, `[channel][row][column]`.
 fn multiply<W: Word>(
     task: &Task<'_>,
     tile: &Tile,
     key: &Polynomial,
-    values: &[u64],
+    received: &Received<'_>,
 ) -> Vec<Vec<u64>> {
     let layout = task.layout;
-    let mut polynomials: Vec<Vec<W>> = Vec::new();
-    let mut rest = values;
-    for group in 0..layout.geometry.groups {
-        for chunk in layout.chunks() {
-            let places = layout.places(tile, group, chunk);
-            let (own, others) = rest.split_at(places.len());
-            rest = others;
-            let mut polynomial = vec![0u64; DEGREE];
-            for (place, value) in places.iter().zip(own) {
-                polynomial[place.at] = *value;
-            }
-            let unrolled = super::make::unrolled(&polynomial).into_iter();
-            polynomials.push(unrolled.map(W::truncate).collect());
-        }
-    }
+    let polynomials = received.polynomials::<W>();
     let bundles = layout.geometry.groups * layout.bundles();
     let products: Vec<Vec<Vec<u64>>> = (0..bundles)
         .into_par_iter()

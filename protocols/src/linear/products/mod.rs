@@ -1,8 +1,10 @@
 //! The operator of a linear layer: the server's weights times what the client holds.
 
-use super::protocol::{Run, State};
+use super::protocol::{Run, State, Value};
 use super::{Algorithm, Layer, multiply, winograd};
-use crate::{Clear, Cost, Error, Operator, Session, Share, Shared};
+use rand::RngExt;
+
+use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share, Shared};
 
 /// The products of a prepared layer with a value that the client holds.
 pub struct Products<'a> {
@@ -55,10 +57,10 @@ impl Operator for Products<'_> {
         let geometry = &self.layer.geometry;
         let given = input.0.as_ref().map(Share::values);
         let values = match self.layer.algorithm {
-            Algorithm::Direct => self.multiply(session, given).await?,
+            Algorithm::Direct => self.multiply(session, given.map(Value::Given)).await?,
             Algorithm::Winograd | Algorithm::WinogradExact => {
                 let tiles = given.map(|x| winograd::transform_input(geometry, self.images, x));
-                let products = self.multiply(session, tiles.as_deref()).await?;
+                let products = self.multiply(session, tiles.as_deref().map(Value::Given)).await?;
                 winograd::transform_output(geometry, self.images, &products)
             }
         };
@@ -72,11 +74,36 @@ impl Operator for Products<'_> {
 }
 
 impl Products<'_> {
+    /// The products with a fresh mask that the protocol draws: this party's share of them, and the
+    /// client's mask, in a ring that is at least the layer's.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    pub(crate) async fn draw(
+        &self,
+        session: &mut Session,
+        ring: Bits,
+    ) -> Result<(Share, Option<Share>), Error> {
+        let len = self.layer.geometry.in_shape().iter().product::<usize>() * self.images;
+        let mut mask = None;
+        if session.role() == Role::Client {
+            // Drawn whole: what the protocol draws are the low bits of what outputs need.
+            mask = Some((0..len).map(|_| session.rng().random()).collect::<Vec<u64>>());
+        }
+        let products = session
+            .hold(Self::NAME, self.cost(), async |session| {
+                let drawn = mask.as_deref_mut().map(Value::Drawn);
+                self.multiply(session, drawn).await
+            })
+            .await?;
+        Ok((Share::new(self.layer.ring, products), mask.map(|mask| Share::new(ring, mask))))
+    }
+
     /// This party's share of the products of the layer's protocol.
     async fn multiply(
         &self,
         session: &mut Session,
-        value: Option<&[u64]>,
+        value: Option<Value<'_>>,
     ) -> Result<Vec<u64>, Error> {
         let Self { layer, images, state, weights } = *self;
         let run = Run { layer, images, state, weights, value };

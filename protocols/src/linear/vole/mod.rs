@@ -180,7 +180,7 @@ async fn products(session: &mut Session, run: Run<'_>) -> Result<Vec<u64>, Error
     let ring = widest.unwrap_or(layer.ring);
     let task = Expansion { layer: &layer, images: run.images, state, keys: &keys };
     match run.value {
-        Some(x) => with_word!(ring, client::<_>(session, task, x).await),
+        Some(x) => with_word!(ring, client::<_>(session, task, x.given()).await),
         None => with_word!(ring, server::<_>(session, task).await),
     }
 }

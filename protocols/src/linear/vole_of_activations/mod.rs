@@ -125,7 +125,7 @@ impl LinearProtocol for Vole {
             let (layer, images) = (run.layer.products(), run.images);
             let weights = run.weights.map(|weights| run.layer.weights_of_products(weights));
             let side = match (run.value, &weights) {
-                (Some(mask), _) => Side::Client(mask),
+                (Some(mask), _) => Side::Client(mask.given()),
                 (None, Some(weights)) => Side::Server(weights),
                 (None, None) => unreachable!("invariant: the server has its weights"),
             };
