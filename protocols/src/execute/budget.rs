@@ -19,8 +19,8 @@ pub(super) struct Budgets {
 
 impl Budgets {
     pub(super) fn new(plan: &Plan, images: usize) -> Self {
-        let known = plan.known();
-        let context = plan.context(&known);
+        let masks = plan.masks();
+        let context = plan.context(&masks);
         let steps: Vec<_> = plan
             .steps
             .iter()

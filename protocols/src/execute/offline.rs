@@ -56,8 +56,8 @@ async fn prepare_one(
     event: &mut (dyn FnMut(&str, usize) + Send),
 ) -> Result<Stock, Error> {
     let plan = &*Arc::clone(&run.plan);
-    let known = plan.known();
-    let context = plan.context(&known);
+    let drawn = plan.masks();
+    let context = plan.context(&drawn);
     let mut masks: Vec<Option<Share>> = plan.wires.iter().map(|_| None).collect();
     let mut steps = Vec::with_capacity(plan.steps.len());
     for (index, step) in plan.steps.iter().enumerate() {

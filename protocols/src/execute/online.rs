@@ -14,8 +14,8 @@ pub(super) async fn infer(
 ) -> Result<Logits, Error> {
     let PartySession { plan, session, weights, report, budgets, .. } = party;
     let plan = &**plan;
-    let known = plan.known();
-    let context = plan.context(&known);
+    let drawn = plan.masks();
+    let context = plan.context(&drawn);
     let last_use = plan.last_uses();
     let Stock { images, mut masks, steps } = stock;
     let mut shares: Vec<Option<Share>> = plan.wires.iter().map(|_| None).collect();

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn public_polynomials_differ_by_purpose_and_number_and_never_change() {
-        let all = [public("a", [0, 0]), public("a", [0, 1]), public("a", [1, 0]), public("p", [0, 0])];
+        let all =
+            [public("a", [0, 0]), public("a", [0, 1]), public("a", [1, 0]), public("p", [0, 0])];
         for (at, one) in all.iter().enumerate() {
             assert!(all[at + 1..].iter().all(|other| other != one));
         }

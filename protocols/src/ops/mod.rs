@@ -19,11 +19,11 @@ mod requant;
 pub use and::And;
 pub use argmax::Argmax;
 pub use compare::NonNegative;
-pub(crate) use messages::{Incoming, Messages};
-pub(crate) use product::{BitProduct, pass};
 pub use lookup::Lookup;
 pub use max_pool::MaxPool;
+pub(crate) use messages::{Incoming, Messages};
 pub use mux::Mux;
+pub(crate) use product::{BitProduct, pass};
 pub(crate) use requant::Chosen;
 pub use requant::{Form, Requant};
 

@@ -132,11 +132,16 @@ impl Plan {
 
     /// The client's share of every linear layer's input must be known before the input is.
     fn check_masks(&self) -> Result<(), Error> {
-        let known = self.known();
+        let masks = self.masks();
+        let known = &masks.known;
         for step in &self.steps {
-            if let Some(Linear { input, .. }) = step.op.get() {
-                let what = format!("plan: step {}: input", step.name);
-                require(known[*input], what, "a wire that is re-shared", "one that is not")?;
+            if let Some(Linear { input, output, .. }) = step.op.get() {
+                let what = || format!("plan: step {}: input", step.name);
+                require(known[*input], what(), "a wire that is re-shared", "one that is not")?;
+                let draws = step.op.layer().is_some_and(|layer| layer.draws());
+                let free = !draws || masks.first_layer[*input] == Some(*output);
+                let expected = "a mask that nothing before it has drawn or read";
+                require(free, what(), expected, "one that another step takes")?;
             }
         }
         Ok(())

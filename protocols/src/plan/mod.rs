@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::linear::Layer;
 use crate::ot::{OtExtend, OtExtension, OtSetup};
-use crate::steps::{Context, Input, Linear, Output};
+use crate::steps::{Context, Input, Linear, Masks, Output};
 use crate::{Cost, Error, Phases};
 
 pub use check::{MAX_ELEMENTS, MAX_NAME};
@@ -131,16 +131,38 @@ impl Plan {
         known
     }
 
-    /// What a step sees of the plan, given [`Plan::known`].
-    pub(crate) fn context<'a>(&'a self, known: &'a [bool]) -> Context<'a> {
+    /// Who draws which masks, and what the client knows by them.
+    pub(crate) fn masks(&self) -> Masks {
+        let mut first_layer = vec![None; self.wires.len()];
+        let (mut by_layer, mut read) =
+            (vec![false; self.wires.len()], vec![false; self.wires.len()]);
+        let mut drawn = vec![false; self.wires.len()];
+        for step in &self.steps {
+            if let Some(Linear { input, output, .. }) = step.op.get() {
+                let draws = step.op.layer().is_some_and(|layer| layer.draws());
+                if drawn[*input] && !read[*input] {
+                    first_layer[*input] = Some(*output);
+                    by_layer[*input] = draws;
+                }
+            }
+            step.op.inputs().into_iter().for_each(|wire| read[wire] = true);
+            if let Some(output) = step.op.output() {
+                drawn[output] = step.op.step().draws_mask();
+            }
+        }
+        Masks { known: self.known(), first_layer, by_layer }
+    }
+
+    /// What a step sees of the plan, given [`Plan::masks`].
+    pub(crate) fn context<'a>(&'a self, masks: &'a Masks) -> Context<'a> {
         let Self { wires, streamed, .. } = self;
         let (reveals, revealed) = (self.reveals(), self.revealed_range());
-        Context { wires, known, streamed: *streamed, reveals, revealed }
+        Context { wires, masks, streamed: *streamed, reveals, revealed }
     }
 
     /// The same step in every way that makes the same integers.
     pub fn variants(&self, op: &Op) -> Vec<Op> {
-        let variants = op.step().variants(&self.context(&self.known()));
+        let variants = op.step().variants(&self.context(&self.masks()));
         if variants.is_empty() { vec![op.clone()] } else { variants }
     }
 

@@ -131,7 +131,7 @@ impl Plan {
     /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's,
     /// over its wires. OTs of its set-up are counted, their extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
-        self.placed(op.step().cost(&self.context(&self.known()), images))
+        self.placed(op.step().cost(&self.context(&self.masks()), images))
     }
 }
 

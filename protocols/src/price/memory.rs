@@ -118,8 +118,8 @@ impl<'a> Tally<'a> {
             OtExtension::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
         };
         let kept = PROCESS + files + reserve;
-        let known = plan.known();
-        let context = plan.context(&known);
+        let masks = plan.masks();
+        let context = plan.context(&masks);
         let steps = plan
             .steps
             .iter()

@@ -11,12 +11,22 @@ use crate::{Bits, Error, Share};
 /// Bytes of an element of a share.
 const ELEMENT: u64 = 8;
 
+/// What follows from a plan for its wires.
+pub(crate) struct Masks {
+    /// By wire: whether the client's share is fixed before the input arrives.
+    pub known: Vec<bool>,
+    /// By wire: the output of the layer that reads it before any other step, where the client
+    /// draws its share of the wire as a mask.
+    pub first_layer: Vec<Option<WireId>>,
+    /// By wire: whether that layer draws the mask.
+    pub by_layer: Vec<bool>,
+}
+
 /// What a step sees of its plan.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub wires: &'a [Wire],
-    /// By wire: whether the client's share is fixed before the input arrives.
-    pub known: &'a [bool],
+    pub masks: &'a Masks,
     /// Whether states and OTs are made when a step needs them.
     pub streamed: bool,
     /// What the client learns.

@@ -58,11 +58,8 @@ impl Body for Input {
         intervals.fits("values", intervals.of(self.output), ring)
     }
 
-    fn offline<'a>(&'a self, session: &'a mut Session, run: Offline<'a>) -> Work<'a, Prepared> {
-        if session.role() == Role::Client {
-            let wire = &run.context.wires[self.output];
-            run.masks[self.output] = Some(reshare::draw(session, wire, run.images));
-        }
+    fn offline<'a>(&'a self, session: &'a mut Session, mut run: Offline<'a>) -> Work<'a, Prepared> {
+        reshare::draw(session, &mut run, self.output);
         Box::pin(async { Ok(Prepared::NOTHING) })
     }
 

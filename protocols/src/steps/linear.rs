@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Body, Check, Context, Intervals, Kind, Offline, Online, Op, Prepared, Wire, WireId};
 use crate::linear::{
-    Algorithm, ClientHeld, Geometry, Layer, Products, Protocol, Work, multiply, winograd,
+    Algorithm, ClientHeld, Geometry, Hint, Layer, Products, Protocol, Work, multiply, winograd,
 };
 use crate::rates::{self, Seconds};
 use crate::{Bits, Error, Phases, Role, Session, Share};
@@ -54,6 +54,20 @@ impl Linear {
         let first = if spatial { Algorithm::Direct } else { Algorithm::Winograd };
         std::iter::once(first).chain(exact.then_some(Algorithm::WinogradExact))
     }
+
+    /// Ways to do it by a hint, with its input's mask out of the encryptions where that is free.
+    fn hints(&self, context: &Context<'_>) -> impl Iterator<Item = Hint> {
+        let (low, high) = context.wires[self.input].range();
+        let most = low.unsigned_abs().max(high.unsigned_abs()) as f64;
+        let free = self.algorithm == Algorithm::Direct && self.draws_first(context);
+        let hints: Vec<Hint> = Hint::all(&self.layer(), most).collect();
+        hints.into_iter().map(move |hint| hint.drawing(free))
+    }
+
+    /// Whether it is the first step to read its input, whose mask the client draws.
+    fn draws_first(&self, context: &Context<'_>) -> bool {
+        context.masks.first_layer[self.input] == Some(self.output)
+    }
 }
 
 impl Body for Linear {
@@ -96,9 +110,14 @@ impl Body for Linear {
         known[self.input]
     }
 
-    fn variants(&self, _: &Context<'_>) -> Vec<Op> {
-        let ways = self.algorithms().flat_map(|a| Protocol::all().map(move |p| (a, p)));
-        let steps = ways.map(|(algorithm, protocol)| Self { algorithm, protocol, ..self.clone() });
+    fn variants(&self, context: &Context<'_>) -> Vec<Op> {
+        let trees = self.algorithms().flat_map(|a| Protocol::all().map(move |p| (a, p)));
+        let hints = self.hints(context).map(|hint| (self.algorithm, Protocol::Hint(hint)));
+        let steps = trees.chain(hints).map(|(algorithm, protocol)| Self {
+            algorithm,
+            protocol,
+            ..self.clone()
+        });
         steps.filter(|step| step.layer().check().is_ok()).map(Op::Linear).collect()
     }
 
@@ -148,8 +167,15 @@ impl Body for Linear {
             let state = run.state.expect("invariant: a layer's state is kept or fresh");
             let weights = run.weights.map(|own| own.weights.as_slice());
             let products = Products { layer: &layer, images: run.images, state, weights };
-            let mask = ClientHeld(run.masks[self.input].clone());
-            let share = session.run(&products, mask).await?;
+            let share = if layer.draws() {
+                let ring = run.context.wires[self.input].ring;
+                let (share, mask) = products.draw(session, ring).await?;
+                run.masks[self.input] = mask;
+                share
+            } else {
+                let mask = ClientHeld(run.masks[self.input].clone());
+                session.run(&products, mask).await?
+            };
             if session.role() == Role::Client {
                 // Its share of the products is the client's whole share of the output: online it
                 // adds nothing.

@@ -111,10 +111,9 @@ impl Body for Lookup {
         intervals.declared("values", self.input)
     }
 
-    fn offline<'a>(&'a self, session: &'a mut Session, run: Offline<'a>) -> Work<'a, Prepared> {
-        if self.reshare && session.role() == Role::Client {
-            let wire = &run.context.wires[self.output];
-            run.masks[self.output] = Some(reshare::draw(session, wire, run.images));
+    fn offline<'a>(&'a self, session: &'a mut Session, mut run: Offline<'a>) -> Work<'a, Prepared> {
+        if self.reshare {
+            reshare::draw(session, &mut run, self.output);
         }
         Box::pin(async { Ok(Prepared::NOTHING) })
     }

@@ -33,7 +33,7 @@ pub(crate) use argmax::index_ring;
 pub use argmax::{Argmax, pooling_ring};
 pub use axes::{Axis, View};
 pub(crate) use check::Check;
-pub(crate) use context::{Context, Intervals, Offline, Online, Prepared};
+pub(crate) use context::{Context, Intervals, Masks, Offline, Online, Prepared};
 pub use input::Input;
 pub use kind::{CORRELATIONS, Kind};
 pub use linear::Linear;

@@ -111,7 +111,7 @@ async fn reveal(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::Wire;
+    use crate::steps::{Masks, Wire};
     use crate::{Bits, testing};
 
     /// What the client makes of shares of the wire that is revealed, logits of six bits in a ring
@@ -126,8 +126,8 @@ mod tests {
             }
         };
         let wires = [wire];
-        let context =
-            Context { wires: &wires, known: &[false], streamed: false, reveals, revealed };
+        let masks = Masks { known: vec![false], first_layer: vec![None], by_layer: vec![false] };
+        let context = Context { wires: &wires, masks: &masks, streamed: false, reveals, revealed };
         let ours = Share::zeros(wire.ring, shares.len());
         let theirs = Share::new(wire.ring, shares);
         testing::runtime().block_on(async {

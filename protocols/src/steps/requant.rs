@@ -67,7 +67,7 @@ impl Requant {
     /// Whether choices are made before the input is known: the client's share of the sum is. Not
     /// where the plan is streamed: its OTs would have to be kept until then.
     fn early(&self, context: &Context<'_>) -> bool {
-        !context.streamed && self.terms.iter().all(|term| context.known[term.wire])
+        !context.streamed && self.terms.iter().all(|term| context.masks.known[term.wire])
     }
 
     /// This party's share of the sum.
@@ -206,14 +206,13 @@ impl Body for Requant {
         intervals.fits("sum", self.interval(intervals), self.ring)
     }
 
-    fn offline<'a>(&'a self, session: &'a mut Session, run: Offline<'a>) -> Work<'a, Prepared> {
+    fn offline<'a>(&'a self, session: &'a mut Session, mut run: Offline<'a>) -> Work<'a, Prepared> {
         Box::pin(async move {
+            if self.reshare {
+                reshare::draw(session, &mut run, self.output);
+            }
             let Offline { context, images, masks, .. } = run;
             let client = session.role() == Role::Client;
-            if client && self.reshare {
-                let wire = &context.wires[self.output];
-                masks[self.output] = Some(reshare::draw(session, wire, images));
-            }
             if !self.early(&context) {
                 return Ok(Prepared::NOTHING);
             }

@@ -145,7 +145,9 @@ impl Encryptor<'_> {
     /// A public polynomial times the secret, plus a small error.
     fn masked(&self, public: &Polynomial, secret: &Polynomial, error: &[i8]) -> Vec<u64> {
         let product = Transform::get().product(public, secret).into_iter().zip(error);
-        product.map(|(value, &error)| self.modulus.reduce((value + i64::from(error)) as u64)).collect()
+        product
+            .map(|(value, &error)| self.modulus.reduce((value + i64::from(error)) as u64))
+            .collect()
     }
 
     /// A coefficient, with the value that it hides.

@@ -302,7 +302,8 @@ impl Layout {
         let mut touched = vec![false; DEGREE];
         let size = self.blocks * self.block;
         // What output `m` of a polynomial takes of kernel `n` is `m - n` times all blocks away.
-        let distances = (0..2 * self.outputs - 1).map(|d| d * size + DEGREE - (self.outputs - 1) * size);
+        let distances =
+            (0..2 * self.outputs - 1).map(|d| d * size + DEGREE - (self.outputs - 1) * size);
         for distance in distances {
             for tap in self.kernel(chunk) {
                 for row in 0..tile.rows {

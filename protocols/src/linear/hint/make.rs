@@ -99,9 +99,8 @@ struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     fn new(hint: &'a Hint, layer: &'a Layer, layout: &'a Layout, weights: &'a [i8]) -> Self {
-        let modulus = hint
-            .modulus(layer.products().ring)
-            .expect("invariant: a checked layer has a modulus");
+        let modulus =
+            hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
         let count = layout.geometry.groups * layout.chunks().len();
         let chunks = (0..count).into_par_iter().map(|at| unrolled(&chunk_polynomial(at)));
         Self { hint, layer, layout, weights, modulus, chunks: chunks.collect() }
@@ -113,9 +112,9 @@ impl<'a> Maker<'a> {
         rng.set_stream(bundle as u64);
         let (secret, error) = (small(&mut rng), small(&mut rng));
         let transform = Transform::get();
-        let key = key_polynomial().into_iter().map(|value| {
-            self.modulus.center(self.modulus.reduce(value))
-        });
+        let key = key_polynomial()
+            .into_iter()
+            .map(|value| self.modulus.center(self.modulus.reduce(value)));
         let product = transform.product(
             &transform.forward(key),
             &transform.forward(secret.iter().map(|&value| value.into())),
@@ -133,7 +132,8 @@ impl<'a> Maker<'a> {
         for (sum, error) in sums.into_iter().zip(error.iter()) {
             let sum = self.modulus.reduce(sum);
             let value = self.modulus.reduce(sum.wrapping_add(half)) >> cut;
-            let rounded = self.modulus.center(self.modulus.reduce((value << cut).wrapping_sub(sum)));
+            let rounded =
+                self.modulus.center(self.modulus.reduce((value << cut).wrapping_sub(sum)));
             errors += (rounded + i64::from(*error)).pow(2) as f64;
             values.push(value);
         }

@@ -54,8 +54,8 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, Layer};
 use super::protocol::{Detail, LayerMemory, LayerSeconds, LinearProtocol, Run, State, Work};
+use super::{Algorithm, Layer};
 use crate::assumption::Assumption;
 use crate::lattice::{DEGREE, Polynomial};
 use crate::{Bits, Phases, Role, Session, rates};

@@ -83,16 +83,14 @@ pub(super) async fn client(
     let classes = by_shift(layer);
     let (mut choices, mut products) = (Vec::new(), Vec::new());
     for alike in &classes {
-        let bits: BitString = gather(&values, alike, columns)
-            .map(|value| low_half(value, noise) == 1)
-            .collect();
+        let bits: BitString =
+            gather(&values, alike, columns).map(|value| low_half(value, noise) == 1).collect();
         products.push(BitProduct::choose(session, Role::Client, alike.ring, &bits, &mut choices)?);
     }
     let len = choices.len();
     pass(session, Role::Client, &choices, len).await?;
-    let corrections = classes.iter().map(|alike| {
-        alike.ring.packed_len(alike.channels.len() * columns)
-    });
+    let corrections =
+        classes.iter().map(|alike| alike.ring.packed_len(alike.channels.len() * columns));
     let message = session.channel.receive(corrections.sum()).await?;
     let mut incoming = Incoming::of(&message);
     for (alike, product) in classes.iter().zip(products) {

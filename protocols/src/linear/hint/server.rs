@@ -122,8 +122,7 @@ fn bundle_products<W: Word>(
     (bundle, polynomials): (usize, &[Vec<W>]),
 ) -> Vec<Vec<u64>> {
     let layout = task.layout;
-    let (group, first) =
-        (bundle / layout.bundles(), bundle % layout.bundles() * layout.outputs);
+    let (group, first) = (bundle / layout.bundles(), bundle % layout.bundles() * layout.outputs);
     let outputs = layout.outputs.min(layout.group_outputs() - first);
     let secret = task.state.secrets[bundle].iter().map(|&value| value.into());
     let hidden = Transform::get().product(key, &Transform::get().forward(secret));

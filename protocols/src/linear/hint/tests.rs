@@ -207,7 +207,8 @@ fn convolution(g: &Geometry, x: &[i64], weights: &[i64]) -> Vec<i64> {
                             let z = line(column * g.stride_w, j, g.dilation_w, g.pad_left, g.in_w);
                             let (Some(y), Some(z)) = (y, z) else { continue };
                             let from = (channel / outputs * inputs + input) * g.in_h + y;
-                            let weight = ((channel * inputs + input) * g.kernel_h + i) * g.kernel_w + j;
+                            let weight =
+                                ((channel * inputs + input) * g.kernel_h + i) * g.kernel_w + j;
                             sum += weights[weight] * x[from * g.in_w + z];
                         }
                     }
