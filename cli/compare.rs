@@ -125,7 +125,7 @@ impl Comparison {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{}, one image: megabytes of published systems, modeled (transfers by IKNP / silent), \
+            "{}, one image: megabytes of published systems, modeled (OTs by IKNP / silent), \
             and of pq, predicted to the byte\n",
             Printable(&self.name)
         );

@@ -88,7 +88,7 @@ impl Why {
                 "offline",
                 "online",
                 "rounds",
-                "transfers",
+                "OTs",
                 "AES blocks",
                 "per image",
                 "",

@@ -27,12 +27,12 @@ impl Assumption {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::DiffieHellman => {
-                "computational Diffie-Hellman is hard in ristretto255 (base transfers)"
+                "computational Diffie-Hellman is hard in ristretto255 (base OTs)"
             }
-            Self::RandomOracle => "BLAKE3 is a random oracle (keys of the base transfers)",
-            Self::Prg => "AES-128 in counter mode is pseudorandom (extension of transfers)",
+            Self::RandomOracle => "BLAKE3 is a random oracle (keys of the base OTs)",
+            Self::Prg => "AES-128 in counter mode is pseudorandom (extension of OTs)",
             Self::CorrelationRobustness => {
-                "the hash from AES-128 is correlation robust, in the ideal cipher model (transfers)"
+                "the hash from AES-128 is correlation robust, in the ideal cipher model (OTs)"
             }
             Self::CircularCorrelationRobustness => {
                 "the hash from AES-128 is circular correlation robust, in the ideal cipher model \
@@ -43,7 +43,7 @@ impl Assumption {
                  errors of variance 1 (linear layers by hints)"
             }
             Self::RegularLpn => {
-                "learning parity with regular noise under a public sparse code is hard (transfers \
+                "learning parity with regular noise under a public sparse code is hard (OTs \
                  by Ferret)"
             }
         }

@@ -27,8 +27,8 @@ pub(super) async fn set_up(
     let extend = plan.supply(kept);
     let predicted = setup.cost() + extend.cost() + kept;
     let (ready, measured) = timed(session, "set-up", predicted, async |session| {
-        observe(Event { phase: "set-up", step: "base transfers", index: 0, count });
-        budget::enter(session, 1, "set-up: base transfers", budget::of_start(plan));
+        observe(Event { phase: "set-up", step: "base OTs", index: 0, count });
+        budget::enter(session, 1, "set-up: base OTs", budget::of_start(plan));
         session.run(&setup, ()).await?;
         budget::enter(session, 2, "set-up: extension", budget::of_supply(&extend));
         session.run(&extend, ()).await?;
