@@ -210,10 +210,6 @@ impl Body for Requant {
         Box::pin(async move {
             let Offline { context, images, masks, .. } = run;
             let client = session.role() == Role::Client;
-            if client && self.reshare {
-                let wire = &context.wires[self.output];
-                masks[self.output] = Some(reshare::draw(session, wire, images));
-            }
             if !self.early(&context) {
                 return Ok(Prepared::NOTHING);
             }
@@ -233,16 +229,12 @@ impl Body for Requant {
         Box::pin(async move {
             let operator = self.operator(run.context.wires, run.images);
             let sum = self.sum(run.shares);
-            let prepared = std::mem::replace(&mut run.prepared, Prepared::NOTHING);
-            let chosen = match prepared.take::<Chosen>() {
+            let chosen = match run.prepared.take::<Chosen>() {
                 Some(chosen) => chosen,
                 None => operator.choose(session, sum.values()).await?,
             };
             let written = operator.respond(session, chosen, sum).await?;
-            if !self.reshare {
-                return Ok(Some(written));
-            }
-            reshare::run(session, run, written).await.map(Some)
+            reshare::finish(session, run, self.reshare, written).await.map(Some)
         })
     }
 }

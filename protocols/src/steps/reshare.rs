@@ -19,18 +19,22 @@ pub(super) fn message(context: &Context<'_>, wire: WireId, sender: Role, images:
 }
 
 /// A fresh uniform mask for a wire.
-pub(super) fn draw(session: &mut Session, wire: &Wire, images: usize) -> Share {
+pub(crate) fn draw(session: &mut Session, wire: &Wire, images: usize) -> Share {
     let values = (0..wire.elements() * images).map(|_| session.rng().random()).collect();
     Share::new(wire.ring, values)
 }
 
-/// The client replaces its share by the wire's mask and sends the difference, which the server
-/// adds: uniform, since the mask is.
-pub(super) async fn run(
+/// What a step has written; where it is re-shared, the client replaces its share by the wire's mask
+/// and sends the difference, which the server adds: uniform, since the mask is.
+pub(super) async fn finish(
     session: &mut Session,
     online: Online<'_>,
+    reshare: bool,
     share: Share,
 ) -> Result<Share, Error> {
+    if !reshare {
+        return Ok(share);
+    }
     let (ring, len) = (share.ring(), share.len());
     match online.mask {
         Some(mask) if session.role() == Role::Client => {
