@@ -147,15 +147,11 @@ impl Weights {
         intervals.fits("values", intervals.ranges[output], Bits::of(64))
     }
 
-    fn layer(&self, step: &str) -> Result<&LayerWeights, Error> {
-        self.layers.get(step).ok_or_else(|| {
-            Error::invalid(format!("weights of step {step}: tensors"), "weight and bias", "none")
-        })
-    }
-
     /// Holds the shapes alone against a plan: what running it relies on.
     pub(crate) fn check_shapes(&self, plan: &Plan) -> Result<(), Error> {
-        plan.layers().try_for_each(|(_, name, layer)| self.layer(name)?.check(&layer, name))
+        plan.layers().try_for_each(|(_, name, layer)| {
+            LayerWeights::of_step(&self.layers, name)?.check(&layer, name)
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use super::report::{Measured, timed};
 use super::{Event, Observe, PartySession, budget};
 use crate::linear::{Layer, LayerWeights, State};
 use crate::plan::Plan;
-use crate::steps::{CORRELATIONS, Offline, Prepared};
-use crate::{Cost, Error, Operator, Phases, Session, Share};
+use crate::steps::{CORRELATIONS, Offline, Prepared, draw};
+use crate::{Cost, Error, Operator, Phases, Role, Session, Share};
 
 /// What one inference consumes. Used once: running it takes it.
 pub(super) struct Stock {
@@ -60,10 +60,14 @@ async fn prepare_one(
     let context = plan.context(&drawn);
     let mut masks: Vec<Option<Share>> = plan.wires.iter().map(|_| None).collect();
     let mut steps = Vec::with_capacity(plan.steps.len());
+    let (own, client) = (run.weights.clone(), run.session.role() == Role::Client);
     for (index, step) in plan.steps.iter().enumerate() {
         event(&step.name, index);
         budget::enter(&mut run.session, step_number(index), &step.name, run.budgets.offline[index]);
-        let own = run.weights.clone();
+        let masked = |wire: &usize| step.op.step().draws_mask() && !drawn.by_layer[*wire];
+        if let Some(output) = step.op.output().filter(|wire| client && masked(wire)) {
+            masks[output] = Some(draw(&mut run.session, &plan.wires[output], images));
+        }
         let weights = own.as_ref().and_then(|own| own.layers.get(&step.name));
         let cost = step.op.step().cost(&context, images);
         let fresh = match step.op.layer().filter(|_| plan.streamed) {

@@ -1,5 +1,6 @@
 //! One layer's secret integers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -18,6 +19,16 @@ pub struct LayerWeights {
 }
 
 impl LayerWeights {
+    /// Those of a step.
+    pub(crate) fn of_step<'a>(
+        layers: &'a BTreeMap<String, Self>,
+        step: &str,
+    ) -> Result<&'a Self, Error> {
+        layers.get(step).ok_or_else(|| {
+            Error::invalid(format!("weights of step {step}: tensors"), "weight and bias", "none")
+        })
+    }
+
     /// The biases as a file has them.
     pub(crate) fn bias_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(8 * self.bias.len()));

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::requant::{NONLINEAR, used};
-use super::{Body, Check, Context, Intervals, Kind, Offline, Online, Op, Prepared, Wire, WireId};
+use super::{Body, Check, Context, Intervals, Kind, Online, Op, Wire, WireId};
 use crate::linear::Work;
 use crate::ops;
 use crate::rates::Seconds;
@@ -86,10 +86,6 @@ impl Body for Argmax {
     fn follow(&self, intervals: &mut Intervals<'_>) -> Result<(), Error> {
         // Only so many bits of the values are looked at.
         intervals.declared("values", self.input)
-    }
-
-    fn offline<'a>(&'a self, _: &'a mut Session, _: Offline<'a>) -> Work<'a, Prepared> {
-        Box::pin(async { Ok(Prepared::NOTHING) })
     }
 
     fn online<'a>(&'a self, session: &'a mut Session, run: Online<'a>) -> Work<'a, Option<Share>> {

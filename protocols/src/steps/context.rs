@@ -59,8 +59,9 @@ impl Prepared {
     }
 
     /// What was prepared, if anything was.
-    pub(super) fn take<T: Any>(self) -> Option<T> {
-        let taken = self.0?.downcast().expect("invariant: a step takes what it has prepared");
+    pub(super) fn take<T: Any>(&mut self) -> Option<T> {
+        let taken =
+            self.0.take()?.downcast().expect("invariant: a step takes what it has prepared");
         Some(*taken)
     }
 }
@@ -129,9 +130,7 @@ impl Intervals<'_> {
 
     /// The weights of the step.
     pub(super) fn layer(&self) -> Result<&LayerWeights, Error> {
-        self.weights
-            .get(self.name)
-            .ok_or_else(|| Error::invalid(self.what("tensors"), "weight and bias", "none"))
+        LayerWeights::of_step(self.weights, self.name)
     }
 
     /// Whether a wire's values are within the width and the sign that it declares.

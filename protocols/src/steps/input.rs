@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Check, Context, Intervals, Kind, Offline, Online, Prepared, WireId, reshare};
+use super::{Body, Check, Context, Intervals, Kind, Online, WireId, reshare};
 use crate::linear::Work;
 use crate::{Error, Phases, Role, Session, Share};
 
@@ -56,11 +56,6 @@ impl Body for Input {
     fn follow(&self, intervals: &mut Intervals<'_>) -> Result<(), Error> {
         let ring = intervals.wires[self.output].ring;
         intervals.fits("values", intervals.of(self.output), ring)
-    }
-
-    fn offline<'a>(&'a self, session: &'a mut Session, mut run: Offline<'a>) -> Work<'a, Prepared> {
-        reshare::draw(session, &mut run, self.output);
-        Box::pin(async { Ok(Prepared::NOTHING) })
     }
 
     fn online<'a>(&'a self, session: &'a mut Session, run: Online<'a>) -> Work<'a, Option<Share>> {

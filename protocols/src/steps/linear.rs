@@ -187,8 +187,7 @@ impl Body for Linear {
 
     fn online<'a>(&'a self, _: &'a mut Session, mut run: Online<'a>) -> Work<'a, Option<Share>> {
         Box::pin(async move {
-            let prepared = std::mem::replace(&mut run.prepared, Prepared::NOTHING);
-            let product = prepared.take::<Share>();
+            let product = run.prepared.take::<Share>();
             let product = product.expect("invariant: every linear step was prepared, once");
             let Some(own) = run.weights else { return Ok(Some(product)) };
             let layer = self.layer();

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::requant::{NONLINEAR, used};
-use super::{
-    Body, Check, Context, Intervals, Kind, Offline, Online, Prepared, Wire, WireId, reshare,
-};
+use super::{Body, Check, Context, Intervals, Kind, Online, Wire, WireId, reshare};
 use crate::linear::Work;
 use crate::ops;
 use crate::rates::{self, Seconds};
@@ -111,22 +109,12 @@ impl Body for Lookup {
         intervals.declared("values", self.input)
     }
 
-    fn offline<'a>(&'a self, session: &'a mut Session, mut run: Offline<'a>) -> Work<'a, Prepared> {
-        if self.reshare {
-            reshare::draw(session, &mut run, self.output);
-        }
-        Box::pin(async { Ok(Prepared::NOTHING) })
-    }
-
     fn online<'a>(&'a self, session: &'a mut Session, run: Online<'a>) -> Work<'a, Option<Share>> {
         Box::pin(async move {
             let operator = self.operator(run.context.wires, run.images);
             let narrow = run.narrowed(self.input, operator.ring);
             let written = session.run(&operator, narrow).await?;
-            if !self.reshare {
-                return Ok(Some(written));
-            }
-            reshare::run(session, run, written).await.map(Some)
+            reshare::finish(session, run, self.reshare, written).await.map(Some)
         })
     }
 }

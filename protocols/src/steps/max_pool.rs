@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::requant::{NONLINEAR, used};
 use super::{
-    Body, Check, Context, Intervals, Kind, Offline, Online, Op, Prepared, Tie, Window, Wire,
-    WireId, pooling_ring, reshare,
+    Body, Check, Context, Intervals, Kind, Online, Op, Tie, Window, Wire, WireId, pooling_ring,
+    reshare,
 };
 use crate::linear::Work;
 use crate::ops;
@@ -123,21 +123,11 @@ impl Body for MaxPool {
         intervals.declared("values", self.input)
     }
 
-    fn offline<'a>(&'a self, session: &'a mut Session, mut run: Offline<'a>) -> Work<'a, Prepared> {
-        if self.reshare {
-            reshare::draw(session, &mut run, self.output);
-        }
-        Box::pin(async { Ok(Prepared::NOTHING) })
-    }
-
     fn online<'a>(&'a self, session: &'a mut Session, run: Online<'a>) -> Work<'a, Option<Share>> {
         Box::pin(async move {
             let operator = self.operator(run.context.wires, run.images);
             let written = session.run(&operator, self.operands(&run)).await?;
-            if !self.reshare {
-                return Ok(Some(written));
-            }
-            reshare::run(session, run, written).await.map(Some)
+            reshare::finish(session, run, self.reshare, written).await.map(Some)
         })
     }
 }

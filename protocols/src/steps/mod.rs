@@ -41,6 +41,7 @@ pub use lookup::Lookup;
 pub use max_pool::MaxPool;
 pub use output::Output;
 pub use requant::{Requant, Term};
+pub(crate) use reshare::draw;
 pub use sum_pool::SumPool;
 pub use view::Slice;
 pub use window::{Gather, Window};
@@ -163,8 +164,10 @@ pub(crate) trait Body: Any + Send + Sync {
     fn follow(&self, intervals: &mut Intervals<'_>) -> Result<(), Error>;
 
     /// Does what needs no input. The client's masks of what it reads are there, where they are
-    /// known.
-    fn offline<'a>(&'a self, session: &'a mut Session, offline: Offline<'a>) -> Work<'a, Prepared>;
+    /// known, and the mask of what it writes, where it draws one.
+    fn offline<'a>(&'a self, _: &'a mut Session, _: Offline<'a>) -> Work<'a, Prepared> {
+        Box::pin(async { Ok(Prepared::NOTHING) })
+    }
 
     /// Computes this party's share of what it writes.
     fn online<'a>(
@@ -175,8 +178,8 @@ pub(crate) trait Body: Any + Send + Sync {
 }
 
 impl Op {
-    /// The one place that tells the kinds apart.
-    fn body(&self) -> &dyn Body {
+    /// The step itself: the one place that tells the kinds apart.
+    pub(crate) fn step(&self) -> &dyn Body {
         match self {
             Self::Input(step) => step,
             Self::Linear(step) => step,
@@ -191,7 +194,7 @@ impl Op {
     }
 
     /// The same, to change it.
-    fn body_mut(&mut self) -> &mut dyn Body {
+    pub(crate) fn step_mut(&mut self) -> &mut dyn Body {
         match self {
             Self::Input(step) => step,
             Self::Linear(step) => step,
@@ -207,12 +210,12 @@ impl Op {
 
     /// The step as one kind, if it is of that kind.
     pub fn get<T: 'static>(&self) -> Option<&T> {
-        (self.body() as &dyn Any).downcast_ref()
+        (self.step() as &dyn Any).downcast_ref()
     }
 
     /// The same, to change it.
     pub fn get_mut<T: 'static>(&mut self) -> Option<&mut T> {
-        (self.body_mut() as &mut dyn Any).downcast_mut()
+        (self.step_mut() as &mut dyn Any).downcast_mut()
     }
 
     /// The layer of a linear step.
@@ -222,41 +225,31 @@ impl Op {
 
     /// The wires that it reads.
     pub fn inputs(&self) -> Vec<WireId> {
-        self.body().inputs()
+        self.step().inputs()
     }
 
     /// The wire that it writes.
     pub fn output(&self) -> Option<WireId> {
-        self.body().output()
+        self.step().output()
     }
 
     /// What the step is, for the report; a view is none, it is free.
     pub fn kind(&self) -> Option<Kind> {
-        self.body().kind()
+        self.step().kind()
     }
 
     /// How the step is done, for the report.
     pub fn protocol(&self) -> String {
-        self.body().protocol()
+        self.step().protocol()
     }
 
     /// The ring that the step computes in.
     pub fn ring(&self, wires: &[Wire]) -> Bits {
-        self.body().ring(wires)
+        self.step().ring(wires)
     }
 
     /// The scales that the step ties together.
     pub fn ties(&self) -> Vec<Tie> {
-        self.body().ties()
-    }
-
-    /// What the executor, the price and the checks use.
-    pub(crate) fn step(&self) -> &dyn Body {
-        self.body()
-    }
-
-    /// The same, to change it.
-    pub(crate) fn step_mut(&mut self) -> &mut dyn Body {
-        self.body_mut()
+        self.step().ties()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Check, Context, Intervals, Kind, Offline, Online, Prepared, WireId, reshare};
+use super::{Body, Check, Context, Intervals, Kind, Online, WireId, reshare};
 use crate::channel::STATEMENT;
 use crate::linear::Work;
 use crate::load::Reveal;
@@ -62,10 +62,6 @@ impl Body for Output {
         }
         intervals.declared("logits", self.input)?;
         intervals.fits("logits", intervals.of(self.input), intervals.wires[self.input].ring)
-    }
-
-    fn offline<'a>(&'a self, _: &'a mut Session, _: Offline<'a>) -> Work<'a, Prepared> {
-        Box::pin(async { Ok(Prepared::NOTHING) })
     }
 
     fn online<'a>(&'a self, session: &'a mut Session, run: Online<'a>) -> Work<'a, Option<Share>> {

@@ -206,11 +206,8 @@ impl Body for Requant {
         intervals.fits("sum", self.interval(intervals), self.ring)
     }
 
-    fn offline<'a>(&'a self, session: &'a mut Session, mut run: Offline<'a>) -> Work<'a, Prepared> {
+    fn offline<'a>(&'a self, session: &'a mut Session, run: Offline<'a>) -> Work<'a, Prepared> {
         Box::pin(async move {
-            if self.reshare {
-                reshare::draw(session, &mut run, self.output);
-            }
             let Offline { context, images, masks, .. } = run;
             let client = session.role() == Role::Client;
             if !self.early(&context) {
@@ -232,16 +229,12 @@ impl Body for Requant {
         Box::pin(async move {
             let operator = self.operator(run.context.wires, run.images);
             let sum = self.sum(run.shares);
-            let prepared = std::mem::replace(&mut run.prepared, Prepared::NOTHING);
-            let chosen = match prepared.take::<Chosen>() {
+            let chosen = match run.prepared.take::<Chosen>() {
                 Some(chosen) => chosen,
                 None => operator.choose(session, sum.values()).await?,
             };
             let written = operator.respond(session, chosen, sum).await?;
-            if !self.reshare {
-                return Ok(Some(written));
-            }
-            reshare::run(session, run, written).await.map(Some)
+            reshare::finish(session, run, self.reshare, written).await.map(Some)
         })
     }
 }

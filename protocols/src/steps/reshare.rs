@@ -3,7 +3,7 @@
 
 use rand::RngExt;
 
-use super::context::{Context, Offline, Online};
+use super::context::{Context, Online};
 use super::{Wire, WireId};
 use crate::{Cost, Error, Role, Session, Share};
 
@@ -18,24 +18,23 @@ pub(super) fn message(context: &Context<'_>, wire: WireId, sender: Role, images:
     Cost::message(sender, wire.ring.packed_len(wire.elements() * images))
 }
 
-/// The client draws a fresh uniform mask for a wire; unless the layer that reads it first does.
-pub(super) fn draw(session: &mut Session, run: &mut Offline<'_>, wire: WireId) {
-    if session.role() == Role::Server || run.context.masks.by_layer[wire] {
-        return;
-    }
-    let Wire { ring, .. } = run.context.wires[wire];
-    let len = run.context.wires[wire].elements() * run.images;
-    let values = (0..len).map(|_| session.rng().random()).collect();
-    run.masks[wire] = Some(Share::new(ring, values));
+/// A fresh uniform mask for a wire.
+pub(crate) fn draw(session: &mut Session, wire: &Wire, images: usize) -> Share {
+    let values = (0..wire.elements() * images).map(|_| session.rng().random()).collect();
+    Share::new(wire.ring, values)
 }
 
-/// The client replaces its share by the wire's mask and sends the difference, which the server
-/// adds: uniform, since the mask is.
-pub(super) async fn run(
+/// What a step has written; where it is re-shared, the client replaces its share by the wire's mask
+/// and sends the difference, which the server adds: uniform, since the mask is.
+pub(super) async fn finish(
     session: &mut Session,
     online: Online<'_>,
+    reshare: bool,
     share: Share,
 ) -> Result<Share, Error> {
+    if !reshare {
+        return Ok(share);
+    }
     let (ring, len) = (share.ring(), share.len());
     match online.mask {
         Some(mask) if session.role() == Role::Client => {

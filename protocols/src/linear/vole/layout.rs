@@ -146,6 +146,18 @@ fn leaves_of_row(classes: &[&Class]) -> usize {
 /// ring.
 pub(super) const STRIP: usize = 8;
 
+/// The trees of some parts, by ring.
+pub(super) fn trees_by_ring(classes: &[Class], parts: &[Part]) -> Vec<(Bits, usize)> {
+    parts
+        .iter()
+        .flat_map(|part| {
+            let rows = part.rows.clone();
+            let classes = classes[part.classes.clone()].iter();
+            classes.map(move |class| (class.ring, class.trees_of(&rows).len()))
+        })
+        .collect()
+}
+
 /// Bytes of the corrections of trees, given by their rings and numbers: strip by strip, and tree by
 /// tree in a strip.
 pub(super) fn message_len(trees: &[(Bits, usize)], columns: usize) -> usize {

@@ -5,7 +5,7 @@ use super::{Trees, columns};
 use crate::bits::word_bits;
 use crate::linear::Layer;
 use crate::linear::protocol::LayerMemory;
-use crate::{Bits, Block, Role};
+use crate::{Block, Role};
 
 const BLOCK: u64 = Block::BYTES as u64;
 /// Bytes of the largest frame.
@@ -41,7 +41,7 @@ fn frames(classes: &[Class], columns: usize) -> u64 {
     layout::chunks(classes, columns)
         .iter()
         .map(|parts| {
-            let len = layout::message_len(&trees(classes, parts), columns);
+            let len = layout::message_len(&layout::trees_by_ring(classes, parts), columns);
             (len as u64).div_ceil(FRAME)
         })
         .sum()
@@ -61,25 +61,13 @@ fn running(layer: &Layer, classes: &[Class], role: Role, images: usize) -> u64 {
         let rows: u64 = parts.iter().map(|part| part.rows.len() as u64).sum();
         let matrix = if role == Role::Client { rows * width * word } else { 0 };
         let leaves: u64 = parts.iter().map(|part| leaves(classes, part)).sum();
-        let message = layout::message_len(&trees(classes, parts), columns) as u64;
+        let message = layout::message_len(&layout::trees_by_ring(classes, parts), columns) as u64;
         matrix + 2 * message + leaves * BLOCK
     });
     let chunk = each.max().unwrap_or(0);
     let input: usize = g.in_shape().iter().product();
     let input = if role == Role::Client { (input * images) as u64 * word } else { 0 };
     width * g.out_channels as u64 * word + input + chunk
-}
-
-/// The trees of some parts, by ring.
-fn trees(classes: &[Class], parts: &[layout::Part]) -> Vec<(Bits, usize)> {
-    parts
-        .iter()
-        .flat_map(|part| {
-            let rows = part.rows.clone();
-            let classes = classes[part.classes.clone()].iter();
-            classes.map(move |class| (class.ring, class.trees_of(&rows).len()))
-        })
-        .collect()
 }
 
 /// The leaves of the trees of a part.

@@ -105,7 +105,7 @@ impl LinearProtocol for Vole {
     fn seconds(&self, layer: &Layer, images: usize) -> LayerSeconds {
         let work = self.work(layer, images);
         LayerSeconds {
-            setup: self.work(layer, 1).leaves * 2.0 * rates::LEAF,
+            setup: work.leaves * 2.0 * rates::LEAF,
             offline: work.leaves * rates::LEAF
                 + work.blocks * rates::LEAF_BLOCK
                 + work.corrections * rates::CORRECTION,
@@ -188,11 +188,8 @@ async fn products(session: &mut Session, run: Run<'_>) -> Result<Vec<u64>, Error
 /// What the products with so many columns move; trees are set up before.
 fn products_cost(classes: &[Class], columns: usize) -> Cost {
     let messages = layout::chunks(classes, columns).into_iter().map(|chunk| {
-        let trees = chunk.iter().flat_map(|part| {
-            let classes = &classes[part.classes.clone()];
-            classes.iter().map(|class| (class.ring, class.trees_of(&part.rows).len()))
-        });
-        Cost::message(Role::Client, layout::message_len(&trees.collect::<Vec<_>>(), columns))
+        let trees = layout::trees_by_ring(classes, &chunk);
+        Cost::message(Role::Client, layout::message_len(&trees, columns))
     });
     let all: Cost = messages.sum();
     Cost { rounds: all.rounds.min(1), ..all }
