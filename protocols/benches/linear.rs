@@ -43,8 +43,8 @@ fn convolution(side: usize) -> Geometry {
 
 /// 4-bit weights in a ring of 14 bits.
 fn layer(side: usize, algorithm: Algorithm, protocol: Protocol) -> Layer {
-    let (shifts, ring) = (Vec::new(), Bits::of(14));
-    Layer { geometry: convolution(side), weight_bits: 4, shifts, ring, algorithm, protocol }
+    let (geometry, shifts, ring) = (convolution(side), Vec::new(), Bits::of(14));
+    Layer { geometry, weight_bits: 4, shifts, ring, algorithm, protocol, number: 0 }
 }
 
 fn weights(layer: &Layer) -> Vec<i8> {

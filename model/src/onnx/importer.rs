@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use protocols::plan::CORRELATIONS;
+use protocols::plan::{CORRELATIONS, KEYS};
 
 use super::constant::{Constant, Grid, Int};
 use super::error::{ImportError, Problem, Unsupported};
@@ -97,7 +97,7 @@ impl Importer {
             quantizers: HashMap::new(),
             grids: HashMap::new(),
             // A plan has a step of this name of its own.
-            names: HashMap::from([(CORRELATIONS.to_owned(), 1)]),
+            names: HashMap::from([CORRELATIONS, KEYS].map(|name| (name.to_owned(), 1))),
             // Eight elements a byte of the file, and a million: more than real networks copy, and
             // less than a file of a few bytes could ask for by sharing constants.
             budget: bytes.saturating_mul(8).saturating_add(1 << 20),

@@ -25,8 +25,8 @@ impl Budgets {
             .steps
             .iter()
             .map(|step| {
-                let step = step.op.step();
-                (plan.placed(step.cost(&context, images)), step.seconds(&context, images))
+                let body = step.op.step();
+                (plan.placed(&step.op, body.cost(&context, images)), body.seconds(&context, images))
             })
             .collect();
         // The part of a step's online work that may be done offline is a part of both.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::report::{Measured, timed};
 use super::{Event, Observe, PartySession, budget};
-use crate::linear::{Layer, LayerWeights, State};
+use crate::linear::{Layer, LayerWeights, Secrets, State};
 use crate::plan::Plan;
-use crate::steps::{CORRELATIONS, Offline, Prepared, draw};
+use crate::steps::{CORRELATIONS, KEYS, Offline, Prepared, draw};
 use crate::{Cost, Error, Operator, Phases, Role, Session, Share};
 
 /// What one inference consumes. Used once: running it takes it.
@@ -60,6 +60,7 @@ async fn prepare_one(
     let context = plan.context(&drawn);
     let mut masks: Vec<Option<Share>> = plan.wires.iter().map(|_| None).collect();
     let mut steps = Vec::with_capacity(plan.steps.len());
+    let secrets = draw_secrets(run, images).await?;
     let (own, client) = (run.weights.clone(), run.session.role() == Role::Client);
     for (index, step) in plan.steps.iter().enumerate() {
         event(&step.name, index);
@@ -70,12 +71,13 @@ async fn prepare_one(
         }
         let weights = own.as_ref().and_then(|own| own.layers.get(&step.name));
         let cost = step.op.step().cost(&context, images);
-        let fresh = match step.op.layer().filter(|_| plan.streamed) {
+        let fresh = match step.op.layer().filter(|layer| !plan.keeps(layer)) {
             Some(layer) => Some(make_state(run, index, &layer, cost, weights).await?),
             None => None,
         };
         let state = run.ready.states[index].as_ref().or(fresh.as_ref());
-        let offline = Offline { context, images, masks: &mut masks, weights, state };
+        let secrets = secrets.as_ref();
+        let offline = Offline { context, images, masks: &mut masks, weights, state, secrets };
         let (prepared, measured) =
             timed(&mut run.session, "offline", cost.offline, async |session| {
                 step.op.step().offline(session, offline).await
@@ -93,6 +95,19 @@ async fn prepare_one(
     Ok(Stock { images, masks, steps })
 }
 
+/// Draws the secrets that serve all layers of one inference, where any needs them.
+async fn draw_secrets(run: &mut PartySession, images: usize) -> Result<Option<Secrets>, Error> {
+    let Some(needed) = run.plan.secrets() else { return Ok(None) };
+    let cost = needed.cost(images);
+    budget::enter(&mut run.session, 11, KEYS, (cost, 0.0));
+    let (secrets, measured) = timed(&mut run.session, KEYS, cost, async |session| {
+        needed.make(session, images).await
+    })
+    .await?;
+    run.report.add_offline(KEYS, measured);
+    Ok(Some(secrets))
+}
+
 /// Makes the OTs of a layer's offline part and its state, for one inference.
 async fn make_state(
     run: &mut PartySession,
@@ -103,7 +118,7 @@ async fn make_state(
 ) -> Result<State, Error> {
     let plan = Arc::clone(&run.plan);
     let step = &plan.steps[index];
-    let needed = plan.placed(cost).offline;
+    let needed = plan.placed(&step.op, cost).offline;
     let supplied = supply(&plan, &mut run.session, index, needed).await?;
     run.report.add_offline(CORRELATIONS, supplied);
     let weights = weights.map(|own| own.weights.as_slice());

@@ -21,7 +21,7 @@ pub(super) async fn set_up(
     report: &mut Report,
     observe: &mut Observe<'_>,
 ) -> Result<Ready, Error> {
-    let count = plan.layers().filter(|_| !plan.streamed).count() + 1;
+    let count = plan.kept_layers().count() + 1;
     let setup = plan.start();
     let kept = plan.kept_states();
     let extend = plan.supply(kept);
@@ -33,7 +33,7 @@ pub(super) async fn set_up(
         budget::enter(session, 2, "set-up: extension", budget::of_supply(&extend));
         session.run(&extend, ()).await?;
         let mut states: Vec<Option<State>> = plan.steps.iter().map(|_| None).collect();
-        for (at, (index, name, layer)) in plan.layers().filter(|_| !plan.streamed).enumerate() {
+        for (at, (index, name, layer)) in plan.kept_layers().enumerate() {
             observe(Event { phase: "set-up", step: name, index: at + 1, count });
             let part = format!("set-up: {name}");
             budget::enter(session, 3, &part, budget::of_state(&layer));

@@ -33,6 +33,8 @@ pub struct Layer {
     pub algorithm: Algorithm,
     /// How the products are computed.
     pub protocol: Protocol,
+    /// Its number in its plan: layers of one plan have different ones.
+    pub number: usize,
 }
 
 impl Layer {

@@ -22,6 +22,7 @@ pub use choice::{Algorithm, Protocol};
 pub use geometry::Geometry;
 pub(crate) use geometry::windows;
 pub use hint::Hint;
+pub(crate) use hint::{Secrets, SecretsNeeded};
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;
 pub use layer::Layer;

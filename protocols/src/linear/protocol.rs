@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
-use super::Layer;
+use super::{Layer, Secrets, SecretsNeeded};
 use crate::assumption::Assumption;
 use crate::{Cost, Error, Phases, Role, Session};
 
@@ -38,6 +38,8 @@ pub(super) struct Run<'a> {
     pub state: &'a State,
     /// The server's, in the order of [`Layer::weights`].
     pub weights: Option<&'a [i8]>,
+    /// Of this inference, where the protocol needs any.
+    pub secrets: Option<&'a Secrets>,
     /// The client's value, laid out as the input of [`Layer::products`].
     pub value: Option<Value<'a>>,
 }
@@ -124,6 +126,16 @@ pub(super) trait LinearProtocol: Send + Sync {
         false
     }
 
+    /// Whether the state is kept for the session even where the plan is streamed.
+    fn lasts(&self) -> bool {
+        false
+    }
+
+    /// The secrets that an inference draws for all layers together, where the protocol needs any.
+    fn secrets(&self, _: &Layer) -> Option<SecretsNeeded> {
+        None
+    }
+
     /// Makes the state. The server gives its weights, in the order of [`Layer::weights`].
     fn prepare<'a>(
         &'a self,
@@ -158,6 +170,16 @@ impl Layer {
     /// Whether the client's mask of its input comes out of the protocol.
     pub(crate) fn draws(&self) -> bool {
         self.protocol.body().draws()
+    }
+
+    /// Whether its state is kept for the session even where the plan is streamed.
+    pub fn lasts(&self) -> bool {
+        self.protocol.body().lasts()
+    }
+
+    /// What it needs of the secrets of an inference, which serve all layers.
+    pub(crate) fn secrets(&self) -> Option<SecretsNeeded> {
+        self.protocol.body().secrets(self)
     }
 
     /// What people want to know.

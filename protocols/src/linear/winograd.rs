@@ -97,6 +97,7 @@ pub(super) fn layer(layer: &Layer) -> Layer {
         ring: if exact { Bits::of(layer.ring.get() + 2) } else { layer.ring },
         algorithm: Algorithm::Direct,
         protocol: layer.protocol,
+        number: layer.number,
     }
 }
 
@@ -280,6 +281,7 @@ mod tests {
                 ring: Bits::of(20),
                 algorithm: Algorithm::Direct,
                 protocol: Protocol::Cot,
+            number: 0,
             };
             let weights = &weights[..geometry.weights()];
             let x = &x[..geometry.in_shape().iter().product::<usize>() * images];
@@ -314,6 +316,7 @@ mod tests {
                 ring: Bits::of(40),
                 algorithm: Algorithm::Winograd,
                 protocol: Protocol::Cot,
+            number: 0,
             };
             let u = &u[..domain.weights()];
             let count = geometry.in_shape().iter().product::<usize>();

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{CORRELATIONS, FORMAT, Plan, Preprocess, Wire};
+use super::{CORRELATIONS, FORMAT, KEYS, Plan, Preprocess, Wire};
 use crate::Error;
 use crate::printable::{Printable, cut, is_plain};
 use crate::steps::{Argmax, Check, Input, Linear, Output};
@@ -99,7 +99,7 @@ impl Plan {
     /// One input first, one output last, unique names, every wire written once and before it is
     /// read.
     fn check_order(&self) -> Result<(), Error> {
-        let mut names = HashSet::from([CORRELATIONS]);
+        let mut names = HashSet::from([CORRELATIONS, KEYS]);
         let mut written = vec![false; self.wires.len()];
         for (index, step) in self.steps.iter().enumerate() {
             let name = &step.name;

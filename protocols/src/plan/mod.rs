@@ -11,7 +11,7 @@ mod reveal;
 
 use serde::{Deserialize, Serialize};
 
-use crate::linear::Layer;
+use crate::linear::{Layer, SecretsNeeded};
 use crate::ot::{OtExtend, OtExtension, OtSetup};
 use crate::steps::{Context, Input, Linear, Masks, Output};
 use crate::{Cost, Error, Phases};
@@ -23,7 +23,7 @@ pub use crate::assumption::Assumption;
 pub use crate::linear::{Algorithm, Protocol};
 pub use crate::load::{Load, Reveal};
 pub use crate::steps::{
-    Axis, CORRELATIONS, Gather, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
+    Axis, CORRELATIONS, Gather, KEYS, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
 };
 
 /// The version of the plan format that this build reads and writes.
@@ -108,6 +108,21 @@ impl Plan {
         })
     }
 
+    /// Layers whose state is kept for the session, likewise.
+    pub(crate) fn kept_layers(&self) -> impl Iterator<Item = (usize, &str, Layer)> {
+        self.layers().filter(|(_, _, layer)| self.keeps(layer))
+    }
+
+    /// Whether a layer's state is kept for the session.
+    pub(crate) fn keeps(&self, layer: &Layer) -> bool {
+        !self.streamed || layer.lasts()
+    }
+
+    /// The secrets that an inference draws for all layers that need any.
+    pub(crate) fn secrets(&self) -> Option<SecretsNeeded> {
+        self.layers().filter_map(|(_, _, layer)| layer.secrets()).reduce(SecretsNeeded::and)
+    }
+
     /// The step after which each wire is not read any more.
     pub(crate) fn last_uses(&self) -> Vec<usize> {
         let mut last = vec![0; self.wires.len()];
@@ -181,9 +196,9 @@ impl Plan {
     }
 
     /// What a step moves, with the state of its layer where it belongs: in set-up, or offline where
-    /// the plan is streamed.
-    pub(crate) fn placed(&self, cost: Phases) -> Phases {
-        if !self.streamed {
+    /// the plan is streamed and the state does not last.
+    pub(crate) fn placed(&self, op: &Op, cost: Phases) -> Phases {
+        if op.layer().is_none_or(|layer| self.keeps(&layer)) {
             return cost;
         }
         Phases { setup: Cost::ZERO, offline: cost.setup + cost.offline, ..cost }

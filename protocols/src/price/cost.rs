@@ -7,7 +7,7 @@ use crate::handshake;
 use crate::load::{Group, Load};
 use crate::ot::OtExtend;
 use crate::plan::Plan;
-use crate::steps::{CORRELATIONS, Kind, Op};
+use crate::steps::{CORRELATIONS, KEYS, Kind, Op};
 use crate::{Block, Cost, Operator, Phases, Role};
 
 /// The price of one step, for a batch.
@@ -39,8 +39,7 @@ impl Plan {
 
     /// The price of what is kept of all layers for the session.
     pub(crate) fn kept_states(&self) -> Cost {
-        let layers = self.layers().filter(|_| !self.streamed);
-        layers.map(|(_, _, layer)| layer.setup_cost()).sum()
+        self.kept_layers().map(|(_, _, layer)| layer.setup_cost()).sum()
     }
 
     /// Bytes that a party holds from one step to the next at the least, unless the plan is
@@ -81,7 +80,16 @@ impl Plan {
             protocol: self.extension.to_string(),
             cost: self.supplies(load),
         };
-        std::iter::once(correlations).chain(steps).collect()
+        let keys = self.secrets().map(|secrets| StepCost {
+            name: KEYS.into(),
+            kind: Kind::Linear,
+            protocol: "hint".into(),
+            cost: over(load, |images| Phases {
+                offline: secrets.cost(images),
+                ..Phases::default()
+            }),
+        });
+        std::iter::once(correlations).chain(keys).chain(steps).collect()
     }
 
     /// The price of the whole plan for a batch of `images`.
@@ -131,7 +139,7 @@ impl Plan {
     /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's,
     /// over its wires. OTs of its set-up are counted, their extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
-        self.placed(op.step().cost(&self.context(&self.masks()), images))
+        self.placed(op, op.step().cost(&self.context(&self.masks()), images))
     }
 }
 

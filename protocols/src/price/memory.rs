@@ -70,7 +70,7 @@ impl Priced {
         (images, times): (usize, u64),
     ) -> Self {
         let (body, layer) = (step.op.step(), step.op.layer());
-        let Phases { setup, offline, online } = plan.placed(body.cost(context, images));
+        let Phases { setup, offline, online } = plan.placed(&step.op, body.cost(context, images));
         Self {
             phases: Phases { setup, offline: offline * times, online: online * times },
             held: body.held_bytes(context, images) * times,
@@ -144,12 +144,9 @@ impl<'a> Tally<'a> {
     /// Base OTs, the first reserve, and the trees of all layers, one after the other.
     fn set_up(&mut self) {
         self.bootstrap();
-        if self.plan.streamed {
-            return;
-        }
         let trees = self.plan.kept_states();
         self.supply(trees);
-        for (_, _, layer) in self.plan.layers() {
+        for (_, _, layer) in self.plan.kept_layers() {
             let memory = layer.memory(self.role, 1);
             self.consume(layer.setup_cost());
             self.note(memory.state + memory.preparing + SEND_AHEAD);
@@ -198,11 +195,12 @@ impl<'a> Tally<'a> {
     /// Notes the offline part of an inference beside what others hold; the bytes that it leaves.
     fn prepare_one(&mut self, others: u64) -> u64 {
         let plan = self.plan;
+        let secrets = plan.secrets().map_or(0, |secrets| secrets.bytes(self.images) * self.times);
         let (mut held, mut masks) = (others, 0);
         for (index, step) in plan.steps.iter().enumerate() {
             let Priced { phases, held: left, offline, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.offline);
-            let fresh = match step.op.layer().filter(|_| plan.streamed) {
+            let fresh = match step.op.layer().filter(|layer| !plan.keeps(layer)) {
                 Some(layer) => self.fresh_state(&layer, phases.offline),
                 None => 0,
             };
@@ -213,7 +211,7 @@ impl<'a> Tally<'a> {
             if self.role == Role::Client {
                 masks += output;
             }
-            self.note(held + masks + at_work + buffers);
+            self.note(held + masks + secrets + at_work + buffers);
         }
         held + masks
     }

@@ -11,7 +11,7 @@ pub use crate::rates::Seconds;
 impl Plan {
     /// Predicted seconds of every step, in the order of [`Plan::step_costs`].
     pub fn step_seconds(&self, profile: &Profile, images: usize) -> Vec<Seconds> {
-        let work = std::iter::once(Seconds::default()).chain(
+        let work = std::iter::repeat_n(Seconds::default(), 1 + usize::from(self.secrets().is_some())).chain(
             self.steps
                 .iter()
                 .filter(|step| step.op.kind().is_some())
@@ -40,8 +40,7 @@ impl Plan {
 
     /// Predicted seconds of set-up.
     pub fn setup_seconds(&self, profile: &Profile) -> f64 {
-        let layers = self.layers().filter(|_| !self.streamed);
-        let trees: f64 = layers.map(|(_, _, layer)| layer.seconds(1).setup).sum();
+        let trees: f64 = self.kept_layers().map(|(_, _, layer)| layer.seconds(1).setup).sum();
         let ots = ot_seconds(self.extension) * self.kept_states().client_cots as f64;
         profile.seconds(&self.setup_cost()) + trees + ots
     }

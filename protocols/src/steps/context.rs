@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 use super::{Wire, WireId};
-use crate::linear::{LayerWeights, State};
+use crate::linear::{LayerWeights, Secrets, State};
 use crate::load::Reveal;
 use crate::{Bits, Error, Share};
 
@@ -76,6 +76,8 @@ pub(crate) struct Offline<'a> {
     pub weights: Option<&'a LayerWeights>,
     /// What this party keeps of the step's layer.
     pub state: Option<&'a State>,
+    /// Those of this inference, where layers need any.
+    pub secrets: Option<&'a Secrets>,
 }
 
 /// What a step's online part works with.

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The step that extends oblivious transfers for one batch.
 pub const CORRELATIONS: &str = "correlations";
+/// The line of the keys of an inference's secrets: see [`hint`](crate::linear::Hint).
+pub const KEYS: &str = "keys";
 
 /// What a step is, for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -43,6 +43,7 @@ impl Linear {
             ring: self.ring,
             algorithm: self.algorithm,
             protocol: self.protocol,
+            number: self.output,
         }
     }
 
@@ -136,7 +137,7 @@ impl Body for Linear {
     fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {
         let layer = self.layer();
         let seconds = layer.seconds(images);
-        let made = if context.streamed { seconds.setup } else { 0.0 };
+        let made = if context.streamed && !layer.lasts() { seconds.setup } else { 0.0 };
         let online = layer.macs() as f64 * images as f64 * rates::MAC;
         Seconds { offline: seconds.offline + made, online }
     }
@@ -166,7 +167,8 @@ impl Body for Linear {
             let layer = self.layer();
             let state = run.state.expect("invariant: a layer's state is kept or fresh");
             let weights = run.weights.map(|own| own.weights.as_slice());
-            let products = Products { layer: &layer, images: run.images, state, weights };
+            let (images, secrets) = (run.images, run.secrets);
+            let products = Products { layer: &layer, images, state, weights, secrets };
             let share = if layer.draws() {
                 let ring = run.context.wires[self.input].ring;
                 let (share, mask) = products.draw(session, ring).await?;

@@ -35,7 +35,7 @@ pub use axes::{Axis, View};
 pub(crate) use check::Check;
 pub(crate) use context::{Context, Intervals, Masks, Offline, Online, Prepared};
 pub use input::Input;
-pub use kind::{CORRELATIONS, Kind};
+pub use kind::{CORRELATIONS, KEYS, Kind};
 pub use linear::Linear;
 pub use lookup::Lookup;
 pub use max_pool::MaxPool;

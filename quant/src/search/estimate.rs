@@ -233,7 +233,7 @@ fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32,
         let (shifts, protocol) = (quantizer.shifts(layer, w), Protocol::Vole { k });
         let ring = Bits::of(ring);
         let layer =
-            Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol };
+            Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol, number: 0 };
         layer.cost(1).offline.bits()
     });
     (ring, bits.min().unwrap_or(u64::MAX))

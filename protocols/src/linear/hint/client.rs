@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::layout::{Layout, Place, Sent, Tile};
-use super::{ClientState, Hint, key_polynomial};
+use super::{ClientState, Hint, Secrets};
 use crate::lattice::{DEGREE, Modulus, Polynomial, Transform, small};
 use crate::linear::Layer;
 use crate::linear::protocol::Value;
@@ -24,7 +24,7 @@ pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout, images: usize) -
 pub(super) fn message_len(hint: &Hint, layer: &Layer, [first, other]: [usize; 2]) -> usize {
     let ring = hint.coefficients(layer);
     let (first, other) = if hint.draws { (first, other) } else { (0, first + other) };
-    ring.packed_len(DEGREE) + hint.noise_ring().packed_len(first) + ring.packed_len(other)
+    hint.noise_ring().packed_len(first) + ring.packed_len(other)
 }
 
 /// What all tiles and images have in common.
@@ -37,12 +37,6 @@ struct Encryptor<'a> {
     images: usize,
 }
 
-/// One tile of one image, with a secret that serves nothing else.
-struct Encrypted {
-    message: Vec<u8>,
-    secret: Polynomial,
-}
-
 /// Sends the encryptions; this party's share of every output times `2^d`, `[channel][image]
 /// [position]`, modulo `2^q`.
 pub(super) async fn run(
@@ -50,57 +44,50 @@ pub(super) async fn run(
     session: &mut Session,
     layout: &Layout,
     (layer, images, state): (&Layer, usize, &ClientState),
-    mut value: Value<'_>,
+    (secrets, mut value): (&Secrets, Value<'_>),
 ) -> Result<Vec<u64>, Error> {
     let modulus =
         hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
     let encryptor = Encryptor { layer, hint, layout, modulus, state, images };
     let seed = Zeroizing::new(session.rng().random::<[u8; 32]>());
     let tiles = layout.tiles();
-    let mut secrets = Vec::with_capacity(images * tiles.len());
     for image in 0..images {
         let mut seen = layout.unseen();
-        for tile in &tiles {
+        for (number, tile) in tiles.iter().enumerate() {
             let mut rng = ChaCha20Rng::from_seed(*seed);
-            rng.set_stream(secrets.len() as u64);
+            rng.set_stream((image * tiles.len() + number) as u64);
             let sent = layout.sent(tile, &mut seen);
-            let Encrypted { message, secret } =
-                encryptor.encrypt(&mut rng, image, &sent, &mut value);
+            let secret = secrets.of(image, number);
+            let message = encryptor.encrypt((&mut rng, secret), image, &sent, &mut value);
             session.channel.send(&message)?;
             session.channel.drained().await?;
-            secrets.push(secret);
         }
     }
     let bundles = layout.geometry.groups * layout.bundles();
     let shares: Vec<Vec<u64>> = (0..bundles)
         .into_par_iter()
-        .map(|bundle| encryptor.shares(bundle, &tiles, &secrets))
+        .map(|bundle| encryptor.shares(bundle, &tiles, secrets))
         .collect();
     Ok(shares.concat())
 }
 
 impl Encryptor<'_> {
-    /// The key of a tile of an image, and its encrypted coefficients, `[group][chunk]`: first those
-    /// that are masks, then all others.
+    /// The encrypted coefficients of a tile of an image, `[group][chunk]`: first those that are
+    /// masks, then all others.
     fn encrypt(
         &self,
-        rng: &mut ChaCha20Rng,
+        (rng, secret): (&mut ChaCha20Rng, &Polynomial),
         image: usize,
         sent: &[Sent<'_>],
         value: &mut Value<'_>,
-    ) -> Encrypted {
-        let transform = Transform::get();
-        let small_secret = small(rng);
-        let secret = transform.forward(small_secret.iter().map(|&value| value.into()));
-        let key = key_polynomial().into_iter().map(|v| self.modulus.center(self.modulus.reduce(v)));
-        let key = self.masked(&transform.forward(key), &secret, &small(rng));
+    ) -> Vec<u8> {
         let errors: Vec<Zeroizing<Vec<i8>>> = sent.iter().map(|_| small(rng)).collect();
         let masked: Vec<Zeroizing<Vec<u64>>> = self
             .state
             .chunks
             .par_iter()
             .zip(&errors)
-            .map(|(public, error)| Zeroizing::new(self.masked(public, &secret, error)))
+            .map(|(public, error)| Zeroizing::new(self.masked(public, secret, error)))
             .collect();
         let (mut masks, mut others) = (Vec::new(), Vec::new());
         for (Sent { places, .. }, masked) in sent.iter().zip(&masked) {
@@ -122,11 +109,10 @@ impl Encryptor<'_> {
             }
         }
         let ring = self.hint.coefficients(self.layer);
-        let mut message = ring.pack(&key);
         // Packing takes the low bits alone: of a mask's, those below it.
-        message.extend(self.hint.noise_ring().pack(&masks));
+        let mut message = self.hint.noise_ring().pack(&masks);
         message.extend(ring.pack(&others));
-        Encrypted { message, secret }
+        message
     }
 
     /// Where an element of an image is in the value, `[channel][image][row][column]`.
@@ -156,7 +142,7 @@ impl Encryptor<'_> {
     }
 
     /// The shares of the outputs of one polynomial, `[output][image][position]`.
-    fn shares(&self, bundle: usize, tiles: &[Tile], secrets: &[Polynomial]) -> Vec<u64> {
+    fn shares(&self, bundle: usize, tiles: &[Tile], secrets: &Secrets) -> Vec<u64> {
         let (layout, modulus) = (self.layout, self.modulus);
         let cut = self.hint.cut_coefficients(self.layer);
         let hint = cut.unpack(&self.state.hint[bundle], DEGREE).into_iter();
@@ -166,9 +152,10 @@ impl Encryptor<'_> {
         let outputs = layout.outputs.min(layout.group_outputs() - first);
         let (positions, columns) = (layout.geometry.positions(), layout.geometry.out_w());
         let mut shares = vec![0; outputs * self.images * positions];
-        for (at, secret) in secrets.iter().enumerate() {
-            let (image, tile) = (at / tiles.len(), &tiles[at % tiles.len()]);
-            let product = Transform::get().product(&hint, secret);
+        for (image, (number, tile)) in
+            (0..self.images).flat_map(|image| tiles.iter().enumerate().map(move |t| (image, t)))
+        {
+            let product = Transform::get().product(&hint, secrets.of(image, number));
             for output in 0..outputs {
                 let plane = &mut shares[(output * self.images + image) * positions..][..positions];
                 for row in 0..tile.rows {

@@ -79,7 +79,7 @@ pub(super) async fn client(
         hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
     let count = layout.geometry.groups * layout.chunks().len();
     let chunks = (0..count).into_par_iter().map(|chunk| {
-        let public = chunk_polynomial(chunk).into_iter();
+        let public = chunk_polynomial(layer, chunk).into_iter();
         Transform::get().forward(public.map(|value| modulus.center(modulus.reduce(value))))
     });
     Ok(ClientState { hint: packed, chunks: chunks.collect() })
@@ -102,7 +102,7 @@ impl<'a> Maker<'a> {
         let modulus =
             hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
         let count = layout.geometry.groups * layout.chunks().len();
-        let chunks = (0..count).into_par_iter().map(|at| unrolled(&chunk_polynomial(at)));
+        let chunks = (0..count).into_par_iter().map(|at| unrolled(&chunk_polynomial(layer, at)));
         Self { hint, layer, layout, weights, modulus, chunks: chunks.collect() }
     }
 

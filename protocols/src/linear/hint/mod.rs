@@ -8,8 +8,8 @@
 //!
 //! 1. Once (set-up), server, for every polynomial `k` of outputs: a fresh secret `r` and error `e1`;
 //!    sends the hint `h = round((sum w_(k,c) a_c + P r + e1) / 2^j)`.
-//! 2. Client, for every tile and image: a fresh secret `s`; sends `p = P s + e` and, for every chunk,
-//!    `b_c = a_c s + e + D x` at the coefficients that used outputs touch. Its share of an output is
+//! 2. Client, for every tile and image, once for all layers: a fresh secret `s`; sends `p = P s + e`.
+//!    For every layer and chunk: `b_c = a_c s + e + D x` at the coefficients that used outputs touch. Its share of an output is
 //!    `u = -(2^j h) s`.
 //!    *Masks out of ciphertexts.* Where the mask is free, an element that is encrypted for the first
 //!    time is `-floor(y / D)` for `y = a_c s + e`: uniform, since `y` is to everybody else. Then
@@ -25,9 +25,9 @@
 //! in one party's hands.
 //!
 //! Cost: in set-up `2048 (q - j)` bits a polynomial of outputs, from the server; for every inference
-//! `2048 q` bits a tile and `q` bits a coefficient, `d` where it is a mask's, and a bit an output,
-//! from the client; `l - e`
-//! bits an output and an OT from the server, `e` the channel's shift; 2 rounds.
+//! `q` bits a coefficient, `d` where it is a mask's, and a bit an output, from the client; `l - e`
+//! bits an output and an OT from the server, `e` the channel's shift; 2 rounds. Beside it, once an
+//! inference for all layers, `2048 q` bits a tile ([`secrets`]).
 //!
 //! Exactness: given the hint, `nu` is a linear form in the client's `s` and `e`, every variable
 //! once: sub-Gaussian with `tau^2 = |W|^2 + |r|^2 + |e1 + rounding|^2`. The server holds the norms
@@ -50,6 +50,7 @@ mod layout;
 mod make;
 mod parameters;
 mod rounding;
+mod secrets;
 mod server;
 
 use serde::{Deserialize, Serialize};
@@ -60,8 +61,9 @@ use crate::assumption::Assumption;
 use crate::lattice::{DEGREE, Polynomial};
 use crate::{Bits, Phases, Role, Session, rates};
 use layout::Layout;
-
 use parameters::squares_bound;
+
+pub(crate) use secrets::{Secrets, SecretsNeeded};
 
 /// What a plan says of a layer's hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -168,7 +170,7 @@ impl LinearProtocol for Hint {
         let span = (g.positions() * images) as f64;
         LayerSeconds {
             setup: bundles * 3.0 * rates::TRANSFORM + direct * DEGREE as f64,
-            offline: tiles * (bundles + chunks + 2.0) * 2.0 * rates::TRANSFORM
+            offline: tiles * (bundles + chunks) * 2.0 * rates::TRANSFORM
                 + direct * span
                 + outputs * rates::USE,
         }
@@ -210,6 +212,14 @@ impl LinearProtocol for Hint {
         self.draws
     }
 
+    fn lasts(&self) -> bool {
+        true
+    }
+
+    fn secrets(&self, layer: &Layer) -> Option<SecretsNeeded> {
+        SecretsNeeded::of(self, layer)
+    }
+
     fn prepare<'a>(
         &'a self,
         session: &'a mut Session,
@@ -231,14 +241,15 @@ impl LinearProtocol for Hint {
     fn run<'a>(&'a self, session: &'a mut Session, run: Run<'a>) -> Work<'a, Vec<u64>> {
         Box::pin(async move {
             let layout = self.layout(run.layer);
+            let secrets = run.secrets.expect("invariant: an inference has the secrets of its layers");
             match run.value {
                 Some(value) => {
                     let task = (run.layer, run.images, run.state.get());
-                    let shares = client::run(self, session, &layout, task, value).await?;
+                    let shares = client::run(self, session, &layout, task, (secrets, value)).await?;
                     rounding::client(self, session, run.layer, shares).await
                 }
                 None => {
-                    let shares = server::run(self, session, (run.layer, &layout), &run).await?;
+                    let shares = server::run(self, session, (&layout, secrets), &run).await?;
                     rounding::server(self, session, run.layer, shares).await
                 }
             }
@@ -259,9 +270,10 @@ struct ClientState {
     chunks: Vec<Polynomial>,
 }
 
-/// The public polynomial of a chunk, modulo `2^64`. Chunks of all groups are numbered on.
-fn chunk_polynomial(chunk: usize) -> Vec<u64> {
-    crate::lattice::public("chunk", [0, chunk as u64])
+/// The public polynomial of a chunk of a layer, modulo `2^64`. Chunks of all groups are numbered
+/// on.
+fn chunk_polynomial(layer: &Layer, chunk: usize) -> Vec<u64> {
+    crate::lattice::public("chunk", [layer.number as u64, chunk as u64])
 }
 
 /// The public polynomial that secrets are hidden under.

@@ -4,10 +4,9 @@ use rayon::prelude::*;
 
 use super::client::message_len;
 use super::layout::{Chunk, Layout, Sent, Tap, Tile};
-use super::{Hint, ServerState};
+use super::{Hint, Secrets, ServerState};
 use crate::bits::{Word, with_word};
 use crate::lattice::{DEGREE, Modulus, Polynomial, Transform};
-use crate::linear::Layer;
 use crate::linear::protocol::Run;
 use crate::{Error, Session};
 
@@ -16,9 +15,10 @@ use crate::{Error, Session};
 pub(super) async fn run(
     hint: &Hint,
     session: &mut Session,
-    (layer, layout): (&Layer, &Layout),
+    (layout, secrets): (&Layout, &Secrets),
     run: &Run<'_>,
 ) -> Result<Vec<u64>, Error> {
+    let layer = run.layer;
     let ring = hint.coefficients(layer);
     let weights = run.weights.expect("invariant: the server has its weights");
     let weights = layer.weights_of_products(weights);
@@ -33,20 +33,18 @@ pub(super) async fn run(
     let counts = layout.counts();
     for image in 0..run.images {
         let mut seen = layout.unseen();
-        for (tile, counts) in layout.tiles().into_iter().zip(&counts) {
+        for (number, (tile, counts)) in layout.tiles().into_iter().zip(&counts).enumerate() {
             let message = session.channel.receive(message_len(hint, layer, *counts)).await?;
             let [first, other] = if hint.draws { *counts } else { [0, counts[0] + counts[1]] };
-            let (key, values) = message.split_at(ring.packed_len(DEGREE));
-            let key = ring.unpack(key, DEGREE).into_iter().map(|value| modulus.center(value));
-            let key = Transform::get().forward(key);
-            let (masks, others) = values.split_at(hint.noise_ring().packed_len(first));
+            let key = secrets.of(image, number);
+            let (masks, others) = message.split_at(hint.noise_ring().packed_len(first));
             let received = Received {
                 masks: hint.noise_ring().unpack(masks, first),
                 others: ring.unpack(others, other),
                 sent: layout.sent(&tile, &mut seen),
                 draws: hint.draws,
             };
-            let products = with_word!(ring, multiply::<_>(&task, &tile, &key, &received));
+            let products = with_word!(ring, multiply::<_>(&task, &tile, key, &received));
             // From `[channel][row][column]` of the tile to where it is in the image.
             for (channel, plane) in products.iter().enumerate() {
                 let share = &mut shares[(channel * run.images + image) * positions..][..positions];

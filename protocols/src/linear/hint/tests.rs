@@ -14,7 +14,7 @@ use crate::{Clear, Error, Share, Shared};
 fn layer(geometry: Geometry, algorithm: Algorithm, weight_bits: u32, ring: u32) -> Layer {
     let protocol = Protocol::Cot;
     let ring = Bits::of(ring);
-    Layer { geometry, weight_bits, shifts: Vec::new(), ring, algorithm, protocol }
+    Layer { geometry, weight_bits, shifts: Vec::new(), ring, algorithm, protocol, number: 3 }
 }
 
 /// The hint for the largest weights that there are.
@@ -123,7 +123,9 @@ fn drawn(layer: &Layer, images: usize, wire: Bits, seed: u64) {
         cots,
         async |session| {
             let state = &layer.prepare(session, Some(&weights)).await?;
-            let products = Products { layer, images, state, weights: Some(&weights) };
+            let secrets = &layer.secrets().unwrap().make(session, images).await?;
+            let (weights, secrets) = (Some(&weights[..]), Some(secrets));
+            let products = Products { layer, images, state, weights, secrets };
             products.draw(session, wire).await
         },
         async |session| {
@@ -145,7 +147,9 @@ async fn products_drawn(
     state: &State,
     wire: Bits,
 ) -> Result<(Share, Option<Share>), Error> {
-    Products { layer, images, state, weights: None }.draw(session, wire).await
+    let secrets = &layer.secrets().unwrap().make(session, images).await?;
+    let products = Products { layer, images, state, weights: None, secrets: Some(secrets) };
+    products.draw(session, wire).await
 }
 
 /// The outputs of one polynomial for one tile, by the definition of a product.

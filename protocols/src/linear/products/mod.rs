@@ -1,7 +1,7 @@
 //! The operator of a linear layer: the server's weights times what the client holds.
 
 use super::protocol::{Run, State, Value};
-use super::{Algorithm, Layer, multiply, winograd};
+use super::{Algorithm, Layer, Secrets, multiply, winograd};
 use rand::RngExt;
 
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share, Shared};
@@ -17,6 +17,8 @@ pub struct Products<'a> {
     /// The server's weights, in the order of [`Layer::weights`]: the ideal is computed where they
     /// are, and some protocols need them.
     pub weights: Option<&'a [i8]>,
+    /// The secrets of this inference, where the layer's protocol needs any.
+    pub(crate) secrets: Option<&'a Secrets>,
 }
 
 /// A value that the client alone holds, laid out `[channels][images][rows][columns]`; the server
@@ -105,8 +107,8 @@ impl Products<'_> {
         session: &mut Session,
         value: Option<Value<'_>>,
     ) -> Result<Vec<u64>, Error> {
-        let Self { layer, images, state, weights } = *self;
-        let run = Run { layer, images, state, weights, value };
+        let Self { layer, images, state, weights, secrets } = *self;
+        let run = Run { layer, images, state, weights, secrets, value };
         layer.protocol.body().run(session, run).await
     }
 }

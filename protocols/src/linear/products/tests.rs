@@ -30,26 +30,44 @@ pub(in crate::linear) fn check(layer: &Layer, images: usize, seed: u64) {
         async |session| {
             let weights = Some(&weights[..]);
             let state = &layer.prepare(session, weights).await?;
-            let products = Products { layer, images, state, weights };
-            Ok([
-                session.run(&products, ClientHeld(None)).await?,
-                session.run(&products, ClientHeld(None)).await?,
-            ])
+            let mut found = Vec::new();
+            for _ in &inputs {
+                let secrets = &secrets(session, layer, images).await?;
+                let secrets = secrets.as_ref();
+                let products = Products { layer, images, state, weights, secrets };
+                found.push(session.run(&products, ClientHeld(None)).await?);
+            }
+            Ok(found)
         },
         async |session| {
             let state = &layer.prepare(session, None).await?;
-            let products = Products { layer, images, state, weights: None };
-            let held = |x: &Vec<u64>| ClientHeld(Some(Share::new(ring, x.clone())));
-            Ok([
-                session.run(&products, held(&inputs[0])).await?,
-                session.run(&products, held(&inputs[1])).await?,
-            ])
+            let mut found = Vec::new();
+            for x in &inputs {
+                let secrets = &secrets(session, layer, images).await?;
+                let secrets = secrets.as_ref();
+                let products = Products { layer, images, state, weights: None, secrets };
+                let held = ClientHeld(Some(Share::new(ring, x.clone())));
+                found.push(session.run(&products, held).await?);
+            }
+            Ok(found)
         },
     );
     for ((server, client), x) in server.iter().zip(&client).zip(&inputs) {
         let found = Share::reveal(server, client);
         let expected = Clear { ring: layer.ring, values: multiply(layer, &weights, images, x) };
         assert_eq!(found, expected, "seed {seed}");
+    }
+}
+
+/// The secrets of one inference, where the layer needs any.
+pub(in crate::linear) async fn secrets(
+    session: &mut Session,
+    layer: &Layer,
+    images: usize,
+) -> Result<Option<Secrets>, Error> {
+    match layer.secrets() {
+        Some(needed) => Ok(Some(needed.make(session, images).await?)),
+        None => Ok(None),
     }
 }
 
@@ -91,6 +109,7 @@ proptest! {
             ring: Bits::of((weight_bits + 4 + spare).min(62)),
             algorithm,
             protocol,
+            number: 0,
         };
         prop_assert!(layer.check().is_ok());
         check(&layer, images, seed);

@@ -13,6 +13,7 @@ fn the_price_is_that_of_the_head_of_the_module() {
         ring: Bits::of(14),
         algorithm: Algorithm::Direct,
         protocol: Protocol::VoleOfActivations { k: 8 },
+            number: 0,
     };
     let Phases { setup, offline, .. } = layer.cost(1);
     let cost = setup + offline;
@@ -38,6 +39,7 @@ proptest! {
             ring: Bits::of(4),
             algorithm: Algorithm::Direct,
             protocol: Protocol::VoleOfActivations { k: 4 },
+            number: 0,
         };
         let layout = Layout::new(&layer, images, 4);
         let mut found = Vec::new();
