@@ -2,6 +2,7 @@
 
 use fusion::planner::PlannerOptions;
 use protocols::ot::OtExtensions;
+use protocols::plan::Protocols;
 use protocols::profile::Profile;
 
 /// Inferences of a session, unless told otherwise.
@@ -32,6 +33,10 @@ pub(crate) struct PurposeArgs {
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     pub(crate) ot: Option<OtExtensions>,
+    /// Protocols to choose from for linear layers: all, or ot for those that need no assumption
+    /// on lattices.
+    #[arg(long, value_name = "all|ot", default_value = "all")]
+    pub(crate) protocols: Protocols,
     /// Images that will run together, over which rounds are spread in choosing protocols.
     #[arg(
         long,
@@ -51,6 +56,7 @@ impl PurposeArgs {
             batch: self.batch as usize,
             budget_bits: None,
             extensions: self.ot.unwrap_or_default(),
+            protocols: self.protocols,
             lean: true,
         }
     }

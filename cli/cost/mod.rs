@@ -8,7 +8,7 @@ use fusion::planner::{self, PlannerOptions};
 use pq::Network;
 use protocols::Role;
 use protocols::ot::OtExtensions;
-use protocols::plan::{Load, Plan};
+use protocols::plan::{Load, Plan, Protocols};
 use protocols::profile::Profile;
 use serde::Serialize;
 
@@ -106,6 +106,7 @@ impl Args {
             batch: self.batch as usize,
             budget_bits: None,
             extensions,
+            protocols: Protocols::All,
             lean: true,
         }
     }

@@ -198,6 +198,7 @@ impl Args {
             profile: purpose.profile,
             inferences: purpose.inferences,
             extensions: purpose.extensions,
+            protocols: purpose.protocols,
             batch: purpose.batch,
             measure: self.sensitivity,
             reconstruct: self.reconstruct.map(|steps| steps as usize),

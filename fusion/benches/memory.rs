@@ -35,6 +35,7 @@ fn network(name: &str) -> (Graph, Weights) {
 
 fn plan(graph: &Graph, weights: &Weights) -> Result<Plan, Box<dyn Error>> {
     let purpose = PlannerOptions {
+        protocols: protocols::plan::Protocols::All,
         profile: Profile::LAN,
         inferences: 1,
         batch: 1,

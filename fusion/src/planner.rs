@@ -1,9 +1,11 @@
 //! The choice of protocols: digits of trees, AND depth of carry circuits, and the extension of
 //! ots, for a network profile and within a budget, by the operators' own prices.
 
+use protocols::linear::SecretsNeeded;
 use protocols::ot::{OtExtend, OtExtension, OtExtensions};
-use protocols::plan::{Op, Plan};
-use protocols::profile::{Profile, Seconds, ot_seconds};
+use protocols::plan::{Op, Plan, Protocols};
+use protocols::profile::{Prices, Profile, Seconds, ot_seconds};
+use protocols::steps::Linear;
 use protocols::{Cost, Operator, Phases};
 
 use crate::knapsack::{Item, choose};
@@ -22,6 +24,8 @@ pub struct PlannerOptions {
     pub budget_bits: Option<u64>,
     /// The extensions of OTs to choose from.
     pub extensions: OtExtensions,
+    /// The protocols to choose from for linear layers.
+    pub protocols: Protocols,
     /// Whether of plans that are as fast for all that a prediction can tell the one of the fewest
     /// bits is taken.
     pub lean: bool,
@@ -37,13 +41,19 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 ///
 /// # Errors
 /// Those of [`fuse`].
-pub fn cheapest(graph: &Graph, weights: &str, extensions: OtExtensions) -> Result<Plan, Error> {
+pub fn cheapest(
+    graph: &Graph,
+    weights: &str,
+    extensions: OtExtensions,
+    protocols: Protocols,
+) -> Result<Plan, Error> {
     let purpose = PlannerOptions {
         profile: Profile::WAN,
         inferences: 1,
         batch: 1,
         budget_bits: None,
         extensions,
+        protocols,
         lean: false,
     };
     let candidates = Candidates::of(graph, weights, &purpose, false)?;
@@ -143,6 +153,12 @@ pub struct Candidate {
     pub op: Op,
     /// What it moves: set-up once a session, the rest for a batch.
     pub cost: Phases,
+    price: Price,
+}
+
+/// What ways are compared by: sums over steps.
+#[derive(Clone, Copy, Debug)]
+struct Price {
     /// For one image: offline and online are what a budget bounds.
     single: Phases,
     /// For one image, without the OTs that it consumes.
@@ -152,27 +168,33 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn new(plan: &Plan, op: Op, purpose: &PlannerOptions) -> Self {
+    fn new(prices: &Prices<'_>, op: Op, purpose: &PlannerOptions) -> Self {
         let (inferences, batch) = (purpose.inferences.max(1) as f64, purpose.batch.max(1));
-        let cost = plan.step_cost(&op, batch);
-        let Seconds { offline, online } = plan.step_work(&op, batch);
+        let cost = prices.step_cost(&op, batch);
+        let Seconds { offline, online } = prices.step_work(&op, batch);
         let layer = op.layer();
         let wire = |cost: &Cost| purpose.profile.seconds(cost);
         let run =
             purpose.profile.streamed_seconds(&cost.offline, offline) + online + wire(&cost.online);
-        let kept = layer.as_ref().filter(|layer| !plan.streamed || layer.lasts());
+        let kept = layer.as_ref().filter(|layer| !prices.streamed() || layer.lasts());
         // Trees that are made step by step are no set-up: a streamed plan has them in `offline`.
         let setup = kept.map_or(0.0, |layer| layer.seconds(1).setup + wire(&cost.setup));
         let ots = |cost: Cost| cost.consumed() as f64;
-        Self {
-            single: plan.step_cost(&op, 1),
+        let price = Price {
+            single: prices.step_cost(&op, 1),
             seconds: run / batch as f64 + setup / inferences,
             ots: ots(cost.offline + cost.online) / batch as f64 + ots(cost.setup) / inferences,
-            op,
-            cost,
-        }
+        };
+        Self { op, cost, price }
     }
 
+    /// Seconds for one image: its share of set-up, the wire, the work, and the ots.
+    pub fn seconds(&self, extension: OtExtension, profile: &Profile) -> f64 {
+        self.price.in_seconds(extension, profile)
+    }
+}
+
+impl Price {
     /// Bits that one image moves, with those of the ots.
     fn bits(&self, extension: OtExtension) -> u64 {
         let single = self.single.offline + self.single.online;
@@ -180,16 +202,100 @@ impl Candidate {
         single.bits() + ots.ceil() as u64
     }
 
-    /// Seconds for one image: its share of set-up, the wire, the work, and the ots.
-    pub fn seconds(&self, extension: OtExtension, profile: &Profile) -> f64 {
+    fn in_seconds(&self, extension: OtExtension, profile: &Profile) -> f64 {
         let wire = self.ots * extension.bits() / 8.0 / profile.bytes_per_second;
         self.seconds + wire + self.ots * ot_seconds(extension)
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            single: [self.single, other.single].into_iter().sum(),
+            seconds: self.seconds + other.seconds,
+            ots: self.ots + other.ots,
+        }
+    }
+
+    /// Whether it is no dearer in anything, whatever OTs cost.
+    fn beats(&self, other: &Self) -> bool {
+        let run = |price: &Self| price.single.offline + price.single.online;
+        let (a, b) = (run(self), run(other));
+        a.bits() <= b.bits()
+            && a.server_cots <= b.server_cots
+            && a.client_cots <= b.client_cots
+            && self.seconds <= other.seconds
+            && self.ots <= other.ots
     }
 }
 
 /// All ways to run a step of a plan, with their prices.
 pub fn candidates(plan: &Plan, op: &Op, purpose: &PlannerOptions) -> Vec<Candidate> {
-    plan.variants(op).into_iter().map(|op| Candidate::new(plan, op, purpose)).collect()
+    priced(&plan.prices(), op, purpose)
+}
+
+fn priced(prices: &Prices<'_>, op: &Op, purpose: &PlannerOptions) -> Vec<Candidate> {
+    let ways = prices.variants(op).into_iter();
+    let ways = ways.filter(|op| {
+        op.get::<Linear>().is_none_or(|linear| purpose.protocols.contain(linear.protocol))
+    });
+    ways.map(|op| Candidate::new(prices, op, purpose)).collect()
+}
+
+/// One way to run some steps that are chosen together.
+#[derive(Clone)]
+struct Choice {
+    /// By step of the group, and what each moves for one image.
+    ops: Vec<Op>,
+    singles: Vec<Phases>,
+    price: Price,
+    /// What its layers need of secrets.
+    secrets: Option<SecretsNeeded>,
+}
+
+impl Choice {
+    fn of(candidate: Candidate) -> Self {
+        let secrets = candidate.op.layer().and_then(|layer| layer.secrets());
+        let Candidate { op, price, .. } = candidate;
+        Self { ops: vec![op], singles: vec![price.single], price, secrets }
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            ops: self.ops.iter().chain(&other.ops).cloned().collect(),
+            singles: self.singles.iter().chain(&other.singles).copied().collect(),
+            price: self.price.and(&other.price),
+            secrets: both(self.secrets, other.secrets),
+        }
+    }
+
+    /// Whether its layer leaves a carry.
+    fn carries(&self) -> bool {
+        self.ops.iter().any(|op| op.get::<Linear>().is_some_and(|step| step.carry().is_some()))
+    }
+}
+
+fn both(a: Option<SecretsNeeded>, b: Option<SecretsNeeded>) -> Option<SecretsNeeded> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.and(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Choices that no other one beats, in order.
+fn unbeaten(choices: Vec<Choice>) -> Vec<Choice> {
+    let mut kept: Vec<Choice> = Vec::new();
+    for choice in choices {
+        if !kept.iter().any(|other| other.price.beats(&choice.price)) {
+            kept.retain(|other| !choice.price.beats(&other.price));
+            kept.push(choice);
+        }
+    }
+    kept
+}
+
+/// Steps that are chosen together: one, or a layer with the requantization that may take its carry.
+struct Group {
+    names: Vec<String>,
+    choices: Vec<Choice>,
 }
 
 /// All ways to run all steps of a graph.
@@ -197,7 +303,7 @@ struct Candidates<'a> {
     graph: &'a Graph,
     weights: &'a str,
     streamed: bool,
-    steps: Vec<(String, Vec<Candidate>)>,
+    groups: Vec<Group>,
 }
 
 impl<'a> Candidates<'a> {
@@ -209,36 +315,72 @@ impl<'a> Candidates<'a> {
     ) -> Result<Self, Error> {
         let plan =
             fuse(graph, &Options { weights: weights.to_owned(), streamed, ..Options::default() })?;
-        let steps =
-            plan.steps.iter().map(|step| (step.name.clone(), candidates(&plan, &step.op, purpose)));
-        Ok(Self { graph, weights, streamed, steps: steps.collect() })
+        let carried = plan.with_carries();
+        let (prices, carried) = (plan.prices(), carried.prices());
+        let choices = |prices: &Prices<'_>, op: &Op| -> Vec<Choice> {
+            unbeaten(priced(prices, op, purpose).into_iter().map(Choice::of).collect())
+        };
+        // Of each step its own ways; of a layer, those that leave a carry apart.
+        let mut steps: Vec<Option<(Vec<Choice>, Vec<Choice>)>> = Vec::new();
+        for step in &plan.steps {
+            let ways = priced(&prices, &step.op, purpose).into_iter().map(Choice::of);
+            let (carrying, exact): (Vec<Choice>, Vec<Choice>) = ways.partition(Choice::carries);
+            steps.push(Some((unbeaten(exact), unbeaten(carrying))));
+        }
+        let mut groups = Vec::new();
+        for (at, step) in plan.steps.iter().enumerate() {
+            let Some((exact, carrying)) = steps[at].take() else { continue };
+            let reader = |wire: usize| {
+                let mut readers = plan.steps.iter().enumerate();
+                readers.find(|(_, step)| step.op.inputs().contains(&wire)).map(|(reader, _)| reader)
+            };
+            let reader = step.op.output().filter(|_| !carrying.is_empty()).and_then(reader);
+            let Some(reader) = reader else {
+                groups.push(Group { names: vec![step.name.clone()], choices: exact });
+                continue;
+            };
+            let after = steps[reader].take().map_or_else(Vec::new, |(exact, _)| exact);
+            let doubled = choices(&carried, &plan.steps[reader].op);
+            let pairs = |first: &[Choice], then: &[Choice]| -> Vec<Choice> {
+                first.iter().flat_map(|a| then.iter().map(move |b| a.and(b))).collect()
+            };
+            let mut choices = pairs(&exact, &after);
+            choices.extend(pairs(&carrying, &doubled));
+            let names = vec![step.name.clone(), plan.steps[reader].name.clone()];
+            groups.push(Group { names, choices: unbeaten(choices) });
+        }
+        Ok(Self { graph, weights, streamed, groups })
     }
 
-    /// The plan that takes one choice of every step.
+    /// The plan that takes one choice of every group.
     fn plan(&self, extension: OtExtension, chosen: &[usize]) -> Result<Plan, Error> {
         let mut options =
             Options { extension, weights: self.weights.to_owned(), ..Options::default() };
         options.streamed = self.streamed;
-        for ((name, choices), &at) in self.steps.iter().zip(chosen) {
-            options.like(name, &choices[at].op);
+        for (group, &at) in self.groups.iter().zip(chosen) {
+            for (name, op) in group.names.iter().zip(&group.choices[at].ops) {
+                options.like(name, op);
+            }
         }
         fuse(self.graph, &options)
     }
 
     /// The choices that move the fewest bits.
     fn least(&self, extension: OtExtension) -> Vec<usize> {
-        let least = |(_, choices): &(String, Vec<Candidate>)| {
-            let bits = choices.iter().map(|choice| choice.bits(extension)).enumerate();
+        let least = |group: &Group| {
+            let bits = group.choices.iter().map(|choice| choice.price.bits(extension)).enumerate();
             bits.min_by_key(|(_, bits)| *bits).map_or(0, |(at, _)| at)
         };
-        self.steps.iter().map(least).collect()
+        self.groups.iter().map(least).collect()
     }
 
     /// Bits of one inference of the plan that takes these choices, exactly.
     fn bits(&self, extension: OtExtension, chosen: &[usize]) -> u64 {
-        let steps = self.steps.iter().zip(chosen);
-        let steps: Vec<Phases> = steps.map(|((_, choices), &at)| choices[at].single).collect();
+        let choices = || self.groups.iter().zip(chosen).map(|(group, &at)| &group.choices[at]);
+        let steps: Vec<Phases> = choices().flat_map(|choice| choice.singles.clone()).collect();
         let all: Phases = steps.iter().copied().sum();
+        let keys = choices().map(|choice| choice.secrets).fold(None, both);
+        let keys = keys.map_or(0, |secrets| secrets.cost(1).bits());
         // OTs are made for the whole plan at once, or step by step where it is streamed: the
         // sum is what the plan itself will be charged.
         let supply = |cost: Cost| {
@@ -250,7 +392,7 @@ impl<'a> Candidates<'a> {
         } else {
             supply(all.offline + all.online)
         };
-        all.offline.bits() + all.online.bits() + supplies
+        all.offline.bits() + all.online.bits() + keys + supplies
     }
 
     /// The plan of the fewest bits, about, of those that take at most `seconds`, of which one is
@@ -285,12 +427,12 @@ impl<'a> Candidates<'a> {
         extension: OtExtension,
         purpose: &PlannerOptions,
     ) -> Result<Option<(f64, Plan)>, Error> {
-        let item = |choice: &Candidate| Item {
-            cost: choice.bits(extension),
-            loss: choice.seconds(extension, &purpose.profile),
+        let item = |choice: &Choice| Item {
+            cost: choice.price.bits(extension),
+            loss: choice.price.in_seconds(extension, &purpose.profile),
         };
         let groups: Vec<Vec<Item>> =
-            self.steps.iter().map(|(_, choices)| choices.iter().map(item).collect()).collect();
+            self.groups.iter().map(|group| group.choices.iter().map(item).collect()).collect();
         let limit = purpose.budget_bits.unwrap_or(u64::MAX / 2);
         let within = |chosen: &Vec<usize>| self.bits(extension, chosen) <= limit;
         // What a supply costs is not a sum over steps: take what it adds off the budget until all
@@ -346,6 +488,7 @@ mod tests {
             batch: 1,
             budget_bits: None,
             extensions,
+            protocols: Protocols::Ot,
             lean: true,
         };
         let plan = fastest(&dense(), &"0".repeat(64), &purpose).unwrap().unwrap();
@@ -355,7 +498,7 @@ mod tests {
         let chosen = ways.iter().find(|way| way.op == step.op).unwrap();
         for way in ways.iter().filter(|way| seconds(way) < seconds(chosen)) {
             assert!(
-                way.bits(plan.extension) > chosen.bits(plan.extension),
+                way.price.bits(plan.extension) > chosen.price.bits(plan.extension),
                 "whatever is faster moves more"
             );
         }

@@ -288,7 +288,7 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
     let layer = LayerWeights { weights: vec![100], bias: vec![0] };
     let weights = Weights { layers: [("fc".to_owned(), layer)].into(), ..Weights::default() };
     let ring = Bits::of(20);
-    let values = Wire { shape: [1, 1, 2], bits, signed, ring };
+    let values = Wire { shape: [1, 1, 2], bits, signed, ring, carry: None };
     let geometry = Geometry { in_w: 2, ..Geometry::dense(1, 1) };
     let window = Window { kernel: [1, 2], stride: [1, 1], pad: [0; 4] };
     let fc = Op::Linear(Linear {

@@ -49,7 +49,7 @@ pub use share::{BitShare, Clear, Share, Shared};
 
 /// Seconds on a network between the parties, by the name that they had.
 pub mod profile {
-    pub use crate::price::{Profile, Seconds, ot_seconds};
+    pub use crate::price::{Prices, Profile, Seconds, ot_seconds};
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl Sweep<'_> {
             uniform.push(self.point(format!("w{bits}a{bits}"), options)?);
         }
         let [least, most] =
-            self.prepared.extent(options.extensions).map_err(|error| self.args.failure(error))?;
+            self.prepared.extent(options).map_err(|error| self.args.failure(error))?;
         let mut points = Vec::new();
         for (at, budget) in budgets(least, most, count).enumerate() {
             let options = SearchOptions { budget_bits: Some(budget), ..*options };

@@ -142,16 +142,22 @@ impl<'a> Lowering<'a> {
     fn linear(&mut self, id: WireId, linear: &Linear) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let input = self.place(node, linear.input)?;
-        Ok(plan::Op::Linear(steps::Linear {
+        let (output, mut step) = (self.wire(id), steps::Linear {
             input,
-            output: self.wire(id),
+            output: 0,
             geometry: linear.geometry,
             weight_bits: linear.weight_bits,
             shifts: linear.shifts.clone(),
             ring: self.rings.wire[id],
             algorithm: self.options.algorithm(&node.name, linear),
             protocol: self.protocol(&node.name),
-        }))
+        });
+        step.output = output;
+        if let Some(carry) = step.carry() {
+            let wire = &mut self.wires[output];
+            (wire.ring, wire.carry) = (ring(&node.name, wire.ring.get() + 1)?, Some(carry));
+        }
+        Ok(plan::Op::Linear(step))
     }
 
     fn requant(&mut self, id: WireId, input: WireId, shift: u8) -> Result<plan::Op, Error> {
@@ -177,7 +183,8 @@ impl<'a> Lowering<'a> {
         // Only accumulators live in less than their own width, where the sum that takes them in
         // needs less.
         let bits = wire.bits.min(ring.get() as u8);
-        self.wires.push(plan::Wire { shape: wire.shape, bits, signed: wire.signed, ring });
+        let (shape, signed, carry) = (wire.shape, wire.signed, None);
+        self.wires.push(plan::Wire { shape, bits, signed, ring, carry });
         self.places[id] = Some(self.wires.len() - 1);
         self.wires.len() - 1
     }

@@ -75,7 +75,10 @@ fn fc() -> LayerWeights {
 }
 
 fn wires() -> Vec<Wire> {
-    let wire = |shape, bits, signed, ring| Wire { shape, bits, signed, ring: Bits::of(ring) };
+    let wire = |shape, bits, signed, ring| {
+        let ring = Bits::of(ring);
+        Wire { shape, bits, signed, ring, carry: None }
+    };
     vec![
         wire([1, 4, 4], 2, false, 7),
         wire([2, 2, 2], 7, true, 7),

@@ -51,6 +51,39 @@ pub enum Protocol {
     Hint(Hint),
 }
 
+/// Which protocols a planner may choose of for linear layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocols {
+    /// All there are.
+    #[default]
+    All,
+    /// Those whose security rests on oblivious transfer alone: no lattices.
+    Ot,
+}
+
+impl Protocols {
+    /// Whether a protocol is one of them.
+    pub const fn contain(self, protocol: Protocol) -> bool {
+        match self {
+            Self::All => true,
+            Self::Ot => !matches!(protocol, Protocol::Hint(_)),
+        }
+    }
+}
+
+impl std::str::FromStr for Protocols {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "ot" => Ok(Self::Ot),
+            _ => Err(format!("protocols are all or ot; found {text:?}")),
+        }
+    }
+}
+
 impl Protocol {
     /// Every protocol of trees, with its parameters.
     pub fn all() -> impl Iterator<Item = Self> {

@@ -18,11 +18,10 @@ pub mod winograd;
 #[cfg(test)]
 mod testing;
 
-pub use choice::{Algorithm, Protocol};
+pub use choice::{Algorithm, Protocol, Protocols};
 pub use geometry::Geometry;
 pub(crate) use geometry::windows;
-pub use hint::Hint;
-pub(crate) use hint::{Secrets, SecretsNeeded};
+pub use hint::{Hint, Secrets, SecretsNeeded};
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;
 pub use layer::Layer;

@@ -178,7 +178,7 @@ impl Layer {
     }
 
     /// What it needs of the secrets of an inference, which serve all layers.
-    pub(crate) fn secrets(&self) -> Option<SecretsNeeded> {
+    pub fn secrets(&self) -> Option<SecretsNeeded> {
         self.protocol.body().secrets(self)
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::{CORRELATIONS, FORMAT, KEYS, Plan, Preprocess, Wire};
 use crate::Error;
 use crate::printable::{Printable, cut, is_plain};
-use crate::steps::{Argmax, Check, Input, Linear, Output};
+use crate::steps::{Argmax, Check, Input, Linear, Output, Requant, Step};
 
 /// The most bytes of a name, of the network or of a step: people read them in tables.
 pub const MAX_NAME: usize = 256;
@@ -61,6 +61,7 @@ impl Plan {
         for step in &self.steps {
             let (name, wires, reveals) = (step.name.as_str(), &self.wires, self.reveals());
             step.op.step().check(&Check { name, wires, reveals })?;
+            self.check_carries(step)?;
         }
         self.check_size()?;
         self.check_preprocess()
@@ -145,6 +146,16 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Carries are left by linear layers, to requantizations, which look at them themselves.
+    fn check_carries(&self, step: &Step) -> Result<(), Error> {
+        let carries = |wire: usize| self.wires[wire].carry.is_some();
+        let read = step.op.inputs().into_iter().any(carries) && step.op.get::<Requant>().is_none();
+        let linear = step.op.get::<Linear>().is_some();
+        let written = step.op.output().is_some_and(carries) && !linear;
+        let what = format!("plan: step {}: wires", step.name);
+        require(!read && !written, what, "no carry but from a layer to a requantization", "one")
     }
 
     /// Nothing stands between a label and the output.

@@ -139,7 +139,8 @@ mod tests {
 
     /// Two pixels of two channels, and two classes.
     fn plan() -> Plan {
-        let wire = |bits, signed| Wire { shape: [2, 1, 1], bits, signed, ring: Bits::of(8) };
+        let (shape, ring) = ([2, 1, 1], Bits::of(8));
+        let wire = |bits, signed| Wire { shape, bits, signed, ring, carry: None };
         let step = |name: &str, op| Step { name: name.into(), op };
         let geometry = Geometry::dense(2, 2);
         let linear = Op::Linear(Linear {

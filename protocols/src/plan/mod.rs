@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::linear::{Layer, SecretsNeeded};
 use crate::ot::{OtExtend, OtExtension, OtSetup};
-use crate::steps::{Context, Input, Linear, Masks, Output};
-use crate::{Cost, Error, Phases};
+use crate::steps::{Context, Input, Linear, Masks, Output, Requant};
+use crate::{Bits, Cost, Error, Phases};
 
 pub use check::{MAX_ELEMENTS, MAX_NAME};
 pub use codec::{Answer, InputSpec, Logits, OutputSpec, Preprocess, integer};
 
 pub use crate::assumption::Assumption;
-pub use crate::linear::{Algorithm, Protocol};
+pub use crate::linear::{Algorithm, Protocol, Protocols};
 pub use crate::load::{Load, Reveal};
 pub use crate::steps::{
     Axis, CORRELATIONS, Gather, KEYS, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
@@ -165,7 +165,31 @@ impl Plan {
                 drawn[output] = step.op.step().draws_mask();
             }
         }
-        Masks { known: self.known(), first_layer, by_layer }
+        Masks { known: self.known(), first_layer, by_layer, room: self.room() }
+    }
+
+    /// The largest carry that a requantization bears of each linear layer that it alone reads: of
+    /// one layer at the most.
+    fn room(&self) -> Vec<Option<u8>> {
+        let (mut room, mut readers) = (vec![None; self.wires.len()], vec![0; self.wires.len()]);
+        let mut shifts: Vec<Option<u8>> = vec![None; self.wires.len()];
+        for step in &self.steps {
+            step.op.inputs().into_iter().for_each(|wire| readers[wire] += 1);
+            if let Some(Linear { output, .. }) = step.op.get() {
+                shifts[*output] = step.op.layer().map(|layer| layer.largest_shift());
+            }
+        }
+        for requant in self.steps.iter().filter_map(|step| step.op.get::<Requant>()) {
+            let bears = |term: &Term| {
+                let shift = shifts[term.wire].filter(|_| readers[term.wire] == 1)?;
+                let room = requant.room(term)?;
+                (shift <= room).then_some((term.wire, room))
+            };
+            if let Some((wire, most)) = requant.terms.iter().find_map(bears) {
+                room[wire] = Some(most);
+            }
+        }
+        room
     }
 
     /// What a step sees of the plan, given [`Plan::masks`].
@@ -177,8 +201,25 @@ impl Plan {
 
     /// The same step in every way that makes the same integers.
     pub fn variants(&self, op: &Op) -> Vec<Op> {
-        let variants = op.step().variants(&self.context(&self.masks()));
-        if variants.is_empty() { vec![op.clone()] } else { variants }
+        self.prices().variants(op)
+    }
+
+    /// The same network with the carry of every layer left in its shares where what reads it bears
+    /// it: what requantizations are then.
+    #[must_use]
+    pub fn with_carries(&self) -> Self {
+        let mut plan = self.clone();
+        let room = self.room();
+        for step in &self.steps {
+            let Some(Linear { output, .. }) = step.op.get() else { continue };
+            let wire = &mut plan.wires[*output];
+            let carry = step.op.layer().map(|layer| layer.largest_shift());
+            let (ring, carry) = (Bits::new(wire.ring.get() + 1), carry.filter(|_| wire.carry.is_none()));
+            if let (Some(_), Some(ring), Some(carry)) = (room[*output], ring, carry) {
+                (wire.ring, wire.carry) = (ring, Some(carry));
+            }
+        }
+        plan
     }
 
     /// The set-up of the extension of OTs.

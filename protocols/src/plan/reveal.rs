@@ -45,7 +45,8 @@ impl Plan {
         let logits = plan.wires[input];
         plan.widen(input, pooling_ring(logits.bits));
         let bits = index_ring(logits.elements());
-        let label = Wire { shape: [1; 3], bits: bits.get() as u8, signed: false, ring: bits };
+        let (width, carry) = (bits.get() as u8, None);
+        let label = Wire { shape: [1; 3], bits: width, signed: false, ring: bits, carry };
         plan.wires.push(label);
         let output = plan.wires.len() - 1;
         let label = Op::Argmax(Argmax { input, output, digit: 1 });

@@ -7,7 +7,8 @@ use crate::handshake;
 use crate::load::{Group, Load};
 use crate::ot::OtExtend;
 use crate::plan::Plan;
-use crate::steps::{CORRELATIONS, KEYS, Kind, Op};
+use crate::rates::Seconds;
+use crate::steps::{CORRELATIONS, KEYS, Kind, Masks, Op};
 use crate::{Block, Cost, Operator, Phases, Role};
 
 /// The price of one step, for a batch.
@@ -47,11 +48,7 @@ impl Plan {
     pub fn held_bytes(&self, images: usize) -> u64 {
         let layers = self.layers();
         let levels: u64 = layers.map(|(_, _, layer)| layer.setup_cost().consumed()).sum();
-        let run = self.steps.iter().map(|step| {
-            let Phases { offline, online, .. } = self.step_cost(&step.op, images);
-            (offline + online).consumed()
-        });
-        let run: u64 = run.sum();
+        let run = self.consumed_by_steps(images).consumed();
         Block::BYTES as u64 * (levels + levels.max(run))
     }
 
@@ -63,10 +60,11 @@ impl Plan {
 
     /// The price of every step for several inferences, likewise.
     pub fn load_costs(&self, load: Load) -> Vec<StepCost> {
+        let prices = self.prices();
         let steps = self.steps.iter().filter_map(|step| {
             let kind = step.op.kind()?;
-            let setup = self.step_cost(&step.op, load.images).setup;
-            let run = over(load, |images| self.step_cost(&step.op, images));
+            let setup = prices.step_cost(&step.op, load.images).setup;
+            let run = over(load, |images| prices.step_cost(&step.op, images));
             Some(StepCost {
                 name: step.name.clone(),
                 kind,
@@ -106,14 +104,13 @@ impl Plan {
                 groups.map(|(group, times)| self.preparation(load, group).cost() * times).sum();
             return Phases { offline, ..Phases::default() };
         }
-        self.steps.iter().map(|step| over(load, |images| self.supplies_of(&step.op, images))).sum()
-    }
-
-    /// The price of the supplies of OTs of one step.
-    fn supplies_of(&self, op: &Op, images: usize) -> Phases {
-        let Phases { offline, online, .. } = self.step_cost(op, images);
-        let (offline, online) = (self.supply(offline).cost(), self.supply(online).cost());
-        Phases { offline, online, ..Phases::default() }
+        let prices = self.prices();
+        let of_step = |op: &Op, images| {
+            let Phases { offline, online, .. } = prices.step_cost(op, images);
+            let (offline, online) = (self.supply(offline).cost(), self.supply(online).cost());
+            Phases { offline, online, ..Phases::default() }
+        };
+        self.steps.iter().map(|step| over(load, |images| of_step(&step.op, images))).sum()
     }
 
     /// The supply of the OTs of inferences that are prepared together; nothing where the plan
@@ -127,19 +124,57 @@ impl Plan {
     /// What the steps of one inference move, of which its OTs are of interest; nothing where
     /// the plan is streamed.
     fn consumed(&self, images: usize) -> Cost {
-        let steps = self.steps.iter().filter(|_| !self.streamed);
-        steps
-            .map(|step| {
-                let Phases { offline, online, .. } = self.step_cost(&step.op, images);
-                offline + online
-            })
-            .sum()
+        if self.streamed { Cost::ZERO } else { self.consumed_by_steps(images) }
     }
 
-    /// The price of one step for a batch of `images`: also of one that is not (yet) the plan's,
-    /// over its wires. OTs of its set-up are counted, their extension is not.
+    /// What all steps of one inference move.
+    fn consumed_by_steps(&self, images: usize) -> Cost {
+        let prices = self.prices();
+        let steps = self.steps.iter().map(|step| {
+            let Phases { offline, online, .. } = prices.step_cost(&step.op, images);
+            offline + online
+        });
+        steps.sum()
+    }
+
+    /// The price of one step: see [`Prices::step_cost`].
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
-        self.placed(op, op.step().cost(&self.context(&self.masks()), images))
+        self.prices().step_cost(op, images)
+    }
+
+    /// What prices of many steps have in common.
+    pub fn prices(&self) -> Prices<'_> {
+        Prices { plan: self, masks: self.masks() }
+    }
+}
+
+/// A plan that steps are priced over, also such that are not (yet) the plan's.
+pub struct Prices<'a> {
+    plan: &'a Plan,
+    masks: Masks,
+}
+
+impl Prices<'_> {
+    /// The price of one step for a batch of `images`. OTs of its set-up are counted, their
+    /// extension is not.
+    pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
+        self.plan.placed(op, op.step().cost(&self.plan.context(&self.masks), images))
+    }
+
+    /// Seconds of work of a step, without the wire.
+    pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
+        op.step().seconds(&self.plan.context(&self.masks), images)
+    }
+
+    /// The same step in every way that makes the same integers.
+    pub fn variants(&self, op: &Op) -> Vec<Op> {
+        let variants = op.step().variants(&self.plan.context(&self.masks));
+        if variants.is_empty() { vec![op.clone()] } else { variants }
+    }
+
+    /// Whether layers' states and OTs are made when a step needs them.
+    pub const fn streamed(&self) -> bool {
+        self.plan.streamed
     }
 }
 

@@ -5,7 +5,7 @@ mod memory;
 mod profile;
 mod seconds;
 
-pub use cost::StepCost;
+pub use cost::{Prices, StepCost};
 pub use memory::PROCESS;
 pub use profile::Profile;
 pub use seconds::{Seconds, ot_seconds};

@@ -47,7 +47,7 @@ impl Plan {
 
     /// Seconds of work of a step, without the wire.
     pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
-        op.step().seconds(&self.context(&self.masks()), images)
+        self.prices().step_work(op, images)
     }
 }
 

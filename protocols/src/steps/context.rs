@@ -20,6 +20,8 @@ pub(crate) struct Masks {
     pub first_layer: Vec<Option<WireId>>,
     /// By wire: whether that layer draws the mask.
     pub by_layer: Vec<bool>,
+    /// By wire: the largest [`Wire::carry`] that what reads it bears.
+    pub room: Vec<Option<u8>>,
 }
 
 /// What a step sees of its plan.
@@ -151,7 +153,7 @@ impl Intervals<'_> {
     pub(super) fn write(&mut self, output: WireId, range: (i128, i128)) -> Result<(), Error> {
         self.ranges[output] = range;
         let wire = &self.wires[output];
-        let modular = wire.signed && u32::from(wire.bits) == wire.ring.get();
+        let modular = wire.signed && u32::from(wire.bits) == wire.value_ring();
         if modular { Ok(()) } else { self.declared("values", output) }
     }
 

@@ -61,8 +61,20 @@ impl Linear {
         let (low, high) = context.wires[self.input].range();
         let most = low.unsigned_abs().max(high.unsigned_abs()) as f64;
         let free = self.algorithm == Algorithm::Direct && self.draws_first(context);
+        let room = context.masks.room[self.output];
+        let carry = self.algorithm == Algorithm::Direct
+            && room.is_some_and(|room| self.layer().largest_shift() <= room);
         let hints: Vec<Hint> = Hint::all(&self.layer(), most).collect();
-        hints.into_iter().map(move |hint| hint.drawing(free))
+        // Left to what reads it, the carry costs nothing here and a little there.
+        let ways = if carry { &[true, false][..] } else { &[false] };
+        let ways = hints.into_iter().flat_map(|hint| ways.iter().map(move |way| (hint, *way)));
+        ways.map(move |(hint, carry)| hint.drawing(free).carrying(carry))
+    }
+
+    /// What its output's wire has to say of a carry.
+    pub fn carry(&self) -> Option<u8> {
+        let layer = self.layer();
+        (layer.share_ring() > layer.ring).then(|| layer.largest_shift())
     }
 
     /// Whether it is the first step to read its input, whose mask the client draws.
@@ -103,8 +115,10 @@ impl Body for Linear {
         // way round.
         let most = format!("at most its input's {}", from.ring);
         check.require(from.ring >= self.ring, "ring", most, self.ring)?;
-        let same = format!("its output's {}", to.ring);
-        check.require(to.ring == self.ring, "ring", same, self.ring)
+        let (carry, found) = (self.carry(), format!("{:?}", to.carry));
+        check.require(to.carry == carry, "output's carry", format!("{carry:?}"), found)?;
+        let same = format!("its output's {}", to.value_ring());
+        check.require(to.value_ring() == self.ring.get(), "ring", same, self.ring)
     }
 
     fn known(&self, known: &[bool]) -> bool {
@@ -126,7 +140,7 @@ impl Body for Linear {
         if wire != self.output {
             return Vec::new();
         }
-        self.ring = ring;
+        self.ring = Bits::of(ring.get() - u32::from(self.carry().is_some()));
         vec![self.input]
     }
 
@@ -196,13 +210,19 @@ impl Body for Linear {
             let share = run.share(self.input).values();
             let values = multiply(&layer, &own.weights, run.images, share);
             let columns = run.images * layer.geometry.positions();
+            let carry = u32::from(self.carry().is_some());
+            let bias = |channel: usize| match carry {
+                0 => own.bias[channel],
+                // Below a carry of `2^e` nothing may be added that reaches across it. What is left
+                // out here is less than a unit of all that the requantization sums.
+                _ => own.bias[channel] >> layer.shift(channel) << layer.shift(channel),
+            };
             // `W x = W (x - r) + W r`: the first product is the server's own, of the second it has
-            // a share.
-            let sums =
-                product.values().iter().zip(values).enumerate().map(|(at, (a, b))| {
-                    a.wrapping_add(b).wrapping_add(own.bias[at / columns] as u64)
-                });
-            Ok(Some(Share::new(layer.ring, sums.collect())))
+            // a share, of twice it where there is a carry.
+            let sums = product.values().iter().zip(values).enumerate().map(|(at, (a, b))| {
+                a.wrapping_add(b.wrapping_add(bias(at / columns) as u64) << carry)
+            });
+            Ok(Some(Share::new(product.ring(), sums.collect())))
         })
     }
 }

@@ -115,14 +115,21 @@ mod tests {
     fn revealed(reveals: Reveal, shares: Vec<u64>) -> Result<Option<Vec<i64>>, Error> {
         let (wire, revealed) = match reveals {
             Reveal::Logits => {
-                (Wire { shape: [10, 1, 1], bits: 6, signed: true, ring: Bits::of(7) }, (-32, 31))
+                let (shape, ring) = ([10, 1, 1], Bits::of(7));
+                (Wire { shape, bits: 6, signed: true, ring, carry: None }, (-32, 31))
             }
             Reveal::Label => {
-                (Wire { shape: [1, 1, 1], bits: 4, signed: false, ring: Bits::of(4) }, (0, 9))
+                let (shape, ring) = ([1, 1, 1], Bits::of(4));
+                (Wire { shape, bits: 4, signed: false, ring, carry: None }, (0, 9))
             }
         };
         let wires = [wire];
-        let masks = Masks { known: vec![false], first_layer: vec![None], by_layer: vec![false] };
+        let masks = Masks {
+            known: vec![false],
+            first_layer: vec![None],
+            by_layer: vec![false],
+            room: vec![None],
+        };
         let context = Context { wires: &wires, masks: &masks, streamed: false, reveals, revealed };
         let ours = Share::zeros(wire.ring, shares.len());
         let theirs = Share::new(wire.ring, shares);

@@ -49,13 +49,31 @@ pub struct Term {
 }
 
 impl Requant {
+    /// The largest carry that it bears of a term: it drops a bit that is above it, and everything
+    /// else that it sums is a multiple of twice the carry.
+    ///
+    /// Then `2 sum + c` is `c` more than a multiple of `2 c`, and dropping `k + 1` bits of it gives
+    /// what dropping `k` bits of the sum gives. What is below the carry, of a bias, changes nothing:
+    /// the rest is a multiple of the carry too.
+    pub(crate) fn room(&self, term: &Term) -> Option<u8> {
+        let others = self.terms.iter().filter(|other| other.wire != term.wire);
+        let least = others.map(|other| other.shift).min().unwrap_or(u8::MAX);
+        self.shift.checked_sub(1)?.min(least).checked_sub(term.shift)
+    }
+
+    /// Whether a term has a carry: then it works on twice the sum.
+    fn doubles(&self, wires: &[Wire]) -> bool {
+        self.terms.iter().any(|term| wires[term.wire].carry.is_some())
+    }
+
     /// The operator, for a batch.
     fn operator(&self, wires: &[Wire], images: usize) -> ops::Requant {
         let wire = &wires[self.output];
+        let doubled = u32::from(self.doubles(wires));
         ops::Requant {
             len: wire.elements() * images,
-            ring: self.ring,
-            shift: u32::from(self.shift),
+            ring: Bits::new(self.ring.get() + doubled).unwrap_or(self.ring),
+            shift: u32::from(self.shift) + doubled,
             bits: u32::from(wire.bits),
             signed: wire.signed,
             out: wire.ring,
@@ -71,15 +89,28 @@ impl Requant {
     }
 
     /// This party's share of the sum.
-    fn sum(&self, shares: &[Option<Share>]) -> Share {
+    fn sum(&self, wires: &[Wire], shares: &[Option<Share>]) -> Share {
         let len = self.terms.first().map_or(0, |term| share(shares, term.wire).len());
         let mut sums = vec![0u64; len];
         for term in &self.terms {
+            let double = self.doubles(wires) && wires[term.wire].carry.is_none();
+            let shift = u32::from(term.shift) + u32::from(double);
             for (sum, value) in sums.iter_mut().zip(share(shares, term.wire).values()) {
-                *sum = sum.wrapping_add(value << term.shift);
+                *sum = sum.wrapping_add(value << shift);
             }
         }
-        Share::new(self.ring, sums)
+        Share::new(self.operator(wires, 1).ring, sums)
+    }
+
+    /// A carry is of one term at the most, and it is borne.
+    fn check_carry(&self, check: &Check<'_>, term: &Term) -> Result<(), Error> {
+        let Some(carry) = check.wire(term.wire).carry else { return Ok(()) };
+        let carries = self.terms.iter().filter(|term| check.wire(term.wire).carry.is_some());
+        let count = carries.count();
+        check.require(count == 1 && self.ring.get() < 64, "terms", "one carry", count)?;
+        let most = self.room(term);
+        let expected = most.map_or("no carry".into(), |most| format!("a carry of at most {most}"));
+        check.require(most.is_some_and(|most| carry <= most), "terms", expected, carry)
     }
 
     /// The interval of the sum, with its rounding constant; where the result is signed, both
@@ -133,11 +164,12 @@ impl Body for Requant {
             // Shifted left by e, a wire is needed modulo `2^(l - e)` alone: its ring has at least
             // as many bits.
             let room = u32::from(term.shift) < ring.get()
-                && from.ring.get() + u32::from(term.shift) >= ring.get();
+                && from.value_ring() + u32::from(term.shift) >= ring.get();
             let expected =
                 format!("a shift below {ring} and a wire's ring of at least {ring} less it");
             let found = format!("shift {} of ring {}", term.shift, from.ring);
             check.require(room, "terms", expected, found)?;
+            self.check_carry(check, term)?;
         }
         check.fits(self.output)?;
         check.parameters("parameters", self.operator(check.wires, 1).check())
@@ -215,8 +247,11 @@ impl Body for Requant {
             }
             // The client's share of the sum is known already: sums of masks and products, without
             // the input.
-            let own = if client { self.sum(masks) } else { Share::zeros(self.ring, 0) };
             let operator = self.operator(context.wires, images);
+            let own = match client {
+                true => self.sum(context.wires, masks),
+                false => Share::zeros(operator.ring, 0),
+            };
             Ok(Prepared::new(operator.choose(session, own.values()).await?))
         })
     }
@@ -228,7 +263,7 @@ impl Body for Requant {
     ) -> Work<'a, Option<Share>> {
         Box::pin(async move {
             let operator = self.operator(run.context.wires, run.images);
-            let sum = self.sum(run.shares);
+            let sum = self.sum(run.context.wires, run.shares);
             let chosen = match run.prepared.take::<Chosen>() {
                 Some(chosen) => chosen,
                 None => operator.choose(session, sum.values()).await?,

@@ -19,12 +19,21 @@ pub struct Wire {
     pub signed: bool,
     /// The ring that the shares lie in.
     pub ring: Bits,
+    /// Where it is there, the shares are of `2 x + c` and not of the value `x`: `c` is 0 or `2^e`,
+    /// with `e` at most so much. The [`Requant`](super::Requant) that reads it drops one bit more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carry: Option<u8>,
 }
 
 impl Wire {
     /// Elements of one image.
     pub const fn elements(&self) -> usize {
         self.shape[0] * self.shape[1] * self.shape[2]
+    }
+
+    /// Bits of the ring that its values lie in.
+    pub const fn value_ring(&self) -> u32 {
+        self.ring.get() - self.carry.is_some() as u32
     }
 
     /// The smallest and the largest value that the width allows.

@@ -1,9 +1,10 @@
 //! Widths within budgets: from the estimate's optimum to what the plan's own price and the
 //! network's own loss confirm.
 
-use fusion::planner::{cheapest, fastest, inference_bits};
+use fusion::planner::{fastest, inference_bits};
 
 use super::estimate::Estimate;
+use super::planned::smallest;
 use super::measured::Measured;
 use super::widths::{Width, uniform_widths, widths};
 use super::{Progress, SearchError, SearchOptions, Sensitivity};
@@ -60,7 +61,7 @@ impl<'a> Chooser<'a> {
         measured: &'a Measured,
         options: &'a SearchOptions,
     ) -> Self {
-        let estimate = Estimate::new(quantizer, sensitivity, options.extensions);
+        let estimate = Estimate::new(quantizer, sensitivity, options);
         Self { quantizer, sensitivity, estimate, measured, options }
     }
 
@@ -86,7 +87,7 @@ impl<'a> Chooser<'a> {
     /// The bits of the cheapest plan at some widths.
     fn price(&self, bit_widths: &BitWidths) -> Result<Budgets, SearchError> {
         let (graph, weights) = self.quantizer.quantize(bit_widths)?;
-        let plan = cheapest(&graph, &weights.digest(), self.options.extensions)?;
+        let plan = smallest(&graph, &weights, self.options)?;
         Ok(Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() })
     }
 

@@ -6,13 +6,13 @@
 //! accumulators before it, and on the rings that the layers behind it work in. What is left out
 //! (shortcuts' own rings, framing) the plan's own price corrects.
 
-use protocols::linear::{Layer, winograd};
+use protocols::linear::{Hint, Layer, winograd};
 use protocols::ops::{Form, Lookup, Requant};
-use protocols::ot::{OtExtension, OtExtensions};
-use protocols::plan::{Algorithm, Protocol};
+use protocols::ot::OtExtension;
+use protocols::plan::{Algorithm, Protocol, Protocols};
 use protocols::{Bits, Operator};
 
-use super::Sensitivity;
+use super::{SearchOptions, Sensitivity};
 use super::dynamic::{Choice, Costs, Problem, Stage};
 use super::sensitivity::WIDTHS;
 use crate::quantize::{ActivationQuantizers, BitWidths, Quantizer, Target};
@@ -39,10 +39,10 @@ impl<'a> Estimate<'a> {
     pub(super) fn new(
         quantizer: &'a Quantizer<'a>,
         sensitivity: &Sensitivity,
-        extensions: OtExtensions,
+        options: &SearchOptions,
     ) -> Self {
         let activations = quantizer.activations();
-        let pricing = Pricing::new(quantizer, extensions);
+        let pricing = Pricing::new(quantizer, options);
         let (stages, widths) = (0..activations.quantizers.len())
             .map(|activation| pricing.stage(activation, sensitivity))
             .unzip();
@@ -82,12 +82,13 @@ struct Pricing<'a> {
 }
 
 impl<'a> Pricing<'a> {
-    fn new(quantizer: &'a Quantizer<'a>, extensions: OtExtensions) -> Self {
+    fn new(quantizer: &'a Quantizer<'a>, options: &SearchOptions) -> Self {
+        let SearchOptions { extensions, protocols, .. } = *options;
         let activations = quantizer.activations();
         let products = (0..activations.layers.len())
             .map(|layer| {
                 WIDTHS
-                    .map(|w| WIDTHS.map(|a| products_bits(quantizer, layer, w, a)).collect())
+                    .map(|w| WIDTHS.map(|a| products_bits(quantizer, protocols, layer, [w, a])).collect())
                     .collect()
             })
             .collect();
@@ -220,7 +221,12 @@ fn undominated(mut choices: Vec<(Choice, Widths)>) -> Vec<(Choice, Widths)> {
 }
 
 /// A layer's ring, and the least bits of its products, at some widths.
-fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32, u64) {
+fn products_bits(
+    quantizer: &Quantizer<'_>,
+    protocols: Protocols,
+    layer: usize,
+    [w, a]: [u8; 2],
+) -> (u32, u64) {
     let ring = quantizer.ring(layer, w, a).max(u32::from(w) + 4).min(60);
     let geometry = quantizer.geometry(layer);
     // Exact Winograd multiplies by sums of up to nine weights: 9 * 8 = 72 of four bits fits in
@@ -229,12 +235,21 @@ fn products_bits(quantizer: &Quantizer<'_>, layer: usize, w: u8, a: u8) -> (u32,
     let algorithms =
         std::iter::once(Algorithm::Direct).chain(exact.then_some(Algorithm::WinogradExact));
     let ways = algorithms.flat_map(|algorithm| [w, 8, 6].map(|k| (algorithm, k)));
-    let bits = ways.map(|(algorithm, k)| {
-        let (shifts, protocol) = (quantizer.shifts(layer, w), Protocol::Vole { k });
-        let ring = Bits::of(ring);
-        let layer =
-            Layer { geometry, weight_bits: u32::from(w), shifts, ring, algorithm, protocol, number: 0 };
-        layer.cost(1).offline.bits()
-    });
+    let described = |algorithm, protocol| Layer {
+        geometry,
+        weight_bits: u32::from(w),
+        shifts: quantizer.shifts(layer, w),
+        ring: Bits::of(ring),
+        algorithm,
+        protocol,
+        number: 0,
+    };
+    let trees = ways.map(|(algorithm, k)| described(algorithm, Protocol::Vole { k }));
+    // The carry that a hint leaves is a few bits of the requantization: not counted.
+    let plain = described(Algorithm::Direct, Protocol::Cot);
+    let hint = Hint::least(&plain, f64::from((1u32 << a) - 1)).map(Protocol::Hint);
+    let hint = hint.filter(|hint| protocols.contain(*hint));
+    let hint = hint.map(|protocol| Layer { protocol, ..plain });
+    let bits = trees.chain(hint).map(|layer| layer.cost(1).offline.bits());
     (ring, bits.min().unwrap_or(u64::MAX))
 }

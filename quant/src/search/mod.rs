@@ -25,9 +25,8 @@ mod sensitivity;
 mod widths;
 
 use fusion::Graph;
-use fusion::planner::{cheapest, inference_bits};
+use fusion::planner::inference_bits;
 use model::{Model, Preprocess, Tensor};
-use protocols::ot::OtExtensions;
 use protocols::plan::Plan;
 use protocols::weights::Weights;
 
@@ -41,7 +40,7 @@ pub use sensitivity::{Measure, Sensitivity};
 use crate::quantize::{BitWidths, Quantizer, Reconstruction, first_images, requantize};
 use choose::{Budgets, Chooser, UNBOUNDED};
 use measured::Measured;
-use planned::{impossible, planned};
+use planned::{impossible, planned, smallest};
 use widths::{uniform, uniform_widths};
 
 /// How far a search has come.
@@ -160,15 +159,15 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// The network cannot be represented in integers.
-    pub fn extent(&self, extensions: OtExtensions) -> Result<[u64; 2], SearchError> {
-        Ok([self.uniform_bits(2, extensions)?, self.uniform_bits(8, extensions)?])
+    pub fn extent(&self, options: &SearchOptions) -> Result<[u64; 2], SearchError> {
+        Ok([self.uniform_bits(2, options)?, self.uniform_bits(8, options)?])
     }
 
     /// The bits of the network that has one width throughout.
-    fn uniform_bits(&self, width: u8, extensions: OtExtensions) -> Result<u64, SearchError> {
+    fn uniform_bits(&self, width: u8, options: &SearchOptions) -> Result<u64, SearchError> {
         let widths = uniform_widths(self.quantizer.activations(), width);
         let (graph, weights) = self.quantizer.quantize(&widths)?;
-        Ok(inference_bits(&cheapest(&graph, &weights.digest(), extensions)?))
+        Ok(inference_bits(&smallest(&graph, &weights, options)?))
     }
 
     /// Searches.
@@ -215,8 +214,7 @@ impl<'a> Prepared<'a> {
             }
             // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a
             // budget that is less by what was too much.
-            let smallest =
-                inference_bits(&cheapest(&graph.0, &graph.1.digest(), options.extensions)?);
+            let smallest = inference_bits(&smallest(&graph.0, &graph.1, options)?);
             careful.reconstruct = None;
             less = less.less(smallest.saturating_sub(budgets.bits).max(smallest / 500));
             match chooser.within(less, progress) {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use fusion::planner::PlannerOptions;
 use protocols::ot::OtExtensions;
-use protocols::plan::Plan;
+use protocols::plan::{Plan, Protocols};
 use protocols::profile::Profile;
 
 use super::Measure;
@@ -39,6 +39,8 @@ pub struct SearchOptions {
     pub inferences: u64,
     /// Where correlated OTs may come from.
     pub extensions: OtExtensions,
+    /// The protocols to choose from for linear layers.
+    pub protocols: Protocols,
     /// Images that will run together.
     pub batch: usize,
     /// How the losses of widths are found.
@@ -68,6 +70,7 @@ impl Default for SearchOptions {
             profile: Profile::LAN,
             inferences: 1000,
             extensions: OtExtensions::default(),
+            protocols: Protocols::default(),
             batch: 1,
             measure: Measure::default(),
             reconstruct: None,
@@ -94,6 +97,7 @@ impl SearchOptions {
             batch: self.batch,
             budget_bits: self.budget_bits,
             extensions: self.extensions,
+            protocols: self.protocols,
             lean: self.budget_seconds.is_none(),
         }
     }

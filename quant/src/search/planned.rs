@@ -20,7 +20,16 @@ pub(super) fn planned(
             return Ok(Some(plan));
         }
     }
-    Ok(Some(cheapest(graph, &digest, options.extensions)?).filter(|plan| within(plan, options)))
+    Ok(Some(smallest(graph, weights, options)?).filter(|plan| within(plan, options)))
+}
+
+/// The plan of a network that moves the fewest bits.
+pub(super) fn smallest(
+    graph: &Graph,
+    weights: &Weights,
+    options: &SearchOptions,
+) -> Result<Plan, SearchError> {
+    Ok(cheapest(graph, &weights.digest(), options.extensions, options.protocols)?)
 }
 
 /// Whether a plan meets all budgets.
@@ -35,7 +44,7 @@ pub(super) fn impossible(
     (graph, weights): &(Graph, Weights),
     options: &SearchOptions,
 ) -> Result<SearchError, SearchError> {
-    let plan = cheapest(graph, &weights.digest(), options.extensions)?;
+    let plan = smallest(graph, weights, options)?;
     let (bits, online) = (inference_bits(&plan), plan.cost(1).online.bits());
     if let Some(budget) = options.budget_bits.filter(|&budget| bits > budget) {
         return Ok(SearchError::Impossible { budget, smallest: bits });

@@ -20,6 +20,9 @@
 //!    `W x = u1 + v1 + 1 - [pu < B][pv < B]` modulo `2^l`. For `pu + pv` is `nu + D / 4`, within `[0,
 //!    B)`, and then both are below `B`; or that plus `D`, and then not both are. The product of the
 //!    two bits is one correlated OT an output: the client chooses.
+//!    *Carry.* Or the client takes `2 u1 + [pu >= B]`, and the server `2 v1 + [pv >= B] + 1`: the
+//!    same three cases make their sum `2 W x + c`, `c` 0 or 1, modulo `2^(l + 1)`. A
+//!    requantization that drops one bit more is exact, and nothing moves.
 //!
 //! Nothing comes back but the corrections of those OTs, and nothing is flooded: the noise is never
 //! in one party's hands.
@@ -63,7 +66,7 @@ use crate::{Bits, Phases, Role, Session, rates};
 use layout::Layout;
 use parameters::squares_bound;
 
-pub(crate) use secrets::{Secrets, SecretsNeeded};
+pub use secrets::{Secrets, SecretsNeeded};
 
 /// What a plan says of a layer's hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +80,9 @@ pub struct Hint {
     pub cut: u8,
     /// Whether the client's mask comes out of the encryptions.
     pub draws: bool,
+    /// Whether the carry of rounding stays in the shares, for what reads them: see
+    /// [`Wire::carry`](crate::steps::Wire::carry).
+    pub carry: bool,
 }
 
 impl Hint {
@@ -87,10 +93,24 @@ impl Hint {
         outputs.filter_map(move |outputs| Self::for_weights(layer, outputs, squares))
     }
 
+    /// The way of the fewest bits for a layer whose inputs are up to `most` in magnitude, where the
+    /// hint is known, the mask is drawn and the carry is left; `None` where there is none.
+    pub fn least(layer: &Layer, most: f64) -> Option<Self> {
+        let hint = Self::for_weights(layer, 1, squares_bound(layer, most))?;
+        let hint = hint.drawing(true).carrying(true);
+        hint.check(layer).is_ok().then_some(hint)
+    }
+
     /// The same, with the client's mask out of the encryptions or not.
     #[must_use]
     pub(crate) const fn drawing(self, draws: bool) -> Self {
         Self { draws, ..self }
+    }
+
+    /// The same, with the carry left to what reads the result or not.
+    #[must_use]
+    pub(crate) const fn carrying(self, carry: bool) -> Self {
+        Self { carry, ..self }
     }
 
     /// The ring of the noise: of coefficients that are masks.
@@ -121,9 +141,10 @@ const TRANSFORMED: u64 = 8 * DEGREE as u64;
 
 impl LinearProtocol for Hint {
     fn name(&self) -> String {
+        let carry = if self.carry { " +carry" } else { "" };
         match self.outputs {
-            1 => "hint".into(),
-            outputs => format!("hint b={outputs}"),
+            1 => format!("hint{carry}"),
+            outputs => format!("hint b={outputs}{carry}"),
         }
     }
 
@@ -138,8 +159,12 @@ impl LinearProtocol for Hint {
         if u32::from(self.cut) >= modulus.bits() || self.cut > self.noise || self.noise < 4 {
             return Err(format!("noise of at least 4 bits and a cut within it, found {self:?}"));
         }
-        if self.draws && layer.algorithm != Algorithm::Direct {
-            return Err(format!("masks drawn by direct convolutions, found {:?}", layer.algorithm));
+        if (self.draws || self.carry) && layer.algorithm != Algorithm::Direct {
+            let found = layer.algorithm;
+            return Err(format!("masks and carries of direct convolutions, found {found:?}"));
+        }
+        if self.carry && layer.ring.get() > 62 {
+            return Err(format!("a ring of at most 62 bits with a carry, found {}", layer.ring));
         }
         let outputs = layer.products().geometry.out_channels / layer.products().geometry.groups;
         if !(1..=outputs).contains(&usize::from(self.outputs)) {
@@ -155,7 +180,10 @@ impl LinearProtocol for Hint {
         let layout = self.layout(layer);
         // All of the client's messages are one way, the choices of the OTs among them.
         let encryptions = client::cost(self, layer, &layout, images);
-        let offline = encryptions.beside(rounding::cost(layer, images));
+        let offline = match self.carry {
+            true => encryptions,
+            false => encryptions.beside(rounding::cost(layer, images)),
+        };
         Phases { setup: make::cost(self, layer, &layout), offline, ..Phases::default() }
     }
 
@@ -172,7 +200,7 @@ impl LinearProtocol for Hint {
             setup: bundles * 3.0 * rates::TRANSFORM + direct * DEGREE as f64,
             offline: tiles * (bundles + chunks) * 2.0 * rates::TRANSFORM
                 + direct * span
-                + outputs * rates::USE,
+                + if self.carry { 0.0 } else { outputs * rates::USE },
         }
     }
 
@@ -246,11 +274,17 @@ impl LinearProtocol for Hint {
                 Some(value) => {
                     let task = (run.layer, run.images, run.state.get());
                     let shares = client::run(self, session, &layout, task, (secrets, value)).await?;
-                    rounding::client(self, session, run.layer, shares).await
+                    match self.carry {
+                        true => Ok(rounding::halves(self, (session.role(), run.layer), shares)),
+                        false => rounding::client(self, session, run.layer, shares).await,
+                    }
                 }
                 None => {
                     let shares = server::run(self, session, (&layout, secrets), &run).await?;
-                    rounding::server(self, session, run.layer, shares).await
+                    match self.carry {
+                        true => Ok(rounding::halves(self, (session.role(), run.layer), shares)),
+                        false => rounding::server(self, session, run.layer, shares).await,
+                    }
                 }
             }
         })

@@ -28,7 +28,7 @@ impl Hint {
         let deviation = |cut| expected_deviation(f64::from(outputs) * squares, cut);
         let noise = noise_bits(layer, deviation(0));
         let cut = (0..=MAX_CUT).rev().find(|&cut| noise_bits(layer, deviation(cut)) <= noise)?;
-        let hint = Self { outputs, noise, cut, draws: false };
+        let hint = Self { outputs, noise, cut, draws: false, carry: false };
         hint.modulus(layer.products().ring).map(|_| hint)
     }
 

@@ -66,6 +66,19 @@ fn scatter(results: Vec<u64>, alike: &Alike, columns: usize, values: &mut [u64])
     }
 }
 
+/// Shares of `2 W x + c`, `c` 0 or `2^e` in a channel of shift `e`, without a message: those of the
+/// two halves of `D` that the low bits are in.
+pub(super) fn halves(hint: &Hint, (role, layer): (Role, &Layer), mut values: Vec<u64>) -> Vec<u64> {
+    let below = u32::from(hint.noise) - 1;
+    let columns = values.len() / layer.products().geometry.out_channels;
+    let one = u64::from(role == Role::Server);
+    for (channel, values) in values.chunks_exact_mut(columns.max(1)).enumerate() {
+        let shift = layer.products().shift(channel);
+        values.iter_mut().for_each(|value| *value = ((*value >> below) + one) << shift);
+    }
+    values
+}
+
 /// Whether the low bits of a share are in the lower half.
 const fn low_half(value: u64, noise: u32) -> u64 {
     (value >> (noise - 1) & 1) ^ 1

@@ -92,6 +92,27 @@ proptest! {
     }
 
     #[test]
+    fn with_a_carry_shares_are_of_twice_the_products_and_one_at_the_most(
+        geometry in any_geometry(),
+        images in 1usize..3,
+        ring in 8u32..=20,
+        share in any::<prop::sample::Index>(),
+        shifted in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let mut layer = layer(geometry, Algorithm::Direct, 4, ring);
+        if shifted {
+            layer.shifts = (0..geometry.out_channels).map(|_| rng.random_range(0..3)).collect();
+        }
+        let outputs = geometry.out_channels / geometry.groups;
+        let hint = hint(&layer, 1 + share.index(outputs) as u16).drawing(true).carrying(true);
+        layer.protocol = Protocol::Hint(hint);
+        prop_assert_eq!(layer.check(), Ok(()));
+        drawn(&layer, images, Bits::of(ring), seed);
+    }
+
+    #[test]
     fn every_output_is_a_coefficient_of_one_product(
         geometry in any_geometry(), share in any::<prop::sample::Index>(), seed in any::<u64>()) {
         let outputs = geometry.out_channels / geometry.groups;
@@ -112,7 +133,8 @@ proptest! {
     }
 }
 
-/// Both parties draw a mask, and have shares of its products.
+/// Both parties draw a mask, and have shares of its products: of twice these and the carry, where
+/// there is one.
 fn drawn(layer: &Layer, images: usize, wire: Bits, seed: u64) {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let most = 1i8 << (layer.weight_bits - 1);
@@ -137,7 +159,16 @@ fn drawn(layer: &Layer, images: usize, wire: Bits, seed: u64) {
     assert_eq!((mask.ring(), server.1.is_none()), (wire, true));
     let expected = multiply(layer, &weights, images, mask.values());
     let found = Share::reveal(&server.0, &client.0);
-    assert_eq!(found, Clear { ring: layer.ring, values: expected }, "seed {seed}");
+    if layer.share_ring() == layer.ring {
+        assert_eq!(found, Clear { ring: layer.ring, values: expected }, "seed {seed}");
+        return;
+    }
+    let columns = images * layer.geometry.positions();
+    for (at, (found, expected)) in found.values.iter().zip(&expected).enumerate() {
+        let carry = layer.share_ring().reduce(found.wrapping_sub(expected << 1));
+        let one = 1 << layer.shift(at / columns);
+        assert!(carry == 0 || carry == one, "output {at}: {found} of {expected}, seed {seed}");
+    }
 }
 
 async fn products_drawn(

@@ -18,7 +18,7 @@ pub struct Products<'a> {
     /// are, and some protocols need them.
     pub weights: Option<&'a [i8]>,
     /// The secrets of this inference, where the layer's protocol needs any.
-    pub(crate) secrets: Option<&'a Secrets>,
+    pub secrets: Option<&'a Secrets>,
 }
 
 /// A value that the client alone holds, laid out `[channels][images][rows][columns]`; the server
@@ -67,7 +67,7 @@ impl Operator for Products<'_> {
             }
         };
         if self.layer.algorithm != Algorithm::WinogradExact {
-            return Ok(Share::new(self.layer.ring, values));
+            return Ok(Share::new(self.layer.share_ring(), values));
         }
         let (role, ring) = (session.role(), self.layer.products().ring);
         let quarters = values.into_iter().map(|value| winograd::quarter(role, ring, value));
@@ -98,7 +98,7 @@ impl Products<'_> {
                 self.multiply(session, drawn).await
             })
             .await?;
-        Ok((Share::new(self.layer.ring, products), mask.map(|mask| Share::new(ring, mask))))
+        Ok((Share::new(self.layer.share_ring(), products), mask.map(|mask| Share::new(ring, mask))))
     }
 
     /// This party's share of the products of the layer's protocol.
