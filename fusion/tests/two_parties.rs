@@ -3,11 +3,16 @@
 
 use std::sync::Arc;
 
+use fusion::planner::cheapest;
 use fusion::testing::{random_input, random_network, winograd_nodes};
-use fusion::{Options, eval, fuse, ideal};
+use fusion::{Graph, Options, Weights, eval, fuse, ideal};
 use protocols::execute::{Event, PartySession};
-use protocols::plan::{Kind, Load, Protocol, Reveal};
+use protocols::ot::OtExtensions;
+use protocols::plan::{Kind, Load, Op, Plan, Protocol, Protocols, Reveal};
 use protocols::{Channel, Error, Limits, Phases, Role, Session};
+use rand::SeedableRng;
+use rand::seq::IteratorRandom;
+use rand_chacha::ChaCha20Rng;
 use support::{runtime, session};
 
 mod support;
@@ -17,7 +22,6 @@ const IMAGES: usize = 2;
 
 #[test]
 fn two_parties_compute_what_eval_says() {
-    let runtime = runtime();
     for seed in 0..NETWORKS {
         let (graph, weights) = random_network(seed);
         let input = random_input(&graph, IMAGES, seed);
@@ -36,24 +40,68 @@ fn two_parties_compute_what_eval_says() {
         let plan = fuse(&graph, &options).unwrap();
         let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
         let plan = plan.revealing(reveal).unwrap();
-        let (server, client) = session(&runtime, &plan, &weights, &input, Load::one(IMAGES));
-        server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
-        let (logits, report) =
-            client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
-        let expected = match reveal {
-            Reveal::Logits => eval(&graph, &weights, &input).unwrap(),
-            Reveal::Label => ideal(&plan, &weights, &input).unwrap(),
+        runs((&graph, &weights), &plan, &input, seed);
+    }
+}
+
+/// Plans with hints: all ways that there are, and those that the planner takes.
+#[test]
+fn two_parties_compute_what_eval_says_by_hints() {
+    let (mut hints, mut carries) = (0, 0);
+    for seed in 0..NETWORKS {
+        let (graph, weights) = random_network(seed);
+        let input = random_input(&graph, IMAGES, seed);
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let digest = weights.digest();
+        let plan = match seed % 4 {
+            0 => cheapest(&graph, &digest, OtExtensions::Any, Protocols::All).unwrap(),
+            _ => {
+                let streamed = seed % 4 == 1;
+                let mut options = Options { weights: digest, streamed, ..Options::default() };
+                let plan = fuse(&graph, &options).unwrap();
+                for step in &plan.steps {
+                    let ways = plan.variants(&step.op).into_iter();
+                    let ways: Vec<Op> = ways.filter(by_hint).collect();
+                    if let Some(at) = (0..ways.len()).choose(&mut rng) {
+                        options.like(&step.name, &ways[at]);
+                    }
+                }
+                fuse(&graph, &options).unwrap()
+            }
         };
-        assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
-        assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
-        for line in &report.steps {
-            let Phases { offline, online, .. } = line.predicted.cost;
-            assert_eq!(
-                (line.offline.cost, line.online.cost),
-                (offline, online),
-                "seed {seed}: {line:?}"
-            );
-        }
+        hints += plan.steps.iter().filter(|step| by_hint(&step.op)).count();
+        carries += plan.wires.iter().filter(|wire| wire.carry.is_some()).count();
+        plan.check().unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+        let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
+        runs((&graph, &weights), &plan.revealing(reveal).unwrap(), &input, seed);
+    }
+    println!("{hints} layers by hints, {carries} of them with carries");
+    assert!(hints > 2 * NETWORKS as usize && carries > NETWORKS as usize / 2);
+}
+
+fn by_hint(op: &Op) -> bool {
+    op.layer().is_some_and(|layer| matches!(layer.protocol, Protocol::Hint(_)))
+}
+
+/// Two parties run a plan: what comes out is what the network means, at the price that was
+/// predicted.
+fn runs((graph, weights): (&Graph, &Weights), plan: &Plan, input: &[i64], seed: u64) {
+    let (server, client) = session(&runtime(), plan, weights, input, Load::one(IMAGES));
+    server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+    let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
+    let expected = match plan.reveals() {
+        Reveal::Logits => eval(graph, weights, input).unwrap(),
+        Reveal::Label => ideal(plan, weights, input).unwrap(),
+    };
+    assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
+    assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
+    for line in &report.steps {
+        let Phases { offline, online, .. } = line.predicted.cost;
+        assert_eq!(
+            (line.offline.cost, line.online.cost),
+            (offline, online),
+            "seed {seed}: {line:?}"
+        );
     }
 }
 

@@ -142,16 +142,19 @@ impl<'a> Lowering<'a> {
     fn linear(&mut self, id: WireId, linear: &Linear) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let input = self.place(node, linear.input)?;
-        let (output, mut step) = (self.wire(id), steps::Linear {
-            input,
-            output: 0,
-            geometry: linear.geometry,
-            weight_bits: linear.weight_bits,
-            shifts: linear.shifts.clone(),
-            ring: self.rings.wire[id],
-            algorithm: self.options.algorithm(&node.name, linear),
-            protocol: self.protocol(&node.name),
-        });
+        let (output, mut step) = (
+            self.wire(id),
+            steps::Linear {
+                input,
+                output: 0,
+                geometry: linear.geometry,
+                weight_bits: linear.weight_bits,
+                shifts: linear.shifts.clone(),
+                ring: self.rings.wire[id],
+                algorithm: self.options.algorithm(&node.name, linear),
+                protocol: self.protocol(&node.name),
+            },
+        );
         step.output = output;
         if let Some(carry) = step.carry() {
             let wire = &mut self.wires[output];

@@ -84,7 +84,7 @@ impl Options {
     }
 
     /// Runs a step as this one is run, whatever its wires are.
-    pub(crate) fn like(&mut self, step: &str, op: &Op) {
+    pub fn like(&mut self, step: &str, op: &Op) {
         if let Some(LinearStep { algorithm, protocol, .. }) = op.get() {
             self.protocols.insert(step.to_owned(), *protocol);
             if *algorithm == Algorithm::WinogradExact {

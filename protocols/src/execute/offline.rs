@@ -71,6 +71,11 @@ async fn prepare_one(
         }
         let weights = own.as_ref().and_then(|own| own.layers.get(&step.name));
         let cost = step.op.step().cost(&context, images);
+        if plan.streamed && step.op.layer().is_some() {
+            let needed = plan.placed(&step.op, cost).offline;
+            let supplied = supply(plan, &mut run.session, index, needed).await?;
+            run.report.add_offline(CORRELATIONS, supplied);
+        }
         let fresh = match step.op.layer().filter(|layer| !plan.keeps(layer)) {
             Some(layer) => Some(make_state(run, index, &layer, cost, weights).await?),
             None => None,
@@ -100,15 +105,14 @@ async fn draw_secrets(run: &mut PartySession, images: usize) -> Result<Option<Se
     let Some(needed) = run.plan.secrets() else { return Ok(None) };
     let cost = needed.cost(images);
     budget::enter(&mut run.session, 11, KEYS, (cost, 0.0));
-    let (secrets, measured) = timed(&mut run.session, KEYS, cost, async |session| {
-        needed.make(session, images).await
-    })
-    .await?;
+    let (secrets, measured) =
+        timed(&mut run.session, KEYS, cost, async |session| needed.make(session, images).await)
+            .await?;
     run.report.add_offline(KEYS, measured);
     Ok(Some(secrets))
 }
 
-/// Makes the OTs of a layer's offline part and its state, for one inference.
+/// Makes the state of a layer, for one inference.
 async fn make_state(
     run: &mut PartySession,
     index: usize,
@@ -118,9 +122,6 @@ async fn make_state(
 ) -> Result<State, Error> {
     let plan = Arc::clone(&run.plan);
     let step = &plan.steps[index];
-    let needed = plan.placed(&step.op, cost).offline;
-    let supplied = supply(&plan, &mut run.session, index, needed).await?;
-    run.report.add_offline(CORRELATIONS, supplied);
     let weights = weights.map(|own| own.weights.as_slice());
     let (state, measured) = timed(&mut run.session, "layer", cost.setup, async |session| {
         layer.prepare(session, weights).await

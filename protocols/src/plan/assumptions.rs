@@ -70,7 +70,10 @@ mod tests {
             output: OutputSpec { scale: 1.0 },
             extension,
             streamed: false,
-            wires: vec![Wire { shape: [2, 1, 1], bits: 16, signed: true, ring, carry: None }; last + 1],
+            wires: vec![
+                Wire { shape: [2, 1, 1], bits: 16, signed: true, ring, carry: None };
+                last + 1
+            ],
             steps: ops.into_iter().flatten().enumerate().map(step).collect(),
             weights: "0".repeat(64),
         };

@@ -214,7 +214,8 @@ impl Plan {
             let Some(Linear { output, .. }) = step.op.get() else { continue };
             let wire = &mut plan.wires[*output];
             let carry = step.op.layer().map(|layer| layer.largest_shift());
-            let (ring, carry) = (Bits::new(wire.ring.get() + 1), carry.filter(|_| wire.carry.is_none()));
+            let (ring, carry) =
+                (Bits::new(wire.ring.get() + 1), carry.filter(|_| wire.carry.is_none()));
             if let (Some(_), Some(ring), Some(carry)) = (room[*output], ring, carry) {
                 (wire.ring, wire.carry) = (ring, Some(carry));
             }

@@ -8,7 +8,6 @@
 //! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
 //! of the connection are counted full.
 
-use crate::linear::Layer;
 use crate::load::Load;
 use crate::ot::OtExtension;
 use crate::plan::Plan;
@@ -200,10 +199,14 @@ impl<'a> Tally<'a> {
         for (index, step) in plan.steps.iter().enumerate() {
             let Priced { phases, held: left, offline, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.offline);
-            let fresh = match step.op.layer().filter(|layer| !plan.keeps(layer)) {
-                Some(layer) => self.fresh_state(&layer, phases.offline),
-                None => 0,
-            };
+            let layer = step.op.layer().filter(|_| plan.streamed);
+            if layer.is_some() {
+                self.supply(phases.offline);
+            }
+            let fresh = layer.filter(|layer| !plan.keeps(layer)).map_or(0, |layer| {
+                let memory = layer.memory(self.role, 1);
+                memory.state + memory.preparing
+            });
             self.consume(phases.offline);
             held += left;
             let at_work = offline + fresh;
@@ -214,13 +217,6 @@ impl<'a> Tally<'a> {
             self.note(held + masks + secrets + at_work + buffers);
         }
         held + masks
-    }
-
-    /// The state of a layer of a streamed plan, with the OTs that it and the products are made of.
-    fn fresh_state(&mut self, layer: &Layer, offline: Cost) -> u64 {
-        self.supply(offline);
-        let memory = layer.memory(self.role, 1);
-        memory.state + memory.preparing
     }
 
     /// The online part of the first inference: later ones find less.

@@ -4,8 +4,8 @@
 use fusion::planner::{fastest, inference_bits};
 
 use super::estimate::Estimate;
-use super::planned::smallest;
 use super::measured::Measured;
+use super::planned::smallest;
 use super::widths::{Width, uniform_widths, widths};
 use super::{Progress, SearchError, SearchOptions, Sensitivity};
 use crate::quantize::{BitWidths, Quantizer};

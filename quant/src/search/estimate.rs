@@ -12,9 +12,9 @@ use protocols::ot::OtExtension;
 use protocols::plan::{Algorithm, Protocol, Protocols};
 use protocols::{Bits, Operator};
 
-use super::{SearchOptions, Sensitivity};
 use super::dynamic::{Choice, Costs, Problem, Stage};
 use super::sensitivity::WIDTHS;
+use super::{SearchOptions, Sensitivity};
 use crate::quantize::{ActivationQuantizers, BitWidths, Quantizer, Target};
 
 /// The dynamic program's stages, and the widths behind its choices.
@@ -88,7 +88,9 @@ impl<'a> Pricing<'a> {
         let products = (0..activations.layers.len())
             .map(|layer| {
                 WIDTHS
-                    .map(|w| WIDTHS.map(|a| products_bits(quantizer, protocols, layer, [w, a])).collect())
+                    .map(|w| {
+                        WIDTHS.map(|a| products_bits(quantizer, protocols, layer, [w, a])).collect()
+                    })
                     .collect()
             })
             .collect();

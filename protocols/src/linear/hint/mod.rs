@@ -269,11 +269,13 @@ impl LinearProtocol for Hint {
     fn run<'a>(&'a self, session: &'a mut Session, run: Run<'a>) -> Work<'a, Vec<u64>> {
         Box::pin(async move {
             let layout = self.layout(run.layer);
-            let secrets = run.secrets.expect("invariant: an inference has the secrets of its layers");
+            let secrets =
+                run.secrets.expect("invariant: an inference has the secrets of its layers");
             match run.value {
                 Some(value) => {
                     let task = (run.layer, run.images, run.state.get());
-                    let shares = client::run(self, session, &layout, task, (secrets, value)).await?;
+                    let shares =
+                        client::run(self, session, &layout, task, (secrets, value)).await?;
                     match self.carry {
                         true => Ok(rounding::halves(self, (session.role(), run.layer), shares)),
                         false => rounding::client(self, session, run.layer, shares).await,

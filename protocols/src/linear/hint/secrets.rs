@@ -63,11 +63,7 @@ impl SecretsNeeded {
     ///
     /// # Errors
     /// Where the peer is lost.
-    pub async fn make(
-        &self,
-        session: &mut Session,
-        images: usize,
-    ) -> Result<Secrets, Error> {
+    pub async fn make(&self, session: &mut Session, images: usize) -> Result<Secrets, Error> {
         let (transform, ring, count) = (Transform::get(), self.ring(), self.count(images));
         if session.role() == Role::Server {
             let message = session.channel.receive(count * ring.packed_len(DEGREE)).await?;

@@ -31,7 +31,15 @@ fn convolution(channels: usize, side: usize) -> Geometry {
 
 fn layer(geometry: Geometry, weight_bits: u32, algorithm: Algorithm, k: u8) -> Layer {
     let protocol = if k == 0 { Protocol::Cot } else { Protocol::Vole { k } };
-    Layer { geometry, weight_bits, shifts: Vec::new(), ring: Bits::of(20), algorithm, protocol, number: 0 }
+    Layer {
+        geometry,
+        weight_bits,
+        shifts: Vec::new(),
+        ring: Bits::of(20),
+        algorithm,
+        protocol,
+        number: 0,
+    }
 }
 
 /// Calls under every key of an expansion, `(chunk, key)`: the same in every block of columns.
@@ -111,7 +119,7 @@ fn the_price_is_that_of_the_specification() {
         ring: Bits::of(14),
         algorithm: Algorithm::Direct,
         protocol,
-            number: 0,
+        number: 0,
     };
     let bits_per_mac = |layer: &Layer| {
         let columns = 1024;

@@ -13,7 +13,7 @@ fn the_price_is_that_of_the_head_of_the_module() {
         ring: Bits::of(14),
         algorithm: Algorithm::Direct,
         protocol: Protocol::VoleOfActivations { k: 8 },
-            number: 0,
+        number: 0,
     };
     let Phases { setup, offline, .. } = layer.cost(1);
     let cost = setup + offline;
