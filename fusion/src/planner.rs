@@ -127,7 +127,7 @@ fn fastest_by(
 
 /// What a prediction says beside latency is off by up to a quarter: plans that differ by less than
 /// this part of it are as fast as each other.
-const SLACK: f64 = 0.1;
+const SLACK: f64 = 0.15;
 /// Halvings of the range of budgets in which the leanest plan is sought.
 const HALVINGS: usize = 6;
 

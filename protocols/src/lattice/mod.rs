@@ -8,7 +8,7 @@ mod parameters;
 mod sample;
 mod transform;
 
-pub(crate) use parameters::{Modulus, NOISE_MARGIN, deviation_bound, security_bits};
+pub(crate) use parameters::{Modulus, NOISE_MARGIN, deviation_bound};
 pub(crate) use sample::{public, small};
 pub(crate) use transform::{Polynomial, Transform};
 

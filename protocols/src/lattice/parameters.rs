@@ -44,16 +44,6 @@ impl Modulus {
     }
 }
 
-/// Bits of security of a modulus of so many bits: see the head of this file.
-pub(crate) fn security_bits(modulus: Modulus) -> f64 {
-    const MEASURED: [(f64, f64); 6] =
-        [(26.0, 245.0), (30.0, 225.0), (36.0, 187.0), (40.0, 168.0), (44.0, 152.0), (48.0, 139.0)];
-    let q = f64::from(modulus.bits()).max(MEASURED[0].0);
-    let at = MEASURED.iter().position(|(bits, _)| *bits >= q).unwrap_or(MEASURED.len() - 1).max(1);
-    let ((a, x), (b, y)) = (MEASURED[at - 1], MEASURED[at]);
-    x + (y - x) * (q - a) / (b - a)
-}
-
 /// How many times a plan's noise may be what is expected of secrets and roundings: 2^-60 of all
 /// draws are beyond it, and an error.
 pub(crate) const NOISE_MARGIN: f64 = 1.25;
@@ -72,6 +62,23 @@ pub(crate) fn deviation_bound(bits: f64, sums: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bits of security of a modulus of so many bits: see the head of this file.
+    fn security_bits(modulus: Modulus) -> f64 {
+        const MEASURED: [(f64, f64); 6] = [
+            (26.0, 245.0),
+            (30.0, 225.0),
+            (36.0, 187.0),
+            (40.0, 168.0),
+            (44.0, 152.0),
+            (48.0, 139.0),
+        ];
+        let q = f64::from(modulus.bits()).max(MEASURED[0].0);
+        let at =
+            MEASURED.iter().position(|(bits, _)| *bits >= q).unwrap_or(MEASURED.len() - 1).max(1);
+        let ((a, x), (b, y)) = (MEASURED[at - 1], MEASURED[at]);
+        x + (y - x) * (q - a) / (b - a)
+    }
 
     #[test]
     fn every_modulus_that_there_is_has_128_bits() {
