@@ -6,18 +6,22 @@
 
 mod aes;
 mod bit_sums;
+mod butterflies;
 mod lpn;
 mod puncture;
+mod runs;
 mod split;
 mod streams;
 mod transpose;
 
 pub(crate) use aes::{Key, sigma_all};
 pub(crate) use bit_sums::{Expansion, puncture_bits};
+pub(crate) use butterflies::{Butterflies, DEGREE, PRIME, Residues};
 pub(crate) use lpn::Code;
 #[cfg(test)]
 pub(crate) use lpn::WEIGHT;
 pub(crate) use puncture::patch;
+pub(crate) use runs::add_runs;
 pub(crate) use split::equal;
 pub(crate) use streams::{Partial, Streams};
 pub(crate) use transpose::transpose;
