@@ -35,7 +35,13 @@ pub(crate) const USE: f64 = 13e-9;
 pub(crate) const ENTRY: f64 = 4e-9;
 /// One multiplication by a weight in the clear.
 pub(crate) const MAC: f64 = 0.2e-9;
-/// One transform of a polynomial of hints.
-pub(crate) const TRANSFORM: f64 = 13e-6;
+/// One product of transformed polynomials of hints, and what is done with it.
+pub(crate) const TRANSFORM: f64 = 12e-6;
 /// One multiplication of a weight with a coefficient.
-pub(crate) const POLYNOMIAL_MAC: f64 = 0.1e-9;
+pub(crate) const POLYNOMIAL_MAC: f64 = 0.045e-9;
+/// Fetching a weight for its coefficients.
+pub(crate) const WEIGHT: f64 = 2e-9;
+/// Encrypting and packing a coefficient.
+pub(crate) const COEFFICIENT: f64 = 15e-9;
+/// From an output's share with noise to an exact one: an OT, and passes over all of them.
+pub(crate) const ROUNDING: f64 = 25e-9;

@@ -10,7 +10,6 @@ mod transform;
 
 pub(crate) use parameters::{Modulus, NOISE_MARGIN, deviation_bound};
 pub(crate) use sample::{public, small};
-pub(crate) use transform::{Polynomial, Transform};
+pub(crate) use transform::{Polynomial, SmallPolynomial, Transform};
 
-/// Coefficients of a polynomial.
-pub(crate) const DEGREE: usize = 2048;
+pub(crate) use crate::kernels::DEGREE;

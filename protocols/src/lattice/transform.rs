@@ -1,189 +1,137 @@
-//! Exact products of polynomials modulo `X^2048 + 1`, by a number-theoretic transform modulo one
-//! prime of 61 bits.
+//! Exact products of polynomials modulo `X^2048 + 1`, one of them small.
 //!
-//! The transform is negacyclic, its butterflies are lazy (Harvey, *Faster arithmetic for
-//! number-theoretic transforms*, 2014): values stay below four times the prime, and constants are
-//! multiplied with their quotients precomputed (Shoup). The order of a transformed polynomial is its
-//! own and of no meaning.
+//! The large one is cut into limbs of 17 bits, the small one has coefficients of up to 2 in
+//! magnitude: each of 2048 sums of products is below `2048 * 2 * 2^16 = 2^28`, exact modulo a prime
+//! of 30 bits. So one transform of half the words serves where a prime of 61 bits would need one of
+//! them for both, and the small polynomial is transformed once for all limbs.
 
 use std::sync::OnceLock;
 
-use zeroize::Zeroize;
+use bytemuck::Zeroable;
+use zeroize::{Zeroize, Zeroizing};
 
-use super::DEGREE;
+use super::{DEGREE, Modulus};
+use crate::kernels::{Butterflies, PRIME, Residues};
 
-/// The prime: `2^61 - 77,823`, 1 modulo 4,096.
-const PRIME: u64 = 0x1fff_ffff_fffe_d001;
-/// A root of unity of order 4,096.
-const ROOT: u64 = 336_264_465_743_942_051;
-/// `2^61` modulo the prime.
-const FOLD: u64 = (1 << 61) - PRIME;
+/// Bits of a limb.
+const LIMB: u32 = 17;
 
-/// The tables of the transform.
-pub(crate) struct Transform {
-    forward: Vec<Constant>,
-    inverse: Vec<Constant>,
-    /// The reciprocal of the degree.
-    scale: Constant,
-}
+/// Small coefficients are up to so much in magnitude.
+const SMALL: i8 = 2;
 
-/// A transformed polynomial; wiped when it is dropped.
+/// The transform, with its tables.
+pub(crate) struct Transform(Butterflies);
+
+/// A transformed polynomial, limb by limb, the lowest first; wiped when it is dropped.
 #[derive(Clone)]
-pub(crate) struct Polynomial(Vec<u64>);
+pub(crate) struct Polynomial(Vec<Residues>);
 
-/// A factor, and `2^64` times it over the prime.
-#[derive(Clone, Copy)]
-struct Constant {
-    factor: u64,
-    quotient: u64,
+/// A transformed small polynomial; wiped when it is dropped.
+#[derive(Clone)]
+pub(crate) struct SmallPolynomial(Box<Residues>);
+
+impl Polynomial {
+    /// Bytes of one of a modulus.
+    pub(crate) const fn bytes(modulus: Modulus) -> u64 {
+        limbs(modulus) as u64 * SmallPolynomial::BYTES
+    }
 }
 
-impl Constant {
-    const fn new(factor: u64) -> Self {
-        Self { factor, quotient: (((factor as u128) << 64) / PRIME as u128) as u64 }
-    }
+impl SmallPolynomial {
+    /// Bytes of one.
+    pub(crate) const BYTES: u64 = size_of::<Residues>() as u64;
+}
 
-    /// The product modulo the prime, below twice the prime, whatever the value.
-    #[inline(always)]
-    const fn times(self, value: u64) -> u64 {
-        let quotient = ((value as u128 * self.quotient as u128) >> 64) as u64;
-        value.wrapping_mul(self.factor).wrapping_sub(quotient.wrapping_mul(PRIME))
-    }
+/// Limbs of a polynomial of a modulus: of centered residues, up to `2^(q - 1)` in magnitude, the
+/// highest is up to `2^16`.
+const fn limbs(modulus: Modulus) -> usize {
+    (modulus.bits() as usize).div_ceil(LIMB as usize)
 }
 
 impl Transform {
     /// The tables, made once a process.
     pub(crate) fn get() -> &'static Self {
         static TABLES: OnceLock<Transform> = OnceLock::new();
-        TABLES.get_or_init(Self::new)
+        TABLES.get_or_init(|| Self(Butterflies::new()))
     }
 
-    fn new() -> Self {
-        let inverse = power(ROOT, PRIME - 2);
-        Self {
-            forward: powers(ROOT),
-            inverse: powers(inverse),
-            scale: Constant::new(power(DEGREE as u64, PRIME - 2)),
-        }
-    }
-
-    /// Transforms a polynomial, given by its integer coefficients.
-    pub(crate) fn forward(&self, coefficients: impl Iterator<Item = i64>) -> Polynomial {
-        // Negative ones are added to the prime without a branch.
-        let lifted = coefficients.map(|value| (value + ((value >> 63) & PRIME as i64)) as u64);
-        let mut values: Vec<u64> = lifted.collect();
+    /// Transforms a polynomial, given by its coefficients modulo a power of two, or more bits of
+    /// them.
+    pub(crate) fn forward(
+        &self,
+        modulus: Modulus,
+        coefficients: impl IntoIterator<Item = u64>,
+    ) -> Polynomial {
+        let coefficients = coefficients.into_iter().take(DEGREE);
+        let values = coefficients.map(|value| modulus.center(modulus.reduce(value)));
+        let values: Vec<i64> = values.collect();
         assert_eq!(values.len(), DEGREE, "invariant: a polynomial has 2048 coefficients");
-        let (mut half, mut blocks) = (DEGREE / 2, 1);
-        while half > 0 {
-            for (block, constant) in
-                values.chunks_exact_mut(2 * half).zip(&self.forward[blocks..2 * blocks])
-            {
-                let (low, high) = block.split_at_mut(half);
-                for (a, b) in low.iter_mut().zip(high) {
-                    let (sum, product) = (once(*a), constant.times(*b));
-                    (*a, *b) = (sum + product, sum + 2 * PRIME - product);
-                }
+        let mut polynomial = Polynomial(vec![Residues::zeroed(); limbs(modulus)]);
+        let (highest, lower) = polynomial.0.split_last_mut().expect("invariant: there are limbs");
+        // Limbs are least in magnitude, so half of a limb's range rounds what is left of the value.
+        let (mut half, mut shift) = (0, 0);
+        for limbs in lower {
+            for (limb, value) in limbs.iter_mut().zip(values.iter()) {
+                *limb = lift(((value + half) >> shift << (64 - LIMB) >> (64 - LIMB)) as i32);
             }
-            (half, blocks) = (half / 2, 2 * blocks);
+            (half, shift) = (half + (1 << (shift + LIMB - 1)), shift + LIMB);
         }
-        values.iter_mut().for_each(|value| *value = least(once(*value)));
-        Polynomial(values)
+        for (limb, value) in highest.iter_mut().zip(values.iter()) {
+            *limb = lift(((value + half) >> shift) as i32);
+        }
+        polynomial.0.iter_mut().for_each(|limb| self.0.forward(limb));
+        polynomial
     }
 
-    /// The coefficients of the product of two transformed polynomials: exact where they are below
-    /// 2^60 in magnitude.
-    pub(crate) fn product(&self, a: &Polynomial, b: &Polynomial) -> Vec<i64> {
-        let pairs = a.0.iter().zip(&b.0);
-        let mut values: Vec<u64> =
-            pairs.map(|(a, b)| fold(u128::from(*a) * u128::from(*b))).collect();
-        self.inverse(&mut values);
-        // Centered without a branch: the prime is taken off what is above half of it.
-        let center = |value: &mut u64| {
-            let above = (PRIME / 2).wrapping_sub(*value) >> 63;
-            value.wrapping_sub(PRIME & above.wrapping_neg()) as i64
-        };
-        values.iter_mut().map(center).collect()
+    /// Transforms a small polynomial.
+    pub(crate) fn small(&self, coefficients: &[i8]) -> SmallPolynomial {
+        assert_eq!(coefficients.len(), DEGREE, "invariant: a polynomial has 2048 coefficients");
+        debug_assert!(coefficients.iter().all(|value| (-SMALL..=SMALL).contains(value)));
+        let mut residues = Box::new(Residues::zeroed());
+        for (residue, &value) in residues.iter_mut().zip(coefficients) {
+            *residue = lift(value.into());
+        }
+        self.0.forward(&mut residues);
+        SmallPolynomial(residues)
     }
 
-    /// From below twice the prime to below it.
-    fn inverse(&self, values: &mut [u64]) {
-        let (mut half, mut blocks) = (1, DEGREE / 2);
-        while blocks > 0 {
-            for (block, constant) in
-                values.chunks_exact_mut(2 * half).zip(&self.inverse[blocks..2 * blocks])
-            {
-                let (low, high) = block.split_at_mut(half);
-                for (a, b) in low.iter_mut().zip(high) {
-                    let (x, y) = (*a, *b);
-                    (*a, *b) = (once(x + y), constant.times(x + 2 * PRIME - y));
-                }
+    /// The coefficients of the product of two polynomials, exact as integers.
+    pub(crate) fn product(&self, a: &Polynomial, b: &SmallPolynomial) -> Vec<i64> {
+        let mut product = vec![0; DEGREE];
+        let mut residues = Zeroizing::new(Residues::zeroed());
+        for (number, limb) in a.0.iter().enumerate() {
+            self.0.product(limb, &b.0, &mut residues);
+            let shift = number as u32 * LIMB;
+            for (sum, &residue) in product.iter_mut().zip(residues.iter()) {
+                *sum += i64::from(center(residue)) << shift;
             }
-            (half, blocks) = (2 * half, blocks / 2);
         }
-        values.iter_mut().for_each(|value| *value = least(self.scale.times(*value)));
+        product
     }
+}
+
+/// The residue of a value between minus the prime and the prime: without a branch.
+const fn lift(value: i32) -> u32 {
+    (value + ((value >> 31) & PRIME as i32)) as u32
+}
+
+/// A residue's representative that is least in magnitude: without a branch.
+const fn center(residue: u32) -> i32 {
+    // The prime is taken off what is above half of it.
+    let above = (PRIME / 2).wrapping_sub(residue) >> 31;
+    residue.wrapping_sub(PRIME & above.wrapping_neg()) as i32
 }
 
 impl Drop for Polynomial {
     fn drop(&mut self) {
-        self.0.as_mut_slice().zeroize();
+        self.0.iter_mut().for_each(Zeroize::zeroize);
     }
 }
 
-/// From below four times the prime to below twice it, without a branch.
-#[inline(always)]
-const fn once(value: u64) -> u64 {
-    take_off(value, 2 * PRIME)
-}
-
-/// From below twice the prime to below it, without a branch.
-#[inline(always)]
-const fn least(value: u64) -> u64 {
-    take_off(value, PRIME)
-}
-
-/// A value less another one, where it is not below it. Both are below `2^63`.
-#[inline(always)]
-const fn take_off(value: u64, other: u64) -> u64 {
-    let less = value.wrapping_sub(other);
-    // The highest bit says that it was below.
-    less.wrapping_add(other & (less >> 63).wrapping_neg())
-}
-
-/// A product of two residues, below twice the prime: `2^61` is a small number modulo it.
-#[inline(always)]
-const fn fold(product: u128) -> u64 {
-    const LOW: u128 = (1 << 61) - 1;
-    let once = (product & LOW) + (product >> 61) * FOLD as u128;
-    ((once & LOW) + (once >> 61) * FOLD as u128) as u64
-}
-
-/// Powers of a root, in the order in which butterflies take them: bits of the exponent reversed.
-fn powers(root: u64) -> Vec<Constant> {
-    let mut table = vec![Constant::new(0); DEGREE];
-    let mut value = 1;
-    for exponent in 0..DEGREE {
-        let at = exponent.reverse_bits() >> (usize::BITS - DEGREE.trailing_zeros());
-        table[at] = Constant::new(value);
-        value = times(value, root);
+impl Drop for SmallPolynomial {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
-    table
-}
-
-fn times(a: u64, b: u64) -> u64 {
-    (u128::from(a) * u128::from(b) % u128::from(PRIME)) as u64
-}
-
-fn power(base: u64, mut exponent: u64) -> u64 {
-    let (mut result, mut square) = (1, base);
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = times(result, square);
-        }
-        square = times(square, square);
-        exponent >>= 1;
-    }
-    result
 }
 
 #[cfg(test)]
@@ -193,19 +141,12 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_root_has_the_order_that_is_claimed() {
-        assert_eq!((PRIME - 1) % 4096, 0);
-        assert_eq!(power(ROOT, 2048), PRIME - 1);
-        assert_eq!(FOLD, 77_823);
-    }
-
     /// The definition: what goes beyond the degree comes back with its sign changed.
-    fn definition(a: &[i64], b: &[i64]) -> Vec<i128> {
-        let mut product = vec![0i128; DEGREE];
+    fn definition(a: &[i8], b: &[i64]) -> Vec<i64> {
+        let mut product = vec![0; DEGREE];
         for (i, &x) in a.iter().enumerate().filter(|(_, x)| **x != 0) {
             for (j, &y) in b.iter().enumerate() {
-                let term = i128::from(x) * i128::from(y);
+                let term = i64::from(x) * y;
                 match i + j < DEGREE {
                     true => product[i + j] += term,
                     false => product[i + j - DEGREE] -= term,
@@ -215,25 +156,29 @@ mod tests {
         product
     }
 
+    /// Draws a coefficient of each, the large one below so much in magnitude.
+    type Draw = fn(&mut ChaCha20Rng, i64) -> (i8, i64);
+
     #[test]
     fn products_are_those_of_the_definition() {
         let transform = Transform::get();
         let mut rng = ChaCha20Rng::seed_from_u64(11);
-        let wide = |rng: &mut ChaCha20Rng| rng.random_range(-(1i64 << 45)..1 << 45);
-        let extremes: [Box<dyn Fn(&mut ChaCha20Rng) -> (i64, i64)>; 4] = [
-            Box::new(|rng| (rng.random_range(-2..=2), wide(rng))),
-            Box::new(|_| (-2, -(1 << 45))),
-            Box::new(|_| (2, (1 << 45) - 1)),
-            Box::new(|_| (0, 0)),
-        ];
-        for draw in extremes {
-            let (a, b): (Vec<i64>, Vec<i64>) = (0..DEGREE).map(|_| draw(&mut rng)).unzip();
-            let found = transform.product(
-                &transform.forward(a.iter().copied()),
-                &transform.forward(b.iter().copied()),
-            );
-            let found: Vec<i128> = found.into_iter().map(i128::from).collect();
-            assert_eq!(found, definition(&a, &b));
+        for bits in (8..=46).step_by(2).chain([17, 33, 35]) {
+            let modulus = Modulus::new(bits).unwrap();
+            let half = 1i64 << (bits - 1);
+            let extremes: [Draw; 5] = [
+                |rng, half| (rng.random_range(-2..=2), rng.random_range(-half..half)),
+                |_, half| (-2, -half),
+                |_, half| (2, half - 1),
+                |rng, half| (2, -half + i64::from(rng.random::<bool>()) * (half - 1)),
+                |_, _| (0, 0),
+            ];
+            for draw in extremes {
+                let (a, b): (Vec<i8>, Vec<i64>) = (0..DEGREE).map(|_| draw(&mut rng, half)).unzip();
+                let large = transform.forward(modulus, b.iter().map(|&value| value as u64));
+                let found = transform.product(&large, &transform.small(&a));
+                assert_eq!(found, definition(&a, &b), "{bits} bits");
+            }
         }
     }
 }

@@ -1,17 +1,20 @@
-//! The client's half: encryptions of its value, and its share of the products, which it knows before
-//! it has heard anything.
+//! The client's half: encryptions of its value, and its share of the products, which it knows
+//! before it has heard anything.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::layout::{Layout, Place, Sent, Tile};
+use super::layout::{Held, Layout, Run, Sent, Tile};
 use super::{ClientState, Hint, Secrets};
-use crate::lattice::{DEGREE, Modulus, Polynomial, Transform, small};
+use crate::lattice::{DEGREE, Modulus, Polynomial, SmallPolynomial, Transform, small};
 use crate::linear::Layer;
 use crate::linear::protocol::Value;
 use crate::{Cost, Error, Role, Session};
+
+/// Chunks that are encrypted at a time.
+pub(super) const TOGETHER: usize = 32;
 
 /// What the encryptions move.
 pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout, images: usize) -> Cost {
@@ -52,12 +55,11 @@ pub(super) async fn run(
     let seed = Zeroizing::new(session.rng().random::<[u8; 32]>());
     let tiles = layout.tiles();
     for image in 0..images {
-        let mut seen = layout.unseen();
         for (number, tile) in tiles.iter().enumerate() {
             let mut rng = ChaCha20Rng::from_seed(*seed);
             rng.set_stream((image * tiles.len() + number) as u64);
-            let sent = layout.sent(tile, &mut seen);
-            let secret = secrets.of(image, number);
+            let sent = layout.sent(tile);
+            let secret = secrets.secret(image, number);
             let message = encryptor.encrypt((&mut rng, secret), image, &sent, &mut value);
             session.channel.send(&message)?;
             session.channel.drained().await?;
@@ -76,35 +78,23 @@ impl Encryptor<'_> {
     /// masks, then all others.
     fn encrypt(
         &self,
-        (rng, secret): (&mut ChaCha20Rng, &Polynomial),
+        (rng, secret): (&mut ChaCha20Rng, &SmallPolynomial),
         image: usize,
-        sent: &[Sent<'_>],
+        sent: &[Sent],
         value: &mut Value<'_>,
     ) -> Vec<u8> {
-        let errors: Vec<Zeroizing<Vec<i8>>> = sent.iter().map(|_| small(rng)).collect();
-        let masked: Vec<Zeroizing<Vec<u64>>> = self
-            .state
-            .chunks
-            .par_iter()
-            .zip(&errors)
-            .map(|(public, error)| Zeroizing::new(self.masked(public, secret, error)))
-            .collect();
         let (mut masks, mut others) = (Vec::new(), Vec::new());
-        for (Sent { places, .. }, masked) in sent.iter().zip(&masked) {
-            for &(Place { at, element }, first) in places {
-                let element = element.map(|element| self.place(image, element));
-                match (&mut *value, element) {
-                    (Value::Drawn(mask), Some(element)) if first => {
-                        mask[element] = self.with_low_bits(mask[element], masked[at]);
-                        masks.push(masked[at]);
-                    }
-                    (Value::Drawn(mask), Some(element)) => {
-                        others.push(self.hide(masked[at], mask[element]));
-                    }
-                    (Value::Given(value), Some(element)) => {
-                        others.push(self.hide(masked[at], value[element]));
-                    }
-                    (_, None) => others.push(masked[at]),
+        for (sent, public) in sent.chunks(TOGETHER).zip(self.state.chunks.chunks(TOGETHER)) {
+            let errors: Vec<Zeroizing<Vec<i8>>> = sent.iter().map(|_| small(rng)).collect();
+            let masked: Vec<Zeroizing<Vec<u64>>> = public
+                .par_iter()
+                .zip(&errors)
+                .map(|(public, error)| Zeroizing::new(self.masked(public, secret, error)))
+                .collect();
+            for (sent, masked) in sent.iter().zip(&masked) {
+                for run in sent.runs.iter() {
+                    let masked = &masked[run.at..][..run.len];
+                    self.put((image, sent.base), run, masked, (value, &mut masks, &mut others));
                 }
             }
         }
@@ -113,6 +103,33 @@ impl Encryptor<'_> {
         let mut message = self.hint.noise_ring().pack(&masks);
         message.extend(ring.pack(&others));
         message
+    }
+
+    /// Hides the elements of a run of a chunk, whose first element of all is number `base`.
+    fn put(
+        &self,
+        (image, base): (usize, usize),
+        run: &Run,
+        masked: &[u64],
+        (value, masks, others): (&mut Value<'_>, &mut Vec<u64>, &mut Vec<u64>),
+    ) {
+        let Some(Held { element, first }) = run.held else {
+            return others.extend_from_slice(masked);
+        };
+        // All of them are of one channel.
+        let start = self.place(image, base + element);
+        let places = start..=start + (run.len - 1) * self.layout.step();
+        let step = self.layout.step();
+        match value {
+            Value::Drawn(mask) if first => {
+                for (mask, coefficient) in mask[places].iter_mut().step_by(step).zip(masked) {
+                    *mask = self.with_low_bits(*mask, *coefficient);
+                }
+                masks.extend_from_slice(masked);
+            }
+            Value::Drawn(mask) => others.extend(self.hidden(masked, mask[places].iter(), step)),
+            Value::Given(value) => others.extend(self.hidden(masked, value[places].iter(), step)),
+        }
     }
 
     /// Where an element of an image is in the value, `[channel][image][row][column]`.
@@ -129,16 +146,23 @@ impl Encryptor<'_> {
     }
 
     /// A public polynomial times the secret, plus a small error.
-    fn masked(&self, public: &Polynomial, secret: &Polynomial, error: &[i8]) -> Vec<u64> {
+    fn masked(&self, public: &Polynomial, secret: &SmallPolynomial, error: &[i8]) -> Vec<u64> {
         let product = Transform::get().product(public, secret).into_iter().zip(error);
         product
             .map(|(value, &error)| self.modulus.reduce((value + i64::from(error)) as u64))
             .collect()
     }
 
-    /// A coefficient, with the value that it hides.
-    const fn hide(&self, coefficient: u64, value: u64) -> u64 {
-        coefficient.wrapping_add(value << self.hint.noise)
+    /// Coefficients, each with the value that it hides.
+    fn hidden<'a>(
+        &'a self,
+        masked: &'a [u64],
+        values: impl Iterator<Item = &'a u64> + 'a,
+        step: usize,
+    ) -> impl Iterator<Item = u64> + 'a {
+        let hide =
+            |(coefficient, value): (&u64, &u64)| coefficient.wrapping_add(value << self.hint.noise);
+        masked.iter().zip(values.step_by(step)).map(hide)
     }
 
     /// The shares of the outputs of one polynomial, `[output][image][position]`.
@@ -146,8 +170,7 @@ impl Encryptor<'_> {
         let (layout, modulus) = (self.layout, self.modulus);
         let cut = self.hint.cut_coefficients(self.layer);
         let hint = cut.unpack(&self.state.hint[bundle], DEGREE).into_iter();
-        let hint = hint.map(|value| modulus.center(modulus.reduce(value << self.hint.cut)));
-        let hint = Transform::get().forward(hint);
+        let hint = Transform::get().forward(modulus, hint.map(|value| value << self.hint.cut));
         let first = bundle % layout.bundles() * layout.outputs;
         let outputs = layout.outputs.min(layout.group_outputs() - first);
         let (positions, columns) = (layout.geometry.positions(), layout.geometry.out_w());
@@ -155,7 +178,7 @@ impl Encryptor<'_> {
         for (image, (number, tile)) in
             (0..self.images).flat_map(|image| tiles.iter().enumerate().map(move |t| (image, t)))
         {
-            let product = Transform::get().product(&hint, secrets.of(image, number));
+            let product = Transform::get().product(&hint, secrets.secret(image, number));
             for output in 0..outputs {
                 let plane = &mut shares[(output * self.images + image) * positions..][..positions];
                 for row in 0..tile.rows {

@@ -5,9 +5,11 @@ use rand_chacha::ChaCha20Rng;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::layout::{Layout, Tap};
+use super::direct::Kernels;
+use super::layout::Layout;
 use super::{ClientState, Hint, ServerState, chunk_polynomial, key_polynomial};
-use crate::lattice::{DEGREE, Modulus, Transform, small};
+use crate::bits::Word;
+use crate::lattice::{DEGREE, Modulus, Polynomial, Transform, small};
 use crate::linear::Layer;
 use crate::{Cost, Error, Role, Session};
 
@@ -78,10 +80,9 @@ pub(super) async fn client(
     let modulus =
         hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
     let count = layout.geometry.groups * layout.chunks().len();
-    let chunks = (0..count).into_par_iter().map(|chunk| {
-        let public = chunk_polynomial(layer, chunk).into_iter();
-        Transform::get().forward(public.map(|value| modulus.center(modulus.reduce(value))))
-    });
+    let chunks = (0..count)
+        .into_par_iter()
+        .map(|chunk| Transform::get().forward(modulus, chunk_polynomial(layer, chunk)));
     Ok(ClientState { hint: packed, chunks: chunks.collect() })
 }
 
@@ -92,45 +93,62 @@ struct Maker<'a> {
     layout: &'a Layout,
     weights: &'a [i8],
     modulus: Modulus,
-    /// Public polynomials, `[group][chunk]`, from exponent 0 to three times the degree: with their
-    /// signs changed beyond the degree, so that every shift is one run.
-    chunks: Vec<Vec<u64>>,
+    /// The public polynomial that secrets are hidden under.
+    key: Polynomial,
+    kernels: Kernels,
+    windows: Windows,
+}
+
+/// Windows of public polynomials, `[group][chunk]`, in words that hold the modulus; none where each
+/// serves one polynomial of outputs, which then makes its own.
+enum Windows {
+    Narrow(Option<Vec<Vec<u32>>>),
+    Wide(Option<Vec<Vec<u64>>>),
 }
 
 impl<'a> Maker<'a> {
     fn new(hint: &'a Hint, layer: &'a Layer, layout: &'a Layout, weights: &'a [i8]) -> Self {
         let modulus =
             hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
-        let count = layout.geometry.groups * layout.chunks().len();
-        let chunks = (0..count).into_par_iter().map(|at| unrolled(&chunk_polynomial(layer, at)));
-        Self { hint, layer, layout, weights, modulus, chunks: chunks.collect() }
+        let key = Transform::get().forward(modulus, key_polynomial());
+        let kernels = Kernels::new(layout, DEGREE);
+        let windows = match modulus.bits() {
+            0..=32 => Windows::Narrow(windows(layer, layout, &kernels)),
+            _ => Windows::Wide(windows(layer, layout, &kernels)),
+        };
+        Self { hint, layer, layout, weights, modulus, key, kernels, windows }
     }
 
     /// The hint of one polynomial of outputs.
     fn make(&self, seed: &[u8; 32], bundle: usize) -> Result<Made, Error> {
+        match &self.windows {
+            Windows::Narrow(windows) => self.make_of(seed, windows.as_deref(), bundle),
+            Windows::Wide(windows) => self.make_of(seed, windows.as_deref(), bundle),
+        }
+    }
+
+    fn make_of<W: Word>(
+        &self,
+        seed: &[u8; 32],
+        windows: Option<&[Vec<W>]>,
+        bundle: usize,
+    ) -> Result<Made, Error> {
         let mut rng = ChaCha20Rng::from_seed(*seed);
         rng.set_stream(bundle as u64);
         let (secret, error) = (small(&mut rng), small(&mut rng));
         let transform = Transform::get();
-        let key = key_polynomial()
-            .into_iter()
-            .map(|value| self.modulus.center(self.modulus.reduce(value)));
-        let product = transform.product(
-            &transform.forward(key),
-            &transform.forward(secret.iter().map(|&value| value.into())),
-        );
-        let mut sums: Vec<u64> = product.into_iter().map(|value| value as u64).collect();
-        for (sum, error) in sums.iter_mut().zip(error.iter()) {
-            *sum = sum.wrapping_add(i64::from(*error) as u64);
-        }
-        let squares = self.add_weights(bundle, &mut sums);
+        let product = transform.product(&self.key, &transform.small(&secret));
+        let product = product.into_iter().zip(error.iter());
+        let noisy = product.map(|(value, &error)| (value + i64::from(error)) as u64);
+        let mut sums: Vec<W> = noisy.map(W::truncate).collect();
+        let squares = self.add_weights(windows, bundle, &mut sums);
         // Rounded: what is cut off comes back as an error of its own.
         let cut = u32::from(self.hint.cut);
         let half = (1u64 << cut) >> 1;
         let mut errors = 0.0;
         let mut values = Vec::with_capacity(DEGREE);
         for (sum, error) in sums.into_iter().zip(error.iter()) {
-            let sum = self.modulus.reduce(sum);
+            let sum = self.modulus.reduce(sum.into());
             let value = self.modulus.reduce(sum.wrapping_add(half)) >> cut;
             let rounded =
                 self.modulus.center(self.modulus.reduce((value << cut).wrapping_sub(sum)));
@@ -153,50 +171,43 @@ impl<'a> Maker<'a> {
     }
 
     /// Adds the weights times the public polynomials; the sum of their squares.
-    fn add_weights(&self, bundle: usize, sums: &mut [u64]) -> f64 {
+    fn add_weights<W: Word>(
+        &self,
+        windows: Option<&[Vec<W>]>,
+        bundle: usize,
+        sums: &mut [W],
+    ) -> f64 {
         let layout = self.layout;
-        let (group, first) = (bundle / layout.bundles(), bundle % layout.bundles());
-        let start = first * layout.outputs;
-        let outputs = start..layout.group_outputs().min(start + layout.outputs);
-        let fan_in = layout.geometry.fan_in();
-        let mut squares = 0.0;
-        for (number, chunk) in layout.chunks().enumerate() {
-            let public = &self.chunks[group * layout.chunks().len() + number];
-            let kernel = layout.kernel(chunk);
-            for output in outputs.clone() {
-                let channel = group * layout.group_outputs() + output;
-                let weights = &self.weights[channel * fan_in..(channel + 1) * fan_in];
-                for &Tap { offset, weight } in &kernel {
-                    let weight = i64::from(weights[weight]);
-                    squares += (weight * weight) as f64;
-                    // Coefficient `i` of `X^(moved - offset) a` is that of `a` at `i + offset -
-                    // moved`, which is above minus the degree.
-                    let from = place(offset as isize - layout.moved(output) as isize);
-                    let shifted = &public[from..from + DEGREE];
-                    add_scaled(sums, shifted, weight as u64);
+        let (fan_in, chunks) = (layout.geometry.fan_in(), layout.chunks().len());
+        let channels = layout.channels_of(bundle);
+        let weights = &self.weights[channels.start * fan_in..channels.end * fan_in];
+        for number in 0..chunks {
+            let chunk = bundle / layout.bundles() * chunks + number;
+            let own: Vec<W>;
+            let window = match windows {
+                Some(windows) => &windows[chunk],
+                None => {
+                    own = window(self.layer, &self.kernels, chunk);
+                    &own
                 }
-            }
+            };
+            self.kernels.add(sums, (number, window), (0, weights));
         }
-        squares
+        weights.iter().map(|&weight| f64::from(weight).powi(2)).sum()
     }
 }
 
-/// Adds a polynomial times a weight.
-fn add_scaled(sums: &mut [u64], values: &[u64], weight: u64) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum = sum.wrapping_add(value.wrapping_mul(weight));
-    }
+fn windows<W: Word>(layer: &Layer, layout: &Layout, kernels: &Kernels) -> Option<Vec<Vec<W>>> {
+    let count = layout.geometry.groups * layout.chunks().len();
+    let all = || (0..count).into_par_iter().map(|chunk| window(layer, kernels, chunk)).collect();
+    (layout.bundles() > 1).then(all)
 }
 
-/// Where the exponent is in an unrolled polynomial, with a degree's room behind it.
-pub(super) const fn place(exponent: isize) -> usize {
-    let degree = DEGREE as isize;
-    // Twice the degree further, everything is as it was.
-    ((exponent + degree).rem_euclid(2 * degree)) as usize
-}
-
-/// Coefficients from exponent minus the degree to twice it: signs change at every multiple.
-pub(super) fn unrolled(values: &[u64]) -> Vec<u64> {
-    let negative = || values.iter().map(|value| value.wrapping_neg());
-    negative().chain(values.iter().copied()).chain(negative()).collect()
+/// The window of the public polynomial of a chunk.
+fn window<W: Word>(layer: &Layer, kernels: &Kernels, chunk: usize) -> Vec<W> {
+    kernels.window(|window| {
+        for (to, value) in window.iter_mut().zip(chunk_polynomial(layer, chunk)) {
+            *to = W::truncate(value);
+        }
+    })
 }

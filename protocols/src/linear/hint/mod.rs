@@ -49,6 +49,7 @@
 //! based homomorphic secret sharing (Boyle, Kohl, Scholl, Eurocrypt 2019).
 
 mod client;
+mod direct;
 mod layout;
 mod make;
 mod parameters;
@@ -61,7 +62,7 @@ use serde::{Deserialize, Serialize};
 use super::protocol::{Detail, LayerMemory, LayerSeconds, LinearProtocol, Run, State, Work};
 use super::{Algorithm, Layer};
 use crate::assumption::Assumption;
-use crate::lattice::{DEGREE, Polynomial};
+use crate::lattice::{DEGREE, Polynomial, SmallPolynomial};
 use crate::{Bits, Phases, Role, Session, rates};
 use layout::Layout;
 use parameters::squares_bound;
@@ -136,8 +137,8 @@ impl Hint {
 
 /// Bytes of a small polynomial.
 const SMALL: u64 = DEGREE as u64;
-/// Bytes of a transformed polynomial.
-const TRANSFORMED: u64 = 8 * DEGREE as u64;
+/// Bytes of a polynomial's coefficients, before they are packed.
+const UNPACKED: u64 = 8 * DEGREE as u64;
 
 impl LinearProtocol for Hint {
     fn name(&self) -> String {
@@ -191,16 +192,27 @@ impl LinearProtocol for Hint {
         let (layout, products) = (self.layout(layer), layer.products());
         let g = &products.geometry;
         let bundles = (g.groups * layout.bundles()) as f64;
-        let tiles = (layout.tiles().len() * images) as f64;
+        let tiles = (layout.tile_count() * images) as f64;
         let chunks = (g.groups * layout.chunks().len()) as f64;
-        let direct = (g.weights() * usize::from(self.outputs)) as f64 * rates::POLYNOMIAL_MAC;
+        // Words of 64 bits are four times as slow, and a third limb half as much again.
+        let wide = self.coefficients(layer).get() > 32;
+        let mac = rates::POLYNOMIAL_MAC * if wide { 4.0 } else { 1.0 };
+        let transform = rates::TRANSFORM * if wide { 1.5 } else { 1.0 };
         let outputs = (g.out_channels * g.positions() * images) as f64;
-        let span = (g.positions() * images) as f64;
+        let used = if self.carry { rates::ROUNDING / 4.0 } else { rates::ROUNDING } * outputs;
+        let [coefficients, weights] =
+            [g.in_shape().iter().product::<usize>() * images, g.weights()].map(|n| n as f64);
+        let hidden = coefficients * rates::COEFFICIENT;
+        // Every weight is fetched for every tile; then it meets all outputs between the first and
+        // the last.
+        let direct = weights * (rates::WEIGHT + layout.span() as f64 * mac);
+        let client = (tiles * (bundles + chunks) + bundles) * transform + hidden;
+        let server = tiles * (bundles * 1.5 * transform + f64::from(self.outputs) * direct);
         LayerSeconds {
-            setup: bundles * 3.0 * rates::TRANSFORM + direct * DEGREE as f64,
-            offline: tiles * (bundles + chunks) * 2.0 * rates::TRANSFORM
-                + direct * span
-                + if self.carry { 0.0 } else { outputs * rates::USE },
+            setup: bundles * 2.0 * transform
+                + chunks * 3.0 * transform
+                + weights * (rates::WEIGHT + DEGREE as f64 * mac),
+            offline: client.max(server + hidden / 2.0) + used,
         }
     }
 
@@ -209,20 +221,27 @@ impl LinearProtocol for Hint {
         let g = &products.geometry;
         let bundles = (g.groups * layout.bundles()) as u64;
         let (tiles, chunks) =
-            ((layout.tiles().len() * images) as u64, (g.groups * layout.chunks().len()) as u64);
+            ((layout.tile_count() * images) as u64, (g.groups * layout.chunks().len()) as u64);
         let packed = self.cut_coefficients(layer).packed_len(DEGREE) as u64;
+        let transformed = self.modulus(products.ring).map_or(0, Polynomial::bytes);
+        // Windows of polynomials, in words that hold the modulus.
+        let word = if self.coefficients(layer).get() > 32 { 8 } else { 4 };
+        let window = word * SMALL * if self.outputs == 1 { 2 } else { 3 };
         let outputs = (g.out_channels * g.positions() * images) as u64;
         match role {
             Role::Server => LayerMemory {
                 state: bundles * SMALL,
-                preparing: 0,
-                running: chunks * TRANSFORMED * 3 + outputs * 24 + 64 * TRANSFORMED,
+                preparing: chunks * window + 64 * (packed + 2 * UNPACKED),
+                running: chunks * (window + word * SMALL)
+                    + outputs * 24
+                    + bundles.min(server::KEPT as u64) * SmallPolynomial::BYTES
+                    + 64 * UNPACKED,
                 frames: tiles,
             },
             Role::Client => LayerMemory {
-                state: bundles * packed + chunks * TRANSFORMED,
+                state: bundles * packed + chunks * transformed,
                 preparing: 0,
-                running: tiles * TRANSFORMED + outputs * 24 + (chunks + 64) * TRANSFORMED,
+                running: outputs * 24 + (2 * chunks + 64) * UNPACKED,
                 frames: 0,
             },
         }

@@ -8,7 +8,7 @@
 //! there is no way to copy, keep or send them.
 
 use super::Hint;
-use crate::lattice::{DEGREE, Modulus, Polynomial, Transform, small};
+use crate::lattice::{DEGREE, Modulus, Polynomial, SmallPolynomial, Transform, small};
 use crate::linear::Layer;
 use crate::{Bits, Cost, Error, Role, Session};
 
@@ -23,14 +23,20 @@ pub struct SecretsNeeded {
 /// The client's secrets, or the server's keys of them, transformed, `[image][tile]`.
 pub struct Secrets {
     tiles: usize,
-    polynomials: Vec<Polynomial>,
+    held: Held,
+}
+
+/// What a party holds of them.
+enum Held {
+    Secrets(Vec<SmallPolynomial>),
+    Keys(Vec<Polynomial>),
 }
 
 impl SecretsNeeded {
     /// What a layer needs.
     pub(super) fn of(hint: &Hint, layer: &Layer) -> Option<Self> {
         let modulus = hint.modulus(layer.products().ring)?;
-        Some(Self { tiles: hint.layout(layer).tiles().len(), modulus })
+        Some(Self { tiles: hint.layout(layer).tile_count(), modulus })
     }
 
     /// What serves two layers.
@@ -56,7 +62,7 @@ impl SecretsNeeded {
 
     /// Bytes that a party keeps of them while it prepares an inference.
     pub(crate) const fn bytes(&self, images: usize) -> u64 {
-        super::TRANSFORMED * self.count(images) as u64
+        Polynomial::bytes(self.modulus) * self.count(images) as u64
     }
 
     /// Draws fresh secrets and sends their keys; the server receives these.
@@ -67,31 +73,40 @@ impl SecretsNeeded {
         let (transform, ring, count) = (Transform::get(), self.ring(), self.count(images));
         if session.role() == Role::Server {
             let message = session.channel.receive(count * ring.packed_len(DEGREE)).await?;
-            let keys = message.chunks_exact(ring.packed_len(DEGREE)).map(|key| {
-                let key = ring.unpack(key, DEGREE).into_iter();
-                transform.forward(key.map(|value| self.modulus.center(value)))
-            });
-            return Ok(Secrets { tiles: self.tiles, polynomials: keys.collect() });
+            let keys = message
+                .chunks_exact(ring.packed_len(DEGREE))
+                .map(|key| transform.forward(self.modulus, ring.unpack(key, DEGREE)));
+            return Ok(Secrets { tiles: self.tiles, held: Held::Keys(keys.collect()) });
         }
-        let public = super::key_polynomial().into_iter();
-        let public = transform.forward(public.map(|v| self.modulus.center(self.modulus.reduce(v))));
-        let (mut message, mut polynomials) = (Vec::new(), Vec::with_capacity(count));
+        let public = transform.forward(self.modulus, super::key_polynomial());
+        let (mut message, mut secrets) = (Vec::new(), Vec::with_capacity(count));
         for _ in 0..count {
             let (secret, error) = (small(session.rng()), small(session.rng()));
-            let secret = transform.forward(secret.iter().map(|&value| value.into()));
+            let secret = transform.small(&secret);
             let key = transform.product(&public, &secret).into_iter().zip(error.iter());
             let key = key.map(|(value, &error)| (value + i64::from(error)) as u64);
             message.extend(ring.pack_from(DEGREE, key));
-            polynomials.push(secret);
+            secrets.push(secret);
         }
         session.channel.send(&message)?;
-        Ok(Secrets { tiles: self.tiles, polynomials })
+        Ok(Secrets { tiles: self.tiles, held: Held::Secrets(secrets) })
     }
 }
 
 impl Secrets {
-    /// The polynomial of a tile of an image.
-    pub(super) fn of(&self, image: usize, tile: usize) -> &Polynomial {
-        &self.polynomials[image * self.tiles + tile]
+    /// The client's secret of a tile of an image.
+    pub(super) fn secret(&self, image: usize, tile: usize) -> &SmallPolynomial {
+        match &self.held {
+            Held::Secrets(secrets) => &secrets[image * self.tiles + tile],
+            Held::Keys(_) => unreachable!("invariant: the client has secrets"),
+        }
+    }
+
+    /// The server's key of it.
+    pub(super) fn key(&self, image: usize, tile: usize) -> &Polynomial {
+        match &self.held {
+            Held::Keys(keys) => &keys[image * self.tiles + tile],
+            Held::Secrets(_) => unreachable!("invariant: the server has keys"),
+        }
     }
 }

@@ -3,12 +3,17 @@
 use rayon::prelude::*;
 
 use super::client::message_len;
-use super::layout::{Chunk, Layout, Sent, Tap, Tile};
+use super::direct::{self, Kernels};
+use super::layout::{Layout, Sent, Tile};
 use super::{Hint, Secrets, ServerState};
-use crate::bits::{Word, with_word};
-use crate::lattice::{DEGREE, Modulus, Polynomial, Transform};
+use crate::bits::Word;
+use crate::lattice::{Modulus, Polynomial, SmallPolynomial, Transform};
 use crate::linear::protocol::Run;
-use crate::{Error, Session};
+use crate::{Bits, Error, Session};
+
+/// Polynomials of outputs whose secrets stay transformed from tile to tile; of more, each is
+/// transformed again.
+pub(super) const KEPT: usize = 256;
 
 /// Receives the encryptions; this party's share of every output times `2^d`, with a quarter of that
 /// added, `[channel][image][position]`, modulo `2^q`.
@@ -26,37 +31,46 @@ pub(super) async fn run(
         hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
     let quarter = 1u64 << (hint.noise - 2);
     let state = run.state.get::<ServerState>();
-    let task = Task { layout, weights: &weights, modulus, quarter, state };
-    let g = &layout.geometry;
-    let positions = g.positions();
-    let mut shares = vec![0; g.out_channels * run.images * positions];
-    let counts = layout.counts();
+    let positions = layout.geometry.positions();
+    let (tiles, counts) = (layout.tiles(), layout.counts());
+    let kept = tiles.len() * run.images > 1 && state.secrets.len() <= KEPT;
+    let hidden =
+        if kept { state.secrets.par_iter().map(|r| transformed(r)).collect() } else { vec![] };
+    let task = Task {
+        layout,
+        weights: &weights,
+        modulus,
+        quarter,
+        kernels: Kernels::new(layout, layout.span()),
+        state,
+        hidden,
+        columns: run.images * positions,
+    };
+    let mut shares = vec![0; layout.geometry.out_channels * task.columns];
     for image in 0..run.images {
-        let mut seen = layout.unseen();
-        for (number, (tile, counts)) in layout.tiles().into_iter().zip(&counts).enumerate() {
+        for (number, (tile, counts)) in tiles.iter().zip(&counts).enumerate() {
             let message = session.channel.receive(message_len(hint, layer, *counts)).await?;
             let [first, other] = if hint.draws { *counts } else { [0, counts[0] + counts[1]] };
-            let key = secrets.of(image, number);
             let (masks, others) = message.split_at(hint.noise_ring().packed_len(first));
             let received = Received {
-                masks: hint.noise_ring().unpack(masks, first),
-                others: ring.unpack(others, other),
-                sent: layout.sent(&tile, &mut seen),
+                masks: (hint.noise_ring(), first, masks),
+                others: (ring, other, others),
+                sent: layout.sent(tile),
                 draws: hint.draws,
             };
-            let products = with_word!(ring, multiply::<_>(&task, &tile, key, &received));
-            // From `[channel][row][column]` of the tile to where it is in the image.
-            for (channel, plane) in products.iter().enumerate() {
-                let share = &mut shares[(channel * run.images + image) * positions..][..positions];
-                for row in 0..tile.rows {
-                    let line = (tile.row + row) * g.out_w() + tile.column;
-                    share[line..line + tile.columns]
-                        .copy_from_slice(&plane[row * tile.columns..][..tile.columns]);
-                }
+            let place = Place { tile, key: secrets.key(image, number), start: image * positions };
+            match modulus.bits() {
+                0..=32 => task.multiply::<u32>(&place, &received, &mut shares),
+                _ => task.multiply::<u64>(&place, &received, &mut shares),
             }
         }
     }
     Ok(shares)
+}
+
+/// A secret of a hint, transformed.
+fn transformed(secret: &[i8]) -> SmallPolynomial {
+    Transform::get().small(secret)
 }
 
 struct Task<'a> {
@@ -65,110 +79,100 @@ struct Task<'a> {
     modulus: Modulus,
     /// A quarter of `D`.
     quarter: u64,
+    kernels: Kernels,
     state: &'a ServerState,
+    /// The secrets of the hint, transformed, where they are kept so.
+    hidden: Vec<SmallPolynomial>,
+    /// Outputs of a channel.
+    columns: usize,
 }
 
-/// The coefficients of a tile, as they were received.
+/// A tile of an image, its key, and where the image begins among a channel's outputs.
+struct Place<'a> {
+    tile: &'a Tile,
+    key: &'a Polynomial,
+    start: usize,
+}
+
+/// The coefficients of a tile, as they were received: their rings, their numbers and the bytes.
 struct Received<'a> {
-    masks: Vec<u64>,
-    others: Vec<u64>,
-    sent: Vec<Sent<'a>>,
+    masks: (Bits, usize, &'a [u8]),
+    others: (Bits, usize, &'a [u8]),
+    sent: Vec<Sent>,
     /// Whether coefficients that are first are masks.
     draws: bool,
 }
 
 impl Received<'_> {
-    /// The polynomials, `[group][chunk]`, unrolled.
-    fn polynomials<W: Word>(&self) -> Vec<Vec<W>> {
-        let (mut masks, mut others) = (self.masks.iter(), self.others.iter());
-        let mut polynomials = Vec::with_capacity(self.sent.len());
-        for Sent { places, .. } in &self.sent {
-            let mut polynomial = vec![0u64; DEGREE];
-            for &(place, first) in places {
-                let next = if first && self.draws { masks.next() } else { others.next() };
-                polynomial[place.at] = *next.expect("invariant: as many as were counted");
+    /// Windows of the polynomials, `[group][chunk]`.
+    fn windows<W: Word>(&self, kernels: &Kernels) -> Vec<Vec<W>> {
+        let unpack = |(ring, count, bytes): (Bits, usize, &[u8])| {
+            let mut values = vec![W::zero(); count];
+            ring.unpack_into(bytes, &mut values);
+            values
+        };
+        let (masks, others) = (unpack(self.masks), unpack(self.others));
+        let (mut masks, mut others) = (&masks[..], &others[..]);
+        let mut fill = |sent: &Sent, window: &mut [W]| {
+            for run in sent.runs.iter() {
+                let is_mask = self.draws && run.held.is_some_and(|held| held.first);
+                let from = if is_mask { &mut masks } else { &mut others };
+                let values = from.split_off(..run.len).expect("invariant: as many as were counted");
+                window[run.at..][..run.len].copy_from_slice(values);
             }
-            let unrolled = super::make::unrolled(&polynomial).into_iter();
-            polynomials.push(unrolled.map(W::truncate).collect());
-        }
-        polynomials
+        };
+        self.sent.iter().map(|sent| kernels.window(|window| fill(sent, window))).collect()
     }
 }
 
-/// The products of all output channels with one tile, `[channel][row][column]`.
-fn multiply<W: Word>(
-    task: &Task<'_>,
-    tile: &Tile,
-    key: &Polynomial,
-    received: &Received<'_>,
-) -> Vec<Vec<u64>> {
-    let layout = task.layout;
-    let polynomials = received.polynomials::<W>();
-    let bundles = layout.geometry.groups * layout.bundles();
-    let products: Vec<Vec<Vec<u64>>> = (0..bundles)
-        .into_par_iter()
-        .map(|bundle| bundle_products(task, tile, key, (bundle, &polynomials)))
-        .collect();
-    products.concat()
-}
-
-/// The products of the output channels of one polynomial.
-fn bundle_products<W: Word>(
-    task: &Task<'_>,
-    tile: &Tile,
-    key: &Polynomial,
-    (bundle, polynomials): (usize, &[Vec<W>]),
-) -> Vec<Vec<u64>> {
-    let layout = task.layout;
-    let (group, first) = (bundle / layout.bundles(), bundle % layout.bundles() * layout.outputs);
-    let outputs = layout.outputs.min(layout.group_outputs() - first);
-    let secret = task.state.secrets[bundle].iter().map(|&value| value.into());
-    let hidden = Transform::get().product(key, &Transform::get().forward(secret));
-    let mut sums = vec![vec![W::zero(); layout.span(tile)]; outputs];
-    for (number, chunk) in layout.chunks().enumerate() {
-        let polynomial = &polynomials[group * layout.chunks().len() + number];
-        let channels = group * layout.group_outputs() + first;
-        for (output, sums) in sums.iter_mut().enumerate() {
-            add_weights(task, chunk, (channels, outputs, output), polynomial, sums);
-        }
+impl Task<'_> {
+    /// The products of all output channels with one tile.
+    fn multiply<W: Word>(&self, place: &Place<'_>, received: &Received<'_>, shares: &mut [u64]) {
+        let windows = received.windows::<W>(&self.kernels);
+        let (of_group, of_bundle) =
+            (self.layout.group_outputs() * self.columns, self.layout.outputs * self.columns);
+        shares.par_chunks_mut(of_group).enumerate().for_each(|(group, shares)| {
+            shares.par_chunks_mut(of_bundle).enumerate().for_each(|(number, shares)| {
+                let bundle = group * self.layout.bundles() + number;
+                self.multiply_bundle(place, (bundle, &windows), shares);
+            });
+        });
     }
-    let plane = |(output, sums): (usize, &Vec<W>)| {
-        let mut plane = Vec::with_capacity(tile.rows * tile.columns);
-        for row in 0..tile.rows {
-            let start = layout.exponent(row, 0);
-            let hidden = &hidden[layout.moved(output) + start..][..tile.columns];
-            for (sum, hidden) in sums[start..][..tile.columns].iter().zip(hidden) {
-                let sum: u64 = (*sum).into();
-                let value = sum.wrapping_add(*hidden as u64).wrapping_add(task.quarter);
-                plane.push(task.modulus.reduce(value));
-            }
-        }
-        plane
-    };
-    sums.iter().enumerate().map(plane).collect()
-}
 
-/// Adds what one output of a polynomial gets of a chunk: of its own weights, and of those that share
-/// the polynomial, which meet zeros and their noise.
-fn add_weights<W: Word>(
-    task: &Task<'_>,
-    chunk: Chunk<'_>,
-    (channels, outputs, output): (usize, usize, usize),
-    polynomial: &[W],
-    sums: &mut [W],
-) {
-    let layout = task.layout;
-    let fan_in = layout.geometry.fan_in();
-    let kernel = layout.kernel(chunk);
-    for other in 0..outputs {
-        let weights = &task.weights[(channels + other) * fan_in..][..fan_in];
-        for &Tap { offset, weight } in &kernel {
-            let weight = W::truncate(i64::from(weights[weight]) as u64);
-            // Every weight is multiplied, zeros too: time tells nothing.
-            let shift = layout.moved(output) as isize - layout.moved(other) as isize;
-            let from = super::make::place(offset as isize + shift);
-            for (sum, value) in sums.iter_mut().zip(&polynomial[from..]) {
-                *sum = sum.wrapping_add(&value.wrapping_mul(&weight));
+    /// The products of the output channels of one polynomial.
+    fn multiply_bundle<W: Word>(
+        &self,
+        place: &Place<'_>,
+        (bundle, windows): (usize, &[Vec<W>]),
+        shares: &mut [u64],
+    ) {
+        let (layout, tile) = (self.layout, place.tile);
+        let secret = &self.state.secrets[bundle];
+        let own = self.hidden.is_empty().then(|| transformed(secret));
+        let secret = own.as_ref().unwrap_or_else(|| &self.hidden[bundle]);
+        let hidden = Transform::get().product(place.key, secret);
+        let (channels, fan_in) = (layout.channels_of(bundle), layout.geometry.fan_in());
+        let weights = &self.weights[channels.start * fan_in..channels.end * fan_in];
+        let first = bundle / layout.bundles() * layout.chunks().len();
+        let windows = &windows[first..first + layout.chunks().len()];
+        let span = layout.exponent(tile.rows - 1, tile.columns - 1) + 1;
+        let mut sums = vec![W::zero(); direct::whole(span)];
+        for (output, shares) in shares.chunks_exact_mut(self.columns).enumerate() {
+            sums.fill(W::zero());
+            for window in windows.iter().enumerate() {
+                self.kernels.add(&mut sums, (window.0, window.1), (output, weights));
+            }
+            let hidden = &hidden[layout.moved(output)..];
+            for row in 0..tile.rows {
+                let start = layout.exponent(row, 0);
+                let line = place.start + (tile.row + row) * layout.geometry.out_w() + tile.column;
+                let values = sums[start..].iter().zip(&hidden[start..]);
+                for (share, (sum, hidden)) in shares[line..][..tile.columns].iter_mut().zip(values)
+                {
+                    let sum: u64 = (*sum).into();
+                    let value = sum.wrapping_add(*hidden as u64).wrapping_add(self.quarter);
+                    *share = self.modulus.reduce(value);
+                }
             }
         }
     }

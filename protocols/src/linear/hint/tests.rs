@@ -2,7 +2,6 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use super::layout::Place;
 use super::*;
 use crate::linear::products::tests::check;
 use crate::linear::testing::{any_geometry, any_three_by_three};
@@ -197,7 +196,7 @@ fn outputs_of(
     let mut product = vec![0i64; DEGREE];
     for chunk in layout.chunks() {
         let mut polynomial = vec![0i64; DEGREE];
-        for Place { at, element } in layout.places(tile, group, chunk) {
+        for (at, element) in layout.places(tile, group, chunk) {
             polynomial[at] = element.map_or(0, |element| x[element]);
         }
         for output in range.clone() {
