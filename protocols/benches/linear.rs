@@ -85,9 +85,8 @@ impl Bed {
 
     /// What one run moves, both ways.
     fn bytes(&self) -> u64 {
-        let products =
-            Products { layer: &self.layer, images: 1, state: &self.client, weights: None };
-        let cost = products.cost();
+        let (layer, state) = (&self.layer, &self.client);
+        let cost = Products { layer, images: 1, state, weights: None, secrets: None }.cost();
         cost.server_bytes + cost.client_bytes
     }
 
@@ -95,8 +94,9 @@ impl Bed {
     fn run(&mut self) -> (Duration, Duration) {
         let Self { layer, weights, parties, server, client } = self;
         let x = Share::new(layer.ring, input(layer));
-        let server = Products { layer, images: 1, state: server, weights: Some(weights) };
-        let client = Products { layer, images: 1, state: client, weights: None };
+        let weights = Some(&weights[..]);
+        let server = Products { layer, images: 1, state: server, weights, secrets: None };
+        let client = Products { layer, images: 1, state: client, weights: None, secrets: None };
         let clock = Instant::now();
         let (_, _, processor) = parties.run(
             async |session| session.run(&server, ClientHeld(None)).await,

@@ -1,9 +1,15 @@
 //! The hot loops, for the benchmarks alone: what is measured is not what is offered.
 
+use std::hint::black_box;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+
 use crate::kernels::{Expansion, Quad};
-use crate::linear::Keys;
+use crate::lattice::{Modulus, Transform, public, small};
+use crate::linear::{Keys, Layer, Products};
 use crate::ot::Hash;
-use crate::{Block, Session, kernels};
+use crate::{Bits, Block, Error, Session, kernels};
 
 /// Hashes every block in place, under the key `0`.
 pub fn hash() -> impl Fn(&mut [Block]) {
@@ -58,7 +64,7 @@ pub fn key() -> impl FnMut() {
     let (keys, mut number) = (Keys::new(&[0; 32]), 0);
     move || {
         number += 1;
-        std::hint::black_box(keys.hash(0, number, 0));
+        black_box(keys.hash(0, number, 0));
     }
 }
 
@@ -88,5 +94,37 @@ pub fn drain(session: &mut Session) {
     }
     while let (_, received @ 1..) = session.pools.left() {
         let _ = session.with_received(received.min(PIECE), |_| ());
+    }
+}
+
+/// The products with a mask that the protocol draws.
+///
+/// # Errors
+/// Those of [`Session::run`].
+pub async fn draw(session: &mut Session, products: Products<'_>, ring: Bits) -> Result<(), Error> {
+    products.draw(session, ring).await.map(|drawn| drop(black_box(drawn)))
+}
+
+/// What a planner asks of a layer.
+pub fn price(layer: &Layer) -> (u64, f64) {
+    (layer.cost(1).offline.client_bytes, layer.seconds(1).offline)
+}
+
+/// Transforms a polynomial modulo `2^27`.
+pub fn transform() -> impl FnMut() {
+    let modulus = Modulus::new(27).expect("a modulus");
+    let values = public("bench", [0, 0]);
+    move || {
+        black_box(Transform::get().forward(modulus, values.iter().copied()));
+    }
+}
+
+/// Multiplies a polynomial by a small one, both transformed.
+pub fn polynomial_product() -> impl FnMut() {
+    let modulus = Modulus::new(27).expect("a modulus");
+    let a = Transform::get().forward(modulus, public("bench", [0, 0]));
+    let b = Transform::get().small(&small(&mut ChaCha20Rng::seed_from_u64(1)));
+    move || {
+        black_box(Transform::get().product(&a, &b));
     }
 }

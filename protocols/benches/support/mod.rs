@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 /// Two connected sessions, and the runtime that moves their bytes.
 pub(crate) struct Parties {
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
     pub(crate) server: Session,
     pub(crate) client: Session,
 }
@@ -46,7 +46,8 @@ impl Parties {
             let (a, own) = other.join().expect("the server's thread");
             (a, own, b)
         });
-        let taken = (processor_time() + own - start) / 2;
+        // Threads that end meanwhile take their times with them.
+        let taken = (processor_time() + own).saturating_sub(start) / 2;
         (a.expect("the server"), b.expect("the client"), taken)
     }
 }
@@ -60,7 +61,8 @@ fn processor_time() -> Duration {
     threads.flatten().map(|thread| thread_time(thread.path())).sum()
 }
 
-fn thread_time(thread: impl AsRef<Path>) -> Duration {
+/// The time that a thread has run for.
+pub(crate) fn thread_time(thread: impl AsRef<Path>) -> Duration {
     let statistics = std::fs::read_to_string(thread.as_ref().join("schedstat"));
     let nanoseconds = statistics.ok().and_then(|line| line.split(' ').next()?.parse().ok());
     Duration::from_nanos(nanoseconds.unwrap_or_default())
