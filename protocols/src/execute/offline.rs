@@ -71,9 +71,16 @@ async fn prepare_one(
         }
         let weights = own.as_ref().and_then(|own| own.layers.get(&step.name));
         let cost = step.op.step().cost(&context, images);
-        let fresh = match step.op.layer().filter(|layer| !plan.keeps(layer)) {
-            Some(layer) => Some(make_state(run, index, &layer, cost, weights).await?),
-            None => None,
+        let fresh = match step.op.layer() {
+            Some(layer) if !plan.keeps(&layer) => {
+                Some(make_state(run, index, &layer, cost, weights).await?)
+            }
+            Some(_) if plan.streamed => {
+                let supplied = supply(plan, &mut run.session, index, cost.offline).await?;
+                run.report.add_offline(CORRELATIONS, supplied);
+                None
+            }
+            Some(_) | None => None,
         };
         let state = run.ready.states[index].as_ref().or(fresh.as_ref());
         let secrets = secrets.as_ref();
@@ -100,10 +107,9 @@ async fn draw_secrets(run: &mut PartySession, images: usize) -> Result<Option<Se
     let Some(needed) = run.plan.secrets() else { return Ok(None) };
     let cost = needed.cost(images);
     budget::enter(&mut run.session, 11, KEYS, (cost, 0.0));
-    let (secrets, measured) = timed(&mut run.session, KEYS, cost, async |session| {
-        needed.make(session, images).await
-    })
-    .await?;
+    let (secrets, measured) =
+        timed(&mut run.session, KEYS, cost, async |session| needed.make(session, images).await)
+            .await?;
     run.report.add_offline(KEYS, measured);
     Ok(Some(secrets))
 }
