@@ -85,8 +85,7 @@ impl Bed {
 
     /// What one run moves, both ways.
     fn bytes(&self) -> u64 {
-        let products =
-            Products { layer: &self.layer, images: 1, state: &self.client, weights: None };
+        let products = Products::new(&self.layer, 1, &self.client, None);
         let cost = products.cost();
         cost.server_bytes + cost.client_bytes
     }
@@ -95,8 +94,8 @@ impl Bed {
     fn run(&mut self) -> (Duration, Duration) {
         let Self { layer, weights, parties, server, client } = self;
         let x = Share::new(layer.ring, input(layer));
-        let server = Products { layer, images: 1, state: server, weights: Some(weights) };
-        let client = Products { layer, images: 1, state: client, weights: None };
+        let server = Products::new(layer, 1, server, Some(weights));
+        let client = Products::new(layer, 1, client, None);
         let clock = Instant::now();
         let (_, _, processor) = parties.run(
             async |session| session.run(&server, ClientHeld(None)).await,
