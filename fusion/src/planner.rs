@@ -2,7 +2,7 @@
 //! ots, for a network profile and within a budget, by the operators' own prices.
 
 use protocols::ot::{OtExtend, OtExtension, OtExtensions};
-use protocols::plan::{Op, Plan};
+use protocols::plan::{Hints, Op, Plan};
 use protocols::profile::{Profile, Seconds, ot_seconds};
 use protocols::{Cost, Operator, Phases};
 
@@ -133,7 +133,8 @@ fn seconds(plan: &Plan, purpose: &PlannerOptions) -> f64 {
     let batch = purpose.batch.max(1);
     let steps = plan.step_seconds(&purpose.profile, batch).into_iter();
     let run: f64 = steps.map(|step| step.offline + step.online).sum();
-    run / batch as f64 + plan.setup_seconds(&purpose.profile) / purpose.inferences.max(1) as f64
+    run / batch as f64
+        + plan.setup_seconds(&purpose.profile, Hints::Sent) / purpose.inferences.max(1) as f64
 }
 
 /// One way to run one step, and its price.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fusion::testing::{random_input, random_network, winograd_nodes};
 use fusion::{Options, eval, fuse, ideal};
 use protocols::execute::{Event, PartySession};
-use protocols::plan::{Kind, Load, Protocol, Reveal};
+use protocols::plan::{Hints, Kind, Load, Protocol, Reveal};
 use protocols::{Channel, Error, Limits, Phases, Role, Session};
 use support::{runtime, session};
 
@@ -45,7 +45,7 @@ fn two_parties_compute_what_eval_says() {
             Reveal::Label => ideal(&plan, &weights, &input).unwrap(),
         };
         assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
-        assert_eq!(report.setup.cost, plan.setup_cost(), "seed {seed}");
+        assert_eq!(report.setup.cost, plan.setup_cost(Hints::Sent), "seed {seed}");
         for line in &report.steps {
             let Phases { offline, online, .. } = line.predicted.cost;
             assert_eq!(

@@ -73,6 +73,7 @@ mod tests {
             wires: vec![Wire { shape: [2, 1, 1], bits: 16, signed: true, ring }; last + 1],
             steps: ops.into_iter().flatten().enumerate().map(step).collect(),
             weights: "0".repeat(64),
+            hints: None,
         };
         plan.check().unwrap();
         plan

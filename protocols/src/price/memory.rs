@@ -8,6 +8,7 @@
 //! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
 //! of the connection are counted full.
 
+use crate::hints::Outline;
 use crate::linear::Layer;
 use crate::load::Load;
 use crate::ot::OtExtension;
@@ -111,7 +112,8 @@ impl<'a> Tally<'a> {
         let (images, times) = (load.images.div_ceil(times), times as u64);
         let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
-        let files = if role == Role::Server { 2 * weights } else { input };
+        let hints = plan.hints_len().unwrap_or(0) as u64;
+        let files = if role == Role::Server { 2 * weights + hints } else { input };
         // Of both directions.
         let reserve = match plan.extension {
             OtExtension::Ferret(parameters) => 2 * (BLOCK * parameters.reserve() as u64 + HUGE),
@@ -144,11 +146,14 @@ impl<'a> Tally<'a> {
     /// Base OTs, the first reserve, and the trees of all layers, one after the other.
     fn set_up(&mut self) {
         self.bootstrap();
-        let trees = self.plan.kept_states();
+        let trees = self.plan.kept_states(self.load.hints);
         self.supply(trees);
-        for (_, _, layer) in self.plan.kept_layers() {
-            let memory = layer.memory(self.role, 1);
-            self.consume(layer.setup_cost());
+        let outline = Outline::named(self.plan);
+        for (step, _, layer) in self.plan.kept_layers() {
+            // A file of hints is made for the widest ring.
+            let made = outline.part(step).map_or(&layer, |part| &part.layer);
+            let memory = made.memory(self.role, 1);
+            self.consume(outline.state_cost(step, &layer, self.load.hints));
             self.note(memory.state + memory.preparing + SEND_AHEAD);
             self.kept += memory.state;
         }
@@ -200,9 +205,13 @@ impl<'a> Tally<'a> {
         for (index, step) in plan.steps.iter().enumerate() {
             let Priced { phases, held: left, offline, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.offline);
-            let fresh = match step.op.layer().filter(|layer| !plan.keeps(layer)) {
-                Some(layer) => self.fresh_state(&layer, phases.offline),
-                None => 0,
+            let fresh = match step.op.layer() {
+                Some(layer) if !plan.keeps(&layer) => self.fresh_state(&layer, phases.offline),
+                Some(_) if plan.streamed => {
+                    self.supply(phases.offline);
+                    0
+                }
+                Some(_) | None => 0,
             };
             self.consume(phases.offline);
             held += left;

@@ -28,7 +28,7 @@ use fusion::Graph;
 use fusion::planner::{cheapest, inference_bits};
 use model::{Model, Preprocess, Tensor};
 use protocols::ot::OtExtensions;
-use protocols::plan::Plan;
+use protocols::plan::{Hints, Plan};
 use protocols::weights::Weights;
 
 pub use crate::quantize::{Ranges, Winograd};
@@ -266,7 +266,7 @@ impl<'a> Prepared<'a> {
         Found {
             layers: found::report(self.model, self.quantizer.activations(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
-            setup_bits: plan.setup_cost().bits(),
+            setup_bits: plan.setup_cost(Hints::Sent).bits(),
             predicted_seconds: options.seconds(&plan),
             budget_bits: options.budget_bits,
             expected_loss: self

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::layout::{Layout, Place, Sent, Tile};
 use super::{ClientState, Hint, Secrets};
-use crate::lattice::{DEGREE, Modulus, Polynomial, Transform, small};
+use crate::lattice::{Modulus, Polynomial, Transform, small};
 use crate::linear::Layer;
 use crate::linear::protocol::Value;
 use crate::{Cost, Error, Role, Session};
@@ -144,8 +144,8 @@ impl Encryptor<'_> {
     /// The shares of the outputs of one polynomial, `[output][image][position]`.
     fn shares(&self, bundle: usize, tiles: &[Tile], secrets: &Secrets) -> Vec<u64> {
         let (layout, modulus) = (self.layout, self.modulus);
-        let cut = self.hint.cut_coefficients(self.layer);
-        let hint = cut.unpack(&self.state.hint[bundle], DEGREE).into_iter();
+        // Bits above the modulus, where the hint was made for a larger one, are dropped.
+        let hint = self.state.hint.polynomial(bundle).into_iter();
         let hint = hint.map(|value| modulus.center(modulus.reduce(value << self.hint.cut)));
         let hint = Transform::get().forward(hint);
         let first = bundle % layout.bundles() * layout.outputs;

@@ -1,10 +1,13 @@
 //! Set-up: the server makes a layer's hint, and the client gets it.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha20Rng;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rand::RngExt;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
+use super::file::{Packed, generator};
 use super::layout::{Layout, Tap};
 use super::{ClientState, Hint, ServerState, chunk_polynomial, key_polynomial};
 use crate::lattice::{DEGREE, Modulus, Transform, small};
@@ -12,7 +15,7 @@ use crate::linear::Layer;
 use crate::{Cost, Error, Role, Session};
 
 /// Polynomials of outputs that travel in one message.
-const TOGETHER: usize = 64;
+pub(super) const TOGETHER: usize = 64;
 
 /// What a hint moves, once.
 pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout) -> Cost {
@@ -26,8 +29,8 @@ pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout) -> Cost {
 }
 
 /// One polynomial of outputs: its hint, packed, and its secret.
-struct Made {
-    packed: Vec<u8>,
+pub(super) struct Made {
+    pub(super) packed: Vec<u8>,
     secret: Zeroizing<Vec<i8>>,
 }
 
@@ -46,11 +49,8 @@ pub(super) async fn server(
     let maker = Maker::new(hint, layer, layout, weights);
     let mut secrets = Vec::with_capacity(bundles);
     for start in (0..bundles).step_by(TOGETHER) {
-        let range = start..bundles.min(start + TOGETHER);
-        let made: Result<Vec<Made>, Error> =
-            range.into_par_iter().map(|bundle| maker.make(&seed, bundle)).collect();
         let mut message = Vec::new();
-        for made in made? {
+        for made in maker.make_some(&seed, start..bundles.min(start + TOGETHER))? {
             message.extend(made.packed);
             secrets.push(made.secret);
         }
@@ -60,6 +60,18 @@ pub(super) async fn server(
     Ok(ServerState { secrets })
 }
 
+/// The hint, under secrets of a seed that serves no other.
+pub(super) fn all(
+    hint: &Hint,
+    layer: &Layer,
+    layout: &Layout,
+    weights: &[i8],
+    seed: &[u8; 32],
+) -> Result<Vec<Made>, Error> {
+    let bundles = layout.geometry.groups * layout.bundles();
+    Maker::new(hint, layer, layout, weights).make_some(seed, 0..bundles)
+}
+
 /// Receives the hint.
 pub(super) async fn client(
     hint: &Hint,
@@ -67,22 +79,39 @@ pub(super) async fn client(
     layer: &Layer,
     layout: &Layout,
 ) -> Result<ClientState, Error> {
-    let bundles = layout.geometry.groups * layout.bundles();
+    let bytes = Arc::new(receive(hint, layer, session).await?);
+    let packed = Packed { bytes, start: 0, ring: hint.cut_coefficients(layer) };
+    Ok(ClientState::new(hint, layer, layout, packed))
+}
+
+/// Receives the hint's polynomials, packed.
+pub(super) async fn receive(
+    hint: &Hint,
+    layer: &Layer,
+    session: &mut Session,
+) -> Result<Vec<u8>, Error> {
     let len = hint.cut_coefficients(layer).packed_len(DEGREE);
-    let mut packed = Vec::with_capacity(bundles);
-    for start in (0..bundles).step_by(TOGETHER) {
-        let count = TOGETHER.min(bundles - start);
-        let message = session.channel.receive(count * len).await?;
-        packed.extend(message.chunks_exact(len).map(<[u8]>::to_vec));
+    let all = layer.hint_len().expect("invariant: the layer has a hint");
+    let mut packed = Vec::with_capacity(all);
+    while packed.len() < all {
+        let due = (TOGETHER * len).min(all - packed.len());
+        packed.extend(session.channel.receive(due).await?);
     }
-    let modulus =
-        hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
-    let count = layout.geometry.groups * layout.chunks().len();
-    let chunks = (0..count).into_par_iter().map(|chunk| {
-        let public = chunk_polynomial(layer, chunk).into_iter();
-        Transform::get().forward(public.map(|value| modulus.center(modulus.reduce(value))))
-    });
-    Ok(ClientState { hint: packed, chunks: chunks.collect() })
+    Ok(packed)
+}
+
+impl ClientState {
+    /// Of a hint, with the public polynomials.
+    pub(super) fn new(hint: &Hint, layer: &Layer, layout: &Layout, packed: Packed) -> Self {
+        let modulus =
+            hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
+        let count = layout.geometry.groups * layout.chunks().len();
+        let chunks = (0..count).into_par_iter().map(|chunk| {
+            let public = chunk_polynomial(layer, chunk).into_iter();
+            Transform::get().forward(public.map(|value| modulus.center(modulus.reduce(value))))
+        });
+        Self { hint: packed, chunks: chunks.collect() }
+    }
 }
 
 /// What all polynomials of a layer are made of.
@@ -106,10 +135,15 @@ impl<'a> Maker<'a> {
         Self { hint, layer, layout, weights, modulus, chunks: chunks.collect() }
     }
 
+    /// The hints of some polynomials of outputs.
+    fn make_some(&self, seed: &[u8; 32], bundles: Range<usize>) -> Result<Vec<Made>, Error> {
+        bundles.into_par_iter().map(|bundle| self.make(seed, bundle)).collect()
+    }
+
     /// The hint of one polynomial of outputs.
     fn make(&self, seed: &[u8; 32], bundle: usize) -> Result<Made, Error> {
-        let mut rng = ChaCha20Rng::from_seed(*seed);
-        rng.set_stream(bundle as u64);
+        // The secret is drawn first: whoever has the seed draws it again alone.
+        let mut rng = generator(seed, bundle);
         let (secret, error) = (small(&mut rng), small(&mut rng));
         let transform = Transform::get();
         let key = key_polynomial()
