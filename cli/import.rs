@@ -26,8 +26,8 @@ pub(crate) struct Args {
     model: PathBuf,
     #[command(flatten)]
     purpose: PurposeArgs,
-    /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing
-    /// is written.
+    /// The folder to write plan.json, weights.safetensors, search.json and hints into; without it,
+    /// nothing is written.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Write into the folder even if it holds what pq import has not written there.
