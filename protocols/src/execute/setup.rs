@@ -33,19 +33,21 @@ pub(super) async fn set_up(
         session.run(&setup, ()).await?;
         budget::enter(session, 2, "set-up: extension", budget::of_supply(&extend));
         session.run(&extend, ()).await?;
+        let sent = (hints.outline.delivery_cost(report.load.hints), 0.0);
+        budget::enter(session, 3, "set-up: hints", sent);
+        hints.deliver(session).await?;
         let mut states: Vec<Option<State>> = plan.steps.iter().map(|_| None).collect();
         for (at, (index, name, layer)) in plan.kept_layers().enumerate() {
             observe(Event { phase: "set-up", step: name, index: at + 1, count });
             let part = format!("set-up: {name}");
-            let cost = hints.outline.state_cost(index, &layer, report.load.hints);
+            let cost = hints.outline.state_cost(index, &layer);
             budget::enter(session, 3, &part, (cost, layer.seconds(1).setup));
             let weights = weights.map(|weights| weights.layers[name].weights.as_slice());
-            states[index] = Some(match hints.state(session, index, &layer).await? {
+            states[index] = Some(match hints.state(index, &layer) {
                 Some(state) => state,
                 None => layer.prepare(session, weights).await?,
             });
         }
-        hints.finish(session)?;
         Ok(Ready { states })
     })
     .await?;

@@ -1,9 +1,8 @@
-//! Set-up with hints that a plan names: the client has them, or gets them layer by layer.
+//! Set-up with hints that a plan names: the client has them, or gets them first of all.
 
 use std::sync::Arc;
 
-use super::{Outline, Part, PublicHints, ServerHints, header, named};
-use crate::bits::hex;
+use super::{Outline, PublicHints, ServerHints, header};
 use crate::linear::{Layer, State};
 use crate::plan::{Hints, Plan};
 use crate::{Error, Role, Session};
@@ -13,15 +12,13 @@ pub(crate) struct Delivery {
     pub(crate) outline: Outline,
     hints: Hints,
     own: Own,
-    /// The plan's digest.
-    digest: Option<String>,
 }
 
 enum Own {
     Server(Arc<ServerHints>),
     Client(Arc<PublicHints>),
-    /// What the client has received so far.
-    Receiving(Box<blake3::Hasher>),
+    /// The client gets hints of this digest.
+    Due(String),
     /// The plan names no hints.
     Nothing,
 }
@@ -37,90 +34,77 @@ impl Delivery {
         hints: Hints,
         (server, client): (Option<Arc<ServerHints>>, Option<Arc<PublicHints>>),
     ) -> Result<Self, Error> {
-        let outline = Outline::named(plan);
         let missing = |expected: &str| Error::invalid("hints", expected, "none");
-        let own = match role {
-            _ if plan.hints.is_none() => Own::Nothing,
-            Role::Server => {
+        let own = match (role, &plan.hints) {
+            (_, None) => Own::Nothing,
+            (Role::Server, Some(_)) => {
                 let own = server.ok_or_else(|| {
                     missing("those that the plan names, of hints.secret; run `pq hints`")
                 })?;
                 own.public.check(plan)?;
                 Own::Server(own)
             }
-            Role::Client if hints == Hints::Known => {
+            (Role::Client, Some(_)) if hints == Hints::Known => {
                 let own = client.ok_or_else(|| missing("those of hints.bin, as the load says"))?;
                 own.check(plan)?;
                 Own::Client(own)
             }
-            Role::Client => {
-                let mut hasher = Box::new(blake3::Hasher::new());
-                hasher.update(&header(&named(plan)?.recipe));
-                Own::Receiving(hasher)
+            (Role::Client, Some(digest)) => Own::Due(digest.clone()),
+        };
+        Ok(Self { outline: Outline::named(plan), hints, own })
+    }
+
+    /// Moves the hints to a client that does not know them.
+    ///
+    /// # Errors
+    /// Where the peer is lost; [`Error::Violation`] where what comes has not the plan's digest.
+    pub(crate) async fn deliver(&mut self, session: &mut Session) -> Result<(), Error> {
+        let Self { outline, hints, own } = self;
+        let cost = outline.delivery_cost(*hints);
+        match own {
+            Own::Server(own) if *hints == Hints::Sent => {
+                let send = async |session: &mut Session| {
+                    for part in outline.parts() {
+                        let bytes = &own.public.bytes[part.bytes.clone()];
+                        part.layer.send_hint(session, bytes).await?;
+                    }
+                    Ok(())
+                };
+                session.hold("hints", cost, send).await
             }
-        };
-        Ok(Self { outline, hints, own, digest: plan.hints.clone() })
-    }
-
-    /// The state of a layer, which is not prepared otherwise: the one of a part of the outline.
-    ///
-    /// # Errors
-    /// Where the peer is lost.
-    pub(crate) async fn state(
-        &mut self,
-        session: &mut Session,
-        step: usize,
-        layer: &Layer,
-    ) -> Result<Option<State>, Error> {
-        let Self { outline, hints, own, .. } = self;
-        let Some(part) = outline.part(step) else { return Ok(None) };
-        let (hints, cost) = (*hints, outline.state_cost(step, layer, *hints));
-        let state = session.hold("layer", cost, async |session| {
-            own.state(session, hints, (outline, part), layer).await
-        });
-        Ok(Some(state.await?))
-    }
-
-    /// Holds what was received against the plan's digest.
-    ///
-    /// # Errors
-    /// [`Error::Violation`] where it is something else.
-    pub(crate) fn finish(self, session: &Session) -> Result<(), Error> {
-        let (Own::Receiving(hasher), Some(expected)) = (self.own, self.digest) else {
-            return Ok(());
-        };
-        let found = hex(hasher.finalize().as_bytes());
-        if found == expected {
-            return Ok(());
+            Own::Due(digest) => {
+                let receive = async |session: &mut Session| outline.receive(session).await;
+                let received = session.hold("hints", cost, receive).await?;
+                if received.digest() != *digest {
+                    let expected = format!("hints of the digest {digest}, as the plan says");
+                    return Err(session.channel.violation(expected, received.digest()));
+                }
+                *own = Own::Client(Arc::new(received));
+                Ok(())
+            }
+            Own::Server(_) | Own::Client(_) | Own::Nothing => Ok(()),
         }
-        let expected = format!("hints of the digest {expected}, as the plan says");
-        Err(session.channel.violation(expected, found))
+    }
+
+    /// The state of a step's layer, where its hint is one of these.
+    pub(crate) fn state(&self, step: usize, layer: &Layer) -> Option<State> {
+        let part = self.outline.part(step)?;
+        match &self.own {
+            Own::Server(own) => Some(layer.hint_secrets(&own.seed(&self.outline, part))),
+            Own::Client(own) => Some(layer.known_hint(&part.layer, &own.bytes, &part.bytes)),
+            Own::Due(_) | Own::Nothing => None,
+        }
     }
 }
 
-impl Own {
-    async fn state(
-        &mut self,
-        session: &mut Session,
-        hints: Hints,
-        (outline, part): (&Outline, &Part),
-        layer: &Layer,
-    ) -> Result<State, Error> {
-        let Part { layer: made, bytes, .. } = part;
-        match self {
-            Self::Server(own) => {
-                if hints == Hints::Sent {
-                    made.send_hint(session, &own.public.bytes[bytes.clone()]).await?;
-                }
-                Ok(layer.hint_secrets(&own.seed(outline, part)))
-            }
-            Self::Client(own) => Ok(layer.known_hint(made, &own.bytes, bytes)),
-            Self::Receiving(hasher) => {
-                let received = Arc::new(made.receive_hint(session).await?);
-                hasher.update(&received);
-                Ok(layer.known_hint(made, &received, &(0..received.len())))
-            }
-            Self::Nothing => unreachable!("invariant: a plan without a digest has no outline"),
+impl Outline {
+    /// Receives all hints.
+    async fn receive(&self, session: &mut Session) -> Result<PublicHints, Error> {
+        let mut bytes = Vec::with_capacity(self.len());
+        bytes.extend(header(&self.recipe));
+        for part in self.parts() {
+            bytes.extend(part.layer.receive_hint(session).await?);
         }
+        Ok(PublicHints::of(bytes))
     }
 }

@@ -56,10 +56,14 @@ impl PublicHints {
     /// # Errors
     /// [`Error::Invalid`] where it is no file of hints, or not the one that the plan names.
     pub fn from_bytes(bytes: Vec<u8>, plan: &Plan) -> Result<Self, Error> {
-        let digest = blake3::hash(&bytes).into();
-        let hints = Self { bytes: Arc::new(bytes), digest };
+        let hints = Self::of(bytes);
         hints.check(plan)?;
         Ok(hints)
+    }
+
+    fn of(bytes: Vec<u8>) -> Self {
+        let digest = blake3::hash(&bytes).into();
+        Self { bytes: Arc::new(bytes), digest }
     }
 
     /// The whole file.
@@ -215,8 +219,7 @@ fn compute(plan: &Plan, weights: &Weights, seed: &[u8; 32]) -> Result<PublicHint
         let weights = &weights.layers[&plan.steps[part.step].name].weights;
         bytes.extend(part.layer.make_hint(weights, &outline.seed(seed, part))?);
     }
-    let digest = blake3::hash(&bytes).into();
-    Ok(PublicHints { bytes: Arc::new(bytes), digest })
+    Ok(PublicHints::of(bytes))
 }
 
 #[cfg(test)]

@@ -76,19 +76,32 @@ impl Outline {
         self.parts.last().map_or(HEADER, |part| part.bytes.end)
     }
 
-    /// What the state of a step's layer moves in set-up.
-    pub(crate) fn state_cost(&self, step: usize, layer: &Layer, hints: Hints) -> Cost {
-        match (self.part(step), hints) {
-            (None, _) => layer.setup_cost(),
-            (Some(part), Hints::Sent) => part.layer.hint_cost(),
-            (Some(_), Hints::Known) => Cost::ZERO,
-        }
+    /// What the hints move in set-up: one message after the other, and none that is waited for.
+    pub(crate) fn delivery_cost(&self, hints: Hints) -> Cost {
+        let parts = self.parts().map(|part| part.cost(hints));
+        let all: Cost = parts.sum();
+        Cost { rounds: all.rounds.min(1), ..all }
+    }
+
+    /// What the state of a step's layer moves in set-up beside these.
+    pub(crate) fn state_cost(&self, step: usize, layer: &Layer) -> Cost {
+        if self.part(step).is_some() { Cost::ZERO } else { layer.setup_cost() }
     }
 
     /// The seed of a layer's secrets. Under another recipe it has nothing to do with this one.
     pub(super) fn seed(&self, seed: &[u8; 32], part: &Part) -> Zeroizing<[u8; 32]> {
         let number = (part.layer.number as u64).to_le_bytes();
         Zeroizing::new(Domain::Hint.bind(seed, &[&self.recipe, &number]))
+    }
+}
+
+impl Part {
+    /// What it moves in set-up.
+    pub(crate) fn cost(&self, hints: Hints) -> Cost {
+        match hints {
+            Hints::Sent => self.layer.hint_cost(),
+            Hints::Known => Cost::ZERO,
+        }
     }
 }
 

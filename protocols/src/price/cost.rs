@@ -42,7 +42,9 @@ impl Plan {
     /// The price of what is kept of all layers for the session.
     pub(crate) fn kept_states(&self, hints: Hints) -> Cost {
         let outline = Outline::named(self);
-        self.kept_layers().map(|(step, _, layer)| outline.state_cost(step, &layer, hints)).sum()
+        let layers = self.kept_layers();
+        let states: Cost = layers.map(|(step, _, layer)| outline.state_cost(step, &layer)).sum();
+        outline.delivery_cost(hints) + states
     }
 
     /// Bytes that a party holds from one step to the next at the least, unless the plan is
@@ -69,8 +71,8 @@ impl Plan {
         let outline = Outline::named(self);
         let steps = self.steps.iter().enumerate().filter_map(|(index, step)| {
             let kind = step.op.kind()?;
-            let setup = match step.op.layer().filter(|_| outline.part(index).is_some()) {
-                Some(layer) => outline.state_cost(index, &layer, load.hints),
+            let setup = match outline.part(index) {
+                Some(part) => part.cost(load.hints),
                 None => self.step_cost(&step.op, load.images).setup,
             };
             let run = over(load, |images| self.step_cost(&step.op, images));

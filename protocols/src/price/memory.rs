@@ -153,7 +153,7 @@ impl<'a> Tally<'a> {
             // A file of hints is made for the widest ring.
             let made = outline.part(step).map_or(&layer, |part| &part.layer);
             let memory = made.memory(self.role, 1);
-            self.consume(outline.state_cost(step, &layer, self.load.hints));
+            self.consume(outline.state_cost(step, &layer));
             self.note(memory.state + memory.preparing + SEND_AHEAD);
             self.kept += memory.state;
         }
