@@ -9,7 +9,8 @@ use crate::console::{Console, Verbosity};
 use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
-    compare, cost, demo, eval, export, heap, import, infer, inspect, manual, panic, process, search,
+    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, manual, panic, process,
+    search,
 };
 
 /// The widest line of a help text.
@@ -54,6 +55,10 @@ enum Command {
     /// Take over a network that is quantized already, with its own integers and widths.
     #[command(after_help = exit::HELP)]
     Import(import::Args),
+    /// Make the hints of a quantized network anew: its plan names them, and earlier ones serve no
+    /// more.
+    #[command(after_help = exit::HELP)]
+    Hints(hints::Args),
     /// Measure the plaintext accuracy of a quantized network.
     #[command(after_help = exit::HELP)]
     Eval(eval::Args),
@@ -132,6 +137,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Inspect(args) => inspect::run(app, args),
         Command::Search(args) => search::run(app, args),
         Command::Import(args) => import::run(app, args),
+        Command::Hints(args) => hints::run(app, args),
         Command::Eval(args) => eval::run(app, args),
         Command::Export(args) => export::run(app, args),
         Command::Cost(args) => cost::run(app, args),

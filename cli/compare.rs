@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fusion::baselines::{self, System, Traffic};
 use pq::Network;
-use protocols::plan::Plan;
+use protocols::plan::{Hints, Load, Plan};
 use protocols::printable::Printable;
 use protocols::profile::Profile;
 use serde::Serialize;
@@ -62,16 +62,17 @@ struct Step {
 /// Runs `pq compare`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let plan = Network::open_plan(&args.net_folder)?;
+    let hints = Hints::of(Network::hints_beside(&args.net_folder, &plan)?.is_some());
     let measured =
         args.input.as_ref().map(|input| infer::measure(&args.net_folder, input)).transpose()?;
-    app.console.result(&Comparison::new(&plan, measured.as_ref()), Comparison::text)
+    app.console.result(&Comparison::new(&plan, hints, measured.as_ref()), Comparison::text)
 }
 
 impl Comparison {
-    fn new(plan: &Plan, measured: Option<&Ledger>) -> Self {
+    fn new(plan: &Plan, hints: Hints, measured: Option<&Ledger>) -> Self {
         let traffic = System::ALL.map(|system| (system, baselines::steps(plan, system)));
         // Times are not compared, so that the connection is of no matter.
-        let predicted = Ledger::predicted(plan, 1, &Profile::LAN);
+        let predicted = Ledger::predicted(plan, Load::one(1).with(hints), &Profile::LAN);
         let steps = predicted.steps.iter().enumerate().map(|(at, step)| {
             let found = plan.steps.iter().position(|planned| planned.name == step.name);
             Step {

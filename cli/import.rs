@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use fusion::planner::{fastest, inference_bits};
-use protocols::plan::Plan;
+use protocols::hints::ServerHints;
+use protocols::plan::{Hints, Plan};
 use quant::onnx::import_quantized;
 use quant::quantize::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 use quant::search::LayerReport;
@@ -14,7 +15,7 @@ use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::images::PreprocessArgs;
 use crate::layers;
-use crate::net;
+use crate::net::{self, Net};
 use crate::out::{self, Writer};
 use crate::purpose::PurposeArgs;
 
@@ -25,8 +26,8 @@ pub(crate) struct Args {
     model: PathBuf,
     #[command(flatten)]
     purpose: PurposeArgs,
-    /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing
-    /// is written.
+    /// The folder to write plan.json, weights.safetensors, search.json and hints into; without it,
+    /// nothing is written.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Write into the folder even if it holds what pq import has not written there.
@@ -56,9 +57,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         .map_err(|error| Failure::from(error).of_file(&args.model))?;
     let plan = fastest(&imported.graph, &imported.weights.digest(), &args.purpose.purpose())?;
     let plan = plan.ok_or_else(|| Failure::internal("no plan without a budget"))?;
+    let (plan, hints) = ServerHints::make(&plan, &imported.weights)?;
     let summary = Summary::new(&imported, &plan);
     if let Some(folder) = &args.out {
-        net::write(app, folder, &plan, &imported.weights, &summary)?;
+        let net = Net { plan: &plan, weights: &imported.weights, hints: hints.as_ref() };
+        net::write(app, folder, net, &summary)?;
     }
     for change in &summary.changes {
         app.console.note(told(change));
@@ -100,7 +103,7 @@ impl Summary {
         Self {
             layers: LayerReport::all(imported.layers.iter().cloned(), plan),
             predicted_bits: inference_bits(plan),
-            setup_bits: plan.setup_cost().bits(),
+            setup_bits: plan.setup_cost(Hints::Known).bits(),
             changes: imported.changes.clone(),
         }
     }

@@ -13,6 +13,7 @@ mod exit;
 mod export;
 mod files;
 mod heap;
+mod hints;
 mod images;
 mod import;
 mod infer;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use pq::{PLAN, WEIGHTS};
+use pq::{HINTS, HINTS_SECRET, PLAN, WEIGHTS};
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
@@ -21,6 +21,9 @@ pub(crate) const POINTS: &str = "points";
 pub(crate) const POINT: &str = "point.json";
 pub(crate) const DRAWING: &str = "frontier.svg";
 pub(crate) const PAGE: &str = "report.html";
+
+/// The files of a network, any of which makes a folder one.
+const NETWORK: [&str; 4] = [PLAN, WEIGHTS, HINTS, HINTS_SECRET];
 
 /// Which command writes a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +107,9 @@ impl Writer {
 
     const fn files(self) -> &'static [&'static str] {
         match self {
-            Self::Search => &[PLAN, WEIGHTS, SUMMARY, SENSITIVITY],
+            Self::Search => &[PLAN, WEIGHTS, HINTS, HINTS_SECRET, SUMMARY, SENSITIVITY],
             Self::Frontier => &[SUMMARY, DRAWING, PAGE, SENSITIVITY],
-            Self::Import => &[PLAN, WEIGHTS, SUMMARY],
+            Self::Import => &[PLAN, WEIGHTS, HINTS, HINTS_SECRET, SUMMARY],
         }
     }
 
@@ -119,9 +122,9 @@ impl Writer {
             Self::Frontier => {
                 let mut foreign =
                     other_than(path, |name| self.files().contains(&name) || name == POINTS);
+                let files = [PLAN, WEIGHTS, HINTS, HINTS_SECRET, POINT];
                 for point in entries(&path.join(POINTS)) {
-                    foreign
-                        .extend(other_than(&point, |name| [PLAN, WEIGHTS, POINT].contains(&name)));
+                    foreign.extend(other_than(&point, |name| files.contains(&name)));
                 }
                 foreign
             }
@@ -129,8 +132,7 @@ impl Writer {
         };
         let summary = path.join(SUMMARY);
         // A network comes with the record of how it was found.
-        let network =
-            [PLAN, WEIGHTS].map(|name| path.join(name)).into_iter().find(|path| path.exists());
+        let network = NETWORK.map(|name| path.join(name)).into_iter().find(|path| path.exists());
         match fs::read(&summary) {
             Ok(json) if !self.has_written(&json) => foreign.push(summary),
             Err(error) if error.kind() == ErrorKind::NotFound => foreign.extend(network),
@@ -198,7 +200,9 @@ mod tests {
         let point = [("points/a/plan.json", ""), ("points/a/point.json", "")];
         let some = |name: &str| Some(name.to_owned());
         assert_eq!(foreign(&[]), [None, None, None]);
-        assert_eq!(foreign(&[plan, weights, search, sensitivity])[0], None);
+        let hints = [(HINTS, ""), (HINTS_SECRET, "")];
+        assert_eq!(foreign(&[plan, weights, hints[0], hints[1], search, sensitivity])[0], None);
+        assert_eq!(foreign(&hints)[2], Some(HINTS.to_owned()));
         assert_eq!(foreign(&[plan, weights, import]), [some(SUMMARY), some(PLAN), None]);
         assert_eq!(foreign(&[frontier, sensitivity, point[0], point[1]])[1], None);
         // Interrupted, or killed amid a write.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::execute::{Observe, PartySession, Report};
+use protocols::hints::PublicHints;
 use protocols::plan::{Answer, Load, Plan};
 use protocols::{Error as ProtocolError, Limits};
 use tokio::net::TcpStream;
@@ -13,10 +14,13 @@ use crate::party::{Introduction, Met};
 use crate::{Error, Images, transport};
 
 /// What a client asks of a server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// The images of an inference, and how many inferences are prepared and run.
     pub load: Load,
+    /// The hints that the plan names, where it names any and the client has them: see
+    /// [`Network::open_hints`](crate::Network::open_hints). Otherwise the server sends them.
+    pub hints: Option<Arc<PublicHints>>,
     /// How long it waits for the server's part of a step.
     pub limits: Limits,
     /// How long it tries to connect.
@@ -27,7 +31,7 @@ impl Default for ClientOptions {
     /// One inference of one image, and ten seconds to connect.
     fn default() -> Self {
         let (load, limits) = (Load::one(1), Limits::default());
-        Self { load, limits, patience: Duration::from_secs(10) }
+        Self { load, hints: None, limits, patience: Duration::from_secs(10) }
     }
 }
 
@@ -82,14 +86,19 @@ impl Client {
     /// Agrees with the server at the other end of a connection on the plan and the load.
     ///
     /// # Errors
-    /// Where the server has another plan, or not enough memory for the load.
+    /// Where the server has another plan, or not enough memory for the load; where the hints are
+    /// not the plan's.
     pub async fn over(
         stream: TcpStream,
         plan: Arc<Plan>,
         options: &ClientOptions,
     ) -> Result<Self, Error> {
         let peer = transport::peer(&stream)?;
-        let introduction = Introduction::of_client(Arc::clone(&plan), options.load, options.limits);
+        let ClientOptions { load, hints, limits, .. } = options.clone();
+        if let Some(hints) = &hints {
+            hints.check(&plan)?;
+        }
+        let introduction = Introduction::of_client(Arc::clone(&plan), hints, load, limits);
         let met = introduction.meet(stream).await?;
         let load = met.load();
         Ok(Self { plan, peer, load, run: 0, state: State::Met(Box::new(met)) })

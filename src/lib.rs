@@ -29,6 +29,7 @@
 
 mod client;
 mod error;
+mod hints;
 mod images;
 mod inference;
 mod local;
@@ -46,9 +47,10 @@ pub use images::Images;
 pub use inference::Inference;
 pub use local::LocalOptions;
 pub use model::Model;
-pub use network::{Network, PLAN, WEIGHTS};
+pub use network::{HINTS, HINTS_SECRET, Network, PLAN, WEIGHTS};
 pub use protocols::execute::{Event, Observe, Report};
-pub use protocols::plan::{Answer, Load, Logits, Plan, Preprocess, Reveal};
+pub use protocols::hints::{HintsSecret, PublicHints, ServerHints};
+pub use protocols::plan::{Answer, Hints, Load, Logits, Plan, Preprocess, Reveal};
 pub use protocols::profile::Profile;
 pub use protocols::weights::Weights;
 pub use protocols::{Limits, Role};

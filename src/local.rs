@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::{self, Builder};
 
 use protocols::execute::{Observe, Report};
-use protocols::plan::Load;
+use protocols::plan::{Hints, Load};
 use protocols::{Error as ProtocolError, Limits};
 use tokio::runtime::Handle;
 
@@ -15,7 +15,8 @@ use crate::{Client, ClientOptions, Error, Images, Inference, Network, transport}
 /// How both parties run in one process.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalOptions {
-    /// The images of an inference, and how many inferences are prepared and run.
+    /// The images of an inference, how many inferences are prepared and run, and whether the client
+    /// knows the hints that the plan names.
     pub load: Load,
     /// How long a party waits for the other.
     pub limits: Limits,
@@ -46,7 +47,8 @@ impl Network {
     /// [`Plan::decode`](crate::Plan::decode).
     ///
     /// # Errors
-    /// The input does not fit the load, or the system refuses sockets or threads.
+    /// The input does not fit the load, or the system refuses sockets or threads; where the plan
+    /// names hints, those of [`Network::hints`].
     pub fn run_locally(
         &self,
         input: &[i64],
@@ -72,12 +74,14 @@ fn run(
     options: &LocalOptions,
     observe: &mut Observe<'_>,
 ) -> Result<(Vec<i64>, Report), Error> {
-    let (plan, weights) = (Arc::clone(network.plan()), Arc::clone(network.weights()));
+    let (plan, holdings) = (Arc::clone(network.plan()), network.holdings()?);
     let (load, limits) = (options.load, options.limits);
+    let known = network.hints()?.filter(|_| load.hints == Hints::Known);
+    let hints = known.map(|hints| Arc::clone(hints.public()));
     let runtime = transport::runtime()?;
     let (server_stream, client_stream) = runtime.block_on(transport::loopback())?;
-    let server = Introduction::of_server(Arc::clone(&plan), weights, load, u64::MAX, limits);
-    let asked = ClientOptions { load, limits, ..ClientOptions::default() };
+    let server = Introduction::of_server(Arc::clone(&plan), holdings, load, u64::MAX, limits);
+    let asked = ClientOptions { load, hints, limits, ..ClientOptions::default() };
     let (served, received) = thread::scope(|scope| -> Result<_, Error> {
         let handle = runtime.handle();
         let serving = async { serve(server.meet(server_stream).await?, &mut |_| ()).await };

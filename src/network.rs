@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use protocols::hints::{HintsSecret, ServerHints};
 use protocols::plan::{Plan, Reveal};
 use protocols::price::StepCost;
 use protocols::weights::Weights;
@@ -17,15 +18,24 @@ use crate::{Error, Images};
 pub const PLAN: &str = "plan.json";
 /// The secret half's name within a folder.
 pub const WEIGHTS: &str = "weights.safetensors";
+/// The public hints' name within a folder, beside the plan that names their digest.
+pub const HINTS: &str = "hints.bin";
+/// The name of their seed, which is as secret as the weights beside it.
+pub const HINTS_SECRET: &str = "hints.secret";
 
 /// A quantized network: what two parties run.
 ///
 /// The plan is public: shapes, widths, scales, protocols. The weights are the server's secret. They
-/// are wiped where they are dropped.
+/// are wiped where they are dropped. Where the plan names hints, these are public too, and their
+/// seed is the server's secret.
 #[derive(Clone)]
 pub struct Network {
-    plan: Arc<Plan>,
-    weights: Arc<Weights>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) weights: Arc<Weights>,
+    /// The seed of the plan's hints, where it is there.
+    pub(crate) secret: Option<HintsSecret>,
+    /// The hints, once they were needed.
+    pub(crate) hints: Arc<OnceLock<Arc<ServerHints>>>,
 }
 
 impl Network {
@@ -36,10 +46,16 @@ impl Network {
     pub fn new(plan: Plan, weights: Weights) -> Result<Self, Error> {
         plan.check()?;
         weights.check(&plan)?;
-        Ok(Self { plan: Arc::new(plan), weights: Arc::new(weights) })
+        Ok(Self::of(plan, weights, None))
     }
 
-    /// Opens a folder that [`Network::save`] or `pq search` has written.
+    fn of(plan: Plan, weights: Weights, secret: Option<HintsSecret>) -> Self {
+        let (plan, weights) = (Arc::new(plan), Arc::new(weights));
+        Self { plan, weights, secret, hints: Arc::default() }
+    }
+
+    /// Opens a folder that [`Network::save`] or `pq search` has written. Hints that the plan names
+    /// are held against it when they are needed: see [`Network::hints`].
     ///
     /// # Errors
     /// A file cannot be read, or is not what the other one needs.
@@ -47,7 +63,8 @@ impl Network {
         let folder = folder.as_ref();
         let plan = Self::open_plan(folder)?;
         let weights = Self::open_weights(folder.join(WEIGHTS), &plan)?;
-        Ok(Self { plan: Arc::new(plan), weights: Arc::new(weights) })
+        let secret = Self::hints_secret_beside(folder.join(WEIGHTS), &plan)?;
+        Ok(Self::of(plan, weights, secret))
     }
 
     /// Opens the public half alone, all that a client needs: a plan's file, or the folder that
@@ -72,15 +89,22 @@ impl Network {
         Ok(weights)
     }
 
-    /// Writes both halves into a folder, which is made where there is none. Each file is there
-    /// whole or not at all, and the weights are their owner's alone to read.
+    /// Writes both halves into a folder, which is made where there is none, with the hints that the
+    /// plan names. Each file is there whole or not at all, and what is secret is its owner's alone
+    /// to read.
     ///
     /// # Errors
-    /// [`Error::Write`] with the system's reason.
+    /// [`Error::Write`] with the system's reason; where the plan names hints, those of
+    /// [`Network::hints`].
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
+        let hints = self.hints()?;
         fs::create_dir_all(folder)
             .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+        if let Some(hints) = hints {
+            write(&folder.join(HINTS_SECRET), &hints.secret().to_bytes(), Access::Owner)?;
+            write(&folder.join(HINTS), hints.public().bytes(), Access::All)?;
+        }
         write(&folder.join(WEIGHTS), &self.weights.to_safetensors(), Access::Owner)?;
         write(&folder.join(PLAN), &self.plan.to_json(), Access::All)
     }
@@ -101,7 +125,7 @@ impl Network {
     /// The network's output cannot be turned into that.
     pub fn revealing(&self, reveal: Reveal) -> Result<Self, Error> {
         let plan = self.plan.revealing(reveal)?;
-        Ok(Self { plan: Arc::new(plan), weights: Arc::clone(&self.weights) })
+        Ok(Self { plan: Arc::new(plan), ..self.clone() })
     }
 
     /// Opens a file of images, preprocessed as the network was calibrated.

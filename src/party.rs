@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use protocols::allowance;
-use protocols::execute::{Observe, PartySession};
+use protocols::execute::{Holdings, Observe, PartySession};
 use protocols::handshake::{Agreement, Hello, shake_hands};
-use protocols::plan::{Load, Plan};
-use protocols::weights::Weights;
+use protocols::hints::PublicHints;
+use protocols::plan::{Hints, Load, Plan};
 use protocols::{Channel, Limits, Role, Session};
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -18,8 +18,7 @@ use crate::{Error, transport};
 #[derive(Clone)]
 pub(crate) struct Introduction {
     plan: Arc<Plan>,
-    /// The server's.
-    weights: Option<Arc<Weights>>,
+    holdings: Holdings,
     hash: [u8; 32],
     load: Load,
     memory: u64,
@@ -29,7 +28,7 @@ pub(crate) struct Introduction {
 /// A connection to a peer that agrees.
 pub(crate) struct Met {
     plan: Arc<Plan>,
-    weights: Option<Arc<Weights>>,
+    holdings: Holdings,
     channel: Channel,
     agreement: Agreement,
 }
@@ -39,26 +38,32 @@ impl Introduction {
     /// may be predicted to need.
     pub(crate) fn of_server(
         plan: Arc<Plan>,
-        weights: Arc<Weights>,
+        holdings: Holdings,
         most: Load,
         memory: u64,
         limits: Limits,
     ) -> Self {
         let hash = plan.hash();
-        Self { plan, weights: Some(weights), hash, load: most, memory, limits }
+        Self { plan, holdings, hash, load: most, memory, limits }
     }
 
-    /// A client's, with what it asks for.
-    pub(crate) fn of_client(plan: Arc<Plan>, load: Load, limits: Limits) -> Self {
-        let hash = plan.hash();
-        Self { plan, weights: None, hash, load, memory: 0, limits }
+    /// A client's, with what it asks for. Whether it knows the hints is what it holds.
+    pub(crate) fn of_client(
+        plan: Arc<Plan>,
+        hints: Option<Arc<PublicHints>>,
+        load: Load,
+        limits: Limits,
+    ) -> Self {
+        let (hash, load) = (plan.hash(), load.with(Hints::of(hints.is_some())));
+        let holdings = Holdings::of_client(hints);
+        Self { plan, holdings, hash, load, memory: 0, limits }
     }
 
     /// Shakes hands, with a nonce of its own for every connection. A load that takes more than the
     /// server's memory is no session either.
     pub(crate) async fn meet(self, stream: TcpStream) -> Result<Met, Error> {
-        let Self { plan, weights, hash, load, memory, limits } = self;
-        let role = if weights.is_some() { Role::Server } else { Role::Client };
+        let Self { plan, holdings, hash, load, memory, limits } = self;
+        let role = holdings.role();
         let reveals = plan.reveals();
         let hello = Hello { role, reveals, plan: hash, load, nonce: fresh()?, memory };
         let mut channel = Channel::new(transport::ready(stream)?, limits);
@@ -68,7 +73,7 @@ impl Introduction {
             agreement.memory,
             agreement.load,
         ) {
-            Ok(()) => Ok(Met { plan, weights, channel, agreement }),
+            Ok(()) => Ok(Met { plan, holdings, channel, agreement }),
             Err(excess) => {
                 // The peer comes to the same end by itself, once it has this party's confirmation.
                 channel.part().await;
@@ -86,10 +91,9 @@ impl Met {
 
     /// Sets the session up.
     pub(crate) async fn open(self, observe: &mut Observe<'_>) -> Result<PartySession, Error> {
-        let Self { plan, weights, channel, agreement } = self;
-        let role = if weights.is_some() { Role::Server } else { Role::Client };
-        let session = Session::new(role, channel, agreement.id, fresh()?);
-        Ok(PartySession::open(plan, session, weights, agreement.load, observe).await?)
+        let Self { plan, holdings, channel, agreement } = self;
+        let session = Session::new(holdings.role(), channel, agreement.id, fresh()?);
+        Ok(PartySession::open(plan, session, holdings, agreement.load, observe).await?)
     }
 }
 

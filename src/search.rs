@@ -1,5 +1,6 @@
 //! Quantization: from a model to a network within a budget.
 
+use protocols::plan::Hints;
 use quant::search::{self as widths, LayerReport, SearchOptions};
 
 use crate::{Error, Images, Model, Network};
@@ -14,7 +15,7 @@ pub struct Found {
     pub layers: Vec<LayerReport>,
     /// Bits of one inference, offline and online, in both directions.
     pub predicted_bits: u64,
-    /// Bits of set-up, once per session.
+    /// Bits of set-up, once per session, for a client that has the hints.
     pub setup_bits: u64,
     /// Seconds of one inference on the connection that was asked for.
     pub predicted_seconds: f64,
@@ -23,7 +24,8 @@ pub struct Found {
 /// Searches widths of weights and activations, layer by layer, and the protocols of all steps, of
 /// the least loss within the budgets of the options; or takes the widths that they fix.
 ///
-/// All images calibrate: 256 are enough. They need no labels.
+/// All images calibrate: 256 are enough. They need no labels. Where layers have hints, these are
+/// made.
 ///
 /// # Errors
 /// The images do not fit the model, or no network is within the budget: the error names the
@@ -32,11 +34,12 @@ pub fn search(model: &Model, images: &Images, options: &SearchOptions) -> Result
     let batch = images.tensor()?;
     let calibration = widths::Images { batch: &batch, labels: images.labels() };
     let found = widths::search(&model.0, images.preprocess(), &calibration, options, &mut |_| ())?;
+    let network = Network::new(found.plan, found.weights)?.with_new_hints()?;
     Ok(Found {
-        network: Network::new(found.plan, found.weights)?,
+        setup_bits: network.plan().setup_cost(Hints::Known).bits(),
+        network,
         layers: found.layers,
         predicted_bits: found.predicted_bits,
-        setup_bits: found.setup_bits,
         predicted_seconds: found.predicted_seconds,
     })
 }

@@ -72,17 +72,18 @@ impl Server {
     /// Listens on an address, such as `0.0.0.0:7000`; port 0 is any that is free.
     ///
     /// # Errors
-    /// [`Error::Listen`] with the system's reason.
+    /// [`Error::Listen`] with the system's reason; where the plan names hints, those of
+    /// [`Network::hints`].
     pub async fn bind(
         address: &str,
         network: &Network,
         options: &ServerOptions,
     ) -> Result<Self, Error> {
+        let introduction = introduction(network, options)?;
         let listener = transport::listen(address).await?;
         let actual = listener
             .local_addr()
             .map_err(|source| Error::Listen { address: address.into(), source })?;
-        let introduction = introduction(network, options);
         Ok(Self { listener, address: actual, introduction })
     }
 
@@ -136,13 +137,14 @@ impl ServerSession {
     /// Agrees with the client at the other end of a connection on the plan and the load.
     ///
     /// # Errors
-    /// Where the client has another plan, or asks for more than the options grant.
+    /// Where the client has another plan, or asks for more than the options grant; where the plan
+    /// names hints, those of [`Network::hints`].
     pub async fn over(
         stream: TcpStream,
         network: &Network,
         options: &ServerOptions,
     ) -> Result<Self, Error> {
-        Ok(Self(introduction(network, options).meet(stream).await?))
+        Ok(Self(introduction(network, options)?.meet(stream).await?))
     }
 
     /// Serves the client to its end; the ledger.
@@ -155,14 +157,14 @@ impl ServerSession {
 }
 
 /// What a server says of itself.
-fn introduction(network: &Network, options: &ServerOptions) -> Introduction {
-    Introduction::of_server(
+fn introduction(network: &Network, options: &ServerOptions) -> Result<Introduction, Error> {
+    Ok(Introduction::of_server(
         Arc::clone(network.plan()),
-        Arc::clone(network.weights()),
+        network.holdings()?,
         Load::one(options.images),
         options.memory,
         options.limits,
-    )
+    ))
 }
 
 /// Runs the server's part of a session, to its end.

@@ -8,6 +8,7 @@ mod cut;
 mod data;
 mod exit_codes;
 mod functions;
+mod hints;
 mod inference;
 mod inspect;
 mod interchange;

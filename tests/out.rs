@@ -97,7 +97,7 @@ fn a_search_replaces_its_own_and_asks_before_it_writes_among_other_files() {
     assert_ne!(fs::read(&onnx).unwrap(), before);
 }
 
-/// A plan without the digest of its weights, which their salt makes another every time.
+/// A plan without the digests of its weights and hints, which salt and seed make others every time.
 fn unsalted(plan: &[u8]) -> Plan {
-    Plan { weights: String::new(), ..Plan::from_json(plan).unwrap() }
+    Plan { weights: String::new(), hints: None, ..Plan::from_json(plan).unwrap() }
 }

@@ -52,6 +52,17 @@ fn plans_costs_runs_and_evaluations_are_as_their_schemas_say() {
 }
 
 #[test]
+fn plans_and_runs_with_hints_are_as_their_schemas_say() {
+    let net = Net::random(2, 1).hinted();
+    let (folder, images) = (net.folder(), net.file("images.npy"));
+    assert_valid("plan", &file(&net.path("plan.json")));
+    assert_valid("hints", &json(&run(&["hints", folder, "--json"])));
+    assert_valid("plan", &file(&net.path("plan.json")));
+    assert_valid("cost", &json(&run(&["cost", folder, "--hints", "sent", "--json"])));
+    assert_valid("infer", &json(&run(&["infer", "--local", folder, "--input", &images, "--json"])));
+}
+
+#[test]
 fn what_each_of_two_processes_says_is_as_its_schema_says() {
     let net = Net::random(3, 2);
     let plan = net.file("plan.json");

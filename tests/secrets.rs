@@ -33,8 +33,8 @@ fn the_same_network_twice_has_two_salts_and_two_digests() {
         assert_ne!(*weights.salt, *other.salt);
         assert_ne!(plan.weights, other_plan.weights);
         assert_eq!(
-            Plan { weights: String::new(), ..plan },
-            Plan { weights: String::new(), ..other_plan }
+            Plan { weights: String::new(), hints: None, ..plan },
+            Plan { weights: String::new(), hints: None, ..other_plan }
         );
     };
     let search = search_args(&model, &images, &["--fixed", "w4a4", "--seed", "7"]);
@@ -87,10 +87,18 @@ fn secret_files_are_their_owners_alone_under_any_umask() {
         run_under(umask, &["export", net, "--out", onnx, "--json"]);
         run_under(umask, &["import", onnx, "--out", imported, "--json"]);
         for folder in [net, imported] {
-            let expected =
-                [("plan.json", 0o644), ("search.json", 0o600), ("weights.safetensors", 0o600)];
-            let expected = expected.map(|(name, mode)| (name.to_owned(), mode)).into();
-            assert_eq!(rights(Path::new(folder)), expected, "umask {umask}");
+            let found = rights(Path::new(folder));
+            for (name, mode) in &found {
+                let public = ["plan.json", "hints.bin"].contains(&name.as_str());
+                assert_eq!(*mode, if public { 0o644 } else { 0o600 }, "umask {umask}: {name}");
+            }
+            for name in ["plan.json", "search.json", "weights.safetensors"] {
+                assert!(found.contains_key(name), "{name}");
+            }
+            let plan = Plan::from_json(&fs::read(format!("{folder}/plan.json")).unwrap()).unwrap();
+            for name in ["hints.bin", "hints.secret"] {
+                assert_eq!(found.contains_key(name), plan.hints.is_some(), "{name}");
+            }
         }
         assert_eq!(rights(out.path())["net.onnx"], 0o600, "umask {umask}");
     }
@@ -111,7 +119,8 @@ fn files_of_a_search_and_of_a_frontier_are_their_owners_alone() {
     for folder in [out.path(), &point] {
         for (name, mode) in rights(folder) {
             let path = folder.join(&name);
-            let expected = if name == "plan.json" { 0o644 } else { 0o600 };
+            let public = ["plan.json", "hints.bin"].contains(&name.as_str());
+            let expected = if public { 0o644 } else { 0o600 };
             assert!(path.is_dir() || mode == expected, "{}: {mode:o}", path.display());
         }
     }

@@ -3,10 +3,11 @@
 use crate::search::{asset, search_args};
 use crate::support::{Net, run, stderr};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "inspect",
     "search",
     "import",
+    "hints",
     "eval",
     "export",
     "cost",

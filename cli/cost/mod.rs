@@ -8,7 +8,7 @@ use fusion::planner::{self, PlannerOptions};
 use pq::Network;
 use protocols::Role;
 use protocols::ot::OtExtensions;
-use protocols::plan::{Load, Plan, Protocols};
+use protocols::plan::{Hints, Load, Plan, Protocols};
 use protocols::profile::Profile;
 use serde::Serialize;
 
@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// As if correlated OTs came from elsewhere: softspoken:K with K of 1 to 8, or ferret.
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<OtExtensions>,
+    /// Whether the client has hints.bin, or gets the hints in set-up [default: known where the file
+    /// is beside the plan].
+    #[arg(long, value_enum)]
+    hints: Option<Known>,
     /// Images of one run.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
     batch: u32,
@@ -48,10 +52,19 @@ pub(crate) struct Args {
     inferences: Option<u64>,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Known {
+    /// The client has the file.
+    Known,
+    /// The server sends them in set-up.
+    Sent,
+}
+
 /// Runs `pq cost`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut plan = Network::open_plan(&args.net_folder)?;
-    Load::one(args.batch as usize).check()?;
+    let load = Load::one(args.batch as usize).with(args.hints(&plan)?);
+    load.check()?;
     if let Some(extensions) = args.ot {
         plan = planner::with_extensions(&plan, extensions, &args.purpose(extensions));
     }
@@ -59,7 +72,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         let why = Why::new(&plan, step, args)?;
         return app.console.result(&why, Why::text);
     }
-    let priced = Priced::new(&plan, args.batch as usize, &args.link);
+    let priced = Priced::new(&plan, load, &args.link);
     app.console.result(&priced, |priced| priced.text(&plan.name))
 }
 
@@ -81,10 +94,10 @@ struct Memory {
 }
 
 impl Priced {
-    fn new(plan: &Plan, images: usize, profile: &Profile) -> Self {
-        let of = |role| plan.memory(role, Load::one(images));
+    fn new(plan: &Plan, load: Load, profile: &Profile) -> Self {
+        let of = |role| plan.memory(role, load);
         let memory = Memory { server_bytes: of(Role::Server), client_bytes: of(Role::Client) };
-        let ledger = Ledger::predicted(plan, images, profile);
+        let ledger = Ledger::predicted(plan, load, profile);
         Self { ledger, assumptions: assumptions::of(plan), memory }
     }
 
@@ -98,6 +111,15 @@ impl Priced {
 }
 
 impl Args {
+    /// How the client comes by the hints.
+    fn hints(&self, plan: &Plan) -> Outcome<Hints> {
+        Ok(match self.hints {
+            Some(Known::Known) => Hints::Known,
+            Some(Known::Sent) => Hints::Sent,
+            None => Hints::of(Network::hints_beside(&self.net_folder, plan)?.is_some()),
+        })
+    }
+
     /// What a plan would be made for.
     fn purpose(&self, extensions: OtExtensions) -> PlannerOptions {
         PlannerOptions {

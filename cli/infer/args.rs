@@ -30,6 +30,10 @@ pub(crate) struct Args {
     /// Server: the weights. Client: only to test --verify with, the server alone needs them.
     #[arg(long, value_name = "FILE", conflicts_with = "local")]
     weights: Option<PathBuf>,
+    /// Server: the seed of the plan's hints [default: hints.secret beside the weights]. Client: the
+    /// hints themselves [default: hints.bin beside the plan; without it, the server sends them].
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
+    hints: Option<PathBuf>,
     /// Server: the address to wait at; port 0 lets the system choose one, which is printed.
     #[arg(long, value_name = "HOST:PORT", value_parser = address, conflicts_with = "local")]
     listen: Option<String>,
@@ -156,6 +160,7 @@ impl Common {
 pub(super) struct ServerOptions<'a> {
     pub(super) plan: &'a Path,
     pub(super) weights: &'a Path,
+    pub(super) hints: Option<&'a Path>,
     pub(super) listen: &'a str,
     pub(super) max_batch: usize,
     pub(super) common: Common,
@@ -163,6 +168,7 @@ pub(super) struct ServerOptions<'a> {
 
 pub(super) struct ClientOptions<'a> {
     pub(super) plan: &'a Path,
+    pub(super) hints: Option<&'a Path>,
     pub(super) verify: Option<&'a Path>,
     pub(super) connect: &'a str,
     pub(super) connect_timeout: Duration,
@@ -240,6 +246,7 @@ impl Args {
         Ok(ServerOptions {
             plan: need(role, "--plan", self.plan.as_ref())?,
             weights: need(role, "--weights", self.weights.as_ref())?,
+            hints: self.hints.as_deref(),
             listen: need(role, "--listen", self.listen.as_ref())?,
             max_batch: self.max_batch.unwrap_or(u32::MAX) as usize,
             common,
@@ -261,6 +268,7 @@ impl Args {
         };
         Ok(ClientOptions {
             plan: need(role, "--plan", self.plan.as_ref())?,
+            hints: self.hints.as_deref(),
             verify,
             connect: need(role, "--connect", self.connect.as_ref())?,
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),

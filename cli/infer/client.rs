@@ -15,9 +15,14 @@ use crate::progress::{Progress, show};
 pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let plan = Arc::new(options.common.revealing_plan(Network::open_plan(options.plan)?)?);
     let weights = options.verify.map(|path| Network::open_weights(path, &plan)).transpose()?;
+    let hints = match options.hints {
+        Some(path) => Some(Network::open_hints(path, &plan)?),
+        None => Network::hints_beside(options.plan, &plan)?,
+    };
+    let hints = hints.map(Arc::new);
     let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
     let (limits, patience) = (options.common.limits, options.connect_timeout);
-    let asked = pq::ClientOptions { load: input.load, limits, patience };
+    let asked = pq::ClientOptions { load: input.load, hints, limits, patience };
     let (found, report) = pq::runtime()?.block_on(async {
         let mut bar = None;
         let stream = Client::dial(options.connect, patience, &mut || {

@@ -1,6 +1,6 @@
 //! Both parties in one process.
 
-use pq::Network;
+use pq::{Hints, Network};
 
 use super::args::LocalOptions;
 use super::input::Input;
@@ -18,8 +18,9 @@ pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
 pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
     let network = options.common.revealing(Network::open(options.folder)?)?;
     let input = Input::open(network.plan(), &options.images, Parties::Both, options.common.budget)?;
+    let hints = Hints::of(Network::hints_beside(options.folder, network.plan())?.is_some());
     // Both together were held against the budget before.
-    let both = pq::LocalOptions { load: input.load, limits: options.common.limits };
+    let both = pq::LocalOptions { load: input.load.with(hints), limits: options.common.limits };
     let progress = Progress::new();
     let (found, report) = network.run_locally(&input.integers, &both, &mut show(&progress))?;
     drop(progress);

@@ -17,7 +17,13 @@ use crate::progress::{Progress, show};
 pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
     let plan = options.common.revealing_plan(Network::open_plan(options.plan)?)?;
     let weights = Network::open_weights(options.weights, &plan)?;
-    let network = Network::new(plan, weights)?;
+    let secret = match options.hints {
+        Some(path) => Some(Network::open_hints_secret(path)?),
+        None => Network::hints_secret_beside(options.weights, &plan)?,
+    };
+    let network = Network::new(plan, weights)?.with_hints_secret(secret);
+    // Made again, before anybody connects.
+    network.hints()?;
     let fit = Fit::new(network.plan(), Parties::Server, options.common.budget);
     fit.check(Load::one(1))?;
     let granted = pq::ServerOptions {

@@ -76,15 +76,15 @@ pub(crate) struct Step {
 
 impl Ledger {
     /// Of one inference to come.
-    pub(crate) fn predicted(plan: &Plan, images: usize, profile: &Profile) -> Self {
-        let load = Load::one(images);
+    pub(crate) fn predicted(plan: &Plan, load: Load, profile: &Profile) -> Self {
         let predictions = predictions(plan, load, profile);
-        let steps = plan.step_costs(images);
+        let steps = plan.load_costs(load);
         let steps = steps
             .iter()
             .zip(predictions)
             .map(|(step, amount)| Step::new(plan, step, amount, amount));
-        let setup = Amount::new(&plan.setup_cost(), plan.setup_seconds(profile));
+        let setup = plan.setup_seconds(profile, load.hints);
+        let setup = Amount::new(&plan.setup_cost(load.hints), setup);
         Self::of(load, setup, steps.collect())
     }
 

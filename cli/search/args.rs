@@ -131,8 +131,8 @@ pub(crate) struct Args {
     /// Seed of everything random in the search.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// The folder to write plan.json, weights.safetensors and search.json into; without it, nothing
-    /// is written.
+    /// The folder to write plan.json, weights.safetensors, search.json and hints into; without it,
+    /// nothing is written.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
     /// Write into the folder even if it holds what pq search has not written there.

@@ -8,7 +8,7 @@ use super::resume::{known, remember};
 use super::summary::Summary;
 use crate::context::App;
 use crate::exit::{Code, Failure, Outcome};
-use crate::net;
+use crate::net::{self, Net};
 use crate::out::Writer;
 use crate::progress::Progress;
 
@@ -31,9 +31,10 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     );
     let prepared = prepared.map_err(|error| args.failure(error))?;
     remember(app, args, &fingerprint, prepared.known())?;
-    let found = prepared
+    let mut found = prepared
         .find(&options, &mut |at| progress.search(at))
         .map_err(|error| args.failure(error))?;
+    let hints = found.make_hints()?;
     let mut summary = Summary { off_scale: input.off_scale.clone(), ..Summary::new(&found) };
     if args.explain {
         summary.activations =
@@ -47,7 +48,8 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     }
     drop(progress);
     if let Some(folder) = &args.out {
-        net::write(app, folder, &found.plan, &found.weights, &summary)?;
+        let (plan, weights, hints) = (&found.plan, &found.weights, hints.as_ref());
+        net::write(app, folder, Net { plan, weights, hints }, &summary)?;
     }
     Ok((summary, found.plan))
 }

@@ -321,6 +321,7 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
         ],
         steps: steps.map(|(name, op)| Step { name: name.into(), op }).into(),
         weights: weights.digest(),
+        hints: None,
     };
     (plan, weights)
 }

@@ -85,8 +85,8 @@ impl Bed {
 
     /// What one run moves, both ways.
     fn bytes(&self) -> u64 {
-        let (layer, state) = (&self.layer, &self.client);
-        let cost = Products { layer, images: 1, state, weights: None, secrets: None }.cost();
+        let products = Products::new(&self.layer, 1, &self.client, None);
+        let cost = products.cost();
         cost.server_bytes + cost.client_bytes
     }
 
@@ -94,9 +94,8 @@ impl Bed {
     fn run(&mut self) -> (Duration, Duration) {
         let Self { layer, weights, parties, server, client } = self;
         let x = Share::new(layer.ring, input(layer));
-        let weights = Some(&weights[..]);
-        let server = Products { layer, images: 1, state: server, weights, secrets: None };
-        let client = Products { layer, images: 1, state: client, weights: None, secrets: None };
+        let server = Products::new(layer, 1, server, Some(weights));
+        let client = Products::new(layer, 1, client, None);
         let clock = Instant::now();
         let (_, _, processor) = parties.run(
             async |session| session.run(&server, ClientHeld(None)).await,

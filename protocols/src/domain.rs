@@ -30,6 +30,8 @@ pub enum Domain {
     Code = 17,
     /// Leaves of trees that are punctured at the digits of a mask.
     MaskDigits = 20,
+    /// Secrets of a layer's hint in a file.
+    Hint = 21,
     /// The session's number, of both hellos.
     Number = 32,
     /// That a party has the session's number.

@@ -7,13 +7,13 @@
 
 use crate::bits::hex;
 use crate::channel::STATEMENT;
-use crate::load::{Load, Reveal};
+use crate::load::{Hints, Load, Reveal};
 use crate::{Channel, Cost, Domain, Error, Role};
 
 /// The version of everything that crosses the wire.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const MAGIC: [u8; 8] = *b"pq-proto";
-const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 4 + 8;
+const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 4 + 1 + 8;
 /// Whatever a hello holds in other versions, it is no longer than this.
 const MAX_LEN: usize = 1 << 10;
 
@@ -111,7 +111,11 @@ fn agree_on(
     agree("plan hash", &hex(&ours.plan), &hex(&plan))?;
     let _nonce: [u8; 32] = fields.take();
     let mut count = || u32::from_le_bytes(fields.take()) as usize;
-    let theirs = Load { images: count(), prepared: count(), inferences: count(), last: count() };
+    let (images, prepared, inferences, last) = (count(), count(), count(), count());
+    let [hints] = fields.take();
+    let hints = hints_of(hints)
+        .ok_or_else(|| channel.violation("hints that are known or sent, 0 or 1", hints))?;
+    let theirs = Load { images, prepared, inferences, last, hints };
     let load = settle(ours, &theirs)?;
     let memory = u64::from_le_bytes(fields.take());
     let (memory, server, client) = match ours.role {
@@ -151,10 +155,11 @@ fn encode(hello: &Hello) -> Vec<u8> {
     bytes.push(hello.reveals as u8);
     bytes.extend_from_slice(&hello.plan);
     bytes.extend_from_slice(&hello.nonce);
-    let Load { images, prepared, inferences, last } = hello.load;
+    let Load { images, prepared, inferences, last, hints } = hello.load;
     for count in [images, prepared, inferences, last] {
         bytes.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
     }
+    bytes.push(hints as u8);
     bytes.extend_from_slice(&hello.memory.to_le_bytes());
     bytes
 }
@@ -171,6 +176,14 @@ const fn reveal_name(reveals: u8) -> &'static str {
         0 => Reveal::Logits.name(),
         1 => Reveal::Label.name(),
         _ => "something unknown",
+    }
+}
+
+const fn hints_of(hints: u8) -> Option<Hints> {
+    match hints {
+        0 => Some(Hints::Sent),
+        1 => Some(Hints::Known),
+        _ => None,
     }
 }
 
@@ -228,14 +241,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whether_hints_are_known_is_what_the_client_says() {
+        for hints in [Hints::Sent, Hints::Known] {
+            let load = Load::one(3).with(hints);
+            let asked = Hello { load, ..hello(Role::Client, 3) };
+            let (a, b) = meet(hello(Role::Server, 64), asked).await;
+            assert_eq!((a.unwrap().load, b.unwrap().load), (load, load));
+        }
+        let (mut left, mut right) = Channel::pair(Limits::new(Duration::from_millis(500)));
+        let mut bytes = encode(&hello(Role::Client, 1));
+        bytes[LEN - 9] = 2;
+        right.send(&bytes).unwrap();
+        let result = shake_hands(&mut left, &hello(Role::Server, 1)).await;
+        assert!(matches!(result, Err(Error::Violation { .. })), "{result:?}");
+    }
+
+    #[tokio::test]
     async fn the_number_is_of_every_field_of_both_hellos() {
         let base = || [hello(Role::Server, 64), hello(Role::Client, 3)];
         let mut all = vec![base()];
         for party in 0..2 {
-            let mut more = [base(), base(), base()];
+            let mut more = [base(), base(), base(), base()];
             more[0][party].nonce[31] ^= 1;
             more[1][party].memory += 1;
             more[2][party].load = Load::new(4, 2, 1);
+            more[3][party].load.hints = Hints::Known;
             all.extend(more);
         }
         all.push(base().map(|hello| Hello { plan: [3; 32], ..hello }));

@@ -27,6 +27,7 @@ pub mod allowance;
 pub mod bench;
 pub mod execute;
 pub mod handshake;
+pub mod hints;
 pub mod linear;
 pub mod ops;
 pub mod ot;

@@ -20,6 +20,26 @@ pub struct Load {
     pub inferences: usize,
     /// Images of the last inference that is run, at most as many as of the others.
     pub last: usize,
+    /// How the client comes by the hints of a plan that names any.
+    pub hints: Hints,
+}
+
+/// How the client comes by the hints of a plan that names any; of no matter for other plans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hints {
+    /// The server sends them in set-up.
+    #[default]
+    Sent,
+    /// The client has their file.
+    Known,
+}
+
+impl Hints {
+    /// Known where the client has them.
+    pub const fn of(known: bool) -> Self {
+        if known { Self::Known } else { Self::Sent }
+    }
 }
 
 /// Inferences that are prepared together.
@@ -34,7 +54,7 @@ pub(crate) struct Group {
 impl Load {
     /// Inferences of as many images each.
     pub const fn new(images: usize, prepared: usize, inferences: usize) -> Self {
-        Self { images, prepared, inferences, last: images }
+        Self { images, prepared, inferences, last: images, hints: Hints::Sent }
     }
 
     /// One inference of so many images.
@@ -48,7 +68,14 @@ impl Load {
         let most = if most == 0 { 1 } else { most };
         let images = total.div_ceil(total.div_ceil(most));
         let inferences = total.div_ceil(images);
-        Self { images, prepared: 1, inferences, last: total - images * (inferences - 1) }
+        let last = total - images * (inferences - 1);
+        Self { last, ..Self::new(images, 1, inferences) }
+    }
+
+    /// The same, of a client that comes by the plan's hints in this way.
+    #[must_use]
+    pub const fn with(self, hints: Hints) -> Self {
+        Self { hints, ..self }
     }
 
     /// The same, with so many inferences prepared together.

@@ -38,6 +38,21 @@ impl Net {
         net
     }
 
+    /// The same network with a hint for every layer that can have one, made anew for every session
+    /// until `pq hints` makes their file.
+    pub(crate) fn hinted(mut self) -> Self {
+        for index in 0..self.plan.steps.len() {
+            let ways = self.plan.variants(&self.plan.steps[index].op).into_iter();
+            let mut ways = ways.filter(|op| op.layer().is_some_and(|layer| layer.has_hint()));
+            if let Some(op) = ways.next() {
+                self.plan.steps[index].op = op;
+            }
+        }
+        assert!(self.plan.has_hint_layers());
+        fs::write(self.path("plan.json"), self.plan.to_json()).unwrap();
+        self
+    }
+
     /// The same network with other images.
     pub(crate) fn with_integers(mut self, integers: Vec<i64>) -> Self {
         self.integers = integers;

@@ -8,7 +8,7 @@ mod page;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pq::{Network, PLAN, WEIGHTS};
+use pq::{Network, PLAN};
 use protocols::plan::Plan;
 use protocols::printable::Printable;
 use protocols::weights::Weights;
@@ -25,7 +25,7 @@ use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::images;
-use crate::net;
+use crate::net::{self, Net};
 use crate::out::{DRAWING, PAGE, POINT, POINTS, Writer};
 use crate::progress::Progress;
 use crate::sealed;
@@ -197,7 +197,8 @@ impl Sweep<'_> {
         }
         self.app.console.note(format_args!("{name}"));
         let found = self.prepared.find(&options, &mut |at| self.bar.search(at));
-        let found = found.map_err(|error| self.args.failure(error))?;
+        let mut found = found.map_err(|error| self.args.failure(error))?;
+        let hints = found.make_hints()?;
         let point = Point {
             accuracy: self.test.accuracy(&found.plan, &found.weights, &self.bar)?,
             name,
@@ -211,14 +212,10 @@ impl Sweep<'_> {
             fingerprint,
             plan: hash(&found.plan),
         };
-        let (plan, weights) = (found.plan.to_json(), found.weights.to_safetensors());
         let json = sealed::seal(&point)?;
-        let written = [
-            files::public(PLAN, &plan),
-            files::secret(WEIGHTS, &weights),
-            files::secret(POINT, json.as_bytes()),
-        ];
-        files::write_together(&self.app.cleanup, &path, &written)?;
+        let (plan, weights, hints) = (&found.plan, &found.weights, hints.as_ref());
+        let record = files::secret(POINT, json.as_bytes());
+        net::write_with(self.app, &path, Net { plan, weights, hints }, record)?;
         Ok(point)
     }
 }

@@ -39,6 +39,7 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
         wires: lowering.wires,
         steps: lowering.steps,
         weights: options.weights.clone(),
+        hints: None,
     })
 }
 

@@ -6,7 +6,7 @@ mod choice;
 mod price;
 
 use protocols::ot::{OtExtension, OtExtensions};
-use protocols::plan::{Plan, Protocols};
+use protocols::plan::{Hints, Plan, Protocols};
 use protocols::profile::Profile;
 
 use crate::{Error, Graph};
@@ -158,7 +158,8 @@ fn seconds(plan: &Plan, purpose: &PlannerOptions) -> f64 {
     let batch = purpose.batch.max(1);
     let steps = plan.step_seconds(&purpose.profile, batch).into_iter();
     let run: f64 = steps.map(|step| step.offline + step.online).sum();
-    run / batch as f64 + plan.setup_seconds(&purpose.profile) / purpose.inferences.max(1) as f64
+    run / batch as f64
+        + plan.setup_seconds(&purpose.profile, Hints::Sent) / purpose.inferences.max(1) as f64
 }
 
 #[cfg(test)]

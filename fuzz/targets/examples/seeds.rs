@@ -220,7 +220,13 @@ fn plans() -> Outcome {
     for (name, from, to) in changes {
         seed("plan", name, compact.replacen(from, to, 1))?;
     }
-    Ok(())
+    let hint = "{\"hint\": {\"outputs\": 1,\"noise\": 14,\"cut\": 2,\"draws\": true}}";
+    let hinted = compact.replacen("{\"vole\": {\"k\": 4}}", hint, 1);
+    seed("plan", "hint", &hinted)?;
+    let digest = format!("\"hints\": \"{}\",\"weights\"", "0".repeat(64));
+    let named = hinted.replacen("\"weights\"", &digest, 1);
+    Plan::from_json(named.as_bytes())?;
+    seed("plan", "hint_in_a_file", &named)
 }
 
 fn weights() -> Outcome {

@@ -60,6 +60,7 @@ static NETWORK: LazyLock<(Plan, Weights)> = LazyLock::new(|| {
         wires: wires(),
         steps: steps(),
         weights: weights.digest(),
+        hints: None,
     };
     let checked = plan.check().and_then(|()| weights.check(&plan));
     assert!(checked.is_ok(), "invariant: the small network is valid: {checked:?}");

@@ -2,7 +2,6 @@
 //! [`crate::Limits`].
 
 use crate::Cost;
-use crate::linear::Layer;
 use crate::ot::{OtExtend, OtExtension};
 use crate::plan::Plan;
 use crate::price::ot_seconds;
@@ -52,11 +51,6 @@ pub(super) fn of_start(plan: &Plan) -> Budget {
 pub(super) fn of_supply(supply: &OtExtend) -> Budget {
     let ots = (supply.server + supply.client) as f64;
     (supply.cost(), ots * ot_seconds(supply.extension))
-}
-
-/// The budget of a layer's state for the session.
-pub(super) fn of_state(layer: &Layer) -> Budget {
-    (layer.setup_cost(), layer.seconds(1).setup)
 }
 
 /// Begins a step that has a budget.

@@ -3,6 +3,7 @@
 
 mod budget;
 mod converse;
+mod holdings;
 mod offline;
 mod online;
 mod report;
@@ -20,6 +21,7 @@ use offline::Stock;
 use setup::Ready;
 
 pub use converse::{Randomness, converse};
+pub use holdings::Holdings;
 pub use report::{Event, Measured, Report, StepReport};
 
 /// What this party brings to a run.
@@ -103,21 +105,25 @@ impl PartySession {
     /// Sets a session up. The load is what the report predicts.
     ///
     /// # Errors
-    /// Where the peer is lost or violates the protocol, or the weights or the batch do not fit.
+    /// Where the peer is lost or violates the protocol, or the weights, the hints or the batch do
+    /// not fit.
     pub async fn open(
         plan: Arc<Plan>,
         mut session: Session,
-        weights: Option<Arc<Weights>>,
+        holdings: impl Into<Holdings>,
         load: Load,
         observe: &mut Observe<'_>,
     ) -> Result<Self, Error> {
         load.check()?;
         check_batch(&plan, load.images)?;
+        let holdings = holdings.into();
+        let hints = holdings.delivery(&plan, load)?;
+        let weights = holdings.weights;
         if let Some(weights) = &weights {
             weights.check_shapes(&plan)?;
         }
         let mut report = Report::new(&plan, load);
-        let own = weights.as_deref();
+        let own = (weights.as_deref(), hints);
         let ready = setup::set_up(&plan, &mut session, own, &mut report, observe).await;
         let ready = told(&mut session, ready).await?;
         let budgets = Budgets::new(&plan, load.images);

@@ -3,6 +3,7 @@
 
 use super::report::timed;
 use super::{Event, Observe, Report, budget};
+use crate::hints::Delivery;
 use crate::linear::State;
 use crate::plan::Plan;
 use crate::weights::Weights;
@@ -17,13 +18,13 @@ pub(super) struct Ready {
 pub(super) async fn set_up(
     plan: &Plan,
     session: &mut Session,
-    weights: Option<&Weights>,
+    (weights, mut hints): (Option<&Weights>, Delivery),
     report: &mut Report,
     observe: &mut Observe<'_>,
 ) -> Result<Ready, Error> {
     let count = plan.kept_layers().count() + 1;
     let setup = plan.start();
-    let kept = plan.kept_states();
+    let kept = plan.kept_states(report.load.hints);
     let extend = plan.supply(kept);
     let predicted = setup.cost() + extend.cost() + kept;
     let (ready, measured) = timed(session, "set-up", predicted, async |session| {
@@ -32,13 +33,20 @@ pub(super) async fn set_up(
         session.run(&setup, ()).await?;
         budget::enter(session, 2, "set-up: extension", budget::of_supply(&extend));
         session.run(&extend, ()).await?;
+        let sent = (hints.outline.delivery_cost(report.load.hints), 0.0);
+        budget::enter(session, 3, "set-up: hints", sent);
+        hints.deliver(session).await?;
         let mut states: Vec<Option<State>> = plan.steps.iter().map(|_| None).collect();
         for (at, (index, name, layer)) in plan.kept_layers().enumerate() {
             observe(Event { phase: "set-up", step: name, index: at + 1, count });
             let part = format!("set-up: {name}");
-            budget::enter(session, 3, &part, budget::of_state(&layer));
+            let cost = hints.outline.state_cost(index, &layer);
+            budget::enter(session, 3, &part, (cost, layer.seconds(1).setup));
             let weights = weights.map(|weights| weights.layers[name].weights.as_slice());
-            states[index] = Some(layer.prepare(session, weights).await?);
+            states[index] = Some(match hints.state(index, &layer) {
+                Some(state) => state,
+                None => layer.prepare(session, weights).await?,
+            });
         }
         Ok(Ready { states })
     })

@@ -76,6 +76,7 @@ mod tests {
             ],
             steps: ops.into_iter().flatten().enumerate().map(step).collect(),
             weights: "0".repeat(64),
+            hints: None,
         };
         plan.check().unwrap();
         plan

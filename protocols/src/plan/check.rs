@@ -64,7 +64,19 @@ impl Plan {
             self.check_carries(step)?;
         }
         self.check_size()?;
+        self.check_hints()?;
         self.check_preprocess()
+    }
+
+    /// A digest of hints is one, and of something.
+    fn check_hints(&self) -> Result<(), Error> {
+        let Some(digest) = &self.hints else { return Ok(()) };
+        let lower = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        let sound = digest.len() == 64 && digest.bytes().all(lower);
+        let found = format!("'{}'", Printable(cut(digest, SHOWN)));
+        require(sound, "plan: hints", "64 hexadecimal digits, in lower case", found)?;
+        let some = self.has_hint_layers();
+        require(some, "plan: hints", "none, since no layer has a hint", "a digest")
     }
 
     /// Names can be shown: by them, a plan from elsewhere speaks to this party's terminal. The

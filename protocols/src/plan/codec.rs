@@ -167,6 +167,7 @@ mod tests {
                 step("output", Op::Output(Output { input: 1 })),
             ],
             weights: "0".repeat(64),
+            hints: None,
         }
     }
 

@@ -21,13 +21,13 @@ pub use codec::{Answer, InputSpec, Logits, OutputSpec, Preprocess, integer};
 
 pub use crate::assumption::Assumption;
 pub use crate::linear::{Algorithm, Protocol, Protocols};
-pub use crate::load::{Load, Reveal};
+pub use crate::load::{Hints, Load, Reveal};
 pub use crate::steps::{
     Axis, CORRELATIONS, Gather, KEYS, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
 };
 
 /// The version of the plan format that this build reads and writes.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// What two parties run. Holds no secret: shapes, widths, shifts, scales and protocol choices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,10 @@ pub struct Plan {
     /// Digest of the salted weights, in hexadecimal: binds the plan to one weight file and reveals
     /// nothing of it.
     pub weights: String,
+    /// Digest of the file of hints, in hexadecimal; none where no layer has a hint, or where hints
+    /// are made anew for every session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hints: Option<String>,
 }
 
 impl Plan {
@@ -116,6 +120,11 @@ impl Plan {
     /// Whether a layer's state is kept for the session.
     pub(crate) fn keeps(&self, layer: &Layer) -> bool {
         !self.streamed || layer.lasts()
+    }
+
+    /// Whether any layer has a hint.
+    pub fn has_hint_layers(&self) -> bool {
+        self.layers().any(|(_, _, layer)| layer.has_hint())
     }
 
     /// The secrets that an inference draws for all layers that need any.
@@ -257,7 +266,7 @@ mod tests {
             [r#"{"format": 3, "input": {"preprocess": {"normalise": {}}}}"#, r#"{"format": 99}"#]
         {
             let message = Plan::from_json(old.as_bytes()).unwrap_err().to_string();
-            for part in ["plan: format", "expected 5", "search the network again"] {
+            for part in ["plan: format", "expected 6", "search the network again"] {
                 assert!(message.contains(part), "{message}");
             }
         }

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::channel::STATEMENT;
 use crate::handshake;
-use crate::load::{Group, Load};
+use crate::hints::Outline;
+use crate::load::{Group, Hints, Load};
 use crate::ot::OtExtend;
 use crate::plan::Plan;
 use crate::rates::Seconds;
@@ -26,9 +27,10 @@ pub struct StepCost {
 
 impl Plan {
     /// The price of set-up, once per session: handshake, base OTs, bootstrap and weight
-    /// trees; and of the session's end, the client's statement.
-    pub fn setup_cost(&self) -> Cost {
-        let kept = self.kept_states();
+    /// trees; and of the session's end, the client's statement. Hints that the plan names are part
+    /// of it where the client does not know them; those that it does not name always are.
+    pub fn setup_cost(&self, hints: Hints) -> Cost {
+        let kept = self.kept_states(hints);
         let once = handshake::cost() + Self::end_cost();
         once + self.start().cost() + self.supply(kept).cost() + kept
     }
@@ -39,8 +41,11 @@ impl Plan {
     }
 
     /// The price of what is kept of all layers for the session.
-    pub(crate) fn kept_states(&self) -> Cost {
-        self.kept_layers().map(|(_, _, layer)| layer.setup_cost()).sum()
+    pub(crate) fn kept_states(&self, hints: Hints) -> Cost {
+        let outline = Outline::named(self);
+        let layers = self.kept_layers();
+        let states: Cost = layers.map(|(step, _, layer)| outline.state_cost(step, &layer)).sum();
+        outline.delivery_cost(hints) + states
     }
 
     /// Bytes that a party holds from one step to the next at the least, unless the plan is
@@ -61,9 +66,13 @@ impl Plan {
     /// The price of every step for several inferences, likewise.
     pub fn load_costs(&self, load: Load) -> Vec<StepCost> {
         let prices = self.prices();
-        let steps = self.steps.iter().filter_map(|step| {
+        let outline = Outline::named(self);
+        let steps = self.steps.iter().enumerate().filter_map(|(index, step)| {
             let kind = step.op.kind()?;
-            let setup = prices.step_cost(&step.op, load.images).setup;
+            let setup = match outline.part(index) {
+                Some(part) => part.cost(load.hints),
+                None => prices.step_cost(&step.op, load.images).setup,
+            };
             let run = over(load, |images| prices.step_cost(&step.op, images));
             Some(StepCost {
                 name: step.name.clone(),
@@ -90,10 +99,10 @@ impl Plan {
         std::iter::once(correlations).chain(keys).chain(steps).collect()
     }
 
-    /// The price of the whole plan for a batch of `images`.
+    /// The price of the whole plan for a batch of `images`, to a client that knows no hints.
     pub fn cost(&self, images: usize) -> Phases {
         let steps = self.step_costs(images).iter().map(|step| step.cost).sum::<Phases>();
-        Phases { setup: self.setup_cost(), ..steps }
+        Phases { setup: self.setup_cost(Hints::Sent), ..steps }
     }
 
     /// The price of all supplies of OTs after set-up.

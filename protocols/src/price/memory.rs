@@ -8,6 +8,7 @@
 //! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
 //! of the connection are counted full.
 
+use crate::hints::Outline;
 use crate::load::Load;
 use crate::ot::OtExtension;
 use crate::plan::Plan;
@@ -110,7 +111,8 @@ impl<'a> Tally<'a> {
         let (images, times) = (load.images.div_ceil(times), times as u64);
         let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
-        let files = if role == Role::Server { 2 * weights } else { input };
+        let hints = plan.hints_len().unwrap_or(0) as u64;
+        let files = if role == Role::Server { 2 * weights + hints } else { input };
         // Of both directions.
         let reserve = match plan.extension {
             OtExtension::Ferret(parameters) => 2 * (BLOCK * parameters.reserve() as u64 + HUGE),
@@ -143,11 +145,14 @@ impl<'a> Tally<'a> {
     /// Base OTs, the first reserve, and the trees of all layers, one after the other.
     fn set_up(&mut self) {
         self.bootstrap();
-        let trees = self.plan.kept_states();
+        let trees = self.plan.kept_states(self.load.hints);
         self.supply(trees);
-        for (_, _, layer) in self.plan.kept_layers() {
-            let memory = layer.memory(self.role, 1);
-            self.consume(layer.setup_cost());
+        let outline = Outline::named(self.plan);
+        for (step, _, layer) in self.plan.kept_layers() {
+            // A file of hints is made for the widest ring.
+            let made = outline.part(step).map_or(&layer, |part| &part.layer);
+            let memory = made.memory(self.role, 1);
+            self.consume(outline.state_cost(step, &layer));
             self.note(memory.state + memory.preparing + SEND_AHEAD);
             self.kept += memory.state;
         }

@@ -1,8 +1,9 @@
 //! Seconds: what a plan takes on a given network, from bytes, rounds and the work of the kernels.
 
 use super::Profile;
+use crate::hints::Outline;
 use crate::ot::{OtExtension, Parameters};
-use crate::plan::Plan;
+use crate::plan::{Hints, Plan};
 use crate::steps::Op;
 use crate::{Phases, rates};
 
@@ -40,11 +41,13 @@ impl Plan {
         seconds
     }
 
-    /// Predicted seconds of set-up.
-    pub fn setup_seconds(&self, profile: &Profile) -> f64 {
-        let trees: f64 = self.kept_layers().map(|(_, _, layer)| layer.seconds(1).setup).sum();
-        let ots = ot_seconds(self.extension) * self.kept_states().client_cots as f64;
-        profile.seconds(&self.setup_cost()) + trees + ots
+    /// Predicted seconds of set-up. Hints that the plan names are made before.
+    pub fn setup_seconds(&self, profile: &Profile, hints: Hints) -> f64 {
+        let outline = Outline::named(self);
+        let made = self.kept_layers().filter(|(step, ..)| outline.part(*step).is_none());
+        let made: f64 = made.map(|(_, _, layer)| layer.seconds(1).setup).sum();
+        let ots = ot_seconds(self.extension) * self.kept_states(hints).client_cots as f64;
+        profile.seconds(&self.setup_cost(hints)) + made + ots
     }
 
     /// Seconds of work of a step, without the wire.

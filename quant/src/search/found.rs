@@ -1,7 +1,8 @@
 //! What a search found.
 
 use model::Model;
-use protocols::plan::Plan;
+use protocols::hints::ServerHints;
+use protocols::plan::{Hints, Plan};
 use protocols::weights::Weights;
 
 use crate::quantize::{ActivationQuantizers, BitWidths, widths};
@@ -17,7 +18,7 @@ pub struct Found {
     pub layers: Vec<LayerReport>,
     /// Bits of one inference, offline and online.
     pub predicted_bits: u64,
-    /// Bits of set-up, once per session.
+    /// Bits of set-up, once per session, for a client that has the hints.
     pub setup_bits: u64,
     /// Seconds of one inference, by the model of work and of the connection.
     pub predicted_seconds: f64,
@@ -26,6 +27,20 @@ pub struct Found {
     /// The expected divergence of the logits from the float network's, in nats; zero where nothing
     /// was searched.
     pub expected_loss: f64,
+}
+
+impl Found {
+    /// Makes the hints of the network, which its plan names from here on; none where no layer has
+    /// any.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn make_hints(&mut self) -> Result<Option<ServerHints>, protocols::Error> {
+        let (plan, hints) = ServerHints::make(&self.plan, &self.weights)?;
+        self.setup_bits = plan.setup_cost(Hints::Known).bits();
+        self.plan = plan;
+        Ok(hints)
+    }
 }
 
 /// One layer of what a search found.

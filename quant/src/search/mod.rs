@@ -27,7 +27,7 @@ mod widths;
 use fusion::Graph;
 use fusion::planner::inference_bits;
 use model::{Model, Preprocess, Tensor};
-use protocols::plan::Plan;
+use protocols::plan::{Hints, Plan};
 use protocols::weights::Weights;
 
 pub use crate::quantize::{Ranges, Winograd};
@@ -264,7 +264,7 @@ impl<'a> Prepared<'a> {
         Found {
             layers: found::report(self.model, self.quantizer.activations(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
-            setup_bits: plan.setup_cost().bits(),
+            setup_bits: plan.setup_cost(Hints::Sent).bits(),
             predicted_seconds: options.seconds(&plan),
             budget_bits: options.budget_bits,
             expected_loss: self

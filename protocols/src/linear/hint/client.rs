@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::layout::{Held, Layout, Run, Sent, Tile};
 use super::{ClientState, Hint, Secrets};
-use crate::lattice::{DEGREE, Modulus, Polynomial, SmallPolynomial, Transform, small};
+use crate::lattice::{Modulus, Polynomial, SmallPolynomial, Transform, small};
 use crate::linear::Layer;
 use crate::linear::protocol::Value;
 use crate::{Cost, Error, Role, Session};
@@ -168,8 +168,8 @@ impl Encryptor<'_> {
     /// The shares of the outputs of one polynomial, `[output][image][position]`.
     fn shares(&self, bundle: usize, tiles: &[Tile], secrets: &Secrets) -> Vec<u64> {
         let (layout, modulus) = (self.layout, self.modulus);
-        let cut = self.hint.cut_coefficients(self.layer);
-        let hint = cut.unpack(&self.state.hint[bundle], DEGREE).into_iter();
+        // Bits above the modulus, where the hint was made for a larger one, are dropped.
+        let hint = self.state.hint.polynomial(bundle).into_iter();
         let hint = Transform::get().forward(modulus, hint.map(|value| value << self.hint.cut));
         let first = bundle % layout.bundles() * layout.outputs;
         let outputs = layout.outputs.min(layout.group_outputs() - first);

@@ -1,11 +1,14 @@
 //! Set-up: the server makes a layer's hint, and the client gets it.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha20Rng;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rand::RngExt;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::direct::Kernels;
+use super::file::{Packed, generator};
 use super::layout::Layout;
 use super::{ClientState, Hint, ServerState, chunk_polynomial, key_polynomial};
 use crate::bits::Word;
@@ -14,7 +17,7 @@ use crate::linear::Layer;
 use crate::{Cost, Error, Role, Session};
 
 /// Polynomials of outputs that travel in one message.
-const TOGETHER: usize = 64;
+pub(super) const TOGETHER: usize = 64;
 
 /// What a hint moves, once.
 pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout) -> Cost {
@@ -28,8 +31,8 @@ pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout) -> Cost {
 }
 
 /// One polynomial of outputs: its hint, packed, and its secret.
-struct Made {
-    packed: Vec<u8>,
+pub(super) struct Made {
+    pub(super) packed: Vec<u8>,
     secret: Zeroizing<Vec<i8>>,
 }
 
@@ -48,11 +51,8 @@ pub(super) async fn server(
     let maker = Maker::new(hint, layer, layout, weights);
     let mut secrets = Vec::with_capacity(bundles);
     for start in (0..bundles).step_by(TOGETHER) {
-        let range = start..bundles.min(start + TOGETHER);
-        let made: Result<Vec<Made>, Error> =
-            range.into_par_iter().map(|bundle| maker.make(&seed, bundle)).collect();
         let mut message = Vec::new();
-        for made in made? {
+        for made in maker.make_some(&seed, start..bundles.min(start + TOGETHER))? {
             message.extend(made.packed);
             secrets.push(made.secret);
         }
@@ -62,6 +62,18 @@ pub(super) async fn server(
     Ok(ServerState { secrets })
 }
 
+/// The hint, under secrets of a seed that serves no other.
+pub(super) fn all(
+    hint: &Hint,
+    layer: &Layer,
+    layout: &Layout,
+    weights: &[i8],
+    seed: &[u8; 32],
+) -> Result<Vec<Made>, Error> {
+    let bundles = layout.geometry.groups * layout.bundles();
+    Maker::new(hint, layer, layout, weights).make_some(seed, 0..bundles)
+}
+
 /// Receives the hint.
 pub(super) async fn client(
     hint: &Hint,
@@ -69,21 +81,38 @@ pub(super) async fn client(
     layer: &Layer,
     layout: &Layout,
 ) -> Result<ClientState, Error> {
-    let bundles = layout.geometry.groups * layout.bundles();
+    let bytes = Arc::new(receive(hint, layer, session).await?);
+    let packed = Packed { bytes, start: 0, ring: hint.cut_coefficients(layer) };
+    Ok(ClientState::new(hint, layer, layout, packed))
+}
+
+/// Receives the hint's polynomials, packed.
+pub(super) async fn receive(
+    hint: &Hint,
+    layer: &Layer,
+    session: &mut Session,
+) -> Result<Vec<u8>, Error> {
     let len = hint.cut_coefficients(layer).packed_len(DEGREE);
-    let mut packed = Vec::with_capacity(bundles);
-    for start in (0..bundles).step_by(TOGETHER) {
-        let count = TOGETHER.min(bundles - start);
-        let message = session.channel.receive(count * len).await?;
-        packed.extend(message.chunks_exact(len).map(<[u8]>::to_vec));
+    let all = layer.hint_len().expect("invariant: the layer has a hint");
+    let mut packed = Vec::with_capacity(all);
+    while packed.len() < all {
+        let due = (TOGETHER * len).min(all - packed.len());
+        packed.extend(session.channel.receive(due).await?);
     }
-    let modulus =
-        hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
-    let count = layout.geometry.groups * layout.chunks().len();
-    let chunks = (0..count)
-        .into_par_iter()
-        .map(|chunk| Transform::get().forward(modulus, chunk_polynomial(layer, chunk)));
-    Ok(ClientState { hint: packed, chunks: chunks.collect() })
+    Ok(packed)
+}
+
+impl ClientState {
+    /// Of a hint, with the public polynomials.
+    pub(super) fn new(hint: &Hint, layer: &Layer, layout: &Layout, packed: Packed) -> Self {
+        let modulus =
+            hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
+        let count = layout.geometry.groups * layout.chunks().len();
+        let chunks = (0..count)
+            .into_par_iter()
+            .map(|chunk| Transform::get().forward(modulus, chunk_polynomial(layer, chunk)));
+        Self { hint: packed, chunks: chunks.collect() }
+    }
 }
 
 /// What all polynomials of a layer are made of.
@@ -119,6 +148,11 @@ impl<'a> Maker<'a> {
         Self { hint, layer, layout, weights, modulus, key, kernels, windows }
     }
 
+    /// The hints of some polynomials of outputs.
+    fn make_some(&self, seed: &[u8; 32], bundles: Range<usize>) -> Result<Vec<Made>, Error> {
+        bundles.into_par_iter().map(|bundle| self.make(seed, bundle)).collect()
+    }
+
     /// The hint of one polynomial of outputs.
     fn make(&self, seed: &[u8; 32], bundle: usize) -> Result<Made, Error> {
         match &self.windows {
@@ -133,8 +167,8 @@ impl<'a> Maker<'a> {
         windows: Option<&[Vec<W>]>,
         bundle: usize,
     ) -> Result<Made, Error> {
-        let mut rng = ChaCha20Rng::from_seed(*seed);
-        rng.set_stream(bundle as u64);
+        // The secret is drawn first: whoever has the seed draws it again alone.
+        let mut rng = generator(seed, bundle);
         let (secret, error) = (small(&mut rng), small(&mut rng));
         let transform = Transform::get();
         let product = transform.product(&self.key, &transform.small(&secret));

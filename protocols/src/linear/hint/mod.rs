@@ -41,8 +41,9 @@
 //! are pseudorandom, so they hide `x`; the choices are masked by the OTs. *The client* sees the
 //! hint, an RLWE sample `P r + e1` of a fresh secret plus something else: pseudorandom, whatever the
 //! weights are. Nothing else depends on the weights. Secrets of a hint are drawn anew whenever one
-//! is made: two hints under one `r` would give the difference of what they hide. Assumption: RLWE
-//! with the parameters of [`crate::lattice`].
+//! is made: two hints under one `r` would give the difference of what they hide. A hint may be made
+//! once for all sessions, and kept in a file ([`crate::hints`]). Assumption: RLWE with the parameters
+//! of [`crate::lattice`].
 //!
 //! Sources: the encoding is Cheetah's (USENIX Security 2022); hints and fixed public matrices are
 //! those of SimplePIR (Henzinger et al., USENIX Security 2023); rounding of shares is as in lattice
@@ -50,6 +51,7 @@
 
 mod client;
 mod direct;
+mod file;
 mod layout;
 mod make;
 mod parameters;
@@ -320,7 +322,7 @@ struct ServerState {
 /// What the client keeps of a layer.
 struct ClientState {
     /// The hint, `[group][bundle]`, packed.
-    hint: Vec<Vec<u8>>,
+    hint: file::Packed,
     /// The public polynomials of its chunks, `[group][chunk]`, transformed.
     chunks: Vec<Polynomial>,
 }

@@ -21,6 +21,18 @@ pub struct Products<'a> {
     pub secrets: Option<&'a Secrets>,
 }
 
+impl<'a> Products<'a> {
+    /// Of a layer whose protocol needs no secrets of the inference.
+    pub const fn new(
+        layer: &'a Layer,
+        images: usize,
+        state: &'a State,
+        weights: Option<&'a [i8]>,
+    ) -> Self {
+        Self { layer, images, state, weights, secrets: None }
+    }
+}
+
 /// A value that the client alone holds, laid out `[channels][images][rows][columns]`; the server
 /// holds nothing.
 #[derive(Clone, Debug)]
