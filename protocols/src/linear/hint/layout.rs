@@ -1,9 +1,9 @@
 //! How a layer becomes products of polynomials: tiles of outputs, phases of a stride, blocks of
 //! channels. Public, the same at both parties.
 //!
-//! *Phases.* With stride `s`, tap `i` of a kernel (dilation `d`, padding `p`) meets row
-//! `y s + i d - p`: row `y + shift` of phase `(i d - p) mod s`. So every convolution is one of stride 1 over
-//! phase channels, and inputs in phases without taps are in none.
+//! *Phases.* With stride `s`, tap `i` of a kernel (dilation `d`, padding `p`) meets row `y s + i
+//! d - p`: row `y + shift` of phase `(i d - p) mod s`. So every convolution is one of stride 1
+//! over phase channels, and inputs in phases without taps are in none.
 //!
 //! *Blocks.* A polynomial holds some phase channels of one tile's window, one block each: the
 //! element at row `r` and column `x` of block `c` is coefficient `c block + r stride + x`. A kernel
