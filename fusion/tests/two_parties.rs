@@ -60,7 +60,7 @@ fn two_parties_compute_what_eval_says_by_hints() {
                 let mut options = Options { weights: digest, streamed, ..Options::default() };
                 let plan = fuse(&graph, &options).unwrap();
                 for step in &plan.steps {
-                    let ways = plan.variants(&step.op).into_iter();
+                    let ways = plan.prices().variants(&step.op).into_iter();
                     let ways: Vec<Op> = ways.filter(by_hint).collect();
                     if let Some(at) = (0..ways.len()).choose(&mut rng) {
                         options.like(&step.name, &ways[at]);

@@ -208,9 +208,13 @@ impl Plan {
         Context { wires, masks, streamed: *streamed, reveals, revealed }
     }
 
-    /// The same step in every way that makes the same integers.
+    /// The same step in every way that makes the same integers, over the plan's wires as they are.
     pub fn variants(&self, op: &Op) -> Vec<Op> {
-        self.prices().variants(op)
+        let mut variants = self.prices().variants(op);
+        variants.retain(|op| {
+            op.get::<Linear>().is_none_or(|step| step.carry() == self.wires[step.output].carry)
+        });
+        variants
     }
 
     /// The same network with the carry of every layer left in its shares where what reads it bears

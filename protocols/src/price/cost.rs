@@ -175,7 +175,8 @@ impl Prices<'_> {
         op.step().seconds(&self.plan.context(&self.masks), images)
     }
 
-    /// The same step in every way that makes the same integers.
+    /// The same step in every way that makes the same integers, also such that leave a carry in
+    /// wires that say nothing of one.
     pub fn variants(&self, op: &Op) -> Vec<Op> {
         let variants = op.step().variants(&self.plan.context(&self.masks));
         if variants.is_empty() { vec![op.clone()] } else { variants }
