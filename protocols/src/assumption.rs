@@ -39,8 +39,8 @@ impl Assumption {
                  (half-trees)"
             }
             Self::RingLearningWithErrors => {
-                "ring learning with errors is hard in degree 2048, modulo up to 2^46, for secrets and \
-                 errors of variance 1 (linear layers by hints)"
+                "ring learning with errors is hard in degree 2048, modulo up to 2^46, for secrets \
+                 and errors of variance 1 (linear layers by hints)"
             }
             Self::RegularLpn => {
                 "learning parity with regular noise under a public sparse code is hard (OTs \

@@ -166,9 +166,10 @@ impl<'a> Lowering<'a> {
 
     fn requant(&mut self, id: WireId, input: WireId, shift: u8) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
-        let place = |term: Term| Ok(Term { wire: self.place(node, term.wire)?, ..term });
-        let terms =
-            terms(self.graph, input).into_iter().map(place).collect::<Result<_, Error>>()?;
+        let terms = terms(self.graph, input)
+            .into_iter()
+            .map(|term| Ok(Term { wire: self.place(node, term.wire)?, ..term }))
+            .collect::<Result<_, Error>>()?;
         let (output, ring) = (self.wire(id), self.rings.sum[id]);
         let (and_depth, form) = (self.options.and_depth(&node.name), self.options.form(&node.name));
         Ok(plan::Op::Requant(steps::Requant {

@@ -1,11 +1,10 @@
 //! All plans of a graph, and the choice among them.
 
 use protocols::ot::{OtExtend, OtExtension};
-use protocols::plan::{Op, Plan};
-use protocols::profile::Prices;
+use protocols::plan::Plan;
 use protocols::{Cost, Operator, Phases};
 
-use super::choice::{Choice, Group, both, unbeaten};
+use super::choice::{Choice, Group, both, pairs, unbeaten};
 use super::price::{Measure, priced};
 use super::{PlannerOptions, seconds};
 use crate::knapsack::{Item, choose};
@@ -33,9 +32,6 @@ impl<'a> Candidates<'a> {
             fuse(graph, &Options { weights: weights.to_owned(), streamed, ..Options::default() })?;
         let carried = plan.with_carries();
         let (prices, carried) = (plan.prices(), carried.prices());
-        let choices = |prices: &Prices<'_>, op: &Op| -> Vec<Choice> {
-            unbeaten(priced(prices, op, purpose).into_iter().map(Choice::of).collect())
-        };
         // Of each step its own ways; of a layer, those that leave a carry apart.
         let mut steps: Vec<Option<(Vec<Choice>, Vec<Choice>)>> = Vec::new();
         for step in &plan.steps {
@@ -56,10 +52,8 @@ impl<'a> Candidates<'a> {
                 continue;
             };
             let after = steps[reader].take().map_or_else(Vec::new, |(exact, _)| exact);
-            let doubled = choices(&carried, &plan.steps[reader].op);
-            let pairs = |first: &[Choice], then: &[Choice]| -> Vec<Choice> {
-                first.iter().flat_map(|a| then.iter().map(move |b| a.and(b))).collect()
-            };
+            let doubled = priced(&carried, &plan.steps[reader].op, purpose).into_iter();
+            let doubled = unbeaten(doubled.map(Choice::of).collect());
             let mut choices = pairs(&exact, &after);
             choices.extend(pairs(&carrying, &doubled));
             let names = vec![step.name.clone(), plan.steps[reader].name.clone()];
@@ -71,10 +65,9 @@ impl<'a> Candidates<'a> {
     /// The same without hints, whose keys cost as much for one layer as for all; `None` where there
     /// are none.
     pub(super) fn without_hints(&self) -> Option<Self> {
-        let hints = |choice: &Choice| choice.secrets.is_some();
-        let any = self.groups.iter().any(|group| group.choices.iter().any(hints));
+        let any = self.groups.iter().any(|group| group.choices.iter().any(Choice::has_hint));
         any.then(|| Self {
-            groups: self.groups.iter().map(|group| group.without(hints)).collect(),
+            groups: self.groups.iter().map(Group::without_hints).collect(),
             ..*self
         })
     }
@@ -94,12 +87,14 @@ impl<'a> Candidates<'a> {
 
     /// The choices that move the fewest bits.
     pub(super) fn least(&self, extension: OtExtension, measure: Measure) -> Vec<usize> {
-        let least = |group: &Group| {
-            let bits = group.choices.iter().map(|choice| choice.price.bits(extension, measure));
-            let bits = bits.enumerate();
-            bits.min_by_key(|(_, bits)| *bits).map_or(0, |(at, _)| at)
-        };
-        self.groups.iter().map(least).collect()
+        self.groups
+            .iter()
+            .map(|group| {
+                let bits = group.choices.iter().map(|choice| choice.price.bits(extension, measure));
+                let bits = bits.enumerate();
+                bits.min_by_key(|(_, bits)| *bits).map_or(0, |(at, _)| at)
+            })
+            .collect()
     }
 
     /// Bits of one inference of the plan that takes these choices, exactly but for shares of hints.
@@ -160,12 +155,20 @@ impl<'a> Candidates<'a> {
         purpose: &PlannerOptions,
         measure: Measure,
     ) -> Result<Option<(f64, Plan)>, Error> {
-        let item = |choice: &Choice| Item {
-            cost: choice.price.bits(extension, measure),
-            loss: choice.price.in_seconds(extension, &purpose.profile),
-        };
-        let groups: Vec<Vec<Item>> =
-            self.groups.iter().map(|group| group.choices.iter().map(item).collect()).collect();
+        let groups: Vec<Vec<Item>> = self
+            .groups
+            .iter()
+            .map(|group| {
+                group
+                    .choices
+                    .iter()
+                    .map(|choice| Item {
+                        cost: choice.price.bits(extension, measure),
+                        loss: choice.price.in_seconds(extension, &purpose.profile),
+                    })
+                    .collect()
+            })
+            .collect();
         let limit = purpose.budget_bits.unwrap_or(u64::MAX / 2);
         let within = |chosen: &Vec<usize>| self.bits(extension, chosen, measure) <= limit;
         // What a supply costs is not a sum over steps: take what it adds off the budget until all

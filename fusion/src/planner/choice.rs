@@ -34,6 +34,17 @@ impl Choice {
         }
     }
 
+    /// Whether a layer of its has a hint.
+    pub(super) const fn has_hint(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    /// Whether it is no worse than another one. Hints take keys, whose price is that of all layers
+    /// together: they beat hints alone.
+    fn beats(&self, other: &Self) -> bool {
+        self.price.beats(&other.price) && (!self.has_hint() || other.has_hint())
+    }
+
     /// Whether its layer leaves a carry.
     pub(super) fn carries(&self) -> bool {
         self.ops.iter().any(|op| op.get::<Linear>().is_some_and(|step| step.carry().is_some()))
@@ -47,16 +58,17 @@ pub(super) fn both(a: Option<SecretsNeeded>, b: Option<SecretsNeeded>) -> Option
     }
 }
 
-/// Choices that no other one beats, in order. Hints take keys, whose price is that of all layers
-/// together: they beat hints alone.
+/// Every choice of one step with every one of another.
+pub(super) fn pairs(first: &[Choice], then: &[Choice]) -> Vec<Choice> {
+    first.iter().flat_map(|a| then.iter().map(move |b| a.and(b))).collect()
+}
+
+/// Choices that no other one beats, in order.
 pub(super) fn unbeaten(choices: Vec<Choice>) -> Vec<Choice> {
-    let beats = |a: &Choice, b: &Choice| {
-        a.price.beats(&b.price) && (a.secrets.is_none() || b.secrets.is_some())
-    };
     let mut kept: Vec<Choice> = Vec::new();
     for choice in choices {
-        if !kept.iter().any(|other| beats(other, &choice)) {
-            kept.retain(|other| !beats(&choice, other));
+        if !kept.iter().any(|other| other.beats(&choice)) {
+            kept.retain(|other| !choice.beats(other));
             kept.push(choice);
         }
     }
@@ -70,9 +82,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// The group without some of its choices.
-    pub(super) fn without(&self, left_out: impl Fn(&Choice) -> bool) -> Self {
-        let choices = self.choices.iter().filter(|choice| !left_out(choice)).cloned().collect();
+    /// The group without hints.
+    pub(super) fn without_hints(&self) -> Self {
+        let choices = self.choices.iter().filter(|choice| !choice.has_hint()).cloned().collect();
         Self { names: self.names.clone(), choices }
     }
 }

@@ -65,8 +65,8 @@ async fn prepare_one(
     for (index, step) in plan.steps.iter().enumerate() {
         event(&step.name, index);
         budget::enter(&mut run.session, step_number(index), &step.name, run.budgets.offline[index]);
-        let masked = |wire: &usize| step.op.step().draws_mask() && !drawn.by_layer[*wire];
-        if let Some(output) = step.op.output().filter(|wire| client && masked(wire)) {
+        let draws = client && step.op.step().draws_mask();
+        if let Some(output) = step.op.output().filter(|wire| draws && !drawn.by_layer[*wire]) {
             masks[output] = Some(draw(&mut run.session, &plan.wires[output], images));
         }
         let weights = own.as_ref().and_then(|own| own.layers.get(&step.name));

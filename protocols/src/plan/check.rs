@@ -71,8 +71,8 @@ impl Plan {
     /// A digest of hints is one, and of something.
     fn check_hints(&self) -> Result<(), Error> {
         let Some(digest) = &self.hints else { return Ok(()) };
-        let lower = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        let sound = digest.len() == 64 && digest.bytes().all(lower);
+        let sound = digest.len() == 64
+            && digest.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
         let found = format!("'{}'", Printable(cut(digest, SHOWN)));
         require(sound, "plan: hints", "64 hexadecimal digits, in lower case", found)?;
         let some = self.has_hint_layers();

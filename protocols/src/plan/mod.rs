@@ -189,13 +189,13 @@ impl Plan {
             }
         }
         for requant in self.steps.iter().filter_map(|step| step.op.get::<Requant>()) {
-            let bears = |term: &Term| {
-                let shift = shifts[term.wire].filter(|_| readers[term.wire] == 1)?;
-                let room = requant.room(term)?;
-                (shift <= room).then_some((term.wire, room))
-            };
-            if let Some((wire, most)) = requant.terms.iter().find_map(bears) {
-                room[wire] = Some(most);
+            let alone = requant.terms.iter().filter(|term| readers[term.wire] == 1);
+            let mut terms = alone.map(|term| (term.wire, requant.room(term)));
+            // A layer's shift is there, so that of none, which is less, is no layer's.
+            let borne =
+                terms.find(|(wire, most)| shifts[*wire].is_some() && shifts[*wire] <= *most);
+            if let Some((wire, most)) = borne {
+                room[wire] = most;
             }
         }
         room

@@ -114,12 +114,8 @@ impl Plan {
             return Phases { offline, ..Phases::default() };
         }
         let prices = self.prices();
-        let of_step = |op: &Op, images| {
-            let Phases { offline, online, .. } = prices.step_cost(op, images);
-            let (offline, online) = (self.supply(offline).cost(), self.supply(online).cost());
-            Phases { offline, online, ..Phases::default() }
-        };
-        self.steps.iter().map(|step| over(load, |images| of_step(&step.op, images))).sum()
+        let steps = self.steps.iter();
+        steps.map(|step| over(load, |images| prices.supplies(&step.op, images))).sum()
     }
 
     /// The supply of the OTs of inferences that are prepared together; nothing where the plan
@@ -168,6 +164,13 @@ impl Prices<'_> {
     /// extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
         self.plan.placed(op, op.step().cost(&self.plan.context(&self.masks), images))
+    }
+
+    /// The price of the supplies of OTs of one step, where the plan is streamed.
+    fn supplies(&self, op: &Op, images: usize) -> Phases {
+        let Phases { offline, online, .. } = self.step_cost(op, images);
+        let (offline, online) = (self.plan.supply(offline), self.plan.supply(online));
+        Phases { offline: offline.cost(), online: online.cost(), ..Phases::default() }
     }
 
     /// Seconds of work of a step, without the wire.

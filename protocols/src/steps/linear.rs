@@ -211,16 +211,21 @@ impl Body for Linear {
             let values = multiply(&layer, &own.weights, run.images, share);
             let columns = run.images * layer.geometry.positions();
             let carry = u32::from(self.carry().is_some());
-            let bias = |channel: usize| match carry {
-                0 => own.bias[channel],
-                // Below a carry of `2^e` nothing may be added that reaches across it. What is left
-                // out here is less than a unit of all that the requantization sums.
-                _ => own.bias[channel] >> layer.shift(channel) << layer.shift(channel),
-            };
+            // Below a carry of `2^e` nothing may be added that reaches across it. What is left out
+            // of a bias is less than a unit of all that the requantization sums.
+            let bias: Vec<i64> = own
+                .bias
+                .iter()
+                .enumerate()
+                .map(|(channel, &bias)| {
+                    let below = carry * layer.shift(channel);
+                    bias >> below << below
+                })
+                .collect();
             // `W x = W (x - r) + W r`: the first product is the server's own, of the second it has
             // a share, of twice it where there is a carry.
             let sums = product.values().iter().zip(values).enumerate().map(|(at, (a, b))| {
-                a.wrapping_add(b.wrapping_add(bias(at / columns) as u64) << carry)
+                a.wrapping_add(b.wrapping_add(bias[at / columns] as u64) << carry)
             });
             Ok(Some(Share::new(product.ring(), sums.collect())))
         })

@@ -53,8 +53,8 @@ impl Requant {
     /// else that it sums is a multiple of twice the carry.
     ///
     /// Then `2 sum + c` is `c` more than a multiple of `2 c`, and dropping `k + 1` bits of it gives
-    /// what dropping `k` bits of the sum gives. What is below the carry, of a bias, changes nothing:
-    /// the rest is a multiple of the carry too.
+    /// what dropping `k` bits of the sum gives. What is below the carry, of a bias, changes
+    /// nothing: the rest is a multiple of the carry too.
     pub(crate) fn room(&self, term: &Term) -> Option<u8> {
         let others = self.terms.iter().filter(|other| other.wire != term.wire);
         let least = others.map(|other| other.shift).min().unwrap_or(u8::MAX);

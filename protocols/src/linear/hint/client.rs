@@ -18,8 +18,11 @@ pub(super) const TOGETHER: usize = 32;
 
 /// What the encryptions move.
 pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout, images: usize) -> Cost {
-    let message = |counts| Cost::message(Role::Client, message_len(hint, layer, counts));
-    let all: Cost = layout.counts().into_iter().map(message).sum();
+    let all: Cost = layout
+        .counts()
+        .into_iter()
+        .map(|counts| Cost::message(Role::Client, message_len(hint, layer, counts)))
+        .sum();
     Cost { rounds: 1, ..all * images as u64 }
 }
 
@@ -160,9 +163,10 @@ impl Encryptor<'_> {
         values: impl Iterator<Item = &'a u64> + 'a,
         step: usize,
     ) -> impl Iterator<Item = u64> + 'a {
-        let hide =
-            |(coefficient, value): (&u64, &u64)| coefficient.wrapping_add(value << self.hint.noise);
-        masked.iter().zip(values.step_by(step)).map(hide)
+        masked
+            .iter()
+            .zip(values.step_by(step))
+            .map(|(coefficient, value)| coefficient.wrapping_add(value << self.hint.noise))
     }
 
     /// The shares of the outputs of one polynomial, `[output][image][position]`.

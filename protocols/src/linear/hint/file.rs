@@ -82,8 +82,12 @@ impl Layer {
     /// What the server keeps of the layer for a session, of a hint that was made of this seed.
     pub(crate) fn hint_secrets(&self, seed: &[u8; 32]) -> State {
         let bundles = 0..self.bundles(self.expect_hint());
-        let secret = |bundle: usize| -> Zeroizing<Vec<i8>> { small(&mut generator(seed, bundle)) };
-        State::new(ServerState { secrets: bundles.into_par_iter().map(secret).collect() })
+        State::new(ServerState {
+            secrets: bundles
+                .into_par_iter()
+                .map(|bundle: usize| -> Zeroizing<Vec<i8>> { small(&mut generator(seed, bundle)) })
+                .collect(),
+        })
     }
 
     /// What the client keeps of the layer for a session, of a part of some bytes that is its hint

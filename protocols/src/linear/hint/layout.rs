@@ -92,8 +92,9 @@ impl Axis {
     /// smallest that do. Only all outputs together share padding, so none else has more than the
     /// degree.
     fn sizes(&self) -> Vec<usize> {
-        let is_smallest = |size: &usize| self.output.div_ceil(self.output.div_ceil(*size)) == *size;
-        let smaller = (1..self.output.min(DEGREE + 1)).rev().filter(is_smallest);
+        let smaller = (1..self.output.min(DEGREE + 1))
+            .rev()
+            .filter(|size| self.output.div_ceil(self.output.div_ceil(*size)) == *size);
         std::iter::once(self.output).chain(smaller).collect()
     }
 
@@ -258,8 +259,11 @@ impl Layout {
 
     fn of(geometry: &Geometry, outputs: usize, [rows, columns]: [Axis; 2], shape: &Shape) -> Self {
         let Shape { tile, stride, block, blocks } = *shape;
-        let across = |&row: &usize| columns.phases.iter().map(move |&column| (row, column));
-        let phases: Vec<(usize, usize)> = rows.phases.iter().flat_map(across).collect();
+        let phases: Vec<(usize, usize)> = rows
+            .phases
+            .iter()
+            .flat_map(|&row| columns.phases.iter().map(move |&column| (row, column)))
+            .collect();
         let channels = geometry.in_channels / geometry.groups * phases.len();
         let first_tiles = [rows.first_tiles(tile[0]), columns.first_tiles(tile[1])];
         Self {
@@ -285,8 +289,7 @@ impl Layout {
         let across: Vec<_> = cut(self.columns.output, self.tile[1]).collect();
         let down = cut(self.rows.output, self.tile[0]);
         down.flat_map(|(row, rows)| {
-            let tile = move |&(column, columns)| Tile { row, column, rows, columns };
-            across.iter().map(tile)
+            across.iter().map(move |&(column, columns)| Tile { row, column, rows, columns })
         })
         .collect()
     }
@@ -299,8 +302,9 @@ impl Layout {
     /// The chunks of a group's phase channels: a polynomial each.
     pub(super) fn chunks(&self) -> impl ExactSizeIterator<Item = Chunk> {
         let (channels, blocks) = (self.channels, self.blocks);
-        let chunk = move |first| Chunk { first, count: blocks.min(channels - first) };
-        (0..channels).step_by(blocks).map(chunk)
+        (0..channels)
+            .step_by(blocks)
+            .map(move |first| Chunk { first, count: blocks.min(channels - first) })
     }
 
     /// Output channels of a group of the convolution.
@@ -391,22 +395,26 @@ impl Layout {
         let kinds = self.kinds();
         let mut known: HashMap<(usize, usize), usize> = HashMap::new();
         let mut count = |tile: &Tile| {
-            let touched = || {
+            *known.entry((tile.rows, tile.columns)).or_insert_with(|| {
                 let touched = Touched::new(self, tile);
-                let of_kind = |&(chunk, count)| count * touched.of(self, chunk).count();
-                self.geometry.groups * kinds.iter().map(of_kind).sum::<usize>()
-            };
-            *known.entry((tile.rows, tile.columns)).or_insert_with(touched)
+                self.geometry.groups
+                    * kinds
+                        .iter()
+                        .map(|&(chunk, count)| count * touched.of(self, chunk).count())
+                        .sum::<usize>()
+            })
         };
         // Elements of a tile are rows times columns of every channel, in whatever phases: those are
         // first whose rows and columns are both.
         let [down, across] = [self.new_lines(0), self.new_lines(1)];
-        let of_tile = |tile: &Tile| {
-            let new = down[tile.row / self.tile[0]] * across[tile.column / self.tile[1]];
-            let first = self.geometry.in_channels * new;
-            [first, count(tile) - first]
-        };
-        self.tiles().iter().map(of_tile).collect()
+        self.tiles()
+            .iter()
+            .map(|tile| {
+                let new = down[tile.row / self.tile[0]] * across[tile.column / self.tile[1]];
+                let first = self.geometry.in_channels * new;
+                [first, count(tile) - first]
+            })
+            .collect()
     }
 
     /// Of every tile down, or across, how many lines of the input it is the first to need.
@@ -450,9 +458,12 @@ impl Layout {
     /// Whether a coefficient goes on with a run: within a block, since images come between
     /// channels.
     fn follows(&self, run: &Run, at: usize, held: Option<Held>) -> bool {
-        let next = |held: Held| Held { element: held.element + run.len * self.step(), ..held };
         let is_next = at == run.at + run.len && !at.is_multiple_of(self.block);
-        is_next && held == run.held.map(next)
+        is_next
+            && held
+                == run
+                    .held
+                    .map(|held| Held { element: held.element + run.len * self.step(), ..held })
     }
 
     /// The element that an exponent holds.

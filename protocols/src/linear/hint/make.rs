@@ -233,8 +233,8 @@ impl<'a> Maker<'a> {
 
 fn windows<W: Word>(layer: &Layer, layout: &Layout, kernels: &Kernels) -> Option<Vec<Vec<W>>> {
     let count = layout.geometry.groups * layout.chunks().len();
-    let all = || (0..count).into_par_iter().map(|chunk| window(layer, kernels, chunk)).collect();
-    (layout.bundles() > 1).then(all)
+    (layout.bundles() > 1)
+        .then(|| (0..count).into_par_iter().map(|chunk| window(layer, kernels, chunk)).collect())
 }
 
 /// The window of the public polynomial of a chunk.

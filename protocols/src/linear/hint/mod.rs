@@ -2,48 +2,48 @@
 //! polynomials that never change. What moves is a dozen bits an activation, whatever the
 //! multiplications.
 //!
-//! Notation: `R = Z_(2^q)[X] / (X^2048 + 1)`, `q = l + d` for products modulo `2^l`, `D = 2^d`; `a_c`
-//! for every chunk and `P` public; small polynomials are centered binomials of variance 1. A layer
-//! is cut into tiles and chunks ([`layout`]).
+//! Notation: `R = Z_(2^q)[X] / (X^2048 + 1)`, `q = l + d` for products modulo `2^l`, `D = 2^d`;
+//! `a_c` for every chunk and `P` public; small polynomials are centered binomials of variance 1. A
+//! layer is cut into tiles and chunks ([`layout`]).
 //!
-//! 1. Once (set-up), server, for every polynomial `k` of outputs: a fresh secret `r` and error `e1`;
-//!    sends the hint `h = round((sum w_(k,c) a_c + P r + e1) / 2^j)`.
-//! 2. Client, for every tile and image, once for all layers: a fresh secret `s`; sends `p = P s + e`.
-//!    For every layer and chunk: `b_c = a_c s + e + D x` at the coefficients that used outputs touch. Its share of an output is
-//!    `u = -(2^j h) s`.
-//!    *Masks out of ciphertexts.* Where the mask is free, an element that is encrypted for the first
-//!    time is `-floor(y / D)` for `y = a_c s + e`: uniform, since `y` is to everybody else. Then
-//!    `b_c = y mod D`, of which `d` bits are sent.
+//! 1. Once (set-up), server, for every polynomial `k` of outputs: a fresh secret `r` and error
+//!    `e1`; sends the hint `h = round((sum w_(k,c) a_c + P r + e1) / 2^j)`.
+//! 2. Client, for every tile and image, once for all layers: a fresh secret `s`; sends `p = P s +
+//!    e`. For every layer and chunk: `b_c = a_c s + e + D x` at the coefficients that used outputs
+//!    touch. Its share of an output is `u = -(2^j h) s`. *Masks out of ciphertexts.* Where the mask
+//!    is free, an element that is encrypted for the first time is `-floor(y / D)` for `y = a_c s +
+//!    e`: uniform, since `y` is to everybody else. Then `b_c = y mod D`, of which `d` bits are
+//!    sent.
 //! 3. Server: `v = sum w_(k,c) b_c + p r + D / 4`. Then `u + v = D (W x) + nu + D / 4` for a small
 //!    `nu`.
-//! 4. *Exact rounding.* `u = D u1 + pu`, `v = D v1 + pv`, `B = D / 2`. Where `|nu| < D / 4`:
-//!    `W x = u1 + v1 + 1 - [pu < B][pv < B]` modulo `2^l`. For `pu + pv` is `nu + D / 4`, within `[0,
-//!    B)`, and then both are below `B`; or that plus `D`, and then not both are. The product of the
-//!    two bits is one correlated OT an output: the client chooses.
-//!    *Carry.* Or the client takes `2 u1 + [pu >= B]`, and the server `2 v1 + [pv >= B] + 1`: the
-//!    same three cases make their sum `2 W x + c`, `c` 0 or 1, modulo `2^(l + 1)`. A
-//!    requantization that drops one bit more is exact, and nothing moves.
+//! 4. *Exact rounding.* `u = D u1 + pu`, `v = D v1 + pv`, `B = D / 2`. Where `|nu| < D / 4`: `W x =
+//!    u1 + v1 + 1 - [pu < B][pv < B]` modulo `2^l`. For `pu + pv` is `nu + D / 4`, within `[0, B)`,
+//!    and then both are below `B`; or that plus `D`, and then not both are. The product of the two
+//!    bits is one correlated OT an output: the client chooses. *Carry.* Or the client takes `2 u1 +
+//!    [pu >= B]`, and the server `2 v1 + [pv >= B] + 1`: the same three cases make their sum `2 W x
+//!    + c`, `c` 0 or 1, modulo `2^(l + 1)`. A requantization that drops one bit more is exact, and
+//!    nothing moves.
 //!
 //! Nothing comes back but the corrections of those OTs, and nothing is flooded: the noise is never
 //! in one party's hands.
 //!
-//! Cost: in set-up `2048 (q - j)` bits a polynomial of outputs, from the server; for every inference
-//! `q` bits a coefficient, `d` where it is a mask's, and a bit an output, from the client; `l - e`
-//! bits an output and an OT from the server, `e` the channel's shift; 2 rounds. Beside it, once an
-//! inference for all layers, `2048 q` bits a tile ([`secrets`]).
+//! Cost: in set-up `2048 (q - j)` bits a polynomial of outputs, from the server; for every
+//! inference `q` bits a coefficient, `d` where it is a mask's, and a bit an output, from the
+//! client; `l - e` bits an output and an OT from the server, `e` the channel's shift; 2 rounds.
+//! Beside it, once an inference for all layers, `2048 q` bits a tile ([`secrets`]).
 //!
 //! Exactness: given the hint, `nu` is a linear form in the client's `s` and `e`, every variable
 //! once: sub-Gaussian with `tau^2 = |W|^2 + |r|^2 + |e1 + rounding|^2`. The server holds the norms
 //! that it has drawn against `D >= 4 z tau` when it makes a hint; then all outputs of an inference
 //! are right but with probability 2^-40 ([`parameters`]).
 //!
-//! Security. *The server* sees RLWE samples of fresh secrets under public polynomials: `b_c` and `p`
-//! are pseudorandom, so they hide `x`; the choices are masked by the OTs. *The client* sees the
-//! hint, an RLWE sample `P r + e1` of a fresh secret plus something else: pseudorandom, whatever the
-//! weights are. Nothing else depends on the weights. Secrets of a hint are drawn anew whenever one
-//! is made: two hints under one `r` would give the difference of what they hide. A hint may be made
-//! once for all sessions, and kept in a file ([`crate::hints`]). Assumption: RLWE with the parameters
-//! of [`crate::lattice`].
+//! Security. *The server* sees RLWE samples of fresh secrets under public polynomials: `b_c` and
+//! `p` are pseudorandom, so they hide `x`; the choices are masked by the OTs. *The client* sees the
+//! hint, an RLWE sample `P r + e1` of a fresh secret plus something else: pseudorandom, whatever
+//! the weights are. Nothing else depends on the weights. Secrets of a hint are drawn anew whenever
+//! one is made: two hints under one `r` would give the difference of what they hide. A hint may be
+//! made once for all sessions, and kept in a file ([`crate::hints`]). Assumption: RLWE with the
+//! parameters of [`crate::lattice`].
 //!
 //! Sources: the encoding is Cheetah's (USENIX Security 2022); hints and fixed public matrices are
 //! those of SimplePIR (Henzinger et al., USENIX Security 2023); rounding of shares is as in lattice

@@ -52,8 +52,8 @@ fn expected_deviation(squares: f64, cut: u8) -> f64 {
     (squares + NOISE_MARGIN * DEGREE as f64 * (1.0 + 1.0 + rounding)).sqrt()
 }
 
-/// The largest sum of squared weights of an output of a layer that keeps its accumulators within its
-/// ring, for inputs of up to `most` in magnitude.
+/// The largest sum of squared weights of an output of a layer that keeps its accumulators within
+/// its ring, for inputs of up to `most` in magnitude.
 pub(super) fn squares_bound(layer: &Layer, most: f64) -> f64 {
     let layer = layer.products();
     let largest = f64::from(layer.weight_bits - 1).exp2();

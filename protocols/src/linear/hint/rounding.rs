@@ -53,8 +53,11 @@ fn gather<'a>(
     alike: &'a Alike,
     columns: usize,
 ) -> impl Iterator<Item = u64> + 'a {
-    let channel = move |&channel: &usize| &values[channel * columns..(channel + 1) * columns];
-    alike.channels.iter().flat_map(channel).copied()
+    alike
+        .channels
+        .iter()
+        .flat_map(move |&channel| &values[channel * columns..(channel + 1) * columns])
+        .copied()
 }
 
 /// Puts the results of some channels in their places.

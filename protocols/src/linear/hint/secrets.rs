@@ -1,11 +1,11 @@
 //! The client's secrets of one inference: one for every tile and image, for all layers together.
 //!
 //! Layers have different public polynomials, so under one secret each of them gives samples of its
-//! own. What the server gets of a secret `s` is the key `p = P s + e`, modulo the largest modulus of
-//! all layers: it reduces to any smaller one.
+//! own. What the server gets of a secret `s` is the key `p = P s + e`, modulo the largest modulus
+//! of all layers: it reduces to any smaller one.
 //!
-//! Secrets serve one inference. They are made when its preparation begins and are gone when it ends;
-//! there is no way to copy, keep or send them.
+//! Secrets serve one inference. They are made when its preparation begins and are gone when it
+//! ends; there is no way to copy, keep or send them.
 
 use super::Hint;
 use crate::lattice::{DEGREE, Modulus, Polynomial, SmallPolynomial, Transform, small};
