@@ -90,8 +90,8 @@ fn runs((graph, weights): (&Graph, &Weights), plan: &Plan, input: &[i64], seed: 
     server.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
     let (logits, report) = client.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{graph}"));
     let expected = match plan.reveals() {
-        Reveal::Logits => eval(graph, weights, input).unwrap(),
-        Reveal::Label => ideal(plan, weights, input).unwrap(),
+        Reveal::Logits => eval(graph, weights, input).expect("a network is evaluated"),
+        Reveal::Label => ideal(plan, weights, input).expect("a plan is run in the clear"),
     };
     assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
     assert_eq!(report.setup.cost, plan.setup_cost(Hints::Sent), "seed {seed}");

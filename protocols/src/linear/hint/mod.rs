@@ -20,9 +20,9 @@
 //!    u1 + v1 + 1 - [pu < B][pv < B]` modulo `2^l`. For `pu + pv` is `nu + D / 4`, within `[0, B)`,
 //!    and then both are below `B`; or that plus `D`, and then not both are. The product of the two
 //!    bits is one correlated OT an output: the client chooses. *Carry.* Or the client takes `2 u1 +
-//!    [pu >= B]`, and the server `2 v1 + [pv >= B] + 1`: the same three cases make their sum `2 W x
-//!    + c`, `c` 0 or 1, modulo `2^(l + 1)`. A requantization that drops one bit more is exact, and
-//!    nothing moves.
+//!    [pu >= B]`, and the server `2 v1 + [pv >= B] + 1`. By the same three cases their sum is `2 (W
+//!    x) + c`, `c` 0 or 1, modulo `2^(l + 1)`. A requantization that drops one bit more is exact,
+//!    and nothing moves.
 //!
 //! Nothing comes back but the corrections of those OTs, and nothing is flooded: the noise is never
 //! in one party's hands.

@@ -61,9 +61,9 @@ fn gather<'a>(
 }
 
 /// Puts the results of some channels in their places.
-fn scatter(results: Vec<u64>, alike: &Alike, columns: usize, values: &mut [u64]) {
+fn scatter(results: &[u64], alike: &Alike, columns: usize, values: &mut [u64]) {
     for (channel, results) in alike.channels.iter().zip(results.chunks_exact(columns)) {
-        for (value, result) in values[channel * columns..].iter_mut().zip(results) {
+        for (value, &result) in values[channel * columns..].iter_mut().zip(results) {
             *value = result << alike.shift;
         }
     }
@@ -113,8 +113,9 @@ pub(super) async fn client(
         let both = product.finish(&mut incoming);
         // `W x = u1 + v1 + 1 - [pu < B][pv < B]`: the one is the server's.
         let results = gather(&values, alike, columns).zip(both);
-        let results = results.map(|(value, both)| (value >> noise).wrapping_sub(both)).collect();
-        scatter(results, alike, columns, &mut values);
+        let results = results.map(|(value, both)| (value >> noise).wrapping_sub(both));
+        let results: Vec<u64> = results.collect();
+        scatter(&results, alike, columns, &mut values);
     }
     Ok(values)
 }
@@ -151,7 +152,8 @@ pub(super) async fn server(
         let results = gather(&values, alike, columns).zip(both);
         let results =
             results.map(|(value, both)| (value >> noise).wrapping_add(1).wrapping_sub(both));
-        scatter(results.collect(), alike, columns, &mut values);
+        let results: Vec<u64> = results.collect();
+        scatter(&results, alike, columns, &mut values);
     }
     Ok(values)
 }

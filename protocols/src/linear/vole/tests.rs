@@ -10,7 +10,9 @@ fn classes_of(layer: &Layer) -> Vec<Class> {
     match layer.protocol {
         Protocol::Vole { k } => Vole::of(k).classes(layer),
         Protocol::Cot => Vole::cot().classes(layer),
-        other => panic!("{other:?} has none"),
+        other @ (Protocol::VoleOfActivations { .. } | Protocol::Hint(_)) => {
+            panic!("{other:?} has none")
+        }
     }
 }
 
