@@ -13,7 +13,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks a process to end, as Ctrl-C does; one that has ended already is left alone.
 fn interrupt(id: u32) {
+    // Who starts these tests in the background has them start processes that ignore it, until these
+    // say that they do not: an interruption would be lost before.
+    let deadline = Instant::now() + PATIENCE;
+    while ignores_interrupts(id) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     send("INT", id);
+}
+
+/// Whether a process ignores Ctrl-C: as Linux says it.
+fn ignores_interrupts(id: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 2 != 0)
 }
 
 /// Sends a signal by its name.
