@@ -363,7 +363,7 @@ mod tests {
                 mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 }
             });
             let moments = Moments { rows: ROWS, second: second.collect(), first: mean.clone() };
-            let weight_quantizer = WeightQuantizer::new(&[moments]);
+            let weight_quantizer = WeightQuantizer::new(vec![moments]);
             let before = weight_quantizer.round(&conv, bits, log_scale);
             let finest = before.exponents.iter().copied().max().unwrap();
             let rest = (f64::from(rounding), f64::from(2 * rounding));
@@ -414,7 +414,7 @@ mod tests {
         let weight = [[3.0f32; ROWS - 1].as_slice(), &[2.4]].concat();
         let conv = Conv { geometry: Geometry::dense(ROWS, 1), weight, bias: vec![0.0] };
         let unit = (0..ROWS * ROWS).map(|p| f64::from(u8::from(p / ROWS == p % ROWS)));
-        let weight_quantizer = WeightQuantizer::new(&[Moments {
+        let weight_quantizer = WeightQuantizer::new(vec![Moments {
             rows: ROWS,
             second: unit.collect(),
             first: vec![0.0; ROWS],
