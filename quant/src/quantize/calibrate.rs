@@ -289,3 +289,60 @@ impl Moments {
         Self { rows, second, first }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diagonals_are_those_of_the_moments() {
+        let geometry = Geometry {
+            in_channels: 4,
+            in_h: 6,
+            in_w: 5,
+            out_channels: 4,
+            kernel_h: 3,
+            kernel_w: 2,
+            stride_h: 2,
+            stride_w: 1,
+            dilation_h: 1,
+            dilation_w: 2,
+            pad_top: 1,
+            pad_left: 0,
+            pad_bottom: 0,
+            pad_right: 2,
+            groups: 2,
+        };
+        let value = |i: usize| ((i * 31) % 17) as f32 / 8.0 - 0.75;
+        let images: Vec<Vec<f32>> =
+            (0..5).map(|image| (0..120).map(|i| value(image * 7 + i * i)).collect()).collect();
+        let found = diagonals(&geometry, &images);
+        let moments = Moments::of(&geometry, &images);
+        assert_eq!(found.groups().len(), moments.len());
+        for (found, moments) in found.groups().iter().zip(moments) {
+            let rows = moments.rows;
+            let (mut covariance, _) = moments.into_covariance();
+            damp(covariance.iter_mut().step_by(rows + 1));
+            let expected = covariance.iter().step_by(rows + 1);
+            assert_eq!(found.len(), rows);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn samples_are_spread_over_all_images_as_over_one() {
+        let value = |i: usize| ((i * 13) % 7) as f32 - 3.0;
+        let images: Vec<Vec<f32>> = [3, 0, 60_000, 1, 17]
+            .iter()
+            .enumerate()
+            .map(|(image, &len)| (0..len).map(|i| value(i + image)).collect())
+            .collect();
+        for ranges in [Ranges::Mse, Ranges::Percentile(90.0)] {
+            let found = Samples::of(&images, ranges);
+            let expected = Samples::of(&[images.concat()], ranges);
+            assert!(found.values.len() > SAMPLES / 2 && found.values.len() <= SAMPLES);
+            assert_eq!(found.values, expected.values);
+            assert_eq!(found.reach, expected.reach);
+        }
+    }
+}

@@ -65,6 +65,11 @@ impl Diagonals {
         Self { groups }
     }
 
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> &[Vec<f64>] {
+        &self.groups
+    }
+
     /// The relative error of the best exponents: the diagonal part of the output's error over its
     /// energy.
     pub fn error(&self, conv: &Conv, bits: u8, log_scale: f64) -> f64 {
