@@ -46,22 +46,38 @@ pub enum Factor<'a, T> {
     Rows(&'a [T]),
     /// Column-major: the transpose of a row-major matrix.
     Columns(&'a [T]),
+    /// Row-major, and rows start so many elements apart: part of a matrix of more columns.
+    Spaced(&'a [T], usize),
 }
 
 impl<T> Factor<'_, T> {
     fn data(&self) -> &[T] {
         match self {
-            Self::Rows(data) | Self::Columns(data) => data,
+            Self::Rows(data) | Self::Columns(data) | Self::Spaced(data, _) => data,
         }
     }
 
     /// Strides between columns and between rows of a `rows` by `columns` matrix.
     fn strides(&self, rows: usize, columns: usize) -> (isize, isize) {
-        match self {
+        match *self {
             Self::Rows(_) => (1, columns as isize),
             Self::Columns(_) => (rows as isize, 1),
+            Self::Spaced(_, stride) => (1, stride as isize),
         }
     }
+
+    /// Whether all of a `rows` by `columns` matrix is there.
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        match *self {
+            Self::Rows(data) | Self::Columns(data) => data.len() == rows * columns,
+            Self::Spaced(data, stride) => is_spaced(data.len(), stride, rows, columns),
+        }
+    }
+}
+
+/// Whether so many elements hold `rows` by `columns`, rows so far apart.
+fn is_spaced(len: usize, stride: usize, rows: usize, columns: usize) -> bool {
+    columns <= stride && (rows == 0 || (rows - 1) * stride + columns <= len)
 }
 
 /// `out[m, n] = lhs[m, k] * rhs[k, n] + out[m, n]`, all row-major, on the calling thread.
@@ -84,9 +100,25 @@ pub fn multiply_add_factors<T: Element>(
     rhs: Factor<'_, T>,
     out: &mut [T],
 ) {
-    assert_eq!(lhs.data().len(), m * k, "left factor is m x k");
-    assert_eq!(rhs.data().len(), k * n, "right factor is k x n");
     assert_eq!(out.len(), m * n, "product is m x n");
+    multiply_add_spaced([m, k, n], lhs, rhs, out, n);
+}
+
+/// As [`multiply_add_factors`], with rows of the product `stride` elements apart; what lies between
+/// them stays.
+///
+/// # Panics
+/// If a slice is shorter than `[m, k, n]` and its stride say, or a factor without one is longer.
+pub fn multiply_add_spaced<T: Element>(
+    [m, k, n]: [usize; 3],
+    lhs: Factor<'_, T>,
+    rhs: Factor<'_, T>,
+    out: &mut [T],
+    stride: usize,
+) {
+    assert!(lhs.holds(m, k), "left factor is m x k");
+    assert!(rhs.holds(k, n), "right factor is k x n");
+    assert!(is_spaced(out.len(), stride, m, n), "product is m x n");
     let ((lhs_cs, lhs_rs), (rhs_cs, rhs_rs)) = (lhs.strides(m, k), rhs.strides(k, n));
     // SAFETY: with these strides and lengths every access is inside its slice, and `out` is
     // borrowed alone.
@@ -100,7 +132,7 @@ pub fn multiply_add_factors<T: Element>(
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
+            stride as isize,
             true,
             lhs.data().as_ptr(),
             lhs_cs,
@@ -169,6 +201,35 @@ mod tests {
                 Factor::Columns(&right),
                 &mut out,
             );
+            prop_assert_eq!(out, expected);
+        }
+
+        #[test]
+        fn parts_of_wider_matrices_are_multiplied_alone(
+            m in 0..9_usize,
+            k in 0..9_usize,
+            n in 0..9_usize,
+            more in 0..4_usize,
+        ) {
+            let fill = |len: usize, step: usize| -> Vec<f64> {
+                (0..len).map(|i| ((i * step) % 17) as f64).collect()
+            };
+            let part = |wide: &[f64], columns: usize| -> Vec<f64> {
+                let rows = wide.chunks_exact((columns + more).max(1));
+                rows.flat_map(|row| &row[..columns]).copied().collect()
+            };
+            let (lhs, rhs) = (fill(m * (k + more), 7), fill(k * (n + more), 5));
+            let mut out = fill(m * (n + more), 3);
+            let mut expected = out.clone();
+            let mut product = part(&out, n);
+            multiply_add([m, k, n], &part(&lhs, k), &part(&rhs, n), &mut product);
+            for (row, product) in expected.chunks_exact_mut((n + more).max(1)).zip(
+                product.chunks_exact(n.max(1)),
+            ) {
+                row[..n].copy_from_slice(product);
+            }
+            let factors = [Factor::Spaced(&lhs, k + more), Factor::Spaced(&rhs, n + more)];
+            multiply_add_spaced([m, k, n], factors[0], factors[1], &mut out, n + more);
             prop_assert_eq!(out, expected);
         }
     }

@@ -2,6 +2,7 @@
 //! exactly.
 
 mod conv;
+mod dot;
 mod packed;
 mod pooling;
 

@@ -1,23 +1,17 @@
-//! Convolution in 16-bit products and 32-bit sums, in the shape that compilers turn into
-//! multiply-add instructions of the baseline instruction set: dot products of contiguous rows, four
-//! output channels at once.
+//! Convolution in 16-bit products and 32-bit sums: dot products of contiguous rows, four output
+//! channels at once.
 
 use protocols::linear::Geometry;
 use zeroize::Zeroizing;
 
+use super::dot::{LANES, ROWS, Tile};
 use crate::Interval;
 use crate::sliding::SlidingAxis;
-
-/// Output channels computed at once.
-const CHANNELS: usize = 4;
-
-/// Rows of weights and patches are padded with zeros to a multiple of this.
-const LANES: usize = 16;
 
 /// Positions whose patches are gathered at once: they stay in the first-level cache.
 const TILE: usize = 16;
 
-/// A convolution's weights, by group and block of [`CHANNELS`] rows, each row in the order rows,
+/// A convolution's weights, by group and block of [`ROWS`] rows, each row in the order rows,
 /// columns, channels.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
@@ -42,7 +36,7 @@ impl Packed {
         let outputs = geometry.out_channels / geometry.groups;
         // Each group's channels are filled up to whole blocks with rows of zeros: their products
         // are computed and dropped.
-        let padded = outputs.next_multiple_of(CHANNELS);
+        let padded = outputs.next_multiple_of(ROWS);
         let mut packed = Zeroizing::new(vec![0; geometry.groups * padded * row]);
         for (channel, source) in weights.chunks_exact(geometry.fan_in()).enumerate() {
             let start = (channel / outputs * padded + channel % outputs) * row;
@@ -67,8 +61,7 @@ impl Packed {
         let padded = Padded::new(g, image);
         let mut sums = vec![0; g.out_channels * positions];
         let mut patches = vec![0; TILE * self.row];
-        let group_weights =
-            self.weights.chunks_exact(outputs.next_multiple_of(CHANNELS) * self.row);
+        let group_weights = self.weights.chunks_exact(outputs.next_multiple_of(ROWS) * self.row);
         let group_sums = sums.chunks_exact_mut(outputs * positions);
         for (group, (weights, sums)) in group_weights.zip(group_sums).enumerate() {
             for start in (0..positions).step_by(TILE) {
@@ -84,31 +77,16 @@ impl Packed {
 
     fn multiply(&self, weights: &[i16], patches: &[i16], start: usize, sums: &mut [i64]) {
         let positions = self.geometry.positions();
-        for (block, rows) in weights.chunks_exact(CHANNELS * self.row).enumerate() {
-            for (at, patch) in patches.chunks_exact(self.row).enumerate() {
-                let products = dot(patch, rows);
-                // The last block has fewer channels where their number is no multiple of four:
-                // `zip` drops the rest.
-                let channels = sums[block * CHANNELS * positions..].chunks_mut(positions);
-                for (channel, product) in channels.zip(products) {
-                    channel[start + at] = product.into();
-                }
+        let tile = Tile { length: self.row, weights, patches };
+        tile.products(|first, at, products| {
+            // The last block has fewer channels where their number is no multiple of four: `zip`
+            // drops the rest.
+            let channels = sums[first * positions..].chunks_mut(positions);
+            for (channel, product) in channels.zip(products) {
+                channel[start + at] = product.into();
             }
-        }
+        });
     }
-}
-
-/// One patch times four rows of weights.
-fn dot(patch: &[i16], rows: &[i16]) -> [i32; CHANNELS] {
-    let n = patch.len();
-    let (a, rest) = rows.split_at(n);
-    let (b, rest) = rest.split_at(n);
-    let (c, d) = rest.split_at(n);
-    [dot_row(patch, a), dot_row(patch, b), dot_row(patch, c), dot_row(patch, d)]
-}
-
-fn dot_row(patch: &[i16], row: &[i16]) -> i32 {
-    patch.iter().zip(row).map(|(&x, &w)| i32::from(x) * i32::from(w)).sum()
 }
 
 /// The image with its padding, `[rows][columns][channels]`.

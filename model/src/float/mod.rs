@@ -210,6 +210,40 @@ pub fn activations_of(
     Ok(Activations { values, images })
 }
 
+/// Every value of a batch in the order of the network, the input first, each as `[image]` and `[C,
+/// H, W]`.
+///
+/// Only values that a later node reads are held: memory is that of the widest cut of the network,
+/// times images.
+///
+/// # Errors
+/// The batch's shape is not the model's input.
+pub fn visit_values(
+    model: &Model,
+    batch: &Tensor,
+    mut see: impl FnMut(ValueId, &[Vec<f32>]),
+) -> Result<(), FloatError> {
+    check_tensor(model, ValueId::INPUT, batch, batch.images())?;
+    let last_use = last_uses(model);
+    let mut values = vec![Vec::new(); model.nodes.len() + 1];
+    values[0] = (0..batch.images()).map(|n| batch.image(n).to_vec()).collect();
+    see(ValueId::INPUT, &values[0]);
+    for (i, node) in model.nodes.iter().enumerate() {
+        let images = (0..batch.images()).into_par_iter();
+        let found: Vec<Vec<f32>> = images
+            .map_init(Vec::new, |scratch, n| run(model, i, None, |id| &values[id.0][n], scratch))
+            .collect();
+        see(node.output, &found);
+        values[i + 1] = found;
+        for input in &node.inputs {
+            if last_use[input.0] == i {
+                values[input.0] = Vec::new();
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The logits that the kept activations lead to when the model is changed: recomputes what depends
 /// on `edits`, only.
 ///

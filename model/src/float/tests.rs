@@ -69,6 +69,20 @@ fn the_result_does_not_depend_on_the_number_of_cores() {
 }
 
 #[test]
+fn visits_see_every_value_once_and_in_order() {
+    let (model, batch) = (model(), batch(3));
+    let all = activations(&model, &batch).unwrap();
+    let mut seen = Vec::new();
+    visit_values(&model, &batch, |id, images| {
+        assert_eq!(images.concat(), all.value(id).unwrap().data);
+        seen.push(id);
+    })
+    .unwrap();
+    assert_eq!(seen, [0, 1, 2, 3, 4].map(ValueId));
+    assert!(visit_values(&model, &Tensor::zeros([3, 2, 5, 4]), |_, _| {}).is_err());
+}
+
+#[test]
 fn edited_weights_are_those_of_an_edited_model() {
     let (mut model, batch) = (model(), batch(3));
     let kept = activations_of(&model, &batch, &[ValueId::INPUT]).unwrap();

@@ -36,8 +36,8 @@ pub(super) struct Room {
 pub(super) const GROWTH: f64 = 1.0 / 16.0;
 
 /// Blocks of channels that are narrowed before it is asked whether the error has grown too much
-/// already.
-const BLOCKS: usize = 16;
+/// already: most layers are hopeless, and told by the first.
+const BLOCKS: usize = 2;
 
 /// A channel's integers.
 #[derive(Clone)]
@@ -232,28 +232,24 @@ impl Group {
         // A ring of `l` bits holds sums below `2^(l-1)`: that end is checked first, then the lower
         // one.
         let half = f64::from(ring - 1).exp2();
+        let mut prices: Option<Prices> = None;
         // Every round takes one off one magnitude, so it ends: the channel fits, the error is too
         // large, or no weight is left that would help.
         while room.ring(&channel) > ring {
             // What a step of a positive and of a negative weight takes off the end that is too far
             // out.
-            let (positive, negative) =
-                if room.interval(&channel).1 >= half { (high, -low) } else { (-low, high) };
-            let candidates = channel.weights.iter().enumerate().filter_map(|(at, &q)| {
-                let saved = if q > 0 { positive } else { negative };
-                let step = -f64::from(q.signum()) * channel.scale;
-                // When `d` moves by `step` at weight `i`, `d H d^T` grows by
-                // `2 step (H d)[i] + step^2 H[i, i]`.
-                let growth =
-                    2.0 * step * slope[at] + step * step * self.damped[at * self.rows + at];
-                (q != 0 && saved > 0.0).then_some((growth / saved, growth, at))
-            });
-            let (_, growth, at) = candidates.min_by(|a, b| a.0.total_cmp(&b.0))?;
+            let saved = if room.interval(&channel).1 >= half { (high, -low) } else { (-low, high) };
+            let known = prices.take().filter(|prices| prices.saved == saved);
+            let prices = prices.insert(known.unwrap_or_else(|| Prices::of(self, &channel, saved)));
+            let at = prices.least(&slope)?;
+            channel.growth += Prices::growth(self, &channel, &slope, at);
             let step = channel.shrink(at);
             channel.bias -= step * self.mean[at];
-            channel.growth += growth;
             if channel.growth > most {
                 return None;
+            }
+            if channel.weights[at] == 0 {
+                prices.exhaust(at);
             }
             // `H d` follows by one row, `H` being symmetric: no product is made anew.
             let row = &self.damped[at * self.rows..(at + 1) * self.rows];
@@ -261,6 +257,79 @@ impl Group {
         }
         Some(channel)
     }
+}
+
+/// By how much the error grows, for what is saved, if a weight moves toward zero.
+///
+/// When `d` moves by `step` at weight `i`, `d H d^T` grows by `2 step (H d)[i] + step^2 H[i, i]`:
+/// only `(H d)[i]` changes from round to round.
+struct Prices {
+    /// What a step of a positive and of a negative weight saves.
+    saved: (f64, f64),
+    /// `2 step / saved`, by weight.
+    slopes: Vec<f64>,
+    /// `step^2 H[i, i] / saved`; infinite where nothing is saved.
+    curvatures: Vec<f64>,
+}
+
+/// Weights whose prices are computed beside each other.
+const TOGETHER: usize = 64;
+
+impl Prices {
+    fn of(group: &Group, channel: &Channel, saved: (f64, f64)) -> Self {
+        let mut prices = Self { saved, slopes: Vec::new(), curvatures: Vec::new() };
+        for (at, &q) in channel.weights.iter().enumerate() {
+            let saved = if q > 0 { saved.0 } else { saved.1 };
+            let step = -f64::from(q.signum()) * channel.scale;
+            let possible = q != 0 && saved > 0.0;
+            let curvature = step * step * group.damped[at * group.rows + at];
+            prices.slopes.push(if possible { 2.0 * step / saved } else { 0.0 });
+            prices.curvatures.push(if possible { curvature / saved } else { f64::INFINITY });
+        }
+        prices
+    }
+
+    /// By how much the error grows if a weight moves toward zero.
+    fn growth(group: &Group, channel: &Channel, slope: &[f64], at: usize) -> f64 {
+        let step = -f64::from(channel.weights[at].signum()) * channel.scale;
+        2.0 * step * slope[at] + step * step * group.damped[at * group.rows + at]
+    }
+
+    /// The first of the weights with the least price, if there is any that saves something.
+    fn least(&self, slope: &[f64]) -> Option<usize> {
+        let mut best = (f64::INFINITY, 0);
+        let mut prices = [f64::INFINITY; TOGETHER];
+        let parts = self.slopes.chunks(TOGETHER).zip(self.curvatures.chunks(TOGETHER));
+        for (part, ((slopes, curvatures), slope)) in parts.zip(slope.chunks(TOGETHER)).enumerate() {
+            let given = slopes.iter().zip(curvatures).zip(slope);
+            for (price, ((s, curvature), slope)) in prices.iter_mut().zip(given) {
+                *price = s * slope + curvature;
+            }
+            // Minima of lanes, in registers; which weight it was is asked of the best part only.
+            let least = least(&prices[..slopes.len()]);
+            if least < best.0 {
+                let at = prices.iter().position(|price| *price == least)?;
+                best = (least, part * TOGETHER + at);
+            }
+        }
+        (best.0 < f64::INFINITY).then_some(best.1)
+    }
+
+    /// A weight has become zero.
+    fn exhaust(&mut self, at: usize) {
+        (self.slopes[at], self.curvatures[at]) = (0.0, f64::INFINITY);
+    }
+}
+
+/// The least of some numbers.
+fn least(numbers: &[f64]) -> f64 {
+    let mut lanes = [f64::INFINITY; 8];
+    for numbers in numbers.chunks(lanes.len()) {
+        for (lane, &number) in lanes.iter_mut().zip(numbers) {
+            *lane = if number < *lane { number } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(f64::INFINITY, f64::min)
 }
 
 /// Channels with the weights that they were rounded from, all of one group.
@@ -288,7 +357,7 @@ fn narrowed(block: &Block<'_>, room: &Room, ring: u32, most: f64) -> Option<Vec<
         return Some(block.iter().map(|(_, (_, channel))| channel.clone()).collect());
     }
     let (_, slopes) = slopes(block);
-    let each = block.iter().zip(slopes.chunks_exact(block[0].0.rows));
+    let each = block.par_iter().zip(slopes.par_chunks_exact(block[0].0.rows));
     each.map(|((group, (_, channel)), slope)| {
         if room.ring(channel) <= ring {
             return Some(channel.clone());
@@ -363,7 +432,7 @@ mod tests {
                 mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 }
             });
             let moments = Moments { rows: ROWS, second: second.collect(), first: mean.clone() };
-            let weight_quantizer = WeightQuantizer::new(&[moments]);
+            let weight_quantizer = WeightQuantizer::new(vec![moments]);
             let before = weight_quantizer.round(&conv, bits, log_scale);
             let finest = before.exponents.iter().copied().max().unwrap();
             let rest = (f64::from(rounding), f64::from(2 * rounding));
@@ -414,7 +483,7 @@ mod tests {
         let weight = [[3.0f32; ROWS - 1].as_slice(), &[2.4]].concat();
         let conv = Conv { geometry: Geometry::dense(ROWS, 1), weight, bias: vec![0.0] };
         let unit = (0..ROWS * ROWS).map(|p| f64::from(u8::from(p / ROWS == p % ROWS)));
-        let weight_quantizer = WeightQuantizer::new(&[Moments {
+        let weight_quantizer = WeightQuantizer::new(vec![Moments {
             rows: ROWS,
             second: unit.collect(),
             first: vec![0.0; ROWS],

@@ -2,22 +2,23 @@
 //! second moments of every layer's input.
 
 use model::float::conv::fill_columns;
-use model::float::{FloatError, activations_of};
-use model::kernels::multiply_add;
-use model::{Model, Op, Tensor, ValueId};
+use model::float::{FloatError, visit_values};
+use model::{Conv, Model, Op, Tensor, ValueId};
 use protocols::linear::Geometry;
 use rayon::prelude::*;
 
 use super::activation_quantizers::{ActivationQuantizers, QuantizerId};
+use super::gram::{Gram, mirror};
 use super::ranges::Ranges;
+use super::round::{Diagonals, WeightQuantizer, damp};
 
 /// Statistics of calibration images.
 #[derive(Clone, Debug)]
 pub struct Calibration {
     /// Samples of every activation quantizer.
     pub activations: Vec<Samples>,
-    /// Moments of every layer's input, by layer and group of the convolution.
-    pub layers: Vec<Vec<Moments>>,
+    /// How much the inputs of every layer vary: what its scales are chosen by.
+    pub layers: Vec<Diagonals>,
 }
 
 /// Samples of a value: all of them zero or listed.
@@ -60,35 +61,18 @@ impl Calibration {
         batch: &Tensor,
         ranges: Ranges,
     ) -> Result<Self, FloatError> {
-        let mut keep: Vec<ValueId> =
-            activations.quantizers.iter().map(|activation| activation.value).collect();
-        keep.extend(activations.layers.iter().map(|layer| model.nodes[layer.node].inputs[0]));
+        let mut samples = vec![Samples::default(); activations.quantizers.len()];
+        let mut layers = vec![Diagonals::default(); activations.layers.len()];
         let images = batch.images().min(MOMENT_IMAGES * 2);
-        let kept = activations_of(model, &first_images(batch, images), &keep)?;
-        let value = |id: ValueId| kept.value(id).expect("invariant: what was asked for is kept");
-        Ok(Self {
-            activations: activations
-                .quantizers
-                .par_iter()
-                .map(|activation| Samples::of(&value(activation.value).data, ranges))
-                .collect(),
-            layers: activations
-                .layers
-                .par_iter()
-                .map(|layer| {
-                    let node = &model.nodes[layer.node];
-                    match &node.op {
-                        Op::Conv(conv) => Moments::of(&conv.geometry, value(node.inputs[0])),
-                        Op::Relu { .. }
-                        | Op::Function(_)
-                        | Op::Add
-                        | Op::MaxPool(_)
-                        | Op::AvgPool(_)
-                        | Op::View(_) => Vec::new(),
-                    }
-                })
-                .collect(),
-        })
+        visit_values(model, &first_images(batch, images), |id, values| {
+            if let Some(activation) = activations.activation(id) {
+                samples[activation] = Samples::of(values, ranges);
+            }
+            for (layer, conv) in readers(model, activations, id) {
+                layers[layer] = diagonals(&conv.geometry, first(values));
+            }
+        })?;
+        Ok(Self { activations: samples, layers })
     }
 
     /// The samples of an activation quantizer.
@@ -97,6 +81,104 @@ impl Calibration {
     }
 }
 
+/// What rounds every layer by the inputs that it has in the float network.
+///
+/// # Errors
+/// The batch's shape is not the model's input.
+pub(super) fn weight_quantizers(
+    model: &Model,
+    activations: &ActivationQuantizers,
+    batch: &Tensor,
+) -> Result<Vec<WeightQuantizer>, FloatError> {
+    let mut layers = vec![WeightQuantizer::default(); activations.layers.len()];
+    let images = batch.images().min(MOMENT_IMAGES);
+    visit_values(model, &first_images(batch, images), |id, values| {
+        let readers: Vec<(usize, &Conv)> = readers(model, activations, id).collect();
+        let made = readers.par_iter().map(|&(layer, conv)| {
+            (layer, WeightQuantizer::new(Moments::of(&conv.geometry, values)))
+        });
+        for (layer, made) in made.collect::<Vec<_>>() {
+            layers[layer] = made;
+        }
+    })?;
+    Ok(layers)
+}
+
+/// Layers that read a value, each with its convolution.
+fn readers<'a>(
+    model: &'a Model,
+    activations: &'a ActivationQuantizers,
+    id: ValueId,
+) -> impl Iterator<Item = (usize, &'a Conv)> {
+    activations.layers.iter().enumerate().filter_map(move |(layer, place)| {
+        let node = &model.nodes[place.node];
+        match &node.op {
+            Op::Conv(conv) if node.inputs[0] == id => Some((layer, conv)),
+            Op::Conv(_)
+            | Op::Relu { .. }
+            | Op::Function(_)
+            | Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_) => None,
+        }
+    })
+}
+
+/// The images that moments are taken of.
+fn first(values: &[Vec<f32>]) -> &[Vec<f32>] {
+    &values[..values.len().min(MOMENT_IMAGES)]
+}
+
+/// The damped variances of the rows of the im2col matrix, by group.
+fn diagonals(g: &Geometry, images: &[Vec<f32>]) -> Diagonals {
+    let channels = g.in_channels / g.groups;
+    let (plane, rows) = (channels * g.in_h * g.in_w, channels * g.kernel_h * g.kernel_w);
+    let positions = g.out_h() * g.out_w();
+    // Of every image the sums and the sums of squares of all rows, `[groups, rows]`.
+    let sums = images.par_iter().map_init(Vec::new, |columns, image| {
+        let mut sums = Vec::with_capacity(g.groups * rows);
+        for plane in image.chunks_exact(plane) {
+            fill_columns(g, channels, plane, columns);
+            sums.extend(columns.chunks_exact(positions).map(sums_of));
+        }
+        sums
+    });
+    let mut total = vec![[0.0; 2]; g.groups * rows];
+    for sums in sums.collect::<Vec<Vec<[f64; 2]>>>() {
+        for (total, sums) in total.iter_mut().zip(sums) {
+            *total = [total[0] + sums[0], total[1] + sums[1]];
+        }
+    }
+    let count = (images.len() * positions).max(1) as f64;
+    let variances = total.iter().map(|[sum, squares]| squares / count - (sum / count).powi(2));
+    let mut groups: Vec<Vec<f64>> =
+        variances.collect::<Vec<f64>>().chunks_exact(rows).map(<[f64]>::to_vec).collect();
+    groups.iter_mut().for_each(|group| damp(group.iter_mut()));
+    Diagonals::new(groups)
+}
+
+/// The sum of a row, and that of its squares.
+fn sums_of(row: &[f32]) -> [f64; 2] {
+    // Lanes of their own, so that they become registers.
+    let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    let mut add = |values: &[f32]| {
+        for (at, &value) in values.iter().enumerate() {
+            let value = f64::from(value);
+            sums[at] += value;
+            squares[at] += value * value;
+        }
+    };
+    chunks.for_each(&mut add);
+    add(rest);
+    [sums.iter().sum(), squares.iter().sum()]
+}
+
+/// Sums that are computed beside each other.
+const LANES: usize = 8;
+
 /// The first images of a batch.
 pub fn first_images(batch: &Tensor, images: usize) -> Tensor {
     let [_, c, h, w] = batch.shape;
@@ -104,16 +186,29 @@ pub fn first_images(batch: &Tensor, images: usize) -> Tensor {
 }
 
 impl Samples {
-    fn of(data: &[f32], ranges: Ranges) -> Self {
-        let others: Vec<f32> = data.iter().copied().filter(|v| *v != 0.0).collect();
+    fn of(images: &[Vec<f32>], ranges: Ranges) -> Self {
         // Zeros are left out: they are rounded exactly at any scale. Every `step`-th of the others
         // spreads the samples over images and channels.
-        let step = others.len().div_ceil(SAMPLES).max(1);
-        let values: Vec<f32> = others.iter().copied().step_by(step).collect();
+        let counts: Vec<usize> = images.par_iter().map(|image| others(image).count()).collect();
+        let step = counts.iter().sum::<usize>().div_ceil(SAMPLES).max(1);
+        // How many others there are before every image.
+        let before = counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum - count)
+        });
+        let values: Vec<f32> = images
+            .par_iter()
+            .zip(before.collect::<Vec<usize>>())
+            .flat_map_iter(|(image, before)| {
+                let first = before.next_multiple_of(step) - before;
+                others(image).skip(first).step_by(step)
+            })
+            .collect();
         let energy = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
         // Where so many values are zero, the percentile says nothing of the others.
-        let reach = ranges.reach(data.len(), others).filter(|&reach| reach > 0.0);
-        Self { values, energy, reach }
+        let len = images.iter().map(Vec::len).sum();
+        let reach = ranges.reach(len, || images.iter().flat_map(|image| others(image)).collect());
+        Self { values, energy, reach: reach.filter(|&reach| reach > 0.0) }
     }
 
     /// Whether all values are numbers.
@@ -141,24 +236,27 @@ impl Samples {
     }
 }
 
+/// Values that are not zero.
+fn others(image: &[f32]) -> impl Iterator<Item = f32> {
+    image.iter().copied().filter(|v| *v != 0.0)
+}
+
 impl Moments {
-    /// `E[x x^T] - E[x] E[x]^T`: the bias makes up for the mean.
-    pub fn covariance(&self) -> Vec<f64> {
-        let n = self.rows;
-        self.second
-            .iter()
-            .enumerate()
-            .map(|(at, second)| second - self.first[at / n] * self.first[at % n])
-            .collect()
+    /// `E[x x^T] - E[x] E[x]^T`, since the bias makes up for the mean; and the mean.
+    pub fn into_covariance(self) -> (Vec<f64>, Vec<f64>) {
+        let Self { rows, mut second, first } = self;
+        second.par_chunks_mut(rows.max(1)).zip(&first).for_each(|(row, mean)| {
+            row.iter_mut().zip(&first).for_each(|(second, other)| *second -= mean * other);
+        });
+        (second, first)
     }
 
-    /// The moments of every group of a convolution's input `[N, C, H, W]`.
-    fn of(geometry: &Geometry, input: &Tensor) -> Vec<Self> {
-        let images = input.images().min(MOMENT_IMAGES);
-        (0..geometry.groups).map(|group| Self::of_group(geometry, input, images, group)).collect()
+    /// The moments of every group of a convolution's input, of images `[C, H, W]`.
+    fn of(geometry: &Geometry, images: &[Vec<f32>]) -> Vec<Self> {
+        (0..geometry.groups).map(|group| Self::of_group(geometry, images, group)).collect()
     }
 
-    fn of_group(g: &Geometry, input: &Tensor, images: usize, group: usize) -> Self {
+    fn of_group(g: &Geometry, images: &[Vec<f32>], group: usize) -> Self {
         let channels = g.in_channels / g.groups;
         let (plane, rows) = (channels * g.in_h * g.in_w, channels * g.kernel_h * g.kernel_w);
         let positions = g.out_h() * g.out_w();
@@ -169,32 +267,82 @@ impl Moments {
         let mut first = vec![0.0f64; rows];
         // The matrix of one image, which is then put beside those of others.
         let mut one = Vec::new();
-        for start in (0..images).step_by(together) {
-            let count = together.min(images - start);
-            let columns = count * positions;
+        for some in images.chunks(together) {
+            let columns = some.len() * positions;
             let mut matrix = vec![0.0f32; rows * columns];
-            for (at, image) in (start..start + count).enumerate() {
-                let plane = &input.image(image)[group * plane..][..plane];
-                fill_columns(g, channels, plane, &mut one);
+            for (at, image) in some.iter().enumerate() {
+                fill_columns(g, channels, &image[group * plane..][..plane], &mut one);
                 for (wide, row) in matrix.chunks_exact_mut(columns).zip(one.chunks(positions)) {
                     wide[at * positions..][..positions].copy_from_slice(row);
                 }
             }
-            let mut transposed = vec![0.0f32; rows * columns];
-            for (r, row) in matrix.chunks_exact(columns).enumerate() {
-                first[r] += row.iter().map(|&v| f64::from(v)).sum::<f64>();
-                for (c, &v) in row.iter().enumerate() {
-                    transposed[c * rows + r] = v;
-                }
+            for (first, row) in first.iter_mut().zip(matrix.chunks_exact(columns)) {
+                *first += row.iter().map(|&v| f64::from(v)).sum::<f64>();
             }
-            let mut product = vec![0.0f32; rows * rows];
-            multiply_add([rows, columns, rows], &matrix, &transposed, &mut product);
-            for (sum, part) in second.iter_mut().zip(product) {
-                *sum += f64::from(part);
-            }
+            let mut product = Gram::zeros(rows);
+            product.add(&matrix, columns);
+            product.add_to(&mut second);
         }
-        let count = (images * positions).max(1) as f64;
+        mirror(&mut second, rows);
+        let count = (images.len() * positions).max(1) as f64;
         second.iter_mut().chain(&mut first).for_each(|v| *v /= count);
         Self { rows, second, first }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diagonals_are_those_of_the_moments() {
+        let geometry = Geometry {
+            in_channels: 4,
+            in_h: 6,
+            in_w: 5,
+            out_channels: 4,
+            kernel_h: 3,
+            kernel_w: 2,
+            stride_h: 2,
+            stride_w: 1,
+            dilation_h: 1,
+            dilation_w: 2,
+            pad_top: 1,
+            pad_left: 0,
+            pad_bottom: 0,
+            pad_right: 2,
+            groups: 2,
+        };
+        let value = |i: usize| ((i * 31) % 17) as f32 / 8.0 - 0.75;
+        let images: Vec<Vec<f32>> =
+            (0..5).map(|image| (0..120).map(|i| value(image * 7 + i * i)).collect()).collect();
+        let found = diagonals(&geometry, &images);
+        let moments = Moments::of(&geometry, &images);
+        assert_eq!(found.groups().len(), moments.len());
+        for (found, moments) in found.groups().iter().zip(moments) {
+            let rows = moments.rows;
+            let (mut covariance, _) = moments.into_covariance();
+            damp(covariance.iter_mut().step_by(rows + 1));
+            let expected = covariance.iter().step_by(rows + 1);
+            assert_eq!(found.len(), rows);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn samples_are_spread_over_all_images_as_over_one() {
+        let value = |i: usize| ((i * 13) % 7) as f32 - 3.0;
+        let images: Vec<Vec<f32>> = [3, 0, 60_000, 1, 17]
+            .iter()
+            .enumerate()
+            .map(|(image, &len)| (0..len).map(|i| value(i + image)).collect())
+            .collect();
+        for ranges in [Ranges::Mse, Ranges::Percentile(90.0)] {
+            let found = Samples::of(&images, ranges);
+            let expected = Samples::of(&[images.concat()], ranges);
+            assert!(found.values.len() > SAMPLES / 2 && found.values.len() <= SAMPLES);
+            assert_eq!(found.values, expected.values);
+            assert_eq!(found.reach, expected.reach);
+        }
     }
 }

@@ -7,6 +7,7 @@ use model::kernels::{Factor, multiply_add, multiply_add_factors};
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
+use super::gram::{Gram, mirror};
 use super::round::WeightQuantizer;
 
 /// Moments of what a group of a layer reads, and of what it shall make of it.
@@ -50,8 +51,9 @@ impl Cross {
         }
         let count = (images.len() * pixels).max(1) as f64;
         let Total { mut second, mut both, mut first, mut output } = total;
+        mirror(&mut second, rows);
         for sum in [&mut second, &mut both, &mut first, &mut output] {
-            sum.iter_mut().for_each(|v| *v /= count);
+            sum.par_iter_mut().for_each(|v| *v /= count);
         }
         Self { input: Moments { rows, second, first }, both, output }
     }
@@ -59,7 +61,7 @@ impl Cross {
 
 /// Sums over some images.
 struct Sums {
-    second: Vec<f32>,
+    second: Gram,
     both: Vec<f32>,
     first: Vec<f64>,
     output: Vec<f64>,
@@ -73,7 +75,7 @@ impl Sums {
         target: &(impl Fn(usize) -> &'t [f32] + Sync),
     ) -> Self {
         let mut sums = Self {
-            second: vec![0.0; rows * rows],
+            second: Gram::zeros(rows),
             both: vec![0.0; outputs * rows],
             first: vec![0.0; rows],
             output: vec![0.0; outputs],
@@ -101,9 +103,9 @@ impl Sums {
 
     /// Adds inputs `x`, `[rows, pixels]`, and outputs `y`, `[outputs, pixels]`.
     fn add(&mut self, [rows, outputs, pixels]: [usize; 3], x: &[f32], y: &[f32]) {
-        // `x` read by columns is `x^T`, `[pixels, rows]`: the products are `x x^T` and `y x^T`.
+        self.second.add(x, pixels);
+        // `x` read by columns is `x^T`, `[pixels, rows]`: the product is `y x^T`.
         let transposed = Factor::Columns(x);
-        multiply_add_factors([rows, pixels, rows], Factor::Rows(x), transposed, &mut self.second);
         multiply_add_factors([outputs, pixels, rows], Factor::Rows(y), transposed, &mut self.both);
         for (sums, values) in [(&mut self.first, x), (&mut self.output, y)] {
             for (sum, row) in sums.iter_mut().zip(values.chunks_exact(pixels)) {
@@ -136,10 +138,8 @@ impl Total {
     }
 
     fn add(&mut self, part: &Sums) {
-        let floats = [(&mut self.second, &part.second), (&mut self.both, &part.both)];
-        for (sum, part) in floats {
-            sum.par_iter_mut().zip(part).for_each(|(sum, &v)| *sum += f64::from(v));
-        }
+        part.second.add_to(&mut self.second);
+        self.both.par_iter_mut().zip(&part.both).for_each(|(sum, &v)| *sum += f64::from(v));
         self.first.iter_mut().zip(&part.first).for_each(|(sum, v)| *sum += v);
         self.output.iter_mut().zip(&part.output).for_each(|(sum, v)| *sum += v);
     }
@@ -155,7 +155,7 @@ pub(super) fn least_squares(
     let outputs = conv.geometry.out_channels / moments.len();
     for (group, cross) in moments.iter().enumerate() {
         let n = cross.input.rows;
-        let covariance = cross.input.covariance();
+        let (covariance, _) = cross.input.clone().into_covariance();
         let factor = weight_quantizer.factor(group);
         let weights = &mut moved.weight[group * outputs * n..][..outputs * n];
         let bias = &mut moved.bias[group * outputs..][..outputs];

@@ -5,6 +5,7 @@ mod activation_quantizers;
 mod adam;
 mod calibrate;
 mod emit;
+mod gram;
 mod least_squares;
 mod qdq_import;
 mod ranges;
@@ -12,6 +13,7 @@ mod reconstruct;
 mod round;
 mod scales;
 mod sequential;
+mod triangular;
 mod winograd;
 
 use std::collections::HashMap;
@@ -110,8 +112,11 @@ pub struct Quantizer<'a> {
     model: &'a Model,
     preprocess: Preprocess,
     activations: ActivationQuantizers,
+    batch: &'a Tensor,
     calibration: Calibration,
-    weight_quantizers: Vec<WeightQuantizer>,
+    /// Of every layer, by the inputs that it has in the float network; made where they are asked
+    /// for, since they are large: matrices of a layer's inputs squared.
+    weight_quantizers: OnceLock<Vec<WeightQuantizer>>,
     middle: OnceLock<Scales>,
     memo: Mutex<HashMap<RoundedKey, std::sync::Arc<QuantizedWeights>>>,
 }
@@ -124,7 +129,7 @@ impl<'a> Quantizer<'a> {
     pub fn new(
         model: &'a Model,
         preprocess: &Preprocess,
-        batch: &Tensor,
+        batch: &'a Tensor,
         ranges: Ranges,
     ) -> Result<Self, QuantizeError> {
         if batch.images() == 0 {
@@ -149,15 +154,14 @@ impl<'a> Quantizer<'a> {
                     .map_or("input".into(), |node| model.nodes[node].name.clone()),
             });
         }
-        let weight_quantizers =
-            calibration.layers.par_iter().map(|moments| WeightQuantizer::new(moments)).collect();
         let preprocess = preprocess.clone();
         Ok(Self {
             model,
             preprocess,
             activations,
+            batch,
             calibration,
-            weight_quantizers,
+            weight_quantizers: OnceLock::new(),
             middle: OnceLock::new(),
             memo: Mutex::default(),
         })
@@ -174,7 +178,6 @@ impl<'a> Quantizer<'a> {
             model: self.model,
             activations: &self.activations,
             calibration: &self.calibration,
-            weight_quantizers: &self.weight_quantizers,
             preprocess: &self.preprocess,
             bit_widths,
         };
@@ -196,11 +199,19 @@ impl<'a> Quantizer<'a> {
         found.unwrap_or_else(|| {
             let conv = conv(self.model, self.activations.layers[layer].node);
             let rounded =
-                std::sync::Arc::new(self.weight_quantizers[layer].round(conv, bits, mantissa));
+                std::sync::Arc::new(self.weight_quantizers()[layer].round(conv, bits, mantissa));
             if let Ok(mut memo) = self.memo.lock() {
                 memo.insert(key, std::sync::Arc::clone(&rounded));
             }
             rounded
+        })
+    }
+
+    /// What rounds every layer for itself.
+    fn weight_quantizers(&self) -> &[WeightQuantizer] {
+        self.weight_quantizers.get_or_init(|| {
+            calibrate::weight_quantizers(self.model, &self.activations, self.batch)
+                .expect("invariant: the batch has been measured")
         })
     }
 
@@ -377,6 +388,8 @@ impl<'a> Quantizer<'a> {
         bit_widths: &BitWidths,
         scales: &Scales,
     ) -> Vec<std::sync::Arc<QuantizedWeights>> {
+        // Made on all cores: a task that waited for it could not help.
+        self.weight_quantizers();
         (0..self.activations.layers.len())
             .into_par_iter()
             .map(|layer| self.rounded(layer, bit_widths.weight_bits[layer], scales.layers[layer]))

@@ -7,10 +7,11 @@
 //! Hoefler, Alistarh: GPTQ, ICLR 2023, section 3; Frantar, Alistarh: Optimal Brain Compression).
 
 use model::Conv;
-use model::kernels::multiply_add;
+use model::kernels::{Factor, multiply_add_spaced};
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
+use super::triangular::inverse_factor;
 
 /// A layer's integers under one weight scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,9 +26,15 @@ pub struct QuantizedWeights {
     pub bias: Vec<f64>,
 }
 
+/// What a layer's scales are chosen by: the damped diagonal of `H`, of every group.
+#[derive(Clone, Debug, Default)]
+pub struct Diagonals {
+    groups: Vec<Vec<f64>>,
+}
+
 /// What rounding a layer needs, prepared once: for every group the upper Cholesky factor of the
 /// inverse of `H`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WeightQuantizer {
     groups: Vec<Group>,
 }
@@ -52,28 +59,39 @@ const DAMPING: f64 = 0.01;
 /// Channels that are rounded together, and weights whose errors move on together.
 const BLOCK: usize = 64;
 
-impl WeightQuantizer {
-    /// Prepares the rounding of a layer whose input has these moments.
-    pub fn new(moments: &[Moments]) -> Self {
-        Self { groups: moments.iter().map(Group::new).collect() }
+impl Diagonals {
+    /// Of every group, damped.
+    pub(super) const fn new(groups: Vec<Vec<f64>>) -> Self {
+        Self { groups }
+    }
+
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> &[Vec<f64>] {
+        &self.groups
     }
 
     /// The relative error of the best exponents: the diagonal part of the output's error over its
     /// energy.
     pub fn error(&self, conv: &Conv, bits: u8, log_scale: f64) -> f64 {
-        let channels: Vec<(&Group, &[f32])> = self.channels(conv).collect();
+        let channels: Vec<(&Vec<f64>, &[f32])> = channels(&self.groups, conv).collect();
         let each: Vec<(f64, f64)> = channels
             .par_iter()
-            .map(|(group, weights)| {
-                let (_, best) = best_exponent(weights, &group.diagonal, bits, log_scale);
-                let energy =
-                    weights.iter().zip(&group.diagonal).map(|(&w, h)| f64::from(w).powi(2) * h);
+            .map(|(diagonal, weights)| {
+                let (_, best) = best_exponent(weights, diagonal, bits, log_scale);
+                let energy = weights.iter().zip(*diagonal).map(|(&w, h)| f64::from(w).powi(2) * h);
                 (best, energy.sum::<f64>())
             })
             .collect();
         let (error, energy) =
             each.iter().fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
         if energy > 0.0 { error / energy } else { 0.0 }
+    }
+}
+
+impl WeightQuantizer {
+    /// Prepares the rounding of a layer whose input has these moments, by group.
+    pub fn new(moments: Vec<Moments>) -> Self {
+        Self { groups: moments.into_iter().map(Group::new).collect() }
     }
 
     /// Rounds a layer.
@@ -143,27 +161,35 @@ impl WeightQuantizer {
         &'a self,
         conv: &'a Conv,
     ) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
-        // Output channels of a group are consecutive, and each one's weights are a row of `[K, N]`.
-        let per_group = conv.geometry.out_channels / self.groups.len().max(1);
-        let rows = self.groups.first().map_or(1, |group| group.rows);
-        let weights = conv.weight.chunks_exact(rows).enumerate();
-        weights.map(move |(channel, weights)| (&self.groups[channel / per_group], weights))
+        channels(&self.groups, conv)
     }
 }
 
+/// Every output channel with what belongs to its group.
+fn channels<'a, T>(groups: &'a [T], conv: &'a Conv) -> impl Iterator<Item = (&'a T, &'a [f32])> {
+    // Output channels of a group are consecutive, and each one's weights are a row of `[K, N]`.
+    let per_group = conv.geometry.out_channels / groups.len().max(1);
+    let weights = conv.weight.chunks_exact(conv.geometry.fan_in()).enumerate();
+    weights.map(move |(channel, weights)| (&groups[channel / per_group], weights))
+}
+
+/// Adds to the diagonal of `H` what makes it positive definite also where inputs are constant or
+/// linearly dependent.
+pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>) {
+    let mut diagonal: Vec<&mut f64> = diagonal.collect();
+    let trace: f64 = diagonal.iter().map(|entry| **entry).sum();
+    let damping = (DAMPING * trace / diagonal.len() as f64).max(1e-12);
+    diagonal.iter_mut().for_each(|entry| **entry += damping);
+}
+
 impl Group {
-    fn new(moments: &Moments) -> Self {
+    fn new(moments: Moments) -> Self {
         let n = moments.rows;
-        let mut damped = moments.covariance();
-        let trace: f64 = (0..n).map(|i| damped[i * n + i]).sum();
-        // Damping makes `H` positive definite also where inputs are constant or linearly dependent.
-        let damping = (DAMPING * trace / n as f64).max(1e-12);
-        for i in 0..n {
-            damped[i * n + i] += damping;
-        }
-        let diagonal = (0..n).map(|i| damped[i * n + i]).collect();
+        let (mut damped, mean) = moments.into_covariance();
+        damp(damped.iter_mut().step_by(n + 1));
+        let diagonal = damped.iter().step_by(n + 1).copied().collect();
         let factor = inverse_factor(damped.clone(), n);
-        Self { rows: n, damped, diagonal, mean: moments.first.clone(), factor }
+        Self { rows: n, damped, diagonal, mean, factor }
     }
 
     /// The integers of some channels, and how much the mean of each one's output falls. `scale` is
@@ -208,9 +234,10 @@ impl Group {
                 }
             }
             if end < n {
-                // What this does to the block itself is of no matter any more.
-                let block = &self.factor[start * n..end * n];
-                multiply_add([channels.len(), end - start, n], &errors, block, &mut free);
+                let (rows, later) = (Factor::Rows(&errors), &self.factor[start * n + end..]);
+                let shape = [channels.len(), end - start, n - end];
+                let later = Factor::Spaced(later, n);
+                multiply_add_spaced(shape, rows, later, &mut free[end..], n);
             }
         }
         rounded
@@ -293,58 +320,6 @@ fn best_exponent(weights: &[f32], diagonal: &[f64], bits: u8, log_scale: f64) ->
         .fold((widest, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
 }
 
-/// The upper triangular `U` with `U^T U = A^-1`, `[n, n]` row-major, for a positive definite `A`.
-fn inverse_factor(mut a: Vec<f64>, n: usize) -> Vec<f64> {
-    // A, reversed in both axes, is L L^T. L reversed is an upper R with A = R R^T, so U = R^-1 =
-    // L^-1 reversed.
-    a.reverse();
-    cholesky(&mut a, n);
-    let mut inverse = invert_lower(&a, n);
-    inverse.reverse();
-    inverse
-}
-
-/// The lower Cholesky factor, in place.
-fn cholesky(a: &mut [f64], n: usize) {
-    // Row by row (Cholesky-Banachiewicz): rows before `j` are those of `L` already, and only the
-    // lower triangle of `a` is read.
-    for j in 0..n {
-        let (before, rest) = a.split_at_mut(j * n);
-        let row = &mut rest[..n];
-        for k in 0..j {
-            let other = &before[k * n..(k + 1) * n];
-            let dot: f64 = row[..k].iter().zip(&other[..k]).map(|(x, y)| x * y).sum();
-            row[k] = (row[k] - dot) / other[k];
-        }
-        let dot: f64 = row[..j].iter().map(|x| x * x).sum();
-        // Rounding may push a pivot of a nearly singular matrix to zero or below.
-        row[j] = (row[j] - dot).max(1e-18).sqrt();
-        row[j + 1..].fill(0.0);
-    }
-}
-
-/// The inverse of a lower triangular matrix.
-fn invert_lower(l: &[f64], n: usize) -> Vec<f64> {
-    let mut inverse = vec![0.0; n * n];
-    // Forward substitution: row `i` is `(e_i - sum over k < i of l[i, k] row_k) / l[i, i]`, and
-    // `row_k` ends at its diagonal.
-    for i in 0..n {
-        let mut row = vec![0.0; n];
-        row[i] = 1.0;
-        for k in 0..i {
-            let factor = l[i * n + k];
-            for (slot, value) in row[..=k].iter_mut().zip(&inverse[k * n..k * n + k + 1]) {
-                *slot -= factor * value;
-            }
-        }
-        for slot in &mut row[..=i] {
-            *slot /= l[i * n + i];
-        }
-        inverse[i * n..(i + 1) * n].copy_from_slice(&row);
-    }
-    inverse
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -358,29 +333,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_factor_is_one_of_the_inverse(
-            n in 1usize..7,
-            entries in prop::collection::vec(-1.0f64..1.0, 49),
-        ) {
-            let at = |i: usize, j: usize| entries[i * 7 + j];
-            let product = |i: usize, j: usize| (0..n).map(|k| at(i, k) * at(j, k)).sum::<f64>();
-            let a: Vec<f64> = (0..n * n)
-                .map(|p| product(p / n, p % n) + if p / n == p % n { 0.5 } else { 0.0 })
-                .collect();
-            let u = inverse_factor(a.clone(), n);
-            for i in 0..n {
-                for j in 0..n {
-                    let entry = |i: usize, j: usize| {
-                        (0..n).map(|k| u[k * n + i] * u[k * n + j]).sum::<f64>()
-                    };
-                    let unit: f64 = (0..n).map(|k| entry(i, k) * a[k * n + j]).sum();
-                    prop_assert!((unit - f64::from(u8::from(i == j))).abs() < 1e-6);
-                    prop_assert!(i <= j || u[i * n + j] == 0.0);
-                }
-            }
-        }
-
-        #[test]
         fn rounded_weights_are_within_their_width_and_the_mean_is_kept(
             bits in 2u8..=8,
             log_scale in -9.0f64..3.0,
@@ -391,7 +343,7 @@ mod tests {
             let second =
                 (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
             let moments = Moments { rows: 4, second: second.collect(), first: mean.clone() };
-            let rounded = WeightQuantizer::new(&[moments]).round(&conv, bits, log_scale);
+            let rounded = WeightQuantizer::new(vec![moments]).round(&conv, bits, log_scale);
             let (low, high) = limits(bits);
             prop_assert!(rounded.weights.iter().all(|&w| (low..=high).contains(&f64::from(w))));
             for channel in 0..3 {

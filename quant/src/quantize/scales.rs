@@ -11,7 +11,6 @@ use model::{Model, Preprocess};
 
 use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers};
 use super::calibrate::{Calibration, Samples};
-use super::round::WeightQuantizer;
 use super::{BitWidths, conv};
 
 /// The chosen scales, as base-two logarithms.
@@ -33,7 +32,6 @@ pub(super) struct Problem<'a> {
     pub model: &'a Model,
     pub activations: &'a ActivationQuantizers,
     pub calibration: &'a Calibration,
-    pub weight_quantizers: &'a [WeightQuantizer],
     pub preprocess: &'a Preprocess,
     pub bit_widths: &'a BitWidths,
 }
@@ -179,7 +177,7 @@ impl Problem<'_> {
 
     fn layer_error(&self, layer: usize, log_scale: f64) -> f64 {
         let bits = self.bit_widths.weight_bits[layer];
-        self.weight_quantizers[layer].error(
+        self.calibration.layers[layer].error(
             conv(self.model, self.activations.layers[layer].node),
             bits,
             log_scale,

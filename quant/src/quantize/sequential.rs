@@ -143,7 +143,7 @@ impl Sequence<'_> {
         let moments: Vec<Cross> = moments.collect();
         stage(1);
         let inputs: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
-        let weight_quantizer = WeightQuantizer::new(&inputs);
+        let weight_quantizer = WeightQuantizer::new(inputs);
         stage(2);
         let moved = least_squares(conv, &moments, &weight_quantizer);
         stage(3);

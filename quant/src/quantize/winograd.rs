@@ -292,7 +292,7 @@ impl Transformed {
         let dense =
             Conv { geometry, weight: transform(&conv.weight, inputs), bias: conv.bias.clone() };
         let features: Vec<Moments> = moments.iter().map(|cross| cross.input.clone()).collect();
-        let weight_quantizer = WeightQuantizer::new(&features);
+        let weight_quantizer = WeightQuantizer::new(features);
         let moved = least_squares(&dense, moments, &weight_quantizer);
         let (exponents, weights, bias) =
             weight_quantizer.round_parts(&moved, inputs, linear.weight_bits, log_scale);

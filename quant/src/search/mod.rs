@@ -85,7 +85,8 @@ pub struct Prepared<'a> {
     batch: &'a Tensor,
     quantizer: Quantizer<'a>,
     sensitivity: Option<Sensitivity>,
-    measured: Measured,
+    /// `None` where widths are fixed: nothing is compared.
+    measured: Option<Measured>,
 }
 
 /// Images that sensitivities are measured on, at most.
@@ -117,7 +118,10 @@ impl<'a> Prepared<'a> {
             return Err(SearchError::NoLayers);
         }
         let most = if options.min_accuracy.is_some() { ACCURACY_IMAGES } else { MEASURED_IMAGES };
-        let measured = Measured::new(model, batch, images.labels, most)?;
+        let measured = match options.fixed {
+            Some(_) => None,
+            None => Some(Measured::new(model, batch, images.labels, most)?),
+        };
         let mut prepared = Self { model, batch, quantizer, sensitivity: None, measured };
         prepared.sensitivity = match known {
             Some(known) if known.fits(prepared.quantizer.activations()) => Some(known),
@@ -194,8 +198,10 @@ impl<'a> Prepared<'a> {
         if !options.is_bounded() {
             return Err(SearchError::Nothing);
         }
-        let sensitivity = self.sensitivity.as_ref().ok_or(SearchError::Nothing)?;
-        let chooser = Chooser::new(&self.quantizer, sensitivity, &self.measured, options);
+        let (Some(sensitivity), Some(measured)) = (&self.sensitivity, &self.measured) else {
+            return Err(SearchError::Nothing);
+        };
+        let chooser = Chooser::new(&self.quantizer, sensitivity, measured, options);
         let chosen = chooser.choose(budgets, progress)?;
         let (mut current, mut less) = (chosen.clone(), budgets);
         let mut safe = None;
