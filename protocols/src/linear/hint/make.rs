@@ -33,7 +33,9 @@ pub(super) fn cost(hint: &Hint, layer: &Layer, layout: &Layout) -> Cost {
 /// One polynomial of outputs: its hint, packed, and its secret.
 pub(super) struct Made {
     pub(super) packed: Vec<u8>,
-    secret: Zeroizing<Vec<i8>>,
+    pub(super) secret: Zeroizing<Vec<i8>>,
+    /// The deviation bound of its noise: as secret as the rest.
+    pub(super) deviation: f64,
 }
 
 /// Makes the hint, with secrets that nobody has used before, and sends it.
@@ -72,6 +74,20 @@ pub(super) fn all(
 ) -> Result<Vec<Made>, Error> {
     let bundles = layout.geometry.groups * layout.bundles();
     Maker::new(hint, layer, layout, weights).make_some(seed, 0..bundles)
+}
+
+/// The hint, whatever its noise is.
+#[cfg(test)]
+pub(super) fn unchecked(
+    hint: &Hint,
+    layer: &Layer,
+    layout: &Layout,
+    weights: &[i8],
+    seed: &[u8; 32],
+) -> Vec<Made> {
+    let maker = Maker::new(hint, layer, layout, weights);
+    let bundles = layout.geometry.groups * layout.bundles();
+    (0..bundles).map(|bundle| maker.unchecked(seed, bundle)).collect()
 }
 
 /// Receives the hint.
@@ -155,18 +171,19 @@ impl<'a> Maker<'a> {
 
     /// The hint of one polynomial of outputs.
     fn make(&self, seed: &[u8; 32], bundle: usize) -> Result<Made, Error> {
+        let made = self.unchecked(seed, bundle);
+        self.check(made.deviation)?;
+        Ok(made)
+    }
+
+    fn unchecked(&self, seed: &[u8; 32], bundle: usize) -> Made {
         match &self.windows {
             Windows::Narrow(windows) => self.make_of(seed, windows.as_deref(), bundle),
             Windows::Wide(windows) => self.make_of(seed, windows.as_deref(), bundle),
         }
     }
 
-    fn make_of<W: Word>(
-        &self,
-        seed: &[u8; 32],
-        windows: Option<&[Vec<W>]>,
-        bundle: usize,
-    ) -> Result<Made, Error> {
+    fn make_of<W: Word>(&self, seed: &[u8; 32], windows: Option<&[Vec<W>]>, bundle: usize) -> Made {
         // The secret is drawn first: whoever has the seed draws it again alone.
         let mut rng = generator(seed, bundle);
         let (secret, error) = (small(&mut rng), small(&mut rng));
@@ -190,8 +207,8 @@ impl<'a> Maker<'a> {
             values.push(value);
         }
         let norm: f64 = secret.iter().map(|&value| f64::from(value).powi(2)).sum();
-        self.check((squares + norm + errors).sqrt())?;
-        Ok(Made { packed: self.hint.cut_coefficients(self.layer).pack(&values), secret })
+        let packed = self.hint.cut_coefficients(self.layer).pack(&values);
+        Made { packed, secret, deviation: (squares + norm + errors).sqrt() }
     }
 
     /// Noise that is larger than was planned for.

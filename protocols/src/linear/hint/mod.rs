@@ -339,4 +339,6 @@ fn key_polynomial() -> Vec<u64> {
 }
 
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 mod tests;
