@@ -17,12 +17,13 @@ fn memory(result: &Value, field: &str) -> u64 {
     result["memory"][field].as_u64().unwrap()
 }
 
-/// The prediction holds, and is no more than a third above what was needed where that is much.
+/// The prediction holds, and is no more than a half above what was needed where that is much: the
+/// working sets of operators are counted as if all of their parts were alive at once.
 fn assert_predicted(result: &Value, what: &str) {
     let [predicted, peak] = ["predicted_bytes", "peak_bytes"].map(|field| memory(result, field));
     println!("{what}: {} MiB of {} predicted", peak / MIB, predicted / MIB);
     assert!(peak <= predicted, "{what}: {peak} of {predicted}");
-    assert!(peak < 100 * MIB || predicted <= peak + peak / 3, "{what}: {peak} of {predicted}");
+    assert!(peak < 100 * MIB || predicted <= peak + peak / 2, "{what}: {peak} of {predicted}");
 }
 
 #[test]

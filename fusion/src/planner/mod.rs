@@ -78,7 +78,7 @@ pub fn cheapest(
 }
 
 /// The fastest plan of a graph within a budget; `None` where there is none.
-/// [`PlannerOptions::lean`], of plans that are as fast for all that a prediction can tell (a tenth,
+/// [`PlannerOptions::lean`], of plans that are as fast for all that a prediction can tell (a fifth,
 /// latency apart), the one that moves the fewest bits. It is streamed where a party would hold
 /// much.
 ///
@@ -122,7 +122,7 @@ fn fastest_by(
         return Ok(None);
     };
     // Slack is a part of what is predicted beside latency: of a plan of 2 seconds, 1.5 of them
-    // rounds, a tenth of 0.5.
+    // rounds, a fifth of 0.5.
     let at_once =
         PlannerOptions { profile: Profile { rtt_seconds: 0.0, ..purpose.profile }, ..*purpose };
     let slack = if purpose.lean { SLACK * seconds(plan, &at_once) } else { 0.0 };
@@ -144,7 +144,7 @@ fn fastest_by(
 
 /// What a prediction says beside latency is off by up to a quarter: plans that differ by less than
 /// this part of it are as fast as each other.
-const SLACK: f64 = 0.15;
+const SLACK: f64 = 0.2;
 
 /// The same plan with the fastest of some extensions of ots.
 pub fn with_extensions(plan: &Plan, extensions: OtExtensions, purpose: &PlannerOptions) -> Plan {
