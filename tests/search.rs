@@ -166,8 +166,11 @@ fn every_kind_of_budget_is_kept() {
     assert!(fast["predicted_seconds"].as_f64().unwrap() <= timed * 0.9 + 1e-3);
     let learned = found(&["--budget-bits", "1500k", "--reconstruct", "3"]);
     assert!(learned["predicted_bits"].as_u64().unwrap() <= 1_500_000);
-    let loose = found(&["--min-accuracy", "0.5"])["predicted_bits"].as_u64().unwrap();
-    let strict = found(&["--min-accuracy", "0.96"])["predicted_bits"].as_u64().unwrap();
+    // With one source of OTs: the fastest of all sources may move more bits for narrower widths.
+    let accurate = |most: &str| {
+        found(&["--min-accuracy", most, "--ot", "ferret:9"])["predicted_bits"].as_u64().unwrap()
+    };
+    let (loose, strict) = (accurate("0.5"), accurate("0.96"));
     assert!(loose <= strict, "{loose} and {strict}");
     for (option, value) in [("--budget-online-bits", "10"), ("--budget-seconds", "0.000001")] {
         assert_eq!(search(&[option, value]).status.code(), Some(3), "{option}");
