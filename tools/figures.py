@@ -18,7 +18,7 @@ from pathlib import Path
 
 PQ = Path(__file__).resolve().parent.parent / "target/release/pq"
 IMAGENET = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"]
-WINOGRAD = ["--link", "wan", "--winograd", "always+1", "--budget-bits", "240M"]
+WINOGRAD = ["--protocols", "ot", "--link", "wan", "--winograd", "always+1", "--budget-bits", "240M"]
 ADDRESS = "127.0.0.1:7461"
 
 
@@ -185,6 +185,15 @@ MEASUREMENTS = {
     "resnet20-400M": budget("resnet20_cifar10_bn", "400M", "cifar", *IMAGENET),
     "resnet20-w4a4": fixed("resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET),
     "resnet20-w4a4-wan": fixed("resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--link", "wan"),
+    "resnet20-w4a4-few": fixed(
+        "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--budget-bits", "30M"
+    ),
+    "resnet20-w4a4-ot": fixed(
+        "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--protocols", "ot"
+    ),
+    "resnet20-w4a4-ot-wan": fixed(
+        "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--link", "wan", "--protocols", "ot"
+    ),
     "resnet20-w4a4-winograd": fixed(
         "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, *WINOGRAD, samples=1024
     ),
