@@ -44,7 +44,7 @@ pub fn inference_bits(plan: &Plan) -> u64 {
 /// The plan of a graph that moves the fewest bits.
 ///
 /// # Errors
-/// Those of [`fuse`].
+/// Those of [`crate::fuse`].
 pub fn cheapest(
     graph: &Graph,
     weights: &str,
@@ -83,7 +83,7 @@ pub fn cheapest(
 /// much.
 ///
 /// # Errors
-/// Those of [`fuse`].
+/// Those of [`crate::fuse`].
 pub fn fastest(
     graph: &Graph,
     weights: &str,

@@ -220,7 +220,8 @@ fn plans() -> Outcome {
     for (name, from, to) in changes {
         seed("plan", name, compact.replacen(from, to, 1))?;
     }
-    let hint = "{\"hint\": {\"outputs\": 1,\"noise\": 14,\"cut\": 2,\"draws\": true,\"carry\": false}}";
+    let hint =
+        "{\"hint\": {\"outputs\": 1,\"noise\": 14,\"cut\": 2,\"draws\": true,\"carry\": false}}";
     let hinted = compact.replacen("{\"vole\": {\"k\": 4}}", hint, 1);
     seed("plan", "hint", &hinted)?;
     let digest = format!("\"hints\": \"{}\",\"weights\"", "0".repeat(64));

@@ -11,7 +11,7 @@
 //! - [`ServerHints::make`] draws a seed, always, and nothing else publishes hints;
 //! - [`ServerHints::restore`] makes them again from the seed for the server alone, and refuses
 //!   whatever has not the digest of what was published;
-//! - secrets are derived from the seed *and* from all that enters the hints ([`Outline::recipe`]):
+//! - secrets are derived from the seed *and* from all that enters the hints (`outline.rs`):
 //!   a seed that comes together with another plan or other weights gives unrelated secrets.
 //!
 //! The logits and the label are revealed by two plans of one network, which differ in the rings of
