@@ -174,7 +174,7 @@ impl Plan {
                 drawn[output] = step.op.step().draws_mask();
             }
         }
-        Masks { known: self.known(), first_layer, by_layer, room: self.room() }
+        Masks { known: self.known(), drawn, first_layer, by_layer, room: self.room() }
     }
 
     /// The largest carry that a requantization bears of each linear layer that it alone reads: of

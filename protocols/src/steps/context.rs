@@ -15,6 +15,8 @@ const ELEMENT: u64 = 8;
 pub(crate) struct Masks {
     /// By wire: whether the client's share is fixed before the input arrives.
     pub known: Vec<bool>,
+    /// By wire: whether the client draws its share of it, as a mask.
+    pub drawn: Vec<bool>,
     /// By wire: the output of the layer that reads it before any other step, where the client
     /// draws its share of the wire as a mask.
     pub first_layer: Vec<Option<WireId>>,

@@ -60,6 +60,8 @@ impl Linear {
     fn hints(&self, context: &Context<'_>) -> impl Iterator<Item = Hint> {
         let (low, high) = context.wires[self.input].range();
         let most = low.unsigned_abs().max(high.unsigned_abs()) as f64;
+        // What is sliced or summed may reach half of what its width allows, and no more.
+        let most = if context.masks.drawn[self.input] { most } else { most / 2.0 };
         let free = self.algorithm == Algorithm::Direct && self.draws_first(context);
         let room = context.masks.room[self.output];
         let carry = self.algorithm == Algorithm::Direct

@@ -126,6 +126,7 @@ mod tests {
         let wires = [wire];
         let masks = Masks {
             known: vec![false],
+            drawn: vec![false],
             first_layer: vec![None],
             by_layer: vec![false],
             room: vec![None],

@@ -5,7 +5,7 @@ use std::f64::consts::LOG2_E;
 use super::Hint;
 use crate::Bits;
 use crate::lattice::{DEGREE, Modulus, NOISE_MARGIN, deviation_bound};
-use crate::linear::Layer;
+use crate::linear::{Algorithm, Layer};
 
 /// A wrong product in a layer has a probability of `2^-40`, over all layers of an inference: of up
 /// to 64 layers, each 2^6 times rarer.
@@ -52,12 +52,17 @@ fn expected_deviation(squares: f64, cut: u8) -> f64 {
     (squares + NOISE_MARGIN * DEGREE as f64 * (1.0 + 1.0 + rounding)).sqrt()
 }
 
-/// The largest sum of squared weights of an output of a layer that keeps its accumulators within
-/// its ring, for inputs of up to `most` in magnitude.
+/// The largest sum of squared weights of an output of a layer, for inputs from 0 to `most` or from
+/// `-most` on.
+///
+/// An output's values spread over `most` times the sum of its weights' magnitudes, or more. A sum
+/// that it enters spreads as far, and has a ring that holds it. Weights in Winograd's domain are
+/// bounded by nothing but their width.
 pub(super) fn squares_bound(layer: &Layer, most: f64) -> f64 {
+    let direct = layer.algorithm == Algorithm::Direct;
     let layer = layer.products();
     let largest = f64::from(layer.weight_bits - 1).exp2();
     let all = layer.geometry.fan_in() as f64 * largest;
-    let within = (f64::from(layer.ring.get()) - 1.0).exp2() / most;
-    largest * all.min(within)
+    let within = f64::from(layer.ring.get()).exp2() / most;
+    largest * if direct { all.min(within) } else { all }
 }
