@@ -186,7 +186,7 @@ MEASUREMENTS = {
     "resnet20-w4a4": fixed("resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET),
     "resnet20-w4a4-wan": fixed("resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--link", "wan"),
     "resnet20-w4a4-few": fixed(
-        "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--budget-bits", "30M"
+        "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--budget-bits", "30500k"
     ),
     "resnet20-w4a4-ot": fixed(
         "resnet20_cifar10_bn", "w4a4", "cifar", *IMAGENET, "--protocols", "ot"
