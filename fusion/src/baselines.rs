@@ -343,19 +343,8 @@ mod tests {
 
     /// A 3x3 convolution with its requantization.
     fn convolution(channels: [usize; 2], image: usize, stride: usize) -> Geometry {
-        Geometry {
-            in_h: image,
-            in_w: image,
-            kernel_h: 3,
-            kernel_w: 3,
-            stride_h: stride,
-            stride_w: stride,
-            pad_top: 1,
-            pad_left: 1,
-            pad_bottom: 1,
-            pad_right: 1,
-            ..Geometry::dense(channels[0], channels[1])
-        }
+        let same = Geometry::same_size(channels, [image; 2], 3);
+        Geometry { stride_h: stride, stride_w: stride, ..same }
     }
 
     /// The layers of ResNet-32 for CIFAR: 464 thousand weights, 69 million multiplications, 303,104

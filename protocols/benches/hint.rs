@@ -21,22 +21,6 @@ criterion_group! {
 }
 criterion_main!(benches);
 
-/// A convolution of squares that keeps sizes, on images of `side` pixels each way.
-fn square(channels: [usize; 2], side: usize, kernel: usize) -> Geometry {
-    let pad = kernel / 2;
-    Geometry {
-        in_h: side,
-        in_w: side,
-        kernel_h: kernel,
-        kernel_w: kernel,
-        pad_top: pad,
-        pad_left: pad,
-        pad_bottom: pad,
-        pad_right: pad,
-        ..Geometry::dense(channels[0], channels[1])
-    }
-}
-
 /// 4-bit weights, masks that are drawn; noise as for weights that are spread evenly.
 fn layer(geometry: Geometry, ring: u32, noise: u8) -> Layer {
     Layer {
@@ -51,13 +35,13 @@ fn layer(geometry: Geometry, ring: u32, noise: u8) -> Layer {
 }
 
 fn layers() -> Vec<(&'static str, Layer)> {
-    let stem = Geometry { stride_h: 2, stride_w: 2, ..square([3, 64], 224, 7) };
+    let stem = Geometry { stride_h: 2, stride_w: 2, ..Geometry::same_size([3, 64], [224; 2], 7) };
     vec![
-        ("64->64 3x3, 32x32", layer(square([64, 64], 32, 3), 14, 13)),
-        ("256->64 1x1, 56x56", layer(square([256, 64], 56, 1), 15, 13)),
-        ("64->64 3x3, 56x56", layer(square([64, 64], 56, 3), 15, 13)),
-        ("2048->512 1x1, 7x7", layer(square([2048, 512], 7, 1), 16, 14)),
-        ("512->512 3x3, 7x7", layer(square([512, 512], 7, 3), 18, 14)),
+        ("64->64 3x3, 32x32", layer(Geometry::same_size([64, 64], [32; 2], 3), 14, 13)),
+        ("256->64 1x1, 56x56", layer(Geometry::same_size([256, 64], [56; 2], 1), 15, 13)),
+        ("64->64 3x3, 56x56", layer(Geometry::same_size([64, 64], [56; 2], 3), 15, 13)),
+        ("2048->512 1x1, 7x7", layer(Geometry::same_size([2048, 512], [7; 2], 1), 16, 14)),
+        ("512->512 3x3, 7x7", layer(Geometry::same_size([512, 512], [7; 2], 3), 18, 14)),
         ("3->64 7x7 stride 2, 224x224", layer(stem, 22, 13)),
     ]
 }

@@ -22,23 +22,7 @@ criterion_main!(benches);
 
 /// 64 channels to 64, 3x3, on images of `side` pixels each way.
 fn convolution(side: usize) -> Geometry {
-    Geometry {
-        in_channels: 64,
-        in_h: side,
-        in_w: side,
-        out_channels: 64,
-        kernel_h: 3,
-        kernel_w: 3,
-        stride_h: 1,
-        stride_w: 1,
-        dilation_h: 1,
-        dilation_w: 1,
-        pad_top: 1,
-        pad_left: 1,
-        pad_bottom: 1,
-        pad_right: 1,
-        groups: 1,
-    }
+    Geometry::same_size([64; 2], [side; 2], 3)
 }
 
 /// 4-bit weights in a ring of 14 bits.

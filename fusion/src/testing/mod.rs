@@ -307,18 +307,7 @@ impl Generator {
     fn same(&mut self, input: WireId, out_channels: usize) -> Geometry {
         let [in_channels, in_h, in_w] = self.builder.wire(input).shape;
         let kernel = if self.coin() { 3 } else { 1 };
-        let pad = kernel / 2;
-        Geometry {
-            in_h,
-            in_w,
-            kernel_h: kernel,
-            kernel_w: kernel,
-            pad_top: pad,
-            pad_left: pad,
-            pad_bottom: pad,
-            pad_right: pad,
-            ..Geometry::dense(in_channels, out_channels)
-        }
+        Geometry::same_size([in_channels, out_channels], [in_h, in_w], kernel)
     }
 
     fn window(&mut self, input: WireId) -> Window {

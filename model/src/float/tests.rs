@@ -4,23 +4,7 @@ use protocols::linear::Geometry;
 
 /// conv 2 -> 3 (3x3, padded), ReLU, add of the ReLU to itself, global mean.
 fn model() -> Model {
-    let geometry = Geometry {
-        in_channels: 2,
-        in_h: 4,
-        in_w: 5,
-        out_channels: 3,
-        kernel_h: 3,
-        kernel_w: 3,
-        stride_h: 1,
-        stride_w: 1,
-        dilation_h: 1,
-        dilation_w: 1,
-        pad_top: 1,
-        pad_left: 1,
-        pad_bottom: 1,
-        pad_right: 1,
-        groups: 1,
-    };
+    let geometry = Geometry::same_size([2, 3], [4, 5], 3);
     let weight = (0..54).map(|i| ((i * 29) % 23) as f32 / 11.0 - 1.0).collect();
     let conv = Conv { geometry, weight, bias: vec![0.5, -0.25, 0.0] };
     let ops = [

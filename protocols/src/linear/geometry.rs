@@ -39,6 +39,27 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// A convolution from and to so many channels, with a kernel as wide as it is high, an odd
+    /// number, and padding that keeps the rows and columns of an image.
+    pub const fn same_size(
+        [in_channels, out_channels]: [usize; 2],
+        [in_h, in_w]: [usize; 2],
+        kernel: usize,
+    ) -> Self {
+        let pad = kernel / 2;
+        Self {
+            in_h,
+            in_w,
+            kernel_h: kernel,
+            kernel_w: kernel,
+            pad_top: pad,
+            pad_left: pad,
+            pad_bottom: pad,
+            pad_right: pad,
+            ..Self::dense(in_channels, out_channels)
+        }
+    }
+
     /// A fully connected layer.
     pub const fn dense(inputs: usize, outputs: usize) -> Self {
         Self {

@@ -400,17 +400,7 @@ mod tests {
     /// Two 3x3 convolutions around which the input's sum with the first skips, and a fully
     /// connected layer.
     fn model(size: usize) -> Model {
-        let g = Geometry {
-            in_h: size,
-            in_w: size,
-            kernel_h: 3,
-            kernel_w: 3,
-            pad_top: 1,
-            pad_left: 1,
-            pad_bottom: 1,
-            pad_right: 1,
-            ..Geometry::dense(4, 4)
-        };
+        let g = Geometry::same_size([4; 2], [size; 2], 3);
         let last = Geometry {
             in_h: size,
             in_w: size,

@@ -256,19 +256,8 @@ fn convolution(g: &Geometry, x: &[i64], weights: &[i64]) -> Vec<i64> {
 
 /// A convolution of 3x3 with padding.
 fn three_by_three(channels: [usize; 2], side: usize, stride: usize) -> Geometry {
-    Geometry {
-        in_h: side,
-        in_w: side,
-        kernel_h: 3,
-        kernel_w: 3,
-        stride_h: stride,
-        stride_w: stride,
-        pad_top: 1,
-        pad_left: 1,
-        pad_bottom: 1,
-        pad_right: 1,
-        ..Geometry::dense(channels[0], channels[1])
-    }
+    let same = Geometry::same_size(channels, [side; 2], 3);
+    Geometry { stride_h: stride, stride_w: stride, ..same }
 }
 
 #[test]

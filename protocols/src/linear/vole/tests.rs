@@ -18,17 +18,7 @@ fn classes_of(layer: &Layer) -> Vec<Class> {
 
 /// A convolution of 3x3 with padding.
 fn convolution(channels: usize, side: usize) -> Geometry {
-    Geometry {
-        in_h: side,
-        in_w: side,
-        kernel_h: 3,
-        kernel_w: 3,
-        pad_top: 1,
-        pad_left: 1,
-        pad_bottom: 1,
-        pad_right: 1,
-        ..Geometry::dense(channels, channels)
-    }
+    Geometry::same_size([channels; 2], [side; 2], 3)
 }
 
 fn layer(geometry: Geometry, weight_bits: u32, algorithm: Algorithm, k: u8) -> Layer {
