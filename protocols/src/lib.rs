@@ -11,6 +11,7 @@ mod block;
 mod channel;
 mod cost;
 mod domain;
+mod entropy;
 mod error;
 mod frame;
 mod kernels;

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use rand::TryRng;
-use rand::rngs::SysRng;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use zeroize::Zeroizing;
@@ -12,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::bits::hex;
 use crate::plan::Plan;
 use crate::steps::{Intervals, Step};
-use crate::{Bits, Error};
+use crate::{Bits, Error, entropy};
 
 pub use crate::linear::{LayerWeights, accumulators};
 
@@ -33,11 +31,7 @@ pub struct Weights {
 /// # Errors
 /// [`Error::Invalid`] where the system has no random bytes.
 pub fn fresh_salt() -> Result<Zeroizing<[u8; 32]>, Error> {
-    let mut salt = Zeroizing::new([0; 32]);
-    SysRng.try_fill_bytes(&mut salt[..]).map_err(|source| {
-        Error::invalid("weights: salt", "random bytes of the operating system", source)
-    })?;
-    Ok(salt)
+    entropy::fresh("weights: salt")
 }
 
 impl Weights {

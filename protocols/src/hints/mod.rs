@@ -29,10 +29,10 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::Error;
 use crate::bits::hex;
 use crate::plan::Plan;
 use crate::weights::Weights;
+use crate::{Error, entropy};
 pub(crate) use delivery::Delivery;
 pub(crate) use outline::{Outline, Part};
 pub use secret::HintsSecret;
@@ -154,7 +154,7 @@ impl ServerHints {
         if !plan.has_hint_layers() {
             return Ok((plan, None));
         }
-        let seed = secret::fresh()?;
+        let seed = entropy::fresh("hints: seed")?;
         let public = compute(&plan, weights, &seed)?;
         plan.hints = Some(public.digest());
         let secret = HintsSecret::new(seed, public.digest);

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use rand::TryRng;
-use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -22,15 +20,6 @@ const LEN: usize = 8 + 4 + 32 + 32;
 pub struct HintsSecret {
     seed: Zeroizing<[u8; 32]>,
     digest: [u8; 32],
-}
-
-/// A seed of the operating system.
-pub(super) fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
-    let mut seed = Zeroizing::new([0; 32]);
-    SysRng.try_fill_bytes(&mut seed[..]).map_err(|source| {
-        Error::invalid("hints: seed", "random bytes of the operating system", source)
-    })?;
-    Ok(seed)
 }
 
 impl HintsSecret {
