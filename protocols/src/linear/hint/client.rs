@@ -52,8 +52,7 @@ pub(super) async fn run(
     (layer, images, state): (&Layer, usize, &ClientState),
     (secrets, mut value): (&Secrets, Value<'_>),
 ) -> Result<Vec<u64>, Error> {
-    let modulus =
-        hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
+    let modulus = hint.modulus_of(layer);
     let encryptor = Encryptor { layer, hint, layout, modulus, state, images };
     let seed = Zeroizing::new(session.rng().random::<[u8; 32]>());
     let tiles = layout.tiles();
@@ -175,8 +174,7 @@ impl Encryptor<'_> {
         // Bits above the modulus, where the hint was made for a larger one, are dropped.
         let hint = self.state.hint.polynomial(bundle).into_iter();
         let hint = Transform::get().forward(modulus, hint.map(|value| value << self.hint.cut));
-        let first = bundle % layout.bundles() * layout.outputs;
-        let outputs = layout.outputs.min(layout.group_outputs() - first);
+        let outputs = layout.channels_of(bundle).len();
         let (positions, columns) = (layout.geometry.positions(), layout.geometry.out_w());
         let mut shares = vec![0; outputs * self.images * positions];
         for (image, (number, tile)) in

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{ClientState, Hint, ServerState, make};
 use crate::lattice::{DEGREE, small};
-use crate::linear::{Layer, Protocol, State};
+use crate::linear::{Layer, State};
 use crate::{Bits, Cost, Error, Session};
 
 /// Packed polynomials of a layer, `[group][bundle]`, within more bytes.
@@ -42,10 +42,7 @@ pub(super) fn generator(seed: &[u8; 32], bundle: usize) -> ChaCha20Rng {
 
 impl Layer {
     fn hint(&self) -> Option<&Hint> {
-        match &self.protocol {
-            Protocol::Hint(hint) => Some(hint),
-            Protocol::Vole { .. } | Protocol::Cot | Protocol::VoleOfActivations { .. } => None,
-        }
+        self.protocol.hint()
     }
 
     /// Whether it is computed with a hint.

@@ -121,8 +121,7 @@ pub(super) async fn receive(
 impl ClientState {
     /// Of a hint, with the public polynomials.
     pub(super) fn new(hint: &Hint, layer: &Layer, layout: &Layout, packed: Packed) -> Self {
-        let modulus =
-            hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
+        let modulus = hint.modulus_of(layer);
         let count = layout.geometry.groups * layout.chunks().len();
         let chunks = (0..count)
             .into_par_iter()
@@ -153,8 +152,7 @@ enum Windows {
 
 impl<'a> Maker<'a> {
     fn new(hint: &'a Hint, layer: &'a Layer, layout: &'a Layout, weights: &'a [i8]) -> Self {
-        let modulus =
-            hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
+        let modulus = hint.modulus_of(layer);
         let key = Transform::get().forward(modulus, key_polynomial());
         let kernels = Kernels::new(layout, DEGREE);
         let windows = match modulus.bits() {

@@ -16,17 +16,7 @@ use crate::testing::two_parties;
 const CHANNELS: usize = 16;
 
 fn layer(noise: Option<u8>) -> (Layer, Hint) {
-    let geometry = Geometry {
-        in_h: 32,
-        in_w: 32,
-        kernel_h: 3,
-        kernel_w: 3,
-        pad_top: 1,
-        pad_left: 1,
-        pad_bottom: 1,
-        pad_right: 1,
-        ..Geometry::dense(CHANNELS, CHANNELS)
-    };
+    let geometry = Geometry::same_size([CHANNELS; 2], [32; 2], 3);
     let (shifts, ring, protocol) = (Vec::new(), Bits::of(16), Protocol::Cot);
     let algorithm = Algorithm::Direct;
     let mut layer =
@@ -82,7 +72,7 @@ fn measure(noise: Option<u8>, images: usize, seed: u64) -> Measured {
         },
     );
     let products = multiply(&layer, &weights, images, &mask);
-    let modulus = hint.modulus(layer.ring).expect("a checked layer has a modulus");
+    let modulus = hint.modulus_of(&layer);
     let (d, positions) = (1u64 << hint.noise, images * layer.geometry.positions());
     let mut measured = Measured { noise: Vec::new(), limit: 0.0, wrong: 0 };
     for (at, ((u, v), product)) in u.iter().zip(&v).zip(&products).enumerate() {

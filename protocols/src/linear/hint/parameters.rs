@@ -21,6 +21,12 @@ impl Hint {
         Modulus::new(ring.get() + u32::from(self.noise))
     }
 
+    /// The modulus of a layer that has been checked.
+    pub(super) fn modulus_of(&self, layer: &Layer) -> Modulus {
+        let modulus = self.modulus(layer.products().ring);
+        modulus.expect("invariant: a checked layer has a modulus")
+    }
+
     /// The parameters with so many outputs a polynomial, for weights whose squares sum up to
     /// `squares` an output at the most: the fewest bits of noise, and the most that are cut off the
     /// hint without any more; `None` where no modulus is both wide and hard enough.

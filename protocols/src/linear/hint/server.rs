@@ -27,8 +27,7 @@ pub(super) async fn run(
     let ring = hint.coefficients(layer);
     let weights = run.weights.expect("invariant: the server has its weights");
     let weights = layer.weights_of_products(weights);
-    let modulus =
-        hint.modulus(layer.products().ring).expect("invariant: a checked layer has a modulus");
+    let modulus = hint.modulus_of(layer);
     let quarter = 1u64 << (hint.noise - 2);
     let state = run.state.get::<ServerState>();
     let positions = layout.geometry.positions();
