@@ -143,22 +143,18 @@ impl<'a> Lowering<'a> {
     fn linear(&mut self, id: WireId, linear: &Linear) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let input = self.place(node, linear.input)?;
-        let (output, mut step) = (
-            self.wire(id),
-            steps::Linear {
-                input,
-                output: 0,
-                geometry: linear.geometry,
-                weight_bits: linear.weight_bits,
-                shifts: linear.shifts.clone(),
-                ring: self.rings.wire[id],
-                algorithm: self.options.algorithm(&node.name, linear),
-                protocol: self.protocol(&node.name),
-            },
-        );
-        step.output = output;
+        let step = steps::Linear {
+            input,
+            output: self.wire(id),
+            geometry: linear.geometry,
+            weight_bits: linear.weight_bits,
+            shifts: linear.shifts.clone(),
+            ring: self.rings.wire[id],
+            algorithm: self.options.algorithm(&node.name, linear),
+            protocol: self.protocol(&node.name),
+        };
         if let Some(carry) = step.carry() {
-            let wire = &mut self.wires[output];
+            let wire = &mut self.wires[step.output];
             (wire.ring, wire.carry) = (ring(&node.name, wire.ring.get() + 1)?, Some(carry));
         }
         Ok(plan::Op::Linear(step))

@@ -4,7 +4,7 @@ use protocols::ot::{OtExtend, OtExtension};
 use protocols::plan::Plan;
 use protocols::{Cost, Operator, Phases};
 
-use super::choice::{Choice, Group, both, pairs, unbeaten};
+use super::choice::{Choice, Group, needed, pairs, unbeaten};
 use super::price::{Measure, priced};
 use super::{PlannerOptions, seconds};
 use crate::knapsack::{Item, choose};
@@ -100,12 +100,11 @@ impl<'a> Candidates<'a> {
     /// Bits of one inference of the plan that takes these choices, exactly but for shares of hints.
     pub(super) fn bits(&self, extension: OtExtension, chosen: &[usize], measure: Measure) -> u64 {
         let choices = || self.groups.iter().zip(chosen).map(|(group, &at)| &group.choices[at]);
-        let steps: Vec<Phases> = choices().flat_map(|choice| choice.singles.clone()).collect();
-        let all: Phases = steps.iter().copied().sum();
+        let steps = || choices().flat_map(|choice| &choice.singles);
+        let all: Phases = steps().copied().sum();
         let hints: f64 = choices().map(|choice| choice.price.hints).sum();
         let hints = if measure == Measure::WithHints { hints as u64 } else { 0 };
-        let keys = choices().map(|choice| choice.secrets).fold(None, both);
-        let keys = keys.map_or(0, |secrets| secrets.cost(1).bits());
+        let keys = needed(choices()).map_or(0, |secrets| secrets.cost(1).bits());
         // OTs are made for the whole plan at once, or step by step where it is streamed: the
         // sum is what the plan itself will be charged.
         let supply = |cost: Cost| {
@@ -113,7 +112,7 @@ impl<'a> Candidates<'a> {
             OtExtend { extension, server, client }.cost().bits()
         };
         let supplies = if self.streamed {
-            steps.iter().map(|step| supply(step.offline) + supply(step.online)).sum()
+            steps().map(|step| supply(step.offline) + supply(step.online)).sum()
         } else {
             supply(all.offline + all.online)
         };

@@ -30,7 +30,7 @@ impl Choice {
             ops: self.ops.iter().chain(&other.ops).cloned().collect(),
             singles: self.singles.iter().chain(&other.singles).copied().collect(),
             price: self.price.and(&other.price),
-            secrets: both(self.secrets, other.secrets),
+            secrets: needed([self, other]),
         }
     }
 
@@ -51,11 +51,9 @@ impl Choice {
     }
 }
 
-pub(super) fn both(a: Option<SecretsNeeded>, b: Option<SecretsNeeded>) -> Option<SecretsNeeded> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.and(b)),
-        (one, other) => one.or(other),
-    }
+/// What the layers of some choices need of secrets, which serve them all.
+pub(super) fn needed<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> Option<SecretsNeeded> {
+    choices.into_iter().filter_map(|choice| choice.secrets).reduce(SecretsNeeded::and)
 }
 
 /// Every choice of one step with every one of another.

@@ -63,7 +63,7 @@ impl Candidate {
         let wire = |cost: &Cost| purpose.profile.seconds(cost);
         let run =
             purpose.profile.streamed_seconds(&cost.offline, offline) + online + wire(&cost.online);
-        let kept = layer.as_ref().filter(|layer| !prices.streamed() || layer.lasts());
+        let kept = layer.as_ref().filter(|layer| prices.keeps(layer));
         // Trees that are made step by step are no set-up: a streamed plan has them in `offline`.
         let setup = kept.map_or(0.0, |layer| layer.seconds(1).setup + wire(&cost.setup));
         let ots = |cost: Cost| cost.consumed() as f64;

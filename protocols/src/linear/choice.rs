@@ -67,7 +67,7 @@ impl Protocols {
     pub const fn contain(self, protocol: Protocol) -> bool {
         match self {
             Self::All => true,
-            Self::Ot => !matches!(protocol, Protocol::Hint(_)),
+            Self::Ot => protocol.hint().is_none(),
         }
     }
 }
@@ -90,6 +90,19 @@ impl Protocol {
         let of_weights = (2..=8).map(|k| Self::Vole { k });
         let of_activations = (1..=8).map(|k| Self::VoleOfActivations { k });
         std::iter::once(Self::Cot).chain(of_weights).chain(of_activations)
+    }
+
+    /// Its hint's parameters, where it is one.
+    pub const fn hint(&self) -> Option<&Hint> {
+        match self {
+            Self::Hint(hint) => Some(hint),
+            Self::Vole { .. } | Self::Cot | Self::VoleOfActivations { .. } => None,
+        }
+    }
+
+    /// Whether it leaves a carry in the shares of its result.
+    pub(crate) fn carries(&self) -> bool {
+        self.hint().is_some_and(|hint| hint.carry)
     }
 
     /// The protocol itself.

@@ -38,15 +38,9 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The largest left shift of a channel.
-    pub fn largest_shift(&self) -> u8 {
-        self.shifts.iter().copied().max().unwrap_or(0)
-    }
-
     /// The ring of its result's shares: twice the layer's where they keep a carry.
     pub(crate) fn share_ring(&self) -> Bits {
-        let carry = matches!(self.protocol, Protocol::Hint(hint) if hint.carry);
-        Bits::of(self.ring.get() + u32::from(carry))
+        Bits::of(self.ring.get() + u32::from(self.protocol.carries()))
     }
 
     /// What is wrong with the widths, if anything: every channel's shift and every digit must leave

@@ -177,6 +177,11 @@ impl Layer {
         self.protocol.body().lasts()
     }
 
+    /// Whether its state is kept for the session, given whether the plan is streamed.
+    pub(crate) fn kept(&self, streamed: bool) -> bool {
+        !streamed || self.lasts()
+    }
+
     /// What it needs of the secrets of an inference, which serve all layers.
     pub fn secrets(&self) -> Option<SecretsNeeded> {
         self.protocol.body().secrets(self)

@@ -119,7 +119,7 @@ impl Plan {
 
     /// Whether a layer's state is kept for the session.
     pub(crate) fn keeps(&self, layer: &Layer) -> bool {
-        !self.streamed || layer.lasts()
+        layer.kept(self.streamed)
     }
 
     /// Whether any layer has a hint.
@@ -174,31 +174,33 @@ impl Plan {
                 drawn[output] = step.op.step().draws_mask();
             }
         }
-        Masks { known: self.known(), drawn, first_layer, by_layer, room: self.room() }
+        let (known, carry_borne) = (self.known(), self.carry_borne());
+        Masks { known, drawn, first_layer, by_layer, carry_borne }
     }
 
-    /// The largest carry that a requantization bears of each linear layer that it alone reads: of
-    /// one layer at the most.
-    fn room(&self) -> Vec<Option<u8>> {
-        let (mut room, mut readers) = (vec![None; self.wires.len()], vec![0; self.wires.len()]);
+    /// For each wire: is it written by a linear layer and read by one requantization alone, which
+    /// bears the layer's carry? Of one layer that a requantization reads, at the most.
+    fn carry_borne(&self) -> Vec<bool> {
+        let (mut borne, mut readers) = (vec![false; self.wires.len()], vec![0; self.wires.len()]);
         let mut shifts: Vec<Option<u8>> = vec![None; self.wires.len()];
         for step in &self.steps {
             step.op.inputs().into_iter().for_each(|wire| readers[wire] += 1);
-            if let Some(Linear { output, .. }) = step.op.get() {
-                shifts[*output] = step.op.layer().map(|layer| layer.largest_shift());
+            if let Some(layer) = step.op.get::<Linear>() {
+                shifts[layer.output] = Some(layer.largest_shift());
             }
         }
         for requant in self.steps.iter().filter_map(|step| step.op.get::<Requant>()) {
-            let alone = requant.terms.iter().filter(|term| readers[term.wire] == 1);
-            let mut terms = alone.map(|term| (term.wire, requant.room(term)));
+            let mut alone = requant.terms.iter().filter(|term| readers[term.wire] == 1);
             // A layer's shift is there, so that of none, which is less, is no layer's.
-            let borne =
-                terms.find(|(wire, most)| shifts[*wire].is_some() && shifts[*wire] <= *most);
-            if let Some((wire, most)) = borne {
-                room[wire] = most;
+            let term = alone.find(|term| {
+                let shift = shifts[term.wire];
+                shift.is_some() && shift <= requant.room(term)
+            });
+            if let Some(term) = term {
+                borne[term.wire] = true;
             }
         }
-        room
+        borne
     }
 
     /// What a step sees of the plan, given [`Plan::masks`].
@@ -222,15 +224,12 @@ impl Plan {
     #[must_use]
     pub fn with_carries(&self) -> Self {
         let mut plan = self.clone();
-        let room = self.room();
-        for step in &self.steps {
-            let Some(Linear { output, .. }) = step.op.get() else { continue };
-            let wire = &mut plan.wires[*output];
-            let carry = step.op.layer().map(|layer| layer.largest_shift());
-            let (ring, carry) =
-                (Bits::new(wire.ring.get() + 1), carry.filter(|_| wire.carry.is_none()));
-            if let (Some(_), Some(ring), Some(carry)) = (room[*output], ring, carry) {
-                (wire.ring, wire.carry) = (ring, Some(carry));
+        let borne = self.carry_borne();
+        for layer in self.steps.iter().filter_map(|step| step.op.get::<Linear>()) {
+            let wire = &mut plan.wires[layer.output];
+            let free = borne[layer.output] && wire.carry.is_none();
+            if let Some(ring) = Bits::new(wire.ring.get() + 1).filter(|_| free) {
+                (wire.ring, wire.carry) = (ring, Some(layer.largest_shift()));
             }
         }
         plan

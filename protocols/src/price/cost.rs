@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::channel::STATEMENT;
 use crate::handshake;
 use crate::hints::Outline;
+use crate::linear::Layer;
 use crate::load::{Group, Hints, Load};
 use crate::ot::OtExtend;
 use crate::plan::Plan;
@@ -185,9 +186,9 @@ impl Prices<'_> {
         if variants.is_empty() { vec![op.clone()] } else { variants }
     }
 
-    /// Whether layers' states and OTs are made when a step needs them.
-    pub const fn streamed(&self) -> bool {
-        self.plan.streamed
+    /// Whether a layer's state is kept for the session, and not made when a step needs it.
+    pub fn keeps(&self, layer: &Layer) -> bool {
+        self.plan.keeps(layer)
     }
 }
 

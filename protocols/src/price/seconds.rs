@@ -12,14 +12,12 @@ pub use crate::rates::Seconds;
 impl Plan {
     /// Predicted seconds of every step, in the order of [`Plan::step_costs`].
     pub fn step_seconds(&self, profile: &Profile, images: usize) -> Vec<Seconds> {
-        let work =
-            std::iter::repeat_n(Seconds::default(), 1 + usize::from(self.secrets().is_some()))
-                .chain(
-                    self.steps
-                        .iter()
-                        .filter(|step| step.op.kind().is_some())
-                        .map(|step| self.step_work(&step.op, images)),
-                );
+        // OTs and keys come before the plan's own steps.
+        let before = 1 + usize::from(self.secrets().is_some());
+        let (prices, steps) = (self.prices(), self.steps.iter());
+        let steps = steps.filter(|step| step.op.kind().is_some());
+        let work = std::iter::repeat_n(Seconds::default(), before)
+            .chain(steps.map(|step| prices.step_work(&step.op, images)));
         let costs = self.step_costs(images);
         let mut seconds: Vec<Seconds> = costs
             .iter()

@@ -22,8 +22,8 @@ pub(crate) struct Masks {
     pub first_layer: Vec<Option<WireId>>,
     /// By wire: whether that layer draws the mask.
     pub by_layer: Vec<bool>,
-    /// By wire: the largest [`Wire::carry`] that what reads it bears.
-    pub room: Vec<Option<u8>>,
+    /// By wire: whether a linear layer writes it whose carry what reads it bears.
+    pub carry_borne: Vec<bool>,
 }
 
 /// What a step sees of its plan.

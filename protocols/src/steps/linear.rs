@@ -47,6 +47,11 @@ impl Linear {
         }
     }
 
+    /// The largest left shift of a channel.
+    pub(crate) fn largest_shift(&self) -> u8 {
+        self.shifts.iter().copied().max().unwrap_or(0)
+    }
+
     /// The ways in which it becomes products that make the same integers.
     fn algorithms(&self) -> impl Iterator<Item = Algorithm> + use<> {
         let spatial = self.algorithm != Algorithm::Winograd;
@@ -63,9 +68,7 @@ impl Linear {
         // What is sliced or summed may reach half of what its width allows, and no more.
         let most = if context.masks.drawn[self.input] { most } else { most / 2.0 };
         let free = self.algorithm == Algorithm::Direct && self.draws_first(context);
-        let room = context.masks.room[self.output];
-        let carry = self.algorithm == Algorithm::Direct
-            && room.is_some_and(|room| self.layer().largest_shift() <= room);
+        let carry = self.algorithm == Algorithm::Direct && context.masks.carry_borne[self.output];
         let hints: Vec<Hint> = Hint::all(&self.layer(), most).collect();
         // Left to what reads it, the carry costs nothing here and a little there.
         let ways = if carry { &[true, false][..] } else { &[false] };
@@ -75,8 +78,7 @@ impl Linear {
 
     /// What its output's wire has to say of a carry.
     pub fn carry(&self) -> Option<u8> {
-        let layer = self.layer();
-        (layer.share_ring() > layer.ring).then(|| layer.largest_shift())
+        self.protocol.carries().then(|| self.largest_shift())
     }
 
     /// Whether it is the first step to read its input, whose mask the client draws.
@@ -153,7 +155,7 @@ impl Body for Linear {
     fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {
         let layer = self.layer();
         let seconds = layer.seconds(images);
-        let made = if context.streamed && !layer.lasts() { seconds.setup } else { 0.0 };
+        let made = if layer.kept(context.streamed) { 0.0 } else { seconds.setup };
         let online = layer.macs() as f64 * images as f64 * rates::MAC;
         Seconds { offline: seconds.offline + made, online }
     }

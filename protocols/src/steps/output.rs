@@ -129,7 +129,7 @@ mod tests {
             drawn: vec![false],
             first_layer: vec![None],
             by_layer: vec![false],
-            room: vec![None],
+            carry_borne: vec![false],
         };
         let context = Context { wires: &wires, masks: &masks, streamed: false, reveals, revealed };
         let ours = Share::zeros(wire.ring, shares.len());
