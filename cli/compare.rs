@@ -14,6 +14,7 @@ use crate::context::App;
 use crate::exit::Outcome;
 use crate::infer;
 use crate::ledger::Ledger;
+use crate::net;
 use crate::table::Table;
 use crate::units;
 
@@ -62,7 +63,7 @@ struct Step {
 /// Runs `pq compare`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let plan = Network::open_plan(&args.net_folder)?;
-    let hints = Hints::of(Network::hints_beside(&args.net_folder, &plan)?.is_some());
+    let hints = net::hints_of_client(&args.net_folder, &plan)?;
     let measured =
         args.input.as_ref().map(|input| infer::measure(&args.net_folder, input)).transpose()?;
     app.console.result(&Comparison::new(&plan, hints, measured.as_ref()), Comparison::text)

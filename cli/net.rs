@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pq::{HINTS, HINTS_SECRET, PLAN, Plan, ServerHints, WEIGHTS, Weights};
+use pq::{HINTS, HINTS_SECRET, Hints, Network, PLAN, Plan, ServerHints, WEIGHTS, Weights};
 use serde::Serialize;
 
 use crate::console::to_json;
@@ -12,6 +12,12 @@ use crate::files::{self, Written};
 
 /// The record of how they were found.
 pub(crate) const SUMMARY: &str = "search.json";
+
+/// How a client that has this folder comes by the hints of its plan: known where their file is
+/// there, and refused where it is not the plan's.
+pub(crate) fn hints_of_client(folder: &Path, plan: &Plan) -> Outcome<Hints> {
+    Ok(Hints::of(Network::hints_beside(folder, plan)?.is_some()))
+}
 
 /// A network to be written: its plan names the hints that were made for it, if any were.
 #[derive(Clone, Copy)]

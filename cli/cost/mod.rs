@@ -16,6 +16,7 @@ use crate::assumptions::{self, Assumed};
 use crate::context::App;
 use crate::exit::Outcome;
 use crate::ledger::Ledger;
+use crate::net;
 use crate::purpose::{INFERENCES, MAX_BATCH, MAX_INFERENCES};
 use crate::units;
 use why::Why;
@@ -116,7 +117,7 @@ impl Args {
         Ok(match self.hints {
             Some(Known::Known) => Hints::Known,
             Some(Known::Sent) => Hints::Sent,
-            None => Hints::of(Network::hints_beside(&self.net_folder, plan)?.is_some()),
+            None => net::hints_of_client(&self.net_folder, plan)?,
         })
     }
 

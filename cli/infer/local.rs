@@ -1,6 +1,6 @@
 //! Both parties in one process.
 
-use pq::{Hints, Network};
+use pq::Network;
 
 use super::args::LocalOptions;
 use super::input::Input;
@@ -8,6 +8,7 @@ use super::memory::Parties;
 use super::report::Inference;
 use crate::context::App;
 use crate::exit::Outcome;
+use crate::net;
 use crate::progress::{Progress, show};
 
 pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
@@ -18,7 +19,7 @@ pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
 pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
     let network = options.common.revealing(Network::open(options.folder)?)?;
     let input = Input::open(network.plan(), &options.images, Parties::Both, options.common.budget)?;
-    let hints = Hints::of(Network::hints_beside(options.folder, network.plan())?.is_some());
+    let hints = net::hints_of_client(options.folder, network.plan())?;
     // Both together were held against the budget before.
     let both = pq::LocalOptions { load: input.load.with(hints), limits: options.common.limits };
     let progress = Progress::new();
