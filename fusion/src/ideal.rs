@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use protocols::Bits;
 use protocols::plan::{Algorithm, Op, Plan, Term, Window, Wire, WireId};
-use protocols::steps::{Argmax, Input, Linear, Lookup, MaxPool, Output, Requant, Slice, SumPool};
+use protocols::steps::{
+    Argmax, Concat, Input, Linear, Lookup, MaxPool, Output, Reorder, Requant, Slice, SumPool,
+};
 use rayon::prelude::*;
 
 use crate::eval::{Layer, max_pool, sum_pool};
@@ -105,6 +107,14 @@ impl<'a> Run<'a> {
                 }
                 Op::View(Slice { input, output, view }) => {
                     self.put(*output, view.of(self.shape(*input), 1, &self.wires[*input]));
+                }
+                Op::Reorder(Reorder { input, output, order }) => {
+                    self.put(*output, order.of(self.shape(*input), 1, &self.wires[*input]));
+                }
+                Op::Concat(Concat { inputs, output }) => {
+                    let parts = inputs.iter().flat_map(|input| &self.wires[*input]);
+                    let joined = parts.copied().collect();
+                    self.put(*output, joined);
                 }
                 Op::Output(Output { input }) => logits = self.wires[*input].clone(),
             }

@@ -131,6 +131,12 @@ impl<'a> Evaluator<'a> {
             Op::MaxPool { input, window } => max_pool(self.wire(*input, wires), window),
             Op::SumPool { input, window } => sum_pool(self.wire(*input, wires), window),
             Op::View { input, view } => view.of(self.graph.wire(*input).shape, 1, &wires[*input]),
+            Op::Reorder { input, order } => {
+                order.of(self.graph.wire(*input).shape, 1, &wires[*input])
+            }
+            Op::Concat { inputs } => {
+                inputs.iter().flat_map(|input| &wires[*input]).copied().collect()
+            }
             Op::Output { input } => wires[*input].clone(),
         }
     }
@@ -163,6 +169,8 @@ fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Option<Layer>
         | Op::Lookup(_)
         | Op::SumPool { .. }
         | Op::View { .. }
+        | Op::Reorder { .. }
+        | Op::Concat { .. }
         | Op::Output { .. } => return Ok(None),
     };
     let name = node.name.clone();

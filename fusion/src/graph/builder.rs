@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use protocols::plan::{Preprocess, Term, View, Window};
+use protocols::plan::{Order, Preprocess, Term, View, Window};
 
 use super::infer::infer;
 use super::{Graph, Linear, Lookup, Node, Op, Wire, WireId};
@@ -113,6 +113,25 @@ impl Builder {
         view: View,
     ) -> Result<WireId, Error> {
         self.push(name, Op::View { input, view })
+    }
+
+    /// The same elements in another order and shape.
+    pub fn reorder(
+        &mut self,
+        name: impl Into<String>,
+        input: WireId,
+        order: Order,
+    ) -> Result<WireId, Error> {
+        self.push(name, Op::Reorder { input, order })
+    }
+
+    /// Channels of wires of one scale, one after the other.
+    pub fn concat(
+        &mut self,
+        name: impl Into<String>,
+        inputs: &[WireId],
+    ) -> Result<WireId, Error> {
+        self.push(name, Op::Concat { inputs: inputs.to_vec() })
     }
 
     /// The network's output.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use protocols::linear::Geometry;
-use protocols::plan::{View, Window};
+use protocols::plan::{Order, View, Window};
 
 use super::{Graph, Kernel, Linear, Lookup, Op, Wire, WireId};
 
@@ -60,6 +60,15 @@ impl Graph {
                 write_pool("sum_pool", self.node_name(*input), window, f)
             }
             Op::View { input, view } => write_view(self.node_name(*input), view, f),
+            Op::Reorder { input, order } => {
+                let Order { rows, columns, inner, shape } = order;
+                let input = self.node_name(*input);
+                write!(f, "reorder {input} {rows}x{columns}x{inner} to {shape:?}")
+            }
+            Op::Concat { inputs } => {
+                write!(f, "concat")?;
+                inputs.iter().try_for_each(|input| write!(f, " {}", self.node_name(*input)))
+            }
             Op::Output { input } => write!(f, "output {}", self.node_name(*input)),
         }
     }

@@ -2,7 +2,7 @@
 //! interval.
 
 use protocols::linear::winograd;
-use protocols::plan::{MAX_ELEMENTS, Term, View, Window};
+use protocols::plan::{MAX_ELEMENTS, Order, Term, View, Window};
 
 use super::{Kernel, Linear, Lookup, Op, Wire};
 use crate::interval::MAX_BITS;
@@ -34,6 +34,8 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
         }
         (Op::SumPool { window, .. }, [x]) => infer.sum_pool(window, x),
         (Op::View { view, .. }, [x]) => infer.view(view, x),
+        (Op::Reorder { order, .. }, [x]) => infer.reorder(order, x),
+        (Op::Concat { .. }, wires) => infer.concat(wires),
         (Op::Output { .. }, [x]) => Ok(**x),
         (
             Op::Input { .. }
@@ -44,6 +46,7 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }
+            | Op::Reorder { .. }
             | Op::Output { .. },
             _,
         ) => unreachable!("invariant: inputs are those that the op names"),
@@ -108,9 +111,7 @@ impl Infer<'_> {
             self.within("term shift", term.shift, 0, MAX_SHIFT)?;
             self.same_shape(first.shape, wire)?;
             let found = step(term, wire);
-            if (found - scale).abs() > SCALE_TOLERANCE * scale {
-                return Err(Error::Scale { node: self.node.to_owned(), expected: scale, found });
-            }
+            self.same_scale(scale, found)?;
             lo += i128::from(wire.range.lo) << term.shift;
             hi += i128::from(wire.range.hi) << term.shift;
         }
@@ -173,6 +174,31 @@ impl Infer<'_> {
         Ok(Wire { shape, bits: range.bits(x.signed), range, ..*x })
     }
 
+    fn reorder(&self, order: &Order, x: &Wire) -> Result<Wire, Error> {
+        if !order.fits(x.shape) {
+            let expected = format!("axes of {:?}", x.shape);
+            return Err(self.parameter("order", &expected, &format!("{order:?}")));
+        }
+        Ok(Wire { shape: order.shape, ..*x })
+    }
+
+    fn concat(&self, wires: &[&Wire]) -> Result<Wire, Error> {
+        let Some((&first, rest)) = wires.split_first() else {
+            return Err(self.parameter("inputs", "at least one", "none"));
+        };
+        let (mut channels, mut range, mut signed) = (first.shape[0], first.range, first.signed);
+        for wire in rest {
+            let [_, rows, columns] = first.shape;
+            self.same_shape([wire.shape[0], rows, columns], wire)?;
+            self.same_scale(first.scale, wire.scale)?;
+            channels = channels.saturating_add(wire.shape[0]);
+            range = range.join(wire.range);
+            signed |= wire.signed;
+        }
+        let shape = self.sized([channels, first.shape[1], first.shape[2]])?;
+        Ok(Wire { shape, bits: range.bits(signed), signed, range, ..*first })
+    }
+
     fn pooled(&self, window: &Window, x: &Wire) -> Result<[usize; 3], Error> {
         let shape = window.out_shape(x.shape).filter(|_| window.covers(x.shape));
         shape.ok_or_else(|| {
@@ -204,6 +230,13 @@ impl Infer<'_> {
             return Ok(());
         }
         Err(Error::Shape { node: self.node.to_owned(), expected, found: wire.shape })
+    }
+
+    fn same_scale(&self, expected: f64, found: f64) -> Result<(), Error> {
+        if (found - expected).abs() <= SCALE_TOLERANCE * expected {
+            return Ok(());
+        }
+        Err(Error::Scale { node: self.node.to_owned(), expected, found })
     }
 
     fn within(&self, what: &'static str, value: u8, least: u8, most: u8) -> Result<(), Error> {

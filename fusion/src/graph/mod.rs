@@ -6,7 +6,7 @@ mod display;
 mod infer;
 
 use protocols::linear::{Geometry, winograd};
-use protocols::plan::{Algorithm, Preprocess, Term, View, Window};
+use protocols::plan::{Algorithm, Order, Preprocess, Term, View, Window};
 
 pub use builder::Builder;
 
@@ -189,6 +189,18 @@ pub enum Op {
         /// Which part.
         view: View,
     },
+    /// The same elements in another order and shape.
+    Reorder {
+        /// The wire.
+        input: WireId,
+        /// Which order.
+        order: Order,
+    },
+    /// Channels of wires of one scale, one after the other.
+    Concat {
+        /// The wires.
+        inputs: Vec<WireId>,
+    },
     /// The network's output.
     Output {
         /// The logits.
@@ -204,11 +216,13 @@ impl Op {
             Self::Linear(linear) => vec![linear.input],
             Self::Lookup(lookup) => vec![lookup.input],
             Self::Add { terms } => terms.iter().map(|term| term.wire).collect(),
+            Self::Concat { inputs } => inputs.clone(),
             Self::Relu { input }
             | Self::Requant { input, .. }
             | Self::MaxPool { input, .. }
             | Self::SumPool { input, .. }
             | Self::View { input, .. }
+            | Self::Reorder { input, .. }
             | Self::Output { input } => vec![*input],
         }
     }
@@ -221,11 +235,13 @@ impl Op {
             Self::Linear(linear) => linear.input = f(linear.input),
             Self::Lookup(lookup) => lookup.input = f(lookup.input),
             Self::Add { terms } => terms.iter_mut().for_each(|term| term.wire = f(term.wire)),
+            Self::Concat { inputs } => inputs.iter_mut().for_each(|input| *input = f(*input)),
             Self::Relu { input }
             | Self::Requant { input, .. }
             | Self::MaxPool { input, .. }
             | Self::SumPool { input, .. }
             | Self::View { input, .. }
+            | Self::Reorder { input, .. }
             | Self::Output { input } => *input = f(*input),
         }
         self
@@ -322,6 +338,8 @@ impl Graph {
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }
+            | Op::Reorder { .. }
+            | Op::Concat { .. }
             | Op::Output { .. } => 0,
         });
         macs.sum()

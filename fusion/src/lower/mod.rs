@@ -55,19 +55,22 @@ fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::View { .. }
+        | Op::Reorder { .. }
+        | Op::Concat { .. }
         | Op::Output { .. } => vec![Term { wire: input, shift: 0 }],
     }
 }
 
-/// By node: whether a linear layer reads it, itself or through slices and sums. Such a wire is
+/// By node: whether a linear layer reads it, itself or through local steps. Such a wire is
 /// re-shared where it is made.
 fn multiplied(graph: &Graph) -> Vec<bool> {
     let mut multiplied = vec![false; graph.nodes().len()];
     for (id, node) in graph.nodes().iter().enumerate().rev() {
-        match node.op {
-            Op::Linear(Linear { input, .. }) => multiplied[input] = true,
-            Op::SumPool { input, .. } | Op::View { input, .. } => {
-                multiplied[input] |= multiplied[id]
+        match &node.op {
+            Op::Linear(Linear { input, .. }) => multiplied[*input] = true,
+            Op::SumPool { .. } | Op::View { .. } | Op::Reorder { .. } | Op::Concat { .. } => {
+                let through = multiplied[id];
+                node.op.inputs().into_iter().for_each(|input| multiplied[input] |= through);
             }
             Op::Input { .. }
             | Op::Add { .. }
@@ -131,6 +134,15 @@ impl<'a> Lowering<'a> {
             Op::View { input, view } => {
                 let input = self.place(node, *input)?;
                 plan::Op::View(steps::Slice { input, output: self.wire(id), view: *view })
+            }
+            Op::Reorder { input, order } => {
+                let input = self.place(node, *input)?;
+                plan::Op::Reorder(steps::Reorder { input, output: self.wire(id), order: *order })
+            }
+            Op::Concat { inputs } => {
+                let inputs = inputs.iter().map(|&input| self.place(node, input));
+                let inputs = inputs.collect::<Result<_, _>>()?;
+                plan::Op::Concat(steps::Concat { inputs, output: self.wire(id) })
             }
             Op::Output { input } => {
                 plan::Op::Output(steps::Output { input: self.place(node, *input)? })

@@ -22,8 +22,8 @@ pub(super) struct Rings {
 ///   `j` is needed in `j` bits less.
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in
 ///   the channel shifted most; its input is needed in the same.
-/// - Slices and sum pooling keep their input's ring, so that it is what the widest consumer of
-///   either needs; max pooling needs `bits + 1` of its input, a lookup its bits.
+/// - Slices, orders and sum pooling keep their input's ring, so that it is what the widest consumer
+///   of either needs; a concatenation takes the lower bits of what is wider; max pooling needs `bits + 1` of its input, a lookup its bits.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is
 ///   known.
 pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
@@ -57,24 +57,31 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
             | Op::Relu { .. }
             | Op::Input { .. }
             | Op::SumPool { .. }
-            | Op::View { .. } => {}
+            | Op::View { .. }
+            | Op::Reorder { .. }
+            | Op::Concat { .. } => {}
         }
         // An unsigned value has a top bit of zero in a ring of one bit more, and so has a signed
         // one with `2^(bits-1)` added: who widens it knows that bit.
         if !accumulators[id] {
             demand[id] = demand[id].max(bits + 1);
         }
-        if let Op::Linear(Linear { input, .. })
-        | Op::SumPool { input, .. }
-        | Op::View { input, .. } = &node.op
+        if let Op::Linear(_)
+        | Op::SumPool { .. }
+        | Op::View { .. }
+        | Op::Reorder { .. }
+        | Op::Concat { .. } = &node.op
         {
-            demand[*input] = demand[*input].max(demand[id]);
+            let own = demand[id];
+            node.op.inputs().into_iter().for_each(|input| demand[input] = demand[input].max(own));
         }
     }
     // A slice or a sum of windows takes its input's ring as it is, also where another consumer made
-    // it wider.
+    // it wider. A concatenation reads its parts in its own.
     for (id, node) in graph.nodes().iter().enumerate() {
-        if let Op::SumPool { input, .. } | Op::View { input, .. } = node.op {
+        if let Op::SumPool { input, .. } | Op::View { input, .. } | Op::Reorder { input, .. } =
+            node.op
+        {
             demand[id] = demand[input];
         }
     }
@@ -116,7 +123,9 @@ fn accumulators(graph: &Graph) -> Vec<bool> {
     for node in graph.nodes() {
         accumulators.push(match &node.op {
             Op::Linear(_) => true,
-            Op::SumPool { input, .. } | Op::View { input, .. } => accumulators[*input],
+            Op::SumPool { .. } | Op::View { .. } | Op::Reorder { .. } | Op::Concat { .. } => {
+                node.op.inputs().into_iter().all(|input| accumulators[input])
+            }
             // Neither has a wire of its own in the plan.
             Op::Add { .. } | Op::Output { .. } => true,
             Op::Input { .. }

@@ -25,6 +25,13 @@ fn same(graph: &Graph, id: WireId) -> Option<WireId> {
             _ => None,
         },
         Op::View { input, view } => view.is_identity(graph.wire(*input).shape).then_some(*input),
+        Op::Reorder { input, order } => {
+            order.is_identity(graph.wire(*input).shape).then_some(*input)
+        }
+        Op::Concat { inputs } => match inputs[..] {
+            [only] => Some(only),
+            _ => None,
+        },
         Op::Input { .. }
         | Op::Linear(_)
         | Op::Requant { .. }

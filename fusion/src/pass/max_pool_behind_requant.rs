@@ -35,6 +35,8 @@ fn swapped(graph: &Graph, id: WireId) -> Option<Patch> {
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::View { .. }
+        | Op::Reorder { .. }
+        | Op::Concat { .. }
         | Op::Lookup(_)
         | Op::Output { .. } => return None,
     };

@@ -47,6 +47,8 @@ fn flattened(graph: &Graph, id: WireId) -> Option<Patch> {
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }
+            | Op::Reorder { .. }
+            | Op::Concat { .. }
             | Op::Output { .. } => flat.push(outer),
         }
     }

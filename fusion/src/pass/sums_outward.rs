@@ -1,4 +1,4 @@
-//! Slices and sum pooling of a sum become a sum of slices and of poolings, so that the sum meets
+//! Slices, orders and sum pooling of a sum become a sum of slices and of poolings, so that the sum meets
 //! its requantization.
 //!
 //! All three are linear and local on shares. Assumes that nothing else reads the sum, or its terms
@@ -23,7 +23,10 @@ impl Pass for SumsOutward {
 
 fn distributed(graph: &Graph, id: WireId) -> Option<Patch> {
     let node = graph.node(id);
-    let (Op::View { input, .. } | Op::SumPool { input, .. }) = node.op else { return None };
+    let (Op::View { input, .. } | Op::Reorder { input, .. } | Op::SumPool { input, .. }) = node.op
+    else {
+        return None;
+    };
     let Op::Add { terms } = &graph.node(input).op else { return None };
     if graph.consumers(input) != [id] {
         return None;

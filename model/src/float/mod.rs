@@ -406,6 +406,8 @@ fn run<'v>(
         Op::MaxPool(window) => ops::max_pool(window, shape, input),
         Op::AvgPool(window) => ops::avg_pool(window, shape, input),
         Op::View(view) => view.of(shape, 1, input),
+        Op::Reorder(order) => order.of(shape, 1, input),
+        Op::Concat => node.inputs.iter().flat_map(|&input| value(input)).copied().collect(),
     }
 }
 

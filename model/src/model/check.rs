@@ -38,28 +38,26 @@ impl Model {
         for (i, node) in self.nodes.iter().enumerate() {
             require(&node.name, "output", ValueId(i + 1), node.output)?;
             require(&node.name, "name is used once", true, names.insert(&node.name))?;
-            let operands = if matches!(node.op, Op::Add) { 2 } else { 1 };
-            require(&node.name, "operands", operands, node.inputs.len())?;
             let later = node.inputs.iter().any(|input| input.0 > i);
             require(&node.name, "operands come later", false, later)?;
-            node.check(self.shape(node.inputs[0]), self.shape(node.inputs[operands - 1]))?;
+            let shapes: Vec<_> = node.inputs.iter().map(|&input| self.shape(input)).collect();
+            node.check(&shapes)?;
         }
         require("output", "is a value", true, self.output.0 <= self.nodes.len())
     }
 }
 
 impl Node {
-    /// Verifies the node for operands of these shapes; both are the same for an operation with one.
-    fn check(&self, input: [usize; 3], second: [usize; 3]) -> Result<(), ModelError> {
-        let shape = self.op.output_shape(&self.name, input, second)?;
+    /// Verifies the node for operands of these shapes.
+    fn check(&self, inputs: &[[usize; 3]]) -> Result<(), ModelError> {
+        let shape = self.op.output_shape(&self.name, inputs)?;
         require(&self.name, "shape", shape, self.shape)?;
         check_shape(&self.name, shape)
     }
 }
 
 impl Op {
-    /// The shape of the result for operands of these shapes; both are the same for an operation
-    /// with one.
+    /// The shape of the result for operands of these shapes.
     ///
     /// # Errors
     /// The operation does not fit its operands, or is not consistent in itself; `name` is the
@@ -67,9 +65,22 @@ impl Op {
     pub fn output_shape(
         &self,
         name: &str,
-        input: [usize; 3],
-        second: [usize; 3],
+        inputs: &[[usize; 3]],
     ) -> Result<[usize; 3], ModelError> {
+        let operands = match self {
+            Self::Add => 2,
+            // Any number, but at least one.
+            Self::Concat => inputs.len().max(1),
+            Self::Conv(_)
+            | Self::Relu { .. }
+            | Self::Function(_)
+            | Self::MaxPool(_)
+            | Self::AvgPool(_)
+            | Self::View(_)
+            | Self::Reorder(_) => 1,
+        };
+        require(name, "operands", operands, inputs.len())?;
+        let input = inputs[0];
         match self {
             Self::Conv(conv) => conv.check(name, input),
             Self::Relu { max } => {
@@ -82,11 +93,16 @@ impl Op {
                 Ok(input)
             }
             Self::Add => {
-                require(name, "shape of the second operand", input, second)?;
+                require(name, "shape of the second operand", input, inputs[1])?;
                 Ok(input)
             }
             Self::MaxPool(window) | Self::AvgPool(window) => check_window(name, window, input),
             Self::View(view) => check_view(name, view, input),
+            Self::Reorder(order) => {
+                require(name, "order is of its input's axes", true, order.fits(input))?;
+                Ok(order.shape)
+            }
+            Self::Concat => check_concat(name, inputs),
         }
     }
 }
@@ -147,6 +163,15 @@ fn check_view(name: &str, view: &View, input: [usize; 3]) -> Result<[usize; 3], 
         require(name, "view is inside its input", true, axis.fits(n))?;
     }
     Ok(view.out_shape())
+}
+
+fn check_concat(name: &str, inputs: &[[usize; 3]]) -> Result<[usize; 3], ModelError> {
+    let [mut channels, h, w] = inputs[0];
+    for &[more, rows, columns] in &inputs[1..] {
+        require(name, "rows and columns of an operand", [h, w], [rows, columns])?;
+        channels = channels.saturating_add(more);
+    }
+    Ok([channels, h, w])
 }
 
 fn check_extents(name: &str, positive: &[usize], any: &[usize]) -> Result<(), ModelError> {

@@ -36,6 +36,13 @@ pub enum Function {
     Softplus,
     /// `x^2`: networks with polynomial activations.
     Square,
+    /// `min(max(x, low), high)`: hard tanh, or one limit alone, the other being that of floats.
+    Clip {
+        /// The lower limit.
+        low: f32,
+        /// The upper limit, above it.
+        high: f32,
+    },
 }
 
 /// Half the distance over which slopes are taken.
@@ -56,6 +63,7 @@ impl Function {
             Self::Elu { .. } => "elu",
             Self::Softplus => "softplus",
             Self::Square => "square",
+            Self::Clip { .. } => "clip",
         }
     }
 
@@ -91,6 +99,7 @@ impl Function {
             }
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Self::Square => x * x,
+            Self::Clip { low, high } => x.max(low.into()).min(high.into()),
         }
     }
 
@@ -105,6 +114,7 @@ impl Function {
     pub const fn is_signed(&self) -> bool {
         match self {
             Self::Sigmoid | Self::HardSigmoid { .. } | Self::Softplus | Self::Square => false,
+            Self::Clip { low, .. } => *low < 0.0,
             Self::Tanh
             | Self::HardSwish
             | Self::Silu
@@ -120,6 +130,7 @@ impl Function {
         match self {
             Self::HardSigmoid { alpha, beta } => alpha.is_finite() && beta.is_finite(),
             Self::LeakyRelu { alpha } | Self::Elu { alpha } => alpha.is_finite(),
+            Self::Clip { low, high } => low.is_finite() && high.is_finite() && *low < *high,
             Self::Sigmoid
             | Self::Tanh
             | Self::HardSwish
@@ -171,6 +182,9 @@ mod tests {
             (Function::Elu { alpha: 2.0 }, -1.0, -1.264_241_118),
             (Function::Softplus, 1.0, 1.313_261_688),
             (Function::Square, -1.5, 2.25),
+            (Function::Clip { low: -0.5, high: 2.0 }, -1.5, -0.5),
+            (Function::Clip { low: -0.5, high: 2.0 }, 1.5, 1.5),
+            (Function::Clip { low: 0.25, high: f32::MAX }, 1e9, 1e9),
         ] {
             let found = function.at(x);
             assert!((found - expected).abs() < 1e-9, "{function:?} at {x}: {found}");
@@ -196,6 +210,8 @@ mod tests {
             Function::Elu { alpha: 1.0 },
             Function::Softplus,
             Function::Square,
+            Function::Clip { low: -1.0, high: 1.0 },
+            Function::Clip { low: 0.5, high: 2.0 },
         ] {
             let negative = (-100..100).any(|x| function.at(f64::from(x) / 10.0) < 0.0);
             assert_eq!(negative, function.is_signed(), "{function:?}");

@@ -6,7 +6,7 @@ mod function;
 pub use check::ModelError;
 pub(crate) use check::{MAX_AXIS, check_shape};
 pub use function::Function;
-pub use protocols::steps::{Axis, View, Window};
+pub use protocols::steps::{Axis, Order, View, Window};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ pub struct Node {
     pub name: String,
     /// What it computes.
     pub op: Op,
-    /// Its operands: two for [`Op::Add`], else one.
+    /// Its operands: two for [`Op::Add`], any number for [`Op::Concat`], else one.
     pub inputs: Vec<ValueId>,
     /// Its result.
     pub output: ValueId,
@@ -88,6 +88,10 @@ pub enum Op {
     AvgPool(Window),
     /// A choice of elements and of zeros.
     View(View),
+    /// The same elements in another order and shape.
+    Reorder(Order),
+    /// The channels of values of the same rows and columns, one after the other.
+    Concat,
 }
 
 /// A convolution: cross-correlation, as in every framework.
@@ -103,7 +107,7 @@ pub struct Conv {
 
 impl Op {
     /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`,
-    /// `avg-pool`, `view` or the function's.
+    /// `avg-pool`, `view`, `reorder`, `concat` or the function's.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -116,6 +120,8 @@ impl Op {
             Self::MaxPool(_) => "max-pool",
             Self::AvgPool(_) => "avg-pool",
             Self::View(_) => "view",
+            Self::Reorder(_) => "reorder",
+            Self::Concat => "concat",
         }
     }
 }
@@ -148,7 +154,9 @@ impl Node {
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
-            | Op::View(_) => 0,
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => 0,
         }
     }
 
@@ -162,7 +170,9 @@ impl Node {
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
-            | Op::View(_) => 0,
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => 0,
         }
     }
 
@@ -176,7 +186,9 @@ impl Node {
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
-            | Op::View(_) => 0,
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => 0,
         }
     }
 
@@ -228,7 +240,9 @@ impl Model {
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
-            | Op::View(_) => None,
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => None,
         })
     }
 

@@ -1,13 +1,14 @@
-//! Activations other than ReLU.
+//! Activations.
 
 use super::constant::{Data, Int};
 use super::error::Problem;
-use super::importer::{Importer, Inputs, Value};
+use super::importer::{Importer, Value};
+use super::inputs::Inputs;
 use super::proto::NodeProto;
 use crate::model::{Function, Op};
 
 impl Importer {
-    pub(super) fn function(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
+    pub(super) fn function(&mut self, node: &NodeProto, input: &Value) -> Result<Value, Problem> {
         let function = match node.op_type.as_str() {
             "Sigmoid" => Function::Sigmoid,
             "Tanh" => Function::Tanh,
@@ -44,8 +45,80 @@ impl Importer {
             Data::Bytes(_) | Data::Scaled(..) => false,
         };
         if square {
-            return self.push(node, Op::Function(Function::Square), &[inputs.value(0)?]);
+            return self.push(node, Op::Function(Function::Square), &[&inputs.value(0)?]);
         }
         Err(Problem::new("its exponent is not 2", "only squares are supported"))
+    }
+
+    pub(super) fn clip(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+        let (min, max) = (bound(node, inputs, 1, "min")?, bound(node, inputs, 2, "max")?);
+        self.clipped(node, &inputs.value(0)?, min, max)
+    }
+
+    /// The larger or the smaller of a value and a number.
+    pub(super) fn bounded(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+        let (value, bound) = match (inputs.len(), inputs.is_value(0)) {
+            (2, true) => (inputs.value(0)?, inputs.constant(1)),
+            (2, false) => (inputs.value(1)?, inputs.constant(0)),
+            _ => return Err(two_values()),
+        };
+        let bound = bound.map_err(|_| two_values())?.scalar()?;
+        let (min, max) = if node.op_type == "Max" { (bound, None) } else { (f32::MIN, Some(bound)) };
+        self.clipped(node, &value, Some(min), max)
+    }
+
+    fn clipped(
+        &mut self,
+        node: &NodeProto,
+        value: &Value,
+        min: Option<f32>,
+        max: Option<f32>,
+    ) -> Result<Value, Problem> {
+        // Both limits of float mean that there is none.
+        let max = max.filter(|&max| max < f32::MAX);
+        let min = min.filter(|&min| min > f32::MIN);
+        match (min, max) {
+            (None, None) => Ok(value.clone()),
+            (Some(0.0), None) => self.push(node, Op::Relu { max }, &[value]),
+            (Some(0.0), Some(most)) if most > 0.0 => self.push(node, Op::Relu { max }, &[value]),
+            (low, high) => {
+                let (low, high) = (low.unwrap_or(f32::MIN), high.unwrap_or(f32::MAX));
+                if low >= high {
+                    let reason = format!("its bounds are {low} and {high}");
+                    return Err(Problem::new(reason, "give it bounds that leave room"));
+                }
+                self.push(node, Op::Function(Function::Clip { low, high }), &[value])
+            }
+        }
+    }
+
+    /// `x` where it is positive, `slope x` elsewhere. Of one slope it is one function; of several,
+    /// `relu(x) - slope relu(-x)`.
+    pub(super) fn prelu(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+        let (value, slope) = (inputs.value(0)?, inputs.constant(1)?);
+        let slopes = slope.as_floats()?;
+        if let Some(&alpha) = slopes.first().filter(|first| slopes.iter().all(|s| s == *first)) {
+            return self.push(node, Op::Function(Function::LeakyRelu { alpha }), &[&value]);
+        }
+        let (value, numbers) = self.spread(node, &value, slope)?;
+        let (ones, zeros) = (vec![-1.0; numbers.len()], vec![0.0; numbers.len()]);
+        let positive = self.push(node, Op::Relu { max: None }, &[&value])?;
+        let negated = self.affine(node, &value, ones, zeros.clone())?;
+        let negative = self.push(node, Op::Relu { max: None }, &[&negated])?;
+        let scaled = self.affine(node, &negative, numbers.iter().map(|s| -s).collect(), zeros)?;
+        self.push(node, Op::Add, &[&positive, &scaled])
+    }
+}
+
+fn two_values() -> Problem {
+    let reason = "it compares values with each other";
+    Problem::new(reason, "only a value and one constant number are supported")
+}
+
+/// A bound of a Clip node: an input since operator set 11, an attribute before.
+fn bound(node: &NodeProto, inputs: &Inputs, i: usize, name: &str) -> Result<Option<f32>, Problem> {
+    match inputs.optional(i)? {
+        Some(constant) => constant.scalar().map(Some),
+        None => node.float_of(name),
     }
 }

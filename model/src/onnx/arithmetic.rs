@@ -1,9 +1,9 @@
-//! Add, Sub, Mul and Div: of two values, or of a value and a constant per channel; a value times
-//! itself.
+//! Sums and differences of values, and arithmetic of a value and a constant; a value times itself.
 
 use super::constant::Constant;
 use super::error::Problem;
-use super::importer::{Importer, Inputs, Value};
+use super::importer::{Importer, Value};
+use super::inputs::Inputs;
 use super::proto::NodeProto;
 use crate::model::{Function, Op};
 
@@ -14,22 +14,24 @@ impl Importer {
         inputs: &Inputs,
     ) -> Result<Value, Problem> {
         if inputs.is_value(0) && inputs.is_value(1) {
-            return self.addition(node, inputs.value(0)?, inputs.value(1)?);
+            return self.of_two(node, &inputs.value(0)?, &inputs.value(1)?);
         }
         let constant_first = inputs.is_value(1);
         let (value, constant) = if constant_first { (1, 0) } else { (0, 1) };
-        let value = inputs.value(value)?;
-        let numbers = self.per_channel(value, inputs.constant(constant)?)?;
+        let (value, numbers) =
+            self.spread(node, &inputs.value(value)?, inputs.constant(constant)?)?;
         let ones = vec![1.0; numbers.len()];
         let zeros = vec![0.0; numbers.len()];
         match (node.op_type.as_str(), constant_first) {
-            ("Add", _) => self.affine(node, value, ones, numbers),
-            ("Sub", false) => self.affine(node, value, ones, numbers.iter().map(|x| -x).collect()),
-            ("Sub", true) => self.affine(node, value, vec![-1.0; numbers.len()], numbers),
-            ("Mul", _) => self.affine(node, value, numbers, zeros),
+            ("Add", _) => self.affine(node, &value, ones, numbers),
+            ("Sub", false) => {
+                self.affine(node, &value, ones, numbers.iter().map(|x| -x).collect())
+            }
+            ("Sub", true) => self.affine(node, &value, vec![-1.0; numbers.len()], numbers),
+            ("Mul", _) => self.affine(node, &value, numbers, zeros),
             ("Div", false) => {
-                let divided =
-                    self.affine(node, value, numbers.iter().map(|x| 1.0 / x).collect(), zeros)?;
+                let inverse = numbers.iter().map(|x| 1.0 / x).collect();
+                let divided = self.affine(node, &value, inverse, zeros)?;
                 if numbers.windows(2).all(|pair| pair[0] == pair[1]) && numbers[0] > 0.0 {
                     self.divisors.insert(divided.id, numbers[0]);
                 }
@@ -39,47 +41,126 @@ impl Importer {
         }
     }
 
-    fn addition(&mut self, node: &NodeProto, a: Value, b: Value) -> Result<Value, Problem> {
-        if node.op_type == "Mul" && a == b {
-            return self.push(node, Op::Function(Function::Square), &[a]);
+    fn of_two(&mut self, node: &NodeProto, a: &Value, b: &Value) -> Result<Value, Problem> {
+        match node.op_type.as_str() {
+            "Mul" if a == b => self.push(node, Op::Function(Function::Square), &[a]),
+            "Add" => self.added(node, a, b),
+            "Sub" => {
+                let negated = self.negated(node, b)?;
+                self.added(node, a, &negated)
+            }
+            "Mul" => Err(Problem::new(
+                "it multiplies two values, as squeeze-and-excitation and attention do",
+                "products of two values are not supported: choose a network without them, such as \
+                 ResNet or MobileNetV2",
+            )),
+            _ => Err(Problem::new("it divides by a value", "divide by constants only")),
         }
-        if node.op_type != "Add" {
-            let reason = "both operands depend on the network's input";
-            return Err(Problem::new(reason, "only additions of two values are supported"));
-        }
-        if a.flat != b.flat {
-            return Err(Problem::new("it adds a flat vector to an image", "flatten both or none"));
-        }
-        self.push(node, Op::Add, &[a, b])
     }
 
-    /// The constant as one number for each channel of the value.
-    fn per_channel(&mut self, value: Value, constant: &Constant) -> Result<Vec<f32>, Problem> {
-        let [channels, h, w] = self.shape(value);
-        let numbers = constant.as_floats()?;
+    /// The sum or the mean of values and constants.
+    pub(super) fn sum(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+        let mut sum: Option<Value> = None;
+        for at in (0..inputs.len()).filter(|&at| inputs.is_value(at)) {
+            let value = inputs.value(at)?;
+            sum = Some(match sum {
+                Some(sum) => self.added(node, &sum, &value)?,
+                None => value,
+            });
+        }
+        let mut sum = sum.ok_or_else(|| Problem::malformed("it has no operand"))?;
+        for at in (0..inputs.len()).filter(|&at| !inputs.is_value(at)) {
+            let (value, numbers) = self.spread(node, &sum, inputs.constant(at)?)?;
+            sum = self.affine(node, &value, vec![1.0; numbers.len()], numbers)?;
+        }
+        if node.op_type == "Mean" {
+            let channels = self.shape(&sum)[0];
+            let share = vec![1.0 / inputs.len() as f32; channels];
+            return self.affine(node, &sum, share, vec![0.0; channels]);
+        }
+        Ok(sum)
+    }
+
+    pub(super) fn negated(&mut self, node: &NodeProto, value: &Value) -> Result<Value, Problem> {
+        let channels = self.shape(value)[0];
+        self.affine(node, value, vec![-1.0; channels], vec![0.0; channels])
+    }
+
+    fn added(&mut self, node: &NodeProto, a: &Value, b: &Value) -> Result<Value, Problem> {
+        let (first, second) = (a.layout.lengths(), b.layout.lengths());
+        if first != second {
+            return Err(Problem::new(
+                format!("its operands are {first:?} and {second:?} per image"),
+                "only values of one shape are added",
+            ));
+        }
+        if a.layout == b.layout && self.shape(a) == self.shape(b) {
+            return self.push(node, Op::Add, &[a, b]);
+        }
+        let shape = match first[..] {
+            [c, h, w] => [c, h, w],
+            _ => [first.iter().product(), 1, 1],
+        };
+        let all: Vec<usize> = (0..first.len()).collect();
+        let a = self.arranged(node, a, &all, shape)?;
+        let b = self.arranged(node, b, &all, shape)?;
+        self.push(node, Op::Add, &[&a, &b])
+    }
+
+    /// The constant as one number for each channel that is stored of the value. Where it tells
+    /// more elements apart, each becomes a channel.
+    pub(super) fn spread(
+        &mut self,
+        node: &NodeProto,
+        value: &Value,
+        constant: &Constant,
+    ) -> Result<(Value, Vec<f32>), Problem> {
+        let (numbers, lengths) = (constant.as_floats()?, value.layout.lengths());
+        let [c, h, w] = self.shape(value);
         if let [one] = numbers {
-            self.spend(channels)?;
-            return Ok(vec![*one; channels]);
+            self.spend(c)?;
+            return Ok((value.clone(), vec![*one; c]));
         }
-        let rank = if value.flat { 2 } else { 4 };
-        let mut aligned = vec![1; rank];
-        let fits = constant.shape.len() <= rank && (!value.flat || h * w == 1);
-        if fits {
-            aligned[rank - constant.shape.len()..].copy_from_slice(&constant.shape);
+        let leading = constant.shape.len().saturating_sub(lengths.len());
+        // An axis of the batch, or more before it, are of length 1.
+        let (more, shape) = constant.shape.split_at(leading);
+        let mut aligned = vec![1; lengths.len() - shape.len()];
+        aligned.extend(shape);
+        let fits = aligned.iter().zip(&lengths).all(|(&n, &length)| n == 1 || n == length);
+        if !fits || leading > 1 || more.iter().any(|&n| n != 1) {
+            return Err(Problem::new(
+                format!(
+                    "its constant has shape {:?}, its other operand is {lengths:?} per image",
+                    constant.shape
+                ),
+                "only constants that do not enlarge the other operand are supported",
+            ));
         }
-        let per_channel =
-            aligned.iter().enumerate().all(|(axis, &n)| n == if axis == 1 { channels } else { 1 });
-        if fits && per_channel {
-            self.spend(channels)?;
-            return Ok(numbers.to_vec());
+        let told: Vec<usize> = (0..lengths.len()).filter(|&axis| aligned[axis] > 1).collect();
+        let by_channel = told.iter().all(|&axis| value.layout.is_beyond(axis, h * w));
+        let (value, unit) = match by_channel {
+            true => (value.clone(), h * w),
+            false => (self.as_channels(node, value)?, 1),
+        };
+        let channels = self.shape(&value)[0];
+        self.spend(channels)?;
+        let number = |channel: usize| {
+            let at = told.iter().fold(0, |at, &axis| {
+                at * aligned[axis] + value.layout.index(axis, channel * unit)
+            });
+            numbers[at]
+        };
+        let numbers = (0..channels).map(number).collect();
+        Ok((value, numbers))
+    }
+
+    /// The value with every element as a channel.
+    fn as_channels(&mut self, node: &NodeProto, value: &Value) -> Result<Value, Problem> {
+        let shape = self.shape(value);
+        let order = crate::model::Order::reshape([shape.iter().product(), 1, 1]);
+        if order.is_identity(shape) {
+            return Ok(value.clone());
         }
-        Err(Problem::new(
-            format!(
-                "its constant has shape {:?}, its other operand is {:?} per image",
-                constant.shape,
-                [channels, h, w]
-            ),
-            "only constants per channel are supported",
-        ))
+        self.push(node, Op::Reorder(order), &[value])
     }
 }

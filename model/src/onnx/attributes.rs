@@ -54,9 +54,23 @@ impl NodeProto {
         sizes.try_into().map_err(|_| {
             Problem::new(
                 format!("{name} has {} numbers instead of {N}", ints.len()),
-                "only two-dimensional layers are supported",
+                "only layers of one or two dimensions are supported",
             )
         })
+    }
+
+    /// A size along rows and one along columns; of a line, that along columns is given alone.
+    pub(super) fn extents(
+        &self,
+        name: &str,
+        default: [usize; 2],
+        line: bool,
+    ) -> Result<[usize; 2], Problem> {
+        if !line {
+            return self.sizes(name, default);
+        }
+        let [length] = self.sizes(name, [default[1]])?;
+        Ok([1, length])
     }
 
     /// The tensor that a Constant node holds, in any of its forms.

@@ -1,7 +1,9 @@
 //! Constant tensors: weights, and the integers of shape arithmetic.
 
-use half::{bf16, f16};
+use std::fmt;
 
+use super::elements;
+pub(super) use super::elements::kind;
 use super::error::Problem;
 use super::proto::TensorProto;
 
@@ -16,9 +18,9 @@ pub(super) struct Constant {
 pub(super) enum Data {
     /// All float types.
     Floats(Vec<f32>),
-    /// Integer types of 32 and 64 bits.
+    /// Integer types of 16 to 64 bits, and booleans as 0 and 1.
     Ints(Vec<Int>),
-    /// Integer types of 8 bits.
+    /// Integer types of 4 and 8 bits.
     Bytes(Grid),
     /// Bytes times their scales, and the bytes.
     Scaled(Vec<f32>, Grid),
@@ -44,6 +46,15 @@ pub(super) enum Int {
     Batch,
 }
 
+impl fmt::Display for Int {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(i) => write!(f, "{i}"),
+            Self::Batch => f.write_str("N"),
+        }
+    }
+}
+
 impl Constant {
     pub(super) fn floats(shape: Vec<usize>, data: Vec<f32>) -> Self {
         Self { shape, data: Data::Floats(data) }
@@ -63,12 +74,6 @@ impl Constant {
 
     /// Reads a tensor; float types become f32.
     pub(super) fn read(tensor: &TensorProto) -> Result<Self, Problem> {
-        if tensor.data_location != 0 {
-            return Err(Problem::new(
-                format!("the tensor {:?} is stored in another file", tensor.name),
-                "save the model as a single file",
-            ));
-        }
         let shape = tensor
             .dims
             .iter()
@@ -80,9 +85,9 @@ impl Constant {
                     tensor.name, tensor.dims
                 ))
             })?;
-        let data = Data::read(tensor)?;
+        let expected = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        let data = elements::read(tensor, expected.unwrap_or(0))?;
         let constant = Self { shape, data };
-        let expected = constant.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
         if expected == Some(constant.len()) {
             return Ok(constant);
         }
@@ -181,83 +186,3 @@ impl Grid {
     }
 }
 
-impl Data {
-    fn read(tensor: &TensorProto) -> Result<Self, Problem> {
-        let t = tensor;
-        let raw = &t.raw_data;
-        // The numbers are those of ONNX's TensorProto.DataType.
-        Ok(match t.data_type {
-            1 => Self::Floats(either(raw, f32::from_le_bytes, &t.float_data, |&x| x)?),
-            10 => Self::Floats(either(
-                raw,
-                |b| f16::from_le_bytes(b).to_f32(),
-                &t.int32_data,
-                |&x| f16::from_bits(x as u16).to_f32(),
-            )?),
-            16 => Self::Floats(either(
-                raw,
-                |b| bf16::from_le_bytes(b).to_f32(),
-                &t.int32_data,
-                |&x| bf16::from_bits(x as u16).to_f32(),
-            )?),
-            11 => Self::Floats(either(
-                raw,
-                |b| f64::from_le_bytes(b) as f32,
-                &t.double_data,
-                |&x| x as f32,
-            )?),
-            2 => Self::Bytes(Grid {
-                values: either(raw, |[b]: [u8; 1]| b.into(), &t.int32_data, |&x| (x as u8).into())?,
-                low: 0,
-                high: 255,
-                scales: Vec::new(),
-            }),
-            3 => Self::Bytes(Grid {
-                values: either(
-                    raw,
-                    |b| i8::from_le_bytes(b).into(),
-                    &t.int32_data,
-                    |&x| (x as i8).into(),
-                )?,
-                low: -128,
-                high: 127,
-                scales: Vec::new(),
-            }),
-            6 => Self::Ints(either(
-                raw,
-                |b| Int::Known(i32::from_le_bytes(b).into()),
-                &t.int32_data,
-                |&x| Int::Known(x.into()),
-            )?),
-            7 => Self::Ints(either(
-                raw,
-                |b| Int::Known(i64::from_le_bytes(b)),
-                &t.int64_data,
-                |&x| Int::Known(x),
-            )?),
-            other => {
-                return Err(Problem::new(
-                    format!("the tensor {:?} has elements of type {other}", t.name),
-                    "only float, double, float16, bfloat16, int8, uint8, int32 and int64 are read",
-                ));
-            }
-        })
-    }
-}
-
-/// The raw elements if there are any, or else the typed ones.
-fn either<const N: usize, S, T>(
-    raw: &[u8],
-    from_raw: impl Fn([u8; N]) -> T,
-    typed: &[S],
-    from_typed: impl Fn(&S) -> T,
-) -> Result<Vec<T>, Problem> {
-    if raw.is_empty() {
-        return Ok(typed.iter().map(from_typed).collect());
-    }
-    let (elements, rest) = raw.as_chunks::<N>();
-    if !rest.is_empty() {
-        return Err(Problem::malformed(format!("{} bytes of elements of {N} bytes", raw.len())));
-    }
-    Ok(elements.iter().map(|bytes| from_raw(*bytes)).collect())
-}

@@ -15,6 +15,20 @@ pub enum ImportError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of weights beside it cannot be read.
+    #[error(
+        "cannot read {}, where the weights of {tensor:?} are: {source}; keep it in the folder of \
+         the model, under the name that it was exported with",
+        path.display()
+    )]
+    External {
+        /// The file.
+        path: PathBuf,
+        /// A tensor that is in it.
+        tensor: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The bytes are no ONNX.
     #[error("not an ONNX file: {0}")]
     Decode(#[from] prost::DecodeError),

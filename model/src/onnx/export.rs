@@ -2,7 +2,9 @@
 
 use prost::Message;
 
-use super::nodes::{OPSET, convolution_attributes, long, pool_attributes, view_nodes};
+use super::nodes::{
+    OPSET, convolution_attributes, long, order_nodes, pool_attributes, view_nodes,
+};
 use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::model::{Conv, Function, Model, Node, Op, ValueId};
 
@@ -55,23 +57,34 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
     let written = match &node.op {
         Op::Conv(conv) => convolution(graph, conv, &node.name, inputs[0], &output),
         Op::Relu { max: None } => plain("Relu"),
-        Op::Relu { max: Some(max) } => {
-            let bounds = [format!("{output}.min"), format!("{output}.max")];
-            graph.initializer.push(TensorProto::floats(&bounds[0], &[], &[0.0]));
-            graph.initializer.push(TensorProto::floats(&bounds[1], &[], &[*max]));
-            NodeProto::new("Clip", &node.name, &[inputs[0], &bounds[0], &bounds[1]], &[&output])
-        }
+        Op::Relu { max: Some(max) } => clip(graph, &node.name, inputs[0], &output, [0.0, *max]),
         Op::Function(function) => function_nodes(graph, function, node, inputs[0], &output),
         Op::Add => plain("Add"),
         Op::MaxPool(window) => pool_attributes(plain("MaxPool"), window),
         Op::AvgPool(window) => {
             pool_attributes(plain("AveragePool"), window).int("count_include_pad", 1)
         }
+        Op::Reorder(order) => order_nodes(graph, order, &node.name, inputs[0], &output),
+        Op::Concat => plain("Concat").int("axis", 1),
         Op::View(view) => {
             view_nodes(graph, view, model.shape(node.inputs[0]), &node.name, inputs[0], &output)
         }
     };
     graph.node.push(written);
+}
+
+fn clip(
+    graph: &mut GraphProto,
+    name: &str,
+    input: &str,
+    output: &str,
+    limits: [f32; 2],
+) -> NodeProto {
+    let bounds = [part(output, "min"), part(output, "max")];
+    for (bound, limit) in bounds.iter().zip(limits) {
+        graph.initializer.push(TensorProto::floats(bound, &[], &[limit]));
+    }
+    NodeProto::new("Clip", name, &[input, &bounds[0], &bounds[1]], &[output])
 }
 
 fn convolution(
@@ -111,6 +124,7 @@ fn function_nodes(
         Function::LeakyRelu { alpha } => one("LeakyRelu").float("alpha", alpha),
         Function::Elu { alpha } => one("Elu").float("alpha", alpha),
         Function::Softplus => one("Softplus"),
+        Function::Clip { low, high } => clip(graph, &node.name, input, output, [low, high]),
         Function::Square => NodeProto::new("Mul", &node.name, &[input, input], &[output]),
         Function::HardSwish => {
             let sigmoid = NodeProto::new("HardSigmoid", &gate, &[input], &[&gate]);

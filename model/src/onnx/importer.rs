@@ -6,10 +6,14 @@ use std::rc::Rc;
 use protocols::plan::{CORRELATIONS, KEYS};
 
 use super::constant::{Constant, Grid, Int};
+use super::ends;
 use super::error::{ImportError, Problem, Unsupported};
 use super::fold;
+use super::inputs::Inputs;
+use super::layout::Layout;
 use super::name;
-use super::proto::{GraphProto, NodeProto, ValueInfoProto};
+use super::operators::{is_known, keeps_shape, unsupported};
+use super::proto::{GraphProto, NodeProto};
 use super::qdq::import::Pending;
 use super::qdq::{Quantized, Quantizer};
 use super::simplify::simplify;
@@ -29,19 +33,21 @@ pub(super) enum Entry {
 }
 
 /// A value of the network and the form in which the graph sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Value {
     pub(super) id: ValueId,
-    /// `[N, C * H * W]` rather than `[N, C, H, W]`.
-    pub(super) flat: bool,
+    pub(super) layout: Rc<Layout>,
 }
 
 /// The state of an import: the network so far.
 pub(super) struct Importer {
     name: String,
     input: [usize; 3],
+    pub(super) opset: i64,
     /// The number of images, if the file fixes it.
     pub(super) batch: Option<i64>,
+    /// Results of nodes at the end that turn logits into probabilities.
+    probabilities: HashSet<String>,
     entries: HashMap<String, Entry>,
     pub(super) nodes: Vec<Node>,
     /// By value: whether it cannot be negative.
@@ -59,35 +65,41 @@ pub(super) struct Importer {
     /// How many more elements may be copied from constants: a small file must not unfold into a
     /// large model.
     budget: usize,
+    /// Shapes that the file says results have, the batch apart.
+    said: HashMap<String, Vec<usize>>,
+    pub(super) notes: Vec<String>,
     unsupported: Vec<Unsupported>,
 }
 
 impl Importer {
-    /// An importer of a graph from a file of so many bytes.
-    pub(super) fn new(graph: &GraphProto, bytes: usize) -> Result<Self, ImportError> {
+    /// An importer of a graph for one output, from files of so many bytes; it takes the constants
+    /// out of the graph.
+    pub(super) fn new(
+        graph: &mut GraphProto,
+        (opset, output): (i64, &str),
+        bytes: usize,
+    ) -> Result<Self, ImportError> {
+        let input = ends::input(graph)?;
         let mut unsupported = Vec::new();
         let mut entries = HashMap::new();
-        for tensor in &graph.initializer {
-            let entry = match Constant::read(tensor) {
+        for tensor in std::mem::take(&mut graph.initializer) {
+            let entry = match Constant::read(&tensor) {
                 Ok(constant) => Entry::Constant(Rc::new(constant)),
                 Err(problem) => {
                     unsupported.push(problem.of(&tensor.name, "initializer"));
                     Entry::Unknown
                 }
             };
-            entries.insert(tensor.name.clone(), entry);
+            entries.insert(tensor.name, entry);
         }
-        let inputs: Vec<_> =
-            graph.input.iter().filter(|input| !entries.contains_key(&input.name)).collect();
-        let [input] = inputs[..] else {
-            return Err(ImportError::field("graph.input", "one input", inputs.len().to_string()));
-        };
-        let (batch, shape, flat) = input_shape(input)?;
-        entries.insert(input.name.clone(), Entry::Value(Value { id: ValueId::INPUT, flat }));
+        let value = Value { id: ValueId::INPUT, layout: Rc::new(input.layout) };
+        entries.insert(input.name, Entry::Value(value));
         Ok(Self {
             name: name::shown(&graph.name),
-            input: shape,
-            batch,
+            input: input.shape,
+            opset,
+            batch: input.batch,
+            probabilities: ends::softmax_at_the_end(graph, output),
             entries,
             nodes: Vec::new(),
             non_negative: vec![false],
@@ -101,6 +113,8 @@ impl Importer {
             // Eight elements a byte of the file, and a million: more than real networks copy, and
             // less than a file of a few bytes could ask for by sharing constants.
             budget: bytes.saturating_mul(8).saturating_add(1 << 20),
+            said: said(graph),
+            notes: Vec::new(),
             unsupported,
         })
     }
@@ -109,45 +123,39 @@ impl Importer {
     pub(super) fn run(
         mut self,
         graph: &GraphProto,
+        output: &str,
     ) -> Result<(Option<Quantized>, Vec<Unsupported>), ImportError> {
         for node in &graph.node {
-            let entry = self.node(node).unwrap_or_else(|problem| {
+            let entries = self.node(node).unwrap_or_else(|problem| {
                 self.unsupported.push(problem.of(label(node), &operator(node)));
-                Entry::Unknown
+                vec![self.assumed(node)]
             });
-            if let Some(output) = node.output.first() {
+            for (output, entry) in node.output.iter().zip(entries) {
                 self.entries.insert(output.clone(), entry);
             }
-            for output in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
+            for output in node.output.iter().filter(|name| !name.is_empty()) {
                 self.entries.entry(output.clone()).or_insert(Entry::Unknown);
             }
         }
-        let [output] = &graph.output[..] else {
-            return Err(ImportError::field(
-                "graph.output",
-                "one output",
-                graph.output.len().to_string(),
-            ));
-        };
-        let output = match self.entries.get(&output.name) {
-            Some(Entry::Value(value)) => value.id,
-            Some(Entry::Unknown) if !self.unsupported.is_empty() => {
-                return Ok((None, self.unsupported));
-            }
+        let value = match self.entries.get(output) {
+            _ if !self.unsupported.is_empty() => return Ok((None, self.unsupported)),
+            Some(Entry::Value(value)) => value.clone(),
             Some(Entry::Unknown | Entry::Constant(_) | Entry::Quantized(_)) | None => {
-                let found = format!("{:?}, which is not", output.name);
-                return Err(ImportError::field(
-                    "graph.output",
-                    "a value computed from the input",
-                    found,
-                ));
+                let expected = "a float value computed from the input";
+                let found = format!("{:?}, which is not", name::shown(output));
+                return Err(ImportError::field("graph.output", expected, found));
             }
         };
-        if !self.unsupported.is_empty() {
-            return Ok((None, self.unsupported));
-        }
-        let nodes = std::mem::take(&mut self.nodes);
-        let (model, moved) = simplify(Model { name: self.name, input: self.input, nodes, output });
+        let value = match self.in_order(output, &value) {
+            Ok(value) => value,
+            Err(problem) => return Ok((None, vec![problem.of(output, "output")])),
+        };
+        self.finish(value.id).map(|quantized| (Some(quantized), Vec::new()))
+    }
+
+    fn finish(self, output: ValueId) -> Result<Quantized, ImportError> {
+        let model = Model { name: self.name, input: self.input, nodes: self.nodes, output };
+        let (model, moved) = simplify(model);
         model.check()?;
         // Of values that became one, the last is what is left of them; of layers, the first, which
         // took the others in.
@@ -156,11 +164,11 @@ impl Importer {
         let grids = BTreeMap::from_iter(self.grids).into_iter().rev();
         let weights =
             grids.filter_map(|(id, grid)| Some((moved[id.0]?.producer()?, grid.into()))).collect();
-        Ok((Some(Quantized { model, values, weights }), self.unsupported))
+        Ok(Quantized { model, values, weights, notes: self.notes })
     }
 
-    /// What a node's first result is.
-    fn node(&mut self, node: &NodeProto) -> Result<Entry, Problem> {
+    /// What a node's results are: the first of them, or all.
+    fn node(&mut self, node: &NodeProto) -> Result<Vec<Entry>, Problem> {
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
             return Err(unsupported(node));
         }
@@ -169,25 +177,42 @@ impl Importer {
         if !is_known(&node.op_type) {
             return Err(unsupported(node));
         }
-        if inputs.iter().flatten().any(|entry| matches!(entry, Entry::Unknown)) {
-            return Ok(Entry::Unknown);
-        }
         let inputs = Inputs(inputs);
+        if inputs.any_unknown() {
+            return Ok(vec![Entry::Unknown]);
+        }
+        if node.op_type == "Split" && inputs.is_value(0) {
+            return Ok(self.split(node, &inputs)?.into_iter().map(Entry::Value).collect());
+        }
+        self.first(node, &inputs).map(|entry| vec![entry])
+    }
+
+    /// What a node's first result is.
+    fn first(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Entry, Problem> {
         match node.op_type.as_str() {
             "Constant" => {
                 let constant = node.constant()?;
                 self.spend(constant.len())?;
                 Ok(constant.into())
             }
-            "Identity" | "Dropout" | "Cast" if inputs.is_value(0) => {
-                Ok(Entry::Value(inputs.value(0)?))
+            "Identity" if inputs.is_value(0) => Ok(Entry::Value(inputs.value(0)?)),
+            "Cast" if inputs.is_value(0) => self.cast(node, inputs.value(0)?).map(Entry::Value),
+            "Dropout" if inputs.is_value(0) => self.dropout(inputs).map(Entry::Value),
+            "Softmax" | "LogSoftmax" if inputs.is_value(0) => {
+                self.softmax(node, inputs.value(0)?).map(Entry::Value)
             }
-            "Shape" if inputs.is_value(0) => self.shape_of(node, inputs.value(0)?),
-            "QuantizeLinear" if inputs.is_value(0) => self.quantize(node, &inputs),
+            "Shape" if inputs.is_value(0) => self.shape_of(node, &inputs.value(0)?),
+            "QuantizeLinear" if inputs.is_value(0) => self.quantize(node, inputs),
             "Identity" if let Some(pending) = inputs.quantized() => Ok(Entry::Quantized(pending)),
-            "Clip" if let Some(pending) = inputs.quantized() => self.narrow(&inputs, pending),
+            "Clip" if let Some(pending) = inputs.quantized() => self.narrow(inputs, pending),
             "DequantizeLinear" if let Some(pending) = inputs.quantized() => {
-                self.dequantize(node, &inputs, pending).map(Entry::Value)
+                self.dequantize(node, inputs, pending).map(Entry::Value)
+            }
+            "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze"
+                if let Some(pending) = inputs.quantized() =>
+            {
+                let value = self.seen_otherwise(node, inputs, &pending.value)?;
+                Ok(Entry::Quantized(Pending { value, ..pending }))
             }
             _ if inputs.all_constant() => {
                 let constants = inputs.constants()?;
@@ -196,7 +221,7 @@ impl Importer {
                 self.spend(result.len())?;
                 Ok(result.into())
             }
-            _ => self.operation(node, &inputs).map(Entry::Value),
+            _ => self.operation(node, inputs).map(Entry::Value),
         }
     }
 
@@ -207,22 +232,27 @@ impl Importer {
             "MatMul" => self.matmul(node, inputs),
             "BatchNormalization" => self.batch_norm(node, inputs),
             "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(node, inputs),
-            "Relu" => self.relu(node, inputs.value(0)?, None),
+            "Sum" | "Mean" => self.sum(node, inputs),
+            "Neg" => self.negated(node, &inputs.value(0)?),
+            "Max" | "Min" => self.bounded(node, inputs),
+            "Relu" => self.push(node, Op::Relu { max: None }, &[&inputs.value(0)?]),
             "Clip" => self.clip(node, inputs),
+            "PRelu" => self.prelu(node, inputs),
             "Pow" => self.power(node, inputs),
             "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Swish" | "Gelu" | "LeakyRelu"
-            | "Elu" | "Softplus" => self.function(node, inputs.value(0)?),
-            "MaxPool" => self.max_pool(node, inputs.value(0)?),
-            "AveragePool" => self.average_pool(node, inputs.value(0)?),
-            "GlobalAveragePool" => self.global_pool(node, inputs.value(0)?, Op::AvgPool),
-            "GlobalMaxPool" => self.global_pool(node, inputs.value(0)?, Op::MaxPool),
+            | "Elu" | "Softplus" => self.function(node, &inputs.value(0)?),
+            "MaxPool" => self.max_pool(node, &inputs.value(0)?),
+            "AveragePool" => self.average_pool(node, &inputs.value(0)?),
+            "GlobalAveragePool" => self.global_pool(node, &inputs.value(0)?, Op::AvgPool),
+            "GlobalMaxPool" => self.global_pool(node, &inputs.value(0)?, Op::MaxPool),
             "ReduceMean" => self.reduce_mean(node, inputs),
-            "Flatten" => self.flatten(node, inputs.value(0)?),
-            "Reshape" => self.reshape(inputs),
-            "Squeeze" => self.squeeze(node, inputs),
-            "Unsqueeze" => self.unsqueeze(node, inputs),
+            "Flatten" | "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" => {
+                self.seen_otherwise(node, inputs, &inputs.value(0)?)
+            }
+            "Concat" => self.concat(node, inputs),
             "Pad" => self.pad(node, inputs),
             "Slice" => self.slice(node, inputs),
+            "Gather" => self.gather(node, inputs),
             _ => Err(unsupported(node)),
         }
     }
@@ -232,48 +262,95 @@ impl Importer {
             return Ok(None);
         }
         self.entries.get(name).cloned().map(Some).ok_or_else(|| {
-            Problem::malformed(format!("no earlier node computes its input {name:?}"))
+            let shown = name::shown(name);
+            Problem::malformed(format!("no node computes its input {shown:?}"))
         })
     }
 
-    /// Appends an operation.
+    /// What stands in for the result of a node that is not supported, so that those behind it are
+    /// looked at, too.
+    fn assumed(&mut self, node: &NodeProto) -> Entry {
+        let Some(name) = node.output.first() else { return Entry::Unknown };
+        let first = node.input.first().and_then(|name| self.entries.get(name));
+        let lengths = match (self.said.get(name), first) {
+            (Some(said), _) => said.clone(),
+            (None, Some(Entry::Value(value))) if keeps_shape(&node.op_type) => {
+                value.layout.lengths()
+            }
+            (None, _) => return Entry::Unknown,
+        };
+        let shape = match lengths[..] {
+            [c] => [c, 1, 1],
+            [c, length] => [c, 1, length],
+            [c, h, w] => [c, h, w],
+            _ => [lengths.iter().product(), 1, 1],
+        };
+        let layout = Rc::new(Layout::natural(&lengths));
+        let id = ValueId(self.nodes.len() + 1);
+        let (name, op) = (name::shown(label(node)), Op::Relu { max: None });
+        self.non_negative.push(false);
+        self.nodes.push(Node { name, op, inputs: vec![ValueId::INPUT], output: id, shape });
+        Entry::Value(Value { id, layout })
+    }
+
+    /// Appends an operation that leaves every element where it is.
     pub(super) fn push(
         &mut self,
         node: &NodeProto,
         op: Op,
-        inputs: &[Value],
+        inputs: &[&Value],
     ) -> Result<Value, Problem> {
-        let (first, last) = (inputs[0], inputs[inputs.len() - 1]);
-        let shape = op.output_shape(label(node), self.shape(first), self.shape(last))?;
+        let ids: Vec<ValueId> = inputs.iter().map(|value| value.id).collect();
+        let id = self.append(node, op, &ids)?;
+        Ok(Value { id, layout: Rc::clone(&inputs[0].layout) })
+    }
+
+    /// Appends an operation whose result the graph sees as it is stored, as axes of these lengths.
+    pub(super) fn push_as(
+        &mut self,
+        node: &NodeProto,
+        op: Op,
+        input: &Value,
+        lengths: impl FnOnce([usize; 3]) -> Vec<usize>,
+    ) -> Result<Value, Problem> {
+        let id = self.append(node, op, &[input.id])?;
+        let layout = Rc::new(Layout::natural(&lengths(self.stored(id))));
+        Ok(Value { id, layout })
+    }
+
+    /// Appends an operation.
+    pub(super) fn append(
+        &mut self,
+        node: &NodeProto,
+        op: Op,
+        inputs: &[ValueId],
+    ) -> Result<ValueId, Problem> {
+        let shapes: Vec<[usize; 3]> = inputs.iter().map(|&id| self.stored(id)).collect();
+        let shape = op.output_shape(label(node), &shapes)?;
         check_shape(label(node), shape)?;
         let output = ValueId(self.nodes.len() + 1);
         let name = self.unique(label(node));
-        let inputs: Vec<ValueId> = inputs.iter().map(|value| value.id).collect();
         self.non_negative.push(match op {
             Op::Relu { .. } => true,
             Op::Conv(_) | Op::Function(_) => false,
-            Op::Add | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {
-                inputs.iter().all(|input| self.non_negative[input.0])
-            }
+            Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => inputs.iter().all(|input| self.non_negative[input.0]),
         });
-        self.nodes.push(Node { name, op, inputs, output, shape });
-        Ok(Value { id: output, flat: first.flat })
+        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), output, shape });
+        Ok(output)
     }
 
-    /// The shape of one image of a value, flat or not.
-    pub(super) fn shape(&self, value: Value) -> [usize; 3] {
-        value.id.producer().map_or(self.input, |node| self.nodes[node].shape)
+    /// The shape of one image of a value, as it is stored.
+    pub(super) fn shape(&self, value: &Value) -> [usize; 3] {
+        self.stored(value.id)
     }
 
-    /// The operand as `[C, H, W]`, which it has to be in the graph, too.
-    pub(super) fn image(&self, value: Value) -> Result<[usize; 3], Problem> {
-        if value.flat {
-            return Err(Problem::new(
-                "it is applied to a flat vector",
-                "remove the Flatten before it",
-            ));
-        }
-        Ok(self.shape(value))
+    pub(super) fn stored(&self, id: ValueId) -> [usize; 3] {
+        id.producer().map_or(self.input, |node| self.nodes[node].shape)
     }
 
     /// Takes so many elements from the budget for copies of constants.
@@ -297,13 +374,39 @@ impl Importer {
         unique
     }
 
-    fn shape_of(&self, node: &NodeProto, value: Value) -> Result<Entry, Problem> {
-        let shape = self.shape(value);
-        let lengths = if value.flat { vec![shape.iter().product()] } else { shape.to_vec() };
+    fn shape_of(&self, node: &NodeProto, value: &Value) -> Result<Entry, Problem> {
         let mut dims = vec![Int::Batch];
-        dims.extend(lengths.into_iter().map(|d| Int::Known(d as i64)));
+        dims.extend(value.layout.lengths().into_iter().map(|d| Int::Known(d as i64)));
         fold::part_of_shape(node, &dims).map(Entry::from)
     }
+
+    /// Whether a node's result is only probabilities of what it reads.
+    pub(super) fn is_probability(&self, node: &NodeProto) -> bool {
+        node.output.first().is_some_and(|output| self.probabilities.contains(output))
+    }
+
+    /// The output with its elements in the graph's order.
+    fn in_order(&mut self, output: &str, value: &Value) -> Result<Value, Problem> {
+        if value.layout.is_natural() {
+            return Ok(value.clone());
+        }
+        let node = NodeProto::new("Identity", output, &[], &[output]);
+        let (axes, elements) = (0..value.layout.rank(), self.shape(value).iter().product());
+        self.arranged(&node, value, &axes.collect::<Vec<_>>(), [elements, 1, 1])
+    }
+}
+
+/// Shapes that the file says values have, those that are fixed.
+fn said(graph: &GraphProto) -> HashMap<String, Vec<usize>> {
+    let infos = graph.value_info.iter().filter_map(|info| {
+        let dims = ends::dims(info)?;
+        let lengths: Option<Vec<usize>> =
+            dims.get(1..)?.iter().map(|d| d.and_then(|d| usize::try_from(d).ok())).collect();
+        let lengths = lengths.filter(|lengths| !lengths.is_empty())?;
+        let elements = lengths.iter().try_fold(1usize, |product, &d| product.checked_mul(d))?;
+        (elements > 0).then_some((info.name.clone(), lengths))
+    });
+    infos.collect()
 }
 
 impl From<Constant> for Entry {
@@ -313,7 +416,7 @@ impl From<Constant> for Entry {
 }
 
 impl Problem {
-    fn of(self, node: &str, operator: &str) -> Unsupported {
+    pub(super) fn of(self, node: &str, operator: &str) -> Unsupported {
         // Reasons quote names, too.
         let reason = name::shortened(&self.reason, name::MAX_REASON);
         Unsupported {
@@ -323,86 +426,6 @@ impl Problem {
             advice: self.advice,
         }
     }
-}
-
-/// The operands of a node; `None` for those that are left out.
-pub(super) struct Inputs(Vec<Option<Entry>>);
-
-impl Inputs {
-    fn get(&self, i: usize) -> Option<&Entry> {
-        self.0.get(i)?.as_ref()
-    }
-
-    pub(super) fn is_value(&self, i: usize) -> bool {
-        matches!(self.get(i), Some(Entry::Value(_)))
-    }
-
-    pub(super) fn value(&self, i: usize) -> Result<Value, Problem> {
-        match self.get(i) {
-            Some(Entry::Value(value)) => Ok(*value),
-            Some(Entry::Constant(_)) => Err(Problem::new(
-                format!("input {i} is a constant"),
-                "exchange the operands, or compute it when exporting",
-            )),
-            Some(Entry::Quantized(_)) => Err(Problem::new(
-                format!("input {i} is quantized"),
-                "put the operator between DequantizeLinear and QuantizeLinear (the format QDQ)",
-            )),
-            Some(Entry::Unknown) | None => Err(Problem::malformed(format!("input {i} is missing"))),
-        }
-    }
-
-    /// A constant operand, `None` if it is left out.
-    pub(super) fn optional(&self, i: usize) -> Result<Option<&Rc<Constant>>, Problem> {
-        match self.get(i) {
-            Some(Entry::Constant(constant)) => Ok(Some(constant)),
-            Some(Entry::Value(_) | Entry::Quantized(_)) => Err(Problem::new(
-                format!("input {i} depends on the network's input"),
-                "only constants are supported there",
-            )),
-            Some(Entry::Unknown) | None => Ok(None),
-        }
-    }
-
-    pub(super) fn constant(&self, i: usize) -> Result<&Rc<Constant>, Problem> {
-        self.optional(i)?.ok_or_else(|| Problem::malformed(format!("input {i} is missing")))
-    }
-
-    /// The first operand, where it is between QuantizeLinear and DequantizeLinear.
-    fn quantized(&self) -> Option<Pending> {
-        if let Some(Entry::Quantized(pending)) = self.get(0) { Some(*pending) } else { None }
-    }
-
-    fn all_constant(&self) -> bool {
-        self.0.iter().flatten().next().is_some()
-            && self.0.iter().flatten().all(|entry| matches!(entry, Entry::Constant(_)))
-    }
-
-    fn constants(&self) -> Result<Vec<Option<&Constant>>, Problem> {
-        (0..self.0.len()).map(|i| Ok(self.optional(i)?.map(|constant| &**constant))).collect()
-    }
-}
-
-/// The number of images if it is fixed, the shape of one, and whether it is a flat vector.
-fn input_shape(input: &ValueInfoProto) -> Result<(Option<i64>, [usize; 3], bool), ImportError> {
-    let field = format!("graph.input {:?}", input.name);
-    let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
-    let shape = tensor.and_then(|t| t.shape.as_ref());
-    let shape =
-        shape.ok_or_else(|| ImportError::field(&*field, "a tensor with a shape", "none"))?;
-    let dims: Vec<Option<i64>> = shape.dim.iter().map(|d| d.dim_value.filter(|&d| d > 0)).collect();
-    let expected =
-        "[N, C, H, W] or [N, C], all but N fixed and of a sane size: export with fixed sizes";
-    let sizes: Vec<Option<usize>> =
-        dims.iter().map(|d| d.and_then(|d| usize::try_from(d).ok())).collect();
-    let (image, flat) = match sizes[..] {
-        [_, c, h, w] => (c.zip(h).zip(w).map(|((c, h), w)| [c, h, w]), false),
-        [_, c] => (c.map(|c| [c, 1, 1]), true),
-        _ => (None, false),
-    };
-    let image = image.ok_or_else(|| ImportError::field(&*field, expected, format!("{dims:?}")))?;
-    check_shape("input", image)?;
-    Ok((dims[0], image, flat))
 }
 
 /// A node's name for people.
@@ -417,84 +440,4 @@ fn operator(node: &NodeProto) -> String {
     } else {
         format!("{}::{}", node.domain, node.op_type)
     }
-}
-
-fn is_known(operator: &str) -> bool {
-    const KNOWN: &[&str] = &[
-        "Add",
-        "AveragePool",
-        "BatchNormalization",
-        "Cast",
-        "Clip",
-        "Concat",
-        "Constant",
-        "ConstantOfShape",
-        "Conv",
-        "DequantizeLinear",
-        "Div",
-        "Dropout",
-        "Elu",
-        "Flatten",
-        "Gather",
-        "Gelu",
-        "Gemm",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "LeakyRelu",
-        "MatMul",
-        "MaxPool",
-        "Mul",
-        "Pad",
-        "Pow",
-        "QuantizeLinear",
-        "ReduceMean",
-        "Relu",
-        "Reshape",
-        "Shape",
-        "Sigmoid",
-        "Slice",
-        "Softplus",
-        "Squeeze",
-        "Sub",
-        "Swish",
-        "Tanh",
-        "Transpose",
-        "Unsqueeze",
-    ];
-    KNOWN.contains(&operator)
-}
-
-fn unsupported(node: &NodeProto) -> Problem {
-    let advice = match node.op_type.as_str() {
-        "Softmax" | "LogSoftmax" => {
-            "export the network without it: pq computes the probabilities from the logits"
-        }
-        "PRelu" | "Selu" | "Mish" | "Erf" => {
-            "train the network with ReLU, SiLU, GELU, hard-swish or another supported activation \
-             instead"
-        }
-        "Concat" => "use a residual addition instead, or pad channels and add",
-        "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LRN" => {
-            "train the network with batch normalization instead"
-        }
-        "QuantizeLinear" | "DequantizeLinear" => {
-            "quantize values, and dequantize what was quantized"
-        }
-        "QLinearConv"
-        | "QLinearMatMul"
-        | "QLinearAdd"
-        | "ConvInteger"
-        | "MatMulInteger"
-        | "DynamicQuantizeLinear" => {
-            "quantize statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
-        }
-        _ => {
-            "replace it by supported layers (convolution, fully connected, ReLU, addition, \
-             pooling) and train again"
-        }
-    };
-    Problem::new("the operator is not supported", advice)
 }

@@ -1,9 +1,12 @@
-//! Layers with weights, and activations.
+//! Layers with weights.
+
+use std::rc::Rc;
 
 use super::attributes::size;
 use super::constant::Constant;
 use super::error::Problem;
-use super::importer::{Importer, Inputs, Value};
+use super::importer::{Importer, Value};
+use super::inputs::Inputs;
 use super::proto::NodeProto;
 use crate::model::{Conv, Op};
 use protocols::linear::Geometry;
@@ -15,24 +18,30 @@ impl Importer {
         inputs: &Inputs,
     ) -> Result<Value, Problem> {
         let (input, factor) = self.operand(inputs.value(0)?);
-        let [in_channels, in_h, in_w] = self.image(input)?;
-        let weight = inputs.constant(1)?.clone();
-        let [out_channels, _, kernel_h, kernel_w] = weight.shape[..] else {
-            let reason = format!("its weights have {} axes", weight.shape.len());
-            return Err(Problem::new(reason, "only two-dimensional convolutions are supported"));
+        let line = input.layout.rank() == 2;
+        let input = self.image(node, &input)?;
+        let [in_channels, in_h, in_w] = self.shape(&input);
+        let weight = Rc::clone(inputs.constant(1)?);
+        let (out_channels, kernel_h, kernel_w) = match weight.shape[..] {
+            [outputs, _, rows, columns] if !line => (outputs, rows, columns),
+            [outputs, _, length] if line => (outputs, 1, length),
+            _ => {
+                let reason = format!("its weights have {} axes", weight.shape.len());
+                return Err(Problem::new(reason, "only one and two dimensions are supported"));
+            }
         };
-        let kernel = node.sizes("kernel_shape", [kernel_h, kernel_w])?;
+        let kernel = node.extents("kernel_shape", [kernel_h, kernel_w], line)?;
         if kernel != [kernel_h, kernel_w] {
             return Err(Problem::malformed(format!(
                 "kernel_shape {kernel:?} for weights {:?}",
                 weight.shape
             )));
         }
-        let [stride_h, stride_w] = node.sizes("strides", [1, 1])?;
-        let [dilation_h, dilation_w] = node.sizes("dilations", [1, 1])?;
+        let [stride_h, stride_w] = node.extents("strides", [1, 1], line)?;
+        let [dilation_h, dilation_w] = node.extents("dilations", [1, 1], line)?;
         let reach = [reach(kernel_h, dilation_h), reach(kernel_w, dilation_w)];
         let [pad_top, pad_left, pad_bottom, pad_right] =
-            padding(node, [in_h, in_w], reach, [stride_h, stride_w])?;
+            padding(node, [in_h, in_w], reach, [stride_h, stride_w], line)?;
         let geometry = Geometry {
             in_channels,
             in_h,
@@ -57,8 +66,8 @@ impl Importer {
         };
         let mut floats = weight.as_floats()?.to_vec();
         floats.iter_mut().for_each(|w| *w *= factor.unwrap_or(1.0));
-        let output =
-            self.push(node, Op::Conv(Conv { geometry, weight: floats, bias }), &[input])?;
+        let conv = Op::Conv(Conv { geometry, weight: floats, bias });
+        let output = self.push_as(node, conv, &input, |shape| seen(shape, line))?;
         if let Some(grid) = weight.grid() {
             self.spend(weight.len())?;
             self.grids.insert(output.id, grid.clone());
@@ -77,28 +86,34 @@ impl Importer {
             Some(c) => Some(c.as_floats()?.iter().map(|x| x * beta).collect()),
             None => None,
         };
-        self.linear(node, inputs.value(0)?, inputs.constant(1)?, transposed, alpha, bias)
+        self.linear(node, inputs, transposed, alpha, bias)
     }
 
     pub(super) fn matmul(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        self.linear(node, inputs.value(0)?, inputs.constant(1)?, false, 1.0, None)
+        if inputs.is_value(1) {
+            let reason = match inputs.is_value(0) {
+                true => "it multiplies two values, as attention does",
+                false => "its second operand is a value",
+            };
+            let advice = "only products of a value and constant weights are supported";
+            return Err(Problem::new(reason, advice));
+        }
+        self.linear(node, inputs, false, 1.0, None)
     }
 
-    /// A fully connected layer: a convolution whose kernel is the whole input.
+    /// A fully connected layer over the last axis: of a vector, a convolution whose kernel is the
+    /// whole input as it is stored; else one of 1x1 over that axis.
     fn linear(
         &mut self,
         node: &NodeProto,
-        input: Value,
-        weight: &Constant,
+        inputs: &Inputs,
         transposed: bool,
         scale: f32,
         bias: Option<Vec<f32>>,
     ) -> Result<Value, Problem> {
-        if !input.flat {
-            return Err(Problem::new("it is applied to an image", "flatten the image before it"));
-        }
-        let [c, h, w] = self.shape(input);
-        let (outputs, inputs) = match weight.shape[..] {
+        let (input, weight) = (inputs.value(0)?, inputs.constant(1)?);
+        let lengths = input.layout.lengths();
+        let (outputs, length) = match weight.shape[..] {
             [m, k] if transposed => (m, k),
             [k, m] => (m, k),
             _ => {
@@ -106,35 +121,65 @@ impl Importer {
                 return Err(Problem::new(reason, "only matrices are supported"));
             }
         };
-        if inputs != c * h * w {
-            let reason =
-                format!("its weights are for {inputs} inputs, but there are {}", c * h * w);
+        if lengths.last() != Some(&length) {
+            let found = lengths.last().copied().unwrap_or(0);
+            let reason = format!("its weights are for {length} inputs, but there are {found}");
             return Err(Problem::malformed(reason));
         }
         self.spend(weight.len().saturating_add(outputs))?;
-        let source = weight.as_floats()?;
         let (input, factor) = self.operand(input);
         let scale = scale * factor.unwrap_or(1.0);
+        let vector = lengths.len() == 1;
+        let input = if vector { input } else { self.last_axis_first(node, &input)? };
+        let [c, h, w] = self.shape(&input);
+        // By place in what is stored, which element of the last axis it is.
+        let order = match vector {
+            true => inverse(&input.layout.places()),
+            false => (0..length).collect(),
+        };
         // Where weight `(m, k)` is in the file: rows of outputs if transposed, else rows of inputs.
         // The integers of quantized weights are put in the same order.
-        let places: Vec<usize> = (0..outputs)
-            .flat_map(|m| {
-                (0..inputs).map(move |k| if transposed { m * inputs + k } else { k * outputs + m })
-            })
-            .collect();
+        let place = |m: usize, k: usize| if transposed { m * length + k } else { k * outputs + m };
+        let places: Vec<usize> =
+            (0..outputs).flat_map(|m| order.iter().map(move |&k| place(m, k))).collect();
+        let source = weight.as_floats()?;
         let rows = places.iter().map(|&at| source[at] * scale).collect();
         let bias = match bias {
             None => vec![0.0; outputs],
             Some(bias) if bias.len() == 1 => vec![bias[0]; outputs],
             Some(bias) => bias,
         };
-        let geometry = Geometry { out_channels: outputs, ..whole(c, h, w) };
-        let output = self.push(node, Op::Conv(Conv { geometry, weight: rows, bias }), &[input])?;
+        let geometry = match vector {
+            true => Geometry { out_channels: outputs, ..whole(c, h, w) },
+            false => Geometry { out_channels: outputs, in_h: h, in_w: w, ..whole(c, 1, 1) },
+        };
+        let conv = Op::Conv(Conv { geometry, weight: rows, bias });
+        let output = self.push_as(node, conv, &input, |_| {
+            let mut seen = vec![outputs];
+            seen.extend(&lengths[..lengths.len() - 1]);
+            seen
+        })?;
         if let Some(grid) = weight.grid() {
             self.spend(weight.len())?;
             self.grids.insert(output.id, grid.pick(&places));
         }
-        Ok(output)
+        // The axis of outputs goes last again.
+        let mut back: Vec<usize> = (1..lengths.len()).collect();
+        back.push(0);
+        Ok(Value { layout: Rc::new(output.layout.transposed(&back)), ..output })
+    }
+
+    /// The value stored with its last axis as channels.
+    fn last_axis_first(&mut self, node: &NodeProto, input: &Value) -> Result<Value, Problem> {
+        let lengths = input.layout.lengths();
+        let (last, rest) = lengths.split_last().unwrap_or((&1, &[]));
+        let mut order = vec![rest.len()];
+        order.extend(0..rest.len());
+        let shape = match rest {
+            [h, w] => [*last, *h, *w],
+            _ => [*last, 1, rest.iter().product()],
+        };
+        self.arranged(node, input, &order, shape)
     }
 
     pub(super) fn batch_norm(
@@ -166,7 +211,18 @@ impl Importer {
             scale.push(factor as f32);
             shift.push((f64::from(beta[c]) - f64::from(mean[c]) * factor) as f32);
         }
-        self.affine(node, inputs.value(0)?, scale, shift)
+        let input = inputs.value(0)?;
+        // Parameters are those of the first axis behind the batch.
+        let mut axes = vec![1; input.layout.rank()];
+        if axes.is_empty() || channels != input.layout.lengths()[0] {
+            let reason = format!("it has parameters for {channels} channels");
+            return Err(Problem::malformed(reason));
+        }
+        axes[0] = channels;
+        let [scale, shift] = [scale, shift].map(|part| Constant::floats(axes.clone(), part));
+        let (value, scale) = self.spread(node, &input, &scale)?;
+        let (value, shift) = self.spread(node, &value, &shift)?;
+        self.affine(node, &value, scale, shift)
     }
 
     /// `x * scale + shift` for each channel: a convolution of its own, which `simplify` folds into
@@ -174,52 +230,27 @@ impl Importer {
     pub(super) fn affine(
         &mut self,
         node: &NodeProto,
-        input: Value,
+        input: &Value,
         scale: Vec<f32>,
         shift: Vec<f32>,
     ) -> Result<Value, Problem> {
         let [c, h, w] = self.shape(input);
-        if scale.len() != c {
-            return Err(Problem::new(
-                format!("it has parameters for {} channels, but there are {c}", scale.len()),
-                "apply it to the image, before the Flatten",
-            ));
-        }
         self.spend(c.saturating_mul(2))?;
         let geometry = Geometry { in_h: h, in_w: w, out_channels: c, groups: c, ..whole(c, 1, 1) };
         self.push(node, Op::Conv(Conv { geometry, weight: scale, bias: shift }), &[input])
     }
-
-    pub(super) fn relu(
-        &mut self,
-        node: &NodeProto,
-        input: Value,
-        max: Option<f32>,
-    ) -> Result<Value, Problem> {
-        self.push(node, Op::Relu { max }, &[input])
-    }
-
-    pub(super) fn clip(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        let (min, max) = (bound(node, inputs, 1, "min")?, bound(node, inputs, 2, "max")?);
-        // Both limits of float mean that there is none.
-        let max = max.filter(|&max| max < f32::MAX);
-        if min == Some(0.0) {
-            return self.relu(node, inputs.value(0)?, max);
-        }
-        let min = min.map_or("none".into(), |min| min.to_string());
-        Err(Problem::new(
-            format!("its lower bound is {min}"),
-            "only a lower bound of 0 is supported (ReLU, ReLU6)",
-        ))
-    }
 }
 
-/// A bound of a Clip node: an input since operator set 11, an attribute before.
-fn bound(node: &NodeProto, inputs: &Inputs, i: usize, name: &str) -> Result<Option<f32>, Problem> {
-    match inputs.optional(i)? {
-        Some(constant) => constant.scalar().map(Some),
-        None => node.float_of(name),
-    }
+/// The axes of an image, or of a line.
+pub(super) fn seen([c, h, w]: [usize; 3], line: bool) -> Vec<usize> {
+    if line { vec![c, w] } else { vec![c, h, w] }
+}
+
+/// The index of every place of a permutation.
+fn inverse(places: &[usize]) -> Vec<usize> {
+    let mut indices = vec![0; places.len()];
+    places.iter().enumerate().for_each(|(index, &place)| indices[place] = index);
+    indices
 }
 
 /// A convolution whose kernel is its whole input, with one output.
@@ -254,8 +285,13 @@ pub(super) fn padding(
     input: [usize; 2],
     reach: [usize; 2],
     stride: [usize; 2],
+    line: bool,
 ) -> Result<[usize; 4], Problem> {
     let upper = match node.string_or("auto_pad", "NOTSET")? {
+        "NOTSET" if line => {
+            let [before, after] = node.sizes("pads", [0; 2])?;
+            return Ok([0, before, 0, after]);
+        }
         "NOTSET" => return node.sizes("pads", [0; 4]),
         "VALID" => return Ok([0; 4]),
         "SAME_UPPER" => true,

@@ -3,7 +3,7 @@
 use protocols::linear::Geometry;
 
 use super::proto::{GraphProto, NodeProto, TensorProto};
-use crate::model::{View, Window};
+use crate::model::{Order, View, Window};
 
 /// The operator set that is written.
 pub const OPSET: i64 = 13;
@@ -59,6 +59,36 @@ pub fn view_nodes(
     let name = format!("{output}.pads");
     graph.initializer.push(TensorProto::ints(&name, &[8], &pads));
     NodeProto::new("Pad", node, &[&sliced, &name], &[output]).string("mode", "constant")
+}
+
+/// The Reshape and Transpose of an order, put into the graph, and the Reshape that follows them.
+#[must_use]
+pub fn order_nodes(
+    graph: &mut GraphProto,
+    order: &Order,
+    node: &str,
+    input: &str,
+    output: &str,
+) -> NodeProto {
+    let reshape = |graph: &mut GraphProto, what: &str, dims: &[i64]| {
+        let name = format!("{output}.{what}.shape");
+        graph.initializer.push(TensorProto::ints(&name, &[dims.len() as i64], dims));
+        name
+    };
+    let Order { rows, columns, inner, shape } = *order;
+    let [c, h, w] = long(shape);
+    let shape = reshape(graph, "result", &[-1, c, h, w]);
+    if order.keeps_order() {
+        return NodeProto::new("Reshape", node, &[input, &shape], &[output]);
+    }
+    let outer = c * h * w / (rows * columns * inner) as i64;
+    let [rows, columns, inner] = long([rows, columns, inner]);
+    let axes = reshape(graph, "axes", &[-1, outer, rows, columns, inner]);
+    let [split, turned] = ["split", "turned"].map(|what| format!("{output}.{what}"));
+    graph.node.push(NodeProto::new("Reshape", &split, &[input, &axes], &[&split]));
+    let turn = NodeProto::new("Transpose", &turned, &[&split], &[&turned]);
+    graph.node.push(turn.ints("perm", &[0, 1, 3, 2, 4]));
+    NodeProto::new("Reshape", node, &[&turned, &shape], &[output])
 }
 
 pub(super) fn long<const N: usize>(sizes: [usize; N]) -> [i64; N] {

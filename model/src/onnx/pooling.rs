@@ -1,94 +1,151 @@
 //! Pooling.
 
+use std::rc::Rc;
+
 use super::error::Problem;
-use super::importer::{Importer, Inputs, Value};
-use super::layers::padding;
+use super::importer::{Importer, Value};
+use super::inputs::Inputs;
+use super::layers::{padding, seen};
+use super::layout::Layout;
 use super::proto::NodeProto;
+use super::reshape::{axes, image_axis};
 use crate::model::{Op, Window};
 
+/// The windows of a node.
+struct Windows {
+    /// As they are computed: whole, with zeros around.
+    whole: Window,
+    /// The padding that the node names: of partial windows, what is beyond it is nothing.
+    named: [usize; 4],
+    /// Rows and columns of what is pooled.
+    input: [usize; 2],
+}
+
 impl Importer {
-    pub(super) fn max_pool(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
-        if node.sizes("dilations", [1, 1])? != [1, 1] {
-            return Err(Problem::new("its windows are dilated", "use dense windows"));
-        }
-        let (window, partial) = self.window(node, input)?;
-        self.push(node, Op::MaxPool(partial.unwrap_or(window)), &[input])
+    pub(super) fn max_pool(&mut self, node: &NodeProto, input: &Value) -> Result<Value, Problem> {
+        let (input, line) = (self.image(node, input)?, input.layout.rank() == 2);
+        let windows = self.windows(node, &input, line)?;
+        self.push_as(node, Op::MaxPool(windows.whole), &input, |shape| seen(shape, line))
     }
 
     pub(super) fn average_pool(
         &mut self,
         node: &NodeProto,
-        input: Value,
+        input: &Value,
     ) -> Result<Value, Problem> {
-        let (window, partial) = self.window(node, input)?;
-        if window.pad != [0; 4] && node.int_or("count_include_pad", 0)? == 0 {
-            return Err(Problem::new(
-                "it averages fewer elements at the borders (padding with count_include_pad = 0)",
-                "set count_include_pad, or pool without padding",
-            ));
+        let (input, line) = (self.image(node, input)?, input.layout.rank() == 2);
+        let windows = self.windows(node, &input, line)?;
+        let padded = node.int_or("count_include_pad", 0)? != 0;
+        let op = Op::AvgPool(windows.whole);
+        let means = self.push_as(node, op, &input, |shape| seen(shape, line))?;
+        let [_, rows, columns] = self.shape(&means);
+        let counts = [windows.counts(0, rows, padded), windows.counts(1, columns, padded)];
+        self.corrected(node, &means, windows.whole.len(), counts)
+    }
+
+    /// Means over whole windows as those over so many elements along rows and columns: pixels that
+    /// lack some are scaled up.
+    fn corrected(
+        &mut self,
+        node: &NodeProto,
+        means: &Value,
+        whole: usize,
+        [rows, columns]: [Vec<usize>; 2],
+    ) -> Result<Value, Problem> {
+        let factor = |row: &usize, column: &usize| whole as f32 / (row * column) as f32;
+        let factors: Vec<f32> =
+            rows.iter().flat_map(|row| columns.iter().map(move |c| factor(row, c))).collect();
+        if factors.iter().all(|&factor| factor == 1.0) {
+            return Ok(means.clone());
         }
-        if partial.is_some() {
-            return Err(Problem::new(
-                "it averages fewer elements at the borders (ceil_mode)",
-                "pool without ceil_mode",
-            ));
-        }
-        self.push(node, Op::AvgPool(window), &[input])
+        // Pixels as channels: one factor for each.
+        let mut order: Vec<usize> = (1..means.layout.rank()).collect();
+        order.push(0);
+        let channels = self.shape(means)[0];
+        let pixels = self.arranged(node, means, &order, [factors.len(), 1, channels])?;
+        let zeros = vec![0.0; factors.len()];
+        self.affine(node, &pixels, factors, zeros)
     }
 
     pub(super) fn global_pool(
         &mut self,
         node: &NodeProto,
-        input: Value,
+        input: &Value,
         op: fn(Window) -> Op,
     ) -> Result<Value, Problem> {
-        let [_, h, w] = self.image(input)?;
-        self.push(node, op(Window::global([h, w])), &[input])
+        let (input, line) = (self.image(node, input)?, input.layout.rank() == 2);
+        let [_, h, w] = self.shape(&input);
+        self.push_as(node, op(Window::global([h, w])), &input, |shape| seen(shape, line))
     }
 
-    /// A mean over rows, columns or both.
+    /// A mean over rows, columns or both, wherever the graph has them.
     pub(super) fn reduce_mean(
         &mut self,
         node: &NodeProto,
         inputs: &Inputs,
     ) -> Result<Value, Problem> {
         let input = inputs.value(0)?;
-        let [_, h, w] = self.image(input)?;
-        let axes = match inputs.optional(1)? {
-            Some(axes) => axes.known_ints()?,
-            None => node.ints_of("axes").unwrap_or_default().to_vec(),
-        };
-        let rows = axes.iter().any(|axis| [2, -2].contains(axis));
-        let columns = axes.iter().any(|axis| [3, -1].contains(axis));
-        let only_these = axes.iter().all(|axis| [2, -2, 3, -1].contains(axis));
-        let keeps = node.int_or("keepdims", 1)? != 0;
-        if !only_these || axes.is_empty() || !(keeps || rows && columns) {
-            let reason = format!("it reduces the axes {axes:?}, keepdims {}", i64::from(keeps));
-            return Err(Problem::new(reason, "reduce rows and columns (2 and 3)"));
+        let (rank, shape) = (input.layout.rank(), self.shape(&input));
+        let named = axes(node, inputs)?.unwrap_or_default();
+        let gone = named.iter().map(|&axis| image_axis(axis, rank + 1, "reduces"));
+        let mut gone: Vec<usize> = gone.collect::<Result<_, _>>()?;
+        gone.sort_unstable();
+        gone.dedup();
+        let stored: Option<Vec<usize>> = gone
+            .iter()
+            .map(|&axis| input.layout.stored_axis(axis, shape).filter(|&at| at > 0))
+            .collect();
+        let stored = stored.filter(|stored| !stored.is_empty()).ok_or_else(|| {
+            let reason = format!("it reduces the axes {named:?} of {rank} behind the batch");
+            Problem::new(reason, "reduce rows and columns")
+        })?;
+        let length = |at: usize| if stored.contains(&at) { shape[at] } else { 1 };
+        let window = Window::global([length(1), length(2)]);
+        let id = self.append(node, Op::AvgPool(window), &[input.id])?;
+        let (mut layout, mut before) = (Layout::clone(&input.layout), shape);
+        for (&axis, &at) in gone.iter().zip(&stored) {
+            layout = layout.resized(axis, at, before, 1);
+            before[at] = 1;
         }
-        let window = Window::global([if rows { h } else { 1 }, if columns { w } else { 1 }]);
-        let value = self.push(node, Op::AvgPool(window), &[input])?;
-        Ok(Value { flat: !keeps, ..value })
+        if node.int_or("keepdims", 1)? == 0 {
+            layout = layout.without(&gone);
+        }
+        Ok(Value { id, layout: Rc::new(layout) })
     }
 
-    /// The windows without partial ones; and with them, if the node has any.
-    fn window(&self, node: &NodeProto, input: Value) -> Result<(Window, Option<Window>), Problem> {
-        let [_, h, w] = self.image(input)?;
-        let kernel = node.sizes("kernel_shape", [0, 0])?;
-        let stride = node.sizes("strides", [1, 1])?;
+    fn windows(&self, node: &NodeProto, input: &Value, line: bool) -> Result<Windows, Problem> {
+        let [_, h, w] = self.shape(input);
+        let kernel = node.extents("kernel_shape", [0, 0], line)?;
+        let stride = node.extents("strides", [1, 1], line)?;
+        if node.extents("dilations", [1, 1], line)? != [1, 1] {
+            return Err(Problem::new("its windows are dilated", "use dense windows"));
+        }
         if [kernel, stride].as_flattened().contains(&0) {
             return Err(Problem::malformed("a kernel or stride of 0"));
         }
-        let pad = padding(node, [h, w], kernel, stride)?;
-        let window = Window { kernel, stride, pad };
-        if node.int_or("ceil_mode", 0)? == 0 {
-            return Ok((window, None));
+        let named = padding(node, [h, w], kernel, stride, line)?;
+        let [top, left, mut bottom, mut right] = named;
+        if node.int_or("ceil_mode", 0)? != 0 {
+            bottom = ceil_padding(h, kernel[0], stride[0], top, bottom);
+            right = ceil_padding(w, kernel[1], stride[1], left, right);
         }
-        let [top, left, bottom, right] = pad;
-        let bottom = ceil_padding(h, kernel[0], stride[0], top, bottom);
-        let right = ceil_padding(w, kernel[1], stride[1], left, right);
-        let more = Window { pad: [top, left, bottom, right], ..window };
-        Ok((window, (more != window).then_some(more)))
+        let whole = Window { kernel, stride, pad: [top, left, bottom, right] };
+        Ok(Windows { whole, named, input: [h, w] })
+    }
+}
+
+impl Windows {
+    /// How many elements count in each window along an axis.
+    fn counts(&self, axis: usize, windows: usize, padded: bool) -> Vec<usize> {
+        let (kernel, stride) = (self.whole.kernel[axis], self.whole.stride[axis]);
+        let (before, after) = (self.named[axis], self.named[axis + 2]);
+        let inside = before..before + self.input[axis];
+        let counted = if padded { 0..inside.end + after } else { inside };
+        let count = |window: usize| {
+            let (start, end) = (window * stride, window * stride + kernel);
+            end.min(counted.end).saturating_sub(start.max(counted.start)).max(1)
+        };
+        (0..windows).map(count).collect()
     }
 }
 

@@ -1,102 +1,164 @@
-//! Flatten, Reshape, Squeeze and Unsqueeze: all that they may do is to flatten an image, or to undo
-//! it.
+//! Flatten, Reshape, Transpose, Squeeze and Unsqueeze: the graph sees a value otherwise, and
+//! nothing moves.
+
+use std::rc::Rc;
 
 use super::constant::Int;
 use super::error::Problem;
-use super::importer::{Importer, Inputs, Value};
+use super::fold::axis_of;
+use super::importer::{Importer, Value};
+use super::inputs::Inputs;
+use super::layout::Layout;
 use super::proto::NodeProto;
 
 impl Importer {
-    pub(super) fn flatten(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
-        match (node.int_or("axis", 1)?, input.flat) {
-            (1, _) | (-3, false) | (-1, true) => Ok(Value { flat: true, ..input }),
-            (axis, _) => Err(Problem::new(format!("its axis is {axis}"), "flatten from axis 1")),
+    pub(super) fn seen_otherwise(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+        value: &Value,
+    ) -> Result<Value, Problem> {
+        match node.op_type.as_str() {
+            "Flatten" => self.flatten(node, value),
+            "Reshape" => self.reshape(node, inputs, value),
+            "Transpose" => transpose(node, value),
+            "Squeeze" => squeeze(&axes(node, inputs)?, value),
+            _ => unsqueeze(&axes(node, inputs)?.unwrap_or_default(), value),
         }
     }
 
-    pub(super) fn reshape(&mut self, inputs: &Inputs) -> Result<Value, Problem> {
-        let input = inputs.value(0)?;
+    fn flatten(&mut self, node: &NodeProto, value: &Value) -> Result<Value, Problem> {
+        let (axis, rank) = (node.int_or("axis", 1)?, value.layout.rank() as i64 + 1);
+        if axis != 1 && axis.saturating_add(rank) != 1 {
+            return Err(Problem::new(format!("its axis is {axis}"), "flatten from axis 1"));
+        }
+        self.reshaped(node, value, &[value.layout.lengths().iter().product()])
+    }
+
+    fn reshape(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+        value: &Value,
+    ) -> Result<Value, Problem> {
         let target = inputs.constant(1)?;
-        let dims = target.as_ints()?;
-        let shape = self.shape(input);
-        let elements: usize = shape.iter().product();
-        let before = if input.flat { vec![elements] } else { shape.to_vec() };
-        let flat = self.is_reshape(dims, &before, &[elements]);
-        let image = self.is_reshape(dims, &before, &shape);
-        match (flat, image) {
-            (true, _) => Ok(Value { flat: true, ..input }),
-            (false, true) => Ok(Value { flat: false, ..input }),
-            (false, false) => Err(Problem::new(
-                format!("it makes {dims:?} of {before:?} per image"),
-                "only flattening to [N, C * H * W], and undoing that, are supported",
-            )),
-        }
+        let (dims, before) = (target.as_ints()?, value.layout.lengths());
+        let zeros = node.int_or("allowzero", 0)? == 0;
+        let Some(lengths) = self.lengths(dims, &before, zeros) else {
+            let shown: Vec<String> = dims.iter().map(ToString::to_string).collect();
+            let [target, mut from] = [shown.join(", "), String::from("N")];
+            before.iter().for_each(|length| from += &format!(", {length}"));
+            let reason = format!("it makes [{target}] of [{from}]");
+            return Err(Problem::new(reason, "keep the images of a batch apart, along the first axis"));
+        };
+        self.reshaped(node, value, &lengths)
     }
 
-    /// Whether a Reshape's target means `[N, after...]` for an operand `[N, before...]`.
-    fn is_reshape(&self, target: &[Int], before: &[usize], after: &[usize]) -> bool {
-        let Some((batch, rest)) = target.split_first() else {
-            return false;
-        };
-        let inferred = target.iter().filter(|&&int| int == Int::Known(-1)).count();
+    /// What a Reshape's target means for an operand `[N, before...]`: `None` if it mixes images, or
+    /// has another number of elements.
+    fn lengths(&self, target: &[Int], before: &[usize], zeros: bool) -> Option<Vec<usize>> {
+        let (batch, rest) = target.split_first()?;
         let whole_batch = match *batch {
             Int::Batch | Int::Known(0 | -1) => true,
             Int::Known(n) => self.batch == Some(n),
         };
-        whole_batch
-            && inferred <= 1
-            && rest.len() == after.len()
-            && rest.iter().zip(after).enumerate().all(|(i, (&int, &length))| match int {
-                Int::Known(-1) => true,
-                Int::Known(0) => before.get(i) == Some(&length),
-                Int::Known(n) => n == length as i64,
-                Int::Batch => false,
-            })
-    }
-
-    pub(super) fn squeeze(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        let input = inputs.value(0)?;
-        let [_, h, w] = self.image(input)?;
-        let axes = axes(node, inputs)?;
-        if (h, w) == (1, 1) && is_rows_and_columns(&axes, 4) {
-            return Ok(Value { flat: true, ..input });
+        let inferred = target.iter().filter(|&&int| int == Int::Known(-1)).count();
+        if !whole_batch || inferred > 1 {
+            return None;
         }
-        let reason = format!("it removes the axes {axes:?}");
-        Err(Problem::new(
-            reason,
-            "only rows and columns (2 and 3) of one pixel can be removed, both at once",
-        ))
+        let mut lengths = Vec::with_capacity(rest.len());
+        for (at, &int) in rest.iter().enumerate() {
+            lengths.push(match int {
+                Int::Known(-1) => 1,
+                Int::Known(0) if zeros => *before.get(at)?,
+                Int::Known(n) => usize::try_from(n).ok().filter(|&n| n > 0)?,
+                Int::Batch => return None,
+            });
+        }
+        let elements: usize = before.iter().product();
+        let known = lengths.iter().try_fold(1usize, |product, &n| product.checked_mul(n))?;
+        if let Some(at) = rest.iter().position(|&int| int == Int::Known(-1)) {
+            lengths[at] = elements / known;
+        }
+        let found = lengths.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+        (found == Some(elements)).then_some(lengths)
     }
 
-    pub(super) fn unsqueeze(
+    /// The value with axes of these lengths, as many elements in the same order.
+    fn reshaped(
         &mut self,
         node: &NodeProto,
-        inputs: &Inputs,
+        value: &Value,
+        lengths: &[usize],
     ) -> Result<Value, Problem> {
-        let input = inputs.value(0)?;
-        let [_, h, w] = self.shape(input);
-        let axes = axes(node, inputs)?;
-        if input.flat && (h, w) == (1, 1) && is_rows_and_columns(&axes, 4) {
-            return Ok(Value { flat: false, ..input });
+        if let Some(layout) = value.layout.reshaped(lengths) {
+            return Ok(Value { layout: Rc::new(layout), ..value.clone() });
         }
-        let reason = format!("it adds the axes {axes:?}");
-        Err(Problem::new(
-            reason,
-            "only rows and columns (2 and 3) can be added to a flat vector, both at once",
-        ))
+        // Axes that the target cuts across are put in order first.
+        let all: Vec<usize> = (0..value.layout.rank()).collect();
+        let elements = value.layout.lengths().iter().product();
+        let value = self.arranged(node, value, &all, [elements, 1, 1])?;
+        Ok(Value { layout: Rc::new(Layout::natural(lengths)), ..value })
     }
 }
 
-fn axes(node: &NodeProto, inputs: &Inputs) -> Result<Vec<i64>, Problem> {
-    match inputs.optional(1)? {
-        Some(axes) => axes.known_ints(),
-        None => Ok(node.ints_of("axes").unwrap_or_default().to_vec()),
+fn transpose(node: &NodeProto, value: &Value) -> Result<Value, Problem> {
+    let rank = value.layout.rank() + 1;
+    let order: Vec<usize> = match node.ints_of("perm") {
+        Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<_, _>>()?,
+        None => (0..rank).rev().collect(),
+    };
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    if sorted != (0..rank).collect::<Vec<_>>() {
+        return Err(Problem::malformed(format!("perm {order:?} for {rank} axes")));
     }
+    if order[0] != 0 {
+        let reason = format!("its perm {order:?} moves the batch");
+        return Err(Problem::new(reason, "keep the images of a batch apart, along the first axis"));
+    }
+    let order: Vec<usize> = order[1..].iter().map(|axis| axis - 1).collect();
+    Ok(Value { layout: Rc::new(value.layout.transposed(&order)), ..value.clone() })
 }
 
-fn is_rows_and_columns(axes: &[i64], rank: i64) -> bool {
-    let mut axes: Vec<i64> =
-        axes.iter().map(|&axis| if axis < 0 { axis.saturating_add(rank) } else { axis }).collect();
+fn squeeze(axes: &Option<Vec<i64>>, value: &Value) -> Result<Value, Problem> {
+    let lengths = value.layout.lengths();
+    let gone: Vec<usize> = match axes {
+        Some(axes) => {
+            let axes = axes.iter().map(|&axis| image_axis(axis, lengths.len() + 1, "removes"));
+            axes.collect::<Result<_, _>>()?
+        }
+        None => (0..lengths.len()).filter(|&axis| lengths[axis] == 1).collect(),
+    };
+    if let Some(&axis) = gone.iter().find(|&&axis| lengths[axis] != 1) {
+        let reason = format!("it removes an axis of length {}", lengths[axis]);
+        return Err(Problem::malformed(reason));
+    }
+    Ok(Value { layout: Rc::new(value.layout.without(&gone)), ..value.clone() })
+}
+
+fn unsqueeze(axes: &[i64], value: &Value) -> Result<Value, Problem> {
+    let rank = value.layout.rank() + axes.len();
+    let axes = axes.iter().map(|&axis| image_axis(axis, rank + 1, "adds"));
+    let mut axes: Vec<usize> = axes.collect::<Result<_, _>>()?;
     axes.sort_unstable();
-    axes == [2, 3]
+    axes.dedup();
+    Ok(Value { layout: Rc::new(value.layout.with(&axes)), ..value.clone() })
+}
+
+/// An axis of the graph's tensor of so many axes as one of an image.
+pub(super) fn image_axis(axis: i64, rank: usize, what: &str) -> Result<usize, Problem> {
+    let axis = axis_of(axis, rank)?;
+    axis.checked_sub(1).ok_or_else(|| {
+        let reason = format!("it {what} the axis of the batch");
+        Problem::new(reason, "keep the images of a batch apart, along the first axis")
+    })
+}
+
+/// The axes that a node names, in either form.
+pub(super) fn axes(node: &NodeProto, inputs: &Inputs) -> Result<Option<Vec<i64>>, Problem> {
+    match inputs.optional(1)? {
+        Some(axes) => axes.known_ints().map(Some),
+        None => Ok(node.ints_of("axes").map(<[i64]>::to_vec)),
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn simplify(model: Model) -> (Model, Vec<Option<ValueId>>) {
         for input in &mut node.inputs {
             *input = moved[input.0];
         }
-        let is_view = matches!(node.op, Op::View(_));
+        let is_view = matches!(node.op, Op::View(_) | Op::Reorder(_));
         let value = append(&mut new, node, sole_use);
         // A view that changes nothing is an older value: not the one just appended.
         if is_view && value.0 < new.nodes.len() {
@@ -48,7 +48,19 @@ fn append(model: &mut Model, node: Node, sole_use: bool) -> ValueId {
         return input;
     }
     let node = join_views(model, node);
-    if matches!(&node.op, Op::View(view) if view.is_identity(model.shape(node.inputs[0]))) {
+    let shape = model.shape(node.inputs[0]);
+    let idle = match &node.op {
+        Op::View(view) => view.is_identity(shape),
+        Op::Reorder(order) => order.is_identity(shape),
+        Op::Conv(_)
+        | Op::Relu { .. }
+        | Op::Function(_)
+        | Op::Add
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::Concat => false,
+    };
+    if idle {
         return node.inputs[0];
     }
     let output = ValueId(model.nodes.len() + 1);
@@ -76,22 +88,22 @@ fn fold(conv: &mut Conv, scale: &Conv) {
     }
 }
 
-/// Reads through a view: another view becomes one with it, a convolution takes over zeros around
-/// its rows and columns.
+/// Reads through a view or an order: another one becomes one with it, a convolution takes over
+/// zeros around its rows and columns.
 fn join_views(model: &Model, mut node: Node) -> Node {
     let Some(source) = node.inputs[0].producer().map(|i| &model.nodes[i]) else {
         return node;
     };
-    let Op::View(first) = &source.op else {
-        return node;
-    };
-    let joined = match &mut node.op {
-        Op::View(view) => {
+    let joined = match (&source.op, &mut node.op) {
+        (Op::View(first), Op::View(view)) => {
             *view = first.then(view);
             true
         }
-        Op::Conv(conv) => pad(conv, first, model.shape(source.inputs[0])),
-        Op::Relu { .. } | Op::Function(_) | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) => false,
+        (Op::View(first), Op::Conv(conv)) => pad(conv, first, model.shape(source.inputs[0])),
+        (Op::Reorder(first), Op::Reorder(order)) => {
+            first.then(order).map(|both| *order = both).is_some()
+        }
+        _ => false,
     };
     if joined {
         node.inputs[0] = source.inputs[0];

@@ -1,14 +1,20 @@
-//! Slice and Pad.
+//! Slice, Split, Gather of one index, Pad and Concat.
 
+use std::rc::Rc;
+
+use super::attributes::size;
 use super::error::Problem;
-use super::fold::from_start;
-use super::importer::{Importer, Inputs, Value};
+use super::fold::{axis_of, from_start};
+use super::importer::{Importer, Value};
+use super::inputs::Inputs;
+use super::layout::Layout;
 use super::proto::NodeProto;
+use super::reshape::image_axis;
 use crate::model::{Axis, MAX_AXIS, Op, View};
 
 impl Importer {
     pub(super) fn slice(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        let input = inputs.value(0)?;
+        let mut value = inputs.value(0)?;
         let mut parts = [const { None }; 4];
         for (at, name) in ["starts", "ends", "axes", "steps"].into_iter().enumerate() {
             parts[at] = match inputs.optional(at + 1)? {
@@ -24,84 +30,177 @@ impl Importer {
         if [&ends, &axes, &steps].iter().any(|part| part.len() != starts.len()) {
             return Err(Problem::malformed("starts, ends, axes and steps differ in length"));
         }
-        let mut view = View::all(self.shape(input));
         for (i, &axis) in axes.iter().enumerate() {
-            let Some(axis) = self.axis(input, axis)? else {
+            let Some(axis) = axis_of(axis, value.layout.rank() + 1)?.checked_sub(1) else {
                 if starts[i] == 0 && ends[i] >= i64::from(i32::MAX) && steps[i] == 1 {
                     continue;
                 }
                 return Err(Problem::new("it slices the batch", "images of a batch must not mix"));
             };
-            view.axes[axis] = sliced(view.axes[axis].length, starts[i], ends[i], steps[i])?;
+            let part = sliced(value.layout.lengths()[axis], starts[i], ends[i], steps[i])?;
+            value = self.part(node, &value, axis, part)?;
         }
-        self.view(node, input, view)
+        Ok(value)
+    }
+
+    /// The parts of a value along an axis.
+    pub(super) fn split(
+        &mut self,
+        node: &NodeProto,
+        inputs: &Inputs,
+    ) -> Result<Vec<Value>, Problem> {
+        let value = inputs.value(0)?;
+        let axis = image_axis(node.int_or("axis", 0)?, value.layout.rank() + 1, "splits")?;
+        let length = value.layout.lengths()[axis];
+        let given = match inputs.optional(1)? {
+            Some(sizes) => Some(sizes.known_ints()?),
+            None => node.ints_of("split").map(<[i64]>::to_vec),
+        };
+        let sizes: Vec<usize> = match given {
+            Some(sizes) => sizes.iter().map(|&n| size("a part", n)).collect::<Result<_, _>>()?,
+            None => {
+                let each = length.div_ceil(node.output.len().max(1));
+                let starts = (0..node.output.len()).map(|at| (at * each).min(length));
+                starts.map(|start| each.min(length - start)).collect()
+            }
+        };
+        if sizes.iter().sum::<usize>() != length || sizes.len() != node.output.len() {
+            return Err(Problem::malformed(format!("it splits {length} into {sizes:?}")));
+        }
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(sizes.len());
+        for length in sizes {
+            let part = Axis { start, ..Axis::all(length) };
+            parts.push(self.part(node, &value, axis, part)?);
+            start += length;
+        }
+        Ok(parts)
+    }
+
+    /// One element along an axis, which goes.
+    pub(super) fn gather(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+        let value = inputs.value(0)?;
+        let indices = inputs.constant(1)?;
+        let axis = image_axis(node.int_or("axis", 0)?, value.layout.rank() + 1, "gathers along")?;
+        let length = value.layout.lengths()[axis];
+        let ([index], []) = (&indices.known_ints()?[..], &indices.shape[..]) else {
+            let reason = format!("it gathers {} elements", indices.len());
+            return Err(Problem::new(reason, "gather one, or use Slice"));
+        };
+        let part = Axis { start: axis_of(*index, length)?, ..Axis::all(1) };
+        let value = self.part(node, &value, axis, part)?;
+        Ok(Value { layout: Rc::new(value.layout.without(&[axis])), ..value })
     }
 
     pub(super) fn pad(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        let input = inputs.value(0)?;
+        let mut value = inputs.value(0)?;
         let mode = node.string_or("mode", "constant")?;
-        if mode != "constant" {
-            return Err(Problem::new(
-                format!("its mode is {mode}"),
-                "only padding with zeros is supported",
-            ));
-        }
-        let value = match inputs.optional(2)? {
-            Some(value) => value.scalar()?,
+        let with = match inputs.optional(2)? {
+            Some(with) => with.scalar()?,
             None => node.float_or("value", 0.0)?,
         };
-        if value != 0.0 {
-            return Err(Problem::new(
-                format!("it pads with {value}"),
-                "only padding with zeros is supported",
-            ));
-        }
         let pads = match inputs.optional(1)? {
             Some(pads) => pads.known_ints()?,
             None => node.ints_of("pads").unwrap_or_default().to_vec(),
         };
+        let rank = value.layout.rank() + 1;
         let axes = match inputs.optional(3)? {
             Some(axes) => axes.known_ints()?,
-            None => (0..if input.flat { 2 } else { 4 }).collect(),
+            None => (0..rank as i64).collect(),
         };
         if pads.len() != 2 * axes.len() {
             return Err(Problem::malformed(format!("{} pads for {} axes", pads.len(), axes.len())));
         }
-        let mut view = View::all(self.shape(input));
+        if pads.iter().all(|&pad| pad == 0) {
+            return Ok(value);
+        }
+        if mode != "constant" || with != 0.0 {
+            let reason = match mode {
+                "constant" => format!("it pads with {with}"),
+                _ => format!("its mode is {mode}"),
+            };
+            return Err(Problem::new(reason, "only padding with zeros is supported"));
+        }
         for (i, &axis) in axes.iter().enumerate() {
             let (before, after) = (pads[i], pads[i + axes.len()]);
-            match self.axis(input, axis) {
-                Ok(Some(axis)) => view.axes[axis] = padded(view.axes[axis], before, after)?,
-                Ok(None) | Err(_) if before == 0 && after == 0 => {}
-                Ok(None) => return Err(Problem::new("it pads the batch", "pad images only")),
-                Err(problem) => return Err(problem),
+            match axis_of(axis, rank)?.checked_sub(1) {
+                Some(axis) => {
+                    let whole = Axis::all(value.layout.lengths()[axis]);
+                    value = self.part(node, &value, axis, padded(whole, before, after)?)?;
+                }
+                None if before == 0 && after == 0 => {}
+                None => return Err(Problem::new("it pads the batch", "pad images only")),
             }
         }
-        self.view(node, input, view)
+        Ok(value)
     }
 
-    fn view(&mut self, node: &NodeProto, input: Value, view: View) -> Result<Value, Problem> {
-        if view.is_identity(self.shape(input)) {
-            return Ok(input);
+    pub(super) fn concat(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
+        let values: Vec<Value> =
+            (0..inputs.len()).map(|i| inputs.value(i)).collect::<Result<_, _>>()?;
+        let first = &values[0];
+        let axis = image_axis(node.int_or("axis", 1)?, first.layout.rank() + 1, "joins along")?;
+        let total = values
+            .iter()
+            .map(|value| value.layout.lengths().get(axis).copied())
+            .try_fold(0usize, |sum, length| sum.checked_add(length?))
+            .ok_or_else(|| Problem::malformed("its operands have different axes"))?;
+        if let Some(layout) = self.stacked(&values, axis, total) {
+            let ids: Vec<_> = values.iter().map(|value| value.id).collect();
+            return Ok(Value { id: self.append(node, Op::Concat, &ids)?, layout: Rc::new(layout) });
         }
-        self.push(node, Op::View(view), &[input])
+        // The axis first, and all others behind it.
+        let mut order: Vec<usize> = (0..first.layout.rank()).collect();
+        order.remove(axis);
+        order.insert(0, axis);
+        let mut ids = Vec::with_capacity(values.len());
+        for value in &values {
+            let lengths = value.layout.lengths();
+            if lengths.len() != order.len() {
+                return Err(Problem::malformed("its operands have different axes"));
+            }
+            let rest = order[1..].iter().map(|&axis| lengths[axis]).product();
+            ids.push(self.arranged(node, value, &order, [lengths[axis], 1, rest])?.id);
+        }
+        let id = self.append(node, Op::Concat, &ids)?;
+        let mut lengths = first.layout.lengths();
+        lengths[axis] = total;
+        let ordered: Vec<usize> = order.iter().map(|&axis| lengths[axis]).collect();
+        let mut back = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(at, &axis)| back[axis] = at);
+        Ok(Value { id, layout: Rc::new(Layout::natural(&ordered).transposed(&back)) })
     }
 
-    /// An axis of the graph's tensor as one of `[C, H, W]`; `None` is the batch.
-    fn axis(&self, value: Value, axis: i64) -> Result<Option<usize>, Problem> {
-        let rank = if value.flat { 2 } else { 4 };
-        let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
-        if !(0..rank).contains(&axis) {
-            return Err(Problem::malformed(format!("there is no axis {axis}")));
+    /// How the graph sees values that are joined along an axis, if it is that of their channels in
+    /// all of them, and they are seen alike.
+    fn stacked(&self, values: &[Value], axis: usize, total: usize) -> Option<Layout> {
+        let mut seen = values.iter().map(|value| {
+            let shape = self.shape(value);
+            let channels = value.layout.stored_axis(axis, shape) == Some(0);
+            channels.then(|| (value.layout.resized(axis, 0, shape, total), [shape[1], shape[2]]))
+        });
+        let first = seen.next()??;
+        seen.all(|other| other.as_ref() == Some(&first)).then_some(first.0)
+    }
+
+    /// A part of a value along an axis, with zeros around it.
+    fn part(
+        &mut self,
+        node: &NodeProto,
+        value: &Value,
+        axis: usize,
+        part: Axis,
+    ) -> Result<Value, Problem> {
+        if part == Axis::all(value.layout.lengths()[axis]) {
+            return Ok(value.clone());
         }
-        let [_, h, w] = self.shape(value);
-        if value.flat && axis == 1 && h * w != 1 {
-            return Err(Problem::new(
-                "it cuts or pads a flattened image",
-                "do so before the Flatten",
-            ));
-        }
-        Ok(usize::try_from(axis - 1).ok())
+        let (value, at) = self.along(node, value, axis)?;
+        let shape = self.shape(&value);
+        let mut view = View::all(shape);
+        view.axes[at] = part;
+        let id = self.append(node, Op::View(view), &[value.id])?;
+        let layout = value.layout.resized(axis, at, shape, part.out());
+        Ok(Value { id, layout: Rc::new(layout) })
     }
 }
 

@@ -34,6 +34,7 @@ fn graph(input: &[usize], constants: Vec<TensorProto>, nodes: Vec<NodeProto>) ->
         initializer: constants,
         input: vec![ValueInfoProto::batch("x", input)],
         output: vec![output],
+        ..GraphProto::default()
     }
 }
 

@@ -23,7 +23,7 @@ pub use crate::assumption::Assumption;
 pub use crate::linear::{Algorithm, Protocol, Protocols};
 pub use crate::load::{Hints, Load, Reveal};
 pub use crate::steps::{
-    Axis, CORRELATIONS, Gather, KEYS, Kind, Op, Step, Term, Tie, View, Window, Wire, WireId,
+    Axis, CORRELATIONS, Gather, KEYS, Kind, Op, Order, Step, Term, Tie, View, Window, Wire, WireId,
 };
 
 /// The version of the plan format that this build reads and writes.

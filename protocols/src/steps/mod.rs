@@ -7,13 +7,16 @@
 mod argmax;
 mod axes;
 mod check;
+mod concat;
 mod context;
 mod input;
 mod kind;
 mod linear;
 mod lookup;
 mod max_pool;
+mod order;
 mod output;
+mod reorder;
 mod requant;
 mod reshare;
 mod sum_pool;
@@ -33,13 +36,16 @@ pub(crate) use argmax::index_ring;
 pub use argmax::{Argmax, pooling_ring};
 pub use axes::{Axis, View};
 pub(crate) use check::Check;
+pub use concat::Concat;
 pub(crate) use context::{Context, Intervals, Masks, Offline, Online, Prepared};
 pub use input::Input;
 pub use kind::{CORRELATIONS, KEYS, Kind};
 pub use linear::Linear;
 pub use lookup::Lookup;
 pub use max_pool::MaxPool;
+pub use order::Order;
 pub use output::Output;
+pub use reorder::Reorder;
 pub use requant::{Requant, Term};
 pub(crate) use reshare::draw;
 pub use sum_pool::SumPool;
@@ -75,6 +81,10 @@ pub enum Op {
     Lookup(Lookup),
     /// A strided slice.
     View(Slice),
+    /// The same elements in another order.
+    Reorder(Reorder),
+    /// Channels of several wires.
+    Concat(Concat),
     /// The index of the largest value.
     Argmax(Argmax),
     /// What the client learns.
@@ -188,6 +198,8 @@ impl Op {
             Self::MaxPool(step) => step,
             Self::Lookup(step) => step,
             Self::View(step) => step,
+            Self::Reorder(step) => step,
+            Self::Concat(step) => step,
             Self::Argmax(step) => step,
             Self::Output(step) => step,
         }
@@ -203,6 +215,8 @@ impl Op {
             Self::MaxPool(step) => step,
             Self::Lookup(step) => step,
             Self::View(step) => step,
+            Self::Reorder(step) => step,
+            Self::Concat(step) => step,
             Self::Argmax(step) => step,
             Self::Output(step) => step,
         }
@@ -233,7 +247,7 @@ impl Op {
         self.step().output()
     }
 
-    /// What the step is, for the report; a view is none, it is free.
+    /// What the step is, for the report; views, orders and concatenations are none, they are free.
     pub fn kind(&self) -> Option<Kind> {
         self.step().kind()
     }

@@ -382,7 +382,9 @@ fn rebuilt(
             }
             Op::Lookup(_) => fineness[at] = 0,
             Op::Input { .. } | Op::Relu { .. } | Op::MaxPool { .. } | Op::SumPool { .. } => {}
-            Op::View { .. } | Op::Output { .. } => {}
+            Op::View { .. } | Op::Reorder { .. } | Op::Output { .. } => {}
+            // Its parts are requantized, each to one scale.
+            Op::Concat { .. } => {}
         }
         builder.push(&node.name, op)?;
     }

@@ -36,7 +36,7 @@ pub struct OperatorSetIdProto {
     pub version: i64,
 }
 
-/// A network: nodes in topological order.
+/// A network: its nodes, which ONNX wants in topological order.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GraphProto {
     /// The operations.
@@ -54,6 +54,9 @@ pub struct GraphProto {
     /// Outputs.
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
+    /// Types of values in between, those that the exporter noted.
+    #[prost(message, repeated, tag = "13")]
+    pub value_info: Vec<ValueInfoProto>,
 }
 
 /// An operation.
@@ -136,9 +139,26 @@ pub struct TensorProto {
     /// Elements of type double.
     #[prost(double, repeated, tag = "10")]
     pub double_data: Vec<f64>,
+    /// Where the elements are, if they are in another file: `location`, `offset`, `length`.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringStringEntryProto>,
     /// 1 if the elements are in another file.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
+    /// Elements of type uint32 and uint64.
+    #[prost(uint64, repeated, tag = "11")]
+    pub uint64_data: Vec<u64>,
+}
+
+/// A key and its value.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct StringStringEntryProto {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The value.
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 /// An input or output of a graph.

@@ -4,21 +4,22 @@
 use std::collections::hash_map::Entry as Place;
 
 use super::super::error::Problem;
-use super::super::importer::{Entry, Importer, Inputs, Value};
+use super::super::importer::{Entry, Importer, Value};
+use super::super::inputs::Inputs;
 use super::super::proto::NodeProto;
 use super::Quantizer;
 use super::constant::byte;
 use crate::model::{Conv, Op, ValueId};
 
 /// A value between QuantizeLinear and DequantizeLinear.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in super::super) struct Pending {
-    value: Value,
-    scale: f32,
-    zero: i16,
+    pub(in super::super) value: Value,
+    pub(in super::super) scale: f32,
+    pub(in super::super) zero: i16,
     /// The least integer, by its type and a Clip; the zero point is not taken off.
-    low: i16,
-    high: i16,
+    pub(in super::super) low: i16,
+    pub(in super::super) high: i16,
 }
 
 impl Importer {
@@ -65,8 +66,8 @@ impl Importer {
         pending: Pending,
     ) -> Result<Value, Problem> {
         // Every reader of a value may have a DequantizeLinear of its own.
-        if let Some(&value) = self.dequantized.get(&node.input[0]) {
-            return Ok(value);
+        if let Some(value) = self.dequantized.get(&node.input[0]) {
+            return Ok(value.clone());
         }
         let zero = inputs.optional(2)?.map_or(Ok(0), |zero| byte(zero))?;
         let scale = one_scale(inputs)?;
@@ -86,7 +87,7 @@ impl Importer {
             high: (pending.high - zero).into(),
         };
         let value = self.noted(node, pending.value, quantizer)?;
-        self.dequantized.insert(node.input[0].clone(), value);
+        self.dequantized.insert(node.input[0].clone(), value.clone());
         Ok(value)
     }
 
@@ -109,7 +110,7 @@ impl Importer {
         let id = self.without_offset(value.id, quantizer.scale / 2.0);
         let mut value = Value { id, ..value };
         if quantizer.low == 0 && id != ValueId::INPUT && !self.non_negative[id.0] {
-            value = self.push(node, Op::Relu { max: None }, &[value])?;
+            value = self.push(node, Op::Relu { max: None }, &[&value])?;
         }
         // Choosing elements commutes with rounding them: what they are chosen from is quantized
         // likewise.
@@ -118,7 +119,9 @@ impl Importer {
             vacant.insert(quantizer);
             let chosen = id
                 .producer()
-                .filter(|&at| matches!(self.nodes[at].op, Op::View(_) | Op::MaxPool(_)));
+                .filter(|&at| {
+                matches!(self.nodes[at].op, Op::View(_) | Op::Reorder(_) | Op::MaxPool(_))
+            });
             let Some(at) = chosen else { break };
             id = self.nodes[at].inputs[0];
         }

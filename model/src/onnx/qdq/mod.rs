@@ -29,6 +29,8 @@ pub struct Quantized {
     /// By node: the integers of its weights, in the order of the model's, and of what width they
     /// are.
     pub weights: BTreeMap<usize, Integers>,
+    /// What of the file was left out, and what was chosen, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// The integers of a layer's weights.

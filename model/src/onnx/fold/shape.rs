@@ -1,105 +1,119 @@
-//! Operators on constants: the shape arithmetic that exporters leave in a graph.
+//! Constants in other shapes, parts of them, and several as one.
 
-use super::constant::{Constant, Data, Int};
-use super::error::Problem;
-use super::proto::NodeProto;
-use super::qdq::constant::{clipped, dequantized, quantized};
+use super::super::constant::{Constant, Data, Int};
+use super::super::error::Problem;
+use super::super::proto::NodeProto;
+use super::{axis_of, from_start, optional, positions, required, strides};
 
-/// No constant that is computed from others has more axes.
-const MAX_RANK: usize = 8;
-
-/// The result of a node whose operands are constants, of at most `budget` elements.
 pub(super) fn evaluate(
     node: &NodeProto,
     inputs: &[Option<&Constant>],
     budget: usize,
 ) -> Result<Constant, Problem> {
     let first = required(inputs, 0)?;
-    if inputs.iter().flatten().any(|input| input.shape.len() > MAX_RANK) {
-        return Err(Problem::new(
-            format!("a constant has more than {MAX_RANK} axes"),
-            "reshape it when exporting",
-        ));
-    }
     match node.op_type.as_str() {
-        "Identity" | "Dropout" => Ok(first.clone()),
-        "Cast" => cast(node, first),
-        "QuantizeLinear" => quantized(node, first, inputs),
-        "DequantizeLinear" => dequantized(node, first, inputs),
-        "Clip" => clipped(first, optional(inputs, 1), optional(inputs, 2)),
-        "Shape" => {
-            let dims: Vec<Int> = first.shape.iter().map(|&d| Int::Known(d as i64)).collect();
-            part_of_shape(node, &dims)
-        }
         "ConstantOfShape" => filled(node, first, budget),
+        "Expand" => expand(first, &required(inputs, 1)?.known_ints()?, budget),
+        "Tile" => tile(first, &required(inputs, 1)?.known_ints()?, budget),
+        "Range" => range_of(first, required(inputs, 1)?, required(inputs, 2)?, budget),
+        "Concat" => concat(node, inputs, budget),
+        "Gather" => gather(node, first, required(inputs, 1)?, budget),
+        "Slice" => slice(node, first, inputs),
+        "Transpose" => transpose(node, first),
         "Reshape" => reshape(first, &required(inputs, 1)?.known_ints()?),
-        "Squeeze" | "Unsqueeze" => {
+        "Flatten" => {
+            let axis = from_start(node.int_or("axis", 1)?, first.shape.len() as i64);
+            let axis = usize::try_from(axis).ok().filter(|&axis| axis <= first.shape.len());
+            let axis = axis.ok_or_else(|| Problem::malformed("its axis does not exist"))?;
+            let (outer, inner) = first.shape.split_at(axis);
+            let shape = vec![outer.iter().product(), inner.iter().product()];
+            Ok(Constant { shape, data: first.data.clone() })
+        }
+        _ => {
             let axes = match optional(inputs, 1) {
                 Some(axes) => Some(axes.known_ints()?),
                 None => node.ints_of("axes").map(<[i64]>::to_vec),
             };
             resized(node, first, axes)
         }
-        "Transpose" => transpose(node, first),
-        "Gather" => gather(node, first, required(inputs, 1)?, budget),
-        "Slice" => slice(first, inputs),
-        "Concat" => concat(node, inputs, budget),
-        "Add" | "Sub" | "Mul" | "Div" => integers(node, first, required(inputs, 1)?),
-        _ => Err(Problem::new(
-            "all its inputs are constants",
-            "compute it when exporting (constant folding)",
-        )),
     }
 }
 
-fn optional<'c>(inputs: &[Option<&'c Constant>], i: usize) -> Option<&'c Constant> {
-    inputs.get(i).copied().flatten()
+/// A shape of constants to be made, and its number of elements.
+fn sized(lengths: &[i64], budget: usize) -> Result<(Vec<usize>, usize), Problem> {
+    let shape: Option<Vec<usize>> = lengths.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let shape = shape.ok_or_else(|| Problem::malformed("a negative length"))?;
+    let len = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= budget);
+    Ok((shape, len.ok_or_else(huge)?))
 }
 
-fn required<'c>(inputs: &[Option<&'c Constant>], i: usize) -> Result<&'c Constant, Problem> {
-    optional(inputs, i).ok_or_else(|| Problem::malformed(format!("input {i} is missing")))
+fn huge() -> Problem {
+    Problem::new("it makes a huge constant", "store it in the file instead")
 }
 
-/// An index that counts from the end where it is negative, counted from the start.
-pub(super) const fn from_start(i: i64, length: i64) -> i64 {
-    if i < 0 { i.saturating_add(length) } else { i }
+fn expand(input: &Constant, target: &[i64], budget: usize) -> Result<Constant, Problem> {
+    let rank = target.len().max(input.shape.len());
+    let pad = |axes: Vec<i64>| [vec![1; rank - axes.len()], axes].concat();
+    let own = pad(input.shape.iter().map(|&d| d as i64).collect());
+    let wanted = pad(target.to_vec());
+    // Either side may be 1.
+    let lengths: Vec<i64> = own.iter().zip(&wanted).map(|(&a, &b)| if b == 1 { a } else { b }).collect();
+    let fits = own.iter().zip(&lengths).all(|(&a, &b)| a == b || a == 1);
+    if !fits {
+        return Err(Problem::malformed(format!("it makes {target:?} of {:?}", input.shape)));
+    }
+    let (shape, _) = sized(&lengths, budget)?;
+    Ok(repeated(input, &own, shape))
 }
 
-/// The part of a shape that a Shape node asks for: all of it, before operator set 15.
-pub(super) fn part_of_shape(node: &NodeProto, dims: &[Int]) -> Result<Constant, Problem> {
-    let rank = dims.len() as i64;
-    let start = from_start(node.int_or("start", 0)?, rank).clamp(0, rank) as usize;
-    let end = from_start(node.int_or("end", rank)?, rank).clamp(0, rank) as usize;
-    let dims = dims[start..end.max(start)].to_vec();
-    Ok(Constant { shape: vec![dims.len()], data: Data::Ints(dims) })
+fn tile(input: &Constant, repeats: &[i64], budget: usize) -> Result<Constant, Problem> {
+    if repeats.len() != input.shape.len() {
+        return Err(Problem::malformed("it has another number of repeats than of axes"));
+    }
+    let own: Vec<i64> = input.shape.iter().map(|&d| d as i64).collect();
+    let lengths: Option<Vec<i64>> =
+        own.iter().zip(repeats).map(|(&d, &times)| d.checked_mul(times)).collect();
+    let (shape, _) = sized(&lengths.ok_or_else(huge)?, budget)?;
+    Ok(repeated(input, &own, shape))
 }
 
-fn cast(node: &NodeProto, input: &Constant) -> Result<Constant, Problem> {
-    let to_float = matches!(node.int_or("to", 0)?, 1 | 10 | 11 | 16);
-    let to_int = matches!(node.int_or("to", 0)?, 6 | 7);
-    let data = match &input.data {
-        Data::Floats(_) | Data::Scaled(..) if to_float => input.data.clone(),
-        Data::Ints(_) if to_int => input.data.clone(),
-        Data::Ints(_) if to_float => {
-            Data::Floats(input.known_ints()?.iter().map(|&i| i as f32).collect())
-        }
-        Data::Floats(data) if to_int => {
-            Data::Ints(data.iter().map(|&x| Int::Known(x as i64)).collect())
-        }
-        Data::Floats(_) | Data::Ints(_) | Data::Bytes(_) | Data::Scaled(..) => {
-            return Err(Problem::new("it casts to an unsupported type", "use float or int64"));
-        }
+/// A constant of this shape whose axes repeat those of the input, of lengths `own`.
+fn repeated(input: &Constant, own: &[i64], shape: Vec<usize>) -> Constant {
+    let own: Vec<usize> = own.iter().map(|&d| d as usize).collect();
+    let strides = strides(&own);
+    let axes: Vec<Vec<usize>> = shape
+        .iter()
+        .enumerate()
+        .map(|(axis, &length)| (0..length).map(|i| i % own[axis] * strides[axis]).collect())
+        .collect();
+    input.pick(shape, &positions(&axes))
+}
+
+/// Integers from a start to a limit, which is left out.
+fn range_of(
+    start: &Constant,
+    limit: &Constant,
+    step: &Constant,
+    budget: usize,
+) -> Result<Constant, Problem> {
+    let one = |constant: &Constant| match constant.known_ints()?[..] {
+        [one] => Ok(one),
+        _ => Err(Problem::malformed("a bound that is no single number")),
     };
-    Ok(Constant { shape: input.shape.clone(), data })
+    let (start, limit, step) = (one(start)?, one(limit)?, one(step)?);
+    let count = i128::from(limit) - i128::from(start);
+    let count = match i128::from(step) {
+        0 => return Err(Problem::malformed("its step is 0")),
+        step if (count > 0) == (step > 0) => (count.abs() + step.abs() - 1) / step.abs(),
+        _ => 0,
+    };
+    let count = usize::try_from(count).ok().filter(|&count| count <= budget).ok_or_else(huge)?;
+    let values = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step)));
+    Ok(Constant::ints(vec![count], values.collect()))
 }
 
 fn filled(node: &NodeProto, shape: &Constant, budget: usize) -> Result<Constant, Problem> {
-    let shape: Option<Vec<usize>> =
-        shape.known_ints()?.iter().map(|&d| usize::try_from(d).ok()).collect();
-    let shape = shape.ok_or_else(|| Problem::malformed("a negative length"))?;
-    let len = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= budget);
-    let len = len
-        .ok_or_else(|| Problem::new("it makes a huge constant", "store it in the file instead"))?;
+    let (shape, len) = sized(&shape.known_ints()?, budget)?;
     let value = node.tensor_of("value")?.unwrap_or_else(|| Constant::floats(vec![1], vec![0.0]));
     let fits = value.len() == 1;
     fits.then(|| value.pick(shape, &vec![0; len]))
@@ -188,7 +202,7 @@ fn gather(
         indices.known_ints()?.iter().map(|&i| axis_of(i, length)).collect::<Result<_, _>>()?;
     let others = input.len() / length.max(1);
     if others.checked_mul(chosen.len()).is_none_or(|n| n > budget) {
-        return Err(Problem::new("it makes a huge constant", "store it in the file instead"));
+        return Err(huge());
     }
     let strides = strides(&input.shape);
     let axes: Vec<Vec<usize>> = (0..input.shape.len())
@@ -201,10 +215,19 @@ fn gather(
     Ok(input.pick(shape, &positions(&axes)))
 }
 
-fn slice(input: &Constant, inputs: &[Option<&Constant>]) -> Result<Constant, Problem> {
+fn slice(
+    node: &NodeProto,
+    input: &Constant,
+    inputs: &[Option<&Constant>],
+) -> Result<Constant, Problem> {
     let mut parts = [const { None }; 4];
     for (at, part) in parts.iter_mut().enumerate() {
-        *part = optional(inputs, at + 1).map(Constant::known_ints).transpose()?;
+        // Before operator set 10 they are attributes.
+        let name = ["starts", "ends", "axes", "steps"][at];
+        *part = match optional(inputs, at + 1) {
+            Some(constant) => Some(constant.known_ints()?),
+            None => node.ints_of(name).map(<[i64]>::to_vec),
+        };
     }
     let [Some(starts), Some(ends), axes, steps] = parts else {
         return Err(Problem::malformed("no starts or ends"));
@@ -252,75 +275,41 @@ fn concat(
     budget: usize,
 ) -> Result<Constant, Problem> {
     let parts: Vec<&Constant> = inputs.iter().copied().flatten().collect();
-    if node.int_or("axis", 0)? != 0 || parts.iter().any(|part| part.shape.len() != 1) {
-        return Err(Problem::new(
-            "it joins constants of several axes",
-            "store the result in the file instead",
-        ));
+    let first = parts[0];
+    let axis = axis_of(node.int_or("axis", 0)?, first.shape.len())?;
+    let (outer, inner) = (&first.shape[..axis], &first.shape[axis + 1..]);
+    let alike = parts.iter().all(|part| {
+        part.shape.len() == first.shape.len()
+            && part.shape[..axis] == *outer
+            && part.shape[axis + 1..] == *inner
+    });
+    if !alike {
+        return Err(Problem::malformed("its operands have different axes"));
     }
-    let len: usize = parts.iter().map(|part| part.len()).sum();
-    if len > budget {
-        return Err(Problem::new("it makes a huge constant", "store it in the file instead"));
-    }
+    let len = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.len()));
+    len.filter(|&len| len <= budget).ok_or_else(huge)?;
+    let mut shape = first.shape.clone();
+    shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+    // Of every part so many elements in a row, for each index of the axes before.
+    let rows = outer.iter().product::<usize>();
     let floats: Result<Vec<&[f32]>, _> = parts.iter().map(|part| part.as_floats()).collect();
     let data = match floats {
-        Ok(floats) => Data::Floats(floats.concat()),
+        Ok(floats) => Data::Floats(interleaved(rows, &floats)),
         Err(_) => {
             let ints: Vec<&[Int]> =
                 parts.iter().map(|part| part.as_ints()).collect::<Result<_, _>>()?;
-            Data::Ints(ints.concat())
+            Data::Ints(interleaved(rows, &ints))
         }
     };
-    Ok(Constant { shape: vec![len], data })
+    Ok(Constant { shape, data })
 }
 
-/// Arithmetic of integers of the same shape, or with a single one.
-fn integers(node: &NodeProto, a: &Constant, b: &Constant) -> Result<Constant, Problem> {
-    let (left, right) = (a.known_ints()?, b.known_ints()?);
-    let shape = if a.len() >= b.len() { a.shape.clone() } else { b.shape.clone() };
-    let len = left.len().max(right.len());
-    let fit = [left.len(), right.len()].iter().all(|&n| n == len || n == 1);
-    if !fit || left.is_empty() || right.is_empty() {
-        return Err(Problem::new(
-            "it broadcasts constants",
-            "compute it when exporting (constant folding)",
-        ));
-    }
-    let results: Option<Vec<i64>> = (0..len)
-        .map(|i| {
-            // A single one goes with all of the other side.
-            let (x, y) = (left[i.min(left.len() - 1)], right[i.min(right.len() - 1)]);
-            match node.op_type.as_str() {
-                "Add" => x.checked_add(y),
-                "Sub" => x.checked_sub(y),
-                "Mul" => x.checked_mul(y),
-                _ => x.checked_div(y),
-            }
+fn interleaved<T: Copy>(rows: usize, parts: &[&[T]]) -> Vec<T> {
+    let row = |row: usize| {
+        parts.iter().flat_map(move |part| {
+            let length = part.len() / rows;
+            part[row * length..(row + 1) * length].iter().copied()
         })
-        .collect();
-    let results = results.ok_or_else(|| Problem::malformed("its result overflows"))?;
-    Ok(Constant::ints(shape, results))
-}
-
-pub(super) fn axis_of(i: i64, length: usize) -> Result<usize, Problem> {
-    usize::try_from(from_start(i, length as i64))
-        .ok()
-        .filter(|&i| i < length)
-        .ok_or_else(|| Problem::malformed(format!("{i} is not in 0..{length}")))
-}
-
-/// The distance between neighbors along each axis.
-fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
-    }
-    strides
-}
-
-/// All sums of one offset of each axis, the last axis fastest.
-fn positions(axes: &[Vec<usize>]) -> Vec<usize> {
-    axes.iter().fold(vec![0], |outer, axis| {
-        outer.iter().flat_map(|&base| axis.iter().map(move |offset| base + offset)).collect()
-    })
+    };
+    (0..rows).flat_map(row).collect()
 }

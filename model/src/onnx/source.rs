@@ -1,0 +1,155 @@
+//! A file with the files beside it that hold its weights, as PyTorch's exporter writes them.
+//!
+//! A location is a path within the model's own folder, links followed: a file from elsewhere must
+//! not make this program read others. Lengths are held against the files before anything is read.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use super::error::ImportError;
+use super::proto::{GraphProto, TensorProto};
+
+/// No file may be larger: 2 GiB, which is also the most that ONNX can hold in one file.
+const MAX_FILE: u64 = 2 << 30;
+/// Files of weights together may not be larger.
+const MAX_EXTERNAL: u64 = 16 << 30;
+/// `data_location` of tensors whose elements are in another file.
+const EXTERNAL: i32 = 1;
+
+/// The bytes of an ONNX file.
+///
+/// # Errors
+/// The file cannot be read, or is larger than ONNX allows.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|source| ImportError::Io { path: path.into(), source })?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(ImportError::field("file", format!("at most {MAX_FILE} bytes"), "more"));
+    }
+    Ok(bytes)
+}
+
+/// Reads what tensors of the graph have in other files; how many bytes that were.
+///
+/// # Errors
+/// A file is missing, outside of the folder, or shorter than a tensor says.
+pub(super) fn gather(graph: &mut GraphProto, folder: Option<&Path>) -> Result<usize, ImportError> {
+    let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
+    let inner = attributes.filter_map(|attribute| attribute.t.as_mut());
+    let mut files = Files { folder, open: HashMap::new(), available: 0, taken: 0 };
+    for tensor in graph.initializer.iter_mut().chain(inner) {
+        if tensor.data_location == EXTERNAL {
+            files.fill(tensor)?;
+        }
+    }
+    Ok(usize::try_from(files.taken).unwrap_or(usize::MAX))
+}
+
+/// The files of weights that have been met, by location.
+struct Files<'a> {
+    folder: Option<&'a Path>,
+    open: HashMap<String, (File, PathBuf, u64)>,
+    /// Bytes of all of them.
+    available: u64,
+    /// Bytes of all tensors so far.
+    taken: u64,
+}
+
+/// Where a tensor's elements are.
+struct Place {
+    location: String,
+    offset: u64,
+    length: Option<u64>,
+}
+
+impl Files<'_> {
+    fn fill(&mut self, tensor: &mut TensorProto) -> Result<(), ImportError> {
+        let place = Place::of(tensor)?;
+        let field = |what: &str| format!("tensor {:?}: {what}", tensor.name);
+        let Some(folder) = self.folder else {
+            let expected = "a model whose weights are in the file itself";
+            return Err(ImportError::field(field("location"), expected, place.location));
+        };
+        if !self.open.contains_key(&place.location) {
+            let (file, path) = open(folder, &place.location, &tensor.name)?;
+            let length = file.metadata().map_or(0, |data| data.len());
+            self.available = self.available.saturating_add(length);
+            self.open.insert(place.location.clone(), (file, path, length));
+        }
+        let (file, path, available) = &mut self.open.get_mut(&place.location).expect(FOUND);
+        let room = available.checked_sub(place.offset);
+        let length = place.length.or(room).unwrap_or(0);
+        if room.is_none_or(|room| length > room) {
+            let expected = format!("within the {available} bytes of {}", path.display());
+            let found = format!("{length} bytes from {}", place.offset);
+            return Err(ImportError::field(field("offset and length"), expected, found));
+        }
+        self.taken = self.taken.saturating_add(length);
+        // Tensors may share bytes, but not so that small files fill the memory.
+        if self.taken > self.available.saturating_mul(2).min(MAX_EXTERNAL) {
+            let most = self.available.saturating_mul(2).min(MAX_EXTERNAL);
+            let expected = format!("tensors of at most {most} bytes in all");
+            return Err(ImportError::field(field("length"), expected, "more"));
+        }
+        let mut bytes = vec![0; length as usize];
+        file.seek(SeekFrom::Start(place.offset))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|source| ImportError::Io { path: path.clone(), source })?;
+        tensor.raw_data = bytes;
+        tensor.data_location = 0;
+        Ok(())
+    }
+}
+
+/// Why a file that was opened is there.
+const FOUND: &str = "invariant: a file is opened before it is read";
+
+/// Opens a file of weights within the model's folder.
+fn open(folder: &Path, location: &str, tensor: &str) -> Result<(File, PathBuf), ImportError> {
+    let outside = || {
+        let expected = "a file in the model's own folder, or below it";
+        ImportError::field(format!("tensor {tensor:?}: location"), expected, format!("{location:?}"))
+    };
+    let relative = Path::new(location);
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if location.is_empty() || !relative.components().all(inside) {
+        return Err(outside());
+    }
+    let path = folder.join(relative);
+    let failed = |source: std::io::Error| ImportError::External {
+        path: path.clone(),
+        tensor: super::name::shown(tensor),
+        source,
+    };
+    let (real, root) = (path.canonicalize().map_err(failed)?, folder.canonicalize().map_err(failed)?);
+    if !real.starts_with(root) || !real.is_file() {
+        return Err(outside());
+    }
+    Ok((File::open(&real).map_err(failed)?, path))
+}
+
+impl Place {
+    fn of(tensor: &TensorProto) -> Result<Self, ImportError> {
+        let location = text(tensor, "location").unwrap_or_default().to_owned();
+        let offset = number(tensor, "offset")?.unwrap_or(0);
+        Ok(Self { location, offset, length: number(tensor, "length")? })
+    }
+}
+
+/// What the tensor says of its place in the other file.
+fn text<'t>(tensor: &'t TensorProto, key: &str) -> Option<&'t str> {
+    let entry = tensor.external_data.iter().find(|entry| entry.key == key)?;
+    Some(&entry.value)
+}
+
+fn number(tensor: &TensorProto, key: &str) -> Result<Option<u64>, ImportError> {
+    let parsed = text(tensor, key).map(|value| value.parse().map_err(|_| value)).transpose();
+    parsed.map_err(|value| {
+        let field = format!("tensor {:?}: {key}", tensor.name);
+        ImportError::field(field, "a number of bytes", format!("{value:?}"))
+    })
+}
