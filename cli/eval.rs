@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use pq::{Network, Plan};
 use quant::data::OffScale;
-use quant::{Dataset, ReferenceRuntime, ReferenceRuntimeError, Tensor, float, import_file};
+use quant::{Dataset, ReferenceRuntime, ReferenceRuntimeError, Tensor, float};
 use serde::Serialize;
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::images;
 use crate::progress::Progress;
+use crate::source::OutputArg;
 
 /// What `pq eval` is given.
 #[derive(clap::Args)]
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     /// The float network, an ONNX file, to evaluate as well.
     #[arg(long, value_name = "ONNX")]
     float: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArg,
     /// The onnxruntime library for --float (else ORT_DYLIB_PATH, else an installed Python package,
     /// else our own evaluation).
     #[arg(long, value_name = "PATH", requires = "float")]
@@ -84,7 +87,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     };
     images::warn(&app.console, &args.data, evaluation.off_scale.as_ref());
     if let Some(onnx) = &args.float {
-        let mut engine = Engine::open(onnx, args.onnxruntime.as_deref())?;
+        let mut engine = Engine::open(app, args, onnx)?;
         evaluation.float_engine = Some(engine.name());
         let float = in_chunks(plan, &data, images, "float", |batch| engine.classify(onnx, batch))?;
         evaluation.float_accuracy = Some(alike(&float, labels));
@@ -124,11 +127,11 @@ enum Engine {
 
 impl Engine {
     /// onnxruntime where there is one, our own evaluation elsewhere.
-    fn open(onnx: &Path, library: Option<&Path>) -> Outcome<Self> {
-        match ReferenceRuntime::find(library) {
-            Ok(reference_runtime) => Ok(Self::OnnxRuntime(reference_runtime.open(onnx)?)),
+    fn open(app: &App, args: &Args, onnx: &Path) -> Outcome<Self> {
+        match ReferenceRuntime::find(args.onnxruntime.as_deref()) {
+            Ok(runtime) => Ok(Self::OnnxRuntime(runtime.open(onnx, args.output.name())?)),
             Err(ReferenceRuntimeError::NotFound { .. }) => {
-                import_file(onnx).map(Self::Own).map_err(|error| Failure::import(&error, onnx))
+                args.output.import(onnx, &app.console).map(Self::Own)
             }
             Err(error) => Err(error.into()),
         }

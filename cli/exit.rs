@@ -129,7 +129,7 @@ impl Failure {
     pub(crate) fn import(error: &ImportError, path: &Path) -> Self {
         match error {
             // This one names the file itself.
-            ImportError::Io { .. } => Self::input(error),
+            ImportError::Io { .. } | ImportError::External { .. } => Self::input(error),
             ImportError::Unsupported(nodes) => Self::lines(Code::Input, nodes).of_file(path),
             ImportError::Decode(_) | ImportError::Field { .. } | ImportError::Model(_) => {
                 Self::input(error).of_file(path)

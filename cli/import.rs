@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use fusion::planner::{fastest, inference_bits};
 use protocols::hints::ServerHints;
 use protocols::plan::{Hints, Plan};
-use quant::onnx::import_quantized;
 use quant::quantize::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 use quant::search::LayerReport;
 use serde::Serialize;
@@ -18,12 +17,15 @@ use crate::layers;
 use crate::net::{self, Net};
 use crate::out::{self, Writer};
 use crate::purpose::PurposeArgs;
+use crate::source::OutputArg;
 
 /// What `pq import` is given.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The quantized network: an ONNX file with QuantizeLinear and DequantizeLinear.
     model: PathBuf,
+    #[command(flatten)]
+    output: OutputArg,
     #[command(flatten)]
     purpose: PurposeArgs,
     /// The folder to write plan.json, weights.safetensors, search.json and hints into; without it,
@@ -50,9 +52,10 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let out = args.out.as_ref();
     let _kept =
         out.map(|folder| out::folder(app, folder, Writer::Import, args.force)).transpose()?;
-    let bytes = pq::read_secret(&args.model)?;
+    let source = args.output.open(&args.model)?;
     let quantized =
-        import_quantized(&bytes).map_err(|error| Failure::import(&error, &args.model))?;
+        source.import_quantized().map_err(|error| Failure::import(&error, &args.model))?;
+    quantized.notes.iter().for_each(|note| app.console.note(note));
     let imported = import_qdq(&quantized, &args.preprocess.preprocess())
         .map_err(|error| Failure::from(error).of_file(&args.model))?;
     let plan = fastest(&imported.graph, &imported.weights.digest(), &args.purpose.purpose())?;

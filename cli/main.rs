@@ -30,6 +30,7 @@ mod progress;
 mod purpose;
 mod sealed;
 mod search;
+mod source;
 mod table;
 mod units;
 

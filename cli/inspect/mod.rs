@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
+use crate::source::OutputArg;
 use crate::table::Table;
 use crate::units;
 
@@ -21,6 +22,8 @@ use crate::units;
 pub(crate) struct Args {
     /// The network, an ONNX file.
     model: PathBuf,
+    #[command(flatten)]
+    output: OutputArg,
     #[command(flatten)]
     passes: passes::Args,
 }
@@ -38,6 +41,8 @@ struct Inspection {
     relus: u64,
     parameters: u64,
     unsupported: Vec<Unsupported>,
+    /// What was left out of the file, and what was chosen.
+    notes: Vec<String>,
     /// Null unless asked for.
     fusion: Option<passes::Fusion>,
 }
@@ -62,8 +67,8 @@ struct Unsupported {
 
 /// Runs `pq inspect`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let report =
-        onnx::survey_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
+    let source = args.output.open(&args.model)?;
+    let report = source.survey().map_err(|error| Failure::import(&error, &args.model))?;
     let fusion = match &report.model {
         Some(model) if args.passes.wanted() => {
             Some(args.passes.fuse(model).map_err(|failure| failure.of_file(&args.model))?)
@@ -96,6 +101,7 @@ impl Inspection {
             producer: report.producer,
             opset: report.opset,
             operators: report.operators,
+            notes: report.notes,
             unsupported: report.unsupported.into_iter().map(Into::into).collect(),
             fusion,
         }
@@ -148,7 +154,12 @@ fn text(inspection: &Inspection) -> String {
         let _ = writeln!(text, "nodes: {}", operators.join(", "));
     }
     let _ = match i.unsupported.len() {
-        0 => writeln!(text, "\neverything is supported"),
+        0 => {
+            for note in &i.notes {
+                let _ = writeln!(text, "\nnote: {}", Printable(note));
+            }
+            writeln!(text, "\neverything is supported")
+        }
         count => writeln!(text, "\nnot supported: {count}"),
     };
     for u in &i.unsupported {

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use quant::data::OffScale;
 use quant::search::{FirstAndLast, Measure, Ranges, SearchError, SearchOptions, Uniform, Winograd};
-use quant::{Dataset, Model, Preprocess, Tensor, import_file};
+use quant::{Dataset, Model, Preprocess, Tensor};
 
 use crate::console::Console;
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::images::{self, PreprocessArgs};
 use crate::out::{self, Writer};
+use crate::source::OutputArg;
 use crate::purpose::PurposeArgs;
 use crate::units::BitCount;
 
@@ -36,6 +37,8 @@ const MAX_STEPS: i64 = 1_000_000;
 pub(crate) struct Args {
     /// The network, an ONNX file.
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArg,
     /// Images to calibrate on: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped. They need
     /// no labels.
     #[arg(long, value_name = "FILE")]
@@ -171,8 +174,7 @@ impl Args {
     }
 
     pub(crate) fn input(&self, console: &Console) -> Outcome<Input> {
-        let model =
-            import_file(&self.model).map_err(|error| Failure::import(&error, &self.model))?;
+        let model = self.output.import(&self.model, console)?;
         let data = Dataset::open(&self.calib, None, model.interface())?;
         let default = if self.reconstruct.is_some() { 2048 } else { 256 };
         let samples = data.len().min(self.samples.unwrap_or(default) as usize);

@@ -42,8 +42,17 @@ impl Model {
             require(&node.name, "operands come later", false, later)?;
             let shapes: Vec<_> = node.inputs.iter().map(|&input| self.shape(input)).collect();
             node.check(&shapes)?;
+            let free = !matches!(node.op, Op::Concat)
+                || node.inputs.iter().all(|&input| self.has_free_scale(input));
+            require(&node.name, "operands have scales that are free", true, free)?;
         }
         require("output", "is a value", true, self.output.0 <= self.nodes.len())
+    }
+
+    /// Whether nothing outside of the network gives the scale of a value's integers.
+    pub(crate) fn has_free_scale(&self, value: ValueId) -> bool {
+        let producer = value.producer().map(|node| &self.nodes[node].op);
+        producer.is_some_and(|op| !matches!(op, Op::Relu { max: Some(_) }))
     }
 }
 

@@ -40,6 +40,8 @@ impl ValueId {
 /// - every shape is what the operation makes of its inputs' shapes, and no axis is empty;
 /// - weights and biases have the lengths that their geometry says, and are finite;
 /// - the padding of a pooling is less than its kernel;
+/// - what a concatenation joins is neither the input nor a ReLU that is cut off, whose scales are
+///   given: a view of it stands in, which has a scale of its own;
 /// - batch normalization is folded, and every value but the output has a consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {

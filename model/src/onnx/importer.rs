@@ -16,6 +16,7 @@ use super::operators::{is_known, keeps_shape, unsupported};
 use super::proto::{GraphProto, NodeProto};
 use super::qdq::import::Pending;
 use super::qdq::{Quantized, Quantizer};
+use super::separate::separate;
 use super::simplify::simplify;
 use crate::model::{Model, Node, Op, ValueId, check_shape};
 
@@ -155,8 +156,11 @@ impl Importer {
 
     fn finish(self, output: ValueId) -> Result<Quantized, ImportError> {
         let model = Model { name: self.name, input: self.input, nodes: self.nodes, output };
-        let (model, moved) = simplify(model);
+        let (model, kept) = simplify(model);
+        let (model, places) = separate(model);
         model.check()?;
+        let moved: Vec<Option<ValueId>> =
+            kept.into_iter().map(|value| Some(places[value?.0])).collect();
         // Of values that became one, the last is what is left of them; of layers, the first, which
         // took the others in.
         let values = BTreeMap::from_iter(self.quantizers).into_iter();

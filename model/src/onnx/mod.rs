@@ -24,6 +24,7 @@ mod pooling;
 pub mod proto;
 mod qdq;
 mod reshape;
+mod separate;
 mod simplify;
 mod source;
 mod views;

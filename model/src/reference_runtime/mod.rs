@@ -24,6 +24,7 @@ pub struct ReferenceRuntime {
 /// A network that onnxruntime evaluates.
 pub struct ReferenceSession {
     session: Session,
+    output: usize,
     path: PathBuf,
 }
 
@@ -92,11 +93,15 @@ impl ReferenceRuntime {
         &self.library
     }
 
-    /// Reads a network.
+    /// Reads a network, of which the output of this name is meant; without a name, the first.
     ///
     /// # Errors
-    /// onnxruntime refuses the file.
-    pub fn open(&self, onnx: &Path) -> Result<ReferenceSession, ReferenceRuntimeError> {
+    /// onnxruntime refuses the file, or there is no such output.
+    pub fn open(
+        &self,
+        onnx: &Path,
+        output: Option<&str>,
+    ) -> Result<ReferenceSession, ReferenceRuntimeError> {
         let builder = Session::builder(&self.environment)
             .map_err(|error| run_error(onnx, error.to_string()))?;
         // Idle threads that spin take the cores from our own evaluation.
@@ -105,7 +110,10 @@ impl ReferenceRuntime {
             .map_err(|error| run_error(onnx, error.to_string()))?;
         let session =
             builder.commit_from_file(onnx).map_err(|error| run_error(onnx, error.to_string()))?;
-        Ok(ReferenceSession { session, path: onnx.into() })
+        let named = |name: &str| session.outputs().iter().position(|output| output.name() == name);
+        let output = output.map_or(Some(0), named);
+        let output = output.ok_or_else(|| run_error(onnx, "it has no such output".into()))?;
+        Ok(ReferenceSession { session, output, path: onnx.into() })
     }
 
     /// The logits of a batch, `[N, classes, 1, 1]`.
@@ -113,12 +121,12 @@ impl ReferenceRuntime {
     /// # Errors
     /// onnxruntime refuses the file or the batch.
     pub fn run(&self, onnx: &Path, batch: &Tensor) -> Result<Tensor, ReferenceRuntimeError> {
-        self.open(onnx)?.run(batch)
+        self.open(onnx, None)?.run(batch)
     }
 }
 
 impl ReferenceSession {
-    /// The logits of a batch, `[N, classes, 1, 1]`: the first output, flattened.
+    /// The logits of a batch, `[N, classes, 1, 1]`: the output, flattened.
     ///
     /// # Errors
     /// onnxruntime refuses the batch.
@@ -128,12 +136,15 @@ impl ReferenceSession {
         // A file with a fixed number of images is given just so many at a time.
         let images =
             dims.first().and_then(|&n| usize::try_from(n).ok()).filter(|&n| n > 0).unwrap_or(BATCH);
-        let flat = dims.len() == 2;
         let mut logits = Vec::new();
         for part in batch.data.chunks((images * batch.image_len()).max(1)) {
             let n = part.len() / batch.image_len();
+            // Axes that the file fixes are as it says; elements come in the same order.
+            let fixed: Option<Vec<usize>> =
+                dims.iter().skip(1).map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect();
             let [_, c, h, w] = batch.shape;
-            let shape = if flat { vec![n, c * h * w] } else { vec![n, c, h, w] };
+            let image = fixed.filter(|axes| axes.iter().product::<usize>() == c * h * w);
+            let shape = [vec![n], image.unwrap_or_else(|| vec![c, h, w])].concat();
             let part =
                 self.part(shape, part).map_err(|error| run_error(&self.path, error.to_string()))?;
             logits.extend(part);
@@ -148,7 +159,7 @@ impl ReferenceSession {
     fn part(&mut self, shape: Vec<usize>, data: &[f32]) -> ort::Result<Vec<f32>> {
         let input = TensorRef::from_array_view((shape, data))?;
         let outputs = self.session.run(ort::inputs![input])?;
-        let (_, logits) = outputs[0].try_extract_tensor::<f32>()?;
+        let (_, logits) = outputs[self.output].try_extract_tensor::<f32>()?;
         Ok(logits.to_vec())
     }
 }

@@ -3,7 +3,7 @@
 use super::{Element, Parameters};
 use model::float::conv::{columns_are_input, fill_columns, inside};
 use model::kernels::{Factor, multiply_add_factors};
-use model::{Function, View, Window};
+use model::{Function, Order, View, Window};
 use protocols::linear::Geometry;
 
 /// With `Y = W X + b` on im2col matrices: `dW += dY X^T`, `db += dY 1`, and the result is `dX = W^T
@@ -126,6 +126,14 @@ pub(super) fn avg_pool<T: Element>(window: &Window, shape: [usize; 3], cotangent
         for at in elements {
             back[at] += cotangent / area;
         }
+    }
+    back
+}
+
+pub(super) fn reorder<T: Element>(order: &Order, shape: [usize; 3], cotangent: &[T]) -> Vec<T> {
+    let mut back = vec![T::zero(); cotangent.len()];
+    for (source, &cotangent) in order.sources(shape, 1).zip(cotangent) {
+        back[source] += cotangent;
     }
     back
 }

@@ -88,7 +88,9 @@ impl<T: Element> Parameters<T> {
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
-            | Op::View(_) => None,
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => None,
         }
     }
 }
@@ -149,6 +151,8 @@ impl<'a, T: Element> Network<'a, T> {
             Op::MaxPool(window) => ops::max_pool(window, shape, input),
             Op::AvgPool(window) => ops::avg_pool(window, shape, input),
             Op::View(view) => view.of(shape, 1, input),
+            Op::Reorder(order) => order.of(shape, 1, input),
+            Op::Concat => node.inputs.iter().flat_map(|&input| value(input)).copied().collect(),
         }
     }
 
@@ -196,6 +200,17 @@ impl<'a, T: Element> Network<'a, T> {
                 Op::MaxPool(window) => layers::max_pool(window, shape, input, &cotangent),
                 Op::AvgPool(window) => layers::avg_pool(window, shape, &cotangent),
                 Op::View(view) => layers::view(view, shape, &cotangent),
+                Op::Reorder(order) => layers::reorder(order, shape, &cotangent),
+                Op::Concat => {
+                    // The parts lie one after the other.
+                    let mut start = input.len();
+                    for id in &node.inputs[1..] {
+                        let length = tape.values[id.0].len();
+                        add_to(&mut cotangents[id.0], &cotangent[start..start + length]);
+                        start += length;
+                    }
+                    cotangent[..input.len()].to_vec()
+                }
             };
             add_to(&mut cotangents[first.0], &back);
         }

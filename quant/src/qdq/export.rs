@@ -1,10 +1,14 @@
 //! Writing a plan and its weights as a quantized network in ONNX.
 
-use model::onnx::nodes::{OPSET, convolution_attributes, pool_attributes, view_nodes};
+use model::onnx::nodes::{
+    OPSET, convolution_attributes, order_nodes, pool_attributes, view_nodes,
+};
 use model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
-use protocols::steps::{Input, Linear, MaxPool, Output, Requant, Slice, SumPool};
+use protocols::steps::{
+    Concat, Input, Linear, MaxPool, Output, Reorder, Requant, Slice, SumPool,
+};
 use protocols::weights::{LayerWeights, Weights};
 use zeroize::Zeroizing;
 
@@ -147,6 +151,13 @@ impl Writer<'_> {
                 let (low, high) = self.ranges[*input];
                 self.ranges[*output] = (low.min(0), high.max(0));
             }
+            Op::Reorder(Reorder { input, output, order }) => {
+                let [from, to] = [*input, *output].map(|wire| self.names[wire].clone());
+                let node = order_nodes(&mut self.graph, order, &step.name, &from, &to);
+                self.node(node);
+                self.ranges[*output] = self.ranges[*input];
+            }
+            Op::Concat(Concat { inputs, output }) => self.concat(step, inputs, *output),
             Op::Lookup(_) => {
                 let advice = "replace the activation by a ReLU and train again";
                 return Err(without_form(step, "a ReLU", "an activation by a table", advice));
@@ -274,6 +285,15 @@ impl Writer<'_> {
             value = positive;
         }
         self.stored(step, &value, output)
+    }
+
+    fn concat(&mut self, step: &Step, inputs: &[WireId], output: WireId) {
+        let names: Vec<&str> = inputs.iter().map(|&wire| self.names[wire].as_str()).collect();
+        let node = NodeProto::new("Concat", &step.name, &names, &[&self.names[output]]);
+        self.node(node.int("axis", 1));
+        let ranges = inputs.iter().map(|&wire| self.ranges[wire]);
+        let hull = ranges.reduce(|(a, b), (low, high)| (a.min(low), b.max(high)));
+        self.ranges[output] = hull.unwrap_or((0, 0));
     }
 
     /// The sum of tensors.

@@ -116,8 +116,12 @@ impl Room {
                     sum_scale = sum_scale.min(scale);
                     others.push((interval, scale));
                 }
-                Op::Relu { .. } | Op::View(_) => {}
-                Op::Conv(_) | Op::Function(_) | Op::MaxPool(_) | Op::AvgPool(_) => return None,
+                Op::Relu { .. } | Op::View(_) | Op::Reorder(_) => {}
+                Op::Conv(_)
+                | Op::Function(_)
+                | Op::MaxPool(_)
+                | Op::AvgPool(_)
+                | Op::Concat => return None,
             }
             value = node.output;
         }

@@ -6,6 +6,9 @@
 //! outputs of linear layers and their sums are accumulators, pooling and views of quantized values
 //! are those of integers.
 //!
+//! What is concatenated is rounded alike: a concatenation, its parts, and what these are slices of,
+//! are one activation quantizer.
+//!
 //! Scales: `s_y = s_w s_x 2^k`, and all terms of a sum differ by powers of two. So the scales of
 //! the activation quantizers that meet in a sum, and of the activation quantizer that the sum is
 //! rounded to, are one real number up to powers of two: they form a *group*. A layer's weight scale
@@ -19,7 +22,7 @@ pub type QuantizerId = usize;
 /// A value that is rounded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivationQuantizer {
-    /// The value.
+    /// The value; of what is concatenated, the largest concatenation.
     pub value: ValueId,
     /// Its name in reports.
     pub name: String,
@@ -71,6 +74,8 @@ pub struct ActivationQuantizers {
     pub groups: usize,
     /// The activation quantizer of every value that is one.
     of_value: Vec<Option<QuantizerId>>,
+    /// Of concatenations: whether it has parts that those looked at before it have not.
+    observed: Vec<bool>,
 }
 
 impl ActivationQuantizers {
@@ -81,8 +86,10 @@ impl ActivationQuantizers {
         // `exact[v]`: an accumulator, or pooled or sliced from one; what is read of it is the exact
         // sum.
         let mut exact = vec![false; values];
-        let mut of_value = vec![None; values];
-        let mut quantizers = Vec::new();
+        let mut of_value: Vec<Option<QuantizerId>> = vec![None; values];
+        let mut quantizers: Vec<ActivationQuantizer> = Vec::new();
+        let joined = Joined::of(model);
+        let mut negative = vec![signed_input; values];
         for value in 0..values {
             let producer = ValueId(value).producer().map(|node| &model.nodes[node]);
             let (rounded, signed, max) = match producer.map(|node| (&node.op, &node.inputs)) {
@@ -93,22 +100,46 @@ impl ActivationQuantizers {
                     exact[value] = true;
                     (needs_rounding(model, &consumers[value], value), true, None)
                 }
-                Some((Op::MaxPool(_) | Op::View(_), inputs)) => {
+                Some((Op::Concat, _)) => (true, true, None),
+                Some((Op::MaxPool(_) | Op::View(_) | Op::Reorder(_), inputs)) => {
                     exact[value] = exact[inputs[0].0] && of_value[inputs[0].0].is_none();
                     let rounded = exact[value] && needs_rounding(model, &consumers[value], value);
                     (rounded, true, None)
                 }
                 Some((Op::AvgPool(_), _)) => (false, false, None),
             };
-            if rounded {
+            negative[value] = match producer.map(|node| (&node.op, &node.inputs)) {
+                None => signed_input,
+                Some((
+                    Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) | Op::Concat,
+                    inputs,
+                )) => inputs.iter().any(|input| negative[input.0]),
+                Some((Op::Relu { .. } | Op::Function(_) | Op::Conv(_) | Op::Add, _)) => signed,
+            };
+            let class = joined.class[value];
+            if let Some(other) = class.and_then(|class| joined.first(class, value)) {
+                // One of its class has come before.
+                exact[value] = false;
+                of_value[value] = of_value[other];
+                if let Some(id) = of_value[value] {
+                    quantizers[id].signed |= negative[value];
+                }
+            } else if rounded || class.is_some() {
+                let (signed, max) = match class {
+                    Some(_) => (negative[value], None),
+                    None => (signed, max),
+                };
+                let stands = class.map_or(ValueId(value), |class| joined.largest[class]);
+                let producer = stands.producer().map(|node| &model.nodes[node]);
+                exact[value] &= class.is_none();
                 of_value[value] = Some(quantizers.len());
                 let name = producer.map_or("input", |node| &node.name).to_owned();
                 let looked_up = producer.is_some_and(|node| is_function(&node.op));
                 let read =
-                    consumers[value].iter().filter(|&&node| is_function(&model.nodes[node].op));
+                    consumers[stands.0].iter().filter(|&&node| is_function(&model.nodes[node].op));
                 let functions = read.count();
                 quantizers.push(ActivationQuantizer {
-                    value: ValueId(value),
+                    value: stands,
                     name,
                     signed,
                     max,
@@ -118,7 +149,8 @@ impl ActivationQuantizers {
                 });
             }
         }
-        let mut found = Self { quantizers, layers: Vec::new(), groups: 0, of_value };
+        let observed = joined.observed;
+        let mut found = Self { quantizers, layers: Vec::new(), groups: 0, of_value, observed };
         found.tie(model, &consumers);
         found
     }
@@ -126,6 +158,17 @@ impl ActivationQuantizers {
     /// The activation quantizer of a value, if it is one.
     pub fn activation(&self, value: ValueId) -> Option<QuantizerId> {
         self.of_value[value.0]
+    }
+
+    /// The values that an activation quantizer rounds.
+    pub fn members(&self, activation: QuantizerId) -> impl Iterator<Item = ValueId> + '_ {
+        let own = move |&value: &usize| self.of_value[value] == Some(activation);
+        (0..self.of_value.len()).filter(own).map(ValueId)
+    }
+
+    /// Whether the range of an activation quantizer is told from this value.
+    pub fn observes(&self, activation: QuantizerId, value: ValueId) -> bool {
+        self.quantizers[activation].value == value || self.observed[value.0]
     }
 
     /// The activation quantizer that a value is, or is pooled, sliced or cut off from, with the
@@ -138,9 +181,9 @@ impl ActivationQuantizers {
             }
             let node = &model.nodes[value.producer()?];
             match &node.op {
-                Op::Conv(_) | Op::Function(_) | Op::Add => return None,
+                Op::Conv(_) | Op::Function(_) | Op::Add | Op::Concat => return None,
                 Op::AvgPool(window) => offset -= (window.len() as f64).log2(),
-                Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) => {}
+                Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) | Op::Reorder(_) => {}
             }
             value = node.inputs[0];
         }
@@ -170,13 +213,17 @@ impl ActivationQuantizers {
                         }
                     }
                 }
-                Op::Relu { .. } => {
+                Op::Relu { .. }
+                | Op::MaxPool(_)
+                | Op::AvgPool(_)
+                | Op::View(_)
+                | Op::Reorder(_) => {
                     let own = self.activation(node.output);
                     if let (Some(own), Some((activation, _))) =
                         (own, self.source(model, node.inputs[0]))
                     {
                         // A ReLU of an activation quantizer is that activation quantizer
-                        // requantized, which is a shift too.
+                        // requantized, which is a shift too. So is a part of a concatenation.
                         groups.join(own, activation);
                     }
                 }
@@ -193,8 +240,8 @@ impl ActivationQuantizers {
                         target_group: target.unwrap_or(logits),
                     });
                 }
-                // A table maps any scale to any other.
-                Op::Function(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) => {}
+                // A table maps any scale to any other; parts of a concatenation have its own.
+                Op::Function(_) | Op::Concat => {}
             }
         }
         let names = groups.number();
@@ -223,6 +270,77 @@ impl ActivationQuantizers {
             value = model.nodes[*consumers[value.0].first()?].output;
         }
     }
+}
+
+/// Values that are rounded alike: concatenations with their parts.
+struct Joined {
+    /// The class of every value that is in one: the least of it.
+    class: Vec<Option<usize>>,
+    /// By class: its concatenation of the most elements.
+    largest: Vec<ValueId>,
+    /// By value: whether it is a concatenation with parts that no larger one of its class has.
+    observed: Vec<bool>,
+}
+
+impl Joined {
+    fn of(model: &Model) -> Self {
+        let values = model.nodes.len() + 1;
+        let mut ties = Ties((0..values).collect());
+        let concats = || model.nodes.iter().filter(|node| matches!(node.op, Op::Concat));
+        for node in concats() {
+            for &input in &node.inputs {
+                ties.join(node.output.0, input.0);
+                for value in sliced_from(model, input) {
+                    ties.join(node.output.0, value.0);
+                }
+            }
+        }
+        let mut members = vec![false; values];
+        for node in concats() {
+            members[ties.root(node.output.0)] = true;
+        }
+        let class: Vec<Option<usize>> = (0..values)
+            .map(|value| Some(ties.root(value)).filter(|&root| members[root]))
+            .collect();
+        let mut joined: Vec<&model::Node> = concats().collect();
+        joined.sort_by_key(|node| std::cmp::Reverse(node.elements()));
+        let mut largest = vec![ValueId::INPUT; values];
+        let (mut observed, mut covered) = (vec![false; values], vec![false; values]);
+        for node in joined {
+            let root = ties.root(node.output.0);
+            if largest[root] == ValueId::INPUT {
+                largest[root] = node.output;
+            }
+            observed[node.output.0] = node.inputs.iter().any(|input| !covered[input.0]);
+            node.inputs.iter().for_each(|input| covered[input.0] = true);
+        }
+        Self { class, largest, observed }
+    }
+
+    /// The first value of a class, if it is not this one.
+    fn first(&self, class: usize, value: usize) -> Option<usize> {
+        let first = self.class.iter().position(|&other| other == Some(class));
+        first.filter(|&first| first != value)
+    }
+}
+
+/// The values that a part of a concatenation is a slice of, if they are rounded anyway, as finely
+/// as it is.
+fn sliced_from(model: &Model, part: ValueId) -> Vec<ValueId> {
+    let (mut value, mut passed) = (part, Vec::new());
+    while let Some(node) = value.producer().map(|node| &model.nodes[node]) {
+        passed.push(value);
+        match node.op {
+            Op::View(_) | Op::Reorder(_) => value = node.inputs[0],
+            Op::Relu { max: None } | Op::Function(_) | Op::Concat => return passed,
+            Op::Conv(_)
+            | Op::Relu { max: Some(_) }
+            | Op::Add
+            | Op::MaxPool(_)
+            | Op::AvgPool(_) => break,
+        }
+    }
+    Vec::new()
 }
 
 fn is_function(op: &Op) -> bool {

@@ -65,8 +65,10 @@ impl Calibration {
         let mut layers = vec![Diagonals::default(); activations.layers.len()];
         let images = batch.images().min(MOMENT_IMAGES * 2);
         visit_values(model, &first_images(batch, images), |id, values| {
-            if let Some(activation) = activations.activation(id) {
-                samples[activation] = Samples::of(values, ranges);
+            let activation = activations.activation(id);
+            let observed = activation.filter(|&activation| activations.observes(activation, id));
+            if let Some(activation) = observed {
+                samples[activation].join(Samples::of(values, ranges));
             }
             for (layer, conv) in readers(model, activations, id) {
                 layers[layer] = diagonals(&conv.geometry, first(values));
@@ -120,7 +122,9 @@ fn readers<'a>(
             | Op::Add
             | Op::MaxPool(_)
             | Op::AvgPool(_)
-            | Op::View(_) => None,
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => None,
         }
     })
 }
@@ -209,6 +213,16 @@ impl Samples {
         let len = images.iter().map(Vec::len).sum();
         let reach = ranges.reach(len, || images.iter().flat_map(|image| others(image)).collect());
         Self { values, energy, reach: reach.filter(|&reach| reach > 0.0) }
+    }
+
+    /// Takes in those of another value that is rounded alike.
+    fn join(&mut self, mut more: Self) {
+        self.values.append(&mut more.values);
+        self.energy += more.energy;
+        self.reach = match (self.reach, more.reach) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
     }
 
     /// Whether all values are numbers.

@@ -96,6 +96,11 @@ impl Emitting<'_> {
             Op::MaxPool(window) => self.builder.max_pool(name, input, *window)?,
             Op::AvgPool(window) => self.builder.sum_pool(name, input, *window)?,
             Op::View(view) => self.builder.view(name, input, *view)?,
+            Op::Reorder(order) => self.builder.reorder(name, input, *order)?,
+            Op::Concat => {
+                let parts: Vec<WireId> = node.inputs.iter().map(|id| self.wires[id.0]).collect();
+                self.builder.concat(name, &parts)?
+            }
         };
         Ok(wire)
     }
@@ -171,6 +176,21 @@ impl Emitting<'_> {
         Ok(self.builder.add(name, &terms)?)
     }
 
+    /// Whether a node only arranges or chooses values of the quantizer that it has itself.
+    fn is_round(&self, node: &Node) -> bool {
+        let given = self.given;
+        let own = given.activations.activation(node.output);
+        let arranges = match node.op {
+            Op::Concat | Op::View(_) | Op::Reorder(_) | Op::MaxPool(_) => true,
+            Op::Conv(_) | Op::Relu { .. } | Op::Function(_) | Op::Add | Op::AvgPool(_) => false,
+        };
+        arranges
+            && node.inputs.iter().all(|&input| {
+                let source = given.activations.source(given.model, input);
+                source.is_some_and(|(activation, _)| Some(activation) == own)
+            })
+    }
+
     /// Rounds a value that is an activation quantizer.
     fn round(&mut self, node: &Node, wire: WireId) -> Result<WireId, QuantizeError> {
         let given = self.given;
@@ -178,8 +198,10 @@ impl Emitting<'_> {
             .activations
             .activation(node.output)
             .filter(|_| !matches!(node.op, Op::Function(_)));
-        // A function's table rounds.
-        let Some(activation) = activation else { return Ok(wire) };
+        // A function's table rounds, and what is made of rounded values alone is round.
+        let Some(activation) = activation.filter(|_| !self.is_round(node)) else {
+            return Ok(wire);
+        };
         let (bits, signed) = (
             given.bit_widths.activation_bits[activation],
             given.activations.quantizers[activation].signed,

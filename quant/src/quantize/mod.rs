@@ -367,7 +367,9 @@ impl<'a> Quantizer<'a> {
         }
         for (id, activation) in self.activations.quantizers.iter().enumerate() {
             let rounding = sequential::rounding(&scales, bit_widths, id, activation.signed);
-            network.changes[activation.value.0] = Change::Round(rounding);
+            for value in self.activations.members(id) {
+                network.changes[value.0] = Change::Round(rounding);
+            }
         }
         network
     }
@@ -447,7 +449,9 @@ fn conv(model: &Model, node: usize) -> &Conv {
         | Op::Add
         | Op::MaxPool(_)
         | Op::AvgPool(_)
-        | Op::View(_) => {
+        | Op::View(_)
+        | Op::Reorder(_)
+        | Op::Concat => {
             unreachable!("invariant: a layer's node is a convolution")
         }
     }

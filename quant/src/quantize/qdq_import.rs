@@ -162,7 +162,11 @@ impl QdqQuantizers {
         let given = activations
             .quantizers
             .iter()
-            .map(|activation| QdqActivation::read(quantized, activation));
+            .enumerate()
+            .map(|(id, activation)| {
+                let members: Vec<ValueId> = activations.members(id).collect();
+                QdqActivation::read(quantized, activation, &members)
+            });
         let given: Vec<_> = given.filter_map(|found| keep(&mut problems, found)).collect();
         let layers = activations.layers.iter().map(|layer| QdqLayer::read(quantized, layer));
         let layers: Vec<_> = layers.filter_map(|found| keep(&mut problems, found)).collect();
@@ -179,13 +183,21 @@ impl QdqQuantizers {
 }
 
 impl QdqActivation {
-    fn read(quantized: &Quantized, activation: &ActivationQuantizer) -> Result<Self, Unsupported> {
+    fn read(
+        quantized: &Quantized,
+        activation: &ActivationQuantizer,
+        members: &[ValueId],
+    ) -> Result<Self, Unsupported> {
         let node = activation.value.producer().map(|node| &quantized.model.nodes[node]);
         // A ReLU of a quantized value is as quantized as that.
         let before = node
             .filter(|node| matches!(node.op, Op::Relu { .. }))
             .and_then(|node| quantized.values.get(&node.inputs[0]));
-        let found = quantized.values.get(&activation.value).or(before);
+        // What is joined has one scale here: the largest of its parts', if it says none itself.
+        let found = quantized.values.get(&activation.value).or(before).or_else(|| {
+            let parts = members.iter().filter_map(|value| quantized.values.get(value));
+            parts.max_by(|a, b| a.scale.total_cmp(&b.scale))
+        });
         let Some(&Quantizer { scale, low, high }) = found else {
             return Err(unsupported(
                 quantized,

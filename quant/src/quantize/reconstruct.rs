@@ -147,7 +147,9 @@ impl Start<'_> {
         for (id, activation) in self.activations.quantizers.iter().enumerate() {
             let rounding = rounding(&self.scales, self.bit_widths, id, activation.signed);
             let scale = self.activation_scale(learned, id).exp2() as f32;
-            network.changes[activation.value.0] = Change::Round(Rounding { scale, ..rounding });
+            for value in self.activations.members(id) {
+                network.changes[value.0] = Change::Round(Rounding { scale, ..rounding });
+            }
         }
         network
     }
@@ -202,10 +204,11 @@ impl Start<'_> {
             let rate = schedule.rate(BIAS_RATE) * unit;
             optimizers.biases[layer].step(&mut learned.biases[layer], |at| gradient.bias[at], rate);
         }
-        for activation in &self.activations.quantizers {
+        for (id, activation) in self.activations.quantizers.iter().enumerate() {
             // The activation quantizers' own part: the derivative by where values are rounded and
             // cut off.
-            mantissas[activation.group] += gradients.scales[activation.value.0];
+            let parts = self.activations.members(id).map(|value| gradients.scales[value.0]);
+            mantissas[activation.group] += parts.sum::<f32>();
         }
         for (gradient, &fixed) in mantissas.iter_mut().zip(&self.fixed) {
             // Adam does not move what never had a gradient.

@@ -85,8 +85,10 @@ impl Sequence<'_> {
     fn network(&self) -> Network<'_, f32> {
         let mut network = Network::of(self.model);
         for (id, activation) in self.activations.quantizers.iter().enumerate() {
-            network.changes[activation.value.0] =
-                Change::Round(rounding(self.scales, self.bit_widths, id, activation.signed));
+            let rounding = rounding(self.scales, self.bit_widths, id, activation.signed);
+            for value in self.activations.members(id) {
+                network.changes[value.0] = Change::Round(rounding);
+            }
         }
         network
     }
