@@ -11,8 +11,8 @@ use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::images::{self, PreprocessArgs};
 use crate::out::{self, Writer};
-use crate::source::OutputArg;
 use crate::purpose::PurposeArgs;
+use crate::source::OutputArg;
 use crate::units::BitCount;
 
 /// Choices of which one has to be made: what the search keeps to.

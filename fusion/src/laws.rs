@@ -4,11 +4,37 @@
 use std::collections::BTreeSet;
 
 use crate::pass::{legalizing, rewrite, simplifying, stages};
-use crate::testing::{hull, random_input, random_network, winograd_nodes};
+use crate::testing::{hull, random_input, random_joined_network, random_network, winograd_nodes};
 use crate::{Error, Op, Options, eval, eval_wires, fuse, ideal};
 use protocols::plan::{Plan, Reveal};
 
 const NETWORKS: std::ops::Range<u64> = 0..400;
+
+/// Concatenations and orders: of all passes together, and in the plan.
+#[test]
+fn joined_networks_keep_the_laws() {
+    for seed in NETWORKS {
+        let (graph, weights) = random_joined_network(seed);
+        let input = random_input(&graph, 3, seed);
+        let wires = eval_wires(&graph, &weights, &input).unwrap();
+        for (node, values) in graph.nodes().iter().zip(&wires) {
+            let found = hull(values);
+            assert!(node.wire.range.contains(found), "seed {seed}, {}: {found}", node.name);
+        }
+        let expected = eval(&graph, &weights, &input).unwrap();
+        for pass in simplifying().into_iter().chain(legalizing()) {
+            let after = rewrite(&graph, &[pass]).unwrap();
+            assert_eq!(eval(&after, &weights, &input).unwrap(), expected, "seed {seed}\n{after}");
+        }
+        let options = Options { weights: weights.digest(), ..Options::default() };
+        let plan = fuse(&graph, &options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
+        plan.check().unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
+        weights.check(&plan).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{graph}"));
+        assert_eq!(ideal(&plan, &weights, &input).unwrap(), expected, "seed {seed}\n{graph}");
+        let again = Plan::from_json(&plan.to_json()).unwrap();
+        assert_eq!(again, plan, "seed {seed}");
+    }
+}
 
 #[test]
 fn values_stay_within_their_wires_intervals() {

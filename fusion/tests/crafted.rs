@@ -11,7 +11,9 @@ use protocols::plan::{
     Algorithm, FORMAT, InputSpec, Load, Op, OutputSpec, Plan, Preprocess, Protocol, Reveal, Step,
     Window, Wire,
 };
-use protocols::steps::{Argmax, Input, Linear, Lookup, MaxPool, Output, Requant, Slice, SumPool};
+use protocols::steps::{
+    Argmax, Concat, Input, Linear, Lookup, MaxPool, Output, Reorder, Requant, Slice, SumPool,
+};
 use protocols::{Bits, Error};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -72,6 +74,12 @@ impl<'a> Exact<'a> {
             }
             Op::View(Slice { input, view, .. }) => {
                 view.of(wire(*input).shape, IMAGES, &self.wires[*input])
+            }
+            Op::Reorder(Reorder { input, order, .. }) => {
+                order.of(wire(*input).shape, IMAGES, &self.wires[*input])
+            }
+            Op::Concat(Concat { inputs, .. }) => {
+                inputs.iter().flat_map(|&input| &self.wires[input]).copied().collect()
             }
             Op::Argmax(Argmax { input, .. }) => {
                 (0..IMAGES).map(|image| self.label(*input, image)).collect()

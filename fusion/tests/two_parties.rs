@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use fusion::planner::cheapest;
-use fusion::testing::{random_input, random_network, winograd_nodes};
+use fusion::testing::{random_input, random_joined_network, random_network, winograd_nodes};
 use fusion::{Graph, Options, Weights, eval, fuse, ideal};
 use protocols::execute::{Event, PartySession};
 use protocols::ot::OtExtensions;
@@ -41,6 +41,22 @@ fn two_parties_compute_what_eval_says() {
         let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
         let plan = plan.revealing(reveal).unwrap();
         runs((&graph, &weights), &plan, &input, seed);
+    }
+}
+
+/// Concatenations and orders, of which nothing moves.
+#[test]
+fn two_parties_compute_joined_networks() {
+    for seed in 0..NETWORKS / 2 {
+        let (graph, weights) = random_joined_network(seed);
+        let input = random_input(&graph, IMAGES, seed);
+        let digest = weights.digest();
+        let plan = match seed % 2 {
+            0 => cheapest(&graph, &digest, OtExtensions::Any, Protocols::All).unwrap(),
+            _ => fuse(&graph, &Options { weights: digest, ..Options::default() }).unwrap(),
+        };
+        let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
+        runs((&graph, &weights), &plan.revealing(reveal).unwrap(), &input, seed);
     }
 }
 

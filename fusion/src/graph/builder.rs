@@ -126,11 +126,7 @@ impl Builder {
     }
 
     /// Channels of wires of one scale, one after the other.
-    pub fn concat(
-        &mut self,
-        name: impl Into<String>,
-        inputs: &[WireId],
-    ) -> Result<WireId, Error> {
+    pub fn concat(&mut self, name: impl Into<String>, inputs: &[WireId]) -> Result<WireId, Error> {
         self.push(name, Op::Concat { inputs: inputs.to_vec() })
     }
 

@@ -1,5 +1,6 @@
 //! Random small networks, valid by construction, for the tests of this crate and of those above it.
 
+mod joined;
 mod resnet;
 
 use std::collections::BTreeSet;
@@ -9,6 +10,7 @@ use protocols::plan::{Axis, Preprocess, View, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+pub use joined::random_joined_network;
 pub use resnet::{resnet18, resnet20};
 
 use crate::{

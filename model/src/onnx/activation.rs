@@ -63,7 +63,8 @@ impl Importer {
             _ => return Err(two_values()),
         };
         let bound = bound.map_err(|_| two_values())?.scalar()?;
-        let (min, max) = if node.op_type == "Max" { (bound, None) } else { (f32::MIN, Some(bound)) };
+        let (min, max) =
+            if node.op_type == "Max" { (bound, None) } else { (f32::MIN, Some(bound)) };
         self.clipped(node, &value, Some(min), max)
     }
 

@@ -24,9 +24,7 @@ impl Importer {
         let zeros = vec![0.0; numbers.len()];
         match (node.op_type.as_str(), constant_first) {
             ("Add", _) => self.affine(node, &value, ones, numbers),
-            ("Sub", false) => {
-                self.affine(node, &value, ones, numbers.iter().map(|x| -x).collect())
-            }
+            ("Sub", false) => self.affine(node, &value, ones, numbers.iter().map(|x| -x).collect()),
             ("Sub", true) => self.affine(node, &value, vec![-1.0; numbers.len()], numbers),
             ("Mul", _) => self.affine(node, &value, numbers, zeros),
             ("Div", false) => {
@@ -145,9 +143,9 @@ impl Importer {
         let channels = self.shape(&value)[0];
         self.spend(channels)?;
         let number = |channel: usize| {
-            let at = told.iter().fold(0, |at, &axis| {
-                at * aligned[axis] + value.layout.index(axis, channel * unit)
-            });
+            let at = told
+                .iter()
+                .fold(0, |at, &axis| at * aligned[axis] + value.layout.index(axis, channel * unit));
             numbers[at]
         };
         let numbers = (0..channels).map(number).collect();

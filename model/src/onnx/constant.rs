@@ -185,4 +185,3 @@ impl Grid {
         Self { values, scales, low: self.low, high: self.high }
     }
 }
-

@@ -9,10 +9,33 @@ use super::proto::TensorProto;
 /// The name of a type of elements, by its number in ONNX's TensorProto.DataType.
 pub(super) fn kind(number: i64) -> String {
     const NAMES: [&str; 27] = [
-        "undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string",
-        "bool", "float16", "double", "uint32", "uint64", "complex64", "complex128", "bfloat16",
-        "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4", "int4",
-        "float4e2m1", "float8e8m0", "uint2", "int2",
+        "undefined",
+        "float",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "int32",
+        "int64",
+        "string",
+        "bool",
+        "float16",
+        "double",
+        "uint32",
+        "uint64",
+        "complex64",
+        "complex128",
+        "bfloat16",
+        "float8e4m3fn",
+        "float8e4m3fnuz",
+        "float8e5m2",
+        "float8e5m2fnuz",
+        "uint4",
+        "int4",
+        "float4e2m1",
+        "float8e8m0",
+        "uint2",
+        "int2",
     ];
     let name = usize::try_from(number).ok().and_then(|at| NAMES.get(at));
     name.map_or_else(|| format!("number {number}"), |name| (*name).to_owned())

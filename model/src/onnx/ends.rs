@@ -23,8 +23,11 @@ pub(super) struct Input {
 /// There is another number of them, or it is no batch of a fixed shape.
 pub(super) fn input(graph: &GraphProto) -> Result<Input, ImportError> {
     let [input] = &graph.input[..] else {
-        let names: Vec<String> =
-            graph.input.iter().map(|input| format!("{:?}", super::name::shown(&input.name))).collect();
+        let names: Vec<String> = graph
+            .input
+            .iter()
+            .map(|input| format!("{:?}", super::name::shown(&input.name)))
+            .collect();
         let found = match names.len() {
             0 => "none that the output depends on".to_owned(),
             _ => names.join(", "),
@@ -34,7 +37,8 @@ pub(super) fn input(graph: &GraphProto) -> Result<Input, ImportError> {
     let field = format!("graph.input {:?}", input.name);
     let expected = "[N, C, H, W], [N, H, W], [N, C, L] or [N, C], all but N fixed and of a sane \
                     size: export with fixed sizes";
-    let dims = dims(input).ok_or_else(|| ImportError::field(&*field, "a tensor with a shape", "none"))?;
+    let dims =
+        dims(input).ok_or_else(|| ImportError::field(&*field, "a tensor with a shape", "none"))?;
     let sizes: Option<Vec<usize>> = dims
         .iter()
         .skip(1)

@@ -2,9 +2,7 @@
 
 use prost::Message;
 
-use super::nodes::{
-    OPSET, convolution_attributes, long, order_nodes, pool_attributes, view_nodes,
-};
+use super::nodes::{OPSET, convolution_attributes, long, order_nodes, pool_attributes, view_nodes};
 use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::model::{Conv, Function, Model, Node, Op, ValueId};
 

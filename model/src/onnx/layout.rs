@@ -90,8 +90,7 @@ impl Layout {
     pub(super) fn stored_axis(&self, axis: usize, shape: [usize; 3]) -> Option<usize> {
         let strides = [shape[1] * shape[2], shape[2], 1];
         match self.axes[axis][..] {
-            [digit] => (0..3)
-                .find(|&at| digit == Digit { length: shape[at], stride: strides[at] }),
+            [digit] => (0..3).find(|&at| digit == Digit { length: shape[at], stride: strides[at] }),
             // An axis of one element is any of length one that lies within no digit.
             [] => (0..3).find(|&at| shape[at] == 1 && self.splits(strides[at])),
             _ => None,

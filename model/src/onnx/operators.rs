@@ -99,20 +99,60 @@ pub(super) fn is_known(operator: &str) -> bool {
 /// where the operator is not supported.
 pub(super) fn keeps_shape(operator: &str) -> bool {
     const KEEP: &[&str] = &[
-        "Celu", "Cos", "Erf", "Exp", "GroupNormalization", "InstanceNormalization",
-        "LRN", "LayerNormalization", "Log", "LogSoftmax", "LpNormalization", "Mish",
-        "MeanVarianceNormalization", "RMSNormalization", "Round", "Selu", "Shrink", "Sign", "Sin",
-        "Softmax", "Softsign", "Sqrt", "ThresholdedRelu",
+        "Celu",
+        "Cos",
+        "Erf",
+        "Exp",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LRN",
+        "LayerNormalization",
+        "Log",
+        "LogSoftmax",
+        "LpNormalization",
+        "Mish",
+        "MeanVarianceNormalization",
+        "RMSNormalization",
+        "Round",
+        "Selu",
+        "Shrink",
+        "Sign",
+        "Sin",
+        "Softmax",
+        "Softsign",
+        "Sqrt",
+        "ThresholdedRelu",
     ];
     KEEP.contains(&operator) || is_known(operator) && !changes_shape(operator)
 }
 
 fn changes_shape(operator: &str) -> bool {
     const CHANGE: &[&str] = &[
-        "AveragePool", "Concat", "Constant", "ConstantOfShape", "Conv", "Expand", "Flatten",
-        "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "MatMul", "MaxPool", "Pad",
-        "Range", "ReduceMean", "ReduceProd", "Reshape", "Shape", "Slice", "Split", "Squeeze",
-        "Tile", "Transpose", "Unsqueeze",
+        "AveragePool",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Conv",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Gemm",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "MatMul",
+        "MaxPool",
+        "Pad",
+        "Range",
+        "ReduceMean",
+        "ReduceProd",
+        "Reshape",
+        "Shape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
     ];
     CHANGE.contains(&operator)
 }
@@ -125,8 +165,13 @@ pub(super) fn unsupported(node: &NodeProto) -> Problem {
             "train the network with ReLU, SiLU, GELU, hard-swish or another supported activation \
              instead"
         }
-        "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "LRN"
-        | "RMSNormalization" | "LpNormalization" | "MeanVarianceNormalization" => {
+        "InstanceNormalization"
+        | "LayerNormalization"
+        | "GroupNormalization"
+        | "LRN"
+        | "RMSNormalization"
+        | "LpNormalization"
+        | "MeanVarianceNormalization" => {
             "its statistics are those of each image: train the network with batch normalization \
              instead"
         }

@@ -79,7 +79,11 @@ pub(super) fn sort(graph: &mut GraphProto, output: &str) -> Result<(), ImportErr
     }
     if let Some(at) = (0..graph.node.len()).find(|&at| needed[at] && waits[at] > 0) {
         let field = format!("graph.node {:?}", name::shown(&graph.node[at].name));
-        return Err(ImportError::field(field, "nodes that do not read their own results", "a circle"));
+        return Err(ImportError::field(
+            field,
+            "nodes that do not read their own results",
+            "a circle",
+        ));
     }
     let mut nodes: Vec<Option<NodeProto>> =
         std::mem::take(&mut graph.node).into_iter().map(Some).collect();

@@ -49,7 +49,10 @@ impl Importer {
             let [target, mut from] = [shown.join(", "), String::from("N")];
             before.iter().for_each(|length| from += &format!(", {length}"));
             let reason = format!("it makes [{target}] of [{from}]");
-            return Err(Problem::new(reason, "keep the images of a batch apart, along the first axis"));
+            return Err(Problem::new(
+                reason,
+                "keep the images of a batch apart, along the first axis",
+            ));
         };
         self.reshaped(node, value, &lengths)
     }

@@ -112,7 +112,11 @@ const FOUND: &str = "invariant: a file is opened before it is read";
 fn open(folder: &Path, location: &str, tensor: &str) -> Result<(File, PathBuf), ImportError> {
     let outside = || {
         let expected = "a file in the model's own folder, or below it";
-        ImportError::field(format!("tensor {tensor:?}: location"), expected, format!("{location:?}"))
+        ImportError::field(
+            format!("tensor {tensor:?}: location"),
+            expected,
+            format!("{location:?}"),
+        )
     };
     let relative = Path::new(location);
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
@@ -125,7 +129,8 @@ fn open(folder: &Path, location: &str, tensor: &str) -> Result<(File, PathBuf), 
         tensor: super::name::shown(tensor),
         source,
     };
-    let (real, root) = (path.canonicalize().map_err(failed)?, folder.canonicalize().map_err(failed)?);
+    let (real, root) =
+        (path.canonicalize().map_err(failed)?, folder.canonicalize().map_err(failed)?);
     if !real.starts_with(root) || !real.is_file() {
         return Err(outside());
     }

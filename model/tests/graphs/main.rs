@@ -5,9 +5,11 @@
 
 mod activations;
 mod cases;
+mod files;
 mod hostile;
 mod random;
 mod reference;
+mod shapes;
 #[path = "../support/mod.rs"]
 mod support;
 mod unsupported;
@@ -91,6 +93,16 @@ fn check(opset: i64, graph: &GraphProto) -> Model {
     let input = reference::Array { dims, data: batch.data.iter().map(|&x| x.into()).collect() };
     let expected: Vec<f32> = reference::run(graph, input).data.iter().map(|&x| x as f32).collect();
     assert_close("reference", &ours.data, &expected);
+    check_model(&model, &batch, &ours, &bytes);
+    model
+}
+
+/// Imports a graph whose operators only onnxruntime says the meaning of.
+fn check_by_runtime(opset: i64, graph: &GraphProto) -> Model {
+    let bytes = bytes(opset, graph.clone());
+    let model = import(&bytes).unwrap_or_else(|error| panic!("{error}"));
+    let batch = batch(&model, 3);
+    let ours = float::evaluate(&model, &batch).unwrap();
     check_model(&model, &batch, &ours, &bytes);
     model
 }

@@ -61,8 +61,7 @@ impl Order {
     pub const fn source(&self, at: usize) -> usize {
         let Self { rows, columns, inner, .. } = *self;
         let (block, within) = (at / (rows * columns * inner), at % (rows * columns * inner));
-        let (column, row, rest) =
-            (within / (rows * inner), within / inner % rows, within % inner);
+        let (column, row, rest) = (within / (rows * inner), within / inner % rows, within % inner);
         ((block * rows + row) * columns + column) * inner + rest
     }
 

@@ -1,14 +1,10 @@
 //! Writing a plan and its weights as a quantized network in ONNX.
 
-use model::onnx::nodes::{
-    OPSET, convolution_attributes, order_nodes, pool_attributes, view_nodes,
-};
+use model::onnx::nodes::{OPSET, convolution_attributes, order_nodes, pool_attributes, view_nodes};
 use model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
-use protocols::steps::{
-    Concat, Input, Linear, MaxPool, Output, Reorder, Requant, Slice, SumPool,
-};
+use protocols::steps::{Concat, Input, Linear, MaxPool, Output, Reorder, Requant, Slice, SumPool};
 use protocols::weights::{LayerWeights, Weights};
 use zeroize::Zeroizing;
 

@@ -117,11 +117,9 @@ impl Room {
                     others.push((interval, scale));
                 }
                 Op::Relu { .. } | Op::View(_) | Op::Reorder(_) => {}
-                Op::Conv(_)
-                | Op::Function(_)
-                | Op::MaxPool(_)
-                | Op::AvgPool(_)
-                | Op::Concat => return None,
+                Op::Conv(_) | Op::Function(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::Concat => {
+                    return None;
+                }
             }
             value = node.output;
         }

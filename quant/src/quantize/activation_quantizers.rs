@@ -299,9 +299,8 @@ impl Joined {
         for node in concats() {
             members[ties.root(node.output.0)] = true;
         }
-        let class: Vec<Option<usize>> = (0..values)
-            .map(|value| Some(ties.root(value)).filter(|&root| members[root]))
-            .collect();
+        let class: Vec<Option<usize>> =
+            (0..values).map(|value| Some(ties.root(value)).filter(|&root| members[root])).collect();
         let mut joined: Vec<&model::Node> = concats().collect();
         joined.sort_by_key(|node| std::cmp::Reverse(node.elements()));
         let mut largest = vec![ValueId::INPUT; values];
@@ -333,11 +332,9 @@ fn sliced_from(model: &Model, part: ValueId) -> Vec<ValueId> {
         match node.op {
             Op::View(_) | Op::Reorder(_) => value = node.inputs[0],
             Op::Relu { max: None } | Op::Function(_) | Op::Concat => return passed,
-            Op::Conv(_)
-            | Op::Relu { max: Some(_) }
-            | Op::Add
-            | Op::MaxPool(_)
-            | Op::AvgPool(_) => break,
+            Op::Conv(_) | Op::Relu { max: Some(_) } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) => {
+                break;
+            }
         }
     }
     Vec::new()

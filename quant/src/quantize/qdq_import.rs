@@ -159,14 +159,10 @@ impl QdqQuantizers {
             found.map_err(|problem| problems.push(problem)).ok()
         }
         let mut problems = Vec::new();
-        let given = activations
-            .quantizers
-            .iter()
-            .enumerate()
-            .map(|(id, activation)| {
-                let members: Vec<ValueId> = activations.members(id).collect();
-                QdqActivation::read(quantized, activation, &members)
-            });
+        let given = activations.quantizers.iter().enumerate().map(|(id, activation)| {
+            let members: Vec<ValueId> = activations.members(id).collect();
+            QdqActivation::read(quantized, activation, &members)
+        });
         let given: Vec<_> = given.filter_map(|found| keep(&mut problems, found)).collect();
         let layers = activations.layers.iter().map(|layer| QdqLayer::read(quantized, layer));
         let layers: Vec<_> = layers.filter_map(|found| keep(&mut problems, found)).collect();

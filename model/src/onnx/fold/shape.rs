@@ -57,7 +57,8 @@ fn expand(input: &Constant, target: &[i64], budget: usize) -> Result<Constant, P
     let own = pad(input.shape.iter().map(|&d| d as i64).collect());
     let wanted = pad(target.to_vec());
     // Either side may be 1.
-    let lengths: Vec<i64> = own.iter().zip(&wanted).map(|(&a, &b)| if b == 1 { a } else { b }).collect();
+    let lengths: Vec<i64> =
+        own.iter().zip(&wanted).map(|(&a, &b)| if b == 1 { a } else { b }).collect();
     let fits = own.iter().zip(&lengths).all(|(&a, &b)| a == b || a == 1);
     if !fits {
         return Err(Problem::malformed(format!("it makes {target:?} of {:?}", input.shape)));

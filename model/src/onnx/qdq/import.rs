@@ -117,9 +117,7 @@ impl Importer {
         let mut id = value.id;
         while let Place::Vacant(vacant) = self.quantizers.entry(id) {
             vacant.insert(quantizer);
-            let chosen = id
-                .producer()
-                .filter(|&at| {
+            let chosen = id.producer().filter(|&at| {
                 matches!(self.nodes[at].op, Op::View(_) | Op::Reorder(_) | Op::MaxPool(_))
             });
             let Some(at) = chosen else { break };

@@ -1,0 +1,76 @@
+//! Random small networks whose channels are concatenated, split and shuffled.
+
+use protocols::plan::{Axis, Order, View};
+
+use super::Generator;
+use crate::{Error, Graph, Weights, WireId};
+
+/// A small network and its weights, from a seed: concatenations of layers, of slices of them and of
+/// concatenations, in any order of channels and pixels.
+///
+/// # Panics
+/// Where the network does not check: the generator is at fault.
+pub fn random_joined_network(seed: u64) -> (Graph, Weights) {
+    match Generator::new(seed).joined_network() {
+        Ok(network) => network,
+        Err(error) => panic!("invariant: random networks are valid (seed {seed}): {error}"),
+    }
+}
+
+impl Generator {
+    fn joined_network(mut self) -> Result<(Graph, Weights), Error> {
+        let shape = [self.up_to(1, 4), self.up_to(2, 5), self.up_to(2, 5)];
+        let input = self.builder.input("input", shape, 4, self.coin(), 1.0 / 16.0)?;
+        let input = if self.coin() { self.reordered(input)? } else { input };
+        let scale = 0.5;
+        let mut wire = self.joined(input, scale, &[])?;
+        for _ in 0..self.up_to(0, 2) {
+            // Half of the channels pass by, as in ShuffleNet.
+            let half = self.half(wire)?;
+            let next = self.joined(wire, scale, &[half])?;
+            wire = if self.coin() { self.reordered(next)? } else { next };
+        }
+        let wire = if self.coin() { self.sum_pool(wire)? } else { wire };
+        let logits = self.logits(wire)?;
+        self.builder.output("output", logits)?;
+        Ok((self.builder.finish()?, self.weights))
+    }
+
+    /// Layers side by side, rounded to one scale, and other wires of that scale.
+    fn joined(&mut self, input: WireId, scale: f64, others: &[WireId]) -> Result<WireId, Error> {
+        let mut parts = others.to_vec();
+        for _ in 0..self.up_to(1, 3) {
+            let channels = self.up_to(1, 4);
+            let geometry = self.same(input, channels);
+            let (shift, bits) = (self.up_to(0, 5) as u8, self.up_to(2, 6) as u8);
+            let acc = self.linear("part", input, geometry, scale / f64::from(1 << shift))?;
+            let (name, signed) = (self.name("requant"), self.coin());
+            parts.push(self.builder.requant(name, acc, shift, bits, signed)?);
+        }
+        let name = self.name("concat");
+        self.builder.concat(name, &parts)
+    }
+
+    /// The first half of the channels.
+    fn half(&mut self, input: WireId) -> Result<WireId, Error> {
+        let [channels, rows, columns] = self.builder.wire(input).shape;
+        let axes = [channels.div_ceil(2), rows, columns].map(Axis::all);
+        let name = self.name("half");
+        self.builder.view(name, input, View { axes })
+    }
+
+    /// Channels shuffled, or pixels and channels exchanged and exchanged back around a layer.
+    fn reordered(&mut self, input: WireId) -> Result<WireId, Error> {
+        let shape = self.builder.wire(input).shape;
+        let [channels, rows, columns] = shape;
+        let factors: Vec<usize> = (1..=channels).filter(|n| channels.is_multiple_of(*n)).collect();
+        let groups = factors[self.up_to(0, factors.len() - 1)];
+        let order = if self.coin() {
+            Order { rows: groups, columns: channels / groups, inner: rows * columns, shape }
+        } else {
+            Order { rows: channels * rows, columns, inner: 1, shape }
+        };
+        let name = self.name("reorder");
+        self.builder.reorder(name, input, order)
+    }
+}
