@@ -23,7 +23,8 @@ pub(super) struct Rings {
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in
 ///   the channel shifted most; its input is needed in the same.
 /// - Slices, orders and sum pooling keep their input's ring, so that it is what the widest consumer
-///   of either needs; a concatenation takes the lower bits of what is wider; max pooling needs `bits + 1` of its input, a lookup its bits.
+///   of either needs. A concatenation takes the lower bits of what is wider. Max pooling needs
+///   `bits + 1` of its input, a lookup its bits.
 /// - Values that are no accumulators have a ring of `bits + 1` at least: their top bit there is
 ///   known.
 pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
@@ -66,12 +67,8 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
         if !accumulators[id] {
             demand[id] = demand[id].max(bits + 1);
         }
-        if let Op::Linear(_)
-        | Op::SumPool { .. }
-        | Op::View { .. }
-        | Op::Reorder { .. }
-        | Op::Concat { .. } = &node.op
-        {
+        // What is local or linear computes in the ring that its result is needed in.
+        if passes_on(&node.op) {
             let own = demand[id];
             node.op.inputs().into_iter().for_each(|input| demand[input] = demand[input].max(own));
         }
@@ -87,6 +84,24 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
     }
     let named = graph.nodes().iter().zip(&demand).map(|(node, &bits)| ring(&node.name, bits));
     Ok(Rings { wire: named.collect::<Result<_, _>>()?, sum })
+}
+
+/// Whether what a node is needed in, its inputs are needed in.
+fn passes_on(op: &Op) -> bool {
+    match op {
+        Op::Linear(_)
+        | Op::SumPool { .. }
+        | Op::View { .. }
+        | Op::Reorder { .. }
+        | Op::Concat { .. } => true,
+        Op::Input { .. }
+        | Op::Add { .. }
+        | Op::Relu { .. }
+        | Op::Requant { .. }
+        | Op::Lookup(_)
+        | Op::MaxPool { .. }
+        | Op::Output { .. } => false,
+    }
 }
 
 fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error> {

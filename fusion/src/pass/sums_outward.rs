@@ -1,4 +1,4 @@
-//! Slices, orders and sum pooling of a sum become a sum of slices and of poolings, so that the sum meets
+//! Slices, orders and sum pooling of a sum become a sum of those of its terms, so that the sum meets
 //! its requantization.
 //!
 //! All three are linear and local on shares. Assumes that nothing else reads the sum, or its terms

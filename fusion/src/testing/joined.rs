@@ -20,7 +20,8 @@ pub fn random_joined_network(seed: u64) -> (Graph, Weights) {
 impl Generator {
     fn joined_network(mut self) -> Result<(Graph, Weights), Error> {
         let shape = [self.up_to(1, 4), self.up_to(2, 5), self.up_to(2, 5)];
-        let input = self.builder.input("input", shape, 4, self.coin(), 1.0 / 16.0)?;
+        let signed = self.coin();
+        let input = self.builder.input("input", shape, 4, signed, 1.0 / 16.0)?;
         let input = if self.coin() { self.reordered(input)? } else { input };
         let scale = 0.5;
         let mut wire = self.joined(input, scale, &[])?;

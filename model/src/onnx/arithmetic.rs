@@ -140,6 +140,8 @@ impl Importer {
             true => (value.clone(), h * w),
             false => (self.as_channels(node, value)?, 1),
         };
+        // The first element of each channel tells which number of the constant is its own: all axes
+        // that the constant tells apart lie beyond `unit` elements.
         let channels = self.shape(&value)[0];
         self.spend(channels)?;
         let number = |channel: usize| {

@@ -71,7 +71,6 @@ impl Importer {
 fn orders(wanted: &[Digit], shape: [usize; 3]) -> Vec<Order> {
     let mut stored = wanted.to_vec();
     stored.sort_by_key(|digit| std::cmp::Reverse(digit.stride));
-    let product = |digits: &[Digit]| digits.iter().map(|digit| digit.length).product();
     let mut orders = Vec::new();
     for at in 0..wanted.len() {
         if stored[at] == wanted[at] {
@@ -81,12 +80,18 @@ fn orders(wanted: &[Digit], shape: [usize; 3]) -> Vec<Order> {
         let from = (at..stored.len()).find(|&place| stored[place] == wanted[at]).unwrap_or(at);
         let run = stored[from..].iter().zip(&wanted[at..]).take_while(|(a, b)| a == b).count();
         let end = from + run;
-        let (rows, columns) = (product(&stored[at..from]), product(&stored[from..end]));
-        orders.push(Order { rows, columns, inner: product(&stored[end..]), shape });
+        let (rows, columns) = (elements(&stored[at..from]), elements(&stored[from..end]));
+        // Of digits a b c d stored, of which c d come first: `[outer][a b][c d][inner]`.
+        orders.push(Order { rows, columns, inner: elements(&stored[end..]), shape });
         stored[at..end].rotate_left(from - at);
     }
     if orders.is_empty() {
         orders.push(Order::reshape(shape));
     }
     orders
+}
+
+/// How many elements digits tell apart.
+fn elements(digits: &[Digit]) -> usize {
+    digits.iter().map(|digit| digit.length).product()
 }

@@ -47,23 +47,30 @@ pub(super) fn read(tensor: &TensorProto, count: usize) -> Result<Data, Problem> 
     let (raw, narrow) = (&t.raw_data, &t.int32_data);
     Ok(match t.data_type {
         1 => Data::Floats(either(raw, f32::from_le_bytes, &t.float_data, |&x| x)?),
-        10 => {
-            let typed = |&x: &i32| f16::from_bits(x as u16).to_f32();
-            Data::Floats(either(raw, |b| f16::from_le_bytes(b).to_f32(), narrow, typed)?)
-        }
-        16 => {
-            let typed = |&x: &i32| bf16::from_bits(x as u16).to_f32();
-            Data::Floats(either(raw, |b| bf16::from_le_bytes(b).to_f32(), narrow, typed)?)
-        }
-        11 => {
-            let raw_double = |b| f64::from_le_bytes(b) as f32;
-            Data::Floats(either(raw, raw_double, &t.double_data, |&x| x as f32)?)
-        }
+        10 => Data::Floats(either(
+            raw,
+            |b| f16::from_le_bytes(b).to_f32(),
+            narrow,
+            |&x| f16::from_bits(x as u16).to_f32(),
+        )?),
+        16 => Data::Floats(either(
+            raw,
+            |b| bf16::from_le_bytes(b).to_f32(),
+            narrow,
+            |&x| bf16::from_bits(x as u16).to_f32(),
+        )?),
+        11 => Data::Floats(either(
+            raw,
+            |b| f64::from_le_bytes(b) as f32,
+            &t.double_data,
+            |&x| x as f32,
+        )?),
         2 => bytes(either(raw, |[b]: [u8; 1]| b.into(), narrow, |&x| (x as u8).into())?, 0, 255),
-        3 => {
-            let signed = |b| i8::from_le_bytes(b).into();
-            bytes(either(raw, signed, narrow, |&x| (x as i8).into())?, -128, 127)
-        }
+        3 => bytes(
+            either(raw, |b| i8::from_le_bytes(b).into(), narrow, |&x| (x as i8).into())?,
+            -128,
+            127,
+        ),
         21 => bytes(nibbles(raw, narrow, count, i16::from), 0, 15),
         22 => bytes(nibbles(raw, narrow, count, |x| i16::from((x << 4) as i8 >> 4)), -8, 7),
         9 => ints(raw, |[b]: [u8; 1]| i64::from(b != 0), narrow, |&x| i64::from(x != 0))?,

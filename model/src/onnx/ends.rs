@@ -46,15 +46,15 @@ pub(super) fn input(graph: &GraphProto) -> Result<Input, ImportError> {
         .collect();
     let shown: Vec<String> =
         dims.iter().map(|d| d.map_or_else(|| "?".to_owned(), |d| d.to_string())).collect();
-    let found = || format!("[{}]", shown.join(", "));
-    let sizes = sizes.ok_or_else(|| ImportError::field(&*field, expected, found()))?;
+    let found = format!("[{}]", shown.join(", "));
+    let sizes = sizes.ok_or_else(|| ImportError::field(&*field, expected, &*found))?;
     let shape = match sizes[..] {
         [c, h, w] => [c, h, w],
         // Gray images have no axis of channels; what a one-dimensional layer reads has no rows.
         [c, length] if is_line(graph, &input.name) => [c, 1, length],
         [h, w] => [1, h, w],
         [c] => [c, 1, 1],
-        _ => return Err(ImportError::field(&*field, expected, found())),
+        _ => return Err(ImportError::field(&*field, expected, found)),
     };
     check_shape("input", shape)?;
     let batch = dims[0].filter(|&d| d > 0);
@@ -110,6 +110,7 @@ pub(super) fn softmax_at_the_end(graph: &GraphProto, output: &str) -> HashSet<St
             "Identity" | "Cast" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => {}
             _ => break,
         }
+        // What something else reads is not the end.
         let Some(before) = node.input.first().filter(|name| readers[name.as_str()] == 1) else {
             break;
         };

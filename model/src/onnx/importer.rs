@@ -289,6 +289,7 @@ impl Importer {
             [c, h, w] => [c, h, w],
             _ => [lengths.iter().product(), 1, 1],
         };
+        // Any operation will do: a network with a stand-in is never given out.
         let layout = Rc::new(Layout::natural(&lengths));
         let id = ValueId(self.nodes.len() + 1);
         let (name, op) = (name::shown(label(node)), Op::Relu { max: None });

@@ -22,21 +22,7 @@ impl Importer {
         let input = self.image(node, &input)?;
         let [in_channels, in_h, in_w] = self.shape(&input);
         let weight = Rc::clone(inputs.constant(1)?);
-        let (out_channels, kernel_h, kernel_w) = match weight.shape[..] {
-            [outputs, _, rows, columns] if !line => (outputs, rows, columns),
-            [outputs, _, length] if line => (outputs, 1, length),
-            _ => {
-                let reason = format!("its weights have {} axes", weight.shape.len());
-                return Err(Problem::new(reason, "only one and two dimensions are supported"));
-            }
-        };
-        let kernel = node.extents("kernel_shape", [kernel_h, kernel_w], line)?;
-        if kernel != [kernel_h, kernel_w] {
-            return Err(Problem::malformed(format!(
-                "kernel_shape {kernel:?} for weights {:?}",
-                weight.shape
-            )));
-        }
+        let (out_channels, [kernel_h, kernel_w]) = kernel(node, &weight, line)?;
         let [stride_h, stride_w] = node.extents("strides", [1, 1], line)?;
         let [dilation_h, dilation_w] = node.extents("dilations", [1, 1], line)?;
         let reach = [reach(kernel_h, dilation_h), reach(kernel_w, dilation_w)];
@@ -113,35 +99,24 @@ impl Importer {
     ) -> Result<Value, Problem> {
         let (input, weight) = (inputs.value(0)?, inputs.constant(1)?);
         let lengths = input.layout.lengths();
-        let (outputs, length) = match weight.shape[..] {
-            [m, k] if transposed => (m, k),
-            [k, m] => (m, k),
-            _ => {
-                let reason = format!("its weights have {} axes", weight.shape.len());
-                return Err(Problem::new(reason, "only matrices are supported"));
-            }
-        };
-        if lengths.last() != Some(&length) {
-            let found = lengths.last().copied().unwrap_or(0);
-            let reason = format!("its weights are for {length} inputs, but there are {found}");
-            return Err(Problem::malformed(reason));
-        }
+        let (outputs, length) = matrix(weight, transposed, lengths.last().copied())?;
         self.spend(weight.len().saturating_add(outputs))?;
         let (input, factor) = self.operand(input);
         let scale = scale * factor.unwrap_or(1.0);
         let vector = lengths.len() == 1;
         let input = if vector { input } else { self.last_axis_first(node, &input)? };
         let [c, h, w] = self.shape(&input);
-        // By place in what is stored, which element of the last axis it is.
+        // By place in what is stored, which element of the last axis it is: a transposed image that
+        // is flattened needs its weights in another order, and no element moved.
         let order = match vector {
             true => inverse(&input.layout.places()),
             false => (0..length).collect(),
         };
         // Where weight `(m, k)` is in the file: rows of outputs if transposed, else rows of inputs.
         // The integers of quantized weights are put in the same order.
-        let place = |m: usize, k: usize| if transposed { m * length + k } else { k * outputs + m };
+        let [row, column] = if transposed { [length, 1] } else { [1, outputs] };
         let places: Vec<usize> =
-            (0..outputs).flat_map(|m| order.iter().map(move |&k| place(m, k))).collect();
+            (0..outputs).flat_map(|m| order.iter().map(move |&k| m * row + k * column)).collect();
         let source = weight.as_floats()?;
         let rows = places.iter().map(|&at| source[at] * scale).collect();
         let bias = match bias {
@@ -241,9 +216,49 @@ impl Importer {
     }
 }
 
+/// The output channels of a convolution's weights, and the rows and columns of its kernel.
+fn kernel(node: &NodeProto, weight: &Constant, line: bool) -> Result<(usize, [usize; 2]), Problem> {
+    let (outputs, kernel) = match weight.shape[..] {
+        [outputs, _, rows, columns] if !line => (outputs, [rows, columns]),
+        [outputs, _, length] if line => (outputs, [1, length]),
+        _ => {
+            let reason = format!("its weights have {} axes", weight.shape.len());
+            return Err(Problem::new(reason, "only one and two dimensions are supported"));
+        }
+    };
+    let said = node.extents("kernel_shape", kernel, line)?;
+    if said != kernel {
+        let reason = format!("kernel_shape {said:?} for weights {:?}", weight.shape);
+        return Err(Problem::malformed(reason));
+    }
+    Ok((outputs, kernel))
+}
+
 /// The axes of an image, or of a line.
 pub(super) fn seen([c, h, w]: [usize; 3], line: bool) -> Vec<usize> {
     if line { vec![c, w] } else { vec![c, h, w] }
+}
+
+/// The outputs and the inputs of a matrix of weights, for so many inputs.
+fn matrix(
+    weight: &Constant,
+    transposed: bool,
+    inputs: Option<usize>,
+) -> Result<(usize, usize), Problem> {
+    let (outputs, length) = match weight.shape[..] {
+        [m, k] if transposed => (m, k),
+        [k, m] => (m, k),
+        _ => {
+            let reason = format!("its weights have {} axes", weight.shape.len());
+            return Err(Problem::new(reason, "only matrices are supported"));
+        }
+    };
+    if inputs != Some(length) {
+        let found = inputs.unwrap_or(0);
+        let reason = format!("its weights are for {length} inputs, but there are {found}");
+        return Err(Problem::malformed(reason));
+    }
+    Ok((outputs, length))
 }
 
 /// The index of every place of a permutation.

@@ -127,8 +127,8 @@ impl Layout {
     /// Where each element is stored, in order.
     pub(super) fn places(&self) -> Vec<usize> {
         self.digits().iter().fold(vec![0], |outer, digit| {
-            let each = |base: usize| (0..digit.length).map(move |i| base + i * digit.stride);
-            outer.into_iter().flat_map(each).collect()
+            let inner = (0..digit.length).map(|i| i * digit.stride);
+            outer.iter().flat_map(|base| inner.clone().map(move |offset| base + offset)).collect()
         })
     }
 

@@ -70,25 +70,27 @@ pub fn order_nodes(
     input: &str,
     output: &str,
 ) -> NodeProto {
-    let reshape = |graph: &mut GraphProto, what: &str, dims: &[i64]| {
-        let name = format!("{output}.{what}.shape");
-        graph.initializer.push(TensorProto::ints(&name, &[dims.len() as i64], dims));
-        name
-    };
     let Order { rows, columns, inner, shape } = *order;
     let [c, h, w] = long(shape);
-    let shape = reshape(graph, "result", &[-1, c, h, w]);
+    let shape = shape_of(graph, format!("{output}.result"), &[-1, c, h, w]);
     if order.keeps_order() {
         return NodeProto::new("Reshape", node, &[input, &shape], &[output]);
     }
     let outer = c * h * w / (rows * columns * inner) as i64;
     let [rows, columns, inner] = long([rows, columns, inner]);
-    let axes = reshape(graph, "axes", &[-1, outer, rows, columns, inner]);
+    let axes = [-1, outer, rows, columns, inner];
+    let axes = shape_of(graph, format!("{output}.axes"), &axes);
     let [split, turned] = ["split", "turned"].map(|what| format!("{output}.{what}"));
     graph.node.push(NodeProto::new("Reshape", &split, &[input, &axes], &[&split]));
     let turn = NodeProto::new("Transpose", &turned, &[&split], &[&turned]);
     graph.node.push(turn.ints("perm", &[0, 1, 3, 2, 4]));
     NodeProto::new("Reshape", node, &[&turned, &shape], &[output])
+}
+
+/// Puts the shape that a Reshape makes into the graph; its name.
+fn shape_of(graph: &mut GraphProto, name: String, dims: &[i64]) -> String {
+    graph.initializer.push(TensorProto::ints(&name, &[dims.len() as i64], dims));
+    name
 }
 
 pub(super) fn long<const N: usize>(sizes: [usize; N]) -> [i64; N] {

@@ -35,37 +35,62 @@ pub(super) fn output(graph: &GraphProto, wanted: Option<&str>) -> Result<String,
 /// # Errors
 /// Nodes read each other in a circle, or two compute one name.
 pub(super) fn sort(graph: &mut GraphProto, output: &str) -> Result<(), ImportError> {
-    let mut producer = HashMap::new();
+    let producers = producers(graph)?;
+    // By node: those whose results it reads.
+    let sources: Vec<Vec<usize>> = graph
+        .node
+        .iter()
+        .map(|node| node.input.iter().filter_map(|name| producers.get(&**name).copied()).collect())
+        .collect();
+    let mut needed = vec![false; graph.node.len()];
+    let mut due: Vec<usize> = producers.get(output).copied().into_iter().collect();
+    while let Some(at) = due.pop() {
+        if !std::mem::replace(&mut needed[at], true) {
+            due.extend(sources[at].iter().filter(|&&source| !needed[source]));
+        }
+    }
+    let order = ordered(&sources, &needed);
+    let placed: HashSet<usize> = order.iter().copied().collect();
+    let missing = (0..graph.node.len()).find(|at| needed[*at] && !placed.contains(at));
+    if let Some(at) = missing {
+        let field = format!("graph.node {:?}", name::shown(&graph.node[at].name));
+        let expected = "nodes that do not read their own results";
+        return Err(ImportError::field(field, expected, "a circle"));
+    }
+    let mut nodes: Vec<Option<NodeProto>> =
+        std::mem::take(&mut graph.node).into_iter().map(Some).collect();
+    graph.node = order.into_iter().filter_map(|at| nodes[at].take()).collect();
+    drop_unread(graph, output);
+    Ok(())
+}
+
+/// The node that computes each name.
+fn producers(graph: &GraphProto) -> Result<HashMap<&str, usize>, ImportError> {
+    let mut producers = HashMap::new();
     for (at, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
-            if producer.insert(name.as_str(), at).is_some() {
+            if producers.insert(name.as_str(), at).is_some() {
                 let field = format!("graph.node {:?}", name::shown(&node.name));
                 let found = format!("{:?} again", name::shown(name));
                 return Err(ImportError::field(field, "results of new names", found));
             }
         }
     }
-    let sources = |at: usize| {
-        let inputs = graph.node[at].input.iter();
-        inputs.filter_map(|name| producer.get(name.as_str()).copied())
-    };
-    let mut needed = vec![false; graph.node.len()];
-    let mut due: Vec<usize> = producer.get(output).copied().into_iter().collect();
-    while let Some(at) = due.pop() {
-        if !std::mem::replace(&mut needed[at], true) {
-            due.extend(sources(at).filter(|&source| !needed[source]));
-        }
-    }
-    // Kahn's algorithm, the first of the file first among those that are ready.
-    let mut readers = vec![Vec::new(); graph.node.len()];
-    let mut waits = vec![0; graph.node.len()];
-    for at in (0..graph.node.len()).filter(|&at| needed[at]) {
-        for source in sources(at) {
+    Ok(producers)
+}
+
+/// The needed nodes that are not in a circle, in topological order.
+fn ordered(sources: &[Vec<usize>], needed: &[bool]) -> Vec<usize> {
+    let mut readers = vec![Vec::new(); sources.len()];
+    let mut waits = vec![0; sources.len()];
+    for at in (0..sources.len()).filter(|&at| needed[at]) {
+        for &source in &sources[at] {
             readers[source].push(at);
             waits[at] += 1;
         }
     }
-    let ready = (0..graph.node.len()).filter(|&at| needed[at] && waits[at] == 0);
+    // Kahn's algorithm: of those that are ready, the first of the file first.
+    let ready = (0..sources.len()).filter(|&at| needed[at] && waits[at] == 0);
     let mut ready: BinaryHeap<Reverse<usize>> = ready.map(Reverse).collect();
     let mut order = Vec::new();
     while let Some(Reverse(at)) = ready.pop() {
@@ -77,19 +102,7 @@ pub(super) fn sort(graph: &mut GraphProto, output: &str) -> Result<(), ImportErr
             }
         }
     }
-    if let Some(at) = (0..graph.node.len()).find(|&at| needed[at] && waits[at] > 0) {
-        let field = format!("graph.node {:?}", name::shown(&graph.node[at].name));
-        return Err(ImportError::field(
-            field,
-            "nodes that do not read their own results",
-            "a circle",
-        ));
-    }
-    let mut nodes: Vec<Option<NodeProto>> =
-        std::mem::take(&mut graph.node).into_iter().map(Some).collect();
-    graph.node = order.into_iter().filter_map(|at| nodes[at].take()).collect();
-    drop_unread(graph, output);
-    Ok(())
+    order
 }
 
 /// Leaves the constants and the inputs that a node reads. Older files name constants as inputs,

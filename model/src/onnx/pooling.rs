@@ -52,13 +52,13 @@ impl Importer {
         whole: usize,
         [rows, columns]: [Vec<usize>; 2],
     ) -> Result<Value, Problem> {
-        let factor = |row: &usize, column: &usize| whole as f32 / (row * column) as f32;
-        let factors: Vec<f32> =
-            rows.iter().flat_map(|row| columns.iter().map(move |c| factor(row, c))).collect();
+        let counts = rows.iter().flat_map(|row| columns.iter().map(move |column| row * column));
+        let factors: Vec<f32> = counts.map(|count| whole as f32 / count as f32).collect();
         if factors.iter().all(|&factor| factor == 1.0) {
             return Ok(means.clone());
         }
-        // Pixels as channels: one factor for each.
+        // Pixels as channels: one factor for each, the same for all that were channels. Of windows
+        // of 9 that lack a row and a column it is 9 / 4.
         let mut order: Vec<usize> = (1..means.layout.rank()).collect();
         order.push(0);
         let channels = self.shape(means)[0];
@@ -99,8 +99,8 @@ impl Importer {
             let reason = format!("it reduces the axes {named:?} of {rank} behind the batch");
             Problem::new(reason, "reduce rows and columns")
         })?;
-        let length = |at: usize| if stored.contains(&at) { shape[at] } else { 1 };
-        let window = Window::global([length(1), length(2)]);
+        let window = [1, 2].map(|at| if stored.contains(&at) { shape[at] } else { 1 });
+        let window = Window::global(window);
         let id = self.append(node, Op::AvgPool(window), &[input.id])?;
         let (mut layout, mut before) = (Layout::clone(&input.layout), shape);
         for (&axis, &at) in gone.iter().zip(&stored) {
@@ -141,11 +141,10 @@ impl Windows {
         let (before, after) = (self.named[axis], self.named[axis + 2]);
         let inside = before..before + self.input[axis];
         let counted = if padded { 0..inside.end + after } else { inside };
-        let count = |window: usize| {
-            let (start, end) = (window * stride, window * stride + kernel);
-            end.min(counted.end).saturating_sub(start.max(counted.start)).max(1)
-        };
-        (0..windows).map(count).collect()
+        let starts = (0..windows).map(|window| window * stride);
+        let ends = starts.clone().map(|start| (start + kernel).min(counted.end));
+        let pairs = starts.zip(ends);
+        pairs.map(|(start, end)| end.saturating_sub(start.max(counted.start)).max(1)).collect()
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn separate(model: Model) -> (Model, Vec<ValueId>) {
     let mut moved = vec![ValueId::INPUT];
     for mut node in model.nodes {
         node.inputs.iter_mut().for_each(|input| *input = moved[input.0]);
+        // Each reader gets one of its own: other concatenations may have other scales.
         if matches!(node.op, Op::Concat) {
             for input in &mut node.inputs {
                 if let Some(op) = between(&new, *input) {

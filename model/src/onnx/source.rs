@@ -69,10 +69,9 @@ struct Place {
 impl Files<'_> {
     fn fill(&mut self, tensor: &mut TensorProto) -> Result<(), ImportError> {
         let place = Place::of(tensor)?;
-        let field = |what: &str| format!("tensor {:?}: {what}", tensor.name);
         let Some(folder) = self.folder else {
             let expected = "a model whose weights are in the file itself";
-            return Err(ImportError::field(field("location"), expected, place.location));
+            return Err(ImportError::field(field(tensor, "location"), expected, place.location));
         };
         if !self.open.contains_key(&place.location) {
             let (file, path) = open(folder, &place.location, &tensor.name)?;
@@ -86,14 +85,14 @@ impl Files<'_> {
         if room.is_none_or(|room| length > room) {
             let expected = format!("within the {available} bytes of {}", path.display());
             let found = format!("{length} bytes from {}", place.offset);
-            return Err(ImportError::field(field("offset and length"), expected, found));
+            return Err(ImportError::field(field(tensor, "offset and length"), expected, found));
         }
         self.taken = self.taken.saturating_add(length);
         // Tensors may share bytes, but not so that small files fill the memory.
         if self.taken > self.available.saturating_mul(2).min(MAX_EXTERNAL) {
             let most = self.available.saturating_mul(2).min(MAX_EXTERNAL);
             let expected = format!("tensors of at most {most} bytes in all");
-            return Err(ImportError::field(field("length"), expected, "more"));
+            return Err(ImportError::field(field(tensor, "length"), expected, "more"));
         }
         let mut bytes = vec![0; length as usize];
         file.seek(SeekFrom::Start(place.offset))
@@ -110,31 +109,35 @@ const FOUND: &str = "invariant: a file is opened before it is read";
 
 /// Opens a file of weights within the model's folder.
 fn open(folder: &Path, location: &str, tensor: &str) -> Result<(File, PathBuf), ImportError> {
-    let outside = || {
-        let expected = "a file in the model's own folder, or below it";
-        ImportError::field(
-            format!("tensor {tensor:?}: location"),
-            expected,
-            format!("{location:?}"),
-        )
-    };
-    let relative = Path::new(location);
-    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    if location.is_empty() || !relative.components().all(inside) {
-        return Err(outside());
+    let path = folder.join(location);
+    let mut parts = Path::new(location).components();
+    let below = parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if location.is_empty() || !below {
+        return Err(outside(location, tensor));
     }
-    let path = folder.join(relative);
-    let failed = |source: std::io::Error| ImportError::External {
-        path: path.clone(),
-        tensor: super::name::shown(tensor),
-        source,
-    };
-    let (real, root) =
-        (path.canonicalize().map_err(failed)?, folder.canonicalize().map_err(failed)?);
-    if !real.starts_with(root) || !real.is_file() {
-        return Err(outside());
+    let found = path.canonicalize().and_then(|real| Ok((real, folder.canonicalize()?)));
+    let opened = found.and_then(|(real, root)| {
+        let inside = real.starts_with(root) && real.is_file();
+        inside.then(|| File::open(&real)).transpose()
+    });
+    match opened {
+        Ok(Some(file)) => Ok((file, path)),
+        Ok(None) => Err(outside(location, tensor)),
+        Err(source) => {
+            Err(ImportError::External { path, tensor: super::name::shown(tensor), source })
+        }
     }
-    Ok((File::open(&real).map_err(failed)?, path))
+}
+
+fn outside(location: &str, tensor: &str) -> ImportError {
+    let field = format!("tensor {tensor:?}: location");
+    let expected = "a file in the model's own folder, or below it";
+    ImportError::field(field, expected, format!("{location:?}"))
+}
+
+/// A part of what a tensor says of its elements.
+fn field(tensor: &TensorProto, what: &str) -> String {
+    format!("tensor {:?}: {what}", tensor.name)
 }
 
 impl Place {
@@ -154,7 +157,6 @@ fn text<'t>(tensor: &'t TensorProto, key: &str) -> Option<&'t str> {
 fn number(tensor: &TensorProto, key: &str) -> Result<Option<u64>, ImportError> {
     let parsed = text(tensor, key).map(|value| value.parse().map_err(|_| value)).transpose();
     parsed.map_err(|value| {
-        let field = format!("tensor {:?}: {key}", tensor.name);
-        ImportError::field(field, "a number of bytes", format!("{value:?}"))
+        ImportError::field(field(tensor, key), "a number of bytes", format!("{value:?}"))
     })
 }

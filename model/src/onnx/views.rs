@@ -59,6 +59,7 @@ impl Importer {
         let sizes: Vec<usize> = match given {
             Some(sizes) => sizes.iter().map(|&n| size("a part", n)).collect::<Result<_, _>>()?,
             None => {
+                // Equal parts, of which the last may be shorter.
                 let each = length.div_ceil(node.output.len().max(1));
                 let starts = (0..node.output.len()).map(|at| (at * each).min(length));
                 starts.map(|start| each.min(length - start)).collect()
@@ -194,6 +195,8 @@ impl Importer {
         if part == Axis::all(value.layout.lengths()[axis]) {
             return Ok(value.clone());
         }
+        // The view is of what is stored; the graph's other axes reach across the longer or shorter
+        // one.
         let (value, at) = self.along(node, value, axis)?;
         let shape = self.shape(&value);
         let mut view = View::all(shape);

@@ -110,8 +110,11 @@ impl ReferenceRuntime {
             .map_err(|error| run_error(onnx, error.to_string()))?;
         let session =
             builder.commit_from_file(onnx).map_err(|error| run_error(onnx, error.to_string()))?;
-        let named = |name: &str| session.outputs().iter().position(|output| output.name() == name);
-        let output = output.map_or(Some(0), named);
+        let mut outputs = session.outputs().iter();
+        let output = match output {
+            Some(name) => outputs.position(|output| output.name() == name),
+            None => Some(0),
+        };
         let output = output.ok_or_else(|| run_error(onnx, "it has no such output".into()))?;
         Ok(ReferenceSession { session, output, path: onnx.into() })
     }

@@ -85,8 +85,8 @@ impl Body for Concat {
     }
 
     fn ties(&self) -> Vec<Tie> {
-        let tie = |&wire: &WireId| Tie { wire, to: self.output, ratio: 1.0 };
-        self.inputs.iter().map(tie).collect()
+        let (wires, to) = (self.inputs.iter(), self.output);
+        wires.map(|&wire| Tie { wire, to, ratio: 1.0 }).collect()
     }
 
     fn widen(&mut self, wire: WireId, _: Bits) -> Vec<WireId> {

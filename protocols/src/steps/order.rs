@@ -36,9 +36,6 @@ impl Order {
 
     /// Whether an input of this shape has such axes, and as many elements as the result.
     pub fn fits(&self, shape: [usize; 3]) -> bool {
-        let product = |lengths: &[usize]| {
-            lengths.iter().try_fold(1usize, |product, &length| product.checked_mul(length))
-        };
         let (elements, block) = (product(&shape), product(&[self.rows, self.columns, self.inner]));
         let whole = elements
             .zip(block)
@@ -85,6 +82,10 @@ impl Order {
         self.sources(shape, images).for_each(|source| taken.push(values[source]));
         taken
     }
+}
+
+fn product(lengths: &[usize]) -> Option<usize> {
+    lengths.iter().try_fold(1usize, |product, &length| product.checked_mul(length))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use model::{Axis, Node, View, Window};
+use model::{Axis, Node, Order, View, Window};
 use proptest::prelude::*;
 
 use super::*;
@@ -75,8 +75,12 @@ fn everything(seed: u64) -> Model {
     let window = |pad: usize| Window { kernel: [2; 2], stride: [1; 2], pad: [pad, 0, 0, 0] };
     let f = net.push(Op::MaxPool(window(1)), &[e], [6, 3, 2]);
     let g = net.push(Op::AvgPool(window(1)), &[f], [6, 3, 1]);
-    let full = Geometry { kernel_h: 3, in_h: 3, ..square(6, 1, 3, 1, 0) };
-    let output = net.conv(full, g);
+    // Twice the same beside each other, and pixels and channels exchanged.
+    let twice = net.push(Op::Concat, &[g, g], [12, 3, 1]);
+    let order = Order { rows: 12, columns: 3, inner: 1, shape: [3, 12, 1] };
+    let turned = net.push(Op::Reorder(order), &[twice], order.shape);
+    let full = Geometry { kernel_h: 12, in_h: 12, ..square(3, 1, 3, 1, 0) };
+    let output = net.conv(full, turned);
     let model = Model { name: "everything".into(), input: [2, 7, 7], nodes: net.nodes, output };
     model.check().unwrap();
     model

@@ -88,10 +88,20 @@ impl ActivationQuantizers {
         let mut exact = vec![false; values];
         let mut of_value: Vec<Option<QuantizerId>> = vec![None; values];
         let mut quantizers: Vec<ActivationQuantizer> = Vec::new();
-        let joined = Joined::of(model);
-        let mut negative = vec![signed_input; values];
+        let joined = Joined::of(model, signed_input);
+        let mut of_class: Vec<Option<QuantizerId>> = vec![None; values];
         for value in 0..values {
             let producer = ValueId(value).producer().map(|node| &model.nodes[node]);
+            if let Some(class) = joined.class[value] {
+                // The first of its class makes the quantizer of all.
+                let id = *of_class[class].get_or_insert(quantizers.len());
+                if id == quantizers.len() {
+                    let (stands, signed) = (joined.largest[class], joined.signed[class]);
+                    quantizers.push(described(model, &consumers, stands, signed, None));
+                }
+                of_value[value] = Some(id);
+                continue;
+            }
             let (rounded, signed, max) = match producer.map(|node| (&node.op, &node.inputs)) {
                 None => (true, signed_input, None),
                 Some((Op::Relu { max }, _)) => (true, false, *max),
@@ -100,53 +110,17 @@ impl ActivationQuantizers {
                     exact[value] = true;
                     (needs_rounding(model, &consumers[value], value), true, None)
                 }
-                Some((Op::Concat, _)) => (true, true, None),
                 Some((Op::MaxPool(_) | Op::View(_) | Op::Reorder(_), inputs)) => {
                     exact[value] = exact[inputs[0].0] && of_value[inputs[0].0].is_none();
                     let rounded = exact[value] && needs_rounding(model, &consumers[value], value);
                     (rounded, true, None)
                 }
-                Some((Op::AvgPool(_), _)) => (false, false, None),
+                // Every concatenation is in a class.
+                Some((Op::AvgPool(_) | Op::Concat, _)) => (false, false, None),
             };
-            negative[value] = match producer.map(|node| (&node.op, &node.inputs)) {
-                None => signed_input,
-                Some((
-                    Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) | Op::Concat,
-                    inputs,
-                )) => inputs.iter().any(|input| negative[input.0]),
-                Some((Op::Relu { .. } | Op::Function(_) | Op::Conv(_) | Op::Add, _)) => signed,
-            };
-            let class = joined.class[value];
-            if let Some(other) = class.and_then(|class| joined.first(class, value)) {
-                // One of its class has come before.
-                exact[value] = false;
-                of_value[value] = of_value[other];
-                if let Some(id) = of_value[value] {
-                    quantizers[id].signed |= negative[value];
-                }
-            } else if rounded || class.is_some() {
-                let (signed, max) = match class {
-                    Some(_) => (negative[value], None),
-                    None => (signed, max),
-                };
-                let stands = class.map_or(ValueId(value), |class| joined.largest[class]);
-                let producer = stands.producer().map(|node| &model.nodes[node]);
-                exact[value] &= class.is_none();
+            if rounded {
                 of_value[value] = Some(quantizers.len());
-                let name = producer.map_or("input", |node| &node.name).to_owned();
-                let looked_up = producer.is_some_and(|node| is_function(&node.op));
-                let read =
-                    consumers[stands.0].iter().filter(|&&node| is_function(&model.nodes[node].op));
-                let functions = read.count();
-                quantizers.push(ActivationQuantizer {
-                    value: stands,
-                    name,
-                    signed,
-                    max,
-                    group: 0,
-                    looked_up,
-                    functions,
-                });
+                quantizers.push(described(model, &consumers, ValueId(value), signed, max));
             }
         }
         let observed = joined.observed;
@@ -162,8 +136,9 @@ impl ActivationQuantizers {
 
     /// The values that an activation quantizer rounds.
     pub fn members(&self, activation: QuantizerId) -> impl Iterator<Item = ValueId> + '_ {
-        let own = move |&value: &usize| self.of_value[value] == Some(activation);
-        (0..self.of_value.len()).filter(own).map(ValueId)
+        let all = self.of_value.iter().enumerate();
+        let own = all.filter(move |(_, found)| **found == Some(activation));
+        own.map(|(value, _)| ValueId(value))
     }
 
     /// Whether the range of an activation quantizer is told from this value.
@@ -272,10 +247,28 @@ impl ActivationQuantizers {
     }
 }
 
+/// The activation quantizer of a value; its group is not known yet.
+fn described(
+    model: &Model,
+    consumers: &[Vec<usize>],
+    value: ValueId,
+    signed: bool,
+    max: Option<f32>,
+) -> ActivationQuantizer {
+    let producer = value.producer().map(|node| &model.nodes[node]);
+    let name = producer.map_or("input", |node| &node.name).to_owned();
+    let looked_up = producer.is_some_and(|node| is_function(&node.op));
+    let read = consumers[value.0].iter().filter(|&&node| is_function(&model.nodes[node].op));
+    let functions = read.count();
+    ActivationQuantizer { value, name, signed, max, group: 0, looked_up, functions }
+}
+
 /// Values that are rounded alike: concatenations with their parts.
 struct Joined {
     /// The class of every value that is in one: the least of it.
     class: Vec<Option<usize>>,
+    /// By class: whether any of its values can be negative.
+    signed: Vec<bool>,
     /// By class: its concatenation of the most elements.
     largest: Vec<ValueId>,
     /// By value: whether it is a concatenation with parts that no larger one of its class has.
@@ -283,25 +276,28 @@ struct Joined {
 }
 
 impl Joined {
-    fn of(model: &Model) -> Self {
+    fn of(model: &Model, signed_input: bool) -> Self {
         let values = model.nodes.len() + 1;
+        let mut joined: Vec<&model::Node> =
+            model.nodes.iter().filter(|node| matches!(node.op, Op::Concat)).collect();
         let mut ties = Ties((0..values).collect());
-        let concats = || model.nodes.iter().filter(|node| matches!(node.op, Op::Concat));
-        for node in concats() {
-            for &input in &node.inputs {
-                ties.join(node.output.0, input.0);
-                for value in sliced_from(model, input) {
-                    ties.join(node.output.0, value.0);
-                }
+        for (node, &input) in
+            joined.iter().flat_map(|node| node.inputs.iter().map(move |i| (node, i)))
+        {
+            ties.join(node.output.0, input.0);
+            sliced_from(model, input).iter().for_each(|value| ties.join(node.output.0, value.0));
+        }
+        let roots: Vec<usize> = joined.iter().map(|node| ties.root(node.output.0)).collect();
+        let class: Vec<Option<usize>> = (0..values)
+            .map(|value| Some(ties.root(value)).filter(|root| roots.contains(root)))
+            .collect();
+        let mut signed = vec![false; values];
+        for (value, negative) in can_be_negative(model, signed_input).into_iter().enumerate() {
+            if let Some(class) = class[value] {
+                signed[class] |= negative;
             }
         }
-        let mut members = vec![false; values];
-        for node in concats() {
-            members[ties.root(node.output.0)] = true;
-        }
-        let class: Vec<Option<usize>> =
-            (0..values).map(|value| Some(ties.root(value)).filter(|&root| members[root])).collect();
-        let mut joined: Vec<&model::Node> = concats().collect();
+        // The largest concatenations first: those whose parts they have, too, tell nothing more.
         joined.sort_by_key(|node| std::cmp::Reverse(node.elements()));
         let mut largest = vec![ValueId::INPUT; values];
         let (mut observed, mut covered) = (vec![false; values], vec![false; values]);
@@ -313,14 +309,24 @@ impl Joined {
             observed[node.output.0] = node.inputs.iter().any(|input| !covered[input.0]);
             node.inputs.iter().for_each(|input| covered[input.0] = true);
         }
-        Self { class, largest, observed }
+        Self { class, signed, largest, observed }
     }
+}
 
-    /// The first value of a class, if it is not this one.
-    fn first(&self, class: usize, value: usize) -> Option<usize> {
-        let first = self.class.iter().position(|&other| other == Some(class));
-        first.filter(|&first| first != value)
+/// By value: whether it can be negative.
+fn can_be_negative(model: &Model, signed_input: bool) -> Vec<bool> {
+    let mut negative = vec![signed_input];
+    for node in &model.nodes {
+        negative.push(match &node.op {
+            Op::Relu { .. } => false,
+            Op::Function(function) => function.is_signed(),
+            Op::Conv(_) | Op::Add => true,
+            Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) | Op::Concat => {
+                node.inputs.iter().any(|input| negative[input.0])
+            }
+        });
     }
+    negative
 }
 
 /// The values that a part of a concatenation is a slice of, if they are rounded anyway, as finely

@@ -100,6 +100,7 @@ fn rescaled(
         return Ok(Constant::floats(shape, data));
     }
     let scales = b.iter().enumerate().map(|(at, &j)| of(grid.scales[at], factors[j]));
+    // A scale is positive: what is not is floats from here on.
     let scales: Vec<f32> = scales.collect();
     if scales.iter().any(|scale| !(scale.is_finite() && *scale > 0.0)) {
         return Ok(Constant::floats(shape, data));
@@ -211,8 +212,8 @@ fn broadcast(
     budget: usize,
 ) -> Result<(Vec<usize>, [Vec<usize>; 2]), Problem> {
     let rank = left.shape.len().max(right.shape.len());
-    let aligned = |shape: &[usize]| [vec![1; rank - shape.len()], shape.to_vec()].concat();
-    let (a, b) = (aligned(&left.shape), aligned(&right.shape));
+    let [a, b] =
+        [left, right].map(|side| [vec![1; rank - side.shape.len()], side.shape.clone()].concat());
     let mut shape = Vec::with_capacity(rank);
     for (&a, &b) in a.iter().zip(&b) {
         if a != b && a != 1 && b != 1 {

@@ -53,9 +53,9 @@ fn huge() -> Problem {
 
 fn expand(input: &Constant, target: &[i64], budget: usize) -> Result<Constant, Problem> {
     let rank = target.len().max(input.shape.len());
-    let pad = |axes: Vec<i64>| [vec![1; rank - axes.len()], axes].concat();
-    let own = pad(input.shape.iter().map(|&d| d as i64).collect());
-    let wanted = pad(target.to_vec());
+    let own: Vec<i64> = input.shape.iter().map(|&d| d as i64).collect();
+    let [own, wanted] =
+        [own, target.to_vec()].map(|axes| [vec![1; rank - axes.len()], axes].concat());
     // Either side may be 1.
     let lengths: Vec<i64> =
         own.iter().zip(&wanted).map(|(&a, &b)| if b == 1 { a } else { b }).collect();
@@ -90,6 +90,13 @@ fn repeated(input: &Constant, own: &[i64], shape: Vec<usize>) -> Constant {
     input.pick(shape, &positions(&axes))
 }
 
+fn single(constant: &Constant) -> Result<i64, Problem> {
+    match constant.known_ints()?[..] {
+        [one] => Ok(one),
+        _ => Err(Problem::malformed("a bound that is no single number")),
+    }
+}
+
 /// Integers from a start to a limit, which is left out.
 fn range_of(
     start: &Constant,
@@ -97,11 +104,7 @@ fn range_of(
     step: &Constant,
     budget: usize,
 ) -> Result<Constant, Problem> {
-    let one = |constant: &Constant| match constant.known_ints()?[..] {
-        [one] => Ok(one),
-        _ => Err(Problem::malformed("a bound that is no single number")),
-    };
-    let (start, limit, step) = (one(start)?, one(limit)?, one(step)?);
+    let (start, limit, step) = (single(start)?, single(limit)?, single(step)?);
     let count = i128::from(limit) - i128::from(start);
     let count = match i128::from(step) {
         0 => return Err(Problem::malformed("its step is 0")),
@@ -306,11 +309,11 @@ fn concat(
 }
 
 fn interleaved<T: Copy>(rows: usize, parts: &[&[T]]) -> Vec<T> {
-    let row = |row: usize| {
+    let of_rows = (0..rows).flat_map(|row| {
         parts.iter().flat_map(move |part| {
             let length = part.len() / rows;
             part[row * length..(row + 1) * length].iter().copied()
         })
-    };
-    (0..rows).flat_map(row).collect()
+    });
+    of_rows.collect()
 }
