@@ -1,5 +1,5 @@
-//! Slices, orders and sum pooling of a sum become a sum of those of its terms, so that the sum meets
-//! its requantization.
+//! Slices, orders and sum pooling of a sum become a sum of those of its terms, so that the sum
+//! meets its requantization.
 //!
 //! All three are linear and local on shares. Assumes that nothing else reads the sum, or its terms
 //! would be taken apart for no gain.
