@@ -87,6 +87,7 @@ fn network(seed: u64) -> Model {
         output: vec![ValueInfoProto::batch("y", &[5])],
         initializer,
         node: nodes,
+        ..GraphProto::default()
     };
     import(&ModelProto::new(13, graph).encode_to_vec()).unwrap()
 }

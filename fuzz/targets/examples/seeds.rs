@@ -101,6 +101,7 @@ fn onnx() -> Outcome {
             input: vec![ValueInfoProto::batch("x", &[2, 4, 4])],
             output: vec![ValueInfoProto { name: "y".into(), ..ValueInfoProto::batch("y", &[]) }],
             node: vec![node],
+            ..GraphProto::default()
         };
         seed("onnx_import", &name, ModelProto::new(13, graph).encode_to_vec())?;
     }
@@ -168,6 +169,7 @@ fn quantized() -> Outcome {
             input: vec![ValueInfoProto::batch("x", &[2, 4, 4])],
             output: vec![ValueInfoProto::batch("y", &[])],
             node: [&head[..], &weights, &second, &tail].concat(),
+            ..GraphProto::default()
         };
         seed(
             "onnx_import",
