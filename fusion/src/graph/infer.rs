@@ -186,6 +186,7 @@ impl Infer<'_> {
         let Some((&first, rest)) = wires.split_first() else {
             return Err(self.parameter("inputs", "at least one", "none"));
         };
+        // Exactly the hull: who holds weights against a plan arrives at the same.
         let (mut channels, mut range, mut signed) = (first.shape[0], first.range, first.signed);
         for wire in rest {
             let [_, rows, columns] = first.shape;

@@ -64,6 +64,7 @@ impl Generator {
     fn reordered(&mut self, input: WireId) -> Result<WireId, Error> {
         let shape = self.builder.wire(input).shape;
         let [channels, rows, columns] = shape;
+        // Any factor of the channels is a number of groups to shuffle.
         let factors: Vec<usize> = (1..=channels).filter(|n| channels.is_multiple_of(*n)).collect();
         let groups = factors[self.up_to(0, factors.len() - 1)];
         let order = if self.coin() {

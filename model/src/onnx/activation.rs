@@ -101,6 +101,8 @@ impl Importer {
         if let Some(&alpha) = slopes.first().filter(|first| slopes.iter().all(|s| s == *first)) {
             return self.push(node, Op::Function(Function::LeakyRelu { alpha }), &[&value]);
         }
+        // Both ReLUs are of the same value: where it is positive the second is zero, and the other
+        // way round.
         let (value, numbers) = self.spread(node, &value, slope)?;
         let (ones, zeros) = (vec![-1.0; numbers.len()], vec![0.0; numbers.len()]);
         let positive = self.push(node, Op::Relu { max: None }, &[&value])?;

@@ -129,6 +129,7 @@ impl Importer {
         for node in &graph.node {
             let entries = self.node(node).unwrap_or_else(|problem| {
                 self.unsupported.push(problem.of(label(node), &operator(node)));
+                // What follows is looked at with a stand-in: all blockers are named at once.
                 vec![self.assumed(node)]
             });
             for (output, entry) in node.output.iter().zip(entries) {
@@ -403,6 +404,7 @@ impl Importer {
 
 /// Shapes that the file says values have, those that are fixed.
 fn said(graph: &GraphProto) -> HashMap<String, Vec<usize>> {
+    // Lengths of the batch may be anything; all others have to be numbers.
     let infos = graph.value_info.iter().filter_map(|info| {
         let dims = ends::dims(info)?;
         let lengths: Option<Vec<usize>> =

@@ -60,6 +60,8 @@ impl Layout {
     /// The same elements, in the same order, as axes of other lengths; `None` where that is no
     /// regular choice of what is stored.
     pub(super) fn reshaped(&self, lengths: &[usize]) -> Option<Self> {
+        // Digits are dealt out to the new axes, the most significant first. Of 6 = [2, 3] read as
+        // [3, 2], neither divides the other: that is no regular choice.
         let mut rest = self.digits().into_iter();
         let mut next = rest.next();
         let mut axes = Vec::with_capacity(lengths.len());

@@ -43,6 +43,7 @@ pub(super) fn sort(graph: &mut GraphProto, output: &str) -> Result<(), ImportErr
         .map(|node| node.input.iter().filter_map(|name| producers.get(&**name).copied()).collect())
         .collect();
     let mut needed = vec![false; graph.node.len()];
+    // From the output back: what it does not reach is not looked at, whatever it is.
     let mut due: Vec<usize> = producers.get(output).copied().into_iter().collect();
     while let Some(at) = due.pop() {
         if !std::mem::replace(&mut needed[at], true) {

@@ -43,6 +43,7 @@ impl Importer {
         let (default, joined) = if self.opset < 13 { (1, true) } else { (-1, false) };
         let axis = node.int_or("axis", default)?;
         let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
+        // Over all classes at once, that is: of several pixels each has probabilities of its own.
         let covered = (1..rank).all(|other| {
             other == axis || joined && other > axis || lengths[other as usize - 1] == 1
         });

@@ -69,6 +69,7 @@ impl Importer {
         if !whole_batch || inferred > 1 {
             return None;
         }
+        // An inferred length counts as 1 until the others are known.
         let mut lengths = Vec::with_capacity(rest.len());
         for (at, &int) in rest.iter().enumerate() {
             lengths.push(match int {

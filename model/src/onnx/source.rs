@@ -80,6 +80,7 @@ impl Files<'_> {
             self.open.insert(place.location.clone(), (file, path, length));
         }
         let (file, path, available) = &mut self.open.get_mut(&place.location).expect(FOUND);
+        // Without a length it is all that follows; the shape is held against it where it is read.
         let room = available.checked_sub(place.offset);
         let length = place.length.or(room).unwrap_or(0);
         if room.is_none_or(|room| length > room) {
@@ -116,6 +117,8 @@ fn open(folder: &Path, location: &str, tensor: &str) -> Result<(File, PathBuf), 
         return Err(outside(location, tensor));
     }
     let found = path.canonicalize().and_then(|real| Ok((real, folder.canonicalize()?)));
+    // Links are followed before the folders are compared: one may lead out of it. What is no file,
+    // such as a pipe, might never end.
     let opened = found.and_then(|(real, root)| {
         let inside = real.starts_with(root) && real.is_file();
         inside.then(|| File::open(&real)).transpose()

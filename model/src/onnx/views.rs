@@ -150,7 +150,8 @@ impl Importer {
             let ids: Vec<_> = values.iter().map(|value| value.id).collect();
             return Ok(Value { id: self.append(node, Op::Concat, &ids)?, layout: Rc::new(layout) });
         }
-        // The axis first, and all others behind it.
+        // The axis first, and all others behind it: channels of every part are then those of the
+        // axis.
         let mut order: Vec<usize> = (0..first.layout.rank()).collect();
         order.remove(axis);
         order.insert(0, axis);

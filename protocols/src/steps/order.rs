@@ -57,6 +57,7 @@ impl Order {
     /// Where an element of one image of the result comes from.
     pub const fn source(&self, at: usize) -> usize {
         let Self { rows, columns, inner, .. } = *self;
+        // Element `[o][c][r][i]` of the result is `[o][r][c][i]` of the input.
         let (block, within) = (at / (rows * columns * inner), at % (rows * columns * inner));
         let (column, row, rest) = (within / (rows * inner), within / inner % rows, within % inner);
         ((block * rows + row) * columns + column) * inner + rest
@@ -66,6 +67,8 @@ impl Order {
     /// `[channels][images][rows][columns]`.
     pub fn sources(&self, shape: [usize; 3], images: usize) -> impl Iterator<Item = usize> {
         let (order, [channels, rows, columns]) = (*self, self.shape);
+        // Images lie side by side within each channel, and channels of the input and the result are
+        // of different lengths: an element's place in its image is found first.
         let (from, to) = (shape[1] * shape[2], rows * columns);
         let planes = (0..channels).flat_map(move |c| (0..images).map(move |image| (c, image)));
         planes.flat_map(move |(c, image)| {

@@ -202,7 +202,7 @@ impl<'a, T: Element> Network<'a, T> {
                 Op::View(view) => layers::view(view, shape, &cotangent),
                 Op::Reorder(order) => layers::reorder(order, shape, &cotangent),
                 Op::Concat => {
-                    // The parts lie one after the other.
+                    // The parts lie one after the other. A value that is joined twice gets both.
                     let mut start = input.len();
                     for id in &node.inputs[1..] {
                         let length = tape.values[id.0].len();

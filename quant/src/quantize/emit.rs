@@ -180,6 +180,8 @@ impl Emitting<'_> {
     fn is_round(&self, node: &Node) -> bool {
         let given = self.given;
         let own = given.activations.activation(node.output);
+        // Their integers are those of the quantizer already: a requantization would cost something
+        // and change nothing.
         let arranges = match node.op {
             Op::Concat | Op::View(_) | Op::Reorder(_) | Op::MaxPool(_) => true,
             Op::Conv(_) | Op::Relu { .. } | Op::Function(_) | Op::Add | Op::AvgPool(_) => false,

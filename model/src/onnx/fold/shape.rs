@@ -294,7 +294,7 @@ fn concat(
     len.filter(|&len| len <= budget).ok_or_else(huge)?;
     let mut shape = first.shape.clone();
     shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
-    // Of every part so many elements in a row, for each index of the axes before.
+    // Of every part, so many elements in a row, for each index of the axes before.
     let rows = outer.iter().product::<usize>();
     let floats: Result<Vec<&[f32]>, _> = parts.iter().map(|part| part.as_floats()).collect();
     let data = match floats {
