@@ -13,6 +13,7 @@
 //! 6. Protocols: the fastest for the network profile that meet the budgets.
 
 mod choose;
+mod correction;
 mod dynamic;
 mod error;
 mod estimate;
