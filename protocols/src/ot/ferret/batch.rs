@@ -8,7 +8,7 @@ use super::parameters::{Batch, Parameters};
 use crate::kernels::Code;
 use crate::ot::ggm::in_place;
 use crate::ot::pool::{PIECE, Pools};
-use crate::ot::{Directions, Hash, Series};
+use crate::ot::{Hash, Series, fresh_keys};
 use crate::{Block, Domain, Session};
 
 /// What one party keeps between batches.
@@ -35,8 +35,8 @@ impl Public {
     /// Fresh, for the OTs that this party sends and for those that it receives. Both parties
     /// call this in the same order.
     pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
-        let trees = Directions::fresh_keys(session, Domain::Ferret);
-        let codes = Directions::fresh_keys(session, Domain::Code);
+        let trees = fresh_keys(session, Domain::Ferret);
+        let codes = fresh_keys(session, Domain::Code);
         (Self::new(&trees.0, &codes.0), Self::new(&trees.1, &codes.1))
     }
 

@@ -4,8 +4,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::pads::BATCH;
 use super::*;
-use crate::ot::Directions;
-use crate::{Bits, Domain, testing};
+use crate::{Bits, testing};
 
 fn transfer(choice: u32, width: u32, len: usize, seed: u64) {
     let (entry, n) = (Bits::of(width), 1usize << choice);
@@ -24,20 +23,18 @@ fn transfer(choice: u32, width: u32, len: usize, seed: u64) {
         seed,
         table.cots(len),
         async |session| {
-            let key = Directions::fresh_keys(session, Domain::OneOfN).0;
+            let tables = SentTables::draw(session, table, len)?;
             let asked = session.channel.receive(table.choices_len(len)).await?;
-            let cots = session.take_sent(table.cots(len))?;
-            let pads = pads(table, &key, (*cots.delta, &cots.keys), len, &asked);
-            let (shares, message) = offer(table, pads, &words);
+            let (shares, message) = offer(table, tables.turned(0, len, &asked), &words);
             assert_eq!(message.len(), table.entries_len(len));
             session.channel.send(&message)?;
             Ok(shares)
         },
         async |session| {
-            let key = Directions::fresh_keys(session, Domain::OneOfN).1;
-            let (chooser, asked) = Chooser::new(session, table, &key, &choices)?;
-            session.channel.send(&asked)?;
-            Ok(chooser.finish(&choices, &session.channel.receive(table.entries_len(len)).await?))
+            let chooser = Chooser::draw(session, table, len)?;
+            session.channel.send(&chooser.choose(0, &choices))?;
+            let message = session.channel.receive(table.entries_len(len)).await?;
+            Ok(chooser.finish(0, &choices, &message))
         },
     );
     for i in 0..len {
