@@ -47,20 +47,16 @@ impl Line {
             && let Some(order) = self.orders.front_mut()
         {
             let rest = &piece[at..];
-            let done = match order {
+            let (used, done) = match order {
                 Order::Whole(left) => {
                     let count = rest.len().min(*left);
                     *left -= count;
-                    let done = *left == 0;
                     self.stock.put(Zeroizing::new(rest[..count].to_vec()));
-                    at += count;
-                    done
+                    (count, *left == 0)
                 }
-                Order::Pads(making) => {
-                    at += making.feed(delta, rest);
-                    making.is_done()
-                }
+                Order::Pads(making) => (making.feed(delta, rest), making.is_done()),
             };
+            at += used;
             if done && let Some(Order::Pads(making)) = self.orders.pop_front() {
                 self.ready.push_back(making.finish(delta));
             }
@@ -69,9 +65,7 @@ impl Line {
             self.stock.put(piece);
             return None;
         }
-        if at < piece.len() {
-            self.stock.put(Zeroizing::new(piece[at..].to_vec()));
-        }
+        self.stock.put(Zeroizing::new(piece[at..].to_vec()));
         Some(piece)
     }
 
@@ -110,24 +104,27 @@ impl Session {
     /// ordered.
     pub(super) fn draw(&mut self, sender: Role, used: Use, len: usize) -> Result<Pads, Error> {
         let demand = Demand { sender, used, len };
-        let (role, delta) = (self.role(), self.pools.delta());
-        let side = demand.side(role);
         if len == 0 {
-            return Ok(Making::new(demand, role, [0; 32]).finish(delta));
+            return Ok(Making::new(demand, self.role(), [0; 32]).finish(Block::ZERO));
         }
+        let line = self.pools.line(demand.side(self.role()));
+        let Some(pads) = line.ready.pop_front() else { return self.draw_late(demand) };
+        if pads.demand() != demand {
+            return Err(self.undeclared(Some(pads.demand()), Some(demand)));
+        }
+        self.pools.line(demand.side(self.role())).stock.consumed += demand.cots() as u64;
+        Ok(pads)
+    }
+
+    /// Makes pads that nobody has ordered.
+    fn draw_late(&mut self, demand: Demand) -> Result<Pads, Error> {
+        let (side, delta, count) = (demand.side(self.role()), self.pools.delta(), demand.cots());
         let line = self.pools.line(side);
-        if let Some(pads) = line.ready.pop_front() {
-            if pads.demand() != demand {
-                return Err(self.undeclared(Some(pads.demand()), Some(demand)));
-            }
-            line.stock.consumed += demand.cots() as u64;
-            return Ok(pads);
-        }
-        let (left, count) = (line.stock.left, demand.cots());
+        let left = line.stock.left;
         if count > left || !line.orders.is_empty() {
             return Err(self.dry(count, left));
         }
-        let mut making = Making::new(demand, role, self.pad_key(demand));
+        let mut making = Making::new(demand, self.role(), self.pad_key(demand));
         let line = self.pools.line(side);
         line.stock.consume(count, |keys| {
             making.feed(delta, keys);
@@ -199,5 +196,144 @@ impl Session {
             |demand: Option<Demand>| demand.map_or("nothing".to_owned(), |it| format!("{it:?}"));
         let step = self.channel.step().to_owned();
         Error::Undeclared { step, declared: text(declared), drawn: text(drawn) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+    use crate::ot::Table;
+    use crate::{Bits, testing};
+
+    fn used() -> impl Strategy<Value = Use> {
+        prop_oneof![
+            (1u32..=64).prop_map(Use::Random),
+            (1u32..=64).prop_map(|l| Use::Correlated(Bits::of(l))),
+            (1u32..=8, 1u32..=64).prop_map(|(m, b)| Use::OneOfN(Table::new(m, Bits::of(b)))),
+        ]
+    }
+
+    fn demands() -> impl Strategy<Value = Vec<Demand>> {
+        let demand = (any::<bool>(), used(), 0usize..150).prop_map(|(server, used, len)| {
+            let sender = if server { Role::Server } else { Role::Client };
+            Demand { sender, used, len }
+        });
+        prop::collection::vec(demand, 0..6)
+    }
+
+    fn cots(demands: &[Demand], sender: Role) -> usize {
+        let of_sender = demands.iter().filter(|demand| demand.sender == sender);
+        of_sender.map(|demand| demand.cots()).sum()
+    }
+
+    /// A party with what was ordered, whose OTs come in pieces of these lengths, over and over, and
+    /// five more than are drawn.
+    fn party(demands: &[Demand], pieces: &[usize]) -> Session {
+        let (mut session, _) = testing::sessions_with_dealer(3, 0);
+        session.pools.set_delta(Block(0x1234_5679));
+        let count = |sender| cots(demands, sender) + 5;
+        let (server_cots, client_cots) = (count(Role::Server) as u64, count(Role::Client) as u64);
+        session.order(Cost { server_cots, client_cots, ..Cost::ZERO }, demands);
+        for (side, sender) in [(Side::Sent, Role::Server), (Side::Received, Role::Client)] {
+            let mut next = 0..count(sender) as u128;
+            for &len in pieces.iter().cycle() {
+                let piece: Vec<Block> = next.by_ref().take(len).map(|i| Block(i << 40)).collect();
+                if piece.is_empty() {
+                    break;
+                }
+                match side {
+                    Side::Sent => session.pools.add_sent(piece.into()),
+                    Side::Received => session.pools.add_received(piece.into()),
+                }
+            }
+        }
+        session
+    }
+
+    fn drawn(session: &mut Session, demands: &[Demand]) -> Vec<Vec<u8>> {
+        let pads = demands.iter().map(|it| session.draw(it.sender, it.used, it.len).unwrap());
+        let rows = pads.map(|pads| pads.rows().flatten().copied().collect()).collect();
+        session.settle_pads().unwrap();
+        rows
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn pads_are_the_same_in_whatever_pieces_their_transfers_come(
+            demands in demands(),
+            pieces in prop::collection::vec(1usize..700, 1..5),
+        ) {
+            let mut whole = party(&demands, &[usize::MAX]);
+            let mut cut = party(&demands, &pieces);
+            prop_assert!(drawn(&mut whole, &demands) == drawn(&mut cut, &demands));
+            let expected =
+                [Role::Server, Role::Client].map(|sender| cots(&demands, sender) as u64);
+            prop_assert_eq!(cut.pools.consumed(Role::Server), expected.into());
+            prop_assert_eq!((cut.pools.left(), cut.late()), ((5, 5), 0));
+        }
+
+        #[test]
+        fn pads_take_the_bytes_that_they_are_said_to(demands in demands()) {
+            for role in [Role::Server, Role::Client] {
+                for demand in &demands {
+                    let rows = Making::new(*demand, role, [0; 32]);
+                    prop_assert_eq!(rows.bytes() as u64, demand.bytes(role));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_declared_is_an_error_and_never_a_draw() {
+        let of = |used, len| Demand { sender: Role::Server, used, len };
+        let (two, three) = (of(Use::Random(2), 9), of(Use::Random(3), 9));
+        let mut session = party(&[two, three], &[100]);
+        let swapped = session.draw(three.sender, three.used, three.len);
+        assert!(matches!(swapped, Err(Error::Undeclared { .. })));
+        for (aside, fine) in [(&[two, three][..], true), (&[two][..], false)] {
+            let mut session = party(&[two, three], &[100]);
+            let set = session.set_aside(aside).unwrap();
+            assert_eq!(session.settle_pads().is_ok(), fine);
+            assert_eq!(session.bring(set).is_ok(), fine, "nothing is left behind");
+        }
+        let mut session = party(&[two], &[100]);
+        assert!(matches!(session.set_aside(&[three]), Err(Error::Undeclared { .. })));
+        // What is still to come is not made of other OTs.
+        let mut session = party(&[], &[100]);
+        session.order(Cost { server_cots: 9, ..Cost::ZERO }, &[two]);
+        let early = session.draw(two.sender, two.used, two.len);
+        assert!(matches!(early, Err(Error::PoolDry { needed: 9, left: 5, .. })));
+    }
+
+    #[test]
+    fn both_parties_derive_the_same_keys_for_pads_and_none_twice() {
+        let (mut server, mut client) = testing::sessions_with_dealer(1, 0);
+        let mut seen = HashSet::new();
+        for _ in 0..50 {
+            for used in [Use::Random(1), Use::Correlated(Bits::ONE)] {
+                for sender in [Role::Client, Role::Server] {
+                    let demand = Demand { sender, used, len: 1 };
+                    let key = server.pad_key(demand);
+                    assert_eq!(key, client.pad_key(demand));
+                    assert!(seen.insert(key) && !seen.contains(&server.fresh_key(used.domain())));
+                    client.fresh_key(used.domain());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pads_are_wiped_where_they_are_dropped() {
+        fn wiped(_: &impl ZeroizeOnDrop) {}
+        let demand = Demand { sender: Role::Server, used: Use::Random(1), len: 1 };
+        wiped(Making::new(demand, Role::Server, [0; 32]).secrets().0);
+        wiped(Making::new(demand, Role::Server, [0; 32]).secrets().1);
     }
 }

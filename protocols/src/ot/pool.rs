@@ -128,9 +128,8 @@ impl Pools {
 
     /// Keeps pieces that have been emptied.
     pub(super) fn collect(&mut self) {
-        for piece in [&mut self.sent, &mut self.received].map(Line::emptied).concat() {
-            self.keep(piece);
-        }
+        let emptied = [&mut self.sent, &mut self.received].map(Line::emptied);
+        emptied.into_iter().flatten().for_each(|piece| self.keep(piece));
     }
 
     /// Keeps the memory of a piece of zeros.

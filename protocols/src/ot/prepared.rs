@@ -120,6 +120,18 @@ impl Making {
         used
     }
 
+    /// Bytes of all rows.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.pads.rows.len()
+    }
+
+    /// The rows, and the OTs of a row that is not whole.
+    #[cfg(test)]
+    pub(super) const fn secrets(&self) -> (&Zeroizing<Vec<u8>>, &Zeroizing<Vec<Block>>) {
+        (&self.pads.rows, &self.rest)
+    }
+
     /// Whether all are made.
     pub(super) const fn is_done(&self) -> bool {
         self.made == self.pads.demand.len

@@ -100,9 +100,7 @@ impl SentTables {
         };
         // `e_i = c_i xor x_i`, a word a table with bit i for choice bit i.
         let flips = table.choice.unpack(choices, len);
-        for (words, flips) in words.chunks_mut(table.words()).zip(flips) {
-            table.turn(words, flips);
-        }
+        table.turn(&mut words, &flips);
         words
     }
 

@@ -104,26 +104,29 @@ impl Table {
         (0..self.inner()).fold(entry, |word, i| word | word << (self.entry.get() << i))
     }
 
-    /// Moves every entry `j` to `j xor flips`, by masks alone.
-    pub(super) fn turn(self, words: &mut [u64], flips: u64) {
+    /// Moves every entry `j` of each table to `j xor flips`, by masks alone.
+    pub(super) fn turn(self, tables: &mut [u64], flips: &[u64]) {
+        let words = self.words();
         for i in self.inner()..self.choice.get() {
-            let (flip, half) = (((flips >> i) & 1).wrapping_neg(), 1 << (i - self.inner()));
-            for pair in words.chunks_exact_mut(2 * half) {
-                let (low, high) = pair.split_at_mut(half);
-                for (low, high) in low.iter_mut().zip(high) {
-                    let both = flip & (*low ^ *high);
-                    *low ^= both;
-                    *high ^= both;
-                }
+            let half = 1 << (i - self.inner());
+            for (table, flips) in tables.chunks_exact_mut(words).zip(flips) {
+                swap_words(table, half, ((flips >> i) & 1).wrapping_neg());
             }
         }
         for i in 0..self.inner() {
             // Within a word the upper entry of each pair is a shift away from the lower one.
             let shift = self.entry.get() << i;
-            let mask = ((flips >> i) & 1).wrapping_neg() & self.ones(i, 0) >> shift;
-            for word in &mut *words {
-                let both = mask & (*word ^ *word >> shift);
+            let lower = self.ones(i, 0) >> shift;
+            let swap = |word: &mut u64, flips: u64| {
+                let both = lower & ((flips >> i) & 1).wrapping_neg() & (*word ^ *word >> shift);
                 *word ^= both | both << shift;
+            };
+            if words == 1 {
+                tables.iter_mut().zip(flips).for_each(|(word, flips)| swap(word, *flips));
+                continue;
+            }
+            for (table, flips) in tables.chunks_exact_mut(words).zip(flips) {
+                table.iter_mut().for_each(|word| swap(word, *flips));
             }
         }
     }
@@ -180,5 +183,17 @@ impl Table {
             }
         }
         tables
+    }
+}
+
+/// Swaps the halves of every `2 half` words where the mask is all ones.
+fn swap_words(words: &mut [u64], half: usize, mask: u64) {
+    for pair in words.chunks_exact_mut(2 * half) {
+        let (low, high) = pair.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            let both = mask & (*low ^ *high);
+            *low ^= both;
+            *high ^= both;
+        }
     }
 }

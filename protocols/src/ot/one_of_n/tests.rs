@@ -79,6 +79,26 @@ fn a_transfer_costs_what_the_paper_says() {
 }
 
 #[test]
+fn turning_a_table_moves_every_entry_by_the_flips() {
+    for (choice, width) in [(1, 1), (2, 64), (3, 2), (4, 3), (4, 17), (6, 1), (8, 1), (8, 5)] {
+        let table = Table::new(choice, Bits::of(width));
+        let entries = |flip: usize| {
+            let mut words = vec![0; table.words()];
+            for j in 0..1usize << choice {
+                let (word, at) = table.place(j);
+                words[word] |= table.entry.reduce(7 * (j ^ flip) as u64 + 1) << at;
+            }
+            words
+        };
+        let flips: Vec<u64> = (0..1 << choice).collect();
+        let mut turned: Vec<u64> = flips.iter().flat_map(|_| entries(0)).collect();
+        table.turn(&mut turned, &flips);
+        let expected: Vec<u64> = flips.iter().flat_map(|flip| entries(*flip as usize)).collect();
+        assert_eq!(turned, expected, "m={choice} b={width}");
+    }
+}
+
+#[test]
 fn no_two_entries_share_bits_of_a_stream() {
     for (choice, width) in [(1, 1), (3, 2), (4, 3), (8, 1), (8, 64), (5, 17)] {
         let table = Table::new(choice, Bits::of(width));
