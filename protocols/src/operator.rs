@@ -21,8 +21,8 @@ pub trait Operator {
     /// What it moves: the sum of its parts' costs. Depends on public shapes alone.
     fn cost(&self) -> Cost;
 
-    /// What it makes of the correlated OTs of its cost, in the order in which it draws them, so that
-    /// it can be made before. OTs that no demand is for are taken as they are.
+    /// What it makes of the correlated OTs of its cost, in the order in which it draws them. So it
+    /// can be made before. OTs that no demand is for are taken as they are.
     fn demands(&self) -> Vec<Demand> {
         Vec::new()
     }

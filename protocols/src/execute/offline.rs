@@ -37,6 +37,7 @@ pub(super) async fn prepare(
     budget::enter(&mut run.session, 10, CORRELATIONS, budget::of_supply(&extend));
     let images = (first..first + inferences).map(|inference| run.load.images_of(inference));
     let draws: Vec<Draws> = images.map(|images| plan.draws(images)).collect();
+    // Both parties order the same: what is made depends on the plan and the load alone.
     run.session.order(extend.cots(), &in_order(&draws));
     let ((), measured) = timed(&mut run.session, CORRELATIONS, extend.cost(), async |session| {
         session.run(&extend, ()).await

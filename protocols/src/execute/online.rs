@@ -18,6 +18,7 @@ pub(super) async fn infer(
     let context = plan.context(&drawn);
     let last_use = plan.last_uses();
     let Stock { images, mut masks, steps, pads } = stock;
+    // An inference draws its own pads, whatever else is prepared.
     session.bring(pads)?;
     let mut shares: Vec<Option<Share>> = plan.wires.iter().map(|_| None).collect();
     let mut result = None;

@@ -40,6 +40,7 @@ pub(crate) fn correct(
     let (mut zeros, mut ones) = ([0; ROW], [0; ROW]);
     let rows = pads.rows().zip(correlations.chunks(ROW)).zip(flips.words());
     for ((row, correlations), &flips) in rows {
+        // A row is the pads of 64 OTs for 0, then those for 1.
         let (zero, one) = row.split_at(row.len() / 2);
         ring.unpack_into(zero, &mut zeros);
         ring.unpack_into(one, &mut ones);
@@ -99,6 +100,7 @@ fn received(session: &mut Session, ring: Bits, len: usize) -> Result<(Vec<u64>, 
     let pads: Pads = session.draw(session.role().peer(), Use::Correlated(ring), len)?;
     let mut values = vec![0; len.next_multiple_of(ROW)];
     let mut choices = Vec::with_capacity(8 * len.div_ceil(ROW));
+    // A row is the choices of 64 OTs, then their pads. Whole rows are unpacked.
     for (row, values) in pads.rows().zip(values.chunks_mut(ROW)) {
         choices.extend_from_slice(&row[..8]);
         ring.unpack_into(&row[8..], values);

@@ -71,6 +71,7 @@ impl Use {
             (Self::Random(bits), Side::Received) => bits as usize + 1,
             (Self::Correlated(ring), Side::Sent) => 2 * ring.get() as usize,
             (Self::Correlated(ring), Side::Received) => ring.get() as usize + 1,
+            // Long tables are fewer bits as the OTs that their pads are made of.
             (Self::OneOfN(table), Side::Sent) if table.is_wide() => {
                 8 * Block::BYTES * table.cots(1)
             }

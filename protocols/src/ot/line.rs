@@ -42,6 +42,7 @@ impl Line {
         delta: Block,
         piece: Zeroizing<Vec<Block>>,
     ) -> Option<Zeroizing<Vec<Block>>> {
+        // Before each turn the first `at` OTs are used up, by orders that are done.
         let mut at = 0;
         while at < piece.len()
             && let Some(order) = self.orders.front_mut()
@@ -86,6 +87,7 @@ impl Session {
             let whole = (all as usize).checked_sub(cots);
             let whole = whole.expect("invariant: a cost has the OTs of its demands");
             let side = if sender == role { Side::Sent } else { Side::Received };
+            // Layers take theirs while steps draw pads: what is taken as it is waits in the stock.
             if whole > 0 {
                 self.pools.line(side).orders.push_back(Order::Whole(whole));
             }
@@ -121,6 +123,7 @@ impl Session {
         let (side, delta, count) = (demand.side(self.role()), self.pools.delta(), demand.cots());
         let line = self.pools.line(side);
         let left = line.stock.left;
+        // The stock behind orders that are still open is of later OTs than theirs.
         if count > left || !line.orders.is_empty() {
             return Err(self.dry(count, left));
         }
@@ -155,6 +158,7 @@ impl Session {
 
     /// Makes pads ready that were set aside.
     pub(crate) fn bring(&mut self, set: Set) -> Result<(), Error> {
+        // Pads of another inference would be drawn in the place of these.
         self.settle_pads()?;
         let Set([sent, received]) = set;
         self.pools.line(Side::Sent).ready = sent;
@@ -277,16 +281,6 @@ mod tests {
                 [Role::Server, Role::Client].map(|sender| cots(&demands, sender) as u64);
             prop_assert_eq!(cut.pools.consumed(Role::Server), expected.into());
             prop_assert_eq!((cut.pools.left(), cut.late()), ((5, 5), 0));
-        }
-
-        #[test]
-        fn pads_take_the_bytes_that_they_are_said_to(demands in demands()) {
-            for role in [Role::Server, Role::Client] {
-                for demand in &demands {
-                    let rows = Making::new(*demand, role, [0; 32]);
-                    prop_assert_eq!(rows.bytes() as u64, demand.bytes(role));
-                }
-            }
         }
     }
 

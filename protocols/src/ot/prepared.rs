@@ -95,6 +95,7 @@ impl Making {
         }
         let row = ROW * self.pads.demand.used.cots();
         let mut used = 0;
+        // A row that is not whole is completed first: its OTs are behind one another in `rest`.
         if !self.rest.is_empty() {
             let row = row.min(self.left());
             used = (row - self.rest.len()).min(keys.len());
@@ -106,6 +107,7 @@ impl Making {
             self.make(delta, &rest);
             rest.zeroize();
         }
+        // Then whole rows are made where their OTs are, and the last one, which may be shorter.
         let (keys, left) = (&keys[used..], self.left());
         let whole = if keys.len() >= left { left } else { keys.len() / row * row };
         self.make(delta, &keys[..whole]);
@@ -118,12 +120,6 @@ impl Making {
             used += rest.len();
         }
         used
-    }
-
-    /// Bytes of all rows.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.pads.rows.len()
     }
 
     /// The rows, and the OTs of a row that is not whole.
@@ -158,6 +154,7 @@ impl Making {
         let (side, used) = (self.pads.side, self.pads.demand.used);
         let (cots, len) = (used.cots(), keys.len() / used.cots());
         let (row_bytes, hashes, made) = (self.pads.row_bytes(), &self.hashes, self.made);
+        // `made` is a multiple of a row until all are: every call but the last makes whole rows.
         let rows = self.pads.rows_of_mut(made, len).par_chunks_mut(TASK * row_bytes);
         rows.zip(keys.par_chunks(TASK * ROW * cots)).for_each(|(rows, keys)| match (used, side) {
             (Use::Random(bits), Side::Sent) => random::send(bits, &hashes[0], delta, keys, rows),

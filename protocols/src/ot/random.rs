@@ -49,6 +49,7 @@ impl Random {
                 BitString::from_words(words.collect(), len)
             })
             .collect();
+        // The planes of what is known come first, then those of the factor.
         let factor = planes.split_off(bits);
         Self { known: planes, factor }
     }
@@ -69,6 +70,7 @@ pub(super) fn send(bits: u32, hash: &Hash, delta: Block, keys: &[Block], rows: &
             *one = *key ^ delta;
         }
         hash.apply(&mut pads[..ROW + keys.len()]);
+        // Both hashes of OT i are at i and 64 + i.
         let (zero, one) = pads.split_at_mut(ROW);
         one.iter_mut().zip(&*zero).for_each(|(one, zero)| *one ^= *zero);
         let (known, factor) = row.split_at_mut(8 * bits as usize);

@@ -4,9 +4,9 @@
 //! Those OTs that are taken as they are take 16 bytes each at either party. Of all others, a few
 //! bits of pads are made at once, for all inferences that are prepared together; they are used up
 //! step by step, at the latest by the online part. A requantization whose choices are made early
-//! keeps its pads until then. Beside them: the trees of the layers, the reserve of Ferret, masks and products of prepared inferences,
-//! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
-//! of the connection are counted full.
+//! keeps its pads until then. Beside them: the trees of the layers, the reserve of Ferret, masks and
+//! products of prepared inferences, the wires that are alive, and the largest step's working set.
+//! The large terms are exact; buffers of the connection are counted full.
 
 use crate::hints::Outline;
 use crate::load::Load;
@@ -191,6 +191,7 @@ impl<'a> Tally<'a> {
         // The first inference finds the fullest pool, the last one the most that is prepared.
         let before = self.pool;
         let prepared = self.prepare_one(0);
+        // Between the two everything grows or falls evenly.
         self.pool = before;
         if !self.plan.streamed {
             self.consume(self.all(|step| step.before) * others);

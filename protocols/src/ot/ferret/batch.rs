@@ -147,6 +147,7 @@ impl Reserve {
                 fill(&mut next[first..first + len]);
                 continue;
             }
+            // The piece is still in a cache where pads are made of it.
             let mut piece = output.pools.piece(len);
             fill(&mut piece);
             if kept > 0 {
@@ -154,6 +155,7 @@ impl Reserve {
             }
             output.take(piece, kept);
         }
+        // A batch of fewer trees leaves the end of the reserve as it is. What was used up is wiped.
         if batch.kept > 0 {
             next[batch.kept..].copy_from_slice(&self.0[batch.kept..]);
             std::mem::swap(&mut self.0, next);

@@ -187,6 +187,7 @@ impl Chooser {
         let table = self.table;
         let pads = self.kept(at, choices.len(), table.choice.packed_len(ROW), table.entry);
         let mut tables = table.unpack(message, choices.len());
+        // Entry 0 was not sent: it is zero, and the pad is the share.
         let tables = tables.chunks_mut(table.words()).zip(choices).zip(&*pads);
         tables.map(|((words, choice), pad)| table.select(words, *choice) ^ pad).collect()
     }

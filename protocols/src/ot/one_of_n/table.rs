@@ -107,6 +107,7 @@ impl Table {
     /// Moves every entry `j` of each table to `j xor flips`, by masks alone.
     pub(super) fn turn(self, tables: &mut [u64], flips: &[u64]) {
         let words = self.words();
+        // High bits of an index select the word, low ones the place in it.
         for i in self.inner()..self.choice.get() {
             let half = 1 << (i - self.inner());
             for (table, flips) in tables.chunks_exact_mut(words).zip(flips) {
