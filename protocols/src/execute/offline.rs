@@ -36,7 +36,7 @@ pub(super) async fn prepare(
     let extend = plan.preparation(run.load, run.load.group_of(first, inferences));
     budget::enter(&mut run.session, 10, CORRELATIONS, budget::of_supply(&extend));
     let images = (first..first + inferences).map(|inference| run.load.images_of(inference));
-    let draws: Vec<Draws> = images.map(|images| plan.draws(images)).collect();
+    let draws = draws(&plan, images);
     // Both parties order the same: what is made depends on the plan and the load alone.
     run.session.order(extend.cots(), &in_order(&draws));
     let ((), measured) = timed(&mut run.session, CORRELATIONS, extend.cost(), async |session| {
@@ -60,6 +60,17 @@ pub(super) async fn prepare(
     }
     run.session.settle_pads()?;
     Ok(stock)
+}
+
+/// What inferences of so many images each draw.
+fn draws(plan: &Plan, images: impl Iterator<Item = usize>) -> Vec<Draws> {
+    let mut all: Vec<(usize, Draws)> = Vec::new();
+    for images in images {
+        // Only the last may have fewer images than the others.
+        let alike = all.last().filter(|(of, _)| *of == images);
+        all.push(alike.cloned().unwrap_or_else(|| (images, plan.draws(images))));
+    }
+    all.into_iter().map(|(_, draws)| draws).collect()
 }
 
 /// What some inferences draw, in the order in which they do.

@@ -68,8 +68,8 @@ pub(super) fn send(ring: Bits, hash: &Hash, delta: Block, keys: &[Block], rows: 
             *one = *key ^ delta;
         }
         hash.apply(&mut pads[..ROW + keys.len()]);
-        for (row, pads) in row.chunks_mut(ring.packed_len(ROW)).zip(pads.as_chunks().0) {
-            pack(ring, pads, row);
+        for (row, pads) in row.chunks_mut(ring.packed_len(ROW)).zip(pads.chunks(ROW)) {
+            pack(ring, &pads[..keys.len()], row);
         }
     }
     pads.zeroize();
@@ -83,14 +83,15 @@ pub(super) fn receive(ring: Bits, hash: &Hash, keys: &[Block], rows: &mut [u8]) 
         hash.apply(&mut pads[..keys.len()]);
         let (choices, packed) = row.split_at_mut(8);
         choices.copy_from_slice(&pool::choices(keys).to_le_bytes());
-        pack(ring, &pads, packed);
+        pack(ring, &pads[..keys.len()], packed);
     }
     pads.zeroize();
 }
 
-/// Packs the low bits of blocks.
-fn pack(ring: Bits, blocks: &[Block; ROW], bytes: &mut [u8]) {
-    let mut words = blocks.map(|block| block.0 as u64);
+/// Packs the low bits of at most 64 blocks.
+fn pack(ring: Bits, blocks: &[Block], bytes: &mut [u8]) {
+    let mut words = [0; ROW];
+    words.iter_mut().zip(blocks).for_each(|(word, block)| *word = block.0 as u64);
     ring.pack_into(&words, bytes);
     words.zeroize();
 }

@@ -2,8 +2,8 @@
 //! drawn.
 //!
 //! *Layout.* A row has what is kept of 64 elements, all bits of its width: see the functions of
-//! each use that fill rows. The last row is whole, too; what is beyond the last element is zero or
-//! noise.
+//! each use that fill rows. The last row is whole, too; what is beyond the last element is
+//! zero.
 
 use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
@@ -106,6 +106,9 @@ impl Making {
             let mut rest = std::mem::take(&mut *self.rest);
             self.make(delta, &rest);
             rest.zeroize();
+            if self.is_done() {
+                return used;
+            }
         }
         // Then whole rows are made where their OTs are, and the last one, which may be shorter.
         let (keys, left) = (&keys[used..], self.left());

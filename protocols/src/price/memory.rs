@@ -4,9 +4,9 @@
 //! Those OTs that are taken as they are take 16 bytes each at either party. Of all others, a few
 //! bits of pads are made at once, for all inferences that are prepared together; they are used up
 //! step by step, at the latest by the online part. A requantization whose choices are made early
-//! keeps its pads until then. Beside them: the trees of the layers, the reserve of Ferret, masks and
-//! products of prepared inferences, the wires that are alive, and the largest step's working set.
-//! The large terms are exact; buffers of the connection are counted full.
+//! keeps its pads until then. Beside them: the trees of the layers, the reserve of Ferret, masks
+//! and products of prepared inferences, the wires that are alive, and the largest step's working
+//! set. The large terms are exact; buffers of the connection are counted full.
 
 use crate::hints::Outline;
 use crate::load::Load;
@@ -124,9 +124,9 @@ impl<'a> Tally<'a> {
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
         let hints = plan.hints_len().unwrap_or(0) as u64;
         let files = if role == Role::Server { 2 * weights + hints } else { input };
-        // Of both directions.
+        // Of both directions, and where the next one of either is made.
         let reserve = match plan.extension {
-            OtExtension::Ferret(parameters) => 2 * (BLOCK * parameters.reserve() as u64 + HUGE),
+            OtExtension::Ferret(parameters) => 3 * (BLOCK * parameters.reserve() as u64 + HUGE),
             OtExtension::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
         };
         let kept = PROCESS + files + reserve;
@@ -260,11 +260,8 @@ impl<'a> Tally<'a> {
     /// OTs are made, and of them what will be drawn: with what is at work meanwhile.
     fn supply(&mut self, bytes: u64) {
         self.pool += bytes;
-        let making = match self.plan.extension {
-            // What replaces the reserve of one direction, and a piece for each.
-            OtExtension::Ferret(parameters) => BLOCK * (parameters.reserve() as u64 + 2 * PIECE),
-            OtExtension::Softspoken(_) => 2 * BLOCK * PIECE,
-        };
+        // A piece for each direction.
+        let making = 2 * BLOCK * PIECE;
         self.note(making);
         self.spare = self.spare.max(making.min(SPARE));
     }

@@ -128,8 +128,9 @@ impl Leaves<'_> {
     ) -> Result<Chosen, Error> {
         let tables = self.digits.iter().map(|digit| digit.table());
         if session.role() == Role::Server {
-            let tables = tables.map(|table| SentTables::draw(session, table, self.len)).collect();
-            return Ok(Chosen::Server(self.hear(session, tables).await?));
+            let tables: Result<Vec<SentTables>, Error> =
+                tables.map(|table| SentTables::draw(session, table, self.len)).collect();
+            return Ok(Chosen::Server(self.hear(session, tables?).await?));
         }
         let choosers: Result<Vec<Chooser>, Error> =
             tables.map(|table| Chooser::draw(session, table, self.len)).collect();
@@ -151,9 +152,8 @@ impl Leaves<'_> {
     async fn hear(
         self,
         session: &mut Session,
-        tables: Result<Vec<SentTables>, Error>,
+        mut tables: Vec<SentTables>,
     ) -> Result<Vec<SentTables>, Error> {
-        let mut tables = tables?;
         for (at, len) in (0..).step_by(BLOCK).zip(self.blocks()) {
             let message = session.channel.receive(self.choices_len(len)).await?;
             let mut incoming = Incoming::of(&message);

@@ -181,7 +181,8 @@ mod tests {
             pools.set_delta(Block(9));
             let output = Output { pools: &mut pools, add: Pools::add_sent, wanted: 0 };
             let mut reserve = Reserve(Pages::copy(&vec![Block(4); batch.used()]));
-            reserve.send(batch, if ours { &sent } else { &received }, output, &mut Pages::none())
+            let mut next = Pages::zeros(batch.used());
+            reserve.send(batch, if ours { &sent } else { &received }, output, &mut next)
         };
         let sums = message(&mut server, true);
         let len = batch.message_len() / batch.trees;
