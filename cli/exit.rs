@@ -172,9 +172,10 @@ impl From<Error> for Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let code = match error {
-            Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => {
-                Code::Internal
-            }
+            Error::Ledger { .. }
+            | Error::PoolDry { .. }
+            | Error::Undeclared { .. }
+            | Error::Unprepared { .. } => Code::Internal,
             Error::PeerLost { .. }
             | Error::PeerSilent { .. }
             | Error::Overdue { .. }
@@ -206,6 +207,7 @@ fn hint(error: &Error) -> &'static str {
         | Error::Violation { .. }
         | Error::Disagreement { .. }
         | Error::PoolDry { .. }
+        | Error::Undeclared { .. }
         | Error::Unprepared { .. }
         | Error::Invalid { .. } => "",
     }

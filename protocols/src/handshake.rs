@@ -11,7 +11,7 @@ use crate::load::{Hints, Load, Reveal};
 use crate::{Channel, Cost, Domain, Error, Role};
 
 /// The version of everything that crosses the wire.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const MAGIC: [u8; 8] = *b"pq-proto";
 const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 4 + 1 + 8;
 /// Whatever a hello holds in other versions, it is no longer than this.
