@@ -24,4 +24,5 @@ mod schema;
 mod search;
 mod secrets;
 mod support;
+mod tls;
 mod usage;
