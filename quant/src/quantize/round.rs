@@ -56,6 +56,8 @@ const SPREAD: i32 = 3;
 const NO_WEIGHTS: i32 = i32::MAX;
 /// What is added to the diagonal of `H`, of its mean.
 const DAMPING: f64 = 0.01;
+/// What is added to it at least, of the inputs' mean square.
+const CONSTANT: f64 = 1e-3;
 /// Channels that are rounded together, and weights whose errors move on together.
 const BLOCK: usize = 64;
 
@@ -174,19 +176,22 @@ fn channels<'a, T>(groups: &'a [T], conv: &'a Conv) -> impl Iterator<Item = (&'a
 }
 
 /// Adds to the diagonal of `H` what makes it positive definite also where inputs are constant or
-/// linearly dependent.
-pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>) {
+/// linearly dependent. `squares` are the inputs' mean squares: where they hardly vary around their
+/// means, as those of a single image, `H` is mostly rounding errors of these.
+pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>, squares: &[f64]) {
     let mut diagonal: Vec<&mut f64> = diagonal.collect();
     let trace: f64 = diagonal.iter().map(|entry| **entry).sum();
-    let damping = (DAMPING * trace / diagonal.len() as f64).max(1e-12);
+    let least = CONSTANT * squares.iter().sum::<f64>();
+    let damping = ((DAMPING * trace).max(least) / diagonal.len() as f64).max(1e-12);
     diagonal.iter_mut().for_each(|entry| **entry += damping);
 }
 
 impl Group {
     fn new(moments: Moments) -> Self {
         let n = moments.rows;
+        let squares: Vec<f64> = moments.second.iter().step_by(n + 1).copied().collect();
         let (mut damped, mean) = moments.into_covariance();
-        damp(damped.iter_mut().step_by(n + 1));
+        damp(damped.iter_mut().step_by(n + 1), &squares);
         let diagonal = damped.iter().step_by(n + 1).copied().collect();
         let factor = inverse_factor(damped.clone(), n);
         Self { rows: n, damped, diagonal, mean, factor }
