@@ -316,6 +316,23 @@ impl<'a> Quantizer<'a> {
         self.emit(bit_widths, &scales, &rounded)
     }
 
+    /// Quantizes at some widths in the time that reading the network takes, without care for the
+    /// loss: it fails where [`Quantizer::quantize`] would.
+    ///
+    /// # Errors
+    /// As [`Quantizer::quantize`].
+    pub fn draft(&self, bit_widths: &BitWidths) -> Result<(Graph, Weights), QuantizeError> {
+        let scales = self.scales(bit_widths);
+        let layers = self.activations.layers.iter().zip(&self.calibration.layers).enumerate();
+        let rounded: Vec<QuantizedWeights> = layers
+            .map(|(at, (layer, diagonals))| {
+                let conv = conv(self.model, layer.node);
+                diagonals.round(conv, bit_widths.weight_bits[at], scales.layers[at])
+            })
+            .collect();
+        self.emit(bit_widths, &scales, &rounded.iter().collect::<Vec<_>>())
+    }
+
     /// Quantizes at some widths with all care: every layer is rounded against what those before it
     /// have become, and what suits the whole best is learned, if asked for. `progress` is told a
     /// phase, parts done, and parts in all.

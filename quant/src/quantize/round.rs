@@ -67,6 +67,24 @@ impl Diagonals {
         Self { groups }
     }
 
+    /// Rounds a layer weight by weight: what a network is looked at with, not what is run.
+    pub(super) fn round(&self, conv: &Conv, bits: u8, log_scale: f64) -> QuantizedWeights {
+        let channels: Vec<(&Vec<f64>, &[f32])> = channels(&self.groups, conv).collect();
+        let exponents = channels
+            .par_iter()
+            .map(|(diagonal, weights)| best_exponent(weights, diagonal, bits, log_scale).0);
+        let mut exponents: Vec<i32> = exponents.collect();
+        align(&mut exponents);
+        let (low, high) = limits(bits);
+        let rows = channels.iter().zip(&exponents);
+        let weights = rows.flat_map(|((_, weights), &exponent)| {
+            let scale = (log_scale - f64::from(exponent)).exp2();
+            weights.iter().map(move |&w| (f64::from(w) / scale).round().clamp(low, high) as i8)
+        });
+        let (weights, bias) = (weights.collect(), conv.bias.iter().map(|&b| b.into()).collect());
+        QuantizedWeights { weights, exponents, log_scale, bias }
+    }
+
     #[cfg(test)]
     pub(super) fn groups(&self) -> &[Vec<f64>] {
         &self.groups
@@ -103,12 +121,7 @@ impl WeightQuantizer {
             .par_iter()
             .map(|(group, weights)| best_exponent(weights, &group.diagonal, bits, log_scale).0)
             .collect();
-        // The coarsest channel has the least exponent: its scale is `2^(log_scale - least)`. Others
-        // are at most `SPREAD` bits finer, channels of zeros exactly so.
-        let least = exponents.iter().copied().min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
-        for exponent in &mut exponents {
-            *exponent = (*exponent).min(least + SPREAD);
-        }
+        align(&mut exponents);
         let scales: Vec<f64> =
             exponents.iter().map(|&e| (log_scale - f64::from(e)).exp2()).collect();
         let rounded = round_channels(&channels, bits, |channel, _| scales[channel]);
@@ -164,6 +177,16 @@ impl WeightQuantizer {
         conv: &'a Conv,
     ) -> impl Iterator<Item = (&'a Group, &'a [f32])> {
         channels(&self.groups, conv)
+    }
+}
+
+/// Brings the exponents of a layer's channels together. The coarsest channel has the least one: its
+/// scale is `2^(log_scale - least)`. Others are at most `SPREAD` bits finer, channels of zeros
+/// exactly so.
+fn align(exponents: &mut [i32]) {
+    let least = exponents.iter().copied().min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
+    for exponent in exponents {
+        *exponent = (*exponent).min(least + SPREAD);
     }
 }
 
