@@ -44,6 +44,7 @@ impl Lines {
         let (go_on, ended) = channel();
         let seen = Arc::clone(&at);
         let run = move || {
+            // Nothing is ever sent: the receiver wakes to print, or because the sender is gone.
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
                 let at = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some((message, done, of)) = at {

@@ -64,6 +64,7 @@ struct Unsupported {
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut report =
         onnx::survey_file(&args.model).map_err(|error| Failure::import(&error, &args.model))?;
+    // Operators that are supported one by one may still not fit together.
     if let Some(model) = report.model.as_ref().filter(|_| report.unsupported.is_empty())
         && let Some(error) = args.passes.trial(model)?
     {

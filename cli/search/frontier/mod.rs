@@ -242,6 +242,7 @@ fn undominated(searched: Vec<Point>, uniform: &[Point]) -> Vec<Point> {
             .cmp(&b.predicted_bits)
             .then_with(|| b.is_better_than(a).cmp(&a.is_better_than(b)))
     });
+    // Invariant: `points` lose less and less, and each cheaper network loses no less than the last.
     let mut points: Vec<Point> = Vec::new();
     for point in all {
         if points.last().is_none_or(|best| point.is_better_than(best)) {

@@ -39,7 +39,9 @@ impl Importer {
     /// Integers lose the fraction.
     pub(super) fn cast(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
         match node.int_or("to", 0)? {
+            // float, float16, double, bfloat16
             1 | 10 | 11 | 16 => Ok(input),
+            // int32, int64
             6 | 7 => self.push(node, Op::Function(Function::Truncate), &[input]),
             other => Err(Problem::new(
                 format!("it casts to type {other}, in which values beyond its range change"),

@@ -96,8 +96,8 @@ impl Plan {
         Ok(integers)
     }
 
-    /// Reads the client's result of one inference: logits `[channels][images][rows][columns]`, whose
-    /// classes are in the order channels, rows, columns; or labels `[images]`.
+    /// Reads the client's result of one inference: logits `[channels][images][rows][columns]`,
+    /// whose classes are in the order channels, rows, columns; or labels `[images]`.
     ///
     /// # Panics
     /// The result is not that of so many images.

@@ -117,6 +117,8 @@ impl ActivationQuantizers {
                     let unrounded = of_value[inputs[0].0].is_none();
                     let average = matches!(op, Op::AvgPool(_));
                     exact[value] = !average && exact[inputs[0].0] && unrounded;
+                    // Tables have one entry for each value of 8 bits: a sum over windows has more,
+                    // and is rounded before it is looked up.
                     pooled[value] = average || (pooled[inputs[0].0] && unrounded);
                     let looked_up = pooled[value] && functions(model, &consumers[value]) > 0;
                     let signed = signed[inputs[0].0];
@@ -229,8 +231,8 @@ impl ActivationQuantizers {
         }
     }
 
-    /// The base-two logarithm of the scale that an activation quantizer of 8 bits must have, up to a
-    /// power of two, if any.
+    /// The base-two logarithm of the scale that an activation quantizer of 8 bits must have, up to
+    /// a power of two, if any.
     fn anchor(&self, quantizer: &ActivationQuantizer) -> Option<f64> {
         match quantizer.value.producer() {
             None => self.input.mantissa,
@@ -328,6 +330,8 @@ impl Ties {
             (Some(one), Some(other)) => off_power(one - other),
             (Some(_), None) | (None, Some(_)) | (None, None) => 0.0,
         };
+        // Left apart, each of the two keeps the scale that it must have; the sum that they meet in
+        // multiplies one of them.
         if off_power(offset) > SAME || apart > SAME {
             return;
         }

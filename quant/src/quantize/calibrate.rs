@@ -94,8 +94,8 @@ fn magnitude(images: &[Vec<f32>]) -> f32 {
     each.reduce(|| 0.0, f32::max)
 }
 
-/// Gives ranges to what images say nothing of: to a ReLU that never fires, that of what it cuts off;
-/// to what is zero throughout, that of what it is tied to, or else one. No range is less than
+/// Gives ranges to what images say nothing of: to a ReLU that never fires, that of what it cuts
+/// off; to what is zero throughout, that of what it is tied to, or else one. No range is less than
 /// [`FAINT`] of the widest that it is tied to.
 fn bound_below(
     model: &Model,
@@ -103,6 +103,7 @@ fn bound_below(
     magnitudes: &[f32],
     samples: &mut [Samples],
 ) {
+    // Other images may make a dead ReLU fire: what it cuts off here says how far it then reaches.
     let mut widest = vec![0.0_f32; activations.groups];
     for (quantizer, samples) in activations.quantizers.iter().zip(&mut *samples) {
         if let Some(node) = quantizer.value.producer().filter(|_| samples.is_dead()) {
@@ -114,6 +115,8 @@ fn bound_below(
     }
     for (quantizer, samples) in activations.quantizers.iter().zip(samples) {
         let widest = Some(widest[quantizer.group]).filter(|&widest| widest > 0.0).unwrap_or(1.0);
+        // Without this a range of 1e-30 would be 2^100 below the values that it is summed with,
+        // more than any shift.
         let silent = samples.largest() == 0.0;
         samples.least = samples.least.max(if silent { widest } else { FAINT * widest });
     }

@@ -23,8 +23,8 @@ pub(super) struct Emit<'a> {
     pub bit_widths: &'a BitWidths,
 }
 
-/// Bits below a step of the target from which on a layer counts for nothing: 40 are so many that the
-/// sum of 2^24 products of 8 bits is less than a step.
+/// Bits below a step of the target from which on a layer counts for nothing: 40 are so many that
+/// the sum of 2^24 products of 8 bits is less than a step.
 const NEGLIGIBLE: f64 = 40.0;
 /// Bits below a step of the target that biases alone are given.
 const BIAS_BITS: f64 = 16.0;
@@ -159,6 +159,8 @@ impl Emitting<'_> {
         own: f64,
     ) -> Option<f64> {
         let largest = rounded.bias.iter().fold(0.0_f64, |most, bias| bias.abs().max(most));
+        // Products of a layer count where they reach a step of what the sum is rounded to. Logits
+        // are not rounded: all of theirs count.
         let step = match place.target {
             Target::Quantizer(target) => self.given.scales.activations[target],
             Target::Logits if largest > 0.0 => largest.log2(),
@@ -171,6 +173,8 @@ impl Emitting<'_> {
         if counts && rounded.weights.iter().any(|&weight| weight != 0) {
             return None;
         }
+        // Still a power of two from the scale that the layer would have: the sum that it goes into
+        // knows no other.
         Some(own + (step - BIAS_BITS - own).floor())
     }
 
@@ -229,6 +233,8 @@ impl Emitting<'_> {
     /// The sum of two wires, the coarser one shifted left.
     fn sum(&mut self, node: &Node, a: WireId, b: WireId) -> Result<WireId, QuantizeError> {
         let (mut a, mut b, name) = (a, b, node.name.clone());
+        // Terms that agree with each other are summed as they are: what reads the sum makes up for
+        // the rest, on one wire instead of two.
         if off_power(self.log_scale(a) - self.log_scale(b)) > SAME {
             let wanted = self.sum_scale(node).unwrap_or_else(|| self.log_scale(a));
             a = self.on_scale(&name, a, wanted)?;
@@ -272,7 +278,8 @@ impl Emitting<'_> {
         if off_power(ratio) <= SAME {
             return Ok(wire);
         }
-        // The integer has seven bits: 64 to 127.
+        // The integer has seven bits, 64 to 127: the most that a weight of 8 bits can be, so that
+        // the ratio is met within 1/128, and mostly far better.
         let factor = (ratio - ratio.floor() + 6.0).exp2().round().min(127.0);
         let scale = (wanted + ratio.floor() - 6.0).exp2();
         let from = *self.builder.wire(wire);

@@ -437,6 +437,7 @@ fn input_quantizer(preprocess: &Preprocess, batch: &Tensor) -> InputQuantizer {
         Preprocess::Raw => (Some(0.0), false),
         Preprocess::Normalize { mean, .. } => (None, mean.iter().any(|&mean| mean > 0.0)),
     };
+    // Without a sign, values below zero would be cut off, silently.
     let signed = black || batch.data.par_iter().any(|&value| value < 0.0);
     InputQuantizer { signed, mantissa: mantissa.filter(|_| !signed) }
 }

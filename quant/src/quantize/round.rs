@@ -204,6 +204,8 @@ fn channels<'a, T>(groups: &'a [T], conv: &'a Conv) -> impl Iterator<Item = (&'a
 pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>, squares: &[f64]) {
     let mut diagonal: Vec<&mut f64> = diagonal.collect();
     let trace: f64 = diagonal.iter().map(|entry| **entry).sum();
+    // Sums in single precision are off by about 1e-6 of the squares: the least damping is a
+    // thousand times that, and less than `DAMPING` asks for where inputs vary.
     let least = CONSTANT * squares.iter().sum::<f64>();
     let damping = ((DAMPING * trace).max(least) / diagonal.len() as f64).max(1e-12);
     diagonal.iter_mut().for_each(|entry| **entry += damping);

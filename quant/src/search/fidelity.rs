@@ -59,6 +59,8 @@ impl Fidelity {
             let (shape, len) = (batch.image_shape(), batch.image_len());
             let data = batch.data[start * len..][..count * len].to_vec();
             let some = Tensor { shape: [count, shape[0], shape[1], shape[2]], data };
+            // What is compared is the plan that is run, not the floats that stood in for it while
+            // widths were chosen.
             let float = evaluate(model, &some)?;
             let result = fusion::ideal(plan, weights, &plan.encode(&some.data)?)?;
             for (image, answer) in plan.decode(&result, count).into_iter().enumerate() {
@@ -93,6 +95,7 @@ impl Sums {
         let float: Vec<f64> = float.iter().map(|&v| v.into()).collect();
         self.images += 1;
         self.alike += usize::from(largest(&float) == largest(found));
+        // Rounding can push the divergence of equal logits a little below zero.
         self.loss += divergence(&log_softmax(&float), &log_softmax(found)).max(0.0);
         self.squares += float.iter().zip(found).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
         self.logits.extend(float);
