@@ -80,7 +80,7 @@ impl Progress {
             bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        let lines = (shown && !terminal).then(|| Lines::start(INTERVAL, |line| say(line)));
+        let lines = (shown && !terminal).then(|| Lines::start(INTERVAL, say));
         let lines = lines.flatten();
         Self { bar, message: Mutex::default(), started: Instant::now(), lines }
     }

@@ -64,7 +64,7 @@ fn the_text_of_a_search_says_how_near_the_network_is() {
 #[test]
 fn what_a_search_fails_at_is_not_called_supported() {
     let out = tempfile::tempdir().unwrap();
-    let shape = [1, 28, 28];
+    let shape = [1, 8, 8];
     let node = |name: &str, op, input| Node {
         name: name.into(),
         op,
