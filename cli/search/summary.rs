@@ -31,11 +31,6 @@ impl Input {
     }
 }
 
-/// Four digits behind the point, or two that count.
-fn digits(number: f64) -> String {
-    if number != 0.0 && number < 0.001 { format!("{number:.1e}") } else { format!("{number:.4}") }
-}
-
 /// What was found, as `search.json` has it.
 #[derive(Serialize)]
 pub(crate) struct Summary {
@@ -93,10 +88,10 @@ impl Summary {
             text,
             "agreement      {agreement:.2} % of {images} calibration images, with the float network"
         );
-        let _ = writeln!(text, "measured loss  {} nats", digits(loss));
-        let _ = writeln!(text, "logits' error  {} of their spread", digits(error));
+        let _ = writeln!(text, "measured loss  {} nats", units::loss(loss));
+        let _ = writeln!(text, "logits' error  {} of their spread", units::loss(error));
         if let Some(expected) = self.expected_loss {
-            let _ = writeln!(text, "expected loss  {} nats", digits(expected));
+            let _ = writeln!(text, "expected loss  {} nats", units::loss(expected));
         }
         if !self.sensitivities.is_empty() {
             let _ = write!(text, "\n{}", self.explained());

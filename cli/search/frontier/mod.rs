@@ -316,7 +316,7 @@ impl Frontier {
                 units::bytes(point.predicted_bits / 8),
                 format!("{:.2}", point.predicted_seconds),
                 format!("{:.2} %", 100.0 * point.accuracy),
-                format!("{:.4}", point.fidelity.loss),
+                units::loss(point.fidelity.loss),
             ]);
         }
         let float = 100.0 * self.float_accuracy;

@@ -58,13 +58,13 @@ fn networks(page: &mut String, frontier: &Frontier) {
             let _ = writeln!(
                 page,
                 "<tr><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
-             <td>{:.4}</td><td>{:.2}</td></tr>",
+             <td>{}</td><td>{:.2}</td></tr>",
                 escape(&point.name),
                 crate::units::count(point.predicted_bits),
                 megabytes(point.predicted_bits),
                 point.predicted_seconds,
                 100.0 * point.accuracy,
-                point.fidelity.loss,
+                crate::units::loss(point.fidelity.loss),
                 100.0 * point.fidelity.agreement
             );
         }
