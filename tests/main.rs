@@ -9,6 +9,7 @@ mod data;
 mod exit_codes;
 mod functions;
 mod hints;
+mod honest;
 mod inference;
 mod inspect;
 mod interchange;

@@ -36,6 +36,8 @@ pub enum Function {
     Softplus,
     /// `x^2`: networks with polynomial activations.
     Square,
+    /// `x` without its fraction: 1.7 becomes 1, -1.7 becomes -1.
+    Truncate,
 }
 
 /// Half the distance over which slopes are taken.
@@ -56,6 +58,7 @@ impl Function {
             Self::Elu { .. } => "elu",
             Self::Softplus => "softplus",
             Self::Square => "square",
+            Self::Truncate => "truncate",
         }
     }
 
@@ -91,12 +94,17 @@ impl Function {
             }
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Self::Square => x * x,
+            Self::Truncate => x.trunc(),
         }
     }
 
-    /// Its slope, as a central difference: what gradients need, also at kinks.
+    /// Its slope, as a central difference: what gradients need, also at kinks. That of steps is the
+    /// one of the line through them.
     #[must_use]
     pub fn slope(&self, x: f64) -> f64 {
+        if *self == Self::Truncate {
+            return 1.0;
+        }
         (self.at(x + STEP) - self.at(x - STEP)) / (2.0 * STEP)
     }
 
@@ -111,7 +119,8 @@ impl Function {
             | Self::Gelu
             | Self::GeluTanh
             | Self::LeakyRelu { .. }
-            | Self::Elu { .. } => true,
+            | Self::Elu { .. }
+            | Self::Truncate => true,
         }
     }
 
@@ -127,7 +136,8 @@ impl Function {
             | Self::Gelu
             | Self::GeluTanh
             | Self::Softplus
-            | Self::Square => true,
+            | Self::Square
+            | Self::Truncate => true,
         }
     }
 }
@@ -171,6 +181,7 @@ mod tests {
             (Function::Elu { alpha: 2.0 }, -1.0, -1.264_241_118),
             (Function::Softplus, 1.0, 1.313_261_688),
             (Function::Square, -1.5, 2.25),
+            (Function::Truncate, -1.7, -1.0),
         ] {
             let found = function.at(x);
             assert!((found - expected).abs() < 1e-9, "{function:?} at {x}: {found}");
@@ -196,6 +207,7 @@ mod tests {
             Function::Elu { alpha: 1.0 },
             Function::Softplus,
             Function::Square,
+            Function::Truncate,
         ] {
             let negative = (-100..100).any(|x| function.at(f64::from(x) / 10.0) < 0.0);
             assert_eq!(negative, function.is_signed(), "{function:?}");

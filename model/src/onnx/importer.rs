@@ -179,9 +179,8 @@ impl Importer {
                 self.spend(constant.len())?;
                 Ok(constant.into())
             }
-            "Identity" | "Dropout" | "Cast" if inputs.is_value(0) => {
-                Ok(Entry::Value(inputs.value(0)?))
-            }
+            "Identity" | "Dropout" if inputs.is_value(0) => Ok(Entry::Value(inputs.value(0)?)),
+            "Cast" if inputs.is_value(0) => self.cast(node, inputs.value(0)?).map(Entry::Value),
             "Shape" if inputs.is_value(0) => self.shape_of(node, inputs.value(0)?),
             "QuantizeLinear" if inputs.is_value(0) => self.quantize(node, &inputs),
             "Identity" if let Some(pending) = inputs.quantized() => Ok(Entry::Quantized(pending)),

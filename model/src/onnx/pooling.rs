@@ -1,17 +1,19 @@
 //! Pooling.
 
+use protocols::linear::Geometry;
+
 use super::error::Problem;
 use super::importer::{Importer, Inputs, Value};
-use super::layers::padding;
+use super::layers::{padding, reach};
 use super::proto::NodeProto;
-use crate::model::{Op, Window};
+use crate::model::{Conv, Op, Window};
 
 impl Importer {
     pub(super) fn max_pool(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
         if node.sizes("dilations", [1, 1])? != [1, 1] {
             return Err(Problem::new("its windows are dilated", "use dense windows"));
         }
-        let (window, partial) = self.window(node, input)?;
+        let (window, partial) = self.window(node, input, [1, 1])?;
         self.push(node, Op::MaxPool(partial.unwrap_or(window)), &[input])
     }
 
@@ -20,7 +22,8 @@ impl Importer {
         node: &NodeProto,
         input: Value,
     ) -> Result<Value, Problem> {
-        let (window, partial) = self.window(node, input)?;
+        let dilation = node.sizes("dilations", [1, 1])?;
+        let (window, partial) = self.window(node, input, dilation)?;
         if window.pad != [0; 4] && node.int_or("count_include_pad", 0)? == 0 {
             return Err(Problem::new(
                 "it averages fewer elements at the borders (padding with count_include_pad = 0)",
@@ -33,7 +36,47 @@ impl Importer {
                 "pool without ceil_mode",
             ));
         }
+        if dilation != [1, 1] {
+            return self.dilated_average(node, input, &window, dilation);
+        }
         self.push(node, Op::AvgPool(window), &[input])
+    }
+
+    /// An average over elements that are apart: a convolution of equal weights, channel by channel.
+    /// The window spans them.
+    fn dilated_average(
+        &mut self,
+        node: &NodeProto,
+        input: Value,
+        window: &Window,
+        dilation: [usize; 2],
+    ) -> Result<Value, Problem> {
+        let [channels, in_h, in_w] = self.shape(input);
+        let kernel = node.sizes("kernel_shape", [1, 1])?;
+        let area = kernel[0].saturating_mul(kernel[1]);
+        self.spend(channels.saturating_mul(area.saturating_add(1)))?;
+        let ([pad_top, pad_left, pad_bottom, pad_right], [stride_h, stride_w]) =
+            (window.pad, window.stride);
+        let geometry = Geometry {
+            in_channels: channels,
+            in_h,
+            in_w,
+            out_channels: channels,
+            kernel_h: kernel[0],
+            kernel_w: kernel[1],
+            stride_h,
+            stride_w,
+            dilation_h: dilation[0],
+            dilation_w: dilation[1],
+            pad_top,
+            pad_left,
+            pad_bottom,
+            pad_right,
+            groups: channels,
+        };
+        let weight = vec![1.0 / area as f32; channels * area];
+        let bias = vec![0.0; channels];
+        self.push(node, Op::Conv(Conv { geometry, weight, bias }), &[input])
     }
 
     pub(super) fn global_pool(
@@ -71,14 +114,21 @@ impl Importer {
         Ok(Value { flat: !keeps, ..value })
     }
 
-    /// The windows without partial ones; and with them, if the node has any.
-    fn window(&self, node: &NodeProto, input: Value) -> Result<(Window, Option<Window>), Problem> {
+    /// The windows without partial ones; and with them, if the node has any. Where elements are
+    /// apart, windows are those that span them.
+    fn window(
+        &self,
+        node: &NodeProto,
+        input: Value,
+        dilation: [usize; 2],
+    ) -> Result<(Window, Option<Window>), Problem> {
         let [_, h, w] = self.image(input)?;
         let kernel = node.sizes("kernel_shape", [0, 0])?;
         let stride = node.sizes("strides", [1, 1])?;
-        if [kernel, stride].as_flattened().contains(&0) {
-            return Err(Problem::malformed("a kernel or stride of 0"));
+        if [kernel, stride, dilation].as_flattened().contains(&0) {
+            return Err(Problem::malformed("a kernel, stride or dilation of 0"));
         }
+        let kernel = [reach(kernel[0], dilation[0]), reach(kernel[1], dilation[1])];
         let pad = padding(node, [h, w], kernel, stride)?;
         let window = Window { kernel, stride, pad };
         if node.int_or("ceil_mode", 0)? == 0 {

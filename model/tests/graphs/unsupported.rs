@@ -68,6 +68,10 @@ fn what_cannot_be_represented_is_refused_not_approximated() {
         (node("Swish", &["x"], "y").float("alpha", 2.0), "parameters"),
         (node("Gelu", &["x"], "y").string("approximate", "cube"), "cube"),
         (node("Custom", &["x"], "y"), "not supported"),
+        (node("Cast", &["x"], "y").int("to", 2), "type 2"),
+        (node("Cast", &["x"], "y").int("to", 9), "type 9"),
+        (pool().ints("dilations", &[2, 1]).ints("pads", &[1, 1, 1, 1]), "count_include_pad"),
+        (pool().ints("kernel_shape", &[2, 2]).ints("dilations", &[0, 1]), "dilation"),
         (node("Relu", &["nowhere"], "y"), "nowhere"),
         (node("Transpose", &["x"], "y").ints("perm", &[0, 2, 3, 1]), "not supported"),
     ];
