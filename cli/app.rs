@@ -9,8 +9,8 @@ use crate::console::{Console, Verbosity};
 use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
-    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, manual, panic, process,
-    search,
+    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, keygen, manual, panic,
+    process, search,
 };
 
 /// The widest line of a help text.
@@ -74,6 +74,9 @@ enum Command {
     /// Run a quantized network privately, as server, as client, or as both.
     #[command(after_help = exit::HELP)]
     Infer(infer::Args),
+    /// Make a key of one's own, for encrypted connections; its public half is printed.
+    #[command(after_help = exit::HELP)]
+    Keygen(keygen::Args),
     /// See it work: a small built-in network, searched and run by two processes.
     #[command(after_help = exit::HELP)]
     Demo(demo::Args),
@@ -142,6 +145,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Export(args) => export::run(app, args),
         Command::Cost(args) => cost::run(app, args),
         Command::Compare(args) => compare::run(app, args),
+        Command::Keygen(args) => keygen::run(app, args),
         Command::Infer(args) => infer::run(app, args),
         Command::Demo(args) => demo::run(app, args),
         Command::Completions(args) => manual::completions(app, args, Cli::command()),

@@ -42,7 +42,8 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 struct Evaluation {
-    accuracy: f64,
+    /// Null without labels.
+    accuracy: Option<f64>,
     float_accuracy: Option<f64>,
     float_engine: Option<&'static str>,
     agreement: Option<f64>,
@@ -59,16 +60,16 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let network = Network::open(&args.net_folder)?;
     let plan = network.plan();
     let data = images::open(plan, &args.data, args.labels.as_ref())?;
-    let Some(labels) = data.labels() else {
-        let missing =
-            "there are no labels in this file or beside it; name their file with --labels";
+    if data.labels().is_none() && args.float.is_none() {
+        let missing = "there are no labels in this file or beside it; name their file with \
+                       --labels, or the float network to compare with by --float";
         return Err(Failure::input(missing).of_file(&args.data));
-    };
+    }
     let images = args.limit.map_or(data.len(), |limit| data.len().min(limit as usize));
     if images == 0 {
         return Err(Failure::input("there are no images in this file").of_file(&args.data));
     }
-    let labels = &labels[..images];
+    let labels = data.labels().map(|labels| &labels[..images]);
     let started = Instant::now();
     let classes = in_chunks(plan, &data, images, "integer", |batch| {
         let input = plan.encode(&batch.data)?;
@@ -77,7 +78,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let mut evaluation = Evaluation {
-        accuracy: alike(&classes, labels),
+        accuracy: labels.map(|labels| alike(&classes, labels)),
         float_accuracy: None,
         float_engine: None,
         agreement: None,
@@ -90,7 +91,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         let mut engine = Engine::open(app, args, onnx)?;
         evaluation.float_engine = Some(engine.name());
         let float = in_chunks(plan, &data, images, "float", |batch| engine.classify(onnx, batch))?;
-        evaluation.float_accuracy = Some(alike(&float, labels));
+        evaluation.float_accuracy = labels.map(|labels| alike(&float, labels));
         evaluation.agreement = Some(alike(&float, &classes));
     }
     app.console.result(&evaluation, text)
@@ -156,18 +157,19 @@ impl Engine {
 
 fn text(evaluation: &Evaluation) -> String {
     let e = evaluation;
-    let mut text = format!(
-        "{:6.2} %  quantized, {} images, {:.0} images/s",
-        100.0 * e.accuracy,
-        e.images,
-        e.images as f64 / e.seconds.max(1e-9)
-    );
-    if let (Some(accuracy), Some(engine), Some(agreement)) =
-        (e.float_accuracy, e.float_engine, e.agreement)
-    {
-        text += &format!("\n{:6.2} %  float, by {engine}", 100.0 * accuracy);
-        text += &format!("\n{:+6.2}    points of difference", 100.0 * (e.accuracy - accuracy));
-        text += &format!("\n{:6.2} %  of the images both classify alike", 100.0 * agreement);
+    let mut text = String::new();
+    if let Some(accuracy) = e.accuracy {
+        text += &format!("{:6.2} %  ", 100.0 * accuracy);
     }
+    let rate = e.images as f64 / e.seconds.max(1e-9);
+    text += &format!("quantized, {} images, {rate:.0} images/s", e.images);
+    let (Some(engine), Some(agreement)) = (e.float_engine, e.agreement) else { return text };
+    if let (Some(accuracy), Some(float)) = (e.accuracy, e.float_accuracy) {
+        text += &format!("\n{:6.2} %  float, by {engine}", 100.0 * float);
+        text += &format!("\n{:+6.2}    points of difference", 100.0 * (accuracy - float));
+    } else {
+        text += &format!("\nfloat, by {engine}; there are no labels");
+    }
+    text += &format!("\n{:6.2} %  of the images both classify alike", 100.0 * agreement);
     text
 }

@@ -172,9 +172,10 @@ impl From<Error> for Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let code = match error {
-            Error::Ledger { .. } | Error::PoolDry { .. } | Error::Unprepared { .. } => {
-                Code::Internal
-            }
+            Error::Ledger { .. }
+            | Error::PoolDry { .. }
+            | Error::Undeclared { .. }
+            | Error::Unprepared { .. } => Code::Internal,
             Error::PeerLost { .. }
             | Error::PeerSilent { .. }
             | Error::Overdue { .. }
@@ -206,6 +207,7 @@ fn hint(error: &Error) -> &'static str {
         | Error::Violation { .. }
         | Error::Disagreement { .. }
         | Error::PoolDry { .. }
+        | Error::Undeclared { .. }
         | Error::Unprepared { .. }
         | Error::Invalid { .. } => "",
     }
@@ -223,10 +225,33 @@ impl From<&pq::Error> for Failure {
                 format_args!("{error}; start it, or raise --connect-timeout"),
             ),
             pq::Error::Connection(_) => Self::new(Code::PeerLost, error),
+            pq::Error::Unencrypted { .. } => Self::usage(format_args!(
+                "{error}; encrypt it (--key, with keys of pq keygen), or say --insecure where a \
+                 tunnel such as SSH or WireGuard protects it"
+            )),
+            pq::Error::UnexpectedKey { .. } => Self::new(
+                Code::Disagreement,
+                format_args!(
+                    "{error}; ask its operator which key is right, and name it with --server-key"
+                ),
+            ),
+            pq::Error::UnknownClient { .. } => Self::new(
+                Code::Disagreement,
+                format_args!("{error}; add it to the file of --clients to serve it"),
+            ),
+            pq::Error::NotAdmitted { .. } => Self::new(
+                Code::Disagreement,
+                format_args!("{error}; its operator has to add it to the clients' file"),
+            ),
+            pq::Error::Tls { .. } => Self::new(
+                Code::Violation,
+                format_args!("{error}; the other side may not be given a --key"),
+            ),
             pq::Error::System { what, source } => Self::refused(what, source),
             pq::Error::Data(_)
             | pq::Error::Plaintext(_)
             | pq::Error::Read { .. }
+            | pq::Error::Key { .. }
             | pq::Error::TooLarge { .. } => Self::input(error),
             pq::Error::Write { .. }
             | pq::Error::Listen { .. }

@@ -18,6 +18,7 @@ mod images;
 mod import;
 mod infer;
 mod inspect;
+mod keygen;
 mod layers;
 mod ledger;
 mod logits;

@@ -1,8 +1,10 @@
-//! Progress on stderr, where that is a terminal; nowhere else. With `--verbose`, every phase as a
-//! line, anywhere.
+//! Progress on stderr: a bar where that is a terminal, a line every ten seconds elsewhere. With
+//! `--verbose`, every phase as a line, anywhere.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,21 +20,77 @@ pub(crate) struct Progress {
     /// What was last said to be done.
     message: Mutex<String>,
     started: Instant,
+    lines: Option<Lines>,
+}
+
+/// Where work is, if it has a known end.
+type At = Arc<Mutex<Option<(String, usize, usize)>>>;
+
+/// Lines that say where work is, for logs.
+struct Lines {
+    at: At,
+    /// Dropped, it ends the thread.
+    go_on: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The time between two lines.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+impl Lines {
+    /// None where the system has no thread left: work goes on without them.
+    fn start(interval: Duration, mut print: impl FnMut(String) + Send + 'static) -> Option<Self> {
+        let (at, started) = (At::default(), Instant::now());
+        let (go_on, ended) = channel();
+        let seen = Arc::clone(&at);
+        let run = move || {
+            // Nothing is ever sent: the receiver wakes to print, or because the sender is gone.
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
+                let at = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some((message, done, of)) = at {
+                    let seconds = started.elapsed().as_secs_f64();
+                    print(format!("{seconds:8.3} s  {} {done}/{of}", Printable(&message)));
+                }
+            }
+        };
+        let thread = Builder::new().name("progress".into()).spawn(run).ok()?;
+        Some(Self { at, go_on: Some(go_on), thread: Some(thread) })
+    }
+
+    fn set(&self, at: Option<(String, usize, usize)>) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.go_on = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to return.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        if stderr().is_terminal() && verbosity() >= Verbosity::Usual {
+        let (terminal, shown) = (stderr().is_terminal(), verbosity() >= Verbosity::Usual);
+        if terminal && shown {
             bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { bar, message: Mutex::default(), started: Instant::now() }
+        let lines = (shown && !terminal).then(|| Lines::start(INTERVAL, say));
+        let lines = lines.flatten();
+        Self { bar, message: Mutex::default(), started: Instant::now(), lines }
     }
 
     /// Work without a known end.
     pub(crate) fn waiting(&self, message: impl Into<String>) {
         self.bar.set_message(cell(&message.into()));
+        if let Some(lines) = &self.lines {
+            lines.set(None);
+        }
     }
 
     /// How far a search has come.
@@ -49,6 +107,9 @@ impl Progress {
             message.clone_into(&mut last);
             self.bar.reset_eta();
             self.tell(message);
+        }
+        if let Some(lines) = &self.lines {
+            lines.set(Some((message.to_owned(), done, of)));
         }
         if self.bar.length().is_none() {
             self.bar.set_style(style());
@@ -87,6 +148,23 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_say_where_work_is_and_end_with_it() {
+        let (sender, printed) = channel();
+        let lines = Lines::start(Duration::from_millis(5), move |line| {
+            let _ = sender.send(line);
+        });
+        let lines = lines.unwrap();
+        lines.set(Some(("rounding\u{1b}".into(), 3, 7)));
+        let line = printed.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(line.ends_with(" s  rounding\\u{1b} 3/7"), "{line}");
+        lines.set(Some(("rounding".into(), 4, 7)));
+        while !printed.recv_timeout(Duration::from_secs(60)).unwrap().ends_with("4/7") {}
+        drop(lines);
+        // Whoever waits without a known end is silent, and so is what has ended.
+        while printed.recv().is_ok() {}
+    }
 
     #[test]
     fn a_message_from_outside_is_shown_escaped() {

@@ -92,6 +92,12 @@ fn number(text: &str, of: &str, example: &str) -> Result<u64, String> {
     }
 }
 
+/// A loss or an error: four digits behind the point, or two that count, so that little is not taken
+/// for nothing.
+pub(crate) fn loss(number: f64) -> String {
+    if number != 0.0 && number < 0.001 { format!("{number:.1e}") } else { format!("{number:.4}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +117,7 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
+        assert_eq!([0.0, 0.25, 0.000_018].map(loss), ["0.0000", "0.2500", "1.8e-5"]);
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_234_567), "1.23 MB");
         assert_eq!(count(1_234_567), "1,234,567");

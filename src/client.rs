@@ -11,7 +11,7 @@ use protocols::{Error as ProtocolError, Limits};
 use tokio::net::TcpStream;
 
 use crate::party::{Introduction, Met};
-use crate::{Error, Images, transport};
+use crate::{ClientTls, Error, Images, Security, transport};
 
 /// What a client asks of a server.
 #[derive(Clone, Debug)]
@@ -25,13 +25,15 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// How long it tries to connect.
     pub patience: Duration,
+    /// How traffic is protected, and which server is trusted.
+    pub security: Security<ClientTls>,
 }
 
 impl Default for ClientOptions {
-    /// One inference of one image, and ten seconds to connect.
+    /// One inference of one image, ten seconds to connect, and a server on this machine only.
     fn default() -> Self {
-        let (load, limits) = (Load::one(1), Limits::default());
-        Self { load, hints: None, limits, patience: Duration::from_secs(10) }
+        let (load, limits, patience) = (Load::one(1), Limits::default(), Duration::from_secs(10));
+        Self { load, hints: None, limits, patience, security: Security::Loopback }
     }
 }
 
@@ -94,11 +96,12 @@ impl Client {
         options: &ClientOptions,
     ) -> Result<Self, Error> {
         let peer = transport::peer(&stream)?;
-        let ClientOptions { load, hints, limits, .. } = options.clone();
+        let ClientOptions { load, hints, limits, security, .. } = options.clone();
         if let Some(hints) = &hints {
             hints.check(&plan)?;
         }
-        let introduction = Introduction::of_client(Arc::clone(&plan), hints, load, limits);
+        let introduction =
+            Introduction::of_client(Arc::clone(&plan), hints, load, limits, security);
         let met = introduction.meet(stream).await?;
         let load = met.load();
         Ok(Self { plan, peer, load, run: 0, state: State::Met(Box::new(met)) })

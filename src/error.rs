@@ -1,7 +1,10 @@
 //! What can go wrong, for programs: every error says what was expected and what was found.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use crate::PublicKey;
 
 /// Why an operation came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +83,57 @@ pub enum Error {
     /// The connection failed before the session began.
     #[error("the connection failed: {0}")]
     Connection(io::Error),
+    /// A file of keys is not valid.
+    #[error("{}{}: expected {expected}, found {found}", path.display(), at(*line))]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1, where it is one that is wrong.
+        line: Option<usize>,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// Traffic would leave this machine in the clear.
+    #[error(
+        "{peer} is not a loopback address, and the traffic would not be encrypted: whoever can \
+         change it can break the protocol's guarantees"
+    )]
+    Unencrypted {
+        /// The other side.
+        peer: SocketAddr,
+    },
+    /// The server at an address is another one than was expected.
+    #[error("the server at {peer} has the key {found}, and {expected} was expected")]
+    UnexpectedKey {
+        /// The server's address.
+        peer: SocketAddr,
+        /// The key that was expected.
+        expected: PublicKey,
+        /// The key that it has.
+        found: PublicKey,
+    },
+    /// A client's key is none that the server knows.
+    #[error("its key {key} is none of the clients'")]
+    UnknownClient {
+        /// The client's key.
+        key: PublicKey,
+    },
+    /// The server does not know this client's key.
+    #[error("the server does not know this client's key {key}")]
+    NotAdmitted {
+        /// This client's key.
+        key: PublicKey,
+    },
+    /// The other side does not speak TLS as it should.
+    #[error("no TLS connection with {peer}: {source}")]
+    Tls {
+        /// The other side.
+        peer: SocketAddr,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// The system refuses what a run needs.
     #[error("the system refuses {what}: {source}")]
     System {
@@ -103,9 +157,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// A TLS handshake that failed: of a connection that was lost, or of a peer that speaks
+    /// something else.
+    pub(crate) fn tls(peer: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::InvalidData => Self::Tls { peer, source },
+            _ => Self::Connection(source),
+        }
+    }
+
     /// The error of a network's file.
     pub(crate) fn of_file(path: &Path) -> impl FnOnce(protocols::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::File { path, source: Box::new(source) }
+    }
+}
+
+/// A line of a file.
+fn at(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
+}
+
+impl From<rustls::Error> for Error {
+    fn from(error: rustls::Error) -> Self {
+        Self::System { what: "a TLS connection", source: io::Error::other(error) }
     }
 }

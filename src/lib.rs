@@ -39,6 +39,7 @@ mod party;
 mod search;
 mod secret;
 mod server;
+mod tls;
 mod transport;
 
 pub use client::{Client, ClientOptions};
@@ -58,6 +59,7 @@ pub use quant::search::{LayerReport, SearchOptions, Uniform};
 pub use search::{Found, search};
 pub use secret::read as read_secret;
 pub use server::{Refused, Server, ServerOptions, ServerSession};
+pub use tls::{ClientTls, Clients, Identity, PublicKey, Security, ServerTls};
 pub use transport::runtime;
 
 /// What an operation of this crate comes to.

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::party::Introduction;
 use crate::server::serve;
-use crate::{Client, ClientOptions, Error, Images, Inference, Network, transport};
+use crate::{Client, ClientOptions, Error, Images, Inference, Network, ServerOptions, transport};
 
 /// How both parties run in one process.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,13 @@ fn run(
     let hints = known.map(|hints| Arc::clone(hints.public()));
     let runtime = transport::runtime()?;
     let (server_stream, client_stream) = runtime.block_on(transport::loopback())?;
-    let server = Introduction::of_server(Arc::clone(&plan), holdings, load, u64::MAX, limits);
+    let granted = ServerOptions {
+        images: load.at_a_time(),
+        memory: u64::MAX,
+        limits,
+        ..ServerOptions::default()
+    };
+    let server = Introduction::of_server(Arc::clone(&plan), holdings, &granted);
     let asked = ClientOptions { load, hints, limits, ..ClientOptions::default() };
     let (served, received) = thread::scope(|scope| -> Result<_, Error> {
         let handle = runtime.handle();

@@ -1,5 +1,6 @@
 //! One party of one session: what it says of itself, the handshake, and what follows from it.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use protocols::allowance;
@@ -7,12 +8,13 @@ use protocols::execute::{Holdings, Observe, PartySession};
 use protocols::handshake::{Agreement, Hello, shake_hands};
 use protocols::hints::PublicHints;
 use protocols::plan::{Hints, Load, Plan};
-use protocols::{Channel, Limits, Role, Session};
+use protocols::{Channel, Error as ProtocolError, Limits, Role, Session};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpStream;
 
-use crate::{Error, transport};
+use crate::tls::{self, ClientTls, Connection, Security, ServerTls};
+use crate::{Error, ServerOptions};
 
 /// How a party meets its peers: what it says of itself, as often as it is asked.
 #[derive(Clone)]
@@ -23,6 +25,14 @@ pub(crate) struct Introduction {
     load: Load,
     memory: u64,
     limits: Limits,
+    security: Secured,
+}
+
+/// What a party's connections are protected by.
+#[derive(Clone)]
+enum Secured {
+    Server(Security<ServerTls>),
+    Client(Security<ClientTls>),
 }
 
 /// A connection to a peer that agrees.
@@ -34,17 +44,12 @@ pub(crate) struct Met {
 }
 
 impl Introduction {
-    /// A server's: the most images that it serves at a time, and the bytes that a session of its
-    /// may be predicted to need.
-    pub(crate) fn of_server(
-        plan: Arc<Plan>,
-        holdings: Holdings,
-        most: Load,
-        memory: u64,
-        limits: Limits,
-    ) -> Self {
+    /// A server's, with what it grants.
+    pub(crate) fn of_server(plan: Arc<Plan>, holdings: Holdings, options: &ServerOptions) -> Self {
         let hash = plan.hash();
-        Self { plan, holdings, hash, load: most, memory, limits }
+        let ServerOptions { images, memory, limits, security } = options;
+        let (load, security) = (Load::one(*images), Secured::Server(security.clone()));
+        Self { plan, holdings, hash, load, memory: *memory, limits: *limits, security }
     }
 
     /// A client's, with what it asks for. Whether it knows the hints is what it holds.
@@ -53,21 +58,24 @@ impl Introduction {
         hints: Option<Arc<PublicHints>>,
         load: Load,
         limits: Limits,
+        security: Security<ClientTls>,
     ) -> Self {
         let (hash, load) = (plan.hash(), load.with(Hints::of(hints.is_some())));
-        let holdings = Holdings::of_client(hints);
-        Self { plan, holdings, hash, load, memory: 0, limits }
+        let (holdings, security) = (Holdings::of_client(hints), Secured::Client(security));
+        Self { plan, holdings, hash, load, memory: 0, limits, security }
     }
 
     /// Shakes hands, with a nonce of its own for every connection. A load that takes more than the
     /// server's memory is no session either.
     pub(crate) async fn meet(self, stream: TcpStream) -> Result<Met, Error> {
-        let Self { plan, holdings, hash, load, memory, limits } = self;
+        let Self { plan, holdings, hash, load, memory, limits, security } = self;
         let role = holdings.role();
         let reveals = plan.reveals();
-        let hello = Hello { role, reveals, plan: hash, load, nonce: fresh()?, memory };
-        let mut channel = Channel::new(transport::ready(stream)?, limits);
-        let agreement = shake_hands(&mut channel, &hello).await?;
+        let Connection { stream, binding } = security.secure(stream, limits).await?;
+        let hello = Hello { role, reveals, plan: hash, load, nonce: fresh()?, memory, binding };
+        let mut channel = Channel::new(stream, limits);
+        let agreement = shake_hands(&mut channel, &hello).await;
+        let agreement = agreement.map_err(|error| security.explain(error))?;
         match allowance::allowed(
             |load| plan.memory(Role::Server, load),
             agreement.memory,
@@ -79,6 +87,28 @@ impl Introduction {
                 channel.part().await;
                 Err(excess.disagreement(role).into())
             }
+        }
+    }
+}
+
+impl Secured {
+    async fn secure(&self, stream: TcpStream, limits: Limits) -> Result<Connection, Error> {
+        match self {
+            Self::Server(security) => tls::secure(security, stream, limits.silence).await,
+            Self::Client(security) => tls::secure(security, stream, limits.silence).await,
+        }
+    }
+
+    /// An error of the protocol's handshake, in which a client hears first that its key is not
+    /// known.
+    fn explain(&self, error: ProtocolError) -> Error {
+        match (self, error) {
+            (Self::Client(Security::Tls(tls)), ProtocolError::PeerLost { source, .. })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                Error::NotAdmitted { key: tls.identity.public() }
+            }
+            (_, error) => error.into(),
         }
     }
 }

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use protocols::Limits;
 use protocols::execute::{Observe, Report};
-use protocols::plan::Load;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::party::{Introduction, Met};
-use crate::{Error, Network, transport};
+use crate::{Error, Network, Security, ServerTls, transport};
 
 /// Handshakes under way at the most.
 const PENDING: usize = 16;
@@ -26,7 +25,7 @@ const PENDING: usize = 16;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a server grants its clients.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// The most images of one session that are in work at a time.
     pub images: usize,
@@ -34,12 +33,19 @@ pub struct ServerOptions {
     pub memory: u64,
     /// How long it waits for the client's part of a step.
     pub limits: Limits,
+    /// How traffic is protected, and whom it serves.
+    pub security: Security<ServerTls>,
 }
 
 impl Default for ServerOptions {
-    /// 2 GiB for a session.
+    /// 2 GiB for a session, and clients on this machine only.
     fn default() -> Self {
-        Self { images: u32::MAX as usize, memory: 2 << 30, limits: Limits::default() }
+        Self {
+            images: u32::MAX as usize,
+            memory: 2 << 30,
+            limits: Limits::default(),
+            security: Security::Loopback,
+        }
     }
 }
 
@@ -158,13 +164,7 @@ impl ServerSession {
 
 /// What a server says of itself.
 fn introduction(network: &Network, options: &ServerOptions) -> Result<Introduction, Error> {
-    Ok(Introduction::of_server(
-        Arc::clone(network.plan()),
-        network.holdings()?,
-        Load::one(options.images),
-        options.memory,
-        options.limits,
-    ))
+    Ok(Introduction::of_server(Arc::clone(network.plan()), network.holdings()?, options))
 }
 
 /// Runs the server's part of a session, to its end.

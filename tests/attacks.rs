@@ -83,6 +83,7 @@ fn code(end: &End) -> u8 {
         Err(
             Error::Ledger { .. }
             | Error::PoolDry { .. }
+            | Error::Undeclared { .. }
             | Error::Unprepared { .. }
             | Error::Invalid { .. },
         ) => 1,

@@ -162,7 +162,7 @@ fn predictions_hold_for_real_networks_and_are_close() {
     let lenet = real(&data, "lenet3x3_mnist.onnx", "mnist-train10k-images-idx3-ubyte.gz", &[]);
     let imagenet = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
     let resnet = real(&data, "resnet20_cifar10_bn.onnx", "cifar10_train_10k.bin.gz", &imagenet);
-    let streamed = [&imagenet[..], &["--inferences", "1", "--batch", "16"]].concat();
+    let streamed = [&imagenet[..], &["--inferences", "1", "--batch", "64"]].concat();
     let streamed = real(&data, "resnet20_cifar10_bn.onnx", "cifar10_train_10k.bin.gz", &streamed);
     let text = fs::read_to_string(streamed.path().join("plan.json")).unwrap();
     assert!(text.contains("\"streamed\": true"));

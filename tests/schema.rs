@@ -57,6 +57,7 @@ fn plans_and_runs_with_hints_are_as_their_schemas_say() {
     let (folder, images) = (net.folder(), net.file("images.npy"));
     assert_valid("plan", &file(&net.path("plan.json")));
     assert_valid("hints", &json(&run(&["hints", folder, "--json"])));
+    assert_valid("keygen", &json(&run(&["keygen", "--out", &net.file("key.pem"), "--json"])));
     assert_valid("plan", &file(&net.path("plan.json")));
     assert_valid("cost", &json(&run(&["cost", folder, "--hints", "sent", "--json"])));
     assert_valid("infer", &json(&run(&["infer", "--local", folder, "--input", &images, "--json"])));

@@ -15,6 +15,7 @@ Requirements: Python 3.10 or newer and
 | resnet18.onnx | ResNet-18, 3x224x224, 1,000 classes | 11.7 M | 1.81 G |
 | resnet50.onnx | ResNet-50, 3x224x224, 1,000 classes | 25.5 M | 4.09 G |
 | resnet18-cifar.onnx | ResNet-18, 3x32x32, 10 classes, no pooling in the stem | 11.2 M | 0.56 G |
+| resnet32.onnx | ResNet-32, 3x32x32, 10 classes, 16 to 64 channels | 0.5 M | 0.07 G |
 
 Convolutions have He's weights (He et al., 2015) and are followed by batch normalization; the last
 one of a block scales by a quarter, so that sums of sixteen blocks stay within the tens. The images
@@ -89,21 +90,22 @@ class Writer:
         return self.relu(self.node("Add", [x, skip], f"{name}.add"), f"{name}.relu"), outputs
 
 
-def resnet(path, blocks, bottleneck, size, classes):
-    """Of so many blocks a stage; images of 32 pixels have no stride and no pooling before them."""
+def resnet(path, blocks, bottleneck, size, classes, width=64):
+    """Of so many blocks a stage, the first of so many channels; images of 32 pixels have no stride
+    and no pooling before them."""
     writer = Writer(np.random.default_rng(SEED))
     if size < 64:
-        x = writer.relu(writer.conv("input", "conv1", (64, 3, 3, 3)), "relu1")
+        x = writer.relu(writer.conv("input", "conv1", (width, 3, 3, 3)), "relu1")
     else:
-        x = writer.relu(writer.conv("input", "conv1", (64, 3, 7, 7), 2), "relu1")
+        x = writer.relu(writer.conv("input", "conv1", (width, 3, 7, 7), 2), "relu1")
         x = writer.node("MaxPool", [x], "maxpool", kernel_shape=[3, 3], strides=[2, 2],
                         pads=[1, 1, 1, 1])
-    inputs = 64
+    inputs = width
     for stage, count in enumerate(blocks):
         for at in range(count):
             stride = 2 if stage > 0 and at == 0 else 1
             name = f"layer{stage + 1}.{at}"
-            x, inputs = writer.block(x, name, (inputs, 64 << stage), stride, bottleneck)
+            x, inputs = writer.block(x, name, (inputs, width << stage), stride, bottleneck)
     x = writer.node("GlobalAveragePool", [x], "avgpool")
     x = writer.node("Flatten", [x], "flatten")
     std = np.sqrt(1.0 / inputs)
@@ -141,6 +143,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     images(folder / "images224.npy", 224)
     images(folder / "images32.npy", 32)
+    resnet(folder / "resnet32.onnx", [5, 5, 5], False, 32, 10, width=16)
     resnet(folder / "resnet18-cifar.onnx", [2, 2, 2, 2], False, 32, 10)
     resnet(folder / "resnet18.onnx", [2, 2, 2, 2], False, 224, 1000)
     resnet(folder / "resnet50.onnx", [3, 4, 6, 3], True, 224, 1000)

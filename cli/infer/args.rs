@@ -1,9 +1,10 @@
 //! The options of `pq infer`, and which of them belong together.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use pq::Network;
+use pq::{ClientTls, Clients, Identity, Network, PublicKey, Security, ServerTls};
 use protocols::Limits;
 use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
@@ -52,6 +53,18 @@ pub(crate) struct Args {
     /// Client: how long to wait for a server that is not up yet, in seconds [default: 10].
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "local")]
     connect_timeout: Option<Duration>,
+    /// This party's private key, as pq keygen has written it: traffic is encrypted.
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
+    key: Option<PathBuf>,
+    /// Server: the clients that it serves, NAME ed25519:... a line.
+    #[arg(long, value_name = "FILE", conflicts_with = "local", requires = "key")]
+    clients: Option<PathBuf>,
+    /// Client: the server's public key, as pq keygen has printed it.
+    #[arg(long, value_name = "ed25519:...", conflicts_with = "local", requires = "key")]
+    server_key: Option<PublicKey>,
+    /// Let traffic leave this machine in the clear, for a tunnel that protects it.
+    #[arg(long, conflicts_with_all = ["local", "key"])]
+    insecure: bool,
     /// The images: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -163,6 +176,7 @@ pub(super) struct ServerOptions<'a> {
     pub(super) hints: Option<&'a Path>,
     pub(super) listen: &'a str,
     pub(super) max_batch: usize,
+    pub(super) security: Security<ServerTls>,
     pub(super) common: Common,
 }
 
@@ -172,6 +186,7 @@ pub(super) struct ClientOptions<'a> {
     pub(super) verify: Option<&'a Path>,
     pub(super) connect: &'a str,
     pub(super) connect_timeout: Duration,
+    pub(super) security: Security<ClientTls>,
     pub(super) images: ImageOptions<'a>,
     pub(super) common: Common,
 }
@@ -243,12 +258,19 @@ impl Args {
         forbid(role, "--input", self.input.is_some())?;
         forbid(role, "--connect", self.connect.is_some())?;
         forbid(role, "--connect-timeout", self.connect_timeout.is_some())?;
+        forbid(role, "--server-key", self.server_key.is_some())?;
+        let security = self.security(|key| {
+            let path = need("a server with --key", "--clients", self.clients.as_ref())?;
+            let (identity, clients) = (Identity::open(key)?, Clients::open(path)?);
+            Ok(ServerTls { identity, clients })
+        })?;
         Ok(ServerOptions {
             plan: need(role, "--plan", self.plan.as_ref())?,
             weights: need(role, "--weights", self.weights.as_ref())?,
             hints: self.hints.as_deref(),
             listen: need(role, "--listen", self.listen.as_ref())?,
             max_batch: self.max_batch.unwrap_or(u32::MAX) as usize,
+            security,
             common,
         })
     }
@@ -257,6 +279,11 @@ impl Args {
         let role = "--role client";
         forbid(role, "--listen", self.listen.is_some())?;
         forbid(role, "--max-batch", self.max_batch.is_some())?;
+        forbid(role, "--clients", self.clients.is_some())?;
+        let security = self.security(|key| {
+            let server = need("a client with --key", "--server-key", self.server_key.as_ref())?;
+            Ok(ClientTls { identity: Identity::open(key)?, server: *server })
+        })?;
         if !self.verify {
             forbid("--role client without --verify", "--weights", self.weights.is_some())?;
         }
@@ -272,9 +299,19 @@ impl Args {
             verify,
             connect: need(role, "--connect", self.connect.as_ref())?,
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            security,
             images: self.images(role)?,
             common,
         })
+    }
+
+    /// How traffic is protected, given what TLS takes of a party with a key.
+    fn security<T>(&self, tls: impl FnOnce(&Path) -> Outcome<T>) -> Outcome<Security<T>> {
+        match (&self.key, self.insecure) {
+            (Some(key), _) => Ok(Security::Tls(Arc::new(tls(key)?))),
+            (None, true) => Ok(Security::Insecure),
+            (None, false) => Ok(Security::Loopback),
+        }
     }
 
     fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {

@@ -9,7 +9,7 @@ use super::connection;
 use super::input::Input;
 use super::memory::Parties;
 use crate::context::App;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::progress::{Progress, show};
 
 pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
@@ -22,7 +22,8 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let hints = hints.map(Arc::new);
     let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
     let (limits, patience) = (options.common.limits, options.connect_timeout);
-    let asked = pq::ClientOptions { load: input.load, hints, limits, patience };
+    let security = options.security.clone();
+    let asked = pq::ClientOptions { load: input.load, hints, limits, patience, security };
     let (found, report) = pq::runtime()?.block_on(async {
         let mut bar = None;
         let stream = Client::dial(options.connect, patience, &mut || {
@@ -33,13 +34,11 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
         })
         .await?;
         drop(bar);
-        connection::warn_off_loopback(
-            &app.console,
-            stream.peer_addr().map_err(pq::Error::Connection)?,
-        );
+        let peer = stream.peer_addr().map_err(pq::Error::Connection)?;
+        connection::check(&app.console, peer, &options.security)?;
         let client = Client::over(stream, Arc::clone(&plan), &asked).await?;
         let progress = Progress::new();
-        client.run(&input.integers, &mut show(&progress)).await
+        Ok::<_, Failure>(client.run(&input.integers, &mut show(&progress)).await?)
     })?;
     input.inference(&plan, (found, &report), weights.as_ref(), &options.common.profile)?.print(app)
 }

@@ -30,16 +30,17 @@ pub(super) fn run(app: &App, options: &ServerOptions<'_>) -> Outcome<()> {
         images: options.max_batch,
         memory: options.common.budget.0,
         limits: options.common.limits,
+        security: options.security.clone(),
     };
     let report = pq::runtime()?.block_on(async {
         let server = Server::bind(options.listen, &network, &granted).await?;
-        connection::warn_off_loopback(&app.console, server.address());
+        connection::check(&app.console, server.address(), &options.security)?;
         app.console.note(format_args!("{}{}", connection::LISTENING, server.address()));
         let session = server.accept(&mut |peer, why| turned_away(&app.console, peer, why)).await;
         // Nobody else is let in.
         drop(server);
         let progress = Progress::new();
-        session.run(&mut show(&progress)).await
+        Ok::<_, Failure>(session.run(&mut show(&progress)).await?)
     })?;
     let ledger = Ledger::measured(network.plan(), &report, &options.common.profile);
     let memory = fit.memory(report.load).measured();

@@ -68,9 +68,20 @@ struct Unsupported {
 /// Runs `pq inspect`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let source = args.output.open(&args.model)?;
-    let report = source.survey().map_err(|error| Failure::import(&error, &args.model))?;
+    let mut report = source.survey().map_err(|error| Failure::import(&error, &args.model))?;
+    // Operators that are supported one by one may still not fit together.
+    if let Some(model) = report.model.as_ref().filter(|_| report.unsupported.is_empty())
+        && let Some(error) = args.passes.trial(model)?
+    {
+        report.unsupported.push(onnx::Unsupported {
+            node: model.name.clone(),
+            operator: "network".into(),
+            reason: error.to_string(),
+            advice: "it cannot be made one of integers: change the network there".into(),
+        });
+    }
     let fusion = match &report.model {
-        Some(model) if args.passes.wanted() => {
+        Some(model) if args.passes.wanted() && report.unsupported.is_empty() => {
             Some(args.passes.fuse(model).map_err(|failure| failure.of_file(&args.model))?)
         }
         _ => None,

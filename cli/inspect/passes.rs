@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use fusion::planner::inference_bits;
 use fusion::{Graph, Options, fuse, pass};
 use protocols::printable::Printable;
-use quant::search::{FirstAndLast, Uniform, uniform_graph};
+use quant::search::{FirstAndLast, SearchError, Uniform, check, uniform_graph};
 use quant::{Dataset, Model};
 use serde::Serialize;
 
@@ -66,10 +66,20 @@ struct Stage {
 
 /// Images that decide the shifts.
 const IMAGES: usize = 16;
+/// Images that a search is tried on.
+const TRIAL_IMAGES: usize = 2;
 
 impl Args {
     pub(super) const fn wanted(&self) -> bool {
         self.passes
+    }
+
+    /// What keeps a network from being searched, tried on noise; nothing where nothing does.
+    pub(super) fn trial(&self, model: &Model) -> Outcome<Option<SearchError>> {
+        let preprocess = self.preprocess.preprocess();
+        let batch = Dataset::noise(TRIAL_IMAGES, model.input, 0);
+        let batch = batch.batch(0..TRIAL_IMAGES, &preprocess)?;
+        Ok(check(model, &preprocess, &batch).err())
     }
 
     pub(super) fn fuse(&self, model: &Model) -> Outcome<Fusion> {

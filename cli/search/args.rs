@@ -168,9 +168,10 @@ impl Args {
         self.out.as_ref().map(|folder| out::folder(app, folder, writer, self.force)).transpose()
     }
 
-    /// A search that failed, of this model.
+    /// A search that failed, of this model or of these images.
     pub(super) fn failure(&self, error: SearchError) -> Failure {
-        Failure::from(error).of_file(&self.model)
+        let images = error.is_of_images();
+        Failure::from(error).of_file(if images { &self.calib } else { &self.model })
     }
 
     pub(crate) fn input(&self, console: &Console) -> Outcome<Input> {
@@ -182,6 +183,14 @@ impl Args {
         let batch = data.batch(0..samples, &preprocess)?;
         let off_scale = data.off_scale(0..samples, &preprocess, None);
         images::warn(console, &self.calib, off_scale.as_ref());
+        let pixels = matches!(preprocess, Preprocess::Unit | Preprocess::Raw);
+        if pixels && batch.data.iter().any(|&pixel| pixel < 0.0) {
+            let path = self.calib.display();
+            console.note(format_args!(
+                "{path}: there are negative pixels, so they are taken as they are, and the input \
+                 is signed"
+            ));
+        }
         Ok(Input { model, data, preprocess, batch, off_scale })
     }
 

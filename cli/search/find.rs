@@ -47,6 +47,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         }
     }
     drop(progress);
+    summary.warn(&app.console);
     if let Some(folder) = &args.out {
         let (plan, weights, hints) = (&found.plan, &found.weights, hints.as_ref());
         net::write(app, folder, Net { plan, weights, hints }, &summary)?;
@@ -71,6 +72,7 @@ impl From<&SearchError> for Failure {
             | SearchError::Quantize(_)
             | SearchError::Lower(_)
             | SearchError::Float(_)
+            | SearchError::Protocol(_)
             | SearchError::NoLayers => Code::Input,
         };
         Self::new(code, error)

@@ -5,12 +5,31 @@ use std::fmt::Write;
 
 use protocols::plan::Plan;
 use quant::data::OffScale;
-use quant::search::{Found, LayerReport, Sensitivity};
+use quant::search::{Fidelity, Found, LayerReport, Sensitivity};
 use serde::Serialize;
 
+use crate::console::Console;
 use crate::layers;
 use crate::table::Table;
 use crate::units;
+
+/// How images become integers.
+#[derive(Serialize)]
+pub(crate) struct Input {
+    signed: bool,
+    bits: u8,
+    /// The least and the largest preprocessed value that is not cut off.
+    range: [f64; 2],
+}
+
+impl Input {
+    fn of(plan: &Plan) -> Self {
+        let wire = plan.input_wire();
+        let (low, high) = wire.range();
+        let range = [low, high].map(|integer| integer as f64 * plan.input.scale);
+        Self { signed: wire.signed, bits: wire.bits, range }
+    }
+}
 
 /// What was found, as `search.json` has it.
 #[derive(Serialize)]
@@ -20,7 +39,11 @@ pub(crate) struct Summary {
     pub(crate) setup_bits: u64,
     pub(super) predicted_seconds: f64,
     pub(crate) budget_bits: Option<u64>,
-    pub(super) expected_loss: f64,
+    /// Null where nothing was searched.
+    pub(super) expected_loss: Option<f64>,
+    /// The integers beside the float network.
+    pub(super) fidelity: Fidelity,
+    pub(super) input: Input,
     /// Of the calibration images.
     pub(super) off_scale: Option<OffScale>,
     /// With --explain, by measure.
@@ -40,6 +63,8 @@ impl Summary {
             predicted_seconds: found.predicted_seconds,
             budget_bits: found.budget_bits,
             expected_loss: found.expected_loss,
+            fidelity: found.fidelity,
+            input: Input::of(&found.plan),
             off_scale: None,
             sensitivities: BTreeMap::new(),
             activations: Vec::new(),
@@ -54,11 +79,39 @@ impl Summary {
         }
         let _ = writeln!(text, "set-up, once   {}", layers::exact(self.setup_bits));
         let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
-        let _ = writeln!(text, "expected loss  {:.4}", self.expected_loss);
+        let (Fidelity { images, agreement, loss, error }, input) = (self.fidelity, &self.input);
+        let sign = if input.signed { "signed" } else { "unsigned" };
+        let [low, high] = input.range;
+        let _ = writeln!(text, "input          {sign}, {} bits, {low:.4} to {high:.4}", input.bits);
+        let agreement = 100.0 * agreement;
+        let _ = writeln!(
+            text,
+            "agreement      {agreement:.2} % of {images} calibration images, with the float network"
+        );
+        let _ = writeln!(text, "measured loss  {} nats", units::loss(loss));
+        let _ = writeln!(text, "logits' error  {} of their spread", units::loss(error));
+        if let Some(expected) = self.expected_loss {
+            let _ = writeln!(text, "expected loss  {} nats", units::loss(expected));
+        }
         if !self.sensitivities.is_empty() {
             let _ = write!(text, "\n{}", self.explained());
         }
         text
+    }
+
+    /// Warns where the integers are far from the float network.
+    pub(super) fn warn(&self, console: &Console) {
+        let Fidelity { images, agreement, error, .. } = self.fidelity;
+        if !self.fidelity.is_poor() {
+            return;
+        }
+        let other = 100.0 * (1.0 - agreement);
+        console.warn(format_args!(
+            "the quantized network is far from the float network: {other:.2} % of {images} \
+             calibration images get another class, and logits are off by {error:.3} of their \
+             spread; give more bits, such as --fixed w8a8 or a larger budget, or calibrate with \
+             images of the network's task"
+        ));
     }
 
     /// The losses of the bits chosen, by all measures side by side.

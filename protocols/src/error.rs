@@ -105,6 +105,19 @@ pub enum Error {
         /// OTs left.
         left: usize,
     },
+    /// An operator drew other OTs than it had declared.
+    #[error(
+        "step {step} draws {drawn} where {declared} was declared, which is a fault of pq; nothing \
+         of it is used"
+    )]
+    Undeclared {
+        /// The step that was running.
+        step: String,
+        /// What was declared, and made ready.
+        declared: String,
+        /// What was drawn.
+        drawn: String,
+    },
     /// Everything that was prepared is used. Material is used once, so this is an error and never a
     /// reuse.
     #[error(
@@ -149,6 +162,7 @@ impl Reason {
             | Error::Dismissed { .. }
             | Error::Disagreement { .. }
             | Error::PoolDry { .. }
+            | Error::Undeclared { .. }
             | Error::Unprepared { .. }
             | Error::Invalid { .. } => None,
         }

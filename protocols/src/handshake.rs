@@ -1,9 +1,10 @@
 //! The handshake, before any cryptography: version, plan, roles and load, and a fresh session
 //! number from both sides.
 //!
-//! The number is a hash of both hellos, whole. Each party then says that it has it, so that a
-//! hello that was altered on the way, or a conversation that was recorded, ends here. Anyone can
-//! compute the number: this says that both parties have seen the same hellos, not who they are.
+//! The number is a hash of both hellos, whole, and of what the connection below is bound to. Each
+//! party then says that it has it, so that a hello that was altered on the way, or a conversation
+//! that was recorded, ends here. In the clear anyone can compute the number: it says that both
+//! parties have seen the same hellos, not who they are. Below TLS it is nobody else's.
 
 use crate::bits::hex;
 use crate::channel::STATEMENT;
@@ -11,7 +12,7 @@ use crate::load::{Hints, Load, Reveal};
 use crate::{Channel, Cost, Domain, Error, Role};
 
 /// The version of everything that crosses the wire.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const MAGIC: [u8; 8] = *b"pq-proto";
 const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 4 + 1 + 8;
 /// Whatever a hello holds in other versions, it is no longer than this.
@@ -45,6 +46,9 @@ pub struct Hello {
     /// Server: bytes that it is willing to spend on the session, `u64::MAX` for no limit. Client:
     /// 0.
     pub memory: u64,
+    /// What both ends know of the connection below and nobody else has, such as what TLS exports;
+    /// zeros without. It enters the session's number, and is not sent.
+    pub binding: [u8; 32],
 }
 
 /// What the handshake moves: hellos, then confirmations.
@@ -122,7 +126,7 @@ fn agree_on(
         Role::Server => (ours.memory, own, reply),
         Role::Client => (memory, reply, own),
     };
-    Ok(Agreement { id: Domain::Number.bind(&[0; 32], &[server, client]), load, memory })
+    Ok(Agreement { id: Domain::Number.bind(&ours.binding, &[server, client]), load, memory })
 }
 
 /// What the client asks for, if it is a load at all and the server allows so many images at a time.
@@ -216,7 +220,15 @@ mod tests {
     fn hello(role: Role, images: usize) -> Hello {
         let (reveals, load) = (Reveal::Logits, Load::one(images));
         let memory = if role == Role::Server { 1 << 40 } else { 0 };
-        Hello { role, reveals, plan: [1; 32], load, nonce: [role as u8; 32], memory }
+        Hello {
+            role,
+            reveals,
+            plan: [1; 32],
+            load,
+            nonce: [role as u8; 32],
+            memory,
+            binding: [0; 32],
+        }
     }
 
     async fn meet(a: Hello, b: Hello) -> (Result<Agreement, Error>, Result<Agreement, Error>) {
@@ -230,6 +242,13 @@ mod tests {
         let a = a.unwrap();
         assert_eq!((a.load, a.memory), (Load::one(3), 1 << 40));
         assert_eq!(a, b.unwrap());
+    }
+
+    #[tokio::test]
+    async fn ends_of_two_connections_do_not_meet() {
+        let other = Hello { binding: [1; 32], ..hello(Role::Client, 3) };
+        let (a, b) = meet(hello(Role::Server, 64), other).await;
+        assert!(matches!((a, b), (Err(Error::Altered { .. }), Err(Error::Altered { .. }))));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! What every operator is: a meaning, a price and a protocol.
 
+use crate::ot::Demand;
 use crate::{Cost, Error, Session, Shared};
 
 /// A two-party operator, written once for both parties. It obeys the law
@@ -19,6 +20,12 @@ pub trait Operator {
 
     /// What it moves: the sum of its parts' costs. Depends on public shapes alone.
     fn cost(&self) -> Cost;
+
+    /// What it makes of the correlated OTs of its cost, in the order in which it draws them. So it
+    /// can be made before. OTs that no demand is for are taken as they are.
+    fn demands(&self) -> Vec<Demand> {
+        Vec::new()
+    }
 
     /// How, for both parties. Called through [`Session::run`] only.
     ///

@@ -29,8 +29,10 @@ pub(crate) const TRANSFER: f64 = 10e-9;
 pub(crate) const FERRET: [f64; 5] = [22e-9, 22e-9, 22e-9, 26e-9, 41e-9];
 /// One block of the extension's streams.
 pub(crate) const STREAM_BLOCK: f64 = 0.55e-9;
-/// Using one OT in an operator on shares: hashing it, and its part of all messages.
-pub(crate) const USE: f64 = 13e-9;
+/// Making pads of one OT: hashing it, and packing what is kept.
+pub(crate) const PAD: f64 = 4e-9;
+/// Using one OT's pads in an operator on shares: its part of all messages.
+pub(crate) const USE: f64 = 9e-9;
 /// An entry of a table that is looked up: rotating, masking and packing it.
 pub(crate) const ENTRY: f64 = 4e-9;
 /// One multiplication by a weight in the clear.

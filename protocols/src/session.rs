@@ -126,6 +126,14 @@ impl Session {
         domain.derive(&self.id, &[self.nonce])
     }
 
+    /// A public key that both parties derive alike, of two numbers or more: [`fresh_key`] has one.
+    ///
+    /// [`fresh_key`]: Self::fresh_key
+    pub(crate) fn derive(&self, domain: Domain, numbers: &[u64]) -> [u8; 32] {
+        assert!(numbers.len() > 1, "invariant: single numbers are nonces");
+        domain.derive(&self.id, numbers)
+    }
+
     fn total(&self) -> Cost {
         let meter = self.channel.meter();
         let (server_bytes, client_bytes) = Channel::by_party(meter.sent, meter.received, self.role);

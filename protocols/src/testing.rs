@@ -31,14 +31,20 @@ pub(crate) fn sessions_with_dealer(seed: u64, cots: usize) -> (Session, Session)
         let _entered = runtime.enter();
         sessions(seed)
     };
-    deal(&mut server, &mut client, seed, cots);
+    deal(&mut server, &mut client, seed, [cots; 2]);
     (server, client)
 }
 
-fn deal(server: &mut Session, client: &mut Session, seed: u64, cots: usize) {
+/// OTs of both directions, the server's first.
+fn deal(
+    server: &mut Session,
+    client: &mut Session,
+    seed: u64,
+    [from_server, from_client]: [usize; 2],
+) {
     let mut rng = ChaCha20Rng::seed_from_u64(seed ^ 0xDEA1);
-    deal_one_way(server, client, &mut rng, cots);
-    deal_one_way(client, server, &mut rng, cots);
+    deal_one_way(server, client, &mut rng, from_server);
+    deal_one_way(client, server, &mut rng, from_client);
 }
 
 fn deal_one_way(sender: &mut Session, receiver: &mut Session, rng: &mut impl Rng, cots: usize) {
@@ -59,28 +65,36 @@ where
 {
     runtime().block_on(async {
         let (mut left, mut right) = sessions(seed);
-        deal(&mut left, &mut right, seed, cots);
+        deal(&mut left, &mut right, seed, [cots; 2]);
         let (a, b) = tokio::join!(server(&mut left), client(&mut right));
         (a.unwrap(), b.unwrap())
     })
 }
 
-/// The law: `reveal(run(share(x))) == ideal(x)`, and what was measured equals what was predicted,
-/// at both parties ([`Session::run`] sees to the second).
+/// The law: `reveal(run(share(x))) == ideal(x)`; what was measured equals what was predicted, at
+/// both parties ([`Session::run`] sees to it); and what is drawn is what was declared.
 pub(crate) fn law<O: Operator>(operator: &O, input: &<O::Input as Shared>::Clear, seed: u64)
 where
     <O::Output as Shared>::Clear: PartialEq + Debug,
 {
-    let cost = operator.cost();
-    let cots = cost.server_cots.max(cost.client_cots) as usize;
+    let (cost, demands) = (operator.cost(), operator.demands());
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let (for_server, for_client) = O::Input::share(input, &mut rng);
-    let (left, right) = two_parties(
-        seed,
-        cots,
-        async |session| session.run(operator, for_server).await,
-        async |session| session.run(operator, for_client).await,
-    );
+    let (left, right) = runtime().block_on(async {
+        let (mut server, mut client) = sessions(seed);
+        for session in [&mut server, &mut client] {
+            session.order(cost, &demands);
+        }
+        let cots = [cost.server_cots, cost.client_cots].map(|count| count as usize);
+        deal(&mut server, &mut client, seed, cots);
+        let parts =
+            tokio::join!(server.run(operator, for_server), client.run(operator, for_client));
+        for session in [&mut server, &mut client] {
+            let end = session.settle_pads();
+            assert!(end.is_ok() && session.late() == 0, "{} draws what it declares", O::NAME);
+        }
+        (parts.0.unwrap(), parts.1.unwrap())
+    });
     assert_eq!(
         O::Output::reveal(&left, &right),
         operator.ideal(input),

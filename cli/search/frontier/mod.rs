@@ -14,7 +14,8 @@ use protocols::printable::Printable;
 use protocols::weights::Weights;
 use quant::Dataset;
 use quant::search::{
-    Images, LayerReport, Measure, Prepared, SearchOptions, Sensitivity, Uniform, fingerprint,
+    Fidelity, Images, LayerReport, Measure, Prepared, SearchOptions, Sensitivity, Uniform,
+    fingerprint,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ struct Frontier {
     /// Images that accuracies are of.
     images: usize,
     float_accuracy: f64,
-    /// Searched.
+    /// Those that no cheaper one beats, by the measured loss; searched, or of one width.
     points: Vec<Point>,
     /// One width everywhere but in the first and the last layer: the baselines.
     uniform: Vec<Point>,
@@ -50,7 +51,7 @@ struct Frontier {
 }
 
 /// One network.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Point {
     name: String,
     /// The folder of its plan and weights, within that of the frontier.
@@ -60,7 +61,8 @@ struct Point {
     setup_bits: u64,
     predicted_seconds: f64,
     accuracy: f64,
-    expected_loss: f64,
+    expected_loss: Option<f64>,
+    fidelity: Fidelity,
     layers: Vec<LayerReport>,
     /// Of the network, all images and the options: what a resumed search must agree on.
     fingerprint: String,
@@ -172,7 +174,7 @@ impl Sweep<'_> {
             let options = SearchOptions { budget_bits: Some(budget), ..*options };
             points.push(self.point(format!("searched-{}", at + 1), options)?);
         }
-        points.sort_by_key(|point| point.predicted_bits);
+        let points = undominated(points, &uniform);
         Ok(Frontier {
             network,
             images: self.test.labels.len(),
@@ -208,6 +210,7 @@ impl Sweep<'_> {
             setup_bits: found.setup_bits,
             predicted_seconds: found.predicted_seconds,
             expected_loss: found.expected_loss,
+            fidelity: found.fidelity,
             layers: found.layers,
             fingerprint,
             plan: hash(&found.plan),
@@ -218,6 +221,35 @@ impl Sweep<'_> {
         net::write_with(self.app, &path, Net { plan, weights, hints }, record)?;
         Ok(point)
     }
+}
+
+impl Point {
+    /// Whether it loses less than another one: by the divergence, and where that is the same, as it
+    /// is of a network with one output, by the logits.
+    fn is_better_than(&self, other: &Self) -> bool {
+        let [own, other] = [self, other].map(|point| (point.fidelity.loss, point.fidelity.error));
+        own < other
+    }
+}
+
+/// Those of all networks that lose less than every cheaper one, the cheapest first.
+fn undominated(searched: Vec<Point>, uniform: &[Point]) -> Vec<Point> {
+    let mut all = searched;
+    all.extend_from_slice(uniform);
+    // Of equal prices the better one comes first; of equals, what was searched.
+    all.sort_by(|a, b| {
+        a.predicted_bits
+            .cmp(&b.predicted_bits)
+            .then_with(|| b.is_better_than(a).cmp(&a.is_better_than(b)))
+    });
+    // Invariant: `points` lose less and less, and each cheaper network loses no less than the last.
+    let mut points: Vec<Point> = Vec::new();
+    for point in all {
+        if points.last().is_none_or(|best| point.is_better_than(best)) {
+            points.push(point);
+        }
+    }
+    points
 }
 
 /// So many budgets from a little above the smallest to the largest, evenly in the logarithm.
@@ -276,17 +308,66 @@ impl Frontier {
     }
 
     fn text(&self) -> String {
-        let mut table = Table::new(1, &["network", "one inference", "seconds", "accuracy"]);
-        for point in self.points.iter().chain(&self.uniform) {
+        let mut table = Table::new(1, &["network", "one inference", "seconds", "accuracy", "loss"]);
+        let beaten = |uniform: &&Point| self.points.iter().all(|point| point.name != uniform.name);
+        for point in self.points.iter().chain(self.uniform.iter().filter(beaten)) {
             table.row(vec![
                 point.name.clone(),
                 units::bytes(point.predicted_bits / 8),
                 format!("{:.2}", point.predicted_seconds),
                 format!("{:.2} %", 100.0 * point.accuracy),
+                units::loss(point.fidelity.loss),
             ]);
         }
         let float = 100.0 * self.float_accuracy;
         let (name, images) = (Printable(&self.network), self.images);
         format!("{name}\n\n{table}\nfloat {float:.2} %, {images} images\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(name: &str, predicted_bits: u64, loss: f64) -> Point {
+        Point {
+            name: name.into(),
+            folder: name.into(),
+            budget_bits: None,
+            predicted_bits,
+            setup_bits: 0,
+            predicted_seconds: 0.0,
+            accuracy: 0.0,
+            expected_loss: None,
+            fidelity: Fidelity { images: 1, agreement: 1.0, loss, error: loss },
+            layers: Vec::new(),
+            fingerprint: String::new(),
+            plan: String::new(),
+        }
+    }
+
+    #[test]
+    fn no_point_of_a_frontier_is_beaten_by_a_cheaper_one() {
+        let searched = vec![
+            point("a", 10, 0.5),
+            point("b", 20, 0.1),
+            point("worse", 30, 0.8),
+            point("as good", 35, 0.1),
+            point("c", 50, 0.02),
+        ];
+        let uniform = [point("w3a3", 15, 0.4), point("w4a4", 40, 0.3), point("w8a8", 50, 0.01)];
+        let found = undominated(searched, &uniform);
+        let names: Vec<&str> = found.iter().map(|point| point.name.as_str()).collect();
+        assert_eq!(names, ["a", "w3a3", "b", "w8a8"]);
+    }
+
+    #[test]
+    fn networks_of_one_output_are_told_apart_by_their_logits() {
+        let mut points = [point("a", 10, 0.0), point("b", 20, 0.0), point("c", 30, 0.0)];
+        for (point, error) in points.iter_mut().zip([0.5, 0.6, 0.1]) {
+            point.fidelity.error = error;
+        }
+        let found = undominated(points.to_vec(), &[]);
+        assert_eq!(found.iter().map(|point| point.predicted_bits).collect::<Vec<_>>(), [10, 30]);
     }
 }

@@ -19,7 +19,9 @@ pub(super) fn write(frontier: &Frontier) -> String {
          images, standard error about \
          {:.2} points; the float network has {:.2} %. Bits of one inference are exact: what a \
          private run moves, offline and \
-         online, both directions.</p>\n",
+         online, both directions. Loss and agreement compare with the float network on the \
+         calibration images. The curve has the networks that lose less than every cheaper one: \
+         take the first one that is accurate enough, from its folder in points/.</p>\n",
         frontier.images,
         100.0 * frontier.standard_error(),
         100.0 * frontier.float_accuracy
@@ -48,7 +50,7 @@ fn networks(page: &mut String, frontier: &Frontier) {
     page.push_str(
         "<h2>Networks</h2>\n<table><thead><tr><th>network</th><th>bits of one \
         inference</th><th>MB</th><th>seconds, predicted</th>\
-         <th>accuracy, %</th><th>expected loss, nats</th></tr></thead>\n",
+         <th>accuracy, %</th><th>loss, nats</th><th>agreement, %</th></tr></thead>\n",
     );
     for points in [&frontier.points, &frontier.uniform] {
         page.push_str("<tbody>");
@@ -56,13 +58,14 @@ fn networks(page: &mut String, frontier: &Frontier) {
             let _ = writeln!(
                 page,
                 "<tr><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
-             <td>{:.4}</td></tr>",
+             <td>{}</td><td>{:.2}</td></tr>",
                 escape(&point.name),
                 crate::units::count(point.predicted_bits),
                 megabytes(point.predicted_bits),
                 point.predicted_seconds,
                 100.0 * point.accuracy,
-                point.expected_loss
+                crate::units::loss(point.fidelity.loss),
+                100.0 * point.fidelity.agreement
             );
         }
         page.push_str("</tbody>\n");

@@ -65,7 +65,13 @@ pub fn run(role: Role, data: &[u8]) {
         assert_eq!(found, &logits(role), "a changed conversation is no success");
     }
     assert!(
-        !matches!(end, Err(Error::PoolDry { .. } | Error::Invalid { .. } | Error::Ledger { .. })),
+        !matches!(
+            end,
+            Err(Error::PoolDry { .. }
+                | Error::Invalid { .. }
+                | Error::Ledger { .. }
+                | Error::Undeclared { .. })
+        ),
         "not this party's fault: {end:?}"
     );
 }

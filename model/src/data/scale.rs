@@ -27,6 +27,8 @@ const FAR: f64 = 2.0;
 /// Largest pixels that are so many times less than expected are on another scale; those of 0..1 are
 /// 255 times less.
 const FAINT: f64 = 100.0;
+/// No scale at all.
+const ANY: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
 
 /// Holds float pixels against the scale that a preprocessing takes them to be on. `held` is the
 /// range that the network's integers hold of the preprocessed ones, where that is known: what is
@@ -37,10 +39,15 @@ pub(super) fn off_scale(
     held: Option<[f64; 2]>,
 ) -> Option<OffScale> {
     let expected = match (preprocess, held) {
+        (Preprocess::Normalize { mean, std }, held) if is_identity(mean, std) => {
+            held.map_or(ANY, |held| held.map(|end| FAR * end))
+        }
+        // Negative ones are no pixels: they are normalized already, and calibrated on as they are.
+        (Preprocess::Unit, None) if pixels.iter().any(|&pixel| pixel < 0.0) => ANY,
         (Preprocess::Normalize { .. }, _) | (Preprocess::Unit, None) => [0.0, 1.0],
         (Preprocess::Unit, Some([low, high])) => [low.min(0.0), high.max(1.0)],
         // As they are: bytes, or what the network was calibrated on.
-        (Preprocess::Raw, None) => [0.0, f64::INFINITY],
+        (Preprocess::Raw, None) => ANY,
         (Preprocess::Raw, Some([low, high])) => {
             [low.min(0.0), high.max(if high > FAR { 255.0 } else { 1.0 })]
         }
@@ -59,19 +66,21 @@ pub(super) fn off_scale(
     (outside > TOLERATED || far || faint).then_some(OffScale { seen, expected, outside })
 }
 
+/// Whether nothing is taken off or divided by.
+fn is_identity(mean: &[f32], std: &[f32]) -> bool {
+    mean.iter().all(|&mean| mean == 0.0) && std.iter().all(|&std| std == 1.0)
+}
+
 impl fmt::Display for OffScale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ([least, largest], [low, high]) = (self.seen, self.expected);
         let percent = 100.0 * self.outside;
         write!(f, "the pixels are floats from {least} to {largest}; expected are ")?;
-        match high.is_finite() {
-            true => write!(f, "{low} to {high:.4}")?,
-            false => write!(f, "{low} and more")?,
-        }
-        write!(f, " ({percent:.1} % are outside, where they are cut off); ")?;
+        write!(f, "{low:.4} to {high:.4}")?;
+        write!(f, " ({percent:.1} % are outside, where they may be cut off); ")?;
         f.write_str(if least < low {
-            "if they are normalized already, give them as they were before, and search with --mean \
-             and --std"
+            "if they are normalized already, calibrate with images like these; or give them as \
+             they were before, and search with --mean and --std"
         } else if largest > high {
             "divide them by 255 if they are 0..255; or search with --raw if that is what the \
              network was trained on"
@@ -94,6 +103,10 @@ mod tests {
         Preprocess::Normalize { mean: vec![0.5], std: vec![0.25] }
     }
 
+    fn identity() -> Preprocess {
+        Preprocess::Normalize { mean: vec![0.0], std: vec![1.0] }
+    }
+
     #[test]
     fn pixels_on_the_scale_expected_are_fine() {
         for (pixels, preprocess, held) in [
@@ -108,6 +121,11 @@ mod tests {
             // A quantized network that came with a signed input.
             (NORMALIZED, Preprocess::Unit, Some([-4.0, 4.0])),
             ([0.0; 4], Preprocess::Raw, Some([0.0, 255.0])),
+            // Normalized already, as what is calibrated on.
+            (NORMALIZED, Preprocess::Unit, None),
+            (NORMALIZED, Preprocess::Raw, None),
+            (NORMALIZED, identity(), None),
+            (NORMALIZED, identity(), Some([-1.5, 1.5])),
         ] {
             assert_eq!(
                 off_scale(&pixels, &preprocess, held),
@@ -124,23 +142,40 @@ mod tests {
                 BYTES,
                 Preprocess::Unit,
                 None,
-                ["0 to 255", "0 to 1.0000", "75.0 %", "divide them by 255"],
+                ["0 to 255", "0.0000 to 1.0000", "75.0 %", "divide them by 255"],
             ),
             (
                 BYTES,
                 Preprocess::Unit,
                 Some([0.0, 0.996]),
-                ["0 to 255", "0 to 1.0000", "75.0 %", "--raw"],
+                ["0 to 255", "0.0000 to 1.0000", "75.0 %", "--raw"],
             ),
-            (BYTES, normalize(), None, ["0 to 255", "0 to 1.0000", "75.0 %", "divide"]),
+            (BYTES, normalize(), None, ["0 to 255", "0.0000 to 1.0000", "75.0 %", "divide"]),
             (
                 UNIT,
                 Preprocess::Raw,
                 Some([0.0, 255.0]),
-                ["0 to 1", "0 to 255", "0.0 %", "multiply"],
+                ["0 to 1", "0.0000 to 255", "0.0 %", "multiply"],
             ),
-            (NORMALIZED, Preprocess::Unit, None, ["-2.", "0 to 1.0000", "75.0 %", "--mean"]),
-            (NORMALIZED, Preprocess::Raw, None, ["-2.", "0 and more", "50.0 %", "--mean"]),
+            (
+                NORMALIZED,
+                Preprocess::Unit,
+                Some([0.0, 1.0]),
+                ["-2.", "0.0000 to 1.0000", "75.0 %", "--mean"],
+            ),
+            (
+                NORMALIZED,
+                Preprocess::Raw,
+                Some([0.0, 250.0]),
+                ["-2.", "0.0000 to 255", "50.0 %", "--mean"],
+            ),
+            (
+                NORMALIZED,
+                identity(),
+                Some([0.0, 4.0]),
+                ["-2.", "0.0000 to 8.0000", "50.0 %", "calibrate"],
+            ),
+            (NORMALIZED, normalize(), None, ["-2.", "0.0000 to 1.0000", "75.0 %", "--mean"]),
         ] {
             let told = off_scale(&pixels, &preprocess, held).unwrap().to_string();
             for part in parts {

@@ -43,6 +43,8 @@ pub enum Function {
         /// The upper limit, above it.
         high: f32,
     },
+    /// `x` without its fraction: 1.7 becomes 1, -1.7 becomes -1.
+    Truncate,
 }
 
 /// Half the distance over which slopes are taken.
@@ -64,6 +66,7 @@ impl Function {
             Self::Softplus => "softplus",
             Self::Square => "square",
             Self::Clip { .. } => "clip",
+            Self::Truncate => "truncate",
         }
     }
 
@@ -100,12 +103,17 @@ impl Function {
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Self::Square => x * x,
             Self::Clip { low, high } => x.max(low.into()).min(high.into()),
+            Self::Truncate => x.trunc(),
         }
     }
 
-    /// Its slope, as a central difference: what gradients need, also at kinks.
+    /// Its slope, as a central difference: what gradients need, also at kinks. That of steps is the
+    /// one of the line through them.
     #[must_use]
     pub fn slope(&self, x: f64) -> f64 {
+        if *self == Self::Truncate {
+            return 1.0;
+        }
         (self.at(x + STEP) - self.at(x - STEP)) / (2.0 * STEP)
     }
 
@@ -121,7 +129,8 @@ impl Function {
             | Self::Gelu
             | Self::GeluTanh
             | Self::LeakyRelu { .. }
-            | Self::Elu { .. } => true,
+            | Self::Elu { .. }
+            | Self::Truncate => true,
         }
     }
 
@@ -138,7 +147,8 @@ impl Function {
             | Self::Gelu
             | Self::GeluTanh
             | Self::Softplus
-            | Self::Square => true,
+            | Self::Square
+            | Self::Truncate => true,
         }
     }
 }
@@ -185,6 +195,7 @@ mod tests {
             (Function::Clip { low: -0.5, high: 2.0 }, -1.5, -0.5),
             (Function::Clip { low: -0.5, high: 2.0 }, 1.5, 1.5),
             (Function::Clip { low: 0.25, high: f32::MAX }, 1e9, 1e9),
+            (Function::Truncate, -1.7, -1.0),
         ] {
             let found = function.at(x);
             assert!((found - expected).abs() < 1e-9, "{function:?} at {x}: {found}");
@@ -212,6 +223,7 @@ mod tests {
             Function::Square,
             Function::Clip { low: -1.0, high: 1.0 },
             Function::Clip { low: 0.5, high: 2.0 },
+            Function::Truncate,
         ] {
             let negative = (-100..100).any(|x| function.at(f64::from(x) / 10.0) < 0.0);
             assert_eq!(negative, function.is_signed(), "{function:?}");

@@ -36,6 +36,24 @@ impl Importer {
         self.push(node, Op::Function(function), &[input])
     }
 
+    /// A change of type: none where both are floats, whose rounding quantization exceeds by far.
+    /// Integers lose the fraction.
+    pub(super) fn cast(&mut self, node: &NodeProto, input: Value) -> Result<Value, Problem> {
+        match node.int_or("to", 0)? {
+            // float, float16, double, bfloat16
+            1 | 10 | 11 | 16 => Ok(input),
+            // int32, int64
+            6 | 7 => self.push(node, Op::Function(Function::Truncate), &[&input]),
+            other => Err(Problem::new(
+                format!(
+                    "it casts to {}, in which values beyond its range change",
+                    super::constant::kind(other)
+                ),
+                "cast to float, int32 or int64",
+            )),
+        }
+    }
+
     /// A power, of which squares are supported.
     pub(super) fn power(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
         let exponent = inputs.constant(1)?;

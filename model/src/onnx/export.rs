@@ -135,6 +135,10 @@ fn function_nodes(
         }
         Function::Gelu => gelu_nodes(graph, node, input, output),
         Function::GeluTanh => one("Gelu").string("approximate", "tanh"),
+        Function::Truncate => {
+            graph.node.push(NodeProto::new("Cast", &gate, &[input], &[&gate]).int("to", 6));
+            NodeProto::new("Cast", &node.name, &[&gate], &[output]).int("to", 1)
+        }
     }
 }
 

@@ -290,7 +290,7 @@ fn whole(c: usize, h: usize, w: usize) -> Geometry {
 }
 
 /// How many elements a kernel spans.
-fn reach(kernel: usize, dilation: usize) -> usize {
+pub(super) fn reach(kernel: usize, dilation: usize) -> usize {
     kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1)
 }
 

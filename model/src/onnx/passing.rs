@@ -1,4 +1,4 @@
-//! What changes nothing in inference: Cast between floats, Dropout, Softmax at the end.
+//! What changes nothing in inference: Dropout, Softmax at the end.
 
 use super::constant::{Data, Int};
 use super::error::Problem;
@@ -9,17 +9,6 @@ use super::operators::unsupported;
 use super::proto::NodeProto;
 
 impl Importer {
-    pub(super) fn cast(&self, node: &NodeProto, value: Value) -> Result<Value, Problem> {
-        // Float, float16, double and bfloat16: the network is one of real numbers.
-        match node.int_or("to", 0)? {
-            1 | 10 | 11 | 16 => Ok(value),
-            other => Err(Problem::new(
-                format!("it rounds values to elements of type {}", super::constant::kind(other)),
-                "compute in floats from the input to the output",
-            )),
-        }
-    }
-
     pub(super) fn dropout(&self, inputs: &Inputs) -> Result<Value, Problem> {
         let training = inputs.optional(2)?.map(|flag| match &flag.data {
             Data::Ints(ints) => ints.iter().any(|int| *int != Int::Known(0)),

@@ -2,19 +2,25 @@
 
 use std::rc::Rc;
 
+use protocols::linear::Geometry;
+
 use super::error::Problem;
 use super::importer::{Importer, Value};
 use super::inputs::Inputs;
-use super::layers::{padding, seen};
+use super::layers::{padding, reach, seen};
 use super::layout::Layout;
 use super::proto::NodeProto;
 use super::reshape::{axes, image_axis};
-use crate::model::{Op, Window};
+use crate::model::{Conv, Op, Window};
 
 /// The windows of a node.
 struct Windows {
-    /// As they are computed: whole, with zeros around.
+    /// As they are computed: whole, with zeros around. Where elements are apart, they span them.
     whole: Window,
+    /// Elements along rows and columns.
+    taps: [usize; 2],
+    /// How far elements are apart.
+    dilation: [usize; 2],
     /// The padding that the node names: of partial windows, what is beyond it is nothing.
     named: [usize; 4],
     /// Rows and columns of what is pooled.
@@ -25,6 +31,9 @@ impl Importer {
     pub(super) fn max_pool(&mut self, node: &NodeProto, input: &Value) -> Result<Value, Problem> {
         let (input, line) = (self.image(node, input)?, input.layout.rank() == 2);
         let windows = self.windows(node, &input, line)?;
+        if windows.dilation != [1, 1] {
+            return Err(Problem::new("its windows are dilated", "use dense windows"));
+        }
         self.push_as(node, Op::MaxPool(windows.whole), &input, |shape| seen(shape, line))
     }
 
@@ -36,11 +45,42 @@ impl Importer {
         let (input, line) = (self.image(node, input)?, input.layout.rank() == 2);
         let windows = self.windows(node, &input, line)?;
         let padded = node.int_or("count_include_pad", 0)? != 0;
-        let op = Op::AvgPool(windows.whole);
+        let op = match windows.dilation {
+            [1, 1] => Op::AvgPool(windows.whole),
+            _ => self.dilated_average(&input, &windows)?,
+        };
         let means = self.push_as(node, op, &input, |shape| seen(shape, line))?;
         let [_, rows, columns] = self.shape(&means);
         let counts = [windows.counts(0, rows, padded), windows.counts(1, columns, padded)];
-        self.corrected(node, &means, windows.whole.len(), counts)
+        self.corrected(node, &means, windows.taps.iter().product(), counts)
+    }
+
+    /// An average over elements that are apart: a convolution of equal weights, channel by channel.
+    fn dilated_average(&mut self, input: &Value, windows: &Windows) -> Result<Op, Problem> {
+        let [channels, in_h, in_w] = self.shape(input);
+        let [kernel_h, kernel_w] = windows.taps;
+        let area = kernel_h.saturating_mul(kernel_w);
+        self.spend(channels.saturating_mul(area.saturating_add(1)))?;
+        let Window { pad: [pad_top, pad_left, pad_bottom, pad_right], stride, .. } = windows.whole;
+        let geometry = Geometry {
+            in_channels: channels,
+            in_h,
+            in_w,
+            out_channels: channels,
+            kernel_h,
+            kernel_w,
+            stride_h: stride[0],
+            stride_w: stride[1],
+            dilation_h: windows.dilation[0],
+            dilation_w: windows.dilation[1],
+            pad_top,
+            pad_left,
+            pad_bottom,
+            pad_right,
+            groups: channels,
+        };
+        let (weight, bias) = (vec![1.0 / area as f32; channels * area], vec![0.0; channels]);
+        Ok(Op::Conv(Conv { geometry, weight, bias }))
     }
 
     /// Means over whole windows as those over so many elements along rows and columns: pixels that
@@ -115,14 +155,13 @@ impl Importer {
 
     fn windows(&self, node: &NodeProto, input: &Value, line: bool) -> Result<Windows, Problem> {
         let [_, h, w] = self.shape(input);
-        let kernel = node.extents("kernel_shape", [0, 0], line)?;
+        let taps = node.extents("kernel_shape", [0, 0], line)?;
         let stride = node.extents("strides", [1, 1], line)?;
-        if node.extents("dilations", [1, 1], line)? != [1, 1] {
-            return Err(Problem::new("its windows are dilated", "use dense windows"));
+        let dilation = node.extents("dilations", [1, 1], line)?;
+        if [taps, stride, dilation].as_flattened().contains(&0) {
+            return Err(Problem::malformed("a kernel, stride or dilation of 0"));
         }
-        if [kernel, stride].as_flattened().contains(&0) {
-            return Err(Problem::malformed("a kernel or stride of 0"));
-        }
+        let kernel = [reach(taps[0], dilation[0]), reach(taps[1], dilation[1])];
         let named = padding(node, [h, w], kernel, stride, line)?;
         let [top, left, mut bottom, mut right] = named;
         if node.int_or("ceil_mode", 0)? != 0 {
@@ -130,21 +169,20 @@ impl Importer {
             right = ceil_padding(w, kernel[1], stride[1], left, right);
         }
         let whole = Window { kernel, stride, pad: [top, left, bottom, right] };
-        Ok(Windows { whole, named, input: [h, w] })
+        Ok(Windows { whole, taps, dilation, named, input: [h, w] })
     }
 }
 
 impl Windows {
     /// How many elements count in each window along an axis.
     fn counts(&self, axis: usize, windows: usize, padded: bool) -> Vec<usize> {
-        let (kernel, stride) = (self.whole.kernel[axis], self.whole.stride[axis]);
+        let (taps, apart, stride) = (self.taps[axis], self.dilation[axis], self.whole.stride[axis]);
         let (before, after) = (self.named[axis], self.named[axis + 2]);
-        let inside = before..before + self.input[axis];
-        let counted = if padded { 0..inside.end + after } else { inside };
+        let own = before..before + self.input[axis];
+        let counted = if padded { 0..own.end + after } else { own };
         let starts = (0..windows).map(|window| window * stride);
-        let ends = starts.clone().map(|start| (start + kernel).min(counted.end));
-        let pairs = starts.zip(ends);
-        pairs.map(|(start, end)| end.saturating_sub(start.max(counted.start)).max(1)).collect()
+        let inside = |start| (0..taps).filter(|tap| counted.contains(&(start + tap * apart))).count();
+        starts.map(|start| inside(start).max(1)).collect()
     }
 }
 

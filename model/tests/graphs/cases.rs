@@ -179,6 +179,42 @@ fn pooling_with_padding_and_ceil_mode() {
 }
 
 #[test]
+fn averages_of_elements_that_are_apart() {
+    let average = |kernel: &[i64], apart: &[i64]| {
+        node("AveragePool", &["x"], "y").ints("kernel_shape", kernel).ints("dilations", apart)
+    };
+    for (pool, kind) in [
+        (average(&[2, 3], &[3, 2]).ints("strides", &[1, 2]), "conv"),
+        (average(&[3, 2], &[2, 4]).ints("pads", &[2, 1, 1, 1]).int("count_include_pad", 1), "conv"),
+        (average(&[2, 2], &[4, 1]).string("auto_pad", "VALID"), "conv"),
+        (average(&[2, 2], &[1, 1]), "avg-pool"),
+    ] {
+        assert_eq!(kinds(&check(19, &graph(&[3, 9, 8], vec![], vec![pool]))), [kind]);
+    }
+}
+
+#[test]
+fn casts_to_integers_lose_the_fraction_and_others_nothing() {
+    let scaled = || node("Mul", &["x", "five"], "m");
+    let constants = || vec![TensorProto::floats("five", &[], &[5.0])];
+    for (there, back, expected) in
+        [(6, 1, vec!["conv", "truncate"]), (7, 11, vec!["conv", "truncate"]), (10, 1, vec!["conv"])]
+    {
+        let there = node("Cast", &["m"], "i").int("to", there);
+        let back = node("Cast", &["i"], "y").int("to", back);
+        let nodes = vec![scaled(), there, back];
+        let model = import(&bytes(13, graph(&[2, 3, 4], constants(), nodes))).unwrap();
+        assert_eq!(kinds(&model), expected);
+    }
+    let nodes = vec![
+        scaled(),
+        node("Cast", &["m"], "i").int("to", 6),
+        node("Cast", &["i"], "y").int("to", 1),
+    ];
+    check(13, &graph(&[2, 3, 4], constants(), nodes));
+}
+
+#[test]
 fn global_means_of_every_spelling() {
     let gemm = |input| node("Gemm", &[input, "w"], "y");
     let constants = || vec![weights("w", &[3, 5])];

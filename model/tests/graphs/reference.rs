@@ -134,6 +134,8 @@ fn function(node: &NodeProto, inputs: &[&Array]) -> Box<dyn Fn(f64) -> f64> {
         "Relu" => Box::new(|x| x.max(0.0)),
         "Sigmoid" => Box::new(sigmoid),
         "Tanh" => Box::new(f64::tanh),
+        "Cast" if matches!(int(node, "to", 1), 6 | 7) => Box::new(f64::trunc),
+        "Cast" => Box::new(|x| x),
         "Softplus" => Box::new(|x| (1.0 + x.exp()).ln()),
         "Erf" => Box::new(erf),
         "HardSigmoid" => {
@@ -252,11 +254,13 @@ fn gemm(node: &NodeProto, inputs: &[&Array]) -> Array {
 fn pool(node: &NodeProto, x: &Array) -> Array {
     let kernel = ints(node, "kernel_shape", &[]);
     let stride = ints(node, "strides", &[1, 1]);
-    let pads = pads(node, x, [kernel[0], kernel[1]], &stride);
+    let apart = ints(node, "dilations", &[1, 1]);
+    let span = [0, 1].map(|a| (kernel[a] - 1) * apart[a] + 1);
+    let pads = pads(node, x, span, &stride);
     let ceil = int(node, "ceil_mode", 0) != 0;
     let out = |a: usize| {
         let input = x.dims[a + 2] as isize;
-        let room = input + pads[a] + pads[a + 2] - kernel[a];
+        let room = input + pads[a] + pads[a + 2] - span[a];
         let steps = if ceil { (room + stride[a] - 1) / stride[a] } else { room / stride[a] };
         // A window may not start in the padding at the end.
         let out = steps + 1;
@@ -265,8 +269,8 @@ fn pool(node: &NodeProto, x: &Array) -> Array {
     Array::fill(vec![x.dims[0], x.dims[1], out(0) as usize, out(1) as usize], |i| {
         let mut inside = Vec::new();
         for t in 0..kernel[0] * kernel[1] {
-            let row = i[2] as isize * stride[0] + t / kernel[1] - pads[0];
-            let column = i[3] as isize * stride[1] + t % kernel[1] - pads[1];
+            let row = i[2] as isize * stride[0] + t / kernel[1] * apart[0] - pads[0];
+            let column = i[3] as isize * stride[1] + t % kernel[1] * apart[1] - pads[1];
             inside.extend(x.at(&[i[0] as isize, i[1] as isize, row, column]));
         }
         if node.op_type == "MaxPool" {

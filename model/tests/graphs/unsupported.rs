@@ -66,7 +66,6 @@ fn what_cannot_be_represented_is_refused_not_approximated() {
         (node("MatMul", &["x", "f"], "y"), "attention"),
         (node("Max", &["x", "f"], "y"), "compares"),
         (node("Concat", &["x", "x"], "y").int("axis", 0), "batch"),
-        (node("Cast", &["x"], "y").int("to", 6), "int32"),
         (node("Dropout", &["x", "", "flag"], "y"), "training mode"),
         (node("LRN", &["x"], "y"), "batch normalization"),
         (node("LayerNormalization", &["x"], "y"), "batch normalization"),
@@ -79,6 +78,9 @@ fn what_cannot_be_represented_is_refused_not_approximated() {
         (node("Swish", &["x"], "y").float("alpha", 2.0), "parameters"),
         (node("Gelu", &["x"], "y").string("approximate", "cube"), "cube"),
         (node("Custom", &["x"], "y"), "not supported"),
+        (node("Cast", &["x"], "y").int("to", 2), "uint8"),
+        (node("Cast", &["x"], "y").int("to", 9), "bool"),
+        (pool().ints("kernel_shape", &[2, 2]).ints("dilations", &[0, 1]), "dilation"),
         (node("Add", &["x", "nowhere"], "y"), "nowhere"),
         (node("Transpose", &["x"], "y").ints("perm", &[1, 0, 2, 3]), "batch"),
     ];

@@ -355,6 +355,13 @@ impl Channel {
     fn fault(&self, fault: Fault) -> Error {
         let step = self.step.clone();
         match fault {
+            // An encrypted stream says so of data that is not what was sent.
+            Fault::Lost(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+                Error::Altered {
+                    step,
+                    what: "data of the encrypted connection is not what was sent",
+                }
+            }
             Fault::Lost(source) => Error::PeerLost { step, source },
             Fault::Silent => Error::PeerSilent { step, seconds: self.limits.silence.as_secs_f64() },
             Fault::Slow(all) => self.overdue(Overdue { whose: "a frame's", all }),

@@ -105,6 +105,10 @@ async fn write_frames<S: AsyncWrite>(
         if stream.write_all(&bytes).await.is_err() {
             break;
         }
+        // A stream that encrypts keeps a part until it is asked for it.
+        if queue.is_empty() && stream.flush().await.is_err() {
+            break;
+        }
         if counted == 0 {
             watched.idle.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }

@@ -38,6 +38,7 @@ pub async fn converse(
         load: Load::one(images),
         nonce: randomness.nonce,
         memory: u64::MAX,
+        binding: [0; 32],
     };
     let agreement = shake_hands(&mut channel, &hello).await?;
     let session = Session::new(role, channel, agreement.id, randomness.seed);

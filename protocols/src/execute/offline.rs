@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::report::{Measured, timed};
 use super::{Event, Observe, PartySession, budget};
 use crate::linear::{Layer, LayerWeights, Secrets, State};
+use crate::ot::{Demand, Draws, Set};
 use crate::plan::Plan;
 use crate::steps::{CORRELATIONS, KEYS, Offline, Prepared, draw};
 use crate::{Cost, Error, Operator, Phases, Role, Session, Share};
@@ -16,6 +17,8 @@ pub(super) struct Stock {
     pub(super) masks: Vec<Option<Share>>,
     /// What every step left, by step index.
     pub(super) steps: Vec<Prepared>,
+    /// What the online part will draw.
+    pub(super) pads: Set,
 }
 
 /// Prepares some inferences: one extension for all of them, then one after the other.
@@ -32,6 +35,10 @@ pub(super) async fn prepare(
     run.begun += inferences;
     let extend = plan.preparation(run.load, run.load.group_of(first, inferences));
     budget::enter(&mut run.session, 10, CORRELATIONS, budget::of_supply(&extend));
+    let images = (first..first + inferences).map(|inference| run.load.images_of(inference));
+    let draws = draws(&plan, images);
+    // Both parties order the same: what is made depends on the plan and the load alone.
+    run.session.order(extend.cots(), &in_order(&draws));
     let ((), measured) = timed(&mut run.session, CORRELATIONS, extend.cost(), async |session| {
         session.run(&extend, ()).await
     })
@@ -47,7 +54,29 @@ pub(super) async fn prepare(
             .await?,
         );
     }
+    // All that is left is of the online parts, in the order of the inferences.
+    for (stock, draws) in stock.iter_mut().zip(&draws) {
+        stock.pads = run.session.set_aside(&draws.online)?;
+    }
+    run.session.settle_pads()?;
     Ok(stock)
+}
+
+/// What inferences of so many images each draw.
+fn draws(plan: &Plan, images: impl Iterator<Item = usize>) -> Vec<Draws> {
+    let mut all: Vec<(usize, Draws)> = Vec::new();
+    for images in images {
+        // Only the last may have fewer images than the others.
+        let alike = all.last().filter(|(of, _)| *of == images);
+        all.push(alike.cloned().unwrap_or_else(|| (images, plan.draws(images))));
+    }
+    all.into_iter().map(|(_, draws)| draws).collect()
+}
+
+/// What some inferences draw, in the order in which they do.
+fn in_order(draws: &[Draws]) -> Vec<Demand> {
+    let offline = draws.iter().flat_map(|draws| &draws.offline);
+    offline.chain(draws.iter().flat_map(|draws| &draws.online)).copied().collect()
 }
 
 async fn prepare_one(
@@ -73,7 +102,8 @@ async fn prepare_one(
         let cost = step.op.step().cost(&context, images);
         if plan.streamed && step.op.layer().is_some() {
             let needed = plan.placed(&step.op, cost).offline;
-            let supplied = supply(plan, &mut run.session, index, needed).await?;
+            let demands = step.op.step().draws(&context, images).offline;
+            let supplied = supply(plan, &mut run.session, index, (needed, &demands)).await?;
             run.report.add_offline(CORRELATIONS, supplied);
         }
         let fresh = match step.op.layer().filter(|layer| !plan.keeps(layer)) {
@@ -97,7 +127,7 @@ async fn prepare_one(
             masks[output] = None;
         }
     }
-    Ok(Stock { images, masks, steps })
+    Ok(Stock { images, masks, steps, pads: Set::default() })
 }
 
 /// Draws the secrets that serve all layers of one inference, where any needs them.
@@ -136,9 +166,10 @@ pub(super) async fn supply(
     plan: &Plan,
     session: &mut Session,
     index: usize,
-    needed: Cost,
+    (needed, demands): (Cost, &[Demand]),
 ) -> Result<Measured, Error> {
     let supply = plan.supply(needed);
+    session.order(needed, demands);
     let (cost, work) = budget::of_supply(&supply);
     session.channel.extend_step(10, CORRELATIONS, cost, work);
     let ((), measured) =

@@ -17,7 +17,9 @@ pub(super) async fn infer(
     let drawn = plan.masks();
     let context = plan.context(&drawn);
     let last_use = plan.last_uses();
-    let Stock { images, mut masks, steps } = stock;
+    let Stock { images, mut masks, steps, pads } = stock;
+    // An inference draws its own pads, whatever else is prepared.
+    session.bring(pads)?;
     let mut shares: Vec<Option<Share>> = plan.wires.iter().map(|_| None).collect();
     let mut result = None;
     for ((index, step), prepared) in plan.steps.iter().enumerate().zip(steps) {
@@ -25,7 +27,8 @@ pub(super) async fn infer(
         budget::enter(session, step_number(index), &step.name, budgets.online[index]);
         let predicted = step.op.step().cost(&context, images).online;
         if plan.streamed {
-            let supplied = supply(plan, session, index, predicted).await?;
+            let demands = step.op.step().draws(&context, images).online;
+            let supplied = supply(plan, session, index, (predicted, &demands)).await?;
             report.add_online(CORRELATIONS, supplied);
         }
         let output = step.op.output();
@@ -54,5 +57,6 @@ pub(super) async fn infer(
             }
         }
     }
+    session.settle_pads()?;
     Ok(result)
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, Secrets, SecretsNeeded};
 use crate::assumption::Assumption;
+use crate::ot::Demand;
 use crate::{Cost, Error, Phases, Role, Session};
 
 /// A future that a session's thread may move.
@@ -109,6 +110,12 @@ pub(super) trait LinearProtocol: Send + Sync {
     /// What the state moves, as set-up, and what the products with a batch move.
     fn cost(&self, layer: &Layer, images: usize) -> Phases;
 
+    /// What the products with a batch make of the OTs of their cost: nothing, where they take them
+    /// as they are.
+    fn demands(&self, _: &Layer, _: usize) -> Vec<Demand> {
+        Vec::new()
+    }
+
     /// Seconds of work.
     fn seconds(&self, layer: &Layer, images: usize) -> LayerSeconds;
 
@@ -153,6 +160,11 @@ impl Layer {
     /// What its state moves, as set-up, and what its products with a batch move, offline.
     pub fn cost(&self, images: usize) -> Phases {
         self.protocol.body().cost(self, images)
+    }
+
+    /// What its products with a batch make of the OTs of their cost.
+    pub(crate) fn demands(&self, images: usize) -> Vec<Demand> {
+        self.protocol.body().demands(self, images)
     }
 
     /// What its state moves, once a session.

@@ -16,8 +16,8 @@
 //! robust.
 
 use super::messages::{Incoming, Messages};
-use crate::ot::{Directions, Random};
-use crate::{BitShare, BitString, Bits, Cost, Domain, Error, Operator, Role, Session};
+use crate::ot::{Demand, Random, Use};
+use crate::{BitShare, BitString, Bits, Cost, Error, Operator, Role, Session};
 
 /// AND of `len` shared bits with `others` other vectors of as many bits.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,15 @@ pub struct And {
     pub len: usize,
     /// How many other operands, 1 to 64.
     pub others: usize,
+}
+
+impl And {
+    fn messages(&self) -> Messages {
+        let mut messages = Messages::default();
+        let bytes = Products::price(&mut messages, self.len, self.others);
+        messages.exchange(bytes);
+        messages
+    }
 }
 
 impl Operator for And {
@@ -42,10 +51,11 @@ impl Operator for And {
     }
 
     fn cost(&self) -> Cost {
-        let mut messages = Messages::default();
-        let bytes = Products::price(&mut messages, self.len, self.others);
-        messages.exchange(bytes);
-        messages.cost()
+        self.messages().cost()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.messages().into_demands()
     }
 
     async fn run(
@@ -88,9 +98,8 @@ impl Products {
         shared: &BitString,
         others: Vec<BitString>,
     ) -> Result<Self, Error> {
-        let hashes = Directions::fresh(session, Domain::Random);
-        let sent = Random::sender(session, &hashes.sent, shared.len(), others.len())?;
-        let received = Random::receiver(session, &hashes.received, shared.len(), others.len())?;
+        let sent = Random::sender(session, shared.len(), others.len())?;
+        let received = Random::receiver(session, shared.len(), others.len())?;
         let factor = received.factor.into_iter().next().unwrap_or_default();
         let local = sent.factor.iter().map(|a| a.and(&factor));
         let cross = sent.known.iter().zip(&received.known).map(|(r0, rx)| r0.xor(rx));
@@ -119,9 +128,10 @@ impl Products {
     }
 
     /// Adds the OTs to the messages; the bytes that each party sends.
-    pub(crate) const fn price(messages: &mut Messages, len: usize, others: usize) -> usize {
-        messages.cots(Role::Server, len);
-        messages.cots(Role::Client, len);
+    pub(crate) fn price(messages: &mut Messages, len: usize, others: usize) -> usize {
+        for sender in [Role::Server, Role::Client] {
+            messages.draw(sender, Use::Random(others as u32), len);
+        }
         (others + 1) * Bits::ONE.packed_len(len)
     }
 }

@@ -13,6 +13,7 @@
 //! one comparison and one or two selections for each level. Security: that of the parts.
 
 use super::{Mux, NonNegative, check_digit, check_parameters, check_share};
+use crate::ot::Demand;
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// The index of the largest value, for every group.
@@ -110,6 +111,19 @@ impl Operator for Argmax {
             left -= left / 2;
         }
         cost
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let (mut demands, mut left) = (Vec::new(), self.values);
+        while left > 1 && self.groups > 0 {
+            let (compare, value, index) = self.level(left / 2);
+            demands.extend([compare.demands(), index.demands()].concat());
+            if left > 2 {
+                demands.extend(value.demands());
+            }
+            left -= left / 2;
+        }
+        demands
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {

@@ -55,7 +55,7 @@ impl B2a {
     }
 
     /// Adds the OTs to the messages; the bytes of the choices and of the corrections.
-    pub(super) const fn price(
+    pub(super) fn price(
         messages: &mut Messages,
         chooser: Role,
         ring: Bits,
@@ -78,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::ops::product::pass;
+    use crate::ot::Demand;
     use crate::{BitShare, Clear, Cost, Operator, Share, testing};
 
     /// The conversion as an operator of its own.
@@ -85,6 +86,19 @@ mod tests {
     struct BitToRing {
         len: usize,
         ring: Bits,
+    }
+
+    impl BitToRing {
+        fn messages(&self) -> Messages {
+            let mut messages = Messages::default();
+            if self.ring.get() > 1 {
+                let (chosen, responded) =
+                    B2a::price(&mut messages, Role::Server, self.ring, self.len);
+                messages.send(Role::Server, chosen);
+                messages.send(Role::Client, responded);
+            }
+            messages
+        }
     }
 
     impl Operator for BitToRing {
@@ -98,14 +112,11 @@ mod tests {
         }
 
         fn cost(&self) -> Cost {
-            let mut messages = Messages::default();
-            if self.ring.get() > 1 {
-                let (chosen, responded) =
-                    B2a::price(&mut messages, Role::Server, self.ring, self.len);
-                messages.send(Role::Server, chosen);
-                messages.send(Role::Client, responded);
-            }
-            messages.cost()
+            self.messages().cost()
+        }
+
+        fn demands(&self) -> Vec<Demand> {
+            self.messages().into_demands()
         }
 
         async fn run(&self, session: &mut Session, bits: BitShare) -> Result<Share, Error> {

@@ -10,6 +10,7 @@
 
 use super::messages::Messages;
 use super::{carry, check_digit, check_parameters, check_share};
+use crate::ot::Demand;
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// Whether a shared value is at least zero.
@@ -28,6 +29,12 @@ impl NonNegative {
     pub fn check(&self) -> Result<(), String> {
         check_digit(self.digit)
     }
+
+    fn messages(&self) -> Messages {
+        let mut messages = Messages::default();
+        carry::price_carry(&mut messages, self.len, self.ring.get() - 1, self.digit);
+        messages
+    }
 }
 
 impl Operator for NonNegative {
@@ -41,9 +48,11 @@ impl Operator for NonNegative {
     }
 
     fn cost(&self) -> Cost {
-        let mut messages = Messages::default();
-        carry::price_carry(&mut messages, self.len, self.ring.get() - 1, self.digit);
-        messages.cost()
+        self.messages().cost()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.messages().into_demands()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<BitShare, Error> {

@@ -55,7 +55,7 @@ impl KnownSign {
     }
 
     /// Adds the two messages to the messages.
-    pub(super) const fn price(self, messages: &mut Messages) {
+    pub(super) fn price(self, messages: &mut Messages) {
         if let Some(ring) = self.wrap_ring() {
             let (chosen, responded) = BitProduct::price(messages, Role::Server, ring, self.len);
             messages.send(Role::Server, chosen);
@@ -71,10 +71,19 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
 
     use super::*;
+    use crate::ot::Demand;
     use crate::{Clear, Cost, Operator, Share, testing};
 
     /// The step as an operator of its own.
     struct Extend(KnownSign);
+
+    impl Extend {
+        fn messages(&self) -> Messages {
+            let mut messages = Messages::default();
+            self.0.price(&mut messages);
+            messages
+        }
+    }
 
     impl Operator for Extend {
         type Input = Share;
@@ -87,9 +96,11 @@ mod tests {
         }
 
         fn cost(&self) -> Cost {
-            let mut messages = Messages::default();
-            self.0.price(&mut messages);
-            messages.cost()
+            self.messages().cost()
+        }
+
+        fn demands(&self) -> Vec<Demand> {
+            self.messages().into_demands()
         }
 
         async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {

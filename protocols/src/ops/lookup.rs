@@ -14,12 +14,12 @@
 
 use zeroize::Zeroize;
 
-use super::messages::{Incoming, Messages};
+use super::messages::Messages;
 use super::{check_parameters, check_share};
-use crate::ot::{Chooser, Directions, Table, offer_sums};
-use crate::{Bits, Clear, Cost, Domain, Error, Operator, Role, Session, Share};
+use crate::ot::{Chooser, Demand, SentTables, Table, Use, offer_sums};
+use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
-/// Elements whose tables are one message.
+/// Elements whose tables are one message: a multiple of 64.
 const BLOCK: usize = 1 << 10;
 
 /// `table[x]`, for every element.
@@ -47,8 +47,48 @@ impl Lookup {
         Ok(())
     }
 
+    fn messages(&self) -> Messages {
+        let (mut messages, table) = (Messages::default(), self.transfer());
+        messages.draw(Role::Server, Use::OneOfN(table), self.len);
+        messages.send(Role::Client, table.choices_len(self.len));
+        self.blocks().for_each(|len| messages.send(Role::Server, table.entries_len(len)));
+        messages
+    }
+
     fn transfer(&self) -> Table {
         Table::new(self.ring.get(), self.out)
+    }
+
+    /// The server's half.
+    async fn offer(&self, session: &mut Session, values: &[u64]) -> Result<Vec<u64>, Error> {
+        let table = self.transfer();
+        let tables = SentTables::draw(session, table, self.len)?;
+        let choices = session.channel.receive(table.choices_len(self.len)).await?;
+        let choices = self.ring.unpack(&choices, self.len);
+        let mut result = Vec::with_capacity(self.len);
+        let blocks = values.chunks(BLOCK).zip(choices.chunks(BLOCK));
+        for (at, (values, choices)) in (0..).step_by(BLOCK).zip(blocks) {
+            let (entries, choices) = (self.rotated(values), self.ring.pack(choices));
+            let pads = tables.turned(at, values.len(), &choices);
+            let (shares, message) = offer_sums(table, pads, &entries);
+            session.channel.send(&message)?;
+            session.channel.drained().await?;
+            result.extend(shares);
+        }
+        Ok(result)
+    }
+
+    /// The client's half.
+    async fn choose(&self, session: &mut Session, values: &[u64]) -> Result<Vec<u64>, Error> {
+        let table = self.transfer();
+        let chooser = Chooser::draw(session, table, self.len)?;
+        session.channel.send(&chooser.choose(0, values))?;
+        let mut result = Vec::with_capacity(self.len);
+        for (at, values) in (0..).step_by(BLOCK).zip(values.chunks(BLOCK)) {
+            let message = session.channel.receive(table.entries_len(values.len())).await?;
+            result.extend(chooser.finish(at, values, &message));
+        }
+        Ok(result)
     }
 
     /// Elements of each block.
@@ -97,51 +137,20 @@ impl Operator for Lookup {
     }
 
     fn cost(&self) -> Cost {
-        let (mut messages, table) = (Messages::default(), self.transfer());
-        messages.cots(Role::Server, table.cots(self.len));
-        messages.send(Role::Client, table.choices_len(self.len));
-        self.blocks().for_each(|len| messages.send(Role::Server, table.entries_len(len)));
-        messages.cost()
+        self.messages().cost()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.messages().into_demands()
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
         check_parameters(Self::NAME, self.check(), self)?;
         check_share(Self::NAME, &input, self.ring, self.len)?;
-        let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
         let values = input.into_values();
-        let table = self.transfer();
         let result = match session.role() {
-            Role::Server => {
-                let choices = session.channel.receive(table.choices_len(self.len)).await?;
-                let choices = self.ring.unpack(&choices, self.len);
-                let mut result = Vec::with_capacity(self.len);
-                for (values, choices) in values.chunks(BLOCK).zip(choices.chunks(BLOCK)) {
-                    let cots = session.take_sent(table.cots(values.len()))?;
-                    let (entries, choices) = (self.rotated(values), self.ring.pack(choices));
-                    let (shares, message) =
-                        offer_sums(table, &sent, (*cots.delta, &cots.keys), &entries, &choices);
-                    session.channel.send(&message)?;
-                    session.channel.drained().await?;
-                    result.extend(shares);
-                }
-                result
-            }
-            Role::Client => {
-                let (mut choosers, mut flips) = (Vec::new(), Vec::with_capacity(self.len));
-                for values in values.chunks(BLOCK) {
-                    let (chooser, message) = Chooser::new(session, table, &received, values)?;
-                    flips.extend(self.ring.unpack(&message, values.len()));
-                    choosers.push(chooser);
-                }
-                session.channel.send(&self.ring.pack(&flips))?;
-                let mut result = Vec::with_capacity(self.len);
-                for (values, chooser) in values.chunks(BLOCK).zip(choosers) {
-                    let message = session.channel.receive(table.entries_len(values.len())).await?;
-                    let all = message.len();
-                    result.extend(chooser.finish(values, Incoming::of(&message).next(all)));
-                }
-                result
-            }
+            Role::Server => self.offer(session, &values).await?,
+            Role::Client => self.choose(session, &values).await?,
         };
         Ok(Share::new(self.out, result))
     }

@@ -19,6 +19,7 @@
 use super::known_sign::KnownSign;
 use super::messages::Messages;
 use super::{Mux, NonNegative, check_digit, check_parameters, check_share};
+use crate::ot::Demand;
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// The maximum over each window.
@@ -109,6 +110,19 @@ impl Operator for MaxPool {
         let mut messages = Messages::default();
         self.extension().price(&mut messages);
         cost + messages.cost()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        let (mut demands, mut left) = (Vec::new(), self.window);
+        while left > 1 && self.windows > 0 {
+            let (compare, select) = self.level(left / 2);
+            demands.extend([compare.demands(), select.demands()].concat());
+            left -= left / 2;
+        }
+        let mut messages = Messages::default();
+        self.extension().price(&mut messages);
+        demands.extend(messages.into_demands());
+        demands
     }
 
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {

@@ -1,5 +1,6 @@
 //! The messages of an operator, section by section, and their price.
 
+use crate::ot::{Demand, Use};
 use crate::{Cost, Role};
 
 /// A message that was received, section by section.
@@ -20,10 +21,12 @@ impl<'a> Incoming<'a> {
 }
 
 /// The price of a conversation within one operator, message by message in the order in which they
-/// are received: a message is one deeper than what its sender has received.
-#[derive(Clone, Copy, Default)]
+/// are received: a message is one deeper than what its sender has received. With the OTs that it
+/// draws, in the order in which each direction's are drawn.
+#[derive(Default)]
 pub(crate) struct Messages {
     cost: Cost,
+    demands: Vec<Demand>,
     server_depth: u64,
     client_depth: u64,
 }
@@ -57,9 +60,16 @@ impl Messages {
         }
     }
 
-    /// Correlated OTs that are consumed.
-    pub(crate) const fn cots(&mut self, sender: Role, count: usize) {
-        self.cost = self.cost.beside(Cost::cots(sender, count as u64));
+    /// OTs that are drawn at once.
+    pub(crate) fn draw(&mut self, sender: Role, used: Use, len: usize) {
+        let demand = Demand { sender, used, len };
+        self.cost = self.cost.beside(Cost::cots(sender, demand.cots() as u64));
+        self.demands.push(demand);
+    }
+
+    /// What is drawn.
+    pub(crate) fn into_demands(self) -> Vec<Demand> {
+        self.demands
     }
 
     /// The price so far.

@@ -15,6 +15,7 @@
 use super::messages::{Incoming, Messages};
 use super::product::{BitProduct, LateProduct, pass};
 use super::{check_bits, check_share};
+use crate::ot::Demand;
 use crate::{BitShare, BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
 /// Ring elements where a shared bit is 1, zero elsewhere.
@@ -24,6 +25,16 @@ pub struct Mux {
     pub len: usize,
     /// Their ring.
     pub ring: Bits,
+}
+
+impl Mux {
+    fn messages(&self) -> Messages {
+        let mut messages = Messages::default();
+        let (chosen, responded) = Selection::price(&mut messages, self.ring, self.len);
+        messages.send(Role::Server, chosen);
+        messages.send(Role::Client, responded);
+        messages
+    }
 }
 
 impl Operator for Mux {
@@ -40,11 +51,11 @@ impl Operator for Mux {
     }
 
     fn cost(&self) -> Cost {
-        let mut messages = Messages::default();
-        let (chosen, responded) = Selection::price(&mut messages, self.ring, self.len);
-        messages.send(Role::Server, chosen);
-        messages.send(Role::Client, responded);
-        messages.cost()
+        self.messages().cost()
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.messages().into_demands()
     }
 
     async fn run(
@@ -125,7 +136,7 @@ impl Selection {
 
     /// Adds the OTs to the messages; the bytes that the server sends to choose and that the
     /// client responds with.
-    pub(super) const fn price(messages: &mut Messages, ring: Bits, len: usize) -> (usize, usize) {
+    pub(super) fn price(messages: &mut Messages, ring: Bits, len: usize) -> (usize, usize) {
         let (choices, corrected) = BitProduct::price(messages, Role::Server, ring, len);
         let (corrections, chosen) = LateProduct::price(messages, Role::Server, ring, len);
         (choices + corrections, corrected + chosen)

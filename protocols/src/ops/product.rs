@@ -2,8 +2,8 @@
 //! which others may share.
 
 use super::messages::{Incoming, Messages};
-use crate::ot::{CorrelatedReceiver, Directions, EarlySender, Hash, choose_late, correct};
-use crate::{BitString, Bits, Domain, Error, Role, Session};
+use crate::ot::{CorrelatedReceiver, EarlySender, Use, choose_late, correct};
+use crate::{BitString, Bits, Error, Role, Session};
 
 /// The speaker's message; what the other party hears of it, and nothing at the speaker.
 pub(crate) async fn pass(
@@ -24,7 +24,6 @@ pub(crate) async fn pass(
 pub(crate) struct BitProduct {
     ring: Bits,
     len: usize,
-    hash: Hash,
     side: Side,
 }
 
@@ -43,15 +42,13 @@ impl BitProduct {
         bits: &BitString,
         outgoing: &mut Vec<u8>,
     ) -> Result<Self, Error> {
-        // Both parties draw the keys at the same point of the conversation, whatever their side.
-        let hashes = Directions::fresh(session, Domain::Correlated);
         let len = bits.len();
         if session.role() != chooser {
-            return Ok(Self { ring, len, hash: hashes.sent, side: Side::Sender(Vec::new()) });
+            return Ok(Self { ring, len, side: Side::Sender(Vec::new()) });
         }
-        let (receiver, choices) = CorrelatedReceiver::new(session, &hashes.received, bits.clone())?;
+        let (receiver, choices) = CorrelatedReceiver::new(session, ring, bits.clone())?;
         outgoing.extend(choices);
-        Ok(Self { ring, len, hash: hashes.received, side: Side::Chooser(receiver) })
+        Ok(Self { ring, len, side: Side::Chooser(receiver) })
     }
 
     /// The other party receives the choices, and sends the corrections for its ring elements.
@@ -65,8 +62,7 @@ impl BitProduct {
     ) -> Result<(), Error> {
         if let Side::Sender(share) = &mut self.side {
             let choices = incoming.next(Bits::ONE.packed_len(self.len));
-            let (own, corrections) =
-                correct(session, &self.hash, self.ring, correlations, choices)?;
+            let (own, corrections) = correct(session, self.ring, correlations, choices)?;
             *share = own;
             outgoing.extend(corrections);
         }
@@ -84,13 +80,13 @@ impl BitProduct {
     }
 
     /// Adds the OTs to the messages; the bytes of the choices and of the corrections.
-    pub(crate) const fn price(
+    pub(crate) fn price(
         messages: &mut Messages,
         chooser: Role,
         ring: Bits,
         len: usize,
     ) -> (usize, usize) {
-        messages.cots(chooser.peer(), len);
+        messages.draw(chooser.peer(), Use::Correlated(ring), len);
         (Bits::ONE.packed_len(len), ring.packed_len(len))
     }
 }
@@ -99,7 +95,6 @@ impl BitProduct {
 pub(super) struct LateProduct {
     ring: Bits,
     len: usize,
-    hash: Hash,
     side: LateSide,
 }
 
@@ -118,18 +113,12 @@ impl LateProduct {
         correlations: impl FnOnce() -> Vec<u64>,
         outgoing: &mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let hashes = Directions::fresh(session, Domain::Correlated);
         if session.role() != sender {
-            return Ok(Self {
-                ring,
-                len,
-                hash: hashes.received,
-                side: LateSide::Chooser(Vec::new()),
-            });
+            return Ok(Self { ring, len, side: LateSide::Chooser(Vec::new()) });
         }
-        let (early, corrections) = EarlySender::new(session, &hashes.sent, ring, correlations())?;
+        let (early, corrections) = EarlySender::new(session, ring, correlations())?;
         outgoing.extend(corrections);
-        Ok(Self { ring, len, hash: hashes.sent, side: LateSide::Sender(early) })
+        Ok(Self { ring, len, side: LateSide::Sender(early) })
     }
 
     /// The chooser receives the corrections, and sends its choices. Nothing at the sender.
@@ -142,7 +131,7 @@ impl LateProduct {
     ) -> Result<(), Error> {
         if let LateSide::Chooser(share) = &mut self.side {
             let corrections = incoming.next(self.ring.packed_len(self.len));
-            let (own, choices) = choose_late(session, &self.hash, self.ring, bits, corrections)?;
+            let (own, choices) = choose_late(session, self.ring, bits, corrections)?;
             *share = own;
             outgoing.extend(choices);
         }
@@ -160,13 +149,13 @@ impl LateProduct {
     }
 
     /// Adds the OTs to the messages; the bytes of the corrections and of the choices.
-    pub(super) const fn price(
+    pub(super) fn price(
         messages: &mut Messages,
         sender: Role,
         ring: Bits,
         len: usize,
     ) -> (usize, usize) {
-        messages.cots(sender, len);
+        messages.draw(sender, Use::Correlated(ring), len);
         (ring.packed_len(len), Bits::ONE.packed_len(len))
     }
 }

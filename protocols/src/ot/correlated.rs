@@ -19,59 +19,97 @@
 
 use zeroize::Zeroize;
 
-use super::{Hash, pool};
+use super::Hash;
+use super::demand::{ROW, Use};
+use super::pool;
+use super::prepared::Pads;
 use crate::{BitString, Bits, Block, Error, Session};
-
-/// OTs whose pads are computed together: two pads each at the sender.
-const BATCH: usize = 64;
 
 /// Steps 1 and 2 of the sender, which has heard the choices: its shares, and the message of
 /// `ring.packed_len(len)` bytes.
 pub(crate) fn correct(
     session: &mut Session,
-    hash: &Hash,
     ring: Bits,
     correlations: &[u64],
     choices: &[u8],
 ) -> Result<(Vec<u64>, Vec<u8>), Error> {
+    let pads = session.draw(session.role(), Use::Correlated(ring), correlations.len())?;
     let flips = BitString::from_bytes(choices, correlations.len());
-    let (shares, corrections) = session.with_sent(correlations.len(), |delta, keys| {
-        let (mut shares, mut corrections) = (Vec::new(), Vec::with_capacity(keys.len()));
-        shares.reserve_exact(keys.len());
-        let batches = keys.chunks(BATCH).zip(correlations.chunks(BATCH)).zip(flips.words());
-        for ((keys, correlations), &flips) in batches {
-            both_pads(hash, delta, keys, flips, |i, zero, one| {
-                // `zero` and `one` are the pads of the choice's values: `s = -h0`, and
-                // `y = d + h0 - h1` turns `h1` into `d - s`.
-                shares.push(ring.reduce(zero.wrapping_neg()));
-                corrections.push(correlations[i].wrapping_add(zero).wrapping_sub(one));
-            });
+    let mut shares = Vec::with_capacity(correlations.len());
+    let mut corrections = Vec::with_capacity(correlations.len());
+    let (mut zeros, mut ones) = ([0; ROW], [0; ROW]);
+    let rows = pads.rows().zip(correlations.chunks(ROW)).zip(flips.words());
+    for ((row, correlations), &flips) in rows {
+        // A row is the pads of 64 OTs for 0, then those for 1.
+        let (zero, one) = row.split_at(row.len() / 2);
+        ring.unpack_into(zero, &mut zeros);
+        ring.unpack_into(one, &mut ones);
+        for (i, (d, (zero, one))) in correlations.iter().zip(zeros.iter().zip(&ones)).enumerate() {
+            // The pads of the choice's values: `s = -h0`, and `y = d + h0 - h1` turns `h1` into `d
+            // - s`.
+            let both = (zero ^ one) & (flips >> i & 1).wrapping_neg();
+            let (zero, one) = (zero ^ both, one ^ both);
+            shares.push(ring.reduce(zero.wrapping_neg()));
+            corrections.push(d.wrapping_add(zero).wrapping_sub(one));
         }
-        (shares, corrections)
-    })?;
+    }
+    zeros.zeroize();
+    ones.zeroize();
     Ok((shares, ring.pack(&corrections)))
 }
 
-/// Hashes the keys, flipped, and the same with the correlation added: of each OT, its number
-/// and both pads.
-fn both_pads(
-    hash: &Hash,
-    delta: Block,
-    keys: &[Block],
-    flips: u64,
-    mut take: impl FnMut(usize, u64, u64),
-) {
-    let mut pads = [Block::ZERO; 2 * BATCH];
-    let count = keys.len();
-    for (i, key) in keys.iter().enumerate() {
-        pads[i] = *key ^ delta.masked(flips >> i);
-        pads[count + i] = pads[i] ^ delta;
-    }
-    hash.apply(&mut pads[..2 * count]);
-    for i in 0..count {
-        take(i, pads[i].0 as u64, pads[count + i].0 as u64);
+/// Rows of the sender: the pads of 64 OTs for 0, then those for 1, in the ring.
+pub(super) fn send(ring: Bits, hash: &Hash, delta: Block, keys: &[Block], rows: &mut [u8]) {
+    let mut pads = [Block::ZERO; 2 * ROW];
+    for (row, keys) in rows.chunks_mut(2 * ring.packed_len(ROW)).zip(keys.chunks(ROW)) {
+        let (zero, one) = pads.split_at_mut(ROW);
+        for ((zero, one), key) in zero.iter_mut().zip(one).zip(keys) {
+            *zero = *key;
+            *one = *key ^ delta;
+        }
+        hash.apply(&mut pads[..ROW + keys.len()]);
+        for (row, pads) in row.chunks_mut(ring.packed_len(ROW)).zip(pads.chunks(ROW)) {
+            pack(ring, &pads[..keys.len()], row);
+        }
     }
     pads.zeroize();
+}
+
+/// Rows of the receiver: the choices of 64 OTs, then their pads.
+pub(super) fn receive(ring: Bits, hash: &Hash, keys: &[Block], rows: &mut [u8]) {
+    let mut pads = [Block::ZERO; ROW];
+    for (row, keys) in rows.chunks_mut(8 + ring.packed_len(ROW)).zip(keys.chunks(ROW)) {
+        pads[..keys.len()].copy_from_slice(keys);
+        hash.apply(&mut pads[..keys.len()]);
+        let (choices, packed) = row.split_at_mut(8);
+        choices.copy_from_slice(&pool::choices(keys).to_le_bytes());
+        pack(ring, &pads[..keys.len()], packed);
+    }
+    pads.zeroize();
+}
+
+/// Packs the low bits of at most 64 blocks.
+fn pack(ring: Bits, blocks: &[Block], bytes: &mut [u8]) {
+    let mut words = [0; ROW];
+    words.iter_mut().zip(blocks).for_each(|(word, block)| *word = block.0 as u64);
+    ring.pack_into(&words, bytes);
+    words.zeroize();
+}
+
+/// What the receiver holds: its pads, and the random choices.
+fn received(session: &mut Session, ring: Bits, len: usize) -> Result<(Vec<u64>, BitString), Error> {
+    let pads: Pads = session.draw(session.role().peer(), Use::Correlated(ring), len)?;
+    let mut values = vec![0; len.next_multiple_of(ROW)];
+    let mut choices = Vec::with_capacity(8 * len.div_ceil(ROW));
+    // A row is the choices of 64 OTs, then their pads. Whole rows are unpacked.
+    for (row, values) in pads.rows().zip(values.chunks_mut(ROW)) {
+        choices.extend_from_slice(&row[..8]);
+        ring.unpack_into(&row[8..], values);
+    }
+    values.truncate(len);
+    let random = BitString::from_bytes(&choices, len);
+    choices.zeroize();
+    Ok((values, random))
 }
 
 /// The sender of OTs that it has corrected before the choices: its shares of the random
@@ -85,12 +123,11 @@ impl EarlySender {
     /// Step 2 for the random choices; the message of `ring.packed_len(len)` bytes.
     pub(crate) fn new(
         session: &mut Session,
-        hash: &Hash,
         ring: Bits,
         correlations: Vec<u64>,
     ) -> Result<(Self, Vec<u8>), Error> {
         let choices = vec![0; Bits::ONE.packed_len(correlations.len())];
-        let (shares, message) = correct(session, hash, ring, &correlations, &choices)?;
+        let (shares, message) = correct(session, ring, &correlations, &choices)?;
         Ok((Self { shares, correlations }, message))
     }
 
@@ -111,13 +148,11 @@ impl EarlySender {
 /// message of one bit each.
 pub(crate) fn choose_late(
     session: &mut Session,
-    hash: &Hash,
     ring: Bits,
     choices: &BitString,
     corrections: &[u8],
 ) -> Result<(Vec<u64>, Vec<u8>), Error> {
-    let (pads, random) = session
-        .with_received(choices.len(), |keys| (low_words(keys, hash), pool::choices(keys)))?;
+    let (pads, random) = received(session, ring, choices.len())?;
     let flips = choices.xor(&random);
     // The products of the random choices first; the flips then negate where the choice is another.
     // Only the sender adds `d`.
@@ -139,11 +174,10 @@ impl CorrelatedReceiver {
     /// Step 1: takes an OT for each choice; the message has one bit each.
     pub(crate) fn new(
         session: &mut Session,
-        hash: &Hash,
+        ring: Bits,
         choices: BitString,
     ) -> Result<(Self, Vec<u8>), Error> {
-        let (pads, flips) = session
-            .with_received(choices.len(), |keys| (low_words(keys, hash), pool::choices(keys)))?;
+        let (pads, flips) = received(session, ring, choices.len())?;
         let message = choices.xor(&flips).to_bytes();
         Ok((Self { pads, choices }, message))
     }
@@ -158,20 +192,6 @@ impl CorrelatedReceiver {
     }
 }
 
-/// The low words of the hashes of some keys.
-fn low_words(keys: &[Block], hash: &Hash) -> Vec<u64> {
-    let mut words = Vec::with_capacity(keys.len());
-    let mut pads = [Block::ZERO; BATCH];
-    for keys in keys.chunks(BATCH) {
-        let pads = &mut pads[..keys.len()];
-        pads.copy_from_slice(keys);
-        hash.apply(pads);
-        words.extend(pads.iter().map(|pad| pad.0 as u64));
-    }
-    pads.zeroize();
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -179,8 +199,7 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
 
     use super::*;
-    use crate::ot::Directions;
-    use crate::{Domain, testing};
+    use crate::testing;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
@@ -196,31 +215,29 @@ mod tests {
                 seed,
                 len,
                 async |session| {
-                    let hash = Directions::fresh(session, Domain::Correlated).sent;
                     if early {
                         let (sender, corrections) =
-                            EarlySender::new(session, &hash, ring, correlations.clone())?;
+                            EarlySender::new(session, ring, correlations.clone())?;
                         session.channel.send(&corrections)?;
                         let asked = session.channel.receive(Bits::ONE.packed_len(len)).await?;
                         return Ok(sender.finish(&asked));
                     }
                     let asked = session.channel.receive(Bits::ONE.packed_len(len)).await?;
                     let (shares, corrections) =
-                        correct(session, &hash, ring, &correlations, &asked)?;
+                        correct(session, ring, &correlations, &asked)?;
                     session.channel.send(&corrections)?;
                     Ok(shares)
                 },
                 async |session| {
-                    let hash = Directions::fresh(session, Domain::Correlated).received;
                     if early {
                         let corrections = session.channel.receive(ring.packed_len(len)).await?;
                         let (shares, message) =
-                            choose_late(session, &hash, ring, &choices, &corrections)?;
+                            choose_late(session, ring, &choices, &corrections)?;
                         session.channel.send(&message)?;
                         return Ok(shares);
                     }
                     let (receiver, message) =
-                        CorrelatedReceiver::new(session, &hash, choices.clone())?;
+                        CorrelatedReceiver::new(session, ring, choices.clone())?;
                     session.channel.send(&message)?;
                     let corrections = session.channel.receive(ring.packed_len(len)).await?;
                     Ok(receiver.finish(ring, &corrections))

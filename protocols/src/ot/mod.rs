@@ -2,26 +2,32 @@
 
 mod base;
 mod correlated;
+mod demand;
 mod ferret;
 pub(crate) mod ggm;
 pub(crate) mod hash;
+mod line;
 mod one_of_n;
 mod ot_extension;
 mod pool;
 mod pprf;
+mod prepared;
 mod random;
 mod softspoken;
 #[cfg(test)]
 mod testing;
 
+pub use demand::Demand;
 pub use ferret::{Bootstrap, FerretExtend, Parameters};
 pub use ot_extension::{OtExtend, OtExtension, OtExtensions, OtSetup};
 pub use softspoken::{Extend, Setup, TreeDepth};
 
 pub(crate) use correlated::{CorrelatedReceiver, EarlySender, choose_late, correct};
+pub(crate) use demand::{Draws, Use};
 pub(crate) use ferret::Ferret;
 pub(crate) use hash::{Hash, Series};
-pub(crate) use one_of_n::{Chooser, Table, offer, offer_sums, pads};
+pub(crate) use line::Set;
+pub(crate) use one_of_n::{Chooser, SentTables, Table, offer, offer_sums};
 #[cfg(test)]
 pub(crate) use pool::ReceivedCots;
 pub(crate) use pool::{Pools, SentCots};
@@ -30,29 +36,13 @@ pub(crate) use softspoken::SoftSpoken;
 
 use crate::{Domain, Role, Session};
 
-/// The hashes of one use of OTs, by direction. Both parties draw both, so that their nonces
-/// stay in step.
-pub(crate) struct Directions {
-    /// For OTs of which this party is the sender.
-    pub sent: Hash,
-    /// For OTs of which this party is the receiver.
-    pub received: Hash,
-}
-
-impl Directions {
-    /// Fresh hashes; both parties call this in the same order.
-    pub(crate) fn fresh(session: &mut Session, domain: Domain) -> Self {
-        let (sent, received) = Self::fresh_keys(session, domain);
-        Self { sent: Hash::new(&sent), received: Hash::new(&received) }
-    }
-
-    /// Fresh keys: of the OTs that this party sends, and of those that it receives.
-    pub(crate) fn fresh_keys(session: &mut Session, domain: Domain) -> ([u8; 32], [u8; 32]) {
-        let by_server = session.fresh_key(domain);
-        let by_client = session.fresh_key(domain);
-        match session.role() {
-            Role::Server => (by_server, by_client),
-            Role::Client => (by_client, by_server),
-        }
+/// The keys of one use of OTs, by direction. Both parties draw both, so that their nonces stay in
+/// step: those of the OTs that this party sends, and of those that it receives.
+fn fresh_keys(session: &mut Session, domain: Domain) -> ([u8; 32], [u8; 32]) {
+    let by_server = session.fresh_key(domain);
+    let by_client = session.fresh_key(domain);
+    match session.role() {
+        Role::Server => (by_server, by_client),
+        Role::Client => (by_client, by_server),
     }
 }

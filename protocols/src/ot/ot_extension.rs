@@ -137,6 +137,14 @@ pub struct OtExtend {
     pub client: usize,
 }
 
+impl OtExtend {
+    /// What it makes, as the cost of whoever consumes it.
+    pub(crate) const fn cots(&self) -> Cost {
+        let (server_cots, client_cots) = (self.server as u64, self.client as u64);
+        Cost { server_cots, client_cots, ..Cost::ZERO }
+    }
+}
+
 impl Operator for OtExtend {
     type Input = ();
     type Output = ();

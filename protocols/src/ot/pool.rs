@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 
 use zeroize::{Zeroize, Zeroizing};
 
+use super::demand::Side;
+use super::line::Line;
 use crate::bits::gather;
 use crate::{BitString, Block, Error, Role, Session};
 
@@ -31,34 +33,30 @@ pub(crate) struct ReceivedCots {
 impl ReceivedCots {
     /// The random choices `x`.
     pub(crate) fn choices(&self) -> BitString {
-        choices(&self.keys)
+        BitString::from_words(self.keys.chunks(64).map(choices).collect(), self.keys.len())
     }
 }
 
-/// The random choices `x = lsb(M)`.
-pub(super) fn choices(keys: &[Block]) -> BitString {
+/// The random choices `x = lsb(M)` of at most 64 OTs.
+pub(super) fn choices(keys: &[Block]) -> u64 {
     let mut bytes = [0; 64];
-    let words = keys.chunks(64).map(|keys| {
-        // The last chunk may leave bytes of the one before it: their bits are beyond the length.
-        bytes.iter_mut().zip(keys).for_each(|(byte, key)| *byte = key.0 as u8);
-        gather(&bytes, 0)
-    });
-    BitString::from_words(words.collect(), keys.len())
+    bytes.iter_mut().zip(keys).for_each(|(byte, key)| *byte = key.0 as u8);
+    gather(&bytes, 0)
 }
 
 /// OTs of one piece of a pool: 1 MiB.
 pub(super) const PIECE: usize = 1 << 16;
 
-/// Emptied pieces that are kept for the next extension: 16 MiB. Memory that is given back to the
-/// system and asked for again costs more than the OTs that it holds.
-const SPARE: usize = 16;
+/// Emptied pieces that are kept for the next ones: 8 MiB. Memory that is given back to the system
+/// and asked for again costs more than the OTs that it holds.
+const SPARE: usize = 8;
 
 /// Both pools of one party.
 #[derive(Default)]
 pub(crate) struct Pools {
     delta: Zeroizing<Block>,
-    sent: Stock,
-    received: Stock,
+    sent: Line,
+    received: Line,
     /// Pieces that were emptied: [`PIECE`] zeros each.
     spare: Vec<Vec<Block>>,
 }
@@ -71,25 +69,27 @@ impl Pools {
 
     /// Adds OTs of which this party is the sender.
     pub(crate) fn add_sent(&mut self, keys: Zeroizing<Vec<Block>>) {
-        self.sent.put(keys);
+        let used = self.sent.put(*self.delta, keys);
+        used.into_iter().for_each(|piece| self.give_back(piece));
     }
 
     /// Adds OTs of which this party is the receiver.
     pub(crate) fn add_received(&mut self, keys: Zeroizing<Vec<Block>>) {
-        self.received.put(keys);
+        let used = self.received.put(Block::ZERO, keys);
+        used.into_iter().for_each(|piece| self.give_back(piece));
     }
 
     /// OTs consumed so far, by sender, server's first.
     pub(crate) const fn consumed(&self, role: Role) -> (u64, u64) {
         match role {
-            Role::Server => (self.sent.consumed, self.received.consumed),
-            Role::Client => (self.received.consumed, self.sent.consumed),
+            Role::Server => (self.sent.stock.consumed, self.received.stock.consumed),
+            Role::Client => (self.received.stock.consumed, self.sent.stock.consumed),
         }
     }
 
     /// OTs left, sent and received.
     pub(crate) const fn left(&self) -> (usize, usize) {
-        (self.sent.left, self.received.left)
+        (self.sent.stock.left, self.received.stock.left)
     }
 
     /// The correlation of the OTs that this party sends.
@@ -97,15 +97,23 @@ impl Pools {
         *self.delta
     }
 
+    /// The pool of one direction, for OTs that this party sends or receives.
+    pub(super) const fn line(&mut self, side: Side) -> &mut Line {
+        match side {
+            Side::Sent => &mut self.sent,
+            Side::Received => &mut self.received,
+        }
+    }
+
     /// Takes `count` OTs of each direction out, the sent ones first, to make others of: they
     /// are not used.
     pub(super) fn withdraw(&mut self, count: usize) -> Option<[Zeroizing<Vec<Block>>; 2]> {
-        let withdrawn = [self.sent.withdraw(count)?, self.received.withdraw(count)?];
+        let withdrawn = [self.sent.stock.withdraw(count)?, self.received.stock.withdraw(count)?];
         self.collect();
         Some(withdrawn)
     }
 
-    /// A piece of so many zeros, to be filled and added.
+    /// A piece of so many blocks, to be filled and added.
     pub(super) fn piece(&mut self, len: usize) -> Zeroizing<Vec<Block>> {
         let mut piece = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(PIECE));
         piece.resize(len, Block::ZERO);
@@ -115,69 +123,48 @@ impl Pools {
     /// Takes a piece back that was not added, or only in part.
     pub(super) fn give_back(&mut self, mut piece: Zeroizing<Vec<Block>>) {
         piece.as_mut_slice().zeroize();
-        let mut piece = std::mem::take(&mut *piece);
-        piece.resize(PIECE, Block::ZERO);
-        if self.spare.len() < SPARE {
-            self.spare.push(piece);
-        }
+        self.keep(std::mem::take(&mut *piece));
     }
 
     /// Keeps pieces that have been emptied.
-    fn collect(&mut self) {
-        let emptied = self.sent.emptied.drain(..).chain(self.received.emptied.drain(..));
-        let whole = emptied.filter(|piece| piece.capacity() >= PIECE);
-        self.spare.extend(whole.map(|mut piece| {
+    pub(super) fn collect(&mut self) {
+        let emptied = [&mut self.sent, &mut self.received].map(Line::emptied);
+        emptied.into_iter().flatten().for_each(|piece| self.keep(piece));
+    }
+
+    /// Keeps the memory of a piece of zeros.
+    fn keep(&mut self, mut piece: Vec<Block>) {
+        if self.spare.len() < SPARE && piece.capacity() >= PIECE {
             piece.resize(PIECE, Block::ZERO);
-            piece
-        }));
-        self.spare.truncate(SPARE);
+            self.spare.push(piece);
+        }
     }
 }
 
 /// Blocks in the pieces that they were made in: each piece's memory is free again once it is
 /// consumed, and nothing is moved when more are added.
 #[derive(Default)]
-struct Stock {
+pub(super) struct Stock {
     pieces: VecDeque<Zeroizing<Vec<Block>>>,
     /// Blocks of the first piece that are taken.
     taken: usize,
-    left: usize,
-    consumed: u64,
+    pub(super) left: usize,
+    pub(super) consumed: u64,
     /// Emptied pieces, all zeros, until they are collected.
-    emptied: Vec<Vec<Block>>,
+    pub(super) emptied: Vec<Vec<Block>>,
 }
 
 impl Stock {
-    fn put(&mut self, blocks: Zeroizing<Vec<Block>>) {
+    pub(super) fn put(&mut self, blocks: Zeroizing<Vec<Block>>) {
         self.left += blocks.len();
         if !blocks.is_empty() {
             self.pieces.push_back(blocks);
         }
     }
 
-    /// Lends the next `count` OTs, which the pool then forgets, or says how many are left.
-    fn lend<T>(&mut self, count: usize, f: impl FnOnce(&[Block]) -> T) -> Result<T, usize> {
-        if count > self.left {
-            return Err(self.left);
-        }
-        let whole = self.pieces.front().is_some_and(|piece| piece.len() - self.taken >= count);
-        let result = if whole {
-            // `consume` may call more than once, `f` only once. A whole piece is shown in one call.
-            let (mut f, mut result) = (Some(f), None);
-            self.consume(count, |part| result = f.take().map(|f| f(part)));
-            result.expect("invariant: one piece was lent")
-        } else {
-            let mut gathered = Zeroizing::new(Vec::with_capacity(count));
-            self.consume(count, |part| gathered.extend_from_slice(part));
-            f(&gathered)
-        };
-        self.consumed += count as u64;
-        Ok(result)
-    }
-
     /// Takes the next `count` OTs out, to make others of.
     fn withdraw(&mut self, count: usize) -> Option<Zeroizing<Vec<Block>>> {
-        let blocks = self.lend(count, |blocks| Zeroizing::new(blocks.to_vec())).ok()?;
+        let blocks = self.take(count).ok()?;
         // What is withdrawn becomes other OTs: no operator has used it, and no cost has
         // declared it.
         self.consumed -= count as u64;
@@ -197,7 +184,7 @@ impl Stock {
     }
 
     /// Shows the next `count` OTs piece by piece, and forgets them.
-    fn consume(&mut self, count: usize, mut show: impl FnMut(&[Block])) {
+    pub(super) fn consume(&mut self, count: usize, mut show: impl FnMut(&[Block])) {
         let mut wanted = count;
         while let Some(piece) = self.pieces.front_mut() {
             // Blocks before `taken` are wiped, those behind it are fresh. No piece in the queue is
@@ -227,7 +214,7 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: OTs are used once.
     pub(crate) fn take_sent(&mut self, count: usize) -> Result<SentCots, Error> {
-        let keys = self.pools.sent.take(count);
+        let keys = self.pools.sent.stock.take(count);
         self.pools.collect();
         let delta = self.pools.delta.clone();
         keys.map(|keys| SentCots { delta, keys }).map_err(|left| self.dry(count, left))
@@ -238,42 +225,20 @@ impl Session {
     /// # Errors
     /// [`Error::PoolDry`]: OTs are used once.
     pub(crate) fn take_received(&mut self, count: usize) -> Result<ReceivedCots, Error> {
-        let keys = self.pools.received.take(count);
+        let keys = self.pools.received.stock.take(count);
         self.pools.collect();
         keys.map(|keys| ReceivedCots { keys }).map_err(|left| self.dry(count, left))
     }
 
-    /// Uses `count` OTs of which this party is the sender, in place: of the correlation and
-    /// the keys.
-    ///
-    /// # Errors
-    /// [`Error::PoolDry`]: OTs are used once.
-    pub(crate) fn with_sent<T>(
-        &mut self,
-        count: usize,
-        f: impl FnOnce(Block, &[Block]) -> T,
-    ) -> Result<T, Error> {
-        let delta = self.pools.delta();
-        let lent = self.pools.sent.lend(count, |keys| f(delta, keys));
+    /// Wipes `count` OTs of either direction, or as many as there are.
+    pub(crate) fn discard(&mut self, count: usize) {
+        for line in [&mut self.pools.sent, &mut self.pools.received] {
+            line.stock.consume(count.min(line.stock.left), |_| ());
+        }
         self.pools.collect();
-        lent.map_err(|left| self.dry(count, left))
     }
 
-    /// Uses `count` OTs of which this party is the receiver, in place.
-    ///
-    /// # Errors
-    /// [`Error::PoolDry`]: OTs are used once.
-    pub(crate) fn with_received<T>(
-        &mut self,
-        count: usize,
-        f: impl FnOnce(&[Block]) -> T,
-    ) -> Result<T, Error> {
-        let lent = self.pools.received.lend(count, f);
-        self.pools.collect();
-        lent.map_err(|left| self.dry(count, left))
-    }
-
-    fn dry(&self, needed: usize, left: usize) -> Error {
+    pub(super) fn dry(&self, needed: usize, left: usize) -> Error {
         Error::PoolDry { step: self.channel.step().to_owned(), needed, left }
     }
 }
@@ -311,7 +276,7 @@ mod tests {
         let pools = &mut server.pools;
         wiped(&pools.piece(5));
         wiped(&pools.delta);
-        wiped(pools.sent.pieces.front().unwrap());
+        wiped(pools.sent.stock.pieces.front().unwrap());
         for reserve in pools.withdraw(2).unwrap() {
             wiped(&reserve);
         }
@@ -328,7 +293,8 @@ mod tests {
         assert!(piece.iter().all(|block| *block == Block::ZERO));
         piece.fill(ones);
         pools.add_sent(piece);
-        assert!(pools.sent.lend(PIECE, |keys| keys.iter().all(|key| *key == ones)).unwrap());
+        let stock = &mut pools.sent.stock;
+        stock.consume(PIECE, |keys| assert!(keys.iter().all(|key| *key == ones)));
         pools.collect();
         assert!(pools.spare.len() == 1 && pools.spare[0].iter().all(|block| *block == Block::ZERO));
     }
@@ -341,10 +307,10 @@ mod tests {
             pools.add_sent(piece);
         }
         for _ in 0..SPARE + 8 {
-            pools.sent.lend(PIECE, |_| ()).unwrap();
+            pools.sent.stock.consume(PIECE, |_| ());
             pools.collect();
         }
-        assert_eq!((pools.sent.left, pools.spare.len()), (0, SPARE));
+        assert_eq!((pools.sent.stock.left, pools.spare.len()), (0, SPARE));
     }
 
     #[test]
@@ -368,10 +334,10 @@ mod tests {
         }
         let mut taken = Vec::new();
         for count in [0, 4, 2, 60, 13] {
-            taken.extend(stock.lend(count, <[Block]>::to_vec).unwrap());
+            stock.consume(count, |part| taken.extend_from_slice(part));
         }
         assert_eq!(taken, (0..next).map(Block).collect::<Vec<_>>());
-        assert_eq!((stock.left, stock.consumed, stock.pieces.len()), (0, 79, 0));
-        assert_eq!(stock.lend(1, <[Block]>::len), Err(0));
+        assert_eq!((stock.left, stock.pieces.len()), (0, 0));
+        assert_eq!(stock.take(1).err(), Some(0));
     }
 }

@@ -13,12 +13,11 @@
 use zeroize::Zeroize;
 
 use super::Hash;
+use super::demand::{ROW, Use};
 use super::pool::choices;
+use super::prepared::Pads;
 use crate::bits::gather;
-use crate::{BitString, Bits, Block, Error, Session};
-
-/// OTs that are hashed together.
-const BATCH: usize = 64;
+use crate::{BitString, Block, Error, Session};
 
 /// One party's strings, bit by bit: `planes[b]` has bit `b` of every string.
 pub(crate) struct Random {
@@ -29,90 +28,86 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// The sender's strings of `bits` bits, from `len` OTs.
-    pub(crate) fn sender(
-        session: &mut Session,
-        hash: &Hash,
-        len: usize,
-        bits: usize,
-    ) -> Result<Self, Error> {
-        session.with_sent(len, |delta, keys| {
-            let (known, one) = both_planes(keys, delta, hash, bits);
-            let factor = known.iter().zip(&one).map(|(zero, one)| zero.xor(one)).collect();
-            Self { known, factor }
-        })
+    /// The sender's next strings, `len` of `bits` bits.
+    pub(crate) fn sender(session: &mut Session, len: usize, bits: usize) -> Result<Self, Error> {
+        let pads = session.draw(session.role(), Use::Random(bits as u32), len)?;
+        Ok(Self::new(&pads, len, bits))
     }
 
-    /// The receiver's choices and strings of `bits` bits, from `len` OTs.
-    pub(crate) fn receiver(
-        session: &mut Session,
-        hash: &Hash,
-        len: usize,
-        bits: usize,
-    ) -> Result<Self, Error> {
-        session.with_received(len, |keys| {
-            let (known, _) = both_planes(keys, Block::ZERO, hash, bits);
-            Self { known, factor: vec![choices(keys)] }
-        })
+    /// The receiver's next choices and strings, `len` of `bits` bits.
+    pub(crate) fn receiver(session: &mut Session, len: usize, bits: usize) -> Result<Self, Error> {
+        let pads = session.draw(session.role().peer(), Use::Random(bits as u32), len)?;
+        Ok(Self::new(&pads, len, bits))
+    }
+
+    /// Rows are words of 64 elements: of what is known, then of the factor.
+    fn new(pads: &Pads, len: usize, bits: usize) -> Self {
+        let planes = pads.side_bits();
+        let mut planes: Vec<BitString> = (0..planes)
+            .map(|plane| {
+                let words = pads.rows().map(|row| word(row, plane));
+                BitString::from_words(words.collect(), len)
+            })
+            .collect();
+        // The planes of what is known come first, then those of the factor.
+        let factor = planes.split_off(bits);
+        Self { known: planes, factor }
     }
 }
 
-/// The low `bits` bits of `H(key)` and of `H(key xor offset)`, one bit string for each; no second
-/// ones for no offset.
-fn both_planes(
-    keys: &[Block],
-    offset: Block,
-    hash: &Hash,
-    bits: usize,
-) -> (Vec<BitString>, Vec<BitString>) {
-    let bits = Bits::of(bits as u32).get();
-    let twice = offset != Block::ZERO;
-    let mut planes =
-        [Planes::new(bits, keys.len()), Planes::new(if twice { bits } else { 0 }, keys.len())];
-    let mut pads = [Block::ZERO; 2 * BATCH];
-    for batch in keys.chunks(BATCH) {
-        let (zero, one) = pads.split_at_mut(BATCH);
-        for ((zero, one), key) in zero.iter_mut().zip(one).zip(batch) {
+fn word(row: &[u8], at: usize) -> u64 {
+    row[8 * at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Rows of the sender: words of the bits of `r0`, then of `r0 xor r1`.
+pub(super) fn send(bits: u32, hash: &Hash, delta: Block, keys: &[Block], rows: &mut [u8]) {
+    let mut pads = [Block::ZERO; 2 * ROW];
+    let rows = rows.chunks_mut(2 * 8 * bits as usize);
+    for (row, keys) in rows.zip(keys.chunks(ROW)) {
+        let (zero, one) = pads.split_at_mut(ROW);
+        for ((zero, one), key) in zero.iter_mut().zip(one).zip(keys) {
             *zero = *key;
-            *one = *key ^ offset;
+            *one = *key ^ delta;
         }
-        let used = if twice { BATCH + batch.len() } else { batch.len() };
-        hash.apply(&mut pads[..used]);
-        for (planes, pads) in planes.iter_mut().zip(pads.chunks(BATCH)) {
-            planes.extend(&pads[..batch.len()]);
-        }
+        hash.apply(&mut pads[..ROW + keys.len()]);
+        // Both hashes of OT i are at i and 64 + i.
+        let (zero, one) = pads.split_at_mut(ROW);
+        one.iter_mut().zip(&*zero).for_each(|(one, zero)| *one ^= *zero);
+        let (known, factor) = row.split_at_mut(8 * bits as usize);
+        planes(&zero[..keys.len()], known);
+        planes(&one[..keys.len()], factor);
     }
     pads.zeroize();
-    let [zero, one] = planes.map(|planes| planes.finish(keys.len()));
-    (zero, one)
 }
 
-/// Low bits of blocks, bit by bit.
-struct Planes(Vec<Vec<u64>>);
-
-impl Planes {
-    fn new(bits: u32, len: usize) -> Self {
-        Self((0..bits).map(|_| Vec::with_capacity(len.div_ceil(64))).collect())
+/// Rows of the receiver: words of the bits of `r_x`, then x.
+pub(super) fn receive(bits: u32, hash: &Hash, keys: &[Block], rows: &mut [u8]) {
+    let mut pads = [Block::ZERO; ROW];
+    let rows = rows.chunks_mut(8 * (bits as usize + 1));
+    for (row, keys) in rows.zip(keys.chunks(ROW)) {
+        let pads = &mut pads[..keys.len()];
+        pads.copy_from_slice(keys);
+        hash.apply(pads);
+        let (known, factor) = row.split_at_mut(8 * bits as usize);
+        planes(pads, known);
+        factor.copy_from_slice(&choices(keys).to_le_bytes());
     }
+    pads.zeroize();
+}
 
-    /// At most 64 blocks; fewer only at the end.
-    fn extend(&mut self, blocks: &[Block]) {
-        let mut bytes = [0; 64];
-        for (at, words) in self.0.chunks_mut(8).enumerate() {
-            bytes
-                .iter_mut()
-                .zip(blocks)
-                .for_each(|(byte, block)| *byte = (block.0 as u64 >> (8 * at)) as u8);
-            for (bit, words) in (0..).zip(words) {
-                words.push(gather(&bytes, bit));
-            }
+/// The low bits of at most 64 blocks, a word for each bit.
+fn planes(blocks: &[Block], words: &mut [u8]) {
+    let mut bytes = [0; 64];
+    for (at, words) in words.chunks_mut(8 * 8).enumerate() {
+        bytes
+            .iter_mut()
+            .zip(blocks)
+            .for_each(|(byte, block)| *byte = (block.0 as u64 >> (8 * at)) as u8);
+        for (bit, word) in (0..).zip(words.chunks_mut(8)) {
+            word.copy_from_slice(&gather(&bytes, bit).to_le_bytes());
         }
-        bytes.zeroize();
     }
-
-    fn finish(self, len: usize) -> Vec<BitString> {
-        self.0.into_iter().map(|words| BitString::from_words(words, len)).collect()
-    }
+    bytes.zeroize();
 }
 
 #[cfg(test)]
@@ -120,21 +115,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ot::Directions;
-    use crate::{Domain, testing};
+    use crate::testing;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn a_random_transfer_is_a_product(bits in 1usize..=64, len in 0usize..200, seed: u64) {
-            let (sender, receiver) = testing::two_parties(seed, len, async |session| {
-                let hash = Directions::fresh(session, Domain::Random).sent;
-                Random::sender(session, &hash, len, bits)
-            }, async |session| {
-                let hash = Directions::fresh(session, Domain::Random).received;
-                Random::receiver(session, &hash, len, bits)
-            });
+            let (sender, receiver) = testing::two_parties(
+                seed,
+                len,
+                async |session| Random::sender(session, len, bits),
+                async |session| Random::receiver(session, len, bits),
+            );
             for bit in 0..bits {
                 let product = sender.factor[bit].and(&receiver.factor[0]);
                 prop_assert_eq!(sender.known[bit].xor(&receiver.known[bit]), product);

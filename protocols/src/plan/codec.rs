@@ -96,8 +96,8 @@ impl Plan {
         Ok(integers)
     }
 
-    /// Reads the client's result of one inference: logits `[classes][images]`, or labels
-    /// `[images]`.
+    /// Reads the client's result of one inference: logits `[channels][images][rows][columns]`,
+    /// whose classes are in the order channels, rows, columns; or labels `[images]`.
     ///
     /// # Panics
     /// The result is not that of so many images.
@@ -113,7 +113,10 @@ impl Plan {
     }
 
     fn answer(&self, logits: &[i64], image: usize, images: usize) -> Answer {
-        let integers: Vec<i64> = logits.iter().skip(image).step_by(images).copied().collect();
+        let [_, rows, columns] = self.output_wire().shape;
+        // The planes of all images stand side by side in a channel.
+        let planes = logits.chunks_exact(rows * columns).skip(image).step_by(images);
+        let integers: Vec<i64> = planes.flatten().copied().collect();
         let values = integers.iter().map(|&v| v as f64 * self.output.scale).collect();
         let largest = integers.iter().copied().max();
         let label = integers.iter().position(|&v| Some(v) == largest).unwrap_or(0);
@@ -178,6 +181,17 @@ mod tests {
         let values = [0.125, 0.375, 1.5, -1.0];
         assert_eq!(plan.encode(&values).unwrap(), [0, 3, 2, 0]);
         assert!(plan.encode(&values[..3]).unwrap_err().to_string().contains("2x1x1"));
+    }
+
+    #[test]
+    fn logits_of_several_pixels_are_planes_of_images() {
+        let mut plan = plan();
+        plan.wires[1].shape = [2, 1, 2];
+        // Channel by channel both pixels of one image, then both of the other.
+        let answers = plan.decode(&[1, 2, 3, 4, 5, 0, 7, 8], 2);
+        let logits = answers.iter().map(|answer| &answer.logits.as_ref().unwrap().integers);
+        assert_eq!(logits.collect::<Vec<_>>(), [&[1, 2, 5, 0], &[3, 4, 7, 8]]);
+        assert_eq!(answers.iter().map(|answer| answer.label).collect::<Vec<_>>(), [2, 3]);
     }
 
     #[test]

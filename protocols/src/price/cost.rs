@@ -7,7 +7,7 @@ use crate::handshake;
 use crate::hints::Outline;
 use crate::linear::Layer;
 use crate::load::{Group, Hints, Load};
-use crate::ot::OtExtend;
+use crate::ot::{Draws, OtExtend};
 use crate::plan::Plan;
 use crate::rates::Seconds;
 use crate::steps::{CORRELATIONS, KEYS, Kind, Masks, Op};
@@ -50,12 +50,18 @@ impl Plan {
     }
 
     /// Bytes that a party holds from one step to the next at the least, unless the plan is
-    /// streamed: weight trees, and the OTs of set-up or of one inference.
+    /// streamed: weight trees, and the OTs of set-up or what is made of those of one inference.
     pub fn held_bytes(&self, images: usize) -> u64 {
         let layers = self.layers();
         let levels: u64 = layers.map(|(_, _, layer)| layer.setup_cost().consumed()).sum();
-        let run = self.consumed_by_steps(images).consumed();
-        Block::BYTES as u64 * (levels + levels.max(run))
+        let levels = Block::BYTES as u64 * levels;
+        let Draws { offline, online } = Self { streamed: false, ..self.clone() }.draws(images);
+        let whole = self.consumed_by_steps(images).consumed();
+        let drawn = || offline.iter().chain(&online);
+        let whole = whole - drawn().map(|demand| demand.cots() as u64).sum::<u64>();
+        let pads = |role| drawn().map(|demand| demand.bytes(role)).sum::<u64>();
+        let pads = pads(Role::Server).max(pads(Role::Client));
+        levels + levels.max(Block::BYTES as u64 * whole + pads)
     }
 
     /// The price of every step for one inference of `images`: the extension first, then the plan's
@@ -141,6 +147,23 @@ impl Plan {
             offline + online
         });
         steps.sum()
+    }
+
+    /// What all steps of one inference draw; nothing where the plan is streamed, and each step's
+    /// OTs are made for it.
+    pub(crate) fn draws(&self, images: usize) -> Draws {
+        let mut all = Draws::default();
+        if self.streamed {
+            return all;
+        }
+        let masks = self.masks();
+        let context = self.context(&masks);
+        for step in &self.steps {
+            let Draws { offline, online } = step.op.step().draws(&context, images);
+            all.offline.extend(offline);
+            all.online.extend(online);
+        }
+        all
     }
 
     /// The price of one step: see [`Prices::step_cost`].

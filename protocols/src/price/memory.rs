@@ -1,16 +1,16 @@
 //! The memory of a party, predicted from the plan: a session is followed step by step, with what is
 //! held and what is at work.
 //!
-//! Most of it are OTs. Those of all inferences that are prepared together are made at once,
-//! 16 bytes each at either party, and are used up step by step: at the latest by the online part. A
-//! requantization whose choices are made early turns its OTs into a few words a digit. Beside
-//! them: the trees of the layers, the reserve of Ferret, masks and products of prepared inferences,
-//! the wires that are alive, and the largest step's working set. The large terms are exact; buffers
-//! of the connection are counted full.
+//! Those OTs that are taken as they are take 16 bytes each at either party. Of all others, a few
+//! bits of pads are made at once, for all inferences that are prepared together; they are used up
+//! step by step, at the latest by the online part. A requantization whose choices are made early
+//! keeps its pads until then. Beside them: the trees of the layers, the reserve of Ferret, masks
+//! and products of prepared inferences, the wires that are alive, and the largest step's working
+//! set. The large terms are exact; buffers of the connection are counted full.
 
 use crate::hints::Outline;
 use crate::load::Load;
-use crate::ot::OtExtension;
+use crate::ot::{Demand, OtExtension};
 use crate::plan::Plan;
 use crate::steps::{Context, Step, Wire};
 use crate::{Block, Cost, Phases, Role};
@@ -22,7 +22,7 @@ pub const PROCESS: u64 = 13 << 20;
 const ELEMENT: u64 = 8;
 const BLOCK: u64 = Block::BYTES as u64;
 /// Emptied pieces of the pools that are kept.
-const SPARE: u64 = 16 << 20;
+const SPARE: u64 = 8 << 20;
 /// Bytes that wait to be sent.
 const SEND_AHEAD: u64 = 8 << 20;
 /// Frames that are received ahead, with one under way and one in use, and the most bytes of one.
@@ -51,6 +51,9 @@ const PRICED: usize = 16;
 #[derive(Clone, Copy)]
 struct Priced {
     phases: Phases,
+    /// Bytes of its OTs, or of what is made of them, until it takes them.
+    before: u64,
+    from_input: u64,
     /// Bytes that the offline part leaves.
     held: u64,
     /// Bytes at work in either part.
@@ -71,14 +74,24 @@ impl Priced {
     ) -> Self {
         let (body, layer) = (step.op.step(), step.op.layer());
         let Phases { setup, offline, online } = plan.placed(&step.op, body.cost(context, images));
+        let draws = body.draws(context, images);
         Self {
             phases: Phases { setup, offline: offline * times, online: online * times },
-            held: body.held_bytes(context, images) * times,
+            before: ots_bytes(offline, &draws.offline, role) * times,
+            from_input: ots_bytes(online, &draws.online, role) * times,
+            held: body.held_bytes(context, role, images) * times,
             offline: body.offline_bytes(context, role, images) * times,
             online: body.online_bytes(context, role, images) * times,
             frames: layer.map_or(0, |layer| layer.memory(role, images).frames) * times,
         }
     }
+}
+
+/// Bytes of the OTs of some cost: of those that are drawn, of what is made of them.
+fn ots_bytes(cost: Cost, demands: &[Demand], role: Role) -> u64 {
+    let drawn: u64 = demands.iter().map(|demand| demand.cots() as u64).sum();
+    let pads: u64 = demands.iter().map(|demand| demand.bytes(role)).sum();
+    BLOCK * (cost.consumed() - drawn) + pads
 }
 
 /// A party's memory as its session goes on.
@@ -92,12 +105,10 @@ struct Tally<'a> {
     steps: Vec<Priced>,
     /// Bytes held throughout.
     kept: u64,
-    /// Emptied pieces that set-up leaves behind.
+    /// Bytes of emptied pieces.
     spare: u64,
-    /// OTs in both pools.
+    /// Bytes of OTs and pads in both pools.
     pool: u64,
-    /// OTs that were used up.
-    used: u64,
     /// Bytes that one prepared inference holds.
     prepared: u64,
     /// The most so far.
@@ -113,9 +124,9 @@ impl<'a> Tally<'a> {
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
         let hints = plan.hints_len().unwrap_or(0) as u64;
         let files = if role == Role::Server { 2 * weights + hints } else { input };
-        // Of both directions.
+        // Of both directions, and where the next one of either is made.
         let reserve = match plan.extension {
-            OtExtension::Ferret(parameters) => 2 * (BLOCK * parameters.reserve() as u64 + HUGE),
+            OtExtension::Ferret(parameters) => 3 * (BLOCK * parameters.reserve() as u64 + HUGE),
             OtExtension::Softspoken(depth) => 2 * STREAM * ((depth.trees() as u64) << depth.get()),
         };
         let kept = PROCESS + files + reserve;
@@ -136,7 +147,6 @@ impl<'a> Tally<'a> {
             kept,
             pool: 0,
             spare: 0,
-            used: 0,
             prepared: 0,
             peak: kept,
         }
@@ -146,13 +156,13 @@ impl<'a> Tally<'a> {
     fn set_up(&mut self) {
         self.bootstrap();
         let trees = self.plan.kept_states(self.load.hints);
-        self.supply(trees);
+        self.supply(BLOCK * trees.consumed());
         let outline = Outline::named(self.plan);
         for (step, _, layer) in self.plan.kept_layers() {
             // A file of hints is made for the widest ring.
             let made = outline.part(step).map_or(&layer, |part| &part.layer);
             let memory = made.memory(self.role, 1);
-            self.consume(outline.state_cost(step, &layer));
+            self.consume(BLOCK * outline.state_cost(step, &layer).consumed());
             self.note(memory.state + memory.preparing + SEND_AHEAD);
             self.kept += memory.state;
         }
@@ -170,29 +180,23 @@ impl<'a> Tally<'a> {
     /// The OTs of all inferences that are prepared together.
     fn extend(&mut self) {
         if !self.plan.streamed {
-            self.supply(
-                self.all(|phases| phases.offline + phases.online) * self.load.prepared as u64,
-            );
+            let each = self.all(|step| step.before + step.from_input);
+            self.supply(each * self.load.prepared as u64);
         }
     }
 
-    /// The offline part of the first inference, of the last that is prepared with it, and of the
-    /// one between them from which on pieces that are used up are given back.
+    /// The offline part of the first inference, and of the last that is prepared with it.
     fn offline(&mut self) {
         let others = self.load.prepared.saturating_sub(1) as u64;
         // The first inference finds the fullest pool, the last one the most that is prepared.
-        let before = (self.pool, self.used);
+        let before = self.pool;
         let prepared = self.prepare_one(0);
-        // Up to the bend nothing is given back, while more and more is prepared.
-        let each = self.all(|phases| phases.offline);
-        let bend = SPARE / (BLOCK * (each.server_cots + each.client_cots)).max(1);
-        for ready in [bend.min(others), others] {
-            (self.pool, self.used) = before;
-            if !self.plan.streamed {
-                self.consume(each * ready);
-            }
-            self.prepare_one(prepared * ready);
+        // Between the two everything grows or falls evenly.
+        self.pool = before;
+        if !self.plan.streamed {
+            self.consume(self.all(|step| step.before) * others);
         }
+        self.prepare_one(prepared * others);
         self.prepared = prepared * (others + 1);
     }
 
@@ -202,17 +206,17 @@ impl<'a> Tally<'a> {
         let secrets = plan.secrets().map_or(0, |secrets| secrets.bytes(self.images) * self.times);
         let (mut held, mut masks) = (others, 0);
         for (index, step) in plan.steps.iter().enumerate() {
-            let Priced { phases, held: left, offline, .. } = self.steps[index];
+            let Priced { before, held: left, offline, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.offline);
             let layer = step.op.layer().filter(|_| plan.streamed);
             if layer.is_some() {
-                self.supply(phases.offline);
+                self.supply(before);
             }
             let fresh = layer.filter(|layer| !plan.keeps(layer)).map_or(0, |layer| {
                 let memory = layer.memory(self.role, 1);
                 memory.state + memory.preparing
             });
-            self.consume(phases.offline);
+            self.consume(before);
             held += left;
             let at_work = offline + fresh;
             let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
@@ -231,15 +235,15 @@ impl<'a> Tally<'a> {
         let mut wires: Vec<u64> = vec![0; plan.wires.len()];
         let mut held = self.prepared;
         for (index, step) in plan.steps.iter().enumerate() {
-            let Priced { phases, held: left, online, .. } = self.steps[index];
+            let Priced { from_input, held: left, online, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.online);
             if plan.streamed {
-                self.supply(phases.online);
+                self.supply(from_input);
             }
             let output = step.op.output().map_or(0, |wire| self.wire_bytes(wire));
             let alive: u64 = wires.iter().sum();
             self.note(held + alive + output + online + buffers);
-            self.consume(phases.online);
+            self.consume(from_input);
             // Products stay in the sum: they are the share that the step writes.
             held -= if step.op.layer().is_some() { 0 } else { left };
             if let Some(wire) = step.op.output() {
@@ -253,31 +257,26 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// OTs are made: with what is at work meanwhile.
-    fn supply(&mut self, cost: Cost) {
-        self.pool += cost.server_cots + cost.client_cots;
-        let making = match self.plan.extension {
-            // What replaces the reserve of one direction, and a piece for each.
-            OtExtension::Ferret(parameters) => BLOCK * (parameters.reserve() as u64 + 2 * PIECE),
-            OtExtension::Softspoken(_) => 2 * BLOCK * PIECE,
-        };
+    /// OTs are made, and of them what will be drawn: with what is at work meanwhile.
+    fn supply(&mut self, bytes: u64) {
+        self.pool += bytes;
+        // A piece for each direction.
+        let making = 2 * BLOCK * PIECE;
         self.note(making);
+        self.spare = self.spare.max(making.min(SPARE));
     }
 
-    fn consume(&mut self, cost: Cost) {
-        let used = cost.server_cots + cost.client_cots;
-        self.pool = self.pool.saturating_sub(used);
-        self.used += used;
+    fn consume(&mut self, bytes: u64) {
+        self.pool = self.pool.saturating_sub(bytes);
+        self.spare = SPARE.min(self.spare + bytes);
     }
 
     /// Notes what is held now, with so many bytes more.
     fn note(&mut self, more: u64) {
-        // The last piece of either direction is not full.
-        // Memory of OTs that were used up is kept as spare pieces, up to a bound, and given
-        // back beyond it.
-        let pieces = BLOCK * (self.pool + 2 * PIECE) + (BLOCK * self.used).min(SPARE);
-        let pool = pieces.max(self.spare);
-        self.peak = self.peak.max(self.kept + pool + more);
+        // The last piece of either direction is not full. Memory of OTs that were used up is kept
+        // as spare pieces, up to a bound, and given back beyond it.
+        let pieces = self.pool + 2 * BLOCK * PIECE + self.spare;
+        self.peak = self.peak.max(self.kept + pieces + more);
     }
 
     /// Frames on their way in one part of an inference from a step on, at the most.
@@ -303,9 +302,9 @@ impl<'a> Tally<'a> {
         sent.min(SEND_AHEAD) + received
     }
 
-    /// What all steps of one part of an inference move.
-    fn all(&self, part: impl Fn(Phases) -> Cost) -> Cost {
-        self.steps.iter().map(|step| part(step.phases)).sum()
+    /// The sum over all steps of an inference.
+    fn all(&self, part: impl Fn(&Priced) -> u64) -> u64 {
+        self.steps.iter().map(part).sum()
     }
 
     fn wire_bytes(&self, wire: usize) -> u64 {

@@ -54,9 +54,9 @@ impl Plan {
     }
 }
 
-/// Seconds of work for one correlated OT.
+/// Seconds of work for one correlated OT, and for the pads that are made of it.
 pub fn ot_seconds(source: OtExtension) -> f64 {
-    match source {
+    let ot = match source {
         OtExtension::Softspoken(depth) => {
             let blocks = (depth.trees() << depth.get()) as f64 / 128.0;
             rates::TRANSFER + blocks * rates::STREAM_BLOCK
@@ -64,5 +64,6 @@ pub fn ot_seconds(source: OtExtension) -> f64 {
         OtExtension::Ferret(parameters) => {
             rates::FERRET[parameters.depth() - Parameters::SMALLEST.depth()]
         }
-    }
+    };
+    ot + rates::PAD
 }

@@ -7,6 +7,7 @@ use super::requant::{NONLINEAR, used};
 use super::{Body, Check, Context, Intervals, Kind, Online, Op, Wire, WireId};
 use crate::linear::Work;
 use crate::ops;
+use crate::ot::Draws;
 use crate::rates::Seconds;
 use crate::{Bits, Error, Operator, Phases, Role, Session, Share};
 
@@ -73,6 +74,11 @@ impl Body for Argmax {
     fn cost(&self, context: &Context<'_>, images: usize) -> Phases {
         let online = self.operator(context.wires, images).cost();
         Phases { online, ..Phases::default() }
+    }
+
+    fn draws(&self, context: &Context<'_>, images: usize) -> Draws {
+        let online = self.operator(context.wires, images).demands();
+        Draws { online, ..Draws::default() }
     }
 
     fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {

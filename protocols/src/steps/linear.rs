@@ -7,6 +7,7 @@ use super::{Body, Check, Context, Intervals, Kind, Offline, Online, Op, Prepared
 use crate::linear::{
     Algorithm, ClientHeld, Geometry, Hint, Layer, Products, Protocol, Work, multiply, winograd,
 };
+use crate::ot::Draws;
 use crate::rates::{self, Seconds};
 use crate::{Bits, Error, Phases, Role, Session, Share};
 
@@ -152,6 +153,10 @@ impl Body for Linear {
         self.layer().cost(images)
     }
 
+    fn draws(&self, _: &Context<'_>, images: usize) -> Draws {
+        Draws { offline: self.layer().demands(images), ..Draws::default() }
+    }
+
     fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {
         let layer = self.layer();
         let seconds = layer.seconds(images);
@@ -160,7 +165,7 @@ impl Body for Linear {
         Seconds { offline: seconds.offline + made, online }
     }
 
-    fn held_bytes(&self, context: &Context<'_>, images: usize) -> u64 {
+    fn held_bytes(&self, context: &Context<'_>, _: Role, images: usize) -> u64 {
         context.bytes(self.output, images)
     }
 

@@ -6,6 +6,7 @@ use super::requant::{NONLINEAR, used};
 use super::{Body, Check, Context, Intervals, Kind, Online, Wire, WireId, reshare};
 use crate::linear::Work;
 use crate::ops;
+use crate::ot::Draws;
 use crate::rates::{self, Seconds};
 use crate::{Bits, Block, Error, Operator, Phases, Role, Session, Share};
 
@@ -86,6 +87,11 @@ impl Body for Lookup {
         let found = self.operator(context.wires, images).cost();
         let online = found.then(reshare::cost(context, self.output, self.reshare, images));
         Phases { online, ..Phases::default() }
+    }
+
+    fn draws(&self, context: &Context<'_>, images: usize) -> Draws {
+        let online = self.operator(context.wires, images).demands();
+        Draws { online, ..Draws::default() }
     }
 
     fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::linear::Work;
 use crate::ops;
+use crate::ot::Draws;
 use crate::rates::Seconds;
 use crate::{Error, Operator, Phases, Role, Session, Share};
 
@@ -106,6 +107,11 @@ impl Body for MaxPool {
         let pooled = self.operator(context.wires, images).cost();
         let online = pooled.then(reshare::cost(context, self.output, self.reshare, images));
         Phases { online, ..Phases::default() }
+    }
+
+    fn draws(&self, context: &Context<'_>, images: usize) -> Draws {
+        let online = self.operator(context.wires, images).demands();
+        Draws { online, ..Draws::default() }
     }
 
     fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {

@@ -29,6 +29,7 @@ use std::any::Any;
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Layer, Work};
+use crate::ot::Draws;
 use crate::rates::Seconds;
 use crate::{Bits, Error, Phases, Role, Session, Share};
 
@@ -152,13 +153,18 @@ pub(crate) trait Body: Any + Send + Sync {
     /// What it moves. OTs of the set-up are counted, their extension is not.
     fn cost(&self, context: &Context<'_>, images: usize) -> Phases;
 
+    /// What it makes of the OTs of its cost: nothing, where it takes them as they are.
+    fn draws(&self, _: &Context<'_>, _: usize) -> Draws {
+        Draws::default()
+    }
+
     /// Seconds of work, without the wire.
     fn seconds(&self, _: &Context<'_>, _: usize) -> Seconds {
         Seconds::default()
     }
 
-    /// Bytes that preparing an inference leaves at a party, beside masks.
-    fn held_bytes(&self, _: &Context<'_>, _: usize) -> u64 {
+    /// Bytes that preparing an inference leaves at a party, beside masks and what will be drawn.
+    fn held_bytes(&self, _: &Context<'_>, _: Role, _: usize) -> u64 {
         0
     }
 

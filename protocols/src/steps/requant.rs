@@ -10,6 +10,7 @@ use super::{
 };
 use crate::linear::Work;
 use crate::ops::{self, Chosen, Form};
+use crate::ot::Draws;
 use crate::rates::{self, Seconds};
 use crate::{Bits, Error, Operator, Phases, Role, Session, Share};
 
@@ -210,15 +211,19 @@ impl Body for Requant {
         self.operator(context.wires, images).phases(self.early(context), self.reshare)
     }
 
+    fn draws(&self, context: &Context<'_>, images: usize) -> Draws {
+        self.operator(context.wires, images).draws(self.early(context))
+    }
+
     fn seconds(&self, context: &Context<'_>, images: usize) -> Seconds {
         used(self.operator(context.wires, images).cost().consumed())
     }
 
-    fn held_bytes(&self, context: &Context<'_>, images: usize) -> u64 {
+    fn held_bytes(&self, context: &Context<'_>, role: Role, images: usize) -> u64 {
         if !self.early(context) {
             return 0;
         }
-        self.operator(context.wires, images).chosen_bytes()
+        self.operator(context.wires, images).chosen_bytes(role)
     }
 
     fn offline_bytes(&self, context: &Context<'_>, _: Role, images: usize) -> u64 {
@@ -226,12 +231,7 @@ impl Body for Requant {
     }
 
     fn online_bytes(&self, context: &Context<'_>, _: Role, images: usize) -> u64 {
-        let late = if self.early(context) {
-            0
-        } else {
-            self.operator(context.wires, images).chosen_bytes()
-        };
-        context.elements(self.output, images) * NONLINEAR + late
+        context.elements(self.output, images) * NONLINEAR
     }
 
     fn follow(&self, intervals: &mut Intervals<'_>) -> Result<(), Error> {

@@ -12,7 +12,9 @@ use model::{Conv, Model, Op};
 use rayon::prelude::*;
 
 use super::BitWidths;
-use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers, Target};
+use super::activation_quantizers::{
+    ActivationQuantizer, ActivationQuantizers, SAME, Target, off_power,
+};
 use super::round::{Group, QuantizedWeights, WeightQuantizer, blocks};
 use super::scales::{Scales, limits};
 
@@ -134,6 +136,10 @@ impl Room {
             least = (shift + bits) as u32 + 1;
         }
         for ((low, high), scale) in others {
+            // What has to be multiplied first is finer than its scale says.
+            if off_power(scale - sum_scale) > SAME {
+                return None;
+            }
             let steps = (scale - sum_scale).round().exp2();
             rest = (rest.0 + low * steps, rest.1 + high * steps);
         }

@@ -13,6 +13,10 @@
 //! the activation quantizers that meet in a sum, and of the activation quantizer that the sum is
 //! rounded to, are one real number up to powers of two: they form a *group*. A layer's weight scale
 //! is then given, up to a power of two a channel, by the groups of its input and of its target.
+//!
+//! What cannot share that number stays out of the group: an average over a window that is no power
+//! of two, and a ReLU that is cut off where no scale of the group ends. Where such a value meets a
+//! sum, an integer factor makes up for the ratio.
 
 use model::{Model, Op, ValueId};
 
@@ -36,6 +40,15 @@ pub struct ActivationQuantizer {
     pub looked_up: bool,
     /// Functions that read it.
     pub functions: usize,
+}
+
+/// How the input is rounded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputQuantizer {
+    /// Whether it can be negative.
+    pub signed: bool,
+    /// The base-two logarithm of the scale that it must have, up to a power of two, if any.
+    pub mantissa: Option<f64>,
 }
 
 /// What a linear layer's accumulators become.
@@ -72,6 +85,8 @@ pub struct ActivationQuantizers {
     pub layers: Vec<LayerQuantizers>,
     /// Number of groups.
     pub groups: usize,
+    /// The input's.
+    pub input: InputQuantizer,
     /// The activation quantizer of every value that is one.
     of_value: Vec<Option<QuantizerId>>,
     /// Of concatenations: whether it has parts that those looked at before it have not.
@@ -80,51 +95,74 @@ pub struct ActivationQuantizers {
 
 impl ActivationQuantizers {
     /// Finds the activation quantizers of a model.
-    pub fn of(model: &Model, signed_input: bool) -> Self {
+    pub fn of(model: &Model, input: InputQuantizer) -> Self {
         let values = model.nodes.len() + 1;
         let consumers = consumers(model);
         // `exact[v]`: an accumulator, or pooled or sliced from one; what is read of it is the exact
         // sum.
         let mut exact = vec![false; values];
+        // `pooled[v]`: a sum over windows, or chosen from one: wider than what it is a sum of.
+        let mut pooled = vec![false; values];
+        let mut signed = vec![true; values];
         let mut of_value: Vec<Option<QuantizerId>> = vec![None; values];
         let mut quantizers: Vec<ActivationQuantizer> = Vec::new();
-        let joined = Joined::of(model, signed_input);
+        let joined = Joined::of(model, input.signed);
         let mut of_class: Vec<Option<QuantizerId>> = vec![None; values];
         for value in 0..values {
             let producer = ValueId(value).producer().map(|node| &model.nodes[node]);
             if let Some(class) = joined.class[value] {
+                signed[value] = joined.signed[class];
                 // The first of its class makes the quantizer of all.
                 let id = *of_class[class].get_or_insert(quantizers.len());
                 if id == quantizers.len() {
-                    let (stands, signed) = (joined.largest[class], joined.signed[class]);
-                    quantizers.push(described(model, &consumers, stands, signed, None));
+                    let stands = joined.largest[class];
+                    quantizers.push(described(model, &consumers, stands, signed[value], None));
                 }
                 of_value[value] = Some(id);
                 continue;
             }
-            let (rounded, signed, max) = match producer.map(|node| (&node.op, &node.inputs)) {
-                None => (true, signed_input, None),
+            let (rounded, can_be_negative, max) = match producer
+                .map(|node| (&node.op, &node.inputs))
+            {
+                None => (true, input.signed, None),
                 Some((Op::Relu { max }, _)) => (true, false, *max),
                 Some((Op::Function(function), _)) => (true, function.is_signed(), None),
                 Some((Op::Conv(_) | Op::Add, _)) => {
                     exact[value] = true;
                     (needs_rounding(model, &consumers[value], value), true, None)
                 }
-                Some((Op::MaxPool(_) | Op::View(_) | Op::Reorder(_), inputs)) => {
-                    exact[value] = exact[inputs[0].0] && of_value[inputs[0].0].is_none();
+                Some((
+                    op @ (Op::MaxPool(_) | Op::View(_) | Op::Reorder(_) | Op::AvgPool(_)),
+                    inputs,
+                )) => {
+                    let unrounded = of_value[inputs[0].0].is_none();
+                    let average = matches!(op, Op::AvgPool(_));
+                    exact[value] = !average && exact[inputs[0].0] && unrounded;
+                    // Tables have one entry for each value of 8 bits: a sum over windows has more,
+                    // and is rounded before it is looked up.
+                    pooled[value] = average || (pooled[inputs[0].0] && unrounded);
+                    let looked_up = pooled[value] && functions(model, &consumers[value]) > 0;
+                    let signed = signed[inputs[0].0];
                     let rounded = exact[value] && needs_rounding(model, &consumers[value], value);
-                    (rounded, true, None)
+                    (rounded || looked_up, signed, None)
                 }
                 // Every concatenation is in a class.
-                Some((Op::AvgPool(_) | Op::Concat, _)) => (false, false, None),
+                Some((Op::Concat, _)) => (false, false, None),
             };
+            signed[value] = can_be_negative;
             if rounded {
                 of_value[value] = Some(quantizers.len());
-                quantizers.push(described(model, &consumers, ValueId(value), signed, max));
+                quantizers.push(described(
+                    model,
+                    &consumers,
+                    ValueId(value),
+                    can_be_negative,
+                    max,
+                ));
             }
         }
         let observed = joined.observed;
-        let mut found = Self { quantizers, layers: Vec::new(), groups: 0, of_value, observed };
+        let mut found = Self { quantizers, layers: Vec::new(), groups: 0, input, of_value, observed };
         found.tie(model, &consumers);
         found
     }
@@ -174,32 +212,32 @@ impl ActivationQuantizers {
     fn tie(&mut self, model: &Model, consumers: &[Vec<usize>]) {
         // The logits take part as one more item behind the activation quantizers.
         let logits = self.quantizers.len();
-        let mut groups = Ties((0..=logits).collect());
+        let mut groups = Ties::new(self.quantizers.iter().map(|own| self.anchor(own)));
         for (index, node) in model.nodes.iter().enumerate() {
             match &node.op {
                 Op::Add => {
                     let target = self.target(model, consumers, node.output);
                     for &input in &node.inputs {
-                        if let Some((activation, _)) = self.source(model, input) {
-                            // Terms of one sum differ by shifts: each activation quantizer that
-                            // feeds it is tied to what the sum becomes. Layers that feed it read
-                            // the target's group below.
-                            groups.join(activation, target.unwrap_or(logits));
+                        // Terms of one sum differ by shifts: each activation quantizer that feeds
+                        // it is tied to what the sum becomes. Layers that feed it read the target's
+                        // group below.
+                        if let Some((activation, offset)) = self.source(model, input) {
+                            groups.join(activation, target.unwrap_or(logits), offset);
                         }
                     }
                 }
+                // A ReLU or an average of an activation quantizer is that activation quantizer
+                // requantized, which is a shift too. So is a part of a concatenation.
                 Op::Relu { .. }
-                | Op::MaxPool(_)
                 | Op::AvgPool(_)
+                | Op::MaxPool(_)
                 | Op::View(_)
                 | Op::Reorder(_) => {
-                    let own = self.activation(node.output);
-                    if let (Some(own), Some((activation, _))) =
-                        (own, self.source(model, node.inputs[0]))
+                    let area = if let Op::AvgPool(window) = &node.op { window.len() } else { 1 };
+                    if let (Some(own), Some((activation, offset))) =
+                        (self.activation(node.output), self.source(model, node.inputs[0]))
                     {
-                        // A ReLU of an activation quantizer is that activation quantizer
-                        // requantized, which is a shift too. So is a part of a concatenation.
-                        groups.join(own, activation);
+                        groups.join(own, activation, offset - (area as f64).log2());
                     }
                 }
                 Op::Conv(_) => {
@@ -229,6 +267,15 @@ impl ActivationQuantizers {
         }
     }
 
+    /// The base-two logarithm of the scale that an activation quantizer of 8 bits must have, up to
+    /// a power of two, if any.
+    fn anchor(&self, quantizer: &ActivationQuantizer) -> Option<f64> {
+        match quantizer.value.producer() {
+            None => self.input.mantissa,
+            Some(_) => quantizer.max.map(|max| (f64::from(max) / 255.0).log2()),
+        }
+    }
+
     /// The activation quantizer that an accumulator is rounded to, following sums, pooling and
     /// views; `None` for logits.
     fn target(
@@ -245,6 +292,21 @@ impl ActivationQuantizers {
             value = model.nodes[*consumers[value.0].first()?].output;
         }
     }
+
+    /// As [`Self::target`], of a sum that is being emitted.
+    pub(super) fn sum_target(&self, model: &Model, value: ValueId) -> Option<QuantizerId> {
+        self.target(model, &consumers(model), value)
+    }
+}
+
+/// How many of these nodes are functions.
+fn functions(model: &Model, nodes: &[usize]) -> usize {
+    nodes.iter().filter(|&&node| is_function(&model.nodes[node].op)).count()
+}
+
+/// How far a ratio of scales is from a power of two, as a base-two logarithm.
+pub(super) fn off_power(log_ratio: f64) -> f64 {
+    (log_ratio - log_ratio.round()).abs()
 }
 
 /// The activation quantizer of a value; its group is not known yet.
@@ -258,8 +320,7 @@ fn described(
     let producer = value.producer().map(|node| &model.nodes[node]);
     let name = producer.map_or("input", |node| &node.name).to_owned();
     let looked_up = producer.is_some_and(|node| is_function(&node.op));
-    let read = consumers[value.0].iter().filter(|&&node| is_function(&model.nodes[node].op));
-    let functions = read.count();
+    let functions = functions(model, &consumers[value.0]);
     ActivationQuantizer { value, name, signed, max, group: 0, looked_up, functions }
 }
 
@@ -280,12 +341,12 @@ impl Joined {
         let values = model.nodes.len() + 1;
         let mut joined: Vec<&model::Node> =
             model.nodes.iter().filter(|node| matches!(node.op, Op::Concat)).collect();
-        let mut ties = Ties((0..values).collect());
+        let mut ties = Ties::new((0..values).map(|_| None));
         for (node, &input) in
             joined.iter().flat_map(|node| node.inputs.iter().map(move |i| (node, i)))
         {
-            ties.join(node.output.0, input.0);
-            sliced_from(model, input).iter().for_each(|value| ties.join(node.output.0, value.0));
+            ties.join(node.output.0, input.0, 0.0);
+            sliced_from(model, input).iter().for_each(|value| ties.join(node.output.0, value.0, 0.0));
         }
         let roots: Vec<usize> = joined.iter().map(|node| ties.root(node.output.0)).collect();
         let class: Vec<Option<usize>> = (0..values)
@@ -372,26 +433,50 @@ fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
         || (revealed && !consumers.is_empty())
 }
 
-/// A union of what is tied.
-struct Ties(Vec<usize>);
+/// How far scales that are taken for each other may be apart, as a base-two logarithm.
+pub(super) const SAME: f64 = 1e-6;
+
+/// A union of what is tied; by root, the scale that it must have, up to a power of two.
+struct Ties {
+    above: Vec<usize>,
+    anchors: Vec<Option<f64>>,
+}
 
 impl Ties {
+    /// Activation quantizers with their anchors, and the logits behind them.
+    fn new(anchors: impl Iterator<Item = Option<f64>>) -> Self {
+        let anchors: Vec<Option<f64>> = anchors.chain([None]).collect();
+        Self { above: (0..anchors.len()).collect(), anchors }
+    }
+
     fn root(&self, mut item: usize) -> usize {
-        while self.0[item] != item {
-            item = self.0[item];
+        while self.above[item] != item {
+            item = self.above[item];
         }
         item
     }
 
-    fn join(&mut self, a: usize, b: usize) {
+    /// Ties two items whose scales are `offset` apart, unless no shift brings them together.
+    fn join(&mut self, a: usize, b: usize, offset: f64) {
         let (a, b) = (self.root(a), self.root(b));
-        self.0[a.max(b)] = a.min(b);
+        let (above, below) = (a.min(b), a.max(b));
+        let apart = match (self.anchors[above], self.anchors[below]) {
+            (Some(one), Some(other)) => off_power(one - other),
+            (Some(_), None) | (None, Some(_)) | (None, None) => 0.0,
+        };
+        // Left apart, each of the two keeps the scale that it must have; the sum that they meet in
+        // multiplies one of them.
+        if off_power(offset) > SAME || apart > SAME {
+            return;
+        }
+        self.anchors[above] = self.anchors[above].or(self.anchors[below]);
+        self.above[below] = above;
     }
 
     /// The group of every item, numbered from zero on.
     fn number(&self) -> Vec<usize> {
         let mut names = Vec::new();
-        (0..self.0.len())
+        (0..self.above.len())
             .map(|item| {
                 let root = self.root(item);
                 names.iter().position(|&name| name == root).unwrap_or_else(|| {

@@ -30,6 +30,8 @@ pub struct Samples {
     pub energy: f64,
     /// The magnitude that is not to be cut off, where that decides the range.
     pub reach: Option<f32>,
+    /// The magnitude that a range has at least.
+    pub least: f32,
 }
 
 /// Moments of the rows of the im2col matrix.
@@ -47,6 +49,8 @@ pub struct Moments {
 const SAMPLES: usize = 1 << 14;
 /// Images whose moments are taken: many columns each.
 const MOMENT_IMAGES: usize = 64;
+/// What a range is of the widest that it meets, at least: `2^-24`.
+const FAINT: f32 = 1.0 / 16_777_216.0;
 /// Columns of a chunk of the im2col matrix.
 const COLUMNS: usize = 4096;
 
@@ -64,7 +68,9 @@ impl Calibration {
         let mut samples = vec![Samples::default(); activations.quantizers.len()];
         let mut layers = vec![Diagonals::default(); activations.layers.len()];
         let images = batch.images().min(MOMENT_IMAGES * 2);
+        let mut magnitudes = vec![0.0; model.nodes.len() + 1];
         visit_values(model, &first_images(batch, images), |id, values| {
+            magnitudes[id.0] = magnitude(values);
             let activation = activations.activation(id);
             let observed = activation.filter(|&activation| activations.observes(activation, id));
             if let Some(activation) = observed {
@@ -74,12 +80,47 @@ impl Calibration {
                 layers[layer] = diagonals(&conv.geometry, first(values));
             }
         })?;
+        bound_below(model, activations, &magnitudes, &mut samples);
         Ok(Self { activations: samples, layers })
     }
 
     /// The samples of an activation quantizer.
     pub fn activation(&self, activation: QuantizerId) -> &Samples {
         &self.activations[activation]
+    }
+}
+
+/// The largest magnitude of a value.
+fn magnitude(images: &[Vec<f32>]) -> f32 {
+    let each = images.par_iter().map(|image| image.iter().fold(0.0, |a: f32, v| v.abs().max(a)));
+    each.reduce(|| 0.0, f32::max)
+}
+
+/// Gives ranges to what images say nothing of: to a ReLU that never fires, that of what it cuts
+/// off; to what is zero throughout, that of what it is tied to, or else one. No range is less than
+/// [`FAINT`] of the widest that it is tied to.
+fn bound_below(
+    model: &Model,
+    activations: &ActivationQuantizers,
+    magnitudes: &[f32],
+    samples: &mut [Samples],
+) {
+    // Other images may make a dead ReLU fire: what it cuts off here says how far it then reaches.
+    let mut widest = vec![0.0_f32; activations.groups];
+    for (quantizer, samples) in activations.quantizers.iter().zip(&mut *samples) {
+        if let Some(node) = quantizer.value.producer().filter(|_| samples.is_dead()) {
+            let inputs = model.nodes[node].inputs.iter().map(|input| magnitudes[input.0]);
+            samples.least = inputs.fold(0.0, f32::max);
+        }
+        let widest = &mut widest[quantizer.group];
+        *widest = widest.max(samples.largest());
+    }
+    for (quantizer, samples) in activations.quantizers.iter().zip(samples) {
+        let widest = Some(widest[quantizer.group]).filter(|&widest| widest > 0.0).unwrap_or(1.0);
+        // Without this a range of 1e-30 would be 2^100 below the values that it is summed with,
+        // more than any shift.
+        let silent = samples.largest() == 0.0;
+        samples.least = samples.least.max(if silent { widest } else { FAINT * widest });
     }
 }
 
@@ -155,11 +196,15 @@ fn diagonals(g: &Geometry, images: &[Vec<f32>]) -> Diagonals {
         }
     }
     let count = (images.len() * positions).max(1) as f64;
-    let variances = total.iter().map(|[sum, squares]| squares / count - (sum / count).powi(2));
-    let mut groups: Vec<Vec<f64>> =
-        variances.collect::<Vec<f64>>().chunks_exact(rows).map(<[f64]>::to_vec).collect();
-    groups.iter_mut().for_each(|group| damp(group.iter_mut()));
-    Diagonals::new(groups)
+    let groups = total.chunks_exact(rows).map(|sums| {
+        let squares: Vec<f64> = sums.iter().map(|[_, squares]| squares / count).collect();
+        let means = sums.iter().map(|[sum, _]| sum / count);
+        let mut variances: Vec<f64> =
+            squares.iter().zip(means).map(|(square, mean)| square - mean * mean).collect();
+        damp(variances.iter_mut(), &squares);
+        variances
+    });
+    Diagonals::new(groups.collect())
 }
 
 /// The sum of a row, and that of its squares.
@@ -212,7 +257,7 @@ impl Samples {
         // Where so many values are zero, the percentile says nothing of the others.
         let len = images.iter().map(Vec::len).sum();
         let reach = ranges.reach(len, || images.iter().flat_map(|image| others(image)).collect());
-        Self { values, energy, reach: reach.filter(|&reach| reach > 0.0) }
+        Self { values, energy, reach: reach.filter(|&reach| reach > 0.0), least: 0.0 }
     }
 
     /// Takes in those of another value that is rounded alike.
@@ -230,9 +275,14 @@ impl Samples {
         self.energy.is_finite()
     }
 
-    /// The largest magnitude.
+    /// The largest magnitude, or the least that a range has.
     pub fn largest(&self) -> f32 {
-        self.values.iter().fold(0.0, |most, v| v.abs().max(most))
+        self.values.iter().fold(self.least, |most, v| v.abs().max(most))
+    }
+
+    /// Whether all values are zero.
+    pub const fn is_dead(&self) -> bool {
+        self.values.is_empty()
     }
 
     /// The squared error of rounding to a scale within an interval of integers, over the energy.
@@ -335,8 +385,9 @@ mod tests {
         assert_eq!(found.groups().len(), moments.len());
         for (found, moments) in found.groups().iter().zip(moments) {
             let rows = moments.rows;
+            let squares: Vec<f64> = moments.second.iter().step_by(rows + 1).copied().collect();
             let (mut covariance, _) = moments.into_covariance();
-            damp(covariance.iter_mut().step_by(rows + 1));
+            damp(covariance.iter_mut().step_by(rows + 1), &squares);
             let expected = covariance.iter().step_by(rows + 1);
             assert_eq!(found.len(), rows);
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");

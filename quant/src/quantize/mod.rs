@@ -28,7 +28,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use activation_quantizers::{
-    ActivationQuantizer, ActivationQuantizers, LayerQuantizers, QuantizerId, Target,
+    ActivationQuantizer, ActivationQuantizers, InputQuantizer, LayerQuantizers, QuantizerId, Target,
 };
 pub use calibrate::{Calibration, first_images};
 pub use qdq_import::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
@@ -138,8 +138,7 @@ impl<'a> Quantizer<'a> {
         if is_blank(batch) {
             return Err(QuantizeError::Blank { images: batch.images(), value: batch.data[0] });
         }
-        let activations =
-            ActivationQuantizers::of(model, matches!(preprocess, Preprocess::Normalize { .. }));
+        let activations = ActivationQuantizers::of(model, input_quantizer(preprocess, batch));
         let calibration = Calibration::measure(model, &activations, batch, ranges)?;
         let strange = activations
             .quantizers
@@ -178,7 +177,6 @@ impl<'a> Quantizer<'a> {
             model: self.model,
             activations: &self.activations,
             calibration: &self.calibration,
-            preprocess: &self.preprocess,
             bit_widths,
         };
         problem.solve()
@@ -318,6 +316,23 @@ impl<'a> Quantizer<'a> {
         self.emit(bit_widths, &scales, &rounded)
     }
 
+    /// Quantizes at some widths in the time that reading the network takes, without care for the
+    /// loss: it fails where [`Quantizer::quantize`] would.
+    ///
+    /// # Errors
+    /// As [`Quantizer::quantize`].
+    pub fn draft(&self, bit_widths: &BitWidths) -> Result<(Graph, Weights), QuantizeError> {
+        let scales = self.scales(bit_widths);
+        let layers = self.activations.layers.iter().zip(&self.calibration.layers).enumerate();
+        let rounded: Vec<QuantizedWeights> = layers
+            .map(|(at, (layer, diagonals))| {
+                let conv = conv(self.model, layer.node);
+                diagonals.round(conv, bit_widths.weight_bits[at], scales.layers[at])
+            })
+            .collect();
+        self.emit(bit_widths, &scales, &rounded.iter().collect::<Vec<_>>())
+    }
+
     /// Quantizes at some widths with all care: every layer is rounded against what those before it
     /// have become, and what suits the whole best is learned, if asked for. `progress` is told a
     /// phase, parts done, and parts in all.
@@ -377,10 +392,10 @@ impl<'a> Quantizer<'a> {
     /// Groups of scales that pixels or ReLUs that are cut off decide.
     fn fixed_groups(&self) -> Vec<bool> {
         let mut fixed = vec![false; self.activations.groups];
-        let free = matches!(self.preprocess, Preprocess::Normalize { .. });
+        let pixels = self.activations.input.mantissa.is_some();
         for activation in &self.activations.quantizers {
             fixed[activation.group] |=
-                activation.max.is_some() || (activation.value.producer().is_none() && !free);
+                activation.max.is_some() || (activation.value.producer().is_none() && pixels);
         }
         fixed
     }
@@ -413,6 +428,20 @@ impl<'a> Quantizer<'a> {
         };
         emit.run(&self.preprocess)
     }
+}
+
+/// How the input is rounded, by calibration images. It can be negative where one of theirs is, or
+/// where a black pixel is: images without one say nothing about it. Pixels that are not normalized
+/// have steps of their own, which are exact; other numbers have none.
+fn input_quantizer(preprocess: &Preprocess, batch: &Tensor) -> InputQuantizer {
+    let (mantissa, black) = match preprocess {
+        Preprocess::Unit => (Some((1.0f64 / 255.0).log2()), false),
+        Preprocess::Raw => (Some(0.0), false),
+        Preprocess::Normalize { mean, .. } => (None, mean.iter().any(|&mean| mean > 0.0)),
+    };
+    // Without a sign, values below zero would be cut off, silently.
+    let signed = black || batch.data.par_iter().any(|&value| value < 0.0);
+    InputQuantizer { signed, mantissa: mantissa.filter(|_| !signed) }
 }
 
 /// Whether every channel of images of several pixels has one value throughout; of flat vectors,

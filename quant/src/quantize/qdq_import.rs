@@ -13,7 +13,9 @@ use model::{Conv, Op, Preprocess, ValueId};
 use protocols::weights::Weights;
 use serde::Serialize;
 
-use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers, QuantizerId};
+use super::activation_quantizers::{
+    ActivationQuantizer, ActivationQuantizers, InputQuantizer, QuantizerId,
+};
 use super::emit::Emit;
 use super::round::{QuantizedWeights, limits};
 use super::scales::Scales;
@@ -90,7 +92,8 @@ pub fn import_qdq(
     preprocess: &Preprocess,
 ) -> Result<QdqImport, QdqImportError> {
     let signed = quantized.values.get(&ValueId::INPUT).is_some_and(|quantizer| quantizer.low < 0);
-    let activations = ActivationQuantizers::of(&quantized.model, signed);
+    let input = InputQuantizer { signed, mantissa: None };
+    let activations = ActivationQuantizers::of(&quantized.model, input);
     let given =
         QdqQuantizers::read(quantized, &activations).map_err(QdqImportError::Unsupported)?;
     let mut solving = Solving {

@@ -56,6 +56,8 @@ const SPREAD: i32 = 3;
 const NO_WEIGHTS: i32 = i32::MAX;
 /// What is added to the diagonal of `H`, of its mean.
 const DAMPING: f64 = 0.01;
+/// What is added to it at least, of the inputs' mean square.
+const CONSTANT: f64 = 1e-3;
 /// Channels that are rounded together, and weights whose errors move on together.
 const BLOCK: usize = 64;
 
@@ -63,6 +65,24 @@ impl Diagonals {
     /// Of every group, damped.
     pub(super) const fn new(groups: Vec<Vec<f64>>) -> Self {
         Self { groups }
+    }
+
+    /// Rounds a layer weight by weight: what a network is looked at with, not what is run.
+    pub(super) fn round(&self, conv: &Conv, bits: u8, log_scale: f64) -> QuantizedWeights {
+        let channels: Vec<(&Vec<f64>, &[f32])> = channels(&self.groups, conv).collect();
+        let exponents = channels
+            .par_iter()
+            .map(|(diagonal, weights)| best_exponent(weights, diagonal, bits, log_scale).0);
+        let mut exponents: Vec<i32> = exponents.collect();
+        align(&mut exponents);
+        let (low, high) = limits(bits);
+        let rows = channels.iter().zip(&exponents);
+        let weights = rows.flat_map(|((_, weights), &exponent)| {
+            let scale = (log_scale - f64::from(exponent)).exp2();
+            weights.iter().map(move |&w| (f64::from(w) / scale).round().clamp(low, high) as i8)
+        });
+        let (weights, bias) = (weights.collect(), conv.bias.iter().map(|&b| b.into()).collect());
+        QuantizedWeights { weights, exponents, log_scale, bias }
     }
 
     #[cfg(test)]
@@ -101,12 +121,7 @@ impl WeightQuantizer {
             .par_iter()
             .map(|(group, weights)| best_exponent(weights, &group.diagonal, bits, log_scale).0)
             .collect();
-        // The coarsest channel has the least exponent: its scale is `2^(log_scale - least)`. Others
-        // are at most `SPREAD` bits finer, channels of zeros exactly so.
-        let least = exponents.iter().copied().min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
-        for exponent in &mut exponents {
-            *exponent = (*exponent).min(least + SPREAD);
-        }
+        align(&mut exponents);
         let scales: Vec<f64> =
             exponents.iter().map(|&e| (log_scale - f64::from(e)).exp2()).collect();
         let rounded = round_channels(&channels, bits, |channel, _| scales[channel]);
@@ -165,6 +180,16 @@ impl WeightQuantizer {
     }
 }
 
+/// Brings the exponents of a layer's channels together. The coarsest channel has the least one: its
+/// scale is `2^(log_scale - least)`. Others are at most `SPREAD` bits finer, channels of zeros
+/// exactly so.
+fn align(exponents: &mut [i32]) {
+    let least = exponents.iter().copied().min().filter(|&e| e != NO_WEIGHTS).unwrap_or(0);
+    for exponent in exponents {
+        *exponent = (*exponent).min(least + SPREAD);
+    }
+}
+
 /// Every output channel with what belongs to its group.
 fn channels<'a, T>(groups: &'a [T], conv: &'a Conv) -> impl Iterator<Item = (&'a T, &'a [f32])> {
     // Output channels of a group are consecutive, and each one's weights are a row of `[K, N]`.
@@ -174,19 +199,24 @@ fn channels<'a, T>(groups: &'a [T], conv: &'a Conv) -> impl Iterator<Item = (&'a
 }
 
 /// Adds to the diagonal of `H` what makes it positive definite also where inputs are constant or
-/// linearly dependent.
-pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>) {
+/// linearly dependent. `squares` are the inputs' mean squares: where they hardly vary around their
+/// means, as those of a single image, `H` is mostly rounding errors of these.
+pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>, squares: &[f64]) {
     let mut diagonal: Vec<&mut f64> = diagonal.collect();
     let trace: f64 = diagonal.iter().map(|entry| **entry).sum();
-    let damping = (DAMPING * trace / diagonal.len() as f64).max(1e-12);
+    // Sums in single precision are off by about 1e-6 of the squares: the least damping is a
+    // thousand times that, and less than `DAMPING` asks for where inputs vary.
+    let least = CONSTANT * squares.iter().sum::<f64>();
+    let damping = ((DAMPING * trace).max(least) / diagonal.len() as f64).max(1e-12);
     diagonal.iter_mut().for_each(|entry| **entry += damping);
 }
 
 impl Group {
     fn new(moments: Moments) -> Self {
         let n = moments.rows;
+        let squares: Vec<f64> = moments.second.iter().step_by(n + 1).copied().collect();
         let (mut damped, mean) = moments.into_covariance();
-        damp(damped.iter_mut().step_by(n + 1));
+        damp(damped.iter_mut().step_by(n + 1), &squares);
         let diagonal = damped.iter().step_by(n + 1).copied().collect();
         let factor = inverse_factor(damped.clone(), n);
         Self { rows: n, damped, diagonal, mean, factor }

@@ -7,7 +7,7 @@
 //! groups, from where the activation quantizers alone are best, finds mantissas that are locally
 //! best for all.
 
-use model::{Model, Preprocess};
+use model::Model;
 
 use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers};
 use super::calibrate::{Calibration, Samples};
@@ -32,7 +32,6 @@ pub(super) struct Problem<'a> {
     pub model: &'a Model,
     pub activations: &'a ActivationQuantizers,
     pub calibration: &'a Calibration,
-    pub preprocess: &'a Preprocess,
     pub bit_widths: &'a BitWidths,
 }
 
@@ -140,11 +139,7 @@ impl Problem<'_> {
     /// there.
     fn exact_scale(&self, id: usize, activation: &ActivationQuantizer) -> Option<f64> {
         if activation.value.producer().is_none() {
-            return match self.preprocess {
-                Preprocess::Unit => Some((1.0f64 / 255.0).log2()),
-                Preprocess::Raw => Some(0.0),
-                Preprocess::Normalize { .. } => None,
-            };
+            return self.activations.input.mantissa;
         }
         activation.max.map(|max| (f64::from(max) / self.limits(id).1).log2())
     }
@@ -221,7 +216,7 @@ pub(super) fn best_power(
     let whole = activation.value.producer().is_none() && high >= 127.0;
     // Without a range given, cutting off down to a sixteenth of the largest value is tried too.
     let powers = match samples.reach.map(|reach| holding_power(activation, reach, high, mantissa)) {
-        _ if whole => top..=top,
+        _ if whole || samples.is_dead() => top..=top,
         Some(power) => power..=power,
         None => top - 4..=top,
     };

@@ -3,6 +3,7 @@
 
 use fusion::planner::{fastest, inference_bits};
 
+use super::correction::Correction;
 use super::estimate::Estimate;
 use super::measured::Measured;
 use super::planned::smallest;
@@ -31,7 +32,7 @@ pub(super) struct Budgets {
 /// No bound; far from where sums overflow.
 pub(super) const UNBOUNDED: u64 = u64::MAX / 4;
 /// Rounds in which the estimate's budget is corrected by the plan's price.
-const CORRECTIONS: usize = 6;
+const CORRECTIONS: usize = 14;
 /// Single widths tried at a budget's edge.
 const RAISES: usize = 12;
 /// Narrower plans tried where the loss is saturated.
@@ -39,7 +40,7 @@ const CHEAPER: usize = 4;
 /// Halvings of an interval of budgets.
 const HALVINGS: usize = 6;
 /// Nats of divergence that no accuracy tells apart.
-const SATURATED: f64 = 0.002;
+const SATURATED: f64 = 0.0005;
 
 impl Budgets {
     fn admit(self, price: Self) -> bool {
@@ -116,43 +117,34 @@ impl<'a> Chooser<'a> {
         if !budgets.admit(smallest) {
             return Err(self.impossible(budgets, smallest));
         }
-        // Invariant: `best` meets the budgets by the plan's own price. `internal` is what the
-        // estimate is told instead, so that plans come out at `budgets`.
+        // Invariant: `best` meets the budgets by the plan's own price.
         let mut best = (self.sensitivity.loss(&narrowest), narrowest);
-        let mut internal = [budgets.bits, budgets.online_bits];
+        let mut corrections = [budgets.bits, budgets.online_bits].map(Correction::new);
+        // The last widths priced: other budgets may well lead to the same ones.
+        let mut last: Option<(BitWidths, Budgets)> = None;
         for done in 0..CORRECTIONS {
             progress(Progress { phase: "dynamic program", done, of: CORRECTIONS });
-            // The narrowest plan fits, so an estimate that finds nothing prices too high: it is
-            // told more.
-            let Some(bit_widths) = self.estimate.choose(internal) else {
-                internal = internal.map(|budget| budget.saturating_add(budget / 8).min(UNBOUNDED));
+            let told = [0, 1].map(|which| corrections[which].told());
+            // The narrowest plan fits, so an estimate that finds nothing prices too high.
+            let Some(bit_widths) = self.estimate.choose(told) else {
+                corrections.iter_mut().for_each(Correction::nothing_found);
                 continue;
             };
-            let exact = self.price(&bit_widths)?;
+            let exact = match last {
+                Some((known, price)) if known == bit_widths => price,
+                _ => self.price(&bit_widths)?,
+            };
             let loss = self.sensitivity.loss(&bit_widths);
             let admitted = budgets.admit(exact);
             if admitted && loss < best.0 {
-                best = (loss, bit_widths);
+                best = (loss, bit_widths.clone());
             }
-            let pairs = [(budgets.bits, exact.bits), (budgets.online_bits, exact.online_bits)];
-            let next = [0, 1].map(|which| {
-                let (budget, exact) = pairs[which];
-                if budget == UNBOUNDED {
-                    return UNBOUNDED;
-                }
-                // The estimate is off by a factor that hardly changes with the widths. A plan of
-                // 125 for a budget of 100, found when told 100: the next is told 80.
-                let next = (internal[which] as f64 * budget as f64 / exact as f64) as u64;
-                // A little below the proportion, so that a plan that is barely too dear leads to
-                // one that is not.
-                if exact > budget { next - next / 500 } else { next.min(budget.saturating_mul(4)) }
-            });
-            let still =
-                (0..2).all(|which| next[which].abs_diff(internal[which]) * 1000 <= internal[which]);
-            if admitted && still {
+            last = Some((bit_widths, exact));
+            corrections[0].found(exact.bits, admitted);
+            corrections[1].found(exact.online_bits, admitted);
+            if admitted && corrections.iter().all(Correction::is_settled) {
                 break;
             }
-            internal = next;
         }
         self.raise(budgets, best.1, progress)
     }

@@ -56,6 +56,9 @@ pub enum SearchError {
     /// The calibration images do not fit.
     #[error(transparent)]
     Float(#[from] FloatError),
+    /// The calibration images cannot be encoded for the plan.
+    #[error(transparent)]
+    Protocol(#[from] protocols::Error),
     /// Neither a budget nor widths.
     #[error("nothing to search for: give a budget or fixed widths")]
     Nothing,
@@ -65,6 +68,12 @@ pub enum SearchError {
 }
 
 impl SearchError {
+    /// Whether the calibration images are to blame, not the network.
+    #[must_use]
+    pub const fn is_of_images(&self) -> bool {
+        matches!(self, Self::Quantize(QuantizeError::Blank { .. } | QuantizeError::NoImages))
+    }
+
     /// Whether budgets are to blame.
     pub(super) fn is_impossible(&self) -> bool {
         match self {
@@ -75,6 +84,7 @@ impl SearchError {
             | Self::Quantize(_)
             | Self::Lower(_)
             | Self::Float(_)
+            | Self::Protocol(_)
             | Self::Nothing
             | Self::NoLayers => false,
         }

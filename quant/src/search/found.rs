@@ -5,6 +5,7 @@ use protocols::hints::ServerHints;
 use protocols::plan::{Hints, Plan};
 use protocols::weights::Weights;
 
+use super::Fidelity;
 use crate::quantize::{ActivationQuantizers, BitWidths, widths};
 
 /// What a search found.
@@ -24,9 +25,11 @@ pub struct Found {
     pub predicted_seconds: f64,
     /// The budget, if one was given.
     pub budget_bits: Option<u64>,
-    /// The expected divergence of the logits from the float network's, in nats; zero where nothing
-    /// was searched.
-    pub expected_loss: f64,
+    /// The divergence of the logits from the float network's that the widths were chosen by, in
+    /// nats: a sum of what each costs alone. None where nothing was searched.
+    pub expected_loss: Option<f64>,
+    /// What the integers say of the calibration images, beside the float network.
+    pub fidelity: Fidelity,
 }
 
 impl Found {

@@ -11,11 +11,14 @@
 //!    of widths are swapped where that lowers the measured loss.
 //! 5. Careful rounding, and reconstruction.
 //! 6. Protocols: the fastest for the network profile that meet the budgets.
+//! 7. The integers of the plan are compared with the float network on calibration images.
 
 mod choose;
+mod correction;
 mod dynamic;
 mod error;
 mod estimate;
+mod fidelity;
 mod fingerprint;
 mod found;
 mod measured;
@@ -32,6 +35,7 @@ use protocols::weights::Weights;
 
 pub use crate::quantize::{Ranges, Winograd};
 pub use error::SearchError;
+pub use fidelity::Fidelity;
 pub use fingerprint::{digest, fingerprint};
 pub use found::{Found, LayerReport};
 pub use options::{FirstAndLast, SearchOptions, Uniform};
@@ -193,7 +197,7 @@ impl<'a> Prepared<'a> {
             let Some(plan) = planned(&graph, options)? else {
                 return Err(impossible(&graph, options)?);
             };
-            return Ok(self.found(&bit_widths, plan, graph.1, options));
+            return self.found(&bit_widths, plan, graph.1, options, progress);
         }
         if !options.is_bounded() {
             return Err(SearchError::Nothing);
@@ -211,7 +215,7 @@ impl<'a> Prepared<'a> {
             progress(Progress { phase: "protocols", done: 0, of: 1 });
             if let Some(plan) = planned(&graph, options)? {
                 if careful.reconstruct == options.reconstruct {
-                    return Ok(self.found(&current, plan, graph.1, options));
+                    return self.found(&current, plan, graph.1, options, progress);
                 }
                 // Only what fits before is worth the time of reconstruction.
                 careful.reconstruct = options.reconstruct;
@@ -236,7 +240,7 @@ impl<'a> Prepared<'a> {
             None => (chosen.clone(), self.quantizer.quantize(&chosen)?),
         };
         match planned(&graph, options)? {
-            Some(plan) => Ok(self.found(&bit_widths, plan, graph.1, options)),
+            Some(plan) => self.found(&bit_widths, plan, graph.1, options, progress),
             None => Err(impossible(&graph, options)?),
         }
     }
@@ -266,8 +270,10 @@ impl<'a> Prepared<'a> {
         plan: Plan,
         weights: Weights,
         options: &SearchOptions,
-    ) -> Found {
-        Found {
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Found, SearchError> {
+        Ok(Found {
+            fidelity: Fidelity::measure(self.model, (&plan, &weights), self.batch, progress)?,
             layers: found::report(self.model, self.quantizer.activations(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
             setup_bits: plan.setup_cost(Hints::Sent).bits(),
@@ -276,10 +282,11 @@ impl<'a> Prepared<'a> {
             expected_loss: self
                 .sensitivity
                 .as_ref()
-                .map_or(0.0, |sensitivity| sensitivity.loss(bit_widths)),
+                .filter(|_| options.fixed.is_none())
+                .map(|sensitivity| sensitivity.loss(bit_widths)),
             plan,
             weights,
-        }
+        })
     }
 }
 
@@ -300,4 +307,19 @@ pub fn uniform_graph(
         return Err(SearchError::NoLayers);
     }
     Ok(quantizer.quantize(&uniform(quantizer.activations(), fixed, first_and_last))?.0)
+}
+
+/// Verifies that a network can be made one of integers, and those a plan: what a search would fail
+/// at, at its widest, in the time that evaluating the images takes.
+///
+/// # Errors
+/// What the search would end with.
+pub fn check(model: &Model, preprocess: &Preprocess, batch: &Tensor) -> Result<(), SearchError> {
+    let quantizer = Quantizer::new(model, preprocess, batch, Ranges::Mse)?;
+    if quantizer.activations().layers.is_empty() {
+        return Err(SearchError::NoLayers);
+    }
+    let (graph, _) = quantizer.draft(&uniform_widths(quantizer.activations(), 8))?;
+    fusion::fuse(&graph, &fusion::Options::default())?;
+    Ok(())
 }

@@ -65,6 +65,7 @@ use super::protocol::{Detail, LayerMemory, LayerSeconds, LinearProtocol, Run, St
 use super::{Algorithm, Layer};
 use crate::assumption::Assumption;
 use crate::lattice::{DEGREE, Polynomial, SmallPolynomial};
+use crate::ot::Demand;
 use crate::{Bits, Phases, Role, Session, rates};
 use layout::Layout;
 use parameters::squares_bound;
@@ -188,6 +189,10 @@ impl LinearProtocol for Hint {
             false => encryptions.beside(rounding::cost(layer, images)),
         };
         Phases { setup: make::cost(self, layer, &layout), offline, ..Phases::default() }
+    }
+
+    fn demands(&self, layer: &Layer, images: usize) -> Vec<Demand> {
+        if self.carry { Vec::new() } else { rounding::demands(layer, images) }
     }
 
     fn seconds(&self, layer: &Layer, images: usize) -> LayerSeconds {

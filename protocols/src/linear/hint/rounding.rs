@@ -3,6 +3,7 @@
 use super::Hint;
 use crate::linear::Layer;
 use crate::ops::{BitProduct, Incoming, Messages, pass};
+use crate::ot::Demand;
 use crate::{BitString, Bits, Cost, Error, Role, Session};
 
 /// Output channels of one shift: their products are needed in a ring of as many bits less.
@@ -34,6 +35,15 @@ fn columns(layer: &Layer, images: usize) -> usize {
 
 /// What the OTs move.
 pub(super) fn cost(layer: &Layer, images: usize) -> Cost {
+    messages(layer, images).cost()
+}
+
+/// What is drawn.
+pub(super) fn demands(layer: &Layer, images: usize) -> Vec<Demand> {
+    messages(layer, images).into_demands()
+}
+
+fn messages(layer: &Layer, images: usize) -> Messages {
     let mut messages = Messages::default();
     let (mut choices, mut corrections) = (0, 0);
     for alike in by_shift(layer) {
@@ -44,7 +54,7 @@ pub(super) fn cost(layer: &Layer, images: usize) -> Cost {
     }
     messages.send(Role::Client, choices);
     messages.send(Role::Server, corrections);
-    messages.cost()
+    messages
 }
 
 /// The values of some channels, one behind the other.

@@ -4,6 +4,7 @@ use super::protocol::{Run, State, Value};
 use super::{Algorithm, Layer, Secrets, multiply, winograd};
 use rand::RngExt;
 
+use crate::ot::Demand;
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share, Shared};
 
 /// The products of a prepared layer with a value that the client holds.
@@ -65,6 +66,10 @@ impl Operator for Products<'_> {
 
     fn cost(&self) -> Cost {
         self.layer.cost(self.images).offline
+    }
+
+    fn demands(&self) -> Vec<Demand> {
+        self.layer.demands(self.images)
     }
 
     async fn run(&self, session: &mut Session, input: ClientHeld) -> Result<Share, Error> {

@@ -4,8 +4,8 @@
 //! 0, of all sums, shifted down by p entries: shifted by masks, bit by bit of p.
 
 use super::super::messages::{Incoming, Messages};
-use crate::ot::{Chooser, Directions, Table, offer, pads};
-use crate::{BitString, Bits, Domain, Error, Role, Session};
+use crate::ot::{Chooser, Demand, SentTables, Table, Use, offer};
+use crate::{BitString, Bits, Error, Role, Session};
 
 /// Elements whose tables are one message: a multiple of 64, few enough to stay in a cache, and to
 /// be under way while the next are computed.
@@ -112,11 +112,10 @@ pub(in crate::ops) struct Leaves<'a> {
 }
 
 /// Choices that are made, which take the client's values alone. What is kept until the server's
-/// values are known is a few words a digit, not its OTs.
+/// values are known is pads, by digit.
 pub(in crate::ops) enum Chosen {
-    /// The pads of the server's tables, by block and digit.
-    Server(Vec<Vec<u64>>),
-    /// By block and digit.
+    /// Where the client's choices want them.
+    Server(Vec<SentTables>),
     Client(Vec<Chooser>),
 }
 
@@ -127,20 +126,21 @@ impl Leaves<'_> {
         session: &mut Session,
         values: &[u64],
     ) -> Result<Chosen, Error> {
-        let (sent, received) = Directions::fresh_keys(session, Domain::OneOfN);
+        let tables = self.digits.iter().map(|digit| digit.table());
         if session.role() == Role::Server {
-            return Ok(Chosen::Server(self.hear(session, &sent).await?));
+            let tables: Result<Vec<SentTables>, Error> =
+                tables.map(|table| SentTables::draw(session, table, self.len)).collect();
+            return Ok(Chosen::Server(self.hear(session, tables?).await?));
         }
-        let mut choosers = Vec::new();
-        for values in values.chunks(BLOCK) {
+        let choosers: Result<Vec<Chooser>, Error> =
+            tables.map(|table| Chooser::draw(session, table, self.len)).collect();
+        let choosers = choosers?;
+        for (at, values) in (0..).step_by(BLOCK).zip(values.chunks(BLOCK)) {
             let mut message = Vec::with_capacity(self.choices_len(values.len()));
             // A block's message has the choices of all digits, digit by digit, each from a whole
             // byte on.
-            for digit in self.digits {
-                let (chooser, choices) =
-                    Chooser::new(session, digit.table(), &received, &digit.values(values))?;
-                message.extend(choices);
-                choosers.push(chooser);
+            for (digit, chooser) in self.digits.iter().zip(&choosers) {
+                message.extend(chooser.choose(at, &digit.values(values)));
             }
             session.channel.send(&message)?;
             session.channel.drained().await?;
@@ -149,19 +149,19 @@ impl Leaves<'_> {
     }
 
     /// The server hears the choices.
-    async fn hear(self, session: &mut Session, key: &[u8; 32]) -> Result<Vec<Vec<u64>>, Error> {
-        let mut all = Vec::new();
-        for len in self.blocks() {
+    async fn hear(
+        self,
+        session: &mut Session,
+        mut tables: Vec<SentTables>,
+    ) -> Result<Vec<SentTables>, Error> {
+        for (at, len) in (0..).step_by(BLOCK).zip(self.blocks()) {
             let message = session.channel.receive(self.choices_len(len)).await?;
             let mut incoming = Incoming::of(&message);
-            for table in self.digits.iter().map(|digit| digit.table()) {
-                let choices = incoming.next(table.choices_len(len));
-                all.push(session.with_sent(table.cots(len), |delta, keys| {
-                    pads(table, key, (delta, keys), len, choices)
-                })?);
+            for (digit, tables) in self.digits.iter().zip(&mut tables) {
+                tables.turn(at, len, incoming.next(digit.table().choices_len(len)));
             }
         }
-        Ok(all)
+        Ok(tables)
     }
 
     /// The server sends its tables; shares of all flags, digit by digit.
@@ -174,8 +174,8 @@ impl Leaves<'_> {
         let flags = self.digits.iter().map(|digit| digit.flags.len()).sum();
         let mut planes: Vec<Vec<u64>> = vec![Vec::with_capacity(self.len.div_ceil(64)); flags];
         match chosen {
-            Chosen::Server(pads) => self.offer(session, pads, values, &mut planes).await?,
-            Chosen::Client(choosers) => self.finish(session, choosers, values, &mut planes).await?,
+            Chosen::Server(tables) => self.offer(session, &tables, values, &mut planes).await?,
+            Chosen::Client(own) => self.finish(session, &own, values, &mut planes).await?,
         }
         Ok(planes.into_iter().map(|words| BitString::from_words(words, self.len)).collect())
     }
@@ -183,17 +183,17 @@ impl Leaves<'_> {
     async fn offer(
         self,
         session: &mut Session,
-        pads: Vec<Vec<u64>>,
+        tables: &[SentTables],
         values: &[u64],
         planes: &mut [Vec<u64>],
     ) -> Result<(), Error> {
-        let mut pads = pads.into_iter();
-        for values in values.chunks(BLOCK) {
+        for (at, values) in (0..).step_by(BLOCK).zip(values.chunks(BLOCK)) {
             let mut planes = planes.iter_mut();
             let mut message = Vec::with_capacity(self.entries_len(values.len()));
-            for (digit, pads) in self.digits.iter().zip(&mut pads) {
+            for (digit, tables) in self.digits.iter().zip(tables) {
                 // Both parties now have shares of the digit's flags: the server keeps `s`, the
                 // client takes `f(p + q) xor s` off its pad.
+                let pads = tables.pads(at, values.len());
                 let (shares, entries) = offer(digit.table(), pads, &digit.tables(values));
                 message.extend(entries);
                 extend(&mut planes, *digit, &shares);
@@ -207,17 +207,16 @@ impl Leaves<'_> {
     async fn finish(
         self,
         session: &mut Session,
-        choosers: Vec<Chooser>,
+        choosers: &[Chooser],
         values: &[u64],
         planes: &mut [Vec<u64>],
     ) -> Result<(), Error> {
-        let mut choosers = choosers.into_iter();
-        for values in values.chunks(BLOCK) {
+        for (at, values) in (0..).step_by(BLOCK).zip(values.chunks(BLOCK)) {
             let message = session.channel.receive(self.entries_len(values.len())).await?;
             let (mut incoming, mut planes) = (Incoming::of(&message), planes.iter_mut());
-            for (digit, chooser) in self.digits.iter().zip(&mut choosers) {
+            for (digit, chooser) in self.digits.iter().zip(choosers) {
                 let entries = incoming.next(digit.table().entries_len(values.len()));
-                extend(&mut planes, *digit, &chooser.finish(&digit.values(values), entries));
+                extend(&mut planes, *digit, &chooser.finish(at, &digit.values(values), entries));
             }
         }
         Ok(())
@@ -225,7 +224,9 @@ impl Leaves<'_> {
 
     /// The price of the choices.
     pub(in crate::ops) fn price_ask(self, messages: &mut Messages) {
-        messages.cots(Role::Server, self.cots());
+        for demand in self.demands() {
+            messages.draw(demand.sender, demand.used, demand.len);
+        }
         self.blocks().for_each(|len| messages.send(Role::Client, self.choices_len(len)));
     }
 
@@ -234,14 +235,15 @@ impl Leaves<'_> {
         self.blocks().for_each(|len| messages.send(Role::Server, self.entries_len(len)));
     }
 
-    /// Bytes of [`Chosen`], at either party.
-    pub(in crate::ops) fn chosen_bytes(self) -> u64 {
-        let words = self.digits.iter().map(|digit| digit.table().words() as u64).sum::<u64>();
-        8 * words * self.len as u64
+    /// Bytes of [`Chosen`], at a party.
+    pub(in crate::ops) fn chosen_bytes(self, role: Role) -> u64 {
+        self.demands().map(|demand| demand.bytes(role)).sum()
     }
 
-    fn cots(self) -> usize {
-        self.digits.iter().map(|digit| digit.table().cots(self.len)).sum()
+    /// What is drawn, digit by digit.
+    fn demands(self) -> impl Iterator<Item = Demand> {
+        let tables = self.digits.iter().map(|digit| Use::OneOfN(digit.table()));
+        tables.map(move |used| Demand { sender: Role::Server, used, len: self.len })
     }
 
     /// Elements of each block.
@@ -273,30 +275,33 @@ mod tests {
     impl Chosen {
         /// Bytes that it holds.
         fn held(&self) -> u64 {
-            let words: usize = match self {
-                Self::Server(pads) => pads.iter().map(Vec::len).sum(),
-                Self::Client(choosers) => choosers.iter().map(Chooser::words).sum(),
+            let bytes: usize = match self {
+                Self::Server(tables) => tables.iter().map(SentTables::held).sum(),
+                Self::Client(choosers) => choosers.iter().map(Chooser::held).sum(),
             };
-            8 * words as u64
+            bytes as u64
         }
     }
 
     #[test]
-    fn choices_that_wait_take_a_few_words_a_digit_and_not_their_transfers() {
+    fn choices_that_wait_take_a_few_bits_a_digit_and_not_their_transfers() {
         let carries = Digit { at: 0, width: 4, flags: &[Flag::Carry, Flag::Propagate] };
         let zeros = Digit { at: 4, width: 3, flags: &[Flag::Zero] };
         let (digits, len) = ([carries, zeros], 2 * BLOCK + 5);
         let leaves = Leaves { len, digits: &digits };
+        let cots: usize = leaves.demands().map(Demand::cots).sum();
         let values: Vec<u64> = (0..len as u64).collect();
         let held = testing::two_parties(
             1,
-            leaves.cots(),
+            cots,
             async |session| Ok(leaves.choose(session, &[]).await?.held()),
             async |session| Ok(leaves.choose(session, &values).await?.held()),
         );
-        assert_eq!(held, (leaves.chosen_bytes(), leaves.chosen_bytes()));
-        assert_eq!(leaves.chosen_bytes(), 16 * len as u64);
-        assert_eq!(leaves.cots(), 7 * len, "of 16 bytes each");
+        let predicted = [Role::Server, Role::Client].map(|role| leaves.chosen_bytes(role));
+        assert_eq!(held, predicted.into());
+        let padded = len.next_multiple_of(64) as u64;
+        assert_eq!(predicted, [padded * (32 + 8) / 8, padded * (6 + 4) / 8]);
+        assert_eq!(cots, 7 * len, "of 16 bytes each");
     }
 
     #[test]

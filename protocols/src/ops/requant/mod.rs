@@ -62,6 +62,7 @@ use super::messages::{Incoming, Messages};
 use super::mux::Selection;
 use super::product::pass;
 use super::{check_parameters, check_share};
+use crate::ot::Demand;
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 use serde::{Deserialize, Serialize};
 
@@ -207,6 +208,10 @@ impl Operator for Requant {
         self.phases(false, false).online
     }
 
+    fn demands(&self) -> Vec<Demand> {
+        self.draws(false).online
+    }
+
     async fn run(&self, session: &mut Session, input: Share) -> Result<Share, Error> {
         check_parameters(Self::NAME, self.check(), self)?;
         check_share(Self::NAME, &input, self.ring, self.len)?;
@@ -244,8 +249,8 @@ impl Requant {
     }
 
     /// Bytes that the choices take until the other steps.
-    pub(crate) fn chosen_bytes(&self) -> u64 {
-        self.network().circuit.leaves(self.len).chosen_bytes()
+    pub(crate) fn chosen_bytes(&self, role: Role) -> u64 {
+        self.network().circuit.leaves(self.len).chosen_bytes(role)
     }
 
     /// All other steps.

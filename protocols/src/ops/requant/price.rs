@@ -5,7 +5,8 @@ use super::super::carry::Network;
 use super::super::messages::Messages;
 use super::super::mux::Selection;
 use super::Requant;
-use crate::{Bits, Phases, Role};
+use crate::ot::Draws;
+use crate::{Phases, Role};
 
 impl Requant {
     /// The depths worth taking, the least first: those at which fewer bits move than with fewer,
@@ -31,17 +32,30 @@ impl Requant {
         Self { and_depth, ..*self }
     }
 
-    /// The price before and from the input on, where the client's share is known before or not, and
-    /// with a message that replaces it by a mask or without.
-    pub(crate) fn phases(&self, known: bool, reshare: bool) -> Phases {
+    /// The messages before and from the input on, where the client's share is known before or not,
+    /// and with a message that replaces it by a mask or without.
+    fn messages(&self, known: bool, reshare: bool) -> [Messages; 2] {
         let network = self.network();
-        let (mut offline, mut online) = (Messages::default(), Messages::default());
-        network.circuit.leaves(self.len).price_ask(if known { &mut offline } else { &mut online });
-        self.price_answer(&network, &mut online);
+        let mut messages @ [_, _] = <[Messages; 2]>::default();
+        network.circuit.leaves(self.len).price_ask(&mut messages[usize::from(!known)]);
+        let [_, online] = &mut messages;
+        self.price_answer(&network, online);
         if reshare {
             online.send(Role::Client, self.out.packed_len(self.len));
         }
+        messages
+    }
+
+    /// The price of both parts.
+    pub(crate) fn phases(&self, known: bool, reshare: bool) -> Phases {
+        let [offline, online] = self.messages(known, reshare);
         Phases { offline: offline.cost(), online: online.cost(), ..Phases::default() }
+    }
+
+    /// What both parts draw.
+    pub(crate) fn draws(&self, known: bool) -> Draws {
+        let [offline, online] = self.messages(known, false).map(Messages::into_demands);
+        Draws { offline, online }
     }
 
     fn price_answer(&self, network: &Network, messages: &mut Messages) {
@@ -50,7 +64,8 @@ impl Requant {
         for level in 1..=circuit.depth() {
             circuit.price_level(messages, self.len, level);
             if network.lifts_after(level) {
-                messages.send(Role::Client, Bits::ONE.packed_len(self.len));
+                let (choices, _) = B2a::price(messages, Role::Client, self.inner(), self.len);
+                messages.send(Role::Client, choices);
             }
         }
         let (chosen, responded) = self.price_selection(messages);
@@ -59,13 +74,13 @@ impl Requant {
         self.extension().price(messages);
     }
 
-    /// Adds the OTs of step 4, and that of c1; the bytes that the server sends to choose and
-    /// that the client responds with.
+    /// Adds the OTs of step 4; the bytes that the server sends to choose, with the corrections of
+    /// c1, and that the client responds with.
     pub(super) fn price_selection(&self, messages: &mut Messages) -> (usize, usize) {
         let (len, inner) = (self.len, self.inner());
         let (mut chosen, mut responded) = Selection::price(messages, inner, len);
         if self.shift > 0 {
-            chosen += B2a::price(messages, Role::Client, inner, len).1;
+            chosen += B2a::price(&mut Messages::default(), Role::Client, inner, len).1;
         }
         let saturated = (self.saturating() > 0).then_some(inner);
         for ring in saturated.into_iter().chain(self.wrap_ring()) {

@@ -8,7 +8,7 @@ use super::parameters::{Batch, Parameters};
 use crate::kernels::Code;
 use crate::ot::ggm::in_place;
 use crate::ot::pool::{PIECE, Pools};
-use crate::ot::{Directions, Hash, Series};
+use crate::ot::{Hash, Series, fresh_keys};
 use crate::{Block, Domain, Session};
 
 /// What one party keeps between batches.
@@ -18,6 +18,8 @@ pub(crate) struct Ferret {
     pub(super) sent: Reserve,
     /// Of the OTs that this party receives.
     pub(super) received: Reserve,
+    /// Where the next reserve of either direction is made: zeros between batches.
+    pub(super) next: Pages,
 }
 
 /// OTs of one direction that are kept back: the secret of the next batch, then those of its
@@ -35,8 +37,8 @@ impl Public {
     /// Fresh, for the OTs that this party sends and for those that it receives. Both parties
     /// call this in the same order.
     pub(super) fn fresh(session: &mut Session) -> (Self, Self) {
-        let trees = Directions::fresh_keys(session, Domain::Ferret);
-        let codes = Directions::fresh_keys(session, Domain::Code);
+        let trees = fresh_keys(session, Domain::Ferret);
+        let codes = fresh_keys(session, Domain::Code);
         (Self::new(&trees.0, &codes.0), Self::new(&trees.1, &codes.1))
     }
 
@@ -79,10 +81,16 @@ impl Output<'_> {
 
 impl Reserve {
     /// A batch of OTs that this party sends, and its message.
-    pub(super) fn send(&mut self, batch: Batch, public: &Public, output: Output<'_>) -> Vec<u8> {
+    pub(super) fn send(
+        &mut self,
+        batch: Batch,
+        public: &Public,
+        output: Output<'_>,
+        next: &mut Pages,
+    ) -> Vec<u8> {
         let (depth, delta) = (batch.parameters.depth(), output.pools.delta());
         let mut sums = vec![Block::ZERO; batch.trees * (depth - 1)];
-        self.run(batch, public, output, &mut sums, |hash, keys, nodes, sums| {
+        self.run(batch, public, (output, next), &mut sums, |hash, keys, nodes, sums| {
             in_place::grow_sender(hash, delta, keys, nodes, sums);
             |_, nodes: &mut [Block]| nodes.iter_mut().for_each(|node| node.0 &= !1)
         });
@@ -94,11 +102,11 @@ impl Reserve {
         &mut self,
         batch: Batch,
         public: &Public,
-        output: Output<'_>,
+        (output, next): (Output<'_>, &mut Pages),
         message: &[u8],
     ) {
         let mut sums = Block::unpack(message);
-        self.run(batch, public, output, &mut sums, |hash, ots, nodes, sums| {
+        self.run(batch, public, (output, next), &mut sums, |hash, ots, nodes, sums| {
             let puncture = in_place::grow_receiver(hash, ots, sums, nodes);
             move |first, nodes: &mut [Block]| puncture.finish(first, nodes)
         });
@@ -110,7 +118,7 @@ impl Reserve {
         &mut self,
         batch: Batch,
         public: &Public,
-        mut output: Output<'_>,
+        (mut output, next): (Output<'_>, &mut Pages),
         sums: &mut [Block],
         grow: impl Fn(&Hash, &[Block], &mut [Block], &mut [Block]) -> F + Sync,
     ) {
@@ -118,28 +126,40 @@ impl Reserve {
         // The reserve is the secret, then `[tree][level]`. Outputs are numbered `[tree][leaf]`
         // through the batch, which is also how the code counts its rows.
         let (secret, ots) = self.0.split_at(batch.parameters.secret());
-        let per_piece = PIECE >> depth;
-        let mut kept = Vec::new();
-        let groups = ots[..batch.trees * depth].chunks(per_piece * depth);
-        for (group, (ots, sums)) in groups.zip(sums.chunks_mut(per_piece * (depth - 1))).enumerate()
-        {
+        let trees = PIECE >> depth;
+        let groups = ots[..batch.trees * depth].chunks(trees * depth);
+        for (group, (ots, sums)) in groups.zip(sums.chunks_mut(trees * (depth - 1))).enumerate() {
             let first = group * PIECE;
-            let mut piece = output.pools.piece((ots.len() / depth) << depth);
-            let trees = piece.par_chunks_mut(1 << depth).zip(ots.par_chunks(depth));
-            let trees = trees.zip(sums.par_chunks_mut(depth - 1)).enumerate();
-            trees.for_each(|(tree, ((nodes, ots), sums))| {
-                let hash = public.trees.hash(group * per_piece + tree);
-                let finish = grow(&hash, ots, nodes, sums);
-                public.code.add(first + (tree << depth), secret, nodes, finish);
-            });
-            // What replaces the OTs of this batch waits until all of it is made.
-            // The secret is read until the last group, so the new reserve waits: the first `kept`
-            // outputs, the last of their pieces perhaps in part.
-            if first < batch.kept { kept.push(piece) } else { output.take(piece, 0) }
+            let mut fill = |nodes: &mut [Block]| {
+                let trees_and_ots = nodes.par_chunks_mut(1 << depth).zip(ots.par_chunks(depth));
+                let all = trees_and_ots.zip(sums.par_chunks_mut(depth - 1)).enumerate();
+                all.for_each(|(tree, ((nodes, ots), sums))| {
+                    let hash = public.trees.hash(group * trees + tree);
+                    let finish = grow(&hash, ots, nodes, sums);
+                    public.code.add(first + (tree << depth), secret, nodes, finish);
+                });
+            };
+            // The first `kept` outputs are the next reserve: the secret is read until the last
+            // group, so they have a place of their own.
+            let len = (ots.len() / depth) << depth;
+            let kept = batch.kept.saturating_sub(first).min(len);
+            if kept == len {
+                fill(&mut next[first..first + len]);
+                continue;
+            }
+            // The piece is still in a cache where pads are made of it.
+            let mut piece = output.pools.piece(len);
+            fill(&mut piece);
+            if kept > 0 {
+                next[first..first + kept].copy_from_slice(&piece[..kept]);
+            }
+            output.take(piece, kept);
         }
-        for (slots, piece) in self.0[..batch.kept].chunks_mut(PIECE).zip(kept) {
-            slots.copy_from_slice(&piece[..slots.len()]);
-            output.take(piece, slots.len());
+        // A batch of fewer trees leaves the end of the reserve as it is. What was used up is wiped.
+        if batch.kept > 0 {
+            next[batch.kept..].copy_from_slice(&self.0[batch.kept..]);
+            std::mem::swap(&mut self.0, next);
+            next.zeroize();
         }
     }
 }
@@ -161,7 +181,8 @@ mod tests {
             pools.set_delta(Block(9));
             let output = Output { pools: &mut pools, add: Pools::add_sent, wanted: 0 };
             let mut reserve = Reserve(Pages::copy(&vec![Block(4); batch.used()]));
-            reserve.send(batch, if ours { &sent } else { &received }, output)
+            let mut next = Pages::zeros(batch.used());
+            reserve.send(batch, if ours { &sent } else { &received }, output, &mut next)
         };
         let sums = message(&mut server, true);
         let len = batch.message_len() / batch.trees;

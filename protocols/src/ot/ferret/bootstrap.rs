@@ -61,16 +61,17 @@ impl Operator for Bootstrap {
             let (ours, theirs) = Public::fresh(session);
             let pools = &mut session.pools;
             let output = Output { pools, add: Pools::add_sent, wanted: batch.wanted };
-            let message = sent.send(batch, &ours, output);
+            let message = sent.send(batch, &ours, output, &mut Pages::none());
             let message = session.channel.exchange(&message).await?;
             let pools = &mut session.pools;
             let output = Output { pools, add: Pools::add_received, wanted: batch.wanted };
-            received.receive(batch, &theirs, output, &message);
+            received.receive(batch, &theirs, (output, &mut Pages::none()), &message);
             // What the batch gave is the reserve that the next one starts from; the old reserve is
             // wiped where it is dropped.
             (sent, received) = withdraw(session, batch.wanted);
         }
-        session.ferret = Some(Ferret { parameters: self.parameters, sent, received });
+        let next = Pages::zeros(self.parameters.reserve());
+        session.ferret = Some(Ferret { parameters: self.parameters, sent, received, next });
         Ok(())
     }
 }

@@ -57,7 +57,7 @@ impl Operator for FerretExtend {
                     add: Pools::add_sent,
                     wanted: batch.wanted,
                 };
-                let message = ferret.sent.send(batch, &ours, output);
+                let message = ferret.sent.send(batch, &ours, output, &mut ferret.next);
                 session.channel.send_in(turn, &message)?;
                 session.channel.drained().await?;
             }
@@ -68,7 +68,7 @@ impl Operator for FerretExtend {
                     add: Pools::add_received,
                     wanted: batch.wanted,
                 };
-                ferret.received.receive(batch, &theirs, output, &message);
+                ferret.received.receive(batch, &theirs, (output, &mut ferret.next), &message);
             }
         }
         session.ferret = Some(ferret);

@@ -27,7 +27,13 @@ impl Pages {
         pages
     }
 
-    fn zeros(len: usize) -> Self {
+    /// No blocks.
+    pub(super) const fn none() -> Self {
+        Self::Heap(Vec::new())
+    }
+
+    /// Zeros.
+    pub(super) fn zeros(len: usize) -> Self {
         let bytes = len * Block::BYTES;
         let Ok(map) = MmapMut::map_anon(bytes + HUGE) else {
             return Self::Heap(vec![Block::ZERO; len]);

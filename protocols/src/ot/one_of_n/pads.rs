@@ -1,6 +1,8 @@
 //! The pads of tables, in batches: slices of the streams of their OTs. The sender has both
 //! keys of each OT, the receiver one. Narrow tables have a loop for every number of choice
 //! bits.
+//!
+//! Entry v is that of the receiver's random choices `x = v`; whoever hears its flips moves it.
 
 use zeroize::Zeroize;
 
@@ -17,47 +19,40 @@ const TABLES: usize = 64;
 /// Adds their pads to all entries of all tables.
 pub(super) fn mask(
     table: Table,
-    key: &[u8; 32],
+    hashes: &[Hash],
     delta: Block,
     keys: &[Block],
-    flips: &[u64],
     tables: &mut [u64],
 ) {
     if table.words() == 1 {
         let ones = std::array::from_fn(|i| {
             if i < table.choice.get() as usize { table.ones(i as u32, 0) } else { 0 }
         });
-        let hash = &table.hashes(key)[0];
+        let hash = &hashes[0];
         match table.choice.get() {
-            1 => return mask_words::<1>(hash, delta, keys, flips, &ones, tables),
-            2 => return mask_words::<2>(hash, delta, keys, flips, &ones, tables),
-            3 => return mask_words::<3>(hash, delta, keys, flips, &ones, tables),
-            4 => return mask_words::<4>(hash, delta, keys, flips, &ones, tables),
+            1 => return mask_words::<1>(hash, delta, keys, &ones, tables),
+            2 => return mask_words::<2>(hash, delta, keys, &ones, tables),
+            3 => return mask_words::<3>(hash, delta, keys, &ones, tables),
+            4 => return mask_words::<4>(hash, delta, keys, &ones, tables),
             _ => {}
         }
     }
     // For word `w` and choice bit i, at `w m + i`: the bits of entries that take the stream of the
     // key for 1.
     let (m, words) = (table.choice.get() as usize, table.words());
-    let hashes = table.hashes(key);
     let ones: Vec<u64> =
         (0..words).flat_map(|word| (0..m as u32).map(move |i| table.ones(i, word))).collect();
     let (mut zero, mut one) = ([Block::ZERO; BATCH], [Block::ZERO; BATCH]);
-    let batches =
-        keys.chunks(BATCH).zip(flips.chunks(BATCH / m)).zip(tables.chunks_mut(BATCH / m * words));
-    for ((keys, flips), tables) in batches {
+    for (keys, tables) in keys.chunks(BATCH).zip(tables.chunks_mut(BATCH / m * words)) {
         let (zero, one) = (&mut zero[..keys.len()], &mut one[..keys.len()]);
         // Block `b` of a stream is the key's hash under the `b`th public key. It pads words `2b`
         // and `2b + 1` of the table.
         for (block, hash) in hashes.iter().enumerate() {
-            let slots = zero.chunks_mut(m).zip(one.chunks_mut(m));
-            for ((keys, flip), (zero, one)) in keys.chunks(m).zip(flips).zip(slots) {
-                for (i, key) in keys.iter().enumerate() {
-                    // The key for the choice bit's value 0, `K_i xor e_i Δ`, and the one for 1. The
-                    // receiver holds that of its choice.
-                    zero[i] = *key ^ delta.masked(flip >> i);
-                    one[i] = zero[i] ^ delta;
-                }
+            // The keys for the choice bits' values 0 and 1. The receiver holds those of its
+            // choices.
+            for ((zero, one), key) in zero.iter_mut().zip(&mut *one).zip(keys) {
+                *zero = *key;
+                *one = *key ^ delta;
             }
             hash.apply(zero);
             hash.apply(one);
@@ -81,22 +76,16 @@ fn mask_words<const M: usize>(
     hash: &Hash,
     delta: Block,
     keys: &[Block],
-    flips: &[u64],
     ones: &[u64; NARROW],
     tables: &mut [u64],
 ) {
     let mut pads = [Block::ZERO; 2 * NARROW * TABLES];
-    for ((keys, flips), tables) in
-        keys.chunks(M * TABLES).zip(flips.chunks(TABLES)).zip(tables.chunks_mut(TABLES))
-    {
+    for (keys, tables) in keys.chunks(M * TABLES).zip(tables.chunks_mut(TABLES)) {
         let used = keys.len();
         let (zero, one) = pads[..2 * used].split_at_mut(used);
-        let slots = zero.chunks_exact_mut(M).zip(one.chunks_exact_mut(M));
-        for ((keys, flip), (zero, one)) in keys.chunks_exact(M).zip(flips).zip(slots) {
-            for i in 0..M {
-                zero[i] = keys[i] ^ delta.masked(flip >> i);
-                one[i] = zero[i] ^ delta;
-            }
+        for ((zero, one), key) in zero.iter_mut().zip(one).zip(keys) {
+            *zero = *key;
+            *one = *key ^ delta;
         }
         hash.apply(&mut pads[..2 * used]);
         let (zero, one) = pads[..2 * used].split_at(used);
@@ -128,9 +117,8 @@ const fn word(block: Block, half: usize) -> u64 {
 }
 
 /// The exclusive or of the streams of each table's keys.
-pub(super) fn streams(table: Table, key: &[u8; 32], keys: &[Block]) -> Vec<u64> {
+pub(super) fn streams(table: Table, hashes: &[Hash], keys: &[Block]) -> Vec<u64> {
     let (m, words) = (table.choice.get() as usize, table.words());
-    let hashes = table.hashes(key);
     if words == 1 {
         match m {
             1 => return stream_words::<1>(&hashes[0], keys),

@@ -1,10 +1,10 @@
 //! The shape of tables: where entries lie, and how tables are sent.
 
-use crate::Bits;
 use crate::ot::Hash;
+use crate::{Bits, Block};
 
 /// How entries lie in 64-bit words, a power of two of them in each.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(super) choice: Bits,
     pub(super) entry: Bits,
@@ -23,6 +23,21 @@ impl Table {
     /// Words of one table.
     pub(crate) const fn words(self) -> usize {
         1 << (self.choice.get() - self.inner())
+    }
+
+    /// Bits of all entries of one table.
+    pub(crate) const fn bits(self) -> usize {
+        (self.entry.get() as usize) << self.choice.get()
+    }
+
+    /// Bits of a random choice and its entry.
+    pub(crate) const fn known_bits(self) -> usize {
+        (self.choice.get() + self.entry.get()) as usize
+    }
+
+    /// Whether pads of all entries take more bits than the OTs that they are made of.
+    pub(crate) const fn is_wide(self) -> bool {
+        self.bits() > 8 * Block::BYTES * self.cots(1)
     }
 
     /// Correlated OTs of `len` tables.
@@ -63,12 +78,13 @@ impl Table {
         ((1 << self.inner()) - 1) * self.entry.get()
     }
 
-    const fn rest_width(self) -> Bits {
+    /// Bits of a table's every other word: of all of its entries.
+    pub(super) const fn rest_width(self) -> Bits {
         Bits::of(self.entry.get() << self.inner())
     }
 
     /// The hashes of a stream's blocks: one block has two words.
-    pub(super) fn hashes(self, key: &[u8; 32]) -> Vec<Hash> {
+    pub(in crate::ot) fn hashes(self, key: &[u8; 32]) -> Vec<Hash> {
         Hash::series(key, self.words().div_ceil(2))
     }
 
@@ -86,6 +102,34 @@ impl Table {
     pub(super) fn spread(self, entry: u64) -> u64 {
         // Doubles the copies in every turn: `2^i` of them before turn i.
         (0..self.inner()).fold(entry, |word, i| word | word << (self.entry.get() << i))
+    }
+
+    /// Moves every entry `j` of each table to `j xor flips`, by masks alone.
+    pub(super) fn turn(self, tables: &mut [u64], flips: &[u64]) {
+        let words = self.words();
+        // High bits of an index select the word, low ones the place in it.
+        for i in self.inner()..self.choice.get() {
+            let half = 1 << (i - self.inner());
+            for (table, flips) in tables.chunks_exact_mut(words).zip(flips) {
+                swap_words(table, half, ((flips >> i) & 1).wrapping_neg());
+            }
+        }
+        for i in 0..self.inner() {
+            // Within a word the upper entry of each pair is a shift away from the lower one.
+            let shift = self.entry.get() << i;
+            let lower = self.ones(i, 0) >> shift;
+            let swap = |word: &mut u64, flips: u64| {
+                let both = lower & ((flips >> i) & 1).wrapping_neg() & (*word ^ *word >> shift);
+                *word ^= both | both << shift;
+            };
+            if words == 1 {
+                tables.iter_mut().zip(flips).for_each(|(word, flips)| swap(word, *flips));
+                continue;
+            }
+            for (table, flips) in tables.chunks_exact_mut(words).zip(flips) {
+                table.iter_mut().for_each(|word| swap(word, *flips));
+            }
+        }
     }
 
     /// The entry at a secret index, by masks alone.
@@ -140,5 +184,17 @@ impl Table {
             }
         }
         tables
+    }
+}
+
+/// Swaps the halves of every `2 half` words where the mask is all ones.
+fn swap_words(words: &mut [u64], half: usize, mask: u64) {
+    for pair in words.chunks_exact_mut(2 * half) {
+        let (low, high) = pair.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            let both = mask & (*low ^ *high);
+            *low ^= both;
+            *high ^= both;
+        }
     }
 }

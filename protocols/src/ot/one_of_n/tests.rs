@@ -4,8 +4,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::pads::BATCH;
 use super::*;
-use crate::ot::Directions;
-use crate::{Bits, Domain, testing};
+use crate::{Bits, testing};
 
 fn transfer(choice: u32, width: u32, len: usize, seed: u64) {
     let (entry, n) = (Bits::of(width), 1usize << choice);
@@ -24,20 +23,18 @@ fn transfer(choice: u32, width: u32, len: usize, seed: u64) {
         seed,
         table.cots(len),
         async |session| {
-            let key = Directions::fresh_keys(session, Domain::OneOfN).0;
+            let tables = SentTables::draw(session, table, len)?;
             let asked = session.channel.receive(table.choices_len(len)).await?;
-            let cots = session.take_sent(table.cots(len))?;
-            let pads = pads(table, &key, (*cots.delta, &cots.keys), len, &asked);
-            let (shares, message) = offer(table, pads, &words);
+            let (shares, message) = offer(table, tables.turned(0, len, &asked), &words);
             assert_eq!(message.len(), table.entries_len(len));
             session.channel.send(&message)?;
             Ok(shares)
         },
         async |session| {
-            let key = Directions::fresh_keys(session, Domain::OneOfN).1;
-            let (chooser, asked) = Chooser::new(session, table, &key, &choices)?;
-            session.channel.send(&asked)?;
-            Ok(chooser.finish(&choices, &session.channel.receive(table.entries_len(len)).await?))
+            let chooser = Chooser::draw(session, table, len)?;
+            session.channel.send(&chooser.choose(0, &choices))?;
+            let message = session.channel.receive(table.entries_len(len)).await?;
+            Ok(chooser.finish(0, &choices, &message))
         },
     );
     for i in 0..len {
@@ -78,6 +75,26 @@ fn a_transfer_costs_what_the_paper_says() {
             let bits = 8 * (table.choices_len(64) + table.entries_len(64));
             assert_eq!(bits, 64 * (choice as usize + ((1 << choice) - 1) * width as usize));
         }
+    }
+}
+
+#[test]
+fn turning_a_table_moves_every_entry_by_the_flips() {
+    for (choice, width) in [(1, 1), (2, 64), (3, 2), (4, 3), (4, 17), (6, 1), (8, 1), (8, 5)] {
+        let table = Table::new(choice, Bits::of(width));
+        let entries = |flip: usize| {
+            let mut words = vec![0; table.words()];
+            for j in 0..1usize << choice {
+                let (word, at) = table.place(j);
+                words[word] |= table.entry.reduce(7 * (j ^ flip) as u64 + 1) << at;
+            }
+            words
+        };
+        let flips: Vec<u64> = (0..1 << choice).collect();
+        let mut turned: Vec<u64> = flips.iter().flat_map(|_| entries(0)).collect();
+        table.turn(&mut turned, &flips);
+        let expected: Vec<u64> = flips.iter().flat_map(|flip| entries(*flip as usize)).collect();
+        assert_eq!(turned, expected, "m={choice} b={width}");
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::batch::{Received, Sent, SoftSpoken};
-use crate::ot::{Directions, Series, base, pprf};
+use crate::ot::{Series, base, fresh_keys, pprf};
 use crate::{Block, Cost, Domain, Error, Operator, Session};
 
 /// Bits of `Δ`, and base OTs in each direction.
@@ -118,7 +118,7 @@ impl Operator for Setup {
         let ots = base::both_ways(session, &sides).await?;
 
         // A key for every tree, as everywhere.
-        let (own, peer) = Directions::fresh_keys(session, Domain::Tree);
+        let (own, peer) = fresh_keys(session, Domain::Tree);
         let (own, peer) = (Series::new(&own), Series::new(&peer));
         let mut message = Vec::new();
         let mut owned = Vec::new();

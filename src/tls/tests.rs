@@ -1,0 +1,147 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::{Error, transport};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn identities() -> (Identity, Identity) {
+    (Identity::generate().unwrap(), Identity::generate().unwrap())
+}
+
+fn sides(server: Identity, client: Identity) -> (ServerTls, ClientTls) {
+    let (clients, key) = (Clients::one("a client", client.public()), server.public());
+    (ServerTls { identity: server, clients }, ClientTls { identity: client, server: key })
+}
+
+async fn meet(
+    (server, client): (ServerTls, ClientTls),
+) -> (Result<Connection, Error>, Result<Connection, Error>) {
+    let (left, right) = transport::loopback().await.unwrap();
+    let (server, client) = (Security::Tls(Arc::new(server)), Security::Tls(Arc::new(client)));
+    tokio::join!(secure(&server, left, PATIENCE), secure(&client, right, PATIENCE))
+}
+
+#[tokio::test]
+async fn parties_that_know_each_other_share_a_binding_that_is_fresh() {
+    let mut bindings = Vec::new();
+    let (server, client) = identities();
+    let copy = |it: &Identity| Identity::of_pem(it.pem().as_bytes()).unwrap();
+    for _ in 0..2 {
+        let (server, client) = meet(sides(copy(&server), copy(&client))).await;
+        let (mut server, mut client) = (server.unwrap(), client.unwrap());
+        assert_eq!(server.binding, client.binding);
+        assert_ne!(server.binding, [0; 32]);
+        bindings.push(server.binding);
+        client.stream.write_all(b"four").await.unwrap();
+        client.stream.flush().await.unwrap();
+        let mut four = [0; 4];
+        server.stream.read_exact(&mut four).await.unwrap();
+        assert_eq!(&four, b"four");
+    }
+    assert_ne!(bindings[0], bindings[1]);
+}
+
+#[tokio::test]
+async fn a_client_refuses_a_server_with_another_key_and_names_both() {
+    let (server, client) = identities();
+    let other = Identity::generate().unwrap().public();
+    let found_key = server.public();
+    let (server, client) = sides(server, client);
+    let (_, refused) = meet((server, ClientTls { server: other, ..client })).await;
+    match refused {
+        Err(Error::UnexpectedKey { expected, found, .. }) => {
+            assert_eq!((expected, found), (other, found_key));
+        }
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+#[tokio::test]
+async fn a_server_refuses_a_client_that_it_does_not_know_and_the_client_hears_why() {
+    let (server, client) = identities();
+    let stranger = client.public();
+    let (server, client) = sides(server, client);
+    let (refused, met) = meet((ServerTls { clients: Clients::default(), ..server }, client)).await;
+    match refused {
+        Err(Error::UnknownClient { key }) => assert_eq!(key, stranger),
+        other => panic!("{:?}", other.err()),
+    }
+    // The client's own part was done before the server said no.
+    let heard = met.unwrap().stream.read_u8().await.unwrap_err();
+    assert_eq!(heard.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
+#[tokio::test]
+async fn who_does_not_speak_tls_is_told_apart_from_who_is_lost() {
+    let (server, client) = identities();
+    let (server, client) = sides(server, client);
+    let (left, mut right) = transport::loopback().await.unwrap();
+    right.write_all(b"pq-proto, in the clear, as long as any header is").await.unwrap();
+    let refused = secure(&Security::Tls(Arc::new(server)), left, PATIENCE).await;
+    assert!(matches!(refused, Err(Error::Tls { .. })), "{:?}", refused.err());
+    let (left, right) = transport::loopback().await.unwrap();
+    drop(left);
+    let refused = secure(&Security::Tls(Arc::new(client)), right, PATIENCE).await;
+    assert!(matches!(refused, Err(Error::Connection(_))), "{:?}", refused.err());
+}
+
+#[tokio::test]
+async fn a_silent_peer_ends_with_the_patience() {
+    let (server, client) = identities();
+    let (server, _) = sides(server, client);
+    let (left, _right) = transport::loopback().await.unwrap();
+    let security = Security::Tls(Arc::new(server));
+    let refused = secure(&security, left, Duration::from_millis(50)).await;
+    assert!(matches!(refused, Err(Error::Connection(_))), "{:?}", refused.err());
+}
+
+#[test]
+fn keys_are_read_as_they_are_written() {
+    let identity = Identity::generate().unwrap();
+    let text = identity.public().to_string();
+    assert_eq!(text.parse::<PublicKey>().unwrap(), identity.public());
+    for wrong in ["", "ed25519:", &text[1..], &text[..text.len() - 1], "ed25519:=", "x25519:AAAA"] {
+        assert!(wrong.parse::<PublicKey>().is_err(), "{wrong}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    identity.save(&path).unwrap();
+    assert_eq!(Identity::open(&path).unwrap().public(), identity.public());
+    assert!(matches!(identity.save(&path), Err(Error::Write { .. })), "never overwritten");
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    std::fs::write(&path, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+        .unwrap();
+    assert!(matches!(Identity::open(&path), Err(Error::Key { .. })));
+    assert!(!format!("{identity:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn clients_have_names_and_keys_of_their_own() {
+    let (a, b) = identities();
+    let (a, b) = (a.public(), b.public());
+    let parse = |text: &str| Clients::parse(text, Path::new("clients.txt"));
+    let clients = parse(&format!("# ours\n\nalice {a}  # the first\nbob\t{b}\n")).unwrap();
+    assert_eq!((clients.name(a), clients.name(b)), (Some("alice"), Some("bob")));
+    let wrong = [
+        (format!("alice {a}\nalice {b}"), 2),
+        (format!("alice {a}\n\nbob {a}"), 3),
+        ("alice".to_owned(), 1),
+        (format!("alice {a} sessions=2"), 1),
+        ("alice ed25519:AAAA".to_owned(), 1),
+    ];
+    for (text, at) in wrong {
+        match parse(&text) {
+            Err(Error::Key { line, .. }) => assert_eq!(line, Some(at), "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
