@@ -160,10 +160,8 @@ impl Error {
     /// A TLS handshake that failed: of a connection that was lost, or of a peer that speaks
     /// something else.
     pub(crate) fn tls(peer: SocketAddr, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::InvalidData => Self::Tls { peer, source },
-            _ => Self::Connection(source),
-        }
+        let other = source.kind() == io::ErrorKind::InvalidData;
+        if other { Self::Tls { peer, source } } else { Self::Connection(source) }
     }
 
     /// The error of a network's file.

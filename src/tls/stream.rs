@@ -49,10 +49,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Private<S> {
 
 fn told(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
-        Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)) => {
-            io::ErrorKind::PermissionDenied.into()
-        }
-        _ => error,
-    }
+    let denied = rustls::Error::AlertReceived(AlertDescription::AccessDenied);
+    if inner == Some(&denied) { io::ErrorKind::PermissionDenied.into() } else { error }
 }
