@@ -131,7 +131,7 @@ fn judged(bytes: &[u8], batch: &Tensor) -> Vec<f32> {
     };
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    let found = runtime.open(file.path()).unwrap().run(batch).unwrap().data;
+    let found = runtime.open(file.path(), None).unwrap().run(batch).unwrap().data;
     assert!(distance(&ours, &found) < 1e-4, "the import is another network");
     found
 }

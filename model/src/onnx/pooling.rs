@@ -181,7 +181,8 @@ impl Windows {
         let own = before..before + self.input[axis];
         let counted = if padded { 0..own.end + after } else { own };
         let starts = (0..windows).map(|window| window * stride);
-        let inside = |start| (0..taps).filter(|tap| counted.contains(&(start + tap * apart))).count();
+        let inside =
+            |start| (0..taps).filter(|tap| counted.contains(&(start + tap * apart))).count();
         starts.map(|start| inside(start).max(1)).collect()
     }
 }

@@ -152,17 +152,12 @@ impl ActivationQuantizers {
             signed[value] = can_be_negative;
             if rounded {
                 of_value[value] = Some(quantizers.len());
-                quantizers.push(described(
-                    model,
-                    &consumers,
-                    ValueId(value),
-                    can_be_negative,
-                    max,
-                ));
+                quantizers.push(described(model, &consumers, ValueId(value), can_be_negative, max));
             }
         }
         let observed = joined.observed;
-        let mut found = Self { quantizers, layers: Vec::new(), groups: 0, input, of_value, observed };
+        let mut found =
+            Self { quantizers, layers: Vec::new(), groups: 0, input, of_value, observed };
         found.tie(model, &consumers);
         found
     }
@@ -346,7 +341,9 @@ impl Joined {
             joined.iter().flat_map(|node| node.inputs.iter().map(move |i| (node, i)))
         {
             ties.join(node.output.0, input.0, 0.0);
-            sliced_from(model, input).iter().for_each(|value| ties.join(node.output.0, value.0, 0.0));
+            sliced_from(model, input)
+                .iter()
+                .for_each(|value| ties.join(node.output.0, value.0, 0.0));
         }
         let roots: Vec<usize> = joined.iter().map(|node| ties.root(node.output.0)).collect();
         let class: Vec<Option<usize>> = (0..values)
