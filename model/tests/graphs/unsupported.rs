@@ -57,7 +57,7 @@ fn what_cannot_be_represented_is_refused_not_approximated() {
         ]
     };
     let cases = [
-        (pool().ints("dilations", &[2, 2]), "dilated"),
+        (pool().ints("dilations", &[2, 2]), "fits"),
         (node("Clip", &["x"], "y").float("min", 1.0).float("max", -1.0), "bounds"),
         (node("Conv", &["x", "w"], "y"), "dimensions"),
         (node("Add", &["x", "image"], "y"), "enlarge"),
