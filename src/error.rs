@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::PublicKey;
+use crate::key::PublicKey;
 
 /// Why an operation came to nothing.
 #[derive(Debug, thiserror::Error)]

@@ -29,9 +29,11 @@
 
 mod client;
 mod error;
+mod granted;
 mod hints;
 mod images;
 mod inference;
+mod key;
 mod local;
 mod model;
 mod network;
@@ -44,8 +46,10 @@ mod transport;
 
 pub use client::{Client, ClientOptions};
 pub use error::Error;
+pub use granted::ServerOptions;
 pub use images::Images;
 pub use inference::Inference;
+pub use key::PublicKey;
 pub use local::LocalOptions;
 pub use model::Model;
 pub use network::{HINTS, HINTS_SECRET, Network, PLAN, WEIGHTS};
@@ -58,8 +62,8 @@ pub use protocols::{Limits, Role};
 pub use quant::search::{LayerReport, SearchOptions, Uniform};
 pub use search::{Found, search};
 pub use secret::read as read_secret;
-pub use server::{Refused, Server, ServerOptions, ServerSession};
-pub use tls::{ClientTls, Clients, Identity, PublicKey, Security, ServerTls};
+pub use server::{Refused, Server, ServerSession};
+pub use tls::{ClientTls, Clients, Identity, Security, ServerTls};
 pub use transport::runtime;
 
 /// What an operation of this crate comes to.

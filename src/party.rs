@@ -13,8 +13,9 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpStream;
 
+use crate::Error;
+use crate::granted::ServerOptions;
 use crate::tls::{self, ClientTls, Connection, Security, ServerTls};
-use crate::{Error, ServerOptions};
 
 /// How a party meets its peers: what it says of itself, as often as it is asked.
 #[derive(Clone)]
@@ -103,6 +104,7 @@ impl Secured {
     /// known.
     fn explain(&self, error: ProtocolError) -> Error {
         match (self, error) {
+            // See `tls::stream`: no other stream has this kind of error.
             (Self::Client(Security::Tls(tls)), ProtocolError::PeerLost { source, .. })
                 if source.kind() == ErrorKind::PermissionDenied =>
             {

@@ -10,44 +10,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::Limits;
 use protocols::execute::{Observe, Report};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
+use crate::granted::ServerOptions;
 use crate::party::{Introduction, Met};
-use crate::{Error, Network, Security, ServerTls, transport};
+use crate::{Error, Network, transport};
 
 /// Handshakes under way at the most.
 const PENDING: usize = 16;
 /// The pause after an error of the listener, such as too many open files: there may be fewer soon.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What a server grants its clients.
-#[derive(Clone, Debug)]
-pub struct ServerOptions {
-    /// The most images of one session that are in work at a time.
-    pub images: usize,
-    /// The most bytes of memory that a session may be predicted to need.
-    pub memory: u64,
-    /// How long it waits for the client's part of a step.
-    pub limits: Limits,
-    /// How traffic is protected, and whom it serves.
-    pub security: Security<ServerTls>,
-}
-
-impl Default for ServerOptions {
-    /// 2 GiB for a session, and clients on this machine only.
-    fn default() -> Self {
-        Self {
-            images: u32::MAX as usize,
-            memory: 2 << 30,
-            limits: Limits::default(),
-            security: Security::Loopback,
-        }
-    }
-}
 
 /// A network that waits for clients.
 pub struct Server {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::PublicKey;
+use crate::key::PublicKey;
 use crate::{Error, secret};
 
 /// Names and keys of clients.
@@ -32,23 +32,22 @@ impl Clients {
         let mut all = Self::default();
         for (number, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
-            let wrong = |expected: &str, found: &str| Error::Key {
-                path: path.into(),
-                line: Some(number + 1),
-                expected: expected.into(),
-                found: format!("{found:?}"),
-            };
             let words: Vec<&str> = line.split_whitespace().collect();
             let (name, key) = match words[..] {
                 [] => continue,
                 [name, key] => (name, key),
-                _ => return Err(wrong("a name and a key, NAME ed25519:..., and no more", line)),
+                _ => {
+                    let expected = "a name and a key, NAME ed25519:..., and no more";
+                    return Err(wrong(path, number, expected, line));
+                }
             };
             let key = key.parse().map_err(|_| {
-                wrong("a key as pq keygen prints it, ed25519: and 43 characters", key)
+                let expected = "a key as pq keygen prints it, ed25519: and 43 characters";
+                wrong(path, number, expected, key)
             })?;
+            // One key with two names would have the rights of both.
             if all.0.iter().any(|(known, _)| known == name) || all.name(key).is_some() {
-                return Err(wrong("a name and a key that no line before has", line));
+                return Err(wrong(path, number, "a name and a key that no line before has", line));
             }
             all.0.push((name.to_owned(), key));
         }
@@ -59,4 +58,9 @@ impl Clients {
     pub fn name(&self, key: PublicKey) -> Option<&str> {
         self.0.iter().find(|(_, known)| *known == key).map(|(name, _)| name.as_str())
     }
+}
+
+fn wrong(path: &Path, number: usize, expected: &str, found: &str) -> Error {
+    let (line, expected) = (Some(number + 1), expected.to_owned());
+    Error::Key { path: path.into(), line, expected, found: format!("{found:?}") }
 }

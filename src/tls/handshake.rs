@@ -78,16 +78,20 @@ impl Side for ServerTls {
             .with_client_cert_verifier(Arc::<Verifier>::clone(&verifier))
             .with_cert_resolver(Arc::new(own));
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // Without tickets nobody comes back by an earlier session's secrets, so that every
+        // connection is authenticated by keys.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let met = TlsAcceptor::from(Arc::new(config)).accept(stream).await;
-        let known = |key| self.clients.name(key).is_some();
         match (met, verifier.found()) {
             (Ok(stream), _) => {
                 let binding = binding(stream.get_ref().1)?;
                 Ok(Connection { stream: Box::new(Private(stream)), binding })
             }
-            (Err(_), Some(key)) if !known(key) => Err(Error::UnknownClient { key }),
+            // The key was shown and the signature may not have been checked: nothing rests on it.
+            (Err(_), Some(key)) if self.clients.name(key).is_none() => {
+                Err(Error::UnknownClient { key })
+            }
             (Err(source), _) => Err(Error::tls(peer, source)),
         }
     }
@@ -106,6 +110,7 @@ impl Side for ClientTls {
             .with_client_cert_resolver(Arc::new(own));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
+        // Names say nothing here, and would tell an eavesdropper which service is asked.
         config.enable_sni = false;
         let name = ServerName::try_from(NO_NAME)
             .map_err(|_| Error::Internal("invariant: a constant is a name"))?;
@@ -123,6 +128,8 @@ impl Side for ClientTls {
     }
 }
 
+/// Both ends derive it from the handshake's transcript: whoever ends one connection and begins
+/// another has two of them.
 fn binding<T>(connection: &ConnectionCommon<T>) -> Result<[u8; 32], Error> {
     Ok(connection.export_keying_material([0; 32], LABEL, None)?)
 }

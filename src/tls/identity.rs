@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
-use super::PublicKey;
+use crate::key::PublicKey;
 use crate::{Error, secret};
 
 /// An Ed25519 key pair: who a party is. Never printed, wiped where it is dropped.
@@ -63,13 +63,16 @@ impl Identity {
     /// # Errors
     /// [`Error::Write`]; a file that is there already is kept.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let failed = |source| Error::Write { path: path.into(), source };
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).map_err(failed)?;
-        file.write_all(self.pem().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+        // The mode is set where the file is made: it is not open to others even for a moment.
+        let written = options.open(path).and_then(|mut file| {
+            file.write_all(self.pem().as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(|source| Error::Write { path: path.into(), source })
     }
 
     /// What others know it by.

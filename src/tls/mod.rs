@@ -9,15 +9,15 @@
 mod clients;
 mod handshake;
 mod identity;
-mod key;
 mod stream;
 mod verify;
 
 use std::sync::Arc;
 
+use crate::key::PublicKey;
+
 pub use clients::Clients;
 pub use identity::Identity;
-pub use key::PublicKey;
 
 pub(crate) use handshake::{Connection, secure};
 

@@ -14,7 +14,7 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::PublicKey;
+use crate::key::PublicKey;
 
 /// Which keys are trusted.
 type Trusted = dyn Fn(PublicKey) -> bool + Send + Sync;

@@ -181,6 +181,7 @@ impl Windows {
         let own = before..before + self.input[axis];
         let counted = if padded { 0..own.end + after } else { own };
         let starts = (0..windows).map(|window| window * stride);
+        // A window that lies in the padding as a whole has a sum of zero: any count will do.
         let inside =
             |start| (0..taps).filter(|tap| counted.contains(&(start + tap * apart))).count();
         starts.map(|start| inside(start).max(1)).collect()

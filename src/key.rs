@@ -20,18 +20,18 @@ impl PublicKey {
     /// Bytes of a key.
     pub const LEN: usize = 32;
 
-    pub(super) const fn new(bytes: [u8; Self::LEN]) -> Self {
+    pub(crate) const fn new(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
     /// As TLS sends it.
-    pub(super) fn to_spki(self) -> SubjectPublicKeyInfoDer<'static> {
+    pub(crate) fn to_spki(self) -> SubjectPublicKeyInfoDer<'static> {
         [&SPKI[..], &self.0].concat().into()
     }
 
     /// Out of what a peer has sent in the place of a certificate; `None` where it is another kind
     /// of key, or none.
-    pub(super) fn of_peer(sent: &CertificateDer<'_>) -> Option<Self> {
+    pub(crate) fn of_peer(sent: &CertificateDer<'_>) -> Option<Self> {
         sent.strip_prefix(&SPKI).and_then(|key| key.try_into().ok()).map(Self)
     }
 }
