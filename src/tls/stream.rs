@@ -49,8 +49,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Private<S> {
 
 fn told(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    // An alert of the handshake comes here, since the client's part of it was done before the server
-    // had looked at its key.
+    // An alert of the handshake comes here: the client's part of it was done before the server had
+    // looked at its key.
     let denied = rustls::Error::AlertReceived(AlertDescription::AccessDenied);
     if inner == Some(&denied) { io::ErrorKind::PermissionDenied.into() } else { error }
 }
