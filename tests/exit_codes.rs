@@ -320,7 +320,7 @@ fn an_address_that_is_taken_is_1() {
 }
 
 #[test]
-fn off_loopback_there_is_a_warning() {
+fn off_loopback_in_the_clear_there_is_a_warning() {
     let net = Net::random(1, 1);
     let (plan, weights) = (net.file("plan.json"), net.file("weights.safetensors"));
     let args = [
@@ -333,6 +333,7 @@ fn off_loopback_there_is_a_warning() {
         &weights,
         "--listen",
         "0.0.0.0:0",
+        "--insecure",
     ];
     let mut child = pq(&args).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

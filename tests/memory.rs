@@ -17,34 +17,35 @@ fn memory(result: &Value, field: &str) -> u64 {
     result["memory"][field].as_u64().unwrap()
 }
 
-/// The prediction holds, and is no more than a half above what was needed where that is much: the
-/// working sets of operators are counted as if all of their parts were alive at once.
+/// The prediction holds, and is no more than three quarters above what was needed where that is
+/// much: the working sets of operators are counted as if all of their parts were alive at once, and
+/// two parties in one process as if both held the most at the same time.
 fn assert_predicted(result: &Value, what: &str) {
     let [predicted, peak] = ["predicted_bytes", "peak_bytes"].map(|field| memory(result, field));
     println!("{what}: {} MiB of {} predicted", peak / MIB, predicted / MIB);
     assert!(peak <= predicted, "{what}: {peak} of {predicted}");
-    assert!(peak < 100 * MIB || predicted <= peak + peak / 2, "{what}: {peak} of {predicted}");
+    assert!(peak < 100 * MIB || predicted <= peak + peak / 4 * 3, "{what}: {peak} of {predicted}");
 }
 
 #[test]
 fn images_that_do_not_fit_run_a_few_at_a_time() {
-    let images = 200;
+    let images = 2000;
     let net = Net::random(3, images);
     let input = net.file("images.npy");
     let args = ["infer", "--local", net.folder(), "--input", &input, "--verify", "--json"];
     let run = |more: &[&str]| run(&[&args[..], more].concat());
-    let one = json(&run(&["--index", "0..200", "--batch", "1"]));
-    let most = json(&run(&["--index", "0..200"]));
+    let one = json(&run(&["--index", "0..1"]));
+    let most = json(&run(&["--index", "0..2000"]));
     assert_eq!(most["cost"]["inferences"], 1);
     let [least, all] = [&one, &most].map(|result| memory(result, "predicted_bytes"));
     let budget = least + (all - least) / 4;
-    let result = json(&run(&["--index", "0..200", "--max-memory", &budget.to_string()]));
+    let result = json(&run(&["--index", "0..2000", "--max-memory", &budget.to_string()]));
     let cost = &result["cost"];
-    assert!((2..200).contains(&cost["inferences"].as_u64().unwrap()), "{cost}");
+    assert!((2..2000).contains(&cost["inferences"].as_u64().unwrap()), "{least} {all} {cost}");
     assert_eq!((&result["verified"], &cost["images"]), (&true.into(), &images.into()));
     assert_eq!(result["predictions"], most["predictions"]);
     for result in [&one, &most, &result] {
-        assert_predicted(result, "200 small images");
+        assert_predicted(result, "2000 small images");
     }
     assert!(memory(&result, "peak_bytes") <= budget);
 }
@@ -93,39 +94,39 @@ fn a_run_that_cannot_fit_is_refused_at_its_start_with_what_to_do() {
 
 #[test]
 fn a_client_that_asks_for_more_than_the_servers_memory_is_told_what_fits() {
-    let net = Net::random(2, 40);
+    let net = Net::random(2, 400);
     let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
     let cost = |images: &str| json(&run(&["cost", net.folder(), "--batch", images, "--json"]));
     let [one, most] =
-        ["1", "40"].map(|images| cost(images)["memory"]["server_bytes"].as_u64().unwrap());
+        ["1", "400"].map(|images| cost(images)["memory"]["server_bytes"].as_u64().unwrap());
     // Of a debug build's process more is held than is counted: enough for one image, not for all.
     let budget = one.midpoint(most);
     let options = ["--max-memory", &budget.to_string()];
     let mut server = Server::start(&plan, &net.file("weights.safetensors"), &options);
     let address = server.address.clone();
     let args =
-        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..40"];
+        ["infer", "--role", "client", "--plan", &plan, "--input", &images, "--index", "0..400"];
     let ask = |more: &[&str]| {
         let client = pq(&args).args(["--connect", &address, "--json"]).args(more).spawn().unwrap();
         finished(client, PATIENCE)
     };
-    let refused = ask(&["--offline", "40"]);
+    let refused = ask(&["--batch", "400"]);
     assert_eq!(refused.status.code(), Some(5), "{}", stderr(&refused));
     for message in [stderr(&refused), server.says("no session with")] {
         let budget = format!("{} MiB for a session", budget.div_ceil(MIB));
-        for part in ["1 images x 40 prepared", &budget, "at most", "--batch", "--max-memory"] {
+        for part in ["400 images", &budget, "at most", "--batch", "--max-memory"] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
     // The server waits on, and runs what fits, one batch after the other.
-    let client = json(&ask(&["--batch", "20"]));
+    let client = json(&ask(&["--batch", "100"]));
     let server = json(&server.finished(PATIENCE));
     for result in [&client, &server] {
         assert_eq!(
             (&result["cost"]["images"], &result["cost"]["inferences"]),
-            (&40.into(), &2.into())
+            (&400.into(), &4.into())
         );
-        assert_predicted(result, "two batches of 20");
+        assert_predicted(result, "four batches of 100");
     }
 }
 
@@ -162,7 +163,7 @@ fn predictions_hold_for_real_networks_and_are_close() {
     let lenet = real(&data, "lenet3x3_mnist.onnx", "mnist-train10k-images-idx3-ubyte.gz", &[]);
     let imagenet = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
     let resnet = real(&data, "resnet20_cifar10_bn.onnx", "cifar10_train_10k.bin.gz", &imagenet);
-    let streamed = [&imagenet[..], &["--inferences", "1", "--batch", "64"]].concat();
+    let streamed = [&imagenet[..], &["--inferences", "1", "--batch", "1024"]].concat();
     let streamed = real(&data, "resnet20_cifar10_bn.onnx", "cifar10_train_10k.bin.gz", &streamed);
     let text = fs::read_to_string(streamed.path().join("plan.json")).unwrap();
     assert!(text.contains("\"streamed\": true"));
@@ -184,7 +185,7 @@ fn predictions_hold_for_real_networks_and_are_close() {
 }
 
 #[test]
-fn sixteen_images_of_a_real_network_run_within_half_a_gigabyte() {
+fn sixteen_images_of_a_real_network_run_within_a_fifth_of_a_gigabyte() {
     if cfg!(debug_assertions) {
         return;
     }
@@ -195,11 +196,11 @@ fn sixteen_images_of_a_real_network_run_within_half_a_gigabyte() {
     let (net, images) = (net.path().to_str().unwrap(), images.to_str().unwrap());
     let args =
         ["infer", "--local", net, "--input", images, "--index", "0..16", "--verify", "--json"];
-    let result = json(&run(&[&args[..], &["--max-memory", "500M"]].concat()));
+    let result = json(&run(&[&args[..], &["--max-memory", "200M"]].concat()));
     assert_eq!(result["verified"], true);
     assert!(result["cost"]["inferences"].as_u64().unwrap() > 1);
-    assert!(memory(&result, "peak_bytes") <= 500_000_000);
-    assert_predicted(&result, "16 images at 500 MB");
+    assert!(memory(&result, "peak_bytes") <= 200_000_000);
+    assert_predicted(&result, "16 images at 200 MB");
 }
 
 /// Most of what a small network takes is Ferret's set-up.

@@ -1,6 +1,9 @@
 //! Widths within budgets: from the estimate's optimum to what the plan's own price and the
 //! network's own loss confirm.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use fusion::planner::{fastest, inference_bits};
 
 use super::correction::Correction;
@@ -18,6 +21,9 @@ pub(super) struct Chooser<'a> {
     estimate: Estimate<'a>,
     measured: &'a Measured,
     options: &'a SearchOptions,
+    /// Widths priced so far: planning is most of a choice's time, and budgets that are near each
+    /// other lead to the same widths.
+    priced: RefCell<HashMap<BitWidths, Budgets>>,
 }
 
 /// Bits that one inference may move.
@@ -32,7 +38,7 @@ pub(super) struct Budgets {
 /// No bound; far from where sums overflow.
 pub(super) const UNBOUNDED: u64 = u64::MAX / 4;
 /// Rounds in which the estimate's budget is corrected by the plan's price.
-const CORRECTIONS: usize = 14;
+const CORRECTIONS: usize = 10;
 /// Single widths tried at a budget's edge.
 const RAISES: usize = 12;
 /// Narrower plans tried where the loss is saturated.
@@ -63,7 +69,7 @@ impl<'a> Chooser<'a> {
         options: &'a SearchOptions,
     ) -> Self {
         let estimate = Estimate::new(quantizer, sensitivity, options);
-        Self { quantizer, sensitivity, estimate, measured, options }
+        Self { quantizer, sensitivity, estimate, measured, options, priced: RefCell::default() }
     }
 
     /// The widths that meet everything asked for, at the least loss; or with an accuracy asked for,
@@ -87,9 +93,15 @@ impl<'a> Chooser<'a> {
 
     /// The bits of the cheapest plan at some widths.
     fn price(&self, bit_widths: &BitWidths) -> Result<Budgets, SearchError> {
+        if let Some(&price) = self.priced.borrow().get(bit_widths) {
+            return Ok(price);
+        }
         let (graph, weights) = self.quantizer.quantize(bit_widths)?;
         let plan = smallest(&graph, &weights, self.options)?;
-        Ok(Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() })
+        let price =
+            Budgets { bits: inference_bits(&plan), online_bits: plan.cost(1).online.bits() };
+        self.priced.borrow_mut().insert(bit_widths.clone(), price);
+        Ok(price)
     }
 
     fn narrowest(&self) -> BitWidths {
@@ -120,8 +132,6 @@ impl<'a> Chooser<'a> {
         // Invariant: `best` meets the budgets by the plan's own price.
         let mut best = (self.sensitivity.loss(&narrowest), narrowest);
         let mut corrections = [budgets.bits, budgets.online_bits].map(Correction::new);
-        // The last widths priced: other budgets may well lead to the same ones.
-        let mut last: Option<(BitWidths, Budgets)> = None;
         for done in 0..CORRECTIONS {
             progress(Progress { phase: "dynamic program", done, of: CORRECTIONS });
             let told = [0, 1].map(|which| corrections[which].told());
@@ -130,16 +140,12 @@ impl<'a> Chooser<'a> {
                 corrections.iter_mut().for_each(Correction::nothing_found);
                 continue;
             };
-            let exact = match last {
-                Some((known, price)) if known == bit_widths => price,
-                _ => self.price(&bit_widths)?,
-            };
+            let exact = self.price(&bit_widths)?;
             let loss = self.sensitivity.loss(&bit_widths);
             let admitted = budgets.admit(exact);
             if admitted && loss < best.0 {
-                best = (loss, bit_widths.clone());
+                best = (loss, bit_widths);
             }
-            last = Some((bit_widths, exact));
             corrections[0].found(exact.bits, admitted);
             corrections[1].found(exact.online_bits, admitted);
             if admitted && corrections.iter().all(Correction::is_settled) {

@@ -54,7 +54,7 @@ impl Correction {
     /// Whether another plan could hardly be nearer to the budget.
     pub(super) fn is_settled(&self) -> bool {
         match (self.low, self.high) {
-            (Some(low), Some(high)) => low.abs_diff(high) * 1000 <= high,
+            (Some(low), Some(high)) => low.abs_diff(high) * 400 <= high,
             _ => self.budget == UNBOUNDED || self.told >= self.budget.saturating_mul(MOST),
         }
     }
@@ -85,7 +85,7 @@ mod tests {
     /// The most that a plan costs which is admitted, by a price of the estimate's.
     fn settled(budget: u64, price: impl Fn(u64) -> u64) -> u64 {
         let (mut correction, mut best) = (Correction::new(budget), 0);
-        for _ in 0..16 {
+        for _ in 0..10 {
             let price = price(correction.told());
             let admitted = price <= budget;
             if admitted {
@@ -103,12 +103,12 @@ mod tests {
     fn estimates_that_are_off_by_a_factor_or_by_a_constant_come_out_at_the_budget() {
         for budget in [40_000_000, 1_000_000_000] {
             let by_a_factor = settled(budget, |told| told * 5 / 4);
-            assert!(by_a_factor > budget / 1000 * 998, "{by_a_factor} of {budget}");
+            assert!(by_a_factor > budget / 1000 * 995, "{by_a_factor} of {budget}");
             let by_less = settled(budget, |told| told / 2);
-            assert!(by_less > budget / 1000 * 998, "{by_less} of {budget}");
+            assert!(by_less > budget / 1000 * 995, "{by_less} of {budget}");
             // Nine tenths of the price come whatever was told.
             let by_a_constant = settled(budget, |told| budget / 10 * 9 + told / 8);
-            assert!(by_a_constant > budget / 1000 * 998, "{by_a_constant} of {budget}");
+            assert!(by_a_constant > budget / 1000 * 995, "{by_a_constant} of {budget}");
         }
     }
 
