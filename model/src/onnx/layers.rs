@@ -270,23 +270,7 @@ fn inverse(places: &[usize]) -> Vec<usize> {
 
 /// A convolution whose kernel is its whole input, with one output.
 fn whole(c: usize, h: usize, w: usize) -> Geometry {
-    Geometry {
-        in_channels: c,
-        in_h: h,
-        in_w: w,
-        out_channels: 1,
-        kernel_h: h,
-        kernel_w: w,
-        stride_h: 1,
-        stride_w: 1,
-        dilation_h: 1,
-        dilation_w: 1,
-        pad_top: 0,
-        pad_left: 0,
-        pad_bottom: 0,
-        pad_right: 0,
-        groups: 1,
-    }
+    Geometry { in_h: h, in_w: w, kernel_h: h, kernel_w: w, ..Geometry::dense(c, 1) }
 }
 
 /// How many elements a kernel spans.

@@ -78,22 +78,6 @@ fn unique(names: &mut HashSet<String>, name: &str) -> String {
 }
 
 /// A convolution of one pixel, each channel to itself.
-const fn pointwise(channels: usize) -> Geometry {
-    Geometry {
-        in_channels: channels,
-        in_h: 1,
-        in_w: 1,
-        out_channels: channels,
-        kernel_h: 1,
-        kernel_w: 1,
-        stride_h: 1,
-        stride_w: 1,
-        dilation_h: 1,
-        dilation_w: 1,
-        pad_top: 0,
-        pad_left: 0,
-        pad_bottom: 0,
-        pad_right: 0,
-        groups: channels,
-    }
+fn pointwise(channels: usize) -> Geometry {
+    Geometry { groups: channels, ..Geometry::dense(channels, channels) }
 }

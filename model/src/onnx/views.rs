@@ -12,24 +12,32 @@ use super::proto::NodeProto;
 use super::reshape::image_axis;
 use crate::model::{Axis, MAX_AXIS, Op, View};
 
+/// Starts, ends, axes and steps of a Slice: inputs 1 to 4 where there are any, or attributes as
+/// before operator set 10.
+pub(super) fn bounds(
+    node: &NodeProto,
+    given: impl Fn(usize) -> Result<Option<Vec<i64>>, Problem>,
+) -> Result<[Vec<i64>; 4], Problem> {
+    let mut parts = [const { None }; 4];
+    for (at, name) in ["starts", "ends", "axes", "steps"].into_iter().enumerate() {
+        parts[at] = given(at + 1)?.or_else(|| node.ints_of(name).map(<[i64]>::to_vec));
+    }
+    let [Some(starts), Some(ends), axes, steps] = parts else {
+        return Err(Problem::malformed("no starts or ends"));
+    };
+    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
+    if [&ends, &axes, &steps].iter().any(|part| part.len() != starts.len()) {
+        return Err(Problem::malformed("starts, ends, axes and steps differ in length"));
+    }
+    Ok([starts, ends, axes, steps])
+}
+
 impl Importer {
     pub(super) fn slice(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
         let mut value = inputs.value(0)?;
-        let mut parts = [const { None }; 4];
-        for (at, name) in ["starts", "ends", "axes", "steps"].into_iter().enumerate() {
-            parts[at] = match inputs.optional(at + 1)? {
-                Some(constant) => Some(constant.known_ints()?),
-                None => node.ints_of(name).map(<[i64]>::to_vec),
-            };
-        }
-        let [Some(starts), Some(ends), axes, steps] = parts else {
-            return Err(Problem::malformed("no starts or ends"));
-        };
-        let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
-        if [&ends, &axes, &steps].iter().any(|part| part.len() != starts.len()) {
-            return Err(Problem::malformed("starts, ends, axes and steps differ in length"));
-        }
+        let [starts, ends, axes, steps] =
+            bounds(node, |at| inputs.optional(at)?.map(|given| given.known_ints()).transpose())?;
         for (i, &axis) in axes.iter().enumerate() {
             let Some(axis) = axis_of(axis, value.layout.rank() + 1)?.checked_sub(1) else {
                 if starts[i] == 0 && ends[i] >= i64::from(i32::MAX) && steps[i] == 1 {

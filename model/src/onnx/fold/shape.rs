@@ -3,6 +3,7 @@
 use super::super::constant::{Constant, Data, Int};
 use super::super::error::Problem;
 use super::super::proto::NodeProto;
+use super::super::views::bounds;
 use super::{axis_of, from_start, optional, positions, required, strides};
 
 pub(super) fn evaluate(
@@ -224,23 +225,8 @@ fn slice(
     input: &Constant,
     inputs: &[Option<&Constant>],
 ) -> Result<Constant, Problem> {
-    let mut parts = [const { None }; 4];
-    for (at, part) in parts.iter_mut().enumerate() {
-        // Before operator set 10 they are attributes.
-        let name = ["starts", "ends", "axes", "steps"][at];
-        *part = match optional(inputs, at + 1) {
-            Some(constant) => Some(constant.known_ints()?),
-            None => node.ints_of(name).map(<[i64]>::to_vec),
-        };
-    }
-    let [Some(starts), Some(ends), axes, steps] = parts else {
-        return Err(Problem::malformed("no starts or ends"));
-    };
-    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
-    let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
-    if [&ends, &axes, &steps].iter().any(|part| part.len() != starts.len()) {
-        return Err(Problem::malformed("starts, ends, axes and steps differ in length"));
-    }
+    let [starts, ends, axes, steps] =
+        bounds(node, |at| optional(inputs, at).map(|given| given.known_ints()).transpose())?;
     let mut chosen: Vec<Vec<usize>> = input.shape.iter().map(|&d| (0..d).collect()).collect();
     for (i, &axis) in axes.iter().enumerate() {
         let axis = axis_of(axis, input.shape.len())?;
