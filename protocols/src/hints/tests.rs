@@ -56,9 +56,9 @@ fn network() -> (Plan, Weights) {
 /// The layer with so many outputs a polynomial.
 fn hinted(plan: &Plan, outputs: u16) -> Op {
     let ways = plan.variants(&plan.steps[1].op).into_iter();
-    let mut ways = ways.filter(|op| match op.layer().unwrap().protocol {
-        Protocol::Hint(hint) => hint.outputs == outputs,
-        Protocol::Vole { .. } | Protocol::Cot | Protocol::VoleOfActivations { .. } => false,
+    let mut ways = ways.filter(|op| {
+        let protocol = op.layer().unwrap().protocol;
+        protocol.hint().is_some_and(|hint| hint.outputs == outputs)
     });
     ways.next().expect("a hint fits so small a layer")
 }
@@ -68,12 +68,8 @@ fn layer(plan: &mut Plan) -> &mut Linear {
 }
 
 fn hint(plan: &mut Plan) -> &mut crate::linear::Hint {
-    match &mut layer(plan).protocol {
-        Protocol::Hint(hint) => hint,
-        Protocol::Vole { .. } | Protocol::Cot | Protocol::VoleOfActivations { .. } => {
-            panic!("the layer has a hint")
-        }
-    }
+    let Protocol::Hint(hint) = &mut layer(plan).protocol else { panic!("the layer has a hint") };
+    hint
 }
 
 fn made(plan: &Plan, weights: &Weights) -> (Plan, ServerHints) {

@@ -7,13 +7,11 @@ use crate::linear::{Geometry, Protocol};
 
 /// The classes of a layer whose protocol has trees of its weights' digits.
 fn classes_of(layer: &Layer) -> Vec<Class> {
-    match layer.protocol {
-        Protocol::Vole { k } => Vole::of(k).classes(layer),
-        Protocol::Cot => Vole::cot().classes(layer),
-        other @ (Protocol::VoleOfActivations { .. } | Protocol::Hint(_)) => {
-            panic!("{other:?} has none")
-        }
+    if let Protocol::Vole { k } = layer.protocol {
+        return Vole::of(k).classes(layer);
     }
+    assert_eq!(layer.protocol, Protocol::Cot, "others have none");
+    Vole::cot().classes(layer)
 }
 
 /// A convolution of 3x3 with padding.
