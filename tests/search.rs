@@ -134,12 +134,22 @@ fn a_frontier_is_files_whose_networks_cost_what_they_say() {
             "{}",
             point["name"]
         );
+        let offline = &result["measured"]["offline"];
+        let bytes = ["server_bytes", "client_bytes"].map(|by| offline[by].as_u64().unwrap());
+        assert_eq!(point["offline_bits"], 8 * bytes.iter().sum::<u64>(), "{}", point["name"]);
     }
     let page = std::fs::read_to_string(out.path().join("report.html")).unwrap();
     let svg = std::fs::read_to_string(out.path().join("frontier.svg")).unwrap();
     assert!(
         page.contains("<svg") && !page.contains("http://localhost") && svg.ends_with("</svg>\n")
     );
+    // It says which network to take, links all of them, and is laid out for narrow screens.
+    assert!(page.contains("<strong>Take ") && page.contains("name=\"viewport\""));
+    for point in points {
+        let folder = point["folder"].as_str().unwrap();
+        assert!(page.contains(&format!("<a href=\"{folder}/plan.json\">")), "{folder}");
+        assert!(out.path().join(folder).join("plan.json").exists(), "{folder}");
+    }
     // Networks that are there already are taken as they are.
     let plan = out.path().join("points/searched-1/plan.json");
     let written = std::fs::metadata(&plan).unwrap().modified().unwrap();

@@ -1,15 +1,17 @@
 //! `pq search --frontier`: the same network within many budgets, beside uniform widths; a table, a
 //! drawing and a page.
 
+mod advice;
 mod bars;
 mod drawing;
 mod page;
+mod provenance;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use pq::{Network, PLAN};
-use protocols::plan::Plan;
+use protocols::plan::{Hints, Plan};
 use protocols::printable::Printable;
 use protocols::weights::Weights;
 use quant::Dataset;
@@ -32,6 +34,7 @@ use crate::progress::Progress;
 use crate::sealed;
 use crate::table::Table;
 use crate::units;
+use provenance::Provenance;
 
 /// Accuracy against communication, as `search.json` has it.
 #[derive(Serialize)]
@@ -48,6 +51,8 @@ struct Frontier {
     sensitivities: BTreeMap<&'static str, Sensitivity>,
     /// Layers with the index of the activation quantizer that each reads.
     layers: Vec<(String, usize)>,
+    /// What it was made from, and how.
+    provenance: Provenance,
 }
 
 /// One network.
@@ -58,7 +63,14 @@ struct Point {
     folder: String,
     budget_bits: Option<u64>,
     predicted_bits: u64,
+    /// Of these, what moves before the input is known.
+    offline_bits: u64,
+    /// Messages of an inference that are waited for, offline and online.
+    rounds: u64,
+    /// Once a session, beside the hints.
     setup_bits: u64,
+    /// Once, for all sessions of a client: the file of hints.
+    hints_bits: u64,
     predicted_seconds: f64,
     accuracy: f64,
     expected_loss: Option<f64>,
@@ -183,6 +195,7 @@ impl Sweep<'_> {
             uniform,
             sensitivities,
             layers: self.prepared.names(),
+            provenance: Provenance::of(self.args, &self.fingerprint),
         })
     }
 
@@ -201,7 +214,12 @@ impl Sweep<'_> {
         let found = self.prepared.find(&options, &mut |at| self.bar.search(at));
         let mut found = found.map_err(|error| self.args.failure(error))?;
         let hints = found.make_hints()?;
+        let cost = found.plan.cost(1);
+        let setup = found.plan.setup_cost(Hints::Sent).bits();
         let point = Point {
+            offline_bits: cost.offline.bits(),
+            rounds: cost.offline.rounds + cost.online.rounds,
+            hints_bits: setup - found.setup_bits,
             accuracy: self.test.accuracy(&found.plan, &found.weights, &self.bar)?,
             name,
             folder,
@@ -320,8 +338,8 @@ impl Frontier {
             ]);
         }
         let float = 100.0 * self.float_accuracy;
-        let (name, images) = (Printable(&self.network), self.images);
-        format!("{name}\n\n{table}\nfloat {float:.2} %, {images} images\n")
+        let (name, images, advice) = (Printable(&self.network), self.images, self.advice());
+        format!("{name}\n\n{table}\nfloat {float:.2} %, {images} images\n{advice}\n")
     }
 }
 
@@ -335,7 +353,10 @@ mod tests {
             folder: name.into(),
             budget_bits: None,
             predicted_bits,
+            offline_bits: 0,
+            rounds: 0,
             setup_bits: 0,
+            hints_bits: 0,
             predicted_seconds: 0.0,
             accuracy: 0.0,
             expected_loss: None,
@@ -359,6 +380,33 @@ mod tests {
         let found = undominated(searched, &uniform);
         let names: Vec<&str> = found.iter().map(|point| point.name.as_str()).collect();
         assert_eq!(names, ["a", "w3a3", "b", "w8a8"]);
+    }
+
+    #[test]
+    fn the_cheapest_network_that_is_close_is_taken_and_else_the_most_accurate() {
+        let mut points = vec![point("a", 10, 0.5), point("b", 20, 0.1), point("c", 30, 0.0)];
+        for (point, accuracy) in points.iter_mut().zip([0.70, 0.895, 0.91]) {
+            point.accuracy = accuracy;
+        }
+        let mut frontier = Frontier {
+            network: "net".into(),
+            images: 100_000,
+            float_accuracy: 0.90,
+            points,
+            uniform: Vec::new(),
+            sensitivities: BTreeMap::new(),
+            layers: Vec::new(),
+            provenance: Provenance::default(),
+        };
+        assert_eq!(frontier.taken().unwrap().name, "b");
+        assert!(frontier.advice().contains("0.50 points below"), "{}", frontier.advice());
+        frontier.float_accuracy = 0.99;
+        assert_eq!(frontier.taken().unwrap().name, "c");
+        assert!(frontier.advice().contains("none is close"), "{}", frontier.advice());
+        // Few images cannot tell so little apart.
+        (frontier.float_accuracy, frontier.images) = (0.90, 5);
+        frontier.points[0].accuracy = 0.80;
+        assert_eq!(frontier.taken().unwrap().name, "a");
     }
 
     #[test]

@@ -13,56 +13,83 @@ const STYLE: &str = include_str!("style.css");
 pub(super) fn write(frontier: &Frontier) -> String {
     let name = escape(&frontier.network);
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}: \
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{name}: \
         precision frontier</title>\
          <style>{STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"note\">Accuracies on {} \
          images, standard error about \
          {:.2} points; the float network has {:.2} %. Bits of one inference are exact: what a \
          private run moves, offline and \
          online, both directions. Loss and agreement compare with the float network on the \
-         calibration images. The curve has the networks that lose less than every cheaper one: \
-         take the first one that is accurate enough, from its folder in points/.</p>\n",
+         calibration images. The curve has the networks that lose less than every cheaper \
+         one.</p>\n",
         frontier.images,
         100.0 * frontier.standard_error(),
         100.0 * frontier.float_accuracy
     );
-    page.push_str(&drawing::frontier(frontier));
+    taken(&mut page, frontier);
+    let _ = writeln!(page, "<div class=\"wide\">{}</div>", drawing::frontier(frontier));
     networks(&mut page, frontier);
     page.push_str("<h2>Bits of every layer, over what it moves</h2>\n");
     for (at, point) in frontier.points.iter().enumerate() {
         let open = if at == frontier.points.len() / 2 { " open" } else { "" };
+        let name = escape(&point.name);
         let _ = write!(
             page,
-            "<details{open}><summary>{}: {:.2} MB, {:.2} %</summary>\n{}</details>\n",
-            escape(&point.name),
+            "<details{open} id=\"{name}\"><summary>{name}: {:.2} MB, {:.2} %</summary>\n\
+             <div class=\"wide\">{}</div></details>\n",
             megabytes(point.predicted_bits),
             100.0 * point.accuracy,
             bars(point)
         );
     }
     sensitivities(&mut page, frontier);
+    let _ = writeln!(page, "<p class=\"note\">{}</p>", escape(&frontier.provenance.text()));
     page.push_str("</body></html>\n");
     page
+}
+
+/// Which network to take, and how to run it from the folder that holds this page.
+fn taken(page: &mut String, frontier: &Frontier) {
+    let _ = writeln!(page, "<p><strong>{}</strong></p>", escape(&frontier.advice()));
+    let Some(point) = frontier.taken() else { return };
+    let net = escape(&point.folder);
+    let _ = writeln!(
+        page,
+        "<pre>pq cost {net} --why\n\
+         pq infer --role server --plan {net}/plan.json --weights {net}/weights.safetensors \
+         --listen 127.0.0.1:7000\n\
+         pq infer --role client --plan {net}/plan.json --connect 127.0.0.1:7000 \
+         --input IMAGES</pre>"
+    );
 }
 
 /// All networks with their numbers.
 fn networks(page: &mut String, frontier: &Frontier) {
     page.push_str(
-        "<h2>Networks</h2>\n<table><thead><tr><th>network</th><th>bits of one \
-        inference</th><th>MB</th><th>seconds, predicted</th>\
-         <th>accuracy, %</th><th>loss, nats</th><th>agreement, %</th></tr></thead>\n",
+        "<h2>Networks</h2>\n<div class=\"wide\"><table><thead><tr><th>network</th><th>bits of \
+         one inference</th><th>MB</th><th>offline</th><th>online</th><th>rounds</th>\
+         <th>seconds, predicted</th><th>set-up</th><th>hints, once</th><th>accuracy, %</th>\
+         <th>loss, nats</th><th>agreement, %</th></tr></thead>\n",
     );
     for points in [&frontier.points, &frontier.uniform] {
         page.push_str("<tbody>");
         for point in points {
             let _ = writeln!(
                 page,
-                "<tr><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
-             <td>{}</td><td>{:.2}</td></tr>",
+                "<tr><td><a href=\"{}/plan.json\">{}</a></td><td>{}</td><td>{:.2}</td>\
+                 <td>{:.2}</td><td>{:.2}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
+                 <td>{:.2}</td><td>{}</td><td>{:.2}</td></tr>",
+                escape(&point.folder),
                 escape(&point.name),
                 crate::units::count(point.predicted_bits),
                 megabytes(point.predicted_bits),
+                megabytes(point.offline_bits),
+                megabytes(point.predicted_bits - point.offline_bits),
+                point.rounds,
                 point.predicted_seconds,
+                megabytes(point.setup_bits),
+                megabytes(point.hints_bits),
                 100.0 * point.accuracy,
                 crate::units::loss(point.fidelity.loss),
                 100.0 * point.fidelity.agreement
@@ -70,7 +97,7 @@ fn networks(page: &mut String, frontier: &Frontier) {
         }
         page.push_str("</tbody>\n");
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n<p class=\"note\">Megabytes but where said.</p>\n");
 }
 
 /// Losses at four bits, by all measures side by side; the darker, the more of what the column's
@@ -88,7 +115,7 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
     let count = frontier.sensitivities.len();
     let _ = write!(
         page,
-        "<h2>Sensitivities: nats lost at 4 bits</h2>\n<table><thead><tr><th></th><th \
+        "<h2>Sensitivities: nats lost at 4 bits</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th \
         colspan=\"{count}\">weights</th>\
          <th colspan=\"{count}\">activations that they multiply</th></tr>\n<tr><th>layer</th>"
     );
@@ -110,7 +137,7 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
         }
         page.push_str("</tr>\n");
     }
-    page.push_str("</tbody></table>\n");
+    page.push_str("</tbody></table></div>\n");
 }
 
 fn megabytes(bits: u64) -> f64 {
