@@ -166,6 +166,7 @@ impl Infer<'_> {
         }
         self.within("width of what is multiplied by", gate.bits, 1, MAX_GATE_BITS)?;
         self.within("width of what is multiplied", x.bits, 1, MAX_BITS)?;
+        // A product is largest and least where both factors are at an end.
         let corners = [x.range.lo, x.range.hi]
             .map(|a| [gate.range.lo, gate.range.hi].map(|b| i128::from(a) * i128::from(b)));
         let corners = corners.as_flattened();

@@ -171,7 +171,8 @@ pub enum Op {
     Product {
         /// The wire.
         input: WireId,
-        /// What it is multiplied by: a wire of its shape, or `[channels, 1, 1]`, of at most 16 bits.
+        /// What it is multiplied by, of at most 16 bits: a wire of its shape, or `[channels, 1,
+        /// 1]`.
         gate: WireId,
     },
     /// The maximum over windows.

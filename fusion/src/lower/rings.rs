@@ -54,6 +54,7 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
                 }
             }
             Op::MaxPool { input, .. } => raise(*input, u32::from(graph.wire(*input).bits) + 1),
+            // Either may be read in its own width: who extends it knows the bit above.
             Op::Product { input, gate } => {
                 for factor in [*input, *gate] {
                     raise(factor, u32::from(graph.wire(factor).bits) + 1);
@@ -139,8 +140,8 @@ fn room(linear: &Linear) -> u32 {
     u32::from(shift) + u32::from(linear.weight_bits)
 }
 
-/// Linear layers and products, and slices and sums of their results: needed only in the ring of the sum that
-/// takes them in.
+/// Linear layers and products, and slices and sums of their results: needed only in the ring of the
+/// sum that takes them in.
 fn accumulators(graph: &Graph) -> Vec<bool> {
     let mut accumulators: Vec<bool> = Vec::with_capacity(graph.nodes().len());
     for node in graph.nodes() {

@@ -122,6 +122,7 @@ impl Importer {
         let (told, others): (Vec<usize>, Vec<usize>) =
             axes().partition(|&at| own[at] == lengths[at]);
         let channels = told.iter().map(|&at| lengths[at]).product();
+        // What follows is mostly a layer or a pooling of images: they stay such.
         let shape = match others[..] {
             [rows, columns] => [channels, lengths[rows], lengths[columns]],
             _ => [channels, 1, others.iter().map(|&at| lengths[at]).product()],

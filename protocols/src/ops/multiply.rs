@@ -1,8 +1,8 @@
 //! Products of two shared values: a tensor by a gate, or by another of its shape.
 //!
 //! *Functionality.* From shares of factors `x` of a bits and of gates `y` of b bits, each signed or
-//! not, to shares of `x y` in `Z_l`. A gate multiplies n factors, which lie one after the other: all
-//! rows and columns of its channel, or one where both tensors have one shape.
+//! not, to shares of `x y` in `Z_l`. A gate multiplies n factors, which lie one after the other:
+//! all rows and columns of its channel, or one where both tensors have one shape.
 //!
 //! *Identity.* With bits of y in exclusive-or shares, `y_i = s_i xor c_i`, it is `x y = sum of (s_i
 //! xor c_i) x 2^i`, where the top bit of a signed gate counts `-2^(b-1)`. As in [`super::mux`],
@@ -153,6 +153,7 @@ impl Multiply {
         if self.ring >= self.out {
             return Ok(factors.reduce(self.out).into_values());
         }
+        // With the offset a factor is below `2^a`: the top bit of its ring is known to be 0.
         let offset = if session.role() == Role::Server { self.factor.offset() } else { 0 };
         let mut values = factors.into_values();
         values.iter_mut().for_each(|v| *v = self.ring.reduce(v.wrapping_add(offset)));
@@ -173,6 +174,7 @@ impl Multiply {
         if session.role() == Role::Client {
             scaling.choose(session, &mut outgoing)?;
             pass(session, Role::Client, &outgoing, outgoing.len()).await?;
+            // The server's choices come first, then its corrections for the client's.
             let heard = self.choices_len() + self.corrections_len();
             let message = session.channel.receive(heard).await?;
             let mut incoming = Incoming::of(&message);
@@ -211,6 +213,7 @@ impl<'a> Scaling<'a> {
         bits: Vec<BitString>,
         factors: &'a [u64],
     ) -> Self {
+        // Both parties draw the numbers of both directions, so that their nonces stay in step.
         let numbers = [0; 2].map(|_: u64| {
             let key = session.fresh_key(Domain::Key);
             key.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -226,6 +229,7 @@ impl<'a> Scaling<'a> {
 
     /// The vectors of a bit, in one direction.
     const fn vectors(&self, at: usize, ring: Bits, number: u64) -> Vectors {
+        // A bit's vectors have the numbers behind those of the bit below.
         let number = number.wrapping_add((at * self.operator.gates) as u64);
         Vectors { ring, each: self.operator.each, number }
     }
@@ -270,6 +274,7 @@ impl<'a> Scaling<'a> {
             let parts = shares.chunks_mut(self.operator.each);
             let own = self.factors.chunks(self.operator.each).zip(self.bits[at].iter());
             for (shares, (factors, bit)) in parts.zip(own) {
+                // `s x'`: no message is needed for a party's own bit and share.
                 let bit = bit.wrapping_neg();
                 shares.iter_mut().zip(factors).for_each(|(s, x)| *s = s.wrapping_add(x & bit));
             }
@@ -283,6 +288,7 @@ impl<'a> Scaling<'a> {
     fn signed(&self, at: usize) -> Vec<u64> {
         let mut all = Vec::with_capacity(self.factors.len());
         for (factors, bit) in self.factors.chunks(self.operator.each).zip(self.bits[at].iter()) {
+            // `(1 - 2 s) x'`, by complement and add one.
             let sign = bit.wrapping_neg();
             all.extend(factors.iter().map(|x| (x ^ sign).wrapping_sub(sign)));
         }
@@ -292,6 +298,8 @@ impl<'a> Scaling<'a> {
     /// Adds shares of a bit's products at its place.
     fn add(&mut self, at: usize, mut shares: Vec<u64>) {
         let gate = self.operator.gate;
+        // Two's complement: the top bit of a signed gate counts `-2^(b-1)`. Where the ring ends
+        // below it, it is not among the bits at all.
         let negative = gate.signed && at + 1 == gate.bits as usize;
         let weight = if negative { (1u64 << at).wrapping_neg() } else { 1 << at };
         for (product, share) in self.products.iter_mut().zip(&shares) {

@@ -1,7 +1,7 @@
 //! Correlated oblivious transfer of vectors: one choice for many ring elements.
 //!
-//! *Functionality.* As of [`super::correlated`], where the sender's correlation `d` is a vector of n
-//! elements of `Z_l`, and so are the shares.
+//! *Functionality.* As of [`super::correlated`], where the sender's correlation `d` is a vector of
+//! n elements of `Z_l`, and so are the shares.
 //!
 //! *Steps.* As there. A pad is a stream of elements: AES in counter mode under the hash of the OT,
 //! from a public number of the OT on.
@@ -56,6 +56,7 @@ impl Vectors {
         }
         let pads = session.draw(session.role().peer(), Use::Key, choices.len())?;
         let (mut keys, mut random) = (Vec::with_capacity(choices.len()), Vec::new());
+        // A row is the choices of 64 OTs, then their keys; the last row is whole, too.
         for (row, at) in pads.rows().zip((0..choices.len()).step_by(ROW)) {
             let (bits, blocks) = row.split_at(ROW / 8);
             random.extend_from_slice(bits);
@@ -88,6 +89,7 @@ impl Vectors {
             let pairs = zeros.chunks_exact(Block::BYTES).zip(ones.chunks_exact(Block::BYTES));
             keys.extend(pairs.take(len - at).map(|(zero, one)| (block(zero), block(one))));
         }
+        // Where the receiver's choice is not its random one, the pads change places: by masks.
         for ((zero, one), flip) in keys.iter_mut().zip(flips.iter()) {
             let both = (*zero ^ *one).masked(flip);
             (*zero, *one) = (*zero ^ both, *one ^ both);
@@ -136,6 +138,7 @@ impl Vectors {
         let cipher = Aes128Enc::new(&key.to_bytes().into());
         let bytes = self.ring.packed_len(elements.len());
         let blocks = bytes.div_ceil(Block::BYTES);
+        // The upper half of the counter is the OT's number, the lower that of the block.
         let start = u128::from(self.number.wrapping_add(at as u64)) << 64;
         let counters = (0..blocks as u128).map(|block| Array((start | block).to_le_bytes()));
         let mut stream: Vec<_> = counters.collect();

@@ -10,6 +10,9 @@ use crate::ot::Draws;
 use crate::rates::{self, Seconds};
 use crate::{Bits, Error, Operator, Phases, Role, Session, Share};
 
+/// Bytes of a receiver of one OT until its corrections come: a key, and its choice.
+const RECEIVER: u64 = 17;
+
 /// `input * gate`, exact in its output's ring.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,12 +119,13 @@ impl Body for Product {
 
     fn online_bytes(&self, context: &Context<'_>, _: Role, images: usize) -> u64 {
         let (wires, factors) = (context.wires, context.elements(self.output, images));
-        // All corrections of a direction are one message, of which each party has two copies at
-        // most, beside an element's words and the gates' circuits.
+        // All corrections of a direction are one message, of which a party has two copies at most;
+        // an element has words, and a gate its circuit and a receiver of each of its bits.
         let bits = u64::from(wires[self.gate].bits) * u64::from(wires[self.output].ring.get());
         let messages = 4 * factors * bits.div_ceil(8);
-        let gates = context.elements(self.gate, images);
-        messages + factors * NONLINEAR + gates * bits * NONLINEAR / 8
+        let receivers = RECEIVER * u64::from(wires[self.gate].bits);
+        let gates = context.elements(self.gate, images) * (NONLINEAR + receivers);
+        messages + factors * NONLINEAR + gates
     }
 
     fn follow(&self, intervals: &mut Intervals<'_>) -> Result<(), Error> {

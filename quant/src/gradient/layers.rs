@@ -50,6 +50,7 @@ pub(super) fn convolution<T: Element>(
 
 /// Of a value times gates, one for so many elements of it each: those of both.
 pub(super) fn product<T: Element>(input: &[T], gates: &[T], cotangent: &[T]) -> (Vec<T>, Vec<T>) {
+    // Each gate gets the sum over all that it multiplies.
     let each = (input.len() / gates.len().max(1)).max(1);
     let channels = input.chunks(each).zip(cotangent.chunks(each));
     let of_gates =

@@ -23,6 +23,7 @@ pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
     let mut unit = vec![None; plan.wires.len()];
     for step in &plan.steps {
         if let Some(Product { input, gate, output, .. }) = step.op.get() {
+            // Factors are written before, so their units are known by now.
             let (root, ratio) = ties.root(*output);
             let [a, b] = [*input, *gate].map(|wire| {
                 let (root, ratio) = ties.root(wire);

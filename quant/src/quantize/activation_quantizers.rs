@@ -43,8 +43,8 @@ pub struct ActivationQuantizer {
     pub looked_up: bool,
     /// Functions that read it.
     pub functions: usize,
-    /// Elements that it multiplies, for each product that it is the gate of. Its scale is a power of
-    /// two, so that products have the scale of what they multiply, up to a power of two.
+    /// Elements that it multiplies, for each product that it is the gate of. Its scale is a power
+    /// of two, so that products have the scale of what they multiply, up to a power of two.
     pub multiplies: Vec<usize>,
 }
 
@@ -135,6 +135,7 @@ impl ActivationQuantizers {
                 Some((Op::Function(function), _)) => (true, function.is_signed(), None),
                 Some((Op::Mul, inputs)) => {
                     exact[value] = true;
+                    // Sums and layers read it rounded: its exact scale is none of their groups'.
                     let negative = inputs.iter().any(|input| signed[input.0]);
                     (!only_relus(model, &consumers[value]), negative, None)
                 }
@@ -463,8 +464,8 @@ fn consumers(model: &Model) -> Vec<Vec<usize>> {
     consumers
 }
 
-/// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function, a
-/// product, or several readers that are not all ReLUs.
+/// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function,
+/// a product, or several readers that are not all ReLUs.
 fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
     let ops = consumers.iter().map(|&node| &model.nodes[node].op);
     let linear = ops

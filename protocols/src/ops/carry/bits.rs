@@ -21,6 +21,7 @@ pub(in crate::ops) fn sum_bits(bits: u32, widest: u32) -> SumBits {
     let mut circuit = Circuit::default();
     let mut carries = vec![None];
     for start in (0..bits.saturating_sub(1)).step_by(widest as usize) {
+        // All carries up to here are known: `carries[i]` is the one into bit i.
         let into = carries[start as usize];
         for width in 1..=widest.min(bits - 1 - start) {
             carries.push(Some(match into {
