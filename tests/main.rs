@@ -21,6 +21,7 @@ mod memory;
 mod names;
 mod networks;
 mod out;
+mod products;
 mod schema;
 mod search;
 mod secrets;

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use protocols::Bits;
 use protocols::plan::{Algorithm, Op, Plan, Term, Window, Wire, WireId};
 use protocols::steps::{
-    Argmax, Concat, Input, Linear, Lookup, MaxPool, Output, Reorder, Requant, Slice, SumPool,
+    Argmax, Concat, Input, Linear, Lookup, MaxPool, Output, Product, Reorder, Requant, Slice,
+    SumPool,
 };
 use rayon::prelude::*;
 
-use crate::eval::{Layer, max_pool, sum_pool};
+use crate::eval::{Layer, max_pool, product, sum_pool};
 use crate::{Error, Kernel, Weights, layout};
 
 /// The output of a plan for a batch, logits or labels, `[channels][images][rows][columns]`, in and
@@ -115,6 +116,9 @@ impl<'a> Run<'a> {
                     let parts = inputs.iter().flat_map(|input| &self.wires[*input]);
                     let joined = parts.copied().collect();
                     self.put(*output, joined);
+                }
+                Op::Product(Product { input, gate, output, .. }) => {
+                    self.put(*output, product(&self.wires[*input], &self.wires[*gate]));
                 }
                 Op::Output(Output { input }) => logits = self.wires[*input].clone(),
             }

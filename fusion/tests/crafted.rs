@@ -12,7 +12,8 @@ use protocols::plan::{
     Window, Wire,
 };
 use protocols::steps::{
-    Argmax, Concat, Input, Linear, Lookup, MaxPool, Output, Reorder, Requant, Slice, SumPool,
+    Argmax, Concat, Input, Linear, Lookup, MaxPool, Output, Product, Reorder, Requant, Slice,
+    SumPool,
 };
 use protocols::{Bits, Error};
 use rand::{RngExt, SeedableRng};
@@ -80,6 +81,11 @@ impl<'a> Exact<'a> {
             }
             Op::Concat(Concat { inputs, .. }) => {
                 inputs.iter().flat_map(|&input| &self.wires[input]).copied().collect()
+            }
+            Op::Product(Product { input, gate, .. }) => {
+                let (values, gates) = (&self.wires[*input], &self.wires[*gate]);
+                let each = values.len() / gates.len();
+                values.iter().zip(0..).map(|(value, at)| value * gates[at / each]).collect()
             }
             Op::Argmax(Argmax { input, .. }) => {
                 (0..IMAGES).map(|image| self.label(*input, image)).collect()

@@ -44,7 +44,7 @@ fn two_parties_compute_what_eval_says() {
     }
 }
 
-/// Concatenations and orders, of which nothing moves.
+/// Concatenations and orders, of which nothing moves, and products; kept and streamed.
 #[test]
 fn two_parties_compute_joined_networks() {
     for seed in 0..NETWORKS / 2 {
@@ -53,7 +53,11 @@ fn two_parties_compute_joined_networks() {
         let digest = weights.digest();
         let plan = match seed % 2 {
             0 => cheapest(&graph, &digest, OtExtensions::Any, Protocols::All).unwrap(),
-            _ => fuse(&graph, &Options { weights: digest, ..Options::default() }).unwrap(),
+            _ => {
+                let streamed = seed % 4 == 1;
+                let options = Options { weights: digest, streamed, ..Options::default() };
+                fuse(&graph, &options).unwrap()
+            }
         };
         let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
         runs((&graph, &weights), &plan.revealing(reveal).unwrap(), &input, seed);

@@ -16,6 +16,8 @@ pub enum Domain {
     Random = 5,
     /// Pads of 1-of-N OTs.
     OneOfN = 6,
+    /// Keys of vectors of correlated elements.
+    Key = 23,
     /// Leaves of weight trees, expanded anew for every inference.
     Weights = 7,
     /// The masks of wires.

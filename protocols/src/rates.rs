@@ -33,6 +33,8 @@ pub(crate) const STREAM_BLOCK: f64 = 0.55e-9;
 pub(crate) const PAD: f64 = 4e-9;
 /// Using one OT's pads in an operator on shares: its part of all messages.
 pub(crate) const USE: f64 = 9e-9;
+/// One bit of a gate times a factor, in both directions: two pads of a stream, two corrections.
+pub(crate) const SCALED: f64 = 12e-9;
 /// An entry of a table that is looked up: rotating, masking and packing it.
 pub(crate) const ENTRY: f64 = 4e-9;
 /// One multiplication by a weight in the clear.

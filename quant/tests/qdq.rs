@@ -34,7 +34,7 @@ fn node(op: &str, input: &[&str], output: &str) -> NodeProto {
 }
 
 /// A small network with all that real ones have: residuals of both kinds, views, both poolings, a
-/// signed value between linear layers, and a fully connected layer.
+/// gate of each channel, a signed value between linear layers, and a fully connected layer.
 fn network(seed: u64) -> Model {
     let weights = |name: &str, dims: &[i64]| {
         let len = dims.iter().product::<i64>() as usize;
@@ -54,7 +54,11 @@ fn network(seed: u64) -> Model {
         same("r1", "second.", "c2"),
         node("Add", &["c2", "r0"], "a2"),
         node("Relu", &["a2"], "r2"),
-        pool("MaxPool", "r2", "m2"),
+        node("GlobalAveragePool", &["r2"], "p2"),
+        conv("p2", "excite", "e2"),
+        node("Relu", &["e2"], "g2"),
+        node("Mul", &["r2", "g2"], "s2"),
+        pool("MaxPool", "s2", "m2"),
         // A shortcut that takes every second pixel, beside a linear bottleneck.
         node("Slice", &["m2", "starts", "ends", "axes", "steps"], "s3"),
         node("Conv", &["m2", "narrow"], "c3"),
@@ -70,6 +74,7 @@ fn network(seed: u64) -> Model {
         weights("stem", &[4, 3, 3, 3]),
         weights("first", &[4, 4, 3, 3]),
         weights("second.", &[4, 4, 3, 3]),
+        weights("excite", &[4, 4, 1, 1]),
         weights("narrow", &[4, 4, 1, 1]),
         weights("third..", &[4, 4, 3, 3]),
         weights("matrix", &[5, 4]),

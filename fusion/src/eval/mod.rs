@@ -137,9 +137,17 @@ impl<'a> Evaluator<'a> {
             Op::Concat { inputs } => {
                 inputs.iter().flat_map(|input| &wires[*input]).copied().collect()
             }
+            Op::Product { input, gate } => product(&wires[*input], &wires[*gate]),
             Op::Output { input } => wires[*input].clone(),
         }
     }
+}
+
+/// Values times gates, each of which is one of as many values as there are for it.
+pub(crate) fn product(values: &[i64], gates: &[i64]) -> Vec<i64> {
+    let each = values.len() / gates.len().max(1);
+    let pairs = values.chunks(each.max(1)).zip(gates);
+    pairs.flat_map(|(values, gate)| values.iter().map(|x| x.wrapping_mul(*gate))).collect()
 }
 
 fn add(terms: &[Term], wires: &[Vec<i64>]) -> Vec<i64> {
@@ -167,6 +175,7 @@ fn prepare(graph: &Graph, id: WireId, weights: &Weights) -> Result<Option<Layer>
         | Op::Requant { .. }
         | Op::MaxPool { .. }
         | Op::Lookup(_)
+        | Op::Product { .. }
         | Op::SumPool { .. }
         | Op::View { .. }
         | Op::Reorder { .. }

@@ -130,6 +130,16 @@ impl Builder {
         self.push(name, Op::Concat { inputs: inputs.to_vec() })
     }
 
+    /// The product of a wire and another of its shape, or of `[channels, 1, 1]`.
+    pub fn product(
+        &mut self,
+        name: impl Into<String>,
+        input: WireId,
+        gate: WireId,
+    ) -> Result<WireId, Error> {
+        self.push(name, Op::Product { input, gate })
+    }
+
     /// The network's output.
     pub fn output(&mut self, name: impl Into<String>, input: WireId) -> Result<WireId, Error> {
         self.push(name, Op::Output { input })

@@ -69,6 +69,9 @@ impl Graph {
                 write!(f, "concat")?;
                 inputs.iter().try_for_each(|input| write!(f, " {}", self.node_name(*input)))
             }
+            Op::Product { input, gate } => {
+                write!(f, "product {} {}", self.node_name(*input), self.node_name(*gate))
+            }
             Op::Output { input } => write!(f, "output {}", self.node_name(*input)),
         }
     }

@@ -17,6 +17,9 @@ const MAX_SHIFT: u8 = 48;
 /// Widest value that is looked up: tables double with every bit.
 const MAX_LOOKUP_BITS: u8 = 8;
 
+/// Widest gate of a product: every bit of it takes messages as long as the product.
+const MAX_GATE_BITS: u8 = 16;
+
 /// The wire of a node, or what is wrong with the node.
 pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error> {
     let infer = Infer { node };
@@ -29,6 +32,7 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
         (Op::Relu { .. }, [x]) => Ok(infer.relu(x)),
         (Op::Requant { shift, bits, signed, .. }, [x]) => infer.requant(*shift, *bits, *signed, x),
         (Op::Lookup(lookup), [x]) => infer.lookup(lookup, x),
+        (Op::Product { .. }, [x, y]) => infer.product(x, y),
         (Op::MaxPool { window, .. }, [x]) => {
             Ok(holding(x.range, x.signed, Wire { shape: infer.pooled(window, x)?, ..**x }))
         }
@@ -43,6 +47,7 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
             | Op::Relu { .. }
             | Op::Requant { .. }
             | Op::Lookup(_)
+            | Op::Product { .. }
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }
@@ -152,6 +157,24 @@ impl Infer<'_> {
             ));
         }
         Ok(Wire { shape: x.shape, bits: *bits, signed: *signed, scale: *scale, range })
+    }
+
+    fn product(&self, x: &Wire, gate: &Wire) -> Result<Wire, Error> {
+        let [channels, ..] = x.shape;
+        if gate.shape != x.shape {
+            self.same_shape([channels, 1, 1], gate)?;
+        }
+        self.within("width of what is multiplied by", gate.bits, 1, MAX_GATE_BITS)?;
+        self.within("width of what is multiplied", x.bits, 1, MAX_BITS)?;
+        // A product is largest and least where both factors are at an end.
+        let corners = [x.range.lo, x.range.hi]
+            .map(|a| [gate.range.lo, gate.range.hi].map(|b| i128::from(a) * i128::from(b)));
+        let corners = corners.as_flattened();
+        let (lo, hi) = corners.iter().fold((0, 0), |(lo, hi), &it| (it.min(lo), it.max(hi)));
+        let range = self.interval(lo, hi)?;
+        let (signed, scale) = (true, x.scale * gate.scale);
+        self.scale(scale)?;
+        Ok(Wire { shape: x.shape, bits: range.bits(signed), signed, scale, range })
     }
 
     fn sum_pool(&self, window: &Window, x: &Wire) -> Result<Wire, Error> {

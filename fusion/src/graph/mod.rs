@@ -167,6 +167,14 @@ pub enum Op {
     },
     /// Any function of one narrow value, by its table.
     Lookup(Lookup),
+    /// The exact product of two wires, whose scale is the product of theirs.
+    Product {
+        /// The wire.
+        input: WireId,
+        /// What it is multiplied by, of at most 16 bits: a wire of its shape, or `[channels, 1,
+        /// 1]`.
+        gate: WireId,
+    },
     /// The maximum over windows.
     MaxPool {
         /// The wire.
@@ -217,6 +225,7 @@ impl Op {
             Self::Lookup(lookup) => vec![lookup.input],
             Self::Add { terms } => terms.iter().map(|term| term.wire).collect(),
             Self::Concat { inputs } => inputs.clone(),
+            Self::Product { input, gate } => vec![*input, *gate],
             Self::Relu { input }
             | Self::Requant { input, .. }
             | Self::MaxPool { input, .. }
@@ -236,6 +245,7 @@ impl Op {
             Self::Lookup(lookup) => lookup.input = f(lookup.input),
             Self::Add { terms } => terms.iter_mut().for_each(|term| term.wire = f(term.wire)),
             Self::Concat { inputs } => inputs.iter_mut().for_each(|input| *input = f(*input)),
+            Self::Product { input, gate } => (*input, *gate) = (f(*input), f(*gate)),
             Self::Relu { input }
             | Self::Requant { input, .. }
             | Self::MaxPool { input, .. }
@@ -335,6 +345,7 @@ impl Graph {
             | Op::Relu { .. }
             | Op::Requant { .. }
             | Op::Lookup(_)
+            | Op::Product { .. }
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }

@@ -52,6 +52,7 @@ fn terms(graph: &Graph, input: WireId) -> Vec<Term> {
         | Op::Relu { .. }
         | Op::Requant { .. }
         | Op::Lookup(_)
+        | Op::Product { .. }
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::View { .. }
@@ -77,6 +78,7 @@ fn multiplied(graph: &Graph) -> Vec<bool> {
             | Op::Relu { .. }
             | Op::Requant { .. }
             | Op::Lookup(_)
+            | Op::Product { .. }
             | Op::MaxPool { .. }
             | Op::Output { .. } => {}
         }
@@ -144,6 +146,7 @@ impl<'a> Lowering<'a> {
                 let inputs = inputs.collect::<Result<_, _>>()?;
                 plan::Op::Concat(steps::Concat { inputs, output: self.wire(id) })
             }
+            Op::Product { input, gate } => self.product(id, *input, *gate)?,
             Op::Output { input } => {
                 plan::Op::Output(steps::Output { input: self.place(node, *input)? })
             }
@@ -189,6 +192,18 @@ impl<'a> Lowering<'a> {
             form,
             reshare: self.multiplied[id],
         }))
+    }
+
+    /// Of two wires of one shape, that of fewer bits is the gate: all of its bits are asked for.
+    fn product(&mut self, id: WireId, input: WireId, gate: WireId) -> Result<plan::Op, Error> {
+        let (node, graph) = (self.graph.node(id), self.graph);
+        let swapped = graph.wire(input).shape == graph.wire(gate).shape
+            && graph.wire(input).bits < graph.wire(gate).bits;
+        let (input, gate) = if swapped { (gate, input) } else { (input, gate) };
+        let (input, gate) = (self.place(node, input)?, self.place(node, gate)?);
+        let (output, digit) = (self.wire(id), self.options.digit(&node.name));
+        let reshare = self.multiplied[id];
+        Ok(plan::Op::Product(steps::Product { input, gate, output, digit, reshare }))
     }
 
     fn wire(&mut self, id: WireId) -> PlanWire {

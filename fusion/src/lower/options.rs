@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocols::ops::Form;
 use protocols::ot::{OtExtension, TreeDepth};
 use protocols::plan::{Algorithm, Op, Protocol, Step};
-use protocols::steps::{Linear as LinearStep, MaxPool, Requant};
+use protocols::steps::{Linear as LinearStep, MaxPool, Product, Requant};
 
 use crate::{Error, Kernel, Linear};
 
@@ -20,9 +20,9 @@ pub struct Options {
     pub protocols: BTreeMap<String, Protocol>,
     /// Linear layers that are computed by exact Winograd.
     pub winograd: BTreeSet<String>,
-    /// Widest digit of max pooling.
+    /// Widest digit of max pooling and of products.
     pub digit: u8,
-    /// Max poolings that differ.
+    /// Max poolings and products that differ.
     pub digits: BTreeMap<String, u8>,
     /// Levels of ANDs of requantizations.
     pub and_depth: u8,
@@ -98,6 +98,9 @@ impl Options {
         if let Some(MaxPool { digit, .. }) = op.get() {
             self.digits.insert(step.to_owned(), *digit);
         }
+        if let Some(Product { digit, .. }) = op.get() {
+            self.digits.insert(step.to_owned(), *digit);
+        }
     }
 
     /// An option for a step that does not exist is a misspelling.
@@ -106,8 +109,10 @@ impl Options {
         let linear = { linear }.find(|name| !has::<LinearStep>(steps, name));
         let requants = self.forms.keys().chain(self.and_depths.keys());
         let requants = { requants }.find(|name| !has::<Requant>(steps, name));
-        let pools = self.digits.keys().find(|name| !has::<MaxPool>(steps, name));
-        match linear.or(requants).or(pools) {
+        let digits = self.digits.keys();
+        let digits =
+            { digits }.find(|name| !has::<MaxPool>(steps, name) && !has::<Product>(steps, name));
+        match linear.or(requants).or(digits) {
             Some(step) => Err(Error::UnknownStep { step: step.clone() }),
             None => Ok(()),
         }

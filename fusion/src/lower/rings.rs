@@ -20,6 +20,8 @@ pub(super) struct Rings {
 /// - A requantization works in the least ring that holds its sum with rounding, also with
 ///   `2^(k+a-1)` more where the result is signed, at least `k + a + 1` bits. A term shifted left by
 ///   `j` is needed in `j` bits less.
+/// - A product is exact in any ring: it extends what it reads, of which it needs to know the top
+///   bit.
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in
 ///   the channel shifted most; its input is needed in the same.
 /// - Slices, orders and sum pooling keep their input's ring, so that it is what the widest consumer
@@ -52,6 +54,12 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
                 }
             }
             Op::MaxPool { input, .. } => raise(*input, u32::from(graph.wire(*input).bits) + 1),
+            // Either may be read in its own width: who extends it knows the bit above.
+            Op::Product { input, gate } => {
+                for factor in [*input, *gate] {
+                    raise(factor, u32::from(graph.wire(factor).bits) + 1);
+                }
+            }
             Op::Lookup(lookup) => raise(lookup.input, u32::from(graph.wire(lookup.input).bits)),
             Op::Linear(linear) => raise(id, room(linear) + widening(id, linear)),
             Op::Add { .. }
@@ -99,6 +107,7 @@ fn passes_on(op: &Op) -> bool {
         | Op::Relu { .. }
         | Op::Requant { .. }
         | Op::Lookup(_)
+        | Op::Product { .. }
         | Op::MaxPool { .. }
         | Op::Output { .. } => false,
     }
@@ -131,13 +140,13 @@ fn room(linear: &Linear) -> u32 {
     u32::from(shift) + u32::from(linear.weight_bits)
 }
 
-/// Linear layers, and slices and sums of their results: needed only in the ring of the sum that
-/// takes them in.
+/// Linear layers and products, and slices and sums of their results: needed only in the ring of the
+/// sum that takes them in.
 fn accumulators(graph: &Graph) -> Vec<bool> {
     let mut accumulators: Vec<bool> = Vec::with_capacity(graph.nodes().len());
     for node in graph.nodes() {
         accumulators.push(match &node.op {
-            Op::Linear(_) => true,
+            Op::Linear(_) | Op::Product { .. } => true,
             Op::SumPool { .. } | Op::View { .. } | Op::Reorder { .. } | Op::Concat { .. } => {
                 node.op.inputs().into_iter().all(|input| accumulators[input])
             }

@@ -36,6 +36,7 @@ fn same(graph: &Graph, id: WireId) -> Option<WireId> {
         | Op::Linear(_)
         | Op::Requant { .. }
         | Op::Lookup(_)
+        | Op::Product { .. }
         | Op::MaxPool { .. }
         | Op::SumPool { .. }
         | Op::Output { .. } => None,

@@ -38,6 +38,7 @@ fn swapped(graph: &Graph, id: WireId) -> Option<Patch> {
         | Op::Reorder { .. }
         | Op::Concat { .. }
         | Op::Lookup(_)
+        | Op::Product { .. }
         | Op::Output { .. } => return None,
     };
     let Op::MaxPool { input, window } = graph.node(pool).op else { return None };

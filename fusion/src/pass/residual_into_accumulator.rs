@@ -44,6 +44,7 @@ fn flattened(graph: &Graph, id: WireId) -> Option<Patch> {
             | Op::Relu { .. }
             | Op::Requant { .. }
             | Op::Lookup(_)
+            | Op::Product { .. }
             | Op::MaxPool { .. }
             | Op::SumPool { .. }
             | Op::View { .. }

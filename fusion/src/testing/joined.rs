@@ -1,12 +1,13 @@
-//! Random small networks whose channels are concatenated, split and shuffled.
+//! Random small networks whose channels are concatenated, split, shuffled and gated.
 
-use protocols::plan::{Axis, Order, View};
+use protocols::linear::Geometry;
+use protocols::plan::{Axis, Order, View, Window};
 
 use super::Generator;
 use crate::{Error, Graph, Weights, WireId};
 
 /// A small network and its weights, from a seed: concatenations of layers, of slices of them and of
-/// concatenations, in any order of channels and pixels.
+/// concatenations, in any order of channels and pixels, and products of them and of gates.
 ///
 /// # Panics
 /// Where the network does not check: the generator is at fault.
@@ -31,6 +32,7 @@ impl Generator {
             let next = self.joined(wire, scale, &[half])?;
             wire = if self.coin() { self.reordered(next)? } else { next };
         }
+        let wire = if self.coin() { self.gated(wire)? } else { wire };
         let wire = if self.coin() { self.sum_pool(wire)? } else { wire };
         let logits = self.logits(wire)?;
         self.builder.output("output", logits)?;
@@ -50,6 +52,28 @@ impl Generator {
         }
         let name = self.name("concat");
         self.builder.concat(name, &parts)
+    }
+
+    /// A wire times a gate of each channel, or times a layer of it; perhaps pooled or not rounded
+    /// before another layer reads it.
+    fn gated(&mut self, input: WireId) -> Result<WireId, Error> {
+        let [channels, rows, columns] = self.builder.wire(input).shape;
+        let mut read = input;
+        let mut geometry = self.same(input, channels);
+        if self.coin() {
+            let name = self.name("average");
+            let window = Window { kernel: [rows, columns], stride: [1; 2], pad: [0; 4] };
+            read = self.builder.sum_pool(name, input, window)?;
+            geometry = Geometry::dense(channels, channels);
+        }
+        let acc = self.linear("gate", read, geometry, 1.0)?;
+        let gate = self.activation(acc)?;
+        let name = self.name("product");
+        let factors = if self.coin() { [input, gate] } else { [gate, input] };
+        let scaled = self.builder.wire(factors[1]).shape != self.builder.wire(factors[0]).shape;
+        let [value, gate] = if scaled { [input, gate] } else { factors };
+        let product = self.builder.product(name, value, gate)?;
+        if self.up_to(0, 3) == 0 { Ok(product) } else { self.activation(product) }
     }
 
     /// The first half of the channels.

@@ -403,6 +403,7 @@ fn run<'v>(
         Op::Relu { max } => ops::relu(input, *max),
         Op::Function(function) => ops::function(input, function),
         Op::Add => ops::add(input, value(node.inputs[1])),
+        Op::Mul => ops::multiply(input, value(node.inputs[1])),
         Op::MaxPool(window) => ops::max_pool(window, shape, input),
         Op::AvgPool(window) => ops::avg_pool(window, shape, input),
         Op::View(view) => view.of(shape, 1, input),

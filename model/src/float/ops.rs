@@ -19,6 +19,13 @@ pub fn add<T: Element>(a: &[T], b: &[T]) -> Vec<T> {
     a.iter().zip(b).map(|(&a, &b)| a + b).collect()
 }
 
+/// The product of a value and another of its shape, or of one number for each of its channels.
+pub fn multiply<T: Element>(input: &[T], gates: &[T]) -> Vec<T> {
+    let each = input.len() / gates.len().max(1);
+    let channels = input.chunks(each.max(1)).zip(gates);
+    channels.flat_map(|(input, &gate)| input.iter().map(move |&x| x * gate)).collect()
+}
+
 /// The largest element of each window of a `[C, H, W]`.
 pub fn max_pool<T: Element>(window: &Window, shape: [usize; 3], input: &[T]) -> Vec<T> {
     let windows = window.elements(shape);

@@ -77,7 +77,7 @@ impl Op {
         inputs: &[[usize; 3]],
     ) -> Result<[usize; 3], ModelError> {
         let operands = match self {
-            Self::Add => 2,
+            Self::Add | Self::Mul => 2,
             // Any number, but at least one.
             Self::Concat => inputs.len().max(1),
             Self::Conv(_)
@@ -105,6 +105,7 @@ impl Op {
                 require(name, "shape of the second operand", input, inputs[1])?;
                 Ok(input)
             }
+            Self::Mul => check_gate(name, input, inputs[1]),
             Self::MaxPool(window) | Self::AvgPool(window) => check_window(name, window, input),
             Self::View(view) => check_view(name, view, input),
             Self::Reorder(order) => {
@@ -150,6 +151,14 @@ fn check_geometry(name: &str, g: &Geometry) -> Result<(), ModelError> {
         expected,
         found: "another".to_owned(),
     })
+}
+
+/// Verifies that a gate is one number for each element, or for each channel.
+fn check_gate(name: &str, input: [usize; 3], gate: [usize; 3]) -> Result<[usize; 3], ModelError> {
+    if gate != input {
+        require(name, "shape of the second operand", [input[0], 1, 1], gate)?;
+    }
+    Ok(input)
 }
 
 fn check_window(

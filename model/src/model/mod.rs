@@ -62,7 +62,7 @@ pub struct Node {
     pub name: String,
     /// What it computes.
     pub op: Op,
-    /// Its operands: two for [`Op::Add`], any number for [`Op::Concat`], else one.
+    /// Its operands: two for [`Op::Add`] and [`Op::Mul`], any number for [`Op::Concat`], else one.
     pub inputs: Vec<ValueId>,
     /// Its result.
     pub output: ValueId,
@@ -84,6 +84,8 @@ pub enum Op {
     Function(Function),
     /// The sum of two values of the same shape.
     Add,
+    /// The product of a value and another: of its shape, or `[C, 1, 1]`, one for each channel.
+    Mul,
     /// The largest element of each window; padding is never the largest.
     MaxPool(Window),
     /// The mean of each window, always over all of its elements: padding counts as zeros.
@@ -108,8 +110,8 @@ pub struct Conv {
 }
 
 impl Op {
-    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `max-pool`,
-    /// `avg-pool`, `view`, `reorder`, `concat` or the function's.
+    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `mul`,
+    /// `max-pool`, `avg-pool`, `view`, `reorder`, `concat` or the function's.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -119,6 +121,7 @@ impl Op {
             Self::Relu { max: Some(_) } => "relu-c",
             Self::Function(function) => function.kind(),
             Self::Add => "add",
+            Self::Mul => "mul",
             Self::MaxPool(_) => "max-pool",
             Self::AvgPool(_) => "avg-pool",
             Self::View(_) => "view",
@@ -154,6 +157,7 @@ impl Node {
             Op::Relu { .. }
             | Op::Function(_)
             | Op::Add
+            | Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_)
@@ -170,6 +174,7 @@ impl Node {
             Op::Conv(_)
             | Op::Function(_)
             | Op::Add
+            | Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_)
@@ -186,6 +191,7 @@ impl Node {
             Op::Relu { .. }
             | Op::Function(_)
             | Op::Add
+            | Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_)
@@ -240,6 +246,7 @@ impl Model {
             Op::Relu { .. }
             | Op::Function(_)
             | Op::Add
+            | Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_)

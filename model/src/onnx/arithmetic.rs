@@ -47,11 +47,7 @@ impl Importer {
                 let negated = self.negated(node, b)?;
                 self.added(node, a, &negated)
             }
-            "Mul" => Err(Problem::new(
-                "it multiplies two values, as squeeze-and-excitation and attention do",
-                "products of two values are not supported: choose a network without them, such as \
-                 ResNet or MobileNetV2",
-            )),
+            "Mul" => self.multiplied(node, a, b),
             _ => Err(Problem::new("it divides by a value", "divide by constants only")),
         }
     }
@@ -103,6 +99,38 @@ impl Importer {
         let a = self.arranged(node, a, &all, shape)?;
         let b = self.arranged(node, b, &all, shape)?;
         self.push(node, Op::Add, &[&a, &b])
+    }
+
+    /// The product of two values, one of which may be repeated along axes of length 1.
+    fn multiplied(&mut self, node: &NodeProto, a: &Value, b: &Value) -> Result<Value, Problem> {
+        let (first, second) = (a.layout.lengths(), b.layout.lengths());
+        if a.layout == b.layout && self.shape(a) == self.shape(b) {
+            return self.push(node, Op::Mul, &[a, b]);
+        }
+        let ((value, lengths), (gate, own)) = match repeats(&second, &first) {
+            true => ((a, first), (b, second)),
+            false => ((b, second), (a, first)),
+        };
+        if !repeats(&own, &lengths) {
+            return Err(Problem::new(
+                format!("its operands are {own:?} and {lengths:?} per image"),
+                "one of two values may be repeated along axes of length 1, not both",
+            ));
+        }
+        // The axes that the gate has become channels, all others their elements.
+        let axes = || 0..lengths.len();
+        let (told, others): (Vec<usize>, Vec<usize>) =
+            axes().partition(|&at| own[at] == lengths[at]);
+        let channels = told.iter().map(|&at| lengths[at]).product();
+        // What follows is mostly a layer or a pooling of images: they stay such.
+        let shape = match others[..] {
+            [rows, columns] => [channels, lengths[rows], lengths[columns]],
+            _ => [channels, 1, others.iter().map(|&at| lengths[at]).product()],
+        };
+        let order = [told, others].concat();
+        let value = self.arranged(node, value, &order, shape)?;
+        let gate = self.arranged(node, gate, &order, [channels, 1, 1])?;
+        self.push(node, Op::Mul, &[&value, &gate])
     }
 
     /// The constant as one number for each channel that is stored of the value. Where it tells
@@ -163,4 +191,9 @@ impl Importer {
         }
         self.push(node, Op::Reorder(order), &[value])
     }
+}
+
+/// Whether a value of axes `own` is one of axes `lengths` once those of length 1 are repeated.
+fn repeats(own: &[usize], lengths: &[usize]) -> bool {
+    own.len() == lengths.len() && own.iter().zip(lengths).all(|(&n, &length)| n == 1 || n == length)
 }

@@ -58,6 +58,7 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
         Op::Relu { max: Some(max) } => clip(graph, &node.name, inputs[0], &output, [0.0, *max]),
         Op::Function(function) => function_nodes(graph, function, node, inputs[0], &output),
         Op::Add => plain("Add"),
+        Op::Mul => plain("Mul"),
         Op::MaxPool(window) => pool_attributes(plain("MaxPool"), window),
         Op::AvgPool(window) => {
             pool_attributes(plain("AveragePool"), window).int("count_include_pad", 1)

@@ -340,6 +340,7 @@ impl Importer {
             Op::Relu { .. } => true,
             Op::Conv(_) | Op::Function(_) => false,
             Op::Add
+            | Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_)

@@ -58,7 +58,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "MaxPool": "one or two dimensions, `ceil_mode`, any padding; dense",
     "Mean": "of values of one shape",
     "Min": "of a value and one constant number; of constants",
-    "Mul": "of a value and a constant, or a value and itself",
+    "Mul": "of two values, one of them repeated along axes of length 1; of a value and a constant",
     "Neg": "all",
     "Not": "of constants",
     "Or": "of constants",

@@ -56,6 +56,7 @@ fn append(model: &mut Model, node: Node, sole_use: bool) -> ValueId {
         | Op::Relu { .. }
         | Op::Function(_)
         | Op::Add
+        | Op::Mul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::Concat => false,

@@ -7,6 +7,7 @@ mod activations;
 mod cases;
 mod files;
 mod hostile;
+mod products;
 mod random;
 mod reference;
 mod shapes;

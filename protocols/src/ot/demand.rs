@@ -12,6 +12,8 @@ pub(super) const ROW: usize = 64;
 pub(crate) enum Use {
     /// Random OTs of strings of so many bits, 1 to 64.
     Random(u32),
+    /// OTs of random keys of 128 bits.
+    Key,
     /// OTs of correlated elements of a ring.
     Correlated(Bits),
     /// 1-of-2^m OTs.
@@ -51,6 +53,7 @@ impl Use {
     pub(super) const fn domain(self) -> Domain {
         match self {
             Self::Random(_) => Domain::Random,
+            Self::Key => Domain::Key,
             Self::Correlated(_) => Domain::Correlated,
             Self::OneOfN(_) => Domain::OneOfN,
         }
@@ -59,7 +62,7 @@ impl Use {
     /// Correlated OTs that one takes.
     pub(super) const fn cots(self) -> usize {
         match self {
-            Self::Random(_) | Self::Correlated(_) => 1,
+            Self::Random(_) | Self::Key | Self::Correlated(_) => 1,
             Self::OneOfN(table) => table.cots(1),
         }
     }
@@ -69,6 +72,8 @@ impl Use {
         match (self, side) {
             (Self::Random(bits), Side::Sent) => 2 * bits as usize,
             (Self::Random(bits), Side::Received) => bits as usize + 1,
+            (Self::Key, Side::Sent) => 2 * 8 * Block::BYTES,
+            (Self::Key, Side::Received) => 8 * Block::BYTES + 1,
             (Self::Correlated(ring), Side::Sent) => 2 * ring.get() as usize,
             (Self::Correlated(ring), Side::Received) => ring.get() as usize + 1,
             // Long tables are fewer bits as the OTs that their pads are made of.

@@ -217,6 +217,7 @@ mod tests {
     fn used() -> impl Strategy<Value = Use> {
         prop_oneof![
             (1u32..=64).prop_map(Use::Random),
+            Just(Use::Key),
             (1u32..=64).prop_map(|l| Use::Correlated(Bits::of(l))),
             (1u32..=8, 1u32..=64).prop_map(|(m, b)| Use::OneOfN(Table::new(m, Bits::of(b)))),
         ]

@@ -16,6 +16,7 @@ mod random;
 mod softspoken;
 #[cfg(test)]
 mod testing;
+mod vector;
 
 pub use demand::Demand;
 pub use ferret::{Bootstrap, FerretExtend, Parameters};
@@ -33,6 +34,7 @@ pub(crate) use pool::ReceivedCots;
 pub(crate) use pool::{Pools, SentCots};
 pub(crate) use random::Random;
 pub(crate) use softspoken::SoftSpoken;
+pub(crate) use vector::{VectorReceiver, Vectors};
 
 use crate::{Domain, Role, Session};
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::demand::{Demand, ROW, Side, Use};
-use super::{Hash, correlated, one_of_n, random};
+use super::{Hash, correlated, one_of_n, random, vector};
 use crate::{Block, Role};
 
 /// Rows that a core makes at a time.
@@ -162,6 +162,8 @@ impl Making {
         rows.zip(keys.par_chunks(TASK * ROW * cots)).for_each(|(rows, keys)| match (used, side) {
             (Use::Random(bits), Side::Sent) => random::send(bits, &hashes[0], delta, keys, rows),
             (Use::Random(bits), Side::Received) => random::receive(bits, &hashes[0], keys, rows),
+            (Use::Key, Side::Sent) => vector::send(&hashes[0], delta, keys, rows),
+            (Use::Key, Side::Received) => vector::receive(&hashes[0], keys, rows),
             (Use::Correlated(ring), Side::Sent) => {
                 correlated::send(ring, &hashes[0], delta, keys, rows);
             }
@@ -177,7 +179,7 @@ impl Making {
 
 fn hashes(used: Use, key: &[u8; 32]) -> Vec<Hash> {
     match used {
-        Use::Random(_) | Use::Correlated(_) => vec![Hash::new(key)],
+        Use::Random(_) | Use::Key | Use::Correlated(_) => vec![Hash::new(key)],
         Use::OneOfN(table) => table.hashes(key),
     }
 }

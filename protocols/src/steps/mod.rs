@@ -16,6 +16,7 @@ mod lookup;
 mod max_pool;
 mod order;
 mod output;
+mod product;
 mod reorder;
 mod requant;
 mod reshare;
@@ -46,6 +47,7 @@ pub use lookup::Lookup;
 pub use max_pool::MaxPool;
 pub use order::Order;
 pub use output::Output;
+pub use product::Product;
 pub use reorder::Reorder;
 pub use requant::{Requant, Term};
 pub(crate) use reshare::draw;
@@ -80,6 +82,8 @@ pub enum Op {
     MaxPool(MaxPool),
     /// Any function of one narrow value.
     Lookup(Lookup),
+    /// The product of two wires.
+    Product(Product),
     /// A strided slice.
     View(Slice),
     /// The same elements in another order.
@@ -203,6 +207,7 @@ impl Op {
             Self::SumPool(step) => step,
             Self::MaxPool(step) => step,
             Self::Lookup(step) => step,
+            Self::Product(step) => step,
             Self::View(step) => step,
             Self::Reorder(step) => step,
             Self::Concat(step) => step,
@@ -220,6 +225,7 @@ impl Op {
             Self::SumPool(step) => step,
             Self::MaxPool(step) => step,
             Self::Lookup(step) => step,
+            Self::Product(step) => step,
             Self::View(step) => step,
             Self::Reorder(step) => step,
             Self::Concat(step) => step,

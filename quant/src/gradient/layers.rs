@@ -48,6 +48,16 @@ pub(super) fn convolution<T: Element>(
     back
 }
 
+/// Of a value times gates, one for so many elements of it each: those of both.
+pub(super) fn product<T: Element>(input: &[T], gates: &[T], cotangent: &[T]) -> (Vec<T>, Vec<T>) {
+    // Each gate gets the sum over all that it multiplies.
+    let each = (input.len() / gates.len().max(1)).max(1);
+    let channels = input.chunks(each).zip(cotangent.chunks(each));
+    let of_gates =
+        channels.map(|(input, back)| input.iter().zip(back).map(|(&x, &y)| x * y).sum()).collect();
+    (model::float::ops::multiply(cotangent, gates), of_gates)
+}
+
 /// The transpose of [`fill_columns`].
 fn sum_columns<T: Element>(g: &Geometry, columns: &[T], image: &mut [T]) {
     let (out_h, out_w) = (g.out_h(), g.out_w());

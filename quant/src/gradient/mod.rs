@@ -86,6 +86,7 @@ impl<T: Element> Parameters<T> {
             Op::Relu { .. }
             | Op::Function(_)
             | Op::Add
+            | Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_)
@@ -148,6 +149,7 @@ impl<'a, T: Element> Network<'a, T> {
             Op::Relu { max } => ops::relu(input, *max),
             Op::Function(function) => ops::function(input, function),
             Op::Add => ops::add(input, value(node.inputs[1])),
+            Op::Mul => ops::multiply(input, value(node.inputs[1])),
             Op::MaxPool(window) => ops::max_pool(window, shape, input),
             Op::AvgPool(window) => ops::avg_pool(window, shape, input),
             Op::View(view) => view.of(shape, 1, input),
@@ -196,6 +198,13 @@ impl<'a, T: Element> Network<'a, T> {
                 Op::Add => {
                     add_to(&mut cotangents[node.inputs[1].0], &cotangent);
                     cotangent
+                }
+                Op::Mul => {
+                    let gates = node.inputs[1];
+                    let (back, of_gates) =
+                        layers::product(input, &tape.values[gates.0], &cotangent);
+                    add_to(&mut cotangents[gates.0], &of_gates);
+                    back
                 }
                 Op::MaxPool(window) => layers::max_pool(window, shape, input, &cotangent),
                 Op::AvgPool(window) => layers::avg_pool(window, shape, &cotangent),

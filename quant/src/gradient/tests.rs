@@ -40,7 +40,7 @@ impl Nodes {
 }
 
 /// A network with every operation: strides, groups, dilation, uneven padding, a residual, pooling
-/// with padding, a view.
+/// with padding, a view, a gate and a product.
 fn everything(seed: u64) -> Model {
     let mut net = Nodes { stream: Stream(seed), nodes: Vec::new() };
     let square = |channels: usize, side: usize, to: usize, kernel: usize, pad: usize| Geometry {
@@ -62,6 +62,9 @@ fn everything(seed: u64) -> Model {
     let b = net.conv(grouped, a);
     let sum = net.push(Op::Add, &[b, a], [4, 7, 7]);
     let c = net.push(Op::Relu { max: Some(1.5) }, &[sum], [4, 7, 7]);
+    let pooled = net.push(Op::AvgPool(Window::global([7, 7])), &[c], [4, 1, 1]);
+    let gate = net.conv(Geometry::dense(4, 4), pooled);
+    let c = net.push(Op::Mul, &[c, gate], [4, 7, 7]);
     let strided =
         Geometry { stride_h: 2, stride_w: 2, pad_top: 0, pad_left: 0, ..square(4, 7, 6, 3, 1) };
     let d = net.conv(strided, c);
@@ -73,6 +76,7 @@ fn everything(seed: u64) -> Model {
     let view = net.push(Op::View(View { axes }), &[c], [6, 3, 3]);
     let e = net.push(Op::Add, &[d, view], [6, 3, 3]);
     let window = |pad: usize| Window { kernel: [2; 2], stride: [1; 2], pad: [pad, 0, 0, 0] };
+    let e = net.push(Op::Mul, &[e, d], [6, 3, 3]);
     let f = net.push(Op::MaxPool(window(1)), &[e], [6, 3, 2]);
     let g = net.push(Op::AvgPool(window(1)), &[f], [6, 3, 1]);
     // Twice the same beside each other, and pixels and channels exchanged.

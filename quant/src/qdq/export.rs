@@ -4,7 +4,9 @@ use model::onnx::nodes::{OPSET, convolution_attributes, order_nodes, pool_attrib
 use model::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use prost::Message;
 use protocols::plan::{Algorithm, Op, Plan, Step, Term, WireId};
-use protocols::steps::{Concat, Input, Linear, MaxPool, Output, Reorder, Requant, Slice, SumPool};
+use protocols::steps::{
+    Concat, Input, Linear, MaxPool, Output, Product, Reorder, Requant, Slice, SumPool,
+};
 use protocols::weights::{LayerWeights, Weights};
 use zeroize::Zeroizing;
 
@@ -154,6 +156,9 @@ impl Writer<'_> {
                 self.ranges[*output] = self.ranges[*input];
             }
             Op::Concat(Concat { inputs, output }) => self.concat(step, inputs, *output),
+            Op::Product(Product { input, gate, output, .. }) => {
+                self.product(step, [*input, *gate], *output);
+            }
             Op::Lookup(_) => {
                 let advice = "replace the activation by a ReLU and train again";
                 return Err(without_form(step, "a ReLU", "an activation by a table", advice));
@@ -290,6 +295,28 @@ impl Writer<'_> {
         let ranges = inputs.iter().map(|&wire| self.ranges[wire]);
         let hull = ranges.reduce(|(a, b), (low, high)| (a.min(low), b.max(high)));
         self.ranges[output] = hull.unwrap_or((0, 0));
+    }
+
+    /// The product of tensors; where its wire has another scale than theirs together, times the
+    /// ratio of both.
+    fn product(&mut self, step: &Step, factors: [WireId; 2], output: WireId) {
+        let [a, b] = factors.map(|wire| self.names[wire].clone());
+        let ratio = self.scales[output] / (self.scales[factors[0]] * self.scales[factors[1]]);
+        let name = self.names[output].clone();
+        let exact = if ratio == 1.0 { name.clone() } else { format!("{}.exact", step.name) };
+        self.node(NodeProto::new("Mul", &step.name, &[&a, &b], &[&exact]));
+        if ratio != 1.0 {
+            let ratio = self.float(&format!("{}.ratio", step.name), ratio);
+            let node =
+                NodeProto::new("Mul", &format!("{name}.scaled"), &[&exact, &ratio], &[&name]);
+            self.node(node);
+        }
+        let ((a, b), (c, d)) = (self.ranges[factors[0]], self.ranges[factors[1]]);
+        let corners = [a * c, a * d, b * c, b * d];
+        let (low, high) =
+            corners.iter().fold((0, 0), |(low, high), &corner| (corner.min(low), corner.max(high)));
+        self.ranges[output] = (low, high);
+        self.bounded(step, low, high);
     }
 
     /// The sum of tensors.

@@ -1,7 +1,7 @@
 //! Scales for the wires of a plan, which itself knows those of its ends only.
 
 use protocols::plan::{Plan, WireId};
-use protocols::steps::{Input, Requant};
+use protocols::steps::{Input, Product, Requant};
 
 /// How far two ways to a scale may differ, relative to each other.
 const TOLERANCE: f64 = 1e-6;
@@ -10,8 +10,8 @@ const TOLERANCE: f64 = 1e-6;
 ///
 /// A requantization ties its terms to its result by powers of two, a view or a maximum its input,
 /// an average its input up to the area of its windows. Weights are free: no scale crosses a linear
-/// layer. Of all that is tied together, the first value that is stored has scale one, and so has
-/// the input.
+/// layer. A product has the scale of its factors together, unless something else decides it. Of all
+/// else that is tied together, the first value that is stored has scale one, and so has the input.
 pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
     let mut ties = Ties { wires: (0..plan.wires.len()).map(|wire| (wire, 1.0)).collect() };
     for step in &plan.steps {
@@ -22,6 +22,15 @@ pub(super) fn of(plan: &Plan) -> Result<Vec<f64>, &str> {
     }
     let mut unit = vec![None; plan.wires.len()];
     for step in &plan.steps {
+        if let Some(Product { input, gate, output, .. }) = step.op.get() {
+            // Factors are written before, so their units are known by now.
+            let (root, ratio) = ties.root(*output);
+            let [a, b] = [*input, *gate].map(|wire| {
+                let (root, ratio) = ties.root(wire);
+                ratio * unit[root].unwrap_or(1.0)
+            });
+            unit[root].get_or_insert(a * b / ratio);
+        }
         let input = step.op.get::<Input>().map(|input| input.output);
         let stored = input.or_else(|| step.op.get::<Requant>().map(|requant| requant.output));
         if let Some(output) = stored {

@@ -119,9 +119,10 @@ impl Room {
                     others.push((interval, scale));
                 }
                 Op::Relu { .. } | Op::View(_) | Op::Reorder(_) => {}
-                Op::Conv(_) | Op::Function(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::Concat => {
+                Op::Conv(_) | Op::Function(_) | Op::Mul | Op::MaxPool(_) | Op::AvgPool(_) => {
                     return None;
                 }
+                Op::Concat => return None,
             }
             value = node.output;
         }

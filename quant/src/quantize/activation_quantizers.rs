@@ -14,6 +14,9 @@
 //! rounded to, are one real number up to powers of two: they form a *group*. A layer's weight scale
 //! is then given, up to a power of two a channel, by the groups of its input and of its target.
 //!
+//! A product has the scale of its factors' product. A gate, its second factor, has a power of two,
+//! so that what the product is rounded to is in the group of the first.
+//!
 //! What cannot share that number stays out of the group: an average over a window that is no power
 //! of two, and a ReLU that is cut off where no scale of the group ends. Where such a value meets a
 //! sum, an integer factor makes up for the ratio.
@@ -40,6 +43,9 @@ pub struct ActivationQuantizer {
     pub looked_up: bool,
     /// Functions that read it.
     pub functions: usize,
+    /// Elements that it multiplies, for each product that it is the gate of. Its scale is a power
+    /// of two, so that products have the scale of what they multiply, up to a power of two.
+    pub multiplies: Vec<usize>,
 }
 
 /// How the input is rounded.
@@ -127,6 +133,12 @@ impl ActivationQuantizers {
                 None => (true, input.signed, None),
                 Some((Op::Relu { max }, _)) => (true, false, *max),
                 Some((Op::Function(function), _)) => (true, function.is_signed(), None),
+                Some((Op::Mul, inputs)) => {
+                    exact[value] = true;
+                    // Sums and layers read it rounded: its exact scale is none of their groups'.
+                    let negative = inputs.iter().any(|input| signed[input.0]);
+                    (!only_relus(model, &consumers[value]), negative, None)
+                }
                 Some((Op::Conv(_) | Op::Add, _)) => {
                     exact[value] = true;
                     (needs_rounding(model, &consumers[value], value), true, None)
@@ -138,13 +150,13 @@ impl ActivationQuantizers {
                     let unrounded = of_value[inputs[0].0].is_none();
                     let average = matches!(op, Op::AvgPool(_));
                     exact[value] = !average && exact[inputs[0].0] && unrounded;
-                    // Tables have one entry for each value of 8 bits: a sum over windows has more,
-                    // and is rounded before it is looked up.
+                    // Tables have one entry for each value of 8 bits, and products are priced by
+                    // bits: a sum over windows has more, and is rounded before it is read by one.
                     pooled[value] = average || (pooled[inputs[0].0] && unrounded);
-                    let looked_up = pooled[value] && functions(model, &consumers[value]) > 0;
+                    let narrow = pooled[value] && needs_few_bits(model, &consumers[value]);
                     let signed = signed[inputs[0].0];
                     let rounded = exact[value] && needs_rounding(model, &consumers[value], value);
-                    (rounded || looked_up, signed, None)
+                    (rounded || narrow, signed, None)
                 }
                 // Every concatenation is in a class.
                 Some((Op::Concat, _)) => (false, false, None),
@@ -189,7 +201,7 @@ impl ActivationQuantizers {
             }
             let node = &model.nodes[value.producer()?];
             match &node.op {
-                Op::Conv(_) | Op::Function(_) | Op::Add | Op::Concat => return None,
+                Op::Conv(_) | Op::Function(_) | Op::Add | Op::Mul | Op::Concat => return None,
                 Op::AvgPool(window) => offset -= (window.len() as f64).log2(),
                 Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) | Op::Reorder(_) => {}
             }
@@ -219,6 +231,17 @@ impl ActivationQuantizers {
                         if let Some((activation, offset)) = self.source(model, input) {
                             groups.join(activation, target.unwrap_or(logits), offset);
                         }
+                    }
+                }
+                Op::Mul => {
+                    // The gate's scale is a power of two, or was given: then the product is
+                    // multiplied by an integer that makes up for it.
+                    let target = self.target(model, consumers, node.output);
+                    let gate = self.source(model, node.inputs[1]);
+                    let source = self.source(model, node.inputs[0]);
+                    if let (Some((gate, scaled)), Some((input, offset))) = (gate, source) {
+                        let own = groups.anchor(gate).unwrap_or(0.0);
+                        groups.join(input, target.unwrap_or(logits), offset + scaled + own);
                     }
                 }
                 // A ReLU or an average of an activation quantizer is that activation quantizer
@@ -267,7 +290,10 @@ impl ActivationQuantizers {
     fn anchor(&self, quantizer: &ActivationQuantizer) -> Option<f64> {
         match quantizer.value.producer() {
             None => self.input.mantissa,
-            Some(_) => quantizer.max.map(|max| (f64::from(max) / 255.0).log2()),
+            Some(_) => {
+                let cut_off = quantizer.max.map(|max| (f64::from(max) / 255.0).log2());
+                cut_off.or_else(|| (!quantizer.multiplies.is_empty()).then_some(0.0))
+            }
         }
     }
 
@@ -316,7 +342,8 @@ fn described(
     let name = producer.map_or("input", |node| &node.name).to_owned();
     let looked_up = producer.is_some_and(|node| is_function(&node.op));
     let functions = functions(model, &consumers[value.0]);
-    ActivationQuantizer { value, name, signed, max, group: 0, looked_up, functions }
+    let multiplies = multiplies(model, &consumers[value.0], value);
+    ActivationQuantizer { value, name, signed, max, group: 0, looked_up, functions, multiplies }
 }
 
 /// Values that are rounded alike: concatenations with their parts.
@@ -379,9 +406,12 @@ fn can_be_negative(model: &Model, signed_input: bool) -> Vec<bool> {
             Op::Relu { .. } => false,
             Op::Function(function) => function.is_signed(),
             Op::Conv(_) | Op::Add => true,
-            Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) | Op::Concat => {
-                node.inputs.iter().any(|input| negative[input.0])
-            }
+            Op::Mul
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::View(_)
+            | Op::Reorder(_)
+            | Op::Concat => node.inputs.iter().any(|input| negative[input.0]),
         });
     }
     negative
@@ -396,12 +426,28 @@ fn sliced_from(model: &Model, part: ValueId) -> Vec<ValueId> {
         match node.op {
             Op::View(_) | Op::Reorder(_) => value = node.inputs[0],
             Op::Relu { max: None } | Op::Function(_) | Op::Concat => return passed,
-            Op::Conv(_) | Op::Relu { max: Some(_) } | Op::Add | Op::MaxPool(_) | Op::AvgPool(_) => {
-                break;
-            }
+            Op::Conv(_) | Op::Relu { max: Some(_) } | Op::Add | Op::Mul => break,
+            Op::MaxPool(_) | Op::AvgPool(_) => break,
         }
     }
     Vec::new()
+}
+
+/// The elements of every product whose gate is a value, among its consumers.
+fn multiplies(model: &Model, consumers: &[usize], value: ValueId) -> Vec<usize> {
+    let nodes = consumers.iter().map(|&node| &model.nodes[node]);
+    let gated = nodes.filter(|node| matches!(node.op, Op::Mul) && node.inputs[1] == value);
+    gated.map(model::Node::elements).collect()
+}
+
+/// Whether any of these nodes takes values of few bits alone.
+fn needs_few_bits(model: &Model, nodes: &[usize]) -> bool {
+    nodes.iter().any(|&node| matches!(model.nodes[node].op, Op::Function(_) | Op::Mul))
+}
+
+/// Whether these nodes, if there are any, are all ReLUs.
+fn only_relus(model: &Model, nodes: &[usize]) -> bool {
+    nodes.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }))
 }
 
 fn is_function(op: &Op) -> bool {
@@ -419,10 +465,12 @@ fn consumers(model: &Model) -> Vec<Vec<usize>> {
 }
 
 /// Whether an accumulator must be rounded where it is: for a linear layer, an average, a function,
-/// or several readers that are not all ReLUs.
+/// a product, or several readers that are not all ReLUs.
 fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
     let ops = consumers.iter().map(|&node| &model.nodes[node].op);
-    let linear = ops.clone().any(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_)));
+    let linear = ops
+        .clone()
+        .any(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_) | Op::Mul));
     let relus = ops.filter(|op| matches!(op, Op::Relu { .. })).count();
     let revealed = model.output == ValueId(value);
     linear
@@ -451,6 +499,11 @@ impl Ties {
             item = self.above[item];
         }
         item
+    }
+
+    /// The scale that an item must have, up to a power of two, if any.
+    fn anchor(&self, item: usize) -> Option<f64> {
+        self.anchors[self.root(item)]
     }
 
     /// Ties two items whose scales are `offset` apart, unless no shift brings them together.

@@ -161,6 +161,7 @@ fn readers<'a>(
             | Op::Relu { .. }
             | Op::Function(_)
             | Op::Add
+            | Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::View(_)

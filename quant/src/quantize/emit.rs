@@ -107,6 +107,7 @@ impl Emitting<'_> {
             Op::Conv(conv) => self.linear(index, name, conv, input)?,
             Op::Function(function) => self.function(node, function, input)?,
             Op::Add => self.sum(node, input, self.wires[node.inputs[1].0])?,
+            Op::Mul => self.builder.product(name, input, self.wires[node.inputs[1].0])?,
             Op::Relu { .. } => self.builder.relu(name, input)?,
             Op::MaxPool(window) => self.builder.max_pool(name, input, *window)?,
             Op::AvgPool(window) => self.builder.sum_pool(name, input, *window)?,
@@ -260,7 +261,8 @@ impl Emitting<'_> {
         // and change nothing.
         let arranges = match node.op {
             Op::Concat | Op::View(_) | Op::Reorder(_) | Op::MaxPool(_) => true,
-            Op::Conv(_) | Op::Relu { .. } | Op::Function(_) | Op::Add | Op::AvgPool(_) => false,
+            Op::Conv(_) | Op::Relu { .. } | Op::Function(_) => false,
+            Op::Add | Op::Mul | Op::AvgPool(_) => false,
         };
         arranges
             && node.inputs.iter().all(|&input| {

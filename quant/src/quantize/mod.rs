@@ -476,6 +476,7 @@ fn conv(model: &Model, node: usize) -> &Conv {
         Op::Relu { .. }
         | Op::Function(_)
         | Op::Add
+        | Op::Mul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::View(_)

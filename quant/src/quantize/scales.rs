@@ -135,13 +135,14 @@ impl Problem<'_> {
     }
 
     /// The base-two logarithm of the scale that an activation quantizer must have, up to a power of
-    /// two, if any: pixels of 0..255 have theirs, and a ReLU that is cut off saturates exactly
-    /// there.
+    /// two, if any: pixels of 0..255 have theirs, a ReLU that is cut off saturates exactly there,
+    /// and gates of products have a power of two.
     fn exact_scale(&self, id: usize, activation: &ActivationQuantizer) -> Option<f64> {
         if activation.value.producer().is_none() {
             return self.activations.input.mantissa;
         }
-        activation.max.map(|max| (f64::from(max) / self.limits(id).1).log2())
+        let cut_off = activation.max.map(|max| (f64::from(max) / self.limits(id).1).log2());
+        cut_off.or_else(|| (!activation.multiplies.is_empty()).then_some(0.0))
     }
 
     /// The power of two that suits an activation quantizer's values best, and its relative error.

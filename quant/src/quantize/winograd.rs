@@ -381,6 +381,7 @@ fn rebuilt(
                 fineness[at] = 0;
             }
             Op::Lookup(_) => fineness[at] = 0,
+            Op::Product { input, gate } => fineness[at] = fineness[*input] + fineness[*gate],
             Op::Input { .. } | Op::Relu { .. } | Op::MaxPool { .. } | Op::SumPool { .. } => {}
             Op::View { .. } | Op::Reorder { .. } | Op::Output { .. } => {}
             // Its parts are requantized, each to one scale.

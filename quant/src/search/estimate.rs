@@ -7,7 +7,7 @@
 //! (shortcuts' own rings, framing) the plan's own price corrects.
 
 use protocols::linear::{Hint, Layer, winograd};
-use protocols::ops::{Form, Lookup, Requant};
+use protocols::ops::{Factor, Form, Lookup, Multiply, Requant};
 use protocols::ot::OtExtension;
 use protocols::plan::{Algorithm, Protocol, Protocols};
 use protocols::{Bits, Operator};
@@ -145,11 +145,12 @@ impl<'a> Pricing<'a> {
         // bit above its own width at least: that top bit is known.
         let out = out.max(u32::from(a) + 1).min(64);
         let masked = elements as u64 * u64::from(out);
-        let looked_up = self.lookup_bits(activation, a);
+        let read = [self.lookup_bits(activation, a), self.multiply_bits(activation, a)];
+        let read = [0, 1].map(|at| read[0][at] + read[1][at]);
         if self.activations.quantizers[activation].looked_up
             || self.activations.quantizers[activation].value.producer().is_none()
         {
-            return looked_up.map(|bits| bits + masked);
+            return read.map(|bits| bits + masked);
         }
         // Three bits above the result are the least for which the shift below is positive.
         let ring = ring.map_or(UNKNOWN, u32::from).max(u32::from(a) + 3).min(60);
@@ -168,7 +169,7 @@ impl<'a> Pricing<'a> {
         let cost = requant.cost();
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.ot_bits;
         let online = cost.bits() + masked;
-        [online + transfers.ceil() as u64 + looked_up[0], online + looked_up[1]]
+        [online + transfers.ceil() as u64 + read[0], online + read[1]]
     }
 
     /// Bits of looking up the functions that read an activation quantizer, all and online.
@@ -189,6 +190,28 @@ impl<'a> Pricing<'a> {
         let transfers = (cost.server_cots + cost.client_cots) as f64 * self.ot_bits;
         let online = cost.bits() * readers;
         [online + readers * transfers.ceil() as u64, online]
+    }
+
+    /// Bits of the products whose gate an activation quantizer is, all and online; what they
+    /// multiply is taken to be as wide.
+    fn multiply_bits(&self, activation: usize, a: u8) -> Costs {
+        let side = Factor { bits: a.into(), signed: false };
+        let gates = self.quantizer.activation_elements(activation);
+        let products = self.activations.quantizers[activation].multiplies.iter().map(|elements| {
+            let cost = Multiply {
+                gates,
+                each: (elements / gates.max(1)).max(1),
+                factor: side,
+                ring: Bits::of(u32::from(a) + 1),
+                gate: side,
+                out: Bits::of(2 * u32::from(a) + 1),
+                digit: 1,
+            }
+            .cost();
+            let transfers = (cost.server_cots + cost.client_cots) as f64 * self.ot_bits;
+            [cost.bits() + transfers.ceil() as u64, cost.bits()]
+        });
+        products.fold([0, 0], |[all, online], [more, own]| [all + more, online + own])
     }
 }
 

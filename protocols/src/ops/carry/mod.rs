@@ -23,6 +23,7 @@
 //! tables; one a level. Security: that of the OTs and ANDs; all that is seen are their masked
 //! messages.
 
+mod bits;
 mod block;
 mod chain;
 pub(super) mod circuit;
@@ -31,6 +32,7 @@ mod leaf;
 
 use super::messages::Messages;
 use crate::{BitString, Error, Session};
+pub(super) use bits::{SumBits, sum_bits};
 use circuit::Circuit;
 pub(super) use circuit::Wire;
 pub(super) use leaf::Chosen;
