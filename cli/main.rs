@@ -31,6 +31,7 @@ mod progress;
 mod purpose;
 mod sealed;
 mod search;
+mod serve;
 mod source;
 mod table;
 mod units;

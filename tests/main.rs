@@ -24,6 +24,8 @@ mod out;
 mod schema;
 mod search;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod serve;
 mod support;
 mod tls;
 mod usage;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pq::{ClientTls, Clients, Identity, Network, PublicKey, Security, ServerTls};
+use pq::{Cache, ClientTls, Clients, Identity, Network, PublicKey, Security, ServerTls};
 use protocols::Limits;
 use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
@@ -17,7 +17,7 @@ use crate::units::ByteCount;
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("side").required(true).args(["role", "local"]))]
+#[command(group = clap::ArgGroup::new("side").required(true).args(["role", "local", "model"]))]
 pub(crate) struct Args {
     /// Which party this process is.
     #[arg(long, value_enum)]
@@ -25,6 +25,14 @@ pub(crate) struct Args {
     /// Be both parties, over a loopback connection, with the network in this folder.
     #[arg(long, value_name = "NET_FOLDER")]
     local: Option<PathBuf>,
+    /// Be the client of a pq serve, and run the network that it has by this name: its plan and
+    /// hints come from there.
+    #[arg(long, value_name = "NAME", requires = "connect", conflicts_with = "plan")]
+    model: Option<String>,
+    /// Where plans and hints of --model are kept for the next time [default: pq in XDG_CACHE_HOME
+    /// or ~/.cache].
+    #[arg(long, value_name = "FOLDER", requires = "model")]
+    cache: Option<PathBuf>,
     /// The plan; both parties need the same.
     #[arg(long, value_name = "FILE", conflicts_with = "local")]
     plan: Option<PathBuf>,
@@ -78,6 +86,7 @@ pub(crate) struct Args {
     /// used, run them one after the other, and prepare the next N where there are more images.
     #[arg(
         long,
+        visible_alias = "prepare",
         value_name = "N",
         requires = "input",
         value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH),
@@ -180,9 +189,14 @@ pub(super) struct ServerOptions<'a> {
     pub(super) common: Common,
 }
 
+/// Where a client has its plan and its hints from.
+pub(super) enum Source<'a> {
+    Files { plan: &'a Path, hints: Option<&'a Path> },
+    Server { name: &'a str, cache: Option<Cache> },
+}
+
 pub(super) struct ClientOptions<'a> {
-    pub(super) plan: &'a Path,
-    pub(super) hints: Option<&'a Path>,
+    pub(super) source: Source<'a>,
     pub(super) verify: Option<&'a Path>,
     pub(super) connect: &'a str,
     pub(super) connect_timeout: Duration,
@@ -239,7 +253,7 @@ impl Args {
             Reveal::Logits => plan::Reveal::Logits,
         });
         let budget = Budget::of(self.max_memory.map(|bytes| bytes.0));
-        let limits = Limits { silence: self.timeout, floor: self.min_rate };
+        let limits = Limits { floor: self.min_rate, ..Limits::new(self.timeout) };
         let common = Common { limits, budget, profile: self.link, reveal };
         match (self.role, &self.local) {
             (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
@@ -276,7 +290,7 @@ impl Args {
     }
 
     fn client(&self, common: Common) -> Outcome<ClientOptions<'_>> {
-        let role = "--role client";
+        let role = if self.model.is_some() { "--model" } else { "--role client" };
         forbid(role, "--listen", self.listen.is_some())?;
         forbid(role, "--max-batch", self.max_batch.is_some())?;
         forbid(role, "--clients", self.clients.is_some())?;
@@ -293,9 +307,18 @@ impl Args {
         } else {
             None
         };
+        let source = match &self.model {
+            Some(name) => {
+                forbid(role, "--hints", self.hints.is_some())?;
+                Source::Server { name, cache: self.cache() }
+            }
+            None => Source::Files {
+                plan: need(role, "--plan", self.plan.as_ref())?,
+                hints: self.hints.as_deref(),
+            },
+        };
         Ok(ClientOptions {
-            plan: need(role, "--plan", self.plan.as_ref())?,
-            hints: self.hints.as_deref(),
+            source,
             verify,
             connect: need(role, "--connect", self.connect.as_ref())?,
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
@@ -303,6 +326,11 @@ impl Args {
             images: self.images(role)?,
             common,
         })
+    }
+
+    /// Where what a server has sent is kept.
+    fn cache(&self) -> Option<Cache> {
+        self.cache.clone().map(Cache::new).or_else(Cache::of_user)
     }
 
     /// How traffic is protected, given what TLS takes of a party with a key.
@@ -338,14 +366,14 @@ fn forbid(who: &str, option: &str, given: bool) -> Outcome<()> {
     Ok(())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|s| (0.001..=1e6).contains(s));
     seconds
         .map(Duration::from_secs_f64)
         .ok_or_else(|| "expected a number of seconds above 0".into())
 }
 
-fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     match port.map(|(_, port)| port.parse::<u16>()) {
         Some(Ok(_)) => Ok(text.to_owned()),

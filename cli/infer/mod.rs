@@ -9,8 +9,9 @@ mod memory;
 mod report;
 mod server;
 
-pub(crate) use args::Args;
+pub(crate) use args::{Args, address, seconds};
 pub(crate) use connection::LISTENING;
+pub(crate) use memory::Budget;
 pub(crate) use report::Inference;
 
 use std::path::Path;
