@@ -9,8 +9,8 @@ use crate::console::{Console, Verbosity};
 use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
-    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, keygen, manual, panic,
-    process, search, serve,
+    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, keygen, manual, merge,
+    panic, process, search, serve,
 };
 
 /// The widest line of a help text.
@@ -74,6 +74,9 @@ enum Command {
     /// Run a quantized network privately, as server, as client, or as both.
     #[command(after_help = exit::HELP)]
     Infer(infer::Args),
+    /// Put the results of several pq infer --shard I/N --out FILE together.
+    #[command(after_help = exit::HELP)]
+    Merge(merge::Args),
     /// Serve several networks to many clients at once, until it is told to end.
     #[command(after_help = exit::HELP)]
     Serve(serve::Args),
@@ -152,6 +155,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Compare(args) => compare::run(app, args),
         Command::Keygen(args) => keygen::run(app, args),
         Command::Infer(args) => infer::run(app, args),
+        Command::Merge(args) => merge::run(app, args),
         Command::Serve(args) => serve::run(app, args),
         Command::Demo(args) => demo::run(app, args),
         Command::Completions(args) => manual::completions(app, args, Cli::command()),

@@ -115,6 +115,7 @@ impl Source<'_> {
         if let Some(plan) = kept.filter(|plan| plan.hash() == offer.plan) {
             return Ok(plan);
         }
+        // The server may have read its files again since: the hash tells.
         let sent = self.ask(Want::Plan).await?;
         let bytes = self.doorstep.receive_file(sent.plan_len).await?;
         let plan = Plan::from_json(&bytes)?;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::schema::assert_valid;
 use crate::support::service::{Keys, Service};
-use crate::support::{Net, json, pq, stderr};
+use crate::support::{Net, json, pq, run, stderr};
 
 const TEN: Duration = Duration::from_secs(10);
 
@@ -268,6 +268,73 @@ fn a_service_that_ends_lets_sessions_end_first() {
         assert!(told, "{late:?}");
     });
     assert_ended(&service.ended());
+}
+
+#[test]
+fn shards_are_merged_to_what_the_plaintext_network_says() {
+    let net = Net::random(5, 7);
+    let keys = Keys::new(&[("client", "")]);
+    let service = Service::start(&keys, &[named("net", &net)], &[]);
+    let mut args = service.infer(&keys, "client", "net", &net.file("images.npy"));
+    args.extend(["--index", "0..7", "--labels", &net.file("labels.txt")].map(str::to_owned));
+    let files: Vec<String> = (0..3).map(|at| net.file(&format!("part-{at}.jsonl"))).collect();
+    let shard = |at: usize| {
+        let shard = format!("{at}/3");
+        service.client(&args, &["--shard", &shard, "--out", &files[at]])
+    };
+    let runs = [0, 1].map(|at| json(&shard(at)));
+    let part: Vec<&str> = files[..2].iter().map(String::as_str).collect();
+    let missing = run(&[&["merge"], &part[..]].concat());
+    assert_eq!(missing.status.code(), Some(3), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("found 0..4"), "{}", stderr(&missing));
+    let last = json(&shard(2));
+    // What is there whole is not run again.
+    let before = std::fs::read(&files[1]).unwrap();
+    let again = json(&shard(1));
+    assert_eq!((&again["images"], std::fs::read(&files[1]).unwrap()), (&[2, 4].into(), before));
+    service.await_metric("pq_sessions_total", "complete", 3);
+    assert_eq!(service.metric("pq_images_total", ""), 7);
+    let all: Vec<&str> = files.iter().rev().map(String::as_str).collect();
+    let merged = json(&run(&[&["merge", "--json"], &all[..]].concat()));
+    assert_valid("merge", &merged);
+    let found = fusion::ideal(&net.plan, &net.weights, &net.integers).unwrap();
+    let expected = net.plan.decode(&found, 7).into_iter();
+    let expected: Vec<_> = expected.map(|answer| answer.logits.unwrap().integers).collect();
+    assert_eq!(merged["logits_int"], serde_json::to_value(&expected).unwrap());
+    let eval = ["eval", net.folder(), "--data", &net.file("images.npy"), "--json", "--labels"];
+    let eval = json(&run(&[&eval[..], &[&net.file("labels.txt")]].concat()));
+    assert_eq!(merged["accuracy"], eval["accuracy"]);
+    let runs = [&runs[0], &runs[1], &last];
+    for by in ["server_bytes", "client_bytes"] {
+        let sum: u64 = runs.iter().map(|run| ledger(run, by)).sum();
+        assert_eq!(merged[by], sum, "{by}");
+    }
+    let twice = run(&["merge", &files[0], &files[0]]);
+    assert_eq!(twice.status.code(), Some(3), "{}", stderr(&twice));
+    assert!(stderr(&twice).contains("there twice"), "{}", stderr(&twice));
+    let none = service.client(&args, &["--shard", "0/9"]);
+    assert_eq!(none.status.code(), Some(2), "{}", stderr(&none));
+    assert_ended(&service.drained());
+}
+
+#[test]
+fn a_client_that_wants_nothing_is_let_go() {
+    let net = Net::random(5, 1);
+    let keys = Keys::new(&[("idle", "")]);
+    let service = Service::start(&keys, &[named("net", &net)], &["--idle", "0.3"]);
+    let images = Network::open(net.folder()).unwrap().images(net.file("images.npy")).unwrap();
+    block_on(async {
+        let mut idle = connected(&service, &keys, ("idle", "net"), Load::one(1)).await.unwrap();
+        idle.prepare(&mut |_| ()).await.unwrap();
+        service.await_metric("pq_sessions_total", "outcome=\"late\"", 1);
+        let late = idle.infer(&images).await;
+        let told = matches!(
+            late,
+            Err(Error::Protocol(ProtocolError::Dismissed { reason: Reason::Overdue, .. }))
+        );
+        assert!(told, "{late:?}");
+    });
+    assert_ended(&service.drained());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The options of `pq infer`, and which of them belong together.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
 
 use super::memory::Budget;
+use super::shard::Shard;
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
 use crate::purpose;
@@ -82,6 +84,14 @@ pub(crate) struct Args {
     /// Which images: one, or a..b without b [default: 0].
     #[arg(long, value_name = "A..B", requires = "input")]
     index: Option<Indices>,
+    /// Of the images of --index, part I of N alone, from 0: such as 0/4; or env, for the place of a
+    /// task in a Slurm array.
+    #[arg(long, value_name = "I/N", requires = "index")]
+    shard: Option<Shard>,
+    /// Write a JSON line an image into a file, for pq merge. Where it is there whole, of the same
+    /// images and the same plan, nothing is run.
+    #[arg(long, value_name = "FILE", requires = "input")]
+    out: Option<PathBuf>,
     /// Client: prepare N inferences of one image each (of --batch images) before the first input is
     /// used, run them one after the other, and prepare the next N where there are more images.
     #[arg(
@@ -218,7 +228,9 @@ impl<'a> LocalOptions<'a> {
         let images = ImageOptions {
             input,
             labels: None,
+            all: 0..1,
             indices: Indices(0..1),
+            out: None,
             offline: None,
             batch: None,
             class_names: None,
@@ -236,7 +248,11 @@ impl<'a> LocalOptions<'a> {
 pub(super) struct ImageOptions<'a> {
     pub(super) input: &'a Path,
     pub(super) labels: Option<&'a PathBuf>,
+    /// Images of all shards.
+    pub(super) all: Range<usize>,
     pub(super) indices: Indices,
+    /// Where a line of each is written.
+    pub(super) out: Option<&'a Path>,
     /// Inferences that are prepared together.
     pub(super) offline: Option<usize>,
     /// The most images of one inference.
@@ -270,6 +286,7 @@ impl Args {
     fn server(&self, common: Common) -> Outcome<ServerOptions<'_>> {
         let role = "--role server";
         forbid(role, "--input", self.input.is_some())?;
+        forbid(role, "--out", self.out.is_some())?;
         forbid(role, "--connect", self.connect.is_some())?;
         forbid(role, "--connect-timeout", self.connect_timeout.is_some())?;
         forbid(role, "--server-key", self.server_key.is_some())?;
@@ -343,11 +360,20 @@ impl Args {
     }
 
     fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {
-        let indices = self.index.clone().unwrap_or(Indices(0..1));
+        let Indices(all) = self.index.clone().unwrap_or(Indices(0..1));
+        let part = self.shard.map_or_else(|| all.clone(), |shard| shard.part(&all));
+        if part.is_empty() {
+            return Err(Failure::usage(format_args!(
+                "--shard has none of the {} images of --index; take fewer shards",
+                all.len()
+            )));
+        }
         Ok(ImageOptions {
             input: need(role, "--input", self.input.as_ref())?,
             labels: self.labels.as_ref(),
-            indices,
+            all,
+            indices: Indices(part),
+            out: self.out.as_deref(),
             offline: self.offline.map(|count| count as usize),
             batch: self.batch.map(|images| images as usize),
             class_names: self.class_names.as_ref(),

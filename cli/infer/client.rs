@@ -10,6 +10,7 @@ use super::args::{ClientOptions, Source};
 use super::connection;
 use super::input::Input;
 use super::memory::Parties;
+use super::report::is_there;
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::progress::{Progress, show};
@@ -17,8 +18,12 @@ use crate::progress::{Progress, show};
 pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let runtime = pq::runtime()?;
     let PublicNetwork { plan, hints } = network(app, &runtime, options)?;
+    if is_there(app, &options.images, &plan)? {
+        return Ok(());
+    }
     let weights = options.verify.map(|path| Network::open_weights(path, &plan)).transpose()?;
     let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
+    // Images and memory are looked at before the server keeps a place.
     let asked = pq::ClientOptions { load: input.load, hints, ..asked(options) };
     let (found, report) = runtime.block_on(async {
         let stream = dial(app, options).await?;
@@ -26,7 +31,9 @@ pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
         let progress = Progress::new();
         Ok::<_, Failure>(client.run(&input.integers, &mut show(&progress)).await?)
     })?;
-    input.inference(&plan, (found, &report), weights.as_ref(), &options.common.profile)?.print(app)
+    let profile = &options.common.profile;
+    let inference = input.inference(&plan, (found, &report), weights.as_ref(), profile)?;
+    inference.finish(app, &options.images, &plan)
 }
 
 /// What every connection of this client has in common.

@@ -8,6 +8,7 @@ mod local;
 mod memory;
 mod report;
 mod server;
+mod shard;
 
 pub(crate) use args::{Args, address, seconds};
 pub(crate) use connection::LISTENING;

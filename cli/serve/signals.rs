@@ -29,6 +29,7 @@ impl Signals {
     #[cfg(unix)]
     fn register() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        // None of these ends the process by itself from here on.
         let end = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
         Ok(Self { hangup: signal(SignalKind::hangup())?, end })
     }

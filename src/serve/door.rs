@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::models::Model;
 use super::quota::{now, until_tomorrow};
 use super::session::{self, Seat};
-use super::state::{Current, Phase, Presence, Shared};
+use super::state::{Current, Phase, Presence, Shared, Visit};
 use crate::Error;
 use crate::tls::{self, Connection, KnownClient};
 
@@ -23,6 +23,7 @@ pub(super) struct Guest {
     current: Arc<Current>,
     doorstep: Doorstep,
     presence: Presence,
+    visit: Visit,
 }
 
 /// What an ask led to.
@@ -46,10 +47,11 @@ impl Guest {
             tls::secure(&current.security, stream, time).await?;
         let key = key.ok_or(Error::Internal("invariant: TLS knows its peer's key"))?;
         let client = current.clients.of(key).ok_or(Error::UnknownClient { key })?.clone();
-        // Who has a key has a first word, too: nobody waits for it for long.
+        // One client's connections are no trouble of another's.
+        let visit = shared.visit(key).ok_or(Error::Busy { seconds: 1 })?;
         let limits: Limits = shared.options.limits;
         let doorstep = Doorstep::new(Channel::new(stream, limits), binding);
-        Ok(Self { client, peer, current, doorstep, presence: shared.enter() })
+        Ok(Self { client, peer, current, doorstep, presence: shared.enter(), visit })
     }
 
     /// Answers an ask for a session: none where there is no room, or no image left.
@@ -90,6 +92,7 @@ impl Guest {
     async fn next(&mut self, shared: &Arc<Shared>) -> Result<Next, Error> {
         let ask = self.doorstep.hear().await?;
         let found = self.current.models.find(&ask.network, &self.client.rights);
+        // What there is for others sounds like what there is for nobody.
         let Some((model, place)) = found else {
             let why = format!("{} has no network {}", self.client.name, ask.network);
             shared.refused(Some(self.peer), "unknown", &why);
@@ -136,7 +139,7 @@ pub(super) async fn receive(shared: Arc<Shared>, mut guest: Guest) {
             }
         }
     };
-    let Guest { client, peer, doorstep, presence, .. } = guest;
+    let Guest { client, peer, doorstep, presence, visit, .. } = guest;
     let variant = seat.model.at(seat.place);
     let introduction = variant.introduction.clone().granting(seat.granted, seat.load);
     let met = match introduction.agree(doorstep).await {
@@ -144,6 +147,7 @@ pub(super) async fn receive(shared: Arc<Shared>, mut guest: Guest) {
         Ok(_) => return shared.refused(Some(peer), "memory", "another load than it asked for"),
         Err(error) => return shared.refused(Some(peer), reason(&error), &error.to_string()),
     };
+    drop(visit);
     session::start(&shared, met, seat, (client, peer), presence);
 }
 
@@ -153,6 +157,7 @@ pub(super) fn reason(error: &Error) -> &'static str {
         Error::UnknownClient { .. } => "key",
         Error::Tls { .. } => "tls",
         Error::Connection(_) => "connection",
+        Error::Busy { .. } => "busy",
         Error::Protocol(error) => match error {
             ProtocolError::PeerLost { .. } => "lost",
             ProtocolError::PeerSilent { .. } | ProtocolError::Overdue { .. } => "late",

@@ -79,6 +79,7 @@ impl Metrics {
     /// All of it, in Prometheus' text format. Names of networks are plain words, and need no
     /// escapes.
     pub(super) fn text(&self, gauges: &Gauges) -> String {
+        // Families are there before anything is counted, so that an alert finds its zero.
         let (counts, mut page) = (self.counts(), Page(String::new()));
         page.family("pq_ready", "gauge", "1 where new sessions are let in.");
         page.line("pq_ready", "", u64::from(gauges.ready));

@@ -145,6 +145,7 @@ impl Service {
             .map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))))
             .map(|task| task.abort_handle());
         accept(&shared, &listener).await;
+        // Whoever comes now is refused by the system, and tries elsewhere.
         drop(listener);
         let mut active = shared.active.subscribe();
         shared.tell(&SessionEvent::Draining { sessions: *active.borrow() });

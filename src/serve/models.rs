@@ -110,6 +110,7 @@ impl Models {
     /// What a client means, where it is there for it: the network, and the place of its plan.
     pub(super) fn find(&self, named: &Named, rights: &Rights) -> Option<(Arc<Model>, usize)> {
         let mut own = self.0.iter().filter(|model| rights.has(&model.name));
+        // Plans of two names may be one: by its hash the first is found that is the client's.
         match named {
             Named::Name(name) => {
                 let model = own.find(|model| model.name == *name)?;

@@ -95,6 +95,7 @@ impl Quota {
 
 /// What a client had on this day. A clock that was set back begins no new day.
 fn of_today(used: &BTreeMap<String, Used>, client: &str, now: u64) -> Used {
+    // A count of a later day stays, or it could be had again.
     let day = now / DAY;
     let own = used.get(client).filter(|own| own.day >= day);
     own.copied().unwrap_or(Used { day, images: 0 })

@@ -1,6 +1,6 @@
 //! What all connections of a service share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -14,7 +14,10 @@ use super::event::{Log, SessionEvent};
 use super::metrics::Metrics;
 use super::models::Models;
 use super::quota::Quota;
-use crate::{Clients, Error, Identity, Security, ServerTls};
+use crate::{Clients, Error, Identity, PublicKey, Security, ServerTls};
+
+/// Connections of one client that have no session.
+const VISITS: usize = 64;
 
 /// What a service is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +58,19 @@ pub(super) struct Shared {
     pub(super) phase: watch::Sender<Phase>,
     /// Connections that have proved their keys.
     pub(super) active: watch::Sender<usize>,
+    /// Of them those that have no session, by client.
+    guests: Mutex<HashMap<PublicKey, usize>>,
     sessions: Mutex<BTreeMap<u64, Row>>,
 }
 
 /// A connection that counts as long as this is there.
 pub(super) struct Presence(Arc<Shared>);
+
+/// A connection without a session that counts as long as this is there.
+pub(super) struct Visit {
+    shared: Arc<Shared>,
+    client: PublicKey,
+}
 
 /// A session that is shown as long as this is there.
 pub(super) struct Shown {
@@ -83,12 +94,14 @@ impl Shared {
             log,
             phase: watch::Sender::new(Phase::Serving),
             active: watch::Sender::new(0),
+            guests: Mutex::default(),
             sessions: Mutex::default(),
         })
     }
 
     /// What the files say now.
     pub(super) fn current(&self) -> Arc<Current> {
+        // It is replaced as a whole: a panic elsewhere cannot leave half of one.
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -126,6 +139,17 @@ impl Shared {
         Presence(Arc::clone(self))
     }
 
+    /// A connection of a client that has no session yet, of which it may have so many.
+    pub(super) fn visit(self: &Arc<Self>, client: PublicKey) -> Option<Visit> {
+        let mut guests = lock(&self.guests);
+        let count = guests.entry(client).or_default();
+        if *count >= VISITS {
+            return None;
+        }
+        *count += 1;
+        Some(Visit { shared: Arc::clone(self), client })
+    }
+
     pub(super) fn show(self: &Arc<Self>, row: Row) -> Shown {
         let mut sessions = self.rows();
         let number = sessions.last_key_value().map_or(0, |(last, _)| last + 1);
@@ -134,7 +158,7 @@ impl Shared {
     }
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<u64, Row>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
     }
 
     /// All sessions, the oldest first.
@@ -150,6 +174,23 @@ impl Current {
         let models = Models::open(&options.models, &clients, admission, options.limits)?;
         let tls = ServerTls { identity, clients: clients.clone() };
         Ok(Self { security: Security::Tls(Arc::new(tls)), clients, models })
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut guests = lock(&self.shared.guests);
+        if let Some(count) = guests.get_mut(&self.client) {
+            *count -= 1;
+            // Clients that are gone leave nothing behind.
+            if *count == 0 {
+                guests.remove(&self.client);
+            }
+        }
     }
 }
 

@@ -91,6 +91,7 @@ impl Clients {
             if all.0.iter().any(|known| known.name == name) || all.of(key).is_some() {
                 return Err(wrong(path, number, "a name and a key that no line before has", line));
             }
+            // What is not understood is refused: a right that is overlooked is one too many.
             let mut rights = Rights::default();
             for word in words {
                 rights.add(word).ok_or_else(|| wrong(path, number, OPTIONS, word))?;

@@ -212,6 +212,7 @@ impl Doorstep {
     pub async fn send_file(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.channel.enter_step(0, "file", Cost::message(Role::Server, bytes.len()), 0.0);
         for chunk in bytes.chunks(CHUNK) {
+            // No more waits in memory than the channel's high-water mark, however slow the client.
             self.channel.send(chunk)?;
             self.channel.drained().await?;
         }
@@ -223,6 +224,7 @@ impl Doorstep {
     /// # Errors
     /// Where the peer is lost, too slow, or sends something else.
     pub async fn receive_file(&mut self, len: u64) -> Result<Vec<u8>, Error> {
+        // An answer that was decoded has no length beyond 2^30.
         let len = len as usize;
         self.channel.enter_step(0, "file", Cost::message(Role::Server, len), 0.0);
         let file = self.channel.receive(len).await;
@@ -259,6 +261,7 @@ impl Doorstep {
     }
 
     fn bind(&mut self, asked: &[u8], answered: &[u8]) {
+        // A chain: no exchange can be left out, and none moved.
         self.binding = Domain::Ask.bind(&self.binding, &[asked, answered]);
     }
 
@@ -340,6 +343,7 @@ impl Named {
 
     fn of_name(field: &[u8; NAME]) -> Result<Self, Wrong> {
         let end = field.iter().position(|byte| *byte == 0).unwrap_or(NAME);
+        // It ends at the first zero, and nothing is behind it.
         let (name, rest) = field.split_at(end);
         let name = String::from_utf8_lossy(name).into_owned();
         let zeros = rest.iter().all(|byte| *byte == 0);

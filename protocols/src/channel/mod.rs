@@ -247,6 +247,7 @@ impl Channel {
     pub(crate) async fn receive_up_to(&mut self, most: usize) -> Result<Vec<u8>, Error> {
         let frame = self.next_frame().await?;
         let len = frame.payload.len();
+        // As in `receive`: one deeper than what was said or heard before, at the most.
         let placed = (1..=self.depth + 1).contains(&frame.depth);
         if frame.tag != self.tag || !placed || len > most {
             return Err(self.violation(

@@ -64,6 +64,7 @@ impl Report {
             .load_costs(load)
             .into_iter()
             .map(|mut predicted| {
+                // Nothing is prepared or run yet.
                 let Phases { offline, online, .. } = &mut predicted.cost;
                 (*offline, *online) = (Cost::ZERO, Cost::ZERO);
                 let (offline, online) = Default::default();
@@ -75,6 +76,7 @@ impl Report {
 
     /// Adds what a preparation of inferences will move.
     pub(super) fn predict_offline(&mut self, plan: &Plan, load: Load) {
+        // Lines are a plan's steps, in the same order whatever the load.
         for (line, step) in self.steps.iter_mut().zip(plan.load_costs(load)) {
             line.predicted.cost.offline += step.cost.offline;
         }

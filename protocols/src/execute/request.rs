@@ -33,6 +33,7 @@ impl Plan {
     /// The price of set-up and of the session's end, as [`Plan::setup_cost`] has it, with the
     /// requests of a client that prepares and runs what the load says.
     pub fn session_cost(&self, load: Load) -> Cost {
+        // One for each preparation and each inference, and a goodbye.
         let [(_, whole), (_, last)] = load.groups();
         let requests = whole + last + load.inferences as u64 + 1;
         self.setup_cost(load.hints) + request_cost() * requests
@@ -43,6 +44,7 @@ impl Request {
     fn encode(self) -> [u8; LEN] {
         let (kind, count) = match self {
             Self::Bye => (0, 0),
+            // A checked load has at most 2^20.
             Self::Prepare(count) => (1, count as u32),
             Self::Infer => (2, 0),
         };
