@@ -66,7 +66,7 @@ pub use protocols::{Limits, Role};
 pub use quant::search::{LayerReport, SearchOptions, Uniform};
 pub use search::{Found, search};
 pub use secret::read as read_secret;
-pub use serve::{Log, Service, ServiceControl, ServiceOptions, SessionEnd, SessionEvent};
+pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};
 pub use server::{Refused, Server, ServerSession};
 pub use tls::{ClientTls, Clients, Identity, KnownClient, Rights, Security, ServerTls};
 pub use transport::runtime;

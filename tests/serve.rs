@@ -468,10 +468,16 @@ fn memory_is_given_back_when_sessions_have_ended() {
             {
                 assert!(Instant::now() < deadline, "{}", service.page("/metrics").1);
             }
-            service.memory()
+            service.memory("VmRSS")
         })
         .collect();
     assert!(after[2] as f64 <= 1.2 * after[0] as f64, "{after:?}");
+    let (plan, load) = (&net.plan, Load::new(1, 1, 4));
+    let sessions = SESSIONS as u64 * plan.session_memory(load);
+    let predicted = protocols::price::PROCESS + plan.shared_memory() + sessions;
+    let peak = service.memory("VmHWM");
+    println!("{peak} bytes at the most, {predicted} predicted; after each round {after:?}");
+    assert!(peak as f64 <= 1.15 * predicted as f64, "{peak} of {predicted}");
     assert_eq!(service.metric("pq_images_total", ""), 3 * SESSIONS as u64 * 4);
     assert_ended(&service.drained());
 }

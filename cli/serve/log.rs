@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pq::SessionEvent;
+use pq::ServiceEvent;
 use serde::Serialize;
 
 use crate::console::{Verbosity, say, to_json_line, verbosity};
@@ -31,10 +31,10 @@ pub(super) fn listening(address: SocketAddr, admin: Option<SocketAddr>) {
 }
 
 /// Writes what happens.
-pub(super) fn event(event: &SessionEvent<'_>) {
+pub(super) fn event(event: &ServiceEvent<'_>) {
     line(event);
     // The session's memory is free by now.
-    if matches!(event, SessionEvent::Ended(_)) {
+    if matches!(event, ServiceEvent::Ended(_)) {
         heap::give_back();
     }
 }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 /// Hears of what happens.
-pub type Log = dyn Fn(&SessionEvent<'_>) + Send + Sync;
+pub type Log = dyn Fn(&ServiceEvent<'_>) + Send + Sync;
 
 /// What happens in a service.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum SessionEvent<'a> {
+pub enum ServiceEvent<'a> {
     /// A connection came to nothing.
     Refused {
         /// Where it came from; none where the system accepts no connection.

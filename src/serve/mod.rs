@@ -31,7 +31,7 @@ use crate::{Error, transport};
 use door::Guest;
 use state::{Phase, Shared};
 
-pub use event::{Log, SessionEnd, SessionEvent};
+pub use event::{Log, ServiceEvent, SessionEnd};
 
 /// Handshakes of keys under way at the most.
 const PENDING: usize = 64;
@@ -148,7 +148,7 @@ impl Service {
         // Whoever comes now is refused by the system, and tries elsewhere.
         drop(listener);
         let mut active = shared.active.subscribe();
-        shared.tell(&SessionEvent::Draining { sessions: *active.borrow() });
+        shared.tell(&ServiceEvent::Draining { sessions: *active.borrow() });
         let grace = shared.options.grace;
         let ended = timeout(grace, active.wait_for(|count| *count == 0)).await.is_ok();
         let cut = *active.borrow();
@@ -156,7 +156,7 @@ impl Service {
             shared.phase.send_replace(Phase::Cut);
             let _ = timeout(CUT, active.wait_for(|count| *count == 0)).await;
         }
-        shared.tell(&SessionEvent::Drained { cut });
+        shared.tell(&ServiceEvent::Drained { cut });
         if let Some(admin) = admin {
             admin.abort();
         }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::admission::Ticket;
 use super::door::reason;
-use super::event::{SessionEnd, SessionEvent};
+use super::event::{ServiceEvent, SessionEnd};
 use super::models::Model;
 use super::quota::now;
 use super::state::{Phase, Presence, Row, Shared, Shown};
@@ -70,7 +70,7 @@ pub(super) fn start(
 ) {
     let name = hex(&met.number()[..4]);
     let (model, load) = (&seat.model.name, met.load());
-    shared.tell(&SessionEvent::Opened {
+    shared.tell(&ServiceEvent::Opened {
         session: &name,
         client: &client.name,
         peer,
@@ -126,7 +126,7 @@ impl Running {
             seconds: started.elapsed().as_secs_f64(),
             why: why.as_deref(),
         };
-        self.shared.tell(&SessionEvent::Ended(end));
+        self.shared.tell(&ServiceEvent::Ended(end));
     }
 
     async fn converse(&mut self, met: Met) -> Result<End, Error> {
@@ -217,7 +217,7 @@ impl Running {
         if measured != predicted {
             metrics.mismatch();
         }
-        self.shared.tell(&SessionEvent::Served {
+        self.shared.tell(&ServiceEvent::Served {
             session: &self.name,
             request,
             images,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::ServiceOptions;
 use super::admission::Admission;
-use super::event::{Log, SessionEvent};
+use super::event::{Log, ServiceEvent};
 use super::metrics::Metrics;
 use super::models::Models;
 use super::quota::Quota;
@@ -114,24 +114,24 @@ impl Shared {
                 let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
                 *place = Arc::new(current);
                 drop(place);
-                self.tell(&SessionEvent::Reloaded { models, clients });
+                self.tell(&ServiceEvent::Reloaded { models, clients });
                 Ok(())
             }
             Err(error) => {
-                self.tell(&SessionEvent::NotReloaded { why: &error.to_string() });
+                self.tell(&ServiceEvent::NotReloaded { why: &error.to_string() });
                 Err(error)
             }
         }
     }
 
-    pub(super) fn tell(&self, event: &SessionEvent<'_>) {
+    pub(super) fn tell(&self, event: &ServiceEvent<'_>) {
         (self.log)(event);
     }
 
     /// Counts and tells that a connection came to nothing.
     pub(super) fn refused(&self, peer: Option<SocketAddr>, reason: &'static str, why: &str) {
         self.metrics.refused(reason);
-        self.tell(&SessionEvent::Refused { peer, reason, why });
+        self.tell(&ServiceEvent::Refused { peer, reason, why });
     }
 
     pub(super) fn enter(self: &Arc<Self>) -> Presence {

@@ -178,10 +178,11 @@ impl Service {
         self.log.lock().unwrap().clone()
     }
 
-    /// Bytes of memory that it holds now.
-    pub(crate) fn memory(&self) -> u64 {
+    /// Bytes of memory that it holds now (`VmRSS`), or has held at the most (`VmHWM`).
+    pub(crate) fn memory(&self, which: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
+        let line = line.trim_start_matches(':');
         line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
     }
 
