@@ -9,8 +9,8 @@ use crate::console::{Console, Verbosity};
 use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
-    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, keygen, manual, panic,
-    process, search,
+    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, keygen, manual, merge,
+    panic, process, search, serve,
 };
 
 /// The widest line of a help text.
@@ -74,6 +74,12 @@ enum Command {
     /// Run a quantized network privately, as server, as client, or as both.
     #[command(after_help = exit::HELP)]
     Infer(infer::Args),
+    /// Put the results of several pq infer --shard I/N --out FILE together.
+    #[command(after_help = exit::HELP)]
+    Merge(merge::Args),
+    /// Serve several networks to many clients at once, until it is told to end.
+    #[command(after_help = exit::HELP)]
+    Serve(serve::Args),
     /// Make a key of one's own, for encrypted connections; its public half is printed.
     #[command(after_help = exit::HELP)]
     Keygen(keygen::Args),
@@ -96,12 +102,14 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_run(&error),
     };
-    if matches!(cli.command, Command::Infer(_)) {
+    let serves = matches!(cli.command, Command::Serve(_));
+    if serves || matches!(cli.command, Command::Infer(_)) {
         heap::share();
     }
     let app = App { console: Console::new(cli.json, cli.verbosity()), cleanup };
     let prepared = process::files()
-        .and_then(|()| app.cleanup.on_interrupt())
+        // A service hears signals itself, and lets its sessions end first.
+        .and_then(|()| if serves { Ok(()) } else { app.cleanup.on_interrupt() })
         .and_then(|()| process::prepare());
     match prepared.and_then(|()| dispatch(&app, &cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -147,6 +155,8 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Compare(args) => compare::run(app, args),
         Command::Keygen(args) => keygen::run(app, args),
         Command::Infer(args) => infer::run(app, args),
+        Command::Merge(args) => merge::run(app, args),
+        Command::Serve(args) => serve::run(app, args),
         Command::Demo(args) => demo::run(app, args),
         Command::Completions(args) => manual::completions(app, args, Cli::command()),
         Command::Man(args) => manual::man(app, args, Cli::command()),

@@ -156,6 +156,13 @@ pub(crate) fn to_json<T: Serialize>(object: &T) -> Outcome<String> {
     Ok(escaped_json(&json))
 }
 
+/// An object as one line of JSON, likewise.
+pub(crate) fn to_json_line<T: Serialize>(object: &T) -> Outcome<String> {
+    let json = serde_json::to_string(object)
+        .map_err(|error| Failure::internal(format_args!("cannot write JSON: {error}")))?;
+    Ok(escaped_json(&json))
+}
+
 /// JSON escapes the control characters below the space only.
 fn escaped_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());

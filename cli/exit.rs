@@ -17,8 +17,9 @@ Exit codes:
        a limit of the system
   2    wrong usage of the command line
   3    an input file that cannot be used, or a budget that cannot be met
-  4    the peer could not be reached, was lost, fell silent or was too slow
-  5    the peer disagrees: protocol version, what is revealed, plan hash, role, batch size or memory
+  4    the peer could not be reached, was lost, fell silent, was too slow or is busy
+  5    the peer disagrees: key, protocol version, what is revealed, plan hash, role, batch size or
+       memory; or it has no such network, or no more images for this client today
   6    the peer violated the protocol, or the conversation was altered on the way
   7    verification failed: the private result differs from the plaintext one
   130  interrupted";
@@ -179,8 +180,10 @@ impl From<&Error> for Failure {
             Error::PeerLost { .. }
             | Error::PeerSilent { .. }
             | Error::Overdue { .. }
-            | Error::Dismissed { reason: Reason::Overdue, .. } => Code::PeerLost,
-            Error::Disagreement { .. } => Code::Disagreement,
+            | Error::Dismissed { reason: Reason::Overdue | Reason::Leaving, .. } => Code::PeerLost,
+            Error::Disagreement { .. } | Error::Dismissed { reason: Reason::Quota, .. } => {
+                Code::Disagreement
+            }
             Error::Violation { .. }
             | Error::Altered { .. }
             | Error::Dismissed { reason: Reason::Violated, .. } => Code::Violation,
@@ -203,7 +206,7 @@ fn hint(error: &Error) -> &'static str {
         Error::Ledger { .. }
         | Error::PeerLost { .. }
         | Error::Altered { .. }
-        | Error::Dismissed { reason: Reason::Violated, .. }
+        | Error::Dismissed { reason: Reason::Violated | Reason::Leaving | Reason::Quota, .. }
         | Error::Violation { .. }
         | Error::Disagreement { .. }
         | Error::PoolDry { .. }
@@ -243,6 +246,15 @@ impl From<&pq::Error> for Failure {
                 Code::Disagreement,
                 format_args!("{error}; its operator has to add it to the clients' file"),
             ),
+            pq::Error::Busy { .. } => Self::new(Code::PeerLost, error),
+            pq::Error::UnknownNetwork { .. } => Self::new(
+                Code::Disagreement,
+                format_args!("{error}; its operator names networks, and who may use them"),
+            ),
+            pq::Error::Quota { .. } => Self::new(Code::Disagreement, error),
+            pq::Error::Memory { .. } => {
+                Self::input(format_args!("{error}; raise --max-memory, or serve fewer networks"))
+            }
             pq::Error::Tls { .. } => Self::new(
                 Code::Violation,
                 format_args!("{error}; the other side may not be given a --key"),

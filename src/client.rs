@@ -118,7 +118,7 @@ impl Client {
     /// # Errors
     /// Where the server is lost or violates the protocol.
     pub async fn prepare(&mut self, observe: &mut Observe<'_>) -> Result<(), Error> {
-        Ok(self.session(observe).await?.prepare_next(observe).await?)
+        Ok(self.session(observe).await?.request_prepared(observe).await?)
     }
 
     /// Runs the next inference, on as many images as the load says: usually one.
@@ -144,7 +144,7 @@ impl Client {
         if self.run == self.load.inferences {
             return Err(Error::Exhausted { agreed: self.run });
         }
-        let found = self.session(observe).await?.next(input, observe).await?;
+        let found = self.session(observe).await?.request_inference(input, observe).await?;
         self.run += 1;
         found.ok_or(Error::Internal("invariant: the client learns the result, and did not"))
     }
@@ -176,10 +176,10 @@ impl Client {
     /// Ends the session in good order; its ledger.
     ///
     /// # Errors
-    /// Where inferences of the load are still to be run, the server takes this client for lost.
+    /// [`Error::Ended`] where no session was set up, and where an error has ended it.
     pub async fn close(mut self) -> Result<Report, Error> {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Open(session) => Ok(session.close().await?),
+            State::Open(session) => Ok(session.request_end().await?),
             State::Met(_) | State::Ended => Err(Error::Ended),
         }
     }

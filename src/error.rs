@@ -134,6 +134,32 @@ pub enum Error {
         /// What went wrong.
         source: io::Error,
     },
+    /// The server has no room for a session now.
+    #[error("the server is busy; it is worth another try in {seconds} s")]
+    Busy {
+        /// When to try again.
+        seconds: u32,
+    },
+    /// The server has no such network for this client.
+    #[error("the server has no network {network} for this client")]
+    UnknownNetwork {
+        /// What was asked for.
+        network: String,
+    },
+    /// The client has had all images that it may have for now.
+    #[error("this client has had all images that it may have for now; more in {seconds} s")]
+    Quota {
+        /// When there are more.
+        seconds: u32,
+    },
+    /// The networks of a server take more memory than it may.
+    #[error("the networks take {needed} bytes of memory, with a session of one image, of {budget}")]
+    Memory {
+        /// What they take.
+        needed: u64,
+        /// What they may take.
+        budget: u64,
+    },
     /// The system refuses what a run needs.
     #[error("the system refuses {what}: {source}")]
     System {

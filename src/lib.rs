@@ -7,7 +7,7 @@
 //! - [`search`] quantizes the model, layer by layer, within a budget of communication: the result
 //!   is a [`Network`], a public plan and secret weights.
 //! - [`Network::infer_locally`] runs both parties in this process; [`Server`] and [`Client`] run
-//!   one each, over TCP.
+//!   one each, over TCP. A [`Service`] has several networks, and many clients at once.
 //! - [`Network::cost`] predicts what a run moves, to the byte; every run is held to it.
 //!
 //! ```no_run
@@ -29,6 +29,7 @@
 
 mod client;
 mod error;
+mod fetch;
 mod granted;
 mod hints;
 mod images;
@@ -40,12 +41,15 @@ mod network;
 mod party;
 mod search;
 mod secret;
+mod serve;
 mod server;
 mod tls;
 mod transport;
+mod whole;
 
 pub use client::{Client, ClientOptions};
 pub use error::Error;
+pub use fetch::{Cache, PublicNetwork};
 pub use granted::ServerOptions;
 pub use images::Images;
 pub use inference::Inference;
@@ -62,8 +66,9 @@ pub use protocols::{Limits, Role};
 pub use quant::search::{LayerReport, SearchOptions, Uniform};
 pub use search::{Found, search};
 pub use secret::read as read_secret;
+pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};
 pub use server::{Refused, Server, ServerSession};
-pub use tls::{ClientTls, Clients, Identity, Security, ServerTls};
+pub use tls::{ClientTls, Clients, Identity, KnownClient, Rights, Security, ServerTls};
 pub use transport::runtime;
 
 /// What an operation of this crate comes to.

@@ -1,7 +1,6 @@
 //! A quantized network: a public plan and secret weights.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +11,7 @@ use protocols::weights::Weights;
 use quant::Interface;
 
 use crate::secret::read;
+use crate::whole::{Access, write};
 use crate::{Error, Images};
 
 /// The public half's name within a folder.
@@ -162,35 +162,4 @@ impl From<&Network> for Interface {
     fn from(network: &Network) -> Self {
         (&*network.plan).into()
     }
-}
-
-/// Who may read a file.
-#[derive(Clone, Copy)]
-enum Access {
-    Owner,
-    All,
-}
-
-fn write(path: &Path, bytes: &[u8], access: Access) -> Result<(), Error> {
-    write_whole(path, bytes, access)
-        .map_err(|source| Error::Write { path: path.to_owned(), source })
-}
-
-/// Writes a file under another name first, which is its owner's alone, and gives it its own when it
-/// is on the disk.
-fn write_whole(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    #[cfg(unix)]
-    if let Access::All = access {
-        use std::os::unix::fs::PermissionsExt;
-        let everybody = fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(everybody)?;
-    }
-    #[cfg(not(unix))]
-    let _ = access;
-    file.persist(path)?;
-    Ok(())
 }

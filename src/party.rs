@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use protocols::allowance;
+use protocols::ask::{Answer, Ask, Doorstep, Named, Offer, Want};
 use protocols::execute::{Holdings, Observe, PartySession};
 use protocols::handshake::{Agreement, Hello, shake_hands};
 use protocols::hints::PublicHints;
@@ -66,15 +67,50 @@ impl Introduction {
         Self { plan, holdings, hash, load, memory: 0, limits, security }
     }
 
+    /// The same, of a session that was asked for at the door: no larger one is agreed on.
+    pub(crate) fn granting(self, memory: u64, load: Load) -> Self {
+        Self { memory, load, ..self }
+    }
+
+    /// Asks for a session or grants one, and shakes hands.
+    pub(crate) async fn meet(self, stream: TcpStream) -> Result<Met, Error> {
+        let security = self.security.clone();
+        let Connection { stream, binding, .. } = security.secure(stream, self.limits).await?;
+        let mut doorstep = Doorstep::new(Channel::new(stream, self.limits), binding);
+        match self.holdings.role() {
+            Role::Server => self.grant(&mut doorstep).await?,
+            Role::Client => {
+                let Load { images, prepared, .. } = self.load;
+                let [images, prepared] = [images, prepared].map(|count| count as u32);
+                let ask = Ask::session(self.hash, images, prepared);
+                let answer = doorstep.ask(&ask).await.map_err(|error| security.explain(error))?;
+                granted(answer, &ask.network)?;
+            }
+        }
+        self.agree(doorstep).await
+    }
+
+    /// Grants a session to whoever asks for one: the handshake tells the differences. There is
+    /// nothing else to be had.
+    async fn grant(&self, doorstep: &mut Doorstep) -> Result<(), Error> {
+        loop {
+            let ask = doorstep.hear().await?;
+            let session = ask.want == Want::Session;
+            let offer = Offer { plan: self.hash, ..Offer::default() };
+            doorstep.answer(&if session { Answer::Ok(offer) } else { Answer::Unknown })?;
+            if session {
+                return Ok(());
+            }
+        }
+    }
+
     /// Shakes hands, with a nonce of its own for every connection. A load that takes more than the
     /// server's memory is no session either.
-    pub(crate) async fn meet(self, stream: TcpStream) -> Result<Met, Error> {
-        let Self { plan, holdings, hash, load, memory, limits, security } = self;
-        let role = holdings.role();
-        let reveals = plan.reveals();
-        let Connection { stream, binding } = security.secure(stream, limits).await?;
+    pub(crate) async fn agree(self, doorstep: Doorstep) -> Result<Met, Error> {
+        let Self { plan, holdings, hash, load, memory, security, .. } = self;
+        let (role, reveals) = (holdings.role(), plan.reveals());
+        let (mut channel, binding) = doorstep.into_parts();
         let hello = Hello { role, reveals, plan: hash, load, nonce: fresh()?, memory, binding };
-        let mut channel = Channel::new(stream, limits);
         let agreement = shake_hands(&mut channel, &hello).await;
         let agreement = agreement.map_err(|error| security.explain(error))?;
         match allowance::allowed(
@@ -92,6 +128,16 @@ impl Introduction {
     }
 }
 
+/// What an answer to an ask for a network comes to.
+pub(crate) fn granted(answer: Answer, network: &Named) -> Result<Offer, Error> {
+    match answer {
+        Answer::Ok(offer) => Ok(offer),
+        Answer::Busy(seconds) => Err(Error::Busy { seconds }),
+        Answer::Unknown => Err(Error::UnknownNetwork { network: network.to_string() }),
+        Answer::Quota(seconds) => Err(Error::Quota { seconds }),
+    }
+}
+
 impl Secured {
     async fn secure(&self, stream: TcpStream, limits: Limits) -> Result<Connection, Error> {
         match self {
@@ -100,18 +146,24 @@ impl Secured {
         }
     }
 
-    /// An error of the protocol's handshake, in which a client hears first that its key is not
-    /// known.
     fn explain(&self, error: ProtocolError) -> Error {
-        match (self, error) {
-            // See `tls::stream`: no other stream has this kind of error.
-            (Self::Client(Security::Tls(tls)), ProtocolError::PeerLost { source, .. })
-                if source.kind() == ErrorKind::PermissionDenied =>
-            {
-                Error::NotAdmitted { key: tls.identity.public() }
-            }
-            (_, error) => error.into(),
+        match self {
+            Self::Server(_) => error.into(),
+            Self::Client(security) => explain(security, error),
         }
+    }
+}
+
+/// An error of a client's first words, in which it hears first that its key is not known.
+pub(crate) fn explain(security: &Security<ClientTls>, error: ProtocolError) -> Error {
+    match (security, error) {
+        // See `tls::stream`: no other stream has this kind of error.
+        (Security::Tls(tls), ProtocolError::PeerLost { source, .. })
+            if source.kind() == ErrorKind::PermissionDenied =>
+        {
+            Error::NotAdmitted { key: tls.identity.public() }
+        }
+        (_, error) => error.into(),
     }
 }
 
@@ -119,6 +171,11 @@ impl Met {
     /// What both have agreed on.
     pub(crate) const fn load(&self) -> Load {
         self.agreement.load
+    }
+
+    /// The session's number.
+    pub(crate) const fn number(&self) -> [u8; 32] {
+        self.agreement.id
     }
 
     /// Sets the session up.

@@ -144,11 +144,7 @@ fn introduction(network: &Network, options: &ServerOptions) -> Result<Introducti
 
 /// Runs the server's part of a session, to its end.
 pub(crate) async fn serve(met: Met, observe: &mut Observe<'_>) -> Result<Report, Error> {
-    let mut session = met.open(observe).await?;
-    while session.left() > 0 {
-        session.next(&[], observe).await?;
-    }
-    Ok(session.close().await?)
+    Ok(met.open(observe).await?.serve(observe).await?)
 }
 
 /// Handshakes under way.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use pq::{Hints, Network, Reveal};
+use pq::{Network, Reveal};
 use protocols::plan::Plan;
 use serde_json::Value;
 
@@ -204,7 +204,7 @@ fn a_network_is_saved_with_its_hints_and_their_seed_is_its_owners_alone() {
     let label = again.revealing(Reveal::Label).unwrap();
     for network in [&again, &label] {
         let report = network.infer_locally(&images).unwrap().report;
-        assert_eq!(report.setup.cost, network.plan().setup_cost(Hints::Sent));
+        assert_eq!(report.setup.cost, network.plan().session_cost(report.load));
     }
     let anew = again.with_new_hints().unwrap();
     assert_ne!(anew.plan().hints, again.plan().hints);

@@ -25,6 +25,8 @@ mod products;
 mod schema;
 mod search;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod serve;
 mod support;
 mod tls;
 mod usage;

@@ -12,7 +12,7 @@ use crate::search::{asset, search_args, searches_are_fast};
 use crate::support::{Net, Server, finished, json, pq, run};
 
 /// Holds an object against a schema of `docs/schema/`, and says what differs.
-fn assert_valid(schema: &str, value: &Value) {
+pub(crate) fn assert_valid(schema: &str, value: &Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema");
     let text = fs::read_to_string(folder.join(format!("{schema}.schema.json"))).unwrap();
     let validator = jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap();

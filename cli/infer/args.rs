@@ -1,15 +1,17 @@
 //! The options of `pq infer`, and which of them belong together.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pq::{ClientTls, Clients, Identity, Network, PublicKey, Security, ServerTls};
+use pq::{Cache, ClientTls, Clients, Identity, Network, PublicKey, Security, ServerTls};
 use protocols::Limits;
 use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
 
 use super::memory::Budget;
+use super::shard::Shard;
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
 use crate::purpose;
@@ -17,7 +19,7 @@ use crate::units::ByteCount;
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("side").required(true).args(["role", "local"]))]
+#[command(group = clap::ArgGroup::new("side").required(true).args(["role", "local", "model"]))]
 pub(crate) struct Args {
     /// Which party this process is.
     #[arg(long, value_enum)]
@@ -25,6 +27,14 @@ pub(crate) struct Args {
     /// Be both parties, over a loopback connection, with the network in this folder.
     #[arg(long, value_name = "NET_FOLDER")]
     local: Option<PathBuf>,
+    /// Be the client of a pq serve, and run the network that it has by this name: its plan and
+    /// hints come from there.
+    #[arg(long, value_name = "NAME", requires = "connect", conflicts_with = "plan")]
+    model: Option<String>,
+    /// Where plans and hints of --model are kept for the next time [default: pq in XDG_CACHE_HOME
+    /// or ~/.cache].
+    #[arg(long, value_name = "FOLDER", requires = "model")]
+    cache: Option<PathBuf>,
     /// The plan; both parties need the same.
     #[arg(long, value_name = "FILE", conflicts_with = "local")]
     plan: Option<PathBuf>,
@@ -74,10 +84,19 @@ pub(crate) struct Args {
     /// Which images: one, or a..b without b [default: 0].
     #[arg(long, value_name = "A..B", requires = "input")]
     index: Option<Indices>,
+    /// Of the images of --index, part I of N alone, from 0: such as 0/4; or env, for the place of a
+    /// task in a Slurm array.
+    #[arg(long, value_name = "I/N", requires = "index")]
+    shard: Option<Shard>,
+    /// Write a JSON line an image into a file, for pq merge. Where it is there whole, of the same
+    /// images and the same plan, nothing is run.
+    #[arg(long, value_name = "FILE", requires = "input")]
+    out: Option<PathBuf>,
     /// Client: prepare N inferences of one image each (of --batch images) before the first input is
     /// used, run them one after the other, and prepare the next N where there are more images.
     #[arg(
         long,
+        visible_alias = "prepare",
         value_name = "N",
         requires = "input",
         value_parser = clap::value_parser!(u32).range(1..=purpose::MAX_BATCH),
@@ -180,9 +199,14 @@ pub(super) struct ServerOptions<'a> {
     pub(super) common: Common,
 }
 
+/// Where a client has its plan and its hints from.
+pub(super) enum Source<'a> {
+    Files { plan: &'a Path, hints: Option<&'a Path> },
+    Server { name: &'a str, cache: Option<Cache> },
+}
+
 pub(super) struct ClientOptions<'a> {
-    pub(super) plan: &'a Path,
-    pub(super) hints: Option<&'a Path>,
+    pub(super) source: Source<'a>,
     pub(super) verify: Option<&'a Path>,
     pub(super) connect: &'a str,
     pub(super) connect_timeout: Duration,
@@ -204,7 +228,9 @@ impl<'a> LocalOptions<'a> {
         let images = ImageOptions {
             input,
             labels: None,
+            all: 0..1,
             indices: Indices(0..1),
+            out: None,
             offline: None,
             batch: None,
             class_names: None,
@@ -222,7 +248,11 @@ impl<'a> LocalOptions<'a> {
 pub(super) struct ImageOptions<'a> {
     pub(super) input: &'a Path,
     pub(super) labels: Option<&'a PathBuf>,
+    /// Images of all shards.
+    pub(super) all: Range<usize>,
     pub(super) indices: Indices,
+    /// Where a line of each is written.
+    pub(super) out: Option<&'a Path>,
     /// Inferences that are prepared together.
     pub(super) offline: Option<usize>,
     /// The most images of one inference.
@@ -239,7 +269,7 @@ impl Args {
             Reveal::Logits => plan::Reveal::Logits,
         });
         let budget = Budget::of(self.max_memory.map(|bytes| bytes.0));
-        let limits = Limits { silence: self.timeout, floor: self.min_rate };
+        let limits = Limits { floor: self.min_rate, ..Limits::new(self.timeout) };
         let common = Common { limits, budget, profile: self.link, reveal };
         match (self.role, &self.local) {
             (_, Some(folder)) => Ok(Mode::Local(LocalOptions {
@@ -256,6 +286,7 @@ impl Args {
     fn server(&self, common: Common) -> Outcome<ServerOptions<'_>> {
         let role = "--role server";
         forbid(role, "--input", self.input.is_some())?;
+        forbid(role, "--out", self.out.is_some())?;
         forbid(role, "--connect", self.connect.is_some())?;
         forbid(role, "--connect-timeout", self.connect_timeout.is_some())?;
         forbid(role, "--server-key", self.server_key.is_some())?;
@@ -276,7 +307,7 @@ impl Args {
     }
 
     fn client(&self, common: Common) -> Outcome<ClientOptions<'_>> {
-        let role = "--role client";
+        let role = if self.model.is_some() { "--model" } else { "--role client" };
         forbid(role, "--listen", self.listen.is_some())?;
         forbid(role, "--max-batch", self.max_batch.is_some())?;
         forbid(role, "--clients", self.clients.is_some())?;
@@ -293,9 +324,18 @@ impl Args {
         } else {
             None
         };
+        let source = match &self.model {
+            Some(name) => {
+                forbid(role, "--hints", self.hints.is_some())?;
+                Source::Server { name, cache: self.cache() }
+            }
+            None => Source::Files {
+                plan: need(role, "--plan", self.plan.as_ref())?,
+                hints: self.hints.as_deref(),
+            },
+        };
         Ok(ClientOptions {
-            plan: need(role, "--plan", self.plan.as_ref())?,
-            hints: self.hints.as_deref(),
+            source,
             verify,
             connect: need(role, "--connect", self.connect.as_ref())?,
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
@@ -303,6 +343,11 @@ impl Args {
             images: self.images(role)?,
             common,
         })
+    }
+
+    /// Where what a server has sent is kept.
+    fn cache(&self) -> Option<Cache> {
+        self.cache.clone().map(Cache::new).or_else(Cache::of_user)
     }
 
     /// How traffic is protected, given what TLS takes of a party with a key.
@@ -315,11 +360,20 @@ impl Args {
     }
 
     fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {
-        let indices = self.index.clone().unwrap_or(Indices(0..1));
+        let Indices(all) = self.index.clone().unwrap_or(Indices(0..1));
+        let part = self.shard.map_or_else(|| all.clone(), |shard| shard.part(&all));
+        if part.is_empty() {
+            return Err(Failure::usage(format_args!(
+                "--shard has none of the {} images of --index; take fewer shards",
+                all.len()
+            )));
+        }
         Ok(ImageOptions {
             input: need(role, "--input", self.input.as_ref())?,
             labels: self.labels.as_ref(),
-            indices,
+            all,
+            indices: Indices(part),
+            out: self.out.as_deref(),
             offline: self.offline.map(|count| count as usize),
             batch: self.batch.map(|images| images as usize),
             class_names: self.class_names.as_ref(),
@@ -338,14 +392,14 @@ fn forbid(who: &str, option: &str, given: bool) -> Outcome<()> {
     Ok(())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|s| (0.001..=1e6).contains(s));
     seconds
         .map(Duration::from_secs_f64)
         .ok_or_else(|| "expected a number of seconds above 0".into())
 }
 
-fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     match port.map(|(_, port)| port.parse::<u16>()) {
         Some(Ok(_)) => Ok(text.to_owned()),

@@ -5,19 +5,30 @@ use pq::Network;
 use super::args::LocalOptions;
 use super::input::Input;
 use super::memory::Parties;
-use super::report::Inference;
+use super::report::{Inference, is_there};
 use crate::context::App;
 use crate::exit::Outcome;
 use crate::net;
 use crate::progress::{Progress, show};
 
 pub(super) fn run(app: &App, options: &LocalOptions<'_>) -> Outcome<()> {
-    infer(options)?.print(app)
+    let network = open(options)?;
+    if is_there(app, &options.images, network.plan())? {
+        return Ok(());
+    }
+    infer_on(&network, options)?.finish(app, &options.images, network.plan())
 }
 
 /// The result of a run.
 pub(super) fn infer(options: &LocalOptions<'_>) -> Outcome<Inference> {
-    let network = options.common.revealing(Network::open(options.folder)?)?;
+    infer_on(&open(options)?, options)
+}
+
+fn open(options: &LocalOptions<'_>) -> Outcome<Network> {
+    options.common.revealing(Network::open(options.folder)?)
+}
+
+fn infer_on(network: &Network, options: &LocalOptions<'_>) -> Outcome<Inference> {
     let input = Input::open(network.plan(), &options.images, Parties::Both, options.common.budget)?;
     let hints = net::hints_of_client(options.folder, network.plan())?;
     // Both together were held against the budget before.

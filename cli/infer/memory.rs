@@ -16,11 +16,11 @@ const DEFAULT: u64 = 2 << 30;
 
 /// Bytes that this process may be predicted to need.
 #[derive(Clone, Copy)]
-pub(super) struct Budget(pub(super) u64);
+pub(crate) struct Budget(pub(crate) u64);
 
 impl Budget {
     /// What was asked for, or else what the machine bears.
-    pub(super) fn of(bytes: Option<u64>) -> Self {
+    pub(crate) fn of(bytes: Option<u64>) -> Self {
         Self(bytes.unwrap_or_else(|| DEFAULT.min(machine().unwrap_or(u64::MAX) / 2)))
     }
 }

@@ -8,9 +8,11 @@ mod local;
 mod memory;
 mod report;
 mod server;
+mod shard;
 
-pub(crate) use args::Args;
+pub(crate) use args::{Args, address, seconds};
 pub(crate) use connection::LISTENING;
+pub(crate) use memory::Budget;
 pub(crate) use report::Inference;
 
 use std::path::Path;

@@ -1,15 +1,21 @@
 //! The result of `pq infer`, as JSON and as text.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use protocols::plan::Plan;
 use quant::data::OffScale;
 use serde::{Deserialize, Serialize};
 
+use super::args::ImageOptions;
 use super::memory::Memory;
 use crate::context::App;
 use crate::exit::{Code, Failure, Outcome};
+use crate::files;
 use crate::ledger::Ledger;
+use crate::lines::{Content, ImageLine, Lines};
 use crate::logits;
+use crate::out;
 use crate::units;
 
 /// What a party knows after a run: the server knows the ledger only.
@@ -40,6 +46,36 @@ pub(crate) struct Inference {
     pub(crate) class_names: Option<Vec<String>>,
 }
 
+/// Whether what a run would write is there already, whole, and says so.
+pub(super) fn is_there(app: &App, options: &ImageOptions<'_>, plan: &Plan) -> Outcome<bool> {
+    let Some(path) = options.out else { return Ok(false) };
+    if !path.exists() {
+        // Better now than when all is run.
+        out::file(app, path, false)?;
+        return Ok(false);
+    }
+    // Whatever else stands there is not this command's to replace.
+    let content = Lines::open(path)?.content;
+    if !content.is_of(&hash(plan), &options.all, &options.indices.0) {
+        let why = "it has results of other images or of another plan; name another file";
+        return Err(Failure::input(why).of_file(path));
+    }
+    app.console.note(format_args!("{} is there already: nothing is run", path.display()));
+    app.console.result(&content, |_| String::new())?;
+    Ok(true)
+}
+
+/// The folder and the name of a file.
+fn parts(path: &Path) -> Outcome<(&Path, &str)> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Failure::usage("--out needs the name of a file"))?;
+    Ok((files::folder_of(path), name))
+}
+
+fn hash(plan: &Plan) -> String {
+    plan.hash().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Inference {
     /// What the server knows.
     pub(super) const fn of_server(ledger: Ledger, keep_alive_bytes: u64, memory: Memory) -> Self {
@@ -56,6 +92,37 @@ impl Inference {
             first: 0,
             class_names: None,
         }
+    }
+
+    /// Writes a line an image, where that was asked for, and prints it.
+    pub(super) fn finish(&self, app: &App, options: &ImageOptions<'_>, plan: &Plan) -> Outcome<()> {
+        // What did not verify is nobody's result.
+        if let Some(path) = options.out.filter(|_| self.verified != Some(false)) {
+            let (folder, name) = parts(path)?;
+            // Derived from images: its owner's alone.
+            let text = self.lines(options, plan).text()?;
+            let written = [files::secret(name, text.as_bytes())];
+            files::write_together(&app.cleanup, folder, &written)?;
+        }
+        self.print(app)
+    }
+
+    fn lines(&self, options: &ImageOptions<'_>, plan: &Plan) -> Lines {
+        let (cost, part) = (&self.ledger.cost, &options.indices.0);
+        let images = self.predictions.iter().flatten().enumerate().map(|(at, prediction)| {
+            let logits = self.logits_int.as_ref().map(|all| all[at].clone());
+            let label = self.labels.as_ref().map(|all| all[at]);
+            ImageLine { index: self.first + at, prediction: *prediction, logits, label }
+        });
+        let phases = [cost.setup, cost.offline, cost.online];
+        let content = Content {
+            of: [options.all.start, options.all.end],
+            images: [part.start, part.end],
+            plan: hash(plan),
+            server_bytes: phases.iter().map(|phase| phase.server_bytes).sum(),
+            client_bytes: phases.iter().map(|phase| phase.client_bytes).sum(),
+        };
+        Lines { images: images.collect(), content }
     }
 
     /// Prints it; a result that is not the plaintext one is a failure.

@@ -84,7 +84,7 @@ impl Ledger {
             .zip(predictions)
             .map(|(step, amount)| Step::new(plan, step, amount, amount));
         let setup = plan.setup_seconds(profile, load.hints);
-        let setup = Amount::new(&plan.setup_cost(load.hints), setup);
+        let setup = Amount::new(&plan.session_cost(load), setup);
         Self::of(load, setup, steps.collect())
     }
 
@@ -93,6 +93,7 @@ impl Ledger {
         let lines = report.steps.iter().zip(predictions(plan, report.load, profile));
         let steps = lines.map(|(line, predicted)| {
             let measured = Phases::new(line.offline.into(), line.online.into());
+            let predicted = predicted.of(&line.predicted.cost);
             Step::new(plan, &line.predicted, measured, predicted)
         });
         Self::of(report.load, report.setup.into(), steps.collect())
@@ -164,6 +165,12 @@ impl Step {
 }
 
 impl Phases {
+    /// The same seconds, of what was really prepared and run.
+    fn of(self, cost: &protocols::Phases) -> Self {
+        let offline = Amount::new(&cost.offline, self.offline.seconds);
+        Self::new(offline, Amount::new(&cost.online, self.online.seconds))
+    }
+
     fn new(offline: Amount, online: Amount) -> Self {
         Self { offline, online, total: offline.plus(online) }
     }

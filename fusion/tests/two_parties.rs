@@ -8,7 +8,7 @@ use fusion::testing::{random_input, random_joined_network, random_network, winog
 use fusion::{Graph, Options, Weights, eval, fuse, ideal};
 use protocols::execute::{Event, PartySession};
 use protocols::ot::OtExtensions;
-use protocols::plan::{Hints, Kind, Load, Op, Plan, Protocol, Protocols, Reveal};
+use protocols::plan::{Kind, Load, Op, Plan, Protocol, Protocols, Reveal};
 use protocols::{Channel, Error, Limits, Phases, Role, Session};
 use rand::SeedableRng;
 use rand::seq::IteratorRandom;
@@ -114,7 +114,7 @@ fn runs((graph, weights): (&Graph, &Weights), plan: &Plan, input: &[i64], seed: 
         Reveal::Label => ideal(plan, weights, input).expect("a plan is run in the clear"),
     };
     assert_eq!(logits, Some(expected), "seed {seed}\n{graph}\n{plan:#?}");
-    assert_eq!(report.setup.cost, plan.setup_cost(Hints::Sent), "seed {seed}");
+    assert_eq!(report.setup.cost, plan.session_cost(report.load), "seed {seed}");
     for line in &report.steps {
         let Phases { offline, online, .. } = line.predicted.cost;
         assert_eq!(

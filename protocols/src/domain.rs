@@ -36,6 +36,8 @@ pub enum Domain {
     Hint = 21,
     /// The session's number, of both hellos.
     Number = 32,
+    /// What was asked and answered before the handshake.
+    Ask = 36,
     /// That a party has the session's number.
     Confirmation = 33,
     /// The running hash of a direction of the conversation.

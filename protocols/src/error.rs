@@ -147,6 +147,10 @@ pub enum Reason {
     Violated = 1,
     /// Nothing useful arrived in time.
     Overdue = 2,
+    /// It is about to end, and takes no more requests.
+    Leaving = 3,
+    /// The client has had all images that it may have for now.
+    Quota = 4,
 }
 
 impl Reason {
@@ -172,6 +176,8 @@ impl Reason {
         match byte {
             1 => Some(Self::Violated),
             2 => Some(Self::Overdue),
+            3 => Some(Self::Leaving),
+            4 => Some(Self::Quota),
             _ => None,
         }
     }
@@ -184,6 +190,8 @@ impl fmt::Display for Reason {
                 "what it received is not what the protocol allows, or was altered on the way"
             }
             Self::Overdue => "nothing useful arrived there in time",
+            Self::Leaving => "it is about to end, and takes no more requests",
+            Self::Quota => "this client has had all images that it may have for now",
         })
     }
 }

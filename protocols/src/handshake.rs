@@ -6,17 +6,13 @@
 //! that was recorded, ends here. In the clear anyone can compute the number: it says that both
 //! parties have seen the same hellos, not who they are. Below TLS it is nobody else's.
 
+use crate::ask::{self, MAGIC, MAX_LEN, VERSION};
 use crate::bits::hex;
 use crate::channel::STATEMENT;
 use crate::load::{Hints, Load, Reveal};
 use crate::{Channel, Cost, Domain, Error, Role};
 
-/// The version of everything that crosses the wire.
-const VERSION: u32 = 5;
-const MAGIC: [u8; 8] = *b"pq-proto";
 const LEN: usize = 8 + 4 + 1 + 1 + 32 + 32 + 4 + 4 + 4 + 4 + 1 + 8;
-/// Whatever a hello holds in other versions, it is no longer than this.
-const MAX_LEN: usize = 1 << 10;
 
 /// What both parties have agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +42,16 @@ pub struct Hello {
     /// Server: bytes that it is willing to spend on the session, `u64::MAX` for no limit. Client:
     /// 0.
     pub memory: u64,
-    /// What both ends know of the connection below and nobody else has, such as what TLS exports;
-    /// zeros without. It enters the session's number, and is not sent.
+    /// What both ends know of the connection so far, such as what TLS exports and what was asked:
+    /// see [`Doorstep`](crate::ask::Doorstep); zeros without. It enters the session's number, and
+    /// is not sent.
     pub binding: [u8; 32],
 }
 
-/// What the handshake moves: hellos, then confirmations.
+/// What the handshake moves: what the client asks and the server answers, hellos, then
+/// confirmations.
 pub(crate) const fn cost() -> Cost {
-    Cost::exchange(LEN).then(Cost::exchange(STATEMENT))
+    ask::cost().then(Cost::exchange(LEN)).then(Cost::exchange(STATEMENT))
 }
 
 /// Greets the peer, and confirms with it that both have seen the same hellos.

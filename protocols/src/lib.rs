@@ -24,6 +24,7 @@ mod session;
 mod share;
 
 pub mod allowance;
+pub mod ask;
 #[doc(hidden)]
 pub mod bench;
 pub mod execute;

@@ -111,6 +111,21 @@ impl Load {
         Group { inferences, has_last: first < self.inferences && self.inferences <= end }
     }
 
+    /// The load of one preparation, of so many inferences from a number on.
+    pub(crate) fn preparation(&self, first: usize, inferences: usize) -> Self {
+        let last = if self.group_of(first, inferences).has_last { self.last } else { self.images };
+        Self { prepared: inferences, inferences, last, ..*self }
+    }
+
+    /// What a session came to in which so many inferences were prepared and run.
+    pub(crate) fn up_to(&self, prepared: usize, run: usize) -> Self {
+        if run >= self.inferences {
+            return *self;
+        }
+        let last = if run == 0 { 0 } else { self.images };
+        Self { prepared: self.prepared.min(prepared), inferences: run, last, ..*self }
+    }
+
     /// The inferences that are prepared together from this one on.
     pub(crate) fn group(&self, first: usize) -> Group {
         self.group_of(first, self.prepared.min(self.prepared_in_all().saturating_sub(first)))

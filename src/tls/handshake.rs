@@ -16,6 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::stream::{Private, Stream};
 use super::verify::Verifier;
 use super::{ClientTls, Security, ServerTls};
+use crate::key::PublicKey;
 use crate::{Error, transport};
 
 /// The protocol that is spoken inside.
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) stream: Box<dyn Stream>,
     /// What both ends know of this connection and nobody else has: zeros where it is in the clear.
     pub(crate) binding: [u8; 32],
+    /// The key that the other side has proved to have; none where it is in the clear.
+    pub(crate) peer: Option<PublicKey>,
 }
 
 /// A party's side of the TLS handshake.
@@ -58,7 +61,7 @@ pub(crate) async fn secure<T: Side>(
             Err(Error::Unencrypted { peer })
         }
         Security::Loopback | Security::Insecure => {
-            Ok(Connection { stream: Box::new(stream), binding: [0; 32] })
+            Ok(Connection { stream: Box::new(stream), binding: [0; 32], peer: None })
         }
         Security::Tls(tls) => match timeout(patience, tls.secure(stream, peer)).await {
             Ok(connection) => connection,
@@ -84,9 +87,9 @@ impl Side for ServerTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let met = TlsAcceptor::from(Arc::new(config)).accept(stream).await;
         match (met, verifier.found()) {
-            (Ok(stream), _) => {
+            (Ok(stream), peer) => {
                 let binding = binding(stream.get_ref().1)?;
-                Ok(Connection { stream: Box::new(Private(stream)), binding })
+                Ok(Connection { stream: Box::new(Private(stream)), binding, peer })
             }
             // The key was shown and the signature may not have been checked: nothing rests on it.
             (Err(_), Some(key)) if self.clients.name(key).is_none() => {
@@ -116,9 +119,9 @@ impl Side for ClientTls {
             .map_err(|_| Error::Internal("invariant: a constant is a name"))?;
         let met = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         match (met, verifier.found()) {
-            (Ok(stream), _) => {
+            (Ok(stream), peer) => {
                 let binding = binding(stream.get_ref().1)?;
-                Ok(Connection { stream: Box::new(Private(stream)), binding })
+                Ok(Connection { stream: Box::new(Private(stream)), binding, peer })
             }
             (Err(_), Some(found)) if found != expected => {
                 Err(Error::UnexpectedKey { peer, expected, found })

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::key::PublicKey;
 
-pub use clients::Clients;
+pub use clients::{Clients, KnownClient, Rights};
 pub use identity::Identity;
 
 pub(crate) use handshake::{Connection, secure};

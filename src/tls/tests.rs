@@ -135,7 +135,11 @@ fn clients_have_names_and_keys_of_their_own() {
         (format!("alice {a}\nalice {b}"), 2),
         (format!("alice {a}\n\nbob {a}"), 3),
         ("alice".to_owned(), 1),
-        (format!("alice {a} sessions=2"), 1),
+        (format!("alice {a} sessions=0"), 1),
+        (format!("alice {a} sessions=2 sessions=3"), 1),
+        (format!("alice {a} models=a,,b"), 1),
+        (format!("alice {a} reveal=logits"), 1),
+        (format!("bob {b}\nalice {a} images=3"), 2),
         ("alice ed25519:AAAA".to_owned(), 1),
     ];
     for (text, at) in wrong {
@@ -143,5 +147,28 @@ fn clients_have_names_and_keys_of_their_own() {
             Err(Error::Key { line, .. }) => assert_eq!(line, Some(at), "{text}"),
             other => panic!("{text}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn rights_are_read_and_kept_from_a_server_that_does_not_keep_them() {
+    let key = Identity::generate().unwrap().public();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clients.txt");
+    let line = format!("a {key} reveal=label models=x,y-2 images_per_day=10 sessions=2 # all\n");
+    std::fs::write(&path, line).unwrap();
+    let clients = Clients::open_with_rights(&path).unwrap();
+    let rights = &clients.of(key).unwrap().rights;
+    let expected = Rights {
+        models: Some(vec!["x".into(), "y-2".into()]),
+        sessions: Some(2),
+        images_per_day: Some(10),
+        reveal: Some(protocols::plan::Reveal::Label),
+    };
+    assert_eq!(*rights, expected);
+    assert!(rights.has("x") && !rights.has("z") && Rights::default().has("z"));
+    match Clients::open(&path) {
+        Err(Error::Key { found, .. }) => assert!(found.contains("rights of a"), "{found}"),
+        other => panic!("{other:?}"),
     }
 }

@@ -4,6 +4,8 @@ pub(crate) mod net;
 pub(crate) mod party;
 pub(crate) mod process;
 pub(crate) mod proxy;
+#[cfg(target_os = "linux")]
+pub(crate) mod service;
 
 pub(crate) use net::Net;
 pub(crate) use process::{Server, client, finished, json, pq, run, stderr};

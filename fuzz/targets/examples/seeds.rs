@@ -288,6 +288,10 @@ fn conversations() -> Outcome {
             raw(1, &[&offer[..offer.len() - 32], &[255; 32]].concat()),
         )?;
         seed(target, "honest", [2])?;
+        // What is asked or answered: its start, version, kinds, name and numbers.
+        for at in [0, 8, 12, 13, 14, 17, 45, 49, 60, 78, 82, 92] {
+            seed(target, &format!("ask_{at:02}"), [2, 0, 0, 0, 12 + at, 0, 0x02])?;
+        }
         let count = frames.len();
         for (nth, frame) in (0..count).step_by(count.div_ceil(20)).enumerate() {
             let [low, high] = (frame as u16).to_le_bytes();

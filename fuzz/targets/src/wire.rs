@@ -31,8 +31,8 @@ const PIPE: usize = 1 << 16;
 /// Bytes of a frame's header, the last four of which are the payload's length.
 const HEADER: usize = 12;
 
-/// Frames of a party's handshake: its hello and its confirmation.
-pub const HANDSHAKE: usize = 2;
+/// Frames of a party's handshake: its ask or answer, its hello and its confirmation.
+pub const HANDSHAKE: usize = 3;
 
 /// Runs the party of a role against what the input says.
 ///

@@ -14,6 +14,9 @@ pub struct Limits {
     pub silence: Duration,
     /// Bytes per second that the connection has to carry at the least.
     pub floor: u64,
+    /// Time that a peer that is there may take to want something: a client between two requests, a
+    /// server that lets it wait for its turn.
+    pub idle: Duration,
 }
 
 impl Default for Limits {
@@ -26,9 +29,12 @@ impl Limits {
     /// The default of [`Limits::floor`]: 16 KiB a second.
     pub const FLOOR: u64 = 1 << 14;
 
-    /// Limits with the given time without a byte, and the default floor.
+    /// The default of [`Limits::idle`]: ten minutes.
+    pub const IDLE: Duration = Duration::from_secs(600);
+
+    /// Limits with the given time without a byte, and the defaults of all else.
     pub const fn new(silence: Duration) -> Self {
-        Self { silence, floor: Self::FLOOR }
+        Self { silence, floor: Self::FLOOR, idle: Self::IDLE }
     }
 
     /// The pause after which a party that has nothing to say sends a keep-alive frame.
@@ -70,8 +76,10 @@ fn seconds(seconds: f64) -> Duration {
 /// that trickles gains nothing.
 pub(super) struct Patience {
     silence: Duration,
-    /// Whether a step has been entered that has a budget.
+    /// Whether a step has been entered that has a budget: the session's time runs.
     budgeted: bool,
+    /// Whether a request is waited for: the session's time stands still.
+    idle: bool,
     step: Left,
     session: Left,
     /// The budget of the step.
@@ -101,6 +109,7 @@ impl Patience {
         Self {
             silence,
             budgeted: false,
+            idle: false,
             step: Left::new(silence.saturating_mul(UNBUDGETED)),
             session: Left::new(silence.saturating_mul(SESSION_GRACE)),
             own: Duration::ZERO,
@@ -110,13 +119,20 @@ impl Patience {
 
     /// Begins a step with a budget of its own.
     pub(super) fn enter(&mut self, budget: Duration) {
-        self.budgeted = true;
+        (self.budgeted, self.idle) = (true, false);
         self.own = budget;
         // The peer may still be in an earlier step of which it has said nothing: it has the time of
         // all of these.
         self.unheard = self.unheard.saturating_add(budget);
         self.step = Left::new(self.silence.saturating_add(self.unheard));
         self.session.add(budget);
+    }
+
+    /// Begins to wait for a request, for so long. The peer has been heard of by then, or is no
+    /// further behind than that.
+    pub(super) const fn idle(&mut self, time: Duration) {
+        self.idle = true;
+        self.step = Left::new(time);
     }
 
     /// Gives the step more time, for more work.
@@ -137,7 +153,8 @@ impl Patience {
 
     /// Waits, as long as there is time. What is there already is never late.
     pub(super) async fn wait<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Overdue> {
-        let session = self.budgeted && self.session.left < self.step.left;
+        let counted = self.budgeted && !self.idle;
+        let session = counted && self.session.left < self.step.left;
         let tightest = if session { self.session } else { self.step };
         let started = Instant::now();
         // `timeout` asks the future first, so with no time left what is there already is still
@@ -145,7 +162,7 @@ impl Patience {
         let found = timeout(tightest.left, future).await;
         let waited = started.elapsed();
         self.step.left = self.step.left.saturating_sub(waited);
-        if self.budgeted {
+        if counted {
             self.session.left = self.session.left.saturating_sub(waited);
         }
         let whose = if session { "the session's" } else { "the step's" };
@@ -200,9 +217,24 @@ mod tests {
         assert_eq!(patience.session.left, SESSION_GRACE * SECOND + 10 * SECOND);
     }
 
+    #[tokio::test]
+    async fn waiting_for_a_request_is_no_time_of_the_session() {
+        let short = Duration::from_millis(20);
+        let mut patience = Patience::new(Limits::new(short));
+        patience.enter(short);
+        let session = patience.session.left;
+        patience.idle(3 * short);
+        let overdue = Overdue { whose: "the step's", all: 3 * short };
+        assert_eq!(patience.wait(pending::<()>()).await, Err(overdue));
+        assert_eq!(patience.session.left, session);
+        patience.enter(short);
+        assert!(patience.wait(pending::<()>()).await.is_err());
+        assert!(patience.session.left < session + short);
+    }
+
     #[test]
     fn budgets_are_bytes_messages_and_work() {
-        let limits = Limits { silence: 4 * SECOND, floor: 1000 };
+        let limits = Limits { floor: 1000, ..Limits::new(4 * SECOND) };
         let cost = Cost { rounds: 4, ..Cost::message(Role::Server, 1988) };
         assert_eq!(limits.budget(cost, 0.05), 2 * SECOND + 2 * SECOND + 5 * SECOND);
         assert!(limits.budget(cost, f64::INFINITY) > Duration::from_secs(1 << 24));

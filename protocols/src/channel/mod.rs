@@ -121,6 +121,12 @@ impl Channel {
         self.rename_step(number, name);
     }
 
+    /// From now on waits for what the peer may take long to want: between requests, or for its turn
+    /// in a queue. That is the time of no step, and not the session's either.
+    pub(crate) fn wait_for_request(&mut self) {
+        self.patience.idle(self.limits.idle);
+    }
+
     /// Names a part of the step whose time is running.
     pub(crate) fn rename_step(&mut self, number: usize, name: &str) {
         self.tag = number as u16;
@@ -241,9 +247,11 @@ impl Channel {
     pub(crate) async fn receive_up_to(&mut self, most: usize) -> Result<Vec<u8>, Error> {
         let frame = self.next_frame().await?;
         let len = frame.payload.len();
-        if frame.tag != self.tag || frame.depth != 1 || len > most {
+        // As in `receive`: one deeper than what was said or heard before, at the most.
+        let placed = (1..=self.depth + 1).contains(&frame.depth);
+        if frame.tag != self.tag || !placed || len > most {
             return Err(self.violation(
-                format!("a first message of up to {most} bytes"),
+                format!("a message of up to {most} bytes"),
                 format!("{len} bytes of step {}", frame.tag),
             ));
         }
@@ -315,6 +323,12 @@ impl Channel {
             // A connection that is lost takes the notice with it.
             let _ = self.writer.queue(frame::data(frame::NOTICE, 1, &[reason as u8]));
         }
+        self.finish_within(self.limits.silence.min(LINGER)).await;
+    }
+
+    /// Ends the conversation in good order though the peer wants more of it, and says why.
+    pub(crate) async fn dismiss(&mut self, reason: Reason) {
+        let _ = self.writer.queue(frame::data(frame::NOTICE, 1, &[reason as u8]));
         self.finish_within(self.limits.silence.min(LINGER)).await;
     }
 

@@ -81,7 +81,7 @@ async fn against<F: Future<Output = ()>>(
     peer: impl FnOnce(DuplexStream) -> F,
 ) -> (Error, Duration) {
     let (stream, other) = duplex(1 << 10);
-    let limits = Limits { silence: Duration::from_millis(100), floor: 10_000 };
+    let limits = Limits { floor: 10_000, ..Limits::new(Duration::from_millis(100)) };
     let mut channel = Channel::new(stream, limits);
     channel.enter_step(3, "layer1.conv", Cost { server_bytes: 1000, ..Cost::ZERO }, 0.0);
     let started = Instant::now();
@@ -289,7 +289,8 @@ async fn finishing_delivers_what_is_queued() {
 #[tokio::test]
 async fn a_frame_has_to_come_at_the_floor_at_the_least() {
     let (stream, mut peer) = duplex(64);
-    let limits = Limits { silence: Duration::from_millis(200), floor: 10 * MAX_PAYLOAD as u64 };
+    let limits =
+        Limits { floor: 10 * MAX_PAYLOAD as u64, ..Limits::new(Duration::from_millis(200)) };
     let mut channel = Channel::new(stream, limits);
     let header = frame::header(0, 1, MAX_PAYLOAD);
     peer.write_all(&header).await.unwrap();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Logits, Side, execute};
+use crate::ask::{Answer, Ask, Doorstep, Offer};
 use crate::handshake::{Hello, shake_hands};
 use crate::plan::{Load, Plan};
 use crate::{Channel, Error, Role, Session};
@@ -16,12 +17,13 @@ pub struct Randomness {
     pub seed: [u8; 32],
 }
 
-/// Shakes hands and runs one inference: the client's logits, nothing at the server.
+/// Asks or answers, shakes hands and runs one inference: the client's logits, nothing at the
+/// server.
 ///
 /// # Errors
-/// Those of [`shake_hands`] and of [`execute`].
+/// Those of [`Doorstep`], of [`shake_hands`] and of [`execute`].
 pub async fn converse(
-    mut channel: Channel,
+    channel: Channel,
     plan: &Plan,
     side: Side<'_>,
     images: usize,
@@ -31,6 +33,15 @@ pub async fn converse(
         Side::Server(_) => Role::Server,
         Side::Client(_) => Role::Client,
     };
+    let mut doorstep = Doorstep::new(channel, [0; 32]);
+    match role {
+        Role::Server => {
+            doorstep.hear().await?;
+            doorstep.answer(&Answer::Ok(Offer { plan: plan.hash(), ..Offer::default() }))?;
+        }
+        Role::Client => drop(doorstep.ask(&Ask::session(plan.hash(), images as u32, 1)).await?),
+    }
+    let (mut channel, binding) = doorstep.into_parts();
     let hello = Hello {
         role,
         reveals: plan.reveals(),
@@ -38,7 +49,7 @@ pub async fn converse(
         load: Load::one(images),
         nonce: randomness.nonce,
         memory: u64::MAX,
-        binding: [0; 32],
+        binding,
     };
     let agreement = shake_hands(&mut channel, &hello).await?;
     let session = Session::new(role, channel, agreement.id, randomness.seed);

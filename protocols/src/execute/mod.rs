@@ -7,6 +7,7 @@ mod holdings;
 mod offline;
 mod online;
 mod report;
+mod request;
 mod setup;
 
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ use setup::Ready;
 pub use converse::{Randomness, converse};
 pub use holdings::Holdings;
 pub use report::{Event, Measured, Report, StepReport};
+pub use request::{Request, request_cost};
 
 /// What this party brings to a run.
 #[derive(Clone, Copy)]
@@ -41,8 +43,8 @@ pub type Logits = Option<Vec<i64>>;
 /// Hears of the progress of a run.
 pub type Observe<'a> = dyn FnMut(Event<'_>) + Send + 'a;
 
-/// Runs a whole session, from set-up to logits: whenever nothing is prepared any more, prepares as
-/// many inferences as the load says, and runs them.
+/// Runs a whole session, from set-up to logits: whenever nothing is prepared any more, the client
+/// requests as many inferences as the load says, and has them run.
 ///
 /// # Errors
 /// Where the peer is lost or violates the protocol, where the input, the weights or the load do not
@@ -54,31 +56,27 @@ pub async fn execute(
     load: Load,
     observe: &mut Observe<'_>,
 ) -> Result<(Logits, Report), Error> {
-    let weights = match side {
-        Side::Server(weights) => Some(Arc::clone(weights)),
-        Side::Client(_) => None,
+    let plan = Arc::clone(plan);
+    let inputs = match side {
+        Side::Client(inputs) => inputs,
+        Side::Server(weights) => {
+            let own = Some(Arc::clone(weights));
+            let run = PartySession::open(plan, session, own, load, observe).await?;
+            return Ok((None, run.serve(observe).await?));
+        }
     };
-    let mut logits = weights.is_none().then(Vec::new);
-    let mut run = PartySession::open(Arc::clone(plan), session, weights, load, observe).await?;
+    let (mut logits, elements) = (Vec::new(), plan.input_wire().elements());
+    let mut run = PartySession::open(plan, session, None, load, observe).await?;
     for inference in 0..load.inferences {
-        let input = side.input(plan, load, inference)?;
-        let found = run.next(input, observe).await?;
-        logits.iter_mut().zip(found).for_each(|(all, found)| all.extend(found));
-    }
-    Ok((logits, run.close().await?))
-}
-
-impl<'a> Side<'a> {
-    /// The client's input of one inference.
-    fn input(&self, plan: &Plan, load: Load, inference: usize) -> Result<&'a [i64], Error> {
-        let Self::Client(inputs) = self else { return Ok(&[]) };
-        let elements = plan.input_wire().elements();
         let start = elements * load.images * inference;
         let input = inputs.get(start..start + elements * load.images_of(inference));
-        input.ok_or_else(|| {
-            Error::invalid("input", format!("{} elements", elements * load.total()), inputs.len())
-        })
+        let input = input.ok_or_else(|| {
+            let expected = format!("{} elements", elements * load.total());
+            Error::invalid("input", expected, inputs.len())
+        })?;
+        logits.extend(run.request_inference(input, observe).await?.into_iter().flatten());
     }
+    Ok((Some(logits), run.request_end().await?))
 }
 
 /// One party's end of a session that serves a plan: set up once, then prepared and run inference by
@@ -131,7 +129,7 @@ impl PartySession {
         Ok(Self { plan, session, weights, load, ready, budgets, stock, begun: 0, report })
     }
 
-    /// Does all that does not need the input, for the next `inferences`.
+    /// Does all that does not need the input, for the next `inferences`, at least one.
     ///
     /// # Errors
     /// Where the peer is lost or violates the protocol.
@@ -140,13 +138,16 @@ impl PartySession {
         inferences: usize,
         observe: &mut Observe<'_>,
     ) -> Result<(), Error> {
+        let asked = self.load.preparation(self.begun, inferences);
+        self.report.predict_offline(&self.plan, asked);
         let prepared = offline::prepare(self, inferences, observe).await;
         self.stock.extend(told(&mut self.session, prepared).await?);
         Ok(())
     }
 
-    /// Runs the next inference of the load. Where nothing is prepared any more, it first prepares
-    /// as many as the load says. The client gives its input.
+    /// Runs the next inference of the load, where both parties know that it is next. Where nothing
+    /// is prepared any more, it first prepares as many as the load says. The client gives its
+    /// input.
     ///
     /// # Errors
     /// Those of [`PartySession::prepare`] and of [`PartySession::infer`].
@@ -155,25 +156,31 @@ impl PartySession {
         input: &[i64],
         observe: &mut Observe<'_>,
     ) -> Result<Logits, Error> {
-        self.prepare_next(observe).await?;
+        let due = self.due();
+        if due > 0 {
+            self.prepare(due, observe).await?;
+        }
         self.infer(input, observe).await
     }
 
-    /// Where nothing is prepared, prepares as many inferences as the load says.
-    ///
-    /// # Errors
-    /// Those of [`PartySession::prepare`].
-    pub async fn prepare_next(&mut self, observe: &mut Observe<'_>) -> Result<(), Error> {
-        let group = self.load.group(self.begun).inferences;
-        if self.stock.is_empty() && group > 0 {
-            self.prepare(group, observe).await?;
-        }
-        Ok(())
+    /// How many inferences are to be prepared before the next one is run.
+    fn due(&self) -> usize {
+        if self.stock.is_empty() { self.load.group(self.begun).inferences } else { 0 }
     }
 
-    /// Inferences of the load that are still to be run.
-    pub fn left(&self) -> usize {
-        self.load.inferences.saturating_sub(self.begun - self.stock.len())
+    /// Inferences that were run.
+    fn run(&self) -> usize {
+        self.begun - self.stock.len()
+    }
+
+    /// What was prepared and run so far, and what of it was predicted.
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The images of the inference that is run next, 0 where none is prepared.
+    pub fn next_images(&self) -> usize {
+        self.stock.front().map_or(0, |next| next.images)
     }
 
     /// Runs one inference: its result is confirmed, by what both parties say of the conversation up
@@ -193,8 +200,23 @@ impl PartySession {
             check_input(&self.plan, input, next.images)?;
         }
         let stock = self.stock.pop_front().ok_or(unprepared)?;
+        self.report.predict_online(&self.plan, stock.images);
         let found = online::infer(self, input, stock, observe).await;
         told(&mut self.session, found).await
+    }
+
+    /// The server's: does what the client requests, to the end.
+    ///
+    /// # Errors
+    /// Those of [`PartySession::requested`], of what is requested and of [`PartySession::close`].
+    pub async fn serve(mut self, observe: &mut Observe<'_>) -> Result<Report, Error> {
+        loop {
+            match self.requested().await? {
+                Request::Prepare(count) => self.prepare(count, observe).await?,
+                Request::Infer => drop(self.infer(&[], observe).await?),
+                Request::Bye => return self.close().await,
+            }
+        }
     }
 
     /// Ends the session in good order: the client says what it has seen of the conversation, and
@@ -211,6 +233,7 @@ impl PartySession {
             Err(error) => return told(&mut self.session, Err(error)).await,
         }
         self.session.channel.finish().await;
+        self.report.load = self.load.up_to(self.begun, self.run());
         self.report.keep_alive_bytes = self.session.channel.keep_alive_bytes();
         Ok(self.report)
     }

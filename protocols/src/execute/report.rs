@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Load, Plan};
 use crate::price::StepCost;
-use crate::{Cost, Error, Session};
+use crate::{Cost, Error, Phases, Session};
 
 /// What a part moved, and how long it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Measured {
 /// One step's line in the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
-    /// What was predicted.
+    /// What was predicted of all that was prepared and run.
     pub predicted: StepCost,
     /// What the offline part moved.
     pub offline: Measured,
@@ -32,10 +32,12 @@ pub struct StepReport {
 /// The ledger of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// What was prepared and run.
+    /// What was prepared and run: at first, what is to be.
     pub load: Load,
-    /// Set-up.
+    /// Set-up, what the client has requested, and the end.
     pub setup: Measured,
+    /// Requests of the client: see [`request_cost`](super::request_cost).
+    pub requests: u64,
     /// Every step but views, the extension first.
     pub steps: Vec<StepReport>,
     /// Bytes of keep-alive frames, in both directions: outside the ledger, since they depend on
@@ -61,13 +63,36 @@ impl Report {
         let steps = plan
             .load_costs(load)
             .into_iter()
-            .map(|predicted| StepReport {
-                predicted,
-                offline: Measured::default(),
-                online: Measured::default(),
+            .map(|mut predicted| {
+                // Nothing is prepared or run yet.
+                let Phases { offline, online, .. } = &mut predicted.cost;
+                (*offline, *online) = (Cost::ZERO, Cost::ZERO);
+                let (offline, online) = Default::default();
+                StepReport { predicted, offline, online }
             })
             .collect();
-        Self { load, setup: Measured::default(), steps, keep_alive_bytes: 0 }
+        Self { load, setup: Measured::default(), requests: 0, steps, keep_alive_bytes: 0 }
+    }
+
+    /// Adds what a preparation of inferences will move.
+    pub(super) fn predict_offline(&mut self, plan: &Plan, load: Load) {
+        // Lines are a plan's steps, in the same order whatever the load.
+        for (line, step) in self.steps.iter_mut().zip(plan.load_costs(load)) {
+            line.predicted.cost.offline += step.cost.offline;
+        }
+    }
+
+    /// Adds what an inference of so many images will move.
+    pub(super) fn predict_online(&mut self, plan: &Plan, images: usize) {
+        for (line, step) in self.steps.iter_mut().zip(plan.load_costs(Load::one(images))) {
+            line.predicted.cost.online += step.cost.online;
+        }
+    }
+
+    /// What was predicted of all that was prepared and run, but for set-up.
+    pub fn predicted(&self) -> Phases {
+        let steps = self.steps.iter().map(|step| step.predicted.cost);
+        Phases { setup: Cost::ZERO, ..steps.sum() }
     }
 
     /// Adds what the offline part of a step has taken.

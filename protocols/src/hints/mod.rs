@@ -76,6 +76,11 @@ impl PublicHints {
         hex(&self.digest)
     }
 
+    /// The same digest in bytes.
+    pub const fn digest_bytes(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// Holds the hints against a plan, which may reveal the logits or the label.
     ///
     /// # Errors

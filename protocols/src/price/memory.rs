@@ -42,6 +42,22 @@ impl Plan {
         // What the allocator cannot give back.
         tally.peak + (tally.peak - PROCESS) / 24
     }
+
+    /// Of [`Plan::memory`] of a server, the part that all its sessions share: weights and hints.
+    pub fn shared_memory(&self) -> u64 {
+        files(self)
+    }
+
+    /// Of [`Plan::memory`] of a server, what one more session takes.
+    pub fn session_memory(&self, load: Load) -> u64 {
+        self.memory(Role::Server, load) - PROCESS - files(self)
+    }
+}
+
+/// Bytes of a server's files, as it holds them.
+fn files(plan: &Plan) -> u64 {
+    let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
+    2 * weights + plan.hints_len().unwrap_or(0) as u64
 }
 
 /// The most images of which steps are priced.
@@ -120,10 +136,8 @@ impl<'a> Tally<'a> {
         // `images times` is at least what is asked for: a prediction errs upwards.
         let times = load.images.div_ceil(PRICED).max(1);
         let (images, times) = (load.images.div_ceil(times), times as u64);
-        let weights: u64 = plan.layers().map(|(_, _, layer)| layer.weights() as u64).sum();
         let input = ELEMENT * (plan.input_wire().elements() * load.total()) as u64;
-        let hints = plan.hints_len().unwrap_or(0) as u64;
-        let files = if role == Role::Server { 2 * weights + hints } else { input };
+        let files = if role == Role::Server { files(plan) } else { input };
         // Of both directions, and where the next one of either is made.
         let reserve = match plan.extension {
             OtExtension::Ferret(parameters) => 3 * (BLOCK * parameters.reserve() as u64 + HUGE),

@@ -1,0 +1,93 @@
+//! A part of the images, so that many machines may share them.
+
+use std::ops::Range;
+use std::str::FromStr;
+
+/// Part `at` of `of`, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shard {
+    at: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// Its part of the images; parts differ by one image at the most.
+    pub(super) fn part(self, images: &Range<usize>) -> Range<usize> {
+        // In 128 bits: no number of images and parts overflows.
+        let cut = |at: usize| {
+            images.start + (images.len() as u128 * at as u128 / self.of as u128) as usize
+        };
+        cut(self.at)..cut(self.at + 1)
+    }
+
+    /// The place of a task of Slurm's array, as its variables say.
+    fn of_slurm(variable: impl Fn(&str) -> Option<usize>) -> Option<Self> {
+        let at = variable("SLURM_ARRAY_TASK_ID")?;
+        // An array may begin anywhere.
+        let first = variable("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
+        Self::new(at.checked_sub(first)?, variable("SLURM_ARRAY_TASK_COUNT")?)
+    }
+
+    fn new(at: usize, of: usize) -> Option<Self> {
+        (at < of).then_some(Self { at, of })
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "env" {
+            let found = Self::of_slurm(|name| std::env::var(name).ok()?.parse().ok());
+            return found.ok_or_else(|| {
+                "expected SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT of a Slurm array; \
+                 elsewhere say I/N"
+                    .into()
+            });
+        }
+        let numbers = text.split_once('/').map(|(at, of)| (at.parse().ok(), of.parse().ok()));
+        match numbers {
+            Some((Some(at), Some(of))) => Self::new(at, of),
+            Some((Some(_) | None, None) | (None, Some(_))) | None => None,
+        }
+        .ok_or_else(|| "expected I/N with I from 0 to N-1, such as 0/4, or env".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn parts_are_all_images_once_and_as_equal_as_may_be(
+            start in 0usize..50, len in 0usize..200, of in 1usize..40) {
+            let mut next = start;
+            for at in 0..of {
+                let part = Shard { at, of }.part(&(start..start + len));
+                prop_assert_eq!(part.start, next);
+                prop_assert!((len / of..=len.div_ceil(of)).contains(&part.len()));
+                next = part.end;
+            }
+            prop_assert_eq!(next, start + len);
+        }
+    }
+
+    #[test]
+    fn a_shard_is_a_number_of_several_or_a_task_of_an_array() {
+        assert_eq!("1/3".parse(), Ok(Shard { at: 1, of: 3 }));
+        for wrong in ["3/3", "1", "", "a/2", "1/0", "-1/2", "1/2/3"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+        let task = |name: &str| match name {
+            "SLURM_ARRAY_TASK_ID" => Some(5),
+            "SLURM_ARRAY_TASK_MIN" => Some(2),
+            "SLURM_ARRAY_TASK_COUNT" => Some(4),
+            _ => None,
+        };
+        assert_eq!(Shard::of_slurm(task), Some(Shard { at: 3, of: 4 }));
+        assert_eq!(Shard::of_slurm(|_| None), None);
+    }
+}

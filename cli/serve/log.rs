@@ -1,0 +1,52 @@
+//! The log: a line of JSON on stderr for everything that happens.
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pq::ServiceEvent;
+use serde::Serialize;
+
+use crate::console::{Verbosity, say, to_json_line, verbosity};
+use crate::heap;
+
+/// A line: when, and what.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    /// Seconds since 1970.
+    time: f64,
+    #[serde(flatten)]
+    event: &'a T,
+}
+
+#[derive(Serialize)]
+struct Listening {
+    event: &'static str,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+/// Says where the service listens.
+pub(super) fn listening(address: SocketAddr, admin: Option<SocketAddr>) {
+    line(&Listening { event: "listening", address, admin });
+}
+
+/// Writes what happens.
+pub(super) fn event(event: &ServiceEvent<'_>) {
+    line(event);
+    // The session's memory is free by now.
+    if matches!(event, ServiceEvent::Ended(_)) {
+        heap::give_back();
+    }
+}
+
+fn line<T: Serialize>(event: &T) {
+    if verbosity() == Verbosity::Quiet {
+        return;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Milliseconds: a clock tells no more.
+    let time = now.as_millis() as f64 / 1e3;
+    if let Ok(line) = to_json_line(&Line { time, event }) {
+        say(line);
+    }
+}

@@ -1,0 +1,101 @@
+//! What happens, for logs. Nothing here can hold an input, a result or a key that is secret.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+/// Hears of what happens.
+pub type Log = dyn Fn(&ServiceEvent<'_>) + Send + Sync;
+
+/// What happens in a service.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ServiceEvent<'a> {
+    /// A connection came to nothing.
+    Refused {
+        /// Where it came from; none where the system accepts no connection.
+        peer: Option<SocketAddr>,
+        /// A word for it, as in the metrics.
+        reason: &'static str,
+        /// The error, which may quote the peer.
+        why: &'a str,
+    },
+    /// A session has begun.
+    Opened {
+        /// The start of the session's number.
+        session: &'a str,
+        /// The client's name in the file of clients.
+        client: &'a str,
+        /// Where it came from.
+        peer: SocketAddr,
+        /// The network.
+        model: &'a str,
+        /// Images of an inference, and inferences that are prepared together.
+        images: usize,
+        /// See `images`.
+        prepared: usize,
+        /// Bytes of memory that are kept for it.
+        memory_bytes: u64,
+    },
+    /// A request was served.
+    Served {
+        /// The start of the session's number.
+        session: &'a str,
+        /// `prepare` or `infer`.
+        request: &'static str,
+        /// Images that it was for.
+        images: usize,
+        /// Wall-clock seconds.
+        seconds: f64,
+        /// Bytes that the server sent.
+        server_bytes: u64,
+        /// Bytes that the client sent.
+        client_bytes: u64,
+        /// Bytes in both directions that were predicted.
+        predicted_bytes: u64,
+    },
+    /// A session has ended.
+    Ended(SessionEnd<'a>),
+    /// All files were read again.
+    Reloaded {
+        /// Networks that there are.
+        models: usize,
+        /// Clients that there are.
+        clients: usize,
+    },
+    /// A file could not be used: everything is as it was.
+    NotReloaded {
+        /// The error.
+        why: &'a str,
+    },
+    /// Nobody is let in any more.
+    Draining {
+        /// Connections that go on.
+        sessions: usize,
+    },
+    /// The service ends.
+    Drained {
+        /// Connections that did not end in time.
+        cut: usize,
+    },
+}
+
+/// How a session has ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionEnd<'a> {
+    /// The start of the session's number.
+    pub session: &'a str,
+    /// The client's name in the file of clients.
+    pub client: &'a str,
+    /// The network.
+    pub model: &'a str,
+    /// A word for it, as in the metrics: `complete` where the client has said goodbye.
+    pub outcome: &'static str,
+    /// Images that were inferred.
+    pub images: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// The error, which may quote the client; none where it is complete.
+    pub why: Option<&'a str>,
+}

@@ -1,0 +1,249 @@
+//! Many clients, several networks, one process.
+//!
+//! A connection goes through three rooms. In the first it proves its key, beside all others that
+//! do: who takes too long makes room for those who come later. At the door ([`door`]) it asks for
+//! files or for a session. A session has a thread of its own ([`session`]), on which it computes;
+//! two threads move the bytes of all of them. What sessions share is there once, behind `Arc`s.
+
+mod admin;
+mod admission;
+mod door;
+mod event;
+mod metrics;
+mod models;
+mod quota;
+mod session;
+mod state;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocols::Limits;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::{Error, transport};
+use door::Guest;
+use state::{Phase, Shared};
+
+pub use event::{Log, ServiceEvent, SessionEnd};
+
+/// Handshakes of keys under way at the most.
+const PENDING: usize = 64;
+/// The pause after an error of the listener, such as too many open files: there may be fewer soon.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long sessions that are cut have to end.
+const CUT: Duration = Duration::from_secs(2);
+
+/// What a service is, and what it grants.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Where it listens, such as `0.0.0.0:7000`.
+    pub listen: String,
+    /// Where its operator asks how it is, on this machine; nowhere without.
+    pub admin: Option<String>,
+    /// The file of its own key.
+    pub key: PathBuf,
+    /// The file of its clients: see [`Rights`](crate::Rights).
+    pub clients: PathBuf,
+    /// Where the images are counted that clients had today.
+    pub quota: PathBuf,
+    /// Names and folders of its networks.
+    pub models: Vec<(String, PathBuf)>,
+    /// Bytes of memory that all sessions together may be predicted to need, networks included.
+    pub memory: u64,
+    /// Sessions that may wait for room, and how long.
+    pub queue: usize,
+    /// How long a session may wait for room.
+    pub queue_time: Duration,
+    /// How long a connection may take to prove its key.
+    pub authentication: Duration,
+    /// How long it waits for a client's part of a step, and between requests.
+    pub limits: Limits,
+    /// How long sessions may go on when the service is about to end.
+    pub grace: Duration,
+}
+
+impl ServiceOptions {
+    /// What a service grants that nobody has said more of: 2 GiB, 64 waiting sessions for 10 s
+    /// each, 10 s for a key, and 30 s of grace.
+    pub fn new(key: PathBuf, clients: PathBuf, models: Vec<(String, PathBuf)>) -> Self {
+        let mut quota = clients.clone().into_os_string();
+        quota.push(".used");
+        let (listen, ten) = ("127.0.0.1:0".into(), Duration::from_secs(10));
+        Self {
+            listen,
+            admin: None,
+            key,
+            clients,
+            quota: quota.into(),
+            models,
+            memory: 2 << 30,
+            queue: 64,
+            queue_time: ten,
+            authentication: ten,
+            limits: Limits::default(),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A server of several networks, for many clients at once.
+pub struct Service {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    address: SocketAddr,
+    admin: Option<TcpListener>,
+}
+
+/// What may be asked of a service while it runs.
+#[derive(Clone)]
+pub struct ServiceControl(Arc<Shared>);
+
+impl Service {
+    /// Opens all files, and listens. `log` hears of everything that happens from here on.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] where an address cannot be listened on, [`Error::Memory`] where the
+    /// networks leave no room for a session; those of the files.
+    pub async fn bind(options: ServiceOptions, log: Box<Log>) -> Result<Self, Error> {
+        let listener = transport::listen(&options.listen).await?;
+        let address = local(&listener, &options.listen)?;
+        let admin = match &options.admin {
+            Some(place) => Some(admin::listen(place).await?),
+            None => None,
+        };
+        let shared = Arc::new(Shared::open(options, log)?);
+        Ok(Self { shared, listener, address, admin })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its operator asks, if anywhere.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// What may be asked of it while it runs.
+    pub fn control(&self) -> ServiceControl {
+        ServiceControl(Arc::clone(&self.shared))
+    }
+
+    /// Serves until it is asked to end, and lets sessions end first, as long as the grace lasts.
+    /// Returned is how many did not.
+    pub async fn run(self) -> usize {
+        let Self { shared, listener, admin, .. } = self;
+        let admin = admin
+            .map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))))
+            .map(|task| task.abort_handle());
+        accept(&shared, &listener).await;
+        // Whoever comes now is refused by the system, and tries elsewhere.
+        drop(listener);
+        let mut active = shared.active.subscribe();
+        shared.tell(&ServiceEvent::Draining { sessions: *active.borrow() });
+        let grace = shared.options.grace;
+        let ended = timeout(grace, active.wait_for(|count| *count == 0)).await.is_ok();
+        let cut = *active.borrow();
+        if !ended {
+            shared.phase.send_replace(Phase::Cut);
+            let _ = timeout(CUT, active.wait_for(|count| *count == 0)).await;
+        }
+        shared.tell(&ServiceEvent::Drained { cut });
+        if let Some(admin) = admin {
+            admin.abort();
+        }
+        cut
+    }
+}
+
+impl ServiceControl {
+    /// Lets nobody in any more; sessions go on until their clients are done, or the grace is over.
+    pub fn drain(&self) {
+        self.0.phase.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::Draining;
+            }
+            serving
+        });
+    }
+
+    /// Reads the key, the clients and all networks again. Sessions go on with what they have. Where
+    /// a file cannot be used, everything stays as it was.
+    ///
+    /// # Errors
+    /// Those of [`Service::bind`].
+    pub fn reload(&self) -> Result<(), Error> {
+        self.0.reload()
+    }
+}
+
+/// The actual address of a listener.
+fn local(listener: &TcpListener, asked: &str) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|source| Error::Listen { address: asked.into(), source })
+}
+
+/// Lets connections in until the service is to end.
+async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
+    let mut phase: watch::Receiver<Phase> = shared.phase.subscribe();
+    let mut keys = Handshakes { pending: JoinSet::new(), oldest: VecDeque::new() };
+    let mut troubled = false;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    troubled = false;
+                    keys.admit(shared, peer, stream);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut troubled, true) {
+                        shared.refused(None, "system", &error.to_string());
+                    }
+                    sleep(PAUSE).await;
+                }
+            },
+            Some(ended) = keys.pending.join_next() => match ended {
+                Ok((_, Ok(guest))) => {
+                    let shared = Arc::clone(shared);
+                    tokio::spawn(async move { door::receive(shared, guest).await });
+                }
+                Ok((peer, Err(error))) => {
+                    shared.refused(Some(peer), door::reason(&error), &error.to_string());
+                }
+                // It was dropped, and told then.
+                Err(_) => {}
+            },
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+        }
+    }
+}
+
+/// Connections that prove their keys.
+struct Handshakes {
+    pending: JoinSet<(SocketAddr, Result<Guest, Error>)>,
+    oldest: VecDeque<(SocketAddr, AbortHandle)>,
+}
+
+impl Handshakes {
+    fn admit(&mut self, shared: &Arc<Shared>, peer: SocketAddr, stream: TcpStream) {
+        self.oldest.retain(|(_, handshake)| !handshake.is_finished());
+        // The oldest has had the most time.
+        while self.oldest.len() >= PENDING {
+            let Some((oldest, handshake)) = self.oldest.pop_front() else { break };
+            handshake.abort();
+            shared.refused(Some(oldest), "slow", "others are waiting");
+        }
+        let shared = Arc::clone(shared);
+        let handshake =
+            self.pending.spawn(async move { (peer, Guest::meet(&shared, stream, peer).await) });
+        self.oldest.push_back((peer, handshake));
+    }
+}
