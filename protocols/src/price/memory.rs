@@ -8,6 +8,8 @@
 //! and products of prepared inferences, the wires that are alive, and the largest step's working
 //! set. The large terms are exact; buffers of the connection are counted full.
 
+use std::ops::RangeInclusive;
+
 use crate::hints::Outline;
 use crate::load::Load;
 use crate::ot::{Demand, OtExtension};
@@ -92,6 +94,12 @@ fn ots_bytes(cost: Cost, demands: &[Demand], role: Role) -> u64 {
     let drawn: u64 = demands.iter().map(|demand| demand.cots() as u64).sum();
     let pads: u64 = demands.iter().map(|demand| demand.bytes(role)).sum();
     BLOCK * (cost.consumed() - drawn) + pads
+}
+
+/// Encryptions that are kept from the step that receives them to the last that reads them.
+struct Encryptions {
+    steps: RangeInclusive<usize>,
+    bytes: u64,
 }
 
 /// A party's memory as its session goes on.
@@ -205,6 +213,7 @@ impl<'a> Tally<'a> {
         let plan = self.plan;
         let secrets = plan.secrets().map_or(0, |secrets| secrets.bytes(self.images) * self.times);
         let (mut held, mut masks) = (others, 0);
+        let encryptions = self.encryptions();
         for (index, step) in plan.steps.iter().enumerate() {
             let Priced { before, held: left, offline, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.offline);
@@ -223,9 +232,25 @@ impl<'a> Tally<'a> {
             if self.role == Role::Client {
                 masks += output;
             }
-            self.note(held + masks + secrets + at_work + buffers);
+            let received = encryptions.iter().filter(|kept| kept.steps.contains(&index));
+            let received: u64 = received.map(|kept| kept.bytes).sum();
+            self.note(held + masks + secrets + received + at_work + buffers);
         }
         held + masks
+    }
+
+    /// What is kept of the server's hosts until the last layer beside each has read it.
+    fn encryptions(&self) -> Vec<Encryptions> {
+        if self.role == Role::Client {
+            return Vec::new();
+        }
+        let readers = self.plan.readers();
+        let hosts = self.plan.layers().filter_map(|(step, _, layer)| {
+            let last = *readers.get(&layer.number)?.last()?;
+            let bytes = layer.encryption_bytes(self.images) * self.times;
+            Some(Encryptions { steps: step..=last, bytes })
+        });
+        hosts.collect()
     }
 
     /// The online part of the first inference: later ones find less.
