@@ -1,7 +1,7 @@
 //! Layers that read the encryptions of another one: what a plan must keep to, and how one is made
 //! of a plan where each layer has its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Plan;
 use super::check::require;
@@ -47,29 +47,46 @@ impl Plan {
     /// cannot be had that way.
     #[must_use]
     pub fn beside(&self, host: usize, others: &[usize], outputs: u16) -> Option<Self> {
-        let together: Vec<usize> = std::iter::once(host).chain(others.iter().copied()).collect();
-        let masks = self.masks();
-        let context = self.context(&masks);
-        let steps: Vec<&Linear> =
-            together.iter().map(|&at| self.steps.get(at)?.op.get()).collect::<Option<_>>()?;
-        let first = steps.first()?;
-        let noise = steps.iter().map(|step| Some(step.hint_of(&context, outputs)?.noise));
-        let noise = noise.collect::<Option<Vec<u8>>>()?.into_iter().max()?;
-        let ring = steps.iter().map(|step| step.ring).max()?;
+        let together: BTreeSet<usize> = others.iter().copied().chain([host]).collect();
+        let layers = together.iter().map(|&at| Some((at, self.steps.get(at)?.op.get()?)));
+        let layers = layers.collect::<Option<Vec<(usize, &Linear)>>>()?;
+        // Noise is that of what weights can be in each layer's own ring, which the host's is not
+        // any more where it is raised.
+        let hints = self.hints_together(&layers, outputs)?;
+        let ring = layers.iter().map(|(_, layer)| layer.ring).max()?;
+        let first: &Linear = self.steps[host].op.get()?;
         let beside = Beside { host: first.output, geometry: first.geometry };
         let mut plan = Self { hints: None, ..self.clone() };
-        for (&at, step) in together.iter().zip(&steps) {
-            let old = step.protocol.hint().filter(|hint| hint.beside.is_none())?;
+        for (at, hint) in hints {
             let beside = (at != host).then_some(beside);
-            let made = step.hint_with_noise(&context, (outputs, noise))?;
-            let hint = Hint { beside, carry: old.carry, ..made };
-            plan.steps[at].op.get_mut::<Linear>()?.protocol = Protocol::Hint(hint);
+            let hint = Protocol::Hint(Hint { beside, ..hint });
+            plan.steps[at].op.get_mut::<Linear>()?.protocol = hint;
         }
         plan.raise(host, ring)?;
-        let earliest = together.iter().copied().min()?;
-        plan.steps[earliest..=host.max(earliest)].rotate_right(usize::from(host > earliest));
+        // Whatever stands between depends on nothing that the host writes, nor writes its input.
+        let earliest = *together.first()?;
+        plan.steps[earliest..=host].rotate_right(usize::from(earliest < host));
         plan.draw_first(first.input);
-        plan.check().ok().map(|()| plan)
+        let distinct = together.len() == others.len() + 1;
+        plan.check().ok().filter(|()| distinct).map(|()| plan)
+    }
+
+    /// The hints of layers that share encryptions, by step; none of them shares any yet.
+    fn hints_together(
+        &self,
+        layers: &[(usize, &Linear)],
+        outputs: u16,
+    ) -> Option<Vec<(usize, Hint)>> {
+        let masks = self.masks();
+        let context = self.context(&masks);
+        let noise = layers.iter().map(|(_, layer)| Some(layer.hint_of(&context, outputs)?.noise));
+        let noise = noise.collect::<Option<Vec<u8>>>()?.into_iter().max()?;
+        let hints = layers.iter().map(|(at, layer)| {
+            let Hint { carry, .. } = *layer.protocol.hint().filter(|own| own.beside.is_none())?;
+            let hint = layer.hint_with_noise(&context, (outputs, noise))?;
+            Some((*at, hint.carrying(carry)))
+        });
+        hints.collect()
     }
 
     /// Gives a layer and the wire that it writes a larger ring.
@@ -104,21 +121,23 @@ fn check_host(
     (step, hint, beside): (&Linear, &Hint, &Beside),
     host: Option<(&Linear, &Hint)>,
 ) -> Result<(), Error> {
-    let field = |field: &str| format!("plan: step {name}: protocol.hint.{field}");
-    let what = "the wire of an earlier layer that encrypts its input";
     let Some((layer, encrypted)) = host.filter(|(layer, _)| layer.input == step.input) else {
-        return require(false, field("beside.host"), what, beside.host);
+        let what = format!("plan: step {name}: protocol.hint.beside.host");
+        let expected = "the wire of an earlier layer that encrypts its input";
+        return require(false, what, expected, beside.host);
     };
-    let (expected, found) = (layer.geometry, beside.geometry);
-    let [of_host, own] = [format!("{expected:?}, its host's"), format!("{found:?}")];
-    require(expected == found, field("beside.geometry"), of_host, own)?;
-    let of_host = |value: &dyn std::fmt::Display| format!("{value}, its host's");
     let Hint { outputs, noise, .. } = *encrypted;
-    require(outputs == hint.outputs, field("outputs"), of_host(&outputs), hint.outputs)?;
-    require(noise == hint.noise, field("noise"), of_host(&noise), hint.noise)?;
-    let most = format!("at most {}, its host's", layer.ring);
-    require(step.ring <= layer.ring, format!("plan: step {name}: ring"), most, step.ring)?;
-    let direct = layer.algorithm == step.algorithm;
-    let expected = format!("a host that is computed as {:?}", step.algorithm);
-    require(direct, field("beside.host"), expected, format!("{:?}", layer.algorithm))
+    let [geometry, algorithm] = [format!("{:?}", layer.geometry), format!("{:?}", layer.algorithm)];
+    for (field, expected, found) in [
+        ("algorithm", algorithm, format!("{:?}", step.algorithm)),
+        ("protocol.hint.beside.geometry", geometry, format!("{:?}", beside.geometry)),
+        ("protocol.hint.outputs", outputs.to_string(), hint.outputs.to_string()),
+        ("protocol.hint.noise", noise.to_string(), hint.noise.to_string()),
+    ] {
+        let what = format!("plan: step {name}: {field}");
+        require(expected == found, what, format!("{expected}, as its host has"), found)?;
+    }
+    // The ciphertexts of a ring encrypt the mask modulo every smaller one.
+    let most = format!("at most its host's {}", layer.ring);
+    require(step.ring <= layer.ring, format!("plan: step {name}: ring"), most, step.ring)
 }

@@ -24,6 +24,9 @@
 //!    x) + c`, `c` 0 or 1, modulo `2^(l + 1)`. A requantization that drops one bit more is exact,
 //!    and nothing moves.
 //!
+//! A layer that reads the wire of another one may take that one's encryptions for its own step 2:
+//! see [`Beside`].
+//!
 //! Nothing comes back but the corrections of those OTs, and nothing is flooded: the noise is never
 //! in one party's hands.
 //!
@@ -245,8 +248,8 @@ impl LinearProtocol for Hint {
         let direct = weights * (rates::WEIGHT + layout.span() as f64 * mac);
         // Beside another layer nothing is encrypted.
         let encrypted = if self.beside.is_some() { 0.0 } else { 1.0 };
-        let client = (tiles * (bundles + encrypted * chunks) + bundles) * transform
-            + encrypted * hidden;
+        let client =
+            (tiles * (bundles + encrypted * chunks) + bundles) * transform + encrypted * hidden;
         let server = tiles * (bundles * 1.5 * transform + f64::from(self.outputs) * direct);
         LayerSeconds {
             setup: bundles * 2.0 * transform

@@ -50,6 +50,7 @@ impl Source {
         match self {
             Self::Client { received, host } => {
                 let message = Arc::new(session.channel.receive(len).await?);
+                // As it came: packed, a fifth of what its coefficients take as words.
                 if host.is_some() {
                     received.messages.push(Arc::clone(&message));
                 }

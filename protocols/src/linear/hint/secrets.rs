@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::beside::{Encryptions, Kept};
 use super::Hint;
+use super::beside::{Encryptions, Kept};
 use crate::lattice::{DEGREE, Modulus, Polynomial, SmallPolynomial, Transform, small};
 use crate::linear::Layer;
 use crate::{Bits, Cost, Error, Role, Session};

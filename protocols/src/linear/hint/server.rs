@@ -50,6 +50,7 @@ pub(super) async fn run(
             let message = source.next(session, message_len(hint, layer, *counts)).await?;
             let place = Place { tile, key: secrets.key(image, number), start: image * positions };
             let received = source.received(&message, *counts, layout.sent(tile));
+            // Words hold what was encrypted: a host's modulus may be the larger one.
             match source.widest().get() {
                 0..=32 => task.multiply::<u32>(&place, &received, &mut shares),
                 _ => task.multiply::<u64>(&place, &received, &mut shares),

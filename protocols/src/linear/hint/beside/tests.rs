@@ -21,8 +21,9 @@ fn axis([kernel, dilation, stride, pad]: [usize; 4], picks: [usize; 4]) -> Optio
 /// A host, and a layer that can be beside it.
 fn any_pair() -> impl Strategy<Value = (Geometry, Geometry)> {
     let picks = || [0usize..3, 1..3, 0..3, 1..4];
-    (any_geometry(), picks(), picks(), (0usize..3, 0usize..3), 1usize..4)
-        .prop_filter_map("taps and outputs of the host", |(host, rows, columns, after, outputs)| {
+    (any_geometry(), picks(), picks(), (0usize..3, 0usize..3), 1usize..4).prop_filter_map(
+        "taps and outputs of the host",
+        |(host, rows, columns, after, outputs)| {
             let Geometry { kernel_h, kernel_w, stride_h, stride_w, .. } = host;
             let Geometry { dilation_h, dilation_w, pad_top, pad_left, .. } = host;
             let rows = axis([kernel_h, dilation_h, stride_h, pad_top], rows)?;
@@ -44,7 +45,8 @@ fn any_pair() -> impl Strategy<Value = (Geometry, Geometry)> {
             own.check().ok()?;
             Layout::read_by(&host, &own, 1)?;
             Some((host, own))
-        })
+        },
+    )
 }
 
 /// Layers of one wire, the first of which the others are beside.

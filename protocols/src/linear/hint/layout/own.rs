@@ -37,6 +37,7 @@ impl Own {
     pub(super) fn lines(&self, start: usize, size: usize) -> Lines {
         let first = start.div_ceil(self.every);
         let end = (start + size).div_ceil(self.every).min(self.outputs);
+        // Behind the layer's last output a tile has none of its own.
         match end.checked_sub(first) {
             Some(count) => {
                 Lines { first, at: first * self.every - start, every: self.every, count }
@@ -83,6 +84,7 @@ fn axis(layout: Line, own: Line) -> Option<Own> {
     }
     let mut taps = vec![None; kernel];
     for tap in 0..own_kernel {
+        // A tap beside the layout's, or between them, meets what nobody has encrypted.
         let at = (tap * own_dilation + pad).checked_sub(own_pad)?;
         let slot = taps.get_mut(at / dilation).filter(|_| at.is_multiple_of(dilation))?;
         *slot = Some(tap);

@@ -1,5 +1,5 @@
-//! One encryption for several layers that read a wire: a layer beside another one, its *host*, reads
-//! the ciphertexts that the server received for that, and moves nothing but its rounding.
+//! One encryption for several layers that read a wire: a layer beside another one, its *host*,
+//! reads the ciphertexts that the server received for that, and moves nothing but its rounding.
 //!
 //! The layer's hint is made under the host's public polynomials, in the host's layout, with as many
 //! outputs a polynomial and as many bits of noise, in a ring that is at most the host's: then `b_c`
@@ -115,6 +115,7 @@ impl Kept {
     /// Keeps what a host received.
     pub(super) fn keep(&self, host: usize, encryptions: Encryptions) {
         let Some(&readers) = self.readers.get(&host) else { return };
+        // Nothing panics while it is locked, so what is behind a poisoned lock is whole.
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         received.insert(host, (readers, Arc::new(encryptions)));
     }
@@ -129,6 +130,7 @@ impl Kept {
                 (*left, Arc::clone(encryptions))
             })
             .expect("invariant: a host runs before the layers beside it, each once");
+        // Each reads once, in the order of the plan: behind the last nobody asks again.
         if left == 0 {
             received.remove(&host);
         }
