@@ -29,7 +29,14 @@ fn layer(geometry: Geometry, ring: u32, noise: u8) -> Layer {
         shifts: Vec::new(),
         ring: Bits::of(ring),
         algorithm: Algorithm::Direct,
-        protocol: Protocol::Hint(Hint { outputs: 1, noise, cut: 2, draws: true, carry: false }),
+        protocol: Protocol::Hint(Hint {
+            outputs: 1,
+            noise,
+            cut: 2,
+            draws: true,
+            carry: false,
+            beside: None,
+        }),
         number: 0,
     }
 }

@@ -1,6 +1,7 @@
 //! The choice of protocols: digits of trees, AND depth of carry circuits, and the extension of
 //! ots, for a network profile and within a budget, by the operators' own prices.
 
+mod beside;
 mod candidates;
 mod choice;
 mod price;
@@ -74,7 +75,8 @@ pub fn cheapest(
     }
     let best = best.expect("invariant: there are extensions to choose from");
     let (_, extension, candidates, chosen) = best;
-    candidates.plan(extension, &chosen)
+    let plan = candidates.plan(extension, &chosen)?;
+    Ok(beside::together(plan, |new, old| inference_bits(new) < inference_bits(old)))
 }
 
 /// The fastest plan of a graph within a budget; `None` where there is none.
@@ -139,7 +141,17 @@ fn fastest_by(
             best = Some((bits, plan));
         }
     }
-    Ok(best.map(|(_, plan)| plan))
+    // By what it was chosen by: few bits within a time, or little time within a budget.
+    Ok(best.map(|(_, plan)| {
+        beside::together(plan, |new, old| {
+            let [fast, was] = [new, old].map(|plan| seconds(plan, purpose));
+            let [fewer, more] = [new, old].map(|plan| measure.bits(plan, purpose));
+            if purpose.lean {
+                return fewer < more && fast <= limit.max(was);
+            }
+            fast < was && (fewer <= more || purpose.budget_bits.is_none_or(|most| fewer <= most))
+        })
+    }))
 }
 
 /// What a prediction says beside latency is off by up to a quarter: plans that differ by less than

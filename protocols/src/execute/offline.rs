@@ -139,7 +139,8 @@ async fn draw_secrets(run: &mut PartySession, images: usize) -> Result<Option<Se
         timed(&mut run.session, KEYS, cost, async |session| needed.make(session, images).await)
             .await?;
     run.report.add_offline(KEYS, measured);
-    Ok(Some(secrets))
+    let readers = run.plan.readers().into_iter().map(|(host, steps)| (host, steps.len()));
+    Ok(Some(secrets.with_readers(readers.collect())))
 }
 
 /// Makes the state of a layer, for one inference.

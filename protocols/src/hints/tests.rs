@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::Bits;
-use crate::linear::Geometry;
+use crate::linear::{Beside, Geometry};
 use crate::ot::{OtExtension, TreeDepth};
 use crate::plan::{
     Algorithm, FORMAT, InputSpec, Op, OutputSpec, Preprocess, Protocol, Reveal, Step, Wire,
@@ -70,6 +70,12 @@ fn layer(plan: &mut Plan) -> &mut Linear {
 fn hint(plan: &mut Plan) -> &mut crate::linear::Hint {
     let Protocol::Hint(hint) = &mut layer(plan).protocol else { panic!("the layer has a hint") };
     hint
+}
+
+/// The layer beside one that writes a wire, of so many outputs.
+fn beside(plan: &mut Plan, host: usize, outputs: usize) {
+    let geometry = Geometry::dense(4, outputs);
+    hint(plan).beside = Some(Beside { host, geometry });
 }
 
 fn made(plan: &Plan, weights: &Weights) -> (Plan, ServerHints) {
@@ -213,6 +219,9 @@ fn one_seed_with_anything_else_gives_unrelated_secrets() {
         changed(|plan| layer(plan).geometry = Geometry::dense(4, 4)),
         changed(|plan| layer(plan).geometry = Geometry { in_h: 2, ..Geometry::dense(4, 3) }),
         changed(|plan| layer(plan).output = 2),
+        changed(|plan| beside(plan, 2, 3)),
+        changed(|plan| beside(plan, 3, 3)),
+        changed(|plan| beside(plan, 2, 4)),
     ];
     plans.extend([2, 3].map(|outputs| {
         let mut plan = plan.clone();

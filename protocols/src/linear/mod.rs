@@ -21,7 +21,7 @@ mod testing;
 pub use choice::{Algorithm, Protocol, Protocols};
 pub use geometry::Geometry;
 pub(crate) use geometry::windows;
-pub use hint::{Hint, Secrets, SecretsNeeded};
+pub use hint::{Beside, Hint, Secrets, SecretsNeeded};
 pub(crate) use im2col::im2col_row;
 pub(crate) use keys::Keys;
 pub use layer::Layer;

@@ -63,6 +63,7 @@ impl Plan {
             step.op.step().check(&Check { name, wires, reveals })?;
             self.check_carries(step)?;
         }
+        self.check_beside()?;
         self.check_size()?;
         self.check_hints()?;
         self.check_preprocess()
@@ -227,7 +228,7 @@ fn check_wire(id: usize, wire: &Wire) -> Result<(), Error> {
     )
 }
 
-fn require(
+pub(super) fn require(
     holds: bool,
     what: impl Into<String>,
     expected: impl ToString,

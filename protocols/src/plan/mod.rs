@@ -5,6 +5,7 @@
 //! matrix product.
 
 mod assumptions;
+mod beside;
 mod check;
 mod codec;
 mod reveal;

@@ -8,6 +8,8 @@
 //! and products of prepared inferences, the wires that are alive, and the largest step's working
 //! set. The large terms are exact; buffers of the connection are counted full.
 
+use std::ops::RangeInclusive;
+
 use crate::hints::Outline;
 use crate::load::Load;
 use crate::ot::{Demand, OtExtension};
@@ -108,6 +110,12 @@ fn ots_bytes(cost: Cost, demands: &[Demand], role: Role) -> u64 {
     let drawn: u64 = demands.iter().map(|demand| demand.cots() as u64).sum();
     let pads: u64 = demands.iter().map(|demand| demand.bytes(role)).sum();
     BLOCK * (cost.consumed() - drawn) + pads
+}
+
+/// Encryptions that are kept from the step that receives them to the last that reads them.
+struct Encryptions {
+    steps: RangeInclusive<usize>,
+    bytes: u64,
 }
 
 /// A party's memory as its session goes on.
@@ -219,6 +227,7 @@ impl<'a> Tally<'a> {
         let plan = self.plan;
         let secrets = plan.secrets().map_or(0, |secrets| secrets.bytes(self.images) * self.times);
         let (mut held, mut masks) = (others, 0);
+        let encryptions = self.encryptions();
         for (index, step) in plan.steps.iter().enumerate() {
             let Priced { before, held: left, offline, .. } = self.steps[index];
             let buffers = self.buffers(index, |phases| phases.offline);
@@ -237,9 +246,26 @@ impl<'a> Tally<'a> {
             if self.role == Role::Client {
                 masks += output;
             }
-            self.note(held + masks + secrets + at_work + buffers);
+            let received = encryptions.iter().filter(|kept| kept.steps.contains(&index));
+            let received: u64 = received.map(|kept| kept.bytes).sum();
+            self.note(held + masks + secrets + received + at_work + buffers);
         }
         held + masks
+    }
+
+    /// What is kept of the server's hosts until the last layer beside each has read it.
+    fn encryptions(&self) -> Vec<Encryptions> {
+        if self.role == Role::Client {
+            return Vec::new();
+        }
+        let readers = self.plan.readers();
+        // In the order of steps: the last of a host's readers is the last in time.
+        let hosts = self.plan.layers().filter_map(|(step, _, layer)| {
+            let last = *readers.get(&layer.number)?.last()?;
+            let bytes = layer.encryption_bytes(self.images) * self.times;
+            Some(Encryptions { steps: step..=last, bytes })
+        });
+        hosts.collect()
     }
 
     /// The online part of the first inference: later ones find less.
@@ -332,3 +358,50 @@ const PIECE: u64 = 1 << 16;
 const HUGE: u64 = 2 << 20;
 /// Bytes of a stream of SoftSpoken: a key schedule.
 const STREAM: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linear::{Beside, Geometry, Hint};
+    use crate::plan::{FORMAT, InputSpec, Op, OutputSpec, Preprocess, Protocol};
+    use crate::steps::{Input, Linear, Output};
+    use crate::{Bits, ot::TreeDepth};
+
+    #[test]
+    fn what_a_host_received_is_the_servers_until_the_last_layer_beside_it_has_read_it() {
+        let ring = Bits::of(16);
+        let geometry = Geometry::same_size([2, 2], [6; 2], 1);
+        let layer = |output: usize| {
+            let beside = (output > 1).then_some(Beside { host: 1, geometry });
+            let draws = output == 1;
+            let hint = Hint { outputs: 1, noise: 12, cut: 2, draws, carry: false, beside };
+            let (shifts, protocol) = (Vec::new(), Protocol::Hint(hint));
+            let (weight_bits, algorithm) = (4, crate::linear::Algorithm::Direct);
+            let input = 0;
+            Linear { input, output, geometry, weight_bits, shifts, ring, algorithm, protocol }
+        };
+        let ops = [1, 2, 3].map(|output| Op::Linear(layer(output)));
+        let ends = [Op::Input(Input { output: 0 }), Op::Output(Output { input: 3 })];
+        let [first, last] = ends;
+        let ops = std::iter::once(first).chain(ops).chain([last]);
+        let plan = Plan {
+            format: FORMAT,
+            name: "beside".into(),
+            input: InputSpec { preprocess: Preprocess::Unit, scale: 1.0 },
+            output: OutputSpec { scale: 1.0 },
+            extension: OtExtension::Softspoken(TreeDepth::new(2).unwrap()),
+            streamed: false,
+            wires: vec![Wire { shape: [2, 6, 6], bits: 16, signed: true, ring, carry: None }; 4],
+            steps: ops.enumerate().map(|(at, op)| Step { name: format!("{at}"), op }).collect(),
+            weights: "0".repeat(64),
+            hints: None,
+        };
+        plan.check().unwrap();
+        let load = Load::one(3);
+        let kept = Tally::new(&plan, Role::Server, load).encryptions();
+        // The host draws the mask of all 72 elements, and nothing else is sent of them.
+        let received: Vec<_> = kept.iter().map(|kept| (kept.steps.clone(), kept.bytes)).collect();
+        assert_eq!(received, [(1..=3, 3 * 72 * 12 / 8)]);
+        assert!(Tally::new(&plan, Role::Client, load).encryptions().is_empty());
+    }
+}

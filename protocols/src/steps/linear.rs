@@ -62,12 +62,31 @@ impl Linear {
         std::iter::once(first).chain(exact.then_some(Algorithm::WinogradExact))
     }
 
-    /// Ways to do it by a hint, with its input's mask out of the encryptions where that is free.
-    fn hints(&self, context: &Context<'_>) -> impl Iterator<Item = Hint> {
+    /// How large its inputs are, at the most.
+    fn largest_input(&self, context: &Context<'_>) -> f64 {
         let (low, high) = context.wires[self.input].range();
         let most = low.unsigned_abs().max(high.unsigned_abs()) as f64;
         // What is sliced or summed may reach half of what its width allows, and no more.
-        let most = if context.masks.drawn[self.input] { most } else { most / 2.0 };
+        if context.masks.drawn[self.input] { most } else { most / 2.0 }
+    }
+
+    /// Its hint with so many outputs a polynomial, where it can have one.
+    pub(crate) fn hint_of(&self, context: &Context<'_>, outputs: u16) -> Option<Hint> {
+        Hint::of(&self.layer(), self.largest_input(context), outputs)
+    }
+
+    /// The same with so many bits of noise.
+    pub(crate) fn hint_with_noise(
+        &self,
+        context: &Context<'_>,
+        (outputs, noise): (u16, u8),
+    ) -> Option<Hint> {
+        Hint::bearing(&self.layer(), self.largest_input(context), (outputs, noise))
+    }
+
+    /// Ways to do it by a hint, with its input's mask out of the encryptions where that is free.
+    fn hints(&self, context: &Context<'_>) -> impl Iterator<Item = Hint> {
+        let most = self.largest_input(context);
         let free = self.algorithm == Algorithm::Direct && self.draws_first(context);
         let carry = self.algorithm == Algorithm::Direct && context.masks.carry_borne[self.output];
         let hints: Vec<Hint> = Hint::all(&self.layer(), most).collect();
@@ -133,7 +152,10 @@ impl Body for Linear {
     fn variants(&self, context: &Context<'_>) -> Vec<Op> {
         let trees = self.algorithms().flat_map(|a| Protocol::all().map(move |p| (a, p)));
         let hints = self.hints(context).map(|hint| (self.algorithm, Protocol::Hint(hint)));
-        let steps = trees.chain(hints).map(|(algorithm, protocol)| Self {
+        // Beside another layer it is by that layer's leave.
+        let beside = self.protocol.hint().is_some_and(|hint| hint.beside.is_some());
+        let beside = beside.then_some((self.algorithm, self.protocol));
+        let steps = trees.chain(hints).chain(beside).map(|(algorithm, protocol)| Self {
             algorithm,
             protocol,
             ..self.clone()

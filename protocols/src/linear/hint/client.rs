@@ -56,7 +56,9 @@ pub(super) async fn run(
     let encryptor = Encryptor { layer, hint, layout, modulus, state, images };
     let seed = Zeroizing::new(session.rng().random::<[u8; 32]>());
     let tiles = layout.tiles();
-    for image in 0..images {
+    // Beside another layer there is nothing to encrypt.
+    let encrypted = if hint.beside.is_some() { 0 } else { images };
+    for image in 0..encrypted {
         for (number, tile) in tiles.iter().enumerate() {
             let mut rng = ChaCha20Rng::from_seed(*seed);
             rng.set_stream((image * tiles.len() + number) as u64);
@@ -175,19 +177,20 @@ impl Encryptor<'_> {
         let hint = self.state.hint.polynomial(bundle).into_iter();
         let hint = Transform::get().forward(modulus, hint.map(|value| value << self.hint.cut));
         let outputs = layout.channels_of(bundle).len();
-        let (positions, columns) = (layout.geometry.positions(), layout.geometry.out_w());
+        let (positions, width) = (layout.own.positions(), layout.own.out_w());
         let mut shares = vec![0; outputs * self.images * positions];
         for (image, (number, tile)) in
             (0..self.images).flat_map(|image| tiles.iter().enumerate().map(move |t| (image, t)))
         {
             let product = Transform::get().product(&hint, secrets.secret(image, number));
+            let [rows, columns] = layout.own_lines(tile);
             for output in 0..outputs {
                 let plane = &mut shares[(output * self.images + image) * positions..][..positions];
-                for row in 0..tile.rows {
-                    let start = layout.moved(output) + layout.exponent(row, 0);
-                    let line = (tile.row + row) * columns + tile.column;
-                    let values = &product[start..start + tile.columns];
-                    for (slot, value) in plane[line..].iter_mut().zip(values) {
+                for (row, at) in rows.iter() {
+                    let start = layout.moved(output) + layout.exponent(at, columns.at);
+                    let values = product[start..].iter().step_by(columns.every);
+                    let line = &mut plane[row * width + columns.first..][..columns.count];
+                    for (slot, value) in line.iter_mut().zip(values) {
                         *slot = modulus.reduce((*value as u64).wrapping_neg());
                     }
                 }

@@ -39,7 +39,7 @@ impl Kernels {
         let before = moved.last().copied().unwrap_or(0);
         let behind = before + highest.copied().unwrap_or(0) + whole(span);
         let len = before + behind.max(DEGREE);
-        Self { kernels, fan_in: layout.geometry.fan_in(), moved, len }
+        Self { kernels, fan_in: layout.own.fan_in(), moved, len }
     }
 
     /// Exponents below zero in a window.

@@ -122,7 +122,9 @@ impl ClientState {
     /// Of a hint, with the public polynomials.
     pub(super) fn new(hint: &Hint, layer: &Layer, layout: &Layout, packed: Packed) -> Self {
         let modulus = hint.modulus_of(layer);
-        let count = layout.geometry.groups * layout.chunks().len();
+        // Of another layer's encryptions it makes none.
+        let encrypted = usize::from(hint.beside.is_none());
+        let count = encrypted * layout.geometry.groups * layout.chunks().len();
         let chunks = (0..count)
             .into_par_iter()
             .map(|chunk| Transform::get().forward(modulus, chunk_polynomial(layer, chunk)));
@@ -227,7 +229,7 @@ impl<'a> Maker<'a> {
         sums: &mut [W],
     ) -> f64 {
         let layout = self.layout;
-        let (fan_in, chunks) = (layout.geometry.fan_in(), layout.chunks().len());
+        let (fan_in, chunks) = (layout.own.fan_in(), layout.chunks().len());
         let channels = layout.channels_of(bundle);
         let weights = &self.weights[channels.start * fan_in..channels.end * fan_in];
         for number in 0..chunks {

@@ -24,6 +24,9 @@
 //!    x) + c`, `c` 0 or 1, modulo `2^(l + 1)`. A requantization that drops one bit more is exact,
 //!    and nothing moves.
 //!
+//! A layer that reads the wire of another one may take that one's encryptions for its own step 2:
+//! see [`Beside`].
+//!
 //! Nothing comes back but the corrections of those OTs, and nothing is flooded: the noise is never
 //! in one party's hands.
 //!
@@ -49,12 +52,14 @@
 //! those of SimplePIR (Henzinger et al., USENIX Security 2023); rounding of shares is as in lattice
 //! based homomorphic secret sharing (Boyle, Kohl, Scholl, Eurocrypt 2019).
 
+mod beside;
 mod client;
 mod direct;
 mod file;
 mod layout;
 mod make;
 mod parameters;
+mod received;
 mod rounding;
 mod secrets;
 mod server;
@@ -66,10 +71,11 @@ use super::{Algorithm, Layer};
 use crate::assumption::Assumption;
 use crate::lattice::{DEGREE, Polynomial, SmallPolynomial};
 use crate::ot::Demand;
-use crate::{Bits, Phases, Role, Session, rates};
+use crate::{Bits, Cost, Phases, Role, Session, rates};
 use layout::Layout;
 use parameters::squares_bound;
 
+pub use beside::Beside;
 pub use secrets::{Secrets, SecretsNeeded};
 
 /// What a plan says of a layer's hint.
@@ -87,6 +93,9 @@ pub struct Hint {
     /// Whether the carry of rounding stays in the shares, for what reads them: see
     /// [`Wire::carry`](crate::steps::Wire::carry).
     pub carry: bool,
+    /// The layer whose encryptions it reads, where they are not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
 }
 
 impl Hint {
@@ -95,6 +104,16 @@ impl Hint {
         let squares = squares_bound(layer, most);
         let outputs = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128].into_iter();
         outputs.filter_map(move |outputs| Self::for_weights(layer, outputs, squares))
+    }
+
+    /// The way with so many outputs a polynomial, likewise.
+    pub(crate) fn of(layer: &Layer, most: f64, outputs: u16) -> Option<Self> {
+        Self::for_weights(layer, outputs, squares_bound(layer, most))
+    }
+
+    /// The same with so many bits of noise.
+    pub(crate) fn bearing(layer: &Layer, most: f64, of: (u16, u8)) -> Option<Self> {
+        Self::with_noise(layer, of, squares_bound(layer, most))
     }
 
     /// The way of the fewest bits for a layer whose inputs are up to `most` in magnitude, where the
@@ -123,8 +142,15 @@ impl Hint {
     }
 
     fn layout(&self, layer: &Layer) -> Layout {
-        Layout::new(&layer.products().geometry, self.outputs.into())
-            .expect("invariant: a checked layer has a layout")
+        self.try_layout(layer).expect("invariant: a checked layer has a layout")
+    }
+
+    fn try_layout(&self, layer: &Layer) -> Option<Layout> {
+        let (own, outputs) = (&layer.products().geometry, self.outputs.into());
+        match &self.beside {
+            Some(beside) => beside.layout(own, outputs),
+            None => Layout::new(own, outputs),
+        }
     }
 
     /// The ring of coefficients.
@@ -146,9 +172,10 @@ const UNPACKED: u64 = 8 * DEGREE as u64;
 impl LinearProtocol for Hint {
     fn name(&self) -> String {
         let carry = if self.carry { " +carry" } else { "" };
+        let beside = if self.beside.is_some() { " beside" } else { "" };
         match self.outputs {
-            1 => format!("hint{carry}"),
-            outputs => format!("hint b={outputs}{carry}"),
+            1 => format!("hint{beside}{carry}"),
+            outputs => format!("hint b={outputs}{beside}{carry}"),
         }
     }
 
@@ -174,7 +201,10 @@ impl LinearProtocol for Hint {
         if !(1..=outputs).contains(&usize::from(self.outputs)) {
             return Err(format!("1 to {outputs} outputs a polynomial, found {}", self.outputs));
         }
-        match Layout::new(&layer.products().geometry, self.outputs.into()) {
+        if let Some(beside) = &self.beside {
+            beside.check(layer, self)?;
+        }
+        match self.try_layout(layer) {
             Some(_) => Ok(()),
             None => Err("windows that fit a polynomial of 2048 coefficients".into()),
         }
@@ -183,7 +213,10 @@ impl LinearProtocol for Hint {
     fn cost(&self, layer: &Layer, images: usize) -> Phases {
         let layout = self.layout(layer);
         // All of the client's messages are one way, the choices of the OTs among them.
-        let encryptions = client::cost(self, layer, &layout, images);
+        let encryptions = match self.beside {
+            Some(_) => Cost::ZERO,
+            None => client::cost(self, layer, &layout, images),
+        };
         let offline = match self.carry {
             true => encryptions,
             false => encryptions.beside(rounding::cost(layer, images)),
@@ -213,7 +246,10 @@ impl LinearProtocol for Hint {
         // Every weight is fetched for every tile; then it meets all outputs between the first and
         // the last.
         let direct = weights * (rates::WEIGHT + layout.span() as f64 * mac);
-        let client = (tiles * (bundles + chunks) + bundles) * transform + hidden;
+        // Beside another layer nothing is encrypted.
+        let encrypted = if self.beside.is_some() { 0.0 } else { 1.0 };
+        let client =
+            (tiles * (bundles + encrypted * chunks) + bundles) * transform + encrypted * hidden;
         let server = tiles * (bundles * 1.5 * transform + f64::from(self.outputs) * direct);
         LayerSeconds {
             setup: bundles * 2.0 * transform
@@ -231,10 +267,13 @@ impl LinearProtocol for Hint {
             ((layout.tile_count() * images) as u64, (g.groups * layout.chunks().len()) as u64);
         let packed = self.cut_coefficients(layer).packed_len(DEGREE) as u64;
         let transformed = self.modulus(products.ring).map_or(0, Polynomial::bytes);
-        // Windows of polynomials, in words that hold the modulus.
-        let word = if self.coefficients(layer).get() > 32 { 8 } else { 4 };
+        // Windows of polynomials, in words that hold the modulus: that of the encryptions, which
+        // another layer's may be larger.
+        let wide = self.coefficients(layer).get() > 32 || self.beside.is_some();
+        let word = if wide { 8 } else { 4 };
         let window = word * SMALL * if self.outputs == 1 { 2 } else { 3 };
         let outputs = (g.out_channels * g.positions() * images) as u64;
+        let encrypted = u64::from(self.beside.is_none());
         match role {
             Role::Server => LayerMemory {
                 state: bundles * SMALL,
@@ -243,12 +282,12 @@ impl LinearProtocol for Hint {
                     + outputs * 24
                     + bundles.min(server::KEPT as u64) * SmallPolynomial::BYTES
                     + 64 * UNPACKED,
-                frames: tiles,
+                frames: encrypted * tiles,
             },
             Role::Client => LayerMemory {
-                state: bundles * packed + chunks * transformed,
+                state: bundles * packed + encrypted * chunks * transformed,
                 preparing: 0,
-                running: outputs * 24 + (2 * chunks + 64) * UNPACKED,
+                running: outputs * 24 + (2 * encrypted * chunks + 64) * UNPACKED,
                 frames: 0,
             },
         }
@@ -335,7 +374,7 @@ struct ClientState {
 /// The public polynomial of a chunk of a layer, modulo `2^64`. Chunks of all groups are numbered
 /// on.
 fn chunk_polynomial(layer: &Layer, chunk: usize) -> Vec<u64> {
-    crate::lattice::public("chunk", [layer.number as u64, chunk as u64])
+    crate::lattice::public("chunk", [layer.encrypted_as() as u64, chunk as u64])
 }
 
 /// The public polynomial that secrets are hidden under.

@@ -31,10 +31,19 @@ impl Hint {
     /// `squares` an output at the most: the fewest bits of noise, and the most that are cut off the
     /// hint without any more; `None` where no modulus is both wide and hard enough.
     pub(super) fn for_weights(layer: &Layer, outputs: u16, squares: f64) -> Option<Self> {
+        let noise = noise_bits(layer, expected_deviation(f64::from(outputs) * squares, 0));
+        Self::with_noise(layer, (outputs, noise), squares)
+    }
+
+    /// The same with so many bits of noise, `None` where they are too few as well.
+    pub(super) fn with_noise(
+        layer: &Layer,
+        (outputs, noise): (u16, u8),
+        squares: f64,
+    ) -> Option<Self> {
         let deviation = |cut| expected_deviation(f64::from(outputs) * squares, cut);
-        let noise = noise_bits(layer, deviation(0));
         let cut = (0..=MAX_CUT).rev().find(|&cut| noise_bits(layer, deviation(cut)) <= noise)?;
-        let hint = Self { outputs, noise, cut, draws: false, carry: false };
+        let hint = Self { outputs, noise, cut, draws: false, carry: false, beside: None };
         hint.modulus(layer.products().ring).map(|_| hint)
     }
 

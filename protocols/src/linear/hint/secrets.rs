@@ -7,7 +7,11 @@
 //! Secrets serve one inference. They are made when its preparation begins and are gone when it
 //! ends; there is no way to copy, keep or send them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::Hint;
+use super::beside::{Encryptions, Kept};
 use crate::lattice::{DEGREE, Modulus, Polynomial, SmallPolynomial, Transform, small};
 use crate::linear::Layer;
 use crate::{Bits, Cost, Error, Role, Session};
@@ -24,6 +28,8 @@ pub struct SecretsNeeded {
 pub struct Secrets {
     tiles: usize,
     held: Held,
+    /// What the server received under them that is read again.
+    kept: Kept,
 }
 
 /// What a party holds of them.
@@ -76,7 +82,7 @@ impl SecretsNeeded {
             let keys = message
                 .chunks_exact(ring.packed_len(DEGREE))
                 .map(|key| transform.forward(self.modulus, ring.unpack(key, DEGREE)));
-            return Ok(Secrets { tiles: self.tiles, held: Held::Keys(keys.collect()) });
+            return Ok(Secrets::new(self.tiles, Held::Keys(keys.collect())));
         }
         let public = transform.forward(self.modulus, super::key_polynomial());
         let (mut message, mut secrets) = (Vec::new(), Vec::with_capacity(count));
@@ -89,11 +95,42 @@ impl SecretsNeeded {
             secrets.push(secret);
         }
         session.channel.send(&message)?;
-        Ok(Secrets { tiles: self.tiles, held: Held::Secrets(secrets) })
+        Ok(Secrets::new(self.tiles, Held::Secrets(secrets)))
     }
 }
 
 impl Secrets {
+    fn new(tiles: usize, held: Held) -> Self {
+        Self { tiles, held, kept: Kept::default() }
+    }
+
+    /// The same, where so many layers are beside each host.
+    #[must_use]
+    pub(crate) fn with_readers(self, readers: BTreeMap<usize, usize>) -> Self {
+        Self { kept: Kept::new(readers), ..self }
+    }
+
+    /// Whether what a layer receives is read again.
+    pub(super) fn is_host(&self, layer: usize) -> bool {
+        self.kept.is_host(layer)
+    }
+
+    /// Keeps what a host received until the last layer beside it has read it.
+    pub(super) fn keep(&self, host: usize, encryptions: Encryptions) {
+        self.kept.keep(host, encryptions);
+    }
+
+    /// What a host received.
+    pub(super) fn read(&self, host: usize) -> Arc<Encryptions> {
+        self.kept.read(host)
+    }
+
+    /// Whether all that was received is read.
+    #[cfg(test)]
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// The client's secret of a tile of an image.
     pub(super) fn secret(&self, image: usize, tile: usize) -> &SmallPolynomial {
         match &self.held {

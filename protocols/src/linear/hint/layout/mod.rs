@@ -18,6 +18,7 @@
 //! negative exponents.
 
 mod axis;
+mod own;
 mod shape;
 mod touched;
 
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::linear::Geometry;
 use axis::{Axis, axes};
+use own::{Lines, Own};
 use shape::{Shape, coefficients};
 use touched::{Exponents, Touched};
 
@@ -84,7 +86,12 @@ pub(super) struct Sent {
 
 /// The public layout of a layer.
 pub(super) struct Layout {
+    /// The convolution that encryptions are laid out for.
     pub(super) geometry: Geometry,
+    /// The layer's own convolution: the same, or one that reads some of what that needs.
+    pub(super) own: Geometry,
+    /// Rows and columns of it.
+    own_axes: [Own; 2],
     /// Outputs that share a polynomial.
     pub(super) outputs: usize,
     rows: Axis,
@@ -150,6 +157,8 @@ impl Layout {
         let first_tiles = [rows.first_tiles(tile[0]), columns.first_tiles(tile[1])];
         Self {
             geometry: *geometry,
+            own: *geometry,
+            own_axes: [&rows, &columns].map(Own::all),
             outputs,
             rows,
             columns,
@@ -161,6 +170,21 @@ impl Layout {
             block,
             blocks,
         }
+    }
+
+    /// The layout of a layer that reads encryptions which are laid out for another one; `None`
+    /// where it needs what those do not hold.
+    pub(super) fn read_by(host: &Geometry, own: &Geometry, outputs: usize) -> Option<Self> {
+        let geometry = Geometry { out_channels: own.out_channels, ..*host };
+        // A layout bounds how long axes are.
+        let layout = Self::new(&geometry, outputs)?;
+        Some(Self { own: *own, own_axes: own::axes(host, own)?, ..layout })
+    }
+
+    /// Rows and columns of the layer's own outputs in a tile.
+    pub(super) fn own_lines(&self, tile: &Tile) -> [Lines; 2] {
+        let [rows, columns] = &self.own_axes;
+        [rows.lines(tile.row, tile.rows), columns.lines(tile.column, tile.columns)]
     }
 
     /// The tiles of an image.
@@ -219,7 +243,7 @@ impl Layout {
     /// Weights of an output that meet a chunk: exponents, and their places among the output's
     /// weights, `[channel][row][column]`.
     pub(super) fn kernel(&self, chunk: Chunk) -> Vec<Tap> {
-        let area = self.geometry.kernel_h * self.geometry.kernel_w;
+        let area = self.own.kernel_h * self.own.kernel_w;
         let phases: Vec<Vec<Tap>> = self.phases.iter().map(|&phase| self.taps_of(phase)).collect();
         let taps = self.blocks_of(chunk).flat_map(|(block, channel, phase)| {
             phases[phase].iter().map(move |tap| Tap {
@@ -230,20 +254,19 @@ impl Layout {
         taps.collect()
     }
 
-    /// The taps of a phase.
+    /// The layer's taps of a phase.
     fn taps_of(&self, phase: (usize, usize)) -> Vec<Tap> {
-        let (rows, columns) = (&self.rows, &self.columns);
-        let mut taps = Vec::new();
-        for (i, &(_, down)) in rows.taps.iter().enumerate().filter(|(_, tap)| tap.0 == phase.0) {
-            for (j, &(column_phase, across)) in columns.taps.iter().enumerate() {
-                if column_phase == phase.1 {
-                    let (down, across) = (down - rows.low, across - columns.low);
-                    let offset = down as usize * self.stride + across as usize;
-                    taps.push(Tap { offset, weight: i * columns.taps.len() + j });
-                }
-            }
-        }
-        taps
+        let [rows, columns] = [(&self.rows, phase.0), (&self.columns, phase.1)];
+        let [down, across] = [(rows, &self.own_axes[0]), (columns, &self.own_axes[1])]
+            .map(|((axis, phase), own)| own_taps(axis, own, phase));
+        let width = self.own.kernel_w;
+        let taps = down.iter().flat_map(|&(i, down)| {
+            across.iter().map(move |&(j, across)| Tap {
+                offset: down * self.stride + across,
+                weight: i * width + j,
+            })
+        });
+        taps.collect()
     }
 
     /// The blocks of a chunk: their numbers, channels within the group, and phases.
@@ -377,6 +400,12 @@ impl Layout {
     pub(super) const fn span(&self) -> usize {
         self.exponent(self.tile[0] - 1, self.tile[1] - 1) + 1
     }
+}
+
+/// The layer's taps of one phase of an axis, and their shifts from the least of all on.
+fn own_taps(axis: &Axis, own: &Own, phase: usize) -> Vec<(usize, usize)> {
+    let taps = axis.taps.iter().zip(&own.taps).filter(|(tap, _)| tap.0 == phase);
+    taps.filter_map(|(tap, own)| Some(((*own)?, (tap.1 - axis.low) as usize))).collect()
 }
 
 #[cfg(test)]
