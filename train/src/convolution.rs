@@ -7,6 +7,8 @@ use crate::layout::{Axis, Place, unrolled};
 
 /// Weights of one tap: sixteen by sixteen.
 const SQUARE: usize = LANES * LANES;
+/// Where weights are put that no sweep has read yet.
+const NOWHERE: u32 = u32::MAX;
 
 /// A layer, ready to be run at the places of its input and of its output.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ impl Convolution {
             geometry: *geometry,
             forward: Vec::new(),
             backward: Vec::new(),
-            packed: [vec![0; weights], vec![0; weights]],
+            packed: [vec![NOWHERE; weights], vec![NOWHERE; weights]],
             lengths: [0; 2],
         };
         for block in 0..output.blocks() {
@@ -55,7 +57,18 @@ impl Convolution {
                 layer.push_backward(block, [rows, columns], phases, [input, output]);
             }
         }
+        layer.bury();
         layer
+    }
+
+    /// Gives a place of their own to weights that are never read: those that only meet padding.
+    fn bury(&mut self) {
+        for (packed, length) in self.packed.iter_mut().zip(&mut self.lengths) {
+            for at in packed.iter_mut().filter(|at| **at == NOWHERE) {
+                *at = *length as u32;
+            }
+            *length += 1;
+        }
     }
 
     fn push_forward(&mut self, block: usize, input: &Place, output: &Place) {
