@@ -1,5 +1,7 @@
 //! Gradients of a batch, on all cores.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use crate::convolution::{Convolution, Packed};
@@ -103,12 +105,17 @@ impl<T: Number> Trainer<T> {
         self.strips[..used].iter().map(|strip| strip.loss).sum()
     }
 
-    /// Evaluates a batch: `seen` is given every image's index in the batch and its output.
+    /// Evaluates a batch; writes the outputs, row-major, one image after the other.
     ///
     /// # Panics
-    /// As [`Trainer::step`].
-    pub fn outputs(&mut self, batch: &[T], seen: impl Fn(usize, &[T]) + Sync) {
-        self.each(batch, |strip, _, index| seen(index, &strip.output[0]));
+    /// As [`Trainer::step`]; and where there is no room for as many outputs.
+    pub fn outputs(&mut self, batch: &[T], outputs: &mut [T]) {
+        let written = Mutex::new(outputs);
+        self.each(batch, |strip, _, index| {
+            let output = &strip.output[0];
+            let mut outputs = written.lock().unwrap_or_else(PoisonError::into_inner);
+            outputs[index * output.len()..][..output.len()].copy_from_slice(output);
+        });
     }
 
     /// Does something with every image's output; returns the number of strips.
