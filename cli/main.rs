@@ -33,6 +33,7 @@ mod sealed;
 mod search;
 mod source;
 mod table;
+mod tune;
 mod units;
 
 fn main() -> std::process::ExitCode {

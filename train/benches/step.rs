@@ -24,7 +24,8 @@ fn resnet20() -> Network {
             value = relu(&mut network, sum);
         }
     }
-    let classes = Geometry { in_h: 8, in_w: 8, kernel_h: 8, kernel_w: 8, ..Geometry::dense(64, 10) };
+    let classes =
+        Geometry { in_h: 8, in_w: 8, kernel_h: 8, kernel_w: 8, ..Geometry::dense(64, 10) };
     network.output = push(&mut network, Op::Linear(classes), &[value], [10, 1, 1]);
     network
 }

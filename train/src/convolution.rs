@@ -45,9 +45,12 @@ impl Convolution {
             packed: [vec![NOWHERE; weights], vec![NOWHERE; weights]],
             lengths: [0; 2],
         };
+        // Biases of a block are those of its sweep: sweeps forward come in the order of blocks.
         for block in 0..output.blocks() {
             layer.push_forward(block, input, output);
         }
+        // Pixels of one phase, as far from a multiple of the stride, are read at the same taps. With
+        // stride 2 and a kernel of 3, even rows are read at taps 0 and 2, odd ones at 1.
         let through = unrolled(geometry);
         let (rows, columns) = (Axis::vertical(&through), Axis::horizontal(&through));
         for block in 0..input.blocks() {
@@ -133,7 +136,10 @@ impl Convolution {
     fn inputs_of(&self, block: usize) -> std::ops::RangeInclusive<usize> {
         let g = &self.geometry;
         let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+        // Sixteen outputs may be of several groups, and of parts of groups. Of 20 channels in 5
+        // groups, block 1 has outputs 16 to 19: group 4, and its inputs 16 to 19, block 1.
         let last = (block * LANES + LANES - 1).min(g.out_channels - 1);
+        // The last input of the last group is in the last block.
         let groups = [block * LANES / of_outputs, last / of_outputs];
         groups[0] * of_inputs / LANES..=((groups[1] + 1) * of_inputs - 1) / LANES
     }
@@ -145,12 +151,14 @@ impl Convolution {
         let start = self.lengths[way];
         self.lengths[way] += SQUARE;
         let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+        // All weights of this tap whose output and input are of these two blocks and of one group.
         for k in to * LANES..(to * LANES + LANES).min(g.out_channels) {
             let first = k / of_outputs * of_inputs;
             for c in (from * LANES).max(first)..(from * LANES + LANES).min(first + of_inputs) {
-                let weight =
-                    ((k * of_inputs + c - first) * g.kernel_h + ky) * g.kernel_w + kx;
+                let weight = ((k * of_inputs + c - first) * g.kernel_h + ky) * g.kernel_w + kx;
                 let (k, c) = (k % LANES, c % LANES);
+                // Whoever is summed over comes first: channels of the input forward, of the output
+                // backward.
                 let within = if way == 0 { c * LANES + k } else { k * LANES + c };
                 self.packed[way][weight] = (start + within) as u32;
             }
@@ -174,10 +182,11 @@ impl Convolution {
             packed.forward[one as usize] = value;
             packed.backward[other as usize] = value;
         }
+        // Behind the last channel, biases stay zero, and so do the outputs there.
         packed.bias[..bias.len()].copy_from_slice(bias);
     }
 
-    /// Gradients of weights in the order of [`model::Conv`], from those in the order of the kernels.
+    /// Gradients of weights in the order of [`model::Conv`], from those in the kernels' order.
     pub(crate) fn unpack<T: Number>(&self, sums: &[T], weight: &mut [T]) {
         for (weight, &at) in weight.iter_mut().zip(&self.packed[0]) {
             *weight = sums[at as usize];
@@ -198,6 +207,7 @@ impl Convolution {
         input: &mut [T],
         add: bool,
     ) {
+        // A bias of zero overwrites what the last image has left there.
         let zeros = [T::zero(); LANES];
         let start = (!add).then_some(&zeros);
         for sweep in &self.backward {

@@ -94,11 +94,8 @@ pub(crate) fn round<T: Element>(
     from: &[T],
     rounding: &Rounding,
 ) {
-    let [factor, low, high, half] =
-        [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
-    map(places, values, from, |value| {
-        (value * factor + half).floor().max(low).min(high)
-    });
+    let [factor, low, high, half] = [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
+    map(places, values, from, |value| (value * factor + half).floor().max(low).min(high));
 }
 
 /// Sets or adds the cotangents of what was rounded, at the place of what it was before.
@@ -109,19 +106,13 @@ pub(crate) fn round_back<T: Element>(
     rounding: &Rounding,
     add: bool,
 ) {
-    let [factor, low, high, half] =
-        [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
+    let [factor, low, high, half] = [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
     let (least, most) = (low - half, high + half);
-    slope_back(
-        places,
-        back,
-        sources,
-        |before| {
-            let scaled = before * factor;
-            if least <= scaled && scaled < most { factor } else { T::zero() }
-        },
-        add,
-    );
+    // Half a step beyond either end still rounds to it.
+    slope_back(places, back, sources, add, |before| {
+        let scaled = before * factor;
+        if least <= scaled && scaled < most { factor } else { T::zero() }
+    });
 }
 
 /// Sets or adds cotangents times slopes, at the place of what the slopes are taken at.
@@ -129,8 +120,8 @@ pub(crate) fn slope_back<T: Element>(
     [to, from]: [Place; 2],
     back: &mut [T],
     [before, cotangent]: [&[T]; 2],
-    slope: impl Fn(T) -> T,
     add: bool,
+    slope: impl Fn(T) -> T,
 ) {
     Arch::new().dispatch(|| {
         for (row, other) in to.rows().zip(from.rows()) {

@@ -32,6 +32,7 @@ impl Order {
         if self.epoch != Some(epoch) {
             self.epoch = Some(epoch);
             let mut random = generator(self.seed, epoch);
+            // From the same start, whatever epochs came before: a resumed training has seen none.
             self.images.sort_unstable();
             // Fisher and Yates: each place gets one of those that are left.
             for place in (1..self.images.len()).rev() {
@@ -81,11 +82,13 @@ impl Augmentation {
     /// Where lengths and shape are not of one image.
     pub fn apply(&self, shape: [usize; 3], blank: &[f32], image: &[f32], changed: &mut [f32]) {
         let [channels, rows, columns] = shape;
-        let planes = image.chunks_exact(rows * columns).zip(changed.chunks_exact_mut(rows * columns));
+        let planes =
+            image.chunks_exact(rows * columns).zip(changed.chunks_exact_mut(rows * columns));
         assert_eq!(channels, blank.len(), "invariant: a blank for each channel");
         for ((from, to), &blank) in planes.zip(blank) {
             for (at, pixel) in to.iter_mut().enumerate() {
                 let (y, x) = (at / columns, at % columns);
+                // From where the changed pixel comes: mirrored first, then moved.
                 let x = if self.flip { columns - 1 - x } else { x };
                 let y = y.checked_add_signed(self.shift[0] as isize).filter(|&y| y < rows);
                 let x = x.checked_add_signed(self.shift[1] as isize).filter(|&x| x < columns);

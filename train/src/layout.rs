@@ -1,8 +1,8 @@
 //! Where elements lie: blocks of sixteen channels, with a frame of zeros around every plane.
 //!
-//! `[C / 16][frame + H + frame][frame + W + frame][16]`. The frame is the padding of the layers that
-//! read the value, and of the transposes that read its cotangent: kernels never ask whether they
-//! are inside.
+//! `[C / 16][frame + H + frame][frame + W + frame][16]`. The frame is the padding of the layers
+//! that read the value, and of the transposes that read its cotangent: kernels never ask whether
+//! they are inside.
 
 use std::ops::Range;
 
@@ -95,6 +95,7 @@ impl Layout {
         let mut frames = vec![[0; 2]; memory.len()];
         for (index, node) in network.nodes.iter().enumerate() {
             let Op::Linear(geometry) = &node.op else { continue };
+            // Values that share memory share its layout, and so the largest of their frames.
             let needed = [forward_frame(geometry), backward_frame(&unrolled(geometry))];
             for (value, needed) in [node.inputs[0], index + 1].into_iter().zip(needed) {
                 let frame = &mut frames[memory[value]];
@@ -111,6 +112,7 @@ impl Layout {
 /// needs what was there.
 fn memory(network: &Network) -> Vec<usize> {
     let mut uses = vec![0; network.nodes.len() + 1];
+    // The loss reads the output.
     uses[network.output] += 1;
     network.nodes.iter().flat_map(|node| &node.inputs).for_each(|&value| uses[value] += 1);
     let mut memory: Vec<usize> = (0..uses.len()).collect();
@@ -118,9 +120,10 @@ fn memory(network: &Network) -> Vec<usize> {
         if !matches!(node.op, Op::Relu { .. } | Op::Add { .. }) {
             continue;
         }
-        let free = node.inputs.iter().find(|&&value| {
-            uses[value] == 1 && value > 0 && forgets(&network.nodes[value - 1].op)
-        });
+        let free = node
+            .inputs
+            .iter()
+            .find(|&&value| uses[value] == 1 && value > 0 && forgets(&network.nodes[value - 1].op));
         if let Some(&value) = free {
             memory[index + 1] = memory[value];
         }
@@ -160,6 +163,7 @@ pub(crate) fn unrolled(geometry: &Geometry) -> Geometry {
 
 /// What windows reach beyond the image.
 fn forward_frame(g: &Geometry) -> [usize; 2] {
+    // One row behind the last that a window reads, counted from the first row of padding.
     let below = (g.out_h() - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1;
     let right = (g.out_w() - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1;
     [
@@ -226,6 +230,8 @@ impl Axis {
     }
 
     fn frame(self) -> usize {
+        // Pixel `i` of a phase reads output `first + i`: from `first` to `last`, where outputs are
+        // those from 0 on.
         let reach = (0..self.stride.min(self.size)).flat_map(|phase| {
             self.taps(phase).map(move |(_, first)| {
                 let last = first + self.pixels(phase) as isize - 1;

@@ -1,7 +1,7 @@
 //! Training: gradients of float networks and of integer ones, in batches, on all cores.
 //!
 //! A [`Network`] is what is differentiated: linear layers, ReLUs, sums, pooling, roundings. Its
-//! values lie in blocks of sixteen channels with the padding around them ([`layout`]), so that one
+//! values lie in blocks of sixteen channels with the padding around them ([`layout`]). So one
 //! kernel ([`kernels`]) convolves forward, backward and for the weights. A [`Trainer`] takes a batch
 //! through it in strips of images. Strips and sums have a fixed order: no result depends on the
 //! number of cores.

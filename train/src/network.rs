@@ -64,8 +64,8 @@ pub enum Op {
 
 /// `clamp(floor(x factor + 1/2), low, high)`.
 ///
-/// Its gradient is `factor` where `low - 1/2 <= x factor < high + 1/2`, and zero beyond: that of the
-/// clamp, with the rounding taken for the identity (the straight-through estimator: Bengio,
+/// Its gradient is `factor` where `low - 1/2 <= x factor < high + 1/2`, and zero beyond. That is
+/// the clamp's, with the rounding taken for the identity (the straight-through estimator: Bengio,
 /// Leonard, Courville 2013).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rounding {
@@ -94,6 +94,7 @@ impl Table {
 
     /// The gradient at an integer.
     pub(crate) fn slope(&self, x: f64) -> f64 {
+        // At the ends there is one neighbor alone, and the other is the integer itself.
         let [before, after] = [self.index(x, -1), self.index(x, 1)];
         (self.values[after] - self.values[before]) / (after - before).max(1) as f64
     }

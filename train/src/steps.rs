@@ -58,9 +58,11 @@ pub(crate) enum Work {
 pub(crate) fn steps(network: &Network, layout: &Layout) -> Vec<Step> {
     let mut steps: Vec<Step> =
         (0..network.nodes.len()).map(|index| step(network, layout, index)).collect();
+    // By memory: whether a node behind has had its part in the cotangent there.
     let mut is_set = vec![false; layout.memory.len()];
     is_set[layout.memory[network.output]] = true;
     for step in steps.iter_mut().rev() {
+        // Nobody behind it leads to the loss: its memory holds no cotangent.
         step.is_live = is_set[step.memory];
         if !step.is_live {
             continue;
@@ -92,9 +94,7 @@ fn step(network: &Network, layout: &Layout, index: usize) -> Step {
         .collect();
     let first = inputs[0].place;
     let work = match &node.op {
-        Op::Linear(geometry) => {
-            Work::Linear(Box::new(Convolution::new(geometry, &first, &place)))
-        }
+        Op::Linear(geometry) => Work::Linear(Box::new(Convolution::new(geometry, &first, &place))),
         Op::Relu { max } => Work::Relu(*max),
         Op::Add { factors } => Work::Add(factors.clone()),
         Op::Round(rounding) => Work::Round(*rounding),

@@ -33,6 +33,7 @@ pub(crate) struct Strip<T> {
 impl<T: Number> Strip<T> {
     pub(crate) fn new(shared: &Shared<'_, T>) -> Self {
         let Layout { places, memory } = shared.layout;
+        // A value that another has taken the memory over of has none of its own.
         let values: Vec<Vec<T>> = (0..places.len())
             .map(|value| {
                 let len = if memory[value] == value { places[value].len() } else { 0 };
@@ -57,6 +58,7 @@ impl<T: Number> Strip<T> {
 
     /// Evaluates an image, `[C, H, W]` row-major; its output is then in `output[0]`.
     pub(crate) fn forward(&mut self, shared: &Shared<'_, T>, image: &[T]) {
+        // The frame and the lanes behind the last channel are zero from the start, and stay so.
         let place = shared.layout.places[0];
         for (index, &value) in image.iter().enumerate() {
             self.values[0][place.position(index)] = value;
@@ -131,6 +133,8 @@ impl<T: Number> Strip<T> {
         }
         for (index, step) in shared.steps.iter().enumerate().rev().filter(|(_, step)| step.is_live)
         {
+            // All readers of a value come later in the network, and have had their part in its
+            // cotangent.
             let mut cotangent = std::mem::take(&mut self.cotangents[step.memory]);
             if let (Some([weights, bias]), Work::Linear(layer)) =
                 (&mut self.sums[index], &step.work)
@@ -146,6 +150,7 @@ impl<T: Number> Strip<T> {
                 self.differentiate(step, at, shared.packed[index].as_ref(), &cotangent, &mut back);
                 self.cotangents[operand.memory] = back;
             }
+            // Last, since the others need the cotangent of the result.
             self.differentiate_in_place(step, &mut cotangent);
             self.cotangents[step.memory] = cotangent;
         }
@@ -190,17 +195,22 @@ impl<T: Number> Strip<T> {
                 elements::round_back(places, back, [input, cotangent], rounding, add);
             }
             (Work::Relu(max), _) => {
-                let slope = |value: T| relu_slope(value, *max);
-                elements::slope_back(places, back, [input, cotangent], slope, add);
+                // Not in place, so that the input is still there.
+                elements::slope_back(places, back, [input, cotangent], add, |value| {
+                    relu_slope(value, *max)
+                });
             }
             (Work::Function(function), _) => {
-                let slope = |value: T| T::of(function.slope(value.wide()));
-                elements::slope_back(places, back, [input, cotangent], slope, add);
+                elements::slope_back(places, back, [input, cotangent], add, |value| {
+                    T::of(function.slope(value.wide()))
+                });
             }
             (Work::Table(table), _) => {
-                let slope = |value: T| T::of(table.slope(value.wide()));
-                elements::slope_back(places, back, [input, cotangent], slope, add);
+                elements::slope_back(places, back, [input, cotangent], add, |value| {
+                    T::of(table.slope(value.wide()))
+                });
             }
+            // Windows may overlap and leave elements out, so these two only ever add.
             (Work::Max(windows), _) => {
                 clear(operand, back);
                 windows.max_back([input, output], cotangent, back);

@@ -43,10 +43,8 @@ impl<T: Number> Trainer<T> {
     pub fn new(network: &Network, images: usize) -> Self {
         let layout = Layout::of(network);
         let steps = steps(network, &layout);
-        let packed: Vec<Option<Packed<T>>> = steps
-            .iter()
-            .map(|step| layer(step).map(Convolution::zeros))
-            .collect();
+        let packed: Vec<Option<Packed<T>>> =
+            steps.iter().map(|step| layer(step).map(Convolution::zeros)).collect();
         let mut gradients = vec![None; steps.len()];
         for (index, geometry) in network.layers() {
             gradients[index] = Some(Parameters {
@@ -63,6 +61,7 @@ impl<T: Number> Trainer<T> {
             input: network.input.iter().product(),
             output: network.output,
         };
+        // Each strip has memory of its own, whichever core takes it.
         let strip = Strip::new(&trainer.shared());
         trainer.strips = vec![strip; images.div_ceil(STRIP)];
         trainer
@@ -127,10 +126,12 @@ impl<T: Number> Trainer<T> {
         let images = batch.len() / self.input;
         assert_eq!(images * self.input, batch.len(), "invariant: a batch is of whole images");
         assert!(images <= self.strips.len() * STRIP, "invariant: there is memory for the batch");
+        // Out of `self`, which all strips read.
         let mut strips = std::mem::take(&mut self.strips);
         let shared = self.shared();
         let parts = batch.par_chunks(STRIP * self.input).enumerate();
         strips.par_iter_mut().zip(parts).for_each(|(strip, (part, images))| {
+            // A strip's sums are of its own images, in their order.
             strip.clear();
             for (index, image) in images.chunks_exact(self.input).enumerate() {
                 strip.forward(&shared, image);
@@ -148,6 +149,7 @@ impl<T: Number> Trainer<T> {
             let (Some(gradient), Some(total)) = (gradient, &mut first.sums[index]) else {
                 continue;
             };
+            // Of strips 0, 1, 2: (0 + 1) + 2, in whatever order they were done.
             for other in others.iter().filter_map(|strip| strip.sums[index].as_ref()) {
                 for (total, more) in total.iter_mut().zip(other) {
                     total.iter_mut().zip(more).for_each(|(total, &more)| *total += more);

@@ -54,6 +54,7 @@ impl Windows {
 
     /// Every result's place, with the places of its elements.
     fn each(&self) -> impl Iterator<Item = (usize, &[u32])> {
+        // Parts follow each other, so each starts where the one before ends.
         let mut start = 0;
         self.outputs.iter().zip(&self.ends).map(move |(&output, &end)| {
             let window = &self.inputs[start..end as usize];
@@ -94,6 +95,7 @@ impl Windows {
         back: &mut [T],
     ) {
         for (from, window) in self.each() {
+            // Padding is no element of a window, so one of them is the largest.
             let largest = window.iter().find(|&&at| input[at as usize] == output[from]);
             if let Some(&at) = largest {
                 back[at as usize] += cotangent[from];

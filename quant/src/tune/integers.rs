@@ -63,6 +63,7 @@ impl Integers {
             if linear.kernel == Kernel::Winograd {
                 return Err(TuneError::Winograd { node: node.name.clone() });
             }
+            // Logits have no step: one of theirs is about 1, in real numbers.
             let Some(given) = weights.layers.get(&node.name) else { continue };
             let step = step_of(graph, id).unwrap_or_else(|| (1.0 / node.wire.scale).log2());
             layers.push(Layer::new(&node.name, values[id] - 1, linear, given, step));
@@ -106,6 +107,7 @@ impl Integers {
         }
         let mut builder = Graph::builder(self.graph.name(), self.graph.preprocess().clone());
         for node in self.graph.nodes() {
+            // Wires behind a layer follow from its interval, as the builder infers them.
             let mut op = node.op.clone();
             if let (Op::Linear(linear), Some(given)) = (&op, weights.layers.get(&node.name)) {
                 let input = builder.wire(linear.input).range;
@@ -120,17 +122,10 @@ impl Integers {
 }
 
 impl Layer {
-    fn new(
-        name: &str,
-        node: usize,
-        linear: &Linear,
-        given: &LayerWeights,
-        log_step: f64,
-    ) -> Self {
+    fn new(name: &str, node: usize, linear: &Linear, given: &LayerWeights, log_step: f64) -> Self {
         let (latents, channels) = (given.weights.len(), given.bias.len());
-        let factor = |channel: usize| {
-            f32::from(linear.shifts.get(channel).copied().unwrap_or(0)).exp2()
-        };
+        let factor =
+            |channel: usize| f32::from(linear.shifts.get(channel).copied().unwrap_or(0)).exp2();
         let step = log_step.round().max(0.0).exp2() as f32;
         Self {
             name: name.to_owned(),
@@ -150,6 +145,7 @@ impl Layer {
 
     /// The least and the largest integer of the weights.
     fn limits(&self) -> [f32; 2] {
+        // Two's complement: of 3 bits, -4 to 3.
         let half = f32::from(self.bits - 1).exp2();
         [-half, half - 1.0]
     }
@@ -268,6 +264,7 @@ fn step_of(graph: &Graph, wire: WireId) -> Option<f64> {
     graph.consumers(wire).into_iter().find_map(|reader| match &graph.node(reader).op {
         Op::Requant { shift, .. } => Some(f64::from(*shift)),
         Op::Add { terms } => {
+            // What is shifted left by two on its way has steps that are four times as large.
             let own = terms.iter().find(|term| term.wire == wire)?;
             step_of(graph, reader).map(|step| step - f64::from(own.shift))
         }

@@ -116,7 +116,7 @@ impl<'a> Tuner<'a> {
         source: Source<'a>,
         options: TuneOptions,
     ) -> Result<Self, TuneError> {
-        if source.len() == 0 {
+        if source.is_empty() {
             return Err(TuneError::NoImages);
         }
         let integers = Integers::new(graph, weights)?;
@@ -164,11 +164,14 @@ impl<'a> Tuner<'a> {
         if self.step == 0 {
             self.curve = Curve { first: loss, mean: loss, ..self.curve };
         }
+        // A plain mean at first, then one that forgets.
         self.curve.mean += (loss - self.curve.mean) / SHOWN.min(self.step as f64 + 1.0);
         let diverges = self.curve.mean > DIVERGENCE * self.curve.first.max(0.1);
+        // Nothing has moved yet: the parameters that made this loss are thrown away with it.
         if !loss.is_finite() || diverges {
             return self.go_back(loss);
         }
+        // Each divergence has halved them.
         let halved = (-(self.curve.halvings as f32)).exp2();
         let part = rate(self.step, self.options.steps) * halved;
         self.step += 1;
@@ -245,6 +248,7 @@ impl<'a> Tuner<'a> {
         if halvings > HALVINGS {
             return Err(TuneError::Diverged { step: self.step, loss, halvings: HALVINGS });
         }
+        // The state that is gone back to does not know of this divergence yet.
         let good = std::mem::take(&mut self.good);
         self.restore(&good)?;
         self.curve.halvings = halvings;

@@ -1,22 +1,27 @@
 //! The images to learn from.
 
+use std::ops::Range;
+
 use fusion::Wire;
 use model::{DataError, Dataset, Preprocess};
 use train::Augmentation;
 
 /// Images of some files, one after the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Source<'a> {
-    /// The files.
-    pub files: &'a [Dataset],
-    /// What a pixel is turned into.
-    pub preprocess: &'a Preprocess,
+    files: Vec<(&'a Dataset, Range<usize>)>,
+    preprocess: &'a Preprocess,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// Some images of each file; `preprocess` is what a pixel is turned into.
+    pub const fn new(files: Vec<(&'a Dataset, Range<usize>)>, preprocess: &'a Preprocess) -> Self {
+        Self { files, preprocess }
+    }
+
     /// Images in all.
     pub fn len(&self) -> usize {
-        self.files.iter().map(Dataset::len).sum()
+        self.files.iter().map(|(_, range)| range.len()).sum()
     }
 
     /// Whether there is none.
@@ -32,11 +37,12 @@ impl Source<'_> {
         images: &mut Vec<f32>,
     ) -> Result<Option<usize>, DataError> {
         let mut index = index;
-        for file in self.files {
-            if index >= file.len() {
-                index -= file.len();
+        for (file, range) in &self.files {
+            if index >= range.len() {
+                index -= range.len();
                 continue;
             }
+            let index = range.start + index;
             let one = file.batch(index..index + 1, self.preprocess)?;
             let shape = one.image_shape();
             let start = images.len();

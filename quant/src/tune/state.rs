@@ -47,6 +47,7 @@ impl Tuner<'_> {
     /// # Errors
     /// The state is of other arguments, which the error names, or is no state.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), TuneError> {
+        // Ten words; then each parameter with its two moments, of four bytes each.
         let length = 10 * 8 + 3 * 4 * self.parameters();
         expect("bytes", length as u64, state.len() as u64)?;
         let (words, values) = state.split_at(10 * 8);

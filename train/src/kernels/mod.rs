@@ -63,6 +63,7 @@ impl Sweep {
         if rows == 0 || columns == 0 {
             return true;
         }
+        // Offsets only grow with rows and columns, so the last pixel reaches farthest.
         let (last_in, last_out) =
             (self.input.at(rows - 1, columns - 1), self.output.at(rows - 1, columns - 1));
         last_out + LANES <= output

@@ -28,12 +28,7 @@ pub(super) fn products<T: Element>(
     }
 }
 
-pub(super) fn weight_sums<T: Element>(
-    sweep: &Sweep,
-    input: &[T],
-    cotangent: &[T],
-    sums: &mut [T],
-) {
+pub(super) fn weight_sums<T: Element>(sweep: &Sweep, input: &[T], cotangent: &[T], sums: &mut [T]) {
     let [rows, columns] = sweep.size;
     for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
         let (from, to) = (sweep.input.at(y, x), sweep.output.at(y, x));

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256, _mm256_add_ps, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
-    _mm256_storeu_ps,
+    __m256, _mm256_add_ps, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps,
 };
 
 use super::{LANES, Sweep, Tap};
@@ -28,6 +28,7 @@ pub(super) fn products(
         return false;
     }
     let [rows, columns] = sweep.size;
+    // Null where sums start from what the output holds.
     let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr());
     let (input, weights, output) = (input.as_ptr(), weights.as_ptr(), output.as_mut_ptr());
     for y in 0..rows {
@@ -78,6 +79,7 @@ unsafe fn pixels<const P: usize>(
 ) -> usize {
     // SAFETY: as the caller says.
     unsafe {
+        // Two registers a pixel: twelve of sixteen for six pixels, three for what is multiplied.
         let mut sums = [[_mm256_setzero_ps(); 2]; P];
         for (p, sums) in sums.iter_mut().enumerate() {
             let from = if bias.is_null() { output.add(p * column_out).cast_const() } else { bias };
@@ -86,6 +88,7 @@ unsafe fn pixels<const P: usize>(
         for tap in taps {
             let (mut weights, mut input) = (weights.add(tap.weights), input.add(tap.input));
             for _ in 0..tap.channels {
+                // One channel of the input meets all sixteen of the output.
                 let row = [_mm256_loadu_ps(weights), _mm256_loadu_ps(weights.add(8))];
                 for (p, sums) in sums.iter_mut().enumerate() {
                     let value = _mm256_broadcast_ss(&*input.add(p * column_in));
@@ -116,6 +119,7 @@ pub(super) fn weight_sums(
     }
     let [rows, columns] = sweep.size;
     let (input, cotangent, sums) = (input.as_ptr(), cotangent.as_ptr(), sums.as_mut_ptr());
+    // Whole rows, as many as make some hundred pixels: of 32 columns four, of 8 sixteen.
     let band = (BAND / columns.max(1)).max(1);
     for first in (0..rows).step_by(band) {
         let band = Band { sweep, first, rows: band.min(rows - first) };
@@ -127,6 +131,7 @@ pub(super) fn weight_sums(
                 done += unsafe {
                     let (input, sums) =
                         (input.add(tap.input + done), sums.add(tap.weights + done * LANES));
+                    // 16 channels are 6 6 4, and 8 are 4 4.
                     match tap.channels - done {
                         6.. if tap.channels - done != 8 => {
                             channels::<6>(&band, input, cotangent, sums)
@@ -164,10 +169,10 @@ unsafe fn channels<const C: usize>(
     let Sweep { size: [_, columns], input: from, output: to, .. } = band.sweep;
     // SAFETY: as the caller says.
     unsafe {
+        // Sums stay in registers for all pixels of the band.
         let mut found = [[_mm256_setzero_ps(); 2]; C];
         for y in band.first..band.first + band.rows {
-            let (mut input, mut cotangent) =
-                (input.add(from.at(y, 0)), cotangent.add(to.at(y, 0)));
+            let (mut input, mut cotangent) = (input.add(from.at(y, 0)), cotangent.add(to.at(y, 0)));
             for _ in 0..*columns {
                 let row = [_mm256_loadu_ps(cotangent), _mm256_loadu_ps(cotangent.add(8))];
                 for (c, found) in found.iter_mut().enumerate() {
