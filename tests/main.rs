@@ -26,4 +26,5 @@ mod search;
 mod secrets;
 mod support;
 mod tls;
+mod tune;
 mod usage;

@@ -49,8 +49,8 @@ impl Convolution {
         for block in 0..output.blocks() {
             layer.push_forward(block, input, output);
         }
-        // Pixels of one phase, as far from a multiple of the stride, are read at the same taps. With
-        // stride 2 and a kernel of 3, even rows are read at taps 0 and 2, odd ones at 1.
+        // Pixels of one phase, as far from a multiple of the stride, are read at the same taps.
+        // With stride 2 and a kernel of 3, even rows are read at taps 0 and 2, odd ones at 1.
         let through = unrolled(geometry);
         let (rows, columns) = (Axis::vertical(&through), Axis::horizontal(&through));
         for block in 0..input.blocks() {

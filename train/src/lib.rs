@@ -2,9 +2,10 @@
 //!
 //! A [`Network`] is what is differentiated: linear layers, ReLUs, sums, pooling, roundings. Its
 //! values lie in blocks of sixteen channels with the padding around them ([`layout`]). So one
-//! kernel ([`kernels`]) convolves forward, backward and for the weights. A [`Trainer`] takes a batch
-//! through it in strips of images. Strips and sums have a fixed order: no result depends on the
-//! number of cores.
+//! kernel ([`kernels`]) convolves forward, backward and for the weights.
+//!
+//! A [`Trainer`] takes a batch through it in strips of images. Strips and sums have a fixed order:
+//! no result depends on the number of cores.
 //!
 //! Around it: [`Adam`], losses ([`loss`]), and the order and augmentation of images ([`Images`]).
 
