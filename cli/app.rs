@@ -10,7 +10,7 @@ use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
     compare, cost, demo, eval, export, heap, hints, import, infer, inspect, keygen, manual, merge,
-    panic, process, search, serve,
+    panic, process, search, serve, tune,
 };
 
 /// The widest line of a help text.
@@ -52,6 +52,9 @@ enum Command {
     /// network.
     #[command(after_help = exit::HELP, override_usage = search::USAGE)]
     Search(search::Args),
+    /// Train the integers of a network of low widths, with the float network as their teacher.
+    #[command(after_help = exit::HELP)]
+    Tune(tune::Args),
     /// Take over a network that is quantized already, with its own integers and widths.
     #[command(after_help = exit::HELP)]
     Import(import::Args),
@@ -147,6 +150,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
     match command {
         Command::Inspect(args) => inspect::run(app, args),
         Command::Search(args) => search::run(app, args),
+        Command::Tune(args) => tune::run(app, args),
         Command::Import(args) => import::run(app, args),
         Command::Hints(args) => hints::run(app, args),
         Command::Eval(args) => eval::run(app, args),

@@ -36,6 +36,7 @@ mod search;
 mod serve;
 mod source;
 mod table;
+mod tune;
 mod units;
 
 fn main() -> std::process::ExitCode {

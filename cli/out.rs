@@ -16,6 +16,8 @@ use crate::net::SUMMARY;
 
 /// The sensitivities of a search.
 pub(crate) const SENSITIVITY: &str = "sensitivity.json";
+/// The state of a training.
+pub(crate) const TRAINING: &str = "training.state";
 /// The folder of a frontier's networks, and the file of each beside its plan and weights.
 pub(crate) const POINTS: &str = "points";
 pub(crate) const POINT: &str = "point.json";
@@ -31,6 +33,7 @@ pub(crate) enum Writer {
     Search,
     Frontier,
     Import,
+    Tune,
 }
 
 /// A folder that can be written. Dropped empty, it goes again if it was not there before.
@@ -102,6 +105,7 @@ impl Writer {
             Self::Search => "pq search",
             Self::Frontier => "pq search --frontier",
             Self::Import => "pq import",
+            Self::Tune => "pq tune",
         }
     }
 
@@ -110,6 +114,7 @@ impl Writer {
             Self::Search => &[PLAN, WEIGHTS, HINTS, HINTS_SECRET, SUMMARY, SENSITIVITY],
             Self::Frontier => &[SUMMARY, DRAWING, PAGE, SENSITIVITY],
             Self::Import => &[PLAN, WEIGHTS, HINTS, HINTS_SECRET, SUMMARY],
+            Self::Tune => &[PLAN, WEIGHTS, HINTS, HINTS_SECRET, SUMMARY, TRAINING],
         }
     }
 
@@ -128,7 +133,9 @@ impl Writer {
                 }
                 foreign
             }
-            Self::Search | Self::Import => other_than(path, |name| self.files().contains(&name)),
+            Self::Search | Self::Import | Self::Tune => {
+                other_than(path, |name| self.files().contains(&name))
+            }
         };
         let summary = path.join(SUMMARY);
         // A network comes with the record of how it was found.
@@ -145,7 +152,7 @@ impl Writer {
     fn has_written(self, summary: &[u8]) -> bool {
         let Ok(Value::Object(summary)) = serde_json::from_slice(summary) else { return false };
         match self {
-            Self::Search => summary.contains_key("expected_loss"),
+            Self::Search | Self::Tune => summary.contains_key("expected_loss"),
             Self::Frontier => summary.contains_key("points"),
             Self::Import => summary.contains_key("changes"),
         }
@@ -197,8 +204,10 @@ mod tests {
             ((SUMMARY, "{\"expected_loss\": 1}"), (SUMMARY, "{\"points\": []}"));
         let (import, plan, weights) = ((SUMMARY, "{\"changes\": []}"), (PLAN, ""), (WEIGHTS, ""));
         let sensitivity = (SENSITIVITY, "");
-        let point = [("points/a/plan.json", ""), ("points/a/point.json", "")];
         let some = |name: &str| Some(name.to_owned());
+        let training = (TRAINING, "");
+        assert_eq!(foreign(&[training]), [some(TRAINING), some(TRAINING), some(TRAINING)]);
+        let point = [("points/a/plan.json", ""), ("points/a/point.json", "")];
         assert_eq!(foreign(&[]), [None, None, None]);
         let hints = [(HINTS, ""), (HINTS_SECRET, "")];
         assert_eq!(foreign(&[plan, weights, hints[0], hints[1], search, sensitivity])[0], None);

@@ -119,6 +119,14 @@ impl Progress {
         self.bar.set_message(cell(message));
     }
 
+    /// A line between those of progress, for people who wait for long.
+    pub(crate) fn note(&self, text: std::fmt::Arguments<'_>) {
+        if verbosity() >= Verbosity::Usual {
+            let seconds = self.started.elapsed().as_secs_f64();
+            self.bar.suspend(|| say(format_args!("{seconds:8.3} s  {text}")));
+        }
+    }
+
     /// A line of its own, if so much was asked for: names of phases and steps, which are public.
     fn tell(&self, message: &str) {
         if verbosity() < Verbosity::Verbose {

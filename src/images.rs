@@ -79,6 +79,11 @@ impl Images {
         &self.preprocess
     }
 
+    /// The file, and which of its images are meant.
+    pub(crate) fn source(&self) -> (&Dataset, Range<usize>) {
+        (&self.data, self.range.clone())
+    }
+
     /// The network's input, `[images][channels][rows][columns]`.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! - [`Model`] is a trained network, from an ONNX file; [`Images`] are pictures for it.
 //! - [`search`] quantizes the model, layer by layer, within a budget of communication: the result
 //!   is a [`Network`], a public plan and secret weights.
+//! - [`tune`] trains the integers of such a network, with the model as their teacher.
 //! - [`Network::infer_locally`] runs both parties in this process; [`Server`] and [`Client`] run
 //!   one each, over TCP. A [`Service`] has several networks, and many clients at once.
 //! - [`Network::cost`] predicts what a run moves, to the byte; every run is held to it.
@@ -45,6 +46,7 @@ mod serve;
 mod server;
 mod tls;
 mod transport;
+mod tune;
 mod whole;
 
 pub use client::{Client, ClientOptions};
@@ -64,12 +66,14 @@ pub use protocols::profile::Profile;
 pub use protocols::weights::Weights;
 pub use protocols::{Limits, Role};
 pub use quant::search::{LayerReport, SearchOptions, Uniform};
+pub use quant::tune::{TuneOptions, TuneProgress};
 pub use search::{Found, search};
 pub use secret::read as read_secret;
 pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};
 pub use server::{Refused, Server, ServerSession};
 pub use tls::{ClientTls, Clients, Identity, KnownClient, Rights, Security, ServerTls};
 pub use transport::runtime;
+pub use tune::{CALIBRATION, tune};
 
 /// What an operation of this crate comes to.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

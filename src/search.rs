@@ -34,12 +34,19 @@ pub fn search(model: &Model, images: &Images, options: &SearchOptions) -> Result
     let batch = images.tensor()?;
     let calibration = widths::Images { batch: &batch, labels: images.labels() };
     let found = widths::search(&model.0, images.preprocess(), &calibration, options, &mut |_| ())?;
-    let network = Network::new(found.plan, found.weights)?.with_new_hints()?;
-    Ok(Found {
-        setup_bits: network.plan().setup_cost(Hints::Known).bits(),
-        network,
-        layers: found.layers,
-        predicted_bits: found.predicted_bits,
-        predicted_seconds: found.predicted_seconds,
-    })
+    Found::of(found)
+}
+
+impl Found {
+    /// The network of what was found, with its hints.
+    pub(crate) fn of(found: widths::Found) -> Result<Self, Error> {
+        let network = Network::new(found.plan, found.weights)?.with_new_hints()?;
+        Ok(Self {
+            setup_bits: network.plan().setup_cost(Hints::Known).bits(),
+            network,
+            layers: found.layers,
+            predicted_bits: found.predicted_bits,
+            predicted_seconds: found.predicted_seconds,
+        })
+    }
 }

@@ -29,4 +29,5 @@ mod secrets;
 mod serve;
 mod support;
 mod tls;
+mod tune;
 mod usage;

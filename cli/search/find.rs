@@ -73,6 +73,7 @@ impl From<&SearchError> for Failure {
             | SearchError::Lower(_)
             | SearchError::Float(_)
             | SearchError::Protocol(_)
+            | SearchError::Tune(_)
             | SearchError::NoLayers => Code::Input,
         };
         Self::new(code, error)

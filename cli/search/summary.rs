@@ -55,7 +55,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(found: &Found) -> Self {
+    pub(crate) fn new(found: &Found) -> Self {
         Self {
             layers: found.layers.clone(),
             predicted_bits: found.predicted_bits,
@@ -100,7 +100,7 @@ impl Summary {
     }
 
     /// Warns where the integers are far from the float network.
-    pub(super) fn warn(&self, console: &Console) {
+    pub(crate) fn warn(&self, console: &Console) {
         let Fidelity { images, agreement, error, .. } = self.fidelity;
         if !self.fidelity.is_poor() {
             return;

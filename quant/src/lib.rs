@@ -4,6 +4,7 @@ pub mod gradient;
 pub mod qdq;
 pub mod quantize;
 pub mod search;
+pub mod tune;
 
 pub use model::{
     self, DataError, Dataset, Geometry, ImportError, Interface, Model, Node, Op, Preprocess,

@@ -56,6 +56,9 @@ pub enum SearchError {
     /// The calibration images do not fit.
     #[error(transparent)]
     Float(#[from] FloatError),
+    /// The network cannot be tuned.
+    #[error(transparent)]
+    Tune(#[from] crate::tune::TuneError),
     /// The calibration images cannot be encoded for the plan.
     #[error(transparent)]
     Protocol(#[from] protocols::Error),
@@ -85,6 +88,7 @@ impl SearchError {
             | Self::Lower(_)
             | Self::Float(_)
             | Self::Protocol(_)
+            | Self::Tune(_)
             | Self::Nothing
             | Self::NoLayers => false,
         }

@@ -25,6 +25,7 @@ mod measured;
 mod options;
 mod planned;
 mod sensitivity;
+mod tuned;
 mod widths;
 
 use fusion::Graph;

@@ -1,0 +1,62 @@
+//! Why a network cannot be tuned.
+
+use model::DataError;
+
+/// Why a network cannot be tuned.
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    /// The integer network cannot be represented.
+    #[error(transparent)]
+    Graph(#[from] fusion::Error),
+    /// An image cannot be read as the network's input.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// There is nothing to learn from.
+    #[error("no training image: at least one is needed")]
+    NoImages,
+    /// Weights that are trained elsewhere.
+    #[error(
+        "layer {node}: its weights are in Winograd's domain, which is not trained; quantize with \
+         exact Winograd first, and requantize after training"
+    )]
+    Winograd {
+        /// The layer.
+        node: String,
+    },
+    /// Integers that single precision does not hold.
+    #[error(
+        "node {node}: its integers may reach {found}, and training is exact up to {limit}; use \
+         fewer bits for its weights or for what it reads"
+    )]
+    TooLarge {
+        /// The node.
+        node: String,
+        /// The largest magnitude.
+        found: i64,
+        /// The largest that is exact.
+        limit: i64,
+    },
+    /// The loss is no number, however small the steps.
+    #[error(
+        "step {step}: the loss is {loss} after {halvings} halvings of the rates; training diverges \
+         from these widths and images"
+    )]
+    Diverged {
+        /// The step, counted from 0.
+        step: u64,
+        /// The loss of the batch, a mean.
+        loss: f64,
+        /// How often the rates were halved.
+        halvings: u32,
+    },
+    /// A state of other arguments.
+    #[error("the state is of another training: {what}: expected {expected}, found {found}")]
+    State {
+        /// What differs.
+        what: &'static str,
+        /// What this training has.
+        expected: u64,
+        /// What the state says.
+        found: u64,
+    },
+}

@@ -1,0 +1,48 @@
+//! Training: from a model to a network of low widths whose integers were learned.
+
+use quant::search::{self as widths, SearchOptions};
+use quant::tune::{Source, TuneOptions, TuneProgress};
+
+use crate::{Error, Found, Images, Model};
+
+/// Images that calibrate, from the first of those to learn from.
+pub const CALIBRATION: usize = 256;
+
+/// Trains the integers of a network at the widths that `options` fixes, with the model as their
+/// teacher: what [`search`](crate::search) finds is the start, and zero steps leave it as it is.
+///
+/// The first images of the first file calibrate. Labels are learned from too, where files have
+/// any. The options' choice of requantized Winograd does not count. `progress` is told after each
+/// step.
+///
+/// # Errors
+/// There are no images, or they do not fit the model; no widths are fixed; the network's integers
+/// are too large to be trained; or the training diverges.
+pub fn tune(
+    model: &Model,
+    images: &[Images],
+    options: &SearchOptions,
+    tune: &TuneOptions,
+    progress: &mut dyn FnMut(TuneProgress),
+) -> Result<Found, Error> {
+    let first =
+        images.first().ok_or(widths::SearchError::Tune(quant::tune::TuneError::NoImages))?;
+    let batch = first.take(CALIBRATION).tensor()?;
+    let calibration = widths::Images { batch: &batch, labels: None };
+    let prepared = widths::Prepared::new(
+        &model.0,
+        first.preprocess(),
+        &calibration,
+        options,
+        None,
+        &mut |_| (),
+    )?;
+    let files = images.iter().map(Images::source).collect();
+    let source = Source::new(files, first.preprocess());
+    let mut tuner = prepared.tuner(options, source, tune, &mut |_| ())?;
+    while !tuner.is_done() {
+        tuner.step().map_err(widths::SearchError::from)?;
+        progress(tuner.progress());
+    }
+    Found::of(prepared.tuned(options, &tuner, &mut |_| ())?)
+}

@@ -1,0 +1,62 @@
+//! `pq tune` on the digits network: where it starts, how it goes on, and what it ends with.
+
+use std::path::Path;
+
+use crate::search::asset;
+use crate::support::{json, run, stderr};
+
+fn tune(out: &Path, more: &[&str]) -> std::process::Output {
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let out = out.to_str().unwrap();
+    let args = ["tune", &model, "--train", &images, "--fixed", "w2a4", "--no-flip", "--crop", "1"];
+    run(&[&args, &["--out", out, "--json"], more].concat())
+}
+
+/// The integers of a network, which its export holds without salt.
+fn integers(net: &Path) -> Vec<u8> {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("net.onnx");
+    json(&run(&["export", net.to_str().unwrap(), "--out", path.to_str().unwrap(), "--json"]));
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn without_steps_it_is_the_network_of_the_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let [tuned, searched] = ["tuned", "searched"].map(|name| folder.path().join(name));
+    let found = json(&tune(&tuned, &["--steps", "0"]));
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let out = searched.to_str().unwrap();
+    let args = ["search", &model, "--calib", &images, "--fixed", "w2a4", "--out", out, "--json"];
+    assert_eq!(found, json(&run(&args)));
+    assert_eq!(integers(&tuned), integers(&searched));
+}
+
+#[test]
+fn a_trained_network_runs_privately_and_a_resumed_training_ends_with_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, resumed] = ["whole", "resumed"].map(|name| folder.path().join(name));
+    let steps = ["--steps", "6"];
+    let found = json(&tune(&whole, &steps));
+    let images = asset("digits-test-images-idx3-ubyte");
+    let net = whole.to_str().unwrap();
+    let inference =
+        json(&run(&["infer", "--local", net, "--input", &images, "--verify", "--json"]));
+    assert_eq!(inference["verified"], true);
+    assert_eq!(found["layers"][0]["weight_bits"], 8);
+    // From the last state there is nothing left to do but to write.
+    std::fs::create_dir(&resumed).unwrap();
+    std::fs::copy(whole.join("training.state"), resumed.join("training.state")).unwrap();
+    let again = json(&tune(&resumed, &["--steps", "6", "--resume"]));
+    assert_eq!(again["predicted_bits"], found["predicted_bits"]);
+    assert_eq!(integers(&resumed), integers(&whole));
+    let other = tune(&resumed, &["--steps", "7", "--resume"]);
+    assert!(!other.status.success());
+    let said = String::from_utf8_lossy(&other.stdout).into_owned() + &stderr(&other);
+    assert!(said.contains("expected --steps 7, found --steps 6"), "{said}");
+    let state = std::fs::read(resumed.join("training.state")).unwrap();
+    std::fs::write(resumed.join("training.state"), &state[..state.len() - 4]).unwrap();
+    let cut = tune(&resumed, &["--steps", "6", "--resume"]);
+    let said = String::from_utf8_lossy(&cut.stdout).into_owned() + &stderr(&cut);
+    assert!(!cut.status.success() && said.contains("bytes: expected"), "{said}");
+}

@@ -1,0 +1,81 @@
+//! One step of gradients of ResNet-20's shape, batch 64; beside it the kernels alone.
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use model::Geometry;
+use train::{Network, Node, Op, Trainer};
+
+/// Images of a batch.
+const BATCH: usize = 64;
+
+/// ResNet-20 for 32x32 pixels, batch normalization folded (He et al., CVPR 2016).
+fn resnet20() -> Network {
+    let mut network = Network { input: [3, 32, 32], nodes: Vec::new(), output: 0 };
+    let mut value = conv(&mut network, 0, 16, 3, 1);
+    value = relu(&mut network, value);
+    for stage in [16, 32, 64] {
+        for block in 0..3 {
+            let stride = if block == 0 && stage > 16 { 2 } else { 1 };
+            let inner = conv(&mut network, value, stage, 3, stride);
+            let inner = relu(&mut network, inner);
+            let branch = conv(&mut network, inner, stage, 3, 1);
+            let skip = if stride == 2 { conv(&mut network, value, stage, 1, 2) } else { value };
+            let shape = network.shape(branch);
+            let sum = push(&mut network, Op::Add { factors: vec![1.0; 2] }, &[branch, skip], shape);
+            value = relu(&mut network, sum);
+        }
+    }
+    let classes =
+        Geometry { in_h: 8, in_w: 8, kernel_h: 8, kernel_w: 8, ..Geometry::dense(64, 10) };
+    network.output = push(&mut network, Op::Linear(classes), &[value], [10, 1, 1]);
+    network
+}
+
+fn push(network: &mut Network, op: Op, inputs: &[usize], shape: [usize; 3]) -> usize {
+    network.nodes.push(Node { op, inputs: inputs.to_vec(), shape });
+    network.nodes.len()
+}
+
+fn conv(network: &mut Network, input: usize, to: usize, kernel: usize, stride: usize) -> usize {
+    let [channels, rows, columns] = network.shape(input);
+    let same = Geometry::same_size([channels, to], [rows, columns], kernel);
+    let geometry = Geometry { stride_h: stride, stride_w: stride, ..same };
+    push(network, Op::Linear(geometry), &[input], geometry.out_shape())
+}
+
+fn relu(network: &mut Network, input: usize) -> usize {
+    let shape = network.shape(input);
+    push(network, Op::Relu { max: None }, &[input], shape)
+}
+
+/// Small numbers that look random.
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 7919) % 1013) as f32 / 10_130.0 - 0.05).collect()
+}
+
+fn step(criterion: &mut Criterion) {
+    let network = resnet20();
+    let mut trainer: Trainer<f32> = Trainer::new(&network, BATCH);
+    for (node, geometry) in network.layers() {
+        trainer.set(node, &numbers(geometry.weights()), &numbers(geometry.out_channels));
+    }
+    let images = numbers(BATCH * 3 * 32 * 32);
+    criterion.bench_function("resnet20 step of 64", |bencher| {
+        bencher.iter_batched(
+            || (),
+            |()| {
+                trainer.step(&images, |image, logits, gradient| {
+                    gradient.fill(0.0);
+                    train::loss::cross_entropy(logits, image % 10, gradient)
+                })
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10);
+    targets = step
+}
+criterion_main!(benches);

@@ -1,0 +1,252 @@
+//! A linear layer: its sweeps, and its weights in the order that the sweeps read them in.
+
+use model::Geometry;
+
+use crate::kernels::{LANES, Number, Sweep, Tap};
+use crate::layout::{Axis, Place, unrolled};
+
+/// Weights of one tap: sixteen by sixteen.
+const SQUARE: usize = LANES * LANES;
+/// Where weights are put that no sweep has read yet.
+const NOWHERE: u32 = u32::MAX;
+
+/// A layer, ready to be run at the places of its input and of its output.
+#[derive(Clone, Debug)]
+pub(crate) struct Convolution {
+    geometry: Geometry,
+    /// One for each block of outputs.
+    forward: Vec<Sweep>,
+    /// For each block of inputs, one for each phase of the strides: together they write every
+    /// pixel.
+    backward: Vec<Sweep>,
+    /// Where each weight lies in [`Packed::forward`] and in [`Packed::backward`].
+    packed: [Vec<u32>; 2],
+    lengths: [usize; 2],
+}
+
+/// Weights and biases as the kernels read them.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed<T> {
+    /// `[sweep][tap][channel of the input][16]`.
+    pub(crate) forward: Vec<T>,
+    /// `[sweep][tap][channel of the output][16]`.
+    pub(crate) backward: Vec<T>,
+    /// Of all blocks.
+    pub(crate) bias: Vec<T>,
+}
+
+impl Convolution {
+    pub(crate) fn new(geometry: &Geometry, input: &Place, output: &Place) -> Self {
+        let weights = geometry.weights();
+        let mut layer = Self {
+            geometry: *geometry,
+            forward: Vec::new(),
+            backward: Vec::new(),
+            packed: [vec![NOWHERE; weights], vec![NOWHERE; weights]],
+            lengths: [0; 2],
+        };
+        // Biases of a block are those of its sweep: sweeps forward come in the order of blocks.
+        for block in 0..output.blocks() {
+            layer.push_forward(block, input, output);
+        }
+        // Pixels of one phase, as far from a multiple of the stride, are read at the same taps.
+        // With stride 2 and a kernel of 3, even rows are read at taps 0 and 2, odd ones at 1.
+        let through = unrolled(geometry);
+        let (rows, columns) = (Axis::vertical(&through), Axis::horizontal(&through));
+        for block in 0..input.blocks() {
+            for phase in 0..rows.stride.min(rows.size) * columns.stride.min(columns.size) {
+                let across = columns.stride.min(columns.size);
+                let phases = [phase / across, phase % across];
+                layer.push_backward(block, [rows, columns], phases, [input, output]);
+            }
+        }
+        layer.bury();
+        layer
+    }
+
+    /// Gives a place of their own to weights that are never read: those that only meet padding.
+    fn bury(&mut self) {
+        for (packed, length) in self.packed.iter_mut().zip(&mut self.lengths) {
+            for at in packed.iter_mut().filter(|at| **at == NOWHERE) {
+                *at = *length as u32;
+            }
+            *length += 1;
+        }
+    }
+
+    fn push_forward(&mut self, block: usize, input: &Place, output: &Place) {
+        let g = self.geometry;
+        let size = [g.out_h(), g.out_w()];
+        let mut taps = Vec::new();
+        for from in self.inputs_of(block) {
+            for tap in 0..g.kernel_h * g.kernel_w {
+                let (ky, kx) = (tap / g.kernel_w, tap % g.kernel_w);
+                let weights = self.square(0, [block, from], [ky, kx]);
+                let (y, x) = (ky * g.dilation_h, kx * g.dilation_w);
+                taps.push(Tap {
+                    input: from * input.block() + y * input.row() + x * LANES,
+                    weights,
+                    channels: (g.in_channels - from * LANES).min(LANES),
+                });
+            }
+        }
+        // The first window starts in the frame.
+        let mut grid = input.grid(0, [0, 0], [g.stride_h, g.stride_w]);
+        grid.start -= g.pad_top * input.row() + g.pad_left * LANES;
+        let to = output.grid(block, [0, 0], [1, 1]);
+        self.forward.push(Sweep { size, input: grid, output: to, taps });
+    }
+
+    fn push_backward(
+        &mut self,
+        block: usize,
+        [rows, columns]: [Axis; 2],
+        phases: [usize; 2],
+        [input, output]: [&Place; 2],
+    ) {
+        let mut taps = Vec::new();
+        for to in 0..output.blocks() {
+            if !self.inputs_of(to).contains(&block) {
+                continue;
+            }
+            for (ky, y) in rows.taps(phases[0]) {
+                for (kx, x) in columns.taps(phases[1]) {
+                    // Outputs before the first lie in the frame, which holds zeros.
+                    let y = y + output.frame[0] as isize;
+                    let x = x + output.frame[1] as isize;
+                    taps.push(Tap {
+                        input: to * output.block() + y as usize * output.row() + x as usize * LANES,
+                        weights: self.square(1, [to, block], [ky, kx]),
+                        channels: (self.geometry.out_channels - to * LANES).min(LANES),
+                    });
+                }
+            }
+        }
+        let mut grid = output.grid(0, [0, 0], [1, 1]);
+        grid.start = 0;
+        self.backward.push(Sweep {
+            size: [rows.pixels(phases[0]), columns.pixels(phases[1])],
+            input: grid,
+            output: input.grid(block, phases, [rows.stride, columns.stride]),
+            taps,
+        });
+    }
+
+    /// The blocks of inputs that a block of outputs reads: those of its groups.
+    fn inputs_of(&self, block: usize) -> std::ops::RangeInclusive<usize> {
+        let g = &self.geometry;
+        let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+        // Sixteen outputs may be of several groups, and of parts of groups. Of 20 channels in 5
+        // groups, block 1 has outputs 16 to 19: group 4, and its inputs 16 to 19, block 1.
+        let last = (block * LANES + LANES - 1).min(g.out_channels - 1);
+        // The last input of the last group is in the last block.
+        let groups = [block * LANES / of_outputs, last / of_outputs];
+        groups[0] * of_inputs / LANES..=((groups[1] + 1) * of_inputs - 1) / LANES
+    }
+
+    /// Where the weights of a tap between two blocks start, the next free place; notes where each
+    /// of them lies. Weights that a group lacks stay zero.
+    fn square(&mut self, way: usize, [to, from]: [usize; 2], [ky, kx]: [usize; 2]) -> usize {
+        let g = self.geometry;
+        let start = self.lengths[way];
+        self.lengths[way] += SQUARE;
+        let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+        // All weights of this tap whose output and input are of these two blocks and of one group.
+        for k in to * LANES..(to * LANES + LANES).min(g.out_channels) {
+            let first = k / of_outputs * of_inputs;
+            for c in (from * LANES).max(first)..(from * LANES + LANES).min(first + of_inputs) {
+                let weight = ((k * of_inputs + c - first) * g.kernel_h + ky) * g.kernel_w + kx;
+                let (k, c) = (k % LANES, c % LANES);
+                // Whoever is summed over comes first: channels of the input forward, of the output
+                // backward.
+                let within = if way == 0 { c * LANES + k } else { k * LANES + c };
+                self.packed[way][weight] = (start + within) as u32;
+            }
+        }
+        start
+    }
+
+    /// Zeros in place of weights and biases.
+    pub(crate) fn zeros<T: Number>(&self) -> Packed<T> {
+        Packed {
+            forward: vec![T::zero(); self.lengths[0]],
+            backward: vec![T::zero(); self.lengths[1]],
+            bias: vec![T::zero(); self.forward.len() * LANES],
+        }
+    }
+
+    /// Puts weights and biases, in the order of [`model::Conv`], where the kernels read them.
+    pub(crate) fn pack<T: Number>(&self, weight: &[T], bias: &[T], packed: &mut Packed<T>) {
+        let [forward, backward] = &self.packed;
+        for (&value, (&one, &other)) in weight.iter().zip(forward.iter().zip(backward)) {
+            packed.forward[one as usize] = value;
+            packed.backward[other as usize] = value;
+        }
+        // Behind the last channel, biases stay zero, and so do the outputs there.
+        packed.bias[..bias.len()].copy_from_slice(bias);
+    }
+
+    /// Gradients of weights in the order of [`model::Conv`], from those in the kernels' order.
+    pub(crate) fn unpack<T: Number>(&self, sums: &[T], weight: &mut [T]) {
+        for (weight, &at) in weight.iter_mut().zip(&self.packed[0]) {
+            *weight = sums[at as usize];
+        }
+    }
+
+    pub(crate) fn forward<T: Number>(&self, packed: &Packed<T>, input: &[T], output: &mut [T]) {
+        for (sweep, bias) in self.forward.iter().zip(packed.bias.as_chunks().0) {
+            T::products(sweep, input, &packed.forward, Some(bias), output);
+        }
+    }
+
+    /// The cotangent of the input, which is written, or added to what is there.
+    pub(crate) fn backward<T: Number>(
+        &self,
+        packed: &Packed<T>,
+        cotangent: &[T],
+        input: &mut [T],
+        add: bool,
+    ) {
+        // A bias of zero overwrites what the last image has left there.
+        let zeros = [T::zero(); LANES];
+        let start = (!add).then_some(&zeros);
+        for sweep in &self.backward {
+            T::products(sweep, cotangent, &packed.backward, start, input);
+        }
+    }
+
+    /// Adds the gradients of weights and biases, in the order of the kernels.
+    pub(crate) fn sums<T: Number>(
+        &self,
+        input: &[T],
+        cotangent: &[T],
+        [weights, bias]: [&mut [T]; 2],
+    ) {
+        for sweep in &self.forward {
+            T::weight_sums(sweep, input, cotangent, weights);
+        }
+        for (sweep, bias) in self.forward.iter().zip(bias.as_chunks_mut().0) {
+            add_pixels(sweep, cotangent, bias);
+        }
+    }
+}
+
+impl<T: Number> Packed<T> {
+    /// Zeros in place of the gradients of weights and biases.
+    pub(crate) fn sums(&self) -> [Vec<T>; 2] {
+        [vec![T::zero(); self.forward.len()], vec![T::zero(); self.bias.len()]]
+    }
+}
+
+/// Adds all pixels of a block.
+fn add_pixels<T: Number>(sweep: &Sweep, cotangent: &[T], sums: &mut [T; LANES]) {
+    let [rows, columns] = sweep.size;
+    for y in 0..rows {
+        let start = sweep.output.at(y, 0);
+        for pixel in cotangent[start..start + columns * LANES].as_chunks::<LANES>().0 {
+            for (sum, &value) in sums.iter_mut().zip(pixel) {
+                *sum += value;
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What happens to every element alone. Rows are those of a layout: the frames stay zero.
+//!
+//! `pulp` compiles each loop for the widest instructions that the processor has.
+
+use pulp::Arch;
+
+use crate::kernels::Element;
+use crate::layout::Place;
+use crate::network::Rounding;
+
+/// Changes the elements of a place.
+fn change<T: Element>(place: Place, values: &mut [T], f: impl Fn(T) -> T) {
+    Arch::new().dispatch(|| {
+        for row in place.rows() {
+            values[row].iter_mut().for_each(|value| *value = f(*value));
+        }
+    });
+}
+
+/// Makes elements of a place of their own values and of those of another place.
+fn combine<T: Element>(
+    [to, from]: [Place; 2],
+    values: &mut [T],
+    others: &[T],
+    f: impl Fn(T, T) -> T,
+) {
+    Arch::new().dispatch(|| {
+        for (row, other) in to.rows().zip(from.rows()) {
+            for (value, &other) in values[row].iter_mut().zip(&others[other]) {
+                *value = f(*value, other);
+            }
+        }
+    });
+}
+
+/// Sets the elements of a place to a function of those of another.
+pub(crate) fn map<T: Element>(
+    places: [Place; 2],
+    values: &mut [T],
+    from: &[T],
+    f: impl Fn(T) -> T,
+) {
+    combine(places, values, from, |_, from| f(from));
+}
+
+/// Adds a multiple of the elements of another place, or sets the elements to it.
+pub(crate) fn add<T: Element>(
+    places: [Place; 2],
+    values: &mut [T],
+    others: &[T],
+    factor: T,
+    add: bool,
+) {
+    if add {
+        combine(places, values, others, |value, other| value + other * factor);
+    } else {
+        combine(places, values, others, |_, other| other * factor);
+    }
+}
+
+pub(crate) fn scale<T: Element>(place: Place, values: &mut [T], factor: T) {
+    if factor != T::one() {
+        change(place, values, |value| value * factor);
+    }
+}
+
+pub(crate) fn relu<T: Element>(place: Place, values: &mut [T], max: Option<f32>) {
+    match max {
+        // The form that compilers have an instruction for.
+        None => change(place, values, |value| if value > T::zero() { value } else { T::zero() }),
+        Some(max) => {
+            let max = T::of(f64::from(max));
+            change(place, values, |value| value.max(T::zero()).min(max));
+        }
+    }
+}
+
+/// Keeps the cotangents of elements that were neither cut off nor at a kink.
+pub(crate) fn relu_back<T: Element>(
+    place: Place,
+    cotangent: &mut [T],
+    output: &[T],
+    max: Option<f32>,
+) {
+    let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
+    combine([place; 2], cotangent, output, |cotangent, output| {
+        if output > T::zero() && output < max { cotangent } else { T::zero() }
+    });
+}
+
+pub(crate) fn round<T: Element>(
+    places: [Place; 2],
+    values: &mut [T],
+    from: &[T],
+    rounding: &Rounding,
+) {
+    let [factor, low, high, half] = [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
+    map(places, values, from, |value| (value * factor + half).floor().max(low).min(high));
+}
+
+/// Sets or adds the cotangents of what was rounded, at the place of what it was before.
+pub(crate) fn round_back<T: Element>(
+    places: [Place; 2],
+    back: &mut [T],
+    sources: [&[T]; 2],
+    rounding: &Rounding,
+    add: bool,
+) {
+    let [factor, low, high, half] = [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
+    let (least, most) = (low - half, high + half);
+    // Half a step beyond either end still rounds to it.
+    slope_back(places, back, sources, add, |before| {
+        let scaled = before * factor;
+        if least <= scaled && scaled < most { factor } else { T::zero() }
+    });
+}
+
+/// Sets or adds cotangents times slopes, at the place of what the slopes are taken at.
+pub(crate) fn slope_back<T: Element>(
+    [to, from]: [Place; 2],
+    back: &mut [T],
+    [before, cotangent]: [&[T]; 2],
+    add: bool,
+    slope: impl Fn(T) -> T,
+) {
+    Arch::new().dispatch(|| {
+        for (row, other) in to.rows().zip(from.rows()) {
+            let (back, before) = (&mut back[row.clone()], &before[row]);
+            let sources = before.iter().zip(&cotangent[other]);
+            for (back, (&before, &cotangent)) in back.iter_mut().zip(sources) {
+                let passed = cotangent * slope(before);
+                *back = if add { *back + passed } else { passed };
+            }
+        }
+    });
+}
