@@ -15,6 +15,7 @@ use super::name;
 use super::operators::{is_known, keeps_shape, unsupported};
 use super::proto::{GraphProto, NodeProto};
 use super::qdq::import::Pending;
+use super::qdq::qonnx::is_qonnx;
 use super::qdq::{Quantized, Quantizer};
 use super::separate::separate;
 use super::simplify::simplify;
@@ -174,7 +175,8 @@ impl Importer {
 
     /// What a node's results are: the first of them, or all.
     fn node(&mut self, node: &NodeProto) -> Result<Vec<Entry>, Problem> {
-        if !node.domain.is_empty() && node.domain != "ai.onnx" {
+        let foreign = !node.domain.is_empty() && node.domain != "ai.onnx";
+        if foreign && !is_qonnx(node) {
             return Err(unsupported(node));
         }
         let inputs: Vec<Option<Entry>> =
@@ -207,6 +209,7 @@ impl Importer {
                 self.softmax(node, inputs.value(0)?).map(Entry::Value)
             }
             "Shape" if inputs.is_value(0) => self.shape_of(node, &inputs.value(0)?),
+            "Quant" | "BipolarQuant" => self.qonnx(node, inputs),
             "QuantizeLinear" if inputs.is_value(0) => self.quantize(node, inputs),
             "Identity" if let Some(pending) = inputs.quantized() => Ok(Entry::Quantized(pending)),
             "Clip" if let Some(pending) = inputs.quantized() => self.narrow(inputs, pending),
@@ -233,6 +236,7 @@ impl Importer {
     fn operation(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
         match node.op_type.as_str() {
             "Conv" => self.convolution(node, inputs),
+            "ConvTranspose" => self.transposed_convolution(node, inputs),
             "Gemm" => self.gemm(node, inputs),
             "MatMul" => self.matmul(node, inputs),
             "BatchNormalization" => self.batch_norm(node, inputs),

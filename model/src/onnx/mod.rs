@@ -1,6 +1,7 @@
 //! ONNX: from a file to a [`Model`], and back.
 
 mod activation;
+mod adaptive;
 mod arithmetic;
 mod arrange;
 mod attributes;
@@ -10,6 +11,7 @@ mod ends;
 mod error;
 mod export;
 mod fold;
+mod gather;
 mod importer;
 mod inputs;
 mod layers;
@@ -23,10 +25,12 @@ mod patterns;
 mod pooling;
 pub mod proto;
 mod qdq;
+mod qoperators;
 mod reshape;
 mod separate;
 mod simplify;
 mod source;
+mod transposed;
 mod views;
 
 pub use error::{ImportError, Unsupported};
@@ -141,7 +145,7 @@ impl Source {
         let output = order::output(&graph, self.output.as_deref())?;
         order::sort(&mut graph, &output)?;
         let external = source::gather(&mut graph, self.folder.as_deref())?;
-        let mut graph = patterns::join(graph);
+        let mut graph = patterns::join(adaptive::pool(qoperators::dequantize(graph)));
         let bytes = self.bytes.len().saturating_add(external);
         let mut importer = Importer::new(&mut graph, (opset, &output), bytes)?;
         if self.output.is_none() && graph.output.len() > 1 {

@@ -24,6 +24,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "And": "of constants",
     "AveragePool": "one or two dimensions, with or without counted padding, `ceil_mode`, dilations",
     "BatchNormalization": "in inference mode",
+    "BipolarQuant": "of QONNX, of constants",
     "Cast": "of values between float types, and to int32 and int64; of constants also to others",
     "Ceil": "of constants",
     "Clip": "any constant bounds",
@@ -31,6 +32,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "Constant": "floats, integers and booleans",
     "ConstantOfShape": "of constants",
     "Conv": "one or two dimensions; strides, dilations, groups, any padding",
+    "ConvTranspose": "one or two dimensions; strides, dilations, groups, `pads`, `output_padding`",
     "DequantizeLinear": "of constants by tensor or channel; of values with QuantizeLinear",
     "Div": "of a value by a constant; of constants",
     "Dropout": "left out: it does nothing in inference",
@@ -41,7 +43,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "Expand": "of constants",
     "Flatten": "from axis 1",
     "Floor": "of constants",
-    "Gather": "of values with one constant index; of constants",
+    "Gather": "of values with constant indices along any axis but the batch; of constants",
     "Gelu": "exact and `tanh`",
     "Gemm": "of a value and constant weights, `transB`, `alpha`, `beta`",
     "GlobalAveragePool": "all",
@@ -65,6 +67,16 @@ pub const OPERATORS: &[Operator] = operators! {
     "PRelu": "a slope per tensor, channel or element",
     "Pad": "with zeros",
     "Pow": "the square of a value; of constants",
+    "QGemm": "of onnxruntime, as QLinearConv",
+    "QLinearAdd": "of onnxruntime, as QLinearConv",
+    "QLinearAveragePool": "of onnxruntime, as QLinearConv; channels first",
+    "QLinearConcat": "of onnxruntime, as QLinearConv",
+    "QLinearConv": "read as the operator on floats between DequantizeLinear and QuantizeLinear",
+    "QLinearGlobalAveragePool": "of onnxruntime, as QLinearConv; channels first",
+    "QLinearLeakyRelu": "of onnxruntime, as QLinearConv",
+    "QLinearMatMul": "as QLinearConv",
+    "QLinearSigmoid": "of onnxruntime, as QLinearConv",
+    "Quant": "of QONNX: of values by tensor to 2 to 8 bits, mode `ROUND`; of constants",
     "QuantizeLinear": "of values by tensor; of constants",
     "Range": "of constants",
     "Reciprocal": "of constants",
@@ -133,6 +145,7 @@ fn changes_shape(operator: &str) -> bool {
         "Constant",
         "ConstantOfShape",
         "Conv",
+        "ConvTranspose",
         "Expand",
         "Flatten",
         "Gather",
@@ -178,7 +191,7 @@ pub(super) fn unsupported(node: &NodeProto) -> Problem {
         "Attention" | "MultiHeadAttention" | "Einsum" => {
             "it multiplies values by each other: train a convolutional network instead"
         }
-        "ConvTranspose" | "Resize" | "Upsample" => {
+        "Resize" | "Upsample" => {
             "networks that enlarge images are not supported: pq runs classifiers"
         }
         "LSTM" | "GRU" | "RNN" | "Loop" | "Scan" | "If" => {
@@ -187,12 +200,11 @@ pub(super) fn unsupported(node: &NodeProto) -> Problem {
         "QuantizeLinear" | "DequantizeLinear" => {
             "quantize values, and dequantize what was quantized"
         }
-        "QLinearConv"
-        | "QLinearMatMul"
-        | "QLinearAdd"
-        | "ConvInteger"
-        | "MatMulInteger"
-        | "DynamicQuantizeLinear" => {
+        "ConvInteger" | "MatMulInteger" | "DynamicQuantizeLinear" => {
+            "its scales are those of each image: quantize statically (quantize_static of \
+             onnxruntime), or give the network before it was quantized"
+        }
+        op if op.starts_with("QLinear") || op == "QGemm" => {
             "quantize statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
         }
         _ => {

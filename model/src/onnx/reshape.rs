@@ -89,7 +89,7 @@ impl Importer {
     }
 
     /// The value with axes of these lengths, as many elements in the same order.
-    fn reshaped(
+    pub(super) fn reshaped(
         &mut self,
         node: &NodeProto,
         value: &Value,

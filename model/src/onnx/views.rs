@@ -1,4 +1,4 @@
-//! Slice, Split, Gather of one index, Pad and Concat.
+//! Slice, Split, Pad and Concat.
 
 use std::rc::Rc;
 
@@ -86,21 +86,6 @@ impl Importer {
         Ok(parts)
     }
 
-    /// One element along an axis, which goes.
-    pub(super) fn gather(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        let value = inputs.value(0)?;
-        let indices = inputs.constant(1)?;
-        let axis = image_axis(node.int_or("axis", 0)?, value.layout.rank() + 1, "gathers along")?;
-        let length = value.layout.lengths()[axis];
-        let ([index], []) = (&indices.known_ints()?[..], &indices.shape[..]) else {
-            let reason = format!("it gathers {} elements", indices.len());
-            return Err(Problem::new(reason, "gather one, or use Slice"));
-        };
-        let part = Axis { start: axis_of(*index, length)?, ..Axis::all(1) };
-        let value = self.part(node, &value, axis, part)?;
-        Ok(Value { layout: Rc::new(value.layout.without(&[axis])), ..value })
-    }
-
     pub(super) fn pad(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
         let mut value = inputs.value(0)?;
         let mode = node.string_or("mode", "constant")?;
@@ -147,14 +132,25 @@ impl Importer {
     pub(super) fn concat(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
         let values: Vec<Value> =
             (0..inputs.len()).map(|i| inputs.value(i)).collect::<Result<_, _>>()?;
+        let rank = values[0].layout.rank() + 1;
+        let axis = image_axis(node.int_or("axis", 1)?, rank, "joins along")?;
+        self.joined(node, &values, axis)
+    }
+
+    /// Values one after the other along an axis of an image.
+    pub(super) fn joined(
+        &mut self,
+        node: &NodeProto,
+        values: &[Value],
+        axis: usize,
+    ) -> Result<Value, Problem> {
         let first = &values[0];
-        let axis = image_axis(node.int_or("axis", 1)?, first.layout.rank() + 1, "joins along")?;
         let total = values
             .iter()
             .map(|value| value.layout.lengths().get(axis).copied())
             .try_fold(0usize, |sum, length| sum.checked_add(length?))
             .ok_or_else(|| Problem::malformed("its operands have different axes"))?;
-        if let Some(layout) = self.stacked(&values, axis, total) {
+        if let Some(layout) = self.stacked(values, axis, total) {
             let ids: Vec<_> = values.iter().map(|value| value.id).collect();
             return Ok(Value { id: self.append(node, Op::Concat, &ids)?, layout: Rc::new(layout) });
         }
@@ -164,7 +160,7 @@ impl Importer {
         order.remove(axis);
         order.insert(0, axis);
         let mut ids = Vec::with_capacity(values.len());
-        for value in &values {
+        for value in values {
             let lengths = value.layout.lengths();
             if lengths.len() != order.len() {
                 return Err(Problem::malformed("its operands have different axes"));
@@ -194,7 +190,7 @@ impl Importer {
     }
 
     /// A part of a value along an axis, with zeros around it.
-    fn part(
+    pub(super) fn part(
         &mut self,
         node: &NodeProto,
         value: &Value,

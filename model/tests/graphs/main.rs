@@ -5,6 +5,7 @@
 
 mod activations;
 mod cases;
+mod enlarge;
 mod files;
 mod hostile;
 mod products;

@@ -93,7 +93,7 @@ impl Importer {
 
     /// Notes how a value is quantized. Where no integer is negative, a ReLU may have been left to
     /// the quantizer.
-    fn noted(
+    pub(super) fn noted(
         &mut self,
         node: &NodeProto,
         value: Value,

@@ -2,6 +2,7 @@
 
 pub(super) mod constant;
 pub(super) mod import;
+pub(super) mod qonnx;
 
 use std::collections::BTreeMap;
 
