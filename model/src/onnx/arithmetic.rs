@@ -118,9 +118,8 @@ impl Importer {
             ));
         }
         // The axes that the gate has become channels, all others their elements.
-        let axes = || 0..lengths.len();
         let (told, others): (Vec<usize>, Vec<usize>) =
-            axes().partition(|&at| own[at] == lengths[at]);
+            (0..lengths.len()).partition(|&at| own[at] == lengths[at]);
         let channels = told.iter().map(|&at| lengths[at]).product();
         // What follows is mostly a layer or a pooling of images: they stay such.
         let shape = match others[..] {

@@ -342,7 +342,7 @@ fn described(
     let name = producer.map_or("input", |node| &node.name).to_owned();
     let looked_up = producer.is_some_and(|node| is_function(&node.op));
     let functions = functions(model, &consumers[value.0]);
-    let multiplies = multiplies(model, &consumers[value.0], value);
+    let multiplies = multiplies(model, consumers, value);
     ActivationQuantizer { value, name, signed, max, group: 0, looked_up, functions, multiplies }
 }
 
@@ -433,11 +433,16 @@ fn sliced_from(model: &Model, part: ValueId) -> Vec<ValueId> {
     Vec::new()
 }
 
-/// The elements of every product whose gate is a value, among its consumers.
-fn multiplies(model: &Model, consumers: &[usize], value: ValueId) -> Vec<usize> {
-    let nodes = consumers.iter().map(|&node| &model.nodes[node]);
-    let gated = nodes.filter(|node| matches!(node.op, Op::Mul) && node.inputs[1] == value);
-    gated.map(model::Node::elements).collect()
+/// The elements of every product whose gate a value is, itself or rearranged.
+fn multiplies(model: &Model, consumers: &[Vec<usize>], value: ValueId) -> Vec<usize> {
+    let nodes = consumers[value.0].iter().map(|&node| &model.nodes[node]);
+    let gated = nodes.flat_map(|node| match &node.op {
+        Op::Mul if node.inputs[1] == value => vec![node.elements()],
+        Op::MaxPool(_) | Op::View(_) | Op::Reorder(_) => multiplies(model, consumers, node.output),
+        Op::Conv(_) | Op::Relu { .. } | Op::Function(_) | Op::Add | Op::Mul => Vec::new(),
+        Op::AvgPool(_) | Op::Concat => Vec::new(),
+    });
+    gated.collect()
 }
 
 /// Whether any of these nodes takes values of few bits alone.
