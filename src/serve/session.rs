@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use protocols::execute::{PartySession, Report, Request};
+use protocols::execute::{PartySession, Report, Request, request_cost};
 use protocols::plan::Load;
 use protocols::{Cost, Reason};
 use tokio::runtime::Handle;
@@ -194,7 +194,11 @@ impl Running {
     async fn close(&self, session: PartySession) -> Result<(), Error> {
         let setup = session.report().setup.cost;
         let report = session.close().await?;
-        let requests = protocols::execute::request_cost() * report.requests;
+        let requests = request_cost() * report.requests;
+        let plan = &self.seat.model.at(self.seat.place).plan;
+        if report.setup.cost != plan.setup_cost(report.load.hints) + requests {
+            self.shared.metrics.mismatch();
+        }
         let end = difference(report.setup.cost, setup) + requests;
         self.shared.metrics.moved(&self.seat.model.name, "session", 0.0, &end);
         Ok(())
