@@ -51,11 +51,26 @@ fn plans_costs_runs_and_evaluations_are_as_their_schemas_say() {
     }
 }
 
+/// The plan with every layer that has a hint beside another one.
+fn beside(mut plan: Value) -> Value {
+    let mut found = 0;
+    for step in plan["steps"].as_array_mut().unwrap() {
+        let geometry = step["op"]["geometry"].clone();
+        if let Some(hint) = step.pointer_mut("/op/protocol/hint") {
+            hint["beside"] = serde_json::json!({"host": 1, "geometry": geometry});
+            found += 1;
+        }
+    }
+    assert!(found > 0, "{plan:#}");
+    plan
+}
+
 #[test]
 fn plans_and_runs_with_hints_are_as_their_schemas_say() {
     let net = Net::random(2, 1).hinted();
     let (folder, images) = (net.folder(), net.file("images.npy"));
     assert_valid("plan", &file(&net.path("plan.json")));
+    assert_valid("plan", &beside(file(&net.path("plan.json"))));
     assert_valid("hints", &json(&run(&["hints", folder, "--json"])));
     assert_valid("keygen", &json(&run(&["keygen", "--out", &net.file("key.pem"), "--json"])));
     assert_valid("plan", &file(&net.path("plan.json")));

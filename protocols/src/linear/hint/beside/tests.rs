@@ -193,3 +193,28 @@ fn a_layer_needs_taps_and_outputs_of_its_host() {
     layers[1].protocol = Protocol::Hint(hint);
     assert!(layers[1].check().unwrap_err().contains("whose mask that draws"));
 }
+
+#[test]
+fn images_of_several_tiles_are_read_tile_by_tile() {
+    let image = |channels, size, kernel| Geometry::same_size(channels, size, kernel);
+    let by = |geometry, stride| Geometry { stride_h: stride, stride_w: stride, ..geometry };
+    let cut = Geometry { pad_bottom: 0, pad_right: 0, ..by(image([2, 2], [75, 53], 3), 2) };
+    for (seed, (host, own)) in [
+        (image([2, 3], [75, 53], 1), by(image([2, 3], [75, 53], 1), 2)),
+        (image([2, 3], [75, 53], 1), by(image([2, 3], [75, 53], 1), 3)),
+        (by(image([2, 3], [131, 90], 3), 2), by(image([2, 3], [131, 90], 1), 2)),
+        (image([2, 3], [75, 53], 3), by(image([2, 3], [75, 53], 3), 2)),
+        (image([2, 3], [75, 53], 3), cut),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for outputs in [1, 2] {
+            let layers = layers(&[host, own], &[16, 14], outputs, &[true, false]);
+            let hint = layers[1].protocol.hint().unwrap();
+            assert_eq!(layers[1].check(), Ok(()));
+            assert!(hint.layout(&layers[1]).tile_count() > 1, "{host:?}");
+            check(&layers, 2, Bits::of(20), seed as u64);
+        }
+    }
+}
