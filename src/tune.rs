@@ -1,7 +1,7 @@
 //! Training: from a model to a network of low widths whose integers were learned.
 
 use quant::search::{self as widths, SearchOptions};
-use quant::tune::{Source, TuneOptions, TuneProgress};
+use quant::tune::{Source, TuneError, TuneOptions, TuneProgress};
 
 use crate::{Error, Found, Images, Model};
 
@@ -25,8 +25,7 @@ pub fn tune(
     tune: &TuneOptions,
     progress: &mut dyn FnMut(TuneProgress),
 ) -> Result<Found, Error> {
-    let first =
-        images.first().ok_or(widths::SearchError::Tune(quant::tune::TuneError::NoImages))?;
+    let first = images.first().ok_or(widths::SearchError::from(TuneError::NoImages))?;
     let batch = first.take(CALIBRATION).tensor()?;
     let calibration = widths::Images { batch: &batch, labels: None };
     let prepared = widths::Prepared::new(

@@ -9,7 +9,7 @@ fn tune(out: &Path, more: &[&str]) -> std::process::Output {
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
     let out = out.to_str().unwrap();
     let args = ["tune", &model, "--train", &images, "--fixed", "w2a4", "--no-flip", "--crop", "1"];
-    run(&[&args, &["--out", out, "--json"], more].concat())
+    run(&[&args[..], &["--out", out, "--json"], more].concat())
 }
 
 /// The integers of a network, which its export holds without salt.

@@ -25,7 +25,7 @@ pub(crate) struct Convolution {
 }
 
 /// Weights and biases as the kernels read them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Packed<T> {
     /// `[sweep][tap][channel of the input][16]`.
     pub(crate) forward: Vec<T>,

@@ -1,36 +1,60 @@
 //! What happens to every element alone. Rows are those of a layout: the frames stay zero.
 //!
-//! `pulp` compiles each loop for the widest instructions that the processor has.
+//! `pulp` compiles each loop for the widest instructions that the processor has. What it calls has
+//! to be inlined, which is promised of methods alone and not of closures.
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 use crate::kernels::Element;
 use crate::layout::Place;
 use crate::network::Rounding;
 
 /// Changes the elements of a place.
-fn change<T: Element>(place: Place, values: &mut [T], f: impl Fn(T) -> T) {
-    Arch::new().dispatch(|| {
-        for row in place.rows() {
-            values[row].iter_mut().for_each(|value| *value = f(*value));
+struct Change<'a, T, F> {
+    place: Place,
+    values: &'a mut [T],
+    f: F,
+}
+
+impl<T: Element, F: Fn(T) -> T> NullaryFnOnce for Change<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for row in self.place.rows() {
+            self.values[row].iter_mut().for_each(|value| *value = (self.f)(*value));
         }
-    });
+    }
 }
 
 /// Makes elements of a place of their own values and of those of another place.
-fn combine<T: Element>(
-    [to, from]: [Place; 2],
-    values: &mut [T],
-    others: &[T],
-    f: impl Fn(T, T) -> T,
-) {
-    Arch::new().dispatch(|| {
+struct Combine<'a, T, F> {
+    places: [Place; 2],
+    values: &'a mut [T],
+    others: &'a [T],
+    f: F,
+}
+
+impl<T: Element, F: Fn(T, T) -> T> NullaryFnOnce for Combine<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let [to, from] = self.places;
         for (row, other) in to.rows().zip(from.rows()) {
-            for (value, &other) in values[row].iter_mut().zip(&others[other]) {
-                *value = f(*value, other);
+            for (value, &other) in self.values[row].iter_mut().zip(&self.others[other]) {
+                *value = (self.f)(*value, other);
             }
         }
-    });
+    }
+}
+
+fn change<T: Element>(place: Place, values: &mut [T], f: impl Fn(T) -> T) {
+    Arch::new().dispatch(Change { place, values, f });
+}
+
+fn combine<T: Element>(places: [Place; 2], values: &mut [T], others: &[T], f: impl Fn(T, T) -> T) {
+    Arch::new().dispatch(Combine { places, values, others, f });
 }
 
 /// Sets the elements of a place to a function of those of another.
@@ -117,20 +141,38 @@ pub(crate) fn round_back<T: Element>(
 
 /// Sets or adds cotangents times slopes, at the place of what the slopes are taken at.
 pub(crate) fn slope_back<T: Element>(
-    [to, from]: [Place; 2],
+    places: [Place; 2],
     back: &mut [T],
-    [before, cotangent]: [&[T]; 2],
+    sources: [&[T]; 2],
     add: bool,
     slope: impl Fn(T) -> T,
 ) {
-    Arch::new().dispatch(|| {
+    Arch::new().dispatch(Slopes { places, back, sources, add, slope });
+}
+
+/// What [`slope_back`] does.
+struct Slopes<'a, T, F> {
+    places: [Place; 2],
+    back: &'a mut [T],
+    /// What the slopes are taken at, and the cotangents of what was made of it.
+    sources: [&'a [T]; 2],
+    add: bool,
+    slope: F,
+}
+
+impl<T: Element, F: Fn(T) -> T> NullaryFnOnce for Slopes<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let ([to, from], [before, cotangent]) = (self.places, self.sources);
         for (row, other) in to.rows().zip(from.rows()) {
-            let (back, before) = (&mut back[row.clone()], &before[row]);
+            let (back, before) = (&mut self.back[row.clone()], &before[row]);
             let sources = before.iter().zip(&cotangent[other]);
             for (back, (&before, &cotangent)) in back.iter_mut().zip(sources) {
-                let passed = cotangent * slope(before);
-                *back = if add { *back + passed } else { passed };
+                let passed = cotangent * (self.slope)(before);
+                *back = if self.add { *back + passed } else { passed };
             }
         }
-    });
+    }
 }

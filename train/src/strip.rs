@@ -17,7 +17,7 @@ pub(crate) struct Shared<'a, T> {
 }
 
 /// The memory of a strip.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Strip<T> {
     /// By memory; empty where a value has that of another.
     values: Vec<Vec<T>>,

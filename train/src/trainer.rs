@@ -24,7 +24,7 @@ pub struct Parameters<T> {
 }
 
 /// Takes batches through a network. All memory is that of [`Trainer::new`]: a step allocates none.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Trainer<T> {
     layout: Layout,
     steps: Vec<Step>,

@@ -1,5 +1,7 @@
 //! Gradients against differences, layers against their transposes and against `model`'s evaluation.
 
+#![allow(clippy::unwrap_used)]
+
 use model::float::conv::convolve;
 use model::{Axis, Function, Geometry, Order, View, Window};
 use proptest::prelude::*;

@@ -3,6 +3,7 @@
 use model::float::FloatError;
 
 use crate::quantize::QuantizeError;
+use crate::tune::TuneError;
 
 /// Why a search ends without a plan.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,7 @@ pub enum SearchError {
     Float(#[from] FloatError),
     /// The network cannot be tuned.
     #[error(transparent)]
-    Tune(#[from] crate::tune::TuneError),
+    Tune(Box<TuneError>),
     /// The calibration images cannot be encoded for the plan.
     #[error(transparent)]
     Protocol(#[from] protocols::Error),
@@ -68,6 +69,12 @@ pub enum SearchError {
     /// The network has no layer.
     #[error("the network has no linear layer: there is nothing to quantize")]
     NoLayers,
+}
+
+impl From<TuneError> for SearchError {
+    fn from(error: TuneError) -> Self {
+        Self::Tune(Box::new(error))
+    }
 }
 
 impl SearchError {

@@ -23,7 +23,6 @@ const RATE: f32 = 0.006;
 const BIAS_RATE: f32 = 0.01;
 
 /// The parameters of an integer network.
-#[derive(Debug)]
 pub(super) struct Integers {
     graph: Graph,
     weights: Weights,
@@ -31,7 +30,6 @@ pub(super) struct Integers {
 }
 
 /// The parameters of a layer.
-#[derive(Debug)]
 pub(super) struct Layer {
     name: String,
     /// The node of the network that is trained.
