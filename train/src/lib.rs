@@ -17,6 +17,7 @@ pub mod kernels;
 pub mod layout;
 pub mod loss;
 mod network;
+mod product;
 mod steps;
 mod strip;
 mod trainer;

@@ -39,6 +39,8 @@ pub enum Op {
         /// One for each value that is read.
         factors: Vec<f64>,
     },
+    /// The product of two values: of one shape, or of a value and `[C, 1, 1]`.
+    Product,
     /// A rounding, that gradients pass straight through.
     Round(Rounding),
     /// The largest element of each window.
@@ -119,6 +121,7 @@ impl Network {
             Op::Linear(geometry) => Some((index, geometry)),
             Op::Relu { .. }
             | Op::Add { .. }
+            | Op::Product
             | Op::Round(_)
             | Op::MaxPool(_)
             | Op::SumPool { .. }
@@ -149,6 +152,7 @@ impl From<&model::Op> for Op {
             model::Op::Relu { max } => Self::Relu { max: *max },
             model::Op::Function(function) => Self::Function(*function),
             model::Op::Add => Self::Add { factors: vec![1.0; 2] },
+            model::Op::Mul => Self::Product,
             model::Op::MaxPool(window) => Self::MaxPool(*window),
             model::Op::AvgPool(window) => {
                 Self::SumPool { window: *window, factor: 1.0 / window.len() as f64 }

@@ -5,6 +5,7 @@ use model::Function;
 use crate::convolution::Convolution;
 use crate::layout::{Layout, Place};
 use crate::network::{Network, Op, Rounding, Table};
+use crate::product::Product;
 use crate::windows::Windows;
 
 /// One node, forward and backward.
@@ -46,6 +47,7 @@ pub(crate) enum Work {
     Linear(Box<Convolution>),
     Relu(Option<f32>),
     Add(Vec<f64>),
+    Product(Product),
     Round(Rounding),
     Max(Windows),
     /// For each operand its part of the result, times a factor.
@@ -97,6 +99,7 @@ fn step(network: &Network, layout: &Layout, index: usize) -> Step {
         Op::Linear(geometry) => Work::Linear(Box::new(Convolution::new(geometry, &first, &place))),
         Op::Relu { max } => Work::Relu(*max),
         Op::Add { factors } => Work::Add(factors.clone()),
+        Op::Product => Work::Product(Product::new([first, inputs[1].place], place)),
         Op::Round(rounding) => Work::Round(*rounding),
         Op::MaxPool(window) => Work::Max(Windows::pool(window, &first, &place)),
         Op::SumPool { window, factor } => {

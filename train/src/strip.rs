@@ -90,6 +90,9 @@ impl<T: Number> Strip<T> {
                 elements::relu(step.place, result, *max);
             }
             (Work::Add(factors), _) => self.add(step, factors, result),
+            (Work::Product(product), _) => {
+                product.forward([input, &self.values[step.inputs[1].memory]], result);
+            }
             (Work::Round(rounding), _) => elements::round(places, result, input, rounding),
             (Work::Max(windows), _) => windows.max(input, result),
             (Work::Sum(parts, factor), _) => {
@@ -165,6 +168,7 @@ impl<T: Number> Strip<T> {
             }
             Work::Add(factors) => elements::scale(step.place, cotangent, T::of(factors[at])),
             Work::Linear(_)
+            | Work::Product(_)
             | Work::Round(_)
             | Work::Max(_)
             | Work::Sum(..)
@@ -210,7 +214,13 @@ impl<T: Number> Strip<T> {
                     T::of(table.slope(value.wide()))
                 });
             }
-            // Windows may overlap and leave elements out, so these two only ever add.
+            // A gate gathers from all pixels, and windows may overlap and leave elements out: these
+            // only ever add.
+            (Work::Product(product), _) => {
+                clear(operand, back);
+                let other = &self.values[step.inputs[1 - at].memory];
+                product.backward(at, other, cotangent, back);
+            }
             (Work::Max(windows), _) => {
                 clear(operand, back);
                 windows.max_back([input, output], cotangent, back);

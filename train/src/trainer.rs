@@ -179,6 +179,7 @@ fn layer(step: &Step) -> Option<&Convolution> {
         Work::Linear(layer) => Some(layer),
         Work::Relu(_)
         | Work::Add(_)
+        | Work::Product(_)
         | Work::Round(_)
         | Work::Max(_)
         | Work::Sum(..)

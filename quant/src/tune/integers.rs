@@ -207,6 +207,7 @@ fn values(graph: &Graph) -> Vec<usize> {
             Op::Output { input } => values[*input],
             Op::Linear(_)
             | Op::Add { .. }
+            | Op::Product { .. }
             | Op::Relu { .. }
             | Op::Requant { .. }
             | Op::Lookup(_)
@@ -233,6 +234,7 @@ fn network(graph: &Graph) -> Network {
             Op::Add { terms } => train::Op::Add {
                 factors: terms.iter().map(|term| f64::from(term.shift).exp2()).collect(),
             },
+            Op::Product { .. } => train::Op::Product,
             Op::Relu { .. } => train::Op::Relu { max: None },
             Op::Requant { shift, .. } => train::Op::Round(Rounding {
                 factor: (-f64::from(*shift)).exp2(),
@@ -272,7 +274,11 @@ fn step_of(graph: &Graph, wire: WireId) -> Option<f64> {
         | Op::View { .. }
         | Op::Reorder { .. }
         | Op::Concat { .. } => step_of(graph, reader),
-        Op::Input { .. } | Op::Linear(_) | Op::Lookup(_) | Op::Output { .. } => None,
+        Op::Input { .. }
+        | Op::Linear(_)
+        | Op::Product { .. }
+        | Op::Lookup(_)
+        | Op::Output { .. } => None,
     })
 }
 
