@@ -1,8 +1,14 @@
-//! The multiple-choice knapsack, exactly: one item of each group, the least loss within a budget.
+//! The multiple-choice knapsack: one item of each group, the least loss within a budget.
 //!
 //! Labels (cost, loss) grow group by group; dominated ones go, and so do those that cannot beat a
 //! known solution even by a Lagrangian bound on the rest (Kellerer, Pferschy, Pisinger: Knapsack
-//! Problems, 2004, chapter 11). What is left is the exact optimum.
+//! Problems, 2004, chapter 11). What is left is the exact optimum. Where it takes too many labels,
+//! those go as well that may beat the known solution by a small part of its loss alone.
+
+/// The most labels of a group; networks with few small steps stay far below it.
+const MAX_LABELS: usize = 1 << 15;
+/// Parts of the least loss that may be given away, where nothing less ends in time.
+const SLACKS: [f64; 4] = [0.0, 1e-4, 1e-3, 1e-2];
 
 /// An item of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +40,13 @@ struct Label {
 /// budget.
 pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
     let bounds = Bounds::new(groups, budget)?;
+    let found = SLACKS.into_iter().find_map(|slack| search(groups, &bounds, slack));
+    Some(found.unwrap_or(bounds.picks))
+}
+
+/// The least loss but for a part of the known one, or the known solution where none is less;
+/// `None` where that takes too many labels.
+fn search(groups: &[Vec<Item>], bounds: &Bounds, slack: f64) -> Option<Vec<usize>> {
     // Invariant: `layers[at]` are choices of the first `at` groups, in order of cost and of falling
     // loss, of which none beats another.
     let mut layers: Vec<Vec<Label>> = vec![vec![Label { cost: 0, loss: 0.0, item: 0, parent: 0 }]];
@@ -43,15 +56,19 @@ pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
             for (item, &Item { cost, loss }) in group.iter().enumerate() {
                 let label =
                     Label { cost: label.cost + cost, loss: label.loss + loss, item, parent };
-                if bounds.admits(at + 1, label.cost, label.loss) {
+                if bounds.admits(at + 1, &label, slack) {
                     labels.push(label);
                 }
             }
         }
-        layers.push(undominated(labels));
+        let labels = undominated(labels);
+        if labels.len() > MAX_LABELS {
+            return None;
+        }
+        layers.push(labels);
     }
-    let last = layers.last()?;
-    let mut label = *last.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
+    let best = layers.last()?.iter().min_by(|a, b| a.loss.total_cmp(&b.loss));
+    let Some(mut label) = best.copied() else { return Some(bounds.picks.clone()) };
     let mut chosen = vec![0; groups.len()];
     for at in (0..groups.len()).rev() {
         chosen[at] = label.item;
@@ -81,7 +98,8 @@ struct Bounds {
     budget: u64,
     /// The price of a unit of budget.
     price: f64,
-    /// The loss of a known solution.
+    /// A known solution, and its loss.
+    picks: Vec<usize>,
     known: f64,
     /// For the groups from an index on: the cheapest cost, and the least loss plus price times
     /// cost.
@@ -91,15 +109,18 @@ struct Bounds {
 impl Bounds {
     fn new(groups: &[Vec<Item>], budget: u64) -> Option<Self> {
         let price = price(groups, budget)?;
-        let picks = greedy(groups, price);
+        let mut picks = greedy(groups, price);
+        let own = || groups.iter().zip(&picks).map(|(group, &at)| group[at]);
         let (mut cost, mut known) =
-            (picks.iter().map(|item| item.cost).sum::<u64>(), sum_loss(&picks));
+            (own().map(|item| item.cost).sum::<u64>(), own().map(|item| item.loss).sum::<f64>());
         // Improve the known solution by what still fits, one group at a time.
-        for (group, pick) in groups.iter().zip(&picks) {
-            let fits = group.iter().filter(|item| cost - pick.cost + item.cost <= budget);
-            if let Some(item) = fits.min_by(|a, b| a.loss.total_cmp(&b.loss)) {
-                cost = cost - pick.cost + item.cost;
-                known += item.loss - pick.loss;
+        for (group, pick) in groups.iter().zip(&mut picks) {
+            let rest = cost - group[*pick].cost;
+            let fits = (0..group.len()).filter(|&at| rest + group[at].cost <= budget);
+            if let Some(at) = fits.min_by(|&a, &b| group[a].loss.total_cmp(&group[b].loss)) {
+                cost = rest + group[at].cost;
+                known += group[at].loss - group[*pick].loss;
+                *pick = at;
             }
         }
         // Sums over the groups from the last on, reversed at the end: `rest[at]` is of those that a
@@ -112,10 +133,13 @@ impl Bounds {
             rest.push((cheapest + cheap, priced + least));
         }
         rest.reverse();
-        Some(Self { budget, price, known, rest })
+        Some(Self { budget, price, picks, known, rest })
     }
 
-    fn admits(&self, from: usize, cost: u64, loss: f64) -> bool {
+    /// Whether a choice of the groups before `from` may become better than what is known, by a
+    /// part of that.
+    fn admits(&self, from: usize, label: &Label, slack: f64) -> bool {
+        let Label { cost, loss, .. } = *label;
         let (cheapest, priced) = self.rest[from];
         if cost + cheapest > self.budget {
             return false;
@@ -124,7 +148,7 @@ impl Bounds {
         // minus the price of that: no completion is below `bound`.
         let left = (self.budget - cost) as f64;
         let bound = loss + priced - self.price * left;
-        bound <= self.known + 1e-9 * self.known.abs() + 1e-12
+        bound <= self.known + (1e-9 - slack) * self.known.abs() + 1e-12
     }
 }
 
@@ -153,23 +177,20 @@ fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
 
 /// Whether each group's best item at a price keeps the budget.
 fn fits(groups: &[Vec<Item>], budget: u64, price: f64) -> bool {
-    greedy(groups, price).iter().map(|item| item.cost).sum::<u64>() <= budget
+    let picks = greedy(groups, price);
+    groups.iter().zip(picks).map(|(group, at)| group[at].cost).sum::<u64>() <= budget
 }
 
-/// Each group's best item at a price, the cheaper one of equals.
-fn greedy(groups: &[Vec<Item>], price: f64) -> Vec<Item> {
+/// The index of each group's best item at a price, of the cheaper one of equals.
+fn greedy(groups: &[Vec<Item>], price: f64) -> Vec<usize> {
     let mut chosen = Vec::with_capacity(groups.len());
     for group in groups {
-        let best = group
-            .iter()
-            .min_by(|a, b| a.priced(price).total_cmp(&b.priced(price)).then(a.cost.cmp(&b.cost)));
-        chosen.extend(best);
+        let best = group.iter().enumerate().min_by(|(_, a), (_, b)| {
+            a.priced(price).total_cmp(&b.priced(price)).then(a.cost.cmp(&b.cost))
+        });
+        chosen.extend(best.map(|(at, _)| at));
     }
     chosen
-}
-
-fn sum_loss(items: &[Item]) -> f64 {
-    items.iter().map(|item| item.loss).sum()
 }
 
 #[cfg(test)]
@@ -177,6 +198,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn sum_loss(items: &[Item]) -> f64 {
+        items.iter().map(|item| item.loss).sum()
+    }
 
     fn exhaustive(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
         let Some((first, rest)) = groups.split_first() else { return Some(0.0) };
@@ -219,6 +244,23 @@ mod tests {
             let groups: Vec<Vec<Item>> =
                 (0..25).map(|_| (0..40).map(&mut item).collect()).collect();
             prop_assert!(choose(&groups, 700_000_000).is_some());
+        }
+
+        #[test]
+        fn what_is_given_away_is_within_the_slack(
+            items in prop::collection::vec(prop::collection::vec((0u64..40, 0u32..50), 1..5), 1..6),
+            budget in 0u64..150,
+            slack in 0.0..0.5f64,
+        ) {
+            let item = |&(cost, loss): &(u64, u32)| Item { cost, loss: f64::from(loss) / 7.0 };
+            let groups: Vec<Vec<Item>> =
+                items.iter().map(|group| group.iter().map(item).collect()).collect();
+            let Some(best) = exhaustive(&groups, budget) else { return Ok(()) };
+            let bounds = Bounds::new(&groups, budget).unwrap();
+            let chosen = search(&groups, &bounds, slack).unwrap();
+            let picks: Vec<Item> = chosen.iter().zip(&groups).map(|(&i, group)| group[i]).collect();
+            prop_assert!(picks.iter().map(|item| item.cost).sum::<u64>() <= budget);
+            prop_assert!(sum_loss(&picks) <= best + slack * bounds.known + 1e-9);
         }
     }
 }

@@ -136,8 +136,8 @@ impl ActivationQuantizers {
                 Some((Op::Mul, inputs)) => {
                     exact[value] = true;
                     // Sums and layers read it rounded: its exact scale is none of their groups'.
-                    let negative = inputs.iter().any(|input| signed[input.0]);
-                    (!only_relus(model, &consumers[value]), negative, None)
+                    let relus = only_relus(model, &consumers[value]);
+                    (!relus, signed[inputs[0].0] || signed[inputs[1].0], None)
                 }
                 Some((Op::Conv(_) | Op::Add, _)) => {
                     exact[value] = true;
@@ -154,9 +154,8 @@ impl ActivationQuantizers {
                     // bits: a sum over windows has more, and is rounded before it is read by one.
                     pooled[value] = average || (pooled[inputs[0].0] && unrounded);
                     let narrow = pooled[value] && needs_few_bits(model, &consumers[value]);
-                    let signed = signed[inputs[0].0];
                     let rounded = exact[value] && needs_rounding(model, &consumers[value], value);
-                    (rounded || narrow, signed, None)
+                    (rounded || narrow, signed[inputs[0].0], None)
                 }
                 // Every concatenation is in a class.
                 Some((Op::Concat, _)) => (false, false, None),
@@ -167,9 +166,8 @@ impl ActivationQuantizers {
                 quantizers.push(described(model, &consumers, ValueId(value), can_be_negative, max));
             }
         }
-        let observed = joined.observed;
-        let mut found =
-            Self { quantizers, layers: Vec::new(), groups: 0, input, of_value, observed };
+        let (layers, observed) = (Vec::new(), joined.observed);
+        let mut found = Self { quantizers, layers, groups: 0, input, of_value, observed };
         found.tie(model, &consumers);
         found
     }
