@@ -118,7 +118,8 @@ impl Client {
     /// # Errors
     /// Where the server is lost or violates the protocol.
     pub async fn prepare(&mut self, observe: &mut Observe<'_>) -> Result<(), Error> {
-        Ok(self.session(observe).await?.request_prepared(observe).await?)
+        let session = Box::pin(self.session(observe)).await?;
+        Ok(Box::pin(session.request_prepared(observe)).await?)
     }
 
     /// Runs the next inference, on as many images as the load says: usually one.
@@ -144,7 +145,9 @@ impl Client {
         if self.run == self.load.inferences {
             return Err(Error::Exhausted { agreed: self.run });
         }
-        let found = self.session(observe).await?.request_inference(input, observe).await?;
+        let session = Box::pin(self.session(observe)).await?;
+        // Apart from the caller's future, which may be on a small stack.
+        let found = Box::pin(session.request_inference(input, observe)).await?;
         self.run += 1;
         found.ok_or(Error::Internal("invariant: the client learns the result, and did not"))
     }

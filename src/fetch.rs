@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::party::{explain, granted};
 use crate::tls::{self, Connection};
 use crate::whole::{Access, write};
-use crate::{ClientOptions, Error, secret};
+use crate::{ClientOptions, ClientTls, Error, Security, secret};
 
 /// The public half of a network, as a server has it.
 #[derive(Clone, Debug)]
@@ -72,13 +72,9 @@ impl PublicNetwork {
         let ClientOptions { limits, security, .. } = options;
         let Connection { stream, binding, .. } =
             tls::secure(security, stream, limits.silence).await?;
-        let mut source =
-            Source { doorstep: Doorstep::new(Channel::new(stream, *limits), binding), name, cache };
-        let offer = source.ask(Want::Description).await;
-        let offer = offer.map_err(|error| match error {
-            Error::Protocol(error) => explain(security, error),
-            other => other,
-        })?;
+        let doorstep = Doorstep::new(Channel::new(stream, *limits), binding);
+        let mut source = Source { doorstep, name, cache, security };
+        let offer = source.ask(Want::Description).await?;
         let plan = Arc::new(source.plan(&offer).await?);
         let hints = match &plan.hints {
             Some(digest) => Some(Arc::new(source.hints(&plan, digest).await?)),
@@ -99,11 +95,13 @@ struct Source<'a> {
     doorstep: Doorstep,
     name: &'a str,
     cache: Option<&'a Cache>,
+    security: &'a Security<ClientTls>,
 }
 
 impl Source<'_> {
     async fn ask(&mut self, want: Want) -> Result<Offer, Error> {
-        let answer = self.doorstep.ask(&Ask::of(want, self.name.to_owned())).await?;
+        let answer = self.doorstep.ask(&Ask::of(want, self.name.to_owned())).await;
+        let answer = answer.map_err(|error| explain(self.security, error))?;
         granted(answer, &Named::Name(self.name.to_owned()))
     }
 

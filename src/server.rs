@@ -144,7 +144,9 @@ fn introduction(network: &Network, options: &ServerOptions) -> Result<Introducti
 
 /// Runs the server's part of a session, to its end.
 pub(crate) async fn serve(met: Met, observe: &mut Observe<'_>) -> Result<Report, Error> {
-    Ok(met.open(observe).await?.serve(observe).await?)
+    // Apart from the caller's future, which may be on a small stack.
+    let session = Box::pin(met.open(observe)).await?;
+    Ok(Box::pin(session.serve(observe)).await?)
 }
 
 /// Handshakes under way.

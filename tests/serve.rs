@@ -11,7 +11,7 @@ use protocols::{Error as ProtocolError, Reason};
 use serde_json::Value;
 
 use crate::schema::assert_valid;
-use crate::support::service::{Keys, Service};
+use crate::support::service::{Keys, Service, apart};
 use crate::support::{Net, json, pq, run, stderr};
 
 const TEN: Duration = Duration::from_secs(10);
@@ -384,13 +384,13 @@ fn a_recorded_session_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = listener.local_addr().unwrap().to_string();
     let (server, copy) = (service.address.clone(), Arc::clone(&recorded));
-    std::thread::spawn(move || {
+    apart(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let server = TcpStream::connect(&server).unwrap();
             let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             let (mut to_server, mut to_client) = (server, client);
             let copy = Arc::clone(&copy);
-            std::thread::spawn(move || {
+            apart(move || {
                 let (mut buffer, mut own) = ([0; 4096], Vec::new());
                 while let Ok(read @ 1..) = up.read(&mut buffer) {
                     own.extend_from_slice(&buffer[..read]);
@@ -401,7 +401,7 @@ fn a_recorded_session_is_refused() {
                 let _ = to_server.shutdown(std::net::Shutdown::Write);
                 copy.lock().unwrap().push(own);
             });
-            std::thread::spawn(move || {
+            apart(move || {
                 let _ = std::io::copy(&mut down, &mut to_client);
                 let _ = to_client.shutdown(std::net::Shutdown::Write);
             });

@@ -153,24 +153,31 @@ pub(super) async fn receive(shared: Arc<Shared>, mut guest: Guest) {
 
 /// A word for an error, of which there are few: metrics count by it.
 pub(super) fn reason(error: &Error) -> &'static str {
+    if let Error::Protocol(error) = error {
+        return said(error);
+    }
+    let words = [
+        (matches!(error, Error::UnknownClient { .. }), "key"),
+        (matches!(error, Error::Tls { .. }), "tls"),
+        (matches!(error, Error::Connection(_)), "connection"),
+        (matches!(error, Error::Busy { .. }), "busy"),
+    ];
+    words.into_iter().find(|(own, _)| *own).map_or("internal", |(_, word)| word)
+}
+
+/// A word for an error of the protocol.
+const fn said(error: &ProtocolError) -> &'static str {
     match error {
-        Error::UnknownClient { .. } => "key",
-        Error::Tls { .. } => "tls",
-        Error::Connection(_) => "connection",
-        Error::Busy { .. } => "busy",
-        Error::Protocol(error) => match error {
-            ProtocolError::PeerLost { .. } => "lost",
-            ProtocolError::PeerSilent { .. } | ProtocolError::Overdue { .. } => "late",
-            ProtocolError::Disagreement { .. } => "disagreement",
-            ProtocolError::Violation { .. }
-            | ProtocolError::Altered { .. }
-            | ProtocolError::Dismissed { .. } => "violation",
-            ProtocolError::Ledger { .. } => "ledger",
-            ProtocolError::PoolDry { .. }
-            | ProtocolError::Undeclared { .. }
-            | ProtocolError::Unprepared { .. }
-            | ProtocolError::Invalid { .. } => "internal",
-        },
-        _ => "internal",
+        ProtocolError::PeerLost { .. } => "lost",
+        ProtocolError::PeerSilent { .. } | ProtocolError::Overdue { .. } => "late",
+        ProtocolError::Disagreement { .. } => "disagreement",
+        ProtocolError::Violation { .. }
+        | ProtocolError::Altered { .. }
+        | ProtocolError::Dismissed { .. } => "violation",
+        ProtocolError::Ledger { .. } => "ledger",
+        ProtocolError::PoolDry { .. }
+        | ProtocolError::Undeclared { .. }
+        | ProtocolError::Unprepared { .. }
+        | ProtocolError::Invalid { .. } => "internal",
     }
 }

@@ -131,7 +131,7 @@ impl Running {
 
     async fn converse(&mut self, met: Met) -> Result<End, Error> {
         let started = Instant::now();
-        let mut session = met.open(&mut |_| ()).await?;
+        let mut session = Box::pin(met.open(&mut |_| ())).await?;
         let (seconds, setup) = (started.elapsed().as_secs_f64(), session.report().setup.cost);
         self.shared.metrics.moved(&self.seat.model.name, "setup", seconds, &setup);
         let mut phase = self.shared.phase.subscribe();
@@ -173,7 +173,7 @@ impl Running {
     async fn prepare(&self, session: &mut PartySession, count: usize) -> Result<(), Error> {
         let before = Sums::of(session.report());
         let started = Instant::now();
-        session.prepare(count, &mut |_| ()).await?;
+        Box::pin(session.prepare(count, &mut |_| ())).await?;
         let images = count * self.seat.load.images;
         self.served(session.report(), before, ("prepare", "offline", images), started);
         Ok(())
@@ -182,7 +182,7 @@ impl Running {
     async fn infer(&mut self, session: &mut PartySession) -> Result<(), Error> {
         let (before, images) = (Sums::of(session.report()), session.next_images());
         let started = Instant::now();
-        session.infer(&[], &mut |_| ()).await?;
+        Box::pin(session.infer(&[], &mut |_| ())).await?;
         self.images += images as u64;
         self.shown.add_images(images);
         self.shared.metrics.images(&self.seat.model.name, images);

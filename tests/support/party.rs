@@ -16,5 +16,6 @@ pub(crate) async fn converse(
     stream.set_nodelay(true).unwrap();
     let randomness = Randomness { nonce: rand::random(), seed: rand::random() };
     let channel = Channel::new(stream, limits);
-    protocols::execute::converse(channel, plan, side, images, randomness).await
+    // Not on the stack: without optimization a party's future is large, and tests have two.
+    Box::pin(protocols::execute::converse(channel, plan, side, images, randomness)).await
 }

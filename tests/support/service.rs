@@ -15,6 +15,11 @@ use super::process::{finished, pq, run};
 /// Only a hang exceeds it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Runs something beside the test, to whatever end.
+pub(crate) fn apart(run: impl FnOnce() + Send + 'static) {
+    drop(std::thread::Builder::new().spawn(run).unwrap());
+}
+
 /// Keys of a server and of clients, in files.
 pub(crate) struct Keys {
     folder: TempDir,
@@ -99,7 +104,7 @@ impl Service {
         };
         let log = Arc::new(Mutex::new(Vec::new()));
         let own = Arc::clone(&log);
-        std::thread::spawn(move || {
+        apart(move || {
             for line in lines.map_while(Result::ok) {
                 let event = serde_json::from_str(&line);
                 own.lock().unwrap().push(event.unwrap_or(Value::String(line)));

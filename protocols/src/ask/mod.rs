@@ -2,7 +2,7 @@
 //!
 //! A connection begins with the client's word, so that one server may have several networks and
 //! may say that it is busy. Both messages have one length each, so that what they take is part of
-//! the price. Their bytes enter the session's number: see [`Doorstep::binding`].
+//! the price. Their bytes enter the session's number: see [`Doorstep::into_parts`].
 //!
 //! An ask, integers in little-endian order: the magic (8 bytes) and the version (4), what is wanted
 //! (1), how the network is named (1), its name or hash (64, zeros behind it), the images of an
