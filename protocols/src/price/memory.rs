@@ -362,6 +362,7 @@ const STREAM: u64 = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::framed_len;
     use crate::linear::{Beside, Geometry, Hint};
     use crate::plan::{FORMAT, InputSpec, Op, OutputSpec, Preprocess, Protocol};
     use crate::steps::{Input, Linear, Output};
@@ -399,9 +400,10 @@ mod tests {
         plan.check().unwrap();
         let load = Load::one(3);
         let kept = Tally::new(&plan, Role::Server, load).encryptions();
-        // The host draws the mask of all 72 elements, and nothing else is sent of them.
+        // The host draws the mask of all 72 elements, and nothing else is sent of them, in a frame
+        // an image.
         let received: Vec<_> = kept.iter().map(|kept| (kept.steps.clone(), kept.bytes)).collect();
-        assert_eq!(received, [(1..=3, 3 * 72 * 12 / 8)]);
+        assert_eq!(received, [(1..=3, 3 * framed_len(72 * 12 / 8))]);
         assert!(Tally::new(&plan, Role::Client, load).encryptions().is_empty());
     }
 }
