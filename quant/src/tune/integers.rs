@@ -6,6 +6,7 @@
 //! exact: forward, the trainer computes what [`fusion::eval`] does.
 
 use fusion::{Graph, Kernel, Linear, Op, WireId};
+use model::Model;
 use protocols::weights::{LayerWeights, Weights};
 use train::{Adam, Network, Rounding, Table, Trainer};
 
@@ -51,8 +52,9 @@ pub(super) struct Layer {
 }
 
 impl Integers {
-    /// Starts from a network's integers.
-    pub(super) fn new(graph: &Graph, weights: &Weights) -> Result<Self, TuneError> {
+    /// Starts from a network's integers. Latents lie where the float weights do, as far as that is
+    /// within what stands for the same integers: the nearest to another one moves first.
+    pub(super) fn new(model: &Model, graph: &Graph, weights: &Weights) -> Result<Self, TuneError> {
         check(graph)?;
         let values = values(graph);
         let mut layers = Vec::new();
@@ -64,7 +66,11 @@ impl Integers {
             // Logits have no step: one of theirs is about 1, in real numbers.
             let Some(given) = weights.layers.get(&node.name) else { continue };
             let step = step_of(graph, id).unwrap_or_else(|| (1.0 / node.wire.scale).log2());
-            layers.push(Layer::new(&node.name, values[id] - 1, linear, given, step));
+            let mut layer = Layer::new(&node.name, values[id] - 1, linear, given, step);
+            if let Some(floats) = floats(model, &node.name) {
+                layer.approach(floats, linear.scale / graph.wire(linear.input).scale);
+            }
+            layers.push(layer);
         }
         Ok(Self { graph: graph.clone(), weights: weights.clone(), layers })
     }
@@ -141,6 +147,19 @@ impl Layer {
         }
     }
 
+    /// Moves latents toward the float weights; `scale` is the real value of one step of what is not
+    /// shifted.
+    fn approach(&mut self, floats: &[f32], scale: f64) {
+        let channels = floats.chunks(self.fan_in).zip(self.latents.chunks_mut(self.fan_in));
+        for ((floats, latents), factor) in channels.zip(&self.factors) {
+            let steps = (1.0 / (scale * f64::from(*factor))) as f32;
+            for (latent, float) in latents.iter_mut().zip(floats) {
+                let integer = *latent;
+                *latent = (float * steps).max(integer - SLACK).min(integer + SLACK);
+            }
+        }
+    }
+
     /// The least and the largest integer of the weights.
     fn limits(&self) -> [f32; 2] {
         // Two's complement: of 3 bits, -4 to 3.
@@ -189,6 +208,14 @@ impl Layer {
             bias: self.biases.iter().map(|&b| (b * self.step).round() as i64).collect(),
         }
     }
+}
+
+/// The float weights of a layer; none where the network has no such layer, as where a factor makes
+/// up for scales.
+fn floats<'m>(model: &'m Model, name: &str) -> Option<&'m [f32]> {
+    let mut layers = model.layers();
+    let (_, conv) = layers.find(|(index, _)| model.nodes[*index].name == name)?;
+    Some(&conv.weight)
 }
 
 /// What a latent stands for.

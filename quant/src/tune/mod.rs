@@ -119,7 +119,7 @@ impl<'a> Tuner<'a> {
         if source.is_empty() {
             return Err(TuneError::NoImages);
         }
-        let integers = Integers::new(graph, weights)?;
+        let integers = Integers::new(teacher, graph, weights)?;
         let batch = options.batch.max(1);
         let mut taught: Trainer<f32> = Trainer::new(&Network::from(teacher), batch);
         for (node, conv) in teacher.layers() {
