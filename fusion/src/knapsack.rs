@@ -39,6 +39,35 @@ struct Label {
 /// The index of the item taken of every group, or `None` where even the cheapest items exceed the
 /// budget.
 pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
+    let kept: Vec<Vec<usize>> = groups.iter().map(|group| unbeaten(group)).collect();
+    let groups: Vec<Vec<Item>> = groups
+        .iter()
+        .zip(&kept)
+        .map(|(group, kept)| kept.iter().map(|&item| group[item]).collect())
+        .collect();
+    let chosen = choose_unbeaten(&groups, budget)?;
+    Some(chosen.into_iter().zip(kept).map(|(item, kept)| kept[item]).collect())
+}
+
+/// The items of a group that no other one beats in both respects, in order; of equal ones the
+/// first.
+fn unbeaten(group: &[Item]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..group.len()).collect();
+    order.sort_by(|&a, &b| {
+        let (a, b) = (group[a], group[b]);
+        a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss))
+    });
+    let mut least = f64::INFINITY;
+    order.retain(|&item| {
+        let better = group[item].loss < least;
+        least = least.min(group[item].loss);
+        better
+    });
+    order.sort_unstable();
+    order
+}
+
+fn choose_unbeaten(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
     let bounds = Bounds::new(groups, budget)?;
     let found = SLACKS.into_iter().find_map(|slack| search(groups, &bounds, slack));
     Some(found.unwrap_or(bounds.picks))
@@ -52,8 +81,9 @@ fn search(groups: &[Vec<Item>], bounds: &Bounds, slack: f64) -> Option<Vec<usize
     let mut layers: Vec<Vec<Label>> = vec![vec![Label { cost: 0, loss: 0.0, item: 0, parent: 0 }]];
     for (at, group) in groups.iter().enumerate() {
         let mut labels = Vec::new();
-        for (parent, label) in layers[at].iter().enumerate() {
-            for (item, &Item { cost, loss }) in group.iter().enumerate() {
+        // Item by item: labels of one come in order of cost, which makes them quick to sort.
+        for (item, &Item { cost, loss }) in group.iter().enumerate() {
+            for (parent, label) in layers[at].iter().enumerate() {
                 let label =
                     Label { cost: label.cost + cost, loss: label.loss + loss, item, parent };
                 if bounds.admits(at + 1, &label, slack) {
@@ -79,7 +109,10 @@ fn search(groups: &[Vec<Item>], bounds: &Bounds, slack: f64) -> Option<Vec<usize
 
 /// Labels that no other one beats in both respects, the cheapest first.
 fn undominated(mut labels: Vec<Label>) -> Vec<Label> {
-    labels.sort_by(|a, b| a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss)));
+    labels.sort_by(|a, b| {
+        let values = a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss));
+        values.then_with(|| (a.parent, a.item).cmp(&(b.parent, b.item)))
+    });
     // In order of cost a label stays if it loses less than all before it: of (3, 0.5), (5, 0.7),
     // (6, 0.2) the second goes.
     let mut least = f64::INFINITY;
@@ -170,6 +203,9 @@ fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
     }
     for _ in 0..200 {
         let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            break;
+        }
         if fits(groups, budget, middle) { high = middle } else { low = middle }
     }
     Some(high)

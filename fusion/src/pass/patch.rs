@@ -1,5 +1,7 @@
 //! A patch: one node replaced by others.
 
+use std::collections::HashSet;
+
 use crate::{Error, Graph, Op, WireId};
 
 /// Replaces a node: all that read its wire read `result` instead.
@@ -8,7 +10,7 @@ pub struct Patch {
     /// The node replaced.
     pub node: WireId,
     /// New nodes; wire `graph.nodes().len() + i` is the `i`-th of them. One may have the name of a
-    /// node that nothing reads any more.
+    /// node that nothing reads any more; those with the name of one that stays get another.
     pub nodes: Vec<(String, Op)>,
     /// The wire that takes the place of the node's.
     pub result: WireId,
@@ -82,13 +84,20 @@ fn rebuild(
             ops[id].1.inputs().into_iter().for_each(|input| live[input] = true);
         }
     }
+    // Networks have names of their own: some look like those that passes make.
+    let stay = (0..graph.nodes().len()).filter(|&id| live[id]).map(|id| ops[id].0.to_owned());
+    let mut taken: HashSet<String> = stay.collect();
     let mut builder = Graph::builder(graph.name(), graph.preprocess().clone());
     let mut places = vec![None; ops.len()];
     for &id in order.iter().filter(|&&id| live[id]) {
         let (name, op) = &ops[id];
         // A wire without a place yet is none of the builder's: it reports it.
         let op = op.clone().map_inputs(|wire| places[wire].unwrap_or(WireId::MAX));
-        places[id] = Some(builder.push(*name, op)?);
+        let mut name = (*name).to_owned();
+        while id >= graph.nodes().len() && !taken.insert(name.clone()) {
+            name.push('+');
+        }
+        places[id] = Some(builder.push(name, op)?);
     }
     Ok((builder.finish()?, places))
 }

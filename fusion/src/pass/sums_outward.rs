@@ -74,4 +74,24 @@ mod tests {
         ];
         assert_eq!(after(&graph, SumsOutward), expected);
     }
+
+    #[test]
+    fn terms_get_names_that_no_other_node_has() {
+        let graph = network(|b, acc| {
+            let skip = b.requant("pool.1", acc, 1, 4, true)?;
+            let sum = b.add("sum", &[(acc, 0), (skip, 1)])?;
+            let pool =
+                b.sum_pool("pool", sum, Window { kernel: [3, 3], stride: [1, 1], pad: [0; 4] })?;
+            b.requant("y", pool, 2, 4, false)
+        });
+        let expected = [
+            "pool.1 = requant acc >>1 s4",
+            "pool.0 = sum_pool acc 3x3 stride 1,1",
+            "pool.1+ = sum_pool pool.1 3x3 stride 1,1",
+            "pool = add pool.0 pool.1+<<1",
+            "y = requant pool >>2 u4",
+            "out = output y",
+        ];
+        assert_eq!(after(&graph, SumsOutward), expected);
+    }
 }

@@ -440,7 +440,8 @@ mod tests {
             let second = (0..ROWS * ROWS).map(|p| {
                 mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 }
             });
-            let moments = Moments { rows: ROWS, second: second.collect(), first: mean.clone() };
+            let (second, first) = (second.collect(), mean.clone());
+            let moments = Moments { rows: ROWS, second, first, samples: 1 << 20 };
             let weight_quantizer = WeightQuantizer::new(vec![moments]);
             let before = weight_quantizer.round(&conv, bits, log_scale);
             let finest = before.exponents.iter().copied().max().unwrap();
@@ -493,6 +494,7 @@ mod tests {
         let conv = Conv { geometry: Geometry::dense(ROWS, 1), weight, bias: vec![0.0] };
         let unit = (0..ROWS * ROWS).map(|p| f64::from(u8::from(p / ROWS == p % ROWS)));
         let weight_quantizer = WeightQuantizer::new(vec![Moments {
+            samples: 1 << 20,
             rows: ROWS,
             second: unit.collect(),
             first: vec![0.0; ROWS],

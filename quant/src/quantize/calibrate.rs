@@ -43,6 +43,8 @@ pub struct Moments {
     pub second: Vec<f64>,
     /// `E[x]`, `[N]`.
     pub first: Vec<f64>,
+    /// How many columns these are means of.
+    pub samples: usize,
 }
 
 /// Samples kept of an activation quantizer.
@@ -309,7 +311,7 @@ fn others(image: &[f32]) -> impl Iterator<Item = f32> {
 impl Moments {
     /// `E[x x^T] - E[x] E[x]^T`, since the bias makes up for the mean; and the mean.
     pub fn into_covariance(self) -> (Vec<f64>, Vec<f64>) {
-        let Self { rows, mut second, first } = self;
+        let Self { rows, mut second, first, .. } = self;
         second.par_chunks_mut(rows.max(1)).zip(&first).for_each(|(row, mean)| {
             row.iter_mut().zip(&first).for_each(|(second, other)| *second -= mean * other);
         });
@@ -349,9 +351,10 @@ impl Moments {
             product.add_to(&mut second);
         }
         mirror(&mut second, rows);
-        let count = (images.len() * positions).max(1) as f64;
+        let samples = images.len() * positions;
+        let count = samples.max(1) as f64;
         second.iter_mut().chain(&mut first).for_each(|v| *v /= count);
-        Self { rows, second, first }
+        Self { rows, second, first, samples }
     }
 }
 

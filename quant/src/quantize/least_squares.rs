@@ -17,6 +17,8 @@ pub(super) struct Cross {
     both: Vec<f64>,
     /// `E[y]`, `[K]`.
     output: Vec<f64>,
+    /// `E[y^2]`, `[K]`.
+    squares: Vec<f64>,
 }
 
 /// Images whose moments are summed by one core.
@@ -50,12 +52,13 @@ impl Cross {
             parts.iter().for_each(|part| total.add(part));
         }
         let count = (images.len() * pixels).max(1) as f64;
-        let Total { mut second, mut both, mut first, mut output } = total;
+        let Total { mut second, mut both, mut first, mut output, mut squares } = total;
         mirror(&mut second, rows);
-        for sum in [&mut second, &mut both, &mut first, &mut output] {
+        for sum in [&mut second, &mut both, &mut first, &mut output, &mut squares] {
             sum.par_iter_mut().for_each(|v| *v /= count);
         }
-        Self { input: Moments { rows, second, first }, both, output }
+        let samples = images.len() * pixels;
+        Self { input: Moments { rows, second, first, samples }, both, output, squares }
     }
 }
 
@@ -65,6 +68,7 @@ struct Sums {
     both: Vec<f32>,
     first: Vec<f64>,
     output: Vec<f64>,
+    squares: Vec<f64>,
 }
 
 impl Sums {
@@ -79,6 +83,7 @@ impl Sums {
             both: vec![0.0; outputs * rows],
             first: vec![0.0; rows],
             output: vec![0.0; outputs],
+            squares: vec![0.0; outputs],
         };
         let mut columns = Vec::new();
         if pixels >= FEW_PIXELS {
@@ -112,6 +117,9 @@ impl Sums {
                 *sum += row.iter().map(|&v| f64::from(v)).sum::<f64>();
             }
         }
+        for (sum, row) in self.squares.iter_mut().zip(y.chunks_exact(pixels)) {
+            *sum += row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+        }
     }
 }
 
@@ -128,13 +136,14 @@ struct Total {
     both: Vec<f64>,
     first: Vec<f64>,
     output: Vec<f64>,
+    squares: Vec<f64>,
 }
 
 impl Total {
     fn zeros(rows: usize, outputs: usize) -> Self {
-        let [second, both, first, output] =
-            [rows * rows, outputs * rows, rows, outputs].map(|len| vec![0.0; len]);
-        Self { second, both, first, output }
+        let [second, both, first, output, squares] =
+            [rows * rows, outputs * rows, rows, outputs, outputs].map(|len| vec![0.0; len]);
+        Self { second, both, first, output, squares }
     }
 
     fn add(&mut self, part: &Sums) {
@@ -142,6 +151,7 @@ impl Total {
         self.both.par_iter_mut().zip(&part.both).for_each(|(sum, &v)| *sum += f64::from(v));
         self.first.iter_mut().zip(&part.first).for_each(|(sum, v)| *sum += v);
         self.output.iter_mut().zip(&part.output).for_each(|(sum, v)| *sum += v);
+        self.squares.iter_mut().zip(&part.squares).for_each(|(sum, v)| *sum += v);
     }
 }
 
@@ -156,13 +166,13 @@ pub(super) fn least_squares(
     for (group, cross) in moments.iter().enumerate() {
         let n = cross.input.rows;
         let (covariance, _) = cross.input.clone().into_covariance();
-        let factor = weight_quantizer.factor(group);
+        let (factor, freedom) = (weight_quantizer.factor(group), weight_quantizer.freedom(group));
         let weights = &mut moved.weight[group * outputs * n..][..outputs * n];
         let bias = &mut moved.bias[group * outputs..][..outputs];
         let blocks =
             weights.par_chunks_mut(OUTPUTS * n).zip(bias.par_chunks_mut(OUTPUTS)).enumerate();
         blocks.for_each(|(at, (weights, bias))| {
-            cross.solve(at * OUTPUTS, weights, bias, &covariance, factor);
+            cross.solve(at * OUTPUTS, weights, bias, &covariance, (factor, freedom));
         });
     }
     moved
@@ -176,7 +186,7 @@ impl Cross {
         weights: &mut [f32],
         bias: &mut [f32],
         covariance: &[f64],
-        factor: &[f64],
+        (factor, freedom): (&[f64], f64),
     ) {
         // Ridge regression toward the old weights: `W' = W + E[(y - W x)(x - E x)^T] (C + d)^-1`
         // makes the error plus `d |W' - W|^2` least, with `C` the covariance and `d` the damping.
@@ -204,14 +214,39 @@ impl Cross {
         for (output, (row, step)) in
             weights.chunks_exact_mut(n).zip(step.chunks_exact(n)).enumerate()
         {
+            let (at, old) = (output * n, &wide[output * n..][..n]);
+            let kept = self.kept(first + output, old, [&rest[at..][..n], step], freedom);
             // The bias takes the means: `E y - W' E x`.
             let mut mean = self.output[first + output];
             for (at, (weight, step)) in row.iter_mut().zip(step).enumerate() {
-                let value = wide[output * n + at] + step;
+                let value = old[at] + kept * step;
                 *weight = value as f32;
                 mean -= value * self.input.first[at];
             }
             bias[output] = mean as f32;
         }
+    }
+
+    /// How much of a step is kept that few samples suggest: all of it where there are many.
+    ///
+    /// Were what is left to explain independent of the inputs, `freedom` free weights would still
+    /// seem to explain `freedom / samples` of its variance, and make other images worse by as much.
+    /// Of what the step explains, the rest is kept (James and Stein, 1961: the positive part).
+    fn kept(&self, output: usize, old: &[f64], [rest, step]: [&[f64]; 2], freedom: f64) -> f64 {
+        let mean = self.output[output];
+        // The variance of `y - W x`, of which `rest` is the covariance with `x`.
+        let both = &self.both[output * old.len()..][..old.len()];
+        let explained_before = old
+            .iter()
+            .zip(rest)
+            .zip(both.iter().zip(&self.input.first))
+            .map(|((weight, rest), (both, first))| weight * (rest + both - mean * first));
+        let left = self.squares[output] - mean * mean - explained_before.sum::<f64>();
+        let explained: f64 = step.iter().zip(rest).map(|(step, rest)| step * rest).sum();
+        if explained <= 0.0 {
+            return 0.0;
+        }
+        let chance = left.max(explained) * freedom / self.input.samples.max(1) as f64;
+        (1.0 - chance / explained).max(0.0)
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Group {
     diagonal: Vec<f64>,
     pub(super) mean: Vec<f64>,
     factor: Vec<f64>,
+    /// What was added to the diagonal.
+    damping: f64,
 }
 
 /// The most that channels' exponents differ: each bit of difference is a bit of the accumulators.
@@ -136,6 +138,14 @@ impl WeightQuantizer {
         &self.groups[group].factor
     }
 
+    /// How many of a group's weights samples can tell apart: the trace of `C (C + d)^-1`, with `C`
+    /// the covariance and `d` the damping.
+    pub(super) fn freedom(&self, group: usize) -> f64 {
+        let Group { rows, factor, damping, .. } = &self.groups[group];
+        let squares: f64 = factor.par_iter().map(|entry| entry * entry).sum();
+        (*rows as f64 - damping * squares).max(0.0)
+    }
+
     /// Rounds a layer in which parts of `part` weights of a channel have exponents of their own,
     /// `SPREAD` apart and one more at the most: these, `[K, N / part]`, the weights and the bias.
     pub(super) fn round_parts(
@@ -211,15 +221,41 @@ pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>, squares: &[f
     diagonal.iter_mut().for_each(|entry| **entry += damping);
 }
 
+/// Moves a covariance `[n, n]` of so many samples toward its diagonal, as far as what is beside it
+/// may be chance (Schafer, Strimmer: Shrinkage approach to covariance estimation, 2005, section 2).
+/// Else errors of rounding are made up for by weights that only seem to tell of each other.
+fn shrink(covariance: &mut [f64], n: usize, samples: usize) {
+    let square = |entry: &f64| entry * entry;
+    let all: f64 = covariance.par_iter().map(square).sum();
+    let diagonal = || covariance.iter().step_by(n + 1);
+    let (trace, own) = (diagonal().sum::<f64>(), diagonal().map(square).sum::<f64>());
+    let beside = all - own;
+    if beside <= 0.0 {
+        return;
+    }
+    // Of normal values, an entry has the variance `(c_ii c_jj + c_ij^2) / samples`.
+    let chance = (trace * trace - own + beside) / samples.max(1) as f64;
+    let kept = (1.0 - chance / beside).max(0.0);
+    covariance.par_chunks_mut(n).enumerate().for_each(|(row, entries)| {
+        let own = entries[row];
+        entries.iter_mut().for_each(|entry| *entry *= kept);
+        entries[row] = own;
+    });
+}
+
 impl Group {
     fn new(moments: Moments) -> Self {
         let n = moments.rows;
         let squares: Vec<f64> = moments.second.iter().step_by(n + 1).copied().collect();
+        let samples = moments.samples;
         let (mut damped, mean) = moments.into_covariance();
+        shrink(&mut damped, n, samples);
+        let before = damped.first().copied().unwrap_or(0.0);
         damp(damped.iter_mut().step_by(n + 1), &squares);
+        let damping = damped.first().copied().unwrap_or(0.0) - before;
         let diagonal = damped.iter().step_by(n + 1).copied().collect();
         let factor = inverse_factor(damped.clone(), n);
-        Self { rows: n, damped, diagonal, mean, factor }
+        Self { rows: n, damped, diagonal, mean, factor, damping }
     }
 
     /// The integers of some channels, and how much the mean of each one's output falls. `scale` is
@@ -372,7 +408,8 @@ mod tests {
             let conv = dense(4, 3, weight);
             let second =
                 (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
-            let moments = Moments { rows: 4, second: second.collect(), first: mean.clone() };
+            let (second, first) = (second.collect(), mean.clone());
+            let moments = Moments { rows: 4, second, first, samples: 1 << 20 };
             let rounded = WeightQuantizer::new(vec![moments]).round(&conv, bits, log_scale);
             let (low, high) = limits(bits);
             prop_assert!(rounded.weights.iter().all(|&w| (low..=high).contains(&f64::from(w))));
