@@ -80,6 +80,7 @@ impl PublicNetwork {
             Some(digest) => Some(Arc::new(source.hints(&plan, digest).await?)),
             None => None,
         };
+        // The session is another connection: it may begin much later.
         source.doorstep.part().await;
         Ok(Self { plan, hints })
     }
@@ -133,6 +134,7 @@ impl Source<'_> {
         if let Some(hints) = kept.and_then(|bytes| PublicHints::from_bytes(bytes, plan).ok()) {
             return Ok(hints);
         }
+        // Its length is known from the plan: no server makes a client wait for, or keep, more.
         let sent = self.ask(Want::Hints).await?;
         let expected = plan.hints_len().unwrap_or(0) as u64;
         if sent.hints_len != expected {

@@ -30,6 +30,7 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
         &mut |at| progress.search(at),
     );
     let prepared = prepared.map_err(|error| args.failure(error))?;
+    // Before anything is chosen: a search that is interrupted from here on goes on from it.
     remember(app, args, &fingerprint, prepared.known())?;
     let mut found = prepared
         .find(&options, &mut |at| progress.search(at))

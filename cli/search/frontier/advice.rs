@@ -12,6 +12,7 @@ impl Frontier {
     /// or a point; where there is none, the most accurate.
     pub(super) fn taken(&self) -> Option<&Point> {
         let least = self.float_accuracy - WITHIN.max(self.standard_error());
+        // Points are in order of price: the first that is close is the cheapest one.
         let close = self.points.iter().find(|point| point.accuracy >= least);
         close.or_else(|| self.points.iter().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy)))
     }
@@ -19,6 +20,7 @@ impl Frontier {
     /// The same as a sentence.
     pub(super) fn advice(&self) -> String {
         let Some(point) = self.taken() else { return "No network was found.".into() };
+        // In per cent, as accuracies are printed.
         let points = 100.0 * (self.float_accuracy - point.accuracy);
         let than = match points {
             0.0.. => format!("{points:.2} points below the float network"),

@@ -215,6 +215,7 @@ impl Sweep<'_> {
         let mut found = found.map_err(|error| self.args.failure(error))?;
         let hints = found.make_hints()?;
         let cost = found.plan.cost(1);
+        // What a client that lacks the hints gets more in its set-up is the hints.
         let setup = found.plan.setup_cost(Hints::Sent).bits();
         let point = Point {
             offline_bits: cost.offline.bits(),

@@ -115,8 +115,8 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
     let count = frontier.sensitivities.len();
     let _ = write!(
         page,
-        "<h2>Sensitivities: nats lost at 4 bits</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th \
-        colspan=\"{count}\">weights</th>\
+        "<h2>Sensitivities: nats lost at 4 bits</h2>\n<div class=\"wide\"><table><thead><tr>\
+         <th></th><th colspan=\"{count}\">weights</th>\
          <th colspan=\"{count}\">activations that they multiply</th></tr>\n<tr><th>layer</th>"
     );
     for name in frontier.sensitivities.keys().chain(frontier.sensitivities.keys()) {
