@@ -109,11 +109,28 @@ fn adaptive(size: [usize; 2], wanted: [usize; 2]) -> (Vec<TensorProto>, Vec<Node
         nodes.push(node("Where", &[&format!("lacks{axis}"), "none", &from], &output));
         from = output;
     }
+    let sum = sum_of_taps(&from, taps, &mut constants, &mut nodes);
+    let counts: Vec<f32> = (0..wanted[0] * wanted[1])
+        .map(|at| windows[0][at / wanted[1]].len() * windows[1][at % wanted[1]].len())
+        .map(|count| count as f32)
+        .collect();
+    constants.push(TensorProto::floats("counts", &[h, w], &counts));
+    nodes.push(node("Div", &[&sum, "counts"], "y"));
+    (constants, nodes)
+}
+
+/// The sum of all taps of windows, `[N, C, rows, taps, columns, taps]`; its name.
+fn sum_of_taps(
+    from: &str,
+    taps: [usize; 2],
+    constants: &mut Vec<TensorProto>,
+    nodes: &mut Vec<NodeProto>,
+) -> String {
     let mut sum = String::new();
     for i in 0..taps[0] {
         let row = format!("row{i}");
         constants.push(TensorProto::ints(&format!("row.{i}"), &[], &[i as i64]));
-        nodes.push(node("Gather", &[&from, &format!("row.{i}")], &row).int("axis", 3));
+        nodes.push(node("Gather", &[from, &format!("row.{i}")], &row).int("axis", 3));
         for j in 0..taps[1] {
             let (tap, index, total) =
                 (format!("tap{i}.{j}"), format!("column{i}.{j}"), format!("sum{i}.{j}"));
@@ -127,13 +144,7 @@ fn adaptive(size: [usize; 2], wanted: [usize; 2]) -> (Vec<TensorProto>, Vec<Node
             }
         }
     }
-    let counts: Vec<f32> = (0..wanted[0] * wanted[1])
-        .map(|at| windows[0][at / wanted[1]].len() * windows[1][at % wanted[1]].len())
-        .map(|count| count as f32)
-        .collect();
-    constants.push(TensorProto::floats("counts", &[h, w], &counts));
-    nodes.push(node("Div", &[&sum, "counts"], "y"));
-    (constants, nodes)
+    sum
 }
 
 #[test]

@@ -425,4 +425,19 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn covariances_of_few_samples_lose_what_may_be_chance() {
+        // Independent inputs that few samples make look dependent, and one input twice.
+        let chance = [1.0, 0.3, 0.3, 1.0];
+        for (samples, least, most) in [(4, 0.0, 1e-9), (1 << 20, 0.299, 0.3)] {
+            let mut found = chance;
+            shrink(&mut found, 2, samples);
+            assert!(found[1] >= least && found[1] <= most, "{samples}: {found:?}");
+            assert_eq!((found[0], found[3]), (1.0, 1.0));
+        }
+        let mut twice = [1.0; 4];
+        shrink(&mut twice, 2, 64);
+        assert!(twice[1] > 0.95, "{twice:?}");
+    }
 }
