@@ -1,6 +1,6 @@
 //! Quantization: from a model to a network within a budget.
 
-use protocols::plan::Hints;
+use protocols::plan::{Hints, Load};
 use quant::search::{self as widths, LayerReport, SearchOptions};
 
 use crate::{Error, Images, Model, Network};
@@ -36,7 +36,7 @@ pub fn search(model: &Model, images: &Images, options: &SearchOptions) -> Result
     let found = widths::search(&model.0, images.preprocess(), &calibration, options, &mut |_| ())?;
     let network = Network::new(found.plan, found.weights)?.with_new_hints()?;
     Ok(Found {
-        setup_bits: network.plan().setup_cost(Hints::Known).bits(),
+        setup_bits: network.plan().session_cost(Load::one(1).with(Hints::Known)).bits(),
         network,
         layers: found.layers,
         predicted_bits: found.predicted_bits,
