@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fusion::planner::{fastest, inference_bits};
 use protocols::hints::ServerHints;
-use protocols::plan::{Hints, Plan};
+use protocols::plan::{Hints, Load, Plan};
 use quant::quantize::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 use quant::search::LayerReport;
 use serde::Serialize;
@@ -106,7 +106,7 @@ impl Summary {
         Self {
             layers: LayerReport::all(imported.layers.iter().cloned(), plan),
             predicted_bits: inference_bits(plan),
-            setup_bits: plan.setup_cost(Hints::Known).bits(),
+            setup_bits: plan.session_cost(Load::one(1).with(Hints::Known)).bits(),
             changes: imported.changes.clone(),
         }
     }

@@ -1,6 +1,6 @@
 //! Quantization: from a model to a network within a budget.
 
-use protocols::plan::Hints;
+use protocols::plan::{Hints, Load};
 use quant::search::{self as widths, LayerReport, SearchOptions};
 
 use crate::{Error, Images, Model, Network};
@@ -42,7 +42,7 @@ impl Found {
     pub(crate) fn of(found: widths::Found) -> Result<Self, Error> {
         let network = Network::new(found.plan, found.weights)?.with_new_hints()?;
         Ok(Self {
-            setup_bits: network.plan().setup_cost(Hints::Known).bits(),
+            setup_bits: network.plan().session_cost(Load::one(1).with(Hints::Known)).bits(),
             network,
             layers: found.layers,
             predicted_bits: found.predicted_bits,

@@ -216,11 +216,12 @@ impl Sweep<'_> {
         let hints = found.make_hints()?;
         let cost = found.plan.cost(1);
         // What a client that lacks the hints gets more in its set-up is the hints.
-        let setup = found.plan.setup_cost(Hints::Sent).bits();
+        let [sent, known] =
+            [Hints::Sent, Hints::Known].map(|hints| found.plan.setup_cost(hints).bits());
         let point = Point {
             offline_bits: cost.offline.bits(),
             rounds: cost.offline.rounds + cost.online.rounds,
-            hints_bits: setup - found.setup_bits,
+            hints_bits: sent - known,
             accuracy: self.test.accuracy(&found.plan, &found.weights, &self.bar)?,
             name,
             folder,

@@ -2,7 +2,7 @@
 
 use model::Model;
 use protocols::hints::ServerHints;
-use protocols::plan::{Hints, Plan};
+use protocols::plan::{Hints, Load, Plan};
 use protocols::weights::Weights;
 
 use super::Fidelity;
@@ -40,7 +40,7 @@ impl Found {
     /// The system has no random bytes.
     pub fn make_hints(&mut self) -> Result<Option<ServerHints>, protocols::Error> {
         let (plan, hints) = ServerHints::make(&self.plan, &self.weights)?;
-        self.setup_bits = plan.setup_cost(Hints::Known).bits();
+        self.setup_bits = plan.session_cost(Load::one(1).with(Hints::Known)).bits();
         self.plan = plan;
         Ok(hints)
     }

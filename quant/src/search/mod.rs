@@ -31,7 +31,7 @@ mod widths;
 use fusion::Graph;
 use fusion::planner::inference_bits;
 use model::{Model, Preprocess, Tensor};
-use protocols::plan::{Hints, Plan};
+use protocols::plan::{Hints, Load, Plan};
 use protocols::weights::Weights;
 
 pub use crate::quantize::{Ranges, Winograd};
@@ -277,7 +277,7 @@ impl<'a> Prepared<'a> {
             fidelity: Fidelity::measure(self.model, (&plan, &weights), self.batch, progress)?,
             layers: found::report(self.model, self.quantizer.activations(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
-            setup_bits: plan.setup_cost(Hints::Sent).bits(),
+            setup_bits: plan.session_cost(Load::one(1).with(Hints::Sent)).bits(),
             predicted_seconds: options.seconds(&plan),
             budget_bits: options.budget_bits,
             expected_loss: self
