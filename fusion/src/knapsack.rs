@@ -6,7 +6,7 @@
 //! those go as well that may beat the known solution by a small part of its loss alone.
 
 /// The most labels of a group; networks with few small steps stay far below it.
-const MAX_LABELS: usize = 1 << 15;
+const MAX_LABELS: usize = 1 << 12;
 /// Parts of the least loss that may be given away, where nothing less ends in time.
 const SLACKS: [f64; 4] = [0.0, 1e-4, 1e-3, 1e-2];
 
