@@ -39,6 +39,7 @@ struct Label {
 /// The index of the item taken of every group, or `None` where even the cheapest items exceed the
 /// budget.
 pub fn choose(groups: &[Vec<Item>], budget: u64) -> Option<Vec<usize>> {
+    // An item that another one beats is in no best choice: its labels need not be made.
     let kept: Vec<Vec<usize>> = groups.iter().map(|group| unbeaten(group)).collect();
     let groups: Vec<Vec<Item>> = groups
         .iter()
@@ -203,6 +204,7 @@ fn price(groups: &[Vec<Item>], budget: u64) -> Option<f64> {
     }
     for _ in 0..200 {
         let middle = f64::midpoint(low, high);
+        // No number lies between the two any more.
         if middle <= low || middle >= high {
             break;
         }

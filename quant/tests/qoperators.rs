@@ -62,13 +62,36 @@ fn networks() -> [Vec<u8>; 2] {
     constants.extend(layer("one", &[4, 2, 3, 3], 0));
     constants.extend(layer("two", &[4, 4, 1, 1], 0));
     constants.extend(layer("fc", &[5, 4], 0));
-    let names = |name: &str| ["s", "z"].map(|part| format!("{name}.{part}"));
+    for (name, scale) in [("one", 1.0 / 64.0), ("two", 1.0 / 16.0), ("fc", 1.0 / 8.0)] {
+        let channels = if name == "fc" { 5 } else { 4 };
+        let scales: Vec<f32> = (0..channels).map(|c| scale * 2f32.powi(-7 - c % 2)).collect();
+        let dims = [i64::from(channels)];
+        constants.push(TensorProto::floats(&format!("{name}.bs"), &dims, &scales));
+    }
+    [of_integers(), of_floats()].map(|nodes| file(constants.clone(), nodes))
+}
+
+/// The names of a value's scale and zero point.
+fn names(name: &str) -> [String; 2] {
+    ["s", "z"].map(|part| format!("{name}.{part}"))
+}
+
+fn pool(from: &str, to: &str) -> NodeProto {
+    node("MaxPool", &[from], to).ints("kernel_shape", &[2; 2])
+}
+
+fn pads(node: NodeProto) -> NodeProto {
+    node.ints("pads", &[1; 4])
+}
+
+fn microsoft(node: NodeProto) -> NodeProto {
+    foreign("com.microsoft", node)
+}
+
+fn of_integers() -> Vec<NodeProto> {
     let ([xs, xz], [a_s, az], [ds, dz], [ys, yz]) =
         (names("x"), names("a"), names("d"), names("y"));
-    let pool = |from, to| node("MaxPool", &[from], to).ints("kernel_shape", &[2; 2]);
-    let pads = |node: NodeProto| node.ints("pads", &[1; 4]);
-    let microsoft = |node| foreign("com.microsoft", node);
-    let integers = vec![
+    vec![
         node("QuantizeLinear", &["x", &xs, &xz], "qx"),
         pads(node(
             "QLinearConv",
@@ -93,28 +116,28 @@ fn networks() -> [Vec<u8>; 2] {
                 .float("alpha", 1.0),
         ),
         node("DequantizeLinear", &["qy", &ys, &yz], "y"),
-    ];
-    let quantize = |from: &str, [scale, zero]: &[String; 2], to: &str| {
-        let stored = format!("{to}.q");
-        [
-            node("QuantizeLinear", &[from, scale, zero], &stored),
-            node("DequantizeLinear", &[&stored, scale, zero], to),
-        ]
-    };
-    let weights = |name: &str| {
-        let float = |part: &str, scale: &str| {
-            let inputs = [format!("{name}.{part}"), format!("{name}.{scale}")];
-            let inputs = inputs.each_ref().map(String::as_str);
-            node("DequantizeLinear", &inputs, &format!("{name}.f{part}")).int("axis", 0)
-        };
-        [float("w", "ws"), float("b", "bs")]
-    };
-    for (name, scale) in [("one", 1.0 / 64.0), ("two", 1.0 / 16.0), ("fc", 1.0 / 8.0)] {
-        let channels = if name == "fc" { 5 } else { 4 };
-        let scales: Vec<f32> = (0..channels).map(|c| scale * 2f32.powi(-7 - c % 2)).collect();
-        let dims = [i64::from(channels)];
-        constants.push(TensorProto::floats(&format!("{name}.bs"), &dims, &scales));
-    }
+    ]
+}
+
+/// A value through its quantizer.
+fn quantize(from: &str, [scale, zero]: &[String; 2], to: &str) -> [NodeProto; 2] {
+    let stored = format!("{to}.q");
+    [
+        node("QuantizeLinear", &[from, scale, zero], &stored),
+        node("DequantizeLinear", &[&stored, scale, zero], to),
+    ]
+}
+
+/// A layer's weights and its bias in floats.
+fn weights(name: &str) -> [NodeProto; 2] {
+    [("w", "ws"), ("b", "bs")].map(|(part, scale)| {
+        let inputs = [format!("{name}.{part}"), format!("{name}.{scale}")];
+        let inputs = inputs.each_ref().map(String::as_str);
+        node("DequantizeLinear", &inputs, &format!("{name}.f{part}")).int("axis", 0)
+    })
+}
+
+fn of_floats() -> Vec<NodeProto> {
     let mut floats = Vec::new();
     floats.extend(["one", "two", "fc"].into_iter().flat_map(weights));
     floats.extend(quantize("x", &names("x"), "fx"));
@@ -131,7 +154,7 @@ fn networks() -> [Vec<u8>; 2] {
     floats.push(node("Flatten", &["fp"], "f"));
     floats.push(node("Gemm", &["f", "fc.fw", "fc.fb"], "g").int("transB", 1));
     floats.extend(quantize("g", &names("y"), "y"));
-    [integers, floats].map(|nodes| file(constants.clone(), nodes))
+    floats
 }
 
 fn file(initializer: Vec<TensorProto>, node: Vec<NodeProto>) -> Vec<u8> {
@@ -260,7 +283,7 @@ fn networks_of_qonnx_have_the_integers_that_they_say() {
     assert_eq!(imported.changes, []);
     let widths: Vec<_> = imported.layers.iter().map(|(_, w, a)| (*w, *a)).collect();
     assert_eq!(widths, [(4, 8), (2, 4)]);
-    let scale = |at: usize| if at / 18 % 2 == 0 { 0.125 } else { 0.25 };
+    let scale = |at: usize| if (at / 18).is_multiple_of(2) { 0.125 } else { 0.25 };
     let kernels = noise(1, 72);
     let kernels: Vec<f32> =
         kernels.iter().enumerate().map(|(at, &w)| steps(w, scale(at), [-8.0, 7.0])).collect();
@@ -311,10 +334,12 @@ fn what_qonnx_says_and_pq_does_not_is_refused_with_the_reason() {
     };
     let floor = |attribute: &mut AttributeProto| {
         if attribute.name == "rounding_mode" {
-            attribute.s = Some(b"FLOOR".to_vec().into());
+            attribute.s = Some(b"FLOOR".to_vec());
         }
     };
-    let cases: [(&dyn Fn(&mut GraphProto), &str); 5] = [
+    // What is changed, and what the reason says.
+    type Case<'a> = (&'a dyn Fn(&mut GraphProto), &'a str);
+    let cases: [Case<'_>; 5] = [
         (&|graph| attribute(graph, "a", &floor), "FLOOR"),
         (&|graph| constant(graph, "eight", 16.0), "16 bits"),
         (&|graph| constant(graph, "four", 3.5), "3.5 bits"),

@@ -20,6 +20,7 @@ pub(super) fn pool(mut graph: GraphProto) -> GraphProto {
     let gathers = graph.node.iter().enumerate().filter(|(_, node)| node.op_type == "GatherND");
     let seen = Seen::of(&graph);
     let found: Vec<Pooling> = gathers.filter_map(|(at, _)| seen.pooling(at)).collect();
+    // A pooling stands where the last of its nodes stood: all that it reads is there by then.
     let (mut last, mut gone) = (HashMap::new(), HashSet::<usize>::new());
     for pooling in found {
         gone.extend(&pooling.nodes);
@@ -58,6 +59,7 @@ impl Pooling {
             let places: Vec<i64> = windows
                 .iter()
                 .flat_map(|window| {
+                    // Window sizes divide the common one.
                     let repeats = kernel[at] as usize / window.len();
                     window.iter().flat_map(move |&place| std::iter::repeat_n(place, repeats))
                 })
@@ -129,6 +131,7 @@ impl<'a> Seen<'a> {
         let before = *self.producer.get(pixels.as_str())?;
         let turned = &self.nodes[before];
         let (after, back) = self.sole(node.output.first()?)?;
+        // Rows and columns first, so that a pair of indices takes a pixel of all channels.
         let moved = turned.op_type == "Transpose"
             && turned.ints_of("perm") == Some(&[2, 3, 0, 1])
             && back.op_type == "Transpose"
@@ -165,6 +168,7 @@ impl<'a> Seen<'a> {
             let axes = mean.input.get(1).and_then(|axes| self.constant(axes)?.known_ints().ok());
             let axes = axes.or_else(|| mean.ints_of("axes").map(<[i64]>::to_vec))?;
             let both = [[-3, -1], [3, 5], [-1, -3], [5, 3]].iter().any(|both| axes == *both);
+            // A mean counts every pixel: none may be lacking.
             let whole = windows.lacks.iter().all(|&lacks| !lacks);
             nodes.push(at);
             let dropped = mean.int_or("keepdims", 1).is_ok_and(|keep| keep == 0);
@@ -188,6 +192,7 @@ impl<'a> Seen<'a> {
                 "Div" => {
                     let counts = self.constant(node.input.get(1)?)?;
                     let Part::Sum(taps) = first else { return None };
+                    // Each tap once, or the sum is another one.
                     let all = windows.taps[0] * windows.taps[1];
                     let distinct: HashSet<&[usize; 2]> = taps.iter().collect();
                     let whole = taps.len() == all && distinct.len() == all && ahead.is_empty();
@@ -283,15 +288,23 @@ impl Windows {
 
     /// Whether a constant says how many pixels each window has.
     fn counts(&self, counts: &Constant) -> bool {
-        let ([h, w], [a, b]) = (self.lengths, self.taps);
+        let [h, w] = self.lengths;
+        // Checked before any is counted: a window of no pixel has no mean.
         let Ok(found) = counts.as_floats() else { return false };
-        let pixels = |at: usize| {
-            let (row, column) = (at / w, at % w);
-            let taps = (0..a * b)
-                .filter(|tap| !self.lacks[((row * a + tap / b) * w + column) * b + tap % b]);
-            taps.count() as f32
-        };
-        counts.shape == [h, w] && found.iter().enumerate().all(|(at, &n)| n == pixels(at))
+        if counts.shape != [h, w] {
+            return false;
+        }
+        let right = found.iter().enumerate().all(|(at, &n)| n == self.count(at) as f32);
+        right
+    }
+
+    /// How many pixels a window has.
+    fn count(&self, at: usize) -> usize {
+        let ([_, w], [a, b]) = (self.lengths, self.taps);
+        let (row, column) = (at / w, at % w);
+        let taps = 0..a * b;
+        // `lacks` is `[rows, taps, columns, taps]`.
+        taps.filter(|tap| !self.lacks[((row * a + tap / b) * w + column) * b + tap % b]).count()
     }
 
     /// The pixels of every window along both axes, if a window is the product of these.
@@ -299,13 +312,15 @@ impl Windows {
         let ([h, w], [a, b]) = (self.lengths, self.taps);
         // A tap along rows is there where any pixel of its row is.
         let (mut rows, mut columns) = (vec![false; h * a], vec![false; w * b]);
-        let pixels = || self.lacks.iter().enumerate();
-        for (at, _) in pixels().filter(|(_, lacks)| !**lacks) {
+        for (at, _) in self.lacks.iter().enumerate().filter(|(_, lacks)| !**lacks) {
             rows[at / (w * b)] = true;
             columns[at % (w * b)] = true;
         }
-        let product =
-            pixels().all(|(at, lacks)| *lacks != (rows[at / (w * b)] && columns[at % (w * b)]));
+        let product = self
+            .lacks
+            .iter()
+            .enumerate()
+            .all(|(at, lacks)| *lacks != (rows[at / (w * b)] && columns[at % (w * b)]));
         let [rows, columns] = [(0, rows), (1, columns)].map(|(axis, there)| {
             let taps = there.chunks(self.taps[axis]).zip(self.places[axis].chunks(self.taps[axis]));
             let kept = taps.map(|(there, places)| {

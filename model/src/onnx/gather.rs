@@ -48,6 +48,7 @@ impl Importer {
         axis: usize,
         places: &[usize],
     ) -> Result<Value, Problem> {
+        // What every element is repeated by is made of copies, which cost one step in all.
         let repeats = repeats(places);
         let distinct: Vec<usize> = places.iter().copied().step_by(repeats).collect();
         let slices = slices(&distinct);
@@ -98,6 +99,7 @@ fn slices(places: &[usize]) -> Vec<Axis> {
     let mut slices = Vec::new();
     let mut rest = places;
     while let Some((&start, behind)) = rest.split_first() {
+        // Places that fall or stay begin a slice of their own.
         let stride = behind.first().and_then(|next| next.checked_sub(start)).unwrap_or(0);
         let steps = rest.windows(2).take_while(|pair| stride > 0 && pair[0] + stride == pair[1]);
         let length = 1 + steps.count();

@@ -26,6 +26,7 @@ pub(super) fn dequantize(mut graph: GraphProto) -> GraphProto {
         quantized: HashMap::new(),
     };
     for node in graph.node {
+        // Whatever stays is read as it is, or refused by its name.
         if writer.written(&node).is_none() {
             writer.note(&node);
             writer.nodes.push(node);
@@ -116,6 +117,7 @@ impl Writer {
     fn of_onnxruntime(&mut self, node: &NodeProto, op: &str, inputs: &[&str]) -> Option<()> {
         match (op, inputs) {
             ("QGemm", &[a, scale_a, zero_a, b, scale_b, zero_b, ref rest @ ..]) => {
+                // Scales of weights are those of outputs, whichever axis these are.
                 let transposed = node.int_or("transB", 0).is_ok_and(|set| set != 0);
                 let a = self.float(node, [a, scale_a, zero_a], 0);
                 let w = self.float(node, [b, scale_b, zero_b], i64::from(!transposed));
@@ -181,6 +183,7 @@ impl Writer {
         else {
             return None;
         };
+        // A bias counts in products of both steps.
         let products: Vec<f32> = many.iter().map(|scale| one * scale * factor).collect();
         let name = self.fresh(node, "scale");
         let dims: &[i64] = if products.len() == 1 { &[] } else { &[products.len() as i64] };
@@ -198,6 +201,7 @@ impl Writer {
         quantizer: Option<[&str; 2]>,
     ) -> Option<()> {
         let output = node.output.first()?;
+        // Without a quantizer of its own the result is what the node gave: floats.
         let float = match quantizer {
             Some(_) => self.fresh(node, "result"),
             None => output.clone(),

@@ -107,6 +107,7 @@ impl Importer {
         let cuts = margins.map(|margin| margin.min(0).unsigned_abs() as usize);
         let mut view = View::all(shape);
         for (at, axis) in [(0, 1), (1, 2)] {
+            // Both ends are cut at once: what is left has to be there.
             let kept = shape[axis].checked_sub(cuts[at] + cuts[at + 2]).filter(|&n| n > 0);
             let length = kept.ok_or_else(|| Problem::malformed("its padding takes all away"))?;
             view.axes[axis] = Axis { start: cuts[at], ..Axis::all(length) };
@@ -147,12 +148,15 @@ fn margins(
     if line {
         more[0] = 0;
     }
+    // A kernel of reach `r` begins to see the first element `r - 1` places before it.
     let mut margins = [0; 4];
     for axis in 0..2 {
         // All are within MAX_AXIS but the reach, which is within its square.
-        let around = |pad: usize| reach[axis] as i64 - 1 - pad as i64;
-        margins[axis] = around(pads[axis]);
-        margins[axis + 2] = around(pads[axis + 2]) + more[axis] as i64 - (strides[axis] as i64 - 1);
+        let beyond = reach[axis] as i64 - 1;
+        margins[axis] = beyond - pads[axis] as i64;
+        // The last gap of `stride - 1` zeros is part of what is behind.
+        let gap = strides[axis] as i64 - 1;
+        margins[axis + 2] = beyond - pads[axis + 2] as i64 + more[axis] as i64 - gap;
     }
     Ok(margins)
 }
@@ -193,6 +197,7 @@ fn turned(weight: &Constant, shape: [usize; 4], groups: usize) -> Constant {
         let (group, output) = (output / outputs, output % outputs);
         for input in group * within..(group + 1) * within {
             let first = (input * outputs + output) * area;
+            // Backwards is turned around, along both axes.
             places.extend((first..first + area).rev());
         }
     }

@@ -246,6 +246,7 @@ impl Cross {
         if explained <= 0.0 {
             return 0.0;
         }
+        // No step explains more than what there is to explain, but for sums in single precision.
         let chance = left.max(explained) * freedom / self.input.samples.max(1) as f64;
         (1.0 - chance / explained).max(0.0)
     }

@@ -225,16 +225,17 @@ pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>, squares: &[f
 /// may be chance (Schafer, Strimmer: Shrinkage approach to covariance estimation, 2005, section 2).
 /// Else errors of rounding are made up for by weights that only seem to tell of each other.
 fn shrink(covariance: &mut [f64], n: usize, samples: usize) {
-    let square = |entry: &f64| entry * entry;
-    let all: f64 = covariance.par_iter().map(square).sum();
-    let diagonal = || covariance.iter().step_by(n + 1);
-    let (trace, own) = (diagonal().sum::<f64>(), diagonal().map(square).sum::<f64>());
+    let all: f64 = covariance.par_iter().map(|entry| entry * entry).sum();
+    let diagonal = covariance.iter().step_by(n + 1);
+    let trace: f64 = diagonal.clone().sum();
+    let own: f64 = diagonal.map(|entry| entry * entry).sum();
     let beside = all - own;
     if beside <= 0.0 {
         return;
     }
     // Of normal values, an entry has the variance `(c_ii c_jj + c_ij^2) / samples`.
     let chance = (trace * trace - own + beside) / samples.max(1) as f64;
+    // Where all may be chance, rounding is to the nearest.
     let kept = (1.0 - chance / beside).max(0.0);
     covariance.par_chunks_mut(n).enumerate().for_each(|(row, entries)| {
         let own = entries[row];

@@ -1,9 +1,9 @@
 //! Random networks, from ONNX to integers of 8 bits: each is imported, quantized and evaluated, and
 //! its logits are held to onnxruntime's on the float network.
 //!
-//! `PQ_FUZZ_GRAPHS` says how many, `PQ_FUZZ_SEED` where they start, `PQ_FUZZ_KEEP` a folder to write
-//! them to. A table of relative errors is printed; graphs beyond the bound with their operators and
-//! seeds.
+//! `PQ_FUZZ_GRAPHS` says how many, `PQ_FUZZ_SEED` where they start, `PQ_FUZZ_KEEP` a folder to
+//! write them to. A table of relative errors is printed; graphs beyond the bound with their
+//! operators and seeds.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,8 +22,8 @@ use quant::search::{Images, SearchOptions, Uniform, search};
 const ROWS: [f64; 6] = [0.01, 0.03, 0.1, 0.3, 1.0, f64::INFINITY];
 /// Images that are calibrated on.
 const CALIBRATION: usize = 24;
-/// The spread of what rounding to 8 bits moves, of the largest value: a step of 1/128 over the square
-/// root of 12.
+/// The spread of what rounding to 8 bits moves, of the largest value: a step of 1/128 over the
+/// square root of 12.
 const NOISE: f32 = 0.002_26;
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -74,8 +74,8 @@ struct Outcome {
     noisy: f64,
 }
 
-/// How far noise on every value in turn, as large as that of rounding, moves the logits in all: what
-/// a network itself makes of rounding.
+/// How far noise on every value in turn, as large as that of rounding, moves the logits in all:
+/// what a network itself makes of rounding.
 fn noisy(model: &Model, batch: &Tensor, seed: u64) -> f64 {
     let kept = float::activations(model, batch).unwrap();
     let logits = &kept.value(model.output).unwrap().data;

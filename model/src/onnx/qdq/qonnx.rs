@@ -33,6 +33,7 @@ impl Importer {
         node: &NodeProto,
         inputs: &Inputs,
     ) -> Result<Entry, Problem> {
+        // Signs have neither a zero point nor a width.
         let signs = node.op_type == "BipolarQuant";
         let quantization = if signs { signs_alone() } else { quantization(node, inputs)? };
         if !inputs.is_value(0) {
@@ -41,6 +42,7 @@ impl Importer {
             return quantized(floats, inputs, &quantization, signs).map(Entry::from);
         }
         let (bits, rounding) = (quantization.bits, node.string_or("rounding_mode", "ROUND")?);
+        // Plans round values to the nearest step, and no other way.
         let nearest = matches!(rounding, "ROUND" | "HALF_EVEN");
         if signs || bits > MAX_BITS || !nearest {
             let reason = match signs {
@@ -75,8 +77,13 @@ fn one(inputs: &Inputs, at: usize) -> Result<f32, Problem> {
 }
 
 fn signs_alone() -> Quantization {
-    let round = |steps: f64| if steps >= 0.0 { 1.0 } else { -1.0 };
-    Quantization { bits: 2, low: -1.0, high: 1.0, round }
+    // Two bits hold -1 and 1.
+    Quantization { bits: 2, low: -1.0, high: 1.0, round: sign }
+}
+
+/// The sign of a number of steps: that of zero is positive.
+fn sign(steps: f64) -> f64 {
+    if steps >= 0.0 { 1.0 } else { -1.0 }
 }
 
 fn quantization(node: &NodeProto, inputs: &Inputs) -> Result<Quantization, Problem> {
@@ -116,18 +123,21 @@ fn quantized(
 ) -> Result<Constant, Problem> {
     let floats = constant.as_floats()?;
     let scales = spread(inputs.constant(1)?, constant)?;
-    let zeros = if signs { vec![0.0] } else { spread(inputs.constant(2)?, constant)? };
+    let zeros = match signs {
+        true => vec![0.0; floats.len()],
+        false => spread(inputs.constant(2)?, constant)?,
+    };
     if scales.iter().any(|scale| !(scale.is_finite() && *scale > 0.0)) {
         return Err(Problem::malformed("a scale is not a positive number"));
     }
-    let zero_of = |at: usize| f64::from(zeros[at % zeros.len()]);
     let steps = floats.iter().zip(&scales).enumerate().map(|(at, (&x, &scale))| {
-        let step = (quantization.round)(f64::from(x) / f64::from(scale) + zero_of(at));
-        step.clamp(quantization.low, quantization.high) - zero_of(at)
+        let step = (quantization.round)(f64::from(x) / f64::from(scale) + f64::from(zeros[at]));
+        step.clamp(quantization.low, quantization.high) - f64::from(zeros[at])
     });
     let steps: Vec<f64> = steps.collect();
     let values = steps.iter().zip(&scales).map(|(step, scale)| (step * f64::from(*scale)) as f32);
     let values: Vec<f32> = values.collect();
+    // Integers that fit no byte stay floats, as biases do.
     let whole = zeros.iter().all(|zero| zero.fract() == 0.0 && zero.abs() <= 255.0);
     if quantization.bits > MAX_BITS || !whole {
         return Ok(Constant::floats(constant.shape.clone(), values));
@@ -158,14 +168,17 @@ fn spread(numbers: &Constant, to: &Constant) -> Result<Vec<f32>, Problem> {
         let reason = format!("scales {:?} of weights {:?}", numbers.shape, to.shape);
         return Err(Problem::malformed(reason));
     }
-    let place = |mut at: usize| {
-        let (mut place, mut stride) = (0, 1);
-        for (&n, &length) in shape.iter().zip(&to.shape).rev() {
-            place += (at % length % n) * stride;
-            at /= length;
-            stride *= n;
-        }
-        place
-    };
-    Ok((0..to.len()).map(|at| floats[place(at)]).collect())
+    Ok((0..to.len()).map(|at| floats[place(at, &shape, &to.shape)]).collect())
+}
+
+/// Where the element `at` of a tensor is in one that is broadcast to it.
+fn place(mut at: usize, shape: &[usize], to: &[usize]) -> usize {
+    let (mut place, mut stride) = (0, 1);
+    // The last axis is the fastest in both; axes of length one do not move.
+    for (&n, &length) in shape.iter().zip(to).rev() {
+        place += (at % length % n) * stride;
+        at /= length;
+        stride *= n;
+    }
+    place
 }
