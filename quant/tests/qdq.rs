@@ -54,7 +54,7 @@ fn network(seed: u64) -> Model {
         same("r1", "second.", "c2"),
         node("Add", &["c2", "r0"], "a2"),
         node("Relu", &["a2"], "r2"),
-        node("GlobalAveragePool", &["r2"], "p2"),
+        node("GlobalMaxPool", &["r2"], "p2"),
         conv("p2", "excite", "e2"),
         node("Relu", &["e2"], "g2"),
         node("Mul", &["r2", "g2"], "s2"),
