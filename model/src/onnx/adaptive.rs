@@ -294,8 +294,7 @@ impl Windows {
         if counts.shape != [h, w] {
             return false;
         }
-        let right = found.iter().enumerate().all(|(at, &n)| n == self.count(at) as f32);
-        right
+        found.iter().enumerate().all(|(at, &n)| n == self.count(at) as f32)
     }
 
     /// How many pixels a window has.
