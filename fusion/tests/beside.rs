@@ -11,7 +11,7 @@ use fusion::{
 };
 use protocols::linear::{Geometry, Hint};
 use protocols::ot::OtExtensions;
-use protocols::plan::{Hints, Load, Plan, Preprocess, Protocol, Protocols, Reveal};
+use protocols::plan::{Load, Plan, Preprocess, Protocol, Protocols, Reveal};
 use protocols::profile::Profile;
 use protocols::steps;
 use rand::{RngExt, SeedableRng};
@@ -135,7 +135,7 @@ fn runs((graph, weights): (&Graph, &Weights), plan: &Plan, seed: u64) {
         Reveal::Label => ideal(plan, weights, &input).unwrap(),
     };
     assert_eq!(found, Some(expected), "seed {seed}\n{graph}");
-    assert_eq!(report.setup.cost, plan.setup_cost(Hints::Sent), "seed {seed}");
+    assert_eq!(report.setup.cost, plan.session_cost(report.load), "seed {seed}");
     for line in &report.steps {
         let predicted = (line.predicted.cost.offline, line.predicted.cost.online);
         assert_eq!((line.offline.cost, line.online.cost), predicted, "seed {seed}: {line:?}");
