@@ -134,7 +134,7 @@ fn a_frontier_is_files_whose_networks_cost_what_they_say() {
             "{}",
             point["name"]
         );
-        let offline = &result["measured"]["offline"];
+        let offline = &result["cost"]["offline"];
         let bytes = ["server_bytes", "client_bytes"].map(|by| offline[by].as_u64().unwrap());
         assert_eq!(point["offline_bits"], 8 * bytes.iter().sum::<u64>(), "{}", point["name"]);
     }

@@ -98,7 +98,10 @@ fn search(groups: &[Vec<Item>], bounds: &Bounds, slack: f64) -> Option<Vec<usize
         }
         layers.push(labels);
     }
-    let best = layers.last()?.iter().min_by(|a, b| a.loss.total_cmp(&b.loss));
+    // With a slack, what is left may be worse than what is known: bounds say what a choice may
+    // become, and the best one may have gone.
+    let better = layers.last()?.iter().filter(|label| label.loss <= bounds.known);
+    let best = better.min_by(|a, b| a.loss.total_cmp(&b.loss));
     let Some(mut label) = best.copied() else { return Some(bounds.picks.clone()) };
     let mut chosen = vec![0; groups.len()];
     for at in (0..groups.len()).rev() {
