@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocols::Channel;
 use protocols::ask::{Ask, Doorstep, Named, Offer, Want};
 use protocols::hints::PublicHints;
 use protocols::plan::Plan;
+use protocols::{Channel, hex};
 use tokio::net::TcpStream;
 
 use crate::party::{explain, granted};
@@ -150,9 +150,4 @@ impl Source<'_> {
     fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         self.cache.map_or(Ok(()), |cache| cache.keep(name, bytes))
     }
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

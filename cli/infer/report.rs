@@ -73,7 +73,7 @@ fn parts(path: &Path) -> Outcome<(&Path, &str)> {
 }
 
 fn hash(plan: &Plan) -> String {
-    plan.hash().iter().map(|byte| format!("{byte:02x}")).collect()
+    protocols::hex(&plan.hash())
 }
 
 impl Inference {

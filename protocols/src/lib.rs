@@ -39,7 +39,7 @@ pub mod printable;
 pub mod steps;
 pub mod weights;
 
-pub use bits::{BitString, Bits};
+pub use bits::{BitString, Bits, hex};
 pub use block::Block;
 pub use channel::{Channel, Limits};
 pub use cost::{Cost, Phases};

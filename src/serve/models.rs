@@ -11,9 +11,9 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::admission::Admission;
-use crate::fetch::hex;
 use crate::party::Introduction;
 use crate::{Clients, Error, Network, Rights, ServerOptions};
+use protocols::hex;
 
 /// All networks.
 pub(super) struct Models(Vec<Arc<Model>>);

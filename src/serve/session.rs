@@ -19,9 +19,9 @@ use super::models::Model;
 use super::quota::now;
 use super::state::{Phase, Presence, Row, Shared, Shown};
 use crate::Error;
-use crate::fetch::hex;
 use crate::party::Met;
 use crate::tls::KnownClient;
+use protocols::hex;
 
 /// How long a service that is about to end waits for a session's next request.
 const LAST_REQUEST: Duration = Duration::from_secs(1);

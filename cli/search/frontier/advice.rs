@@ -11,10 +11,13 @@ impl Frontier {
     /// The cheapest network that is as accurate as the float one, but for what the images can tell
     /// or a point; where there is none, the most accurate.
     pub(super) fn taken(&self) -> Option<&Point> {
-        let least = self.float_accuracy - WITHIN.max(self.standard_error());
         // Points are in order of price: the first that is close is the cheapest one.
-        let close = self.points.iter().find(|point| point.accuracy >= least);
+        let close = self.points.iter().find(|point| self.is_close(point));
         close.or_else(|| self.points.iter().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy)))
+    }
+
+    fn is_close(&self, point: &Point) -> bool {
+        point.accuracy >= self.float_accuracy - WITHIN.max(self.standard_error())
     }
 
     /// The same as a sentence.
@@ -27,9 +30,10 @@ impl Frontier {
             _ => format!("{:.2} points above the float network", -points),
         };
         let name = Printable(&point.name);
-        let close = points <= 100.0 * WITHIN.max(self.standard_error());
-        let why =
-            if close { "the cheapest that is close" } else { "the most accurate; none is close" };
+        let why = match self.is_close(point) {
+            true => "the cheapest that is close",
+            false => "the most accurate; none is close",
+        };
         format!("Take {name}: {why}, {than}. Its folder is {}.", Printable(&point.folder))
     }
 }

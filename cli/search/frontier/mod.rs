@@ -294,7 +294,7 @@ fn known(path: &Path, fingerprint: &str) -> Outcome<Option<Point>> {
 
 /// A plan's hash, in hexadecimal.
 fn hash(plan: &Plan) -> String {
-    plan.hash().iter().map(|byte| format!("{byte:02x}")).collect()
+    protocols::hex(&plan.hash())
 }
 
 impl<'a> Test<'a> {

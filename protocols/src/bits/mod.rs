@@ -7,7 +7,7 @@ mod string;
 mod width;
 mod word;
 
-pub(crate) use hex::hex;
+pub use hex::hex;
 pub use string::BitString;
 pub(crate) use string::gather;
 pub use width::Bits;

@@ -107,7 +107,10 @@ impl Vectors {
                 *share = self.ring.reduce(share.wrapping_neg());
             }
         });
-        keys.iter_mut().for_each(|(zero, one)| (*zero, *one) = (Block::ZERO, Block::ZERO));
+        for (zero, one) in &mut keys {
+            zero.zeroize();
+            one.zeroize();
+        }
         let message = self.ring.pack(&corrections);
         corrections.zeroize();
         Ok((shares, message))
@@ -129,7 +132,7 @@ impl Vectors {
                 *share = share.wrapping_add(y & choice);
             }
         });
-        keys.iter_mut().for_each(|key| *key = Block::ZERO);
+        keys.zeroize();
         shares
     }
 
