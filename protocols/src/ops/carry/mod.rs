@@ -28,7 +28,10 @@ mod block;
 mod chain;
 pub(super) mod circuit;
 mod fewest;
+mod known;
 mod leaf;
+
+use std::sync::Arc;
 
 use super::messages::Messages;
 use crate::{BitString, Error, Session};
@@ -42,7 +45,7 @@ pub(super) const MAX_DIGIT: u32 = 4;
 
 /// What is to be known of `p + q`, cut into dropped bits, kept bits, saturating bits and the top
 /// bit.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Parts {
     /// `k`.
     pub dropped: u32,
@@ -75,8 +78,8 @@ pub(super) struct Network {
 impl Network {
     /// The network of the fewest bits within `and_depth`, or else within as few as there can be; it
     /// tells `kept_wrap` or else `wrap`.
-    pub(super) fn new(parts: Parts, and_depth: u32, kept_wrap: bool) -> Self {
-        fewest::network(parts, and_depth, kept_wrap)
+    pub(super) fn new(parts: Parts, and_depth: u32, kept_wrap: bool) -> Arc<Self> {
+        known::network(parts, and_depth, kept_wrap)
     }
 }
 

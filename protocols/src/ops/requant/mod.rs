@@ -53,6 +53,8 @@
 
 mod price;
 
+use std::sync::Arc;
+
 use zeroize::Zeroize;
 
 use super::b2a::B2a;
@@ -164,7 +166,7 @@ impl Requant {
         Bits::new(self.inner().get() - self.kept()).filter(|ring| ring.get() > 1)
     }
 
-    fn network(&self) -> Network {
+    fn network(&self) -> Arc<Network> {
         let parts = Parts { dropped: self.shift, kept: self.kept(), saturating: self.saturating() };
         Network::new(parts, self.and_depth, self.wrap_ring().is_some())
     }
@@ -282,7 +284,7 @@ impl Requant {
         values: &[u64],
     ) -> Result<Decided, Error> {
         let network = self.network();
-        let Network { circuit, decision } = &network;
+        let Network { circuit, decision } = &*network;
         let mut bits = circuit.start(session, chosen.0, values).await?;
         let (mut rounding, mut corrections) = (None, Vec::new());
         for level in 1..=circuit.depth() {
