@@ -15,7 +15,7 @@ use std::fmt;
 use crate::{Channel, Cost, Domain, Error, Role};
 
 /// The version of everything that crosses the wire.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 pub(crate) const MAGIC: [u8; 8] = *b"pq-proto";
 /// Whatever an ask, an answer or a hello holds in other versions, it is no longer than this.
 pub(crate) const MAX_LEN: usize = 1 << 10;

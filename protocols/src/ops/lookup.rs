@@ -9,11 +9,17 @@
 //! *Steps.* A 1-of-2^l OT with the client's share as choice; the server rotates the table by
 //! masks, bit by bit of its share, so that no secret is an index.
 //!
-//! Cost: `l + (2^l - 1) m` bits and l correlated OTs that the server sends; 2 rounds.
+//! *Narrow entries.* Where all entries lie within `lo` and `lo + 2^(n-1)` for an n below m, the
+//! table is of `f(x) - lo` in `Z_n`, whose top bit is zero, and the result is extended to `Z_m`
+//! ([`super::known_sign`]), if fewer bits move so.
+//!
+//! Cost: `l + (2^l - 1) m` bits and l correlated OTs that the server sends; 2 rounds. Of narrow
+//! entries `l + (2^l - 1) n + 1 + (m - n)` bits and one OT more; 3 rounds.
 //! Security: that of the OT.
 
 use zeroize::Zeroize;
 
+use super::known_sign::KnownSign;
 use super::messages::Messages;
 use super::{check_parameters, check_share};
 use crate::ot::{Chooser, Demand, SentTables, Table, Use, offer_sums};
@@ -47,16 +53,45 @@ impl Lookup {
         Ok(())
     }
 
+    /// The price, with a message that replaces the client's share by a mask or without.
+    pub(crate) fn price(&self, reshare: bool) -> Cost {
+        let mut messages = self.messages();
+        if reshare {
+            messages.send(Role::Client, self.out.packed_len(self.len));
+        }
+        messages.cost()
+    }
+
     fn messages(&self) -> Messages {
         let (mut messages, table) = (Messages::default(), self.transfer());
         messages.draw(Role::Server, Use::OneOfN(table), self.len);
         messages.send(Role::Client, table.choices_len(self.len));
         self.blocks().for_each(|len| messages.send(Role::Server, table.entries_len(len)));
+        self.extension().price(&mut messages);
         messages
     }
 
     fn transfer(&self) -> Table {
-        Table::new(self.ring.get(), self.out)
+        Table::new(self.ring.get(), self.entries().1)
+    }
+
+    fn extension(&self) -> KnownSign {
+        KnownSign { len: self.len, from: self.entries().1, to: self.out }
+    }
+
+    /// What is taken off every entry, and the ring that the table is of: the one of the fewest
+    /// bits.
+    fn entries(&self) -> (u64, Bits) {
+        let entries = || self.table.iter().map(|entry| self.out.decode(*entry));
+        let (low, high) = (entries().min().unwrap_or(0), entries().max().unwrap_or(0));
+        let spread = high.wrapping_sub(low) as u64;
+        let narrow = 1 + u64::BITS - spread.leading_zeros();
+        let (all, out) = (self.table.len() as u32 - 1, self.out.get());
+        if narrow < out && all * narrow + 1 + (out - narrow) < all * out {
+            (low as u64, Bits::of(narrow))
+        } else {
+            (0, self.out)
+        }
     }
 
     /// The server's half.
@@ -99,11 +134,12 @@ impl Lookup {
 
     /// The table rotated by each of some secret values, one after the other.
     fn rotated(&self, values: &[u64]) -> Vec<u64> {
-        let n = self.table.len();
+        let (n, (low, _)) = (self.table.len(), self.entries());
+        let lowered: Vec<u64> = self.table.iter().map(|entry| entry.wrapping_sub(low)).collect();
         let mut all = Vec::with_capacity(values.len() * n);
         let (mut table, mut turned) = (vec![0; n], vec![0; n]);
         for value in values {
-            table.copy_from_slice(&self.table);
+            table.copy_from_slice(&lowered);
             // After bit i, entry q is f of q plus the share's bits up to i, modulo the table's
             // length.
             for i in 0..self.ring.get() {
@@ -152,6 +188,11 @@ impl Operator for Lookup {
             Role::Server => self.offer(session, &values).await?,
             Role::Client => self.choose(session, &values).await?,
         };
+        let mut result = self.extension().run(session, result).await?;
+        if session.role() == Role::Server {
+            let (low, _) = self.entries();
+            result.iter_mut().for_each(|value| *value = value.wrapping_add(low));
+        }
         Ok(Share::new(self.out, result))
     }
 }
@@ -176,7 +217,9 @@ mod tests {
             seed: u64,
         ) {
             let (ring, mut rng) = (Bits::of(l), ChaCha20Rng::seed_from_u64(seed));
-            let table = (0..1 << l).map(|_| rng.random()).collect();
+            let spread = rng.random_range(0..=64);
+            let (low, mask) = (rng.random::<u64>(), u64::MAX.checked_shr(spread).unwrap_or(0));
+            let table = (0..1 << l).map(|_| low.wrapping_add(rng.random::<u64>() & mask)).collect();
             let values = testing::extremes(ring, len, &mut rng);
             testing::law(
                 &Lookup { len, ring, out: Bits::of(m), table },
@@ -198,13 +241,28 @@ mod tests {
     #[test]
     fn a_lookup_costs_its_table() {
         for l in 1..=8 {
-            let table = vec![0; 1 << l];
-            let cost = Lookup { len: 64, ring: Bits::of(l), out: Bits::of(14), table }.cost();
+            let (ring, out) = (Bits::of(l), Bits::of(14));
+            let table = (0..1 << l).map(|x| (x % 2) << 13).collect();
+            let cost = Lookup { len: 64, ring, out, table }.cost();
             assert_eq!(cost.bits() - 2 * 12 * 8, 64 * (u64::from(l) + ((1 << l) - 1) * 14));
             assert_eq!(
                 (cost.server_cots, cost.client_cots, cost.rounds),
                 (64 * u64::from(l), 0, 2)
             );
+        }
+    }
+
+    #[test]
+    fn narrow_entries_cost_their_own_bits_and_an_extension() {
+        for l in 3..=8 {
+            // From -3 to 4: three bits above the lowest, and a top bit of zero.
+            let (ring, out) = (Bits::of(l), Bits::of(14));
+            let table = (0..1 << l).map(|x| (x % 8u64).wrapping_sub(3)).collect();
+            let cost = Lookup { len: 64, ring, out, table }.cost();
+            let bits = u64::from(l) + ((1 << l) - 1) * 4 + 1 + 10;
+            assert_eq!(cost.bits() - 4 * 12 * 8, 64 * bits);
+            assert_eq!(cost.server_cots + cost.client_cots, 64 * (u64::from(l) + 1));
+            assert_eq!(cost.rounds, 3);
         }
     }
 

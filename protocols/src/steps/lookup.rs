@@ -84,8 +84,7 @@ impl Body for Lookup {
     }
 
     fn cost(&self, context: &Context<'_>, images: usize) -> Phases {
-        let found = self.operator(context.wires, images).cost();
-        let online = found.then(reshare::cost(context, self.output, self.reshare, images));
+        let online = self.operator(context.wires, images).price(self.reshare);
         Phases { online, ..Phases::default() }
     }
 

@@ -233,7 +233,7 @@ proptest! {
     #[test]
     fn deeper_networks_are_cheaper(op in any_requant(), and_depth in 0u32..20) {
         let network = |and_depth| {
-            let circuit = Requant { and_depth, ..op }.network().circuit;
+            let circuit = &Requant { and_depth, ..op }.network().circuit;
             (circuit.depth() as u32, circuit.bits())
         };
         let (least, _) = network(0);
