@@ -27,6 +27,8 @@ mod search;
 mod secrets;
 #[cfg(target_os = "linux")]
 mod serve;
+#[cfg(target_os = "linux")]
+mod serve_faults;
 mod support;
 mod tls;
 mod tune;
