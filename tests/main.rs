@@ -29,6 +29,8 @@ mod secrets;
 mod serve;
 #[cfg(target_os = "linux")]
 mod serve_faults;
+#[cfg(target_os = "linux")]
+mod serve_load;
 mod support;
 mod tls;
 mod tune;

@@ -63,9 +63,9 @@ pub(crate) struct Args {
     /// Client: how long to wait for a server that is not up yet, in seconds [default: 10].
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "local")]
     connect_timeout: Option<Duration>,
-    /// Client: try again for so many seconds where the server is busy, ends, cannot be reached or is
-    /// lost, counted from the last answer [default: not at all]. Images that were answered are not
-    /// run again.
+    /// Client: try again for so many seconds where the server is busy, ends, cannot be reached or
+    /// is lost, counted from the last answer [default: not at all]. Images that were answered are
+    /// not run again.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "local")]
     retry_for: Option<Duration>,
     /// This party's private key, as pq keygen has written it: traffic is encrypted.

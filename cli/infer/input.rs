@@ -59,7 +59,8 @@ impl Input {
         &self.integers[start..start + self.load.images_of(inference) * image]
     }
 
-    /// The result of a run, in as many sessions as it took; with weights, whether it equals the plaintext one.
+    /// The result of a run, in as many sessions as it took; with weights, whether it equals the
+    /// plaintext one.
     pub(super) fn inference(
         self,
         plan: &Plan,

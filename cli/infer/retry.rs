@@ -1,5 +1,5 @@
-//! Trying again: a server that is busy, ends or is lost may have a place soon, or another one behind
-//! its balancer.
+//! Trying again: a server that is busy, ends or is lost may have a place soon, or another one
+//! behind its balancer.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
