@@ -3,14 +3,12 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pq::{Client, ClientOptions, Images, Load, Network};
+use pq::{Client, ClientOptions, Error, Images, Load, Network};
 use protocols::price::PROCESS;
 use tempfile::TempDir;
-use tokio::runtime::Handle;
 
 use crate::search::{asset, search_args, searches_are_fast};
 use crate::support::net::shared;
@@ -70,26 +68,34 @@ impl Searched {
         Self::new(&model, &calibration, images)
     }
 
-    async fn connect(&self, address: &str, keys: &Keys, name: &str, load: Load) -> Client {
+    async fn connect(
+        &self,
+        address: &str,
+        (keys, name): (&Keys, &str),
+        load: Load,
+    ) -> Result<Client, Error> {
         let options = ClientOptions { load, security: keys.security(name), ..<_>::default() };
-        Client::connect(address, self.network.plan().clone(), &options).await.unwrap()
+        Client::connect(address, self.network.plan().clone(), &options).await
     }
 
     /// Runs a session from an image on, once all others are set up, and compares all logits.
-    fn session(&self, address: &str, keys: &Keys, (at, all): (usize, &Barrier), handle: &Handle) {
-        handle.block_on(async {
-            let load = Load::new(1, 1, EACH);
-            let mut client = self.connect(address, keys, ["a", "b", "c"][at % 3], load).await;
-            client.prepare(&mut |_| ()).await.unwrap();
-            all.wait();
-            for image in at..at + EACH {
-                let image = self.images.skip(image).take(1);
-                let answer = client.infer(&image).await.unwrap();
-                let found = &answer[0].logits.as_ref().unwrap().integers;
-                assert_eq!(*found, self.plain(&image), "session {at}");
-            }
-            client.close().await.unwrap();
-        });
+    async fn session(
+        &self,
+        address: &str,
+        keys: &Keys,
+        (at, all): (usize, &Meeting),
+    ) -> Result<(), Error> {
+        let name = ["a", "b", "c"][at % 3];
+        let mut client = self.connect(address, (keys, name), Load::new(1, 1, EACH)).await?;
+        client.prepare(&mut |_| ()).await?;
+        all.wait().await;
+        for image in at..at + EACH {
+            let image = self.images.skip(image).take(1);
+            let answer = client.infer(&image).await?;
+            let found = &answer[0].logits.as_ref().unwrap().integers;
+            assert_eq!(*found, self.plain(&image), "session {at}");
+        }
+        client.close().await.map(drop)
     }
 
     /// The plaintext network's logits.
@@ -99,16 +105,46 @@ impl Searched {
         fusion::ideal(plan, weights, &input).unwrap()
     }
 
-    /// So many sessions at the same time.
-    fn round(&self, address: &str, keys: &Keys, sessions: usize) {
-        let (runtime, all) = (pq::runtime().unwrap(), Barrier::new(sessions));
+    /// So many sessions at the same time, each on a thread of its own: what became of them.
+    fn round(&self, address: &str, keys: &Keys, sessions: usize) -> Result<(), Error> {
+        let (runtime, all) = (pq::runtime().unwrap(), Meeting::of(sessions));
         std::thread::scope(|scope| {
-            for at in 0..sessions {
-                let (handle, all) = (runtime.handle(), &all);
-                scope.spawn(move || self.session(address, keys, (at, all), handle));
-            }
-        });
+            let threads: Vec<_> = (0..sessions)
+                .map(|at| {
+                    let (handle, session) = (runtime.handle(), (at, &all));
+                    scope.spawn(move || handle.block_on(self.session(address, keys, session)))
+                })
+                .collect();
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap())
+        })
     }
+}
+
+/// Sessions that wait for each other, unless one does not come.
+struct Meeting {
+    of: usize,
+    there: AtomicUsize,
+}
+
+impl Meeting {
+    const fn of(of: usize) -> Self {
+        Self { of, there: AtomicUsize::new(0) }
+    }
+
+    async fn wait(&self) {
+        self.there.fetch_add(1, Ordering::SeqCst);
+        let deadline = Instant::now() + PATIENCE;
+        while self.there.load(Ordering::SeqCst) < self.of && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Everything in a service's log that is no success, beside an error.
+fn why(service: &Service, error: &Error) -> String {
+    let mut log = service.log();
+    log.retain(|event| event["event"] == "refused" || !event["why"].is_null());
+    format!("{error}: {log:?}")
 }
 
 /// Connections that come to nothing, and clients that end amid their session.
@@ -148,7 +184,9 @@ impl Faults {
             let mut silent = Vec::new();
             for relay in &self.relays {
                 let load = Load::new(1, 1, EACH);
-                let mut client = net.connect(&relay.address, keys, "silent", load).await;
+                let client = net.connect(&relay.address, (keys, "silent"), load).await;
+                // Some fall silent before their session begins.
+                let Ok(mut client) = client else { continue };
                 let image = net.images.take(1);
                 silent
                     .push(tokio::spawn(async move { while client.infer(&image).await.is_ok() {} }));
@@ -210,22 +248,23 @@ fn many_sessions_among_faults_are_all_right_and_within_the_memory_that_is_predic
     let service = Service::start(&keys, std::slice::from_ref(&net.net), &more);
     let networks = service.metric("pq_memory_bytes", "charged");
     let whole = Relay::to(&service.address, u64::MAX, Then::Cut);
-    net.round(&whole.address, &keys, 1);
+    net.round(&whole.address, &keys, 1).unwrap();
     let before = settled(&service, networks);
     let end = AtomicBool::new(false);
     let started = Instant::now();
+    let mut faults = Faults::start(&service, &keys, &net, whole.sent());
     let charged = std::thread::scope(|scope| {
         let charged = scope.spawn(|| most_charged(&service, &end));
-        let mut faults = Faults::start(&service, &keys, &net, whole.sent());
         let faulty = scope.spawn(|| faults.go_on(&service.address, &keys, &net));
-        net.round(&service.address, &keys, SESSIONS);
+        let good = net.round(&service.address, &keys, SESSIONS);
         faulty.join().unwrap();
         end.store(true, Ordering::SeqCst);
+        good.unwrap_or_else(|error| panic!("{}", why(&service, &error)));
         charged.join().unwrap()
     });
     let seconds = started.elapsed().as_secs_f64();
     for _ in 0..LATER {
-        net.round(&service.address, &keys, 1);
+        net.round(&service.address, &keys, 1).unwrap();
     }
     let (after, peak) = (settled(&service, networks), service.memory("VmHWM"));
     let predicted = PROCESS + charged;
@@ -237,7 +276,8 @@ fn many_sessions_among_faults_are_all_right_and_within_the_memory_that_is_predic
     assert!(after as f64 <= 1.2 * before as f64, "{after} held, {before} before");
     let complete = service.metric("pq_sessions_total", "\"complete\"");
     assert!(complete >= (1 + SESSIONS + LATER) as u64, "{}", service.page("/metrics").1);
-    assert_eq!(service.metric("pq_sessions_total", "\"late\""), FAULTS as u64);
+    let late = ["pq_sessions_total", "pq_refused_total"].map(|of| service.metric(of, "\"late\""));
+    assert_eq!(late[0] + late[1], FAULTS as u64, "{}", service.page("/metrics").1);
     assert_eq!(service.metric("pq_refused_total", "\"key\""), FAULTS as u64);
     assert!(service.metric("pq_refused_total", "\"tls\"") >= FAULTS as u64);
     for never in ["pq_ledger_mismatch_total", "pq_panics_total"] {
@@ -260,7 +300,8 @@ fn ten_thousand_inferences_in_one_session_take_no_more_memory_than_a_thousand() 
     let runtime = pq::runtime().unwrap();
     let held: Vec<u64> = runtime.block_on(async {
         let load = Load::new(1, 20, ALL);
-        let mut client = net.connect(&service.address, &keys, "a", load).await;
+        let client = net.connect(&service.address, (&keys, "a"), load).await;
+        let mut client = client.unwrap();
         let mut held = Vec::new();
         for at in 0..ALL {
             let answer = client.infer(&net.images.skip(at % images).take(1)).await.unwrap();

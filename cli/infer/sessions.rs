@@ -74,8 +74,12 @@ impl Sessions {
 
     /// What is left of a load.
     pub(super) fn left(&self, load: Load) -> Load {
+        if self.answered == 0 {
+            return load;
+        }
+        // Less than was asked for is prepared where less is left.
         let inferences = load.inferences - self.answered;
-        Load { inferences, prepared: load.prepared.min(inferences.max(1)), ..load }
+        Load { inferences, prepared: load.prepared.min(inferences), ..load }
     }
 
     /// All ledgers.

@@ -162,6 +162,7 @@ mod tests {
         assert_eq!(told(&line(&["--config", &config])), told(&said));
         let other = line(&["--config", &config, "--queue", "9", "a=/b"]).options().unwrap();
         assert_eq!((other.queue, other.models.len()), (9, 1));
+        parse(include_str!("../../deploy/serve.toml")).unwrap();
         let none = line(&[]).options().unwrap_err().to_string();
         assert!(none.contains("NET") && none.contains("--config"), "{none}");
     }

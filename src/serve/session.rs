@@ -116,12 +116,12 @@ impl Running {
         };
         // Nothing of a session is used after a panic but its names and counts.
         let outcome = catch_unwind(AssertUnwindSafe(|| handle.block_on(conversation)));
-        self.end(outcome.ok(), started);
+        self.end(outcome.as_ref().ok(), started);
     }
 
     /// Counts and tells how it has ended: in a panic, where there is no outcome.
-    fn end(&self, outcome: Option<Result<End, Error>>, started: Instant) {
-        let (outcome, why) = match &outcome {
+    fn end(&self, outcome: Option<&Result<End, Error>>, started: Instant) {
+        let (outcome, why) = match outcome {
             Some(Ok(End::Complete)) => ("complete", None),
             Some(Ok(End::Left)) => ("left", None),
             Some(Ok(End::Quota)) => ("quota", None),
