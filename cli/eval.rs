@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// The float network, an ONNX file, to evaluate as well.
     #[arg(long, value_name = "ONNX")]
     float: Option<PathBuf>,
+    /// With --json, all logits as integers, as pq infer and pq merge have them.
+    #[arg(long)]
+    logits: bool,
     #[command(flatten)]
     output: OutputArg,
     /// The onnxruntime library for --float (else ORT_DYLIB_PATH, else an installed Python package,
@@ -50,6 +53,8 @@ struct Evaluation {
     images: usize,
     seconds: f64,
     off_scale: Option<OffScale>,
+    /// `[images][classes]`; null where they were not asked for, or the label alone is revealed.
+    logits_int: Option<Vec<Vec<i64>>>,
 }
 
 /// Images evaluated between two steps of progress.
@@ -60,9 +65,10 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let network = Network::open(&args.net_folder)?;
     let plan = network.plan();
     let data = images::open(plan, &args.data, args.labels.as_ref())?;
-    if data.labels().is_none() && args.float.is_none() {
+    if data.labels().is_none() && args.float.is_none() && !args.logits {
         let missing = "there are no labels in this file or beside it; name their file with \
-                       --labels, or the float network to compare with by --float";
+                       --labels, or the float network to compare with by --float, or ask for \
+                       --logits";
         return Err(Failure::input(missing).of_file(&args.data));
     }
     let images = args.limit.map_or(data.len(), |limit| data.len().min(limit as usize));
@@ -71,12 +77,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     }
     let labels = data.labels().map(|labels| &labels[..images]);
     let started = Instant::now();
-    let classes = in_chunks(plan, &data, images, "integer", |batch| {
+    let answers = in_chunks(plan, &data, images, "integer", |batch| {
         let input = plan.encode(&batch.data)?;
         let found = fusion::ideal(plan, network.weights(), &input)?;
-        Ok(plan.decode(&found, batch.images()).into_iter().map(|answer| answer.label).collect())
+        Ok(plan.decode(&found, batch.images()))
     })?;
     let seconds = started.elapsed().as_secs_f64();
+    let classes: Vec<usize> = answers.iter().map(|answer| answer.label).collect();
+    let logits = answers.into_iter().map(|answer| Some(answer.logits?.integers));
     let mut evaluation = Evaluation {
         accuracy: labels.map(|labels| alike(&classes, labels)),
         float_accuracy: None,
@@ -85,6 +93,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         images,
         seconds,
         off_scale: images::off_scale(plan, &data, 0..images),
+        logits_int: if args.logits { logits.collect() } else { None },
     };
     images::warn(&app.console, &args.data, evaluation.off_scale.as_ref());
     if let Some(onnx) = &args.float {
@@ -97,22 +106,22 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     app.console.result(&evaluation, text)
 }
 
-/// The classes of the first images.
-fn in_chunks(
+/// What there is to say of the first images, in their order.
+fn in_chunks<T>(
     plan: &Plan,
     data: &Dataset,
     images: usize,
     what: &str,
-    mut classify: impl FnMut(&Tensor) -> Outcome<Vec<usize>>,
-) -> Outcome<Vec<usize>> {
+    mut evaluate: impl FnMut(&Tensor) -> Outcome<Vec<T>>,
+) -> Outcome<Vec<T>> {
     let progress = Progress::new();
-    let mut classes = Vec::with_capacity(images);
+    let mut all = Vec::with_capacity(images);
     for start in (0..images).step_by(CHUNK) {
         progress.set(what, start, images);
         let batch = images::batch(plan, data, start..images.min(start + CHUNK))?;
-        classes.extend(classify(&batch)?);
+        all.extend(evaluate(&batch)?);
     }
-    Ok(classes)
+    Ok(all)
 }
 
 /// The fraction of places where both say the same.

@@ -70,6 +70,8 @@ const LONGEST: usize = 2000;
 pub(crate) struct Failure {
     code: Code,
     message: String,
+    /// Seconds until it is worth another try, where the peer says so.
+    again_in: Option<u32>,
 }
 
 /// What a command comes to.
@@ -77,13 +79,13 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: line(message) }
+        Self { code, message: line(message), again_in: None }
     }
 
     /// A failure that takes several lines to tell.
     fn lines(code: Code, lines: impl IntoIterator<Item: Display>) -> Self {
         let lines: Vec<String> = lines.into_iter().map(line).collect();
-        Self { code, message: lines.join("\n") }
+        Self { code, message: lines.join("\n"), again_in: None }
     }
 
     /// What the parser of the command line says.
@@ -140,6 +142,11 @@ impl Failure {
 
     pub(crate) const fn code(&self) -> Code {
         self.code
+    }
+
+    /// Seconds until it is worth another try, where the peer says so.
+    pub(crate) const fn again_in(&self) -> Option<u32> {
+        self.again_in
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -246,7 +253,9 @@ impl From<&pq::Error> for Failure {
                 Code::Disagreement,
                 format_args!("{error}; its operator has to add it to the clients' file"),
             ),
-            pq::Error::Busy { .. } => Self::new(Code::PeerLost, error),
+            pq::Error::Busy { seconds } => {
+                Self { again_in: Some(*seconds), ..Self::new(Code::PeerLost, error) }
+            }
             pq::Error::UnknownNetwork { .. } => Self::new(
                 Code::Disagreement,
                 format_args!("{error}; its operator names networks, and who may use them"),

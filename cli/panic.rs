@@ -1,8 +1,10 @@
 //! How this process ends where it cannot go on: a panic of any thread ends all of it, so that no
-//! other thread waits for what will never come.
+//! other thread waits for what will never come. A service goes on: there, whoever waits for a
+//! connection's thread learns of its panic.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::panic::PanicHookInfo;
+use std::panic::{Location, PanicHookInfo};
+use std::thread;
 
 use crate::cleanup::Cleanup;
 use crate::console::say;
@@ -10,11 +12,27 @@ use crate::exit::{Code, Failure};
 
 /// From now on, a panic of any thread cleans up and ends the process.
 pub(crate) fn end_on_panic(cleanup: Cleanup) {
+    std::panic::set_hook(Box::new(move |info| end(&cleanup, info)));
+}
+
+/// From now on, a panic of this thread ends the process, and one of any other thread what it was
+/// part of: `log` hears of the thread and the place. What it says may quote secrets, and is left
+/// out.
+pub(crate) fn contain(cleanup: Cleanup, log: fn(&str, Option<&Location<'_>>)) {
+    let main = thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
-        say(told(info));
-        cleanup.now();
-        std::process::exit(i32::from(Code::Internal as u8));
+        let own = thread::current();
+        if own.id() == main {
+            end(&cleanup, info);
+        }
+        log(own.name().unwrap_or("unnamed"), info.location());
     }));
+}
+
+fn end(cleanup: &Cleanup, info: &PanicHookInfo<'_>) -> ! {
+    say(told(info));
+    cleanup.now();
+    std::process::exit(i32::from(Code::Internal as u8));
 }
 
 /// A broken invariant, with its place.
@@ -38,13 +56,14 @@ mod tests {
     use std::path::PathBuf;
     use std::process::{Command, Stdio};
     use std::sync::{Arc, Barrier};
-    use std::thread;
     use std::time::{Duration, Instant};
+
+    use rayon::prelude::*;
 
     use super::*;
     use crate::process;
 
-    /// Names the folder that the child below works in.
+    /// Names the folder that the children below work in.
     const FOLDER: &str = "PQ_TEST_OF_A_PANIC";
 
     /// In a process of its own, see below: one thread panics while another one waits for it.
@@ -67,18 +86,25 @@ mod tests {
         drop((thread, temporary, kept));
     }
 
-    #[cfg(target_os = "linux")]
+    /// In a process of its own: a thread of a service panics on a thread that computes for it.
     #[test]
-    fn a_panic_of_any_thread_ends_the_process_and_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
+    fn a_child_that_contains_a_panic() {
+        let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+        contain(Cleanup::default(), |thread, place| {
+            say(format_args!("contained: {thread}, {}", place.map_or("", Location::file)));
+        });
+        let session = process::spawn("session", || {
+            (0..64).into_par_iter().for_each(|at| assert!(at < 9, "a share is {at}"));
+        });
+        assert!(session.unwrap().join().is_err(), "whoever waits learns of it");
+        std::fs::write(folder.join("went on"), "").unwrap();
+    }
+
+    /// Runs a test of this file in a process of its own, until it has ended.
+    fn child(name: &str, folder: &tempfile::TempDir) -> std::process::Output {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([
-            "--exact",
-            "panic::tests::a_child_that_panics",
-            "--nocapture",
-            "--test-threads",
-            "1",
-        ]);
+        let name = format!("panic::tests::{name}");
+        command.args(["--exact", &name, "--nocapture", "--test-threads", "1"]);
         command.env(FOLDER, folder.path()).env_remove("RUST_BACKTRACE");
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -89,7 +115,25 @@ mod tests {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        let output = child.wait_with_output().unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    #[test]
+    fn a_panic_of_a_service_ends_what_it_was_part_of_and_tells_its_place_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = child("a_child_that_contains_a_panic", &folder);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{message}");
+        assert!(folder.path().join("went on").exists(), "{message}");
+        assert!(message.contains("cli/panic.rs"), "{message}");
+        assert!(!message.contains("a share is"), "{message}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_panic_of_any_thread_ends_the_process_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = child("a_child_that_panics", &folder);
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(

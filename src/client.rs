@@ -45,6 +45,7 @@ impl Default for ClientOptions {
 pub struct Client {
     plan: Arc<Plan>,
     peer: SocketAddr,
+    name: String,
     state: State,
     load: Load,
     /// Inferences that were run.
@@ -103,8 +104,21 @@ impl Client {
         let introduction =
             Introduction::of_client(Arc::clone(&plan), hints, load, limits, security);
         let met = introduction.meet(stream).await?;
-        let load = met.load();
-        Ok(Self { plan, peer, load, run: 0, state: State::Met(Box::new(met)) })
+        let (load, name) = (met.load(), met.name());
+        Ok(Self { plan, peer, name, load, run: 0, state: State::Met(Box::new(met)) })
+    }
+
+    /// The start of the session's number, by which the server's log names it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The ledger so far: none where nothing was set up, or an error has ended it.
+    pub fn report(&self) -> Option<Report> {
+        match &self.state {
+            State::Open(session) => Some(session.so_far()),
+            State::Met(_) | State::Ended => None,
+        }
     }
 
     /// The server's address.

@@ -9,7 +9,7 @@ use protocols::execute::{Holdings, Observe, PartySession};
 use protocols::handshake::{Agreement, Hello, shake_hands};
 use protocols::hints::PublicHints;
 use protocols::plan::{Hints, Load, Plan};
-use protocols::{Channel, Error as ProtocolError, Limits, Role, Session};
+use protocols::{Channel, Error as ProtocolError, Limits, Role, Session, hex};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::net::TcpStream;
@@ -173,9 +173,9 @@ impl Met {
         self.agreement.load
     }
 
-    /// The session's number.
-    pub(crate) const fn number(&self) -> [u8; 32] {
-        self.agreement.id
+    /// The start of the session's number: what people call it.
+    pub(crate) fn name(&self) -> String {
+        hex(&self.agreement.id[..4])
     }
 
     /// Sets the session up.

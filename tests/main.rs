@@ -27,6 +27,10 @@ mod search;
 mod secrets;
 #[cfg(target_os = "linux")]
 mod serve;
+#[cfg(target_os = "linux")]
+mod serve_faults;
+#[cfg(target_os = "linux")]
+mod serve_load;
 mod support;
 mod tls;
 mod tune;

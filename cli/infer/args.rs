@@ -63,6 +63,11 @@ pub(crate) struct Args {
     /// Client: how long to wait for a server that is not up yet, in seconds [default: 10].
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "local")]
     connect_timeout: Option<Duration>,
+    /// Client: try again for so many seconds where the server is busy, ends, cannot be reached or
+    /// is lost, counted from the last answer [default: not at all]. Images that were answered are
+    /// not run again.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "local")]
+    retry_for: Option<Duration>,
     /// This party's private key, as pq keygen has written it: traffic is encrypted.
     #[arg(long, value_name = "FILE", conflicts_with = "local")]
     key: Option<PathBuf>,
@@ -210,6 +215,7 @@ pub(super) struct ClientOptions<'a> {
     pub(super) verify: Option<&'a Path>,
     pub(super) connect: &'a str,
     pub(super) connect_timeout: Duration,
+    pub(super) retry_for: Option<Duration>,
     pub(super) security: Security<ClientTls>,
     pub(super) images: ImageOptions<'a>,
     pub(super) common: Common,
@@ -289,6 +295,7 @@ impl Args {
         forbid(role, "--out", self.out.is_some())?;
         forbid(role, "--connect", self.connect.is_some())?;
         forbid(role, "--connect-timeout", self.connect_timeout.is_some())?;
+        forbid(role, "--retry-for", self.retry_for.is_some())?;
         forbid(role, "--server-key", self.server_key.is_some())?;
         let security = self.security(|key| {
             let path = need("a server with --key", "--clients", self.clients.as_ref())?;
@@ -339,6 +346,7 @@ impl Args {
             verify,
             connect: need(role, "--connect", self.connect.as_ref())?,
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            retry_for: self.retry_for,
             security,
             images: self.images(role)?,
             common,

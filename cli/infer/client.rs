@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pq::{Client, Network, PublicNetwork};
+use pq::{Client, Network, Plan, PublicNetwork, Weights};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
@@ -10,30 +10,66 @@ use super::args::{ClientOptions, Source};
 use super::connection;
 use super::input::Input;
 use super::memory::Parties;
-use super::report::is_there;
+use super::report::{Inference, is_there};
+use super::retry::Retry;
+use super::sessions::Sessions;
 use crate::context::App;
-use crate::exit::{Failure, Outcome};
-use crate::progress::{Progress, show};
+use crate::exit::{Code, Failure, Outcome};
+use crate::progress::Progress;
 
 pub(super) fn run(app: &App, options: &ClientOptions<'_>) -> Outcome<()> {
     let runtime = pq::runtime()?;
-    let PublicNetwork { plan, hints } = network(app, &runtime, options)?;
+    let mut retry = Retry::new(options.retry_for);
+    let PublicNetwork { plan, hints } = loop {
+        match network(app, &runtime, options, &retry) {
+            Ok(network) => break network,
+            Err(failure) => retry.again(app, failure)?,
+        }
+    };
     if is_there(app, &options.images, &plan)? {
         return Ok(());
     }
     let weights = options.verify.map(|path| Network::open_weights(path, &plan)).transpose()?;
     let input = Input::open(&plan, &options.images, Parties::Client, options.common.budget)?;
+    let asked = pq::ClientOptions { hints, ..asked(options) };
+    let mut sessions = Sessions::default();
     // Images and memory are looked at before the server keeps a place.
-    let asked = pq::ClientOptions { load: input.load, hints, ..asked(options) };
-    let (found, report) = runtime.block_on(async {
-        let stream = dial(app, options).await?;
-        let client = Client::over(stream, Arc::clone(&plan), &asked).await?;
-        let progress = Progress::new();
-        Ok::<_, Failure>(client.run(&input.integers, &mut show(&progress)).await?)
-    })?;
+    retry.renew();
+    loop {
+        let before = sessions.answered;
+        let asked = pq::ClientOptions { load: sessions.left(input.load), ..asked.clone() };
+        let attempt = runtime.block_on(async {
+            let stream = dial(app, options, &retry).await?;
+            let client = Client::over(stream, Arc::clone(&plan), &asked).await?;
+            sessions.run(client, &input).await
+        });
+        let Err(failure) = attempt else { break };
+        sessions.lose();
+        if sessions.answered > before {
+            retry.renew();
+        }
+        // Answers are confirmed one by one: those of a session that is lost at its end are whole.
+        if sessions.answered == input.load.inferences && failure.code() == Code::PeerLost {
+            break;
+        }
+        retry.again(app, failure)?;
+    }
+    finish(app, options, &plan, (input, sessions), weights.as_ref())
+}
+
+/// Prints the result of all sessions, and writes it where that was asked for.
+fn finish(
+    app: &App,
+    options: &ClientOptions<'_>,
+    plan: &Plan,
+    (input, mut sessions): (Input, Sessions),
+    weights: Option<&Weights>,
+) -> Outcome<()> {
+    let found = std::mem::take(&mut sessions.found);
     let profile = &options.common.profile;
-    let inference = input.inference(&plan, (found, &report), weights.as_ref(), profile)?;
-    inference.finish(app, &options.images, &plan)
+    let inference = input.inference(plan, (found, &sessions.reports()), weights, profile)?;
+    let inference = Inference { sessions: Some(sessions.list()), ..inference };
+    inference.finish(app, &options.images, plan)
 }
 
 /// What every connection of this client has in common.
@@ -47,11 +83,16 @@ fn asked(options: &ClientOptions<'_>) -> pq::ClientOptions {
 }
 
 /// The plan and the hints, of files or of the server.
-fn network(app: &App, runtime: &Runtime, options: &ClientOptions<'_>) -> Outcome<PublicNetwork> {
+fn network(
+    app: &App,
+    runtime: &Runtime,
+    options: &ClientOptions<'_>,
+    retry: &Retry,
+) -> Outcome<PublicNetwork> {
     let (plan, hints) = match &options.source {
         Source::Server { name, cache } => {
             let found = runtime.block_on(async {
-                let stream = dial(app, options).await?;
+                let stream = dial(app, options, retry).await?;
                 let fetched =
                     PublicNetwork::fetch(stream, name, cache.as_ref(), &asked(options)).await;
                 Ok::<_, Failure>(fetched?)
@@ -72,8 +113,8 @@ fn network(app: &App, runtime: &Runtime, options: &ClientOptions<'_>) -> Outcome
 }
 
 /// Connects, and says where that takes long.
-async fn dial(app: &App, options: &ClientOptions<'_>) -> Outcome<TcpStream> {
-    let (address, patience) = (options.connect, options.connect_timeout);
+async fn dial(app: &App, options: &ClientOptions<'_>, retry: &Retry) -> Outcome<TcpStream> {
+    let (address, patience) = (options.connect, retry.within(options.connect_timeout));
     let mut bar = None;
     let stream = Client::dial(address, patience, &mut || {
         let seconds = patience.as_secs_f64();

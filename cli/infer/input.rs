@@ -52,11 +52,19 @@ impl Input {
         })
     }
 
-    /// The result of a run; with weights, whether it equals the plaintext one.
+    /// The images of one inference.
+    pub(super) fn part(&self, inference: usize) -> &[i64] {
+        let image = self.integers.len() / self.load.total().max(1);
+        let start = self.load.images * inference * image;
+        &self.integers[start..start + self.load.images_of(inference) * image]
+    }
+
+    /// The result of a run, in as many sessions as it took; with weights, whether it equals the
+    /// plaintext one.
     pub(super) fn inference(
         self,
         plan: &Plan,
-        (found, report): (Vec<i64>, &Report),
+        (found, reports): (Vec<i64>, &[&Report]),
         weights: Option<&Weights>,
         profile: &Profile,
     ) -> Outcome<Inference> {
@@ -75,8 +83,9 @@ impl Input {
             logits_int: revealed.then_some(integers),
             labels: self.labels,
             verified,
-            ledger: Ledger::measured(plan, report, profile),
-            keep_alive_bytes: report.keep_alive_bytes,
+            ledger: Ledger::of_sessions(plan, reports, profile),
+            sessions: None,
+            keep_alive_bytes: reports.iter().map(|report| report.keep_alive_bytes).sum(),
             memory: self.memory.measured(),
             off_scale: self.off_scale,
             first: self.first,

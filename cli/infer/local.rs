@@ -37,5 +37,5 @@ fn infer_on(network: &Network, options: &LocalOptions<'_>) -> Outcome<Inference>
     let (found, report) = network.run_locally(&input.integers, &both, &mut show(&progress))?;
     drop(progress);
     let weights = options.verify.then_some(&**network.weights());
-    input.inference(network.plan(), (found, &report), weights, &options.common.profile)
+    input.inference(network.plan(), (found, &[&report]), weights, &options.common.profile)
 }

@@ -7,7 +7,9 @@ mod input;
 mod local;
 mod memory;
 mod report;
+mod retry;
 mod server;
+mod sessions;
 mod shard;
 
 pub(crate) use args::{Args, address, seconds};

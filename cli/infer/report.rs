@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::args::ImageOptions;
 use super::memory::Memory;
+use super::sessions::Session;
 use crate::context::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::files;
@@ -35,6 +36,8 @@ pub(crate) struct Inference {
     pub(crate) off_scale: Option<OffScale>,
     #[serde(flatten)]
     pub(crate) ledger: Ledger,
+    /// Those of a client; null where this process is the server, or both.
+    pub(crate) sessions: Option<Vec<Session>>,
     /// Bytes of keep-alive frames, in both directions: outside the ledger.
     pub(crate) keep_alive_bytes: u64,
     /// Of this process: of both parties where it is both.
@@ -87,6 +90,7 @@ impl Inference {
             verified: None,
             off_scale: None,
             ledger,
+            sessions: None,
             keep_alive_bytes,
             memory,
             first: 0,
@@ -166,6 +170,11 @@ impl Inference {
             0 => String::new(),
             bytes => format!("keep-alive frames, outside the ledger: {}\n", units::bytes(bytes)),
         };
-        self.ledger.measured_text() + &alive + &self.memory.text() + verdict
+        let lost = self.sessions.iter().flatten().filter(|session| !session.complete).count();
+        let lost = match lost {
+            0 => String::new(),
+            lost => format!("sessions that were lost: {lost}, counted up to their last answers\n"),
+        };
+        self.ledger.measured_text() + &alive + &lost + &self.memory.text() + verdict
     }
 }

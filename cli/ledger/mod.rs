@@ -99,6 +99,34 @@ impl Ledger {
         Self::of(report.load, report.setup.into(), steps.collect())
     }
 
+    /// Of a run that took several sessions: their sum. Batches are those of the first.
+    ///
+    /// Without any, of a run that moved nothing.
+    pub(crate) fn of_sessions(plan: &Plan, reports: &[&Report], profile: &Profile) -> Self {
+        let mut ledgers = reports.iter().map(|report| Self::measured(plan, report, profile));
+        let first = ledgers.next();
+        let first =
+            first.unwrap_or_else(|| Self::of(Load::new(0, 0, 0), Amount::default(), vec![]));
+        ledgers.fold(first, Self::plus)
+    }
+
+    /// The sum of two sessions of one plan.
+    fn plus(mut self, other: Self) -> Self {
+        // Lines are a plan's steps, in the same order whatever the session.
+        for (line, more) in self.steps.iter_mut().zip(other.steps) {
+            line.amount = line.amount.plus(more.amount);
+            line.predicted = line.predicted.plus(more.predicted);
+        }
+        let (cost, more) = (&mut self.cost, other.cost);
+        cost.images += more.images;
+        cost.prepared += more.prepared;
+        cost.inferences += more.inferences;
+        cost.setup = cost.setup.plus(more.setup);
+        cost.offline = cost.offline.plus(more.offline);
+        cost.online = cost.online.plus(more.online);
+        self
+    }
+
     fn of(load: Load, setup: Amount, steps: Vec<Step>) -> Self {
         let sum = |phase: fn(&Step) -> Amount| {
             steps.iter().map(phase).fold(Amount::default(), Amount::plus)
@@ -169,6 +197,10 @@ impl Phases {
     fn of(self, cost: &protocols::Phases) -> Self {
         let offline = Amount::new(&cost.offline, self.offline.seconds);
         Self::new(offline, Amount::new(&cost.online, self.online.seconds))
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self::new(self.offline.plus(other.offline), self.online.plus(other.online))
     }
 
     fn new(offline: Amount, online: Amount) -> Self {

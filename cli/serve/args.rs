@@ -1,10 +1,13 @@
 //! The options of `pq serve`.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pq::{Limits, ServiceOptions};
+use serde::Deserialize;
 
+use super::config;
 use crate::exit::{Failure, Outcome};
 use crate::infer::{Budget, address, seconds};
 use crate::units::ByteCount;
@@ -12,73 +15,140 @@ use crate::units::ByteCount;
 /// What `pq serve` is given.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// A file of TOML in which the options below stand by their names, without the dashes, and the
+    /// networks as nets = ["NAME=NET"]. Paths in it start at its own folder. What the command line
+    /// says goes before.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    given: Settings,
+}
+
+/// What the command line and the file of `--config` may both say.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Settings {
     /// Folders that pq search or pq import has written, weights included. Clients ask for them by
     /// NAME [default: the folder's].
-    #[arg(value_name = "[NAME=]NET", required = true)]
-    nets: Vec<String>,
+    #[arg(value_name = "[NAME=]NET")]
+    pub(super) nets: Vec<String>,
     /// The address to listen on; port 0 lets the system choose one, which is logged.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
-    listen: String,
+    #[serde(deserialize_with = "config::address")]
+    listen: Option<String>,
     /// The server's private key, as pq keygen has written it.
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    pub(super) key: Option<PathBuf>,
     /// The clients, one a line: NAME ed25519:... [models=A,B] [sessions=N] [images_per_day=N]
     /// [reveal=label].
     #[arg(long, value_name = "FILE")]
-    clients: PathBuf,
+    pub(super) clients: Option<PathBuf>,
     /// An address of this machine for /healthz, /readyz, /metrics, /models and /sessions.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    #[serde(deserialize_with = "config::address")]
     admin: Option<String>,
     /// Where the images are counted that clients had today [default: .used behind the name of
     /// --clients].
     #[arg(long, value_name = "FILE")]
-    quota: Option<PathBuf>,
+    pub(super) quota: Option<PathBuf>,
     /// Bytes of memory that this process may be predicted to need, suffixes k, M and G: sessions
     /// beyond it wait [default: 2 GiB, or half of the machine's memory where that is less].
     #[arg(long, value_name = "BYTES")]
+    #[serde(deserialize_with = "config::bytes")]
     max_memory: Option<ByteCount>,
-    /// Sessions that may wait for memory; others are told that the server is busy.
-    #[arg(long, value_name = "N", default_value = "64")]
-    queue: usize,
-    /// How long a session may wait for memory, in seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
-    queue_time: Duration,
-    /// How long a connection may take to prove its key, in seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
-    auth_time: Duration,
-    /// How long a client may leave its session without a request, in seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "600")]
-    idle: Duration,
-    /// How long a client may be silent, in seconds; also the grace of every step's deadline.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
-    timeout: Duration,
-    /// The slowest connection that is waited for, in bytes a second.
-    #[arg(long, value_name = "BYTES_PER_S", value_parser = clap::value_parser!(u64).range(1..),
-        default_value_t = Limits::FLOOR)]
-    min_rate: u64,
-    /// How long sessions may go on after SIGTERM, in seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
-    grace: Duration,
+    /// Sessions that may wait for memory; others are told that the server is busy [default: 64].
+    #[arg(long, value_name = "N")]
+    queue: Option<usize>,
+    /// How long a session may wait for memory, in seconds [default: 10].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[serde(deserialize_with = "config::seconds")]
+    queue_time: Option<Duration>,
+    /// How long a connection may take to prove its key, in seconds [default: 10].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[serde(deserialize_with = "config::seconds")]
+    auth_time: Option<Duration>,
+    /// How long a client may leave its session without a request, in seconds [default: 600].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[serde(deserialize_with = "config::seconds")]
+    idle: Option<Duration>,
+    /// How long a client may be silent, in seconds; also the grace of every step's deadline
+    /// [default: 30].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[serde(deserialize_with = "config::seconds")]
+    timeout: Option<Duration>,
+    /// The slowest connection that is waited for, in bytes a second [default: 16384].
+    #[arg(long, value_name = "BYTES_PER_S")]
+    min_rate: Option<NonZeroU64>,
+    /// How long sessions may go on after SIGTERM, in seconds [default: 30].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[serde(deserialize_with = "config::seconds")]
+    grace: Option<Duration>,
 }
 
 impl Args {
     pub(super) fn options(&self) -> Outcome<ServiceOptions> {
+        let settings = match &self.config {
+            Some(path) => self.given.clone().or(config::open(path)?),
+            None => self.given.clone(),
+        };
+        settings.options()
+    }
+}
+
+impl Settings {
+    /// What is said here, or else there. Networks are those of one place alone.
+    fn or(self, other: Self) -> Self {
+        Self {
+            nets: if self.nets.is_empty() { other.nets } else { self.nets },
+            listen: self.listen.or(other.listen),
+            key: self.key.or(other.key),
+            clients: self.clients.or(other.clients),
+            admin: self.admin.or(other.admin),
+            quota: self.quota.or(other.quota),
+            max_memory: self.max_memory.or(other.max_memory),
+            queue: self.queue.or(other.queue),
+            queue_time: self.queue_time.or(other.queue_time),
+            auth_time: self.auth_time.or(other.auth_time),
+            idle: self.idle.or(other.idle),
+            timeout: self.timeout.or(other.timeout),
+            min_rate: self.min_rate.or(other.min_rate),
+            grace: self.grace.or(other.grace),
+        }
+    }
+
+    fn options(self) -> Outcome<ServiceOptions> {
+        if self.nets.is_empty() {
+            return Err(missing("[NAME=]NET", "nets"));
+        }
         let models: Vec<_> = self.nets.iter().map(|net| named(net)).collect::<Outcome<_>>()?;
-        let limits = Limits { floor: self.min_rate, idle: self.idle, ..Limits::new(self.timeout) };
-        let known = ServiceOptions::new(self.key.clone(), self.clients.clone(), models);
+        let listen = self.listen.ok_or_else(|| missing("--listen", "listen"))?;
+        let key = self.key.ok_or_else(|| missing("--key", "key"))?;
+        let clients = self.clients.ok_or_else(|| missing("--clients", "clients"))?;
+        let limits = self.timeout.map_or_else(Limits::default, Limits::new);
+        let known = ServiceOptions::new(key, clients, models);
         Ok(ServiceOptions {
-            listen: self.listen.clone(),
-            admin: self.admin.clone(),
-            quota: self.quota.clone().unwrap_or_else(|| known.quota.clone()),
+            listen,
+            admin: self.admin,
+            quota: self.quota.unwrap_or_else(|| known.quota.clone()),
             memory: Budget::of(self.max_memory.map(|bytes| bytes.0)).0,
-            queue: self.queue,
-            queue_time: self.queue_time,
-            authentication: self.auth_time,
-            limits,
-            grace: self.grace,
+            queue: self.queue.unwrap_or(known.queue),
+            queue_time: self.queue_time.unwrap_or(known.queue_time),
+            authentication: self.auth_time.unwrap_or(known.authentication),
+            limits: Limits {
+                floor: self.min_rate.map_or(limits.floor, NonZeroU64::get),
+                idle: self.idle.unwrap_or(limits.idle),
+                ..limits
+            },
+            grace: self.grace.unwrap_or(known.grace),
             ..known
         })
     }
+}
+
+fn missing(option: &str, field: &str) -> Failure {
+    Failure::usage(format_args!(
+        "pq serve needs {option}, or {field} in the file of --config; see pq serve --help"
+    ))
 }
 
 /// A network's name and folder.

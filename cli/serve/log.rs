@@ -1,6 +1,7 @@
 //! The log: a line of JSON on stderr for everything that happens.
 
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pq::ServiceEvent;
@@ -25,9 +26,22 @@ struct Listening {
     admin: Option<SocketAddr>,
 }
 
+#[derive(Serialize)]
+struct Panicked<'a> {
+    event: &'static str,
+    thread: &'a str,
+    place: Option<String>,
+}
+
 /// Says where the service listens.
 pub(super) fn listening(address: SocketAddr, admin: Option<SocketAddr>) {
     line(&Listening { event: "listening", address, admin });
+}
+
+/// Says which thread has panicked, and where. Whoever wants quiet hears of it, too.
+pub(super) fn panicked(thread: &str, place: Option<&Location<'_>>) {
+    let place = place.map(|place| format!("{}:{}", place.file(), place.line()));
+    say_line(&Panicked { event: "panicked", thread, place });
 }
 
 /// Writes what happens.
@@ -40,9 +54,12 @@ pub(super) fn event(event: &ServiceEvent<'_>) {
 }
 
 fn line<T: Serialize>(event: &T) {
-    if verbosity() == Verbosity::Quiet {
-        return;
+    if verbosity() != Verbosity::Quiet {
+        say_line(event);
     }
+}
+
+fn say_line<T: Serialize>(event: &T) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Milliseconds: a clock tells no more.
     let time = now.as_millis() as f64 / 1e3;

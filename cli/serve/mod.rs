@@ -1,6 +1,7 @@
 //! `pq serve`: several networks for many clients, until it is told to end.
 
 mod args;
+mod config;
 mod log;
 mod signals;
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
-use crate::process;
+use crate::{panic, process};
 use signals::{Signal, Signals};
 
 /// How it has ended.
@@ -23,6 +24,8 @@ struct Ended {
 
 /// Runs `pq serve`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    // A session's panic is that session's end.
+    panic::contain(app.cleanup.clone(), log::panicked);
     let options = args.options()?;
     let runtime = pq::runtime()?;
     let cut = runtime.block_on(async {

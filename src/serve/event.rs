@@ -94,6 +94,11 @@ pub struct SessionEnd<'a> {
     pub outcome: &'static str,
     /// Images that were inferred.
     pub images: u64,
+    /// Bytes of the ledger that the server sent, as in the metrics; of a session that is complete
+    /// they are those of its client's ledger.
+    pub server_bytes: u64,
+    /// Bytes of the ledger that the client sent, likewise.
+    pub client_bytes: u64,
     /// Wall-clock seconds.
     pub seconds: f64,
     /// The error, which may quote the client; none where it is complete.

@@ -6,6 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocols::Cost;
 
+/// The word for a session that ended in a panic.
+pub(super) const PANICKED: &str = "panic";
+
 /// What is counted since the service began.
 #[derive(Default)]
 pub(super) struct Metrics(Mutex<Counts>);
@@ -20,6 +23,7 @@ struct Counts {
     refused: BTreeMap<&'static str, u64>,
     files: u64,
     mismatches: u64,
+    panics: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -49,6 +53,7 @@ impl Metrics {
         *counts.sessions.entry((model.into(), outcome)).or_default() += 1;
         // The law of the ledger ends a session: it is a mismatch, too.
         counts.mismatches += u64::from(outcome == "ledger");
+        counts.panics += u64::from(outcome == PANICKED);
     }
 
     pub(super) fn images(&self, model: &str, images: usize) {
@@ -70,6 +75,11 @@ impl Metrics {
 
     pub(super) fn mismatch(&self) {
         self.counts().mismatches += 1;
+    }
+
+    /// A panic of a connection that had no session.
+    pub(super) fn panicked(&self) {
+        self.counts().panics += 1;
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -116,6 +126,9 @@ impl Metrics {
             "Requests that moved something else than was predicted: must stay 0.",
         );
         page.line("pq_ledger_mismatch_total", "", counts.mismatches);
+        let help = "Connections that ended in a panic of the server: must stay 0.";
+        page.family("pq_panics_total", "counter", help);
+        page.line("pq_panics_total", "", counts.panics);
         page.0
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use protocols::Limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::{Error, transport};
@@ -195,6 +195,7 @@ fn local(listener: &TcpListener, asked: &str) -> Result<SocketAddr, Error> {
 async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     let mut phase: watch::Receiver<Phase> = shared.phase.subscribe();
     let mut keys = Handshakes { pending: JoinSet::new(), oldest: VecDeque::new() };
+    let mut guests = JoinSet::new();
     let mut troubled = false;
     loop {
         tokio::select! {
@@ -213,16 +214,34 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             Some(ended) = keys.pending.join_next() => match ended {
                 Ok((_, Ok(guest))) => {
                     let shared = Arc::clone(shared);
-                    tokio::spawn(async move { door::receive(shared, guest).await });
+                    guests.spawn(async move { door::receive(shared, guest).await });
                 }
                 Ok((peer, Err(error))) => {
                     shared.refused(Some(peer), door::reason(&error), &error.to_string());
                 }
-                // It was dropped, and told then.
-                Err(_) => {}
+                // Where it was dropped, it was told then.
+                Err(error) => note_panic(shared, &error),
             },
-            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+            Some(left) = guests.join_next() => {
+                let _ = left.inspect_err(|error| note_panic(shared, error));
+            }
+            () = no_longer(&mut phase) => break,
         }
+    }
+    // Those with a place may still come to their session.
+    guests.detach_all();
+}
+
+/// Waits until nobody is let in any more.
+async fn no_longer(phase: &mut watch::Receiver<Phase>) {
+    // What it returns is a lock, which may not be held while anything else is waited for.
+    let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
+}
+
+/// Counts a connection that ended in a panic of this process.
+fn note_panic(shared: &Shared, error: &JoinError) {
+    if error.is_panic() {
+        shared.metrics.panicked();
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session: a thread of its own, and one request of its client after the other.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -15,16 +16,18 @@ use tokio::time::timeout;
 use super::admission::Ticket;
 use super::door::reason;
 use super::event::{ServiceEvent, SessionEnd};
+use super::metrics::PANICKED;
 use super::models::Model;
 use super::quota::now;
 use super::state::{Phase, Presence, Row, Shared, Shown};
 use crate::Error;
 use crate::party::Met;
 use crate::tls::KnownClient;
-use protocols::hex;
 
 /// How long a service that is about to end waits for a session's next request.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// What is told of a panic: its own words may quote what is secret.
+const PANIC: &str = "a broken invariant, at the place that the log of panics names; report it";
 
 /// What a session was granted.
 pub(super) struct Seat {
@@ -56,6 +59,8 @@ struct Running {
     seat: Seat,
     shown: Shown,
     images: u64,
+    /// What the ledger has so far.
+    moved: Cost,
     /// Connections count until they are over.
     _presence: Presence,
 }
@@ -68,7 +73,7 @@ pub(super) fn start(
     (client, peer): (KnownClient, SocketAddr),
     presence: Presence,
 ) {
-    let name = hex(&met.number()[..4]);
+    let name = met.name();
     let (model, load) = (&seat.model.name, met.load());
     shared.tell(&ServiceEvent::Opened {
         session: &name,
@@ -90,8 +95,8 @@ pub(super) fn start(
         since: now(),
     });
     let (own, handle) = (Arc::clone(shared), Handle::current());
-    let running =
-        Running { shared: own, name, client, seat, shown, images: 0, _presence: presence };
+    let (images, moved, _presence) = (0, Cost::ZERO, presence);
+    let running = Running { shared: own, name, client, seat, shown, images, moved, _presence };
     let begun = Builder::new().name("session".into()).spawn(move || running.run(&handle, met));
     if let Err(error) = begun {
         shared.refused(Some(peer), "system", &format!("the system refuses a thread: {error}"));
@@ -103,17 +108,25 @@ impl Running {
         let started = Instant::now();
         let mut phase = self.shared.phase.subscribe();
         // Operators compute on this thread, between two waits: a cut takes effect at the next one.
-        let outcome = handle.block_on(async {
+        let conversation = async {
             tokio::select! {
                 outcome = self.converse(met) => outcome,
                 _ = phase.wait_for(|phase| *phase == Phase::Cut) => Ok(End::Left),
             }
-        });
-        let (outcome, why) = match &outcome {
-            Ok(End::Complete) => ("complete", None),
-            Ok(End::Left) => ("left", None),
-            Ok(End::Quota) => ("quota", None),
-            Err(error) => (reason(error), Some(error.to_string())),
+        };
+        // Nothing of a session is used after a panic but its names and counts.
+        let outcome = catch_unwind(AssertUnwindSafe(|| handle.block_on(conversation)));
+        self.end(outcome.as_ref().ok(), started);
+    }
+
+    /// Counts and tells how it has ended: in a panic, where there is no outcome.
+    fn end(&self, outcome: Option<&Result<End, Error>>, started: Instant) {
+        let (outcome, why) = match outcome {
+            Some(Ok(End::Complete)) => ("complete", None),
+            Some(Ok(End::Left)) => ("left", None),
+            Some(Ok(End::Quota)) => ("quota", None),
+            Some(Err(error)) => (reason(error), Some(error.to_string())),
+            None => (PANICKED, Some(PANIC.into())),
         };
         let model = self.seat.model.name.as_str();
         self.shared.metrics.ended(model, outcome);
@@ -123,6 +136,8 @@ impl Running {
             model,
             outcome,
             images: self.images,
+            server_bytes: self.moved.server_bytes,
+            client_bytes: self.moved.client_bytes,
             seconds: started.elapsed().as_secs_f64(),
             why: why.as_deref(),
         };
@@ -133,7 +148,7 @@ impl Running {
         let started = Instant::now();
         let mut session = Box::pin(met.open(&mut |_| ())).await?;
         let (seconds, setup) = (started.elapsed().as_secs_f64(), session.report().setup.cost);
-        self.shared.metrics.moved(&self.seat.model.name, "setup", seconds, &setup);
+        self.moved("setup", seconds, setup);
         let mut phase = self.shared.phase.subscribe();
         loop {
             let request = tokio::select! {
@@ -170,7 +185,7 @@ impl Running {
         }
     }
 
-    async fn prepare(&self, session: &mut PartySession, count: usize) -> Result<(), Error> {
+    async fn prepare(&mut self, session: &mut PartySession, count: usize) -> Result<(), Error> {
         let before = Sums::of(session.report());
         let started = Instant::now();
         Box::pin(session.prepare(count, &mut |_| ())).await?;
@@ -191,7 +206,7 @@ impl Running {
     }
 
     /// What was requested and what the end has moved is counted then, without set-up.
-    async fn close(&self, session: PartySession) -> Result<(), Error> {
+    async fn close(&mut self, session: PartySession) -> Result<(), Error> {
         let setup = session.report().setup.cost;
         let report = session.close().await?;
         let requests = request_cost() * report.requests;
@@ -200,13 +215,19 @@ impl Running {
             self.shared.metrics.mismatch();
         }
         let end = difference(report.setup.cost, setup) + requests;
-        self.shared.metrics.moved(&self.seat.model.name, "session", 0.0, &end);
+        self.moved("session", 0.0, end);
         Ok(())
+    }
+
+    /// Counts what was moved.
+    fn moved(&mut self, phase: &'static str, seconds: f64, cost: Cost) {
+        self.moved += cost;
+        self.shared.metrics.moved(&self.seat.model.name, phase, seconds, &cost);
     }
 
     /// Counts and tells a request, with what was predicted of it beside.
     fn served(
-        &self,
+        &mut self,
         report: &Report,
         before: Sums,
         (request, phase, images): (&'static str, &'static str, usize),
@@ -215,11 +236,10 @@ impl Running {
         let (after, seconds) = (Sums::of(report), started.elapsed().as_secs_f64());
         let measured = difference(after.measured, before.measured);
         let predicted = difference(after.predicted, before.predicted);
-        let metrics = &self.shared.metrics;
-        metrics.moved(&self.seat.model.name, phase, seconds, &measured);
+        self.moved(phase, seconds, measured);
         // Every step was held to its own prediction: this is the sum of the whole request.
         if measured != predicted {
-            metrics.mismatch();
+            self.shared.metrics.mismatch();
         }
         self.shared.tell(&ServiceEvent::Served {
             session: &self.name,

@@ -5,6 +5,8 @@ pub(crate) mod party;
 pub(crate) mod process;
 pub(crate) mod proxy;
 #[cfg(target_os = "linux")]
+pub(crate) mod relay;
+#[cfg(target_os = "linux")]
 pub(crate) mod service;
 
 pub(crate) use net::Net;

@@ -74,6 +74,25 @@ impl Keys {
     }
 }
 
+/// A page of an admin port: its status and its body.
+pub(crate) fn page(admin: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// The sum of a metric over all lines of a page whose labels contain this.
+pub(crate) fn sum(page: &str, name: &str, label: &str) -> u64 {
+    let own = page.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && line.contains(label)
+    });
+    own.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+}
+
 /// A service that listens.
 pub(crate) struct Service {
     child: Child,
@@ -138,22 +157,12 @@ impl Service {
 
     /// A page of the admin port: its status and its body.
     pub(crate) fn page(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.admin).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        page(&self.admin, path)
     }
 
     /// The sum of a metric over all its lines whose labels contain this.
     pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
-        let page = self.page("/metrics").1;
-        let own = page.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && line.contains(label)
-        });
-        own.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+        sum(&self.page("/metrics").1, name, label)
     }
 
     /// Waits until a metric has reached a value.

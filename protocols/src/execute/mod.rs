@@ -178,6 +178,13 @@ impl PartySession {
         &self.report
     }
 
+    /// The ledger of a session that might end here, without its end.
+    pub fn so_far(&self) -> Report {
+        let keep_alive_bytes = self.session.channel.keep_alive_bytes();
+        let load = self.load.up_to(self.begun, self.run());
+        Report { load, keep_alive_bytes, ..self.report.clone() }
+    }
+
     /// The images of the inference that is run next, 0 where none is prepared.
     pub fn next_images(&self) -> usize {
         self.stock.front().map_or(0, |next| next.images)
@@ -233,9 +240,7 @@ impl PartySession {
             Err(error) => return told(&mut self.session, Err(error)).await,
         }
         self.session.channel.finish().await;
-        self.report.load = self.load.up_to(self.begun, self.run());
-        self.report.keep_alive_bytes = self.session.channel.keep_alive_bytes();
-        Ok(self.report)
+        Ok(self.so_far())
     }
 
     async fn compare(&mut self) -> Result<Measured, Error> {
