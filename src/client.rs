@@ -107,6 +107,11 @@ impl Client {
         Ok(Self { plan, peer, load, run: 0, state: State::Met(Box::new(met)) })
     }
 
+    /// What both parties run.
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
     /// The server's address.
     pub const fn peer(&self) -> SocketAddr {
         self.peer

@@ -39,7 +39,8 @@ pub(super) fn event(event: &ServiceEvent<'_>) {
     }
 }
 
-fn line<T: Serialize>(event: &T) {
+/// Writes a line of JSON with the time.
+pub(crate) fn line<T: Serialize>(event: &T) {
     if verbosity() == Verbosity::Quiet {
         return;
     }
