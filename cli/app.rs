@@ -9,8 +9,8 @@ use crate::console::{Console, Verbosity};
 use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
-    compare, cost, demo, eval, export, heap, hints, import, infer, inspect, keygen, manual, merge,
-    panic, process, search, serve, tune,
+    compare, cost, demo, eval, export, gateway, heap, hints, import, infer, inspect, keygen,
+    manual, merge, panic, process, search, serve, tune,
 };
 
 /// The widest line of a help text.
@@ -83,6 +83,9 @@ enum Command {
     /// Serve several networks to many clients at once, until it is told to end.
     #[command(after_help = exit::HELP)]
     Serve(serve::Args),
+    /// Give the programs of this machine REST for the network of a pq serve, which sees no image.
+    #[command(after_help = exit::HELP)]
+    Gateway(gateway::Args),
     /// Make a key of one's own, for encrypted connections; its public half is printed.
     #[command(after_help = exit::HELP)]
     Keygen(keygen::Args),
@@ -105,7 +108,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_run(&error),
     };
-    let serves = matches!(cli.command, Command::Serve(_));
+    let serves = matches!(cli.command, Command::Serve(_) | Command::Gateway(_));
     if serves || matches!(cli.command, Command::Infer(_)) {
         heap::share();
     }
@@ -161,6 +164,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Infer(args) => infer::run(app, args),
         Command::Merge(args) => merge::run(app, args),
         Command::Serve(args) => serve::run(app, args),
+        Command::Gateway(args) => gateway::run(app, args),
         Command::Demo(args) => demo::run(app, args),
         Command::Completions(args) => manual::completions(app, args, Cli::command()),
         Command::Man(args) => manual::man(app, args, Cli::command()),

@@ -239,6 +239,10 @@ impl From<&pq::Error> for Failure {
                 "{error}; encrypt it (--key, with keys of pq keygen), or say --insecure where a \
                  tunnel such as SSH or WireGuard protects it"
             )),
+            pq::Error::Exposed { .. } => Self::usage(format_args!(
+                "{error}; listen on 127.0.0.1, or say --expose where only those can connect who \
+                 may ask"
+            )),
             pq::Error::UnexpectedKey { .. } => Self::new(
                 Code::Disagreement,
                 format_args!(

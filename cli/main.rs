@@ -12,6 +12,7 @@ mod eval;
 mod exit;
 mod export;
 mod files;
+mod gateway;
 mod heap;
 mod hints;
 mod images;

@@ -121,6 +121,11 @@ impl Client {
         }
     }
 
+    /// What both parties run.
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
     /// The server's address.
     pub const fn peer(&self) -> SocketAddr {
         self.peer

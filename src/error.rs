@@ -104,6 +104,15 @@ pub enum Error {
         /// The other side.
         peer: SocketAddr,
     },
+    /// Other machines could ask a gateway.
+    #[error(
+        "{address} is not a loopback address: other machines could ask, and what they send would \
+         not be encrypted"
+    )]
+    Exposed {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
     /// The server at an address is another one than was expected.
     #[error("the server at {peer} has the key {found}, and {expected} was expected")]
     UnexpectedKey {

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::party::{explain, granted};
 use crate::tls::{self, Connection};
 use crate::whole::{Access, write};
-use crate::{ClientOptions, ClientTls, Error, Security, secret};
+use crate::{Client, ClientOptions, ClientTls, Error, Security, secret};
 
 /// The public half of a network, as a server has it.
 #[derive(Clone, Debug)]
@@ -83,6 +83,25 @@ impl PublicNetwork {
         // The session is another connection: it may begin much later.
         source.doorstep.part().await;
         Ok(Self { plan, hints })
+    }
+}
+
+impl Client {
+    /// Connects to a server for the network that it has by this name: its plan and its hints come
+    /// from the cache, or else from the server.
+    ///
+    /// # Errors
+    /// Those of [`PublicNetwork::fetch`] and of [`Client::connect`].
+    pub async fn connect_to(
+        address: &str,
+        model: &str,
+        cache: Option<&Cache>,
+        options: &ClientOptions,
+    ) -> Result<Self, Error> {
+        let stream = Self::dial(address, options.patience, &mut || ()).await?;
+        let PublicNetwork { plan, hints } =
+            PublicNetwork::fetch(stream, model, cache, options).await?;
+        Self::connect(address, plan, &ClientOptions { hints, ..options.clone() }).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use protocols::plan::Plan;
+use quant::data::OffScale;
 use quant::{Dataset, Interface, Preprocess, Tensor};
 
 use crate::Error;
@@ -28,6 +29,23 @@ impl Images {
     /// The file cannot be read, or its images are of another shape.
     pub fn open(path: impl AsRef<Path>, network: impl Into<Interface>) -> Result<Self, Error> {
         let data = Dataset::open(path.as_ref(), None, network.into())?;
+        Ok(Self { range: 0..data.len(), data: Arc::new(data), preprocess: Preprocess::Unit })
+    }
+
+    /// The same of a content in memory, in any of the formats of files: `name` is what errors call
+    /// it. `labels` are in a content of their own, where they are not beside the images in theirs.
+    ///
+    /// # Errors
+    /// The content is malformed, its images are of another shape, or its labels are none of the
+    /// network's classes.
+    pub fn from_bytes(
+        name: &str,
+        content: &[u8],
+        labels: Option<(&str, &[u8])>,
+        network: impl Into<Interface>,
+    ) -> Result<Self, Error> {
+        let labels = labels.map(|(name, content)| (Path::new(name), content));
+        let data = Dataset::from_bytes(Path::new(name), content, labels, network.into())?;
         Ok(Self { range: 0..data.len(), data: Arc::new(data), preprocess: Preprocess::Unit })
     }
 
@@ -82,6 +100,16 @@ impl Images {
     /// The file, and which of its images are meant.
     pub(crate) fn source(&self) -> (&Dataset, Range<usize>) {
         (&self.data, self.range.clone())
+    }
+
+    /// Whether float pixels are far from the scale that the preprocessing takes them to be on, and
+    /// would be cut off: of a plan's network, from the range that its integers hold.
+    pub fn off_scale(&self, plan: Option<&Plan>) -> Option<OffScale> {
+        let held = plan.map(|plan| {
+            let (low, high) = plan.input_wire().range();
+            [low, high].map(|integer| integer as f64 * plan.input.scale)
+        });
+        self.data.off_scale(self.range.clone(), &self.preprocess, held)
     }
 
     /// The network's input, `[images][channels][rows][columns]`.

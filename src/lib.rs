@@ -9,6 +9,7 @@
 //! - [`tune`] trains the integers of such a network, with the model as their teacher.
 //! - [`Network::infer_locally`] runs both parties in this process; [`Server`] and [`Client`] run
 //!   one each, over TCP. A [`Service`] has several networks, and many clients at once.
+//! - A [`Gateway`] is such a client for programs that speak the Open Inference Protocol.
 //! - [`Network::cost`] predicts what a run moves, to the byte; every run is held to it.
 //!
 //! ```no_run
@@ -31,6 +32,7 @@
 mod client;
 mod error;
 mod fetch;
+mod gateway;
 mod granted;
 mod hints;
 mod images;
@@ -52,6 +54,7 @@ mod whole;
 pub use client::{Client, ClientOptions};
 pub use error::Error;
 pub use fetch::{Cache, PublicNetwork};
+pub use gateway::{Gateway, GatewayEvent, GatewayLog, GatewayOptions};
 pub use granted::ServerOptions;
 pub use images::Images;
 pub use inference::Inference;
@@ -59,15 +62,17 @@ pub use key::PublicKey;
 pub use local::LocalOptions;
 pub use model::Model;
 pub use network::{HINTS, HINTS_SECRET, Network, PLAN, WEIGHTS};
-pub use protocols::execute::{Event, Observe, Report};
+pub use protocols::execute::{Event, Measured, Observe, Report};
 pub use protocols::hints::{HintsSecret, PublicHints, ServerHints};
 pub use protocols::plan::{Answer, Hints, Load, Logits, Plan, Preprocess, Reveal};
 pub use protocols::profile::Profile;
 pub use protocols::weights::Weights;
-pub use protocols::{Limits, Role};
-pub use quant::search::{LayerReport, SearchOptions, Uniform};
+pub use protocols::{Cost, Error as ProtocolError, Limits, Reason, Role};
+pub use quant::Interface;
+pub use quant::data::OffScale;
+pub use quant::search::{LayerReport, Progress as SearchProgress, SearchOptions, Uniform};
 pub use quant::tune::{TuneOptions, TuneProgress};
-pub use search::{Found, search};
+pub use search::{Found, search, search_observed};
 pub use secret::read as read_secret;
 pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};
 pub use server::{Refused, Server, ServerSession};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use protocols::hints::{HintsSecret, ServerHints};
-use protocols::plan::{Plan, Reveal};
+use protocols::plan::{Answer, Plan, Reveal};
 use protocols::price::StepCost;
 use protocols::weights::Weights;
 use quant::Interface;
@@ -141,8 +141,17 @@ impl Network {
         self.plan.step_costs(images)
     }
 
-    /// Runs the plaintext network, which a private run equals integer for integer: the share of
-    /// images whose label it tells.
+    /// Runs the plaintext network, which a private run equals integer for integer.
+    ///
+    /// # Errors
+    /// The images are not the network's.
+    pub fn evaluate(&self, images: &Images) -> Result<Vec<Answer>, Error> {
+        let input = self.plan.encode(&images.tensor()?.data)?;
+        let found = fusion::ideal(&self.plan, &self.weights, &input)?;
+        Ok(self.plan.decode(&found, images.len()))
+    }
+
+    /// The share of images whose label the plaintext network tells.
     ///
     /// # Errors
     /// The images are not the network's, or have no labels.
@@ -150,9 +159,7 @@ impl Network {
         let labels = images.labels().ok_or_else(|| {
             protocols::Error::invalid("images", "labels in their file or beside it", "none")
         })?;
-        let input = self.plan.encode(&images.tensor()?.data)?;
-        let found = fusion::ideal(&self.plan, &self.weights, &input)?;
-        let answers = self.plan.decode(&found, images.len());
+        let answers = self.evaluate(images)?;
         let hits = answers.iter().zip(labels).filter(|(answer, label)| answer.label == **label);
         Ok(hits.count() as f64 / labels.len().max(1) as f64)
     }

@@ -1,7 +1,7 @@
 //! Quantization: from a model to a network within a budget.
 
 use protocols::plan::{Hints, Load};
-use quant::search::{self as widths, LayerReport, SearchOptions};
+use quant::search::{self as widths, LayerReport, Progress as SearchProgress, SearchOptions};
 
 use crate::{Error, Images, Model, Network};
 
@@ -31,9 +31,22 @@ pub struct Found {
 /// The images do not fit the model, or no network is within the budget: the error names the
 /// smallest that is possible.
 pub fn search(model: &Model, images: &Images, options: &SearchOptions) -> Result<Found, Error> {
+    search_observed(model, images, options, &mut |_| ())
+}
+
+/// The same; `progress` is told after each part of the work, on the caller's thread.
+///
+/// # Errors
+/// Those of [`search`].
+pub fn search_observed(
+    model: &Model,
+    images: &Images,
+    options: &SearchOptions,
+    progress: &mut dyn FnMut(SearchProgress),
+) -> Result<Found, Error> {
     let batch = images.tensor()?;
     let calibration = widths::Images { batch: &batch, labels: images.labels() };
-    let found = widths::search(&model.0, images.preprocess(), &calibration, options, &mut |_| ())?;
+    let found = widths::search(&model.0, images.preprocess(), &calibration, options, progress)?;
     Found::of(found)
 }
 

@@ -8,6 +8,8 @@ mod cut;
 mod data;
 mod exit_codes;
 mod functions;
+#[cfg(target_os = "linux")]
+mod gateway;
 mod hints;
 mod honest;
 mod inference;

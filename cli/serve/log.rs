@@ -53,7 +53,8 @@ pub(super) fn event(event: &ServiceEvent<'_>) {
     }
 }
 
-fn line<T: Serialize>(event: &T) {
+/// Writes a line of JSON with the time.
+pub(crate) fn line<T: Serialize>(event: &T) {
     if verbosity() != Verbosity::Quiet {
         say_line(event);
     }

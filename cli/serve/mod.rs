@@ -6,6 +6,8 @@ mod log;
 mod signals;
 
 pub(crate) use args::Args;
+pub(crate) use log::line;
+pub(crate) use signals::{Signal, Signals};
 
 use pq::Service;
 use serde::Serialize;
@@ -13,7 +15,6 @@ use serde::Serialize;
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::{panic, process};
-use signals::{Signal, Signals};
 
 /// How it has ended.
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::io;
 use crate::exit::{Failure, Outcome};
 
 /// What a signal means.
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// To read the files again.
     Reload,
     /// To end.
@@ -13,7 +13,7 @@ pub(super) enum Signal {
 }
 
 /// Signals that are heard from now on.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     #[cfg(unix)]
     hangup: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -21,7 +21,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> Outcome<Self> {
+    pub(crate) fn new() -> Outcome<Self> {
         Self::register()
             .map_err(|error| Failure::internal(format_args!("cannot watch for signals: {error}")))
     }
@@ -36,7 +36,7 @@ impl Signals {
 
     /// Waits for the next one. May be dropped while it waits.
     #[cfg(unix)]
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         let [terminate, interrupt] = &mut self.end;
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
@@ -52,7 +52,7 @@ impl Signals {
 
     /// Waits for Ctrl-C; there is no other signal.
     #[cfg(not(unix))]
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         let _ = tokio::signal::ctrl_c().await;
         Signal::End
     }

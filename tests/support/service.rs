@@ -104,8 +104,13 @@ pub(crate) struct Service {
 impl Service {
     /// Starts one for these networks, `NAME=FOLDER`.
     pub(crate) fn start(keys: &Keys, nets: &[String], more: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", keys, nets, more)
+    }
+
+    /// The same, at an address.
+    pub(crate) fn start_at(address: &str, keys: &Keys, nets: &[String], more: &[&str]) -> Self {
         let (key, clients) = (keys.file("server"), keys.file("clients.txt"));
-        let mut args = vec!["serve", "--json", "--listen", "127.0.0.1:0"];
+        let mut args = vec!["serve", "--json", "--listen", address];
         args.extend(["--admin", "127.0.0.1:0", "--key", &key, "--clients", &clients]);
         args.extend(more);
         args.extend(nets.iter().map(String::as_str));

@@ -1,0 +1,98 @@
+//! The options of `pq gateway`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pq::{Cache, ClientOptions, ClientTls, GatewayOptions, Identity, Limits, PublicKey, Security};
+
+use crate::exit::{Failure, Outcome};
+use crate::infer::{address, seconds};
+use crate::purpose::MAX_BATCH;
+
+/// What `pq gateway` is given.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The address of a pq serve.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    connect: String,
+    /// The network, by the name that the server has for it.
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// This client's private key, as pq keygen has written it.
+    #[arg(long, value_name = "FILE", requires = "server_key")]
+    key: Option<PathBuf>,
+    /// The server's public key, as pq keygen has printed it.
+    #[arg(long, value_name = "ed25519:...", requires = "key")]
+    server_key: Option<PublicKey>,
+    /// Let traffic to the server leave this machine in the clear, for a tunnel that protects it.
+    #[arg(long, conflicts_with = "key")]
+    insecure: bool,
+    /// Where programs ask; port 0 lets the system choose one, which is logged.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address,
+        default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Listen where other machines can ask, too: their images and answers are not encrypted, and
+    /// whoever can connect may ask.
+    #[arg(long)]
+    expose: bool,
+    /// Inferences that are prepared together, before anybody asks.
+    #[arg(long, value_name = "N", default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
+    prepare: u32,
+    /// The most images of one request.
+    #[arg(long, value_name = "N", default_value = "64",
+        value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
+    max_images: u32,
+    /// Where plans and hints are kept for the next time [default: pq in XDG_CACHE_HOME or
+    /// ~/.cache].
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
+    /// How long to wait for a server that is not up, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
+    connect_timeout: Duration,
+    /// How long the server may be silent, in seconds; also the grace of every step's deadline.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    timeout: Duration,
+    /// The slowest connection that is waited for, in bytes a second.
+    #[arg(long, value_name = "BYTES_PER_S", value_parser = clap::value_parser!(u64).range(1..),
+        default_value_t = Limits::FLOOR)]
+    min_rate: u64,
+    /// How long requests may go on after SIGTERM, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub(super) grace: Duration,
+}
+
+impl Args {
+    pub(super) fn options(&self) -> Outcome<GatewayOptions> {
+        Ok(GatewayOptions {
+            listen: self.listen.clone(),
+            exposed: self.expose,
+            server: self.connect.clone(),
+            model: self.model.clone(),
+            cache: self.cache.clone().map(Cache::new).or_else(Cache::of_user),
+            stock: self.prepare as usize,
+            images: self.max_images as usize,
+            client: ClientOptions {
+                limits: Limits { floor: self.min_rate, ..Limits::new(self.timeout) },
+                patience: self.connect_timeout,
+                security: self.security()?,
+                ..ClientOptions::default()
+            },
+        })
+    }
+
+    fn security(&self) -> Outcome<Security<ClientTls>> {
+        match (&self.key, self.server_key, self.insecure) {
+            (Some(key), Some(server), _) => {
+                let identity = Identity::open(key)?;
+                Ok(Security::Tls(Arc::new(ClientTls { identity, server })))
+            }
+            (None, None, true) => Ok(Security::Insecure),
+            (None, None, false) => Ok(Security::Loopback),
+            (Some(_), None, _) | (None, Some(_), _) => {
+                Err(Failure::usage("--key and --server-key belong together"))
+            }
+        }
+    }
+}
