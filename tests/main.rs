@@ -22,6 +22,7 @@ mod names;
 mod networks;
 mod out;
 mod products;
+mod reshape;
 mod schema;
 mod search;
 mod secrets;
