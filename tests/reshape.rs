@@ -36,7 +36,7 @@ fn a_merged_network_is_searched_and_runs_privately_with_fewer_requantizations() 
     assert_valid("reshape", &found);
     assert_eq!(found["bytes"].as_u64().unwrap(), std::fs::metadata(&onnx).unwrap().len());
     let [before, after] = ["before", "after"].map(|name| &found[name]);
-    for what in ["bits", "rounds", "requantizations", "relus"] {
+    for what in ["bits", "rounds", "nonlinear_steps", "relus"] {
         assert!(after[what].as_u64() < before[what].as_u64(), "{what}: {found:#}");
     }
     // Both digits networks tell nearly all digits.
@@ -46,7 +46,7 @@ fn a_merged_network_is_searched_and_runs_privately_with_fewer_requantizations() 
     let search = ["search", model, "--calib", &calib, "--fixed", "w4a4", "--out", net, "--json"];
     json(&run(&search));
     let plan = Path::new(net).join("plan.json");
-    assert_eq!(Some(requantizations(&plan) as u64), after["requantizations"].as_u64());
+    assert_eq!(Some(requantizations(&plan) as u64), after["nonlinear_steps"].as_u64());
     let images = asset("digits-test-images-idx3-ubyte");
     let inference = ["infer", "--local", net, "--input", &images, "--verify", "--json"];
     assert_eq!(json(&run(&inference))["verified"], true);

@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Dropping a block, where something is added to its result, may stand for it too.
     #[arg(long)]
     drop: bool,
+    /// How far a weight moves in a step, about, where the rate is highest.
+    #[arg(long, value_name = "RATE", default_value_t = 5e-4, value_parser = rate)]
+    rate: f32,
     /// What is to be saved: bits of one inference, or seconds on the connection of --link.
     #[arg(long, value_name = "bits|seconds", default_value = "bits")]
     save: Saved,
@@ -101,6 +104,7 @@ impl Args {
                 ..self.purpose.search()
             },
             training: self.training.options(),
+            rate: self.rate,
         }
     }
 
@@ -115,20 +119,25 @@ impl Args {
     /// # Errors
     /// A file cannot be read.
     pub(super) fn place(&self) -> Outcome<Place> {
-        let options = ReshapeOptions { training: Default::default(), ..self.options() };
         let mut lines = vec![
             format!("MODEL {}", digest(&self.model)?),
             format!("--output {}", self.output.name().unwrap_or_default()),
             format!("--merge {}", self.merge),
             format!("--kernel {:?}", self.kernel),
             format!("--drop {}", self.drop),
+            format!("--rate {}", self.rate),
             format!("--save {:?}", self.save.0),
-            format!("prices {:?}", options.prices),
+            format!("prices {:?}", self.options().prices),
             format!("preprocessing {:?}", self.preprocess.preprocess()),
         ];
         lines.extend(self.training.lines()?);
         Ok(Place { path: state_of(&self.out), arguments: lines.join("\n") })
     }
+}
+
+fn rate(text: &str) -> Result<f32, String> {
+    let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);
+    number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
 }
 
 /// The state of a training, beside what it makes.

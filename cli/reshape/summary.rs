@@ -116,7 +116,7 @@ impl Summary {
     }
 
     fn networks(&self) -> Table {
-        let head = ["", "accuracy", "bytes", "rounds", "time", "requantizations", "MACs", "ReLUs"];
+        let head = ["", "accuracy", "bytes", "rounds", "time", "nonlinear steps", "MACs", "ReLUs"];
         let mut table = Table::new(1, &head);
         for (name, network) in [("before", &self.before), ("after", &self.after)] {
             let accuracy = network.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
@@ -127,7 +127,7 @@ impl Summary {
                 units::bytes(price.bits.div_ceil(8)),
                 price.rounds.to_string(),
                 units::seconds(price.seconds),
-                price.requantizations.to_string(),
+                price.nonlinear_steps.to_string(),
                 units::count(network.macs),
                 units::count(network.relus),
             ]);

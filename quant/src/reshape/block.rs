@@ -23,6 +23,9 @@ pub(super) fn blocks(model: &Model) -> Vec<Block> {
 /// The block that ends with a node, if one does.
 fn block(model: &Model, last: usize) -> Option<Block> {
     let Op::Conv(end) = &model.nodes[last].op else { return None };
+    if model.nodes[last].output == model.output {
+        return None;
+    }
     let [reader] = model.consumers(model.nodes[last].output)[..] else { return None };
     // A classifier is no block: its result is a vector.
     let is_vector = end.geometry.out_h() * end.geometry.out_w() == 1 && end.geometry.in_h > 1;
@@ -30,10 +33,10 @@ fn block(model: &Model, last: usize) -> Option<Block> {
         return None;
     }
     let nodes = chain(model, last);
-    let functions = nodes.iter().filter(|&&node| is_function(&model.nodes[node].op)).count();
+    let has_functions = nodes.iter().any(|&node| is_function(&model.nodes[node].op));
     let entry = model.nodes[*nodes.first()?].inputs[0];
-    let others = model.nodes[reader].inputs.iter().copied();
-    let skip = others.filter(|&value| value != model.nodes[last].output).next();
+    let mut operands = model.nodes[reader].inputs.iter().copied();
+    let skip = operands.find(|&value| value != model.nodes[last].output);
     let sum = match &model.nodes[reader].op {
         Op::Add => Some((reader, skip?)),
         Op::Conv(_)
@@ -46,7 +49,7 @@ fn block(model: &Model, last: usize) -> Option<Block> {
         | Op::Reorder(_)
         | Op::Concat => None,
     };
-    (functions > 0).then_some(Block { entry, nodes, sum })
+    has_functions.then_some(Block { entry, nodes, sum })
 }
 
 /// The longest chain of convolutions and functions that ends with a convolution.
@@ -60,7 +63,8 @@ fn chain(model: &Model, last: usize) -> Vec<usize> {
             Op::Conv(_) => is_function(&model.nodes[at].op),
             op => is_function(op),
         };
-        if !goes_on || model.consumers(producer.output) != [at] {
+        let is_read = producer.output == model.output || model.consumers(producer.output) != [at];
+        if !goes_on || is_read {
             break;
         }
         nodes.push(before);

@@ -5,21 +5,20 @@ use train::{Adam, Network, Trainer};
 
 use crate::tune::Parameters;
 
-/// Rate of weights and of biases.
-const RATE: f32 = 1e-3;
-
 /// A network and the moments of its layers.
 pub(super) struct Floats {
     model: Model,
     /// Of each layer, in their order: of weights and of biases.
     moments: Vec<[Adam; 2]>,
+    /// Of weights and of biases.
+    rate: f32,
 }
 
 impl Floats {
-    pub(super) fn new(model: Model) -> Self {
+    pub(super) fn new(model: Model, rate: f32) -> Self {
         let moments =
             model.layers().map(|(_, conv)| [conv.weight.len(), conv.bias.len()].map(Adam::new));
-        Self { moments: moments.collect(), model }
+        Self { moments: moments.collect(), model, rate }
     }
 
     /// The network as it is.
@@ -42,11 +41,11 @@ impl Parameters for Floats {
     }
 
     fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64) {
-        let anywhere = [f32::NEG_INFINITY, f32::INFINITY];
+        let (rate, anywhere) = (part * self.rate, [f32::NEG_INFINITY, f32::INFINITY]);
         for ((node, conv), [weights, biases]) in layers(&mut self.model).zip(&mut self.moments) {
             let Some(gradient) = trainer.gradient(node) else { continue };
-            weights.update(&mut conv.weight, &gradient.weight, part * RATE, step, anywhere);
-            biases.update(&mut conv.bias, &gradient.bias, part * RATE, step, anywhere);
+            weights.update(&mut conv.weight, &gradient.weight, rate, step, anywhere);
+            biases.update(&mut conv.bias, &gradient.bias, rate, step, anywhere);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use model::softmax::{divergence, log_softmax};
 use model::{Model, Preprocess, Tensor};
-use protocols::plan::{Op, Plan};
+use protocols::plan::Plan;
+use protocols::steps::Kind;
 use serde::{Deserialize, Serialize};
 use train::{Network, Trainer};
 
@@ -26,8 +27,8 @@ pub struct ReshapePrice {
     pub rounds: u64,
     /// Seconds, offline and online, by the model of work and of the link.
     pub seconds: f64,
-    /// Steps that requantize.
-    pub requantizations: usize,
+    /// Steps that are neither linear nor pooling: requantizations, tables and products.
+    pub nonlinear_steps: usize,
 }
 
 impl ReshapePrice {
@@ -62,13 +63,12 @@ impl ReshapePrice {
 
     fn of_plan(plan: &Plan, options: &SearchOptions) -> Self {
         let cost = plan.cost(1);
-        let requantizations =
-            plan.steps.iter().filter(|step| matches!(step.op, Op::Requant(_))).count();
+        let steps = plan.step_costs(1);
         Self {
             bits: inference_bits(plan),
             rounds: cost.offline.rounds + cost.online.rounds,
             seconds: options.seconds(plan),
-            requantizations,
+            nonlinear_steps: steps.iter().filter(|step| step.kind == Kind::Nonlinear).count(),
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct ReshapeOptions {
     pub prices: SearchOptions,
     /// The training behind it.
     pub training: TuneOptions,
+    /// How far a weight moves in a step, about, where the rate is highest.
+    pub rate: f32,
 }
 
 /// What is to be saved.
@@ -72,6 +74,7 @@ impl Default for ReshapeOptions {
             saving: Saving::default(),
             prices: SearchOptions { fixed, ..SearchOptions::default() },
             training: TuneOptions::default(),
+            rate: 5e-4,
         }
     }
 }
@@ -106,7 +109,7 @@ impl<'a> Reshaper<'a> {
         let chosen = choose::choose(model, preprocess, images, options, progress)?;
         let price = |model: &Model| ReshapePrice::of(model, preprocess, images, &options.prices);
         let (before, after) = (price(model)?, price(&chosen.model)?);
-        let floats = Floats::new(chosen.model);
+        let floats = Floats::new(chosen.model, options.rate);
         let training = Training::new(model, floats, source, options.training)?;
         Ok(Self { training, blocks: chosen.blocks, before, after, loss: chosen.loss })
     }

@@ -53,7 +53,7 @@ fn error(model: &Model) -> f64 {
 fn a_block_whose_relu_never_cuts_is_one_convolution() {
     let (linear, cut) = (error(&lifted(20.0)), error(&lifted(0.0)));
     println!("off by {linear:.1e} where nothing is cut, by {cut:.1e} where half is");
-    assert!(linear < 2e-3 && cut > 0.02, "{linear} {cut}");
+    assert!(linear < 2e-4 && cut > 50.0 * linear, "{linear} {cut}");
 }
 
 #[test]
@@ -125,13 +125,12 @@ fn reshaper<'a>(
 
 fn run(mut reshaper: Reshaper<'_>, until: u64, threads: usize) -> (Vec<u8>, Model) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let learner = reshaper.learner();
     pool.install(|| {
-        while learner.progress().step < until {
-            learner.step().unwrap();
+        while reshaper.learner().progress().step < until {
+            reshaper.learner().step().unwrap();
         }
     });
-    (learner.state(), reshaper.model().clone())
+    (reshaper.learner().state(), reshaper.model().clone())
 }
 
 #[test]
@@ -166,7 +165,7 @@ fn what_loses_least_for_its_saving_is_chosen_and_saves_a_requantization() {
     assert!((0..3).all(|at| rate(chosen) <= rate(at)), "{block:?}");
     // A wider kernel explains more.
     assert!(block.alternatives[1].loss < block.alternatives[0].loss, "{block:?}");
-    assert!(after.requantizations < before.requantizations && after.rounds < before.rounds);
+    assert!(after.nonlinear_steps < before.nonlinear_steps && after.rounds < before.rounds);
     // One block alone is fitted to what the first network makes.
     assert!((reshaper.loss() - block.alternatives[chosen].loss).abs() < 1e-6);
 }
