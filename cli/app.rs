@@ -10,7 +10,7 @@ use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
     compare, cost, demo, eval, export, gateway, heap, hints, import, infer, inspect, keygen,
-    manual, merge, panic, process, search, serve, tune,
+    manual, merge, panic, process, reshape, search, serve, tune,
 };
 
 /// The widest line of a help text.
@@ -48,6 +48,10 @@ enum Command {
     /// Show a network's layers, shapes and sizes, and what in it is not supported and why.
     #[command(after_help = exit::HELP)]
     Inspect(inspect::Args),
+    /// Replace blocks of a network by single convolutions, and train it again: fewer steps, fewer
+    /// rounds.
+    #[command(after_help = exit::HELP)]
+    Reshape(reshape::Args),
     /// Choose the widths and protocols of every layer under a budget, and write the quantized
     /// network.
     #[command(after_help = exit::HELP, override_usage = search::USAGE)]
@@ -152,6 +156,7 @@ impl Cli {
 fn dispatch(app: &App, command: &Command) -> Outcome<()> {
     match command {
         Command::Inspect(args) => inspect::run(app, args),
+        Command::Reshape(args) => reshape::run(app, args),
         Command::Search(args) => search::run(app, args),
         Command::Tune(args) => tune::run(app, args),
         Command::Import(args) => import::run(app, args),

@@ -274,6 +274,7 @@ impl From<&pq::Error> for Failure {
             ),
             pq::Error::System { what, source } => Self::refused(what, source),
             pq::Error::Data(_)
+            | pq::Error::Reshape(_)
             | pq::Error::Plaintext(_)
             | pq::Error::Read { .. }
             | pq::Error::Key { .. }

@@ -32,11 +32,13 @@ mod panic;
 mod process;
 mod progress;
 mod purpose;
+mod reshape;
 mod sealed;
 mod search;
 mod serve;
 mod source;
 mod table;
+mod training;
 mod tune;
 mod units;
 

@@ -4,6 +4,7 @@ use fusion::planner::PlannerOptions;
 use protocols::ot::OtExtensions;
 use protocols::plan::Protocols;
 use protocols::profile::Profile;
+use quant::search::SearchOptions;
 
 /// Inferences of a session, unless told otherwise.
 pub(crate) const INFERENCES: u64 = 1000;
@@ -58,6 +59,19 @@ impl PurposeArgs {
             extensions: self.ot.unwrap_or_default(),
             protocols: self.protocols,
             lean: true,
+        }
+    }
+
+    /// A search for plans of this purpose, without a goal.
+    pub(crate) fn search(&self) -> SearchOptions {
+        let purpose = self.purpose();
+        SearchOptions {
+            profile: purpose.profile,
+            inferences: purpose.inferences,
+            extensions: purpose.extensions,
+            protocols: purpose.protocols,
+            batch: purpose.batch,
+            ..SearchOptions::default()
         }
     }
 }

@@ -35,6 +35,9 @@ pub enum Error {
     /// A search found nothing.
     #[error(transparent)]
     Search(#[from] quant::search::SearchError),
+    /// A model cannot be reshaped.
+    #[error(transparent)]
+    Reshape(#[from] quant::reshape::ReshapeError),
     /// The plaintext network cannot be evaluated.
     #[error(transparent)]
     Plaintext(#[from] fusion::Error),

@@ -39,9 +39,10 @@ pub fn tune(
     let files = images.iter().map(Images::source).collect();
     let source = Source::new(files, first.preprocess());
     let mut tuner = prepared.tuner(options, source, tune, &mut |_| ())?;
-    while !tuner.is_done() {
-        tuner.step().map_err(widths::SearchError::from)?;
-        progress(tuner.progress());
+    let learner = tuner.learner();
+    while !learner.is_done() {
+        learner.step().map_err(widths::SearchError::from)?;
+        progress(learner.progress());
     }
     Found::of(prepared.tuned(options, &tuner, &mut |_| ())?)
 }

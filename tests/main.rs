@@ -24,6 +24,7 @@ mod names;
 mod networks;
 mod out;
 mod products;
+mod reshape;
 mod schema;
 mod search;
 mod secrets;

@@ -195,7 +195,6 @@ impl Args {
     }
 
     pub(crate) fn options(&self) -> SearchOptions {
-        let purpose = self.purpose.purpose();
         SearchOptions {
             budget_bits: self.budget_bits.map(|BitCount(bits)| bits),
             budget_online_bits: self.budget_online_bits.map(|BitCount(bits)| bits),
@@ -206,15 +205,10 @@ impl Args {
             ends: self.first_last.unwrap_or_default(),
             ranges: self.ranges,
             winograd: self.winograd,
-            profile: purpose.profile,
-            inferences: purpose.inferences,
-            extensions: purpose.extensions,
-            protocols: purpose.protocols,
-            batch: purpose.batch,
             measure: self.sensitivity,
             reconstruct: self.reconstruct.map(|steps| steps as usize),
-            cheapest: false,
             seed: self.seed,
+            ..self.purpose.search()
         }
     }
 }

@@ -1,15 +1,12 @@
 //! `pq tune`: trains the integers of a network, and writes it as `pq search` does.
 
 mod args;
-mod state;
 
 pub(crate) use args::Args;
 
-use std::time::{Duration, Instant};
-
 use protocols::plan::Plan;
 use quant::search::{self, Images, Prepared};
-use quant::tune::Tuner;
+use quant::tune::TuneError;
 
 use crate::context::App;
 use crate::exit::Outcome;
@@ -17,9 +14,6 @@ use crate::net::{self, Net};
 use crate::out::{self, Writer};
 use crate::progress::Progress;
 use crate::search::Summary;
-
-/// The time between two states on the disk.
-const KEPT: Duration = Duration::from_secs(60);
 
 /// Runs `pq tune`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
@@ -31,16 +25,18 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 
 fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let _kept = out::folder(app, &args.out, Writer::Tune, args.force)?;
-    let input = args.input(&app.console)?;
-    let (options, training) = (args.options(), args.training());
-    let images = Images { batch: &input.batch, labels: None };
+    let model = args.output.import(&args.model, &app.console)?;
+    let lessons = args.training.lessons(&model, args.preprocess.preprocess(), pq::CALIBRATION)?;
+    let (options, training) = (args.options(), args.training.options());
+    let images = Images { batch: &lessons.first, labels: None };
     let progress = Progress::new();
     let told = &mut |at: search::Progress| progress.search(at);
-    let prepared = Prepared::new(&input.model, &input.preprocess, &images, &options, None, told);
+    let prepared = Prepared::new(&model, &lessons.preprocess, &images, &options, None, told);
     let prepared = prepared.map_err(|error| args.failure(error))?;
-    let tuner = prepared.tuner(&options, input.source(), &training, told);
+    let tuner = prepared.tuner(&options, lessons.source(), &training, told);
     let mut tuner = tuner.map_err(|error| args.failure(error))?;
-    learn(app, args, &mut tuner, &progress)?;
+    let (place, failure) = (args.place()?, |error: TuneError| args.failure(error.into()));
+    args.training.learn(app, &place, tuner.learner(), &failure, &progress)?;
     let mut found = prepared.tuned(&options, &tuner, told).map_err(|error| args.failure(error))?;
     let hints = found.make_hints()?;
     let summary = Summary::new(&found);
@@ -49,25 +45,4 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let (plan, weights, hints) = (&found.plan, &found.weights, hints.as_ref());
     net::write(app, &args.out, Net { plan, weights, hints }, &summary)?;
     Ok((summary, found.plan))
-}
-
-/// Goes on to the last step, from the beginning or from where another process was interrupted.
-fn learn(app: &App, args: &Args, tuner: &mut Tuner<'_>, progress: &Progress) -> Outcome<()> {
-    let fingerprint = args.fingerprint()?;
-    if args.resume {
-        state::read(args, &fingerprint, tuner)?;
-    }
-    let mut kept = Instant::now();
-    while !tuner.is_done() {
-        tuner.step().map_err(|error| args.failure(error.into()))?;
-        let at = tuner.progress();
-        // A message of its own would be a new phase: the loss is told with what is kept.
-        progress.set("training", at.step as usize, at.of as usize);
-        if tuner.is_done() || kept.elapsed() >= KEPT {
-            state::write(app, args, &fingerprint, tuner)?;
-            progress.note(format_args!("step {}: loss {:.4}", at.step, at.loss));
-            kept = Instant::now();
-        }
-    }
-    Ok(())
 }

@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use model::{Dataset, Interface, Model, Preprocess, Tensor, float, import_file};
+use model::onnx::export;
+use model::{Dataset, Interface, Model, Preprocess, Tensor, float, import, import_file};
 
 mod support;
 use support::reference_runtime;
@@ -164,5 +165,23 @@ fn onnxruntime_agrees() {
         println!("{}: {difference:e} from onnxruntime", network.file);
         assert!(difference < 1e-4, "{}: {difference}", network.file);
         assert_eq!(ours.argmax(), theirs.argmax());
+    }
+}
+
+#[test]
+fn written_networks_are_read_back_as_they_were_and_judged_alike() {
+    let Some(data) = data() else { return };
+    let images = if cfg!(debug_assertions) { 16 } else { 200 };
+    for network in networks() {
+        let model = network.model(&data);
+        let bytes = export(&model);
+        assert_eq!(import(&bytes).unwrap(), model, "{}", network.file);
+        let Some(reference_runtime) = reference_runtime() else { continue };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        let batch = network.dataset(&data, &model).batch(0..images, &network.preprocess).unwrap();
+        let theirs = reference_runtime.run(file.path(), &batch).unwrap();
+        let difference = difference(&float::evaluate(&model, &batch).unwrap(), &theirs);
+        assert!(difference < 1e-4, "{}: {difference}", network.file);
     }
 }

@@ -1,9 +1,12 @@
-//! Quantization and the search for precisions.
+//! Quantization, the search for precisions, and training.
 
 pub mod gradient;
 pub mod qdq;
 pub mod quantize;
+pub mod reshape;
 pub mod search;
+#[cfg(test)]
+mod testing;
 pub mod tune;
 
 pub use model::{

@@ -9,10 +9,11 @@ use rayon::prelude::*;
 use super::calibrate::Moments;
 use super::gram::{Gram, mirror};
 use super::round::WeightQuantizer;
+use super::triangular::inverse_factor;
 
 /// Moments of what a group of a layer reads, and of what it shall make of it.
-pub(super) struct Cross {
-    pub input: Moments,
+pub(crate) struct Cross {
+    pub(super) input: Moments,
     /// `E[y x^T]`, `[K, N]`.
     both: Vec<f64>,
     /// `E[y]`, `[K]`.
@@ -33,7 +34,7 @@ const OUTPUTS: usize = 64;
 impl Cross {
     /// Of a group with `rows` inputs and so many outputs, at `pixels` places of every image: `fill`
     /// gives an image's inputs, `[rows, pixels]`, and `target` its outputs, `[outputs, pixels]`.
-    pub(super) fn of<'t>(
+    pub(crate) fn of<'t>(
         [rows, outputs, pixels, images]: [usize; 4],
         fill: impl Fn(usize, &mut Vec<f32>) + Sync,
         target: impl Fn(usize) -> &'t [f32] + Sync,
@@ -179,6 +180,35 @@ pub(super) fn least_squares(
 }
 
 impl Cross {
+    /// The weights `[K, N]` and biases that give the outputs best, held near zero by a part `ridge`
+    /// of the inputs' mean variance.
+    pub(crate) fn solution(self, ridge: f64) -> (Vec<f32>, Vec<f32>) {
+        let Self { input, both, output, .. } = self;
+        let (n, outputs) = (input.rows, output.len());
+        let (mut covariance, first) = input.into_covariance();
+        let variance = (0..n).map(|at| covariance[at * n + at]).sum::<f64>() / n.max(1) as f64;
+        for at in 0..n {
+            // Inputs that never change have none: their weights are zero, not undetermined.
+            covariance[at * n + at] += (ridge * variance).max(f64::MIN_POSITIVE.sqrt());
+        }
+        let mut centered = both;
+        for (row, mean) in centered.chunks_exact_mut(n.max(1)).zip(&output) {
+            row.iter_mut().zip(&first).for_each(|(both, first)| *both -= mean * first);
+        }
+        // W = E[(y - E y)(x - E x)^T] (C + d)^-1, and the inverse is U^T U.
+        let factor = inverse_factor(covariance, n);
+        let (mut half, mut weights) = (vec![0.0; outputs * n], vec![0.0; outputs * n]);
+        let columns = Factor::Columns(&factor);
+        multiply_add_factors([outputs, n, n], Factor::Rows(&centered), columns, &mut half);
+        multiply_add([outputs, n, n], &half, &factor, &mut weights);
+        let bias = weights.chunks_exact(n.max(1)).zip(&output).map(|(row, mean)| {
+            let explained: f64 = row.iter().zip(&first).map(|(weight, first)| weight * first).sum();
+            (mean - explained) as f32
+        });
+        let bias = bias.collect();
+        (weights.into_iter().map(|weight| weight as f32).collect(), bias)
+    }
+
     /// Moves the weights and biases of outputs from `first` on.
     fn solve(
         &self,

@@ -31,6 +31,7 @@ pub use activation_quantizers::{
     ActivationQuantizer, ActivationQuantizers, InputQuantizer, LayerQuantizers, QuantizerId, Target,
 };
 pub use calibrate::{Calibration, first_images};
+pub(crate) use least_squares::Cross;
 pub use qdq_import::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 pub use ranges::Ranges;
 pub use reconstruct::Reconstruction;

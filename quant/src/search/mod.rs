@@ -310,6 +310,30 @@ pub fn uniform_graph(
     Ok(quantizer.quantize(&uniform(quantizer.activations(), fixed, first_and_last))?.0)
 }
 
+/// The plan of a network at the widths that `options` fixes, its weights rounded layer by layer:
+/// what it would cost, but not what would be run.
+///
+/// # Errors
+/// As [`uniform_graph`]; no widths are fixed; or no plan is within the budgets.
+pub fn uniform_plan(
+    model: &Model,
+    preprocess: &Preprocess,
+    batch: &Tensor,
+    options: &SearchOptions,
+) -> Result<Plan, SearchError> {
+    let fixed = options.fixed.ok_or(SearchError::Nothing)?;
+    let quantizer = Quantizer::new(model, preprocess, batch, options.ranges)?;
+    if quantizer.activations().layers.is_empty() {
+        return Err(SearchError::NoLayers);
+    }
+    let widths = uniform(quantizer.activations(), fixed, options.ends);
+    let network = quantizer.quantize(&widths)?;
+    match planned(&network, options)? {
+        Some(plan) => Ok(plan),
+        None => Err(impossible(&network, options)?),
+    }
+}
+
 /// Verifies that a network can be made one of integers, and those a plan: what a search would fail
 /// at, at its widest, in the time that evaluating the images takes.
 ///

@@ -103,7 +103,7 @@ impl SearchOptions {
     }
 
     /// Seconds of one inference, offline and online, by the model of work and of the connection.
-    pub(super) fn seconds(&self, plan: &Plan) -> f64 {
+    pub(crate) fn seconds(&self, plan: &Plan) -> f64 {
         let images = self.batch.max(1);
         let steps = plan.step_seconds(&self.profile, images);
         steps.iter().map(|step| step.offline + step.online).sum::<f64>() / images as f64

@@ -39,7 +39,8 @@ pub enum TuneError {
     /// The loss is no number, however small the steps.
     #[error(
         "step {step}: the loss is {loss} after {halvings} halvings of the rates; training diverges \
-         from these widths and images"
+         from this start with these images: look at their preprocessing and labels, or ask for \
+         more bits or fewer replaced blocks"
     )]
     Diverged {
         /// The step, counted from 0.

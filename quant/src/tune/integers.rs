@@ -10,7 +10,8 @@ use model::Model;
 use protocols::weights::{LayerWeights, Weights};
 use train::{Adam, Network, Rounding, Table, Trainer};
 
-use super::TuneError;
+use super::source;
+use super::{Parameters, TuneError};
 
 /// The largest magnitude of a wire: half of what is exact, since the bias may be as large as the
 /// products.
@@ -27,11 +28,11 @@ const BIAS_RATE: f32 = 0.01;
 pub(super) struct Integers {
     graph: Graph,
     weights: Weights,
-    pub(super) layers: Vec<Layer>,
+    layers: Vec<Layer>,
 }
 
 /// The parameters of a layer.
-pub(super) struct Layer {
+struct Layer {
     name: String,
     /// The node of the network that is trained.
     node: usize,
@@ -42,10 +43,10 @@ pub(super) struct Layer {
     factors: Vec<f32>,
     /// Steps of the accumulators in one of the output, a power of two.
     step: f32,
-    pub(super) latents: Vec<f32>,
-    pub(super) biases: Vec<f32>,
+    latents: Vec<f32>,
+    biases: Vec<f32>,
     /// Of latents and of biases.
-    pub(super) moments: [Adam; 2],
+    moments: [Adam; 2],
     /// What the trainer is given: integers times their shifts.
     products: Vec<f32>,
     offsets: Vec<f32>,
@@ -75,34 +76,6 @@ impl Integers {
         Ok(Self { graph: graph.clone(), weights: weights.clone(), layers })
     }
 
-    /// What the trainer evaluates.
-    pub(super) fn network(&self) -> Network {
-        network(&self.graph)
-    }
-
-    /// The graph that the integers are of.
-    pub(super) const fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// Gives the trainer the integers as they are.
-    pub(super) fn set(&mut self, trainer: &mut Trainer<f32>) {
-        for layer in &mut self.layers {
-            layer.settle();
-            trainer.set(layer.node, &layer.products, &layer.offsets);
-        }
-    }
-
-    /// Moves all parameters against the gradients of the batch that was done last; `part` is that
-    /// of the full rates, and steps count from 1.
-    pub(super) fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64) {
-        for layer in &mut self.layers {
-            if let Some(gradient) = trainer.gradient(layer.node) {
-                layer.update(&gradient.weight, &gradient.bias, part, step);
-            }
-        }
-    }
-
     /// The integer network, its accumulators' intervals those of the weights as they are.
     pub(super) fn emit(&self) -> Result<(Graph, Weights), TuneError> {
         let mut weights = self.weights.clone();
@@ -122,6 +95,59 @@ impl Integers {
         let graph = builder.finish()?;
         check(&graph)?;
         Ok((graph, weights))
+    }
+}
+
+impl Parameters for Integers {
+    const MAGIC: [u8; 8] = *b"pqtune02";
+
+    fn network(&self) -> Network {
+        network(&self.graph)
+    }
+
+    /// Gives the trainer the integers as they are.
+    fn set(&mut self, trainer: &mut Trainer<f32>) {
+        for layer in &mut self.layers {
+            layer.settle();
+            trainer.set(layer.node, &layer.products, &layer.offsets);
+        }
+    }
+
+    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64) {
+        for layer in &mut self.layers {
+            if let Some(gradient) = trainer.gradient(layer.node) {
+                layer.update(&gradient.weight, &gradient.bias, part, step);
+            }
+        }
+    }
+
+    fn scale(&self) -> f32 {
+        self.graph.wire(self.graph.output()).scale as f32
+    }
+
+    fn input(&self, images: &[f32], input: &mut Vec<f32>) {
+        source::quantize(self.graph.wire(self.graph.input()), images, input);
+    }
+
+    fn lists(&self) -> Vec<&[f32]> {
+        let layers = self.layers.iter();
+        let lists = layers.flat_map(|layer| {
+            let [latents, biases] = &layer.moments;
+            let of_latents = [&layer.latents, &latents.mean, &latents.square];
+            of_latents.into_iter().chain([&layer.biases, &biases.mean, &biases.square])
+        });
+        lists.map(Vec::as_slice).collect()
+    }
+
+    fn lists_mut(&mut self) -> Vec<&mut [f32]> {
+        let layers = self.layers.iter_mut();
+        let lists = layers.flat_map(|layer| {
+            let [latents, biases] = &mut layer.moments;
+            let of_latents = [&mut layer.latents, &mut latents.mean, &mut latents.square];
+            let of_biases = [&mut layer.biases, &mut biases.mean, &mut biases.square];
+            of_latents.into_iter().chain(of_biases)
+        });
+        lists.map(Vec::as_mut_slice).collect()
     }
 }
 

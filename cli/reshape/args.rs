@@ -1,0 +1,148 @@
+//! What `pq reshape` is given.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use pq::{ReshapeOptions, Saving};
+use quant::reshape::ReshapeError;
+use quant::search::{FirstAndLast, SearchOptions, Uniform};
+
+use crate::exit::{Failure, Outcome};
+use crate::images::PreprocessArgs;
+use crate::purpose::PurposeArgs;
+use crate::source::OutputArg;
+use crate::training::{Place, TrainingArgs, digest};
+
+/// What `pq reshape` is given.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The network, an ONNX file: it is the teacher, and where training starts.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArg,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    /// Blocks (convolutions with functions between) that one convolution each is to stand for:
+    /// those whose replacement loses least for what it saves.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    merge: u16,
+    /// Kernels of the convolutions that may stand for a block.
+    #[arg(
+        long,
+        value_name = "K,..",
+        value_delimiter = ',',
+        default_value = "3",
+        value_parser = clap::value_parser!(u8).range(1..=15),
+    )]
+    kernel: Vec<u8>,
+    /// Dropping a block, where something is added to its result, may stand for it too.
+    #[arg(long)]
+    drop: bool,
+    /// How far a weight moves in a step, about, where the rate is highest.
+    #[arg(long, value_name = "RATE", default_value_t = 5e-4, value_parser = rate)]
+    rate: f32,
+    /// What is to be saved: bits of one inference, or seconds on the connection of --link.
+    #[arg(long, value_name = "bits|seconds", default_value = "bits")]
+    save: Saved,
+    /// Widths that networks are priced at.
+    #[arg(long, value_name = "wNaM", default_value = "w4a4")]
+    widths: Uniform,
+    /// Widths of the first and last layer: same, or wNaM [default: w8a8].
+    #[arg(long, value_name = "same|wNaM")]
+    first_last: Option<FirstAndLast>,
+    #[command(flatten)]
+    purpose: PurposeArgs,
+    /// Labeled images to measure accuracies on, before and after; nothing is learned from them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) test: Option<PathBuf>,
+    /// How many of them, from the first.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "test",
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
+    pub(crate) limit: Option<u32>,
+    /// The ONNX file to write; the state of the training is beside it, with .state behind its
+    /// name. Both hold weights.
+    #[arg(long, value_name = "ONNX")]
+    pub(crate) out: PathBuf,
+    /// Replace the files if they are there already.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) preprocess: PreprocessArgs,
+}
+
+/// What is to be saved, by its name.
+#[derive(Clone, Copy, Debug)]
+struct Saved(Saving);
+
+impl FromStr for Saved {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "bits" => Ok(Self(Saving::Bits)),
+            "seconds" => Ok(Self(Saving::Seconds)),
+            _ => Err("expected bits or seconds".into()),
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn options(&self) -> ReshapeOptions {
+        ReshapeOptions {
+            blocks: self.merge.into(),
+            kernels: self.kernel.iter().map(|&kernel| kernel.into()).collect(),
+            drop: self.drop,
+            saving: self.save.0,
+            prices: SearchOptions {
+                fixed: Some(self.widths),
+                ends: self.first_last.unwrap_or_default(),
+                ..self.purpose.search()
+            },
+            training: self.training.options(),
+            rate: self.rate,
+        }
+    }
+
+    /// A network that cannot be reshaped, or whose images do not say how.
+    pub(super) fn failure(&self, error: ReshapeError) -> Failure {
+        let images = matches!(&error, ReshapeError::Price(error) if error.is_of_images());
+        Failure::from(error).of_file(if images { &self.training.train[0] } else { &self.model })
+    }
+
+    /// Where the state of the training is, and all that it depends on.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(super) fn place(&self) -> Outcome<Place> {
+        let mut lines = vec![
+            format!("MODEL {}", digest(&self.model)?),
+            format!("--output {}", self.output.name().unwrap_or_default()),
+            format!("--merge {}", self.merge),
+            format!("--kernel {:?}", self.kernel),
+            format!("--drop {}", self.drop),
+            format!("--rate {}", self.rate),
+            format!("--save {:?}", self.save.0),
+            format!("prices {:?}", self.options().prices),
+            format!("preprocessing {:?}", self.preprocess.preprocess()),
+        ];
+        lines.extend(self.training.lines()?);
+        Ok(Place { path: state_of(&self.out), arguments: lines.join("\n") })
+    }
+}
+
+fn rate(text: &str) -> Result<f32, String> {
+    let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);
+    number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
+}
+
+/// The state of a training, beside what it makes.
+pub(super) fn state_of(out: &Path) -> PathBuf {
+    let mut name = OsString::from(out);
+    name.push(".state");
+    name.into()
+}

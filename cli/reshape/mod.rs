@@ -1,0 +1,87 @@
+//! `pq reshape`: replaces blocks of a network by single convolutions, and trains it again.
+
+mod args;
+mod summary;
+
+pub(crate) use args::Args;
+
+use pq::Images;
+use quant::reshape::{IMAGES, ReshapeError, Reshaper};
+use quant::tune::TuneError;
+use quant::{Model, onnx};
+
+use crate::context::App;
+use crate::exit::{Failure, Outcome};
+use crate::files;
+use crate::out;
+use crate::progress::Progress;
+use summary::Summary;
+
+/// Runs `pq reshape`.
+pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    let name = args.out.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Failure::usage("--out has to name a file"))?;
+    out::file(app, &args.out, args.force)?;
+    let replaces = args.force || args.training.resume;
+    out::file(app, &args::state_of(&args.out), replaces)?;
+    let model = args.output.import(&args.model, &app.console)?;
+    let test = args.test(&model)?;
+    let summary = reshape(app, args, &model, test.as_ref(), name)?;
+    app.console.result(&summary, Summary::text)?;
+    app.console.note(format_args!("written to {}", args.out.display()));
+    Ok(())
+}
+
+/// Reshapes the model and writes what it has become.
+fn reshape(
+    app: &App,
+    args: &Args,
+    model: &Model,
+    test: Option<&Images>,
+    name: &str,
+) -> Outcome<Summary> {
+    let lessons = args.training.lessons(model, args.preprocess.preprocess(), IMAGES)?;
+    let progress = Progress::new();
+    let chosen = (&lessons.preprocess, &lessons.first);
+    let mut reshaper = Reshaper::new(model, chosen, lessons.source(), &args.options(), &mut |at| {
+        progress.search(at);
+    })
+    .map_err(|error| args.failure(error))?;
+    let place = args.place()?;
+    let failure = |error: TuneError| args.failure(ReshapeError::from(error));
+    args.training.learn(app, &place, reshaper.learner(), &failure, &progress)?;
+    progress.waiting("accuracies");
+    let networks = [model, reshaper.model()].map(|model| pq::Model::from(model.clone()));
+    let mut accuracies = [None, None];
+    for (accuracy, network) in accuracies.iter_mut().zip(&networks) {
+        *accuracy = test.map(|images| network.accuracy(images)).transpose()?;
+    }
+    let bytes = onnx::export(reshaper.model());
+    let file = files::secret(name, &bytes);
+    files::write_together(&app.cleanup, files::folder_of(&args.out), &[file])?;
+    let saving = args.options().saving;
+    Ok(Summary::new((&args.out, bytes.len()), saving, model, &mut reshaper, accuracies))
+}
+
+impl Args {
+    /// The images of --test.
+    ///
+    /// # Errors
+    /// They cannot be read, or have no labels.
+    fn test(&self, model: &Model) -> Outcome<Option<Images>> {
+        let Some(path) = &self.test else { return Ok(None) };
+        let images = Images::open(path, model.interface())?;
+        let images = images.preprocessed(self.preprocess.preprocess());
+        if images.labels().is_none() {
+            let missing = "there are no labels in this file or beside it, to measure accuracies by";
+            return Err(Failure::input(missing).of_file(path));
+        }
+        Ok(Some(self.limit.map_or(images.clone(), |limit| images.take(limit as usize))))
+    }
+}
+
+impl From<ReshapeError> for Failure {
+    fn from(error: ReshapeError) -> Self {
+        Self::input(error)
+    }
+}

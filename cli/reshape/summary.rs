@@ -1,0 +1,144 @@
+//! What a network has become, as JSON and as text.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use pq::{BlockReport, ReshapePrice, Saving};
+use protocols::printable::Printable;
+use quant::Model;
+use quant::reshape::Reshaper;
+use quant::tune::TuneProgress;
+use serde::Serialize;
+
+use crate::table::Table;
+use crate::units;
+
+/// What `pq reshape` prints.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    file: PathBuf,
+    bytes: usize,
+    /// What the blocks' savings are of: bits or seconds.
+    save: &'static str,
+    blocks: Vec<BlockReport>,
+    before: Network,
+    after: Network,
+    /// The divergence of the new network's answers from the first one's before any training, in
+    /// nats.
+    loss: f64,
+    training: Training,
+}
+
+/// A network, and what it costs.
+#[derive(Serialize)]
+struct Network {
+    /// Of the images of --test; null without.
+    accuracy: Option<f64>,
+    #[serde(flatten)]
+    price: ReshapePrice,
+    macs: u64,
+    relus: u64,
+    parameters: u64,
+}
+
+/// The training behind it.
+#[derive(Serialize)]
+struct Training {
+    steps: u64,
+    /// The mean loss of the last batches, in nats.
+    loss: f64,
+}
+
+impl Summary {
+    pub(super) fn new(
+        (file, bytes): (&Path, usize),
+        saving: Saving,
+        model: &Model,
+        reshaper: &mut Reshaper<'_>,
+        [before, after]: [Option<f64>; 2],
+    ) -> Self {
+        let prices = reshaper.prices();
+        let TuneProgress { step, loss, .. } = reshaper.learner().progress();
+        Self {
+            file: file.to_owned(),
+            bytes,
+            save: match saving {
+                Saving::Bits => "bits",
+                Saving::Seconds => "seconds",
+            },
+            blocks: reshaper.blocks().to_vec(),
+            before: Network::new(model, before, prices[0]),
+            after: Network::new(reshaper.model(), after, prices[1]),
+            loss: reshaper.loss(),
+            training: Training { steps: step, loss },
+        }
+    }
+
+    /// The same as text.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("{}\n", self.alternatives());
+        let _ = writeln!(text, "{}", self.networks());
+        let Training { steps, loss } = self.training;
+        let _ = writeln!(
+            text,
+            "divergence before training {} nats; loss after {steps} steps {} nats",
+            units::loss(self.loss),
+            units::loss(loss),
+        );
+        let file = Printable(self.file.display());
+        let _ = writeln!(text, "{file}: {}", units::bytes(self.bytes as u64));
+        text
+    }
+
+    /// What can stand for each block, and what does.
+    fn alternatives(&self) -> Table {
+        let saved = format!("{} saved", self.save);
+        let mut table = Table::new(3, &["block", "to", "by", "loss", &saved, ""]);
+        for BlockReport { layers: [first, last], alternatives, chosen } in &self.blocks {
+            for (at, found) in alternatives.iter().enumerate() {
+                let by =
+                    found.kernel.map_or("nothing".into(), |kernel| format!("{kernel}x{kernel}"));
+                table.row(vec![
+                    first.clone(),
+                    last.clone(),
+                    by,
+                    units::loss(found.loss),
+                    self.saved(found.saved),
+                    if *chosen == Some(at) { "chosen".into() } else { String::new() },
+                ]);
+            }
+        }
+        table
+    }
+
+    fn saved(&self, saved: f64) -> String {
+        if self.save == "bits" { format!("{saved:.0}") } else { format!("{saved:.4}") }
+    }
+
+    fn networks(&self) -> Table {
+        let head = ["", "accuracy", "bytes", "rounds", "time", "nonlinear steps", "MACs", "ReLUs"];
+        let mut table = Table::new(1, &head);
+        for (name, network) in [("before", &self.before), ("after", &self.after)] {
+            let accuracy = network.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
+            let price = &network.price;
+            table.row(vec![
+                name.into(),
+                accuracy.unwrap_or_default(),
+                units::bytes(price.bits.div_ceil(8)),
+                price.rounds.to_string(),
+                units::seconds(price.seconds),
+                price.nonlinear_steps.to_string(),
+                units::count(network.macs),
+                units::count(network.relus),
+            ]);
+        }
+        table
+    }
+}
+
+impl Network {
+    fn new(model: &Model, accuracy: Option<f64>, price: ReshapePrice) -> Self {
+        let (macs, relus, parameters) = (model.macs(), model.relus(), model.parameters());
+        Self { accuracy, price, macs, relus, parameters }
+    }
+}

@@ -1,0 +1,44 @@
+//! Why a network cannot be reshaped.
+
+use model::ModelError;
+use model::float::FloatError;
+
+use crate::search::SearchError;
+use crate::tune::TuneError;
+
+/// Why a network cannot be reshaped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReshapeError {
+    /// There are fewer blocks than were asked for.
+    #[error(
+        "the network has {found} blocks that can be replaced and save anything (convolutions with \
+         functions between, of which nothing else reads anything, and none behind the last one), \
+         and {wanted} were to be replaced; ask for at most {found}"
+    )]
+    Blocks {
+        /// How many were to be changed.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A kernel without a middle, or none at all.
+    #[error("kernel of {kernel}: expected odd numbers from 1 to {most}, at least one of them")]
+    Kernel {
+        /// The kernel; 0 where there is none.
+        kernel: usize,
+        /// The largest.
+        most: usize,
+    },
+    /// The images do not fit the network.
+    #[error(transparent)]
+    Float(#[from] FloatError),
+    /// A changed network is none: its values are not finite.
+    #[error("{0}; look at the images' preprocessing")]
+    Model(#[from] ModelError),
+    /// The network has no price: it cannot be quantized or planned.
+    #[error(transparent)]
+    Price(#[from] SearchError),
+    /// The network cannot be trained.
+    #[error(transparent)]
+    Training(#[from] TuneError),
+}

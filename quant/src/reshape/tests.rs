@@ -1,0 +1,184 @@
+use model::float::evaluate;
+use model::{Conv, Dataset, Geometry, Model, Op, ValueId};
+
+use super::block::{Block, blocks};
+use super::fit::fit;
+use super::surgery::{Change, Changed};
+use super::*;
+use crate::testing::residual_network;
+
+/// The residual network with a block whose first layer is `lift` above zero and whose second one
+/// sees one pixel: without its ReLU it is one 3x3 convolution, at the border too.
+fn lifted(lift: f32) -> Model {
+    let mut model = residual_network();
+    let Op::Conv(first) = &mut model.nodes[2].op else { unreachable!() };
+    first.bias.iter_mut().for_each(|bias| *bias += lift);
+    let Op::Conv(second) = &mut model.nodes[4].op else { unreachable!() };
+    let geometry = Geometry::same_size([8, 8], [8, 8], 1);
+    let weight = second.weight.iter().step_by(9).copied().collect();
+    *second = Conv { geometry, weight, bias: vec![0.5; 8] };
+    model.check().unwrap();
+    model
+}
+
+fn noise(images: usize) -> Dataset {
+    Dataset::noise(images, [3, 8, 8], 5)
+}
+
+/// How far the sum behind the only block is off where its best convolution stands for it, in parts
+/// of its own size.
+fn error(model: &Model) -> f64 {
+    let images = noise(64).batch(0..64, &Preprocess::Unit).unwrap();
+    let [block] = &blocks(model)[..] else { panic!("one block") };
+    let geometry = block.geometry(model, 3).unwrap();
+    let conv = fit(model, &[], block, &[geometry], &images).unwrap().remove(0);
+    let changed = Changed::of(model, &[(block, Change::Merge(conv))]);
+    changed.model.check().unwrap();
+    let until = |model: &Model, output: ValueId| {
+        let mut nodes = model.nodes.clone();
+        nodes.truncate(output.0);
+        evaluate(&Model { nodes, output, ..model.clone() }, &images).unwrap().data
+    };
+    let exit = block.exit(model);
+    let wanted = until(model, exit);
+    let found = until(&changed.model, changed.place(exit));
+    let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|value| f64::from(value).powi(2)).sum()
+    };
+    let off = squares(&mut wanted.iter().zip(&found).map(|(wanted, found)| wanted - found));
+    (off / squares(&mut wanted.iter().copied())).sqrt()
+}
+
+#[test]
+fn a_block_whose_relu_never_cuts_is_one_convolution() {
+    let (linear, cut) = (error(&lifted(20.0)), error(&lifted(0.0)));
+    println!("off by {linear:.1e} where nothing is cut, by {cut:.1e} where half is");
+    assert!(linear < 2e-4 && cut > 50.0 * linear, "{linear} {cut}");
+}
+
+#[test]
+fn blocks_end_with_what_is_neither_cut_off_nor_a_classifier() {
+    let model = residual_network();
+    let [block] = &blocks(&model)[..] else { panic!("one block") };
+    // The pooled branch behind it is a lone convolution.
+    let expected = Block { entry: ValueId(2), nodes: vec![2, 3, 4], sum: Some((5, ValueId(2))) };
+    assert_eq!(*block, expected);
+    for (kernel, pad) in [(1, 0), (3, 1), (5, 2)] {
+        let geometry = block.geometry(&model, kernel);
+        assert_eq!(geometry, Some(Geometry::same_size([8, 8], [8, 8], kernel)), "{pad}");
+    }
+}
+
+#[test]
+fn a_convolution_for_a_strided_block_is_centered_as_the_block_is() {
+    let mut model = residual_network();
+    // The block's first layer with a stride of 2, and nothing added to its result.
+    let Op::Conv(first) = &mut model.nodes[2].op else { unreachable!() };
+    (first.geometry.stride_h, first.geometry.stride_w) = (2, 2);
+    for node in [3, 4] {
+        if let Op::Conv(conv) = &mut model.nodes[node].op {
+            (conv.geometry.in_h, conv.geometry.in_w) = (4, 4);
+        }
+    }
+    model.nodes[2..5].iter_mut().for_each(|node| node.shape = [8, 4, 4]);
+    let block = Block { entry: ValueId(2), nodes: vec![2, 3, 4], sum: None };
+    let geometry = block.geometry(&model, 3).unwrap();
+    // Output 0 of the block sees pixels -3 to 3: those in the middle are -1 to 1.
+    let expected = Geometry { stride_h: 2, stride_w: 2, ..Geometry::same_size([8, 8], [8, 8], 3) };
+    assert_eq!(geometry, expected);
+}
+
+#[test]
+fn a_dropped_block_takes_the_relu_behind_it_along() {
+    let model = residual_network();
+    let [block] = &blocks(&model)[..] else { panic!("one block") };
+    let changed = Changed::of(&model, &[(block, Change::Drop)]).model;
+    changed.check().unwrap();
+    // Two convolutions with a ReLU, the sum, and the ReLU of what was positive before.
+    assert_eq!(changed.nodes.len(), model.nodes.len() - 5);
+    assert_eq!(changed.nodes[2].inputs, [ValueId(2)]);
+    assert_eq!(changed.nodes[2].name, model.nodes[7].name);
+}
+
+fn options() -> ReshapeOptions {
+    let training =
+        TuneOptions { steps: 24, batch: 16, crop: 1, flip: true, temperature: 4.0, seed: 3 };
+    ReshapeOptions {
+        blocks: 1,
+        kernels: vec![1, 3],
+        drop: true,
+        training,
+        ..ReshapeOptions::default()
+    }
+}
+
+/// A reshaper of the residual network.
+fn reshaper<'a>(
+    model: &Model,
+    data: &'a Dataset,
+    options: &ReshapeOptions,
+) -> Result<Reshaper<'a>, ReshapeError> {
+    let images = data.batch(0..96, &Preprocess::Unit).unwrap();
+    let source = Source::new(vec![(data, 0..data.len())], &Preprocess::Unit);
+    Reshaper::new(model, (&Preprocess::Unit, &images), source, options, &mut |_| ())
+}
+
+fn run(mut reshaper: Reshaper<'_>, until: u64, threads: usize) -> (Vec<u8>, Model) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        while reshaper.learner().progress().step < until {
+            reshaper.learner().step().unwrap();
+        }
+    });
+    (reshaper.learner().state(), reshaper.model().clone())
+}
+
+#[test]
+fn interrupted_and_resumed_on_other_cores_it_ends_with_the_same_bytes() {
+    let (model, data, options) = (residual_network(), noise(200), options());
+    let start = || reshaper(&model, &data, &options).unwrap();
+    let (whole, network) = run(start(), 24, 1);
+    let (half, _) = run(start(), 11, 3);
+    let mut resumed = start();
+    resumed.learner().restore(&half).unwrap();
+    assert_eq!(run(resumed, 24, 2), (whole.clone(), network.clone()));
+    let other =
+        ReshapeOptions { training: TuneOptions { seed: 4, ..options.training }, ..options.clone() };
+    let mut other = reshaper(&model, &data, &other).unwrap();
+    let error = other.learner().restore(&half).unwrap_err().to_string();
+    assert!(error.contains("seed: expected 4, found 3"), "{error}");
+    assert_ne!(run(other, 24, 2).0, whole);
+    // What is written is what was trained.
+    assert_eq!(model::import(&model::onnx::export(&network)).unwrap(), network);
+}
+
+#[test]
+fn what_loses_least_for_its_saving_is_chosen_and_saves_a_requantization() {
+    let (model, data) = (residual_network(), noise(200));
+    let reshaper = reshaper(&model, &data, &options()).unwrap();
+    let [block] = reshaper.blocks() else { panic!("one block") };
+    let kernels: Vec<_> = block.alternatives.iter().map(|found| found.kernel).collect();
+    assert_eq!(kernels, [Some(1), Some(3), None]);
+    let [before, after] = reshaper.prices();
+    let rate = |at: usize| block.alternatives[at].loss / block.alternatives[at].saved;
+    let chosen = block.chosen.unwrap();
+    assert!((0..3).all(|at| rate(chosen) <= rate(at)), "{block:?}");
+    // A wider kernel explains more.
+    assert!(block.alternatives[1].loss < block.alternatives[0].loss, "{block:?}");
+    assert!(after.nonlinear_steps < before.nonlinear_steps && after.rounds < before.rounds);
+    // One block alone is fitted to what the first network makes.
+    assert!((reshaper.loss() - block.alternatives[chosen].loss).abs() < 1e-6);
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let (model, data) = (residual_network(), noise(200));
+    let two = ReshapeOptions { blocks: 2, ..options() };
+    let error = reshaper(&model, &data, &two).err().unwrap().to_string();
+    assert!(error.contains("has 1 blocks") && error.contains("2 were to be replaced"), "{error}");
+    for (kernels, found) in [(vec![], "0"), (vec![3, 4], "4"), (vec![17], "17")] {
+        let even = ReshapeOptions { kernels, ..options() };
+        let error = reshaper(&model, &data, &even).err().unwrap().to_string();
+        assert!(error.contains(&format!("kernel of {found}")), "{error}");
+    }
+}

@@ -1,0 +1,263 @@
+//! A training of any parameters: batches of augmented images, the teacher's logits and the labels,
+//! and a guard against divergence.
+
+use model::Model;
+use train::{Images as Moves, Network, Order, Trainer, loss, rate};
+
+use super::{Source, TuneError, TuneOptions, TuneProgress};
+
+/// Batches that the loss that is shown is a mean of.
+const SHOWN: f64 = 50.0;
+/// Batches between two looks at whether training diverges.
+const WATCHED: u64 = 50;
+/// A loss so many times that of the start is a divergence.
+const DIVERGENCE: f64 = 3.0;
+/// How often the rates are halved before training gives up.
+const HALVINGS: u32 = 3;
+
+/// What is trained: numbers that a network's weights and biases are made of.
+pub(crate) trait Parameters {
+    /// What states begin with: the format's name and version.
+    const MAGIC: [u8; 8];
+
+    /// What the trainer evaluates.
+    fn network(&self) -> Network;
+
+    /// Gives the trainer the parameters as they are.
+    fn set(&mut self, trainer: &mut Trainer<f32>);
+
+    /// Moves all parameters against the gradients of the batch that was done last; `part` is that
+    /// of the full rates, and steps count from 1.
+    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64);
+
+    /// The real value of one step of the logits.
+    fn scale(&self) -> f32;
+
+    /// What preprocessed images are fed in as.
+    fn input(&self, images: &[f32], input: &mut Vec<f32>);
+
+    /// All that is trained, each list with both of its moments behind it.
+    fn lists(&self) -> Vec<&[f32]>;
+
+    /// The same, to be changed.
+    fn lists_mut(&mut self) -> Vec<&mut [f32]>;
+}
+
+/// What goes from step to step.
+pub trait Learner {
+    /// Where the training is.
+    fn progress(&self) -> TuneProgress;
+
+    /// Whether all steps are done.
+    fn is_done(&self) -> bool {
+        let TuneProgress { step, of, .. } = self.progress();
+        step >= of
+    }
+
+    /// Sets the number of steps in all, where no step has been done yet: rates depend on it.
+    fn plan(&mut self, steps: u64);
+
+    /// Learns from one batch.
+    ///
+    /// # Errors
+    /// An image cannot be read; or the loss has grown in spite of rates halved three times.
+    fn step(&mut self) -> Result<(), TuneError>;
+
+    /// The state between two steps.
+    fn state(&self) -> Vec<u8>;
+
+    /// Goes on where a training with the same arguments was.
+    ///
+    /// # Errors
+    /// The state is of other arguments, which the error names, or is no state.
+    fn restore(&mut self, state: &[u8]) -> Result<(), TuneError>;
+}
+
+/// A training under way.
+pub(crate) struct Training<'a, P> {
+    pub(super) source: Source<'a>,
+    pub(super) options: TuneOptions,
+    pub(super) parameters: P,
+    student: Trainer<f32>,
+    teacher: Trainer<f32>,
+    order: Order,
+    /// Elements of an image and of its logits.
+    sizes: [usize; 2],
+    /// Steps done.
+    pub(super) step: u64,
+    pub(super) curve: Curve,
+    /// What training goes back to when it diverges.
+    good: Vec<u8>,
+    buffers: Buffers,
+}
+
+/// How the loss has been.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Curve {
+    /// That of the first batch.
+    pub(super) first: f64,
+    /// The mean of the last ones.
+    pub(super) mean: f64,
+    pub(super) halvings: u32,
+}
+
+/// Memory of one batch.
+#[derive(Default)]
+struct Buffers {
+    images: Vec<f32>,
+    input: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+impl<'a, P: Parameters> Training<'a, P> {
+    /// Starts from parameters, which `teacher` teaches.
+    ///
+    /// # Errors
+    /// There are no images.
+    pub(crate) fn new(
+        teacher: &Model,
+        parameters: P,
+        source: Source<'a>,
+        options: TuneOptions,
+    ) -> Result<Self, TuneError> {
+        if source.is_empty() {
+            return Err(TuneError::NoImages);
+        }
+        let batch = options.batch.max(1);
+        let mut taught: Trainer<f32> = Trainer::new(&Network::from(teacher), batch);
+        for (node, conv) in teacher.layers() {
+            taught.set(node, &conv.weight, &conv.bias);
+        }
+        let network = parameters.network();
+        let sizes = [network.input, network.shape(network.output)];
+        let mut training = Self {
+            order: Order::new(source.len(), batch, options.seed),
+            student: Trainer::new(&network, batch),
+            teacher: taught,
+            source,
+            options: TuneOptions { batch, ..options },
+            parameters,
+            sizes: sizes.map(|shape| shape.iter().product()),
+            step: 0,
+            curve: Curve::default(),
+            good: Vec::new(),
+            buffers: Buffers::default(),
+        };
+        training.good = training.to_bytes();
+        Ok(training)
+    }
+
+    /// What is trained, as it is.
+    pub(crate) const fn parameters(&self) -> &P {
+        &self.parameters
+    }
+
+    /// The logits of the parameters as they are, `[N, classes]` in steps of their scale, of inputs
+    /// `[N, C, H, W]` as they are fed in.
+    pub(crate) fn outputs(&mut self, input: &[f32]) -> Vec<f32> {
+        self.parameters.set(&mut self.student);
+        let [one, classes] = self.sizes;
+        let mut logits = Vec::new();
+        for part in input.chunks(one * self.options.batch) {
+            let start = logits.len();
+            logits.resize(start + part.len() / one * classes, 0.0);
+            self.student.outputs(part, &mut logits[start..]);
+        }
+        logits
+    }
+
+    /// Reads the batch of the step, and has the teacher look at it; the labels.
+    fn read(&mut self) -> Result<Vec<Option<usize>>, TuneError> {
+        let Buffers { images, input, logits } = &mut self.buffers;
+        let TuneOptions { batch, crop, flip, seed, .. } = self.options;
+        let moves = Moves { crop, flip }.of_step(seed, self.step, batch);
+        let chosen = self.order.batch(self.step);
+        images.clear();
+        let mut labels = Vec::with_capacity(batch);
+        for (index, moved) in chosen.into_iter().zip(moves) {
+            labels.push(self.source.image(index, &moved, images)?);
+        }
+        self.parameters.input(images, input);
+        logits.resize(batch * self.sizes[1], 0.0);
+        self.teacher.outputs(images, logits);
+        Ok(labels)
+    }
+
+    /// The gradients of the batch that was read; the sum of its losses.
+    fn learn(&mut self, labels: &[Option<usize>]) -> f64 {
+        let Buffers { input, logits: taught, .. } = &self.buffers;
+        let (scale, temperature) = (self.parameters.scale(), self.options.temperature);
+        self.student.step(input, |image, logits, gradient| {
+            let classes = logits.len();
+            let taught = &taught[image * classes..][..classes];
+            // Gradients are by the real logits, and then by their integers.
+            let real: Vec<f32> = logits.iter().map(|logit| logit * scale).collect();
+            gradient.fill(0.0);
+            let mut total = loss::distillation(&real, taught, temperature, gradient);
+            if let Some(class) = labels[image] {
+                total += loss::cross_entropy(&real, class, gradient);
+            }
+            gradient.iter_mut().for_each(|gradient| *gradient *= scale);
+            total
+        })
+    }
+
+    /// Goes back to where training went well, with half the rates.
+    fn go_back(&mut self, loss: f64) -> Result<(), TuneError> {
+        let halvings = self.curve.halvings + 1;
+        if halvings > HALVINGS {
+            return Err(TuneError::Diverged { step: self.step, loss, halvings: HALVINGS });
+        }
+        // The state that is gone back to does not know of this divergence yet.
+        let good = std::mem::take(&mut self.good);
+        self.read_bytes(&good)?;
+        self.curve.halvings = halvings;
+        self.good = self.to_bytes();
+        Ok(())
+    }
+}
+
+impl<P: Parameters> Learner for Training<'_, P> {
+    fn progress(&self) -> TuneProgress {
+        TuneProgress { step: self.step, of: self.options.steps, loss: self.curve.mean }
+    }
+
+    fn plan(&mut self, steps: u64) {
+        self.options.steps = steps;
+        self.good = self.to_bytes();
+    }
+
+    fn step(&mut self) -> Result<(), TuneError> {
+        let labels = self.read()?;
+        self.parameters.set(&mut self.student);
+        let total = self.learn(&labels);
+        let loss = total / self.options.batch as f64;
+        if self.step == 0 {
+            self.curve = Curve { first: loss, mean: loss, ..self.curve };
+        }
+        // A plain mean at first, then one that forgets.
+        self.curve.mean += (loss - self.curve.mean) / SHOWN.min(self.step as f64 + 1.0);
+        let diverges = self.curve.mean > DIVERGENCE * self.curve.first.max(0.1);
+        // Nothing has moved yet: the parameters that made this loss are thrown away with it.
+        if !loss.is_finite() || diverges {
+            return self.go_back(loss);
+        }
+        // Each divergence has halved them.
+        let halved = (-(self.curve.halvings as f32)).exp2();
+        let part = rate(self.step, self.options.steps) * halved;
+        self.step += 1;
+        self.parameters.update(&self.student, part, self.step);
+        if self.step.is_multiple_of(WATCHED) {
+            self.good = self.to_bytes();
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<u8> {
+        self.to_bytes()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), TuneError> {
+        self.read_bytes(state)
+    }
+}

@@ -1,0 +1,49 @@
+//! Reshaping: from a model to one of fewer nonlinear layers, trained again.
+
+use quant::reshape::{BlockReport, IMAGES, ReshapeError, ReshapeOptions, ReshapePrice, Reshaper};
+use quant::tune::{Source, TuneError, TuneProgress};
+
+use crate::{Error, Images, Model};
+
+/// A network of another shape.
+#[derive(Clone, Debug)]
+pub struct Reshaped {
+    /// The network.
+    pub model: Model,
+    /// The blocks of the first one, and what stands for them now.
+    pub blocks: Vec<BlockReport>,
+    /// What one private inference of the first network costs, and of this one.
+    pub prices: [ReshapePrice; 2],
+}
+
+/// Replaces blocks of a model, each by one convolution or, if `options` say so, by nothing; then
+/// trains all weights, with the model as their teacher.
+///
+/// The first images of the first file choose what is replaced. Labels are learned from too, where
+/// files have any. `progress` is told after each step.
+///
+/// # Errors
+/// There are no images, or they do not fit the model; it has fewer blocks than were asked for, or
+/// cannot be quantized and planned as the options say; or the training diverges.
+pub fn reshape(
+    model: &Model,
+    images: &[Images],
+    options: &ReshapeOptions,
+    progress: &mut dyn FnMut(TuneProgress),
+) -> Result<Reshaped, Error> {
+    let first = images.first().ok_or(ReshapeError::from(TuneError::NoImages))?;
+    let batch = first.take(IMAGES).tensor()?;
+    let source = Source::new(images.iter().map(Images::source).collect(), first.preprocess());
+    let chosen = (first.preprocess(), &batch);
+    let mut reshaper = Reshaper::new(&model.0, chosen, source, options, &mut |_| ())?;
+    let learner = reshaper.learner();
+    while !learner.is_done() {
+        learner.step().map_err(ReshapeError::from)?;
+        progress(learner.progress());
+    }
+    Ok(Reshaped {
+        model: Model(reshaper.model().clone()),
+        blocks: reshaper.blocks().to_vec(),
+        prices: reshaper.prices(),
+    })
+}

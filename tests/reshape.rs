@@ -1,0 +1,99 @@
+//! `pq reshape` on the digits network: what it writes, how it goes on, and what it refuses.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::schema::assert_valid;
+use crate::search::asset;
+use crate::support::{json, run, stderr};
+
+fn reshape(out: &Path, more: &[&str]) -> std::process::Output {
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let test = asset("digits-test-images-idx3-ubyte");
+    let args = ["reshape", &model, "--train", &images, "--no-flip", "--crop", "1"];
+    let ends = ["--test", &test, "--out", out.to_str().unwrap(), "--json"];
+    run(&[&args[..], &ends, more].concat())
+}
+
+/// What is said of a failure.
+fn said(output: &std::process::Output) -> String {
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(output)
+}
+
+fn requantizations(plan: &Path) -> usize {
+    let plan: Value = serde_json::from_slice(&std::fs::read(plan).unwrap()).unwrap();
+    let steps = plan["steps"].as_array().unwrap().iter();
+    steps.filter(|step| step["op"]["kind"] == "requant").count()
+}
+
+#[test]
+fn a_merged_network_is_searched_and_runs_privately_with_fewer_requantizations() {
+    let folder = tempfile::tempdir().unwrap();
+    let [onnx, net] = ["merged.onnx", "net"].map(|name| folder.path().join(name));
+    let found = json(&reshape(&onnx, &["--merge", "1", "--steps", "40"]));
+    assert_valid("reshape", &found);
+    assert_eq!(found["bytes"].as_u64().unwrap(), std::fs::metadata(&onnx).unwrap().len());
+    let [before, after] = ["before", "after"].map(|name| &found[name]);
+    for what in ["bits", "rounds", "nonlinear_steps", "relus"] {
+        assert!(after[what].as_u64() < before[what].as_u64(), "{what}: {found:#}");
+    }
+    // Both digits networks tell nearly all digits.
+    assert!(after["accuracy"].as_f64().unwrap() > 0.8, "{found:#}");
+    let (model, net) = (onnx.to_str().unwrap(), net.to_str().unwrap());
+    let calib = asset("digits-calib-images-idx3-ubyte");
+    let search = ["search", model, "--calib", &calib, "--fixed", "w4a4", "--out", net, "--json"];
+    json(&run(&search));
+    let plan = Path::new(net).join("plan.json");
+    assert_eq!(Some(requantizations(&plan) as u64), after["nonlinear_steps"].as_u64());
+    let images = asset("digits-test-images-idx3-ubyte");
+    let inference = ["infer", "--local", net, "--input", &images, "--verify", "--json"];
+    assert_eq!(json(&run(&inference))["verified"], true);
+}
+
+#[test]
+fn a_resumed_training_ends_with_the_same_and_that_of_other_arguments_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, resumed] = ["a.onnx", "b.onnx"].map(|name| folder.path().join(name));
+    let arguments = ["--merge", "2", "--drop", "--kernel", "1,3", "--steps", "6"];
+    let found = json(&reshape(&whole, &arguments));
+    let state = |onnx: &Path| format!("{}.state", onnx.display());
+    std::fs::copy(state(&whole), state(&resumed)).unwrap();
+    let refused = said(&reshape(&resumed, &arguments));
+    assert!(refused.contains("b.onnx.state is there already"), "{refused}");
+    let again = json(&reshape(&resumed, &[&arguments[..], &["--resume"]].concat()));
+    assert_eq!(again["after"], found["after"]);
+    assert_eq!(std::fs::read(&resumed).unwrap(), std::fs::read(&whole).unwrap());
+    let other = ["--merge", "1", "--drop", "--kernel", "1,3", "--steps", "6"];
+    let other = said(&reshape(&resumed, &[&other[..], &["--resume", "--force"]].concat()));
+    assert!(other.contains("expected --merge 1, found --merge 2"), "{other}");
+}
+
+#[test]
+fn minutes_settle_the_number_of_steps_and_a_resumed_training_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("net.onnx");
+    let found = json(&reshape(&onnx, &["--merge", "1", "--minutes", "0.01"]));
+    assert!(found["training"]["steps"].as_u64().unwrap() >= 1);
+    let again = ["--merge", "1", "--minutes", "0.01", "--resume", "--force"];
+    assert_eq!(json(&reshape(&onnx, &again))["training"], found["training"]);
+}
+
+#[test]
+fn more_blocks_than_there_are_and_images_without_labels_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("net.onnx");
+    let refused = said(&reshape(&onnx, &["--merge", "3"]));
+    assert!(refused.contains("digits.onnx: the network has 2 blocks"), "{refused}");
+    let refused = said(&reshape(&onnx, &["--merge", "1", "--kernel", "4"]));
+    assert!(refused.contains("kernel of 4"), "{refused}");
+    let images = folder.path().join("images-idx3-ubyte");
+    std::fs::copy(asset("digits-test-images-idx3-ubyte"), &images).unwrap();
+    let (model, images) = (asset("digits.onnx"), images.to_str().unwrap().to_owned());
+    let args = ["--train", &images, "--test", &images, "--merge", "1", "--steps", "0"];
+    let out = ["--out", onnx.to_str().unwrap()];
+    let refused = said(&run(&[&["reshape", &model][..], &args, &out].concat()));
+    assert!(refused.contains("images-idx3-ubyte: there are no labels"), "{refused}");
+    assert!(!onnx.exists());
+}
