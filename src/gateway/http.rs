@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -197,13 +197,18 @@ fn json_len(request: &Request<Incoming>) -> Result<Option<usize>, Page> {
 
 /// The body, if it is no longer than this and comes in time.
 async fn collected(request: Request<Incoming>, longest: usize) -> Result<Bytes, Page> {
+    let too_long = || {
+        let why = format!("expected {longest} bytes at the most; send fewer images at a time");
+        refusal(StatusCode::PAYLOAD_TOO_LARGE, why)
+    };
+    // What says that it is too long is not waited for.
+    if request.body().size_hint().lower() > longest as u64 {
+        return Err(too_long());
+    }
     let body = Limited::new(request.into_body(), longest).collect();
     match timeout(PATIENCE, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(refusal(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("expected a body of {longest} bytes at the most; send fewer images at a time"),
-        )),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_long()),
         Ok(Err(error)) => Err(refusal(StatusCode::BAD_REQUEST, error.to_string())),
         Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
     }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pq
-from conftest import Server
+from conftest import Server, keygen
 
 
 def test_private_answers_are_the_plaintext_networks_integer_for_integer(connect, network, digits):
@@ -45,11 +45,7 @@ def test_keys_and_names_that_the_server_does_not_know_are_disagreements(connect,
     with pytest.raises(pq.DisagreementError, match="does not know this client's key"):
         connect("stranger")
     with pytest.raises(pq.DisagreementError, match="was expected"):
-        own = subprocess.run(
-            [os.environ.get("PQ_BIN", "pq"), "keygen", "--out", keys["cache"].parent / "other.pem"],
-            check=True, capture_output=True, text=True,
-        )
-        connect(server_key=own.stdout.split()[-1])
+        connect(server_key=keygen(keys["clients"].with_name("other.pem")))
     with pytest.raises(pq.DisagreementError, match="no network lenet"):
         connect(model="lenet")
     assert issubclass(pq.DisagreementError, ConnectionError)
