@@ -25,7 +25,7 @@ use protocols::Limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{Error, transport};
 use door::Guest;
@@ -35,6 +35,8 @@ pub use event::{Log, ServiceEvent, SessionEnd};
 
 /// Handshakes of keys under way at the most.
 const PENDING: usize = 64;
+/// The least that each of them has, however many others come: honest clients may come together.
+const FAIR: Duration = Duration::from_secs(1);
 /// The pause after an error of the listener, such as too many open files: there may be fewer soon.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long sessions that are cut have to end.
@@ -198,8 +200,13 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     let mut guests = JoinSet::new();
     let mut troubled = false;
     loop {
+        let full = keys.full_until();
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            // Whoever comes now waits with the system, until there is a place.
+            () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {
+                keys.make_room(shared);
+            }
+            accepted = listener.accept(), if full.is_none() => match accepted {
                 Ok((stream, peer)) => {
                     troubled = false;
                     keys.admit(shared, peer, stream);
@@ -248,21 +255,29 @@ fn note_panic(shared: &Shared, error: &JoinError) {
 /// Connections that prove their keys.
 struct Handshakes {
     pending: JoinSet<(SocketAddr, Result<Guest, Error>)>,
-    oldest: VecDeque<(SocketAddr, AbortHandle)>,
+    oldest: VecDeque<(SocketAddr, AbortHandle, Instant)>,
 }
 
 impl Handshakes {
     fn admit(&mut self, shared: &Arc<Shared>, peer: SocketAddr, stream: TcpStream) {
-        self.oldest.retain(|(_, handshake)| !handshake.is_finished());
-        // The oldest has had the most time.
-        while self.oldest.len() >= PENDING {
-            let Some((oldest, handshake)) = self.oldest.pop_front() else { break };
-            handshake.abort();
-            shared.refused(Some(oldest), "slow", "others are waiting");
-        }
         let shared = Arc::clone(shared);
         let handshake =
             self.pending.spawn(async move { (peer, Guest::meet(&shared, stream, peer).await) });
-        self.oldest.push_back((peer, handshake));
+        self.oldest.push_back((peer, handshake, Instant::now()));
+    }
+
+    /// Where there is no place: when the oldest has had its time.
+    fn full_until(&mut self) -> Option<Instant> {
+        self.oldest.retain(|(_, handshake, _)| !handshake.is_finished());
+        let (_, _, begun) = self.oldest.front()?;
+        (self.oldest.len() >= PENDING).then(|| *begun + FAIR)
+    }
+
+    /// Ends the oldest, which has had the most time.
+    fn make_room(&mut self, shared: &Shared) {
+        if let Some((oldest, handshake, _)) = self.oldest.pop_front() {
+            handshake.abort();
+            shared.refused(Some(oldest), "slow", "others are waiting");
+        }
     }
 }
