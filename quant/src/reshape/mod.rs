@@ -74,7 +74,7 @@ impl Default for ReshapeOptions {
             saving: Saving::default(),
             prices: SearchOptions { fixed, ..SearchOptions::default() },
             training: TuneOptions::default(),
-            rate: 5e-4,
+            rate: 4e-4,
         }
     }
 }
