@@ -37,8 +37,20 @@ pub enum ReshapeError {
     Model(#[from] ModelError),
     /// The network has no price: it cannot be quantized or planned.
     #[error(transparent)]
-    Price(#[from] SearchError),
+    Price(Box<SearchError>),
     /// The network cannot be trained.
     #[error(transparent)]
-    Training(#[from] TuneError),
+    Training(Box<TuneError>),
+}
+
+impl From<SearchError> for ReshapeError {
+    fn from(error: SearchError) -> Self {
+        Self::Price(Box::new(error))
+    }
+}
+
+impl From<TuneError> for ReshapeError {
+    fn from(error: TuneError) -> Self {
+        Self::Training(Box::new(error))
+    }
 }
