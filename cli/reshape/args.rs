@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long)]
     drop: bool,
     /// How far a weight moves in a step, about, where the rate is highest.
-    #[arg(long, value_name = "RATE", default_value_t = 5e-4, value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value_t = 4e-4, value_parser = rate)]
     rate: f32,
     /// What is to be saved: bits of one inference, or seconds on the connection of --link.
     #[arg(long, value_name = "bits|seconds", default_value = "bits")]

@@ -61,7 +61,7 @@ impl Place {
     }
 }
 
-pub(super) fn damaged(path: &Path) -> Failure {
+fn damaged(path: &Path) -> Failure {
     let path = path.display();
     Failure::input(format_args!("{path} is damaged; train from the beginning, without --resume"))
 }

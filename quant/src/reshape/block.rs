@@ -57,12 +57,10 @@ fn chain(model: &Model, last: usize) -> Vec<usize> {
     let (mut nodes, mut at) = (vec![last], last);
     while let Some(before) = model.nodes[at].inputs[0].producer() {
         let producer = &model.nodes[before];
-        let goes_on = match &producer.op {
-            // Two convolutions without a function between are the end of a block and the start of
-            // another one.
-            Op::Conv(_) => is_function(&model.nodes[at].op),
-            op => is_function(op),
-        };
+        // Two convolutions without a function between are the end of a block and the start of
+        // another one.
+        let joins = matches!(producer.op, Op::Conv(_)) && is_function(&model.nodes[at].op);
+        let goes_on = joins || is_function(&producer.op);
         let is_read = producer.output == model.output || model.consumers(producer.output) != [at];
         if !goes_on || is_read {
             break;

@@ -11,9 +11,9 @@ use crate::tune::TuneError;
 pub enum ReshapeError {
     /// There are fewer blocks than were asked for.
     #[error(
-        "the network has {found} blocks that can be replaced and save anything (convolutions with \
-         functions between, of which nothing else reads anything, and none behind the last one), \
-         and {wanted} were to be replaced; ask for at most {found}"
+        "blocks to replace: expected at most {found}, found {wanted}; a block is a chain of \
+         convolutions with functions between, of which nothing else reads anything, and none \
+         behind the last one; and replacing it has to save something"
     )]
     Blocks {
         /// How many were to be changed.
@@ -37,8 +37,20 @@ pub enum ReshapeError {
     Model(#[from] ModelError),
     /// The network has no price: it cannot be quantized or planned.
     #[error(transparent)]
-    Price(#[from] SearchError),
+    Price(Box<SearchError>),
     /// The network cannot be trained.
     #[error(transparent)]
-    Training(#[from] TuneError),
+    Training(Box<TuneError>),
+}
+
+impl From<SearchError> for ReshapeError {
+    fn from(error: SearchError) -> Self {
+        Self::Price(Box::new(error))
+    }
+}
+
+impl From<TuneError> for ReshapeError {
+    fn from(error: TuneError) -> Self {
+        Self::Training(Box::new(error))
+    }
 }

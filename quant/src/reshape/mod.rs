@@ -2,13 +2,13 @@
 //! convolution or dropped, and the whole trained again with the first network as its teacher.
 //! (CoPriv: Zeng et al., NeurIPS 2023.)
 //!
-//! 1. A block is a chain of convolutions with functions between ([`block`]). Without the functions
+//! 1. A block is a chain of convolutions with functions between (`block.rs`). Without the functions
 //!    it is linear, and one convolution can stand for it: that of the least squares on the inputs
-//!    that it has ([`fit`]).
+//!    that it has (`fit.rs`).
 //! 2. Each replacement alone has a loss, measured, and a saving: the difference of whole plans'
-//!    prices ([`judge`]). Those that lose least for what they save are chosen ([`choose`]).
+//!    prices (`judge.rs`). Those that lose least for what they save are chosen (`choose.rs`).
 //! 3. Those that follow each other are fitted again, each to what those before it make of images.
-//! 4. All weights learn from the teacher's logits and from labels ([`floats`]).
+//! 4. All weights learn from the teacher's logits and from labels (`floats.rs`).
 
 mod block;
 mod choose;
@@ -74,7 +74,7 @@ impl Default for ReshapeOptions {
             saving: Saving::default(),
             prices: SearchOptions { fixed, ..SearchOptions::default() },
             training: TuneOptions::default(),
-            rate: 5e-4,
+            rate: 4e-4,
         }
     }
 }
