@@ -32,7 +32,7 @@ pub struct Found {
 /// smallest that is possible.
 pub fn search(model: &Model, images: &Images, options: &SearchOptions) -> Result<Found, Error> {
     let batch = images.tensor()?;
-    let calibration = widths::Images { batch: &batch, labels: images.labels() };
+    let calibration = widths::Images { batch: &batch, labels: images.labels(), held_back: None };
     let found = widths::search(&model.0, images.preprocess(), &calibration, options, &mut |_| ())?;
     Found::of(found)
 }

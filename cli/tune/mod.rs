@@ -33,10 +33,12 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let _kept = out::folder(app, &args.out, Writer::Tune, args.force)?;
     let input = args.input(&app.console)?;
     let (options, training) = (args.options(), args.training());
-    let images = Images { batch: &input.batch, labels: None };
+    let images = Images { batch: &input.batch, labels: None, held_back: None };
     let progress = Progress::new();
     let told = &mut |at: search::Progress| progress.search(at);
-    let prepared = Prepared::new(&input.model, &input.preprocess, &images, &options, None, told);
+    let model = search::equalized(&input.model, &input.batch);
+    let model = model.map_err(|error| args.failure(error.into()))?;
+    let prepared = Prepared::new(&model, &input.preprocess, &images, &options, None, told);
     let prepared = prepared.map_err(|error| args.failure(error))?;
     let tuner = prepared.tuner(&options, input.source(), &training, told);
     let mut tuner = tuner.map_err(|error| args.failure(error))?;
