@@ -180,7 +180,7 @@ impl Pair {
             }
         }
         if let Op::Conv(conv) = &mut model.nodes[self.second].op {
-            let g = conv.geometry.clone();
+            let g = conv.geometry;
             let inputs = g.in_channels / g.groups;
             let channels: Vec<usize> = (0..conv.weight.len() / (g.kernel_h * g.kernel_w))
                 .map(|at| channel(conv, at, inputs))
