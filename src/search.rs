@@ -45,7 +45,7 @@ pub fn search_observed(
     progress: &mut dyn FnMut(SearchProgress),
 ) -> Result<Found, Error> {
     let batch = images.tensor()?;
-    let calibration = widths::Images { batch: &batch, labels: images.labels() };
+    let calibration = widths::Images { batch: &batch, labels: images.labels(), held_back: None };
     let found = widths::search(&model.0, images.preprocess(), &calibration, options, progress)?;
     Found::of(found)
 }

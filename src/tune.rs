@@ -27,9 +27,10 @@ pub fn tune(
 ) -> Result<Found, Error> {
     let first = images.first().ok_or(widths::SearchError::from(TuneError::NoImages))?;
     let batch = first.take(CALIBRATION).tensor()?;
-    let calibration = widths::Images { batch: &batch, labels: None };
+    let calibration = widths::Images { batch: &batch, labels: None, held_back: None };
+    let model = widths::equalized(&model.0, &batch).map_err(widths::SearchError::from)?;
     let prepared = widths::Prepared::new(
-        &model.0,
+        &model,
         first.preprocess(),
         &calibration,
         options,

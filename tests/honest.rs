@@ -11,17 +11,23 @@ use serde_json::Value;
 use crate::search::{asset, search_args};
 use crate::support::{json, run, stderr};
 
-/// The calibration images, without labels beside them.
-fn unlabeled(folder: &Path) -> String {
+/// The first calibration images, without labels beside them.
+fn unlabeled(folder: &Path, count: u32) -> String {
     let path = folder.join("images");
-    fs::copy(asset("digits-calib-images-idx3-ubyte"), &path).unwrap();
+    let mut bytes = fs::read(asset("digits-calib-images-idx3-ubyte")).unwrap();
+    // IDX: a magic number, then images, rows and columns, big-endian.
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let len = 16 + count as usize * number(8) * number(12);
+    bytes.truncate(len);
+    bytes[4..8].copy_from_slice(&count.to_be_bytes());
+    fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
 #[test]
 fn agreement_and_loss_of_a_search_are_those_of_its_network() {
     let out = tempfile::tempdir().unwrap();
-    let (images, model) = (unlabeled(out.path()), asset("digits.onnx"));
+    let (images, model) = (unlabeled(out.path(), 32), asset("digits.onnx"));
     let net = out.path().join("net").to_str().unwrap().to_owned();
     for (widths, far) in [("w8a8", false), ("w2a2", true)] {
         let more = ["--fixed", widths, "--first-last", "same", "--out", &net];
@@ -54,10 +60,13 @@ fn the_text_of_a_search_says_how_near_the_network_is() {
     let args = ["search", &model, "--calib", &images, "--samples", "32", "--fixed", "w8a8"];
     let output = run(&args);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    for part in ["agreement      ", "32 calibration images", "measured loss  ", "unsigned, 8 bits"]
-    {
+    // Those that did not calibrate judge, where there are enough.
+    for part in ["agreement      ", "224 other images", "measured loss  ", "unsigned, 8 bits"] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
+    let all = ["search", &model, "--calib", &images, "--fixed", "w8a8"];
+    let text = String::from_utf8_lossy(&run(&all).stdout).into_owned();
+    assert!(text.contains("256 calibration images"), "{text}");
     assert!(!text.contains("expected loss") && !text.contains("0.0000 nats"), "{text}");
 }
 
@@ -86,4 +95,19 @@ fn what_a_search_fails_at_is_not_called_supported() {
     assert!(stderr(&searched).contains(reason), "{reason}: {}", stderr(&searched));
     let good = json(&run(&["inspect", &asset("digits.onnx"), "--json"]));
     assert_eq!(good["unsupported"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_search_keeps_to_its_memory_or_says_what_it_needs() {
+    let (images, model) = (asset("digits-calib-images-idx3-ubyte"), asset("digits.onnx"));
+    let args = ["search", &model, "--calib", &images, "--fixed", "w8a8", "--max-memory"];
+    let refused = run(&[&args[..], &["10k"]].concat());
+    assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
+    let told = stderr(&refused);
+    let words: Vec<&str> = told.split("takes about ").collect();
+    let needed = words[1].split(' ').next().unwrap();
+    assert!(needed.parse::<u64>().unwrap() > 10_000, "{told}");
+    assert!(told.contains("10000 are allowed") && told.contains("digits.onnx"), "{told}");
+    let least = run(&[&args[..], &[needed]].concat());
+    assert!(least.status.success(), "{}", stderr(&least));
 }

@@ -1,9 +1,13 @@
 //! What `pq search` is given.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use quant::data::OffScale;
-use quant::search::{FirstAndLast, Measure, Ranges, SearchError, SearchOptions, Uniform, Winograd};
+use quant::search::{
+    FirstAndLast, Images, Measure, Memory, Ranges, SearchError, SearchOptions, Uniform, Winograd,
+    equalized,
+};
 use quant::{Dataset, Model, Preprocess, Tensor};
 
 use crate::console::Console;
@@ -13,7 +17,7 @@ use crate::images::{self, PreprocessArgs};
 use crate::out::{self, Writer};
 use crate::purpose::PurposeArgs;
 use crate::source::OutputArg;
-use crate::units::BitCount;
+use crate::units::{BitCount, ByteCount};
 
 /// Choices of which one has to be made: what the search keeps to.
 const GOALS: [&str; 6] =
@@ -30,6 +34,11 @@ GOAL is --budget-bits, --budget-online-bits, --budget-seconds, --min-accuracy, -
 const MAX_SWAPS: i64 = 10_000;
 /// The most steps of reconstruction: days of work.
 const MAX_STEPS: i64 = 1_000_000;
+
+/// Images that the result is compared with the float network on, beside those of calibration.
+const MOST_HELD_BACK: usize = 256;
+/// Fewer tell less than those of calibration do.
+const LEAST_HELD_BACK: usize = 64;
 
 /// What `pq search` is given.
 #[derive(clap::Args)]
@@ -131,6 +140,10 @@ pub(crate) struct Args {
     /// of a frontier, that --out has already are taken from there.
     #[arg(long, requires = "out")]
     pub(crate) resume: bool,
+    /// The memory that the search may take, by estimate; suffixes k, M, G. With less, fewer images
+    /// calibrate at a time [default: 6G].
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_memory: Option<ByteCount>,
     /// Seed of everything random in the search.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -151,6 +164,8 @@ pub(crate) struct Input {
     pub(crate) data: Dataset,
     pub(crate) preprocess: Preprocess,
     pub(crate) batch: Tensor,
+    /// The images behind them, where there are enough to tell how good the result is.
+    pub(crate) held_back: Option<Tensor>,
     /// Where the images are floats on another scale than they are taken to be on.
     pub(crate) off_scale: Option<OffScale>,
 }
@@ -159,6 +174,24 @@ impl Input {
     /// The labels of the calibration images, if their file has any.
     pub(crate) fn labels(&self) -> Option<&[usize]> {
         self.data.labels()
+    }
+
+    /// What calibrates, and what judges.
+    pub(super) fn images(&self) -> Images<'_> {
+        let (batch, held_back) = (&self.batch, self.held_back.as_ref());
+        Images { batch, labels: self.labels(), held_back }
+    }
+
+    /// The network with its channels brought together, and a note where there was need to.
+    pub(super) fn equalized(&self, app: &App) -> Result<Cow<'_, Model>, SearchError> {
+        let model = equalized(&self.model, &self.batch)?;
+        if let Cow::Owned(_) = &model {
+            app.console.note(format_args!(
+                "channels that differ by orders of magnitude were scaled alike, which changes \
+                 nothing of what the float network computes"
+            ));
+        }
+        Ok(model)
     }
 }
 
@@ -181,6 +214,10 @@ impl Args {
         let samples = data.len().min(self.samples.unwrap_or(default) as usize);
         let preprocess = self.preprocess.preprocess();
         let batch = data.batch(0..samples, &preprocess)?;
+        let others = samples..data.len().min(samples + MOST_HELD_BACK);
+        let held_back = (others.len() >= LEAST_HELD_BACK)
+            .then(|| data.batch(others, &preprocess))
+            .transpose()?;
         let off_scale = data.off_scale(0..samples, &preprocess, None);
         images::warn(console, &self.calib, off_scale.as_ref());
         let pixels = matches!(preprocess, Preprocess::Unit | Preprocess::Raw);
@@ -191,7 +228,7 @@ impl Args {
                  is signed"
             ));
         }
-        Ok(Input { model, data, preprocess, batch, off_scale })
+        Ok(Input { model, data, preprocess, batch, held_back, off_scale })
     }
 
     pub(crate) fn options(&self) -> SearchOptions {
@@ -207,6 +244,7 @@ impl Args {
             winograd: self.winograd,
             measure: self.sensitivity,
             reconstruct: self.reconstruct.map(|steps| steps as usize),
+            max_memory: self.max_memory.map_or(Memory::DEFAULT, |ByteCount(bytes)| bytes),
             seed: self.seed,
             ..self.purpose.search()
         }

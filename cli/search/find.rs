@@ -1,7 +1,7 @@
 //! The search itself, and the files that it writes.
 
 use protocols::plan::Plan;
-use quant::search::{self, Images, Measure, SearchError};
+use quant::search::{self, Measure, SearchError};
 
 use super::args::Args;
 use super::resume::{known, remember};
@@ -17,18 +17,15 @@ pub(crate) fn find(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let _kept = args.folder(app, Writer::Search)?;
     let input = args.input(&app.console)?;
     let options = args.options();
-    let images = Images { batch: &input.batch, labels: input.labels() };
+    let model = input.equalized(app).map_err(|error| args.failure(error))?;
+    let images = input.images();
     let progress = Progress::new();
-    let fingerprint = search::fingerprint(&input.model, &input.preprocess, &images, &options);
+    let fingerprint = search::fingerprint(&model, &input.preprocess, &images, &options);
     let stored = known(app, args, &fingerprint)?;
-    let prepared = search::Prepared::new(
-        &input.model,
-        &input.preprocess,
-        &images,
-        &options,
-        stored,
-        &mut |at| progress.search(at),
-    );
+    let prepared =
+        search::Prepared::new(&model, &input.preprocess, &images, &options, stored, &mut |at| {
+            progress.search(at)
+        });
     let prepared = prepared.map_err(|error| args.failure(error))?;
     // Before anything is chosen: a search that is interrupted from here on goes on from it.
     remember(app, args, &fingerprint, prepared.known())?;

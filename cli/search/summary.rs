@@ -79,14 +79,16 @@ impl Summary {
         }
         let _ = writeln!(text, "set-up, once   {}", layers::exact(self.setup_bits));
         let _ = writeln!(text, "predicted time {}", units::seconds(self.predicted_seconds));
-        let (Fidelity { images, agreement, loss, error }, input) = (self.fidelity, &self.input);
+        let (Fidelity { images, agreement, loss, error, held_back }, input) =
+            (self.fidelity, &self.input);
+        let which = if held_back { "other" } else { "calibration" };
         let sign = if input.signed { "signed" } else { "unsigned" };
         let [low, high] = input.range;
         let _ = writeln!(text, "input          {sign}, {} bits, {low:.4} to {high:.4}", input.bits);
         let agreement = 100.0 * agreement;
         let _ = writeln!(
             text,
-            "agreement      {agreement:.2} % of {images} calibration images, with the float network"
+            "agreement      {agreement:.2} % of {images} {which} images, with the float network"
         );
         let _ = writeln!(text, "measured loss  {} nats", units::loss(loss));
         let _ = writeln!(text, "logits' error  {} of their spread", units::loss(error));
@@ -101,14 +103,15 @@ impl Summary {
 
     /// Warns where the integers are far from the float network.
     pub(crate) fn warn(&self, console: &Console) {
-        let Fidelity { images, agreement, error, .. } = self.fidelity;
+        let Fidelity { images, agreement, error, held_back, .. } = self.fidelity;
+        let which = if held_back { "other" } else { "calibration" };
         if !self.fidelity.is_poor() {
             return;
         }
         let other = 100.0 * (1.0 - agreement);
         console.warn(format_args!(
             "the quantized network is far from the float network: {other:.2} % of {images} \
-             calibration images get another class, and logits are off by {error:.3} of their \
+             {which} images get another class, and logits are off by {error:.3} of their \
              spread; give more bits, such as --fixed w8a8 or a larger budget, or calibrate with \
              images of the network's task"
         ));

@@ -25,12 +25,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 
 fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let _kept = out::folder(app, &args.out, Writer::Tune, args.force)?;
-    let model = args.output.import(&args.model, &app.console)?;
-    let lessons = args.training.lessons(&model, args.preprocess.preprocess(), pq::CALIBRATION)?;
+    let input = args.output.import(&args.model, &app.console)?;
+    let lessons = args.training.lessons(&input, args.preprocess.preprocess(), pq::CALIBRATION)?;
     let (options, training) = (args.options(), args.training.options());
-    let images = Images { batch: &lessons.first, labels: None };
+    let images = Images { batch: &lessons.first, labels: None, held_back: None };
     let progress = Progress::new();
     let told = &mut |at: search::Progress| progress.search(at);
+    let model = search::equalized(&input, &lessons.first);
+    let model = model.map_err(|error| args.failure(error.into()))?;
     let prepared = Prepared::new(&model, &lessons.preprocess, &images, &options, None, told);
     let prepared = prepared.map_err(|error| args.failure(error))?;
     let tuner = prepared.tuner(&options, lessons.source(), &training, told);

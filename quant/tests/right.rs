@@ -8,7 +8,7 @@ use model::onnx::proto::{
 };
 use model::{Preprocess, ReferenceRuntime, Tensor, float, import};
 use prost::Message;
-use quant::search::{Found, Images, SearchError, SearchOptions, Uniform, search};
+use quant::search::{Found, Images, SearchError, SearchOptions, Uniform, equalized, search};
 
 /// Floats around zero that look random, of a spread of about one.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -106,7 +106,7 @@ fn searched(
         fixed: Some(Uniform { weight_bits: bits, activation_bits: bits }),
         ..SearchOptions::default()
     };
-    let images = Images { batch: calibration, labels: None };
+    let images = Images { batch: calibration, labels: None, held_back: None };
     search(&import(bytes).unwrap(), preprocess, &images, &options, &mut |_| {})
 }
 
@@ -344,5 +344,62 @@ fn images_that_say_nothing_are_blamed_and_not_the_network() {
     for value in [0.0, 1.0, -2.5] {
         let error = searched(&bytes, &as_they_are(), &plain(value), 8).unwrap_err().to_string();
         assert!(error.contains("calibration images are one and the same color"), "{error}");
+    }
+}
+
+/// `x -> conv -> ReLU -> depthwise -> ReLU -> pointwise -> ReLU -> classes`, with channels that are
+/// `2^spread` apart between layers: each layer takes back what the one before it has given.
+fn separable(spread: f32) -> Vec<u8> {
+    const CHANNELS: usize = 8;
+    let level = |channel: usize, step: usize| {
+        (spread * ((channel * step) % CHANNELS) as f32 / (CHANNELS - 1) as f32).round().exp2()
+    };
+    let mut writer = Writer::new([2, 8, 8], 77);
+    let widths = [(3, 2, 1, 3), (5, 1, 3, 3), (7, CHANNELS, 5, 1)];
+    for (layer, (step, fan_in, before, side)) in widths.into_iter().enumerate() {
+        let len = CHANNELS * fan_in * side * side;
+        let mut weights = noise(90 + layer as u64, len);
+        let size = (0.7 / (fan_in * side * side) as f32).sqrt();
+        for (at, weight) in weights.iter_mut().enumerate() {
+            let (output, input) = (at / (fan_in * side * side), at / (side * side) % fan_in);
+            let given = if layer == 1 { output } else { input };
+            let taken = if layer == 0 { 1.0 } else { level(given, before) };
+            *weight *= size * level(output, step) / taken;
+        }
+        let bias: Vec<f32> = (0..CHANNELS).map(|c| 0.2 * level(c, step)).collect();
+        let dims = [CHANNELS as i64, fan_in as i64, side as i64, side as i64];
+        let [w, b] = ["w", "b"].map(|part| format!("{part}{layer}"));
+        writer.graph.initializer.push(TensorProto::floats(&w, &dims, &weights));
+        writer.graph.initializer.push(TensorProto::floats(&b, &[CHANNELS as i64], &bias));
+        let from = if layer == 0 { "x".into() } else { format!("r{}", layer - 1) };
+        let conv = node("Conv", &[&from, &w, &b], &format!("c{layer}"));
+        let groups = if layer == 1 { CHANNELS as i64 } else { 1 };
+        let conv = conv.ints("pads", &[side as i64 / 2; 4]).int("group", groups);
+        let relu = node("Relu", &[&format!("c{layer}")], &format!("r{layer}"));
+        writer = writer.node(conv).node(relu);
+    }
+    let side = 8 * 8;
+    let mut last = noise(99, 5 * CHANNELS * side);
+    for (at, weight) in last.iter_mut().enumerate() {
+        *weight *= 0.05 / level(at / side % CHANNELS, 7);
+    }
+    let dims = [5, (CHANNELS * side) as i64];
+    writer.graph.initializer.push(TensorProto::floats("last", &dims, &last));
+    let flat = writer.node(node("Flatten", &["r2"], "flat"));
+    flat.node(node("Gemm", &["flat", "last"], "y").int("transB", 1)).bytes()
+}
+
+#[test]
+fn channels_of_other_magnitudes_are_as_good_as_those_of_one() {
+    let calibration = images(7, 24, [2, 8, 8]);
+    for spread in [0.0, 5.0, 17.0] {
+        let bytes = separable(spread);
+        hold(&format!("2^{spread}"), &bytes, &as_they_are(), &calibration, 0.06);
+        let model = import(&bytes).unwrap();
+        let equal = equalized(&model, &calibration).unwrap();
+        assert_eq!(matches!(equal, std::borrow::Cow::Owned(_)), spread > 6.0, "{spread}");
+        let batch = images(5, 3, [2, 8, 8]);
+        let [before, after] = [&model, &*equal].map(|m| float::evaluate(m, &batch).unwrap().data);
+        assert_eq!(before, after, "{spread}: the float network has changed");
     }
 }

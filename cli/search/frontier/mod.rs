@@ -118,20 +118,21 @@ pub(crate) fn run(app: &App, args: &Args, count: usize) -> Outcome<()> {
     let test = Test::new(other.as_ref().unwrap_or(&input.data), args.limit)?;
     let options = args.options();
     let bar = Progress::new();
-    let images = Images { batch: &input.batch, labels: input.labels() };
-    let digest = fingerprint(&input.model, &input.preprocess, &images, &options);
+    let model = input.equalized(app).map_err(|error| args.failure(error))?;
+    // Accuracies are measured on images of their own.
+    let images = input.images();
+    let digest = fingerprint(&model, &input.preprocess, &images, &options);
     let stored = resume::known(app, args, &digest)?;
-    let prepared =
-        Prepared::new(&input.model, &input.preprocess, &images, &options, stored, &mut |at| {
-            bar.search(at)
-        });
+    let prepared = Prepared::new(&model, &input.preprocess, &images, &options, stored, &mut |at| {
+        bar.search(at)
+    });
     let prepared = prepared.map_err(|error| args.failure(error))?;
     resume::remember(app, args, &digest, prepared.known())?;
     let batch = test.data.batch(0..test.labels.len(), &input.preprocess)?;
     let float = quant::float::evaluate(&input.model, &batch).map_err(Failure::input)?;
     let float_accuracy = float.accuracy(test.labels);
-    let tested = Images { batch: &batch, labels: Some(test.labels) };
-    let tested = fingerprint(&input.model, &input.preprocess, &tested, &options);
+    let tested = Images { batch: &batch, labels: Some(test.labels), held_back: None };
+    let tested = fingerprint(&model, &input.preprocess, &tested, &options);
     let fingerprint = format!("{digest} {tested}");
     drop((batch, float));
     let sweep = Sweep { app, args, out, prepared, test, fingerprint, bar };
@@ -362,7 +363,7 @@ mod tests {
             predicted_seconds: 0.0,
             accuracy: 0.0,
             expected_loss: None,
-            fidelity: Fidelity { images: 1, agreement: 1.0, loss, error: loss },
+            fidelity: Fidelity { images: 1, agreement: 1.0, loss, error: loss, held_back: false },
             layers: Vec::new(),
             fingerprint: String::new(),
             plan: String::new(),

@@ -20,9 +20,9 @@ pub(super) fn write(frontier: &Frontier) -> String {
          images, standard error about \
          {:.2} points; the float network has {:.2} %. Bits of one inference are exact: what a \
          private run moves, offline and \
-         online, both directions. Loss and agreement compare with the float network on the \
-         calibration images. The curve has the networks that lose less than every cheaper \
-         one.</p>\n",
+         online, both directions. Loss and agreement compare with the float network on images \
+         behind those of calibration, where there are 64 more, else on these. The curve has the \
+         networks that lose less than every cheaper one.</p>\n",
         frontier.images,
         100.0 * frontier.standard_error(),
         100.0 * frontier.float_accuracy

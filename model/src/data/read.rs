@@ -96,8 +96,9 @@ fn beginning(stream: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
 pub(super) fn up_to(stream: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     in_chunks(stream, len, |chunk, left| {
-        reserve(&mut bytes, chunk.len(), left);
+        reserve(&mut bytes, chunk.len(), left)?;
         bytes.extend_from_slice(chunk);
+        Ok(())
     })?;
     Ok(bytes)
 }
@@ -107,14 +108,14 @@ pub(super) fn up_to(stream: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
 pub(super) fn in_chunks(
     stream: &mut impl Read,
     len: u64,
-    mut take: impl FnMut(&[u8], u64),
+    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
 ) -> io::Result<u64> {
     let (mut buffer, mut done) = (vec![0; CHUNK], 0);
     while done < len {
         let want = CHUNK.min(usize::try_from(len - done).unwrap_or(CHUNK));
         let found = fill(stream, &mut buffer[..want])?;
         done += found as u64;
-        take(&buffer[..found], len - done);
+        take(&buffer[..found], len - done)?;
         if found < want {
             break;
         }
@@ -123,13 +124,17 @@ pub(super) fn in_chunks(
 }
 
 /// Room for `more` elements: twice what there is, but never more than `left` beyond them.
-pub(super) fn reserve<T>(elements: &mut Vec<T>, more: usize, left: u64) {
+///
+/// # Errors
+/// The system has no memory left.
+pub(super) fn reserve<T>(elements: &mut Vec<T>, more: usize, left: u64) -> io::Result<()> {
     if elements.capacity() - elements.len() < more {
         // Doubling, but for what can come at most: memory stays within twice what has been read,
         // whatever a header claims.
         let ahead = elements.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        elements.reserve_exact(more + ahead);
+        elements.try_reserve_exact(more + ahead)?;
     }
+    Ok(())
 }
 
 /// Whether a stream has ended.

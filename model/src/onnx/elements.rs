@@ -124,11 +124,22 @@ fn either<const N: usize, S, T>(
     from_typed: impl Fn(&S) -> T,
 ) -> Result<Vec<T>, Problem> {
     if raw.is_empty() {
-        return Ok(typed.iter().map(from_typed).collect());
+        return collected(typed.iter().map(from_typed));
     }
     let (elements, rest) = raw.as_chunks::<N>();
     if !rest.is_empty() {
         return Err(Problem::malformed(format!("{} bytes of elements of {N} bytes", raw.len())));
     }
-    Ok(elements.iter().map(|bytes| from_raw(*bytes)).collect())
+    collected(elements.iter().map(|bytes| from_raw(*bytes)))
+}
+
+/// The elements, where there is memory for them.
+fn collected<T>(elements: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>, Problem> {
+    let mut all = Vec::new();
+    if all.try_reserve_exact(elements.len()).is_err() {
+        let reason = format!("no memory for {} elements", elements.len());
+        return Err(Problem::new(reason, "free memory, or import a smaller network"));
+    }
+    all.extend(elements);
+    Ok(all)
 }

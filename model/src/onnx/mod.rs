@@ -135,6 +135,14 @@ impl Source {
 
     /// The report without the model, and the model.
     fn parse(&self) -> Result<(Report, Option<Quantized>), ImportError> {
+        // Decoding copies the tensors, and ends the process where memory is short: so that is asked
+        // before, of a buffer that no compiler may leave out.
+        let mut room = Vec::<u8>::new();
+        if std::hint::black_box(&mut room).try_reserve_exact(self.bytes.len()).is_err() {
+            let found = format!("none for its {} bytes", self.bytes.len());
+            return Err(ImportError::field("file", "memory for a copy of its tensors", found));
+        }
+        drop(std::hint::black_box(room));
         let file = ModelProto::decode(&self.bytes[..])?;
         let opset = opset(&file)?;
         let mut graph = file.graph.ok_or_else(|| ImportError::field("graph", "one", "none"))?;

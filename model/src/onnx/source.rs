@@ -95,9 +95,13 @@ impl Files<'_> {
             let expected = format!("tensors of at most {most} bytes in all");
             return Err(ImportError::field(field(tensor, "length"), expected, "more"));
         }
-        let mut bytes = vec![0; length as usize];
+        let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(place.offset))
-            .and_then(|_| file.read_exact(&mut bytes))
+            .and_then(|_| Ok(bytes.try_reserve_exact(length as usize)?))
+            .and_then(|()| {
+                bytes.resize(length as usize, 0);
+                file.read_exact(&mut bytes)
+            })
             .map_err(|source| ImportError::Io { path: path.clone(), source })?;
         tensor.raw_data = bytes;
         tensor.data_location = 0;

@@ -8,9 +8,9 @@ use crate::hints::Outline;
 use crate::linear::Layer;
 use crate::load::{Group, Hints, Load};
 use crate::ot::{Draws, OtExtend};
-use crate::plan::Plan;
+use crate::plan::{Plan, Reveal};
 use crate::rates::Seconds;
-use crate::steps::{CORRELATIONS, KEYS, Kind, Masks, Op};
+use crate::steps::{CORRELATIONS, Context, KEYS, Kind, Masks, Op};
 use crate::{Block, Cost, Operator, Phases, Role};
 
 /// The price of one step, for a batch.
@@ -173,7 +173,8 @@ impl Plan {
 
     /// What prices of many steps have in common.
     pub fn prices(&self) -> Prices<'_> {
-        Prices { plan: self, masks: self.masks() }
+        let (reveals, revealed) = (self.reveals(), self.revealed_range());
+        Prices { plan: self, masks: self.masks(), reveals, revealed }
     }
 }
 
@@ -181,13 +182,22 @@ impl Plan {
 pub struct Prices<'a> {
     plan: &'a Plan,
     masks: Masks,
+    reveals: Reveal,
+    revealed: (i64, i64),
 }
 
 impl Prices<'_> {
+    /// What every step sees, found once: looking at all steps for each would be quadratic.
+    fn context(&self) -> Context<'_> {
+        let (Self { masks, reveals, revealed, .. }, plan) = (self, self.plan);
+        let (wires, streamed) = (&plan.wires[..], plan.streamed);
+        Context { wires, masks, streamed, reveals: *reveals, revealed: *revealed }
+    }
+
     /// The price of one step for a batch of `images`. OTs of its set-up are counted, their
     /// extension is not.
     pub fn step_cost(&self, op: &Op, images: usize) -> Phases {
-        self.plan.placed(op, op.step().cost(&self.plan.context(&self.masks), images))
+        self.plan.placed(op, op.step().cost(&self.context(), images))
     }
 
     /// The price of the supplies of OTs of one step, where the plan is streamed.
@@ -199,13 +209,13 @@ impl Prices<'_> {
 
     /// Seconds of work of a step, without the wire.
     pub fn step_work(&self, op: &Op, images: usize) -> Seconds {
-        op.step().seconds(&self.plan.context(&self.masks), images)
+        op.step().seconds(&self.context(), images)
     }
 
     /// The same step in every way that makes the same integers, also such that leave a carry in
     /// wires that say nothing of one.
     pub fn variants(&self, op: &Op) -> Vec<Op> {
-        let variants = op.step().variants(&self.plan.context(&self.masks));
+        let variants = op.step().variants(&self.context());
         if variants.is_empty() { vec![op.clone()] } else { variants }
     }
 

@@ -7,7 +7,6 @@
 //! objective Colbert et al.: AXE, 2024). Theirs hold from the first integer on; ours are met
 //! afterwards, and only where the output's error hardly grows.
 
-use model::kernels::multiply_add;
 use model::{Conv, Model, Op};
 use rayon::prelude::*;
 
@@ -15,7 +14,8 @@ use super::BitWidths;
 use super::activation_quantizers::{
     ActivationQuantizer, ActivationQuantizers, SAME, Target, off_power,
 };
-use super::round::{Group, QuantizedWeights, WeightQuantizer, blocks};
+use super::hessian::{Group, Slope};
+use super::round::{QuantizedWeights, WeightQuantizer, blocks};
 use super::scales::{Scales, limits};
 
 /// What there is in a ring beside a layer's products, and the steps of everything, as base-two
@@ -36,6 +36,10 @@ pub(super) struct Room {
 
 /// How much a layer's error may grow, of itself.
 pub(super) const GROWTH: f64 = 1.0 / 16.0;
+
+/// The most weights of a layer that is narrowed: every step looks at all weights of a channel, and
+/// with so many to choose from takes minutes.
+const NARROWED: usize = 1 << 24;
 
 /// Blocks of channels that are narrowed before it is asked whether the error has grown too much
 /// already: most layers are hopeless, and told by the first.
@@ -182,6 +186,9 @@ impl WeightQuantizer {
         room: &Room,
         growth: f64,
     ) -> QuantizedWeights {
+        if conv.weight.len() > NARROWED {
+            return rounded;
+        }
         let integers = rounded.weights.chunks_exact(conv.geometry.fan_in());
         let given: Vec<(&Group, (&[f32], Channel))> = self
             .channels(conv)
@@ -231,7 +238,7 @@ impl Group {
     /// grows least for what they save; `None` where it grows by more than `most`. `slope` is `H d`.
     fn narrowed(
         &self,
-        mut slope: Vec<f64>,
+        slope: Vec<f64>,
         mut channel: Channel,
         room: &Room,
         ring: u32,
@@ -241,7 +248,7 @@ impl Group {
         // A ring of `l` bits holds sums below `2^(l-1)`: that end is checked first, then the lower
         // one.
         let half = f64::from(ring - 1).exp2();
-        let mut prices: Option<Prices> = None;
+        let (mut slope, mut prices) = (Slope::new(slope), None::<Prices>);
         // Every round takes one off one magnitude, so it ends: the channel fits, the error is too
         // large, or no weight is left that would help.
         while room.ring(&channel) > ring {
@@ -250,8 +257,8 @@ impl Group {
             let saved = if room.interval(&channel).1 >= half { (high, -low) } else { (-low, high) };
             let known = prices.take().filter(|prices| prices.saved == saved);
             let prices = prices.insert(known.unwrap_or_else(|| Prices::of(self, &channel, saved)));
-            let at = prices.least(&slope)?;
-            channel.growth += Prices::growth(self, &channel, &slope, at);
+            let at = prices.least(&slope.values)?;
+            channel.growth += Prices::growth(self, &channel, self.slope(&slope, at), at);
             let step = channel.shrink(at);
             channel.bias -= step * self.mean[at];
             if channel.growth > most {
@@ -261,8 +268,7 @@ impl Group {
                 prices.exhaust(at);
             }
             // `H d` follows by one row, `H` being symmetric: no product is made anew.
-            let row = &self.damped[at * self.rows..(at + 1) * self.rows];
-            slope.iter_mut().zip(row).for_each(|(slope, h)| *slope += step * h);
+            self.step(&mut slope, at, step);
         }
         Some(channel)
     }
@@ -291,7 +297,7 @@ impl Prices {
             let saved = if q > 0 { saved.0 } else { saved.1 };
             let step = -f64::from(q.signum()) * channel.scale;
             let possible = q != 0 && saved > 0.0;
-            let curvature = step * step * group.damped[at * group.rows + at];
+            let curvature = step * step * group.diagonal[at];
             prices.slopes.push(if possible { 2.0 * step / saved } else { 0.0 });
             prices.curvatures.push(if possible { curvature / saved } else { f64::INFINITY });
         }
@@ -299,9 +305,9 @@ impl Prices {
     }
 
     /// By how much the error grows if a weight moves toward zero.
-    fn growth(group: &Group, channel: &Channel, slope: &[f64], at: usize) -> f64 {
+    fn growth(group: &Group, channel: &Channel, slope: f64, at: usize) -> f64 {
         let step = -f64::from(channel.weights[at].signum()) * channel.scale;
-        2.0 * step * slope[at] + step * step * group.damped[at * group.rows + at]
+        2.0 * step * slope + step * step * group.diagonal[at]
     }
 
     /// The first of the weights with the least price, if there is any that saves something.
@@ -349,8 +355,7 @@ fn slopes(block: &Block<'_>) -> (Vec<f64>, Vec<f64>) {
     let group = block[0].0;
     let changes: Vec<f64> =
         block.iter().flat_map(|(_, (floats, channel))| Group::change(floats, channel)).collect();
-    let mut slopes = vec![0.0; changes.len()];
-    multiply_add([block.len(), group.rows, group.rows], &changes, &group.damped, &mut slopes);
+    let slopes = group.times(&changes);
     (changes, slopes)
 }
 
@@ -393,7 +398,7 @@ mod tests {
     use protocols::weights::{LayerWeights, accumulators};
 
     use super::*;
-    use crate::quantize::calibrate::Moments;
+    use crate::quantize::calibrate::{Moments, Second};
     use crate::quantize::{Quantizer, Ranges};
 
     const ROWS: usize = 12;
@@ -441,6 +446,7 @@ mod tests {
                 mean[p / ROWS] * mean[p % ROWS] + if p / ROWS == p % ROWS { 0.3 } else { 0.05 }
             });
             let (second, first) = (second.collect(), mean.clone());
+            let second = Second::Whole(second);
             let moments = Moments { rows: ROWS, second, first, samples: 1 << 20 };
             let weight_quantizer = WeightQuantizer::new(vec![moments]);
             let before = weight_quantizer.round(&conv, bits, log_scale);
@@ -496,7 +502,7 @@ mod tests {
         let weight_quantizer = WeightQuantizer::new(vec![Moments {
             samples: 1 << 20,
             rows: ROWS,
-            second: unit.collect(),
+            second: Second::Whole(unit.collect()),
             first: vec![0.0; ROWS],
         }]);
         let rest = (0.0, 0.0);

@@ -9,8 +9,10 @@ use rayon::prelude::*;
 
 use super::activation_quantizers::{ActivationQuantizers, QuantizerId};
 use super::gram::{Gram, mirror};
+use super::hessian::damp;
 use super::ranges::Ranges;
-use super::round::{Diagonals, WeightQuantizer, damp};
+use super::round::{Diagonals, WeightQuantizer};
+use super::thin::is_thin;
 
 /// Statistics of calibration images.
 #[derive(Clone, Debug)]
@@ -39,25 +41,39 @@ pub struct Samples {
 pub struct Moments {
     /// `N`: rows.
     pub rows: usize,
-    /// `E[x x^T]`, `[N, N]`.
-    pub second: Vec<f64>,
+    /// How they vary together.
+    pub second: Second,
     /// `E[x]`, `[N]`.
     pub first: Vec<f64>,
     /// How many columns these are means of.
     pub samples: usize,
 }
 
+/// What is kept of the products of inputs.
+#[derive(Clone, Debug)]
+pub enum Second {
+    /// `E[x x^T]`, `[N, N]`.
+    Whole(Vec<f64>),
+    /// `x - E[x]` of every sample, `[N, S]`: where there are few, that is less.
+    Samples(Vec<f32>),
+}
+
 /// Samples kept of an activation quantizer.
 const SAMPLES: usize = 1 << 14;
 /// Images whose moments are taken: many columns each.
 const MOMENT_IMAGES: usize = 64;
+/// Copies of an image's values: they, and what samples are taken from.
+pub(super) const COPIES: u64 = 2;
 /// What a range is of the widest that it meets, at least: `2^-24`.
 const FAINT: f32 = 1.0 / 16_777_216.0;
 /// Columns of a chunk of the im2col matrix.
 const COLUMNS: usize = 4096;
 
 impl Calibration {
-    /// Measures a batch of images, preprocessed, of which ranges are to be chosen so.
+    /// Images that are measured, at most.
+    pub const IMAGES: usize = 2 * MOMENT_IMAGES;
+
+    /// Measures the first `images` of a batch, preprocessed, of which ranges are to be chosen so.
     ///
     /// # Errors
     /// The batch's shape is not the model's input.
@@ -65,11 +81,11 @@ impl Calibration {
         model: &Model,
         activations: &ActivationQuantizers,
         batch: &Tensor,
-        ranges: Ranges,
+        (images, ranges): (usize, Ranges),
     ) -> Result<Self, FloatError> {
         let mut samples = vec![Samples::default(); activations.quantizers.len()];
         let mut layers = vec![Diagonals::default(); activations.layers.len()];
-        let images = batch.images().min(MOMENT_IMAGES * 2);
+        let images = batch.images().min(images);
         let mut magnitudes = vec![0.0; model.nodes.len() + 1];
         visit_values(model, &first_images(batch, images), |id, values| {
             magnitudes[id.0] = magnitude(values);
@@ -308,16 +324,26 @@ fn others(image: &[f32]) -> impl Iterator<Item = f32> {
     image.iter().copied().filter(|v| *v != 0.0)
 }
 
-impl Moments {
-    /// `E[x x^T] - E[x] E[x]^T`, since the bias makes up for the mean; and the mean.
-    pub fn into_covariance(self) -> (Vec<f64>, Vec<f64>) {
-        let Self { rows, mut second, first, .. } = self;
-        second.par_chunks_mut(rows.max(1)).zip(&first).for_each(|(row, mean)| {
-            row.iter_mut().zip(&first).for_each(|(second, other)| *second -= mean * other);
-        });
-        (second, first)
-    }
+/// `E[x x^T] - E[x] E[x]^T`, `[N, N]`, since the bias makes up for the mean.
+pub(super) fn covariance(mut second: Vec<f64>, mean: &[f64]) -> Vec<f64> {
+    second.par_chunks_mut(mean.len().max(1)).zip(mean).for_each(|(row, own)| {
+        row.iter_mut().zip(mean).for_each(|(second, other)| *second -= own * other);
+    });
+    second
+}
 
+/// Takes their means off the rows of `samples`, `[N, S]`, and gives them.
+pub(super) fn center(samples: &mut [f32], columns: usize) -> Vec<f64> {
+    let rows = samples.chunks_exact_mut(columns.max(1));
+    rows.map(|row| {
+        let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / columns as f64;
+        row.iter_mut().for_each(|v| *v = (f64::from(*v) - mean) as f32);
+        mean
+    })
+    .collect()
+}
+
+impl Moments {
     /// The moments of every group of a convolution's input, of images `[C, H, W]`.
     fn of(geometry: &Geometry, images: &[Vec<f32>]) -> Vec<Self> {
         (0..geometry.groups).map(|group| Self::of_group(geometry, images, group)).collect()
@@ -330,6 +356,17 @@ impl Moments {
         // Columns of as many images as fill a chunk: `[rows, together * positions]`, so that
         // products are large also where images are small.
         let together = (COLUMNS / positions.max(1)).max(1);
+        let samples = images.len() * positions;
+        if is_thin(rows, samples) {
+            let mut all = vec![0.0; rows * samples];
+            let mut one = Vec::new();
+            for (at, image) in images.iter().enumerate() {
+                fill_columns(g, channels, &image[group * plane..][..plane], &mut one);
+                beside(&one, &mut all, positions, samples, at * positions);
+            }
+            let first = center(&mut all, samples);
+            return Self { rows, second: Second::Samples(all), first, samples };
+        }
         let mut second = vec![0.0f64; rows * rows];
         let mut first = vec![0.0f64; rows];
         // The matrix of one image, which is then put beside those of others.
@@ -339,9 +376,7 @@ impl Moments {
             let mut matrix = vec![0.0f32; rows * columns];
             for (at, image) in some.iter().enumerate() {
                 fill_columns(g, channels, &image[group * plane..][..plane], &mut one);
-                for (wide, row) in matrix.chunks_exact_mut(columns).zip(one.chunks(positions)) {
-                    wide[at * positions..][..positions].copy_from_slice(row);
-                }
+                beside(&one, &mut matrix, positions, columns, at * positions);
             }
             for (first, row) in first.iter_mut().zip(matrix.chunks_exact(columns)) {
                 *first += row.iter().map(|&v| f64::from(v)).sum::<f64>();
@@ -351,10 +386,16 @@ impl Moments {
             product.add_to(&mut second);
         }
         mirror(&mut second, rows);
-        let samples = images.len() * positions;
         let count = samples.max(1) as f64;
         second.iter_mut().chain(&mut first).for_each(|v| *v /= count);
-        Self { rows, second, first, samples }
+        Self { rows, second: Second::Whole(second), first, samples }
+    }
+}
+
+/// Copies a matrix of `pixels` columns into columns `at..` of one with `wide`.
+pub(super) fn beside(from: &[f32], to: &mut [f32], pixels: usize, wide: usize, at: usize) {
+    for (from, to) in from.chunks_exact(pixels).zip(to.chunks_exact_mut(wide)) {
+        to[at..at + pixels].copy_from_slice(from);
     }
 }
 
@@ -389,8 +430,9 @@ mod tests {
         assert_eq!(found.groups().len(), moments.len());
         for (found, moments) in found.groups().iter().zip(moments) {
             let rows = moments.rows;
-            let squares: Vec<f64> = moments.second.iter().step_by(rows + 1).copied().collect();
-            let (mut covariance, _) = moments.into_covariance();
+            let Second::Whole(second) = moments.second else { unreachable!() };
+            let squares: Vec<f64> = second.iter().step_by(rows + 1).copied().collect();
+            let mut covariance = covariance(second, &moments.first);
             damp(covariance.iter_mut().step_by(rows + 1), &squares);
             let expected = covariance.iter().step_by(rows + 1);
             assert_eq!(found.len(), rows);

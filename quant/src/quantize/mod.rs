@@ -5,14 +5,18 @@ mod activation_quantizers;
 mod adam;
 mod calibrate;
 mod emit;
+mod equalize;
 mod gram;
+mod hessian;
 mod least_squares;
+mod memory;
 mod qdq_import;
 mod ranges;
 mod reconstruct;
 mod round;
 mod scales;
 mod sequential;
+mod thin;
 mod triangular;
 mod winograd;
 
@@ -31,7 +35,9 @@ pub use activation_quantizers::{
     ActivationQuantizer, ActivationQuantizers, InputQuantizer, LayerQuantizers, QuantizerId, Target,
 };
 pub use calibrate::{Calibration, first_images};
+pub use equalize::equalized;
 pub(crate) use least_squares::Cross;
+pub use memory::{Memory, TooLarge};
 pub use qdq_import::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
 pub use ranges::Ranges;
 pub use reconstruct::Reconstruction;
@@ -60,6 +66,9 @@ pub enum QuantizeError {
     /// The integer network cannot be represented.
     #[error(transparent)]
     Graph(#[from] fusion::Error),
+    /// The network is too large for the memory that it may take.
+    #[error(transparent)]
+    Memory(#[from] TooLarge),
     /// Two scales that must meet are too far apart.
     #[error(
         "node {node}: scales differ by 2^{ratio}, which no shift can make up for; check the \
@@ -114,6 +123,7 @@ pub struct Quantizer<'a> {
     preprocess: Preprocess,
     activations: ActivationQuantizers,
     batch: &'a Tensor,
+    memory: Memory,
     calibration: Calibration,
     /// Of every layer, by the inputs that it has in the float network; made where they are asked
     /// for, since they are large: matrices of a layer's inputs squared.
@@ -123,6 +133,10 @@ pub struct Quantizer<'a> {
 }
 
 impl<'a> Quantizer<'a> {
+    /// Copies of an image's values that a search holds at the most: those of the float network, of
+    /// the integers, and of what a layer shall make.
+    pub const COPIES: u64 = 3;
+
     /// Calibrates on a batch of preprocessed images.
     ///
     /// # Errors
@@ -133,6 +147,20 @@ impl<'a> Quantizer<'a> {
         batch: &'a Tensor,
         ranges: Ranges,
     ) -> Result<Self, QuantizeError> {
+        Self::within(model, preprocess, batch, ranges, Memory::DEFAULT)
+    }
+
+    /// As [`Quantizer::new`], holding no more images at a time than fit so many bytes, but one.
+    ///
+    /// # Errors
+    /// The batch is empty or does not fit the model.
+    pub fn within(
+        model: &'a Model,
+        preprocess: &Preprocess,
+        batch: &'a Tensor,
+        ranges: Ranges,
+        max_memory: u64,
+    ) -> Result<Self, QuantizeError> {
         if batch.images() == 0 {
             return Err(QuantizeError::NoImages);
         }
@@ -140,7 +168,9 @@ impl<'a> Quantizer<'a> {
             return Err(QuantizeError::Blank { images: batch.images(), value: batch.data[0] });
         }
         let activations = ActivationQuantizers::of(model, input_quantizer(preprocess, batch));
-        let calibration = Calibration::measure(model, &activations, batch, ranges)?;
+        let memory = Memory::of(model, batch, max_memory);
+        let images = memory.some_images(Calibration::IMAGES, calibrate::COPIES);
+        let calibration = Calibration::measure(model, &activations, batch, (images, ranges))?;
         let strange = activations
             .quantizers
             .iter()
@@ -160,11 +190,17 @@ impl<'a> Quantizer<'a> {
             preprocess,
             activations,
             batch,
+            memory,
             calibration,
             weight_quantizers: OnceLock::new(),
             middle: OnceLock::new(),
             memo: Mutex::default(),
         })
+    }
+
+    /// What the search of this network takes.
+    pub const fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Where the network is rounded.
@@ -354,7 +390,8 @@ impl<'a> Quantizer<'a> {
             bit_widths,
             scales: &scales,
         };
-        let images = first_images(batch, batch.images().min(SEQUENCE_IMAGES));
+        let images = self.memory.some_images(SEQUENCE_IMAGES, Self::COPIES);
+        let images = first_images(batch, batch.images().min(images));
         let mut rounded = sequence.run(&images, &mut |done, of| progress("rounding", done, of));
         if let Some(options) = reconstruction {
             let start = reconstruct::Start {

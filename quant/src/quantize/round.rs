@@ -11,7 +11,7 @@ use model::kernels::{Factor, multiply_add_spaced};
 use rayon::prelude::*;
 
 use super::calibrate::Moments;
-use super::triangular::inverse_factor;
+use super::hessian::{Group, Hessian};
 
 /// A layer's integers under one weight scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,27 +39,12 @@ pub struct WeightQuantizer {
     groups: Vec<Group>,
 }
 
-/// One group of a convolution.
-#[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) rows: usize,
-    /// `H`, damped, `[N, N]`.
-    pub(super) damped: Vec<f64>,
-    diagonal: Vec<f64>,
-    pub(super) mean: Vec<f64>,
-    factor: Vec<f64>,
-    /// What was added to the diagonal.
-    damping: f64,
-}
-
 /// The most that channels' exponents differ: each bit of difference is a bit of the accumulators.
 const SPREAD: i32 = 3;
 /// The exponent of a channel whose weights are all zero: any will do.
 const NO_WEIGHTS: i32 = i32::MAX;
-/// What is added to the diagonal of `H`, of its mean.
-const DAMPING: f64 = 0.01;
-/// What is added to it at least, of the inputs' mean square.
-const CONSTANT: f64 = 1e-3;
+/// Weights of a layer whose errors are measured to choose its scale.
+const MEASURED: usize = 1 << 22;
 /// Channels that are rounded together, and weights whose errors move on together.
 const BLOCK: usize = 64;
 
@@ -95,7 +80,10 @@ impl Diagonals {
     /// The relative error of the best exponents: the diagonal part of the output's error over its
     /// energy.
     pub fn error(&self, conv: &Conv, bits: u8, log_scale: f64) -> f64 {
-        let channels: Vec<(&Vec<f64>, &[f32])> = channels(&self.groups, conv).collect();
+        // Some channels stand for all where there are very many weights.
+        let step = conv.weight.len().div_ceil(MEASURED);
+        let channels: Vec<(&Vec<f64>, &[f32])> =
+            channels(&self.groups, conv).step_by(step.max(1)).collect();
         let each: Vec<(f64, f64)> = channels
             .par_iter()
             .map(|(diagonal, weights)| {
@@ -133,17 +121,9 @@ impl WeightQuantizer {
         QuantizedWeights { weights, exponents, log_scale, bias }
     }
 
-    /// `U` with `U^T U` the inverse of a group's damped `H`, `[N, N]`.
-    pub(super) fn factor(&self, group: usize) -> &[f64] {
-        &self.groups[group].factor
-    }
-
-    /// How many of a group's weights samples can tell apart: the trace of `C (C + d)^-1`, with `C`
-    /// the covariance and `d` the damping.
-    pub(super) fn freedom(&self, group: usize) -> f64 {
-        let Group { rows, factor, damping, .. } = &self.groups[group];
-        let squares: f64 = factor.par_iter().map(|entry| entry * entry).sum();
-        (*rows as f64 - damping * squares).max(0.0)
+    /// What a group was prepared with.
+    pub(super) fn group(&self, group: usize) -> &Group {
+        &self.groups[group]
     }
 
     /// Rounds a layer in which parts of `part` weights of a channel have exponents of their own,
@@ -208,57 +188,7 @@ fn channels<'a, T>(groups: &'a [T], conv: &'a Conv) -> impl Iterator<Item = (&'a
     weights.map(move |(channel, weights)| (&groups[channel / per_group], weights))
 }
 
-/// Adds to the diagonal of `H` what makes it positive definite also where inputs are constant or
-/// linearly dependent. `squares` are the inputs' mean squares: where they hardly vary around their
-/// means, as those of a single image, `H` is mostly rounding errors of these.
-pub(super) fn damp<'a>(diagonal: impl Iterator<Item = &'a mut f64>, squares: &[f64]) {
-    let mut diagonal: Vec<&mut f64> = diagonal.collect();
-    let trace: f64 = diagonal.iter().map(|entry| **entry).sum();
-    // Sums in single precision are off by about 1e-6 of the squares: the least damping is a
-    // thousand times that, and less than `DAMPING` asks for where inputs vary.
-    let least = CONSTANT * squares.iter().sum::<f64>();
-    let damping = ((DAMPING * trace).max(least) / diagonal.len() as f64).max(1e-12);
-    diagonal.iter_mut().for_each(|entry| **entry += damping);
-}
-
-/// Moves a covariance `[n, n]` of so many samples toward its diagonal, as far as what is beside it
-/// may be chance (Schafer, Strimmer: Shrinkage approach to covariance estimation, 2005, section 2).
-/// Else errors of rounding are made up for by weights that only seem to tell of each other.
-fn shrink(covariance: &mut [f64], n: usize, samples: usize) {
-    let all: f64 = covariance.par_iter().map(|entry| entry * entry).sum();
-    let diagonal = covariance.iter().step_by(n + 1);
-    let trace: f64 = diagonal.clone().sum();
-    let own: f64 = diagonal.map(|entry| entry * entry).sum();
-    let beside = all - own;
-    if beside <= 0.0 {
-        return;
-    }
-    // Of normal values, an entry has the variance `(c_ii c_jj + c_ij^2) / samples`.
-    let chance = (trace * trace - own + beside) / samples.max(1) as f64;
-    // Where all may be chance, rounding is to the nearest.
-    let kept = (1.0 - chance / beside).max(0.0);
-    covariance.par_chunks_mut(n).enumerate().for_each(|(row, entries)| {
-        let own = entries[row];
-        entries.iter_mut().for_each(|entry| *entry *= kept);
-        entries[row] = own;
-    });
-}
-
 impl Group {
-    fn new(moments: Moments) -> Self {
-        let n = moments.rows;
-        let squares: Vec<f64> = moments.second.iter().step_by(n + 1).copied().collect();
-        let samples = moments.samples;
-        let (mut damped, mean) = moments.into_covariance();
-        shrink(&mut damped, n, samples);
-        let before = damped.first().copied().unwrap_or(0.0);
-        damp(damped.iter_mut().step_by(n + 1), &squares);
-        let damping = damped.first().copied().unwrap_or(0.0) - before;
-        let diagonal = damped.iter().step_by(n + 1).copied().collect();
-        let factor = inverse_factor(damped.clone(), n);
-        Self { rows: n, damped, diagonal, mean, factor, damping }
-    }
-
     /// The integers of some channels, and how much the mean of each one's output falls. `scale` is
     /// of a channel, by its place among these, and a weight.
     ///
@@ -270,43 +200,22 @@ impl Group {
         bits: u8,
         scale: &impl Fn(usize, usize) -> f64,
     ) -> Vec<(Vec<i8>, f64)> {
-        let (n, (low, high)) = (self.rows, limits(bits));
-        // Both are `[channels, N]`. `free` holds what the weights still have to give: floats, with
-        // the errors of those already rounded moved onto them.
-        let mut free: Vec<f64> =
+        let weights: Vec<f64> =
             channels.iter().flat_map(|(_, weights)| *weights).map(|&w| w.into()).collect();
-        let mut rounded = vec![0_i8; free.len()];
-        for start in (0..n).step_by(BLOCK) {
-            let end = n.min(start + BLOCK);
-            // Negated, `[channels, end - start]`: the product below adds.
-            let mut errors = vec![0.0; channels.len() * (end - start)];
-            let rows = free.chunks_exact_mut(n).zip(rounded.chunks_exact_mut(n)).enumerate();
-            for ((channel, (free, rounded)), errors) in
-                rows.zip(errors.chunks_exact_mut(end - start))
-            {
-                for i in start..end {
-                    let scale = scale(channel, i);
-                    let integer = (free[i] / scale).round().clamp(low, high);
-                    rounded[i] = integer as i8;
-                    // With `U^T U = H^-1`, the best that the weights behind `i` can do about its
-                    // error `e` is to move by `-e U[i, j] / U[i, i]` each: row `i` is all that is
-                    // needed of the inverse with everything before `i` taken out (GPTQ, section
-                    // 3.3, step 3).
-                    let row = &self.factor[i * n..(i + 1) * n];
-                    let error = (free[i] - integer * scale) / row[i];
-                    for (later, f) in free[i + 1..end].iter_mut().zip(&row[i + 1..end]) {
-                        *later -= error * f;
-                    }
-                    errors[i - start] = -error;
-                }
+        let (n, (low, high)) = (self.rows, limits(bits));
+        let rounded = match &self.hessian {
+            Hessian::Dense { factor, .. } => round_dense(factor, n, weights, (low, high), scale),
+            Hessian::Thin(thin) => {
+                let mut rounded = vec![0_i8; weights.len()];
+                thin.round(&weights, |channel, at, value| {
+                    let scale = scale(channel, at);
+                    let integer = (value / scale).round().clamp(low, high);
+                    rounded[channel * n + at] = integer as i8;
+                    value - integer * scale
+                });
+                rounded
             }
-            if end < n {
-                let (rows, later) = (Factor::Rows(&errors), &self.factor[start * n + end..]);
-                let shape = [channels.len(), end - start, n - end];
-                let later = Factor::Spaced(later, n);
-                multiply_add_spaced(shape, rows, later, &mut free[end..], n);
-            }
-        }
+        };
         rounded
             .chunks_exact(n)
             .enumerate()
@@ -321,6 +230,52 @@ impl Group {
             })
             .collect()
     }
+}
+
+/// Rounds weights `[channels, N]`, each one's error made up for by those behind it, by the factor
+/// of the inverse.
+fn round_dense(
+    factor: &[f64],
+    n: usize,
+    weights: Vec<f64>,
+    (low, high): (f64, f64),
+    scale: &impl Fn(usize, usize) -> f64,
+) -> Vec<i8> {
+    // Both are `[channels, N]`. `free` holds what the weights still have to give: floats, with
+    // the errors of those already rounded moved onto them.
+    let channels = weights.len() / n;
+    let mut free = weights;
+    let mut rounded = vec![0_i8; free.len()];
+    for start in (0..n).step_by(BLOCK) {
+        let end = n.min(start + BLOCK);
+        // Negated, `[channels, end - start]`: the product below adds.
+        let mut errors = vec![0.0; channels * (end - start)];
+        let rows = free.chunks_exact_mut(n).zip(rounded.chunks_exact_mut(n)).enumerate();
+        for ((channel, (free, rounded)), errors) in rows.zip(errors.chunks_exact_mut(end - start)) {
+            for i in start..end {
+                let scale = scale(channel, i);
+                let integer = (free[i] / scale).round().clamp(low, high);
+                rounded[i] = integer as i8;
+                // With `U^T U = H^-1`, the best that the weights behind `i` can do about its
+                // error `e` is to move by `-e U[i, j] / U[i, i]` each: row `i` is all that is
+                // needed of the inverse with everything before `i` taken out (GPTQ, section
+                // 3.3, step 3).
+                let row = &factor[i * n..(i + 1) * n];
+                let error = (free[i] - integer * scale) / row[i];
+                for (later, f) in free[i + 1..end].iter_mut().zip(&row[i + 1..end]) {
+                    *later -= error * f;
+                }
+                errors[i - start] = -error;
+            }
+        }
+        if end < n {
+            let (rows, later) = (Factor::Rows(&errors), &factor[start * n + end..]);
+            let shape = [channels, end - start, n - end];
+            let later = Factor::Spaced(later, n);
+            multiply_add_spaced(shape, rows, later, &mut free[end..], n);
+        }
+    }
+    rounded
 }
 
 /// The integers of all channels, and how much the mean of each one's output falls.
@@ -362,6 +317,9 @@ pub(super) fn limits(bits: u8) -> (f64, f64) {
     (-half, half - 1.0)
 }
 
+/// Exponents that are tried for a channel: that of its largest weight, and finer ones.
+const FINER: usize = 4;
+
 /// The exponent with the least weighted squared error, and that error.
 fn best_exponent(weights: &[f32], diagonal: &[f64], bits: u8, log_scale: f64) -> (i32, f64) {
     let largest = weights.iter().fold(0.0f32, |most, w| w.abs().max(most));
@@ -374,17 +332,31 @@ fn best_exponent(weights: &[f32], diagonal: &[f64], bits: u8, log_scale: f64) ->
     // Weights of 3 bits, the largest 2.4, at `log_scale` 0: `widest` is 0, where 2.4 becomes 2; at
     // 1 the step is 1/2 and 2.4 becomes 3 steps, 1.5. The finer step pays where small weights or
     // heavy inputs outweigh that.
-    (widest..widest + 4)
-        .map(|exponent| {
-            let scale = (log_scale - f64::from(exponent)).exp2();
-            let error = weights.iter().zip(diagonal).map(|(&w, h)| {
-                let w = f64::from(w);
-                let rounded = (w / scale).round().clamp(low, high) * scale;
-                (w - rounded).powi(2) * h
-            });
-            (exponent, error.sum())
-        })
-        .fold((widest, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
+    let scales: [f64; FINER] =
+        std::array::from_fn(|finer| (log_scale - f64::from(widest + finer as i32)).exp2());
+    let mut errors = [0.0; FINER];
+    for (&w, h) in weights.iter().zip(diagonal) {
+        let w = f64::from(w);
+        // All exponents beside each other, so that they share registers.
+        for (error, scale) in errors.iter_mut().zip(scales) {
+            let rounded = nearest(w / scale).max(low).min(high) * scale;
+            *error += (w - rounded) * (w - rounded) * h;
+        }
+    }
+    let found = errors.into_iter().enumerate().map(|(finer, error)| (widest + finer as i32, error));
+    found.fold((widest, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
+}
+
+/// The nearest integer, halves away from zero, as `f64::round` has it: in additions alone, which
+/// every machine does several of at once. For numbers below 2^51.
+fn nearest(x: f64) -> f64 {
+    // Above it doubles are integers: the sum is rounded to one, halves to the even.
+    const WHOLE: f64 = 6_755_399_441_055_744.0;
+    let even = (x + WHOLE) - WHOLE;
+    let rest = x - even;
+    let up = if rest == 0.5 && x > 0.0 { 1.0 } else { 0.0 };
+    let down = if rest == -0.5 && x < 0.0 { 1.0 } else { 0.0 };
+    even + up - down
 }
 
 #[cfg(test)]
@@ -392,7 +364,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::quantize::calibrate::Second;
     use protocols::linear::Geometry;
+
+    proptest! {
+        #[test]
+        fn the_nearest_integer_is_that_of_the_library(
+            x in prop_oneof![-1e6f64..1e6, (-2000i32..2000).prop_map(|n| f64::from(n) / 2.0)],
+        ) {
+            prop_assert_eq!(nearest(x), x.round());
+        }
+    }
 
     fn dense(inputs: usize, outputs: usize, weight: Vec<f32>) -> Conv {
         Conv { geometry: Geometry::dense(inputs, outputs), weight, bias: vec![0.5; outputs] }
@@ -410,6 +392,7 @@ mod tests {
             let second =
                 (0..16).map(|p| mean[p / 4] * mean[p % 4] + if p / 4 == p % 4 { 0.3 } else { 0.0 });
             let (second, first) = (second.collect(), mean.clone());
+            let second = Second::Whole(second);
             let moments = Moments { rows: 4, second, first, samples: 1 << 20 };
             let rounded = WeightQuantizer::new(vec![moments]).round(&conv, bits, log_scale);
             let (low, high) = limits(bits);
@@ -425,20 +408,5 @@ mod tests {
                 prop_assert!((integer + rounded.bias[channel] - float).abs() < 1e-5);
             }
         }
-    }
-
-    #[test]
-    fn covariances_of_few_samples_lose_what_may_be_chance() {
-        // Independent inputs that few samples make look dependent, and one input twice.
-        let chance = [1.0, 0.3, 0.3, 1.0];
-        for (samples, least, most) in [(4, 0.0, 1e-9), (1 << 20, 0.299, 0.3)] {
-            let mut found = chance;
-            shrink(&mut found, 2, samples);
-            assert!(found[1] >= least && found[1] <= most, "{samples}: {found:?}");
-            assert_eq!((found[0], found[3]), (1.0, 1.0));
-        }
-        let mut twice = [1.0; 4];
-        shrink(&mut twice, 2, 64);
-        assert!(twice[1] > 0.95, "{twice:?}");
     }
 }

@@ -22,6 +22,9 @@ pub struct Fidelity {
     pub loss: f64,
     /// The distance of the logits from the float network's, over the spread of these.
     pub error: f64,
+    /// Whether the images are others than those that it was calibrated on.
+    #[serde(default)]
+    pub held_back: bool,
 }
 
 /// Images that are compared, at most.
@@ -31,7 +34,9 @@ const MULTIPLICATIONS: u64 = 1 << 36;
 /// Images that are compared in any case, where there are as many.
 const FEW: usize = 8;
 /// Images that are computed together.
-const CHUNK: usize = 32;
+pub(super) const CHUNK: usize = 32;
+/// Copies of an image's values, as floats: integers are twice as wide, and there are two of each.
+pub(super) const COPIES: u64 = 4;
 
 impl Fidelity {
     /// Agreement below which the networks are far apart.
@@ -39,23 +44,24 @@ impl Fidelity {
     /// Relative error of the logits above which they are.
     const ERROR: f64 = 0.5;
 
-    /// Compares a plan with its model on the first images of a batch, preprocessed.
+    /// Compares a plan with its model on the first images of a batch, preprocessed, `chunk` at a
+    /// time, which are taken for those of calibration.
     ///
     /// # Errors
     /// The images or the weights do not fit.
     pub fn measure(
         model: &Model,
         (plan, weights): (&Plan, &Weights),
-        batch: &Tensor,
+        (batch, chunk): (&Tensor, usize),
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, SearchError> {
         let affordable = (MULTIPLICATIONS / model.macs().max(1)) as usize;
         let images = batch.images().min(IMAGES).min(affordable.max(FEW));
         let batch = first_images(batch, images);
         let mut sums = Sums::default();
-        for start in (0..images).step_by(CHUNK) {
+        for start in (0..images).step_by(chunk) {
             progress(Progress { phase: "comparison", done: start, of: images });
-            let count = CHUNK.min(images - start);
+            let count = chunk.min(images - start);
             let (shape, len) = (batch.image_shape(), batch.image_len());
             let data = batch.data[start * len..][..count * len].to_vec();
             let some = Tensor { shape: [count, shape[0], shape[1], shape[2]], data };
@@ -113,6 +119,7 @@ impl Sums {
             agreement: self.alike as f64 / images,
             loss: self.loss / images,
             error: (self.squares / whole).sqrt(),
+            held_back: false,
         }
     }
 }

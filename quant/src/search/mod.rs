@@ -34,7 +34,7 @@ use model::{Model, Preprocess, Tensor};
 use protocols::plan::{Hints, Load, Plan};
 use protocols::weights::Weights;
 
-pub use crate::quantize::{Ranges, Winograd};
+pub use crate::quantize::{Memory, Ranges, Winograd, equalized};
 pub use error::SearchError;
 pub use fidelity::Fidelity;
 pub use fingerprint::{digest, fingerprint};
@@ -42,7 +42,9 @@ pub use found::{Found, LayerReport};
 pub use options::{FirstAndLast, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 
-use crate::quantize::{BitWidths, Quantizer, Reconstruction, first_images, requantize};
+use crate::quantize::{
+    BitWidths, QuantizeError, Quantizer, Reconstruction, first_images, requantize,
+};
 use choose::{Budgets, Chooser, UNBOUNDED};
 use measured::Measured;
 use planned::{impossible, planned, smallest};
@@ -72,7 +74,8 @@ pub fn search(
     options: &SearchOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Found, SearchError> {
-    Prepared::new(model, preprocess, images, options, None, progress)?.find(options, progress)
+    let model = equalized(model, images.batch)?;
+    Prepared::new(&model, preprocess, images, options, None, progress)?.find(options, progress)
 }
 
 /// Calibration images.
@@ -82,12 +85,17 @@ pub struct Images<'a> {
     pub batch: &'a Tensor,
     /// Their labels; without them, the float network's classes count as right.
     pub labels: Option<&'a [usize]>,
+    /// Others, preprocessed, that the result is compared with the float network on: those that it
+    /// was calibrated on flatter it.
+    pub held_back: Option<&'a Tensor>,
 }
 
-/// A network, calibrated and measured: ready for searches with any budgets.
+/// A network, calibrated and measured: ready for searches with any budgets. Where its channels
+/// differ by much, it is best [`equalized`].
 pub struct Prepared<'a> {
     model: &'a Model,
     batch: &'a Tensor,
+    held_back: Option<&'a Tensor>,
     quantizer: Quantizer<'a>,
     sensitivity: Option<Sensitivity>,
     /// `None` where widths are fixed: nothing is compared.
@@ -118,7 +126,9 @@ impl<'a> Prepared<'a> {
     ) -> Result<Self, SearchError> {
         progress(Progress { phase: "calibration", done: 0, of: 1 });
         let batch = images.batch;
-        let quantizer = Quantizer::new(model, preprocess, batch, options.ranges)?;
+        let memory = options.max_memory;
+        let quantizer = Quantizer::within(model, preprocess, batch, options.ranges, memory)?;
+        quantizer.memory().images(1, Quantizer::COPIES).map_err(QuantizeError::from)?;
         if quantizer.activations().layers.is_empty() {
             return Err(SearchError::NoLayers);
         }
@@ -127,7 +137,8 @@ impl<'a> Prepared<'a> {
             Some(_) => None,
             None => Some(Measured::new(model, batch, images.labels, most)?),
         };
-        let mut prepared = Self { model, batch, quantizer, sensitivity: None, measured };
+        let held_back = images.held_back;
+        let mut prepared = Self { model, batch, held_back, quantizer, sensitivity: None, measured };
         prepared.sensitivity = match known {
             Some(known) if known.fits(prepared.quantizer.activations()) => Some(known),
             _ if options.fixed.is_some() => None,
@@ -195,6 +206,7 @@ impl<'a> Prepared<'a> {
         if let Some(fixed) = options.fixed {
             let bit_widths = uniform(self.quantizer.activations(), fixed, options.ends);
             let graph = self.finish(&bit_widths, options, progress)?;
+            progress(Progress { phase: "protocols", done: 0, of: 1 });
             let Some(plan) = planned(&graph, options)? else {
                 return Err(impossible(&graph, options)?);
             };
@@ -273,8 +285,11 @@ impl<'a> Prepared<'a> {
         options: &SearchOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Found, SearchError> {
+        let (batch, held_back) = (self.held_back.unwrap_or(self.batch), self.held_back.is_some());
+        let chunk = self.quantizer.memory().images(fidelity::CHUNK, fidelity::COPIES).unwrap_or(1);
+        let fidelity = Fidelity::measure(self.model, (&plan, &weights), (batch, chunk), progress)?;
         Ok(Found {
-            fidelity: Fidelity::measure(self.model, (&plan, &weights), self.batch, progress)?,
+            fidelity: Fidelity { held_back, ..fidelity },
             layers: found::report(self.model, self.quantizer.activations(), bit_widths, &plan),
             predicted_bits: inference_bits(&plan),
             setup_bits: plan.session_cost(Load::one(1).with(Hints::Sent)).bits(),
@@ -303,7 +318,8 @@ pub fn uniform_graph(
     fixed: Uniform,
     first_and_last: FirstAndLast,
 ) -> Result<Graph, SearchError> {
-    let quantizer = Quantizer::new(model, preprocess, batch, Ranges::Mse)?;
+    let model = equalized(model, batch)?;
+    let quantizer = Quantizer::new(&model, preprocess, batch, Ranges::Mse)?;
     if quantizer.activations().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }
@@ -340,7 +356,8 @@ pub fn uniform_plan(
 /// # Errors
 /// What the search would end with.
 pub fn check(model: &Model, preprocess: &Preprocess, batch: &Tensor) -> Result<(), SearchError> {
-    let quantizer = Quantizer::new(model, preprocess, batch, Ranges::Mse)?;
+    let model = equalized(model, batch)?;
+    let quantizer = Quantizer::new(&model, preprocess, batch, Ranges::Mse)?;
     if quantizer.activations().layers.is_empty() {
         return Err(SearchError::NoLayers);
     }

@@ -8,7 +8,7 @@ use protocols::plan::{Plan, Protocols};
 use protocols::profile::Profile;
 
 use super::Measure;
-use crate::quantize::{Ranges, Winograd};
+use crate::quantize::{Memory, Ranges, Winograd};
 
 /// What is asked of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +49,8 @@ pub struct SearchOptions {
     pub reconstruct: Option<usize>,
     /// The protocols that move the fewest bits, instead of the fastest ones.
     pub cheapest: bool,
+    /// Bytes that the search may take, by estimate: with fewer, fewer images calibrate.
+    pub max_memory: u64,
     /// Everything random.
     pub seed: u64,
 }
@@ -75,6 +77,7 @@ impl Default for SearchOptions {
             measure: Measure::default(),
             reconstruct: None,
             cheapest: false,
+            max_memory: Memory::DEFAULT,
             seed: 0,
         }
     }

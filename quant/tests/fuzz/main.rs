@@ -147,7 +147,7 @@ fn taken(seed: u64, runtime: Option<&ReferenceRuntime>) -> (String, Result<Outco
     };
     let channels = shape[0];
     let plain = Preprocess::Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] };
-    let given = Images { batch: &calibration, labels: None };
+    let given = Images { batch: &calibration, labels: None, held_back: None };
     let found = match search(&model, &plain, &given, &options, &mut |_| {}) {
         Ok(found) => found,
         Err(error) => return (operators, Err(format!("search: {error}"))),

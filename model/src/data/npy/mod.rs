@@ -144,7 +144,7 @@ fn elements<T: Copy>(
     let place = Place::new(&header.shape, header.fortran);
     let (mut found, mut flaw) = (Vec::new(), None::<Flaw>);
     let read = read::in_chunks(stream, count * size as u64, |chunk, left| {
-        read::reserve(&mut found, chunk.len() / size, left / size as u64);
+        read::reserve(&mut found, chunk.len() / size, left / size as u64)?;
         for bytes in chunk.chunks_exact(size) {
             let number = header.kind.number(bytes, header.big_endian);
             let at = place.of(found.len());
@@ -156,6 +156,7 @@ fn elements<T: Copy>(
             }
             found.push(converted.unwrap_or(none));
         }
+        Ok(())
     })?;
     let unlike = if found.len() as u64 != count {
         Some(format!("{read} bytes"))
