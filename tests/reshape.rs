@@ -100,3 +100,23 @@ fn more_blocks_than_there_are_and_images_without_labels_are_refused() {
     assert!(refused.contains("images-idx3-ubyte: there are no labels"), "{refused}");
     assert!(!onnx.exists());
 }
+
+#[test]
+fn the_library_reshapes_and_what_it_saves_is_opened_as_it_was() {
+    let model = pq::Model::open(asset("digits.onnx")).unwrap();
+    let images = ["calib", "test"].map(|name| asset(&format!("digits-{name}-images-idx3-ubyte")));
+    let [train, test] = images.map(|path| pq::Images::open(path, &model).unwrap());
+    let training = pq::TuneOptions { steps: 40, crop: 1, flip: false, ..Default::default() };
+    let options = pq::ReshapeOptions { blocks: 1, training, ..Default::default() };
+    let mut steps = 0;
+    let reshaped = pq::reshape(&model, &[train], &options, &mut |at| steps = at.step).unwrap();
+    assert_eq!(steps, 40);
+    assert!(reshaped.prices[1].bits < reshaped.prices[0].bits, "{:?}", reshaped.prices);
+    assert_eq!(reshaped.blocks.iter().filter(|block| block.chosen.is_some()).count(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    reshaped.model.save(&path).unwrap();
+    let accuracy = pq::Model::open(&path).unwrap().accuracy(&test).unwrap();
+    assert_eq!(accuracy, reshaped.model.accuracy(&test).unwrap());
+    assert!(accuracy > 0.8, "{accuracy}");
+}
