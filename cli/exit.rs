@@ -144,6 +144,11 @@ impl Failure {
         self.code
     }
 
+    /// Not worth another try for so many seconds.
+    fn after(self, seconds: u32) -> Self {
+        Self { again_in: Some(seconds), ..self }
+    }
+
     /// Seconds until it is worth another try, where the peer says so.
     pub(crate) const fn again_in(&self) -> Option<u32> {
         self.again_in
@@ -257,9 +262,7 @@ impl From<&pq::Error> for Failure {
                 Code::Disagreement,
                 format_args!("{error}; its operator has to add it to the clients' file"),
             ),
-            pq::Error::Busy { seconds } => {
-                Self { again_in: Some(*seconds), ..Self::new(Code::PeerLost, error) }
-            }
+            pq::Error::Busy { seconds } => Self::new(Code::PeerLost, error).after(*seconds),
             pq::Error::UnknownNetwork { .. } => Self::new(
                 Code::Disagreement,
                 format_args!("{error}; its operator names networks, and who may use them"),

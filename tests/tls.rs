@@ -195,7 +195,9 @@ async fn flipped_bits_are_all_detected_and_none_gives_a_wrong_answer() {
             // statement is done. What it has is right.
             Ok((found, _)) => {
                 assert_eq!(found, expected, "bit {bit}, of the server: {of_server}");
-                assert!(bit + (1 << 11) > lengths[usize::from(!of_server)], "bit {bit}");
+                let length = lengths[usize::from(!of_server)];
+                let place = format!("bit {bit} of {length}, of the server: {of_server}");
+                assert!(bit + (1 << 11) > length, "{place}");
             }
             Err(error) => drop(error),
         }

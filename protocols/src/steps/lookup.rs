@@ -118,7 +118,8 @@ impl Body for Lookup {
         Box::pin(async move {
             let operator = self.operator(run.context.wires, run.images);
             let narrow = run.narrowed(self.input, operator.ring);
-            let written = session.run(&operator, narrow).await?;
+            // Not held by itself: the mask that follows is in the same turn as its last message.
+            let written = operator.run(session, narrow).await?;
             reshare::finish(session, run, self.reshare, written).await.map(Some)
         })
     }
