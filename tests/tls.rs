@@ -117,6 +117,19 @@ fn traffic_leaves_this_machine_in_the_clear_only_where_that_is_asked_for() {
     assert!(stderr(&output).contains("--insecure"), "{}", stderr(&output));
 }
 
+/// Whether a byte is of the version in a record's header. TLS 1.3 has both sides ignore it, and does
+/// not authenticate it (RFC 8446, section 5.1).
+fn is_version(sent: &[u8], at: usize) -> bool {
+    let mut header = 0;
+    while let Some([_, _, _, high, low]) = sent.get(header..header + 5) {
+        if (header + 1..header + 3).contains(&at) {
+            return true;
+        }
+        header += 5 + usize::from(u16::from_be_bytes([*high, *low]));
+    }
+    false
+}
+
 /// Forwards a connection, with one bit of what the server or the client sends flipped.
 async fn flipping(
     server: String,
@@ -132,18 +145,24 @@ async fn flipping(
             let ((cr, cw), (sr, sw)) = (client.into_split(), server.into_split());
             let (of_server, bit) = *at.lock().unwrap();
             for (which, mut from, mut to) in [(0, sr, cw), (1, cr, sw)] {
-                let flip = (of_server == (which == 0)).then_some(bit);
+                let mut flip = (of_server == (which == 0)).then_some(bit);
                 let sent = Arc::clone(&sent);
                 tokio::spawn(async move {
-                    let (mut buffer, mut seen) = (vec![0; 1 << 14], 0);
+                    let (mut buffer, mut seen) = (vec![0; 1 << 14], Vec::new());
                     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+                        let before = seen.len();
+                        seen.extend_from_slice(&buffer[..read]);
                         if let Some(bit) =
-                            flip.filter(|bit| (seen..seen + read).contains(&(bit / 8)))
+                            flip.filter(|bit| (before..seen.len()).contains(&(bit / 8)))
                         {
-                            buffer[bit / 8 - seen] ^= 1 << (bit % 8);
+                            // The length behind a version, which may come later, is flipped instead.
+                            let bit = if is_version(&seen, bit / 8) { bit + 16 } else { bit };
+                            flip = Some(bit);
+                            if let Some(byte) = buffer[..read].get_mut(bit / 8 - before) {
+                                *byte ^= 1 << (bit % 8);
+                            }
                         }
-                        seen += read;
-                        sent[which].fetch_max(seen, Ordering::Relaxed);
+                        sent[which].fetch_max(seen.len(), Ordering::Relaxed);
                         if to.write_all(&buffer[..read]).await.is_err() {
                             break;
                         }
