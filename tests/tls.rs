@@ -117,8 +117,8 @@ fn traffic_leaves_this_machine_in_the_clear_only_where_that_is_asked_for() {
     assert!(stderr(&output).contains("--insecure"), "{}", stderr(&output));
 }
 
-/// Whether a byte is of the version in a record's header. TLS 1.3 has both sides ignore it, and does
-/// not authenticate it (RFC 8446, section 5.1).
+/// Whether a byte is of the version in a record's header. TLS 1.3 has both sides ignore it, and
+/// does not authenticate it (RFC 8446, section 5.1).
 fn is_version(sent: &[u8], at: usize) -> bool {
     let mut header = 0;
     while let Some([_, _, _, high, low]) = sent.get(header..header + 5) {
@@ -155,7 +155,8 @@ async fn flipping(
                         if let Some(bit) =
                             flip.filter(|bit| (before..seen.len()).contains(&(bit / 8)))
                         {
-                            // The length behind a version, which may come later, is flipped instead.
+                            // Instead of a version, the length behind it, which may come
+                            // later.
                             let bit = if is_version(&seen, bit / 8) { bit + 16 } else { bit };
                             flip = Some(bit);
                             if let Some(byte) = buffer[..read].get_mut(bit / 8 - before) {

@@ -168,6 +168,8 @@ fn timed(learner: &mut dyn Learner, minutes: f64, progress: &Progress) -> Result
         learner.step()?;
     }
     let seconds = begun.elapsed().as_secs_f64() / TIMED as f64;
+    // The steps that were timed are taken again, so that a minute more or less changes their number
+    // alone.
     learner.restore(&start)?;
     Ok(((60.0 * minutes / seconds) as u64).clamp(1, MAX_STEPS))
 }

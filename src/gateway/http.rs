@@ -74,6 +74,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Answers are as private as the images are.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, POST"));
@@ -82,6 +83,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
 }
 
 async fn page(request: Request<Incoming>, shared: &Shared) -> Page {
+    // A page of any site, open in a browser on this machine, could ask otherwise.
     if shared.guarded && !origin::is_local(request.headers()) {
         return refusal(StatusCode::FORBIDDEN, "this gateway is for this machine alone");
     }

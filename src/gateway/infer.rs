@@ -161,6 +161,7 @@ impl Input {
                 ));
             }
         };
+        // What files are checked for, requests are too, by the same code.
         let content = self.npy(&bytes)?;
         let images = Images::from_bytes(INPUT, &content, None, Interface::from(plan));
         let images = images.map_err(|error| error.to_string())?;
@@ -173,6 +174,7 @@ impl Input {
             return Ok(values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect());
         }
         let bytes = values.iter().map(|&v| {
+            // Rounded and held within a byte: what was none is another number afterwards.
             let byte = v as u8;
             (f64::from(byte) == v).then_some(byte).ok_or(v)
         });

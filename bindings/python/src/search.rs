@@ -83,6 +83,7 @@ pub(crate) fn search(
         }
         None => options,
     };
+    // Without the interpreter's lock: a large model takes seconds to read.
     let model = py.detach(|| Model::open(model)).map_err(exception)?;
     let calib = images(calib, labels, model.interface())?.preprocessed(preprocess);
     let calib = calib.take(at_least_one("samples", samples as u64)? as usize);

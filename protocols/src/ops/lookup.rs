@@ -85,6 +85,7 @@ impl Lookup {
         let entries = || self.table.iter().map(|entry| self.out.decode(*entry));
         let (low, high) = (entries().min().unwrap_or(0), entries().max().unwrap_or(0));
         let spread = high.wrapping_sub(low) as u64;
+        // One bit more than they take: the extension wants a top bit of zero.
         let narrow = 1 + u64::BITS - spread.leading_zeros();
         let (all, out) = (self.table.len() as u32 - 1, self.out.get());
         if narrow < out && all * narrow + 1 + (out - narrow) < all * out {
@@ -189,6 +190,7 @@ impl Operator for Lookup {
             Role::Client => self.choose(session, &values).await?,
         };
         let mut result = self.extension().run(session, result).await?;
+        // Either party could add what is public.
         if session.role() == Role::Server {
             let (low, _) = self.entries();
             result.iter_mut().for_each(|value| *value = value.wrapping_add(low));

@@ -57,6 +57,8 @@ pub(super) fn choose(
     if found.len() < options.blocks {
         return Err(ReshapeError::Blocks { wanted: options.blocks, found: found.len() });
     }
+    // Others judge than those that were fitted: a wide kernel fits what is chance in few images,
+    // and would look better than it is.
     let count = images.images().div_ceil(2).min(FITTED);
     let fitted = first_images(images, count);
     let others = last_images(images, count);
@@ -105,6 +107,7 @@ impl Chooser<'_> {
         let (kernels, geometries): (Vec<_>, Vec<_>) = kernels
             .filter_map(|kernel| Some((kernel, block.geometry(self.model, kernel)?)))
             .unzip();
+        // On the first network's values, so that the blocks' order does not matter here.
         let fitted = fit(self.model, &[], block, &geometries, self.fitted)?;
         let mut changes: Vec<(Option<usize>, Change)> =
             kernels.into_iter().map(Some).zip(fitted.into_iter().map(Change::Merge)).collect();
@@ -115,6 +118,7 @@ impl Chooser<'_> {
         for (kernel, change) in changes {
             let changed = Changed::of(self.model, &[(block, change)]).model;
             changed.check()?;
+            // Of whole plans: behind a block that is gone, rings and masks change too.
             let saved = self.price - self.price_of(&changed)?;
             alternatives.push(Alternative { kernel, loss: self.judge.loss(&changed), saved });
         }
@@ -162,6 +166,7 @@ impl Chooser<'_> {
 fn pick(reports: &mut [BlockReport], count: usize) -> Result<(), ReshapeError> {
     let mut best: Vec<(f64, usize, usize)> = Vec::new();
     for (block, report) in reports.iter().enumerate() {
+        // What saves nothing is never taken, however little it loses.
         let saves = report.alternatives.iter().enumerate().filter(|(_, found)| found.saved > 0.0);
         let rates = saves.map(|(at, found)| (found.loss / found.saved, block, at));
         best.extend(rates.min_by(|a, b| a.0.total_cmp(&b.0)));

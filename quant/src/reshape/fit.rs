@@ -29,6 +29,7 @@ pub(super) fn fit(
         .into_iter()
         .fold(1, usize::max);
     let images = first_images(images, images.images().min((ELEMENTS / largest).max(1)));
+    // What is lost in the blocks before is made up for here, as far as a convolution can.
     let wanted = targets(model, changes, block, &images)?;
     let changed = Changed::of(model, changes);
     let entry = changed.place(block.entry);
