@@ -24,6 +24,8 @@ const LATER: usize = 40;
 const EACH: usize = 2;
 /// Connections of every kind of fault.
 const FAULTS: usize = 6;
+/// What the allocator may keep beside a fifth: before, a process of one session holds 13 MB.
+const KEPT: u64 = 4 << 20;
 
 /// A network, searched, and images for it.
 struct Searched {
@@ -273,7 +275,7 @@ fn many_sessions_among_faults_are_all_right_and_within_the_memory_that_is_predic
     );
     println!("of {predicted} predicted; {before} after one session, {after} after all");
     assert!(peak as f64 <= 1.15 * predicted as f64, "{peak} of {predicted}");
-    assert!(after as f64 <= 1.2 * before as f64, "{after} held, {before} before");
+    assert!(after <= before + before / 5 + KEPT, "{after} held, {before} before");
     let complete = service.metric("pq_sessions_total", "\"complete\"");
     assert!(complete >= (1 + SESSIONS + LATER) as u64, "{}", service.page("/metrics").1);
     let late = ["pq_sessions_total", "pq_refused_total"].map(|of| service.metric(of, "\"late\""));
