@@ -9,7 +9,7 @@ use crate::console::{Console, Verbosity};
 use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
-    compare, cost, demo, eval, export, gateway, heap, hints, import, infer, inspect, keygen,
+    compare, cost, demo, eval, export, gateway, heap, hints, import, infer, inspect, keygen, known,
     manual, merge, panic, process, reshape, search, serve, tune,
 };
 
@@ -93,6 +93,9 @@ enum Command {
     /// Make a key of one's own, for encrypted connections; its public half is printed.
     #[command(after_help = exit::HELP)]
     Keygen(keygen::Args),
+    /// Remember the keys of servers, which --server-key then need not name, and print them.
+    #[command(after_help = exit::HELP)]
+    Known(known::Args),
     /// See it work: a small built-in network, searched and run by two processes.
     #[command(after_help = exit::HELP)]
     Demo(demo::Args),
@@ -166,6 +169,7 @@ fn dispatch(app: &App, command: &Command) -> Outcome<()> {
         Command::Cost(args) => cost::run(app, args),
         Command::Compare(args) => compare::run(app, args),
         Command::Keygen(args) => keygen::run(app, args),
+        Command::Known(args) => known::run(app, args),
         Command::Infer(args) => infer::run(app, args),
         Command::Merge(args) => merge::run(app, args),
         Command::Serve(args) => serve::run(app, args),

@@ -251,7 +251,8 @@ impl From<&pq::Error> for Failure {
             pq::Error::UnexpectedKey { .. } => Self::new(
                 Code::Disagreement,
                 format_args!(
-                    "{error}; ask its operator which key is right, and name it with --server-key"
+                    "{error}; ask its operator which key is right, and name it with --server-key, \
+                     or with pq known"
                 ),
             ),
             pq::Error::UnknownClient { .. } => Self::new(

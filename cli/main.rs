@@ -20,6 +20,7 @@ mod import;
 mod infer;
 mod inspect;
 mod keygen;
+mod known;
 mod layers;
 mod ledger;
 mod lines;
@@ -41,6 +42,7 @@ mod table;
 mod training;
 mod tune;
 mod units;
+mod values;
 
 fn main() -> std::process::ExitCode {
     app::run()

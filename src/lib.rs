@@ -35,6 +35,7 @@ mod error;
 mod fetch;
 mod gateway;
 mod granted;
+mod handshakes;
 mod hints;
 mod images;
 mod inference;
@@ -80,7 +81,9 @@ pub use search::{Found, search, search_observed};
 pub use secret::read as read_secret;
 pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};
 pub use server::{Refused, Server, ServerSession};
-pub use tls::{ClientTls, Clients, Identity, KnownClient, Rights, Security, ServerTls};
+pub use tls::{
+    ClientTls, Clients, Identity, KnownClient, KnownServers, Rights, Security, ServerTls,
+};
 pub use transport::runtime;
 pub use tune::{CALIBRATION, tune};
 

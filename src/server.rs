@@ -2,20 +2,18 @@
 //!
 //! Whoever connects may shake hands, and the first client that agrees is let in. A connection that
 //! is not a client's, or of a client that disagrees, changes nothing. Handshakes run beside each
-//! other, so that nobody waits for a silent connection; where too many are under way, the oldest
-//! goes, which has had the most time.
+//! other, so that nobody waits for a silent connection.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::execute::{Observe, Report};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::granted::ServerOptions;
+use crate::handshakes::Handshakes;
 use crate::party::{Introduction, Met};
 use crate::{Error, Network, transport};
 
@@ -78,14 +76,20 @@ impl Server {
         &self,
         refused: &mut (dyn FnMut(Option<SocketAddr>, &Refused) + Send),
     ) -> ServerSession {
-        let mut door = Door { pending: JoinSet::new(), oldest: VecDeque::new() };
+        let mut door = Handshakes::new(PENDING);
         let mut troubled = false;
         loop {
+            let full = door.full_until();
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
+                () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {
+                    if let Some(oldest) = door.make_room() {
+                        refused(Some(oldest), &Refused::Slow);
+                    }
+                }
+                accepted = self.listener.accept(), if full.is_none() => match accepted {
                     Ok((stream, peer)) => {
                         troubled = false;
-                        door.admit(refused, peer, self.introduction.clone(), stream);
+                        door.admit(peer, self.introduction.clone().meet(stream));
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut troubled, true) {
@@ -94,7 +98,7 @@ impl Server {
                         sleep(PAUSE).await;
                     }
                 },
-                Some(ended) = door.pending.join_next() => match ended {
+                Some(ended) = door.next() => match ended {
                     Ok((_, Ok(met))) => return ServerSession(met),
                     Ok((peer, Err(error))) => refused(Some(peer), &Refused::Failed(error)),
                     // It was dropped, and told then.
@@ -147,29 +151,4 @@ pub(crate) async fn serve(met: Met, observe: &mut Observe<'_>) -> Result<Report,
     // Apart from the caller's future, which may be on a small stack.
     let session = Box::pin(met.open(observe)).await?;
     Ok(Box::pin(session.serve(observe)).await?)
-}
-
-/// Handshakes under way.
-struct Door {
-    pending: JoinSet<(SocketAddr, Result<Met, Error>)>,
-    oldest: VecDeque<(SocketAddr, AbortHandle)>,
-}
-
-impl Door {
-    fn admit(
-        &mut self,
-        refused: &mut (dyn FnMut(Option<SocketAddr>, &Refused) + Send),
-        peer: SocketAddr,
-        introduction: Introduction,
-        stream: TcpStream,
-    ) {
-        self.oldest.retain(|(_, handshake)| !handshake.is_finished());
-        while self.oldest.len() >= PENDING {
-            let Some((oldest, handshake)) = self.oldest.pop_front() else { break };
-            handshake.abort();
-            refused(Some(oldest), &Refused::Slow);
-        }
-        let handshake = self.pending.spawn(async move { (peer, introduction.meet(stream).await) });
-        self.oldest.push_back((peer, handshake));
-    }
 }

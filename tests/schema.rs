@@ -72,6 +72,9 @@ fn plans_and_runs_with_hints_are_as_their_schemas_say() {
     assert_valid("plan", &file(&net.path("plan.json")));
     assert_valid("plan", &beside(file(&net.path("plan.json"))));
     assert_valid("hints", &json(&run(&["hints", folder, "--json"])));
+    let mut known = pq(&["known", "add", "host:7000", &format!("ed25519:{}", "A".repeat(43))]);
+    let known = known.arg("--json").env("XDG_CONFIG_HOME", net.file("home")).output().unwrap();
+    assert_valid("known", &json(&known));
     assert_valid("keygen", &json(&run(&["keygen", "--out", &net.file("key.pem"), "--json"])));
     assert_valid("plan", &file(&net.path("plan.json")));
     assert_valid("cost", &json(&run(&["cost", folder, "--hints", "sent", "--json"])));

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Net, Server as Process, client, finished, json, run, stderr};
+use crate::support::{Net, Server as Process, client, finished, json, pq, run, stderr};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Chooses the bits that are flipped; printed, so that a failure can be repeated.
@@ -81,6 +81,38 @@ fn a_key_that_is_not_expected_ends_with_code_5_and_names_it() {
     let served = finished(client(&net, &server.address, &more), PATIENCE);
     assert!(served.status.success(), "{}", stderr(&served));
     assert!(server.finished(PATIENCE).status.success());
+}
+
+#[test]
+fn a_server_that_is_known_need_not_be_named() {
+    let net = Net::random(5, 1);
+    let keys = keys(&net);
+    let server = serve(&net, &keys);
+    let home = net.file("home");
+    let known = |more: &[&str]| {
+        let args = [&["known"], more, &["--json"]].concat();
+        pq(&args).env("XDG_CONFIG_HOME", &home).output().unwrap()
+    };
+    let infer = || {
+        let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
+        let mut client = pq(&["infer", "--role", "client", "--plan", &plan, "--input", &images]);
+        client.args(["--connect", &server.address, "--key", &keys.client.0, "--json"]);
+        finished(client.env("XDG_CONFIG_HOME", &home).spawn().unwrap(), PATIENCE)
+    };
+    let (address, key) = (server.address.as_str(), keys.server.1.as_str());
+    assert_eq!(json(&known(&[]))["servers"], serde_json::json!([]));
+    let unknown = infer();
+    assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).contains(&format!("pq known add {address}")), "{}", stderr(&unknown));
+    let added = json(&known(&["add", address, key]));
+    assert_eq!(added["servers"], serde_json::json!([{"address": address, "key": key}]));
+    // Another key is never taken silently.
+    let other = known(&["add", address, &keys.client.1]);
+    assert_eq!(other.status.code(), Some(3), "{}", stderr(&other));
+    assert!(json(&infer())["images"].is_array());
+    assert!(server.finished(PATIENCE).status.success());
+    assert_eq!(json(&known(&["remove", address]))["servers"], serde_json::json!([]));
+    assert_eq!(known(&["remove", address]).status.code(), Some(3));
 }
 
 #[test]

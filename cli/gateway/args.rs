@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use pq::{Cache, ClientOptions, ClientTls, GatewayOptions, Identity, Limits, PublicKey, Security};
 
-use crate::exit::{Failure, Outcome};
-use crate::infer::{address, seconds};
+use crate::exit::Outcome;
+use crate::known;
 use crate::purpose::MAX_BATCH;
+use crate::values::{address, seconds};
 
 /// What `pq gateway` is given.
 #[derive(clap::Args)]
@@ -20,9 +21,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     model: String,
     /// This client's private key, as pq keygen has written it.
-    #[arg(long, value_name = "FILE", requires = "server_key")]
+    #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The server's public key, as pq keygen has printed it.
+    /// The server's public key, as pq keygen has printed it [default: what pq known has].
     #[arg(long, value_name = "ed25519:...", requires = "key")]
     server_key: Option<PublicKey>,
     /// Let traffic to the server leave this machine in the clear, for a tunnel that protects it.
@@ -83,16 +84,11 @@ impl Args {
     }
 
     fn security(&self) -> Outcome<Security<ClientTls>> {
-        match (&self.key, self.server_key, self.insecure) {
-            (Some(key), Some(server), _) => {
-                let identity = Identity::open(key)?;
-                Ok(Security::Tls(Arc::new(ClientTls { identity, server })))
-            }
-            (None, None, true) => Ok(Security::Insecure),
-            (None, None, false) => Ok(Security::Loopback),
-            (Some(_), None, _) | (None, Some(_), _) => {
-                Err(Failure::usage("--key and --server-key belong together"))
-            }
-        }
+        let Some(key) = &self.key else {
+            return Ok(if self.insecure { Security::Insecure } else { Security::Loopback });
+        };
+        let server = known::expected(self.server_key, &self.connect)?;
+        let identity = Identity::open(key)?;
+        Ok(Security::Tls(Arc::new(ClientTls { identity, server })))
     }
 }

@@ -14,8 +14,10 @@ use super::memory::Budget;
 use super::shard::Shard;
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
+use crate::known;
 use crate::purpose;
 use crate::units::ByteCount;
+use crate::values::{address, seconds};
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
@@ -74,7 +76,7 @@ pub(crate) struct Args {
     /// Server: the clients that it serves, NAME ed25519:... a line.
     #[arg(long, value_name = "FILE", conflicts_with = "local", requires = "key")]
     clients: Option<PathBuf>,
-    /// Client: the server's public key, as pq keygen has printed it.
+    /// Client: the server's public key, as pq keygen has printed it [default: what pq known has].
     #[arg(long, value_name = "ed25519:...", conflicts_with = "local", requires = "key")]
     server_key: Option<PublicKey>,
     /// Let traffic leave this machine in the clear, for a tunnel that protects it.
@@ -90,7 +92,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A..B", requires = "input")]
     index: Option<Indices>,
     /// Of the images of --index, part I of N alone, from 0: such as 0/4; or env, for the place of a
-    /// task in a Slurm array.
+    /// task in a Slurm array, or of a pod in an indexed Job of Kubernetes.
     #[arg(long, value_name = "I/N", requires = "index")]
     shard: Option<Shard>,
     /// Write a JSON line an image into a file, for pq merge. Where it is there whole, of the same
@@ -319,8 +321,9 @@ impl Args {
         forbid(role, "--max-batch", self.max_batch.is_some())?;
         forbid(role, "--clients", self.clients.is_some())?;
         let security = self.security(|key| {
-            let server = need("a client with --key", "--server-key", self.server_key.as_ref())?;
-            Ok(ClientTls { identity: Identity::open(key)?, server: *server })
+            let connect = need(role, "--connect", self.connect.as_ref())?;
+            let server = known::expected(self.server_key, connect)?;
+            Ok(ClientTls { identity: Identity::open(key)?, server })
         })?;
         if !self.verify {
             forbid("--role client without --verify", "--weights", self.weights.is_some())?;
@@ -398,19 +401,4 @@ fn forbid(who: &str, option: &str, given: bool) -> Outcome<()> {
         return Err(Failure::usage(format_args!("{who} takes no {option}; see pq infer --help")));
     }
     Ok(())
-}
-
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|s| (0.001..=1e6).contains(s));
-    seconds
-        .map(Duration::from_secs_f64)
-        .ok_or_else(|| "expected a number of seconds above 0".into())
-}
-
-pub(crate) fn address(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    match port.map(|(_, port)| port.parse::<u16>()) {
-        Some(Ok(_)) => Ok(text.to_owned()),
-        _ => Err("expected HOST:PORT, such as 127.0.0.1:7000".into()),
-    }
 }

@@ -12,7 +12,7 @@ mod server;
 mod sessions;
 mod shard;
 
-pub(crate) use args::{Args, address, seconds};
+pub(crate) use args::Args;
 pub(crate) use connection::LISTENING;
 pub(crate) use memory::Budget;
 pub(crate) use report::Inference;

@@ -28,6 +28,16 @@ impl Shard {
         Self::new(at.checked_sub(first)?, variable("SLURM_ARRAY_TASK_COUNT")?)
     }
 
+    /// The place of a pod of Kubernetes' indexed Job. Kubernetes says which it is; of how many, its
+    /// manifest has to say.
+    fn of_kubernetes(variable: impl Fn(&str) -> Option<usize>) -> Option<Self> {
+        Self::new(variable("JOB_COMPLETION_INDEX")?, variable("JOB_COMPLETIONS")?)
+    }
+
+    fn of_environment(variable: impl Fn(&str) -> Option<usize>) -> Option<Self> {
+        Self::of_slurm(&variable).or_else(|| Self::of_kubernetes(&variable))
+    }
+
     fn new(at: usize, of: usize) -> Option<Self> {
         (at < of).then_some(Self { at, of })
     }
@@ -38,10 +48,11 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "env" {
-            let found = Self::of_slurm(|name| std::env::var(name).ok()?.parse().ok());
+            let found = Self::of_environment(|name| std::env::var(name).ok()?.parse().ok());
             return found.ok_or_else(|| {
-                "expected SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT of a Slurm array; \
-                 elsewhere say I/N"
+                "expected SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT of a Slurm array, or \
+                 JOB_COMPLETION_INDEX and JOB_COMPLETIONS (its spec.completions) of a Kubernetes \
+                 Job; elsewhere say I/N"
                     .into()
             });
         }
@@ -84,7 +95,18 @@ mod tests {
             "SLURM_ARRAY_TASK_COUNT" => Some(4),
             _ => None,
         };
-        assert_eq!(Shard::of_slurm(task), Some(Shard { at: 3, of: 4 }));
-        assert_eq!(Shard::of_slurm(|_| None), None);
+        assert_eq!(Shard::of_environment(task), Some(Shard { at: 3, of: 4 }));
+        let pod = |count| {
+            Shard::of_environment(|name| match name {
+                "JOB_COMPLETION_INDEX" => Some(7),
+                "JOB_COMPLETIONS" => count,
+                _ => None,
+            })
+        };
+        assert_eq!(pod(Some(8)), Some(Shard { at: 7, of: 8 }));
+        // Neither the number of pods alone, nor one past the last.
+        assert_eq!(pod(None), None);
+        assert_eq!(pod(Some(7)), None);
+        assert_eq!(Shard::of_environment(|_| None), None);
     }
 }

@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::config;
 use crate::exit::{Failure, Outcome};
-use crate::infer::{Budget, address, seconds};
+use crate::infer::Budget;
 use crate::units::ByteCount;
+use crate::values::{address, seconds};
 
 /// What `pq serve` is given.
 #[derive(clap::Args)]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 use super::args::Settings;
 use crate::exit::{Failure, Outcome};
 use crate::files;
-use crate::infer;
 use crate::units::ByteCount;
+use crate::values;
 
 /// The largest file that is read.
 const LIMIT: u64 = 1 << 20;
@@ -85,11 +85,11 @@ fn word<'de, D: Deserializer<'de>, T>(
 }
 
 pub(super) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    word(from, infer::seconds)
+    word(from, values::seconds)
 }
 
 pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    word(from, infer::address)
+    word(from, values::address)
 }
 
 pub(super) fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ByteCount>, D::Error> {

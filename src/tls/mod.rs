@@ -9,6 +9,7 @@
 mod clients;
 mod handshake;
 mod identity;
+mod known;
 mod stream;
 mod verify;
 
@@ -18,6 +19,7 @@ use crate::key::PublicKey;
 
 pub use clients::{Clients, KnownClient, Rights};
 pub use identity::Identity;
+pub use known::KnownServers;
 
 pub(crate) use handshake::{Connection, secure};
 

@@ -172,3 +172,47 @@ fn rights_are_read_and_kept_from_a_server_that_does_not_keep_them() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn known_servers_are_kept_beside_what_their_user_wrote() {
+    let (a, b) = identities();
+    let (a, b) = (a.public(), b.public());
+    let folder = tempfile::tempdir().unwrap();
+    // Its folder is made when the first is added.
+    let path = folder.path().join("pq").join("known");
+    let mut known = KnownServers::open(&path).unwrap();
+    assert_eq!(known.key("one.example:7000"), None);
+    known.add("one.example:7000", a).unwrap();
+    known.add("one.example:7000", a).unwrap();
+    std::fs::write(&path, format!("# ours\nOne.example:7000 {a} # said by phone")).unwrap();
+    let mut known = KnownServers::open(&path).unwrap();
+    assert!(matches!(known.add("one.example:7000", b), Err(Error::Key { .. })));
+    known.add("[::1]:7000", b).unwrap();
+    let text = || std::fs::read_to_string(&path).unwrap();
+    let both = format!("# ours\nOne.example:7000 {a} # said by phone\n[::1]:7000 {b}\n");
+    assert_eq!(text(), both);
+    let mut known = KnownServers::open(&path).unwrap();
+    assert_eq!(known.all().collect::<Vec<_>>(), [("One.example:7000", a), ("[::1]:7000", b)]);
+    assert_eq!(known.key("one.EXAMPLE:7000"), Some(a));
+    assert!(known.remove("ONE.example:7000").unwrap());
+    assert!(!known.remove("one.example:7000").unwrap());
+    assert_eq!(text(), format!("# ours\n[::1]:7000 {b}\n"));
+}
+
+#[test]
+fn a_line_that_is_no_known_server_is_named() {
+    let (key, other) = identities();
+    let (key, other) = (key.public(), other.public());
+    let wrong = [
+        ("h:1".to_owned(), 1),
+        (format!("\nh:1 {key} sessions=1"), 2),
+        ("h:1 ed25519:AAAA".to_owned(), 1),
+        (format!("h:1 {key}\nH:1 {other}"), 2),
+    ];
+    for (text, at) in wrong {
+        match KnownServers::parse(&text, Path::new("known")) {
+            Err(Error::Key { line, .. }) => assert_eq!(line, Some(at), "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}

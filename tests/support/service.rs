@@ -93,9 +93,10 @@ pub(crate) fn sum(page: &str, name: &str, label: &str) -> u64 {
     own.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
 }
 
-/// A service that listens.
+/// A service that listens. It ends with the test, however that ends.
 pub(crate) struct Service {
-    child: Child,
+    /// None once it is waited for.
+    child: Option<Child>,
     pub(crate) address: String,
     pub(crate) admin: String,
     log: Arc<Mutex<Vec<Value>>>,
@@ -135,7 +136,7 @@ impl Service {
             }
         });
         let text = |name: &str| first[name].as_str().unwrap().to_owned();
-        Self { child, address: text("address"), admin: text("admin"), log }
+        Self { child: Some(child), address: text("address"), admin: text("admin"), log }
     }
 
     /// The arguments of a client's command for a network's first images.
@@ -199,25 +200,38 @@ impl Service {
 
     /// Bytes of memory that it holds now (`VmRSS`), or has held at the most (`VmHWM`).
     pub(crate) fn memory(&self, which: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
         let line = line.trim_start_matches(':');
         line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
     /// Waits for its end, after a signal.
-    pub(crate) fn ended(self) -> Output {
-        finished(self.child, PATIENCE)
+    pub(crate) fn ended(mut self) -> Output {
+        finished(self.child.take().unwrap(), PATIENCE)
+    }
+
+    fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn drained(self) -> Output {
         self.signal("TERM");
         self.ended()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

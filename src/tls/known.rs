@@ -1,0 +1,145 @@
+//! The servers that a client knows: a file of addresses and keys.
+
+use std::path::{Path, PathBuf};
+
+use crate::key::PublicKey;
+use crate::whole::{Access, write};
+use crate::{Error, secret};
+
+/// The keys of servers, by address.
+///
+/// Their file has one server a line, `HOST:PORT ed25519:...`. Empty lines, and what follows a `#`,
+/// say nothing. A key comes into it by its user's hand alone: one that is taken from the server
+/// itself would be whoever's stands in the way.
+#[derive(Clone, Debug)]
+pub struct KnownServers {
+    path: PathBuf,
+    servers: Vec<(String, PublicKey)>,
+}
+
+const LINE: &str = "an address and a key, HOST:PORT ed25519:...";
+
+impl KnownServers {
+    /// The user's file: `pq/known` in `XDG_CONFIG_HOME`, or in `.config` in `HOME`. None where
+    /// neither is set.
+    pub fn of_user() -> Option<PathBuf> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let home = set("HOME").map(|home| Path::new(&home).join(".config"));
+        let folder = set("XDG_CONFIG_HOME").map(PathBuf::from).or(home)?;
+        Some(folder.join("pq").join("known"))
+    }
+
+    /// The servers of a file; none where there is no file yet.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where it cannot be read, [`Error::Key`] with the line where one is not a
+    /// server, or where an address is there twice.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        match secret::read(path) {
+            Ok(text) => Self::parse(&String::from_utf8_lossy(&text), path),
+            Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::parse("", path)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let mut all = Self { path: path.to_owned(), servers: Vec::new() };
+        for (number, line) in text.lines().enumerate() {
+            let said = line.split('#').next().unwrap_or_default();
+            let words: Vec<&str> = said.split_whitespace().collect();
+            let (address, key) = match words[..] {
+                [] => continue,
+                [address, key] => (address, key.parse().ok()),
+                _ => (said, None),
+            };
+            let wrong = |expected: &str| Error::Key {
+                path: path.to_owned(),
+                line: Some(number + 1),
+                expected: expected.into(),
+                found: format!("{:?}", line.trim()),
+            };
+            let key = key.ok_or_else(|| wrong(LINE))?;
+            if all.key(address).is_some() {
+                return Err(wrong("an address that no line before has"));
+            }
+            all.servers.push((address.to_owned(), key));
+        }
+        Ok(all)
+    }
+
+    /// Their file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The key of the server at an address. Letters of its host may be small or large.
+    pub fn key(&self, address: &str) -> Option<PublicKey> {
+        let known = self.servers.iter().find(|(known, _)| known.eq_ignore_ascii_case(address));
+        known.map(|(_, key)| *key)
+    }
+
+    /// All of them, in the order of their file.
+    pub fn all(&self) -> impl Iterator<Item = (&str, PublicKey)> {
+        self.servers.iter().map(|(address, key)| (address.as_str(), *key))
+    }
+
+    /// Adds a server at the end of the file, and makes its folder where there is none. One that is
+    /// there with this key changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Key`] where the address has another key, [`Error::Write`] with the system's reason.
+    pub fn add(&mut self, address: &str, key: PublicKey) -> Result<(), Error> {
+        match self.key(address) {
+            Some(known) if known == key => return Ok(()),
+            Some(known) => {
+                return Err(Error::Key {
+                    path: self.path.clone(),
+                    line: None,
+                    expected: format!("{address} without a key, or with {key}"),
+                    found: known.to_string(),
+                });
+            }
+            None => self.servers.push((address.to_owned(), key)),
+        }
+        self.change(|text| {
+            let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            format!("{text}{end}{address} {key}\n")
+        })
+    }
+
+    /// Removes the server at an address, and says whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Write`] with the system's reason.
+    pub fn remove(&mut self, address: &str) -> Result<bool, Error> {
+        if self.key(address).is_none() {
+            return Ok(false);
+        }
+        self.servers.retain(|(known, _)| !known.eq_ignore_ascii_case(address));
+        self.change(|text| {
+            let other = |line: &&str| {
+                let first = line.split_whitespace().next();
+                !first.is_some_and(|known| known.eq_ignore_ascii_case(address))
+            };
+            text.lines().filter(other).map(|line| format!("{line}\n")).collect()
+        })?;
+        Ok(true)
+    }
+
+    /// Writes the file anew. Comments of its user's stay.
+    fn change(&self, new: impl FnOnce(&str) -> String) -> Result<(), Error> {
+        let old = match secret::read(&self.path) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                let folder = self.path.parent().unwrap_or(Path::new("."));
+                std::fs::create_dir_all(folder)
+                    .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+                String::new()
+            }
+            Err(error) => return Err(error),
+        };
+        write(&self.path, new(&old).as_bytes(), Access::Owner)
+    }
+}
