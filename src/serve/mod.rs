@@ -1,8 +1,9 @@
 //! Many clients, several networks, one process.
 //!
-//! A connection goes through three rooms. In the first it proves its key, beside all others that
-//! do: who takes too long makes room for those who come later. At the door ([`door`]) it asks for
-//! files or for a session. A session has a thread of its own ([`session`]), on which it computes;
+//! A connection goes through three rooms. In the first it proves its key, or a browser shows its
+//! token ([`web`](crate::web)), beside all others that do: who takes too long makes room for those
+//! who come later. At the door ([`door`]) it asks for files or for a session. A session has a
+//! thread of its own ([`session`]), on which it computes;
 //! two threads move the bytes of all of them. What sessions share is there once, behind `Arc`s.
 
 mod admin;
@@ -16,6 +17,7 @@ mod session;
 mod state;
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::web::{self, WebOptions};
 use crate::{Error, transport};
 use door::Guest;
 use state::{Phase, Shared};
@@ -49,6 +52,8 @@ pub struct ServiceOptions {
     pub listen: String,
     /// Where its operator asks how it is, on this machine; nowhere without.
     pub admin: Option<String>,
+    /// Where browsers connect; nowhere without.
+    pub web: Option<WebOptions>,
     /// The file of its own key.
     pub key: PathBuf,
     /// The file of its clients: see [`Rights`](crate::Rights).
@@ -81,6 +86,7 @@ impl ServiceOptions {
         Self {
             listen,
             admin: None,
+            web: None,
             key,
             clients,
             quota: quota.into(),
@@ -101,6 +107,16 @@ pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     admin: Option<TcpListener>,
+    web: Option<(TcpListener, SocketAddr)>,
+}
+
+/// Where a connection has come in.
+#[derive(Clone, Copy)]
+enum Entrance {
+    /// Where clients have keys.
+    Keys,
+    /// Where browsers have tokens.
+    Web,
 }
 
 /// What may be asked of a service while it runs.
@@ -111,8 +127,9 @@ impl Service {
     /// Opens all files, and listens. `log` hears of everything that happens from here on.
     ///
     /// # Errors
-    /// [`Error::Listen`] where an address cannot be listened on, [`Error::Memory`] where the
-    /// networks leave no room for a session; those of the files.
+    /// [`Error::Listen`] where an address cannot be listened on, [`Error::NoCertificate`] where
+    /// browsers of elsewhere would come in the clear, [`Error::Memory`] where the networks leave no
+    /// room for a session; those of the files.
     pub async fn bind(options: ServiceOptions, log: Box<Log>) -> Result<Self, Error> {
         let listener = transport::listen(&options.listen).await?;
         let address = local(&listener, &options.listen)?;
@@ -120,8 +137,12 @@ impl Service {
             Some(place) => Some(admin::listen(place).await?),
             None => None,
         };
+        let web = match &options.web {
+            Some(options) => Some(web::listen(options).await?),
+            None => None,
+        };
         let shared = Arc::new(Shared::open(options, log)?);
-        Ok(Self { shared, listener, address, admin })
+        Ok(Self { shared, listener, address, admin, web })
     }
 
     /// Where it listens.
@@ -134,6 +155,11 @@ impl Service {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// Where browsers connect, if anywhere.
+    pub fn web_address(&self) -> Option<SocketAddr> {
+        self.web.as_ref().map(|(_, address)| *address)
+    }
+
     /// What may be asked of it while it runs.
     pub fn control(&self) -> ServiceControl {
         ServiceControl(Arc::clone(&self.shared))
@@ -142,13 +168,13 @@ impl Service {
     /// Serves until it is asked to end, and lets sessions end first, as long as the grace lasts.
     /// Returned is how many did not.
     pub async fn run(self) -> usize {
-        let Self { shared, listener, admin, .. } = self;
+        let Self { shared, listener, admin, web, .. } = self;
         let admin = admin
             .map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))))
             .map(|task| task.abort_handle());
-        accept(&shared, &listener).await;
+        accept(&shared, &listener, web.as_ref().map(|(listener, _)| listener)).await;
         // Whoever comes now is refused by the system, and tries elsewhere.
-        drop(listener);
+        drop((listener, web));
         let mut active = shared.active.subscribe();
         shared.tell(&ServiceEvent::Draining { sessions: *active.borrow() });
         let grace = shared.options.grace;
@@ -194,7 +220,7 @@ fn local(listener: &TcpListener, asked: &str) -> Result<SocketAddr, Error> {
 }
 
 /// Lets connections in until the service is to end.
-async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
+async fn accept(shared: &Arc<Shared>, listener: &TcpListener, web: Option<&TcpListener>) {
     let mut phase: watch::Receiver<Phase> = shared.phase.subscribe();
     let mut keys = Handshakes { pending: JoinSet::new(), oldest: VecDeque::new() };
     let mut guests = JoinSet::new();
@@ -206,10 +232,10 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {
                 keys.make_room(shared);
             }
-            accepted = listener.accept(), if full.is_none() => match accepted {
+            (entrance, accepted) = arrival(listener, web), if full.is_none() => match accepted {
                 Ok((stream, peer)) => {
                     troubled = false;
-                    keys.admit(shared, peer, stream);
+                    keys.admit(shared, entrance, (stream, peer));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut troubled, true) {
@@ -219,10 +245,12 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
                 }
             },
             Some(ended) = keys.pending.join_next() => match ended {
-                Ok((_, Ok(guest))) => {
+                Ok((_, Ok(Some(guest)))) => {
                     let shared = Arc::clone(shared);
                     guests.spawn(async move { door::receive(shared, guest).await });
                 }
+                // A browser that came for a page alone.
+                Ok((_, Ok(None))) => {}
                 Ok((peer, Err(error))) => {
                     shared.refused(Some(peer), door::reason(&error), &error.to_string());
                 }
@@ -239,6 +267,23 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     guests.detach_all();
 }
 
+/// Waits for the next connection. May be dropped while it waits.
+async fn arrival(
+    listener: &TcpListener,
+    web: Option<&TcpListener>,
+) -> (Entrance, io::Result<(TcpStream, SocketAddr)>) {
+    let browser = async {
+        match web {
+            Some(web) => web.accept().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        accepted = listener.accept() => (Entrance::Keys, accepted),
+        accepted = browser => (Entrance::Web, accepted),
+    }
+}
+
 /// Waits until nobody is let in any more.
 async fn no_longer(phase: &mut watch::Receiver<Phase>) {
     // What it returns is a lock, which may not be held while anything else is waited for.
@@ -252,17 +297,27 @@ fn note_panic(shared: &Shared, error: &JoinError) {
     }
 }
 
-/// Connections that prove their keys.
+/// Connections that prove their keys, or show their tokens.
 struct Handshakes {
-    pending: JoinSet<(SocketAddr, Result<Guest, Error>)>,
+    pending: JoinSet<(SocketAddr, Result<Option<Guest>, Error>)>,
     oldest: VecDeque<(SocketAddr, AbortHandle, Instant)>,
 }
 
 impl Handshakes {
-    fn admit(&mut self, shared: &Arc<Shared>, peer: SocketAddr, stream: TcpStream) {
+    fn admit(
+        &mut self,
+        shared: &Arc<Shared>,
+        entrance: Entrance,
+        (stream, peer): (TcpStream, SocketAddr),
+    ) {
         let shared = Arc::clone(shared);
-        let handshake =
-            self.pending.spawn(async move { (peer, Guest::meet(&shared, stream, peer).await) });
+        let handshake = self.pending.spawn(async move {
+            let guest = match entrance {
+                Entrance::Keys => Guest::meet(&shared, stream, peer).await.map(Some),
+                Entrance::Web => Guest::meet_browser(&shared, stream, peer).await,
+            };
+            (peer, guest)
+        });
         self.oldest.push_back((peer, handshake, Instant::now()));
     }
 

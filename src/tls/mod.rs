@@ -20,6 +20,7 @@ pub use clients::{Clients, KnownClient, Rights};
 pub use identity::Identity;
 
 pub(crate) use handshake::{Connection, secure};
+pub(crate) use stream::Stream;
 
 /// How traffic between the parties is protected. `T` is what TLS takes: [`ServerTls`] or
 /// [`ClientTls`].

@@ -98,6 +98,8 @@ pub(crate) struct Service {
     child: Child,
     pub(crate) address: String,
     pub(crate) admin: String,
+    /// Where browsers connect, if anywhere.
+    pub(crate) web: Option<String>,
     log: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -134,8 +136,9 @@ impl Service {
                 own.lock().unwrap().push(event.unwrap_or(Value::String(line)));
             }
         });
-        let text = |name: &str| first[name].as_str().unwrap().to_owned();
-        Self { child, address: text("address"), admin: text("admin"), log }
+        let said = |name: &str| first[name].as_str().map(str::to_owned);
+        let text = |name: &str| said(name).unwrap();
+        Self { child, address: text("address"), admin: text("admin"), web: said("web"), log }
     }
 
     /// The arguments of a client's command for a network's first images.
