@@ -248,6 +248,11 @@ impl From<&pq::Error> for Failure {
                 "{error}; listen on 127.0.0.1, or say --expose where only those can connect who \
                  may ask"
             )),
+            pq::Error::NoCertificate { .. } => Self::usage(format_args!(
+                "{error}; name --web-cert and --web-key, listen on 127.0.0.1 behind a proxy that \
+                 speaks TLS, or say --insecure where a tunnel protects it"
+            )),
+            pq::Error::Web { .. } => Self::new(Code::Disagreement, error),
             pq::Error::UnexpectedKey { .. } => Self::new(
                 Code::Disagreement,
                 format_args!(

@@ -132,6 +132,23 @@ pub enum Error {
         /// The client's key.
         key: PublicKey,
     },
+    /// A browser did not get in: what it was told.
+    #[error("a browser was refused: {why}")]
+    Web {
+        /// A word for it, of which there are few.
+        reason: &'static str,
+        /// What was wrong.
+        why: String,
+    },
+    /// Browsers would speak to the server in the clear.
+    #[error(
+        "{address} is not a loopback address, and without a certificate tokens and results would \
+         cross the network in the clear"
+    )]
+    NoCertificate {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
     /// The server does not know this client's key.
     #[error("the server does not know this client's key {key}")]
     NotAdmitted {

@@ -10,6 +10,7 @@
 //! - [`tune`] trains the integers of such a network, with the model as their teacher.
 //! - [`Network::infer_locally`] runs both parties in this process; [`Server`] and [`Client`] run
 //!   one each, over TCP. A [`Service`] has several networks, and many clients at once.
+//! - Browsers are clients of a [`Service`] too, over WebSocket: see [`WebOptions`].
 //! - A [`Gateway`] is such a client for programs that speak the Open Inference Protocol.
 //! - [`Network::cost`] predicts what a run moves, to the byte; every run is held to it.
 //!
@@ -31,6 +32,7 @@
 //! `quant`) change as they need to; what is re-exported from them here may gain fields and methods.
 
 mod client;
+mod credential;
 mod error;
 mod fetch;
 mod gateway;
@@ -43,6 +45,7 @@ mod key;
 mod local;
 mod model;
 mod network;
+mod origin;
 mod party;
 mod reshape;
 mod search;
@@ -50,11 +53,14 @@ mod secret;
 mod serve;
 mod server;
 mod tls;
+mod token;
 mod transport;
 mod tune;
+mod web;
 mod whole;
 
 pub use client::{Client, ClientOptions};
+pub use credential::Credential;
 pub use error::Error;
 pub use fetch::{Cache, PublicNetwork};
 pub use gateway::{Gateway, GatewayEvent, GatewayLog, GatewayOptions};
@@ -84,8 +90,10 @@ pub use server::{Refused, Server, ServerSession};
 pub use tls::{
     ClientTls, Clients, Identity, KnownClient, KnownServers, Rights, Security, ServerTls,
 };
+pub use token::{Token, TokenDigest};
 pub use transport::runtime;
 pub use tune::{CALIBRATION, tune};
+pub use web::{WebFile, WebOptions};
 
 /// What an operation of this crate comes to.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,7 +1,7 @@
-//! Reading files whose bytes may be secret.
+//! Reading and writing files whose bytes may be secret.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -21,6 +21,23 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
         return Err(Error::TooLarge { path: path.to_owned(), limit: MAX_FILE });
     }
     Ok(bytes)
+}
+
+/// Writes a new file, which its owner alone may read.
+///
+/// # Errors
+/// [`Error::Write`]; a file that is there already is kept.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // The mode is set where the file is made: it is not open to others even for a moment.
+    let written = options.open(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|source| Error::Write { path: path.into(), source })
 }
 
 /// A file, of which a byte too many shows that it is too large.

@@ -38,3 +38,5 @@ mod support;
 mod tls;
 mod tune;
 mod usage;
+#[cfg(target_os = "linux")]
+mod web;

@@ -2,6 +2,7 @@
 //! loopback, the ledger.
 
 mod picture;
+mod web;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -39,6 +40,17 @@ pub(crate) struct Args {
     /// whatever is fastest].
     #[arg(long, value_name = "softspoken:K|ferret")]
     ot: Option<OtExtensions>,
+    /// Serve a page on this machine instead, on which one draws a digit, with the client in the
+    /// browser; until it is interrupted.
+    #[arg(long, conflicts_with = "images")]
+    web: bool,
+    /// The folder of the client for browsers, as bindings/web/build.sh has written it [default:
+    /// pq-web beside this program, or target/pq-web].
+    #[arg(long, value_name = "FOLDER", requires = "web")]
+    web_client: Option<PathBuf>,
+    /// The address of this machine that the page is served at [default: any that is free].
+    #[arg(long, value_name = "HOST:PORT", value_parser = crate::values::address, requires = "web")]
+    web_listen: Option<String>,
 }
 
 const MODEL: &str = "digits.onnx";
@@ -70,6 +82,11 @@ struct Demo {
 
 /// Runs `pq demo`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    // What is missing is told before anything is searched.
+    let files = match args.web {
+        true => Some(web::files(args.web_client.as_deref())?),
+        false => None,
+    };
     let folder = std::env::temp_dir().join(format!("pq-demo-{}", std::process::id()));
     let created = app.cleanup.create(folder, |path| fs::create_dir(path));
     let (folder, ()) = created.map_err(|error| unwritable(&error))?;
@@ -80,6 +97,9 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     app.console
         .note(format_args!("1. searching widths for a budget of {BUDGET} bits an inference"));
     let (search, plan) = search::find(app, &search_args(folder, args.ot)?)?;
+    if let Some(files) = files {
+        return web::serve(app, folder, files, args.web_listen.as_deref());
+    }
     app.console.note("2. two processes: a server with the weights, a client with the images");
     let mut inference = infer(app, folder, args.images as usize)?;
     let data = images::open(&plan, &folder.join(IMAGES), None)?;

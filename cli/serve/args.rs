@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pq::{Limits, ServiceOptions};
+use pq::{Limits, ServiceOptions, WebOptions};
 use serde::Deserialize;
 
 use super::config;
@@ -48,6 +48,26 @@ pub(super) struct Settings {
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     #[serde(deserialize_with = "config::address")]
     admin: Option<String>,
+    /// The address at which browsers connect, by WebSocket and with tokens. Off this machine it
+    /// takes --web-cert and --web-key, a proxy that speaks TLS in front, or --insecure.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    #[serde(deserialize_with = "config::address")]
+    listen_web: Option<String>,
+    /// The certificates that browsers check, in PEM, the server's own first.
+    #[arg(long, value_name = "FILE", requires = "web_key")]
+    pub(super) web_cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "web_cert")]
+    pub(super) web_key: Option<PathBuf>,
+    /// The origin of pages that may connect, such as https://example.org; may be given several
+    /// times. Pages of this machine may where browsers reach it at a loopback address.
+    #[arg(long = "web-origin", value_name = "ORIGIN")]
+    #[serde(rename = "web-origins")]
+    web_origins: Vec<String>,
+    /// Let browsers of other machines in without a certificate: in the clear, for tunnels that
+    /// protect traffic themselves.
+    #[arg(long)]
+    insecure: bool,
     /// Where the images are counted that clients had today [default: .used behind the name of
     /// --clients].
     #[arg(long, value_name = "FILE")]
@@ -105,6 +125,15 @@ impl Settings {
             key: self.key.or(other.key),
             clients: self.clients.or(other.clients),
             admin: self.admin.or(other.admin),
+            listen_web: self.listen_web.or(other.listen_web),
+            web_cert: self.web_cert.or(other.web_cert),
+            web_key: self.web_key.or(other.web_key),
+            web_origins: if self.web_origins.is_empty() {
+                other.web_origins
+            } else {
+                self.web_origins
+            },
+            insecure: self.insecure || other.insecure,
             quota: self.quota.or(other.quota),
             max_memory: self.max_memory.or(other.max_memory),
             queue: self.queue.or(other.queue),
@@ -121,15 +150,29 @@ impl Settings {
         if self.nets.is_empty() {
             return Err(missing("[NAME=]NET", "nets"));
         }
+        // On the command line clap sees to it; a file may have one of the two.
+        if self.web_cert.is_some() != self.web_key.is_some() {
+            return Err(missing("--web-cert and --web-key together", "web-cert and web-key"));
+        }
         let models: Vec<_> = self.nets.iter().map(|net| named(net)).collect::<Outcome<_>>()?;
         let listen = self.listen.ok_or_else(|| missing("--listen", "listen"))?;
         let key = self.key.ok_or_else(|| missing("--key", "key"))?;
         let clients = self.clients.ok_or_else(|| missing("--clients", "clients"))?;
         let limits = self.timeout.map_or_else(Limits::default, Limits::new);
         let known = ServiceOptions::new(key, clients, models);
+        // The pages themselves are elsewhere: a service has nothing but the WebSocket.
+        let certificate = self.web_cert.zip(self.web_key);
+        let web = self.listen_web.map(|listen| WebOptions {
+            listen,
+            certificate,
+            exposed: self.insecure,
+            origins: self.web_origins,
+            files: Vec::new(),
+        });
         Ok(ServiceOptions {
             listen,
             admin: self.admin,
+            web,
             quota: self.quota.unwrap_or_else(|| known.quota.clone()),
             memory: Budget::of(self.max_memory.map(|bytes| bytes.0)).0,
             queue: self.queue.unwrap_or(known.queue),

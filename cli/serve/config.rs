@@ -41,7 +41,9 @@ fn parse(text: &str) -> Result<Settings, String> {
 impl Settings {
     /// The same, with paths that start at a folder.
     fn beside(mut self, folder: &Path) -> Self {
-        for path in [&mut self.key, &mut self.clients, &mut self.quota].into_iter().flatten() {
+        let files = [&mut self.key, &mut self.clients, &mut self.quota];
+        let files = files.into_iter().chain([&mut self.web_cert, &mut self.web_key]);
+        for path in files.flatten() {
             *path = folder.join(&*path);
         }
         for net in &mut self.nets {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::panic::Location;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pq::ServiceEvent;
+use pq::{Service, ServiceEvent};
 use serde::Serialize;
 
 use crate::console::{Verbosity, say, to_json_line, verbosity};
@@ -24,6 +24,8 @@ struct Listening {
     event: &'static str,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    web: Option<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -34,8 +36,13 @@ struct Panicked<'a> {
 }
 
 /// Says where the service listens.
-pub(super) fn listening(address: SocketAddr, admin: Option<SocketAddr>) {
-    line(&Listening { event: "listening", address, admin });
+pub(super) fn listening(service: &Service) {
+    line(&Listening {
+        event: "listening",
+        address: service.address(),
+        admin: service.admin_address(),
+        web: service.web_address(),
+    });
 }
 
 /// Says which thread has panicked, and where. Whoever wants quiet hears of it, too.

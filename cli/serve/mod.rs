@@ -33,7 +33,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
         // Registered before there is anything to end.
         let mut signals = Signals::new()?;
         let service = Service::bind(options, Box::new(log::event)).await?;
-        log::listening(service.address(), service.admin_address());
+        log::listening(&service);
         let control = service.control();
         let hearing = async {
             loop {

@@ -14,6 +14,7 @@ mod domain;
 mod entropy;
 mod error;
 mod frame;
+mod host;
 mod kernels;
 mod lattice;
 mod load;

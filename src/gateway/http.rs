@@ -17,7 +17,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::keeper::Job;
-use super::{GatewayEvent, Shared, infer, origin};
+use super::{GatewayEvent, Shared, infer};
+use crate::origin;
 
 /// Connections at a time.
 const AT_A_TIME: usize = 64;

@@ -7,7 +7,6 @@
 mod http;
 mod infer;
 mod keeper;
-mod origin;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

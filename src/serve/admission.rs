@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::{Error, PublicKey};
+use crate::{Credential, Error};
 
 /// Bytes of a permit.
 const UNIT: u64 = 64 << 10;
@@ -24,13 +24,13 @@ pub(super) struct Admission {
     waiting: AtomicUsize,
     queue: usize,
     patience: Duration,
-    sessions: Arc<Mutex<HashMap<PublicKey, u32>>>,
+    sessions: Arc<Mutex<HashMap<Credential, u32>>>,
 }
 
 /// A place for a session, given back when this is dropped.
 pub(super) struct Ticket {
-    client: PublicKey,
-    sessions: Arc<Mutex<HashMap<PublicKey, u32>>>,
+    client: Credential,
+    sessions: Arc<Mutex<HashMap<Credential, u32>>>,
     /// None of a session that is too large for the service, which comes to nothing.
     memory: Option<OwnedSemaphorePermit>,
 }
@@ -63,7 +63,7 @@ impl Admission {
     /// Seconds until it is worth another try.
     pub(super) async fn session(
         &self,
-        client: PublicKey,
+        client: Credential,
         allowed: Option<u32>,
         (bytes, most): (u64, u64),
     ) -> Result<Ticket, u32> {
@@ -86,7 +86,7 @@ impl Admission {
         Ok(ticket)
     }
 
-    fn count(&self, client: PublicKey, allowed: Option<u32>) -> Option<Ticket> {
+    fn count(&self, client: Credential, allowed: Option<u32>) -> Option<Ticket> {
         let mut sessions = lock(&self.sessions);
         let count = sessions.entry(client).or_default();
         if allowed.is_some_and(|allowed| *count >= allowed) {
@@ -165,8 +165,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn client() -> PublicKey {
-        Identity::generate().unwrap().public()
+    fn client() -> Credential {
+        Credential::Key(Identity::generate().unwrap().public())
     }
 
     #[tokio::test]

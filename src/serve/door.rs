@@ -1,4 +1,4 @@
-//! The door: a client whose key is known asks for files, or for a session.
+//! The door: a client whose key or token is known asks for files, or for a session.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::quota::{now, until_tomorrow};
 use super::session::{self, Seat};
 use super::state::{Current, Phase, Presence, Shared, Visit};
 use crate::Error;
-use crate::tls::{self, Connection, KnownClient};
+use crate::tls::{self, Connection, KnownClient, Stream};
 
-/// A connection whose key is known.
+/// A connection whose key or token is known.
 pub(super) struct Guest {
     pub(super) client: KnownClient,
     pub(super) peer: SocketAddr,
@@ -47,8 +47,36 @@ impl Guest {
             tls::secure(&current.security, stream, time).await?;
         let key = key.ok_or(Error::Internal("invariant: TLS knows its peer's key"))?;
         let client = current.clients.of(key).ok_or(Error::UnknownClient { key })?.clone();
+        // From here on, browsers and others are alike.
+        Self::enter(shared, current, (client, peer), (stream, binding))
+    }
+
+    /// Sees a browser's token: none where it came for a page alone.
+    pub(super) async fn meet_browser(
+        shared: &Arc<Shared>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<Option<Self>, Error> {
+        let current = shared.current();
+        let web = current.web.as_ref();
+        let web =
+            web.ok_or(Error::Internal("invariant: who listens for browsers can meet them"))?;
+        let Some(visitor) = web.meet(stream, shared.options.authentication).await? else {
+            return Ok(None);
+        };
+        // A page cannot tell what its connection is bound to.
+        let (client, connection) = (visitor.client, (visitor.stream, [0; 32]));
+        Self::enter(shared, current, (client, peer), connection).map(Some)
+    }
+
+    fn enter(
+        shared: &Arc<Shared>,
+        current: Arc<Current>,
+        (client, peer): (KnownClient, SocketAddr),
+        (stream, binding): (Box<dyn Stream>, [u8; 32]),
+    ) -> Result<Self, Error> {
         // One client's connections are no trouble of another's.
-        let visit = shared.visit(key).ok_or(Error::Busy { seconds: 1 })?;
+        let visit = shared.visit(client.credential).ok_or(Error::Busy { seconds: 1 })?;
         let limits: Limits = shared.options.limits;
         let doorstep = Doorstep::new(Channel::new(stream, limits), binding);
         Ok(Self { client, peer, current, doorstep, presence: shared.enter(), visit })
@@ -64,7 +92,8 @@ impl Guest {
         let (client, plan) = (&self.client, Arc::clone(&model.at(place).plan));
         let time = now();
         let rights = &client.rights;
-        let left = rights.images_per_day.map(|a_day| shared.quota.left(client.key, a_day, time));
+        let left =
+            rights.images_per_day.map(|a_day| shared.quota.left(client.credential, a_day, time));
         if left == Some(0) {
             shared.refused(Some(self.peer), "quota", &client.name);
             self.doorstep.answer(&Answer::Quota(until_tomorrow(time)))?;
@@ -74,7 +103,8 @@ impl Guest {
         let load = Load::new(ask.images as usize, ask.prepared as usize, 1);
         let memory = load.check().map_or(u64::MAX, |()| plan.session_memory(load));
         let most = shared.admission.charged().1.saturating_sub(self.current.models.shared_memory());
-        let ticket = shared.admission.session(client.key, rights.sessions, (memory, most)).await;
+        let ticket =
+            shared.admission.session(client.credential, rights.sessions, (memory, most)).await;
         let ticket = match ticket {
             Ok(ticket) => ticket,
             Err(seconds) => {
@@ -155,6 +185,9 @@ pub(super) async fn receive(shared: Arc<Shared>, mut guest: Guest) {
 pub(super) fn reason(error: &Error) -> &'static str {
     if let Error::Protocol(error) = error {
         return said(error);
+    }
+    if let Error::Web { reason, .. } = error {
+        return reason;
     }
     let words = [
         (matches!(error, Error::UnknownClient { .. }), "key"),

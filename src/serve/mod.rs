@@ -1,8 +1,9 @@
 //! Many clients, several networks, one process.
 //!
-//! A connection goes through three rooms. In the first it proves its key, beside all others that
-//! do: who takes too long makes room for those who come later. At the door ([`door`]) it asks for
-//! files or for a session. A session has a thread of its own ([`session`]), on which it computes;
+//! A connection goes through three rooms. In the first it proves its key, or a browser shows its
+//! token ([`web`](crate::web)), beside all others that do: who takes too long makes room for those
+//! who come later. At the door ([`door`]) it asks for files or for a session. A session has a
+//! thread of its own ([`session`]), on which it computes;
 //! two threads move the bytes of all of them. What sessions share is there once, behind `Arc`s.
 
 mod admin;
@@ -15,7 +16,7 @@ mod quota;
 mod session;
 mod state;
 
-use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use std::time::Duration;
 use protocols::Limits;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::handshakes::Handshakes;
+use crate::web::{self, WebOptions};
 use crate::{Error, transport};
 use door::Guest;
 use state::{Phase, Shared};
@@ -35,8 +38,6 @@ pub use event::{Log, ServiceEvent, SessionEnd};
 
 /// Handshakes of keys under way at the most.
 const PENDING: usize = 64;
-/// The least that each of them has, however many others come: honest clients may come together.
-const FAIR: Duration = Duration::from_secs(1);
 /// The pause after an error of the listener, such as too many open files: there may be fewer soon.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long sessions that are cut have to end.
@@ -49,6 +50,8 @@ pub struct ServiceOptions {
     pub listen: String,
     /// Where its operator asks how it is, on this machine; nowhere without.
     pub admin: Option<String>,
+    /// Where browsers connect; nowhere without.
+    pub web: Option<WebOptions>,
     /// The file of its own key.
     pub key: PathBuf,
     /// The file of its clients: see [`Rights`](crate::Rights).
@@ -81,6 +84,7 @@ impl ServiceOptions {
         Self {
             listen,
             admin: None,
+            web: None,
             key,
             clients,
             quota: quota.into(),
@@ -101,6 +105,16 @@ pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     admin: Option<TcpListener>,
+    web: Option<(TcpListener, SocketAddr)>,
+}
+
+/// Where a connection has come in.
+#[derive(Clone, Copy)]
+enum Entrance {
+    /// Where clients have keys.
+    Keys,
+    /// Where browsers have tokens.
+    Web,
 }
 
 /// What may be asked of a service while it runs.
@@ -111,8 +125,9 @@ impl Service {
     /// Opens all files, and listens. `log` hears of everything that happens from here on.
     ///
     /// # Errors
-    /// [`Error::Listen`] where an address cannot be listened on, [`Error::Memory`] where the
-    /// networks leave no room for a session; those of the files.
+    /// [`Error::Listen`] where an address cannot be listened on, [`Error::NoCertificate`] where
+    /// browsers of elsewhere would come in the clear, [`Error::Memory`] where the networks leave no
+    /// room for a session; those of the files.
     pub async fn bind(options: ServiceOptions, log: Box<Log>) -> Result<Self, Error> {
         let listener = transport::listen(&options.listen).await?;
         let address = local(&listener, &options.listen)?;
@@ -120,8 +135,12 @@ impl Service {
             Some(place) => Some(admin::listen(place).await?),
             None => None,
         };
+        let web = match &options.web {
+            Some(options) => Some(web::listen(options).await?),
+            None => None,
+        };
         let shared = Arc::new(Shared::open(options, log)?);
-        Ok(Self { shared, listener, address, admin })
+        Ok(Self { shared, listener, address, admin, web })
     }
 
     /// Where it listens.
@@ -134,6 +153,11 @@ impl Service {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// Where browsers connect, if anywhere.
+    pub fn web_address(&self) -> Option<SocketAddr> {
+        self.web.as_ref().map(|(_, address)| *address)
+    }
+
     /// What may be asked of it while it runs.
     pub fn control(&self) -> ServiceControl {
         ServiceControl(Arc::clone(&self.shared))
@@ -142,13 +166,13 @@ impl Service {
     /// Serves until it is asked to end, and lets sessions end first, as long as the grace lasts.
     /// Returned is how many did not.
     pub async fn run(self) -> usize {
-        let Self { shared, listener, admin, .. } = self;
+        let Self { shared, listener, admin, web, .. } = self;
         let admin = admin
             .map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))))
             .map(|task| task.abort_handle());
-        accept(&shared, &listener).await;
+        accept(&shared, &listener, web.as_ref().map(|(listener, _)| listener)).await;
         // Whoever comes now is refused by the system, and tries elsewhere.
-        drop(listener);
+        drop((listener, web));
         let mut active = shared.active.subscribe();
         shared.tell(&ServiceEvent::Draining { sessions: *active.borrow() });
         let grace = shared.options.grace;
@@ -194,9 +218,9 @@ fn local(listener: &TcpListener, asked: &str) -> Result<SocketAddr, Error> {
 }
 
 /// Lets connections in until the service is to end.
-async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
+async fn accept(shared: &Arc<Shared>, listener: &TcpListener, web: Option<&TcpListener>) {
     let mut phase: watch::Receiver<Phase> = shared.phase.subscribe();
-    let mut keys = Handshakes { pending: JoinSet::new(), oldest: VecDeque::new() };
+    let mut keys = Handshakes::new(PENDING);
     let mut guests = JoinSet::new();
     let mut troubled = false;
     loop {
@@ -204,12 +228,14 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
         tokio::select! {
             // Whoever comes now waits with the system, until there is a place.
             () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {
-                keys.make_room(shared);
+                if let Some(oldest) = keys.make_room() {
+                    shared.refused(Some(oldest), "slow", "others are waiting");
+                }
             }
-            accepted = listener.accept(), if full.is_none() => match accepted {
+            (entrance, accepted) = arrival(listener, web), if full.is_none() => match accepted {
                 Ok((stream, peer)) => {
                     troubled = false;
-                    keys.admit(shared, peer, stream);
+                    keys.admit(peer, meet(Arc::clone(shared), entrance, (stream, peer)));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut troubled, true) {
@@ -218,11 +244,13 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
                     sleep(PAUSE).await;
                 }
             },
-            Some(ended) = keys.pending.join_next() => match ended {
-                Ok((_, Ok(guest))) => {
+            Some(ended) = keys.next() => match ended {
+                Ok((_, Ok(Some(guest)))) => {
                     let shared = Arc::clone(shared);
                     guests.spawn(async move { door::receive(shared, guest).await });
                 }
+                // A browser that came for a page alone.
+                Ok((_, Ok(None))) => {}
                 Ok((peer, Err(error))) => {
                     shared.refused(Some(peer), door::reason(&error), &error.to_string());
                 }
@@ -239,6 +267,23 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     guests.detach_all();
 }
 
+/// Waits for the next connection. May be dropped while it waits.
+async fn arrival(
+    listener: &TcpListener,
+    web: Option<&TcpListener>,
+) -> (Entrance, io::Result<(TcpStream, SocketAddr)>) {
+    let browser = async {
+        match web {
+            Some(web) => web.accept().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        accepted = listener.accept() => (Entrance::Keys, accepted),
+        accepted = browser => (Entrance::Web, accepted),
+    }
+}
+
 /// Waits until nobody is let in any more.
 async fn no_longer(phase: &mut watch::Receiver<Phase>) {
     // What it returns is a lock, which may not be held while anything else is waited for.
@@ -252,32 +297,15 @@ fn note_panic(shared: &Shared, error: &JoinError) {
     }
 }
 
-/// Connections that prove their keys.
-struct Handshakes {
-    pending: JoinSet<(SocketAddr, Result<Guest, Error>)>,
-    oldest: VecDeque<(SocketAddr, AbortHandle, Instant)>,
-}
-
-impl Handshakes {
-    fn admit(&mut self, shared: &Arc<Shared>, peer: SocketAddr, stream: TcpStream) {
-        let shared = Arc::clone(shared);
-        let handshake =
-            self.pending.spawn(async move { (peer, Guest::meet(&shared, stream, peer).await) });
-        self.oldest.push_back((peer, handshake, Instant::now()));
-    }
-
-    /// Where there is no place: when the oldest has had its time.
-    fn full_until(&mut self) -> Option<Instant> {
-        self.oldest.retain(|(_, handshake, _)| !handshake.is_finished());
-        let (_, _, begun) = self.oldest.front()?;
-        (self.oldest.len() >= PENDING).then(|| *begun + FAIR)
-    }
-
-    /// Ends the oldest, which has had the most time.
-    fn make_room(&mut self, shared: &Shared) {
-        if let Some((oldest, handshake, _)) = self.oldest.pop_front() {
-            handshake.abort();
-            shared.refused(Some(oldest), "slow", "others are waiting");
-        }
+/// What a connection proves itself by, as where it came in has it: a key, or a token. None where a
+/// browser came for a page alone.
+async fn meet(
+    shared: Arc<Shared>,
+    entrance: Entrance,
+    (stream, peer): (TcpStream, SocketAddr),
+) -> Result<Option<Guest>, Error> {
+    match entrance {
+        Entrance::Keys => Guest::meet(&shared, stream, peer).await.map(Some),
+        Entrance::Web => Guest::meet_browser(&shared, stream, peer).await,
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::whole::{Access, write};
-use crate::{Error, PublicKey, secret};
+use crate::{Credential, Error, secret};
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -55,7 +55,7 @@ impl Quota {
     }
 
     /// What a client may still have at a time, of so many a day.
-    pub(super) fn left(&self, client: PublicKey, a_day: u64, now: u64) -> u64 {
+    pub(super) fn left(&self, client: Credential, a_day: u64, now: u64) -> u64 {
         let used = self.used();
         a_day.saturating_sub(of_today(&used, &client.to_string(), now).images)
     }
@@ -66,7 +66,7 @@ impl Quota {
     /// The file cannot be written: nothing is granted then.
     pub(super) fn take(
         &self,
-        client: PublicKey,
+        client: Credential,
         (a_day, images): (u64, u64),
         now: u64,
     ) -> Result<bool, Error> {
@@ -113,15 +113,15 @@ fn parse(text: &str, path: &Path) -> Result<BTreeMap<String, Used>, Error> {
     for (number, line) in text.lines().enumerate() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let read = match words[..] {
-            [client, day, images] if client.parse::<PublicKey>().is_ok() => {
+            [client, day, images] if client.parse::<Credential>().is_ok() => {
                 day.parse().ok().zip(images.parse().ok()).map(|found| (client, found))
             }
             _ => None,
         };
         // A file that cannot be read grants nothing: whoever damages it would have a new day.
         let Some((client, (day, images))) = read else {
-            let expected = "ed25519:..., a day and a number of images, as pq serve writes them; \
-                            mend or remove the line";
+            let expected = "ed25519:... or token:..., a day and a number of images, as pq \
+                            serve writes them; mend or remove the line";
             let (line, found) = (Some(number + 1), format!("{line:?}"));
             return Err(Error::Key { path: path.into(), line, expected: expected.into(), found });
         };
@@ -133,7 +133,7 @@ fn parse(text: &str, path: &Path) -> Result<BTreeMap<String, Used>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Identity;
+    use crate::{Identity, Token};
 
     const NOON: u64 = 20_000 * DAY + DAY / 2;
 
@@ -141,7 +141,8 @@ mod tests {
     fn what_was_had_survives_a_restart_and_ends_with_the_day() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("used");
-        let [a, b] = [(); 2].map(|()| Identity::generate().unwrap().public());
+        let a = Credential::Key(Identity::generate().unwrap().public());
+        let b = Credential::Token(Token::generate().unwrap().digest());
         let quota = Quota::open(&path).unwrap();
         assert!(quota.take(a, (10, 7), NOON).unwrap());
         assert!(!quota.take(a, (10, 4), NOON).unwrap(), "all or nothing");
@@ -166,7 +167,7 @@ mod tests {
         assert!(error.to_string().contains("used, line 1"), "{error}");
         std::fs::remove_file(&path).unwrap();
         let quota = Quota::open(&path).unwrap();
-        let key = Identity::generate().unwrap().public();
+        let key = Credential::Key(Identity::generate().unwrap().public());
         drop(folder);
         assert!(quota.take(key, (1, 1), NOON).is_err(), "there is no folder to write into");
         assert_eq!(quota.left(key, 1, NOON), 1);

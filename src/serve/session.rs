@@ -180,7 +180,9 @@ impl Running {
     /// Takes images of the client's day. They are taken before anything is revealed.
     fn take(&self, images: usize) -> Result<bool, Error> {
         match self.client.rights.images_per_day {
-            Some(a_day) => self.shared.quota.take(self.client.key, (a_day, images as u64), now()),
+            Some(a_day) => {
+                self.shared.quota.take(self.client.credential, (a_day, images as u64), now())
+            }
             None => Ok(true),
         }
     }

@@ -14,7 +14,8 @@ use super::event::{Log, ServiceEvent};
 use super::metrics::Metrics;
 use super::models::Models;
 use super::quota::Quota;
-use crate::{Clients, Error, Identity, PublicKey, Security, ServerTls};
+use crate::web::Web;
+use crate::{Clients, Credential, Error, Identity, Security, ServerTls};
 
 /// Connections of one client that have no session.
 const VISITS: usize = 64;
@@ -34,6 +35,8 @@ pub(super) struct Current {
     pub(super) security: Security<ServerTls>,
     pub(super) clients: Clients,
     pub(super) models: Models,
+    /// What browsers meet, where they may come.
+    pub(super) web: Option<Web>,
 }
 
 /// A session, for its operator.
@@ -59,7 +62,7 @@ pub(super) struct Shared {
     /// Connections that have proved their keys.
     pub(super) active: watch::Sender<usize>,
     /// Of them those that have no session, by client.
-    guests: Mutex<HashMap<PublicKey, usize>>,
+    guests: Mutex<HashMap<Credential, usize>>,
     sessions: Mutex<BTreeMap<u64, Row>>,
 }
 
@@ -69,7 +72,7 @@ pub(super) struct Presence(Arc<Shared>);
 /// A connection without a session that counts as long as this is there.
 pub(super) struct Visit {
     shared: Arc<Shared>,
-    client: PublicKey,
+    client: Credential,
 }
 
 /// A session that is shown as long as this is there.
@@ -140,7 +143,7 @@ impl Shared {
     }
 
     /// A connection of a client that has no session yet, of which it may have so many.
-    pub(super) fn visit(self: &Arc<Self>, client: PublicKey) -> Option<Visit> {
+    pub(super) fn visit(self: &Arc<Self>, client: Credential) -> Option<Visit> {
         let mut guests = lock(&self.guests);
         let count = guests.entry(client).or_default();
         if *count >= VISITS {
@@ -172,8 +175,9 @@ impl Current {
         let identity = Identity::open(&options.key)?;
         let clients = Clients::open_with_rights(&options.clients)?;
         let models = Models::open(&options.models, &clients, admission, options.limits)?;
+        let web = options.web.as_ref().map(|web| Web::open(web, clients.clone())).transpose()?;
         let tls = ServerTls { identity, clients: clients.clone() };
-        Ok(Self { security: Security::Tls(Arc::new(tls)), clients, models })
+        Ok(Self { security: Security::Tls(Arc::new(tls)), clients, models, web })
     }
 }
 

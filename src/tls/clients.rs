@@ -1,16 +1,20 @@
-//! The clients that a server serves: a file of names, keys and rights.
+//! The clients that a server serves: a file of names, keys or tokens, and rights.
 
 use std::path::Path;
 
 use protocols::plan::Reveal;
+use subtle::ConstantTimeEq;
 
+use crate::credential::Credential;
 use crate::key::PublicKey;
+use crate::token::Token;
 use crate::{Error, secret};
 
-/// Names, keys and rights of clients.
+/// Names, keys or tokens, and rights of clients.
 ///
-/// Their file has one client a line, `NAME ed25519:...`. Empty lines, and what follows a `#`, say
-/// nothing. A server of several networks reads more behind the key: see [`Rights`].
+/// Their file has one client a line, `NAME ed25519:...`, or `NAME token:...` of a browser's. Empty
+/// lines, and what follows a `#`, say nothing. A server of several networks reads more behind it:
+/// see [`Rights`].
 #[derive(Clone, Debug, Default)]
 pub struct Clients(Vec<KnownClient>);
 
@@ -19,8 +23,8 @@ pub struct Clients(Vec<KnownClient>);
 pub struct KnownClient {
     /// Its name in the file.
     pub name: String,
-    /// Its key.
-    pub key: PublicKey,
+    /// By what it is known.
+    pub credential: Credential,
     /// What it may do.
     pub rights: Rights,
 }
@@ -39,30 +43,33 @@ pub struct Rights {
     pub reveal: Option<Reveal>,
 }
 
-const KEY: &str = "a key as pq keygen prints it, ed25519: and 43 characters";
+const KEY: &str = "a key as pq keygen prints it, ed25519: and 43 characters, or the digest of a \
+                   token, token: and 64 hexadecimal digits";
 const OPTIONS: &str = "models=A,B, sessions=N, images_per_day=N or reveal=label, each once";
 
 impl Clients {
     /// One client.
     pub fn one(name: &str, key: PublicKey) -> Self {
-        Self(vec![KnownClient { name: name.to_owned(), key, rights: Rights::default() }])
+        let credential = Credential::Key(key);
+        Self(vec![KnownClient { name: name.to_owned(), credential, rights: Rights::default() }])
     }
 
     /// The clients of a file, of a server that keeps no rights.
     ///
     /// # Errors
     /// [`Error::Read`] where it cannot be read, [`Error::Key`] with the line where one is not a
-    /// client, where it has rights, or where a name or a key is there twice.
+    /// client, where it has a token or rights, or where a name or a key is there twice.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let all = Self::open_with_rights(path)?;
-        match all.0.iter().find(|client| client.rights != Rights::default()) {
+        match all.0.iter().find(|client| client.is_for_services()) {
             None => Ok(all),
             Some(client) => Err(Error::Key {
                 path: path.into(),
                 line: None,
-                expected: "names and keys alone: pq serve keeps rights, this server does not"
+                expected: "names and keys alone: tokens and rights are for pq serve, this server \
+                           has none"
                     .into(),
-                found: format!("rights of {}", client.name),
+                found: format!("more of {}", client.name),
             }),
         }
     }
@@ -86,9 +93,9 @@ impl Clients {
             let Some(key) = words.next() else {
                 return Err(wrong(path, number, "a name and a key, NAME ed25519:...", line));
             };
-            let key = key.parse().map_err(|_| wrong(path, number, KEY, key))?;
+            let credential = key.parse().map_err(|_| wrong(path, number, KEY, key))?;
             // One key with two names would have the rights of both.
-            if all.0.iter().any(|known| known.name == name) || all.of(key).is_some() {
+            if all.0.iter().any(|known| known.name == name || known.credential == credential) {
                 return Err(wrong(path, number, "a name and a key that no line before has", line));
             }
             // What is not understood is refused: a right that is overlooked is one too many.
@@ -96,14 +103,24 @@ impl Clients {
             for word in words {
                 rights.add(word).ok_or_else(|| wrong(path, number, OPTIONS, word))?;
             }
-            all.0.push(KnownClient { name: name.to_owned(), key, rights });
+            all.0.push(KnownClient { name: name.to_owned(), credential, rights });
         }
         Ok(all)
     }
 
     /// The client with this key.
     pub fn of(&self, key: PublicKey) -> Option<&KnownClient> {
-        self.0.iter().find(|known| known.key == key)
+        self.0.iter().find(|known| known.credential == Credential::Key(key))
+    }
+
+    /// The client with this token. How long that takes does not depend on the token.
+    pub fn of_token(&self, token: &Token) -> Option<&KnownClient> {
+        let shown = token.digest();
+        self.0.iter().fold(None, |found, known| match known.credential {
+            // All are compared: which one it is shows in nothing but the result.
+            Credential::Token(digest) if digest.ct_eq(&shown).into() => Some(known),
+            Credential::Token(_) | Credential::Key(_) => found,
+        })
     }
 
     /// The name of the client with this key.
@@ -114,6 +131,13 @@ impl Clients {
     /// All of them, in the order of their file.
     pub fn all(&self) -> &[KnownClient] {
         &self.0
+    }
+}
+
+impl KnownClient {
+    /// Whether its line says more than a server of one network keeps.
+    fn is_for_services(&self) -> bool {
+        matches!(self.credential, Credential::Token(_)) || self.rights != Rights::default()
     }
 }
 

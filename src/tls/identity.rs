@@ -1,8 +1,6 @@
 //! A party's own key.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,16 +61,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Write`]; a file that is there already is kept.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        // The mode is set where the file is made: it is not open to others even for a moment.
-        let written = options.open(path).and_then(|mut file| {
-            file.write_all(self.pem().as_bytes())?;
-            file.sync_all()
-        });
-        written.map_err(|source| Error::Write { path: path.into(), source })
+        secret::write_new(path, self.pem().as_bytes())
     }
 
     /// What others know it by.

@@ -22,6 +22,7 @@ pub use identity::Identity;
 pub use known::KnownServers;
 
 pub(crate) use handshake::{Connection, secure};
+pub(crate) use stream::Stream;
 
 /// How traffic between the parties is protected. `T` is what TLS takes: [`ServerTls`] or
 /// [`ClientTls`].

@@ -99,6 +99,8 @@ pub(crate) struct Service {
     child: Option<Child>,
     pub(crate) address: String,
     pub(crate) admin: String,
+    /// Where browsers connect, if anywhere.
+    pub(crate) web: Option<String>,
     log: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -135,8 +137,10 @@ impl Service {
                 own.lock().unwrap().push(event.unwrap_or(Value::String(line)));
             }
         });
-        let text = |name: &str| first[name].as_str().unwrap().to_owned();
-        Self { child: Some(child), address: text("address"), admin: text("admin"), log }
+        let said = |name: &str| first[name].as_str().map(str::to_owned);
+        let text = |name: &str| said(name).unwrap();
+        let (address, admin, web) = (text("address"), text("admin"), said("web"));
+        Self { child: Some(child), address, admin, web, log }
     }
 
     /// The arguments of a client's command for a network's first images.

@@ -219,12 +219,12 @@ impl Dataset {
         let elements = range.start * self.image_len()..range.end * self.image_len();
         let mut data: Vec<f32> = match &self.pixels {
             Pixels::Bytes(bytes) => {
-                let divisor = preprocess::byte_divisor(preprocess);
+                let divisor = preprocess.byte_divisor();
                 bytes[elements].iter().map(|&x| f32::from(x) / divisor).collect()
             }
             Pixels::Floats(floats) => floats[elements].to_vec(),
         };
-        preprocess::normalize(preprocess, &mut data, c, h * w);
+        preprocess.normalize(&mut data, c, h * w);
         Ok(Tensor { shape: [range.len(), c, h, w], data })
     }
 

@@ -53,23 +53,3 @@ pub(super) fn check(preprocess: &Preprocess, channels: usize) -> Result<(), Prep
     }
     Ok(())
 }
-
-pub(super) const fn byte_divisor(preprocess: &Preprocess) -> f32 {
-    match preprocess {
-        Preprocess::Raw => 1.0,
-        Preprocess::Unit | Preprocess::Normalize { .. } => 255.0,
-    }
-}
-
-/// Applies mean and std to pixels `[N, channels, plane]` on the scale 0..1.
-pub(super) fn normalize(preprocess: &Preprocess, data: &mut [f32], channels: usize, plane: usize) {
-    let Preprocess::Normalize { mean, std } = preprocess else {
-        return;
-    };
-    for (i, pixels) in data.chunks_exact_mut(plane).enumerate() {
-        let channel = i % channels;
-        for x in pixels {
-            *x = (*x - mean[channel]) / std[channel];
-        }
-    }
-}

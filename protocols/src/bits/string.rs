@@ -2,20 +2,21 @@
 
 use std::fmt;
 
-use bitvec::order::Lsb0;
-use bitvec::vec::BitVec;
-
 use super::Bits;
 
 /// A string of bits, packed into 64-bit words. `Debug` prints its length alone, since most such
 /// strings are secret.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct BitString(BitVec<u64, Lsb0>);
+pub struct BitString {
+    /// As many as hold the bits; bits above the length are zero.
+    words: Vec<u64>,
+    len: usize,
+}
 
 impl BitString {
     /// `len` zero bits.
     pub fn zeros(len: usize) -> Self {
-        Self(BitVec::repeat(false, len))
+        Self { words: vec![0; len.div_ceil(64)], len }
     }
 
     /// `len` bits, from the low bits of `words` on.
@@ -26,9 +27,7 @@ impl BitString {
         {
             *last &= (1 << (len % 64)) - 1;
         }
-        let mut bits = BitVec::from_vec(words);
-        bits.truncate(len);
-        Self(bits)
+        Self { words, len }
     }
 
     /// Bit `at` of every value.
@@ -42,29 +41,29 @@ impl BitString {
     }
 
     /// Number of bits.
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether there is no bit.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Bit `index` as 0 or 1.
     pub fn bit(&self, index: usize) -> u64 {
         assert!(index < self.len(), "invariant: a bit index is within its string");
-        (self.0.as_raw_slice()[index / 64] >> (index % 64)) & 1
+        (self.words[index / 64] >> (index % 64)) & 1
     }
 
     /// All bits in order, as 0 or 1.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        (0..self.len()).map(|i| (self.0.as_raw_slice()[i / 64] >> (i % 64)) & 1)
+        (0..self.len()).map(|i| (self.words[i / 64] >> (i % 64)) & 1)
     }
 
     /// The words that hold the bits; bits above the length are zero.
     pub fn words(&self) -> &[u64] {
-        self.0.as_raw_slice()
+        &self.words
     }
 
     /// Bitwise exclusive or.
@@ -94,18 +93,34 @@ impl BitString {
     /// The bits of `self`, then those of `other`.
     #[must_use]
     pub fn concat(&self, other: &Self) -> Self {
-        let mut bits = self.0.clone();
-        bits.extend_from_bitslice(&other.0);
-        Self(bits)
+        let (mut words, shift) = (self.words.clone(), self.len % 64);
+        // Each word of `other` fills up the last one, and begins the next.
+        for word in other.words.iter().copied() {
+            match words.last_mut().filter(|_| shift > 0) {
+                Some(last) => {
+                    *last |= word << shift;
+                    words.push(word >> (64 - shift));
+                }
+                None => words.push(word),
+            }
+        }
+        Self::from_words(words, self.len + other.len)
     }
 
     /// The bits of a range.
     #[must_use]
     pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
-        let mut bits = self.0[range].to_bitvec();
-        bits.force_align();
-        let len = bits.len();
-        Self::from_words(bits.into_vec(), len)
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "invariant: a range of bits is within its string"
+        );
+        let (first, shift) = (range.start / 64, range.start % 64);
+        // A word of the result is the end of one and, where it does not start there, the start of
+        // the one behind it.
+        let word = |at: usize| self.words.get(at).copied().unwrap_or(0);
+        let behind = |at: usize| if shift > 0 { word(at + 1) << (64 - shift) } else { 0 };
+        let words = (first..range.end.div_ceil(64)).map(|at| word(at) >> shift | behind(at));
+        Self::from_words(words.collect(), range.len())
     }
 
     /// The bits as bytes, least significant first.
@@ -196,7 +211,7 @@ mod tests {
         #[test]
         fn bit_strings_behave_like_vectors_of_bool(
             pairs in prop::collection::vec(any::<(bool, bool)>(), 0..200),
-            cut in any::<prop::sample::Index>(),
+            cuts in any::<[prop::sample::Index; 2]>(),
         ) {
             let a: BitString = pairs.iter().map(|p| p.0).collect();
             let b: BitString = pairs.iter().map(|p| p.1).collect();
@@ -204,8 +219,12 @@ mod tests {
             prop_assert_eq!(a.and(&b), pairs.iter().map(|p| p.0 & p.1).collect());
             prop_assert_eq!(a.not().not(), a.clone());
             prop_assert_eq!(BitString::from_bytes(&a.to_bytes(), a.len()), a.clone());
-            let cut = cut.index(pairs.len() + 1);
-            prop_assert_eq!(a.slice(0..cut).concat(&a.slice(cut..a.len())), a);
+            let mut cuts = cuts.map(|cut| cut.index(pairs.len() + 1));
+            cuts.sort_unstable();
+            let [low, high] = cuts;
+            let part = pairs[low..high].iter().map(|p| p.0).collect::<BitString>();
+            prop_assert_eq!(a.slice(low..high), part.clone());
+            prop_assert_eq!(a.slice(0..low).concat(&part).concat(&a.slice(high..a.len())), a);
         }
     }
 }

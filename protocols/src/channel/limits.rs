@@ -1,10 +1,9 @@
 //! How long a party waits: for a byte, for a frame, in a step, and in a whole session.
 
-use std::time::{Duration, Instant};
-
-use tokio::time::timeout;
+use std::time::Duration;
 
 use crate::Cost;
+use crate::host::{Instant, timeout};
 
 /// How long to wait for the peer.
 #[derive(Clone, Copy, Debug)]

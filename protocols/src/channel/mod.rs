@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::error::Reason;
 use crate::frame::{self, Frame, MAX_PAYLOAD, framed_len};
+use crate::host::{self, Task};
 use crate::{Cost, Error, Role};
 use limits::{Overdue, Patience};
 use reader::Fault;
@@ -59,7 +59,8 @@ pub(crate) struct Turn(u32);
 pub struct Channel {
     writer: Writer,
     frames: mpsc::Receiver<Result<Frame, Fault>>,
-    reader_task: JoinHandle<()>,
+    /// Reads as long as the channel is there.
+    _reader: Task,
     limits: Limits,
     patience: Patience,
     meter: Meter,
@@ -83,12 +84,11 @@ impl Channel {
         let (read, write) = tokio::io::split(stream);
         let (sender, frames) = mpsc::channel(READ_AHEAD);
         let watched = Arc::new(Watched::default());
-        let reader_task =
-            tokio::spawn(reader::read_frames(read, sender, limits, Arc::clone(&watched)));
+        let reader = Task::spawn(reader::read_frames(read, sender, limits, Arc::clone(&watched)));
         Self {
             writer: Writer::spawn(write, limits, Arc::clone(&watched)),
             frames,
-            reader_task,
+            _reader: reader,
             limits,
             patience: Patience::new(limits),
             meter: Meter::default(),
@@ -335,7 +335,7 @@ impl Channel {
     async fn finish_within(&mut self, patience: Duration) {
         self.writer.close(patience).await;
         let rest = async { while self.frames.recv().await.is_some() {} };
-        let _ = tokio::time::timeout(patience, rest).await;
+        let _ = host::timeout(patience, rest).await;
     }
 
     /// The error for a message that the protocol does not allow.
@@ -413,12 +413,6 @@ impl Channel {
             self.meter.rounds += (depth - self.depth) as u64;
             self.depth = depth;
         }
-    }
-}
-
-impl Drop for Channel {
-    fn drop(&mut self) {
-        self.reader_task.abort();
     }
 }
 

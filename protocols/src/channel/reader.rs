@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadHalf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
 
 use super::{Limits, Watched};
 use crate::frame::{Frame, HEADER, Header};
+use crate::host::{Instant, timeout_at};
 
 /// Why nothing more will arrive.
 pub(super) enum Fault {

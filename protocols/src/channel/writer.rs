@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::{Limits, Watched};
 use crate::frame;
+use crate::host::{Task, timeout};
 
 /// Bytes that may wait in the queue before a stream in one direction pauses.
 pub(super) const HIGH_WATER: usize = 8 << 20;
@@ -25,7 +24,8 @@ struct Progress {
 pub(super) struct Writer {
     frames: Option<mpsc::UnboundedSender<Vec<u8>>>,
     progress: Arc<Progress>,
-    task: JoinHandle<()>,
+    /// Writes as long as the channel is there.
+    task: Task,
 }
 
 impl Writer {
@@ -36,8 +36,7 @@ impl Writer {
     {
         let (frames, queue) = mpsc::unbounded_channel();
         let progress = Arc::new(Progress::default());
-        let task =
-            tokio::spawn(write_frames(stream, queue, Arc::clone(&progress), limits, watched));
+        let task = Task::spawn(write_frames(stream, queue, Arc::clone(&progress), limits, watched));
         Self { frames: Some(frames), progress, task }
     }
 
@@ -69,13 +68,7 @@ impl Writer {
 
     pub(super) async fn close(&mut self, patience: Duration) {
         self.frames = None;
-        let _ = timeout(patience, &mut self.task).await;
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.task.abort();
+        let _ = timeout(patience, self.task.ended()).await;
     }
 }
 

@@ -1,10 +1,10 @@
 //! The ledger of a run: what every step moved, beside what was predicted.
 
 use std::ops::AddAssign;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::Instant;
 use crate::plan::{Load, Plan};
 use crate::price::StepCost;
 use crate::{Cost, Error, Phases, Session};

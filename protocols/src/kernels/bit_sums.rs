@@ -36,6 +36,7 @@ pub(crate) fn puncture_bits(punctures: &[u32], depth: usize) -> impl Iterator<It
     })
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Expansion<'_> {
     /// The words of the last quad that count.
     pub(super) const fn tail(&self) -> u8 {

@@ -50,7 +50,7 @@ impl Code {
         before: impl Fn(usize, &mut [Block]),
     ) {
         assert!(
-            table.len().is_power_of_two() && table.len() <= 1 << 32,
+            table.len().is_power_of_two() && table.len() as u64 <= 1 << 32,
             "invariant: the secret of every parameter set has as many bits as a power of two"
         );
         let (groups, rest) = outputs.as_chunks_mut::<OUTPUTS>();

@@ -1,8 +1,8 @@
 //! One level of a correlated half-tree, in place.
 
+use super::Key;
 #[cfg(target_arch = "x86_64")]
-use super::aes::x86;
-use super::{Key, ROW_BLOCKS};
+use super::{ROW_BLOCKS, aes::x86};
 use crate::Block;
 
 impl Key {

@@ -125,8 +125,9 @@ impl Keys {
 
     /// The hash under a key of a chunk, for a block of columns.
     pub(crate) fn hash(&self, chunk: usize, key: usize, block: usize) -> Hash {
+        let fits = |number: usize, bits: u32| (number as u64) < 1 << bits;
         assert!(
-            chunk < 1 << 48 && key < 1 << 40 && block < 1 << 40,
+            fits(chunk, 48) && fits(key, 40) && fits(block, 40),
             "invariant: no layer is that large"
         );
         // The three fields of 48, 40 and 40 bits do not overlap: different triples are different

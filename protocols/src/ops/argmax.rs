@@ -32,8 +32,8 @@ pub struct Argmax {
 impl Argmax {
     /// What is wrong with the parameters, if anything.
     pub fn check(&self) -> Result<(), String> {
-        let sized =
-            (1..=1 << 32).contains(&self.values) && self.values.checked_mul(self.groups).is_some();
+        let sized = (1..=1 << 32).contains(&(self.values as u64))
+            && self.values.checked_mul(self.groups).is_some();
         if !sized {
             return Err(format!("groups of 1 to 2^32 values, found {self:?}"));
         }

@@ -17,7 +17,7 @@ const MAX_STEPS: usize = 10_000;
 /// The most elements of one wire.
 pub const MAX_ELEMENTS: usize = 1 << 28;
 /// The most elements of all wires together, so that no price overflows.
-const MAX_ALL_ELEMENTS: usize = 1 << 32;
+const MAX_ALL_ELEMENTS: u64 = 1 << 32;
 /// The most multiplications of all layers together, likewise.
 const MAX_MACS: u64 = 1 << 42;
 /// The widest value of a wire.
@@ -93,7 +93,7 @@ impl Plan {
 
     /// The plan as a whole is no larger than its price can be told.
     fn check_size(&self) -> Result<(), Error> {
-        let elements: usize = self.wires.iter().map(Wire::elements).sum();
+        let elements: u64 = self.wires.iter().map(|wire| wire.elements() as u64).sum();
         require(
             elements <= MAX_ALL_ELEMENTS,
             "plan: wires",

@@ -35,6 +35,29 @@ pub enum Preprocess {
     },
 }
 
+impl Preprocess {
+    /// What bytes of 0..255 are divided by first.
+    pub const fn byte_divisor(&self) -> f32 {
+        match self {
+            Self::Raw => 1.0,
+            Self::Unit | Self::Normalize { .. } => 255.0,
+        }
+    }
+
+    /// Applies mean and standard deviation, where there are any, to pixels on the scale 0..1,
+    /// `[images][channels][plane]`.
+    ///
+    /// # Panics
+    /// There are fewer numbers than channels: see [`Plan::check`].
+    pub fn normalize(&self, pixels: &mut [f32], channels: usize, plane: usize) {
+        let Self::Normalize { mean, std } = self else { return };
+        for (i, pixels) in pixels.chunks_exact_mut(plane).enumerate() {
+            let channel = i % channels;
+            pixels.iter_mut().for_each(|x| *x = (*x - mean[channel]) / std[channel]);
+        }
+    }
+}
+
 /// How the client reads the logits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +117,20 @@ impl Plan {
             }
         }
         Ok(integers)
+    }
+
+    /// Preprocesses and quantizes the bytes of images, 0 to 255,
+    /// `[images][channels][rows][columns]`, to the client's input, as [`Plan::encode`] does.
+    ///
+    /// # Errors
+    /// They are not those of whole images.
+    pub fn encode_bytes(&self, pixels: &[u8]) -> Result<Vec<i64>, Error> {
+        let ([channels, rows, columns], preprocess) =
+            (self.input_wire().shape, &self.input.preprocess);
+        let divisor = preprocess.byte_divisor();
+        let mut values: Vec<f32> = pixels.iter().map(|&x| f32::from(x) / divisor).collect();
+        preprocess.normalize(&mut values, channels, rows * columns);
+        self.encode(&values)
     }
 
     /// Reads the client's result of one inference: logits `[channels][images][rows][columns]`,

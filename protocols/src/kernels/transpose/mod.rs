@@ -3,6 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(target_arch = "x86_64")]
 use zeroize::Zeroizing;
 
 use super::{ROW_BITS, Row};

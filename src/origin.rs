@@ -6,7 +6,7 @@ use hyper::header::{HOST, HeaderValue, ORIGIN};
 
 /// Whether a request names this machine as where it goes to and, if a page has sent it, as where
 /// that page is from.
-pub(super) fn is_local(headers: &HeaderMap) -> bool {
+pub(crate) fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).is_none_or(|host| is_loopback(host, ""));
     let page = headers.get(ORIGIN).is_none_or(|page| is_loopback(page, "://"));
     host && page
