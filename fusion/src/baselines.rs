@@ -174,7 +174,7 @@ impl System {
         let summed = terms.iter().filter_map(|term| self.written(plan, term.wire)).max();
         let activations = self.activations(plan, *output);
         let ring = summed.unwrap_or_else(|| u64::from(ring.get()).max(activations));
-        let relu = match wire.signed {
+        let relu = match wire.signed() {
             true => Traffic::default(),
             false => relu(self.relu_bits(ring, activations)),
         };

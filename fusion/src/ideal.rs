@@ -186,13 +186,13 @@ fn reading(ring: Bits, mut values: Vec<i64>) -> Vec<i64> {
     values
 }
 
-/// The fused operator: unsigned saturation of the offset sum, in its ring, for signed results too.
+/// The fused operator: unsigned saturation of the offset sum, in its ring, whatever its range.
 fn requant(sum: &[i64], wire: &Wire, ring: Bits, shift: u8) -> Vec<i64> {
     let half = (1i64 << shift) >> 1;
-    let offset = if wire.signed { 1i64 << (wire.bits - 1) } else { 0 };
+    let offset = -wire.low;
     let top = (1i64 << wire.bits) - 1;
-    // With the offset `2^(a-1)` in steps of the result, a signed interval becomes `0..2^a`, so that
-    // one kind of saturation serves both; it is taken off again at the end.
+    // Less the least result every interval becomes `0..2^a`, so that one kind of saturation serves
+    // all; it is added again at the end.
     let constant = half.wrapping_add(offset << shift);
     let one = |&value: &i64| {
         let value = ring.decode(value.wrapping_add(constant) as u64) >> shift;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use protocols::plan::{Order, Preprocess, Term, View, Window};
+use protocols::plan::{self, Order, Preprocess, Term, View, Window};
 
 use super::infer::infer;
 use super::{Graph, Linear, Lookup, Node, Op, Wire, WireId};
@@ -36,7 +36,7 @@ impl Builder {
         Ok(self.nodes.len() - 1)
     }
 
-    /// The network's input.
+    /// The network's input, from zero on or two's complement.
     pub fn input(
         &mut self,
         name: impl Into<String>,
@@ -45,7 +45,8 @@ impl Builder {
         signed: bool,
         scale: f64,
     ) -> Result<WireId, Error> {
-        self.push(name, Op::Input { shape, bits, signed, scale })
+        let low = plan::Wire::least(bits, signed);
+        self.push(name, Op::Input { shape, bits, low, scale })
     }
 
     /// A linear layer.
@@ -68,7 +69,8 @@ impl Builder {
         self.push(name, Op::Relu { input })
     }
 
-    /// A requantization that drops `shift` bits and saturates to `bits`.
+    /// A requantization that drops `shift` bits and saturates to `bits`, from zero on or two's
+    /// complement.
     pub fn requant(
         &mut self,
         name: impl Into<String>,
@@ -77,7 +79,8 @@ impl Builder {
         bits: u8,
         signed: bool,
     ) -> Result<WireId, Error> {
-        self.push(name, Op::Requant { input, shift, bits, signed })
+        let low = plan::Wire::least(bits, signed);
+        self.push(name, Op::Requant { input, shift, bits, low })
     }
 
     /// A function of one value, by its table.

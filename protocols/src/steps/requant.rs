@@ -76,7 +76,7 @@ impl Requant {
             ring: Bits::new(self.ring.get() + doubled).unwrap_or(self.ring),
             shift: u32::from(self.shift) + doubled,
             bits: u32::from(wire.bits),
-            signed: wire.signed,
+            low: wire.low,
             out: wire.ring,
             and_depth: u32::from(self.and_depth),
             form: self.form,
@@ -114,12 +114,12 @@ impl Requant {
         check.require(most.is_some_and(|most| carry <= most), "terms", expected, carry)
     }
 
-    /// The interval of the sum, with its rounding constant; where the result is signed, both
+    /// The interval of the sum, with its rounding constant; where the result can be negative, both
     /// without and with what makes it unsigned on the way.
     fn interval(&self, intervals: &Intervals<'_>) -> (i128, i128) {
         let to = &intervals.wires[self.output];
         let rounding = (1i128 << self.shift) >> 1;
-        let offset = if to.signed { 1i128 << (self.shift + to.bits - 1) } else { 0 };
+        let offset = i128::from(to.low.unsigned_abs()) << self.shift;
         let mut sum = Some((rounding, rounding + offset));
         for term in &self.terms {
             let (low, high) = intervals.of(term.wire);

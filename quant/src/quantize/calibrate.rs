@@ -8,6 +8,7 @@ use protocols::linear::Geometry;
 use rayon::prelude::*;
 
 use super::activation_quantizers::{ActivationQuantizers, QuantizerId};
+use super::extent::Extent;
 use super::gram::{Gram, mirror};
 use super::hessian::damp;
 use super::ranges::Ranges;
@@ -297,6 +298,18 @@ impl Samples {
     /// The largest magnitude, or the least that a range has.
     pub fn largest(&self) -> f32 {
         self.values.iter().fold(self.least, |most, v| v.abs().max(most))
+    }
+
+    /// The least and the largest value; either way as far as the range is that it has at least,
+    /// where that is more than all of them.
+    pub(super) fn extent(&self) -> Extent {
+        let (least, largest) = self
+            .values
+            .iter()
+            .fold((0.0_f32, 0.0_f32), |(least, most), &v| (least.min(v), most.max(v)));
+        let shown = largest.max(-least) >= self.least;
+        let (least, largest) = if shown { (least, largest) } else { (-self.least, self.least) };
+        Extent { least: least.into(), largest: largest.into() }
     }
 
     /// Whether all values are zero.
