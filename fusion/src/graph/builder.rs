@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use protocols::plan::{Order, Preprocess, Term, View, Window};
+use protocols::steps::Linearized;
 
 use super::infer::infer;
 use super::{Graph, Linear, Lookup, Node, Op, Wire, WireId};
@@ -77,7 +78,19 @@ impl Builder {
         bits: u8,
         signed: bool,
     ) -> Result<WireId, Error> {
-        self.push(name, Op::Requant { input, shift, bits, signed })
+        self.push(name, Op::Requant { input, shift, bits, signed, linearized: None })
+    }
+
+    /// A requantization behind a ReLU of some elements, to a signed result of `bits`.
+    pub fn linearized(
+        &mut self,
+        name: impl Into<String>,
+        input: WireId,
+        (shift, bits): (u8, u8),
+        linearized: Linearized,
+    ) -> Result<WireId, Error> {
+        let linearized = Some(linearized);
+        self.push(name, Op::Requant { input, shift, bits, signed: true, linearized })
     }
 
     /// A function of one value, by its table.

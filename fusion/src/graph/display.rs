@@ -44,9 +44,13 @@ impl Graph {
                 })
             }
             Op::Relu { input } => write!(f, "relu {}", self.node_name(*input)),
-            Op::Requant { input, shift, bits, signed } => {
+            Op::Requant { input, shift, bits, signed, linearized } => {
                 let sign = if *signed { 's' } else { 'u' };
-                write!(f, "requant {} >>{shift} {sign}{bits}", self.node_name(*input))
+                write!(f, "requant {} >>{shift} {sign}{bits}", self.node_name(*input))?;
+                match linearized {
+                    Some(own) => write!(f, " relu of {:?}, others from -{}", own.kept, own.below),
+                    None => Ok(()),
+                }
             }
             Op::Lookup(Lookup { input, first, table, bits, signed, .. }) => {
                 let (sign, last) =

@@ -7,6 +7,7 @@ mod infer;
 
 use protocols::linear::{Geometry, winograd};
 use protocols::plan::{Algorithm, Order, Preprocess, Term, View, Window};
+use protocols::steps::Linearized;
 
 pub use builder::Builder;
 
@@ -154,7 +155,7 @@ pub enum Op {
         input: WireId,
     },
     /// `clamp(floor((x + 2^(k-1)) / 2^k), lo, hi)`, without rounding constant at `k = 0`; `lo, hi`
-    /// are what the width holds.
+    /// are what the width holds, or what each element has behind a ReLU of some.
     Requant {
         /// The wire.
         input: WireId,
@@ -164,6 +165,8 @@ pub enum Op {
         bits: u8,
         /// Whether the result is two's complement.
         signed: bool,
+        /// Elements that are not cut off at zero, where others are: see [`Linearized`].
+        linearized: Option<Linearized>,
     },
     /// Any function of one narrow value, by its table.
     Lookup(Lookup),

@@ -114,17 +114,22 @@ fn passes_on(op: &Op) -> bool {
 }
 
 fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error> {
-    let Op::Requant { shift, bits, signed, .. } = graph.node(id).op else {
+    let Op::Requant { shift, bits, signed, linearized, .. } = &graph.node(id).op else {
         unreachable!("invariant: the caller has matched the node")
     };
     let rounding = (1i128 << shift) >> 1;
-    let offset = if signed { 1i128 << (shift + bits - 1) } else { 0 };
+    // Behind a ReLU of some elements, all have half of the values that the width holds.
+    let (offset, bits) = match linearized {
+        Some(linearized) => (i128::from(linearized.below) << shift, bits - 1),
+        None if *signed => (1i128 << (shift + bits - 1), *bits),
+        None => (0, *bits),
+    };
     // Within the ring both without and with what makes a signed result unsigned: weights are held
     // against the one, the operator works on the other.
     let (mut lo, mut hi) = (rounding, rounding + offset);
     // The result's bits stand above the `shift` dropped, with one above them that says whether it
     // saturates.
-    let mut least = u32::from(shift) + u32::from(bits) + 1;
+    let mut least = u32::from(*shift) + u32::from(bits) + 1;
     for term in terms(graph, input) {
         let range = graph.wire(term.wire).range;
         lo += i128::from(range.lo) << term.shift;

@@ -5,6 +5,8 @@
 //! - `requant_a(relu(x))`, signed: zero to `2^(a-1) - 1`: unsigned with `a - 1` bits.
 //! - `relu(requant_a(x))`, signed: the same.
 //!
+//! Not behind a ReLU of some elements: the others reach below zero.
+//!
 //! Assumes nothing of other readers: a wire that is still read stays.
 
 use super::{Pass, Patch};
@@ -24,14 +26,17 @@ impl Pass for ReluIntoRequant {
 }
 
 fn requant_of_relu(graph: &Graph, id: WireId) -> Option<Patch> {
-    let Op::Requant { input, shift, bits, signed } = graph.node(id).op else { return None };
+    let Op::Requant { input, shift, bits, signed, linearized: None } = graph.node(id).op else {
+        return None;
+    };
     let Op::Relu { input } = graph.node(input).op else { return None };
     fused(graph, id, input, shift, bits, signed)
 }
 
 fn relu_of_requant(graph: &Graph, id: WireId) -> Option<Patch> {
     let Op::Relu { input } = graph.node(id).op else { return None };
-    let Op::Requant { input, shift, bits, signed: true } = graph.node(input).op else {
+    let Op::Requant { input, shift, bits, signed: true, linearized: None } = graph.node(input).op
+    else {
         return None;
     };
     fused(graph, id, input, shift, bits, true)
@@ -48,7 +53,7 @@ fn fused(
     // The upper half of a signed width: of 4 bits, -8 to 7 cut off at zero is 0 to 7, which is 3
     // bits unsigned.
     let bits = if signed { bits - 1 } else { bits };
-    let op = Op::Requant { input, shift, bits, signed: false };
+    let op = Op::Requant { input, shift, bits, signed: false, linearized: None };
     (bits > 0).then(|| Patch::replace(graph, id, vec![(graph.node(id).name.clone(), op)]))
 }
 

@@ -1,6 +1,7 @@
 //! Random small networks, valid by construction, for the tests of this crate and of those above it.
 
 mod joined;
+mod linearized;
 mod resnet;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 pub use joined::random_joined_network;
+pub use linearized::random_linearized_network;
 pub use resnet::{resnet18, resnet20};
 
 use crate::{
@@ -41,6 +43,8 @@ struct Generator {
     builder: Builder,
     weights: Weights,
     names: usize,
+    /// Whether ReLUs may be of some elements.
+    linearizes: bool,
 }
 
 impl Generator {
@@ -48,7 +52,7 @@ impl Generator {
         let builder = Graph::builder(format!("random {seed}"), Preprocess::Unit);
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let weights = Weights { salt: rng.random::<[u8; 32]>().into(), ..Weights::default() };
-        Self { rng, builder, weights, names: 0 }
+        Self { rng, builder, weights, names: 0, linearizes: false }
     }
 
     fn network(mut self) -> Result<(Graph, Weights), Error> {
@@ -222,6 +226,9 @@ impl Generator {
 
     /// ReLU, requantization, or both in either order, at a shift that leaves the width about full.
     fn activation(&mut self, input: WireId) -> Result<WireId, Error> {
+        if self.linearizes && self.coin() {
+            return self.linearized(input);
+        }
         let (bits, signed) = (self.up_to(2, 6) as u8, self.coin());
         let room = self.builder.wire(input).bits.saturating_sub(bits);
         let shift = room.saturating_sub(self.up_to(0, 3) as u8);
