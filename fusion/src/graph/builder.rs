@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use protocols::plan::{self, Order, Preprocess, Term, View, Window};
+use protocols::steps::Linearized;
 
 use super::infer::infer;
 use super::{Graph, Linear, Lookup, Node, Op, Wire, WireId};
@@ -80,7 +81,20 @@ impl Builder {
         signed: bool,
     ) -> Result<WireId, Error> {
         let low = plan::Wire::least(bits, signed);
-        self.push(name, Op::Requant { input, shift, bits, low })
+        self.push(name, Op::Requant { input, shift, bits, low, linearized: None })
+    }
+
+    /// A requantization behind a ReLU of some elements, to a signed result of `bits`.
+    pub fn linearized(
+        &mut self,
+        name: impl Into<String>,
+        input: WireId,
+        (shift, bits): (u8, u8),
+        linearized: Linearized,
+    ) -> Result<WireId, Error> {
+        let low = plan::Wire::least(bits, true);
+        let linearized = Some(linearized);
+        self.push(name, Op::Requant { input, shift, bits, low, linearized })
     }
 
     /// A function of one value, by its table.

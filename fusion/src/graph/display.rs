@@ -61,9 +61,13 @@ impl Graph {
                 })
             }
             Op::Relu { input } => write!(f, "relu {}", self.node_name(*input)),
-            Op::Requant { input, shift, bits, low } => {
+            Op::Requant { input, shift, bits, low, linearized } => {
                 let values = Values { bits: *bits, low: *low };
-                write!(f, "requant {} >>{shift} {values}", self.node_name(*input))
+                write!(f, "requant {} >>{shift} {values}", self.node_name(*input))?;
+                match linearized {
+                    Some(own) => write!(f, " relu of {:?}, others from -{}", own.kept, own.below),
+                    None => Ok(()),
+                }
             }
             Op::Lookup(Lookup { input, first, table, bits, low, .. }) => {
                 let values = Values { bits: *bits, low: *low };

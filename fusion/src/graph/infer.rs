@@ -3,6 +3,7 @@
 
 use protocols::linear::winograd;
 use protocols::plan::{MAX_ELEMENTS, Order, Term, View, Window};
+use protocols::steps::Linearized;
 
 use super::{Kernel, Linear, Lookup, Op, Wire};
 use crate::interval::MAX_BITS;
@@ -28,7 +29,10 @@ pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error
         (Op::Linear(linear), [x]) => infer.linear(linear, x),
         (Op::Add { terms }, wires) => infer.add(terms, wires),
         (Op::Relu { .. }, [x]) => Ok(infer.relu(x)),
-        (Op::Requant { shift, bits, low, .. }, [x]) => infer.requant(*shift, *bits, *low, x),
+        (Op::Requant { shift, bits, low, linearized, .. }, [x]) => {
+            infer.linearized(linearized.as_ref(), x.shape, (*bits, *low))?;
+            infer.requant(*shift, *bits, *low, x)
+        }
         (Op::Lookup(lookup), [x]) => infer.lookup(lookup, x),
         (Op::Product { .. }, [x, y]) => infer.product(x, y),
         (Op::MaxPool { window, .. }, [x]) => {
@@ -138,6 +142,17 @@ impl Infer<'_> {
         self.within("bits", bits, 1, MAX_BITS)?;
         let (scale, range) = (x.scale * 2f64.powi(shift.into()), self.values(low, bits)?);
         Ok(Wire { shape: x.shape, bits, low, scale, range })
+    }
+
+    fn linearized(
+        &self,
+        linearized: Option<&Linearized>,
+        shape: [usize; 3],
+        width: (u8, i64),
+    ) -> Result<(), Error> {
+        let Some(linearized) = linearized else { return Ok(()) };
+        let checked = linearized.check(shape, width);
+        checked.map_err(|expected| self.parameter("linearized", &expected, "something else"))
     }
 
     fn lookup(&self, lookup: &Lookup, x: &Wire) -> Result<Wire, Error> {

@@ -7,6 +7,7 @@ mod infer;
 
 use protocols::linear::{Geometry, winograd};
 use protocols::plan::{Algorithm, Order, Preprocess, Term, View, Window};
+use protocols::steps::Linearized;
 
 pub use builder::Builder;
 
@@ -164,7 +165,7 @@ pub enum Op {
         input: WireId,
     },
     /// `clamp(floor((x + 2^(k-1)) / 2^k), lo, hi)`, without rounding constant at `k = 0`; `hi` is
-    /// `lo + 2^bits - 1`.
+    /// `lo + 2^bits - 1`. Behind a ReLU of some elements, each has bounds of its own.
     Requant {
         /// The wire.
         input: WireId,
@@ -174,6 +175,8 @@ pub enum Op {
         bits: u8,
         /// `lo`: zero or below.
         low: i64,
+        /// Elements that are not cut off at zero, where others are: see [`Linearized`].
+        linearized: Option<Linearized>,
     },
     /// Any function of one narrow value, by its table.
     Lookup(Lookup),

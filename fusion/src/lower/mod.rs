@@ -113,7 +113,9 @@ impl<'a> Lowering<'a> {
             Op::Relu { .. } => return Err(lowering(node, "a ReLU that no requantization took in")),
             Op::Input { .. } => plan::Op::Input(steps::Input { output: self.wire(id) }),
             Op::Linear(linear) => self.linear(id, linear)?,
-            Op::Requant { input, shift, .. } => self.requant(id, *input, *shift)?,
+            Op::Requant { input, shift, linearized, .. } => {
+                self.requant(id, *input, *shift, linearized.clone())?
+            }
             Op::Lookup(lookup) => {
                 let input = self.place(node, lookup.input)?;
                 let table = table(lookup, graph.wire(lookup.input));
@@ -175,7 +177,13 @@ impl<'a> Lowering<'a> {
         Ok(plan::Op::Linear(step))
     }
 
-    fn requant(&mut self, id: WireId, input: WireId, shift: u8) -> Result<plan::Op, Error> {
+    fn requant(
+        &mut self,
+        id: WireId,
+        input: WireId,
+        shift: u8,
+        linearized: Option<steps::Linearized>,
+    ) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let terms = terms(self.graph, input)
             .into_iter()
@@ -191,6 +199,7 @@ impl<'a> Lowering<'a> {
             and_depth,
             form,
             reshare: self.multiplied[id],
+            linearized,
         }))
     }
 

@@ -114,17 +114,21 @@ fn passes_on(op: &Op) -> bool {
 }
 
 fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error> {
-    let Op::Requant { shift, bits, low, .. } = graph.node(id).op else {
+    let Op::Requant { shift, bits, low, linearized, .. } = &graph.node(id).op else {
         unreachable!("invariant: the caller has matched the node")
     };
     let rounding = (1i128 << shift) >> 1;
-    let offset = i128::from(low.unsigned_abs()) << shift;
+    // Behind a ReLU of some elements, all have half of the values that the width holds.
+    let (offset, bits) = match linearized {
+        Some(linearized) => (i128::from(linearized.below) << shift, bits - 1),
+        None => (i128::from(low.unsigned_abs()) << shift, *bits),
+    };
     // Within the ring both without and with what makes the least result zero: weights are held
     // against the one, the operator works on the other.
     let (mut lo, mut hi) = (rounding, rounding + offset);
     // The result's bits stand above the `shift` dropped, with one above them that says whether it
     // saturates.
-    let mut least = u32::from(shift) + u32::from(bits) + 1;
+    let mut least = u32::from(*shift) + u32::from(bits) + 1;
     for term in terms(graph, input) {
         let range = graph.wire(term.wire).range;
         lo += i128::from(range.lo) << term.shift;

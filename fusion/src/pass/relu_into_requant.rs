@@ -5,6 +5,8 @@
 //! - `requant_a(relu(x))`, two's complement: zero to `2^(a-1) - 1`: unsigned with `a - 1` bits.
 //! - `relu(requant_a(x))`, two's complement: the same.
 //!
+//! Not behind a ReLU of some elements: the others reach below zero.
+//!
 //! Assumes nothing of other readers: a wire that is still read stays.
 
 use super::{Pass, Patch};
@@ -24,14 +26,16 @@ impl Pass for ReluIntoRequant {
 }
 
 fn requant_of_relu(graph: &Graph, id: WireId) -> Option<Patch> {
-    let Op::Requant { input, shift, bits, low } = graph.node(id).op else { return None };
+    let Op::Requant { input, shift, bits, low, linearized: None } = graph.node(id).op else {
+        return None;
+    };
     let Op::Relu { input } = graph.node(input).op else { return None };
     fused(graph, id, input, shift, bits, low)
 }
 
 fn relu_of_requant(graph: &Graph, id: WireId) -> Option<Patch> {
     let Op::Relu { input } = graph.node(id).op else { return None };
-    let Op::Requant { input, shift, bits, low } = graph.node(input).op else {
+    let Op::Requant { input, shift, bits, low, linearized: None } = graph.node(input).op else {
         return None;
     };
     // One that is never negative is taken off as an idle node.
@@ -44,7 +48,7 @@ fn fused(graph: &Graph, id: WireId, input: WireId, shift: u8, bits: u8, low: i64
     let most = Interval::from(low, bits).hi;
     let bits = Interval { lo: 0, hi: most }.bits(false);
     let exact = most > 0 && Interval::from(0, bits).hi == most;
-    let op = Op::Requant { input, shift, bits, low: 0 };
+    let op = Op::Requant { input, shift, bits, low: 0, linearized: None };
     exact.then(|| Patch::replace(graph, id, vec![(graph.node(id).name.clone(), op)]))
 }
 

@@ -48,7 +48,10 @@ impl Generator {
             let (shift, bits) = (self.up_to(0, 5) as u8, self.up_to(2, 6) as u8);
             let acc = self.linear("part", input, geometry, scale / f64::from(1 << shift))?;
             let (name, low) = (self.name("requant"), self.low(bits));
-            parts.push(self.builder.push(name, Op::Requant { input: acc, shift, bits, low })?);
+            parts.push(
+                self.builder
+                    .push(name, Op::Requant { input: acc, shift, bits, low, linearized: None })?,
+            );
         }
         let name = self.name("concat");
         self.builder.concat(name, &parts)

@@ -1,6 +1,7 @@
 //! Random small networks, valid by construction, for the tests of this crate and of those above it.
 
 mod joined;
+mod linearized;
 mod resnet;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 pub use joined::random_joined_network;
+pub use linearized::random_linearized_network;
 pub use resnet::{resnet18, resnet20};
 
 use crate::{
@@ -41,6 +43,8 @@ struct Generator {
     builder: Builder,
     weights: Weights,
     names: usize,
+    /// Whether ReLUs may be of some elements.
+    linearizes: bool,
 }
 
 impl Generator {
@@ -48,7 +52,7 @@ impl Generator {
         let builder = Graph::builder(format!("random {seed}"), Preprocess::Unit);
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let weights = Weights { salt: rng.random::<[u8; 32]>().into(), ..Weights::default() };
-        Self { rng, builder, weights, names: 0 }
+        Self { rng, builder, weights, names: 0, linearizes: false }
     }
 
     fn network(mut self) -> Result<(Graph, Weights), Error> {
@@ -224,6 +228,9 @@ impl Generator {
 
     /// ReLU, requantization, or both in either order, at a shift that leaves the width about full.
     fn activation(&mut self, input: WireId) -> Result<WireId, Error> {
+        if self.linearizes && self.coin() {
+            return self.linearized(input);
+        }
         let bits = self.up_to(2, 6) as u8;
         let low = self.low(bits);
         let room = self.builder.wire(input).bits.saturating_sub(bits);
@@ -232,11 +239,13 @@ impl Generator {
         match self.up_to(0, 4) {
             0 => {
                 let relu = self.builder.relu(relu, input)?;
-                self.builder.push(requant, Op::Requant { input: relu, shift, bits, low })
+                self.builder
+                    .push(requant, Op::Requant { input: relu, shift, bits, low, linearized: None })
             }
             1 => {
-                let requant =
-                    self.builder.push(requant, Op::Requant { input, shift, bits, low })?;
+                let requant = self
+                    .builder
+                    .push(requant, Op::Requant { input, shift, bits, low, linearized: None })?;
                 self.builder.relu(relu, requant)
             }
             2 => {
@@ -244,9 +253,12 @@ impl Generator {
                 let relu = self.builder.relu(relu, input)?;
                 let finer = self.builder.add(finer, &[(relu, by)])?;
                 let shift = shift + by;
-                self.builder.push(requant, Op::Requant { input: finer, shift, bits, low })
+                self.builder
+                    .push(requant, Op::Requant { input: finer, shift, bits, low, linearized: None })
             }
-            _ => self.builder.push(requant, Op::Requant { input, shift, bits, low }),
+            _ => self
+                .builder
+                .push(requant, Op::Requant { input, shift, bits, low, linearized: None }),
         }
     }
 

@@ -164,6 +164,7 @@ fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, and_depth
         and_depth,
         form: Form::Narrow,
         reshare: false,
+        linearized: None,
     })
 }
 

@@ -127,6 +127,11 @@ impl Writer<'_> {
         match &step.op {
             Op::Input(Input { output }) => self.input(step, *output)?,
             Op::Linear(Linear { input, output, .. }) => self.linear(step, *input, *output)?,
+            Op::Requant(Requant { linearized: Some(_), .. }) => {
+                let (expected, found) = ("a ReLU of all elements", "a ReLU of some");
+                let advice = "export the float network that pq reshape has written";
+                return Err(without_form(step, expected, found, advice));
+            }
             Op::Requant(Requant { terms, output, shift, .. }) => {
                 self.requant(step, terms, *output, *shift)?
             }

@@ -350,7 +350,7 @@ impl Emitting<'_> {
         };
         let shift = u8::try_from(ratio.max(0))
             .map_err(|_| QuantizeError::Scales { node: node.name.clone(), ratio })?;
-        let requant = fusion::Op::Requant { input: wire, shift, bits, low };
+        let requant = fusion::Op::Requant { input: wire, shift, bits, low, linearized: None };
         Ok(self.builder.push(name, requant)?)
     }
 }
