@@ -204,6 +204,10 @@ pub(super) fn unsupported(node: &NodeProto) -> Problem {
             "its scales are those of each image: quantize statically (quantize_static of \
              onnxruntime), or give the network before it was quantized"
         }
+        "RequantShift" | "RequantizedConv" | "RequantizedGemm" => {
+            "its integers were lowered for a device (PULP, DORY, Deeploy), and say no scales: give \
+             the network as it was before, in floats or with QuantizeLinear and DequantizeLinear"
+        }
         op if op.starts_with("QLinear") || op == "QGemm" => {
             "quantize statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"
         }
