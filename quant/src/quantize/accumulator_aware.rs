@@ -16,7 +16,7 @@ use super::activation_quantizers::{
 };
 use super::hessian::{Group, Slope};
 use super::round::{QuantizedWeights, WeightQuantizer, blocks};
-use super::scales::{Scales, limits};
+use super::scales::{Scales, interval};
 
 /// What there is in a ring beside a layer's products, and the steps of everything, as base-two
 /// logarithms.
@@ -94,10 +94,7 @@ impl Room {
         // All below is counted in steps of `sum_scale`, the finest among the terms of the sum: the
         // intervals that `fuse` will find, before there is a graph.
         let interval = |activation: usize| {
-            limits(
-                bit_widths.activation_bits[activation],
-                activations.quantizers[activation].signed,
-            )
+            interval(bit_widths.activation_bits[activation], &activations.quantizers[activation])
         };
         // An average is a sum: so much wider is what is read, and so much finer.
         let read = |activation: usize, offset: f64| {
@@ -122,7 +119,7 @@ impl Room {
                     sum_scale = sum_scale.min(scale);
                     others.push((interval, scale));
                 }
-                Op::Relu { .. } | Op::View(_) | Op::Reorder(_) => {}
+                Op::Relu { .. } | Op::PartRelu(_) | Op::View(_) | Op::Reorder(_) => {}
                 Op::Conv(_) | Op::Function(_) | Op::Mul | Op::MaxPool(_) | Op::AvgPool(_) => {
                     return None;
                 }
@@ -385,7 +382,12 @@ fn narrowed(block: &Block<'_>, room: &Room, ring: u32, most: f64) -> Option<Vec<
 /// signed result unsigned.
 fn rounding_constants(quantizer: &ActivationQuantizer, shift: f64, bits: f64) -> (f64, f64) {
     let rounding = (shift.exp2() / 2.0).floor();
-    let offset = if quantizer.signed { (shift + bits - 1.0).exp2() } else { 0.0 };
+    let offset = match &quantizer.kept {
+        // What is linear reaches so far below zero at most.
+        Some(_) => (shift + bits).exp2(),
+        None if quantizer.signed => (shift + bits - 1.0).exp2(),
+        None => 0.0,
+    };
     (rounding, rounding + offset)
 }
 
@@ -399,6 +401,7 @@ mod tests {
 
     use super::*;
     use crate::quantize::calibrate::{Moments, Second};
+    use crate::quantize::scales::limits;
     use crate::quantize::{Quantizer, Ranges};
 
     const ROWS: usize = 12;

@@ -145,7 +145,7 @@ impl Start<'_> {
             network.layers[layer.node] = Some(parameters);
         }
         for (id, activation) in self.activations.quantizers.iter().enumerate() {
-            let rounding = rounding(&self.scales, self.bit_widths, id, activation.signed);
+            let rounding = rounding(&self.scales, self.bit_widths, id, activation);
             let scale = self.activation_scale(learned, id).exp2() as f32;
             for value in self.activations.members(id) {
                 network.changes[value.0] = Change::Round(Rounding { scale, ..rounding });
@@ -227,6 +227,7 @@ impl Start<'_> {
                 .map(|activation| self.activation_scale(learned, activation))
                 .collect(),
             layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
+            below: self.scales.below.clone(),
         };
         let rounded = layers
             .map(|layer| QuantizedWeights {

@@ -20,6 +20,9 @@ pub struct Scales {
     pub activations: Vec<f64>,
     /// Of every layer's weights, up to a power of two.
     pub layers: Vec<f64>,
+    /// Of every activation quantizer, how many steps linear elements reach below zero; 0 where all
+    /// are alike.
+    pub below: Vec<u32>,
 }
 
 /// Mantissas tried for a group.
@@ -71,17 +74,25 @@ impl Problem<'_> {
                 break;
             }
         }
+        let activations: Vec<f64> = self
+            .activations
+            .quantizers
+            .iter()
+            .enumerate()
+            .map(|(id, activation)| {
+                let m = candidates[activation.group][chosen[activation.group]];
+                m + f64::from(self.best_power(id, m).0)
+            })
+            .collect();
         Scales {
-            activations: self
-                .activations
-                .quantizers
+            below: activations
                 .iter()
                 .enumerate()
-                .map(|(id, activation)| {
-                    let m = candidates[activation.group][chosen[activation.group]];
-                    m + f64::from(self.best_power(id, m).0)
+                .map(|(id, scale)| {
+                    self.calibration.activations[id].below(scale.exp2(), self.limits(id).1)
                 })
                 .collect(),
+            activations,
             layers: (0..self.activations.layers.len())
                 .map(|layer| self.layer_scale(layer, &candidates, &chosen))
                 .collect(),
@@ -156,7 +167,7 @@ impl Problem<'_> {
     }
 
     fn limits(&self, id: usize) -> (f64, f64) {
-        limits(self.bit_widths.activation_bits[id], self.activations.quantizers[id].signed)
+        steps(self.bit_widths.activation_bits[id], &self.activations.quantizers[id])
     }
 
     fn touches(&self, layer: usize, group: usize) -> bool {
@@ -189,6 +200,17 @@ pub(super) fn limits(bits: u8, signed: bool) -> (f64, f64) {
     } else {
         (0.0, 2f64.powi(bits) - 1.0)
     }
+}
+
+/// The interval of what is kept of an activation quantizer at a width: linear elements have as many
+/// steps, some of them below zero.
+pub(super) fn steps(bits: u8, quantizer: &ActivationQuantizer) -> (f64, f64) {
+    limits(bits, quantizer.signed && quantizer.kept.is_none())
+}
+
+/// The interval of its integers: of linear elements together with others, that of a bit more.
+pub(super) fn interval(bits: u8, quantizer: &ActivationQuantizer) -> (f64, f64) {
+    limits(bits + u8::from(quantizer.kept.is_some()), quantizer.signed)
 }
 
 /// The least power at which `high` steps reach the magnitude. With 15 steps, mantissa 0 and 6.0:

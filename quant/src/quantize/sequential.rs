@@ -11,7 +11,7 @@ use model::{Model, Op, Tensor, ValueId};
 use rayon::prelude::*;
 
 use super::accumulator_aware::{GROWTH, Room};
-use super::activation_quantizers::ActivationQuantizers;
+use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers};
 use super::calibrate::Moments;
 use super::least_squares::{Cross, least_squares};
 use super::round::{QuantizedWeights, WeightQuantizer};
@@ -85,7 +85,7 @@ impl Sequence<'_> {
     fn network(&self) -> Network<'_, f32> {
         let mut network = Network::of(self.model);
         for (id, activation) in self.activations.quantizers.iter().enumerate() {
-            let rounding = rounding(self.scales, self.bit_widths, id, activation.signed);
+            let rounding = rounding(self.scales, self.bit_widths, id, activation);
             for value in self.activations.members(id) {
                 network.changes[value.0] = Change::Round(rounding);
             }
@@ -168,9 +168,11 @@ pub(super) fn rounding(
     scales: &Scales,
     bit_widths: &BitWidths,
     activation: usize,
-    signed: bool,
+    quantizer: &ActivationQuantizer,
 ) -> Rounding<f32> {
-    let (low, high) = scales::limits(bit_widths.activation_bits[activation], signed);
+    let (low, high) = scales::steps(bit_widths.activation_bits[activation], quantizer);
+    // Kept elements are not negative; the upper end of linear ones, a little lower, is left out.
+    let low = low - f64::from(scales.below[activation]);
     Rounding {
         scale: scales.activations[activation].exp2() as f32,
         low: low as f32,
