@@ -64,7 +64,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "Neg": "all",
     "Not": "of constants",
     "Or": "of constants",
-    "PRelu": "a slope per tensor, channel or element",
+    "PRelu": "a slope per tensor, channel or element; of 0 and 1, a ReLU of some elements",
     "Pad": "with zeros",
     "Pow": "the square of a value; of constants",
     "QGemm": "of onnxruntime, as QLinearConv",

@@ -91,9 +91,12 @@ impl Room {
         let place = &activations.layers[layer];
         // All below is counted in steps of `sum_scale`, the finest among the terms of the sum: the
         // intervals that `fuse` will find, before there is a graph.
+        let interval = |activation: usize| {
+            scales.interval(bit_widths, &activations.quantizers[activation], activation)
+        };
         // An average is a sum: so much wider is what is read, and so much finer.
         let read = |activation: usize, offset: f64| {
-            let ((low, high), area) = (scales.limits(bit_widths, activation), (-offset).exp2());
+            let ((low, high), area) = (interval(activation), (-offset).exp2());
             ((low * area, high * area), scales.activations[activation] + offset)
         };
         let (input, input_scale) = read(place.input, place.input_offset);
@@ -114,7 +117,7 @@ impl Room {
                     sum_scale = sum_scale.min(scale);
                     others.push((interval, scale));
                 }
-                Op::Relu { .. } | Op::View(_) | Op::Reorder(_) => {}
+                Op::Relu { .. } | Op::PartRelu(_) | Op::View(_) | Op::Reorder(_) => {}
                 Op::Conv(_) | Op::Function(_) | Op::Mul | Op::MaxPool(_) | Op::AvgPool(_) => {
                     return None;
                 }
@@ -127,9 +130,14 @@ impl Room {
             sum_scale = sum_scale.min(scales.activations[activation]);
             // A requantization drops `shift` bits, with half of a step added first.
             let shift = (scales.activations[activation] - sum_scale).round();
-            let bits = f64::from(bit_widths.activation_bits[activation]);
-            rest = rounding_constants(shift, scales.lows[activation]);
-            least = (shift + bits) as u32 + 1;
+            let bits = bit_widths.activation_bits[activation];
+            let low = match activations.quantizers[activation].kept {
+                // What is linear reaches so far below zero at most.
+                Some(_) => -1 << bits,
+                None => scales.lows[activation],
+            };
+            rest = rounding_constants(shift, low);
+            least = (shift + f64::from(bits)) as u32 + 1;
         }
         for ((low, high), scale) in others {
             // What has to be multiplied first is finer than its scale says.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
 use model::{Conv, Function, Model, Node, Op, Preprocess, ValueId};
 use protocols::linear::Geometry;
+use protocols::steps::Linearized;
 use protocols::weights::{LayerWeights, Weights, fresh_salt};
 
 use super::activation_quantizers::{
@@ -106,6 +107,8 @@ impl Emitting<'_> {
             Op::Add => self.sum(node, input, self.wires[node.inputs[1].0])?,
             Op::Mul => self.builder.product(name, input, self.wires[node.inputs[1].0])?,
             Op::Relu { .. } => self.builder.relu(name, input)?,
+            // Its requantization cuts off the elements that it has a ReLU of.
+            Op::PartRelu(_) => input,
             Op::MaxPool(window) => self.builder.max_pool(name, input, *window)?,
             Op::AvgPool(window) => self.builder.sum_pool(name, input, *window)?,
             Op::View(view) => self.builder.view(name, input, *view)?,
@@ -255,7 +258,7 @@ impl Emitting<'_> {
         // and change nothing.
         let arranges = match node.op {
             Op::Concat | Op::View(_) | Op::Reorder(_) | Op::MaxPool(_) => true,
-            Op::Conv(_) | Op::Relu { .. } | Op::Function(_) => false,
+            Op::Conv(_) | Op::Relu { .. } | Op::PartRelu(_) | Op::Function(_) => false,
             Op::Add | Op::Mul | Op::AvgPool(_) => false,
         };
         arranges
@@ -350,6 +353,12 @@ impl Emitting<'_> {
         };
         let shift = u8::try_from(ratio.max(0))
             .map_err(|_| QuantizeError::Scales { node: node.name.clone(), ratio })?;
+        if let Some(kept) = &given.activations.quantizers[activation].kept {
+            // A bit more than the width that was chosen: for the sign of linear elements.
+            let below = given.scales.below[activation];
+            let linearized = Linearized { kept: kept.clone(), below };
+            return Ok(self.builder.linearized(name, wire, (shift, bits + 1), linearized)?);
+        }
         let requant = fusion::Op::Requant { input: wire, shift, bits, low, linearized: None };
         Ok(self.builder.push(name, requant)?)
     }

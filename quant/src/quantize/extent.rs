@@ -55,6 +55,11 @@ pub(super) fn limits(bits: u8, low: i64) -> (f64, f64) {
     (low as f64, low as f64 + steps(bits))
 }
 
+/// The interval of two's complement.
+pub(super) fn signed(bits: u8) -> (f64, f64) {
+    limits(bits, -1 << (bits - 1))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

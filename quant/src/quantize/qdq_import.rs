@@ -116,6 +116,7 @@ pub fn import_qdq(
             .collect(),
         lows: given.activations.iter().map(QdqActivation::least).collect(),
         layers: layers.iter().map(|layer| layer.log_scale).collect(),
+        below: vec![0; activations.quantizers.len()],
     };
     let changes = solving.changes;
     let bit_widths = BitWidths {
@@ -193,6 +194,13 @@ impl QdqActivation {
         members: &[ValueId],
     ) -> Result<Self, Unsupported> {
         let node = activation.value.producer().map(|node| &quantized.model.nodes[node]);
+        if activation.kept.is_some() {
+            let (reason, advice) = (
+                "a ReLU of some elements has steps of its own below zero",
+                "import the network before it was quantized, and quantize it with pq search",
+            );
+            return Err(unsupported(quantized, activation.value.producer(), reason, advice));
+        }
         // A ReLU of a quantized value is as quantized as that.
         let before = node
             .filter(|node| matches!(node.op, Op::Relu { .. }))

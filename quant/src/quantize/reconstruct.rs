@@ -228,6 +228,7 @@ impl Start<'_> {
                 .collect(),
             lows: self.scales.lows.clone(),
             layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
+            below: self.scales.below.clone(),
         };
         let rounded = layers
             .map(|layer| QuantizedWeights {

@@ -11,7 +11,7 @@ use model::Model;
 
 use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers};
 use super::calibrate::{Calibration, Samples};
-use super::extent::{Extent, limits, steps};
+use super::extent::{Extent, limits, signed, steps};
 use super::{BitWidths, conv};
 
 /// The chosen scales, as base-two logarithms.
@@ -23,12 +23,30 @@ pub struct Scales {
     pub lows: Vec<i64>,
     /// Of every layer's weights, up to a power of two.
     pub layers: Vec<f64>,
+    /// Of every activation quantizer, how many steps linear elements reach below zero; 0 where all
+    /// are alike.
+    pub below: Vec<u32>,
 }
 
 impl Scales {
-    /// The integers of an activation quantizer.
+    /// The integers of an activation quantizer. Of linear elements the least is of those that are
+    /// not kept, and the largest of those that are.
     pub(super) fn limits(&self, bit_widths: &BitWidths, activation: usize) -> (f64, f64) {
-        limits(bit_widths.activation_bits[activation], self.lows[activation])
+        let (low, high) = limits(bit_widths.activation_bits[activation], self.lows[activation]);
+        (low - f64::from(self.below[activation]), high)
+    }
+
+    /// The interval that its wire has: with linear elements, two's complement of a bit more.
+    pub(super) fn interval(
+        &self,
+        bit_widths: &BitWidths,
+        quantizer: &ActivationQuantizer,
+        activation: usize,
+    ) -> (f64, f64) {
+        match quantizer.kept {
+            Some(_) => signed(bit_widths.activation_bits[activation] + 1),
+            None => self.limits(bit_widths, activation),
+        }
     }
 }
 
@@ -82,14 +100,19 @@ impl Problem<'_> {
             }
         }
         let quantizers = self.activations.quantizers.iter().enumerate();
-        let (activations, lows) = quantizers
+        let (activations, lows): (Vec<f64>, Vec<i64>) = quantizers
             .map(|(id, activation)| {
                 let m = candidates[activation.group][chosen[activation.group]];
                 let found = self.best_power(id, m);
                 (m + f64::from(found.power), found.low)
             })
             .unzip();
+        let below = activations.iter().enumerate().map(|(id, scale)| {
+            let most = steps(self.bit_widths.activation_bits[id]);
+            self.calibration.activations[id].below(scale.exp2(), most)
+        });
         Scales {
+            below: below.collect(),
             activations,
             lows,
             layers: (0..self.activations.layers.len())
@@ -199,11 +222,17 @@ pub(super) struct Power {
 }
 
 impl ActivationQuantizer {
+    /// Whether its steps begin at zero. Those of linear elements do too, before some of them are
+    /// given to what is below it.
+    fn is_unsigned(&self) -> bool {
+        !self.signed || self.kept.is_some()
+    }
+
     /// The least integer at a scale. Pixels that calibration images do not show may reach as far
     /// as these, on either side.
     fn low(&self, extent: Extent, scale: f64, bits: u8) -> i64 {
         match self.value.producer() {
-            _ if !self.signed => 0,
+            _ if self.is_unsigned() => 0,
             Some(_) => extent.low(scale, bits),
             None => -1 << (bits - 1),
         }
@@ -214,7 +243,7 @@ impl ActivationQuantizer {
     fn holding_power(&self, extent: Extent, bits: u8, mantissa: f64) -> i32 {
         let magnitude = extent.largest.max(-extent.least);
         let (reach, most) = match self.value.producer() {
-            _ if !self.signed => (magnitude, steps(bits)),
+            _ if self.is_unsigned() => (magnitude, steps(bits)),
             Some(_) => (extent.span(), steps(bits)),
             None => (magnitude, steps(bits - 1).max(1.0)),
         };
