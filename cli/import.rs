@@ -91,6 +91,9 @@ fn told(change: &QdqChange) -> String {
         QdqChangeKind::ScaleOfValues => {
             format!("{node}: scale of values {found:.6} rounded to {used:.6} ({percent:+.1} %)")
         }
+        QdqChangeKind::LeastValue => {
+            format!("{node}: cut off below {used:.4} instead of {found:.4} ({percent:+.1} %)")
+        }
         QdqChangeKind::LargestValue => {
             format!("{node}: cut off above {used:.4} instead of {found:.4} ({percent:+.1} %)")
         }

@@ -4,7 +4,8 @@
 //! server never sees the image, and the client never sees the weights.
 //!
 //! - [`Model`] is a trained network, from an ONNX file; [`Images`] are pictures for it.
-//! - [`reshape`] replaces blocks of it by single convolutions, and trains it again.
+//! - [`reshape`] replaces blocks of it by single convolutions, and trains it again; [`linearize`]
+//!   does with fewer ReLUs.
 //! - [`search`] quantizes the model, layer by layer, within a budget of communication: the result
 //!   is a [`Network`], a public plan and secret weights.
 //! - [`tune`] trains the integers of such a network, with the model as their teacher.
@@ -79,10 +80,13 @@ pub use protocols::weights::Weights;
 pub use protocols::{Cost, Error as ProtocolError, Limits, Reason, Role};
 pub use quant::Interface;
 pub use quant::data::OffScale;
-pub use quant::reshape::{Alternative, BlockReport, ReshapeOptions, ReshapePrice, Saving};
+pub use quant::reshape::{
+    Alternative, BlockReport, Granularity, LinearizeOptions, ReluReport, ReshapeOptions,
+    ReshapePrice, Saving,
+};
 pub use quant::search::{LayerReport, Progress as SearchProgress, SearchOptions, Uniform};
 pub use quant::tune::{TuneOptions, TuneProgress};
-pub use reshape::{Reshaped, reshape};
+pub use reshape::{Linearized, Reshaped, linearize, reshape};
 pub use search::{Found, search, search_observed};
 pub use secret::read as read_secret;
 pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};

@@ -1,6 +1,9 @@
-//! Reshaping: from a model to one of fewer nonlinear layers, trained again.
+//! Reshaping: from a model to one of fewer nonlinear layers or ReLUs, trained again.
 
-use quant::reshape::{BlockReport, IMAGES, ReshapeError, ReshapeOptions, ReshapePrice, Reshaper};
+use quant::reshape::{
+    BlockReport, IMAGES, LinearizeOptions, Linearizer, ReluReport, ReshapeError, ReshapeOptions,
+    ReshapePrice, Reshaper,
+};
 use quant::tune::{Source, TuneError, TuneProgress};
 
 use crate::{Error, Images, Model};
@@ -45,5 +48,46 @@ pub fn reshape(
         model: Model(reshaper.model().clone()),
         blocks: reshaper.blocks().to_vec(),
         prices: reshaper.prices(),
+    })
+}
+
+/// A network with fewer ReLUs.
+#[derive(Clone, Debug)]
+pub struct Linearized {
+    /// The network.
+    pub model: Model,
+    /// The layers with ReLUs, and how many of theirs are kept.
+    pub relus: Vec<ReluReport>,
+    /// What one private inference of the first network costs, and of this one.
+    pub prices: [ReshapePrice; 2],
+}
+
+/// Makes ReLUs of a model linear, those that matter least; then trains all weights, with the model
+/// as their teacher.
+///
+/// Labels are learned from too, where files have any. `progress` is told after each step.
+///
+/// # Errors
+/// There are no images, or they do not fit the model; no ReLU of it can be linearized; it cannot be
+/// quantized and planned as the options say; or the training diverges.
+pub fn linearize(
+    model: &Model,
+    images: &[Images],
+    options: &LinearizeOptions,
+    progress: &mut dyn FnMut(TuneProgress),
+) -> Result<Linearized, Error> {
+    let first = images.first().ok_or(ReshapeError::from(TuneError::NoImages))?;
+    let batch = first.take(IMAGES).tensor()?;
+    let source = Source::new(images.iter().map(Images::source).collect(), first.preprocess());
+    let mut linearizer = Linearizer::new(&model.0, (first.preprocess(), &batch), source, options)?;
+    let learner = linearizer.learner();
+    while !learner.is_done() {
+        learner.step().map_err(ReshapeError::from)?;
+        progress(learner.progress());
+    }
+    Ok(Linearized {
+        model: Model(linearizer.model()),
+        relus: linearizer.relus(),
+        prices: linearizer.prices()?,
     })
 }

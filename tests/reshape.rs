@@ -53,6 +53,50 @@ fn a_merged_network_is_searched_and_runs_privately_with_fewer_requantizations() 
 }
 
 #[test]
+fn a_partly_linear_network_is_searched_and_runs_privately() {
+    let folder = tempfile::tempdir().unwrap();
+    let [onnx, net] = ["linear.onnx", "net"].map(|name| folder.path().join(name));
+    let found = json(&reshape(&onnx, &["--relus", "0.4", "--by", "pixel", "--steps", "60"]));
+    assert_valid("reshape-relus", &found);
+    let relus = ["before", "after"].map(|name| found[name]["relus"].as_u64().unwrap());
+    assert_eq!(relus[1], (0.4 * relus[0] as f64).floor() as u64);
+    assert!(found["after"]["accuracy"].as_f64().unwrap() > 0.8, "{found:#}");
+    for system in found["systems"].as_array().unwrap() {
+        let [before, after] = ["before", "after"].map(|name| system[name].as_u64().unwrap());
+        assert!(after * 2 < before && after > 0, "{system:#}");
+    }
+    let (model, net) = (onnx.to_str().unwrap(), net.to_str().unwrap());
+    let calib = asset("digits-calib-images-idx3-ubyte");
+    let search = ["search", model, "--calib", &calib, "--fixed", "w4a4", "--out", net, "--json"];
+    json(&run(&search));
+    let plan = Path::new(net).join("plan.json");
+    let plan: Value = serde_json::from_slice(&std::fs::read(plan).unwrap()).unwrap();
+    assert_valid("plan", &plan);
+    let steps = plan["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| !step["op"]["linearized"].is_null()), "{plan:#}");
+    let images = asset("digits-test-images-idx3-ubyte");
+    let inference = ["infer", "--local", net, "--input", &images, "--verify", "--json"];
+    assert_eq!(json(&run(&inference))["verified"], true);
+}
+
+#[test]
+fn a_shape_is_asked_for_in_one_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("net.onnx");
+    for (more, wrong) in [
+        (&["--relus", "0.5", "--merge", "1"][..], "--merge"),
+        (&[][..], "--merge"),
+        (&["--relus", "1.5"][..], "from 0 to 1"),
+        (&["--merge", "1", "--by", "layer"][..], "--relus"),
+        (&["--relus", "0.5", "--by", "row"][..], "pixel, channel or layer"),
+    ] {
+        let refused = said(&reshape(&onnx, more));
+        assert!(refused.contains(wrong), "{more:?}: {refused}");
+        assert!(!onnx.exists());
+    }
+}
+
+#[test]
 fn a_resumed_training_ends_with_the_same_and_that_of_other_arguments_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, resumed] = ["a.onnx", "b.onnx"].map(|name| folder.path().join(name));

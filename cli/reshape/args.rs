@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use pq::{ReshapeOptions, Saving};
-use quant::reshape::ReshapeError;
+use quant::reshape::{Granularity, LinearizeOptions, ReshapeError};
 use quant::search::{FirstAndLast, SearchOptions, Uniform};
 
 use crate::exit::{Failure, Outcome};
@@ -16,6 +16,7 @@ use crate::training::{Place, TrainingArgs, digest};
 
 /// What `pq reshape` is given.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("shape").required(true).args(["merge", "relus"])))]
 pub(crate) struct Args {
     /// The network, an ONNX file: it is the teacher, and where training starts.
     pub(crate) model: PathBuf,
@@ -26,7 +27,20 @@ pub(crate) struct Args {
     /// Blocks (convolutions with functions between) that one convolution each is to stand for:
     /// those whose replacement loses least for what it saves.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    merge: u16,
+    merge: Option<u16>,
+    /// The part of the ReLUs to keep, from 0 to 1: those that matter least become the identity.
+    /// That saves next to nothing here, and much where ReLUs are garbled circuits.
+    #[arg(
+        long,
+        value_name = "PART",
+        value_parser = part,
+        conflicts_with_all = ["kernel", "drop", "save"],
+    )]
+    relus: Option<f64>,
+    /// What becomes linear together: every pixel for itself, a channel, or a layer
+    /// [default: pixel].
+    #[arg(long, value_name = "pixel|channel|layer", requires = "relus")]
+    by: Option<Granularity>,
     /// Kernels of the convolutions that may stand for a block.
     #[arg(
         long,
@@ -92,19 +106,35 @@ impl FromStr for Saved {
 }
 
 impl Args {
+    /// The blocks to replace, where any are.
     pub(super) fn options(&self) -> ReshapeOptions {
         ReshapeOptions {
-            blocks: self.merge.into(),
+            blocks: self.merge.unwrap_or(0).into(),
             kernels: self.kernel.iter().map(|&kernel| kernel.into()).collect(),
             drop: self.drop,
             saving: self.save.0,
-            prices: SearchOptions {
-                fixed: Some(self.widths),
-                ends: self.first_last.unwrap_or_default(),
-                ..self.purpose.search()
-            },
+            prices: self.prices(),
             training: self.training.options(),
             rate: self.rate,
+        }
+    }
+
+    /// The ReLUs to keep, if that is what is asked.
+    pub(super) fn linearize(&self) -> Option<LinearizeOptions> {
+        Some(LinearizeOptions {
+            keep: self.relus?,
+            by: self.by.unwrap_or_default(),
+            prices: self.prices(),
+            training: self.training.options(),
+            rate: self.rate,
+        })
+    }
+
+    fn prices(&self) -> SearchOptions {
+        SearchOptions {
+            fixed: Some(self.widths),
+            ends: self.first_last.unwrap_or_default(),
+            ..self.purpose.search()
         }
     }
 
@@ -122,12 +152,14 @@ impl Args {
         let mut lines = vec![
             format!("MODEL {}", digest(&self.model)?),
             format!("--output {}", self.output.name().unwrap_or_default()),
-            format!("--merge {}", self.merge),
+            format!("--merge {}", self.merge.unwrap_or(0)),
+            format!("--relus {}", self.relus.map_or("none".into(), |part| part.to_string())),
+            format!("--by {}", self.by.unwrap_or_default()),
             format!("--kernel {:?}", self.kernel),
             format!("--drop {}", self.drop),
             format!("--rate {}", self.rate),
             format!("--save {:?}", self.save.0),
-            format!("prices {:?}", self.options().prices),
+            format!("prices {:?}", self.prices()),
             format!("preprocessing {:?}", self.preprocess.preprocess()),
         ];
         lines.extend(self.training.lines()?);
@@ -138,6 +170,11 @@ impl Args {
 fn rate(text: &str) -> Result<f32, String> {
     let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);
     number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| (0.0..=1.0).contains(n));
+    number.ok_or_else(|| "expected a number from 0 to 1, such as 0.5".into())
 }
 
 /// The state of a training, beside what it makes.

@@ -1,12 +1,14 @@
-//! `pq reshape`: replaces blocks of a network by single convolutions, and trains it again.
+//! `pq reshape`: replaces blocks of a network by single convolutions, or makes ReLUs linear, and
+//! trains it again.
 
 mod args;
+mod relus;
 mod summary;
 
 pub(crate) use args::Args;
 
 use pq::Images;
-use quant::reshape::{IMAGES, ReshapeError, Reshaper};
+use quant::reshape::{IMAGES, LinearizeOptions, Linearizer, ReshapeError, Reshaper};
 use quant::tune::TuneError;
 use quant::{Model, onnx};
 
@@ -26,8 +28,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     out::file(app, &args::state_of(&args.out), replaces)?;
     let model = args.output.import(&args.model, &app.console)?;
     let test = args.test(&model)?;
-    let summary = reshape(app, args, &model, test.as_ref(), name)?;
-    app.console.result(&summary, Summary::text)?;
+    let at = (test.as_ref(), name);
+    if let Some(options) = args.linearize() {
+        let summary = linearize(app, args, &model, &options, at)?;
+        app.console.result(&summary, relus::Summary::text)?;
+    } else {
+        let summary = reshape(app, args, &model, at)?;
+        app.console.result(&summary, Summary::text)?;
+    }
     app.console.note(format_args!("written to {}", args.out.display()));
     Ok(())
 }
@@ -37,8 +45,7 @@ fn reshape(
     app: &App,
     args: &Args,
     model: &Model,
-    test: Option<&Images>,
-    name: &str,
+    (test, name): (Option<&Images>, &str),
 ) -> Outcome<Summary> {
     let lessons = args.training.lessons(model, args.preprocess.preprocess(), IMAGES)?;
     let progress = Progress::new();
@@ -51,16 +58,52 @@ fn reshape(
     let failure = |error: TuneError| args.failure(ReshapeError::from(error));
     args.training.learn(app, &place, reshaper.learner(), &failure, &progress)?;
     progress.waiting("accuracies");
-    let networks = [model, reshaper.model()].map(|model| pq::Model::from(model.clone()));
+    let accuracies = accuracies([model, reshaper.model()], test)?;
+    let bytes = write(app, args, reshaper.model(), name)?;
+    let saving = args.options().saving;
+    Ok(Summary::new((&args.out, bytes), saving, model, &mut reshaper, accuracies))
+}
+
+/// Makes ReLUs of the model linear and writes what it has become.
+fn linearize(
+    app: &App,
+    args: &Args,
+    model: &Model,
+    options: &LinearizeOptions,
+    (test, name): (Option<&Images>, &str),
+) -> Outcome<relus::Summary> {
+    let lessons = args.training.lessons(model, args.preprocess.preprocess(), IMAGES)?;
+    let chosen = (&lessons.preprocess, &lessons.first);
+    let mut linearizer = Linearizer::new(model, chosen, lessons.source(), options)
+        .map_err(|error| args.failure(error))?;
+    let (place, progress) = (args.place()?, Progress::new());
+    let failure = |error: TuneError| args.failure(ReshapeError::from(error));
+    args.training.learn(app, &place, linearizer.learner(), &failure, &progress)?;
+    progress.waiting("accuracies");
+    let changed = linearizer.model();
+    let accuracies = accuracies([model, &changed], test)?;
+    let bytes = write(app, args, &changed, name)?;
+    let (at, models) = ((args.out.as_path(), bytes), (model, &changed));
+    relus::Summary::new(at, options.by, models, &mut linearizer, accuracies)
+        .map_err(|error| args.failure(error))
+}
+
+/// The accuracies of two networks, where there are images to measure them by.
+fn accuracies(models: [&Model; 2], test: Option<&Images>) -> Outcome<[Option<f64>; 2]> {
     let mut accuracies = [None, None];
-    for (accuracy, network) in accuracies.iter_mut().zip(&networks) {
+    for (accuracy, model) in accuracies.iter_mut().zip(models) {
+        let network = pq::Model::from(model.clone());
         *accuracy = test.map(|images| network.accuracy(images)).transpose()?;
     }
-    let bytes = onnx::export(reshaper.model());
+    Ok(accuracies)
+}
+
+/// Writes a network; its bytes.
+fn write(app: &App, args: &Args, model: &Model, name: &str) -> Outcome<usize> {
+    let bytes = onnx::export(model);
     let file = files::secret(name, &bytes);
     files::write_together(&app.cleanup, files::folder_of(&args.out), &[file])?;
-    let saving = args.options().saving;
-    Ok(Summary::new((&args.out, bytes.len()), saving, model, &mut reshaper, accuracies))
+    Ok(bytes.len())
 }
 
 impl Args {

@@ -31,7 +31,7 @@ pub(super) struct Summary {
 
 /// A network, and what it costs.
 #[derive(Serialize)]
-struct Network {
+pub(super) struct Network {
     /// Of the images of --test; null without.
     accuracy: Option<f64>,
     #[serde(flatten)]
@@ -43,10 +43,10 @@ struct Network {
 
 /// The training behind it.
 #[derive(Serialize)]
-struct Training {
-    steps: u64,
+pub(super) struct Training {
+    pub(super) steps: u64,
     /// The mean loss of the last batches, in nats.
-    loss: f64,
+    pub(super) loss: f64,
 }
 
 impl Summary {
@@ -77,7 +77,7 @@ impl Summary {
     /// The same as text.
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", self.alternatives());
-        let _ = writeln!(text, "{}", self.networks());
+        let _ = writeln!(text, "{}", networks(&self.before, &self.after));
         let Training { steps, loss } = self.training;
         let _ = writeln!(
             text,
@@ -114,31 +114,37 @@ impl Summary {
     fn saved(&self, saved: f64) -> String {
         if self.save == "bits" { format!("{saved:.0}") } else { format!("{saved:.4}") }
     }
+}
 
-    fn networks(&self) -> Table {
-        let head = ["", "accuracy", "bytes", "rounds", "time", "nonlinear steps", "MACs", "ReLUs"];
-        let mut table = Table::new(1, &head);
-        for (name, network) in [("before", &self.before), ("after", &self.after)] {
-            let accuracy = network.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
-            let price = &network.price;
-            table.row(vec![
-                name.into(),
-                accuracy.unwrap_or_default(),
-                units::bytes(price.bits.div_ceil(8)),
-                price.rounds.to_string(),
-                units::seconds(price.seconds),
-                price.nonlinear_steps.to_string(),
-                units::count(network.macs),
-                units::count(network.relus),
-            ]);
-        }
-        table
+/// A network before and after.
+pub(super) fn networks(before: &Network, after: &Network) -> Table {
+    let head = ["", "accuracy", "bytes", "rounds", "time", "nonlinear steps", "MACs", "ReLUs"];
+    let mut table = Table::new(1, &head);
+    for (name, network) in [("before", before), ("after", after)] {
+        let accuracy = network.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
+        let price = &network.price;
+        table.row(vec![
+            name.into(),
+            accuracy.unwrap_or_default(),
+            units::bytes(network.bytes()),
+            price.rounds.to_string(),
+            units::seconds(price.seconds),
+            price.nonlinear_steps.to_string(),
+            units::count(network.macs),
+            units::count(network.relus),
+        ]);
     }
+    table
 }
 
 impl Network {
-    fn new(model: &Model, accuracy: Option<f64>, price: ReshapePrice) -> Self {
+    pub(super) fn new(model: &Model, accuracy: Option<f64>, price: ReshapePrice) -> Self {
         let (macs, relus, parameters) = (model.macs(), model.relus(), model.parameters());
         Self { accuracy, price, macs, relus, parameters }
+    }
+
+    /// Of one inference.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.price.bits.div_ceil(8)
     }
 }

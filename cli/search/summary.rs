@@ -27,7 +27,7 @@ impl Input {
         let wire = plan.input_wire();
         let (low, high) = wire.range();
         let range = [low, high].map(|integer| integer as f64 * plan.input.scale);
-        Self { signed: wire.signed, bits: wire.bits, range }
+        Self { signed: wire.signed(), bits: wire.bits, range }
     }
 }
 

@@ -169,16 +169,20 @@ impl System {
 
     /// A requantization, with the ReLU in it.
     fn requant(self, plan: &Plan, requant: &Requant) -> Traffic {
-        let Requant { terms, output, ring, .. } = requant;
+        let Requant { terms, output, ring, linearized, .. } = requant;
         let wire = &plan.wires[*output];
         let summed = terms.iter().filter_map(|term| self.written(plan, term.wire)).max();
         let activations = self.activations(plan, *output);
         let ring = summed.unwrap_or_else(|| u64::from(ring.get()).max(activations));
-        let relu = match wire.signed {
-            true => Traffic::default(),
-            false => relu(self.relu_bits(ring, activations)),
+        // Elsewhere a linear element is truncated all the same, and has no ReLU.
+        let elements = wire.elements();
+        let relus = match linearized {
+            Some(linearized) => linearized.kept.count(),
+            None if wire.signed() => 0,
+            None => elements,
         };
-        (self.requantize(ring, activations) + relu) * wire.elements() as u64
+        let each = relu(self.relu_bits(ring, activations));
+        self.requantize(ring, activations) * elements as u64 + each * relus as u64
     }
 
     /// Bits of the activations on a wire.

@@ -78,10 +78,10 @@ impl<'a> Run<'a> {
                         layer.ok_or_else(|| Error::MissingWeights { node: step.name.clone() })?;
                     self.put(*output, layer.run(&x));
                 }
-                Op::Requant(Requant { terms, output, ring, shift, .. }) => {
+                Op::Requant(step_of @ Requant { terms, output, ring, .. }) => {
                     let sum = self.sum(&step.name, terms, *ring)?;
                     let wire = &self.plan.wires[*output];
-                    self.put(*output, requant(&sum, wire, *ring, *shift));
+                    self.put(*output, requant(&sum, wire, step_of));
                 }
                 Op::Lookup(Lookup { input, output, table, .. }) => {
                     // The table is indexed by the ring element of the wire's own width: a value of
@@ -186,17 +186,22 @@ fn reading(ring: Bits, mut values: Vec<i64>) -> Vec<i64> {
     values
 }
 
-/// The fused operator: unsigned saturation of the offset sum, in its ring, for signed results too.
-fn requant(sum: &[i64], wire: &Wire, ring: Bits, shift: u8) -> Vec<i64> {
+/// The fused operator: unsigned saturation of the offset sum, in its ring, whatever its range.
+fn requant(sum: &[i64], wire: &Wire, step: &Requant) -> Vec<i64> {
+    let Requant { ring, shift, linearized, .. } = step;
     let half = (1i64 << shift) >> 1;
-    let offset = if wire.signed { 1i64 << (wire.bits - 1) } else { 0 };
-    let top = (1i64 << wire.bits) - 1;
-    // With the offset `2^(a-1)` in steps of the result, a signed interval becomes `0..2^a`, so that
-    // one kind of saturation serves both; it is taken off again at the end.
-    let constant = half.wrapping_add(offset << shift);
-    let one = |&value: &i64| {
-        let value = ring.decode(value.wrapping_add(constant) as u64) >> shift;
-        value.clamp(0, top) - offset
+    // Less the least result every interval becomes `0..2^a`, so that one kind of saturation serves
+    // all; it is added again at the end.
+    let one = |value: i64, offset: i64, top: i64| {
+        let raised = value.wrapping_add(half.wrapping_add(offset << shift));
+        (ring.decode(raised as u64) >> shift).clamp(0, top) - offset
     };
-    sum.iter().map(one).collect()
+    if let Some(linearized) = linearized {
+        // Kept elements have no offset, all others that of how far they reach below zero.
+        let top = (1i64 << (wire.bits - 1)) - 1;
+        let below = i64::from(linearized.below);
+        let each = sum.iter().zip(linearized.kept.iter());
+        return each.map(|(&sum, kept)| one(sum, if kept { 0 } else { below }, top)).collect();
+    }
+    sum.iter().map(|&sum| one(sum, -wire.low, (1i64 << wire.bits) - 1)).collect()
 }

@@ -24,11 +24,12 @@ impl Interval {
     /// Where `bits` is not within 1..=[`MAX_BITS`].
     pub const fn of_bits(bits: u8, signed: bool) -> Self {
         assert!(bits >= 1 && bits <= MAX_BITS, "invariant: a wire's width is checked before");
-        if signed {
-            Self { lo: -(1 << (bits - 1)), hi: (1 << (bits - 1)) - 1 }
-        } else {
-            Self { lo: 0, hi: (1 << bits) - 1 }
-        }
+        Self::from(if signed { -(1 << (bits - 1)) } else { 0 }, bits)
+    }
+
+    /// The `2^bits` integers from `lo` on.
+    pub const fn from(lo: i64, bits: u8) -> Self {
+        Self { lo, hi: lo + (1 << bits) - 1 }
     }
 
     /// The interval with these ends, or `None` where it is empty or needs more than [`MAX_BITS`]

@@ -4,8 +4,11 @@
 use std::collections::BTreeSet;
 
 use crate::pass::{legalizing, rewrite, simplifying, stages};
-use crate::testing::{hull, random_input, random_joined_network, random_network, winograd_nodes};
-use crate::{Error, Op, Options, eval, eval_wires, fuse, ideal};
+use crate::testing::{
+    hull, random_input, random_joined_network, random_linearized_network, random_network,
+    winograd_nodes,
+};
+use crate::{Error, Graph, Op, Options, Weights, eval, eval_wires, fuse, ideal};
 use protocols::plan::{Plan, Reveal};
 
 const NETWORKS: std::ops::Range<u64> = 0..400;
@@ -13,8 +16,17 @@ const NETWORKS: std::ops::Range<u64> = 0..400;
 /// Concatenations and orders: of all passes together, and in the plan.
 #[test]
 fn joined_networks_keep_the_laws() {
+    all_laws_hold(random_joined_network);
+}
+
+#[test]
+fn partly_linear_networks_keep_the_laws() {
+    all_laws_hold(random_linearized_network);
+}
+
+fn all_laws_hold(network: fn(u64) -> (Graph, Weights)) {
     for seed in NETWORKS {
-        let (graph, weights) = random_joined_network(seed);
+        let (graph, weights) = network(seed);
         let input = random_input(&graph, 3, seed);
         let wires = eval_wires(&graph, &weights, &input).unwrap();
         for (node, values) in graph.nodes().iter().zip(&wires) {

@@ -18,6 +18,7 @@ pub mod baselines;
 pub mod knapsack;
 pub mod pass;
 pub mod planner;
+pub mod relus;
 #[doc(hidden)]
 pub mod testing;
 

@@ -167,8 +167,9 @@ impl Crafter<'_> {
     fn change(&mut self) {
         match self.rng.random_range(0..8) {
             0 => self.wire(|wire, by| wire.bits = wire.bits.saturating_add_signed(by).clamp(1, 62)),
-            1 => self.wire(|wire, _| wire.signed = !wire.signed),
-            2 | 3 => self.wire(|wire, by| wire.ring = nearby(wire.ring, by)),
+            1 => self.wire(|wire, by| wire.low = wire.low.saturating_add(by.into()).min(0)),
+            2 => self.wire(|wire, _| wire.low = Wire::least(wire.bits, !wire.signed())),
+            3 => self.wire(|wire, by| wire.ring = nearby(wire.ring, by)),
             4 => self.sum(),
             _ => self.layer(),
         }
@@ -302,7 +303,8 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
     let layer = LayerWeights { weights: vec![100], bias: vec![0] };
     let weights = Weights { layers: [("fc".to_owned(), layer)].into(), ..Weights::default() };
     let ring = Bits::of(20);
-    let values = Wire { shape: [1, 1, 2], bits, signed, ring, carry: None };
+    let low = Wire::least(bits, signed);
+    let values = Wire { shape: [1, 1, 2], bits, low, ring, carry: None };
     let geometry = Geometry { in_w: 2, ..Geometry::dense(1, 1) };
     let window = Window { kernel: [1, 2], stride: [1, 1], pad: [0; 4] };
     let fc = Op::Linear(Linear {
@@ -328,11 +330,7 @@ fn maximum_of(bits: u8, signed: bool) -> (Plan, Weights) {
         output: OutputSpec { scale: 1.0 },
         extension: Options::default().extension,
         streamed: false,
-        wires: vec![
-            Wire { bits: 8, signed: false, ..values },
-            values,
-            Wire { shape: [1; 3], ..values },
-        ],
+        wires: vec![Wire { bits: 8, low: 0, ..values }, values, Wire { shape: [1; 3], ..values }],
         steps: steps.map(|(name, op)| Step { name: name.into(), op }).into(),
         weights: weights.digest(),
         hints: None,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use fusion::planner::cheapest;
-use fusion::testing::{random_input, random_joined_network, random_network, winograd_nodes};
+use fusion::testing::{
+    random_input, random_joined_network, random_linearized_network, random_network, winograd_nodes,
+};
 use fusion::{Graph, Options, Weights, eval, fuse, ideal};
 use protocols::execute::{Event, PartySession};
 use protocols::ot::OtExtensions;
@@ -47,8 +49,17 @@ fn two_parties_compute_what_eval_says() {
 /// Concatenations and orders, of which nothing moves, and products; kept and streamed.
 #[test]
 fn two_parties_compute_joined_networks() {
+    all_compute_what_eval_says(random_joined_network);
+}
+
+#[test]
+fn two_parties_compute_partly_linear_networks() {
+    all_compute_what_eval_says(random_linearized_network);
+}
+
+fn all_compute_what_eval_says(network: fn(u64) -> (Graph, Weights)) {
     for seed in 0..NETWORKS / 2 {
-        let (graph, weights) = random_joined_network(seed);
+        let (graph, weights) = network(seed);
         let input = random_input(&graph, IMAGES, seed);
         let digest = weights.digest();
         let plan = match seed % 2 {

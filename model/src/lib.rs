@@ -15,7 +15,9 @@ pub mod softmax;
 mod tensor;
 
 pub use data::{DataError, Dataset, Interface, Preprocess};
-pub use model::{Axis, Conv, Function, Model, ModelError, Node, Op, Order, ValueId, View, Window};
+pub use model::{
+    Axis, Conv, Function, Mask, Model, ModelError, Node, Op, Order, ValueId, View, Window,
+};
 pub use onnx::{ImportError, import, import_file};
 pub use protocols::linear::Geometry;
 pub use reference_runtime::{ReferenceRuntime, ReferenceRuntimeError};

@@ -103,6 +103,18 @@ where
     );
 }
 
+/// The least value of a width: zero, that of two's complement, the least that there can be, or any
+/// between.
+pub(crate) fn low(bits: u32, choice: u64) -> i64 {
+    let most = i64::MAX >> (63 - bits);
+    match choice % 4 {
+        0 => 0,
+        1 => -1 << (bits - 1),
+        2 => -most,
+        _ => -((choice >> 2) as i64 & most),
+    }
+}
+
 /// Ring elements of which the extremes are frequent.
 pub(crate) fn extremes(ring: crate::Bits, len: usize, rng: &mut impl Rng) -> Vec<u64> {
     let special = [0, 1, ring.mask(), ring.mask() >> 1, (ring.mask() >> 1) + 1];

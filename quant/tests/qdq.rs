@@ -391,6 +391,47 @@ fn networks_of_every_writer_keep_their_integers_where_scales_are_powers_of_two()
 }
 
 #[test]
+fn zero_points_are_kept_wherever_they_are() {
+    let graph = GraphProto {
+        name: "shifted".into(),
+        input: vec![ValueInfoProto::batch("x", &[2, 6, 6])],
+        output: vec![ValueInfoProto::batch("y", &[5])],
+        ..GraphProto::default()
+    };
+    let mut written = Written { writer: Writer::Onnxruntime, odd: 1.0, graph };
+    written.value("x", "qx", 1.0 / 64.0, true, 1.0);
+    written.layer("one", "qx", "c1", &[4, 2, 3, 3], "Conv");
+    written.value("c1", "q1", 1.0 / 16.0, true, 1.0);
+    written.layer("two", "q1", "c2", &[4, 4, 3, 3], "Conv");
+    written.value("c2", "q2", 1.0 / 8.0, true, 1.0);
+    written.push(node("Flatten", &["q2"], "f"));
+    written.layer("three", "f", "y", &[5, 144], "Gemm");
+    let points = [("qx", 113), ("q1", 60), ("q2", 200)];
+    for (value, point) in points {
+        let name = format!("{value}.zero");
+        let zero = written.graph.initializer.iter_mut().find(|tensor| tensor.name == name).unwrap();
+        *zero = TensorProto::byte(&name, point, false);
+    }
+    let bytes = ModelProto::new(13, written.graph).encode_to_vec();
+    let quantized = import_quantized(&bytes).unwrap();
+    let imported = import_qdq(&quantized, &Preprocess::Unit).unwrap();
+    assert_eq!(imported.changes, []);
+    let plan = planned(&imported.graph, &imported.weights);
+    let lows: Vec<i64> = plan.wires.iter().filter(|w| w.bits == 8).map(|w| w.low).collect();
+    assert_eq!(lows, points.map(|(_, point)| -i64::from(point)));
+    let Some(reference_runtime) = reference_runtime() else { return };
+    let batch = images(&quantized.model, 16);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, &bytes).unwrap();
+    let theirs = reference_runtime.run(file.path(), &batch).unwrap();
+    let theirs: Vec<f64> = theirs.data.iter().map(|&x| x.into()).collect();
+    let (ours, _) = logits(&quantized, &imported, &batch);
+    // They round halves to even: one in hundreds is another.
+    let away = distance(&theirs, &ours);
+    assert!(away < 0.01, "{away}");
+}
+
+#[test]
 fn other_scales_are_rounded_and_said_to_be() {
     for writer in [Writer::Pytorch, Writer::Brevitas, Writer::Onnxruntime] {
         for odd in [1.1, 1.31] {

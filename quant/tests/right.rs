@@ -323,7 +323,7 @@ fn the_sign_of_the_input_is_that_of_the_calibration_images() {
     let writer = Writer::new(shape, 51).conv("x", "c", [2, 4], 0.0);
     let bytes = writer.node(node("Relu", &["c"], "r")).classes("r", [120, 5]).bytes();
     let signed = |preprocess: &Preprocess, batch: &Tensor| {
-        searched(&bytes, preprocess, batch, 8).unwrap().plan.input_wire().signed
+        searched(&bytes, preprocess, batch, 8).unwrap().plan.input_wire().signed()
     };
     let negative = images(6, 16, shape);
     let positive = Tensor { data: negative.data.iter().map(|v| v.abs()).collect(), ..negative };

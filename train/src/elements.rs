@@ -122,6 +122,60 @@ pub(crate) fn round<T: Element>(
     map(places, values, from, |value| (value * factor + half).floor().max(low).min(high));
 }
 
+/// Sets the elements of a place to a function of those of another and of a number each has.
+pub(crate) fn map_each<T: Element>(
+    places: [Place; 2],
+    values: &mut [T],
+    [from, numbers]: [&[T]; 2],
+    f: impl Fn(T, T) -> T,
+) {
+    Arch::new().dispatch(Each { places, values, from, numbers, f });
+}
+
+/// What [`map_each`] does; numbers lie as the results do.
+struct Each<'a, T, F> {
+    places: [Place; 2],
+    values: &'a mut [T],
+    from: &'a [T],
+    numbers: &'a [T],
+    f: F,
+}
+
+impl<T: Element, F: Fn(T, T) -> T> NullaryFnOnce for Each<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let [to, from] = self.places;
+        for (row, other) in to.rows().zip(from.rows()) {
+            let (values, numbers) = (&mut self.values[row.clone()], &self.numbers[row]);
+            let sources = self.from[other].iter().zip(numbers);
+            for (value, (&from, &number)) in values.iter_mut().zip(sources) {
+                *value = (self.f)(from, number);
+            }
+        }
+    }
+}
+
+/// The result of a PRelu for an element and its slope.
+pub(crate) fn inclined<T: Element>(value: T, slope: T) -> T {
+    if value > T::zero() { value } else { value * slope }
+}
+
+/// Adds the gradients of slopes: what is below zero times the cotangents of the results.
+pub(crate) fn slope_sums<T: Element>(
+    [to, from]: [Place; 2],
+    sums: &mut [T],
+    [input, cotangent]: [&[T]; 2],
+) {
+    for (row, other) in to.rows().zip(from.rows()) {
+        let sources = input[other].iter().zip(&cotangent[row.clone()]);
+        for (sum, (&value, &cotangent)) in sums[row].iter_mut().zip(sources) {
+            *sum += value.min(T::zero()) * cotangent;
+        }
+    }
+}
+
 /// Sets or adds the cotangents of what was rounded, at the place of what it was before.
 pub(crate) fn round_back<T: Element>(
     places: [Place; 2],
@@ -136,6 +190,84 @@ pub(crate) fn round_back<T: Element>(
     slope_back(places, back, sources, add, |before| {
         let scaled = before * factor;
         if least <= scaled && scaled < most { factor } else { T::zero() }
+    });
+}
+
+/// Sets or adds cotangents times slopes that each element has its own number for.
+pub(crate) fn slope_each<T: Element>(
+    places: [Place; 2],
+    back: &mut [T],
+    [before, cotangent, numbers]: [&[T]; 3],
+    add: bool,
+    slope: impl Fn(T, T) -> T,
+) {
+    Arch::new().dispatch(EachSlope {
+        places,
+        back,
+        before,
+        sources: [cotangent, numbers],
+        add,
+        slope,
+    });
+}
+
+/// What [`slope_each`] does.
+struct EachSlope<'a, T, F> {
+    places: [Place; 2],
+    back: &'a mut [T],
+    before: &'a [T],
+    /// The cotangents of the results, and the numbers, which lie as they do.
+    sources: [&'a [T]; 2],
+    add: bool,
+    slope: F,
+}
+
+impl<T: Element, F: Fn(T, T) -> T> NullaryFnOnce for EachSlope<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let [to, from] = self.places;
+        for (row, other) in to.rows().zip(from.rows()) {
+            let (back, before) = (&mut self.back[row.clone()], &self.before[row]);
+            let [cotangent, numbers] = self.sources.map(|source| &source[other.clone()]);
+            let each = back.iter_mut().zip(before).zip(cotangent.iter().zip(numbers));
+            for ((back, &before), (&cotangent, &number)) in each {
+                let passed = cotangent * (self.slope)(before, number);
+                *back = if self.add { *back + passed } else { passed };
+            }
+        }
+    }
+}
+
+/// As [`round`], to as many integers from the element's own least one on.
+pub(crate) fn round_each<T: Element>(
+    places: [Place; 2],
+    values: &mut [T],
+    sources: [&[T]; 2],
+    rounding: &Rounding,
+) {
+    let [factor, half] = [rounding.factor, 0.5].map(T::of);
+    let span = T::of(rounding.high - rounding.low);
+    map_each(places, values, sources, |value, low| {
+        (value * factor + half).floor().max(low).min(low + span)
+    });
+}
+
+/// As [`round_back`] of that.
+pub(crate) fn round_each_back<T: Element>(
+    places: [Place; 2],
+    back: &mut [T],
+    sources: [&[T]; 3],
+    rounding: &Rounding,
+    add: bool,
+) {
+    let [factor, half] = [rounding.factor, 0.5].map(T::of);
+    let span = T::of(rounding.high - rounding.low);
+    slope_each(places, back, sources, add, |before, low| {
+        let scaled = before * factor;
+        let within = low - half <= scaled && scaled < low + span + half;
+        if within { factor } else { T::zero() }
     });
 }
 

@@ -134,9 +134,11 @@ fn memory(network: &Network) -> Vec<usize> {
 /// Whether the gradient of an operation does without its result.
 const fn forgets(op: &Op) -> bool {
     match op {
-        Op::Linear(_) | Op::Add { .. } | Op::Product | Op::SumPool { .. } => true,
+        Op::Linear(_) | Op::PRelu { .. } | Op::Add { .. } | Op::Product => true,
+        Op::SumPool { .. } => true,
         Op::Relu { .. }
         | Op::Round(_)
+        | Op::RoundEach { .. }
         | Op::MaxPool(_)
         | Op::View(_)
         | Op::Reorder(_)

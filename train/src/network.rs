@@ -34,6 +34,13 @@ pub enum Op {
         /// The upper bound.
         max: Option<f32>,
     },
+    /// `x` where it is positive, elsewhere `x` times the slope of the element.
+    PRelu {
+        /// The slopes to begin with, `[C, H, W]` row-major.
+        slopes: Vec<f32>,
+        /// Whether they have gradients: then [`crate::Trainer::set`] gives others.
+        learned: bool,
+    },
     /// The sum of values, each times its factor.
     Add {
         /// One for each value that is read.
@@ -43,6 +50,13 @@ pub enum Op {
     Product,
     /// A rounding, that gradients pass straight through.
     Round(Rounding),
+    /// The same, to as many integers from the element's own least one on.
+    RoundEach {
+        /// How, and to how many integers: those from `low` to `high`.
+        rounding: Rounding,
+        /// The least integer of each element, `[C, H, W]` row-major.
+        floors: Vec<f32>,
+    },
     /// The largest element of each window.
     MaxPool(Window),
     /// The sum of each window times a factor; padding counts as zeros.
@@ -120,9 +134,11 @@ impl Network {
         self.nodes.iter().enumerate().filter_map(|(index, node)| match &node.op {
             Op::Linear(geometry) => Some((index, geometry)),
             Op::Relu { .. }
+            | Op::PRelu { .. }
             | Op::Add { .. }
             | Op::Product
             | Op::Round(_)
+            | Op::RoundEach { .. }
             | Op::MaxPool(_)
             | Op::SumPool { .. }
             | Op::View(_)
@@ -150,6 +166,10 @@ impl From<&model::Op> for Op {
         match op {
             model::Op::Conv(conv) => Self::Linear(conv.geometry),
             model::Op::Relu { max } => Self::Relu { max: *max },
+            model::Op::PartRelu(mask) => {
+                let slopes = mask.iter().map(|held| if held { 0.0 } else { 1.0 });
+                Self::PRelu { slopes: slopes.collect(), learned: false }
+            }
             model::Op::Function(function) => Self::Function(*function),
             model::Op::Add => Self::Add { factors: vec![1.0; 2] },
             model::Op::Mul => Self::Product,

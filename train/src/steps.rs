@@ -46,14 +46,24 @@ pub(crate) enum Back {
 pub(crate) enum Work {
     Linear(Box<Convolution>),
     Relu(Option<f32>),
+    /// Whether its slopes have gradients.
+    PRelu(bool),
     Add(Vec<f64>),
     Product(Product),
     Round(Rounding),
+    RoundEach(Rounding),
     Max(Windows),
     /// For each operand its part of the result, times a factor.
     Sum(Vec<Windows>, f64),
     Function(Function),
     Table(Table),
+}
+
+impl Step {
+    /// Whether it has slopes that are learned.
+    pub(crate) const fn has_slopes(&self) -> bool {
+        matches!(self.work, Work::PRelu(true))
+    }
 }
 
 /// The steps of a network.
@@ -98,9 +108,11 @@ fn step(network: &Network, layout: &Layout, index: usize) -> Step {
     let work = match &node.op {
         Op::Linear(geometry) => Work::Linear(Box::new(Convolution::new(geometry, &first, &place))),
         Op::Relu { max } => Work::Relu(*max),
+        Op::PRelu { learned, .. } => Work::PRelu(*learned),
         Op::Add { factors } => Work::Add(factors.clone()),
         Op::Product => Work::Product(Product::new([first, inputs[1].place], place)),
         Op::Round(rounding) => Work::Round(*rounding),
+        Op::RoundEach { rounding, .. } => Work::RoundEach(*rounding),
         Op::MaxPool(window) => Work::Max(Windows::pool(window, &first, &place)),
         Op::SumPool { window, factor } => {
             Work::Sum(vec![Windows::pool(window, &first, &place)], *factor)

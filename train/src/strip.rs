@@ -12,6 +12,8 @@ pub(crate) struct Shared<'a, T> {
     pub(crate) steps: &'a [Step],
     /// By node; `None` for what is no layer.
     pub(crate) packed: &'a [Option<Packed<T>>],
+    /// By node: what each element of the result has of its own, as the result lies; or empty.
+    pub(crate) numbers: &'a [Vec<T>],
     /// The value that the loss reads.
     pub(crate) output: usize,
 }
@@ -44,7 +46,18 @@ impl<T: Number> Strip<T> {
         Self {
             cotangents: values.clone(),
             values,
-            sums: shared.packed.iter().map(|packed| packed.as_ref().map(Packed::sums)).collect(),
+            sums: shared
+                .steps
+                .iter()
+                .zip(shared.packed)
+                .map(|(step, packed)| {
+                    // A PRelu that learns has a sum for each slope, and no biases.
+                    let slopes = if step.has_slopes() { step.place.len() } else { 0 };
+                    let of_layer = packed.as_ref().map(Packed::sums);
+                    let of_slopes = (slopes > 0).then(|| [vec![T::zero(); slopes], Vec::new()]);
+                    of_layer.or(of_slopes)
+                })
+                .collect(),
             output: [vec![T::zero(); outputs], vec![T::zero(); outputs]],
             loss: 0.0,
         }
@@ -66,7 +79,8 @@ impl<T: Number> Strip<T> {
         for (index, step) in shared.steps.iter().enumerate() {
             // The result is taken out while its operands are read.
             let mut result = std::mem::take(&mut self.values[step.memory]);
-            self.evaluate(step, shared.packed[index].as_ref(), &mut result);
+            let given = (shared.packed[index].as_ref(), &shared.numbers[index][..]);
+            self.evaluate(step, given, &mut result);
             self.values[step.memory] = result;
         }
         let place = shared.layout.places[shared.output];
@@ -76,7 +90,12 @@ impl<T: Number> Strip<T> {
         }
     }
 
-    fn evaluate(&self, step: &Step, packed: Option<&Packed<T>>, result: &mut [T]) {
+    fn evaluate(
+        &self,
+        step: &Step,
+        (packed, numbers): (Option<&Packed<T>>, &[T]),
+        result: &mut [T],
+    ) {
         let first = &step.inputs[0];
         let input = &self.values[first.memory];
         let places = [step.place, first.place];
@@ -89,11 +108,17 @@ impl<T: Number> Strip<T> {
                 }
                 elements::relu(step.place, result, *max);
             }
+            (Work::PRelu(_), _) => {
+                elements::map_each(places, result, [input, numbers], elements::inclined);
+            }
             (Work::Add(factors), _) => self.add(step, factors, result),
             (Work::Product(product), _) => {
                 product.forward([input, &self.values[step.inputs[1].memory]], result);
             }
             (Work::Round(rounding), _) => elements::round(places, result, input, rounding),
+            (Work::RoundEach(rounding), _) => {
+                elements::round_each(places, result, [input, numbers], rounding);
+            }
             (Work::Max(windows), _) => windows.max(input, result),
             (Work::Sum(parts, factor), _) => {
                 for (windows, operand) in parts.iter().zip(&step.inputs) {
@@ -145,12 +170,19 @@ impl<T: Number> Strip<T> {
                 let input = &self.values[step.inputs[0].memory];
                 layer.sums(input, &cotangent, [weights, bias]);
             }
+            if let (Some([sums, _]), Work::PRelu(_)) = (&mut self.sums[index], &step.work) {
+                // By the input: where the slope is 0 the result does not tell it.
+                let operand = &step.inputs[0];
+                let sources = [&self.values[operand.memory][..], &cotangent];
+                elements::slope_sums([step.place, operand.place], sums, sources);
+            }
             for (at, operand) in step.inputs.iter().enumerate() {
                 if operand.in_place || operand.back == Back::No {
                     continue;
                 }
                 let mut back = std::mem::take(&mut self.cotangents[operand.memory]);
-                self.differentiate(step, at, shared.packed[index].as_ref(), &cotangent, &mut back);
+                let given = (shared.packed[index].as_ref(), &shared.numbers[index][..]);
+                self.differentiate((step, at), given, &cotangent, &mut back);
                 self.cotangents[operand.memory] = back;
             }
             // Last, since the others need the cotangent of the result.
@@ -168,8 +200,10 @@ impl<T: Number> Strip<T> {
             }
             Work::Add(factors) => elements::scale(step.place, cotangent, T::of(factors[at])),
             Work::Linear(_)
+            | Work::PRelu(_)
             | Work::Product(_)
             | Work::Round(_)
+            | Work::RoundEach(_)
             | Work::Max(_)
             | Work::Sum(..)
             | Work::Function(_)
@@ -180,9 +214,8 @@ impl<T: Number> Strip<T> {
     /// Sets or adds the cotangent of an operand.
     fn differentiate(
         &self,
-        step: &Step,
-        at: usize,
-        packed: Option<&Packed<T>>,
+        (step, at): (&Step, usize),
+        (packed, numbers): (Option<&Packed<T>>, &[T]),
         cotangent: &[T],
         back: &mut [T],
     ) {
@@ -197,6 +230,16 @@ impl<T: Number> Strip<T> {
             }
             (Work::Round(rounding), _) => {
                 elements::round_back(places, back, [input, cotangent], rounding, add);
+            }
+            (Work::RoundEach(rounding), _) => {
+                let sources = [input, cotangent, numbers];
+                elements::round_each_back(places, back, sources, rounding, add);
+            }
+            (Work::PRelu(_), _) => {
+                let sources = [input, cotangent, numbers];
+                elements::slope_each(places, back, sources, add, |value, slope| {
+                    if value > T::zero() { T::one() } else { slope }
+                });
             }
             (Work::Relu(max), _) => {
                 // Not in place, so that the input is still there.

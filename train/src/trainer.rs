@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::convolution::{Convolution, Packed};
 use crate::kernels::Number;
 use crate::layout::Layout;
-use crate::network::Network;
+use crate::network::{Network, Op};
 use crate::steps::{Step, Work, steps};
 use crate::strip::{Shared, Strip};
 
@@ -29,6 +29,8 @@ pub struct Trainer<T> {
     layout: Layout,
     steps: Vec<Step>,
     packed: Vec<Option<Packed<T>>>,
+    /// By node: what each element has of its own, as it lies; or empty.
+    numbers: Vec<Vec<T>>,
     gradients: Vec<Option<Parameters<T>>>,
     strips: Vec<Strip<T>>,
     input: usize,
@@ -52,10 +54,26 @@ impl<T: Number> Trainer<T> {
                 bias: vec![T::zero(); geometry.out_channels],
             });
         }
+        let mut numbers = vec![Vec::new(); steps.len()];
+        for (index, node) in network.nodes.iter().enumerate() {
+            let (Op::PRelu { slopes: own, .. } | Op::RoundEach { floors: own, .. }) = &node.op
+            else {
+                continue;
+            };
+            let own: Vec<T> = own.iter().map(|&number| T::of(f64::from(number))).collect();
+            numbers[index] = vec![T::zero(); steps[index].place.len()];
+            // The frame and the lanes behind the last channel stay zero: they are never read out.
+            scatter(&steps[index], &own, &mut numbers[index]);
+            if steps[index].has_slopes() {
+                let weight = vec![T::zero(); own.len()];
+                gradients[index] = Some(Parameters { weight, bias: Vec::new() });
+            }
+        }
         let mut trainer = Self {
             layout,
             steps,
             packed,
+            numbers,
             gradients,
             strips: Vec::new(),
             input: network.input.iter().product(),
@@ -67,19 +85,23 @@ impl<T: Number> Trainer<T> {
         trainer
     }
 
-    /// Sets the weights and biases of a node.
+    /// Sets the weights and biases of a node, or its slopes, as weights, and no biases.
     ///
     /// # Panics
-    /// Where the node is no layer, or has another number of either.
+    /// Where the node is no layer and learns no slopes, or has another number of either.
     pub fn set(&mut self, node: usize, weight: &[T], bias: &[T]) {
-        let layer = layer(&self.steps[node]).expect("invariant: the node is a layer");
-        let packed = self.packed[node].as_mut().expect("invariant: a layer has parameters");
+        let step = &self.steps[node];
         let gradient = self.gradients[node].as_ref().expect("invariant: a layer has parameters");
         assert_eq!(
             [weight.len(), bias.len()],
             [gradient.weight.len(), gradient.bias.len()],
             "invariant: as many parameters as the layer's shape says"
         );
+        if step.has_slopes() {
+            return scatter(step, weight, &mut self.numbers[node]);
+        }
+        let layer = layer(step).expect("invariant: the node is a layer");
+        let packed = self.packed[node].as_mut().expect("invariant: a layer has parameters");
         layer.pack(weight, bias, packed);
     }
 
@@ -156,8 +178,13 @@ impl<T: Number> Trainer<T> {
                 }
             }
             let [weights, bias] = total;
-            if let Some(layer) = layer(&self.steps[index]) {
+            let step = &self.steps[index];
+            if let Some(layer) = layer(step) {
                 layer.unpack(weights, &mut gradient.weight);
+            } else {
+                for (at, gradient) in gradient.weight.iter_mut().enumerate() {
+                    *gradient = weights[step.place.position(at)];
+                }
             }
             let channels = gradient.bias.len();
             gradient.bias.copy_from_slice(&bias[..channels]);
@@ -169,8 +196,16 @@ impl<T: Number> Trainer<T> {
             layout: &self.layout,
             steps: &self.steps,
             packed: &self.packed,
+            numbers: &self.numbers,
             output: self.output,
         }
+    }
+}
+
+/// Puts what each element has of its own, row-major, where the elements lie.
+fn scatter<T: Number>(step: &Step, own: &[T], numbers: &mut [T]) {
+    for (at, &number) in own.iter().enumerate() {
+        numbers[step.place.position(at)] = number;
     }
 }
 
@@ -178,9 +213,11 @@ fn layer(step: &Step) -> Option<&Convolution> {
     match &step.work {
         Work::Linear(layer) => Some(layer),
         Work::Relu(_)
+        | Work::PRelu(_)
         | Work::Add(_)
         | Work::Product(_)
         | Work::Round(_)
+        | Work::RoundEach(_)
         | Work::Max(_)
         | Work::Sum(..)
         | Work::Function(_)

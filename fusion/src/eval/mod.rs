@@ -8,6 +8,7 @@ mod pooling;
 
 use pooling::Image;
 use protocols::plan::Term;
+use protocols::steps::Linearized;
 use rayon::prelude::*;
 
 pub(crate) use conv::Layer;
@@ -122,6 +123,9 @@ impl<'a> Evaluator<'a> {
             },
             Op::Add { terms } => add(terms, wires),
             Op::Relu { input } => wires[*input].iter().map(|&value| value.max(0)).collect(),
+            Op::Requant { input, shift, linearized: Some(linearized), bits, .. } => {
+                partly(&wires[*input], *shift, *bits, linearized)
+            }
             Op::Requant { input, shift, .. } => {
                 requant(&wires[*input], *shift, self.graph.wire(id).range)
             }
@@ -162,6 +166,18 @@ fn add(terms: &[Term], wires: &[Vec<i64>]) -> Vec<i64> {
 fn requant(values: &[i64], shift: u8, range: crate::Interval) -> Vec<i64> {
     let half = (1i64 << shift) >> 1;
     values.iter().map(|&value| ((value + half) >> shift).clamp(range.lo, range.hi)).collect()
+}
+
+/// The same behind a ReLU of some elements: each is clamped to its own `2^(bits-1)` values.
+fn partly(values: &[i64], shift: u8, bits: u8, linearized: &Linearized) -> Vec<i64> {
+    // Of a wire of 5 bits each element has 16 values.
+    let (half, top) = ((1i64 << shift) >> 1, (1i64 << (bits - 1)) - 1);
+    let each = values.iter().zip(linearized.kept.iter());
+    each.map(|(&value, kept)| {
+        let floor = if kept { 0 } else { -i64::from(linearized.below) };
+        ((value + half) >> shift).clamp(floor, floor + top)
+    })
+    .collect()
 }
 
 /// A linear node's layer; of others none.

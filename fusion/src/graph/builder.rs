@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use protocols::plan::{Order, Preprocess, Term, View, Window};
+use protocols::plan::{self, Order, Preprocess, Term, View, Window};
+use protocols::steps::Linearized;
 
 use super::infer::infer;
 use super::{Graph, Linear, Lookup, Node, Op, Wire, WireId};
@@ -36,7 +37,7 @@ impl Builder {
         Ok(self.nodes.len() - 1)
     }
 
-    /// The network's input.
+    /// The network's input, from zero on or two's complement.
     pub fn input(
         &mut self,
         name: impl Into<String>,
@@ -45,7 +46,8 @@ impl Builder {
         signed: bool,
         scale: f64,
     ) -> Result<WireId, Error> {
-        self.push(name, Op::Input { shape, bits, signed, scale })
+        let low = plan::Wire::least(bits, signed);
+        self.push(name, Op::Input { shape, bits, low, scale })
     }
 
     /// A linear layer.
@@ -68,7 +70,8 @@ impl Builder {
         self.push(name, Op::Relu { input })
     }
 
-    /// A requantization that drops `shift` bits and saturates to `bits`.
+    /// A requantization that drops `shift` bits and saturates to `bits`, from zero on or two's
+    /// complement.
     pub fn requant(
         &mut self,
         name: impl Into<String>,
@@ -77,7 +80,21 @@ impl Builder {
         bits: u8,
         signed: bool,
     ) -> Result<WireId, Error> {
-        self.push(name, Op::Requant { input, shift, bits, signed })
+        let low = plan::Wire::least(bits, signed);
+        self.push(name, Op::Requant { input, shift, bits, low, linearized: None })
+    }
+
+    /// A requantization behind a ReLU of some elements, to a signed result of `bits`.
+    pub fn linearized(
+        &mut self,
+        name: impl Into<String>,
+        input: WireId,
+        (shift, bits): (u8, u8),
+        linearized: Linearized,
+    ) -> Result<WireId, Error> {
+        let low = plan::Wire::least(bits, true);
+        let linearized = Some(linearized);
+        self.push(name, Op::Requant { input, shift, bits, low, linearized })
     }
 
     /// A function of one value, by its table.

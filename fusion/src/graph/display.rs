@@ -3,7 +3,7 @@
 use std::fmt;
 
 use protocols::linear::Geometry;
-use protocols::plan::{Order, View, Window};
+use protocols::plan::{self, Order, View, Window};
 
 use super::{Graph, Kernel, Linear, Lookup, Op, Wire, WireId};
 
@@ -22,8 +22,25 @@ impl fmt::Display for Graph {
 impl fmt::Display for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [c, h, w] = self.shape;
-        let sign = if self.signed { 's' } else { 'u' };
-        write!(f, "{c}x{h}x{w} {sign}{} {} x{:.4e}", self.bits, self.range, self.scale)
+        let values = Values { bits: self.bits, low: self.low };
+        write!(f, "{c}x{h}x{w} {values} {} x{:.4e}", self.range, self.scale)
+    }
+}
+
+/// A width: `u8`, `s8` for two's complement, `8 from -3` for anything else.
+struct Values {
+    bits: u8,
+    low: i64,
+}
+
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bits, low } = *self;
+        match [false, true].map(|signed| plan::Wire::least(bits, signed) == low) {
+            [true, _] => write!(f, "u{bits}"),
+            [_, true] => write!(f, "s{bits}"),
+            [false, false] => write!(f, "{bits} from {low}"),
+        }
     }
 }
 
@@ -44,14 +61,18 @@ impl Graph {
                 })
             }
             Op::Relu { input } => write!(f, "relu {}", self.node_name(*input)),
-            Op::Requant { input, shift, bits, signed } => {
-                let sign = if *signed { 's' } else { 'u' };
-                write!(f, "requant {} >>{shift} {sign}{bits}", self.node_name(*input))
+            Op::Requant { input, shift, bits, low, linearized } => {
+                let values = Values { bits: *bits, low: *low };
+                write!(f, "requant {} >>{shift} {values}", self.node_name(*input))?;
+                match linearized {
+                    Some(own) => write!(f, " relu of {:?}, others from -{}", own.kept, own.below),
+                    None => Ok(()),
+                }
             }
-            Op::Lookup(Lookup { input, first, table, bits, signed, .. }) => {
-                let (sign, last) =
-                    (if *signed { 's' } else { 'u' }, first + table.len() as i64 - 1);
-                write!(f, "lookup {} of [{first}, {last}] {sign}{bits}", self.node_name(*input))
+            Op::Lookup(Lookup { input, first, table, bits, low, .. }) => {
+                let values = Values { bits: *bits, low: *low };
+                let last = first + table.len() as i64 - 1;
+                write!(f, "lookup {} of [{first}, {last}] {values}", self.node_name(*input))
             }
             Op::MaxPool { input, window } => {
                 write_pool("max_pool", self.node_name(*input), window, f)

@@ -3,6 +3,7 @@
 
 use protocols::linear::winograd;
 use protocols::plan::{MAX_ELEMENTS, Order, Term, View, Window};
+use protocols::steps::Linearized;
 
 use super::{Kernel, Linear, Lookup, Op, Wire};
 use crate::interval::MAX_BITS;
@@ -24,17 +25,19 @@ const MAX_GATE_BITS: u8 = 16;
 pub(super) fn infer(node: &str, op: &Op, inputs: &[&Wire]) -> Result<Wire, Error> {
     let infer = Infer { node };
     match (op, inputs) {
-        (Op::Input { shape, bits, signed, scale }, []) => {
-            infer.input(*shape, *bits, *signed, *scale)
-        }
+        (Op::Input { shape, bits, low, scale }, []) => infer.input(*shape, *bits, *low, *scale),
         (Op::Linear(linear), [x]) => infer.linear(linear, x),
         (Op::Add { terms }, wires) => infer.add(terms, wires),
         (Op::Relu { .. }, [x]) => Ok(infer.relu(x)),
-        (Op::Requant { shift, bits, signed, .. }, [x]) => infer.requant(*shift, *bits, *signed, x),
+        (Op::Requant { shift, bits, low, linearized, .. }, [x]) => {
+            infer.linearized(linearized.as_ref(), x.shape, (*bits, *low))?;
+            infer.requant(*shift, *bits, *low, x)
+        }
         (Op::Lookup(lookup), [x]) => infer.lookup(lookup, x),
         (Op::Product { .. }, [x, y]) => infer.product(x, y),
         (Op::MaxPool { window, .. }, [x]) => {
-            Ok(holding(x.range, x.signed, Wire { shape: infer.pooled(window, x)?, ..**x }))
+            // All that the width holds, as of all that a plan does not follow.
+            Ok(Wire { shape: infer.pooled(window, x)?, range: x.declared(), ..**x })
         }
         (Op::SumPool { window, .. }, [x]) => infer.sum_pool(window, x),
         (Op::View { view, .. }, [x]) => infer.view(view, x),
@@ -67,8 +70,14 @@ fn step(term: &Term, wire: &Wire) -> f64 {
 /// plan carries widths only: who holds weights against one must arrive at the same intervals, and
 /// finds them exactly through linear layers, views and sum pooling.
 fn holding(range: Interval, signed: bool, wire: Wire) -> Wire {
+    let wire = tight(range, signed, wire);
+    Wire { range: wire.declared(), ..wire }
+}
+
+/// A wire of the least width for an interval, its own.
+fn tight(range: Interval, signed: bool, wire: Wire) -> Wire {
     let bits = range.bits(signed);
-    Wire { bits, signed, range: Interval::of_bits(bits, signed), ..wire }
+    Wire { bits, low: Interval::of_bits(bits, signed).lo, range, ..wire }
 }
 
 struct Infer<'a> {
@@ -76,11 +85,12 @@ struct Infer<'a> {
 }
 
 impl Infer<'_> {
-    fn input(&self, shape: [usize; 3], bits: u8, signed: bool, scale: f64) -> Result<Wire, Error> {
+    fn input(&self, shape: [usize; 3], bits: u8, low: i64, scale: f64) -> Result<Wire, Error> {
         let shape = self.sized(shape)?;
         self.within("bits", bits, 1, 32)?;
+        let range = self.values(low, bits)?;
         self.scale(scale)?;
-        Ok(Wire { shape, bits, signed, scale, range: Interval::of_bits(bits, signed) })
+        Ok(Wire { shape, bits, low, scale, range })
     }
 
     fn linear(&self, linear: &Linear, x: &Wire) -> Result<Wire, Error> {
@@ -101,8 +111,7 @@ impl Infer<'_> {
         shifts.iter().try_for_each(|&shift| self.within("channel shift", shift, 0, MAX_SHIFT))?;
         self.scale(*scale)?;
         let range = self.interval(range.lo.into(), range.hi.into())?;
-        let (signed, shape) = (true, geometry.out_shape());
-        Ok(Wire { shape, bits: range.bits(signed), signed, scale: *scale, range })
+        Ok(tight(range, true, Wire { shape: geometry.out_shape(), scale: *scale, ..*x }))
     }
 
     fn add(&self, terms: &[Term], wires: &[&Wire]) -> Result<Wire, Error> {
@@ -128,27 +137,37 @@ impl Infer<'_> {
         holding(Interval { lo: x.range.lo.max(0), hi: x.range.hi.max(0) }, false, *x)
     }
 
-    fn requant(&self, shift: u8, bits: u8, signed: bool, x: &Wire) -> Result<Wire, Error> {
+    fn requant(&self, shift: u8, bits: u8, low: i64, x: &Wire) -> Result<Wire, Error> {
         self.within("shift", shift, 0, MAX_SHIFT)?;
         self.within("bits", bits, 1, MAX_BITS)?;
-        let scale = x.scale * 2f64.powi(shift.into());
-        Ok(Wire { shape: x.shape, bits, signed, scale, range: Interval::of_bits(bits, signed) })
+        let (scale, range) = (x.scale * 2f64.powi(shift.into()), self.values(low, bits)?);
+        Ok(Wire { shape: x.shape, bits, low, scale, range })
+    }
+
+    fn linearized(
+        &self,
+        linearized: Option<&Linearized>,
+        shape: [usize; 3],
+        width: (u8, i64),
+    ) -> Result<(), Error> {
+        let Some(linearized) = linearized else { return Ok(()) };
+        let checked = linearized.check(shape, width);
+        checked.map_err(|expected| self.parameter("linearized", &expected, "something else"))
     }
 
     fn lookup(&self, lookup: &Lookup, x: &Wire) -> Result<Wire, Error> {
-        let Lookup { first, table, bits, signed, scale, .. } = lookup;
+        let Lookup { first, table, bits, low, scale, .. } = lookup;
         self.within("width of what is looked up", x.bits, 1, MAX_LOOKUP_BITS)?;
         self.within("bits", *bits, 1, MAX_BITS)?;
         self.scale(*scale)?;
         // Passes may narrow the input: what it cannot be any more stays in the table.
         let fits = (1..=1 << MAX_LOOKUP_BITS).contains(&table.len());
         let known = Interval { lo: *first, hi: first.saturating_add(table.len() as i64 - 1) };
-        if !fits || !known.contains(Interval::of_bits(x.bits, x.signed)) {
-            let expected =
-                format!("entries for {}, at most 256", Interval::of_bits(x.bits, x.signed));
+        if !fits || !known.contains(x.declared()) {
+            let expected = format!("entries for {}, at most 256", x.declared());
             return Err(self.parameter("table", &expected, &known.to_string()));
         }
-        let range = Interval::of_bits(*bits, *signed);
+        let range = self.values(*low, *bits)?;
         if let Some(entry) = table.iter().find(|&&entry| !range.holds(entry)) {
             return Err(self.parameter(
                 "table",
@@ -156,7 +175,7 @@ impl Infer<'_> {
                 &entry.to_string(),
             ));
         }
-        Ok(Wire { shape: x.shape, bits: *bits, signed: *signed, scale: *scale, range })
+        Ok(Wire { shape: x.shape, bits: *bits, low: *low, scale: *scale, range })
     }
 
     fn product(&self, x: &Wire, gate: &Wire) -> Result<Wire, Error> {
@@ -172,9 +191,9 @@ impl Infer<'_> {
         let corners = corners.as_flattened();
         let (lo, hi) = corners.iter().fold((0, 0), |(lo, hi), &it| (it.min(lo), it.max(hi)));
         let range = self.interval(lo, hi)?;
-        let (signed, scale) = (true, x.scale * gate.scale);
+        let scale = x.scale * gate.scale;
         self.scale(scale)?;
-        Ok(Wire { shape: x.shape, bits: range.bits(signed), signed, scale, range })
+        Ok(tight(range, true, Wire { scale, ..*x }))
     }
 
     fn sum_pool(&self, window: &Window, x: &Wire) -> Result<Wire, Error> {
@@ -184,7 +203,7 @@ impl Infer<'_> {
         let [lo, hi] =
             [x.range.lo.min(0), x.range.hi.max(0)].map(|end| i128::from(end) * count as i128);
         let range = self.interval(lo, hi)?;
-        Ok(Wire { shape, bits: range.bits(x.signed), range, scale: x.scale / count as f64, ..*x })
+        Ok(tight(range, x.signed(), Wire { shape, scale: x.scale / count as f64, ..*x }))
     }
 
     fn view(&self, view: &View, x: &Wire) -> Result<Wire, Error> {
@@ -194,7 +213,8 @@ impl Infer<'_> {
         }
         let shape = self.sized(view.out_shape())?;
         let range = x.range.join(Interval::ZERO);
-        Ok(Wire { shape, bits: range.bits(x.signed), range, ..*x })
+        let wire = Wire { shape, range, ..*x };
+        Ok(if x.declared().contains(range) { wire } else { tight(range, x.signed(), wire) })
     }
 
     fn reorder(&self, order: &Order, x: &Wire) -> Result<Wire, Error> {
@@ -210,17 +230,20 @@ impl Infer<'_> {
             return Err(self.parameter("inputs", "at least one", "none"));
         };
         // Exactly the hull: who holds weights against a plan arrives at the same.
-        let (mut channels, mut range, mut signed) = (first.shape[0], first.range, first.signed);
+        let (mut channels, mut range, mut signed) = (first.shape[0], first.range, first.signed());
         for wire in rest {
             let [_, rows, columns] = first.shape;
             self.same_shape([wire.shape[0], rows, columns], wire)?;
             self.same_scale(first.scale, wire.scale)?;
             channels = channels.saturating_add(wire.shape[0]);
             range = range.join(wire.range);
-            signed |= wire.signed;
+            signed |= wire.signed();
         }
         let shape = self.sized([channels, first.shape[1], first.shape[2]])?;
-        Ok(Wire { shape, bits: range.bits(signed), signed, range, ..*first })
+        // Parts of one width keep it: what is rounded alike has one range.
+        let alike = rest.iter().all(|wire| wire.declared() == first.declared());
+        let wire = Wire { shape, range, ..*first };
+        Ok(if alike { wire } else { tight(range, signed, wire) })
     }
 
     fn pooled(&self, window: &Window, x: &Wire) -> Result<[usize; 3], Error> {
@@ -247,6 +270,15 @@ impl Infer<'_> {
             hi,
             limit: MAX_BITS,
         })
+    }
+
+    /// The integers of a width from the least one on: zero is among them, since padding is.
+    fn values(&self, low: i64, bits: u8) -> Result<Interval, Error> {
+        let least = 1 - (1i64 << bits);
+        if (least..=0).contains(&low) {
+            return Ok(Interval::from(low, bits));
+        }
+        Err(self.parameter("least value", &format!("{least} to 0"), &low.to_string()))
     }
 
     fn same_shape(&self, expected: [usize; 3], wire: &Wire) -> Result<(), Error> {

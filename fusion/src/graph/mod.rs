@@ -7,6 +7,7 @@ mod infer;
 
 use protocols::linear::{Geometry, winograd};
 use protocols::plan::{Algorithm, Order, Preprocess, Term, View, Window};
+use protocols::steps::Linearized;
 
 pub use builder::Builder;
 
@@ -23,8 +24,8 @@ pub struct Wire {
     pub shape: [usize; 3],
     /// Width of the values.
     pub bits: u8,
-    /// Whether the values are two's complement.
-    pub signed: bool,
+    /// The least value of that width, zero or below: all are the `2^bits` integers from it on.
+    pub low: i64,
     /// The real value of one integer step.
     pub scale: f64,
     /// Interval of the values: exact for accumulators (also where sliced and sum-pooled), otherwise
@@ -36,6 +37,16 @@ impl Wire {
     /// Elements of one image.
     pub const fn elements(&self) -> usize {
         self.shape[0] * self.shape[1] * self.shape[2]
+    }
+
+    /// Whether values can be negative.
+    pub const fn signed(&self) -> bool {
+        self.low < 0
+    }
+
+    /// All that the width holds.
+    pub const fn declared(&self) -> Interval {
+        Interval::from(self.low, self.bits)
     }
 }
 
@@ -114,8 +125,8 @@ pub struct Lookup {
     pub table: Vec<i64>,
     /// Width of the results.
     pub bits: u8,
-    /// Whether the results are two's complement.
-    pub signed: bool,
+    /// The least that a result can be, zero or below.
+    pub low: i64,
     /// The real value of one step of the results.
     pub scale: f64,
 }
@@ -136,8 +147,8 @@ pub enum Op {
         shape: [usize; 3],
         /// Width of the values.
         bits: u8,
-        /// Whether the values are two's complement.
-        signed: bool,
+        /// The least value, zero or below.
+        low: i64,
         /// The real value of one integer step.
         scale: f64,
     },
@@ -153,8 +164,8 @@ pub enum Op {
         /// The wire.
         input: WireId,
     },
-    /// `clamp(floor((x + 2^(k-1)) / 2^k), lo, hi)`, without rounding constant at `k = 0`; `lo, hi`
-    /// are what the width holds.
+    /// `clamp(floor((x + 2^(k-1)) / 2^k), lo, hi)`, without rounding constant at `k = 0`; `hi` is
+    /// `lo + 2^bits - 1`. Behind a ReLU of some elements, each has bounds of its own.
     Requant {
         /// The wire.
         input: WireId,
@@ -162,8 +173,10 @@ pub enum Op {
         shift: u8,
         /// Width of the result.
         bits: u8,
-        /// Whether the result is two's complement.
-        signed: bool,
+        /// `lo`: zero or below.
+        low: i64,
+        /// Elements that are not cut off at zero, where others are: see [`Linearized`].
+        linearized: Option<Linearized>,
     },
     /// Any function of one narrow value, by its table.
     Lookup(Lookup),

@@ -113,7 +113,9 @@ impl<'a> Lowering<'a> {
             Op::Relu { .. } => return Err(lowering(node, "a ReLU that no requantization took in")),
             Op::Input { .. } => plan::Op::Input(steps::Input { output: self.wire(id) }),
             Op::Linear(linear) => self.linear(id, linear)?,
-            Op::Requant { input, shift, .. } => self.requant(id, *input, *shift)?,
+            Op::Requant { input, shift, linearized, .. } => {
+                self.requant(id, *input, *shift, linearized.clone())?
+            }
             Op::Lookup(lookup) => {
                 let input = self.place(node, lookup.input)?;
                 let table = table(lookup, graph.wire(lookup.input));
@@ -175,7 +177,13 @@ impl<'a> Lowering<'a> {
         Ok(plan::Op::Linear(step))
     }
 
-    fn requant(&mut self, id: WireId, input: WireId, shift: u8) -> Result<plan::Op, Error> {
+    fn requant(
+        &mut self,
+        id: WireId,
+        input: WireId,
+        shift: u8,
+        linearized: Option<steps::Linearized>,
+    ) -> Result<plan::Op, Error> {
         let node = self.graph.node(id);
         let terms = terms(self.graph, input)
             .into_iter()
@@ -191,6 +199,7 @@ impl<'a> Lowering<'a> {
             and_depth,
             form,
             reshare: self.multiplied[id],
+            linearized,
         }))
     }
 
@@ -211,8 +220,9 @@ impl<'a> Lowering<'a> {
         // Only accumulators live in less than their own width, where the sum that takes them in
         // needs less.
         let bits = wire.bits.min(ring.get() as u8);
-        let (shape, signed, carry) = (wire.shape, wire.signed, None);
-        self.wires.push(plan::Wire { shape, bits, signed, ring, carry });
+        let low = if bits < wire.bits { plan::Wire::least(bits, wire.signed()) } else { wire.low };
+        let (shape, carry) = (wire.shape, None);
+        self.wires.push(plan::Wire { shape, bits, low, ring, carry });
         self.places[id] = Some(self.wires.len() - 1);
         self.wires.len() - 1
     }
@@ -228,9 +238,8 @@ impl<'a> Lowering<'a> {
 
 /// The results of all elements of the ring of a wire's width.
 fn table(lookup: &Lookup, wire: &crate::Wire) -> Vec<i64> {
-    let Interval { lo, hi } = Interval::of_bits(wire.bits, wire.signed);
-    // In the order of ring elements: 0 to the largest, then the negative values from the least on,
-    // which are the upper half.
+    let Interval { lo, hi } = wire.declared();
+    // In the order of ring elements: 0 to the largest, then the negative values from the least on.
     (0..=hi).chain(lo..0).map(|value| lookup.of(value)).collect()
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Rings {
 /// Demands travel from the output to the input:
 ///
 /// - A requantization works in the least ring that holds its sum with rounding, also with
-///   `2^(k+a-1)` more where the result is signed, at least `k + a + 1` bits. A term shifted left by
-///   `j` is needed in `j` bits less.
+///   `-lo 2^k` more where the least result `lo` is below zero, at least `k + a + 1` bits. A term
+///   shifted left by `j` is needed in `j` bits less.
 /// - A product is exact in any ring: it extends what it reads, of which it needs to know the top
 ///   bit.
 /// - A linear layer's ring is what its accumulators are needed in, with room for a weight's bits in
@@ -70,8 +70,8 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
             | Op::Reorder { .. }
             | Op::Concat { .. } => {}
         }
-        // An unsigned value has a top bit of zero in a ring of one bit more, and so has a signed
-        // one with `2^(bits-1)` added: who widens it knows that bit.
+        // In a ring of one bit more than its width a value has a top bit of zero, less the least
+        // of that width: who widens it knows that bit.
         if !accumulators[id] {
             demand[id] = demand[id].max(bits + 1);
         }
@@ -114,17 +114,21 @@ fn passes_on(op: &Op) -> bool {
 }
 
 fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error> {
-    let Op::Requant { shift, bits, signed, .. } = graph.node(id).op else {
+    let Op::Requant { shift, bits, low, linearized, .. } = &graph.node(id).op else {
         unreachable!("invariant: the caller has matched the node")
     };
     let rounding = (1i128 << shift) >> 1;
-    let offset = if signed { 1i128 << (shift + bits - 1) } else { 0 };
-    // Within the ring both without and with what makes a signed result unsigned: weights are held
+    // Behind a ReLU of some elements, all have half of the values that the width holds.
+    let (offset, bits) = match linearized {
+        Some(linearized) => (i128::from(linearized.below) << shift, bits - 1),
+        None => (i128::from(low.unsigned_abs()) << shift, *bits),
+    };
+    // Within the ring both without and with what makes the least result zero: weights are held
     // against the one, the operator works on the other.
     let (mut lo, mut hi) = (rounding, rounding + offset);
     // The result's bits stand above the `shift` dropped, with one above them that says whether it
     // saturates.
-    let mut least = u32::from(shift) + u32::from(bits) + 1;
+    let mut least = u32::from(*shift) + u32::from(bits) + 1;
     for term in terms(graph, input) {
         let range = graph.wire(term.wire).range;
         lo += i128::from(range.lo) << term.shift;

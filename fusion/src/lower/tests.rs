@@ -118,7 +118,7 @@ fn a_lookup_takes_a_table_of_all_elements_of_its_ring() {
     let narrow = b.requant("narrow", a, 7, 3, true).unwrap();
     // From -5 on, though the wire starts at -4.
     let table: Vec<i64> = (-5..4).map(|x: i64| 2 * x + 1).collect();
-    let lookup = Lookup { input: narrow, first: -5, table, bits: 5, signed: true, scale: 0.5 };
+    let lookup = Lookup { input: narrow, first: -5, table, bits: 5, low: -16, scale: 0.5 };
     let y = b.lookup("y", lookup.clone()).unwrap();
     let c = b.linear("c", linear(y, [2, 1, 1], (-90, 90))).unwrap();
     b.output("out", c).unwrap();
@@ -135,6 +135,8 @@ fn a_lookup_takes_a_table_of_all_elements_of_its_ring() {
     for wrong in [
         Lookup { input: x, first: -3, ..lookup.clone() },
         Lookup { input: x, bits: 3, ..lookup.clone() },
+        Lookup { input: x, low: -6, ..lookup.clone() },
+        Lookup { input: x, low: 1, ..lookup.clone() },
         Lookup { input: wide, first: 0, table: vec![0; 512], ..lookup.clone() },
         Lookup { input: x, table: Vec::new(), ..lookup },
     ] {

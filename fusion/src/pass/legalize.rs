@@ -18,7 +18,8 @@ impl Pass for ReluAlone {
     fn find(&self, graph: &Graph) -> Option<Patch> {
         (0..graph.nodes().len()).find_map(|id| {
             let Op::Relu { input } = graph.node(id).op else { return None };
-            let op = Op::Requant { input, shift: 0, bits: graph.wire(id).bits, signed: false };
+            let bits = graph.wire(id).bits;
+            let op = Op::Requant { input, shift: 0, bits, low: 0, linearized: None };
             Some(Patch::replace(graph, id, vec![(graph.node(id).name.clone(), op)]))
         })
     }
@@ -43,7 +44,8 @@ fn requantized(graph: &Graph, id: WireId) -> Option<Patch> {
         node.op.inputs().into_iter().find(|&input| matches!(graph.node(input).op, Op::Add { .. }));
     let sum = sum.filter(|_| !takes_sums)?;
     let wire = graph.wire(sum);
-    let requant = Op::Requant { input: sum, shift: 0, bits: wire.bits, signed: wire.signed };
+    let (bits, low) = (wire.bits, wire.low);
+    let requant = Op::Requant { input: sum, shift: 0, bits, low, linearized: None };
     let reader =
         node.op.clone().map_inputs(|input| if input == sum { graph.nodes().len() } else { input });
     let nodes = vec![

@@ -2,13 +2,15 @@
 //!
 //! - `requant_a(relu(x))`, unsigned: `requant_a(x)`. A negative `x` gives `floor((x + 2^(k-1)) /
 //!   2^k) <= 0`: zero both ways.
-//! - `requant_a(relu(x))`, signed: zero to `2^(a-1) - 1`: unsigned with `a - 1` bits.
-//! - `relu(requant_a(x))`, signed: the same.
+//! - `requant_a(relu(x))`, two's complement: zero to `2^(a-1) - 1`: unsigned with `a - 1` bits.
+//! - `relu(requant_a(x))`, two's complement: the same.
+//!
+//! Not behind a ReLU of some elements: the others reach below zero.
 //!
 //! Assumes nothing of other readers: a wire that is still read stays.
 
 use super::{Pass, Patch};
-use crate::{Graph, Op, WireId};
+use crate::{Graph, Interval, Op, WireId};
 
 pub(super) struct ReluIntoRequant;
 
@@ -24,32 +26,30 @@ impl Pass for ReluIntoRequant {
 }
 
 fn requant_of_relu(graph: &Graph, id: WireId) -> Option<Patch> {
-    let Op::Requant { input, shift, bits, signed } = graph.node(id).op else { return None };
+    let Op::Requant { input, shift, bits, low, linearized: None } = graph.node(id).op else {
+        return None;
+    };
     let Op::Relu { input } = graph.node(input).op else { return None };
-    fused(graph, id, input, shift, bits, signed)
+    fused(graph, id, input, shift, bits, low)
 }
 
 fn relu_of_requant(graph: &Graph, id: WireId) -> Option<Patch> {
     let Op::Relu { input } = graph.node(id).op else { return None };
-    let Op::Requant { input, shift, bits, signed: true } = graph.node(input).op else {
+    let Op::Requant { input, shift, bits, low, linearized: None } = graph.node(input).op else {
         return None;
     };
-    fused(graph, id, input, shift, bits, true)
+    // One that is never negative is taken off as an idle node.
+    if low == 0 { None } else { fused(graph, id, input, shift, bits, low) }
 }
 
-fn fused(
-    graph: &Graph,
-    id: WireId,
-    input: WireId,
-    shift: u8,
-    bits: u8,
-    signed: bool,
-) -> Option<Patch> {
-    // The upper half of a signed width: of 4 bits, -8 to 7 cut off at zero is 0 to 7, which is 3
-    // bits unsigned.
-    let bits = if signed { bits - 1 } else { bits };
-    let op = Op::Requant { input, shift, bits, signed: false };
-    (bits > 0).then(|| Patch::replace(graph, id, vec![(graph.node(id).name.clone(), op)]))
+fn fused(graph: &Graph, id: WireId, input: WireId, shift: u8, bits: u8, low: i64) -> Option<Patch> {
+    // The upper part of a width that begins below zero: of 4 bits, -8 to 7 cut off at zero is 0 to
+    // 7, which is 3 bits. Of -5 to 10, 0 to 10 is what no width holds exactly.
+    let most = Interval::from(low, bits).hi;
+    let bits = Interval { lo: 0, hi: most }.bits(false);
+    let exact = most > 0 && Interval::from(0, bits).hi == most;
+    let op = Op::Requant { input, shift, bits, low: 0, linearized: None };
+    exact.then(|| Patch::replace(graph, id, vec![(graph.node(id).name.clone(), op)]))
 }
 
 #[cfg(test)]

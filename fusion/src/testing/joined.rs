@@ -4,7 +4,7 @@ use protocols::linear::Geometry;
 use protocols::plan::{Axis, Order, View, Window};
 
 use super::Generator;
-use crate::{Error, Graph, Weights, WireId};
+use crate::{Error, Graph, Op, Weights, WireId};
 
 /// A small network and its weights, from a seed: concatenations of layers, of slices of them and of
 /// concatenations, in any order of channels and pixels, and products of them and of gates.
@@ -21,8 +21,8 @@ pub fn random_joined_network(seed: u64) -> (Graph, Weights) {
 impl Generator {
     fn joined_network(mut self) -> Result<(Graph, Weights), Error> {
         let shape = [self.up_to(1, 4), self.up_to(2, 5), self.up_to(2, 5)];
-        let signed = self.coin();
-        let input = self.builder.input("input", shape, 4, signed, 1.0 / 16.0)?;
+        let (low, scale) = (self.low(4), 1.0 / 16.0);
+        let input = self.builder.push("input", Op::Input { shape, bits: 4, low, scale })?;
         let input = if self.coin() { self.reordered(input)? } else { input };
         let scale = 0.5;
         let mut wire = self.joined(input, scale, &[])?;
@@ -47,8 +47,11 @@ impl Generator {
             let geometry = self.same(input, channels);
             let (shift, bits) = (self.up_to(0, 5) as u8, self.up_to(2, 6) as u8);
             let acc = self.linear("part", input, geometry, scale / f64::from(1 << shift))?;
-            let (name, signed) = (self.name("requant"), self.coin());
-            parts.push(self.builder.requant(name, acc, shift, bits, signed)?);
+            let (name, low) = (self.name("requant"), self.low(bits));
+            parts.push(
+                self.builder
+                    .push(name, Op::Requant { input: acc, shift, bits, low, linearized: None })?,
+            );
         }
         let name = self.name("concat");
         self.builder.concat(name, &parts)

@@ -1,6 +1,7 @@
 //! Random small networks, valid by construction, for the tests of this crate and of those above it.
 
 mod joined;
+mod linearized;
 mod resnet;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 pub use joined::random_joined_network;
+pub use linearized::random_linearized_network;
 pub use resnet::{resnet18, resnet20};
 
 use crate::{
@@ -41,6 +43,8 @@ struct Generator {
     builder: Builder,
     weights: Weights,
     names: usize,
+    /// Whether ReLUs may be of some elements.
+    linearizes: bool,
 }
 
 impl Generator {
@@ -48,13 +52,14 @@ impl Generator {
         let builder = Graph::builder(format!("random {seed}"), Preprocess::Unit);
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let weights = Weights { salt: rng.random::<[u8; 32]>().into(), ..Weights::default() };
-        Self { rng, builder, weights, names: 0 }
+        Self { rng, builder, weights, names: 0, linearizes: false }
     }
 
     fn network(mut self) -> Result<(Graph, Weights), Error> {
         let shape = [self.up_to(1, 4), self.up_to(4, 9), self.up_to(4, 9)];
-        let (bits, signed) = (self.up_to(2, 8) as u8, self.coin());
-        let mut wire = self.builder.input("input", shape, bits, signed, 1.0 / 16.0)?;
+        let bits = self.up_to(2, 8) as u8;
+        let (low, scale) = (self.low(bits), 1.0 / 16.0);
+        let mut wire = self.builder.push("input", Op::Input { shape, bits, low, scale })?;
         for _ in 0..self.up_to(1, 5) {
             wire = match self.up_to(0, 12) {
                 0..=2 => self.convolution(wire)?,
@@ -149,13 +154,14 @@ impl Generator {
     fn function(&mut self, input: WireId) -> Result<WireId, Error> {
         let activation = self.convolution(input)?;
         let wire = *self.builder.wire(activation);
-        let Interval { lo, hi } = Interval::of_bits(wire.bits, wire.signed);
-        let (bits, signed) = (self.up_to(1, 8) as u8, self.coin());
-        let range = Interval::of_bits(bits, signed);
+        let Interval { lo, hi } = wire.declared();
+        let bits = self.up_to(1, 8) as u8;
+        let low = self.low(bits);
+        let range = Interval::from(low, bits);
         let first = lo - self.up_to(0, 1) as i64;
         let table = (first..=hi).map(|_| self.rng.random_range(range.lo..=range.hi)).collect();
         let name = self.name("function");
-        let lookup = Lookup { input: activation, first, table, bits, signed, scale: wire.scale };
+        let lookup = Lookup { input: activation, first, table, bits, low, scale: wire.scale };
         let found = self.builder.lookup(name, lookup)?;
         if self.coin() {
             return Ok(found);
@@ -222,26 +228,37 @@ impl Generator {
 
     /// ReLU, requantization, or both in either order, at a shift that leaves the width about full.
     fn activation(&mut self, input: WireId) -> Result<WireId, Error> {
-        let (bits, signed) = (self.up_to(2, 6) as u8, self.coin());
+        if self.linearizes && self.coin() {
+            return self.linearized(input);
+        }
+        let bits = self.up_to(2, 6) as u8;
+        let low = self.low(bits);
         let room = self.builder.wire(input).bits.saturating_sub(bits);
         let shift = room.saturating_sub(self.up_to(0, 3) as u8);
         let (relu, requant) = (self.name("relu"), self.name("requant"));
         match self.up_to(0, 4) {
             0 => {
                 let relu = self.builder.relu(relu, input)?;
-                self.builder.requant(requant, relu, shift, bits, signed)
+                self.builder
+                    .push(requant, Op::Requant { input: relu, shift, bits, low, linearized: None })
             }
             1 => {
-                let requant = self.builder.requant(requant, input, shift, bits, signed)?;
+                let requant = self
+                    .builder
+                    .push(requant, Op::Requant { input, shift, bits, low, linearized: None })?;
                 self.builder.relu(relu, requant)
             }
             2 => {
                 let (finer, by) = (self.name("finer"), self.up_to(1, 3) as u8);
                 let relu = self.builder.relu(relu, input)?;
                 let finer = self.builder.add(finer, &[(relu, by)])?;
-                self.builder.requant(requant, finer, shift + by, bits, signed)
+                let shift = shift + by;
+                self.builder
+                    .push(requant, Op::Requant { input: finer, shift, bits, low, linearized: None })
             }
-            _ => self.builder.requant(requant, input, shift, bits, signed),
+            _ => self
+                .builder
+                .push(requant, Op::Requant { input, shift, bits, low, linearized: None }),
         }
     }
 
@@ -327,6 +344,15 @@ impl Generator {
 
     fn up_to(&mut self, least: usize, most: usize) -> usize {
         self.rng.random_range(least..=most)
+    }
+
+    /// The least value of a width: zero, that of two's complement, or any that there can be.
+    fn low(&mut self, bits: u8) -> i64 {
+        match self.up_to(0, 2) {
+            0 => 0,
+            1 => Interval::of_bits(bits, true).lo,
+            _ => -(self.up_to(0, (1 << bits) - 1) as i64),
+        }
     }
 
     fn coin(&mut self) -> bool {

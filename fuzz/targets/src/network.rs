@@ -76,21 +76,21 @@ fn fc() -> LayerWeights {
 }
 
 fn wires() -> Vec<Wire> {
-    let wire = |shape, bits, signed, ring| {
+    let wire = |shape, bits, low, ring| {
         let ring = Bits::of(ring);
-        Wire { shape, bits, signed, ring, carry: None }
+        Wire { shape, bits, low, ring, carry: None }
     };
     vec![
-        wire([1, 4, 4], 2, false, 7),
-        wire([2, 2, 2], 7, true, 7),
-        wire([2, 2, 2], 2, false, 10),
-        wire([2, 1, 1], 2, false, 8),
-        wire([3, 1, 1], 2, false, 8),
-        wire([2, 1, 1], 4, false, 10),
-        wire([3, 1, 1], 10, true, 10),
-        wire([3, 1, 1], 4, true, 5),
-        wire([3, 1, 1], 6, true, 7),
-        wire([1, 1, 1], 2, false, 2),
+        wire([1, 4, 4], 2, 0, 7),
+        wire([2, 2, 2], 7, -64, 7),
+        wire([2, 2, 2], 2, 0, 10),
+        wire([2, 1, 1], 2, 0, 8),
+        wire([3, 1, 1], 2, 0, 8),
+        wire([2, 1, 1], 4, 0, 10),
+        wire([3, 1, 1], 10, -512, 10),
+        wire([3, 1, 1], 4, -7, 5),
+        wire([3, 1, 1], 6, -20, 7),
+        wire([1, 1, 1], 2, 0, 2),
     ]
 }
 
@@ -116,9 +116,9 @@ fn steps() -> Vec<Step> {
     ]
 }
 
-/// A function of a value of four bits, two's complement.
+/// A function of a value of four bits, from -7 on.
 fn table() -> Vec<i64> {
-    (0..8).chain(-8..0).map(|x: i64| x * x / 3 - x).collect()
+    (0..9).chain(-7..0).map(|x: i64| x * x / 3 - x).collect()
 }
 
 /// Two weights to a tree.
@@ -164,6 +164,7 @@ fn requant(terms: &[(usize, u8)], output: usize, ring: u32, shift: u8, and_depth
         and_depth,
         form: Form::Narrow,
         reshare: false,
+        linearized: None,
     })
 }
 

@@ -401,6 +401,7 @@ fn run<'v>(
             conv::convolve(geometry, weight, bias, input, scratch)
         }
         Op::Relu { max } => ops::relu(input, *max),
+        Op::PartRelu(mask) => ops::part_relu(input, mask),
         Op::Function(function) => ops::function(input, function),
         Op::Add => ops::add(input, value(node.inputs[1])),
         Op::Mul => ops::multiply(input, value(node.inputs[1])),

@@ -1,12 +1,18 @@
 //! Everything but convolution, on one image.
 
 use crate::kernels::Element;
-use crate::model::{Function, Window};
+use crate::model::{Function, Mask, Window};
 
 /// `min(max(x, 0), max)`, without the upper bound if there is none.
 pub fn relu<T: Element>(input: &[T], max: Option<f32>) -> Vec<T> {
     let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
     input.iter().map(|x| x.max(T::zero()).min(max)).collect()
+}
+
+/// `max(x, 0)` of the elements that the mask holds.
+pub fn part_relu<T: Element>(input: &[T], mask: &Mask) -> Vec<T> {
+    let each = input.iter().zip(mask.iter());
+    each.map(|(&x, held)| if held { x.max(T::zero()) } else { x }).collect()
 }
 
 /// The function of every element.

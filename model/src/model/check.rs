@@ -52,7 +52,7 @@ impl Model {
     /// Whether nothing outside of the network gives the scale of a value's integers.
     pub(crate) fn has_free_scale(&self, value: ValueId) -> bool {
         let producer = value.producer().map(|node| &self.nodes[node].op);
-        producer.is_some_and(|op| !matches!(op, Op::Relu { max: Some(_) }))
+        producer.is_some_and(|op| !matches!(op, Op::Relu { max: Some(_) } | Op::PartRelu(_)))
     }
 }
 
@@ -82,6 +82,7 @@ impl Op {
             Self::Concat => inputs.len().max(1),
             Self::Conv(_)
             | Self::Relu { .. }
+            | Self::PartRelu(_)
             | Self::Function(_)
             | Self::MaxPool(_)
             | Self::AvgPool(_)
@@ -95,6 +96,11 @@ impl Op {
             Self::Relu { max } => {
                 let sane = max.is_none_or(|max| max.is_finite() && max > 0.0);
                 require(name, "upper bound is finite and positive", true, sane)?;
+                Ok(input)
+            }
+            Self::PartRelu(mask) => {
+                let elements: usize = input.iter().product();
+                require(name, "elements of the mask", elements, mask.len())?;
                 Ok(input)
             }
             Self::Function(function) => {

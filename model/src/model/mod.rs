@@ -6,7 +6,7 @@ mod function;
 pub use check::ModelError;
 pub(crate) use check::{MAX_AXIS, check_shape};
 pub use function::Function;
-pub use protocols::steps::{Axis, Order, View, Window};
+pub use protocols::steps::{Axis, Mask, Order, View, Window};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,8 @@ impl ValueId {
 /// - weights and biases have the lengths that their geometry says, and are finite;
 /// - the padding of a pooling is less than its kernel;
 /// - what a concatenation joins is neither the input nor a ReLU that is cut off, whose scales are
-///   given: a view of it stands in, which has a scale of its own;
+///   given, nor one of some elements, which are rounded in their own way: a view of it stands in,
+///   which has a scale of its own;
 /// - batch normalization is folded, and every value but the output has a consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -80,6 +81,8 @@ pub enum Op {
         /// The upper bound: finite, above 0.
         max: Option<f32>,
     },
+    /// `max(x, 0)` of the elements that the mask holds; the others stay as they are.
+    PartRelu(Mask),
     /// A function of every element.
     Function(Function),
     /// The sum of two values of the same shape.
@@ -110,7 +113,7 @@ pub struct Conv {
 }
 
 impl Op {
-    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `add`, `mul`,
+    /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `part-relu`, `add`, `mul`,
     /// `max-pool`, `avg-pool`, `view`, `reorder`, `concat` or the function's.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -119,6 +122,7 @@ impl Op {
             Self::Conv(_) => "conv",
             Self::Relu { max: None } => "relu",
             Self::Relu { max: Some(_) } => "relu-c",
+            Self::PartRelu(_) => "part-relu",
             Self::Function(function) => function.kind(),
             Self::Add => "add",
             Self::Mul => "mul",
@@ -155,6 +159,7 @@ impl Node {
         match &self.op {
             Op::Conv(conv) => conv.geometry.macs(),
             Op::Relu { .. }
+            | Op::PartRelu(_)
             | Op::Function(_)
             | Op::Add
             | Op::Mul
@@ -171,6 +176,7 @@ impl Node {
     pub fn relus(&self) -> u64 {
         match &self.op {
             Op::Relu { .. } => self.elements() as u64,
+            Op::PartRelu(mask) => mask.count() as u64,
             Op::Conv(_)
             | Op::Function(_)
             | Op::Add
@@ -189,6 +195,7 @@ impl Node {
         match &self.op {
             Op::Conv(conv) => (conv.weight.len() + conv.bias.len()) as u64,
             Op::Relu { .. }
+            | Op::PartRelu(_)
             | Op::Function(_)
             | Op::Add
             | Op::Mul
@@ -244,6 +251,7 @@ impl Model {
         self.nodes.iter().enumerate().filter_map(|(i, node)| match &node.op {
             Op::Conv(conv) => Some((i, conv)),
             Op::Relu { .. }
+            | Op::PartRelu(_)
             | Op::Function(_)
             | Op::Add
             | Op::Mul

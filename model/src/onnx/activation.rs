@@ -5,7 +5,7 @@ use super::error::Problem;
 use super::importer::{Importer, Value};
 use super::inputs::Inputs;
 use super::proto::NodeProto;
-use crate::model::{Function, Op};
+use crate::model::{Function, Mask, Op};
 
 impl Importer {
     pub(super) fn function(&mut self, node: &NodeProto, input: &Value) -> Result<Value, Problem> {
@@ -111,13 +111,24 @@ impl Importer {
         }
     }
 
-    /// `x` where it is positive, `slope x` elsewhere. Of one slope it is one function; of several,
-    /// `relu(x) - slope relu(-x)`.
+    /// `x` where it is positive, `slope x` elsewhere. Of one slope it is one function; of 0 and 1,
+    /// a ReLU of some elements; of several, `relu(x) - slope relu(-x)`.
     pub(super) fn prelu(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
         let (value, slope) = (inputs.value(0)?, inputs.constant(1)?);
         let slopes = slope.as_floats()?;
         if let Some(&alpha) = slopes.first().filter(|first| slopes.iter().all(|s| s == *first)) {
-            return self.push(node, Op::Function(Function::LeakyRelu { alpha }), &[&value]);
+            let op = match alpha {
+                0.0 => Op::Relu { max: None },
+                1.0 => return Ok(value),
+                alpha => Op::Function(Function::LeakyRelu { alpha }),
+            };
+            return self.push(node, op, &[&value]);
+        }
+        // It has no table and no second ReLU: some elements pass, and that is public.
+        if slopes.iter().all(|&slope| slope == 0.0 || slope == 1.0) {
+            let slopes = self.of_elements(&value, slope)?;
+            let mask = Mask::new(slopes.into_iter().map(|slope| slope == 0.0).collect());
+            return self.push(node, Op::PartRelu(mask), &[&value]);
         }
         // Both ReLUs are of the same value: where it is positive the second is zero, and the other
         // way round.

@@ -146,21 +146,7 @@ impl Importer {
             self.spend(c)?;
             return Ok((value.clone(), vec![*one; c]));
         }
-        let leading = constant.shape.len().saturating_sub(lengths.len());
-        // An axis of the batch, or more before it, are of length 1.
-        let (more, shape) = constant.shape.split_at(leading);
-        let mut aligned = vec![1; lengths.len() - shape.len()];
-        aligned.extend(shape);
-        let fits = aligned.iter().zip(&lengths).all(|(&n, &length)| n == 1 || n == length);
-        if !fits || leading > 1 || more.iter().any(|&n| n != 1) {
-            return Err(Problem::new(
-                format!(
-                    "its constant has shape {:?}, its other operand is {lengths:?} per image",
-                    constant.shape
-                ),
-                "only constants that do not enlarge the other operand are supported",
-            ));
-        }
+        let aligned = aligned(constant, &lengths)?;
         let told: Vec<usize> = (0..lengths.len()).filter(|&axis| aligned[axis] > 1).collect();
         let by_channel = told.iter().all(|&axis| value.layout.is_beyond(axis, h * w));
         let (value, unit) = match by_channel {
@@ -181,6 +167,25 @@ impl Importer {
         Ok((value, numbers))
     }
 
+    /// The constant as one number for each element that is stored of the value.
+    pub(super) fn of_elements(
+        &mut self,
+        value: &Value,
+        constant: &Constant,
+    ) -> Result<Vec<f32>, Problem> {
+        let (numbers, lengths) = (constant.as_floats()?, value.layout.lengths());
+        let aligned = aligned(constant, &lengths)?;
+        let elements: usize = self.shape(value).iter().product();
+        self.spend(elements)?;
+        // Axes of length 1 are repeated: what an element's index is along them does not matter.
+        let told: Vec<(usize, usize)> =
+            aligned.iter().copied().enumerate().filter(|&(_, length)| length > 1).collect();
+        let places = (0..elements).map(|element| {
+            told.iter().fold(0, |at, &(axis, n)| at * n + value.layout.index(axis, element))
+        });
+        Ok(places.map(|at| numbers[at]).collect())
+    }
+
     /// The value with every element as a channel.
     fn as_channels(&mut self, node: &NodeProto, value: &Value) -> Result<Value, Problem> {
         let shape = self.shape(value);
@@ -190,6 +195,26 @@ impl Importer {
         }
         self.push(node, Op::Reorder(order), &[value])
     }
+}
+
+/// The lengths of a constant's axes, one for each of a value's; 1 where it is repeated.
+fn aligned(constant: &Constant, lengths: &[usize]) -> Result<Vec<usize>, Problem> {
+    let leading = constant.shape.len().saturating_sub(lengths.len());
+    // An axis of the batch, or more before it, are of length 1.
+    let (more, shape) = constant.shape.split_at(leading);
+    let mut aligned = vec![1; lengths.len() - shape.len()];
+    aligned.extend(shape);
+    let fits = aligned.iter().zip(lengths).all(|(&n, &length)| n == 1 || n == length);
+    if !fits || leading > 1 || more.iter().any(|&n| n != 1) {
+        return Err(Problem::new(
+            format!(
+                "its constant has shape {:?}, its other operand is {lengths:?} per image",
+                constant.shape
+            ),
+            "only constants that do not enlarge the other operand are supported",
+        ));
+    }
+    Ok(aligned)
 }
 
 /// Whether a value of axes `own` is one of axes `lengths` once those of length 1 are repeated.

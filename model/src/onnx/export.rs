@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::nodes::{OPSET, convolution_attributes, long, order_nodes, pool_attributes, view_nodes};
 use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::model::{Conv, Function, Model, Node, Op, ValueId};
+use crate::model::{Conv, Function, Mask, Model, Node, Op, ValueId};
 
 /// The first that has GELU by the hyperbolic tangent.
 const OPSET_OF_GELU: i64 = 20;
@@ -56,6 +56,7 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
         Op::Conv(conv) => convolution(graph, conv, &node.name, inputs[0], &output),
         Op::Relu { max: None } => plain("Relu"),
         Op::Relu { max: Some(max) } => clip(graph, &node.name, inputs[0], &output, [0.0, *max]),
+        Op::PartRelu(mask) => part_relu(graph, mask, node, inputs[0], &output),
         Op::Function(function) => function_nodes(graph, function, node, inputs[0], &output),
         Op::Add => plain("Add"),
         Op::Mul => plain("Mul"),
@@ -70,6 +71,29 @@ fn write(graph: &mut GraphProto, model: &Model, node: &Node) {
         }
     };
     graph.node.push(written);
+}
+
+/// A PRelu whose slopes are 0 where the ReLU is and 1 elsewhere.
+fn part_relu(
+    graph: &mut GraphProto,
+    mask: &Mask,
+    node: &Node,
+    input: &str,
+    output: &str,
+) -> NodeProto {
+    let [channels, rows, columns] = node.shape;
+    let slopes: Vec<f32> = mask.iter().map(|held| if held { 0.0 } else { 1.0 }).collect();
+    let planes = slopes.chunks(rows * columns);
+    // One number a channel, where that says all: a mask of elements may be larger than the weights.
+    let firsts: Vec<f32> = planes.clone().map(|plane| plane[0]).collect();
+    let is_by_channel = planes.zip(&firsts).all(|(plane, first)| plane.iter().all(|s| s == first));
+    let (shape, slopes) = match is_by_channel {
+        true => ([channels, 1, 1], firsts),
+        false => ([channels, rows, columns], slopes),
+    };
+    let name = part(output, "slope");
+    graph.initializer.push(TensorProto::floats(&name, &long(shape), &slopes));
+    NodeProto::new("PRelu", &node.name, &[input, &name], &[output])
 }
 
 fn clip(

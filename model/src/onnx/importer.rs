@@ -342,7 +342,7 @@ impl Importer {
         let name = self.unique(label(node));
         self.non_negative.push(match op {
             Op::Relu { .. } => true,
-            Op::Conv(_) | Op::Function(_) => false,
+            Op::Conv(_) | Op::PartRelu(_) | Op::Function(_) => false,
             Op::Add
             | Op::Mul
             | Op::MaxPool(_)

@@ -64,7 +64,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "Neg": "all",
     "Not": "of constants",
     "Or": "of constants",
-    "PRelu": "a slope per tensor, channel or element",
+    "PRelu": "a slope per tensor, channel or element; of 0 and 1, a ReLU of some elements",
     "Pad": "with zeros",
     "Pow": "the square of a value; of constants",
     "QGemm": "of onnxruntime, as QLinearConv",
@@ -203,6 +203,10 @@ pub(super) fn unsupported(node: &NodeProto) -> Problem {
         "ConvInteger" | "MatMulInteger" | "DynamicQuantizeLinear" => {
             "its scales are those of each image: quantize statically (quantize_static of \
              onnxruntime), or give the network before it was quantized"
+        }
+        "RequantShift" | "RequantizedConv" | "RequantizedGemm" => {
+            "its integers were lowered for a device (PULP, DORY, Deeploy), and say no scales: give \
+             the network as it was before, in floats or with QuantizeLinear and DequantizeLinear"
         }
         op if op.starts_with("QLinear") || op == "QGemm" => {
             "quantize statically, in the format QDQ (QuantizeLinear and DequantizeLinear)"

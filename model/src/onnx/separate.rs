@@ -52,7 +52,7 @@ fn is_uneven_average(model: &Model, mut value: ValueId) -> bool {
         match &node.op {
             Op::AvgPool(window) => area = area.saturating_mul(window.len()),
             Op::View(_) | Op::Reorder(_) | Op::MaxPool(_) => {}
-            Op::Conv(_) | Op::Relu { .. } | Op::Function(_) => break,
+            Op::Conv(_) | Op::Relu { .. } | Op::PartRelu(_) | Op::Function(_) => break,
             Op::Add | Op::Mul | Op::Concat => break,
         }
         value = node.inputs[0];

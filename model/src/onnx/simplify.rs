@@ -54,6 +54,7 @@ fn append(model: &mut Model, node: Node, sole_use: bool) -> ValueId {
         Op::Reorder(order) => order.is_identity(shape),
         Op::Conv(_)
         | Op::Relu { .. }
+        | Op::PartRelu(_)
         | Op::Function(_)
         | Op::Add
         | Op::Mul

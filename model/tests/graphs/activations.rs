@@ -1,9 +1,10 @@
 //! Activations other than ReLU, in all forms that exporters write them in.
 
+use model::onnx::export;
 use model::onnx::proto::{NodeProto, TensorProto};
 use model::{Op, import};
 
-use super::{bytes, check, graph, node};
+use super::{bytes, check, check_by_runtime, graph, node};
 
 fn scalar(name: &str, value: f32) -> TensorProto {
     TensorProto::floats(name, &[], &[value])
@@ -113,4 +114,32 @@ fn the_error_functions_gelu_is_one_function_in_any_order() {
     let twice =
         vec![scalar("root", std::f32::consts::SQRT_2), scalar("one", 1.0), scalar("half", 2.0)];
     assert!(import(&bytes(13, graph(&[2, 5, 5], twice, nodes))).is_err());
+}
+
+#[test]
+fn slopes_of_0_and_1_are_relus_of_some_elements() {
+    let slopes = |dims: &[i64], of: &[f32]| {
+        let elements: usize = dims.iter().map(|&n| n as usize).product();
+        let values: Vec<f32> = (0..elements).map(|at| of[at * 7 % of.len()]).collect();
+        TensorProto::floats("slopes", dims, &values)
+    };
+    let prelu = || vec![node("PRelu", &["x", "slopes"], "y")];
+    for (dims, kind) in [(&[3, 4, 5][..], "element"), (&[3, 1, 1], "channel"), (&[4, 1], "row")] {
+        let model =
+            check_by_runtime(13, &graph(&[3, 4, 5], vec![slopes(dims, &[0.0, 1.0])], prelu()));
+        let Op::PartRelu(mask) = &model.nodes[0].op else { panic!("{kind}: {model:?}") };
+        assert!((1..mask.len()).contains(&mask.count()), "{kind}: {mask:?}");
+        assert_eq!(import(&export(&model)).unwrap(), model, "{kind}");
+    }
+    // Of an image that the graph sees with its channels last.
+    let nodes = vec![
+        node("Transpose", &["x"], "t").ints("perm", &[0, 2, 3, 1]),
+        node("PRelu", &["t", "slopes"], "y"),
+    ];
+    check_by_runtime(13, &graph(&[3, 4, 5], vec![slopes(&[4, 5, 3], &[1.0, 0.0, 0.0])], nodes));
+    let model = check_by_runtime(13, &graph(&[3, 4, 5], vec![slopes(&[3, 1, 1], &[0.0])], prelu()));
+    assert_eq!(model.nodes[0].op, Op::Relu { max: None });
+    let nodes = vec![node("Relu", &["x"], "r"), node("PRelu", &["r", "slopes"], "y")];
+    let model = check_by_runtime(13, &graph(&[3, 4, 5], vec![slopes(&[1], &[1.0])], nodes));
+    assert!(model.nodes.len() == 1, "{model:?}");
 }

@@ -78,6 +78,7 @@ fn what_cannot_be_represented_is_refused_not_approximated() {
         (node("Swish", &["x"], "y").float("alpha", 2.0), "parameters"),
         (node("Gelu", &["x"], "y").string("approximate", "cube"), "cube"),
         (node("Custom", &["x"], "y"), "not supported"),
+        (node("RequantShift", &["x", "w", "w"], "y"), "QuantizeLinear"),
         (node("Cast", &["x"], "y").int("to", 2), "uint8"),
         (node("Cast", &["x"], "y").int("to", 9), "bool"),
         (pool().ints("kernel_shape", &[2, 2]).ints("dilations", &[0, 1]), "dilation"),

@@ -14,9 +14,9 @@ const SEED: [u8; 32] = [7; 32];
 
 /// Four pixels and three classes, by one layer that has a hint.
 fn network() -> (Plan, Weights) {
-    let wire = |channels, bits, signed| {
+    let wire = |channels, bits, low| {
         let ring = Bits::of(8);
-        Wire { shape: [channels, 1, 1], bits, signed, ring, carry: None }
+        Wire { shape: [channels, 1, 1], bits, low, ring, carry: None }
     };
     let step = |name: &str, op| Step { name: name.into(), op };
     let linear = Linear {
@@ -38,7 +38,7 @@ fn network() -> (Plan, Weights) {
         output: OutputSpec { scale: 0.5 },
         extension: OtExtension::Softspoken(TreeDepth::new(2).unwrap()),
         streamed: false,
-        wires: vec![wire(4, 2, false), wire(3, 8, true)],
+        wires: vec![wire(4, 2, 0), wire(3, 8, -128)],
         steps: vec![
             step("input", Op::Input(Input { output: 0 })),
             step("fc", Op::Linear(linear)),

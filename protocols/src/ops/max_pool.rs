@@ -9,8 +9,8 @@
 //! *Steps.*
 //! 1. a tree: on each level the elements of a window are paired, an odd one waits, and all pairs of
 //!    all windows are one comparison and one selection;
-//! 2. known-sign extension to `Z_m`, around which the server adds and takes off `2^(a-1)` when the
-//!    values are signed.
+//! 2. known-sign extension to `Z_m`, around which the server takes off the least value that there
+//!    can be, so that none is negative, and adds it again.
 //!
 //! Cost: window - 1 comparisons in `Z_(a+1)` and selections of `2 (a + 2)` bits a window, and `1 +
 //! m - (a + 1)` bits for the extension where needed; the rounds are those of one comparison and one
@@ -18,7 +18,7 @@
 
 use super::known_sign::KnownSign;
 use super::messages::Messages;
-use super::{Mux, NonNegative, check_digit, check_parameters, check_share};
+use super::{Mux, NonNegative, check_digit, check_low, check_parameters, check_share};
 use crate::ot::Demand;
 use crate::{Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 
@@ -31,8 +31,8 @@ pub struct MaxPool {
     pub window: usize,
     /// `a`: bits of the values.
     pub bits: u32,
-    /// Whether they are two's complement.
-    pub signed: bool,
+    /// The least of them, at most zero: none is larger than it by `2^a` or more.
+    pub low: i64,
     /// `m`: the ring of the result, of at least a + 1 bits.
     pub out: Bits,
     /// Widest digit of the carry chains, 1 to 4.
@@ -45,6 +45,7 @@ impl MaxPool {
         if !(1..=63).contains(&self.bits) || self.bits + 1 > self.out.get() {
             return Err(format!("1 to m - 1 bits, found {} for {} bit", self.bits, self.out));
         }
+        check_low(self.bits, self.low)?;
         if self.window == 0 || self.window.checked_mul(self.windows).is_none() {
             return Err(format!("windows of at least one element, found {self:?}"));
         }
@@ -132,8 +133,7 @@ impl Operator for MaxPool {
         while values.len() > self.windows {
             values = self.reduce(session, values).await?;
         }
-        let signed = self.signed && session.role() == Role::Server;
-        let offset = if signed { 1 << (self.bits - 1) } else { 0 };
+        let offset = if session.role() == Role::Server { self.low.unsigned_abs() } else { 0 };
         values.iter_mut().for_each(|v| *v = self.ring().reduce(v.wrapping_add(offset)));
         let mut values = self.extension().run(session, values).await?;
         values.iter_mut().for_each(|v| *v = v.wrapping_sub(offset));
@@ -154,8 +154,7 @@ mod tests {
         let a = Bits::of(op.bits);
         let values =
             testing::extremes(a, op.window * op.windows, &mut ChaCha20Rng::seed_from_u64(seed));
-        let values: Vec<i64> =
-            values.iter().map(|v| if op.signed { a.decode(*v) } else { *v as i64 }).collect();
+        let values: Vec<i64> = values.iter().map(|v| *v as i64 + op.low).collect();
         Clear::encode(op.ring(), &values)
     }
 
@@ -168,22 +167,23 @@ mod tests {
             window in 1usize..10,
             bits in 1u32..=63,
             out in 0u32..64,
-            signed: bool,
+            low: u64,
             digit in 1u32..=4,
             seed: u64,
         ) {
             let out = Bits::of(bits + 1 + out % (64 - bits));
-            let op = MaxPool { windows, window, bits, signed, out, digit };
+            let low = testing::low(bits, low);
+            let op = MaxPool { windows, window, bits, low, out, digit };
             testing::law(&op, &random_values(&op, seed), seed);
         }
     }
 
     #[test]
     fn max_pool_of_narrow_values_obeys_the_law() {
-        for signed in [false, true] {
-            for bits in 1..=4 {
+        for bits in 1..=4 {
+            for low in 1 - (1i64 << bits)..=0 {
                 let out = Bits::of(bits + 1 + bits % 2);
-                let op = MaxPool { windows: 33, window: 9, bits, signed, out, digit: bits };
+                let op = MaxPool { windows: 33, window: 9, bits, low, out, digit: bits };
                 testing::law(&op, &random_values(&op, 5), 5);
             }
         }

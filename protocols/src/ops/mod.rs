@@ -63,6 +63,16 @@ fn check_digit(digit: u32) -> Result<(), String> {
     }
 }
 
+/// Values of a width from `low` on, zero among them.
+fn check_low(bits: u32, low: i64) -> Result<(), String> {
+    let least = 1 - (1i128 << bits);
+    if (least..=0).contains(&low.into()) {
+        Ok(())
+    } else {
+        Err(format!("a least value from {least} to 0, found {low}"))
+    }
+}
+
 /// The caller's parameters are usable.
 fn check_parameters(
     operator: &str,

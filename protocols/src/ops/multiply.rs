@@ -1,19 +1,20 @@
 //! Products of two shared values: a tensor by a gate, or by another of its shape.
 //!
-//! *Functionality.* From shares of factors `x` of a bits and of gates `y` of b bits, each signed or
-//! not, to shares of `x y` in `Z_l`. A gate multiplies n factors, which lie one after the other:
-//! all rows and columns of its channel, or one where both tensors have one shape.
+//! *Functionality.* From shares of factors `x` of a bits and of gates `y` of b bits, each from a
+//! least value of zero or below on, to shares of `x y` in `Z_l`. A gate multiplies n factors, which
+//! lie one after the other: all rows and columns of its channel, or one where both tensors have one
+//! shape.
 //!
-//! *Identity.* With bits of y in exclusive-or shares, `y_i = s_i xor c_i`, it is `x y = sum of (s_i
-//! xor c_i) x 2^i`, where the top bit of a signed gate counts `-2^(b-1)`. As in [`super::mux`],
+//! *Identity.* With lo the least gate and bits of `y - lo` in exclusive-or shares, `s_i xor c_i`,
+//! it is `x y = sum of (s_i xor c_i) x 2^i + lo x`, whose last term is local. As in [`super::mux`],
 //! either party has `s x'` of its share x' and its bit s, and `(1 - 2 s) x'` times the other's bit
 //! is a product of two private values. Bit i is needed in `Z_(l-i)` alone.
 //!
 //! *Steps.*
-//! 1. factors whose ring is smaller than l are extended: a signed one with `2^(a-1)` added is below
+//! 1. factors whose ring is smaller than l are extended: less the least of them, one is below
 //!    `2^a`, so its sign is known ([`super::known_sign`]);
-//! 2. gates become bits: carries of their shares' sum ([`super::carry`]), over digits of at most
-//!    [`Multiply::digit`] bits;
+//! 2. gates, less the least of them, become bits: carries of their shares' sum ([`super::carry`]),
+//!    over digits of at most [`Multiply::digit`] bits;
 //! 3. for every bit of a gate, a correlated OT of n elements in each direction
 //!    ([`crate::ot::Vectors`]): the client chooses, the server chooses and responds, the client
 //!    responds.
@@ -31,7 +32,7 @@ use super::carry::{SumBits, sum_bits};
 use super::known_sign::KnownSign;
 use super::messages::{Incoming, Messages};
 use super::product::pass;
-use super::{check_digit, check_parameters, check_share};
+use super::{check_digit, check_low, check_parameters, check_share};
 use crate::ot::{Demand, VectorReceiver, Vectors};
 use crate::{BitString, Bits, Clear, Cost, Domain, Error, Operator, Role, Session, Share};
 
@@ -43,19 +44,19 @@ const MAX_GATE_BITS: u32 = 16;
 pub struct Factor {
     /// Width of the values.
     pub bits: u32,
-    /// Whether they are two's complement.
-    pub signed: bool,
+    /// The least of them, at most zero: none is larger than it by `2^bits` or more.
+    pub low: i64,
 }
 
 impl Factor {
-    /// What makes a signed value unsigned.
+    /// What makes the least value zero.
     const fn offset(self) -> u64 {
-        if self.signed { 1 << (self.bits - 1) } else { 0 }
+        self.low.unsigned_abs()
     }
 
-    /// The integer that a ring element stands for.
+    /// The integer that an element of a ring of its width, or of a larger one, stands for.
     fn integer(self, ring: Bits, value: u64) -> i64 {
-        if self.signed { ring.decode(value) } else { value as i64 }
+        ring.reduce(value.wrapping_add(self.offset())) as i64 + self.low
     }
 }
 
@@ -87,6 +88,8 @@ impl Multiply {
         if !(1..=63).contains(&self.factor.bits) {
             return Err(format!("factors of 1 to 63 bits, found {}", self.factor.bits));
         }
+        check_low(self.gate.bits, self.gate.low)?;
+        check_low(self.factor.bits, self.factor.low)?;
         let known = self.ring.get() > self.factor.bits;
         if self.ring < self.out && !known {
             return Err(format!("factors' ring of more than their bits, found {self:?}"));
@@ -222,7 +225,9 @@ impl<'a> Scaling<'a> {
             Role::Server => (numbers[0], numbers[1]),
             Role::Client => (numbers[1], numbers[0]),
         };
-        let products = vec![0; factors.len()];
+        // What was taken off the gates: their least value times the factors, share by share.
+        let low = operator.gate.low as u64;
+        let products = factors.iter().map(|factor| factor.wrapping_mul(low)).collect();
         let receivers = Vec::new();
         Self { operator, bits, factors, numbers: [sent, received], receivers, products }
     }
@@ -297,13 +302,8 @@ impl<'a> Scaling<'a> {
 
     /// Adds shares of a bit's products at its place.
     fn add(&mut self, at: usize, mut shares: Vec<u64>) {
-        let gate = self.operator.gate;
-        // Two's complement: the top bit of a signed gate counts `-2^(b-1)`. Where the ring ends
-        // below it, it is not among the bits at all.
-        let negative = gate.signed && at + 1 == gate.bits as usize;
-        let weight = if negative { (1u64 << at).wrapping_neg() } else { 1 << at };
         for (product, share) in self.products.iter_mut().zip(&shares) {
-            *product = product.wrapping_add(share.wrapping_mul(weight));
+            *product = product.wrapping_add(share << at);
         }
         shares.zeroize();
     }
@@ -341,7 +341,12 @@ impl Operator for Multiply {
         check_share(Self::NAME, &factors, self.ring, self.len())?;
         check_share(Self::NAME, &gates, self.gate_ring(), self.gates)?;
         let mut factors = self.extended(session, factors).await?;
-        let bits = self.bits().run(session, gates.values()).await?;
+        // Less the least of them, gates are what their bits are of.
+        let offset = if session.role() == Role::Server { self.gate.offset() } else { 0 };
+        let mut gates = gates.into_values();
+        gates.iter_mut().for_each(|y| *y = self.gate_ring().reduce(y.wrapping_add(offset)));
+        let bits = self.bits().run(session, &gates).await?;
+        gates.zeroize();
         let products = self.scale(session, bits, &factors).await?;
         factors.zeroize();
         Ok(Share::new(self.out, products))
@@ -380,11 +385,11 @@ mod tests {
             (gates, each, digit) in (0usize..70, 1usize..12, 1u32..=4),
             (factor_bits, wider, out) in (1u32..=12, 1u32..40, 1u32..=64),
             gate_bits in 1u32..=10,
-            signed: [bool; 2],
+            lows: [u64; 2],
             seed: u64,
         ) {
-            let factor = Factor { bits: factor_bits, signed: signed[0] };
-            let gate = Factor { bits: gate_bits, signed: signed[1] };
+            let factor = Factor { bits: factor_bits, low: testing::low(factor_bits, lows[0]) };
+            let gate = Factor { bits: gate_bits, low: testing::low(gate_bits, lows[1]) };
             let (ring, out) = (Bits::of(factor_bits + wider), Bits::of(out));
             law(&Multiply { gates, each, factor, ring, gate, out, digit }, seed);
         }
@@ -392,9 +397,11 @@ mod tests {
 
     #[test]
     fn products_are_exact_for_all_values_of_small_factors_and_gates() {
-        for (signed, digit) in [([false, false], 1), ([false, true], 2), ([true, true], 4)] {
-            let factor = Factor { bits: 3, signed: signed[0] };
-            let gate = Factor { bits: 4, signed: signed[1] };
+        for (lows, digit) in
+            [([0, 0], 1), ([0, -8], 2), ([-4, -8], 4), ([-1, -3], 2), ([-7, -15], 1)]
+        {
+            let factor = Factor { bits: 3, low: lows[0] };
+            let gate = Factor { bits: 4, low: lows[1] };
             let (ring, gate_ring) = (Bits::of(4), Bits::of(4));
             let (gates, each) = (64, 8);
             let op = Multiply { gates, each, factor, ring, gate, out: Bits::of(8), digit };
@@ -407,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_gate_is_asked_for_once_and_answers_in_the_ring_that_is_left() {
-        let (factor, gate) = (Factor { bits: 8, signed: true }, Factor { bits: 8, signed: false });
+        let (factor, gate) = (Factor { bits: 8, low: -128 }, Factor { bits: 8, low: 0 });
         let (ring, out, each) = (Bits::of(17), Bits::of(17), 64);
         let op = Multiply { gates: 8, each, factor, ring, gate, out, digit: 1 };
         // Four corrections in each direction have 17 to 10 bits; a gate's carries are a digit of 2
@@ -422,7 +429,7 @@ mod tests {
 
     #[test]
     fn unusable_products_are_errors() {
-        let side = Factor { bits: 8, signed: false };
+        let side = Factor { bits: 8, low: 0 };
         let (ring, out) = (Bits::of(9), Bits::of(17));
         let op = Multiply { gates: 1, each: 1, factor: side, ring, gate: side, out, digit: 1 };
         let wide = Factor { bits: 17, ..side };
@@ -432,6 +439,8 @@ mod tests {
             Multiply { digit: 5, ..op },
             Multiply { gates: usize::MAX, each: 2, ..op },
             Multiply { each: 0, ..op },
+            Multiply { gate: Factor { low: 1, ..side }, ..op },
+            Multiply { factor: Factor { low: -256, ..side }, ..op },
         ];
         assert!(op.check().is_ok() && unusable.iter().all(|op| op.check().is_err()));
     }

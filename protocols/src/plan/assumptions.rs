@@ -71,7 +71,7 @@ mod tests {
             extension,
             streamed: false,
             wires: vec![
-                Wire { shape: [2, 1, 1], bits: 16, signed: true, ring, carry: None };
+                Wire { shape: [2, 1, 1], bits: 16, low: -1 << 15, ring, carry: None };
                 last + 1
             ],
             steps: ops.into_iter().flatten().enumerate().map(step).collect(),

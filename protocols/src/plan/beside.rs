@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Plan;
 use super::check::require;
 use crate::linear::{Algorithm, Beside, Hint, Protocol};
-use crate::steps::{Linear, Step, WireId};
+use crate::steps::{Linear, Step, Wire, WireId};
 use crate::{Bits, Error};
 
 impl Plan {
@@ -95,8 +95,9 @@ impl Plan {
         layer.ring = ring;
         let wire = &mut self.wires[layer.output];
         // Accumulators that fill their ring stand for values modulo that.
-        if wire.signed && u32::from(wire.bits) == wire.value_ring() {
+        if wire.is_modular() {
             wire.bits = ring.get() as u8;
+            wire.low = Wire::least(wire.bits, true);
         }
         wire.ring = Bits::new(ring.get() + u32::from(wire.carry.is_some()))?;
         Some(())

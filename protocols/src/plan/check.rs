@@ -225,6 +225,14 @@ fn check_wire(id: usize, wire: &Wire) -> Result<(), Error> {
         format!("plan: wire {id}: bits"),
         format!("1 to {MAX_BITS}"),
         wire.bits,
+    )?;
+    // Padding is zero, so zero is among the values.
+    let least = 1 - (1i64 << wire.bits);
+    require(
+        (least..=0).contains(&wire.low),
+        format!("plan: wire {id}: low"),
+        format!("{least} to 0"),
+        wire.low,
     )
 }
 

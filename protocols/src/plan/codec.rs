@@ -180,7 +180,7 @@ mod tests {
     /// Two pixels of two channels, and two classes.
     fn plan() -> Plan {
         let (shape, ring) = ([2, 1, 1], Bits::of(8));
-        let wire = |bits, signed| Wire { shape, bits, signed, ring, carry: None };
+        let wire = |bits, low| Wire { shape, bits, low, ring, carry: None };
         let step = |name: &str, op| Step { name: name.into(), op };
         let geometry = Geometry::dense(2, 2);
         let linear = Op::Linear(Linear {
@@ -200,7 +200,7 @@ mod tests {
             output: OutputSpec { scale: 0.5 },
             extension: OtExtension::Softspoken(TreeDepth::new(2).unwrap()),
             streamed: false,
-            wires: vec![wire(2, false), wire(8, true)],
+            wires: vec![wire(2, 0), wire(8, -128)],
             steps: vec![
                 step("input", Op::Input(Input { output: 0 })),
                 step("fc", linear),

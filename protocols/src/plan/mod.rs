@@ -28,7 +28,7 @@ pub use crate::steps::{
 };
 
 /// The version of the plan format that this build reads and writes.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// What two parties run. Holds no secret: shapes, widths, shifts, scales and protocol choices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -270,7 +270,7 @@ mod tests {
             [r#"{"format": 3, "input": {"preprocess": {"normalise": {}}}}"#, r#"{"format": 99}"#]
         {
             let message = Plan::from_json(old.as_bytes()).unwrap_err().to_string();
-            for part in ["plan: format", "expected 6", "search the network again"] {
+            for part in ["plan: format", "expected 7", "search the network again"] {
                 assert!(message.contains(part), "{message}");
             }
         }

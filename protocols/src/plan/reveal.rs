@@ -46,7 +46,7 @@ impl Plan {
         plan.widen(input, pooling_ring(logits.bits));
         let bits = index_ring(logits.elements());
         let (width, carry) = (bits.get() as u8, None);
-        let label = Wire { shape: [1; 3], bits: width, signed: false, ring: bits, carry };
+        let label = Wire { shape: [1; 3], bits: width, low: 0, ring: bits, carry };
         plan.wires.push(label);
         let output = plan.wires.len() - 1;
         let label = Op::Argmax(Argmax { input, output, digit: 1 });

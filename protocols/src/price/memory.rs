@@ -392,7 +392,7 @@ mod tests {
             output: OutputSpec { scale: 1.0 },
             extension: OtExtension::Softspoken(TreeDepth::new(2).unwrap()),
             streamed: false,
-            wires: vec![Wire { shape: [2, 6, 6], bits: 16, signed: true, ring, carry: None }; 4],
+            wires: vec![Wire { shape: [2, 6, 6], bits: 16, low: -1 << 15, ring, carry: None }; 4],
             steps: ops.enumerate().map(|(at, op)| Step { name: format!("{at}"), op }).collect(),
             weights: "0".repeat(64),
             hints: None,

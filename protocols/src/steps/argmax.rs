@@ -56,7 +56,7 @@ impl Body for Argmax {
         check.require(vector, "input", "a vector, [classes, 1, 1]", format!("{:?}", from.shape))?;
         check.compares(self.input)?;
         let ring = index_ring(from.elements());
-        let least = to.ring == ring && u32::from(to.bits) == ring.get() && !to.signed;
+        let least = to.ring == ring && u32::from(to.bits) == ring.get() && to.low == 0;
         let expected = format!("{ring} unsigned bits in a ring of as many");
         check.require(least, "output", expected, to.ring)?;
         check.shape(Some([1; 3]), self.output)?;

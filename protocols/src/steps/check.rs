@@ -36,10 +36,10 @@ impl Check<'_> {
         self.require(expected.is_none(), field, expected.unwrap_or_default(), "something else")
     }
 
-    /// A wire's ring holds its values as two's complement: those without a sign take a bit more.
+    /// A wire's ring holds its values as two's complement: those that are not take a bit more.
     pub(super) fn fits(&self, wire: WireId) -> Result<(), Error> {
         let wire = self.wire(wire);
-        let least = u32::from(wire.bits) + u32::from(!wire.signed);
+        let least = u32::from(wire.bits) + u32::from(!wire.is_twos_complement());
         self.require(wire.ring.get() >= least, "ring", format!("at least {least} bits"), wire.ring)
     }
 
@@ -67,7 +67,9 @@ impl Check<'_> {
 
     pub(super) fn same_values(&self, input: WireId, output: WireId) -> Result<(), Error> {
         let (from, to) = (self.wire(input), self.wire(output));
-        let same = (from.bits, from.signed) == (to.bits, to.signed);
-        self.require(same, "output", format!("{} bits as its input", from.bits), to.bits)
+        let same = (from.bits, from.low) == (to.bits, to.low);
+        let [expected, found] =
+            [from, to].map(|wire| format!("{} bits from {} on", wire.bits, wire.low));
+        self.require(same, "output", format!("{expected}, as its input"), found)
     }
 }

@@ -72,8 +72,7 @@ impl Body for Concat {
             check.require(from.ring >= to.ring, "inputs", ring, from.ring)?;
             let ((low, high), (least, most)) = (from.range(), to.range());
             // Where a signed result fills its ring, it stands for values modulo that.
-            let modular = to.signed && u32::from(to.bits) == to.value_ring();
-            let held = modular || least <= low && high <= most;
+            let held = to.is_modular() || least <= low && high <= most;
             let width = format!("values within {least}..={most}, those of the result");
             check.require(held, "inputs", width, format!("{low}..={high}"))?;
         }

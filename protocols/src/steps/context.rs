@@ -155,8 +155,7 @@ impl Intervals<'_> {
     pub(super) fn write(&mut self, output: WireId, range: (i128, i128)) -> Result<(), Error> {
         self.ranges[output] = range;
         let wire = &self.wires[output];
-        let modular = wire.signed && u32::from(wire.bits) == wire.value_ring();
-        if modular { Ok(()) } else { self.declared("values", output) }
+        if wire.is_modular() { Ok(()) } else { self.declared("values", output) }
     }
 
     /// Whether an interval is within a ring's two's complement.

@@ -23,8 +23,8 @@ pub struct Lookup {
     pub input: WireId,
     /// The results.
     pub output: WireId,
-    /// The result of every element of `Z_{bits}`, from 0 on: those of negative values are the upper
-    /// half.
+    /// The result of every element of `Z_{bits}`, from 0 on: those of negative values are the last
+    /// ones.
     pub table: Vec<i64>,
     /// As for [`Requant`](super::Requant).
     pub reshare: bool,

@@ -37,7 +37,7 @@ impl MaxPool {
             windows: wire.elements() * images,
             window: self.window.len(),
             bits: u32::from(wire.bits),
-            signed: wire.signed,
+            low: wire.low,
             out: wire.ring,
             digit: u32::from(self.digit),
         }

@@ -94,7 +94,7 @@ async fn reveal(
     let sums = share.values().iter().zip(ring.unpack(&message, share.len()));
     let sums = sums.map(|(a, b)| ring.reduce(a.wrapping_add(b)));
     let found: Vec<i64> =
-        sums.map(|v| if wire.signed { ring.decode(v) } else { v as i64 }).collect();
+        sums.map(|v| if wire.signed() { ring.decode(v) } else { v as i64 }).collect();
     let (low, high) = context.revealed;
     if found.iter().all(|value| (low..=high).contains(value)) {
         return Ok(Some(found));
@@ -116,11 +116,11 @@ mod tests {
         let (wire, revealed) = match reveals {
             Reveal::Logits => {
                 let (shape, ring) = ([10, 1, 1], Bits::of(7));
-                (Wire { shape, bits: 6, signed: true, ring, carry: None }, (-32, 31))
+                (Wire { shape, bits: 6, low: -32, ring, carry: None }, (-32, 31))
             }
             Reveal::Label => {
                 let (shape, ring) = ([1, 1, 1], Bits::of(4));
-                (Wire { shape, bits: 4, signed: false, ring, carry: None }, (0, 9))
+                (Wire { shape, bits: 4, low: 0, ring, carry: None }, (0, 9))
             }
         };
         let wires = [wire];

@@ -53,7 +53,7 @@ impl Product {
 
 /// What a wire's values are.
 fn side(wire: &Wire) -> Factor {
-    Factor { bits: u32::from(wire.bits), signed: wire.signed }
+    Factor { bits: u32::from(wire.bits), low: wire.low }
 }
 
 impl Body for Product {
@@ -158,12 +158,12 @@ mod tests {
     use crate::load::Reveal;
 
     fn wire(shape: [usize; 3], bits: u8, ring: u32) -> Wire {
-        Wire { shape, bits, signed: false, ring: Bits::of(ring), carry: None }
+        Wire { shape, bits, low: 0, ring: Bits::of(ring), carry: None }
     }
 
     /// The field at fault, of `input * gate` in a ring of 17 bits.
     fn fault(input: Wire, gate: Wire, digit: u8) -> Option<String> {
-        let output = Wire { signed: true, ..wire(input.shape, 17, 17) };
+        let output = Wire { low: -1 << 16, ..wire(input.shape, 17, 17) };
         let (wires, reveals) = ([input, gate, output], Reveal::Logits);
         let check = Check { name: "mul", wires: &wires, reveals };
         let step = Product { input: 0, gate: 1, output: 2, digit, reshare: false };

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::context::share;
 use super::{
-    Body, Check, Context, Intervals, Kind, Offline, Online, Op, Prepared, Tie, Wire, WireId,
-    reshare,
+    Body, Check, Context, Intervals, Kind, Linearized, Offline, Online, Op, Prepared, Tie, Wire,
+    WireId, reshare,
 };
 use crate::linear::Work;
 use crate::ops::{self, Chosen, Form};
@@ -37,6 +37,9 @@ pub struct Requant {
     /// Whether the client's share of the result becomes a mask that it knows before the input:
     /// where a linear layer reads it.
     pub reshare: bool,
+    /// Elements that are not cut off at zero; none where all are alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linearized: Option<Linearized>,
 }
 
 /// A summand of a requantization: a wire, shifted left.
@@ -71,12 +74,15 @@ impl Requant {
     fn operator(&self, wires: &[Wire], images: usize) -> ops::Requant {
         let wire = &wires[self.output];
         let doubled = u32::from(self.doubles(wires));
+        // Elements that reach below zero are raised before it and lowered behind it: all have as
+        // many values, half of those that the signed wire has.
+        let raises = self.linearized.is_some();
         ops::Requant {
             len: wire.elements() * images,
             ring: Bits::new(self.ring.get() + doubled).unwrap_or(self.ring),
             shift: u32::from(self.shift) + doubled,
-            bits: u32::from(wire.bits),
-            signed: wire.signed,
+            bits: u32::from(wire.bits) - u32::from(raises),
+            low: if raises { 0 } else { wire.low },
             out: wire.ring,
             and_depth: u32::from(self.and_depth),
             form: self.form,
@@ -103,6 +109,29 @@ impl Requant {
         Share::new(self.operator(wires, 1).ring, sums)
     }
 
+    /// Adds what makes elements unsigned, which the server does alone: it is public.
+    fn raise(&self, context: &Context<'_>, images: usize, sum: Share) -> Share {
+        let Some(linearized) = &self.linearized else { return sum };
+        let operator = self.operator(context.wires, images);
+        let floors = linearized.floors(context.wires[self.output].shape, images);
+        let mut values = sum.into_values();
+        for (value, floor) in values.iter_mut().zip(floors) {
+            *value = value.wrapping_add(floor << operator.shift);
+        }
+        Share::new(operator.ring, values)
+    }
+
+    /// Takes it off the result.
+    fn lower(&self, context: &Context<'_>, images: usize, result: Share) -> Share {
+        let Some(linearized) = &self.linearized else { return result };
+        let floors = linearized.floors(context.wires[self.output].shape, images);
+        let (ring, mut values) = (result.ring(), result.into_values());
+        for (value, floor) in values.iter_mut().zip(floors) {
+            *value = value.wrapping_sub(floor);
+        }
+        Share::new(ring, values)
+    }
+
     /// A carry is of one term at the most, and it is borne.
     fn check_carry(&self, check: &Check<'_>, term: &Term) -> Result<(), Error> {
         let Some(carry) = check.wire(term.wire).carry else { return Ok(()) };
@@ -114,12 +143,15 @@ impl Requant {
         check.require(most.is_some_and(|most| carry <= most), "terms", expected, carry)
     }
 
-    /// The interval of the sum, with its rounding constant; where the result is signed, both
+    /// The interval of the sum, with its rounding constant; where the result can be negative, both
     /// without and with what makes it unsigned on the way.
     fn interval(&self, intervals: &Intervals<'_>) -> (i128, i128) {
         let to = &intervals.wires[self.output];
         let rounding = (1i128 << self.shift) >> 1;
-        let offset = if to.signed { 1i128 << (self.shift + to.bits - 1) } else { 0 };
+        let offset = match &self.linearized {
+            Some(linearized) => i128::from(linearized.below) << self.shift,
+            None => i128::from(to.low.unsigned_abs()) << self.shift,
+        };
         let mut sum = Some((rounding, rounding + offset));
         for term in &self.terms {
             let (low, high) = intervals.of(term.wire);
@@ -148,7 +180,9 @@ impl Body for Requant {
             Form::Narrow => "narrow",
             Form::Wide => "wide",
         };
-        format!("{form} depth={}", self.and_depth)
+        let kept = self.linearized.as_ref().map(|linearized| linearized.kept.count());
+        let kept = kept.map_or_else(String::new, |kept| format!(" ReLUs={kept}"));
+        format!("{form} depth={}{kept}", self.and_depth)
     }
 
     fn ring(&self, _: &[Wire]) -> Bits {
@@ -173,6 +207,10 @@ impl Body for Requant {
             self.check_carry(check, term)?;
         }
         check.fits(self.output)?;
+        if let Some(linearized) = &self.linearized {
+            let checked = linearized.check(to.shape, (to.bits, to.low));
+            check.parameters("linearized", checked)?;
+        }
         check.parameters("parameters", self.operator(check.wires, 1).check())
     }
 
@@ -263,12 +301,21 @@ impl Body for Requant {
     ) -> Work<'a, Option<Share>> {
         Box::pin(async move {
             let operator = self.operator(run.context.wires, run.images);
-            let sum = self.sum(run.context.wires, run.shares);
+            let (context, images, server) =
+                (run.context, run.images, session.role() == Role::Server);
+            let mut sum = self.sum(context.wires, run.shares);
+            // The client's choices need its own share alone, which is never raised.
+            if server {
+                sum = self.raise(&context, images, sum);
+            }
             let chosen = match run.prepared.take::<Chosen>() {
                 Some(chosen) => chosen,
                 None => operator.choose(session, sum.values()).await?,
             };
-            let written = operator.respond(session, chosen, sum).await?;
+            let mut written = operator.respond(session, chosen, sum).await?;
+            if server {
+                written = self.lower(&context, images, written);
+            }
             reshare::finish(session, run, self.reshare, written).await.map(Some)
         })
     }

@@ -15,8 +15,10 @@ pub struct Wire {
     pub shape: [usize; 3],
     /// Width of the values.
     pub bits: u8,
-    /// Whether the values are two's complement.
-    pub signed: bool,
+    /// The least value: the others are the `2^bits - 1` integers above it. It is 0 where nothing is
+    /// negative, `-2^(bits-1)` for two's complement, and anything down to `-(2^bits - 1)` for what
+    /// is negative less far or less often than that.
+    pub low: i64,
     /// The ring that the shares lie in.
     pub ring: Bits,
     /// Where it is there, the shares are of `2 x + c` and not of the value `x`: `c` is 0 or `2^e`,
@@ -36,12 +38,29 @@ impl Wire {
         self.ring.get() - self.carry.is_some() as u32
     }
 
+    /// The least value of a width, without a sign or as two's complement.
+    pub const fn least(bits: u8, signed: bool) -> i64 {
+        if signed { -1 << (bits - 1) } else { 0 }
+    }
+
     /// The smallest and the largest value that the width allows.
     pub const fn range(&self) -> (i64, i64) {
-        if self.signed {
-            (-1 << (self.bits - 1), (1 << (self.bits - 1)) - 1)
-        } else {
-            (0, (1 << self.bits) - 1)
-        }
+        (self.low, self.low + (1 << self.bits) - 1)
+    }
+
+    /// Whether values can be negative.
+    pub const fn signed(&self) -> bool {
+        self.low < 0
+    }
+
+    /// Whether the values are all of two's complement, so that they can stand for what is modulo
+    /// `2^bits`.
+    pub const fn is_twos_complement(&self) -> bool {
+        self.low == Self::least(self.bits, true)
+    }
+
+    /// Whether it fills its ring with two's complement: it stands for values modulo that.
+    pub const fn is_modular(&self) -> bool {
+        self.is_twos_complement() && self.bits as u32 == self.value_ring()
     }
 }

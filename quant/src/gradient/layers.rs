@@ -3,7 +3,7 @@
 use super::{Element, Parameters};
 use model::float::conv::{columns_are_input, fill_columns, inside};
 use model::kernels::{Factor, multiply_add_factors};
-use model::{Function, Order, View, Window};
+use model::{Function, Mask, Order, View, Window};
 use protocols::linear::Geometry;
 
 /// With `Y = W X + b` on im2col matrices: `dW += dY X^T`, `db += dY 1`, and the result is `dX = W^T
@@ -103,6 +103,16 @@ pub(super) fn relu<T: Element>(input: &[T], max: Option<f32>, mut cotangent: Vec
     for (cotangent, &value) in cotangent.iter_mut().zip(input) {
         // At the kinks themselves the slope is taken to be zero.
         if value <= T::zero() || value >= max {
+            *cotangent = T::zero();
+        }
+    }
+    cotangent
+}
+
+pub(super) fn part_relu<T: Element>(input: &[T], mask: &Mask, mut cotangent: Vec<T>) -> Vec<T> {
+    let each = cotangent.iter_mut().zip(input).zip(mask.iter());
+    for ((cotangent, &value), held) in each {
+        if held && value <= T::zero() {
             *cotangent = T::zero();
         }
     }

@@ -84,6 +84,7 @@ impl<T: Element> Parameters<T> {
                 Some(Self { weight: elements(&conv.weight), bias: elements(&conv.bias) })
             }
             Op::Relu { .. }
+            | Op::PartRelu(_)
             | Op::Function(_)
             | Op::Add
             | Op::Mul
@@ -147,6 +148,7 @@ impl<'a, T: Element> Network<'a, T> {
                 convolve(geometry, weight, bias, input, scratch)
             }
             Op::Relu { max } => ops::relu(input, *max),
+            Op::PartRelu(mask) => ops::part_relu(input, mask),
             Op::Function(function) => ops::function(input, function),
             Op::Add => ops::add(input, value(node.inputs[1])),
             Op::Mul => ops::multiply(input, value(node.inputs[1])),
@@ -194,6 +196,7 @@ impl<'a, T: Element> Network<'a, T> {
                     layers::convolution(&conv.geometry, weight, input, &cotangent, gradient)
                 }
                 Op::Relu { max } => layers::relu(input, *max, cotangent),
+                Op::PartRelu(mask) => layers::part_relu(input, mask, cotangent),
                 Op::Function(function) => layers::function(input, function, cotangent),
                 Op::Add => {
                     add_to(&mut cotangents[node.inputs[1].0], &cotangent);

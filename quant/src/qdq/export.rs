@@ -127,6 +127,11 @@ impl Writer<'_> {
         match &step.op {
             Op::Input(Input { output }) => self.input(step, *output)?,
             Op::Linear(Linear { input, output, .. }) => self.linear(step, *input, *output)?,
+            Op::Requant(Requant { linearized: Some(_), .. }) => {
+                let (expected, found) = ("a ReLU of all elements", "a ReLU of some");
+                let advice = "export the float network that pq reshape has written";
+                return Err(without_form(step, expected, found, advice));
+            }
             Op::Requant(Requant { terms, output, shift, .. }) => {
                 self.requant(step, terms, *output, *shift)?
             }
@@ -280,7 +285,7 @@ impl Writer<'_> {
         if layer.is_none() {
             value = self.offset(step, &value, quarter);
         }
-        if !wire.signed {
+        if !wire.signed() {
             let positive = format!("{}.positive", step.name);
             self.node(NodeProto::new("Relu", &step.name, &[&value], &[&positive]));
             value = positive;
@@ -352,13 +357,16 @@ impl Writer<'_> {
             });
         }
         let scale = self.float(&format!("{}.scale", step.name), self.scales[output]);
-        let zero = self.byte("zero", 0, wire.signed);
+        // Two's complement is int8; all else is uint8, whose zero point makes the least value zero.
+        let in_signed = wire.is_twos_complement();
+        let point = if in_signed { 0 } else { -low };
+        let zero = self.byte("zero", point as i16, in_signed);
         let quantized = format!("{}.quantized", step.name);
         let node =
             NodeProto::new("QuantizeLinear", &quantized, &[value, &scale, &zero], &[&quantized]);
         self.node(node);
-        let clipped =
-            self.clipped(&step.name, &quantized, bits, (low as i16, high as i16), wire.signed);
+        let bounds = ((low + point) as i16, (high + point) as i16);
+        let clipped = self.clipped(&step.name, &quantized, bits, bounds, in_signed);
         let name = self.names[output].clone();
         self.node(NodeProto::new("DequantizeLinear", &name, &[&clipped, &scale, &zero], &[&name]));
         Ok(())

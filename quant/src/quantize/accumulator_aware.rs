@@ -11,12 +11,10 @@ use model::{Conv, Model, Op};
 use rayon::prelude::*;
 
 use super::BitWidths;
-use super::activation_quantizers::{
-    ActivationQuantizer, ActivationQuantizers, SAME, Target, off_power,
-};
+use super::activation_quantizers::{ActivationQuantizers, SAME, Target, off_power};
 use super::hessian::{Group, Slope};
 use super::round::{QuantizedWeights, WeightQuantizer, blocks};
-use super::scales::{Scales, limits};
+use super::scales::Scales;
 
 /// What there is in a ring beside a layer's products, and the steps of everything, as base-two
 /// logarithms.
@@ -94,10 +92,7 @@ impl Room {
         // All below is counted in steps of `sum_scale`, the finest among the terms of the sum: the
         // intervals that `fuse` will find, before there is a graph.
         let interval = |activation: usize| {
-            limits(
-                bit_widths.activation_bits[activation],
-                activations.quantizers[activation].signed,
-            )
+            scales.interval(bit_widths, &activations.quantizers[activation], activation)
         };
         // An average is a sum: so much wider is what is read, and so much finer.
         let read = |activation: usize, offset: f64| {
@@ -122,7 +117,7 @@ impl Room {
                     sum_scale = sum_scale.min(scale);
                     others.push((interval, scale));
                 }
-                Op::Relu { .. } | Op::View(_) | Op::Reorder(_) => {}
+                Op::Relu { .. } | Op::PartRelu(_) | Op::View(_) | Op::Reorder(_) => {}
                 Op::Conv(_) | Op::Function(_) | Op::Mul | Op::MaxPool(_) | Op::AvgPool(_) => {
                     return None;
                 }
@@ -133,12 +128,16 @@ impl Room {
         let (mut rest, mut least) = ((0.0, 0.0), 0);
         if let Target::Quantizer(activation) = place.target {
             sum_scale = sum_scale.min(scales.activations[activation]);
-            let quantizer = &activations.quantizers[activation];
             // A requantization drops `shift` bits, with half of a step added first.
             let shift = (scales.activations[activation] - sum_scale).round();
-            let bits = f64::from(bit_widths.activation_bits[activation]);
-            rest = rounding_constants(quantizer, shift, bits);
-            least = (shift + bits) as u32 + 1;
+            let bits = bit_widths.activation_bits[activation];
+            let low = match activations.quantizers[activation].kept {
+                // What is linear reaches so far below zero at most.
+                Some(_) => -1 << bits,
+                None => scales.lows[activation],
+            };
+            rest = rounding_constants(shift, low);
+            least = (shift + f64::from(bits)) as u32 + 1;
         }
         for ((low, high), scale) in others {
             // What has to be multiplied first is finer than its scale says.
@@ -381,12 +380,11 @@ fn narrowed(block: &Block<'_>, room: &Room, ring: u32, most: f64) -> Option<Vec<
     .collect()
 }
 
-/// What a requantization adds before it drops `shift` bits: half of a step, and with what makes a
-/// signed result unsigned.
-fn rounding_constants(quantizer: &ActivationQuantizer, shift: f64, bits: f64) -> (f64, f64) {
+/// What a requantization adds before it drops `shift` bits: half of a step, and with what makes the
+/// least result zero.
+fn rounding_constants(shift: f64, low: i64) -> (f64, f64) {
     let rounding = (shift.exp2() / 2.0).floor();
-    let offset = if quantizer.signed { (shift + bits - 1.0).exp2() } else { 0.0 };
-    (rounding, rounding + offset)
+    (rounding, rounding - low as f64 * shift.exp2())
 }
 
 #[cfg(test)]
@@ -399,6 +397,7 @@ mod tests {
 
     use super::*;
     use crate::quantize::calibrate::{Moments, Second};
+    use crate::quantize::extent::limits;
     use crate::quantize::{Quantizer, Ranges};
 
     const ROWS: usize = 12;
@@ -435,7 +434,7 @@ mod tests {
             mean in prop::collection::vec(0.0f64..1.0, ROWS),
             bits in 2u8..=8,
             input_bits in 2u8..=8,
-            signed: bool,
+            below in 0i64..256,
             log_scale in -6.0f64..-1.0,
             input_scale in -6.0f64..0.0,
             rounding in 0u32..64,
@@ -453,8 +452,8 @@ mod tests {
             let finest = before.exponents.iter().copied().max().unwrap();
             let rest = (f64::from(rounding), f64::from(2 * rounding));
             let sum_scale = log_scale - f64::from(finest) + input_scale;
-            let room =
-                Room { input: limits(input_bits, signed), input_scale, sum_scale, rest, least: 0 };
+            let input = limits(input_bits, -(below % (1 << input_bits)));
+            let room = Room { input, input_scale, sum_scale, rest, least: 0 };
             let growth = if any { 1e9 } else { GROWTH };
             let after = weight_quantizer.narrowed(&conv, before.clone(), &room, growth);
             let error_of = |rounded: &QuantizedWeights| -> f64 {
@@ -506,8 +505,7 @@ mod tests {
             first: vec![0.0; ROWS],
         }]);
         let rest = (0.0, 0.0);
-        let room =
-            Room { input: limits(4, false), input_scale: 0.0, sum_scale: 0.0, rest, least: 0 };
+        let room = Room { input: limits(4, 0), input_scale: 0.0, sum_scale: 0.0, rest, least: 0 };
         let rounded = weight_quantizer.round(&conv, 3, 0.0);
         let sum =
             |rounded: &QuantizedWeights| rounded.weights.iter().map(|&w| i32::from(w)).sum::<i32>();

@@ -21,7 +21,7 @@
 //! of two, and a ReLU that is cut off where no scale of the group ends. Where such a value meets a
 //! sum, an integer factor makes up for the ratio.
 
-use model::{Model, Op, ValueId};
+use model::{Mask, Model, Op, ValueId};
 
 /// Index of an activation quantizer.
 pub type QuantizerId = usize;
@@ -37,6 +37,8 @@ pub struct ActivationQuantizer {
     pub signed: bool,
     /// Where its ReLU is cut off, if it is.
     pub max: Option<f32>,
+    /// The elements of its ReLU, if that is of some alone: see [`protocols::steps::Linearized`].
+    pub kept: Option<Mask>,
     /// Its group.
     pub group: usize,
     /// Whether it is looked up: the result of a function's table.
@@ -132,6 +134,7 @@ impl ActivationQuantizers {
             {
                 None => (true, input.signed, None),
                 Some((Op::Relu { max }, _)) => (true, false, *max),
+                Some((Op::PartRelu(_), _)) => (true, true, None),
                 Some((Op::Function(function), _)) => (true, function.is_signed(), None),
                 Some((Op::Mul, inputs)) => {
                     exact[value] = true;
@@ -201,7 +204,8 @@ impl ActivationQuantizers {
             match &node.op {
                 Op::Conv(_) | Op::Function(_) | Op::Add | Op::Mul | Op::Concat => return None,
                 Op::AvgPool(window) => offset -= (window.len() as f64).log2(),
-                Op::Relu { .. } | Op::MaxPool(_) | Op::View(_) | Op::Reorder(_) => {}
+                Op::Relu { .. } | Op::PartRelu(_) | Op::MaxPool(_) => {}
+                Op::View(_) | Op::Reorder(_) => {}
             }
             value = node.inputs[0];
         }
@@ -245,6 +249,7 @@ impl ActivationQuantizers {
                 // A ReLU or an average of an activation quantizer is that activation quantizer
                 // requantized, which is a shift too. So is a part of a concatenation.
                 Op::Relu { .. }
+                | Op::PartRelu(_)
                 | Op::AvgPool(_)
                 | Op::MaxPool(_)
                 | Op::View(_)
@@ -341,7 +346,13 @@ fn described(
     let looked_up = producer.is_some_and(|node| is_function(&node.op));
     let functions = functions(model, &consumers[value.0]);
     let multiplies = multiplies(model, consumers, value);
-    ActivationQuantizer { value, name, signed, max, group: 0, looked_up, functions, multiplies }
+    let kept = producer.and_then(|node| match &node.op {
+        Op::PartRelu(mask) => Some(mask.clone()),
+        Op::Relu { .. } | Op::Conv(_) | Op::Function(_) | Op::Add | Op::Mul => None,
+        Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) | Op::Concat => None,
+    });
+    let group = 0;
+    ActivationQuantizer { value, name, signed, max, kept, group, looked_up, functions, multiplies }
 }
 
 /// Values that are rounded alike: concatenations with their parts.
@@ -403,7 +414,7 @@ fn can_be_negative(model: &Model, signed_input: bool) -> Vec<bool> {
         negative.push(match &node.op {
             Op::Relu { .. } => false,
             Op::Function(function) => function.is_signed(),
-            Op::Conv(_) | Op::Add => true,
+            Op::Conv(_) | Op::PartRelu(_) | Op::Add => true,
             Op::Mul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
@@ -424,7 +435,7 @@ fn sliced_from(model: &Model, part: ValueId) -> Vec<ValueId> {
         match node.op {
             Op::View(_) | Op::Reorder(_) => value = node.inputs[0],
             Op::Relu { max: None } | Op::Function(_) | Op::Concat => return passed,
-            Op::Conv(_) | Op::Relu { max: Some(_) } | Op::Add | Op::Mul => break,
+            Op::Conv(_) | Op::Relu { max: Some(_) } | Op::PartRelu(_) | Op::Add | Op::Mul => break,
             Op::MaxPool(_) | Op::AvgPool(_) => break,
         }
     }
@@ -437,8 +448,8 @@ fn multiplies(model: &Model, consumers: &[Vec<usize>], value: ValueId) -> Vec<us
     let gated = nodes.flat_map(|node| match &node.op {
         Op::Mul if node.inputs[1] == value => vec![node.elements()],
         Op::MaxPool(_) | Op::View(_) | Op::Reorder(_) => multiplies(model, consumers, node.output),
-        Op::Conv(_) | Op::Relu { .. } | Op::Function(_) | Op::Add | Op::Mul => Vec::new(),
-        Op::AvgPool(_) | Op::Concat => Vec::new(),
+        Op::Conv(_) | Op::Relu { .. } | Op::PartRelu(_) | Op::Function(_) => Vec::new(),
+        Op::Add | Op::Mul | Op::AvgPool(_) | Op::Concat => Vec::new(),
     });
     gated.collect()
 }
@@ -450,7 +461,12 @@ fn needs_few_bits(model: &Model, nodes: &[usize]) -> bool {
 
 /// Whether these nodes, if there are any, are all ReLUs.
 fn only_relus(model: &Model, nodes: &[usize]) -> bool {
-    nodes.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }))
+    nodes.iter().all(|&node| is_relu(&model.nodes[node].op))
+}
+
+/// Whether it is a ReLU, of all elements or of some.
+pub(crate) const fn is_relu(op: &Op) -> bool {
+    matches!(op, Op::Relu { .. } | Op::PartRelu(_))
 }
 
 fn is_function(op: &Op) -> bool {
@@ -474,7 +490,7 @@ fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
     let linear = ops
         .clone()
         .any(|op| matches!(op, Op::Conv(_) | Op::AvgPool(_) | Op::Function(_) | Op::Mul));
-    let relus = ops.filter(|op| matches!(op, Op::Relu { .. })).count();
+    let relus = ops.filter(|op| is_relu(op)).count();
     let revealed = model.output == ValueId(value);
     linear
         || (consumers.len() > 1 && relus < consumers.len())

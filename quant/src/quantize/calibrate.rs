@@ -3,11 +3,12 @@
 
 use model::float::conv::fill_columns;
 use model::float::{FloatError, visit_values};
-use model::{Conv, Model, Op, Tensor, ValueId};
+use model::{Conv, Mask, Model, Op, Tensor, ValueId};
 use protocols::linear::Geometry;
 use rayon::prelude::*;
 
 use super::activation_quantizers::{ActivationQuantizers, QuantizerId};
+use super::extent::Extent;
 use super::gram::{Gram, mirror};
 use super::hessian::damp;
 use super::ranges::Ranges;
@@ -28,6 +29,8 @@ pub struct Calibration {
 pub struct Samples {
     /// Values other than zero, thinned out evenly.
     pub values: Vec<f32>,
+    /// Those of elements that are linear where others have a ReLU.
+    pub linear: Vec<f32>,
     /// The sum of squares of the values listed.
     pub energy: f64,
     /// The magnitude that is not to be cut off, where that decides the range.
@@ -92,7 +95,8 @@ impl Calibration {
             let activation = activations.activation(id);
             let observed = activation.filter(|&activation| activations.observes(activation, id));
             if let Some(activation) = observed {
-                samples[activation].join(Samples::of(values, ranges));
+                let kept = activations.quantizers[activation].kept.as_ref();
+                samples[activation].join(Samples::parted(values, kept, ranges));
             }
             for (layer, conv) in readers(model, activations, id) {
                 layers[layer] = diagonals(&conv.geometry, first(values));
@@ -177,6 +181,7 @@ fn readers<'a>(
             Op::Conv(conv) if node.inputs[0] == id => Some((layer, conv)),
             Op::Conv(_)
             | Op::Relu { .. }
+            | Op::PartRelu(_)
             | Op::Function(_)
             | Op::Add
             | Op::Mul
@@ -254,6 +259,17 @@ pub fn first_images(batch: &Tensor, images: usize) -> Tensor {
 }
 
 impl Samples {
+    /// Those of a value, of linear elements apart.
+    fn parted(images: &[Vec<f32>], kept: Option<&Mask>, ranges: Ranges) -> Self {
+        let Some(kept) = kept else { return Self::of(images, ranges) };
+        let [mut own, linear] =
+            [true, false].map(|wanted| Self::of(&elements_of(images, kept, wanted), ranges));
+        // What is linear has as much of the range, on both sides of zero together.
+        let reach = linear.reach;
+        own.join(Self { values: Vec::new(), linear: linear.values, reach, ..linear });
+        own
+    }
+
     fn of(images: &[Vec<f32>], ranges: Ranges) -> Self {
         // Zeros are left out: they are rounded exactly at any scale. Every `step`-th of the others
         // spreads the samples over images and channels.
@@ -276,12 +292,14 @@ impl Samples {
         // Where so many values are zero, the percentile says nothing of the others.
         let len = images.iter().map(Vec::len).sum();
         let reach = ranges.reach(len, || images.iter().flat_map(|image| others(image)).collect());
-        Self { values, energy, reach: reach.filter(|&reach| reach > 0.0), least: 0.0 }
+        let (linear, reach) = (Vec::new(), reach.filter(|&reach| reach > 0.0));
+        Self { values, linear, energy, reach, least: 0.0 }
     }
 
     /// Takes in those of another value that is rounded alike.
     fn join(&mut self, mut more: Self) {
         self.values.append(&mut more.values);
+        self.linear.append(&mut more.linear);
         self.energy += more.energy;
         self.reach = match (self.reach, more.reach) {
             (Some(a), Some(b)) => Some(a.max(b)),
@@ -296,27 +314,77 @@ impl Samples {
 
     /// The largest magnitude, or the least that a range has.
     pub fn largest(&self) -> f32 {
-        self.values.iter().fold(self.least, |most, v| v.abs().max(most))
+        let most = self.values.iter().fold(self.least, |most, v| v.abs().max(most));
+        let (below, above) = ends(&self.linear);
+        most.max(above - below)
+    }
+
+    /// The least and the largest value; either way as far as the range is that it has at least,
+    /// where that is more than all of them.
+    pub(super) fn extent(&self) -> Extent {
+        let ((least, largest), (below, above)) = (ends(&self.values), ends(&self.linear));
+        // Linear elements have as many steps, for what is below zero and what is above it.
+        let largest = largest.max(above - below);
+        let shown = largest.max(-least) >= self.least;
+        let (least, largest) = if shown { (least, largest) } else { (-self.least, self.least) };
+        Extent { least: least.into(), largest: largest.into() }
     }
 
     /// Whether all values are zero.
     pub const fn is_dead(&self) -> bool {
-        self.values.is_empty()
+        self.values.is_empty() && self.linear.is_empty()
     }
 
     /// The squared error of rounding to a scale within an interval of integers, over the energy.
     pub fn error(&self, scale: f64, low: f64, high: f64) -> f64 {
-        if self.values.is_empty() {
+        if self.is_dead() {
             return 0.0;
         }
-        let (scale, inverse) = (scale as f32, (1.0 / scale) as f32);
-        let (low, high) = (low as f32, high as f32);
-        let errors = self.values.iter().map(|&v| {
-            let rounded = (v * inverse).round_ties_even().clamp(low, high) * scale;
-            f64::from((rounded - v) * (rounded - v))
-        });
-        errors.sum::<f64>() / self.energy
+        let below = f64::from(self.below(scale, high));
+        let linear = rounding_error(&self.linear, scale, (-below, high - below));
+        (rounding_error(&self.values, scale, (low, high)) + linear) / self.energy
     }
+
+    /// How many of the steps from 0 to `high` linear elements are best given below zero instead, of
+    /// eighths of all; 0 where there are none.
+    pub fn below(&self, scale: f64, high: f64) -> u32 {
+        if self.linear.is_empty() {
+            return 0;
+        }
+        // Finer choices would tell the samples apart, not the values that they are of.
+        let all = high as u32 + 1;
+        let choices = (0..=8).map(|eighths| eighths * all / 8);
+        let errors = choices.map(|below| {
+            let low = -f64::from(below);
+            (below, rounding_error(&self.linear, scale, (low, low + high)))
+        });
+        errors.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(below, _)| below)
+    }
+}
+
+/// The elements of every image that a mask holds, or those that it does not.
+fn elements_of(images: &[Vec<f32>], mask: &Mask, wanted: bool) -> Vec<Vec<f32>> {
+    let parts = images.par_iter().map(|image| {
+        let each = image.iter().zip(mask.iter());
+        each.filter(|&(_, held)| held == wanted).map(|(&value, _)| value).collect()
+    });
+    parts.collect()
+}
+
+/// The squared error of rounding values to a scale within an interval of integers.
+fn rounding_error(values: &[f32], scale: f64, (low, high): (f64, f64)) -> f64 {
+    let (scale, inverse) = (scale as f32, (1.0 / scale) as f32);
+    let (low, high) = (low as f32, high as f32);
+    let errors = values.iter().map(|&v| {
+        let rounded = (v * inverse).round_ties_even().clamp(low, high) * scale;
+        f64::from((rounded - v) * (rounded - v))
+    });
+    errors.sum()
+}
+
+/// The least and the largest of some values, zero among them.
+fn ends(values: &[f32]) -> (f32, f32) {
+    values.iter().fold((0.0, 0.0), |(least, most), &v| (least.min(v), most.max(v)))
 }
 
 /// Values that are not zero.

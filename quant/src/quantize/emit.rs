@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use fusion::{Builder, Graph, Interval, Kernel, Linear, Lookup, WireId};
 use model::{Conv, Function, Model, Node, Op, Preprocess, ValueId};
 use protocols::linear::Geometry;
+use protocols::steps::Linearized;
 use protocols::weights::{LayerWeights, Weights, fresh_salt};
 
 use super::activation_quantizers::{
-    ActivationQuantizers, LayerQuantizers, SAME, Target, off_power,
+    ActivationQuantizers, LayerQuantizers, QuantizerId, SAME, Target, off_power,
 };
 use super::round::QuantizedWeights;
 use super::scales::Scales;
@@ -66,6 +67,11 @@ impl Emit<'_> {
         Ok((graph, Weights { salt: fresh_salt()?, layers: emitting.layers }))
     }
 
+    /// The width of an activation quantizer, and the least integer of it.
+    fn width(&self, activation: QuantizerId) -> (u8, i64) {
+        (self.bit_widths.activation_bits[activation], self.scales.lows[activation])
+    }
+
     /// A name that no node of the network has.
     fn free(&self, wanted: &str) -> String {
         let numbered = (2..).map(|count| format!("{wanted}.{count}"));
@@ -83,18 +89,10 @@ impl Emitting<'_> {
             .activations
             .activation(ValueId::INPUT)
             .expect("invariant: the input is quantized");
-        let (bits, signed) = (
-            given.bit_widths.activation_bits[activation],
-            given.activations.quantizers[activation].signed,
-        );
-        let name = given.free("input");
-        let wire = self.builder.input(
-            name,
-            given.model.input,
-            bits,
-            signed,
-            given.scales.activations[activation].exp2(),
-        )?;
+        let (bits, low) = given.width(activation);
+        let (shape, scale) = (given.model.input, given.scales.activations[activation].exp2());
+        let input = fusion::Op::Input { shape, bits, low, scale };
+        let wire = self.builder.push(given.free("input"), input)?;
         self.wires.push(wire);
         Ok(())
     }
@@ -109,6 +107,8 @@ impl Emitting<'_> {
             Op::Add => self.sum(node, input, self.wires[node.inputs[1].0])?,
             Op::Mul => self.builder.product(name, input, self.wires[node.inputs[1].0])?,
             Op::Relu { .. } => self.builder.relu(name, input)?,
+            // Its requantization cuts off the elements that it has a ReLU of.
+            Op::PartRelu(_) => input,
             Op::MaxPool(window) => self.builder.max_pool(name, input, *window)?,
             Op::AvgPool(window) => self.builder.sum_pool(name, input, *window)?,
             Op::View(view) => self.builder.view(name, input, *view)?,
@@ -217,14 +217,11 @@ impl Emitting<'_> {
             .activations
             .activation(node.output)
             .expect("invariant: a function's result is quantized");
-        let (bits, signed) = (
-            given.bit_widths.activation_bits[activation],
-            given.activations.quantizers[activation].signed,
-        );
+        let (bits, low) = given.width(activation);
         let scale = given.scales.activations[activation].exp2();
-        let (from, range) = (*self.builder.wire(input), Interval::of_bits(bits, signed));
+        let (from, range) = (*self.builder.wire(input), Interval::from(low, bits));
         // The graph refuses what is too wide; the table of that is not made.
-        let Interval { lo, hi } = Interval::of_bits(from.bits.min(MAX_TABLE_BITS), from.signed);
+        let Interval { lo, hi } = Interval::from(from.low, from.bits.min(MAX_TABLE_BITS));
         let table = (lo..=hi)
             .map(|value| {
                 let step = function.at(value as f64 * from.scale) / scale;
@@ -232,7 +229,7 @@ impl Emitting<'_> {
                 ((step + 0.5).floor() as i64).clamp(range.lo, range.hi)
             })
             .collect();
-        let lookup = Lookup { input, first: lo, table, bits, signed, scale };
+        let lookup = Lookup { input, first: lo, table, bits, low, scale };
         Ok(self.builder.lookup(node.name.clone(), lookup)?)
     }
 
@@ -261,7 +258,7 @@ impl Emitting<'_> {
         // and change nothing.
         let arranges = match node.op {
             Op::Concat | Op::View(_) | Op::Reorder(_) | Op::MaxPool(_) => true,
-            Op::Conv(_) | Op::Relu { .. } | Op::Function(_) => false,
+            Op::Conv(_) | Op::Relu { .. } | Op::PartRelu(_) | Op::Function(_) => false,
             Op::Add | Op::Mul | Op::AvgPool(_) => false,
         };
         arranges
@@ -341,10 +338,7 @@ impl Emitting<'_> {
         let Some(activation) = activation.filter(|_| !self.is_round(node)) else {
             return Ok(wire);
         };
-        let (bits, signed) = (
-            given.bit_widths.activation_bits[activation],
-            given.activations.quantizers[activation].signed,
-        );
+        let (bits, low) = given.width(activation);
         let wire = self.on_scale(&node.name, wire, given.scales.activations[activation])?;
         let ratio = (given.scales.activations[activation] - self.log_scale(wire)).round() as i32;
         let name = given.free(&format!("{}.requant", node.name));
@@ -359,6 +353,13 @@ impl Emitting<'_> {
         };
         let shift = u8::try_from(ratio.max(0))
             .map_err(|_| QuantizeError::Scales { node: node.name.clone(), ratio })?;
-        Ok(self.builder.requant(name, wire, shift, bits, signed)?)
+        if let Some(kept) = &given.activations.quantizers[activation].kept {
+            // A bit more than the width that was chosen: for the sign of linear elements.
+            let below = given.scales.below[activation];
+            let linearized = Linearized { kept: kept.clone(), below };
+            return Ok(self.builder.linearized(name, wire, (shift, bits + 1), linearized)?);
+        }
+        let requant = fusion::Op::Requant { input: wire, shift, bits, low, linearized: None };
+        Ok(self.builder.push(name, requant)?)
     }
 }

@@ -69,7 +69,8 @@ fn pairs(model: &Model) -> Vec<Pair> {
             }
             let node = &model.nodes[reader];
             match &node.op {
-                Op::Relu { max: None } | Op::MaxPool(_) | Op::AvgPool(_) => value = node.output,
+                Op::Relu { max: None } | Op::PartRelu(_) => value = node.output,
+                Op::MaxPool(_) | Op::AvgPool(_) => value = node.output,
                 Op::Conv(_) => return Some(reader),
                 Op::Relu { max: Some(_) } | Op::Function(_) | Op::Add | Op::Mul => return None,
                 Op::View(_) | Op::Reorder(_) | Op::Concat => return None,

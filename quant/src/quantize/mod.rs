@@ -6,6 +6,7 @@ mod adam;
 mod calibrate;
 mod emit;
 mod equalize;
+mod extent;
 mod gram;
 mod hessian;
 mod least_squares;
@@ -31,6 +32,7 @@ use protocols::weights::Weights;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use activation_quantizers::is_relu;
 pub use activation_quantizers::{
     ActivationQuantizer, ActivationQuantizers, InputQuantizer, LayerQuantizers, QuantizerId, Target,
 };
@@ -285,29 +287,32 @@ impl<'a> Quantizer<'a> {
 
     /// How an activation quantizer is rounded to a width, all else being float.
     pub fn activation_rounding(&self, activation: QuantizerId, bits: u8) -> Rounding<f32> {
-        let signed = self.activations.quantizers[activation].signed;
+        let quantizer = &self.activations.quantizers[activation];
         // The scale of a ReLU that is cut off follows from the width: the largest integer stands
         // for exactly the cut-off, or for it divided by a power of two.
-        let mantissa = match self.activations.quantizers[activation].max {
+        let mantissa = match quantizer.max {
             Some(max) => (f64::from(max) / (f64::from(bits).exp2() - 1.0)).log2(),
             None => self.middle().activations[activation],
         };
-        let (low, high) = scales::limits(bits, signed);
-        let (power, _) = scales::best_power(
-            &self.calibration.activations[activation],
-            &self.activations.quantizers[activation],
-            mantissa,
-            (low, high),
-        );
-        let scale = (mantissa + f64::from(power)).exp2();
+        let samples = &self.calibration.activations[activation];
+        let found = scales::best_power(samples, quantizer, mantissa, bits);
+        let scale = (mantissa + f64::from(found.power)).exp2();
+        let (low, high) = extent::limits(bits, found.low);
+        let low = low - f64::from(samples.below(scale, high));
         Rounding { scale: scale as f32, low: low as f32, high: high as f32 }
     }
 
     /// The width of a layer's accumulators at some widths of its weights and its input.
     pub fn ring(&self, layer: usize, weight_bits: u8, input_bits: u8) -> u32 {
         let rounded = self.rounded(layer, weight_bits, self.middle().layers[layer]);
-        let activation = &self.activations.quantizers[self.activations.layers[layer].input];
-        let (low, high) = scales::limits(input_bits, activation.signed);
+        let activation = self.activations.layers[layer].input;
+        let (low, high) = match self.activations.quantizers[activation].kept {
+            Some(_) => extent::signed(input_bits + 1),
+            None => {
+                let input = self.activation_rounding(activation, input_bits);
+                (f64::from(input.low), f64::from(input.high))
+            }
+        };
         // Averages are sums: their windows widen the input.
         let area = (-self.activations.layers[layer].input_offset).exp2();
         let finest = rounded.exponents.iter().copied().max().unwrap_or(0);
@@ -418,8 +423,8 @@ impl<'a> Quantizer<'a> {
         {
             network.layers[layer.node] = Some(rounded.float());
         }
-        for (id, activation) in self.activations.quantizers.iter().enumerate() {
-            let rounding = sequential::rounding(&scales, bit_widths, id, activation.signed);
+        for id in 0..self.activations.quantizers.len() {
+            let rounding = sequential::rounding(&scales, bit_widths, id);
             for value in self.activations.members(id) {
                 network.changes[value.0] = Change::Round(rounding);
             }
@@ -512,6 +517,7 @@ fn conv(model: &Model, node: usize) -> &Conv {
     match &model.nodes[node].op {
         Op::Conv(conv) => conv,
         Op::Relu { .. }
+        | Op::PartRelu(_)
         | Op::Function(_)
         | Op::Add
         | Op::Mul

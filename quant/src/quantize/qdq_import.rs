@@ -41,11 +41,11 @@ pub struct QdqChange {
     pub node: String,
     /// What was changed.
     pub what: QdqChangeKind,
-    /// What the file has: a scale, or the largest value.
+    /// What the file has: a scale, or the least or the largest value.
     pub found: f64,
     /// What is taken instead.
     pub used: f64,
-    /// By how much it changed: of a scale or a largest value, `used / found - 1`; of weights, the
+    /// By how much it changed: of all but weights, `used / found - 1`; of weights, the
     /// norm of their change over their own.
     pub by: f64,
 }
@@ -56,6 +56,8 @@ pub struct QdqChange {
 pub enum QdqChangeKind {
     /// The scale of a value, to the nearest power of two of what its accumulators have.
     ScaleOfValues,
+    /// The least value, below which it is cut off.
+    LeastValue,
     /// The largest value, beyond which it is cut off.
     LargestValue,
     /// Integers and scales of weights.
@@ -112,7 +114,9 @@ pub fn import_qdq(
         activations: (0..activations.quantizers.len())
             .map(|activation| solving.activation(activation))
             .collect(),
+        lows: given.activations.iter().map(QdqActivation::least).collect(),
         layers: layers.iter().map(|layer| layer.log_scale).collect(),
+        below: vec![0; activations.quantizers.len()],
     };
     let changes = solving.changes;
     let bit_widths = BitWidths {
@@ -141,6 +145,8 @@ struct QdqQuantizers {
 struct QdqActivation {
     bits: u8,
     log_scale: f64,
+    /// The least integer in the file, or zero where nothing is negative.
+    low: i64,
     /// The largest integer in the file.
     high: i64,
 }
@@ -188,6 +194,13 @@ impl QdqActivation {
         members: &[ValueId],
     ) -> Result<Self, Unsupported> {
         let node = activation.value.producer().map(|node| &quantized.model.nodes[node]);
+        if activation.kept.is_some() {
+            let (reason, advice) = (
+                "a ReLU of some elements has steps of its own below zero",
+                "import the network before it was quantized, and quantize it with pq search",
+            );
+            return Err(unsupported(quantized, activation.value.producer(), reason, advice));
+        }
         // A ReLU of a quantized value is as quantized as that.
         let before = node
             .filter(|node| matches!(node.op, Op::Relu { .. }))
@@ -216,11 +229,15 @@ impl QdqActivation {
             ));
         }
         let low = if activation.signed { low } else { 0 };
-        Ok(Self {
-            bits: Interval { lo: low, hi: high }.bits(activation.signed),
-            log_scale: scale.log2(),
-            high,
-        })
+        // As many integers as the file has, wherever they begin.
+        let bits = Interval { lo: 0, hi: high - low }.bits(false);
+        Ok(Self { bits, log_scale: scale.log2(), low, high })
+    }
+
+    /// The least integer of the width. Of a number of integers that is no power of two the largest
+    /// one stays what it is; where nothing is negative the least one does.
+    const fn least(&self) -> i64 {
+        if self.low == 0 { 0 } else { self.high + 1 - (1 << self.bits) }
     }
 }
 
@@ -340,8 +357,13 @@ impl Solving<'_> {
             let (found, used) = (given.log_scale.exp2(), used.exp2());
             self.changes.push(change(&activation.name, QdqChangeKind::ScaleOfValues, found, used));
         }
-        let most =
-            Interval::of_bits(given.bits, activation.signed).hi as f64 * given.log_scale.exp2();
+        let range = Interval::from(given.least(), given.bits);
+        let most = range.hi as f64 * given.log_scale.exp2();
+        if range.lo != given.low {
+            let [found, used] = [(given.low, given.log_scale), (range.lo, used)]
+                .map(|(integer, scale)| integer as f64 * scale.exp2());
+            self.changes.push(change(&activation.name, QdqChangeKind::LeastValue, found, used));
+        }
         // The file cuts off at its largest integer, or at the ReLU before that; here the width's
         // largest is the only place.
         let whole = activation.max.map_or(f64::INFINITY, f64::from);

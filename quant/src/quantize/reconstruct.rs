@@ -144,8 +144,8 @@ impl Start<'_> {
         for (layer, parameters) in self.activations.layers.iter().zip(layers) {
             network.layers[layer.node] = Some(parameters);
         }
-        for (id, activation) in self.activations.quantizers.iter().enumerate() {
-            let rounding = rounding(&self.scales, self.bit_widths, id, activation.signed);
+        for id in 0..self.activations.quantizers.len() {
+            let rounding = rounding(&self.scales, self.bit_widths, id);
             let scale = self.activation_scale(learned, id).exp2() as f32;
             for value in self.activations.members(id) {
                 network.changes[value.0] = Change::Round(Rounding { scale, ..rounding });
@@ -226,7 +226,9 @@ impl Start<'_> {
             activations: (0..self.activations.quantizers.len())
                 .map(|activation| self.activation_scale(learned, activation))
                 .collect(),
+            lows: self.scales.lows.clone(),
             layers: layers.clone().map(|layer| self.layer_scale(learned, layer)).collect(),
+            below: self.scales.below.clone(),
         };
         let rounded = layers
             .map(|layer| QuantizedWeights {

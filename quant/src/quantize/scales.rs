@@ -11,6 +11,7 @@ use model::Model;
 
 use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers};
 use super::calibrate::{Calibration, Samples};
+use super::extent::{Extent, limits, signed, steps};
 use super::{BitWidths, conv};
 
 /// The chosen scales, as base-two logarithms.
@@ -18,8 +19,35 @@ use super::{BitWidths, conv};
 pub struct Scales {
     /// Of every activation quantizer.
     pub activations: Vec<f64>,
+    /// The least integer of every activation quantizer.
+    pub lows: Vec<i64>,
     /// Of every layer's weights, up to a power of two.
     pub layers: Vec<f64>,
+    /// Of every activation quantizer, how many steps linear elements reach below zero; 0 where all
+    /// are alike.
+    pub below: Vec<u32>,
+}
+
+impl Scales {
+    /// The integers of an activation quantizer. Of linear elements the least is of those that are
+    /// not kept, and the largest of those that are.
+    pub(super) fn limits(&self, bit_widths: &BitWidths, activation: usize) -> (f64, f64) {
+        let (low, high) = limits(bit_widths.activation_bits[activation], self.lows[activation]);
+        (low - f64::from(self.below[activation]), high)
+    }
+
+    /// The interval that its wire has: with linear elements, two's complement of a bit more.
+    pub(super) fn interval(
+        &self,
+        bit_widths: &BitWidths,
+        quantizer: &ActivationQuantizer,
+        activation: usize,
+    ) -> (f64, f64) {
+        match quantizer.kept {
+            Some(_) => signed(bit_widths.activation_bits[activation] + 1),
+            None => self.limits(bit_widths, activation),
+        }
+    }
 }
 
 /// Mantissas tried for a group.
@@ -71,17 +99,22 @@ impl Problem<'_> {
                 break;
             }
         }
+        let quantizers = self.activations.quantizers.iter().enumerate();
+        let (activations, lows): (Vec<f64>, Vec<i64>) = quantizers
+            .map(|(id, activation)| {
+                let m = candidates[activation.group][chosen[activation.group]];
+                let found = self.best_power(id, m);
+                (m + f64::from(found.power), found.low)
+            })
+            .unzip();
+        let below = activations.iter().enumerate().map(|(id, scale)| {
+            let most = steps(self.bit_widths.activation_bits[id]);
+            self.calibration.activations[id].below(scale.exp2(), most)
+        });
         Scales {
-            activations: self
-                .activations
-                .quantizers
-                .iter()
-                .enumerate()
-                .map(|(id, activation)| {
-                    let m = candidates[activation.group][chosen[activation.group]];
-                    m + f64::from(self.best_power(id, m).0)
-                })
-                .collect(),
+            below: below.collect(),
+            activations,
+            lows,
             layers: (0..self.activations.layers.len())
                 .map(|layer| self.layer_scale(layer, &candidates, &chosen))
                 .collect(),
@@ -99,7 +132,7 @@ impl Problem<'_> {
 
     /// The error of a group's activation quantizers at a mantissa, without that of layers.
     fn own_error(&self, group: usize, m: f64) -> f64 {
-        self.members(group).map(|(id, _)| self.best_power(id, m).1).sum()
+        self.members(group).map(|(id, _)| self.best_power(id, m).error).sum()
     }
 
     /// The error of the layers that see a group's mantissa.
@@ -141,22 +174,19 @@ impl Problem<'_> {
         if activation.value.producer().is_none() {
             return self.activations.input.mantissa;
         }
-        let cut_off = activation.max.map(|max| (f64::from(max) / self.limits(id).1).log2());
+        let most = steps(self.bit_widths.activation_bits[id]);
+        let cut_off = activation.max.map(|max| (f64::from(max) / most).log2());
         cut_off.or_else(|| (!activation.multiplies.is_empty()).then_some(0.0))
     }
 
-    /// The power of two that suits an activation quantizer's values best, and its relative error.
-    fn best_power(&self, id: usize, mantissa: f64) -> (i32, f64) {
+    /// The power of two that suits an activation quantizer's values best.
+    fn best_power(&self, id: usize, mantissa: f64) -> Power {
         best_power(
             &self.calibration.activations[id],
             &self.activations.quantizers[id],
             mantissa,
-            self.limits(id),
+            self.bit_widths.activation_bits[id],
         )
-    }
-
-    fn limits(&self, id: usize) -> (f64, f64) {
-        limits(self.bit_widths.activation_bits[id], self.activations.quantizers[id].signed)
     }
 
     fn touches(&self, layer: usize, group: usize) -> bool {
@@ -181,49 +211,78 @@ impl Problem<'_> {
     }
 }
 
-/// The interval of a width.
-pub(super) fn limits(bits: u8, signed: bool) -> (f64, f64) {
-    let bits = i32::from(bits);
-    if signed {
-        (-2f64.powi(bits - 1), 2f64.powi(bits - 1) - 1.0)
-    } else {
-        (0.0, 2f64.powi(bits) - 1.0)
+/// A power of two for the scale of an activation quantizer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Power {
+    pub power: i32,
+    /// The least integer at that scale.
+    pub low: i64,
+    /// The relative error of rounding.
+    pub error: f64,
+}
+
+impl ActivationQuantizer {
+    /// Whether its steps begin at zero. Those of linear elements do too, before some of them are
+    /// given to what is below it.
+    fn is_unsigned(&self) -> bool {
+        !self.signed || self.kept.is_some()
+    }
+
+    /// The least integer at a scale. Pixels that calibration images do not show may reach as far
+    /// as these, on either side.
+    fn low(&self, extent: Extent, scale: f64, bits: u8) -> i64 {
+        match self.value.producer() {
+            _ if self.is_unsigned() => 0,
+            Some(_) => extent.low(scale, bits),
+            None => -1 << (bits - 1),
+        }
+    }
+
+    /// The least power at which the integers of a width reach from end to end. With 15 steps,
+    /// mantissa 0 and 6.0: log2(0.4) = -1.3 gives -1, and 15 / 2 is above 6 where 15 / 4 is not.
+    fn holding_power(&self, extent: Extent, bits: u8, mantissa: f64) -> i32 {
+        let magnitude = extent.largest.max(-extent.least);
+        let (reach, most) = match self.value.producer() {
+            _ if self.is_unsigned() => (magnitude, steps(bits)),
+            Some(_) => (extent.span(), steps(bits)),
+            None => (magnitude, steps(bits - 1).max(1.0)),
+        };
+        let power = ((reach.max(1e-20) / most).log2() - mantissa).ceil() as i32;
+        // No cut-off above the ReLU's own, as nearly as the mantissa allows.
+        self.max.map_or(power, |max| power.min(cut_off_power(max, most, mantissa)))
     }
 }
 
-/// The least power at which `high` steps reach the magnitude. With 15 steps, mantissa 0 and 6.0:
-/// log2(0.4) = -1.3 gives -1, and 15 / 2 is above 6 where 15 / 4 is not.
-fn holding_power(
-    activation: &ActivationQuantizer,
-    magnitude: f32,
-    high: f64,
-    mantissa: f64,
-) -> i32 {
-    let power = ((f64::from(magnitude.max(1e-20)) / high.max(1.0)).log2() - mantissa).ceil() as i32;
-    // No cut-off above the ReLU's own, as nearly as the mantissa allows.
-    activation.max.map_or(power, |max| power.min(cut_off_power(max, high, mantissa)))
-}
-
-/// The power of two that suits an activation quantizer's values best at a mantissa, and its
-/// relative error.
+/// The power of two that suits an activation quantizer's values best at a mantissa.
 pub(super) fn best_power(
     samples: &Samples,
     activation: &ActivationQuantizer,
     mantissa: f64,
-    (low, high): (f64, f64),
-) -> (i32, f64) {
-    let top = holding_power(activation, samples.largest(), high, mantissa);
+    bits: u8,
+) -> Power {
+    let extent = samples.extent();
+    let top = activation.holding_power(extent, bits, mantissa);
     // Pixels are not cut off where there is room for all of them.
-    let whole = activation.value.producer().is_none() && high >= 127.0;
+    let whole =
+        activation.value.producer().is_none() && steps(bits - u8::from(activation.signed)) >= 127.0;
     // Without a range given, cutting off down to a sixteenth of the largest value is tried too.
-    let powers = match samples.reach.map(|reach| holding_power(activation, reach, high, mantissa)) {
+    let extent = samples.reach.map_or(extent, |reach| extent.within(reach.into()));
+    let powers = match samples.reach {
         _ if whole || samples.is_dead() => top..=top,
-        Some(power) => power..=power,
+        Some(_) => {
+            let power = activation.holding_power(extent, bits, mantissa);
+            power..=power
+        }
         None => top - 4..=top,
     };
-    powers
-        .map(|power| (power, samples.error((mantissa + f64::from(power)).exp2(), low, high)))
-        .fold((top, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best })
+    let found = powers.map(|power| {
+        let scale = (mantissa + f64::from(power)).exp2();
+        let low = activation.low(extent, scale, bits);
+        let (least, most) = limits(bits, low);
+        Power { power, low, error: samples.error(scale, least, most) }
+    });
+    let best = found.reduce(|best, found| if found.error < best.error { found } else { best });
+    best.expect("invariant: there is a power at least")
 }
 
 /// The power of two whose `high` steps end nearest to where a ReLU is cut off: 0 where the mantissa
@@ -245,7 +304,7 @@ mod tests {
 
     #[test]
     fn quantizers_of_all_widths_of_a_group_end_near_where_their_relu_is_cut_off() {
-        let high = |bits: u8| limits(bits, false).1;
+        let high = steps;
         for own in 2..=8 {
             let mantissa = (6.0 / high(own)).log2();
             assert_eq!(cut_off_power(6.0, high(own), mantissa), 0, "{own} bits");

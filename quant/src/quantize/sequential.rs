@@ -15,7 +15,7 @@ use super::activation_quantizers::ActivationQuantizers;
 use super::calibrate::Moments;
 use super::least_squares::{Cross, least_squares};
 use super::round::{QuantizedWeights, WeightQuantizer};
-use super::scales::{self, Scales};
+use super::scales::Scales;
 use super::{BitWidths, conv};
 use crate::gradient::{Change, Network, Parameters, Rounding};
 
@@ -84,8 +84,8 @@ impl Sequence<'_> {
     /// The float network with the activation quantizers rounded.
     fn network(&self) -> Network<'_, f32> {
         let mut network = Network::of(self.model);
-        for (id, activation) in self.activations.quantizers.iter().enumerate() {
-            let rounding = rounding(self.scales, self.bit_widths, id, activation.signed);
+        for id in 0..self.activations.quantizers.len() {
+            let rounding = rounding(self.scales, self.bit_widths, id);
             for value in self.activations.members(id) {
                 network.changes[value.0] = Change::Round(rounding);
             }
@@ -168,9 +168,8 @@ pub(super) fn rounding(
     scales: &Scales,
     bit_widths: &BitWidths,
     activation: usize,
-    signed: bool,
 ) -> Rounding<f32> {
-    let (low, high) = scales::limits(bit_widths.activation_bits[activation], signed);
+    let (low, high) = scales.limits(bit_widths, activation);
     Rounding {
         scale: scales.activations[activation].exp2() as f32,
         low: low as f32,

@@ -41,6 +41,7 @@ fn block(model: &Model, last: usize) -> Option<Block> {
         Op::Add => Some((reader, skip?)),
         Op::Conv(_)
         | Op::Relu { .. }
+        | Op::PartRelu(_)
         | Op::Function(_)
         | Op::Mul
         | Op::MaxPool(_)
@@ -128,6 +129,7 @@ impl Block {
         self.nodes.iter().filter_map(|&node| match &model.nodes[node].op {
             Op::Conv(conv) => Some(conv),
             Op::Relu { .. }
+            | Op::PartRelu(_)
             | Op::Function(_)
             | Op::Add
             | Op::Mul

@@ -29,6 +29,18 @@ pub enum ReshapeError {
         /// The largest.
         most: usize,
     },
+    /// No ReLU can be linearized.
+    #[error(
+        "ReLUs to linearize: expected one or more without an upper end, whose results are not \
+         concatenated, found none; the network is as it was"
+    )]
+    Relus,
+    /// A part that is none.
+    #[error("part of the ReLUs to keep: expected a number from 0 to 1, found {found}")]
+    Keep {
+        /// What was given.
+        found: String,
+    },
     /// The images do not fit the network.
     #[error(transparent)]
     Float(#[from] FloatError),

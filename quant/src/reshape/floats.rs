@@ -40,7 +40,7 @@ impl Parameters for Floats {
         }
     }
 
-    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64) {
+    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64, _: u64) {
         let (rate, anywhere) = (part * self.rate, [f32::NEG_INFINITY, f32::INFINITY]);
         for ((node, conv), [weights, biases]) in layers(&mut self.model).zip(&mut self.moments) {
             let Some(gradient) = trainer.gradient(node) else { continue };
@@ -82,6 +82,7 @@ fn layers(model: &mut Model) -> impl Iterator<Item = (usize, &mut Conv)> {
     model.nodes.iter_mut().enumerate().filter_map(|(index, node)| match &mut node.op {
         Op::Conv(conv) => Some((index, conv)),
         Op::Relu { .. }
+        | Op::PartRelu(_)
         | Op::Function(_)
         | Op::Add
         | Op::Mul

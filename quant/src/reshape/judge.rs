@@ -16,7 +16,7 @@ use crate::search::{SearchError, SearchOptions, uniform_plan};
 /// Images that are evaluated together.
 const TOGETHER: usize = 64;
 /// Images that prices calibrate with.
-const PRICED: usize = 16;
+pub(super) const PRICED: usize = 16;
 
 /// What one private inference of a network costs, at the widths and on the link of its options.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

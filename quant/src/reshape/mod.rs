@@ -16,6 +16,7 @@ mod error;
 mod fit;
 mod floats;
 mod judge;
+mod linearize;
 mod surgery;
 
 use model::{Model, Preprocess, Tensor};
@@ -23,6 +24,7 @@ use model::{Model, Preprocess, Tensor};
 pub use choose::{Alternative, BlockReport};
 pub use error::ReshapeError;
 pub use judge::ReshapePrice;
+pub use linearize::{Granularity, LinearizeOptions, Linearizer, ReluReport};
 
 use crate::search::{Progress, SearchOptions, Uniform};
 use crate::tune::{Learner, Source, Training, TuneError, TuneOptions};

@@ -93,7 +93,7 @@ impl Changed {
             | Op::Concat
             | Op::Add
             | Op::Mul => node.inputs.iter().all(|&input| self.is_positive(input)),
-            Op::Conv(_) => false,
+            Op::Conv(_) | Op::PartRelu(_) => false,
         }
     }
 

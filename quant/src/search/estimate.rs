@@ -161,7 +161,7 @@ impl<'a> Pricing<'a> {
             // the result leaves of the ring but for two bits, and half of the ring at most.
             shift: (ring - 2 - u32::from(a)).min(ring / 2),
             bits: u32::from(a),
-            signed: false,
+            low: 0,
             out: Bits::of(out),
             and_depth: Requant::MAX_AND_DEPTH,
             form: Form::Narrow,
@@ -195,7 +195,7 @@ impl<'a> Pricing<'a> {
     /// Bits of the products whose gate an activation quantizer is, all and online; what they
     /// multiply is taken to be as wide.
     fn multiply_bits(&self, activation: usize, a: u8) -> Costs {
-        let side = Factor { bits: a.into(), signed: false };
+        let side = Factor { bits: a.into(), low: 0 };
         let gates = self.quantizer.activation_elements(activation);
         let products = self.activations.quantizers[activation].multiplies.iter().map(|elements| {
             let cost = Multiply {

@@ -5,8 +5,9 @@
 //! and a bias `b` for `round(b 2^k)`. In single precision integers up to 2^24 and their sums are
 //! exact: forward, the trainer computes what [`fusion::eval`] does.
 
-use fusion::{Graph, Kernel, Linear, Op, WireId};
+use fusion::{Graph, Kernel, Linear, Op, Wire, WireId};
 use model::Model;
+use protocols::steps::Linearized;
 use protocols::weights::{LayerWeights, Weights};
 use train::{Adam, Network, Rounding, Table, Trainer};
 
@@ -113,7 +114,7 @@ impl Parameters for Integers {
         }
     }
 
-    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64) {
+    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64, _: u64) {
         for layer in &mut self.layers {
             if let Some(gradient) = trainer.gradient(layer.node) {
                 layer.update(&gradient.weight, &gradient.bias, part, step);
@@ -289,11 +290,9 @@ fn network(graph: &Graph) -> Network {
             },
             Op::Product { .. } => train::Op::Product,
             Op::Relu { .. } => train::Op::Relu { max: None },
-            Op::Requant { shift, .. } => train::Op::Round(Rounding {
-                factor: (-f64::from(*shift)).exp2(),
-                low: node.wire.range.lo as f64,
-                high: node.wire.range.hi as f64,
-            }),
+            Op::Requant { shift, linearized, .. } => {
+                rounding(*shift, &node.wire, linearized.as_ref())
+            }
             Op::Lookup(lookup) => train::Op::Table(Table {
                 first: lookup.first,
                 values: lookup.table.iter().map(|&value| value as f64).collect(),
@@ -309,6 +308,18 @@ fn network(graph: &Graph) -> Network {
     }
     let input = graph.wire(graph.input()).shape;
     Network { input, nodes, output: values[graph.output()] }
+}
+
+/// A requantization as the trainer does it.
+fn rounding(shift: u8, wire: &Wire, linearized: Option<&Linearized>) -> train::Op {
+    let (low, high) = (wire.range.lo as f64, wire.range.hi as f64);
+    let rounding = Rounding { factor: (-f64::from(shift)).exp2(), low, high };
+    let Some(Linearized { kept, below }) = linearized else {
+        return train::Op::Round(rounding);
+    };
+    // Each has half of the integers that the signed wire holds: those from 0 on where it is kept.
+    let floors = kept.iter().map(|kept| if kept { 0.0 } else { -(*below as f32) }).collect();
+    train::Op::RoundEach { rounding: Rounding { low: 0.0, ..rounding }, floors }
 }
 
 /// The base-two logarithm of how many steps of a layer's accumulators one of the output is; `None`

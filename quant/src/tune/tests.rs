@@ -1,4 +1,4 @@
-use model::{Dataset, Preprocess};
+use model::{Dataset, Mask, Op, Preprocess};
 
 use super::*;
 use crate::testing::residual_network;
@@ -44,10 +44,30 @@ fn check_forward(tuner: &mut Tuner<'_>, data: &Dataset) {
 
 #[test]
 fn the_trainer_computes_the_integers_of_the_specification_before_and_after() {
-    let model = residual_network();
-    let ((graph, weights), data) = quantized(&model, [3, 3]);
+    trains_and_computes(&residual_network());
+}
+
+/// ReLUs of some elements, whose integers each have their own ends.
+#[test]
+fn the_trainer_computes_the_integers_of_partly_linear_networks() {
+    let mut model = residual_network();
+    let mut masked = 0;
+    for node in &mut model.nodes {
+        if matches!(node.op, Op::Relu { .. }) {
+            let elements: usize = node.shape.iter().product();
+            let held = (0..elements).map(|at| at * 7 % 5 < 2).collect();
+            node.op = Op::PartRelu(Mask::new(held));
+            masked += 1;
+        }
+    }
+    assert!(masked > 2);
+    trains_and_computes(&model);
+}
+
+fn trains_and_computes(model: &Model) {
+    let ((graph, weights), data) = quantized(model, [3, 3]);
     let source = source(&data);
-    let mut tuner = Tuner::new(&model, (&graph, &weights), source, OPTIONS).unwrap();
+    let mut tuner = Tuner::new(model, (&graph, &weights), source, OPTIONS).unwrap();
     let untouched = tuner.network().unwrap();
     assert_eq!(untouched.0, graph);
     assert_eq!(untouched.1.layers, weights.layers);

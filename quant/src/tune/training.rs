@@ -27,8 +27,18 @@ pub(crate) trait Parameters {
     fn set(&mut self, trainer: &mut Trainer<f32>);
 
     /// Moves all parameters against the gradients of the batch that was done last; `part` is that
-    /// of the full rates, and steps count from 1.
-    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64);
+    /// of the full rates, and steps count from 1, up to `of`.
+    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64, of: u64);
+
+    /// The part of the full rates at a step of so many, both counted from 0.
+    fn rate(&self, step: u64, of: u64) -> f32 {
+        rate(step, of)
+    }
+
+    /// Whether the loss may rise at a step: what it rises to is no divergence.
+    fn may_lose(&self, _: u64, _: u64) -> bool {
+        false
+    }
 
     /// The real value of one step of the logits.
     fn scale(&self) -> f32;
@@ -237,6 +247,10 @@ impl<P: Parameters> Learner for Training<'_, P> {
         }
         // A plain mean at first, then one that forgets.
         self.curve.mean += (loss - self.curve.mean) / SHOWN.min(self.step as f64 + 1.0);
+        // What is taken away on purpose is lost: the worst of it is the start of what follows.
+        if self.parameters.may_lose(self.step, self.options.steps) {
+            self.curve.first = self.curve.first.max(self.curve.mean).max(loss);
+        }
         let diverges = self.curve.mean > DIVERGENCE * self.curve.first.max(0.1);
         // Nothing has moved yet: the parameters that made this loss are thrown away with it.
         if !loss.is_finite() || diverges {
@@ -244,9 +258,10 @@ impl<P: Parameters> Learner for Training<'_, P> {
         }
         // Each divergence has halved them.
         let halved = (-(self.curve.halvings as f32)).exp2();
-        let part = rate(self.step, self.options.steps) * halved;
+        let of = self.options.steps;
+        let part = self.parameters.rate(self.step, of) * halved;
         self.step += 1;
-        self.parameters.update(&self.student, part, self.step);
+        self.parameters.update(&self.student, part, self.step, of);
         if self.step.is_multiple_of(WATCHED) {
             self.good = self.to_bytes();
         }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! (no rounding constant at k = 0), with lo, hi = 0, 2^a - 1, which is ReLU, exact truncation,
-//! saturation and change of ring in one; or, signed, -2^(a-1), 2^(a-1) - 1. The rounded
-//! accumulator, with 2^(k+a-1) added when signed, must lie within [-2^(l-1), 2^(l-1));
+//! saturation and change of ring in one; or with any other lo below zero, and hi = lo + 2^a - 1.
+//! The rounded accumulator, with -lo 2^k added, must lie within [-2^(l-1), 2^(l-1));
 //! [`Requant::ideal`] says what happens elsewhere: it wraps.
 //!
 //! *Identity.* Let p + q be the shares with the constants added, cut into k dropped bits, a kept
@@ -30,8 +30,7 @@
 //! 4. `keep v`, and the saturated bit made arithmetic, times 2^a - 1: the server chooses, the
 //!    client responds;
 //! 5. [`Form::Narrow`]: 4 is in `Z_(a+1)`, and a known-sign extension to `Z_m` follows.
-//!    [`Form::Wide`]: 4 is in `Z_m`, with `keep c2` made arithmetic too. The server takes 2^(a-1)
-//!    off when signed.
+//!    [`Form::Wide`]: 4 is in `Z_m`, with `keep c2` made arithmetic too. The server adds lo.
 //!
 //! The client speaks last; where a linear layer reads the result, the message that replaces the
 //! client's share by a mask follows at once, without another round.
@@ -63,7 +62,7 @@ use super::known_sign::KnownSign;
 use super::messages::{Incoming, Messages};
 use super::mux::Selection;
 use super::product::pass;
-use super::{check_parameters, check_share};
+use super::{check_low, check_parameters, check_share};
 use crate::ot::Demand;
 use crate::{BitString, Bits, Clear, Cost, Error, Operator, Role, Session, Share};
 use serde::{Deserialize, Serialize};
@@ -90,8 +89,8 @@ pub struct Requant {
     pub shift: u32,
     /// `a`: bits of the result.
     pub bits: u32,
-    /// Whether the result is two's complement.
-    pub signed: bool,
+    /// `lo`: the least result, at most zero; the largest is `lo + 2^a - 1`.
+    pub low: i64,
     /// `m`: the ring of the result, of at least a + 1 bits.
     pub out: Bits,
     /// Levels of ANDs of the carry network, or as few more as it takes.
@@ -113,8 +112,9 @@ impl Requant {
         if !(1..=63).contains(&self.bits) || self.bits + 1 > self.out.get() {
             return Err(format!("1 to m - 1 bits, found {} for {} bit", self.bits, self.out));
         }
-        if self.signed && self.shift + self.bits + 1 > l {
-            return Err(format!("l of at least k + a + 1 for a signed result, found {self:?}"));
+        check_low(self.bits, self.low)?;
+        if self.low < 0 && self.shift + self.bits + 1 > l {
+            return Err(format!("l of at least k + a + 1 for a result below zero, found {self:?}"));
         }
         if self.and_depth > Self::MAX_AND_DEPTH {
             return Err(format!(
@@ -141,16 +141,15 @@ impl Requant {
         Bits::of(self.kept() + 1)
     }
 
-    /// What the server adds before: the rounding constant, and what makes a signed result unsigned.
+    /// What the server adds before: the rounding constant, and what makes the least result zero.
     fn constant(&self) -> u64 {
         let rounding = if self.shift > 0 { 1 << (self.shift - 1) } else { 0 };
-        let signed = if self.signed { 1 << (self.shift + self.bits - 1) } else { 0 };
-        self.ring.reduce(rounding + signed)
+        self.ring.reduce(rounding + (self.offset() << self.shift))
     }
 
     /// What is taken off after.
-    fn offset(&self) -> u64 {
-        if self.signed { 1 << (self.bits - 1) } else { 0 }
+    const fn offset(&self) -> u64 {
+        self.low.unsigned_abs()
     }
 
     /// The ring of the selection.

@@ -13,12 +13,12 @@ fn usable(l: u32, extra: u32) -> impl Iterator<Item = Requant> {
     (0..l - 1)
         .flat_map(move |shift| (1..l + 1).map(move |bits| (shift, bits)))
         .flat_map(move |(shift, bits)| {
-            [false, true].into_iter().map(move |signed| Requant {
+            [0, -1 << (bits - 1), 1 - (1 << bits)].into_iter().map(move |low| Requant {
                 len: 0,
                 ring,
                 shift,
                 bits,
-                signed,
+                low,
                 out: Bits::of(bits + 1 + extra),
                 and_depth: 1,
                 form: Form::Narrow,
@@ -64,8 +64,7 @@ fn the_ideal_is_rounding_and_clamping_where_nothing_wraps() {
     for op in (2..=9).flat_map(|l| usable(l, 0)) {
         let (k, a) = (op.shift, op.bits);
         let half = if k > 0 { 1i64 << (k - 1) } else { 0 };
-        let (lo, hi) =
-            if op.signed { (-(1 << (a - 1)), (1 << (a - 1)) - 1) } else { (0, (1i64 << a) - 1) };
+        let (lo, hi) = (op.low, op.low + (1i64 << a) - 1);
         let shift = op.constant() as i64;
         let bound = 1i64 << (op.ring.get() - 1);
         for acc in (-bound - shift)..(bound - shift) {
@@ -78,15 +77,17 @@ fn the_ideal_is_rounding_and_clamping_where_nothing_wraps() {
 
 fn any_requant() -> impl Strategy<Value = Requant> {
     let and_depth = prop_oneof![0u32..=10, 0..=Requant::MAX_AND_DEPTH];
-    (2u32..=64, any::<[u32; 4]>(), and_depth, 0usize..130, any::<bool>()).prop_map(
-        |(l, [shift, bits, out, form], and_depth, len, signed)| {
+    (2u32..=64, any::<[u32; 4]>(), and_depth, 0usize..130, any::<u64>()).prop_map(
+        |(l, [shift, bits, out, form], and_depth, len, low)| {
             let form = if form % 2 == 0 { Form::Narrow } else { Form::Wide };
             let shift = (shift % (l - 1)).min(62);
-            let signed = signed && l >= shift + 2;
-            let most = if signed { l - shift - 1 } else { 63 };
+            // Results below zero need room above the bits that are kept.
+            let low = if l >= shift + 2 { low } else { 0 };
+            let most = if low % 4 > 0 { l - shift - 1 } else { 63 };
             let bits = 1 + bits % most.min(63);
+            let low = testing::low(bits, low);
             let out = Bits::of(bits + 1 + out % (64 - bits));
-            Requant { len, ring: Bits::of(l), shift, bits, signed, out, and_depth, form }
+            Requant { len, ring: Bits::of(l), shift, bits, low, out, and_depth, form }
         },
     )
 }
@@ -105,7 +106,7 @@ proptest! {
 
 fn typical(len: usize, form: Form, and_depth: u32) -> Requant {
     let (ring, out) = (Bits::of(14), Bits::of(14));
-    Requant { len, ring, shift: 7, bits: 4, signed: false, out, and_depth, form }
+    Requant { len, ring, shift: 7, bits: 4, low: 0, out, and_depth, form }
 }
 
 /// Bits an element without the headers of frames.
@@ -144,16 +145,8 @@ fn requant_costs_what_its_specification_says() {
     ];
     for ([l, shift, bits, m], prices) in specification {
         let (ring, out) = (Bits::of(l), Bits::of(m));
-        let op = Requant {
-            len: 64,
-            ring,
-            shift,
-            bits,
-            signed: false,
-            out,
-            and_depth: 0,
-            form: Form::Narrow,
-        };
+        let op =
+            Requant { len: 64, ring, shift, bits, low: 0, out, and_depth: 0, form: Form::Narrow };
         let found: Vec<(u32, u64)> = op
             .useful_depths()
             .into_iter()
@@ -190,7 +183,7 @@ fn a_plain_relu_moves_half_of_what_the_best_published_one_does() {
         ring: Bits::of(l),
         shift: 0,
         bits: l - 1,
-        signed: false,
+        low: 0,
         out: Bits::of(l),
         and_depth: Requant::MAX_AND_DEPTH,
         form: Form::Narrow,
@@ -253,7 +246,7 @@ fn requant_obeys_the_law_at_odd_lengths_and_for_constant_values() {
                 ring,
                 shift,
                 bits,
-                signed: false,
+                low: 0,
                 out: Bits::of(10),
                 and_depth,
                 form: Form::Narrow,
@@ -273,7 +266,7 @@ fn messages_and_rounds_do_not_depend_on_values() {
         ring,
         shift: 7,
         bits: 4,
-        signed: true,
+        low: -8,
         out: ring,
         and_depth: 2,
         form: Form::Wide,
@@ -305,7 +298,7 @@ fn unusable_parameters_and_operands_are_errors() {
         ring: Bits::of(8),
         shift: 3,
         bits: 4,
-        signed: true,
+        low: -8,
         out: Bits::of(5),
         and_depth: 2,
         form: Form::Narrow,
@@ -316,6 +309,8 @@ fn unusable_parameters_and_operands_are_errors() {
         Requant { shift: u32::MAX, ..good },
         Requant { bits: 0, ..good },
         Requant { bits: 5, ..good },
+        Requant { low: 1, ..good },
+        Requant { low: -16, ..good },
         Requant { bits: u32::MAX, ..good },
         Requant { and_depth: Requant::MAX_AND_DEPTH + 1, ..good },
         Requant { ring: Bits::of(9), ..good },

@@ -11,12 +11,12 @@ use std::str::FromStr;
 
 use model::float::{Edit, FloatError, activations_of, reevaluate};
 use model::softmax::{self, log_softmax};
-use model::{Model, Op, Tensor, ValueId};
+use model::{Model, Tensor, ValueId};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Progress;
-use crate::quantize::{ActivationQuantizers, BitWidths, Quantizer};
+use crate::quantize::{ActivationQuantizers, BitWidths, Quantizer, is_relu};
 
 /// How losses are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -184,8 +184,7 @@ fn kept_values(model: &Model) -> Vec<ValueId> {
     let mut kept = Vec::new();
     for id in (0..=model.nodes.len()).map(ValueId) {
         let consumers = model.consumers(id);
-        let relus_alone =
-            consumers.iter().all(|&node| matches!(model.nodes[node].op, Op::Relu { .. }));
+        let relus_alone = consumers.iter().all(|&node| is_relu(&model.nodes[node].op));
         if consumers.is_empty() || !relus_alone {
             kept.push(id);
         }
