@@ -110,8 +110,7 @@ impl ActivationQuantizers {
         // sum.
         let mut exact = vec![false; values];
         // `pooled[v]`: a sum over windows, or chosen from one: wider than what it is a sum of.
-        let mut pooled = vec![false; values];
-        let mut signed = vec![true; values];
+        let (mut pooled, mut signed) = (vec![false; values], vec![true; values]);
         let mut of_value: Vec<Option<QuantizerId>> = vec![None; values];
         let mut quantizers: Vec<ActivationQuantizer> = Vec::new();
         let joined = Joined::of(model, input.signed);
