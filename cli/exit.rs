@@ -228,6 +228,22 @@ fn hint(error: &Error) -> &'static str {
     }
 }
 
+impl Failure {
+    /// What was asked for would cross the network in the clear: each kind has its own remedy.
+    fn in_the_clear(error: &pq::Error) -> Self {
+        let advice = if matches!(error, pq::Error::Exposed { .. }) {
+            "listen on 127.0.0.1, or say --expose where only those can connect who may ask"
+        } else if matches!(error, pq::Error::NoCertificate { .. }) {
+            "name --web-cert and --web-key, listen on 127.0.0.1 behind a proxy that speaks TLS, or \
+             say --insecure where a tunnel protects it"
+        } else {
+            "encrypt it (--key, with keys of pq keygen), or say --insecure where a tunnel such as \
+             SSH or WireGuard protects it"
+        };
+        Self::usage(format_args!("{error}; {advice}"))
+    }
+}
+
 impl From<&pq::Error> for Failure {
     fn from(error: &pq::Error) -> Self {
         match error {
@@ -240,19 +256,9 @@ impl From<&pq::Error> for Failure {
                 format_args!("{error}; start it, or raise --connect-timeout"),
             ),
             pq::Error::Connection(_) => Self::new(Code::PeerLost, error),
-            pq::Error::Unencrypted { .. } => Self::usage(format_args!(
-                "{error}; encrypt it (--key, with keys of pq keygen), or say --insecure where a \
-                 tunnel such as SSH or WireGuard protects it"
-            )),
-            pq::Error::Exposed { .. } => Self::usage(format_args!(
-                "{error}; listen on 127.0.0.1, or say --expose where only those can connect who \
-                 may ask"
-            )),
-            pq::Error::NoCertificate { .. } => Self::usage(format_args!(
-                "{error}; name --web-cert and --web-key, listen on 127.0.0.1 behind a proxy that \
-                 speaks TLS, or say --insecure where a tunnel protects it"
-            )),
-            pq::Error::Web { .. } => Self::new(Code::Disagreement, error),
+            pq::Error::Unencrypted { .. }
+            | pq::Error::Exposed { .. }
+            | pq::Error::NoCertificate { .. } => Self::in_the_clear(error),
             pq::Error::UnexpectedKey { .. } => Self::new(
                 Code::Disagreement,
                 format_args!(
@@ -273,7 +279,7 @@ impl From<&pq::Error> for Failure {
                 Code::Disagreement,
                 format_args!("{error}; its operator names networks, and who may use them"),
             ),
-            pq::Error::Quota { .. } => Self::new(Code::Disagreement, error),
+            pq::Error::Quota { .. } | pq::Error::Web { .. } => Self::new(Code::Disagreement, error),
             pq::Error::Memory { .. } => {
                 Self::input(format_args!("{error}; raise --max-memory, or serve fewer networks"))
             }

@@ -276,9 +276,10 @@ async fn encrypted(
 fn what_would_cross_the_network_in_the_clear_is_refused_with_what_to_do() {
     let net = Net::random(5, 1);
     let (keys, _) = with_tokens(&[""]);
-    let (key, clients, folder) = (keys.file("server"), keys.file("clients.txt"), net.folder());
+    let (key, clients) = (keys.file("server"), keys.file("clients.txt"));
+    let folder = format!("net={}", net.folder());
     let serve = |more: &[&str]| {
-        let args = ["serve", folder, "--listen", "127.0.0.1:0", "--key", &key];
+        let args = ["serve", &folder, "--listen", "127.0.0.1:0", "--key", &key];
         run(&[&args, &["--clients", &clients][..], more].concat())
     };
     let refused = serve(&["--listen-web", "0.0.0.0:0"]);

@@ -69,7 +69,7 @@ impl Clients {
                 expected: "names and keys alone: tokens and rights are for pq serve, this server \
                            has none"
                     .into(),
-                found: format!("more of {}", client.name),
+                found: format!("a token or rights of {}", client.name),
             }),
         }
     }

@@ -1,5 +1,6 @@
 //! The certificate that browsers check.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +34,9 @@ impl Certificate {
         let text = secret::read(chain_file)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or_else(|| wrong(chain_file, "certificates in PEM", "none"))?;
+        let chain = chain.ok_or_else(|| wrong(chain_file, "certificates in PEM", &"none"))?;
         let key = PrivateKeyDer::from_pem_slice(&secret::read(key_file)?)
-            .map_err(|_| wrong(key_file, "a private key in PEM", "none"))?;
+            .map_err(|_| wrong(key_file, "a private key in PEM", &"none"))?;
         // As for native clients, the newest version of TLS alone: every browser with wasm has it.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -44,7 +45,7 @@ impl Certificate {
             .with_single_cert(chain, key)
             .map_err(|error| {
                 let expected = format!("the key of the certificate in {}", chain_file.display());
-                wrong(key_file, expected, error)
+                wrong(key_file, expected, &error)
             })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self(Some(TlsAcceptor::from(Arc::new(config)))))
@@ -71,7 +72,7 @@ impl Certificate {
     }
 }
 
-fn wrong(path: &Path, expected: impl Into<String>, found: impl ToString) -> Error {
+fn wrong(path: &Path, expected: impl Into<String>, found: &dyn Display) -> Error {
     let (expected, found) = (expected.into(), found.to_string());
     Error::Key { path: path.into(), line: None, expected, found }
 }

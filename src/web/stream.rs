@@ -52,8 +52,6 @@ fn payload(message: Result<Message, Error>) -> Option<io::Result<Bytes>> {
 }
 
 fn broken(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        error => io::Error::other(error),
-    }
+    // Its kind says more than that of what it is wrapped in.
+    if let Error::Io(error) = error { error } else { io::Error::other(error) }
 }
