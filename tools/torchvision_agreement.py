@@ -12,6 +12,12 @@ are judged on 512 others. `error` is the distance of the logits from the float n
 spread of these, on 256 of the others: where weights are random, it tells more than classes, which
 then hang on small differences. One line a network; a failure is one, too, and ends in exit code 1.
 A network fails where pq lies more than 2 points below onnxruntime and its logits are further off.
+
+`--verify` is for every night: each network is searched and one private inference of it is verified,
+without a comparison. At 224x224 (exports of `--size 224`):
+
+    python tools/torchvision_agreement.py exports224/ --verify --size 224 \
+        --only resnet18 resnet50 mobilenet_v2 --pq target/release/pq --images cifar10_test.bin.gz
 """
 
 import argparse
@@ -114,30 +120,50 @@ def alike(a, b):
     return 100 * float(np.mean(a.argmax(1) == b.argmax(1)))
 
 
-def compare(binary, path, folder, files, judged):
-    """One network: what its line says, and whether it is as good as onnxruntime's."""
-    net = os.path.join(folder, "net")
+def searched(binary, path, net, files):
+    """What `pq search` finds at W8A8, and the seconds that it takes."""
     began = time.time()
     search = ["--calib", files["all"], "--samples", str(CALIBRATION), "--raw", "--fixed", "w8a8"]
     found = pq(binary, "search", path, *search, "--out", net, "--force")
-    seconds = time.time() - began
+    return found, time.time() - began
+
+
+def inferred(binary, net, files):
+    """Whether one private inference is what the integer network computes."""
+    infer = ["--local", net, "--input", files["judged"], "--index", "0", "--verify"]
+    return pq(binary, "infer", *infer)["verified"]
+
+
+def verify(binary, path, folder, files, _):
+    """One network without a comparison: its line, and whether the inference is verified."""
+    net = os.path.join(folder, "net")
+    found, seconds = searched(binary, path, net, files)
+    verified = inferred(binary, net, files)
+    megabytes, own_error = found["predicted_bits"] / 8e6, found["fidelity"]["error"]
+    cells = ["-"] * 4 + [f"{own_error:.3f}", "-", f"{megabytes:.2f}", f"{seconds:.0f}"]
+    return [*cells, "yes" if verified else "no"], verified
+
+
+def compare(binary, path, folder, files, judged):
+    """One network: what its line says, and whether it is as good as onnxruntime's."""
+    net = os.path.join(folder, "net")
+    found, seconds = searched(binary, path, net, files)
     float_logits = logits(path, judged)
     ours = pq(binary, "eval", net, "--data", files["judged"], "--float", path)
     ours = 100 * ours["agreement"]
     their_logits = theirs(path, np.load(files["all"])[:CALIBRATION], judged, folder)
     their = alike(float_logits, their_logits)
-    infer = ["--local", net, "--input", files["judged"], "--index", "0", "--verify"]
-    report = pq(binary, "infer", *infer)
+    right = inferred(binary, net, files)
     classes = len(set(float_logits.argmax(1)))
     megabytes = found["predicted_bits"] / 8e6
     own_error = found["fidelity"]["error"]
     their_error = error(their_logits[:HELD_BACK], float_logits[:HELD_BACK])
     points = f"{ours - their:+.2f}"
     cells = [f"{ours:.2f}", f"{their:.2f}", points, f"{own_error:.3f}", f"{their_error:.3f}"]
-    verified = "yes" if report["verified"] else "no"
+    verified = "yes" if right else "no"
     close = ours >= their - MARGIN or own_error <= their_error
     return [classes, *cells, f"{megabytes:.2f}", f"{seconds:.0f}", verified], (
-        close and report["verified"]
+        close and right
     )
 
 
@@ -150,6 +176,7 @@ def main():
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1, help="of the crops")
     parser.add_argument("--only", nargs="+", help="beginnings of file names")
+    parser.add_argument("--verify", action="store_true", help="one inference, no comparison")
     arguments = parser.parse_args()
     paths = sorted(glob.glob(os.path.join(arguments.folder, "*.onnx")))
     if arguments.only:
@@ -165,7 +192,8 @@ def main():
             np.save(files["judged"], images[CALIBRATION:])
             name = os.path.basename(path)[: -len(".onnx")]
             try:
-                cells, fine = compare(arguments.pq, path, folder, files, images[CALIBRATION:])
+                look = verify if arguments.verify else compare
+                cells, fine = look(arguments.pq, path, folder, files, images[CALIBRATION:])
             except RuntimeError as error:
                 cells, fine = ["-"] * 9, False
                 print(f"{name}: {error}", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ use model::onnx::proto::{
 };
 use model::{Preprocess, ReferenceRuntime, Tensor, float, import};
 use prost::Message;
+use protocols::steps::Lookup;
 use quant::search::{Found, Images, SearchError, SearchOptions, Uniform, equalized, search};
 
 /// Floats around zero that look random, of a spread of about one.
@@ -334,6 +335,26 @@ fn the_sign_of_the_input_is_that_of_the_calibration_images() {
     }
     // Black is negative there, whether an image has it or not.
     assert!(signed(&centered, &positive));
+}
+
+/// HardSwish gives -0.375 at the least, and tells nothing below -3 apart.
+#[test]
+fn integers_are_where_the_values_of_a_function_are() {
+    let shape = [2, 6, 6];
+    let writer = Writer::new(shape, 61).conv("x", "c", [2, 4], 0.0);
+    let writer = writer.node(node("HardSwish", &["c"], "h")).conv("h", "d", [4, 4], 0.5);
+    let bytes = writer.node(node("HardSwish", &["d"], "g")).classes("g", [144, 5]).bytes();
+    let calibration = images(7, 24, shape);
+    let found = searched(&bytes, &as_they_are(), &calibration, 8).unwrap();
+    let wires = &found.plan.wires;
+    let tables = found.plan.steps.iter().filter_map(|step| step.op.get::<Lookup>());
+    let lows: Vec<[i64; 2]> =
+        tables.map(|table| [table.input, table.output].map(|wire| wires[wire].low)).collect();
+    println!("least integers of what is looked up, and of what is found: {lows:?}");
+    assert_eq!(lows.len(), 2);
+    // Two's complement begins at -128.
+    assert!(lows.iter().all(|[_, found]| (-60..-2).contains(found)), "{lows:?}");
+    hold("HardSwish", &bytes, &as_they_are(), &calibration, 0.03);
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub enum Function {
 
 /// Half the distance over which slopes are taken.
 const STEP: f64 = 1e-4;
+/// Parts that an interval is looked at in.
+const PARTS: usize = 1 << 10;
 
 impl Function {
     /// Its name for reports.
@@ -115,6 +117,26 @@ impl Function {
             return 1.0;
         }
         (self.at(x + STEP) - self.at(x - STEP)) / (2.0 * STEP)
+    }
+
+    /// The part of an interval outside of which it stays within `tolerance` of its value at the
+    /// part's end, in 1024ths of the interval: of HardSwish from -9 to 4, for example, -3 to 4.
+    #[must_use]
+    pub fn varies(&self, (least, largest): (f64, f64), tolerance: f64) -> (f64, f64) {
+        let at = |part: usize| least + (largest - least) * part as f64 / PARTS as f64;
+        // The last part, from an end on, up to which no two values are further apart.
+        let settled = |parts: &mut dyn Iterator<Item = usize>| {
+            let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+            let within = parts.take_while(|&part| {
+                let value = self.at(at(part));
+                (low, high) = (low.min(value), high.max(value));
+                high - low <= tolerance
+            });
+            within.last().map_or(0.0, at)
+        };
+        let (from, to) = (settled(&mut (0..=PARTS)), settled(&mut (0..=PARTS).rev()));
+        // A constant varies nowhere.
+        if from <= to { (from, to) } else { (least, largest) }
     }
 
     /// Whether it is negative anywhere.
@@ -227,6 +249,24 @@ mod tests {
         ] {
             let negative = (-100..100).any(|x| function.at(f64::from(x) / 10.0) < 0.0);
             assert_eq!(negative, function.is_signed(), "{function:?}");
+        }
+    }
+
+    #[test]
+    fn beyond_where_a_function_varies_it_stays_what_it_is() {
+        let part = |function: Function, tolerance| function.varies((-9.0, 4.0), tolerance);
+        let near = |(a, b): (f64, f64), (c, d): (f64, f64)| {
+            assert!((a - c).abs() < 0.02 && (b - d).abs() < 0.02, "{a} to {b}, not {c} to {d}");
+        };
+        near(part(Function::HardSwish, 1e-9), (-3.0, 4.0));
+        near(part(Function::HardSigmoid { alpha: 0.5, beta: 0.5 }, 1e-9), (-1.0, 1.0));
+        near(part(Function::Clip { low: -0.5, high: 2.0 }, 0.0), (-0.5, 2.0));
+        near(part(Function::LeakyRelu { alpha: 0.1 }, 1e-3), (-9.0, 4.0));
+        near(part(Function::Clip { low: 5.0, high: 6.0 }, 0.0), (-9.0, 4.0));
+        let (from, to) = part(Function::Silu, 0.01);
+        assert!(from > -7.0 && (to - 4.0).abs() < 0.02, "{from} to {to}");
+        for x in [-9.0, -8.0, from] {
+            assert!((Function::Silu.at(x) - Function::Silu.at(from)).abs() <= 0.01);
         }
     }
 

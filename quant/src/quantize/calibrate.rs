@@ -7,7 +7,7 @@ use model::{Conv, Mask, Model, Op, Tensor, ValueId};
 use protocols::linear::Geometry;
 use rayon::prelude::*;
 
-use super::activation_quantizers::{ActivationQuantizers, QuantizerId};
+use super::activation_quantizers::{ActivationQuantizer, ActivationQuantizers, QuantizerId};
 use super::extent::Extent;
 use super::gram::{Gram, mirror};
 use super::hessian::damp;
@@ -69,6 +69,9 @@ const MOMENT_IMAGES: usize = 64;
 pub(super) const COPIES: u64 = 2;
 /// What a range is of the widest that it meets, at least: `2^-24`.
 const FAINT: f32 = 1.0 / 16_777_216.0;
+/// How much of the span of a function's results two of them differ at least, to count: half a step
+/// of eight bits.
+const TOLD_APART: f64 = 1.0 / 512.0;
 /// Columns of a chunk of the im2col matrix.
 const COLUMNS: usize = 4096;
 
@@ -103,6 +106,12 @@ impl Calibration {
             }
         })?;
         bound_below(model, activations, &magnitudes, &mut samples);
+        for (id, samples) in samples.iter_mut().enumerate() {
+            // What is rounded alike with it may have other readers.
+            if activations.members(id).count() == 1 {
+                samples.cut_off(model, &activations.quantizers[id]);
+            }
+        }
         Ok(Self { activations: samples, layers })
     }
 
@@ -305,6 +314,29 @@ impl Samples {
             (Some(a), Some(b)) => Some(a.max(b)),
             (a, b) => a.or(b),
         };
+    }
+
+    /// Cuts values off where the functions that read them, if nothing else does, tell them apart no
+    /// more: HardSwish all that is below -3, where it is zero. The range is then of what counts.
+    fn cut_off(&mut self, model: &Model, quantizer: &ActivationQuantizer) {
+        let readers = model.consumers(quantizer.value);
+        let functions = readers.iter().map(|&reader| match &model.nodes[reader].op {
+            Op::Function(function) => Some(function),
+            Op::Conv(_) | Op::Relu { .. } | Op::Add | Op::Mul | Op::Concat => None,
+            Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) => None,
+        });
+        let Some(functions) = functions.collect::<Option<Vec<_>>>() else { return };
+        let Extent { least, largest } = self.extent();
+        let parts = functions.into_iter().map(|function| {
+            let ends = [function.at(least), function.at(largest), function.at(0.0)];
+            let span = ends.iter().fold(0.0_f64, |most, end| most.max((end - ends[2]).abs()));
+            function.varies((least, largest), TOLD_APART * span)
+        });
+        let hull = parts.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)));
+        let pixels = quantizer.value.producer().is_none();
+        let Some((least, largest)) = hull.filter(|_| !self.is_dead() && !pixels) else { return };
+        self.values.iter_mut().for_each(|v| *v = v.clamp(least as f32, largest as f32));
+        self.energy = self.values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
     }
 
     /// Whether all values are numbers.

@@ -218,7 +218,9 @@ impl QdqActivation {
                 "put QuantizeLinear and DequantizeLinear behind it",
             ));
         };
-        if high < 1 || low > 0 {
+        // Zero is among the integers, and not alone: what is negative may have none above it.
+        let below = activation.signed && low < 0;
+        if low > 0 || high < i64::from(!below) {
             let reason =
                 format!("its integers are those from {low} to {high}, zero point taken off");
             return Err(unsupported(
