@@ -322,8 +322,8 @@ impl Samples {
         let readers = model.consumers(quantizer.value);
         let functions = readers.iter().map(|&reader| match &model.nodes[reader].op {
             Op::Function(function) => Some(function),
-            Op::Conv(_) | Op::Relu { .. } | Op::Add | Op::Mul | Op::Concat => None,
-            Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) => None,
+            Op::Conv(_) | Op::Relu { .. } | Op::PartRelu(_) | Op::Add | Op::Mul => None,
+            Op::Concat | Op::MaxPool(_) | Op::AvgPool(_) | Op::View(_) | Op::Reorder(_) => None,
         });
         let Some(functions) = functions.collect::<Option<Vec<_>>>() else { return };
         let Extent { least, largest } = self.extent();
@@ -333,8 +333,8 @@ impl Samples {
             function.varies((least, largest), TOLD_APART * span)
         });
         let hull = parts.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)));
-        let pixels = quantizer.value.producer().is_none();
-        let Some((least, largest)) = hull.filter(|_| !self.is_dead() && !pixels) else { return };
+        let whole = quantizer.value.producer().is_none() || quantizer.kept.is_some();
+        let Some((least, largest)) = hull.filter(|_| !self.is_dead() && !whole) else { return };
         self.values.iter_mut().for_each(|v| *v = v.clamp(least as f32, largest as f32));
         self.energy = self.values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
     }
