@@ -62,13 +62,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
             }
             _ => known.add(address, *key)?,
         },
-        Some(What::Remove { address }) => {
-            if !known.remove(address)? {
-                let why = format_args!("expected a line of {address}, found none");
-                return Err(Failure::input(why).of_file(known.path()));
-            }
+        Some(What::Remove { address }) if !known.remove(address)? => {
+            let why = format_args!("expected a line of {address}, found none");
+            return Err(Failure::input(why).of_file(known.path()));
         }
-        None => {}
+        Some(What::Remove { .. }) | None => {}
     }
     let servers = known
         .all()

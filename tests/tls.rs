@@ -93,13 +93,14 @@ fn a_server_that_is_known_need_not_be_named() {
         let args = [&["known"], more, &["--json"]].concat();
         pq(&args).env("XDG_CONFIG_HOME", &home).output().unwrap()
     };
+    let (address, key) = (server.address.clone(), keys.server.1.as_str());
     let infer = || {
         let (plan, images) = (net.file("plan.json"), net.file("images.npy"));
         let mut client = pq(&["infer", "--role", "client", "--plan", &plan, "--input", &images]);
-        client.args(["--connect", &server.address, "--key", &keys.client.0, "--json"]);
+        client.args(["--connect", &address, "--key", &keys.client.0, "--json"]);
         finished(client.env("XDG_CONFIG_HOME", &home).spawn().unwrap(), PATIENCE)
     };
-    let (address, key) = (server.address.as_str(), keys.server.1.as_str());
+    let address = address.as_str();
     assert_eq!(json(&known(&[]))["servers"], serde_json::json!([]));
     let unknown = infer();
     assert_eq!(unknown.status.code(), Some(2), "{}", stderr(&unknown));

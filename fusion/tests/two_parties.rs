@@ -63,15 +63,17 @@ fn all_compute_what_eval_says(network: fn(u64) -> (Graph, Weights)) {
         let input = random_input(&graph, IMAGES, seed);
         let digest = weights.digest();
         let plan = match seed % 2 {
-            0 => cheapest(&graph, &digest, OtExtensions::Any, Protocols::All).unwrap(),
+            0 => cheapest(&graph, &digest, OtExtensions::Any, Protocols::All),
             _ => {
                 let streamed = seed % 4 == 1;
                 let options = Options { weights: digest, streamed, ..Options::default() };
-                fuse(&graph, &options).unwrap()
+                fuse(&graph, &options)
             }
         };
+        let plan = plan.expect("a network of the generator has a plan");
         let reveal = if seed % 3 == 0 { Reveal::Label } else { Reveal::Logits };
-        runs((&graph, &weights), &plan.revealing(reveal).unwrap(), &input, seed);
+        let plan = plan.revealing(reveal).expect("a plan can reveal either");
+        runs((&graph, &weights), &plan, &input, seed);
     }
 }
 
