@@ -173,7 +173,7 @@ fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     Some(())
 }
 
-fn wrong(path: &Path, number: usize, expected: &str, found: &str) -> Error {
+pub(super) fn wrong(path: &Path, number: usize, expected: &str, found: &str) -> Error {
     let (line, expected) = (Some(number + 1), expected.to_owned());
     Error::Key { path: path.into(), line, expected, found: format!("{found:?}") }
 }

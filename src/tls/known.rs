@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::clients::wrong;
 use crate::key::PublicKey;
 use crate::whole::{Access, write};
 use crate::{Error, secret};
@@ -54,15 +55,9 @@ impl KnownServers {
                 [address, key] => (address, key.parse().ok()),
                 _ => (said, None),
             };
-            let wrong = |expected: &str| Error::Key {
-                path: path.to_owned(),
-                line: Some(number + 1),
-                expected: expected.into(),
-                found: format!("{:?}", line.trim()),
-            };
-            let key = key.ok_or_else(|| wrong(LINE))?;
+            let key = key.ok_or_else(|| wrong(path, number, LINE, line))?;
             if all.key(address).is_some() {
-                return Err(wrong("an address that no line before has"));
+                return Err(wrong(path, number, "an address that no line before has", line));
             }
             all.servers.push((address.to_owned(), key));
         }
@@ -119,11 +114,11 @@ impl KnownServers {
         }
         self.servers.retain(|(known, _)| !known.eq_ignore_ascii_case(address));
         self.change(|text| {
-            let other = |line: &&str| {
+            let others = text.lines().filter(|line| {
                 let first = line.split_whitespace().next();
                 !first.is_some_and(|known| known.eq_ignore_ascii_case(address))
-            };
-            text.lines().filter(other).map(|line| format!("{line}\n")).collect()
+            });
+            others.map(|line| format!("{line}\n")).collect()
         })?;
         Ok(true)
     }
