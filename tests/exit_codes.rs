@@ -279,18 +279,27 @@ fn a_silent_connection_ends_with_the_timeout_and_the_server_waits_on() {
     assert_serves(&net, server);
 }
 
-/// A network whose logits are a linear layer's, with another bias: a server that lies.
-fn lie(net: &Net) -> Weights {
-    let mut weights = Weights::clone(&net.weights);
-    let (_, last, _) = net.plan.layers().last().unwrap();
-    weights.layers.get_mut(last).unwrap().bias[0] += 1;
-    weights
+/// A network, and its weights with another bias of the last layer, which changes the logits: a
+/// server that lies.
+fn lie() -> (Net, Weights) {
+    let lies = (0..).map(|seed| {
+        let net = Net::random(seed, 1);
+        let mut weights = Weights::clone(&net.weights);
+        let (_, last, _) = net.plan.layers().last().unwrap();
+        weights.layers.get_mut(last).unwrap().bias[0] += 1;
+        (net, weights)
+    });
+    let mut lies = lies.filter(|(net, weights)| {
+        let logits = |weights| fusion::ideal(&net.plan, weights, &net.integers).unwrap();
+        logits(weights) != logits(&net.weights)
+    });
+    lies.next().unwrap()
 }
 
 #[test]
 fn a_result_that_is_not_the_plaintext_one_is_7() {
-    let net = Net::random(3, 1);
-    let (runtime, weights) = (Runtime::new().unwrap(), Arc::new(lie(&net)));
+    let (net, weights) = lie();
+    let (runtime, weights) = (Runtime::new().unwrap(), Arc::new(weights));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let genuine = net.file("weights.safetensors");
