@@ -87,7 +87,7 @@ fn a_shape_is_asked_for_in_one_way() {
         (&["--relus", "0.5", "--merge", "1"][..], "--merge"),
         (&[][..], "--merge"),
         (&["--relus", "1.5"][..], "from 0 to 1"),
-        (&["--merge", "1", "--by", "layer"][..], "--relus"),
+        (&["--merge", "1", "--by", "layer"][..], "--by"),
         (&["--relus", "0.5", "--by", "row"][..], "pixel, channel or layer"),
     ] {
         let refused = said(&reshape(&onnx, more));

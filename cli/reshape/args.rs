@@ -39,7 +39,7 @@ pub(crate) struct Args {
     relus: Option<f64>,
     /// What becomes linear together: every pixel for itself, a channel, or a layer
     /// [default: pixel].
-    #[arg(long, value_name = "pixel|channel|layer", requires = "relus")]
+    #[arg(long, value_name = "pixel|channel|layer", conflicts_with = "merge")]
     by: Option<Granularity>,
     /// Kernels of the convolutions that may stand for a block.
     #[arg(
