@@ -40,6 +40,8 @@ pub fn random_input(graph: &Graph, images: usize, seed: u64) -> Vec<i64> {
 
 struct Generator {
     rng: ChaCha12Rng,
+    /// Of least values alone, so that everything else is what it was before there were any.
+    lows: ChaCha12Rng,
     builder: Builder,
     weights: Weights,
     names: usize,
@@ -52,7 +54,9 @@ impl Generator {
         let builder = Graph::builder(format!("random {seed}"), Preprocess::Unit);
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let weights = Weights { salt: rng.random::<[u8; 32]>().into(), ..Weights::default() };
-        Self { rng, builder, weights, names: 0, linearizes: false }
+        let mut lows = rng.clone();
+        lows.set_stream(1);
+        Self { rng, lows, builder, weights, names: 0, linearizes: false }
     }
 
     fn network(mut self) -> Result<(Graph, Weights), Error> {
@@ -346,12 +350,14 @@ impl Generator {
         self.rng.random_range(least..=most)
     }
 
-    /// The least value of a width: zero, that of two's complement, or any that there can be.
+    /// The least value of a width: zero, that of two's complement, or any below zero.
     fn low(&mut self, bits: u8) -> i64 {
-        match self.up_to(0, 2) {
-            0 => 0,
-            1 => Interval::of_bits(bits, true).lo,
-            _ => -(self.up_to(0, (1 << bits) - 1) as i64),
+        if !self.coin() {
+            0
+        } else if self.lows.random() {
+            Interval::of_bits(bits, true).lo
+        } else {
+            -self.lows.random_range(1..1i64 << bits)
         }
     }
 
