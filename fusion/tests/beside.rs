@@ -307,6 +307,7 @@ fn a_layer_beside_another_one_finds_there_what_it_says_or_the_plan_is_refused_by
         let wire = &mut plan.wires[output];
         wire.ring = protocols::Bits::new(wire.ring.get() - 1).unwrap();
         wire.bits = wire.bits.min(less.get() as u8);
+        wire.low = wire.low.max(protocols::plan::Wire::least(wire.bits, true));
     };
     let error = changed(narrow);
     assert!(error.contains("ring"), "{error}");
