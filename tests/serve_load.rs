@@ -19,7 +19,7 @@ use crate::support::{json, pq, run};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Sessions at a time that have to be right, and those after them, one after the other.
 const SESSIONS: usize = 64;
-const LATER: usize = 100;
+const LATER: usize = 40;
 /// Inferences of each.
 const EACH: usize = 2;
 /// Connections of every kind of fault.
@@ -27,7 +27,7 @@ const FAULTS: usize = 6;
 /// What threads of 64 sessions at a time may leave with the allocator, once, beside a fifth.
 const KEPT: u64 = 4 << 20;
 /// What each of the later ones may leave behind: one that is not freed holds a megabyte or more.
-const LEFT: u64 = 16 << 10;
+const LEFT: u64 = 32 << 10;
 
 /// A network, searched, and images for it.
 struct Searched {
