@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::party::{explain, granted};
 use crate::tls::{self, Connection};
 use crate::whole::{Access, write};
-use crate::{Client, ClientOptions, ClientTls, Error, Security, secret};
+use crate::{Client, ClientOptions, ClientTls, Error, Security, secret, user};
 
 /// The public half of a network, as a server has it.
 #[derive(Clone, Debug)]
@@ -39,8 +39,7 @@ impl Cache {
     /// `pq` in the user's folder for such files: `XDG_CACHE_HOME`, or `.cache` in `HOME`. None
     /// where neither is set.
     pub fn of_user() -> Option<Self> {
-        let home = set("HOME").map(|home| home.join(".cache"));
-        Some(Self(set("XDG_CACHE_HOME").or(home)?.join("pq")))
+        user::folder("XDG_CACHE_HOME", ".cache").map(Self)
     }
 
     /// A file that was kept, where there is one.
@@ -103,11 +102,6 @@ impl Client {
             PublicNetwork::fetch(stream, model, cache, options).await?;
         Self::connect(address, plan, &ClientOptions { hints, ..options.clone() }).await
     }
-}
-
-/// A folder that a variable of the environment names.
-fn set(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// A server that is asked for a network's files.

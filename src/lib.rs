@@ -57,6 +57,7 @@ mod tls;
 mod token;
 mod transport;
 mod tune;
+mod user;
 mod web;
 mod whole;
 

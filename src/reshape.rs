@@ -5,6 +5,7 @@ use quant::reshape::{
     ReshapePrice, Reshaper,
 };
 use quant::tune::{Source, TuneError, TuneProgress};
+use quant::{Preprocess, Tensor};
 
 use crate::{Error, Images, Model};
 
@@ -34,16 +35,10 @@ pub fn reshape(
     options: &ReshapeOptions,
     progress: &mut dyn FnMut(TuneProgress),
 ) -> Result<Reshaped, Error> {
-    let first = images.first().ok_or(ReshapeError::from(TuneError::NoImages))?;
-    let batch = first.take(IMAGES).tensor()?;
-    let source = Source::new(images.iter().map(Images::source).collect(), first.preprocess());
-    let chosen = (first.preprocess(), &batch);
+    let (preprocess, batch, source) = material(images)?;
+    let chosen = (preprocess, &batch);
     let mut reshaper = Reshaper::new(&model.0, chosen, source, options, &mut |_| ())?;
-    let learner = reshaper.learner();
-    while !learner.is_done() {
-        learner.step().map_err(ReshapeError::from)?;
-        progress(learner.progress());
-    }
+    reshaper.learner().learn(progress).map_err(ReshapeError::from)?;
     Ok(Reshaped {
         model: Model(reshaper.model().clone()),
         blocks: reshaper.blocks().to_vec(),
@@ -76,18 +71,20 @@ pub fn linearize(
     options: &LinearizeOptions,
     progress: &mut dyn FnMut(TuneProgress),
 ) -> Result<Linearized, Error> {
-    let first = images.first().ok_or(ReshapeError::from(TuneError::NoImages))?;
-    let batch = first.take(IMAGES).tensor()?;
-    let source = Source::new(images.iter().map(Images::source).collect(), first.preprocess());
-    let mut linearizer = Linearizer::new(&model.0, (first.preprocess(), &batch), source, options)?;
-    let learner = linearizer.learner();
-    while !learner.is_done() {
-        learner.step().map_err(ReshapeError::from)?;
-        progress(learner.progress());
-    }
+    let (preprocess, batch, source) = material(images)?;
+    let mut linearizer = Linearizer::new(&model.0, (preprocess, &batch), source, options)?;
+    linearizer.learner().learn(progress).map_err(ReshapeError::from)?;
     Ok(Linearized {
         model: Model(linearizer.model()),
         relus: linearizer.relus(),
         prices: linearizer.prices()?,
     })
+}
+
+/// What a reshaping looks at first, and what it learns from: the first images of the first file,
+/// and all of them, preprocessed alike.
+fn material(images: &[Images]) -> Result<(&Preprocess, Tensor, Source<'_>), Error> {
+    let first = images.first().ok_or(ReshapeError::from(TuneError::NoImages))?;
+    let source = Source::new(images.iter().map(Images::source).collect(), first.preprocess());
+    Ok((first.preprocess(), first.take(IMAGES).tensor()?, source))
 }

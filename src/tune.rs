@@ -40,10 +40,6 @@ pub fn tune(
     let files = images.iter().map(Images::source).collect();
     let source = Source::new(files, first.preprocess());
     let mut tuner = prepared.tuner(options, source, tune, &mut |_| ())?;
-    let learner = tuner.learner();
-    while !learner.is_done() {
-        learner.step().map_err(widths::SearchError::from)?;
-        progress(learner.progress());
-    }
+    tuner.learner().learn(progress).map_err(widths::SearchError::from)?;
     Found::of(prepared.tuned(options, &tuner, &mut |_| ())?)
 }

@@ -83,10 +83,7 @@ struct Demo {
 /// Runs `pq demo`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     // What is missing is told before anything is searched.
-    let files = match args.web {
-        true => Some(web::files(args.web_client.as_deref())?),
-        false => None,
-    };
+    let files = args.web.then(|| web::files(args.web_client.as_deref())).transpose()?;
     let folder = std::env::temp_dir().join(format!("pq-demo-{}", std::process::id()));
     let created = app.cleanup.create(folder, |path| fs::create_dir(path));
     let (folder, ()) = created.map_err(|error| unwritable(&error))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::clients::wrong;
 use crate::key::PublicKey;
 use crate::whole::{Access, write};
-use crate::{Error, secret};
+use crate::{Error, secret, user};
 
 /// The keys of servers, by address.
 ///
@@ -15,6 +15,8 @@ use crate::{Error, secret};
 #[derive(Clone, Debug)]
 pub struct KnownServers {
     path: PathBuf,
+    /// The file, with comments of its user's.
+    text: String,
     servers: Vec<(String, PublicKey)>,
 }
 
@@ -24,10 +26,7 @@ impl KnownServers {
     /// The user's file: `pq/known` in `XDG_CONFIG_HOME`, or in `.config` in `HOME`. None where
     /// neither is set.
     pub fn of_user() -> Option<PathBuf> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let home = set("HOME").map(|home| Path::new(&home).join(".config"));
-        let folder = set("XDG_CONFIG_HOME").map(PathBuf::from).or(home)?;
-        Some(folder.join("pq").join("known"))
+        user::folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("known"))
     }
 
     /// The servers of a file; none where there is no file yet.
@@ -46,7 +45,7 @@ impl KnownServers {
     }
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let mut all = Self { path: path.to_owned(), servers: Vec::new() };
+        let mut all = Self { path: path.to_owned(), text: text.to_owned(), servers: Vec::new() };
         for (number, line) in text.lines().enumerate() {
             let said = line.split('#').next().unwrap_or_default();
             let words: Vec<&str> = said.split_whitespace().collect();
@@ -98,43 +97,35 @@ impl KnownServers {
             }
             None => self.servers.push((address.to_owned(), key)),
         }
-        self.change(|text| {
-            let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-            format!("{text}{end}{address} {key}\n")
-        })
+        if !self.text.is_empty() && !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+        self.text.push_str(&format!("{address} {key}\n"));
+        self.save()
     }
 
     /// Removes the server at an address, and says whether there was one.
     ///
     /// # Errors
-    /// [`Error::Read`] and [`Error::Write`] with the system's reason.
+    /// [`Error::Write`] with the system's reason.
     pub fn remove(&mut self, address: &str) -> Result<bool, Error> {
         if self.key(address).is_none() {
             return Ok(false);
         }
         self.servers.retain(|(known, _)| !known.eq_ignore_ascii_case(address));
-        self.change(|text| {
-            let others = text.lines().filter(|line| {
-                let first = line.split_whitespace().next();
-                !first.is_some_and(|known| known.eq_ignore_ascii_case(address))
-            });
-            others.map(|line| format!("{line}\n")).collect()
-        })?;
+        let others = self.text.lines().filter(|line| {
+            let first = line.split_whitespace().next();
+            !first.is_some_and(|known| known.eq_ignore_ascii_case(address))
+        });
+        self.text = others.map(|line| format!("{line}\n")).collect();
+        self.save()?;
         Ok(true)
     }
 
-    /// Writes the file anew. Comments of its user's stay.
-    fn change(&self, new: impl FnOnce(&str) -> String) -> Result<(), Error> {
-        let old = match secret::read(&self.path) {
-            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
-            Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                let folder = self.path.parent().unwrap_or(Path::new("."));
-                std::fs::create_dir_all(folder)
-                    .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
-                String::new()
-            }
-            Err(error) => return Err(error),
-        };
-        write(&self.path, new(&old).as_bytes(), Access::Owner)
+    fn save(&self) -> Result<(), Error> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+        write(&self.path, self.text.as_bytes(), Access::Owner)
     }
 }

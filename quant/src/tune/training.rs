@@ -73,6 +73,18 @@ pub trait Learner {
     /// An image cannot be read; or the loss has grown in spite of rates halved three times.
     fn step(&mut self) -> Result<(), TuneError>;
 
+    /// Does all steps that are left, and says after each where the training is.
+    ///
+    /// # Errors
+    /// Those of a step.
+    fn learn(&mut self, progress: &mut dyn FnMut(TuneProgress)) -> Result<(), TuneError> {
+        while !self.is_done() {
+            self.step()?;
+            progress(self.progress());
+        }
+        Ok(())
+    }
+
     /// The state between two steps.
     fn state(&self) -> Vec<u8>;
 
