@@ -35,7 +35,8 @@ fetch_toolchain() {
     command -v apt-get > /dev/null && command -v dpkg-deb > /dev/null ||
         unavailable "No apt-get and dpkg-deb."
     local version llvm packages
-    version=$(apt-cache show rustc-web 2> /dev/null | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p' |
+    version=$(apt-cache show rustc-web 2> /dev/null |
+        sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p' |
         sort -V | tail -n 1)
     [[ -n $version ]] || unavailable "No package rustc-web; is there one after apt-get update?"
     llvm=$(apt-cache show "libstd-rust-web-$version" | grep -o 'libllvm[0-9]*' | head -n 1)
@@ -60,7 +61,8 @@ fetch_toolchain() {
 
 has_target() {
     local sysroot
-    sysroot=$(rustc --print sysroot) && compgen -G "$sysroot/lib/rustlib/$triple/lib/libstd-*" > /dev/null
+    sysroot=$(rustc --print sysroot) &&
+        compgen -G "$sysroot/lib/rustlib/$triple/lib/libstd-*" > /dev/null
 }
 
 std=()
