@@ -9,7 +9,7 @@ use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 
 /// Which output of a network is meant.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct OutputArg {
     /// The output of the ONNX file that is the logits, where it has several [default: the first].
     #[arg(long, value_name = "NAME")]

@@ -98,6 +98,12 @@ pub(crate) fn loss(number: f64) -> String {
     if number != 0.0 && number < 0.001 { format!("{number:.1e}") } else { format!("{number:.4}") }
 }
 
+/// A number above 0, as an argument.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

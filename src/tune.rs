@@ -8,18 +8,23 @@ use crate::{Error, Found, Images, Model};
 /// Images that calibrate, from the first of those to learn from.
 pub const CALIBRATION: usize = 256;
 
-/// Trains the integers of a network at the widths that `options` fixes, with the model as their
-/// teacher: what [`search`](crate::search) finds is the start, and zero steps leave it as it is.
+/// Trains the integers of a network at the widths that `options` fixes or that are searched within
+/// its budgets: what [`search`](crate::search) finds is the start. Of budgets, a hundredth is left
+/// for accumulators that training makes wider; where that is too little, the network found is over
+/// its budget. The teacher is the model itself where none is given: one that was reshaped learns
+/// from what it was.
 ///
 /// The first images of the first file calibrate. Labels are learned from too, where files have
 /// any. The options' choice of requantized Winograd does not count. `progress` is told after each
 /// step.
 ///
 /// # Errors
-/// There are no images, or they do not fit the model; no widths are fixed; the network's integers
-/// are too large to be trained; or the training diverges.
+/// There are no images, or they do not fit the model; neither widths nor a budget are given; the
+/// teacher takes other images or tells other classes apart; the network's integers are too large to
+/// be trained; or the training diverges.
 pub fn tune(
     model: &Model,
+    teacher: Option<&Model>,
     images: &[Images],
     options: &SearchOptions,
     tune: &TuneOptions,
@@ -39,7 +44,8 @@ pub fn tune(
     )?;
     let files = images.iter().map(Images::source).collect();
     let source = Source::new(files, first.preprocess());
-    let mut tuner = prepared.tuner(options, source, tune, &mut |_| ())?;
+    let mut tuner =
+        prepared.tuner(teacher.map(|model| &model.0), options, source, tune, &mut |_| ())?;
     tuner.learner().learn(progress).map_err(widths::SearchError::from)?;
     Found::of(prepared.tuned(options, &tuner, &mut |_| ())?)
 }

@@ -60,3 +60,29 @@ fn a_trained_network_runs_privately_and_a_resumed_training_ends_with_the_same() 
     let said = String::from_utf8_lossy(&cut.stdout).into_owned() + &stderr(&cut);
     assert!(!cut.status.success() && said.contains("bytes: expected"), "{said}");
 }
+
+/// Widths that are searched, and a teacher that is another file.
+#[test]
+fn a_network_is_trained_within_a_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let [fixed, within] = ["fixed", "within"].map(|name| folder.path().join(name));
+    let uniform = json(&tune(&fixed, &["--steps", "0"]));
+    let budget = uniform["predicted_bits"].as_u64().unwrap();
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let (bits, out) = (budget.to_string(), within.to_str().unwrap());
+    let args = ["tune", &model, "--train", &images, "--no-flip", "--crop", "1", "--steps", "4"];
+    let goal = ["--budget-bits", &bits, "--teacher", &model, "--out", out, "--json"];
+    let found = json(&run(&[&args[..], &goal].concat()));
+    assert_eq!(found["budget_bits"], budget);
+    assert!(found["predicted_bits"].as_u64().unwrap() <= budget, "{found}");
+    let images = asset("digits-test-images-idx3-ubyte");
+    let inference =
+        json(&run(&["infer", "--local", out, "--input", &images, "--verify", "--json"]));
+    assert_eq!(inference["verified"], true);
+    let both = run(&[&args[..], &goal, &["--fixed", "w2a4"]].concat());
+    assert!(stderr(&both).contains("cannot be used with"), "{}", stderr(&both));
+    let goal = ["--budget-bits", &bits, "--teacher", "none.onnx", "--out", out, "--json"];
+    let missing = run(&[&args[..], &goal].concat());
+    let said = String::from_utf8_lossy(&missing.stdout).into_owned() + &stderr(&missing);
+    assert!(!missing.status.success() && said.contains("none.onnx"), "{said}");
+}

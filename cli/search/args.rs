@@ -17,7 +17,7 @@ use crate::images::{self, PreprocessArgs};
 use crate::out::{self, Writer};
 use crate::purpose::PurposeArgs;
 use crate::source::OutputArg;
-use crate::units::{BitCount, ByteCount};
+use crate::units::{BitCount, ByteCount, positive};
 
 /// Choices of which one has to be made: what the search keeps to.
 const GOALS: [&str; 6] =
@@ -249,11 +249,6 @@ impl Args {
             ..self.purpose.search()
         }
     }
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
-    number.ok_or_else(|| "expected a number above 0".into())
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

@@ -14,6 +14,7 @@ use quant::{Dataset, Model, Preprocess, Tensor};
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Progress;
+use crate::units;
 
 /// The time between two states on the disk.
 const KEPT: Duration = Duration::from_secs(60);
@@ -39,7 +40,7 @@ pub(crate) struct TrainingArgs {
     )]
     steps: u64,
     /// As many steps as take about so many minutes, by a measurement of the first 20.
-    #[arg(long, value_name = "M", conflicts_with = "steps", value_parser = minutes)]
+    #[arg(long, value_name = "M", conflicts_with = "steps", value_parser = units::positive)]
     minutes: Option<f64>,
     /// The most rows and columns that an image is moved.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8))]
@@ -179,9 +180,4 @@ pub(crate) fn digest(path: &Path) -> Outcome<String> {
     let bytes = std::fs::read(path)
         .map_err(|error| Failure::input(format_args!("cannot read {}: {error}", path.display())))?;
     Ok(quant::search::digest(&bytes))
-}
-
-fn minutes(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
-    number.ok_or_else(|| "expected minutes, a number above 0".into())
 }

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use quant::search::{FirstAndLast, SearchError, SearchOptions, Uniform};
+use quant::Model;
+use quant::search::{FirstAndLast, Found, SearchError, SearchOptions, Uniform};
 
+use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::images::PreprocessArgs;
 use crate::out::TRAINING;
 use crate::purpose::PurposeArgs;
 use crate::source::OutputArg;
 use crate::training::{Place, TrainingArgs, digest};
+use crate::units::{self, BitCount};
 
 /// What `pq tune` is given.
 #[derive(clap::Args)]
@@ -20,12 +23,14 @@ pub(crate) struct Args {
     pub(crate) output: OutputArg,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
-    /// Widths of weights and activations of all layers, such as w3a3.
-    #[arg(long, value_name = "wNaM")]
-    pub(crate) fixed: Uniform,
-    /// Widths of the first and last layer: same, or wNaM [default: w8a8].
-    #[arg(long, value_name = "same|wNaM")]
-    pub(crate) first_last: Option<FirstAndLast>,
+    /// Another network to learn from, an ONNX file: where MODEL was reshaped, what it was before.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) teacher: Option<PathBuf>,
+    #[command(flatten)]
+    goal: Goal,
+    /// Widths of the first and last layer beside --fixed: same, or wNaM [default: w8a8].
+    #[arg(long, value_name = "same|wNaM", requires = "fixed")]
+    first_last: Option<FirstAndLast>,
     #[command(flatten)]
     pub(crate) purpose: PurposeArgs,
     /// The folder to write plan.json, weights.safetensors, search.json, hints and the state of the
@@ -39,14 +44,69 @@ pub(crate) struct Args {
     pub(crate) preprocess: PreprocessArgs,
 }
 
+/// Which widths are trained.
+#[derive(clap::Args)]
+#[group(required = true, multiple = true)]
+struct Goal {
+    /// Widths of weights and activations of all layers, such as w3a3.
+    #[arg(long, value_name = "wNaM", conflicts_with_all = ["budget_bits", "budget_seconds"])]
+    fixed: Option<Uniform>,
+    /// Widths of the least loss with which one inference moves at most so many bits, in both
+    /// directions (2G, 400M).
+    #[arg(long, value_name = "BITS")]
+    budget_bits: Option<BitCount>,
+    /// Widths of the least loss with which one inference takes at most so many seconds on the link.
+    #[arg(long, value_name = "SECONDS", value_parser = units::positive)]
+    budget_seconds: Option<f64>,
+}
+
+impl Goal {
+    /// All of it that the result depends on.
+    fn line(&self) -> String {
+        if let Some(Uniform { weight_bits, activation_bits }) = self.fixed {
+            return format!("--fixed w{weight_bits}a{activation_bits}");
+        }
+        let bits = self.budget_bits.map(|BitCount(bits)| bits);
+        format!("--budget-bits {bits:?} --budget-seconds {:?}", self.budget_seconds)
+    }
+}
+
 impl Args {
     pub(super) fn options(&self) -> SearchOptions {
         SearchOptions {
-            fixed: Some(self.fixed),
+            fixed: self.goal.fixed,
+            budget_bits: self.goal.budget_bits.map(|BitCount(bits)| bits),
+            budget_seconds: self.goal.budget_seconds,
             ends: self.first_last.unwrap_or_default(),
             seed: self.training.seed,
             ..self.purpose.search()
         }
+    }
+
+    /// The network to learn from, where it is another one.
+    ///
+    /// # Errors
+    /// It cannot be imported.
+    pub(super) fn teacher(&self, console: &Console) -> Outcome<Option<Model>> {
+        self.teacher.as_ref().map(|path| OutputArg::default().import(path, console)).transpose()
+    }
+
+    /// What to say of a network that training has taken out of its budget.
+    pub(super) fn over(&self, found: &Found) -> Option<String> {
+        let goal = &self.goal;
+        let over = |asked: String, found: String| {
+            format!(
+                "training has made accumulators wider, and the network is over its budget: \
+                 expected at most {asked}, found {found}; give a smaller budget to be within this \
+                 one"
+            )
+        };
+        if let Some(BitCount(most)) = goal.budget_bits.filter(|most| found.predicted_bits > most.0)
+        {
+            return Some(over(units::bits(most), units::bits(found.predicted_bits)));
+        }
+        let most = goal.budget_seconds.filter(|&most| found.predicted_seconds > most)?;
+        Some(over(units::seconds(most), units::seconds(found.predicted_seconds)))
     }
 
     /// A training that failed, of this model or of these images.
@@ -63,8 +123,9 @@ impl Args {
         let mut lines = vec![
             format!("MODEL {}", digest(&self.model)?),
             format!("--output {}", self.output.name().unwrap_or_default()),
-            format!("--fixed w{}a{}", self.fixed.weight_bits, self.fixed.activation_bits),
+            self.goal.line(),
             format!("--first-last {:?}", self.first_last.unwrap_or_default()),
+            format!("--teacher {}", digest(self.teacher.as_ref().unwrap_or(&self.model))?),
             format!("preprocessing {:?}", self.preprocess.preprocess()),
         ];
         lines.extend(self.training.lines()?);

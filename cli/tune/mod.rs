@@ -26,6 +26,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let _kept = out::folder(app, &args.out, Writer::Tune, args.force)?;
     let input = args.output.import(&args.model, &app.console)?;
+    let teacher = args.teacher(&app.console)?;
     let lessons = args.training.lessons(&input, args.preprocess.preprocess(), pq::CALIBRATION)?;
     let (options, training) = (args.options(), args.training.options());
     let images = Images { batch: &lessons.first, labels: None, held_back: None };
@@ -35,7 +36,7 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let model = model.map_err(|error| args.failure(error.into()))?;
     let prepared = Prepared::new(&model, &lessons.preprocess, &images, &options, None, told);
     let prepared = prepared.map_err(|error| args.failure(error))?;
-    let tuner = prepared.tuner(&options, lessons.source(), &training, told);
+    let tuner = prepared.tuner(teacher.as_ref(), &options, lessons.source(), &training, told);
     let mut tuner = tuner.map_err(|error| args.failure(error))?;
     let (place, failure) = (args.place()?, |error: TuneError| args.failure(error.into()));
     args.training.learn(app, &place, tuner.learner(), &failure, &progress)?;
@@ -44,6 +45,9 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let summary = Summary::new(&found);
     drop(progress);
     summary.warn(&app.console);
+    if let Some(over) = args.over(&found) {
+        app.console.warn(over);
+    }
     let (plan, weights, hints) = (&found.plan, &found.weights, hints.as_ref());
     net::write(app, &args.out, Net { plan, weights, hints }, &summary)?;
     Ok((summary, found.plan))

@@ -41,6 +41,7 @@ pub use fingerprint::{digest, fingerprint};
 pub use found::{Found, LayerReport};
 pub use options::{FirstAndLast, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
+pub use tuned::Tuning;
 
 use crate::quantize::{
     BitWidths, QuantizeError, Quantizer, Reconstruction, first_images, requantize,
@@ -100,6 +101,28 @@ pub struct Prepared<'a> {
     sensitivity: Option<Sensitivity>,
     /// `None` where widths are fixed: nothing is compared.
     measured: Option<Measured>,
+}
+
+/// Widths that are settled, the network that has them, and its protocols.
+struct Settled {
+    bit_widths: BitWidths,
+    network: (Graph, Weights),
+    plan: Plan,
+}
+
+impl Settled {
+    fn new(
+        bit_widths: BitWidths,
+        network: (Graph, Weights),
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, SearchError> {
+        progress(Progress { phase: "protocols", done: 0, of: 1 });
+        match planned(&network, options)? {
+            Some(plan) => Ok(Self { bit_widths, network, plan }),
+            None => Err(impossible(&network, options)?),
+        }
+    }
 }
 
 /// Images that sensitivities are measured on, at most.
@@ -199,18 +222,20 @@ impl<'a> Prepared<'a> {
         options: &SearchOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Found, SearchError> {
-        let budgets = Budgets {
-            bits: options.budget_bits.unwrap_or(UNBOUNDED),
-            online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
-        };
+        let Settled { bit_widths, network, plan } = self.settle(options, progress)?;
+        self.found(&bit_widths, plan, network.1, options, progress)
+    }
+
+    /// The widths of the least loss, their network, and its protocols.
+    fn settle(
+        &self,
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Settled, SearchError> {
         if let Some(fixed) = options.fixed {
             let bit_widths = uniform(self.quantizer.activations(), fixed, options.ends);
-            let graph = self.finish(&bit_widths, options, progress)?;
-            progress(Progress { phase: "protocols", done: 0, of: 1 });
-            let Some(plan) = planned(&graph, options)? else {
-                return Err(impossible(&graph, options)?);
-            };
-            return self.found(&bit_widths, plan, graph.1, options, progress);
+            let network = self.finish(&bit_widths, options, progress)?;
+            return Settled::new(bit_widths, network, options, progress);
         }
         if !options.is_bounded() {
             return Err(SearchError::Nothing);
@@ -218,26 +243,31 @@ impl<'a> Prepared<'a> {
         let (Some(sensitivity), Some(measured)) = (&self.sensitivity, &self.measured) else {
             return Err(SearchError::Nothing);
         };
+        let budgets = Budgets {
+            bits: options.budget_bits.unwrap_or(UNBOUNDED),
+            online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
+        };
         let chooser = Chooser::new(&self.quantizer, sensitivity, measured, options);
         let chosen = chooser.choose(budgets, progress)?;
         let (mut current, mut less) = (chosen.clone(), budgets);
         let mut safe = None;
         let mut careful = SearchOptions { reconstruct: None, ..*options };
         for _ in 0..NARROWINGS {
-            let graph = self.finish(&current, &careful, progress)?;
+            let network = self.finish(&current, &careful, progress)?;
             progress(Progress { phase: "protocols", done: 0, of: 1 });
-            if let Some(plan) = planned(&graph, options)? {
+            if let Some(plan) = planned(&network, options)? {
+                let settled = Settled { bit_widths: current.clone(), network, plan };
                 if careful.reconstruct == options.reconstruct {
-                    return self.found(&current, plan, graph.1, options, progress);
+                    return Ok(settled);
                 }
                 // Only what fits before is worth the time of reconstruction.
                 careful.reconstruct = options.reconstruct;
-                safe = Some((current.clone(), graph));
+                safe = Some(settled);
                 continue;
             }
             // Careful rounding may widen an accumulator by a bit: the widths are then chosen for a
             // budget that is less by what was too much.
-            let smallest = inference_bits(&smallest(&graph.0, &graph.1, options)?);
+            let smallest = inference_bits(&smallest(&network.0, &network.1, options)?);
             careful.reconstruct = None;
             less = less.less(smallest.saturating_sub(budgets.bits).max(smallest / 500));
             match chooser.within(less, progress) {
@@ -248,13 +278,12 @@ impl<'a> Prepared<'a> {
         }
         // The widths were chosen for weights rounded layer by layer: these meet the budgets
         // whatever came of the rest.
-        let (bit_widths, graph) = match safe {
-            Some(safe) => safe,
-            None => (chosen.clone(), self.quantizer.quantize(&chosen)?),
-        };
-        match planned(&graph, options)? {
-            Some(plan) => self.found(&bit_widths, plan, graph.1, options, progress),
-            None => Err(impossible(&graph, options)?),
+        match safe {
+            Some(safe) => Ok(safe),
+            None => {
+                let network = self.quantizer.quantize(&chosen)?;
+                Settled::new(chosen, network, options, progress)
+            }
         }
     }
 

@@ -1,48 +1,81 @@
-//! Networks of fixed widths whose integers are trained.
+//! Networks whose integers are trained, at widths that are fixed or found.
 
-use super::planned::{impossible, planned};
-use super::widths::uniform;
-use super::{Found, Prepared, Progress, SearchError, SearchOptions};
-use crate::quantize::Winograd;
-use crate::tune::{Source, TuneOptions, Tuner};
+use model::Model;
+
+use super::planned::{planned, smallest};
+use super::{Found, Prepared, Progress, SearchError, SearchOptions, Settled};
+use crate::quantize::{BitWidths, Winograd};
+use crate::tune::{Learner, Source, TuneOptions, Tuner};
+
+/// The part of a budget that widths are searched within: integers that are trained may need wider
+/// accumulators than those that it started from.
+const TRAINED: f64 = 0.99;
+
+/// A training of the integers of a search.
+pub struct Tuning<'s> {
+    bit_widths: BitWidths,
+    tuner: Tuner<'s>,
+}
+
+impl<'s> Tuning<'s> {
+    /// What takes it from step to step.
+    pub const fn learner(&mut self) -> &mut (dyn Learner + 's) {
+        self.tuner.learner()
+    }
+}
+
+/// A search that leaves room for what training does.
+fn narrower(options: &SearchOptions) -> SearchOptions {
+    let part = |bits: u64| (bits as f64 * TRAINED) as u64;
+    SearchOptions {
+        budget_bits: options.budget_bits.map(part),
+        budget_online_bits: options.budget_online_bits.map(part),
+        budget_seconds: options.budget_seconds.map(|seconds| seconds * TRAINED),
+        // Only integers that are those of the spatial domain are trained.
+        winograd: Winograd::default(),
+        ..*options
+    }
+}
 
 impl Prepared<'_> {
     /// A training that starts from the integers that a search with the same options finds, without
-    /// requantized Winograd.
+    /// requantized Winograd, and within a hundredth less than its budgets. The teacher is the
+    /// network itself, or another one with the same input and outputs.
     ///
     /// # Errors
-    /// [`SearchError::Nothing`] where no widths are fixed; or what [`Tuner::new`] says.
+    /// What a search says; the teacher has other inputs or outputs; or what [`Tuner::new`] says.
     pub fn tuner<'s>(
         &self,
+        teacher: Option<&Model>,
         options: &SearchOptions,
         source: Source<'s>,
         tune: &TuneOptions,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Tuner<'s>, SearchError> {
-        let fixed = options.fixed.ok_or(SearchError::Nothing)?;
-        let bit_widths = uniform(self.quantizer.activations(), fixed, options.ends);
-        let exact = SearchOptions { winograd: Winograd::default(), ..*options };
-        let (graph, weights) = self.finish(&bit_widths, &exact, progress)?;
-        Ok(Tuner::new(self.model, (&graph, &weights), source, *tune)?)
+    ) -> Result<Tuning<'s>, SearchError> {
+        let Settled { bit_widths, network, .. } = self.settle(&narrower(options), progress)?;
+        let teacher = teacher.unwrap_or(self.model);
+        let tuner = Tuner::new(self.model, (&network.0, &network.1), teacher, source, *tune)?;
+        Ok(Tuning { bit_widths, tuner })
     }
 
-    /// Plans the network of a training, as a search with the same options would.
+    /// Plans the network of a training, as a search with the same options would. Where its
+    /// accumulators have grown so wide that no plan is within the budgets, it is the one that moves
+    /// the fewest bits: a training is not thrown away for that.
     ///
     /// # Errors
-    /// Accumulators have become too wide; or no plan is within the budgets.
+    /// Accumulators have become too wide for any plan.
     pub fn tuned(
         &self,
         options: &SearchOptions,
-        tuner: &Tuner<'_>,
+        tuning: &Tuning<'_>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Found, SearchError> {
-        let fixed = options.fixed.ok_or(SearchError::Nothing)?;
-        let bit_widths = uniform(self.quantizer.activations(), fixed, options.ends);
-        let network = tuner.network()?;
+        let network = tuning.tuner.network()?;
         progress(Progress { phase: "protocols", done: 0, of: 1 });
-        let Some(plan) = planned(&network, options)? else {
-            return Err(impossible(&network, options)?);
+        let plan = match planned(&network, options)? {
+            Some(plan) => plan,
+            None => smallest(&network.0, &network.1, options)?,
         };
-        self.found(&bit_widths, plan, network.1, options, progress)
+        self.found(&tuning.bit_widths, plan, network.1, options, progress)
     }
 }

@@ -1,6 +1,6 @@
 //! Why a network cannot be tuned.
 
-use model::DataError;
+use model::{DataError, Interface};
 
 /// Why a network cannot be tuned.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,18 @@ pub enum TuneError {
     /// There is nothing to learn from.
     #[error("no training image: at least one is needed")]
     NoImages,
+    /// A teacher of something else.
+    #[error(
+        "the teacher takes {:?} and tells {} classes apart, expected {:?} and {}: it must be a \
+         network of the same images and classes",
+        found.input, found.classes, expected.input, expected.classes
+    )]
+    Teacher {
+        /// What the network takes and tells apart.
+        expected: Interface,
+        /// What the teacher does.
+        found: Interface,
+    },
     /// Weights that are trained elsewhere.
     #[error(
         "layer {node}: its weights are in Winograd's domain, which is not trained; quantize with \

@@ -67,19 +67,25 @@ pub struct Tuner<'a> {
 }
 
 impl<'a> Tuner<'a> {
-    /// Starts from the integers of a network, which `teacher` is the float network of. Images are
-    /// read as the graph's input.
+    /// Starts from the integers of a network, which `model` is the float network of. The teacher
+    /// is that, too, or another one with the same input and outputs. Images are read as the graph's
+    /// input.
     ///
     /// # Errors
-    /// There are no images; weights are in Winograd's domain; or integers are too large to be
-    /// trained.
+    /// There are no images; the teacher has another input or other outputs; weights are in
+    /// Winograd's domain; or integers are too large to be trained.
     pub fn new(
-        teacher: &Model,
+        model: &Model,
         (graph, weights): (&Graph, &Weights),
+        teacher: &Model,
         source: Source<'a>,
         options: TuneOptions,
     ) -> Result<Self, TuneError> {
-        let integers = Integers::new(teacher, graph, weights)?;
+        if teacher.interface() != model.interface() {
+            let [expected, found] = [model, teacher].map(Model::interface);
+            return Err(TuneError::Teacher { expected, found });
+        }
+        let integers = Integers::new(model, graph, weights)?;
         Ok(Self { training: Training::new(teacher, integers, source, options)? })
     }
 

@@ -67,7 +67,7 @@ fn the_trainer_computes_the_integers_of_partly_linear_networks() {
 fn trains_and_computes(model: &Model) {
     let ((graph, weights), data) = quantized(model, [3, 3]);
     let source = source(&data);
-    let mut tuner = Tuner::new(model, (&graph, &weights), source, OPTIONS).unwrap();
+    let mut tuner = Tuner::new(model, (&graph, &weights), model, source, OPTIONS).unwrap();
     let untouched = tuner.network().unwrap();
     assert_eq!(untouched.0, graph);
     assert_eq!(untouched.1.layers, weights.layers);
@@ -86,7 +86,7 @@ fn interrupted_and_resumed_on_other_cores_it_ends_with_the_same_bytes() {
     let model = residual_network();
     let ((graph, weights), data) = quantized(&model, [3, 3]);
     let source = source(&data);
-    let start = || Tuner::new(&model, (&graph, &weights), source.clone(), OPTIONS).unwrap();
+    let start = || Tuner::new(&model, (&graph, &weights), &model, source.clone(), OPTIONS).unwrap();
     let run = |mut tuner: Tuner<'_>, until: u64, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
@@ -102,8 +102,39 @@ fn interrupted_and_resumed_on_other_cores_it_ends_with_the_same_bytes() {
     resumed.learner().restore(&half).unwrap();
     assert_eq!(run(resumed, OPTIONS.steps, 2), whole);
     let others = TuneOptions { seed: 4, ..OPTIONS };
-    let mut other = Tuner::new(&model, (&graph, &weights), source, others).unwrap();
+    let mut other = Tuner::new(&model, (&graph, &weights), &model, source, others).unwrap();
     let error = other.learner().restore(&half).unwrap_err().to_string();
     assert!(error.contains("seed: expected 4, found 3"), "{error}");
     assert!(other.learner().restore(&half[1..]).unwrap_err().to_string().contains("bytes"));
+}
+
+/// The loss is the divergence from the teacher's logits: with the network itself, whose integers
+/// these are, it is small at the start; with another one it is not, and falls.
+#[test]
+fn another_network_of_the_same_images_and_classes_can_teach() {
+    let model = residual_network();
+    let ((graph, weights), data) = quantized(&model, [4, 4]);
+    let mut teacher = model.clone();
+    for node in &mut teacher.nodes {
+        if let Op::Conv(conv) = &mut node.op {
+            conv.weight.iter_mut().step_by(3).for_each(|weight| *weight = -*weight);
+        }
+    }
+    let start =
+        |teacher| Tuner::new(&model, (&graph, &weights), teacher, source(&data), OPTIONS).unwrap();
+    let first = |teacher| {
+        let mut tuner = start(teacher);
+        tuner.learner().step().unwrap();
+        tuner.learner().progress().loss
+    };
+    let [own, other] = [&model, &teacher].map(first);
+    assert!(other > 2.0 * own, "{own} {other}");
+    let mut tuner = start(&teacher);
+    tuner.learner().learn(&mut |_| ()).unwrap();
+    let learned = tuner.learner().progress().loss;
+    assert!(learned < 0.95 * other, "{other} {learned}");
+    teacher.input = [4, 8, 8];
+    let error = Tuner::new(&model, (&graph, &weights), &teacher, source(&data), OPTIONS);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("takes [4, 8, 8]") && error.contains("expected [3, 8, 8]"), "{error}");
 }
