@@ -94,19 +94,12 @@ impl Args {
     /// What to say of a network that training has taken out of its budget.
     pub(super) fn over(&self, found: &Found) -> Option<String> {
         let goal = &self.goal;
-        let over = |asked: String, found: String| {
-            format!(
-                "training has made accumulators wider, and the network is over its budget: \
-                 expected at most {asked}, found {found}; give a smaller budget to be within this \
-                 one"
-            )
-        };
         if let Some(BitCount(most)) = goal.budget_bits.filter(|most| found.predicted_bits > most.0)
         {
-            return Some(over(units::bits(most), units::bits(found.predicted_bits)));
+            return Some(over(&units::bits(most), &units::bits(found.predicted_bits)));
         }
         let most = goal.budget_seconds.filter(|&most| found.predicted_seconds > most)?;
-        Some(over(units::seconds(most), units::seconds(found.predicted_seconds)))
+        Some(over(&units::seconds(most), &units::seconds(found.predicted_seconds)))
     }
 
     /// A training that failed, of this model or of these images.
@@ -131,4 +124,12 @@ impl Args {
         lines.extend(self.training.lines()?);
         Ok(Place { path: self.out.join(TRAINING), arguments: lines.join("\n") })
     }
+}
+
+/// What to say of a network that is over its budget.
+fn over(asked: &str, found: &str) -> String {
+    format!(
+        "training has made accumulators wider, and the network is over its budget: expected at \
+         most {asked}, found {found}; give a smaller budget to be within this one"
+    )
 }

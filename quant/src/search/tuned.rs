@@ -26,7 +26,6 @@ impl<'s> Tuning<'s> {
 
 /// A search that leaves room for what training does.
 fn narrower(options: &SearchOptions) -> SearchOptions {
-    let part = |bits: u64| (bits as f64 * TRAINED) as u64;
     SearchOptions {
         budget_bits: options.budget_bits.map(part),
         budget_online_bits: options.budget_online_bits.map(part),
@@ -35,6 +34,10 @@ fn narrower(options: &SearchOptions) -> SearchOptions {
         winograd: Winograd::default(),
         ..*options
     }
+}
+
+fn part(bits: u64) -> u64 {
+    (bits as f64 * TRAINED) as u64
 }
 
 impl Prepared<'_> {
