@@ -175,13 +175,15 @@ def main():
     parser.add_argument("--images", required=True, help="CIFAR records, gzipped")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1, help="of the crops")
+    parser.add_argument("--judged", type=int, default=JUDGED, help="images that judge")
     parser.add_argument("--only", nargs="+", help="beginnings of file names")
     parser.add_argument("--verify", action="store_true", help="one inference, no comparison")
     arguments = parser.parse_args()
     paths = sorted(glob.glob(os.path.join(arguments.folder, "*.onnx")))
     if arguments.only:
         paths = [p for p in paths if os.path.basename(p).startswith(tuple(arguments.only))]
-    images = crops(arguments.images, CALIBRATION + JUDGED, arguments.size, arguments.seed)
+    count = CALIBRATION + arguments.judged
+    images = crops(arguments.images, count, arguments.size, arguments.seed)
     head = ["classes", "pq", "ort", "points", "error", "ort's", "MB", "search s", "verified"]
     print(COLUMNS.format("network", *head, "fine"), flush=True)
     failures = 0

@@ -86,7 +86,7 @@ impl Importer {
         self.clipped(node, &value, Some(min), max)
     }
 
-    fn clipped(
+    pub(super) fn clipped(
         &mut self,
         node: &NodeProto,
         value: &Value,

@@ -260,6 +260,7 @@ impl Importer {
             }
             "Concat" => self.concat(node, inputs),
             "Pad" => self.pad(node, inputs),
+            "RequantShift" => self.requant_shift(node, inputs),
             "Slice" => self.slice(node, inputs),
             "Gather" => self.gather(node, inputs),
             _ => Err(unsupported(node)),

@@ -26,6 +26,7 @@ mod pooling;
 pub mod proto;
 mod qdq;
 mod qoperators;
+mod requant_shift;
 mod reshape;
 mod separate;
 mod simplify;

@@ -83,6 +83,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "ReduceMean": "over rows, columns or both",
     "ReduceProd": "of constants",
     "Relu": "all",
+    "RequantShift": "of NEMO, DORY and Deeploy, as what it rounds: `mul`, `add` by tensor or channel",
     "Reshape": "any that keeps images apart",
     "Shape": "all but the number of images is known",
     "Sigmoid": "all",
@@ -204,7 +205,7 @@ pub(super) fn unsupported(node: &NodeProto) -> Problem {
             "its scales are those of each image: quantize statically (quantize_static of \
              onnxruntime), or give the network before it was quantized"
         }
-        "RequantShift" | "RequantizedConv" | "RequantizedGemm" => {
+        "RequantizedConv" | "RequantizedGemm" => {
             "its integers were lowered for a device (PULP, DORY, Deeploy), and say no scales: give \
              the network as it was before, in floats or with QuantizeLinear and DequantizeLinear"
         }

@@ -11,6 +11,7 @@ mod hostile;
 mod products;
 mod random;
 mod reference;
+mod requant_shift;
 mod shapes;
 #[path = "../support/mod.rs"]
 mod support;
