@@ -83,7 +83,7 @@ pub const OPERATORS: &[Operator] = operators! {
     "ReduceMean": "over rows, columns or both",
     "ReduceProd": "of constants",
     "Relu": "all",
-    "RequantShift": "of NEMO, DORY and Deeploy, as what it rounds: `mul`, `add` by tensor or channel",
+    "RequantShift": "of NEMO and Deeploy, as what it rounds: `mul`, `add` by tensor or channel",
     "Reshape": "any that keeps images apart",
     "Shape": "all but the number of images is known",
     "Sigmoid": "all",
