@@ -6,6 +6,7 @@ mod adam;
 mod calibrate;
 mod emit;
 mod equalize;
+mod error;
 mod extent;
 mod gram;
 mod hessian;
@@ -25,7 +26,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
 use fusion::Graph;
-use model::float::FloatError;
 use model::{Conv, Model, Op, Preprocess, Tensor};
 use protocols::linear::Geometry;
 use protocols::weights::Weights;
@@ -38,6 +38,7 @@ pub use activation_quantizers::{
 };
 pub use calibrate::{Calibration, first_images};
 pub use equalize::equalized;
+pub use error::QuantizeError;
 pub(crate) use least_squares::Cross;
 pub use memory::{Memory, TooLarge};
 pub use qdq_import::{QdqChange, QdqChangeKind, QdqImport, QdqImportError, import_qdq};
@@ -57,58 +58,6 @@ pub struct BitWidths {
     /// Values of every activation quantizer, 2 to 8.
     #[serde(rename = "site_bits")]
     pub activation_bits: Vec<u8>,
-}
-
-/// Why a network cannot be quantized.
-#[derive(Debug, thiserror::Error)]
-pub enum QuantizeError {
-    /// The calibration images do not fit the network.
-    #[error(transparent)]
-    Float(#[from] FloatError),
-    /// The integer network cannot be represented.
-    #[error(transparent)]
-    Graph(#[from] fusion::Error),
-    /// The network is too large for the memory that it may take.
-    #[error(transparent)]
-    Memory(#[from] TooLarge),
-    /// Two scales that must meet are too far apart.
-    #[error(
-        "node {node}: scales differ by 2^{ratio}, which no shift can make up for; check the \
-         calibration images"
-    )]
-    Scales {
-        /// The node.
-        node: String,
-        /// The base-two logarithm of the ratio.
-        ratio: i32,
-    },
-    /// The calibration images say nothing.
-    #[error("no calibration image: at least one is needed")]
-    NoImages,
-    /// The system has no random bytes for the weights' salt.
-    #[error(transparent)]
-    Salt(#[from] protocols::Error),
-    /// The calibration images say nothing about the network's values.
-    #[error(
-        "all {images} calibration images are one and the same color, {value} in every pixel of \
-         channel 0: no range of values can be told from them; name images like those of the \
-         network's task with --calib"
-    )]
-    Blank {
-        /// The number of images.
-        images: usize,
-        /// The value, preprocessed.
-        value: f32,
-    },
-    /// A value of the network that is no number on the calibration images.
-    #[error(
-        "node {node}: its values on the calibration images are not finite; look for huge weights \
-         before it, or another scale of the images"
-    )]
-    NotFinite {
-        /// The node; `input` for the images themselves.
-        node: String,
-    },
 }
 
 /// Images that rounding in sequence looks at: it holds two values of each.

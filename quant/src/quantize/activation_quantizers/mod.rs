@@ -21,7 +21,14 @@
 //! of two, and a ReLU that is cut off where no scale of the group ends. Where such a value meets a
 //! sum, an integer factor makes up for the ratio.
 
+mod joined;
+mod ties;
+
 use model::{Mask, Model, Op, ValueId};
+
+use joined::Joined;
+use ties::Ties;
+pub(super) use ties::{SAME, off_power};
 
 /// Index of an activation quantizer.
 pub type QuantizerId = usize;
@@ -327,11 +334,6 @@ fn functions(model: &Model, nodes: &[usize]) -> usize {
     nodes.iter().filter(|&&node| is_function(&model.nodes[node].op)).count()
 }
 
-/// How far a ratio of scales is from a power of two, as a base-two logarithm.
-pub(super) fn off_power(log_ratio: f64) -> f64 {
-    (log_ratio - log_ratio.round()).abs()
-}
-
 /// The activation quantizer of a value; its group is not known yet.
 fn described(
     model: &Model,
@@ -352,93 +354,6 @@ fn described(
     });
     let group = 0;
     ActivationQuantizer { value, name, signed, max, kept, group, looked_up, functions, multiplies }
-}
-
-/// Values that are rounded alike: concatenations with their parts.
-struct Joined {
-    /// The class of every value that is in one: the least of it.
-    class: Vec<Option<usize>>,
-    /// By class: whether any of its values can be negative.
-    signed: Vec<bool>,
-    /// By class: its concatenation of the most elements.
-    largest: Vec<ValueId>,
-    /// By value: whether it is a concatenation with parts that no larger one of its class has.
-    observed: Vec<bool>,
-}
-
-impl Joined {
-    fn of(model: &Model, signed_input: bool) -> Self {
-        let values = model.nodes.len() + 1;
-        let mut joined: Vec<&model::Node> =
-            model.nodes.iter().filter(|node| matches!(node.op, Op::Concat)).collect();
-        let mut ties = Ties::new((0..values).map(|_| None));
-        for (node, &input) in
-            joined.iter().flat_map(|node| node.inputs.iter().map(move |i| (node, i)))
-        {
-            ties.join(node.output.0, input.0, 0.0);
-            sliced_from(model, input)
-                .iter()
-                .for_each(|value| ties.join(node.output.0, value.0, 0.0));
-        }
-        let roots: Vec<usize> = joined.iter().map(|node| ties.root(node.output.0)).collect();
-        let class: Vec<Option<usize>> = (0..values)
-            .map(|value| Some(ties.root(value)).filter(|root| roots.contains(root)))
-            .collect();
-        let mut signed = vec![false; values];
-        for (value, negative) in can_be_negative(model, signed_input).into_iter().enumerate() {
-            if let Some(class) = class[value] {
-                signed[class] |= negative;
-            }
-        }
-        // The largest concatenations first: those whose parts they have, too, tell nothing more.
-        joined.sort_by_key(|node| std::cmp::Reverse(node.elements()));
-        let mut largest = vec![ValueId::INPUT; values];
-        let (mut observed, mut covered) = (vec![false; values], vec![false; values]);
-        for node in joined {
-            let root = ties.root(node.output.0);
-            if largest[root] == ValueId::INPUT {
-                largest[root] = node.output;
-            }
-            observed[node.output.0] = node.inputs.iter().any(|input| !covered[input.0]);
-            node.inputs.iter().for_each(|input| covered[input.0] = true);
-        }
-        Self { class, signed, largest, observed }
-    }
-}
-
-/// By value: whether it can be negative.
-fn can_be_negative(model: &Model, signed_input: bool) -> Vec<bool> {
-    let mut negative = vec![signed_input];
-    for node in &model.nodes {
-        negative.push(match &node.op {
-            Op::Relu { .. } => false,
-            Op::Function(function) => function.is_signed(),
-            Op::Conv(_) | Op::PartRelu(_) | Op::Add => true,
-            Op::Mul
-            | Op::MaxPool(_)
-            | Op::AvgPool(_)
-            | Op::View(_)
-            | Op::Reorder(_)
-            | Op::Concat => node.inputs.iter().any(|input| negative[input.0]),
-        });
-    }
-    negative
-}
-
-/// The values that a part of a concatenation is a slice of, if they are rounded anyway, as finely
-/// as it is.
-fn sliced_from(model: &Model, part: ValueId) -> Vec<ValueId> {
-    let (mut value, mut passed) = (part, Vec::new());
-    while let Some(node) = value.producer().map(|node| &model.nodes[node]) {
-        passed.push(value);
-        match node.op {
-            Op::View(_) | Op::Reorder(_) => value = node.inputs[0],
-            Op::Relu { max: None } | Op::Function(_) | Op::Concat => return passed,
-            Op::Conv(_) | Op::Relu { max: Some(_) } | Op::PartRelu(_) | Op::Add | Op::Mul => break,
-            Op::MaxPool(_) | Op::AvgPool(_) => break,
-        }
-    }
-    Vec::new()
 }
 
 /// The elements of every product whose gate a value is, itself or rearranged.
@@ -494,64 +409,4 @@ fn needs_rounding(model: &Model, consumers: &[usize], value: usize) -> bool {
     linear
         || (consumers.len() > 1 && relus < consumers.len())
         || (revealed && !consumers.is_empty())
-}
-
-/// How far scales that are taken for each other may be apart, as a base-two logarithm.
-pub(super) const SAME: f64 = 1e-6;
-
-/// A union of what is tied; by root, the scale that it must have, up to a power of two.
-struct Ties {
-    above: Vec<usize>,
-    anchors: Vec<Option<f64>>,
-}
-
-impl Ties {
-    /// Activation quantizers with their anchors, and the logits behind them.
-    fn new(anchors: impl Iterator<Item = Option<f64>>) -> Self {
-        let anchors: Vec<Option<f64>> = anchors.chain([None]).collect();
-        Self { above: (0..anchors.len()).collect(), anchors }
-    }
-
-    fn root(&self, mut item: usize) -> usize {
-        while self.above[item] != item {
-            item = self.above[item];
-        }
-        item
-    }
-
-    /// The scale that an item must have, up to a power of two, if any.
-    fn anchor(&self, item: usize) -> Option<f64> {
-        self.anchors[self.root(item)]
-    }
-
-    /// Ties two items whose scales are `offset` apart, unless no shift brings them together.
-    fn join(&mut self, a: usize, b: usize, offset: f64) {
-        let (a, b) = (self.root(a), self.root(b));
-        let (above, below) = (a.min(b), a.max(b));
-        let apart = match (self.anchors[above], self.anchors[below]) {
-            (Some(one), Some(other)) => off_power(one - other),
-            (Some(_), None) | (None, Some(_)) | (None, None) => 0.0,
-        };
-        // Left apart, each of the two keeps the scale that it must have; the sum that they meet in
-        // multiplies one of them.
-        if off_power(offset) > SAME || apart > SAME {
-            return;
-        }
-        self.anchors[above] = self.anchors[above].or(self.anchors[below]);
-        self.above[below] = above;
-    }
-
-    /// The group of every item, numbered from zero on.
-    fn number(&self) -> Vec<usize> {
-        let mut names = Vec::new();
-        (0..self.above.len())
-            .map(|item| {
-                let root = self.root(item);
-                names.iter().position(|&name| name == root).unwrap_or_else(|| {
-                    names.push(root);
-                    names.len() - 1
-                })
-            })
-            .collect()
-    }
 }
