@@ -86,8 +86,8 @@ pub(crate) fn expected(named: Option<PublicKey>, address: &str) -> Outcome<Publi
     let known = open()?;
     known.key(address).ok_or_else(|| {
         Failure::usage(format_args!(
-            "a client with --key needs the server's: --server-key, or a line of {address} in {} \
-             (pq known add {address} ed25519:...)",
+            "a client needs the server's key: --server-key, or a line of {address} in {} (pq known \
+             add {address} ed25519:...); or --server-ca, where the server has a certificate",
             known.path().display()
         ))
     })

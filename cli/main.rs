@@ -7,6 +7,7 @@ mod compare;
 mod console;
 mod context;
 mod cost;
+mod credentials;
 mod demo;
 mod eval;
 mod exit;

@@ -40,3 +40,4 @@ mod tune;
 mod usage;
 #[cfg(target_os = "linux")]
 mod web;
+mod x509;

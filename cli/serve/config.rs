@@ -41,8 +41,10 @@ fn parse(text: &str) -> Result<Settings, String> {
 impl Settings {
     /// The same, with paths that start at a folder.
     fn beside(mut self, folder: &Path) -> Self {
-        let files = [&mut self.key, &mut self.clients, &mut self.quota];
-        let files = files.into_iter().chain([&mut self.web_cert, &mut self.web_key]);
+        let files = [&mut self.key, &mut self.clients, &mut self.client_ca, &mut self.quota];
+        let certificates = [&mut self.tls_cert, &mut self.tls_key];
+        let files = files.into_iter().chain(certificates);
+        let files = files.chain([&mut self.web_cert, &mut self.web_key]);
         for path in files.flatten() {
             *path = folder.join(&*path);
         }
@@ -118,6 +120,7 @@ mod tests {
     const FILE: &str = "\
         nets = [\"lenet=nets/lenet\", \"/nets/r20\"]\n\
         listen = \"0.0.0.0:7000\"\nkey = \"server.pem\"\nclients = \"/etc/clients\"\n\
+        tls-cert = \"chain.pem\"\ntls-key = \"key.pem\"\nclient-ca = \"ca.pem\"\n\
         admin = \"127.0.0.1:7001\"\nquota = \"used\"\nmax-memory = \"8G\"\nqueue = 3\n\
         queue-time = 1.5\nauth-time = 2\nidle = 60\ntimeout = \"20\"\nmin-rate = 1000\n\
         grace = 5\n";
@@ -130,6 +133,7 @@ mod tests {
         let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (config, lenet) = (file("serve.toml"), format!("lenet={}", file("nets/lenet")));
         let (key, used) = (file("server.pem"), file("used"));
+        let [chain, chain_key, ca] = ["chain.pem", "key.pem", "ca.pem"].map(file);
         let said = line(&[
             &lenet,
             "/nets/r20",
@@ -139,6 +143,12 @@ mod tests {
             &key,
             "--clients",
             "/etc/clients",
+            "--tls-cert",
+            &chain,
+            "--tls-key",
+            &chain_key,
+            "--client-ca",
+            &ca,
             "--admin",
             "127.0.0.1:7001",
             "--quota",

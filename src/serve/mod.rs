@@ -1,10 +1,10 @@
 //! Many clients, several networks, one process.
 //!
-//! A connection goes through three rooms. In the first it proves its key, or a browser shows its
-//! token ([`web`](crate::web)), beside all others that do: who takes too long makes room for those
-//! who come later. At the door ([`door`]) it asks for files or for a session. A session has a
-//! thread of its own ([`session`]), on which it computes;
-//! two threads move the bytes of all of them. What sessions share is there once, behind `Arc`s.
+//! A connection goes through three rooms. In the first it proves its key or its certificate, or a
+//! browser shows its token ([`web`](crate::web)), beside all others that do: who takes too long
+//! makes room for those who come later. At the door ([`door`]) it asks for files or for a session.
+//! A session has a thread of its own ([`session`]), on which it computes; two threads move the
+//! bytes of all of them. What sessions share is there once, behind `Arc`s.
 
 mod admin;
 mod admission;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::Limits;
+use protocols::{Limits, Role};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -30,13 +30,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::handshakes::Handshakes;
 use crate::web::{self, WebOptions};
-use crate::{Error, transport};
+use crate::{Certificate, Error, Identity, ServerIdentity, transport};
 use door::Guest;
 use state::{Phase, Shared};
 
 pub use event::{Log, ServiceEvent, SessionEnd};
 
-/// Handshakes of keys under way at the most.
+/// Handshakes under way at the most.
 const PENDING: usize = 64;
 /// The pause after an error of the listener, such as too many open files: there may be fewer soon.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,8 +52,14 @@ pub struct ServiceOptions {
     pub admin: Option<String>,
     /// Where browsers connect; nowhere without.
     pub web: Option<WebOptions>,
-    /// The file of its own key.
-    pub key: PathBuf,
+    /// The file of its own key. It has a key or a certificate, or both: then each client is shown
+    /// what it knows the server by.
+    pub key: Option<PathBuf>,
+    /// The files of its own certificates and of their private key: see
+    /// [`Certificate::open`](crate::Certificate::open).
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// The file of the authorities that issue certificates of clients, where any of them has one.
+    pub client_authority: Option<PathBuf>,
     /// The file of its clients: see [`Rights`](crate::Rights).
     pub clients: PathBuf,
     /// Where the images are counted that clients had today.
@@ -77,7 +83,7 @@ pub struct ServiceOptions {
 impl ServiceOptions {
     /// What a service grants that nobody has said more of: 2 GiB, 64 waiting sessions for 10 s
     /// each, 10 s for a key, and 30 s of grace.
-    pub fn new(key: PathBuf, clients: PathBuf, models: Vec<(String, PathBuf)>) -> Self {
+    pub fn new(key: Option<PathBuf>, clients: PathBuf, models: Vec<(String, PathBuf)>) -> Self {
         let mut quota = clients.clone().into_os_string();
         quota.push(".used");
         let (listen, ten) = ("127.0.0.1:0".into(), Duration::from_secs(10));
@@ -86,6 +92,8 @@ impl ServiceOptions {
             admin: None,
             web: None,
             key,
+            certificate: None,
+            client_authority: None,
             clients,
             quota: quota.into(),
             models,
@@ -95,6 +103,24 @@ impl ServiceOptions {
             authentication: ten,
             limits: Limits::default(),
             grace: Duration::from_secs(30),
+        }
+    }
+
+    /// What its files say that it is.
+    fn identity(&self) -> Result<ServerIdentity, Error> {
+        let key = self.key.as_deref().map(Identity::open).transpose()?;
+        let certificate = match &self.certificate {
+            Some((chain, key)) => Some(Certificate::open(chain, key, Role::Server)?),
+            None => None,
+        };
+        match (key, certificate) {
+            (Some(key), Some(certificate)) => Ok(ServerIdentity::Both(key, certificate)),
+            (Some(key), None) => Ok(key.into()),
+            (None, Some(certificate)) => Ok(certificate.into()),
+            (None, None) => {
+                let expected = "a file of its key or of its certificate";
+                Err(protocols::Error::invalid("service", expected, "none").into())
+            }
         }
     }
 }
@@ -111,7 +137,7 @@ pub struct Service {
 /// Where a connection has come in.
 #[derive(Clone, Copy)]
 enum Entrance {
-    /// Where clients have keys.
+    /// Where clients have keys and certificates.
     Keys,
     /// Where browsers have tokens.
     Web,
@@ -202,8 +228,8 @@ impl ServiceControl {
         });
     }
 
-    /// Reads the key, the clients and all networks again. Sessions go on with what they have. Where
-    /// a file cannot be used, everything stays as it was.
+    /// Reads the key, the certificates, the clients and all networks again. Sessions go on with
+    /// what they have. Where a file cannot be used, everything stays as it was.
     ///
     /// # Errors
     /// Those of [`Service::bind`].
@@ -297,8 +323,8 @@ fn note_panic(shared: &Shared, error: &JoinError) {
     }
 }
 
-/// What a connection proves itself by, as where it came in has it: a key, or a token. None where a
-/// browser came for a page alone.
+/// What a connection proves itself by, as where it came in has it: a key or a certificate, or a
+/// token. None where a browser came for a page alone.
 async fn meet(
     shared: Arc<Shared>,
     entrance: Entrance,

@@ -181,7 +181,7 @@ impl Running {
     fn take(&self, images: usize) -> Result<bool, Error> {
         match self.client.rights.images_per_day {
             Some(a_day) => {
-                self.shared.quota.take(self.client.credential, (a_day, images as u64), now())
+                self.shared.quota.take(&self.client.credential, (a_day, images as u64), now())
             }
             None => Ok(true),
         }

@@ -69,8 +69,9 @@ impl Keys {
 
     /// What the library takes of a client.
     pub(crate) fn security(&self, name: &str) -> Security<ClientTls> {
-        let server = self.identity("server").public();
-        Security::Tls(Arc::new(ClientTls { identity: self.identity(name), server }))
+        let (identity, server) = (self.identity(name), self.identity("server").public());
+        let tls = ClientTls { identity: identity.into(), server: server.into() };
+        Security::Tls(Arc::new(tls))
     }
 }
 
