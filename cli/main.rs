@@ -25,6 +25,7 @@ mod known;
 mod layers;
 mod ledger;
 mod lines;
+mod log;
 mod logits;
 mod manual;
 mod merge;

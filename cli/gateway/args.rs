@@ -7,6 +7,7 @@ use pq::{Cache, ClientOptions, GatewayOptions, Limits};
 
 use crate::credentials::{self, Own, Trust};
 use crate::exit::Outcome;
+use crate::log::Format;
 use crate::purpose::MAX_BATCH;
 use crate::values::{address, seconds};
 
@@ -59,6 +60,9 @@ pub(crate) struct Args {
     /// How long requests may go on after SIGTERM, in seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub(super) grace: Duration,
+    /// How the log is written, on stderr; the variable PQ_LOG says what is in it, such as pq=debug.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "json")]
+    pub(super) log_format: Format,
 }
 
 impl Args {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::config;
 use crate::exit::{Failure, Outcome};
 use crate::infer::Budget;
+use crate::log::Format;
 use crate::units::ByteCount;
 use crate::values::{address, seconds};
 
@@ -114,15 +115,18 @@ pub(super) struct Settings {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[serde(deserialize_with = "config::seconds")]
     grace: Option<Duration>,
+    /// How the log is written, on stderr; the variable PQ_LOG says what is in it, such as pq=debug
+    /// [default: json].
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<Format>,
 }
 
 impl Args {
-    pub(super) fn options(&self) -> Outcome<ServiceOptions> {
-        let settings = match &self.config {
+    pub(super) fn settings(&self) -> Outcome<Settings> {
+        Ok(match &self.config {
             Some(path) => self.given.clone().or(config::open(path)?),
             None => self.given.clone(),
-        };
-        settings.options()
+        })
     }
 }
 
@@ -156,10 +160,16 @@ impl Settings {
             timeout: self.timeout.or(other.timeout),
             min_rate: self.min_rate.or(other.min_rate),
             grace: self.grace.or(other.grace),
+            log_format: self.log_format.or(other.log_format),
         }
     }
 
-    fn options(self) -> Outcome<ServiceOptions> {
+    /// How the log is written.
+    pub(super) fn log_format(&self) -> Format {
+        self.log_format.unwrap_or_default()
+    }
+
+    pub(super) fn options(self) -> Outcome<ServiceOptions> {
         if self.nets.is_empty() {
             return Err(missing("[NAME=]NET", "nets"));
         }

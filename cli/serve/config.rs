@@ -105,6 +105,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::log::Format;
     use crate::serve::Args;
 
     #[derive(Parser)]
@@ -123,7 +124,7 @@ mod tests {
         tls-cert = \"chain.pem\"\ntls-key = \"key.pem\"\nclient-ca = \"ca.pem\"\n\
         admin = \"127.0.0.1:7001\"\nquota = \"used\"\nmax-memory = \"8G\"\nqueue = 3\n\
         queue-time = 1.5\nauth-time = 2\nidle = 60\ntimeout = \"20\"\nmin-rate = 1000\n\
-        grace = 5\n";
+        grace = 5\nlog-format = \"text\"\n";
 
     #[test]
     fn a_file_says_what_the_command_line_does_and_the_command_line_goes_before() {
@@ -170,12 +171,16 @@ mod tests {
             "--grace",
             "5",
         ]);
-        let told = |args: &Args| format!("{:?}", args.options().unwrap());
+        let options = |args: &Args| args.settings().and_then(Settings::options);
+        let told = |args: &Args| format!("{:?}", options(args).unwrap());
         assert_eq!(told(&line(&["--config", &config])), told(&said));
-        let other = line(&["--config", &config, "--queue", "9", "a=/b"]).options().unwrap();
+        let other = options(&line(&["--config", &config, "--queue", "9", "a=/b"])).unwrap();
         assert_eq!((other.queue, other.models.len()), (9, 1));
+        assert_eq!(line(&["--config", &config]).settings().unwrap().log_format(), Format::Text);
+        let said = line(&["--config", &config, "--log-format", "json"]);
+        assert_eq!(said.settings().unwrap().log_format(), Format::Json);
         parse(include_str!("../../deploy/serve.toml")).unwrap();
-        let none = line(&[]).options().unwrap_err().to_string();
+        let none = options(&line(&[])).unwrap_err().to_string();
         assert!(none.contains("NET") && none.contains("--config"), "{none}");
     }
 
@@ -190,6 +195,7 @@ mod tests {
             ("idle = [1]", ["line 1", "value", "expected"]),
             ("queue = 1\nqueue = 2", ["line 2", "duplicate", "key"]),
             ("min-rate = 0", ["line 1", "nonzero", "0"]),
+            ("log-format = \"xml\"", ["line 1", "xml", "json"]),
         ] {
             let error = parse(text).unwrap_err();
             for part in parts {

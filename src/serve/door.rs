@@ -9,6 +9,7 @@ use protocols::price::PROCESS;
 use protocols::{Channel, Error as ProtocolError, Limits};
 use tokio::net::TcpStream;
 
+use super::event::TARGET;
 use super::models::Model;
 use super::quota::{now, until_tomorrow};
 use super::session::{self, Seat};
@@ -75,6 +76,7 @@ impl Guest {
         (stream, binding): (Box<dyn Stream>, [u8; 32]),
     ) -> Result<Self, Error> {
         // One client's connections are no trouble of another's.
+        tracing::debug!(target: TARGET, %peer, client = client.name, "known");
         let visit = shared.visit(&client.credential).ok_or(Error::Busy { seconds: 1 })?;
         let limits: Limits = shared.options.limits;
         let doorstep = Doorstep::new(Channel::new(stream, limits), binding);
@@ -120,6 +122,10 @@ impl Guest {
 
     async fn next(&mut self, shared: &Arc<Shared>) -> Result<Next, Error> {
         let ask = self.doorstep.hear().await?;
+        let (peer, want) = (self.peer, ask.want);
+        tracing::debug!(
+            target: TARGET, %peer, client = self.client.name, network = %ask.network, ?want, "asked"
+        );
         let found = self.current.models.find(&ask.network, &self.client.rights);
         // What there is for others sounds like what there is for nobody.
         let Some((model, place)) = found else {

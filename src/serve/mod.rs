@@ -261,6 +261,7 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, web: Option<&TcpLi
             (entrance, accepted) = arrival(listener, web), if full.is_none() => match accepted {
                 Ok((stream, peer)) => {
                     troubled = false;
+                    tracing::debug!(target: event::TARGET, %peer, "connected");
                     keys.admit(peer, meet(Arc::clone(shared), entrance, (stream, peer)));
                 }
                 Err(error) => {

@@ -129,6 +129,7 @@ impl Shared {
     }
 
     pub(super) fn tell(&self, event: &ServiceEvent<'_>) {
+        event.trace();
         (self.log)(event);
     }
 
