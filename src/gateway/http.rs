@@ -18,14 +18,13 @@ use tokio::time::{sleep, timeout};
 
 use super::keeper::Job;
 use super::{GatewayEvent, Shared, infer};
+use crate::handshakes::PAUSE;
 use crate::origin;
 
 /// Connections at a time.
 const AT_A_TIME: usize = 64;
 /// How long a head, or a body, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The pause after an error of the listener, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of JSON beside the elements, and the longest that an element is written as.
 const AROUND: usize = 64 << 10;
 const ELEMENT: usize = 32;

@@ -25,10 +25,10 @@ use std::time::Duration;
 use protocols::{Limits, Role};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::handshakes::Handshakes;
+use crate::handshakes::{Arrival, Handshakes};
 use crate::web::{self, WebOptions};
 use crate::{Certificate, Error, Identity, ServerIdentity, transport};
 use door::Guest;
@@ -38,8 +38,6 @@ pub use event::{Log, ServiceEvent, SessionEnd};
 
 /// Handshakes under way at the most.
 const PENDING: usize = 64;
-/// The pause after an error of the listener, such as too many open files: there may be fewer soon.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How long sessions that are cut have to end.
 const CUT: Duration = Duration::from_secs(2);
 
@@ -248,44 +246,35 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, web: Option<&TcpLi
     let mut phase: watch::Receiver<Phase> = shared.phase.subscribe();
     let mut keys = Handshakes::new(PENDING);
     let mut guests = JoinSet::new();
-    let mut troubled = false;
     loop {
-        let full = keys.full_until();
-        tokio::select! {
-            // Whoever comes now waits with the system, until there is a place.
-            () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {
-                if let Some(oldest) = keys.make_room() {
-                    shared.refused(Some(oldest), "slow", "others are waiting");
-                }
-            }
-            (entrance, accepted) = arrival(listener, web), if full.is_none() => match accepted {
-                Ok((stream, peer)) => {
-                    troubled = false;
-                    tracing::debug!(target: event::TARGET, %peer, "connected");
-                    keys.admit(peer, meet(Arc::clone(shared), entrance, (stream, peer)));
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut troubled, true) {
-                        shared.refused(None, "system", &error.to_string());
-                    }
-                    sleep(PAUSE).await;
-                }
+        let arrived = keys.arrival(
+            || arrival(listener, web),
+            |(entrance, stream), peer| {
+                tracing::debug!(target: event::TARGET, %peer, "connected");
+                meet(Arc::clone(shared), entrance, (stream, peer))
             },
-            Some(ended) = keys.next() => match ended {
-                Ok((_, Ok(Some(guest)))) => {
+        );
+        tokio::select! {
+            arrived = arrived => match arrived {
+                Arrival::Ended(_, Ok(Some(guest))) => {
                     let shared = Arc::clone(shared);
                     guests.spawn(async move { door::receive(shared, guest).await });
                 }
                 // A browser that came for a page alone.
-                Ok((_, Ok(None))) => {}
-                Ok((peer, Err(error))) => {
+                Arrival::Ended(_, Ok(None)) => {}
+                Arrival::Ended(peer, Err(error)) => {
                     shared.refused(Some(peer), door::reason(&error), &error.to_string());
                 }
-                // Where it was dropped, it was told then.
-                Err(error) => note_panic(shared, &error),
+                Arrival::Slow(peer) => {
+                    shared.refused(Some(peer), "slow", "others are waiting");
+                }
+                Arrival::System(error) => shared.refused(None, "system", &error.to_string()),
+                Arrival::Panicked => shared.metrics.panicked(),
             },
             Some(left) = guests.join_next() => {
-                let _ = left.inspect_err(|error| note_panic(shared, error));
+                if left.is_err_and(|error| error.is_panic()) {
+                    shared.metrics.panicked();
+                }
             }
             () = no_longer(&mut phase) => break,
         }
@@ -298,30 +287,24 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, web: Option<&TcpLi
 async fn arrival(
     listener: &TcpListener,
     web: Option<&TcpListener>,
-) -> (Entrance, io::Result<(TcpStream, SocketAddr)>) {
+) -> io::Result<((Entrance, TcpStream), SocketAddr)> {
     let browser = async {
         match web {
             Some(web) => web.accept().await,
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let (entrance, accepted) = tokio::select! {
         accepted = listener.accept() => (Entrance::Keys, accepted),
         accepted = browser => (Entrance::Web, accepted),
-    }
+    };
+    accepted.map(|(stream, peer)| ((entrance, stream), peer))
 }
 
 /// Waits until nobody is let in any more.
 async fn no_longer(phase: &mut watch::Receiver<Phase>) {
     // What it returns is a lock, which may not be held while anything else is waited for.
     let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
-}
-
-/// Counts a connection that ended in a panic of this process.
-fn note_panic(shared: &Shared, error: &JoinError) {
-    if error.is_panic() {
-        shared.metrics.panicked();
-    }
 }
 
 /// What a connection proves itself by, as where it came in has it: a key or a certificate, or a
