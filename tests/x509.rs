@@ -405,6 +405,12 @@ fn options_that_do_not_belong_together_are_told_apart_from_files_that_cannot_be_
         assert_eq!(output.status.code(), Some(code), "{more:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(part), "{more:?}: {}", stderr(&output));
     }
+    // What this machine trusts is there, or it is told that nothing is.
+    let system = ["--server-ca", "system", "--connect-timeout", "0.2"];
+    let system = [&own.options()[..], &system].concat();
+    let output = finished(client(&net, "127.0.0.1:1", &system), PATIENCE);
+    let none = output.status.code() == Some(3) && stderr(&output).contains("ca-certificates");
+    assert!(none || output.status.code() == Some(4), "{}", stderr(&output));
     let (plan, weights) = (net.file("plan.json"), net.file("weights.safetensors"));
     let base = ["infer", "--role", "server", "--plan", &plan, "--weights", &weights, "--listen"];
     let base = [&base[..], &["127.0.0.1:0"], &server.options()[..]].concat();
