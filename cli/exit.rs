@@ -237,10 +237,34 @@ impl Failure {
             "name --web-cert and --web-key, listen on 127.0.0.1 behind a proxy that speaks TLS, or \
              say --insecure where a tunnel protects it"
         } else {
-            "encrypt it (--key, with keys of pq keygen), or say --insecure where a tunnel such as \
-             SSH or WireGuard protects it"
+            "encrypt it (--key, with keys of pq keygen, or --tls-cert), or say --insecure where a \
+             tunnel such as SSH or WireGuard protects it"
         };
         Self::usage(format_args!("{error}; {advice}"))
+    }
+}
+
+impl Failure {
+    /// One side is none that the other knows.
+    fn unknown(error: &pq::Error) -> Self {
+        let advice = if matches!(error, pq::Error::UnexpectedKey { .. }) {
+            "; ask its operator which key is right, and name it with --server-key, or with pq known"
+        } else if matches!(error, pq::Error::UnknownClient { .. }) {
+            "; add it to the file of --clients to serve it"
+        } else if matches!(error, pq::Error::NotAdmitted { .. }) {
+            "; its operator has to add it to the clients' file"
+        } else if matches!(error, pq::Error::CertificateNotAdmitted { .. }) {
+            "; its operator has to add one of the names to the clients' file, and --client-ca has \
+             to have its issuer"
+        } else if matches!(error, pq::Error::ServerCertificate { .. }) {
+            " (--server-ca says who issues it, --server-name what it is for)"
+        } else if matches!(error, pq::Error::Means { .. }) {
+            "; of a client, --server-key and --server-ca say what the server shows, --key and \
+             --tls-cert what this side does; a server takes certificates with --client-ca"
+        } else {
+            ""
+        };
+        Self::new(Code::Disagreement, format_args!("{error}{advice}"))
     }
 }
 
@@ -259,21 +283,13 @@ impl From<&pq::Error> for Failure {
             pq::Error::Unencrypted { .. }
             | pq::Error::Exposed { .. }
             | pq::Error::NoCertificate { .. } => Self::in_the_clear(error),
-            pq::Error::UnexpectedKey { .. } => Self::new(
-                Code::Disagreement,
-                format_args!(
-                    "{error}; ask its operator which key is right, and name it with --server-key, \
-                     or with pq known"
-                ),
-            ),
-            pq::Error::UnknownClient { .. } => Self::new(
-                Code::Disagreement,
-                format_args!("{error}; add it to the file of --clients to serve it"),
-            ),
-            pq::Error::NotAdmitted { .. } => Self::new(
-                Code::Disagreement,
-                format_args!("{error}; its operator has to add it to the clients' file"),
-            ),
+            pq::Error::UnexpectedKey { .. }
+            | pq::Error::UnknownClient { .. }
+            | pq::Error::NotAdmitted { .. }
+            | pq::Error::ServerCertificate { .. }
+            | pq::Error::ClientCertificate { .. }
+            | pq::Error::CertificateNotAdmitted { .. }
+            | pq::Error::Means { .. } => Self::unknown(error),
             pq::Error::Busy { seconds } => Self::new(Code::PeerLost, error).after(*seconds),
             pq::Error::UnknownNetwork { .. } => Self::new(
                 Code::Disagreement,
@@ -285,7 +301,7 @@ impl From<&pq::Error> for Failure {
             }
             pq::Error::Tls { .. } => Self::new(
                 Code::Violation,
-                format_args!("{error}; the other side may not be given a --key"),
+                format_args!("{error}; the other side may not be given a --key or --tls-cert"),
             ),
             pq::Error::System { what, source } => Self::refused(what, source),
             pq::Error::Data(_)

@@ -52,16 +52,7 @@ struct Server {
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     let mut known = open()?;
     match &args.what {
-        Some(What::Add { address, key }) => match known.key(address) {
-            Some(other) if other != *key => {
-                return Err(Failure::input(format_args!(
-                    "{address} has the key {other}, and {key} is another; ask its operator which \
-                     is right, and where it has changed, say pq known remove {address} first"
-                ))
-                .of_file(known.path()));
-            }
-            _ => known.add(address, *key)?,
-        },
+        Some(What::Add { address, key }) => known.add(address, *key)?,
         Some(What::Remove { address }) if !known.remove(address)? => {
             let why = format_args!("expected a line of {address}, found none");
             return Err(Failure::input(why).of_file(known.path()));
@@ -86,8 +77,8 @@ pub(crate) fn expected(named: Option<PublicKey>, address: &str) -> Outcome<Publi
     let known = open()?;
     known.key(address).ok_or_else(|| {
         Failure::usage(format_args!(
-            "a client with --key needs the server's: --server-key, or a line of {address} in {} \
-             (pq known add {address} ed25519:...)",
+            "a client needs the server's key: --server-key, or a line of {address} in {} (pq known \
+             add {address} ed25519:...); or --server-ca, where the server has a certificate",
             known.path().display()
         ))
     })

@@ -132,6 +132,38 @@ pub enum Error {
         /// The client's key.
         key: PublicKey,
     },
+    /// The certificate of the server at an address is none that its client trusts.
+    #[error("the server at {peer}: expected {expected}, found {found}; {advice}")]
+    ServerCertificate {
+        /// The server's address.
+        peer: SocketAddr,
+        /// What was expected.
+        expected: String,
+        /// What it has, with its names.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A client's certificate is none that the server trusts, or nobody's.
+    #[error("its certificate: expected {expected}, found {found}; {advice}")]
+    ClientCertificate {
+        /// What was expected.
+        expected: String,
+        /// What it has, with its names.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// One side has a key where the other one takes certificates, or the reverse.
+    #[error("no agreement with {peer}: expected {expected}, found {found}")]
+    Means {
+        /// The other side.
+        peer: SocketAddr,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
     /// A browser did not get in: what it was told.
     #[error("a browser was refused: {why}")]
     Web {
@@ -154,6 +186,14 @@ pub enum Error {
     NotAdmitted {
         /// This client's key.
         key: PublicKey,
+    },
+    /// The server does not admit this client's certificate.
+    #[error("the server does not admit this client's certificate ({names}): {why}")]
+    CertificateNotAdmitted {
+        /// The certificate's names.
+        names: String,
+        /// What the server says.
+        why: &'static str,
     },
     /// The other side does not speak TLS as it should.
     #[error("no TLS connection with {peer}: {source}")]

@@ -32,8 +32,10 @@
 //! What this crate exports by name is its interface. The crates below it (`protocols`, `fusion`,
 //! `quant`) change as they need to; what is re-exported from them here may gain fields and methods.
 
+mod certificate_name;
 mod client;
 mod credential;
+mod digest;
 mod error;
 mod fetch;
 mod gateway;
@@ -61,6 +63,7 @@ mod user;
 mod web;
 mod whole;
 
+pub use certificate_name::CertificateName;
 pub use client::{Client, ClientOptions};
 pub use credential::Credential;
 pub use error::Error;
@@ -93,7 +96,8 @@ pub use secret::read as read_secret;
 pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};
 pub use server::{Refused, Server, ServerSession};
 pub use tls::{
-    ClientTls, Clients, Identity, KnownClient, KnownServers, Rights, Security, ServerTls,
+    Authority, Certificate, ClientIdentity, ClientTls, Clients, Identity, KnownClient,
+    KnownServers, NamedServer, Rights, Security, ServerIdentity, ServerTls, ServerTrust,
 };
 pub use token::{Token, TokenDigest};
 pub use transport::runtime;

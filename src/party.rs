@@ -154,14 +154,14 @@ impl Secured {
     }
 }
 
-/// An error of a client's first words, in which it hears first that its key is not known.
+/// An error of a client's first words, in which it hears first that it is not known.
 pub(crate) fn explain(security: &Security<ClientTls>, error: ProtocolError) -> Error {
     match (security, error) {
         // See `tls::stream`: no other stream has this kind of error.
         (Security::Tls(tls), ProtocolError::PeerLost { source, .. })
             if source.kind() == ErrorKind::PermissionDenied =>
         {
-            Error::NotAdmitted { key: tls.identity.public() }
+            tls::not_admitted(tls, &source)
         }
         (_, error) => error.into(),
     }

@@ -6,21 +6,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use protocols::execute::{Observe, Report};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::granted::ServerOptions;
-use crate::handshakes::Handshakes;
+use crate::handshakes::{Arrival, Handshakes};
 use crate::party::{Introduction, Met};
 use crate::{Error, Network, transport};
 
 /// Handshakes under way at the most.
 const PENDING: usize = 16;
-/// The pause after an error of the listener, such as too many open files: there may be fewer soon.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A network that waits for clients.
 pub struct Server {
@@ -77,33 +73,18 @@ impl Server {
         refused: &mut (dyn FnMut(Option<SocketAddr>, &Refused) + Send),
     ) -> ServerSession {
         let mut door = Handshakes::new(PENDING);
-        let mut troubled = false;
         loop {
-            let full = door.full_until();
-            tokio::select! {
-                () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {
-                    if let Some(oldest) = door.make_room() {
-                        refused(Some(oldest), &Refused::Slow);
-                    }
-                }
-                accepted = self.listener.accept(), if full.is_none() => match accepted {
-                    Ok((stream, peer)) => {
-                        troubled = false;
-                        door.admit(peer, self.introduction.clone().meet(stream));
-                    }
-                    Err(error) => {
-                        if !std::mem::replace(&mut troubled, true) {
-                            refused(None, &Refused::System(error));
-                        }
-                        sleep(PAUSE).await;
-                    }
-                },
-                Some(ended) = door.next() => match ended {
-                    Ok((_, Ok(met))) => return ServerSession(met),
-                    Ok((peer, Err(error))) => refused(Some(peer), &Refused::Failed(error)),
-                    // It was dropped, and told then.
-                    Err(_) => {}
-                },
+            let arrived = door.arrival(
+                || self.listener.accept(),
+                |stream, _| self.introduction.clone().meet(stream),
+            );
+            match arrived.await {
+                Arrival::Ended(_, Ok(met)) => return ServerSession(met),
+                Arrival::Ended(peer, Err(error)) => refused(Some(peer), &Refused::Failed(error)),
+                Arrival::Slow(peer) => refused(Some(peer), &Refused::Slow),
+                Arrival::System(error) => refused(None, &Refused::System(error)),
+                // The hook of panics has told.
+                Arrival::Panicked => {}
             }
         }
     }

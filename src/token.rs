@@ -7,12 +7,11 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use protocols::hex;
-use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::{Error, secret};
+use crate::{Error, digest, secret};
 
 /// A bearer token: whoever has it is the client that it was given to. It is 32 random bytes,
 /// written as 43 characters of Base64 for addresses. Never printed by `Debug`, wiped where it is
@@ -50,8 +49,7 @@ impl Token {
     /// What a server keeps of it.
     pub fn digest(&self) -> TokenDigest {
         // Nothing slower is needed: nobody guesses 32 random bytes.
-        let digest = digest(&SHA256, self.0.as_bytes());
-        TokenDigest(digest.as_ref().try_into().expect("invariant: SHA-256 has 32 bytes"))
+        TokenDigest(digest::sha256(self.0.as_bytes()))
     }
 
     /// Writes its text into a new file, which its owner alone may read.
@@ -107,16 +105,8 @@ impl FromStr for TokenDigest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.strip_prefix(NAME).unwrap_or_default().as_bytes();
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-            let pair = std::str::from_utf8(pair).ok();
-            let read = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            *byte = read.ok_or_else(|| wrong(text))?;
-        }
-        // One form alone: lower case, without signs.
-        let read = Self(bytes);
-        if read.to_string() == text { Ok(read) } else { Err(wrong(text)) }
+        let digits = text.strip_prefix(NAME).unwrap_or_default();
+        digest::of_hex(digits).map(Self).ok_or_else(|| wrong(text))
     }
 }
 
@@ -148,7 +138,7 @@ mod tests {
     #[test]
     fn the_digest_is_that_of_the_text() {
         let token: Token = "A".repeat(43).parse().unwrap();
-        let expected = ring::digest::digest(&SHA256, "A".repeat(43).as_bytes());
+        let expected = ring::digest::digest(&ring::digest::SHA256, "A".repeat(43).as_bytes());
         assert_eq!(token.digest().to_string(), format!("token:{}", hex(expected.as_ref())));
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Output};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Gateway {
     child: Child,
     address: String,
+    /// Every line that it has logged, at the finest level.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Gateway {
@@ -27,7 +30,7 @@ impl Gateway {
         args.extend(keys.client("client"));
         args.push("--json".into());
         let args: Vec<&str> = args.iter().map(String::as_str).chain(more.iter().copied()).collect();
-        let mut child = pq(&args).spawn().unwrap();
+        let mut child = pq(&args).env("PQ_LOG", "trace").spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         let address = loop {
@@ -41,8 +44,10 @@ impl Gateway {
                 _ => said.push(line),
             }
         };
-        apart(move || lines.map_while(Result::ok).for_each(drop));
-        Self { child, address }
+        let log = Arc::new(Mutex::new(said));
+        let own = Arc::clone(&log);
+        apart(move || lines.map_while(Result::ok).for_each(|line| own.lock().unwrap().push(line)));
+        Self { child, address, log }
     }
 
     /// Sends bytes, and reads the answer to its end.
@@ -184,8 +189,8 @@ fn requests_that_cannot_be_answered_are_told_why() {
     }
     let mut wrong = request(&net, 1);
     wrong["inputs"][0]["datatype"] = "UINT8".into();
-    wrong["inputs"][0]["data"] = json!(vec![300; net.plan.input_wire().elements()]);
-    told(gateway.infer(&wrong), 400, "300");
+    wrong["inputs"][0]["data"] = json!(vec![300.0625; net.plan.input_wire().elements()]);
+    told(gateway.infer(&wrong), 400, "300.0625");
     let mut wrong = request(&net, 1);
     wrong["outputs"] = json!([{"name": "softmax"}]);
     told(gateway.infer(&wrong), 400, "softmax");
@@ -203,7 +208,12 @@ fn requests_that_cannot_be_answered_are_told_why() {
     told(gateway.send(&long), 413, "fewer images");
     // Two images are one more than the client may have today.
     told(gateway.infer(&request(&net, 2)), 429, "all images");
+    let log = Arc::clone(&gateway.log);
     assert_eq!(gateway.ended().status.code(), Some(0));
+    // Whoever has sent an image hears what is wrong with it; the log does not have it.
+    let log = log.lock().unwrap().join("\n");
+    assert!(log.contains("\"status\":400") && log.contains("not as it should be"), "{log}");
+    assert!(!log.contains("300.0625") && !log.contains("softmax"), "{log}");
     assert!(service.drained().status.success());
 }
 

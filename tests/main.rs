@@ -19,6 +19,8 @@ mod interrupt;
 mod library;
 #[cfg(target_os = "linux")]
 mod limits;
+#[cfg(target_os = "linux")]
+mod log;
 mod memory;
 mod names;
 mod networks;
@@ -40,3 +42,4 @@ mod tune;
 mod usage;
 #[cfg(target_os = "linux")]
 mod web;
+mod x509;

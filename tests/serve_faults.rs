@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn options(net: &Net, keys: &Keys) -> ServiceOptions {
     let nets = vec![("net".into(), net.folder().into())];
     let (key, clients) = (keys.file("server").into(), keys.file("clients.txt").into());
-    ServiceOptions { admin: Some("127.0.0.1:0".into()), ..ServiceOptions::new(key, clients, nets) }
+    let options = ServiceOptions::new(Some(key), clients, nets);
+    ServiceOptions { admin: Some("127.0.0.1:0".into()), ..options }
 }
 
 /// A log is called on its session's own thread: one that panics is a fault in that thread.

@@ -197,8 +197,8 @@ impl Faults {
             }
             for _ in 0..FAULTS {
                 let tls = pq::ClientTls {
-                    identity: others.identity("stranger"),
-                    server: keys.identity("server").public(),
+                    identity: others.identity("stranger").into(),
+                    server: keys.identity("server").public().into(),
                 };
                 let security = pq::Security::Tls(tls.into());
                 let options = ClientOptions { security, ..ClientOptions::default() };

@@ -223,14 +223,15 @@ async fn flipped_bits_are_all_detected_and_none_gives_a_wrong_answer() {
         Identity::open(&path).unwrap()
     };
     let clients = Clients::one("client", identity("c").public());
-    let tls = Arc::new(ServerTls { identity: identity("s"), clients });
+    let tls = Arc::new(ServerTls::new(identity("s"), clients, None).unwrap());
     let granted =
         pq::ServerOptions { limits, security: Security::Tls(tls), ..pq::ServerOptions::default() };
     let server = Server::bind("127.0.0.1:0", &network, &granted).await.unwrap();
     let (at, sent) = (Arc::new(Mutex::new((true, usize::MAX))), Arc::default());
     let address = flipping(server.address().to_string(), Arc::clone(&at), Arc::clone(&sent)).await;
     tokio::spawn(async move { server.serve(&mut |_| ()).await });
-    let tls = Arc::new(ClientTls { identity: identity("c"), server: identity("s").public() });
+    let server = identity("s").public().into();
+    let tls = Arc::new(ClientTls { identity: identity("c").into(), server });
     let asked = ClientOptions { limits, security: Security::Tls(tls), ..ClientOptions::default() };
     let plan = Arc::clone(network.plan());
     let session = async || {

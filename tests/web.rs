@@ -21,6 +21,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 use web::Session;
 
+use crate::support::certificates::Ca;
 use crate::support::service::{Keys, Service};
 use crate::support::{Net, json, run, stderr};
 
@@ -236,14 +237,12 @@ fn strangers_pages_of_elsewhere_and_garbage_do_not_come_in() {
 fn a_certificate_protects_the_connection() {
     let net = Net::random(5, 1);
     let (keys, tokens) = with_tokens(&[""]);
-    let [chain, key] = ["chain.pem", "key.pem"].map(|name| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates");
-        folder.join(name).to_str().unwrap().to_owned()
-    });
-    let more = [&WEB[..], &["--web-cert", &chain, "--web-key", &key]].concat();
+    let ca = Ca::new("for browsers");
+    let issued = ca.issue("web", &["dns:pq.example"], |_| ());
+    let more = [&WEB[..], &["--web-cert", &issued.chain, "--web-key", &issued.key]].concat();
     let service = Service::start(&keys, &[format!("net={}", net.folder())], &more);
     block_on(async {
-        let trusted = CertificateDer::from_pem_file(&chain).unwrap();
+        let trusted = CertificateDer::from_pem_file(ca.file()).unwrap();
         let stream = encrypted(&service, trusted).await;
         let socket = upgrade(stream, "pq.example", (&offer(&tokens[0]), None)).await.unwrap();
         let mut session = Box::pin(Session::open(bytes(socket), "net", LIMITS)).await.unwrap();

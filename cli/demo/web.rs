@@ -80,7 +80,8 @@ pub(super) fn serve(
     let listen = listen.unwrap_or("127.0.0.1:0").into();
     let web = WebOptions { listen, files, ..WebOptions::default() };
     let models = vec![(MODEL.into(), folder.join("net"))];
-    let options = ServiceOptions { web: Some(web), ..ServiceOptions::new(key, clients, models) };
+    let options = ServiceOptions::new(Some(key), clients, models);
+    let options = ServiceOptions { web: Some(web), ..options };
     // The folder, and with it the key and the weights, goes when this is interrupted.
     let runtime = pq::runtime()?;
     runtime.block_on(async {

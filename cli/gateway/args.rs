@@ -1,13 +1,13 @@
 //! The options of `pq gateway`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use pq::{Cache, ClientOptions, ClientTls, GatewayOptions, Identity, Limits, PublicKey, Security};
+use pq::{Cache, ClientOptions, GatewayOptions, Limits};
 
+use crate::credentials::{self, Own, Trust};
 use crate::exit::Outcome;
-use crate::known;
+use crate::log::Format;
 use crate::purpose::MAX_BATCH;
 use crate::values::{address, seconds};
 
@@ -20,14 +20,12 @@ pub(crate) struct Args {
     /// The network, by the name that the server has for it.
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// This client's private key, as pq keygen has written it.
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The server's public key, as pq keygen has printed it [default: what pq known has].
-    #[arg(long, value_name = "ed25519:...", requires = "key")]
-    server_key: Option<PublicKey>,
+    #[command(flatten)]
+    own: Own,
+    #[command(flatten)]
+    trust: Trust,
     /// Let traffic to the server leave this machine in the clear, for a tunnel that protects it.
-    #[arg(long, conflicts_with = "key")]
+    #[arg(long, conflicts_with_all = ["key", "tls_cert"])]
     insecure: bool,
     /// Where programs ask; port 0 lets the system choose one, which is logged.
     #[arg(long, value_name = "HOST:PORT", value_parser = address,
@@ -62,6 +60,9 @@ pub(crate) struct Args {
     /// How long requests may go on after SIGTERM, in seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub(super) grace: Duration,
+    /// How the log is written, on stderr; the variable PQ_LOG says what is in it, such as pq=debug.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "json")]
+    pub(super) log_format: Format,
 }
 
 impl Args {
@@ -77,18 +78,14 @@ impl Args {
             client: ClientOptions {
                 limits: Limits { floor: self.min_rate, ..Limits::new(self.timeout) },
                 patience: self.connect_timeout,
-                security: self.security()?,
+                security: credentials::of_client(
+                    &self.own,
+                    &self.trust,
+                    &self.connect,
+                    self.insecure,
+                )?,
                 ..ClientOptions::default()
             },
         })
-    }
-
-    fn security(&self) -> Outcome<Security<ClientTls>> {
-        let Some(key) = &self.key else {
-            return Ok(if self.insecure { Security::Insecure } else { Security::Loopback });
-        };
-        let server = known::expected(self.server_key, &self.connect)?;
-        let identity = Identity::open(key)?;
-        Ok(Security::Tls(Arc::new(ClientTls { identity, server })))
     }
 }

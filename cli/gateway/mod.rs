@@ -4,20 +4,13 @@ mod args;
 
 pub(crate) use args::Args;
 
-use std::net::SocketAddr;
-
 use pq::Gateway;
 use serde::Serialize;
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
-use crate::serve::{Signal, Signals, line};
-
-#[derive(Serialize)]
-struct Listening {
-    event: &'static str,
-    address: SocketAddr,
-}
+use crate::log;
+use crate::serve::{Signal, Signals};
 
 /// How it has ended.
 #[derive(Serialize)]
@@ -28,17 +21,18 @@ struct Ended {
 
 /// Runs `pq gateway`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
+    log::start(args.log_format)?;
     let options = args.options()?;
     let runtime = pq::runtime()?;
     let images = runtime.block_on(async {
         // Registered before there is anything to end.
         let mut signals = Signals::new()?;
         let bound = tokio::select! {
-            bound = Gateway::bind(options, Box::new(|event| line(event))) => bound,
+            bound = Gateway::bind(options, Box::new(|_| ())) => bound,
             () = end(&mut signals) => return Ok(0),
         };
         let gateway = bound?;
-        line(&Listening { event: "listening", address: gateway.address() });
+        tracing::info!(target: "pq::gateway", address = %gateway.address(), "listening");
         Ok::<_, Failure>(gateway.run(end(&mut signals), args.grace).await?)
     })?;
     // A session that did not end in time may still compute: nothing waits for it.

@@ -2,22 +2,25 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use pq::{Cache, ClientTls, Clients, Identity, Network, PublicKey, Security, ServerTls};
+use pq::{Cache, ClientTls, Network, Security, ServerTls};
 use protocols::Limits;
 use protocols::plan::{self, Plan};
 use protocols::profile::Profile;
 
 use super::memory::Budget;
 use super::shard::Shard;
+use crate::credentials::{self, Own, Trust};
 use crate::exit::{Failure, Outcome};
 use crate::images::Indices;
-use crate::known;
 use crate::purpose;
 use crate::units::ByteCount;
 use crate::values::{address, seconds};
+
+/// What both parties in one process have no use for.
+const CREDENTIALS: [&str; 6] =
+    ["key", "tls_cert", "tls_key", "server_key", "server_ca", "server_name"];
 
 /// What `pq infer` is given.
 #[derive(clap::Args)]
@@ -27,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     role: Option<Role>,
     /// Be both parties, over a loopback connection, with the network in this folder.
-    #[arg(long, value_name = "NET_FOLDER")]
+    #[arg(long, value_name = "NET_FOLDER", conflicts_with_all = CREDENTIALS)]
     local: Option<PathBuf>,
     /// Be the client of a pq serve, and run the network that it has by this name: its plan and
     /// hints come from there.
@@ -70,17 +73,18 @@ pub(crate) struct Args {
     /// not run again.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "local")]
     retry_for: Option<Duration>,
-    /// This party's private key, as pq keygen has written it: traffic is encrypted.
+    #[command(flatten)]
+    own: Own,
+    /// Server: the clients that it serves, NAME ed25519:... or NAME x509:... a line.
     #[arg(long, value_name = "FILE", conflicts_with = "local")]
-    key: Option<PathBuf>,
-    /// Server: the clients that it serves, NAME ed25519:... a line.
-    #[arg(long, value_name = "FILE", conflicts_with = "local", requires = "key")]
     clients: Option<PathBuf>,
-    /// Client: the server's public key, as pq keygen has printed it [default: what pq known has].
-    #[arg(long, value_name = "ed25519:...", conflicts_with = "local", requires = "key")]
-    server_key: Option<PublicKey>,
+    /// Server: the authorities that issue certificates of clients, in PEM.
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
+    client_ca: Option<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
     /// Let traffic leave this machine in the clear, for a tunnel that protects it.
-    #[arg(long, conflicts_with_all = ["local", "key"])]
+    #[arg(long, conflicts_with_all = ["local", "key", "tls_cert"])]
     insecure: bool,
     /// The images: CIFAR records, IDX, .npy, .npz, PNG or JPEG, also gzipped.
     #[arg(long, value_name = "FILE")]
@@ -298,12 +302,9 @@ impl Args {
         forbid(role, "--connect", self.connect.is_some())?;
         forbid(role, "--connect-timeout", self.connect_timeout.is_some())?;
         forbid(role, "--retry-for", self.retry_for.is_some())?;
-        forbid(role, "--server-key", self.server_key.is_some())?;
-        let security = self.security(|key| {
-            let path = need("a server with --key", "--clients", self.clients.as_ref())?;
-            let (identity, clients) = (Identity::open(key)?, Clients::open(path)?);
-            Ok(ServerTls { identity, clients })
-        })?;
+        self.trust.given().map_or(Ok(()), |option| forbid(role, option, true))?;
+        let clients = (self.clients.as_deref(), self.client_ca.as_deref());
+        let security = credentials::of_server(&self.own, clients, self.insecure)?;
         Ok(ServerOptions {
             plan: need(role, "--plan", self.plan.as_ref())?,
             weights: need(role, "--weights", self.weights.as_ref())?,
@@ -320,11 +321,9 @@ impl Args {
         forbid(role, "--listen", self.listen.is_some())?;
         forbid(role, "--max-batch", self.max_batch.is_some())?;
         forbid(role, "--clients", self.clients.is_some())?;
-        let security = self.security(|key| {
-            let connect = need(role, "--connect", self.connect.as_ref())?;
-            let server = known::expected(self.server_key, connect)?;
-            Ok(ClientTls { identity: Identity::open(key)?, server })
-        })?;
+        forbid(role, "--client-ca", self.client_ca.is_some())?;
+        let connect = need(role, "--connect", self.connect.as_ref())?;
+        let security = credentials::of_client(&self.own, &self.trust, connect, self.insecure)?;
         if !self.verify {
             forbid("--role client without --verify", "--weights", self.weights.is_some())?;
         }
@@ -347,7 +346,7 @@ impl Args {
         Ok(ClientOptions {
             source,
             verify,
-            connect: need(role, "--connect", self.connect.as_ref())?,
+            connect,
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             retry_for: self.retry_for,
             security,
@@ -359,15 +358,6 @@ impl Args {
     /// Where what a server has sent is kept.
     fn cache(&self) -> Option<Cache> {
         self.cache.clone().map(Cache::new).or_else(Cache::of_user)
-    }
-
-    /// How traffic is protected, given what TLS takes of a party with a key.
-    fn security<T>(&self, tls: impl FnOnce(&Path) -> Outcome<T>) -> Outcome<Security<T>> {
-        match (&self.key, self.insecure) {
-            (Some(key), _) => Ok(Security::Tls(Arc::new(tls(key)?))),
-            (None, true) => Ok(Security::Insecure),
-            (None, false) => Ok(Security::Loopback),
-        }
     }
 
     fn images(&self, role: &str) -> Outcome<ImageOptions<'_>> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::config;
 use crate::exit::{Failure, Outcome};
 use crate::infer::Budget;
+use crate::log::Format;
 use crate::units::ByteCount;
 use crate::values::{address, seconds};
 
@@ -40,10 +41,20 @@ pub(super) struct Settings {
     /// The server's private key, as pq keygen has written it.
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
-    /// The clients, one a line: NAME ed25519:... [models=A,B] [sessions=N] [images_per_day=N]
-    /// [reveal=label].
+    /// The server's certificates in PEM, its own first, instead of --key or beside it, for clients
+    /// with --server-ca.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// The clients, one a line: NAME ed25519:... (or x509:..., of a certificate) [models=A,B]
+    /// [sessions=N] [images_per_day=N] [reveal=label].
     #[arg(long, value_name = "FILE")]
     pub(super) clients: Option<PathBuf>,
+    /// The authorities that issue certificates of clients, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_ca: Option<PathBuf>,
     /// An address of this machine for /healthz, /readyz, /metrics, /models and /sessions.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     #[serde(deserialize_with = "config::address")]
@@ -84,7 +95,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[serde(deserialize_with = "config::seconds")]
     queue_time: Option<Duration>,
-    /// How long a connection may take to prove its key, in seconds [default: 10].
+    /// How long a connection may take to prove who it is, in seconds [default: 10].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[serde(deserialize_with = "config::seconds")]
     auth_time: Option<Duration>,
@@ -104,15 +115,18 @@ pub(super) struct Settings {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[serde(deserialize_with = "config::seconds")]
     grace: Option<Duration>,
+    /// How the log is written, on stderr; the variable PQ_LOG says what is in it, such as pq=debug
+    /// [default: json].
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<Format>,
 }
 
 impl Args {
-    pub(super) fn options(&self) -> Outcome<ServiceOptions> {
-        let settings = match &self.config {
+    pub(super) fn settings(&self) -> Outcome<Settings> {
+        Ok(match &self.config {
             Some(path) => self.given.clone().or(config::open(path)?),
             None => self.given.clone(),
-        };
-        settings.options()
+        })
     }
 }
 
@@ -123,7 +137,10 @@ impl Settings {
             nets: if self.nets.is_empty() { other.nets } else { self.nets },
             listen: self.listen.or(other.listen),
             key: self.key.or(other.key),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
             clients: self.clients.or(other.clients),
+            client_ca: self.client_ca.or(other.client_ca),
             admin: self.admin.or(other.admin),
             listen_web: self.listen_web.or(other.listen_web),
             web_cert: self.web_cert.or(other.web_cert),
@@ -143,10 +160,16 @@ impl Settings {
             timeout: self.timeout.or(other.timeout),
             min_rate: self.min_rate.or(other.min_rate),
             grace: self.grace.or(other.grace),
+            log_format: self.log_format.or(other.log_format),
         }
     }
 
-    fn options(self) -> Outcome<ServiceOptions> {
+    /// How the log is written.
+    pub(super) fn log_format(&self) -> Format {
+        self.log_format.unwrap_or_default()
+    }
+
+    pub(super) fn options(self) -> Outcome<ServiceOptions> {
         if self.nets.is_empty() {
             return Err(missing("[NAME=]NET", "nets"));
         }
@@ -154,17 +177,22 @@ impl Settings {
         if self.web_cert.is_some() != self.web_key.is_some() {
             return Err(missing("--web-cert and --web-key together", "web-cert and web-key"));
         }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(missing("--tls-cert and --tls-key together", "tls-cert and tls-key"));
+        }
+        let certificate = self.tls_cert.zip(self.tls_key);
+        if self.key.is_none() && certificate.is_none() {
+            return Err(missing("--key or --tls-cert", "key or tls-cert"));
+        }
         let models: Vec<_> = self.nets.iter().map(|net| named(net)).collect::<Outcome<_>>()?;
         let listen = self.listen.ok_or_else(|| missing("--listen", "listen"))?;
-        let key = self.key.ok_or_else(|| missing("--key", "key"))?;
         let clients = self.clients.ok_or_else(|| missing("--clients", "clients"))?;
         let limits = self.timeout.map_or_else(Limits::default, Limits::new);
-        let known = ServiceOptions::new(key, clients, models);
+        let known = ServiceOptions::new(self.key, clients, models);
         // The pages themselves are elsewhere: a service has nothing but the WebSocket.
-        let certificate = self.web_cert.zip(self.web_key);
         let web = self.listen_web.map(|listen| WebOptions {
             listen,
-            certificate,
+            certificate: self.web_cert.zip(self.web_key),
             exposed: self.insecure,
             origins: self.web_origins,
             files: Vec::new(),
@@ -173,6 +201,8 @@ impl Settings {
             listen,
             admin: self.admin,
             web,
+            certificate,
+            client_authority: self.client_ca,
             quota: self.quota.unwrap_or_else(|| known.quota.clone()),
             memory: Budget::of(self.max_memory.map(|bytes| bytes.0)).0,
             queue: self.queue.unwrap_or(known.queue),

@@ -41,8 +41,10 @@ fn parse(text: &str) -> Result<Settings, String> {
 impl Settings {
     /// The same, with paths that start at a folder.
     fn beside(mut self, folder: &Path) -> Self {
-        let files = [&mut self.key, &mut self.clients, &mut self.quota];
-        let files = files.into_iter().chain([&mut self.web_cert, &mut self.web_key]);
+        let files = [&mut self.key, &mut self.clients, &mut self.client_ca, &mut self.quota];
+        let certificates = [&mut self.tls_cert, &mut self.tls_key];
+        let files = files.into_iter().chain(certificates);
+        let files = files.chain([&mut self.web_cert, &mut self.web_key]);
         for path in files.flatten() {
             *path = folder.join(&*path);
         }
@@ -103,6 +105,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::log::Format;
     use crate::serve::Args;
 
     #[derive(Parser)]
@@ -118,9 +121,10 @@ mod tests {
     const FILE: &str = "\
         nets = [\"lenet=nets/lenet\", \"/nets/r20\"]\n\
         listen = \"0.0.0.0:7000\"\nkey = \"server.pem\"\nclients = \"/etc/clients\"\n\
+        tls-cert = \"chain.pem\"\ntls-key = \"key.pem\"\nclient-ca = \"ca.pem\"\n\
         admin = \"127.0.0.1:7001\"\nquota = \"used\"\nmax-memory = \"8G\"\nqueue = 3\n\
         queue-time = 1.5\nauth-time = 2\nidle = 60\ntimeout = \"20\"\nmin-rate = 1000\n\
-        grace = 5\n";
+        grace = 5\nlog-format = \"text\"\n";
 
     #[test]
     fn a_file_says_what_the_command_line_does_and_the_command_line_goes_before() {
@@ -130,6 +134,7 @@ mod tests {
         let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (config, lenet) = (file("serve.toml"), format!("lenet={}", file("nets/lenet")));
         let (key, used) = (file("server.pem"), file("used"));
+        let [chain, chain_key, ca] = ["chain.pem", "key.pem", "ca.pem"].map(file);
         let said = line(&[
             &lenet,
             "/nets/r20",
@@ -139,6 +144,12 @@ mod tests {
             &key,
             "--clients",
             "/etc/clients",
+            "--tls-cert",
+            &chain,
+            "--tls-key",
+            &chain_key,
+            "--client-ca",
+            &ca,
             "--admin",
             "127.0.0.1:7001",
             "--quota",
@@ -160,12 +171,16 @@ mod tests {
             "--grace",
             "5",
         ]);
-        let told = |args: &Args| format!("{:?}", args.options().unwrap());
+        let options = |args: &Args| args.settings().and_then(Settings::options);
+        let told = |args: &Args| format!("{:?}", options(args).unwrap());
         assert_eq!(told(&line(&["--config", &config])), told(&said));
-        let other = line(&["--config", &config, "--queue", "9", "a=/b"]).options().unwrap();
+        let other = options(&line(&["--config", &config, "--queue", "9", "a=/b"])).unwrap();
         assert_eq!((other.queue, other.models.len()), (9, 1));
+        assert_eq!(line(&["--config", &config]).settings().unwrap().log_format(), Format::Text);
+        let said = line(&["--config", &config, "--log-format", "json"]);
+        assert_eq!(said.settings().unwrap().log_format(), Format::Json);
         parse(include_str!("../../deploy/serve.toml")).unwrap();
-        let none = line(&[]).options().unwrap_err().to_string();
+        let none = options(&line(&[])).unwrap_err().to_string();
         assert!(none.contains("NET") && none.contains("--config"), "{none}");
     }
 
@@ -180,6 +195,7 @@ mod tests {
             ("idle = [1]", ["line 1", "value", "expected"]),
             ("queue = 1\nqueue = 2", ["line 2", "duplicate", "key"]),
             ("min-rate = 0", ["line 1", "nonzero", "0"]),
+            ("log-format = \"xml\"", ["line 1", "xml", "json"]),
         ] {
             let error = parse(text).unwrap_err();
             for part in parts {

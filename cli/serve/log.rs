@@ -1,77 +1,32 @@
-//! The log: a line of JSON on stderr for everything that happens.
+//! What `pq serve` itself has to say in the log, beside the library's events.
 
-use std::net::SocketAddr;
 use std::panic::Location;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use pq::{Service, ServiceEvent};
-use serde::Serialize;
+use tracing::field;
 
-use crate::console::{Verbosity, say, to_json_line, verbosity};
 use crate::heap;
-
-/// A line: when, and what.
-#[derive(Serialize)]
-struct Line<'a, T> {
-    /// Seconds since 1970.
-    time: f64,
-    #[serde(flatten)]
-    event: &'a T,
-}
-
-#[derive(Serialize)]
-struct Listening {
-    event: &'static str,
-    address: SocketAddr,
-    admin: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    web: Option<SocketAddr>,
-}
-
-#[derive(Serialize)]
-struct Panicked<'a> {
-    event: &'static str,
-    thread: &'a str,
-    place: Option<String>,
-}
 
 /// Says where the service listens.
 pub(super) fn listening(service: &Service) {
-    line(&Listening {
-        event: "listening",
-        address: service.address(),
-        admin: service.admin_address(),
-        web: service.web_address(),
-    });
+    tracing::info!(
+        target: "pq::serve",
+        address = %service.address(),
+        admin = service.admin_address().map(field::display),
+        web = service.web_address().map(field::display),
+        "listening"
+    );
 }
 
 /// Says which thread has panicked, and where. Whoever wants quiet hears of it, too.
 pub(super) fn panicked(thread: &str, place: Option<&Location<'_>>) {
     let place = place.map(|place| format!("{}:{}", place.file(), place.line()));
-    say_line(&Panicked { event: "panicked", thread, place });
+    tracing::error!(target: "pq::serve", thread, place, "panicked");
 }
 
-/// Writes what happens.
-pub(super) fn event(event: &ServiceEvent<'_>) {
-    line(event);
-    // The session's memory is free by now.
+/// Gives the memory of a session that has ended back.
+pub(super) fn ended(event: &ServiceEvent<'_>) {
     if matches!(event, ServiceEvent::Ended(_)) {
         heap::give_back();
-    }
-}
-
-/// Writes a line of JSON with the time.
-pub(crate) fn line<T: Serialize>(event: &T) {
-    if verbosity() != Verbosity::Quiet {
-        say_line(event);
-    }
-}
-
-fn say_line<T: Serialize>(event: &T) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // Milliseconds: a clock tells no more.
-    let time = now.as_millis() as f64 / 1e3;
-    if let Ok(line) = to_json_line(&Line { time, event }) {
-        say(line);
     }
 }

@@ -6,7 +6,6 @@ mod log;
 mod signals;
 
 pub(crate) use args::Args;
-pub(crate) use log::line;
 pub(crate) use signals::{Signal, Signals};
 
 use pq::Service;
@@ -27,12 +26,14 @@ struct Ended {
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     // A session's panic is that session's end.
     panic::contain(app.cleanup.clone(), log::panicked);
-    let options = args.options()?;
+    let settings = args.settings()?;
+    crate::log::start(settings.log_format())?;
+    let options = settings.options()?;
     let runtime = pq::runtime()?;
     let cut = runtime.block_on(async {
         // Registered before there is anything to end.
         let mut signals = Signals::new()?;
-        let service = Service::bind(options, Box::new(log::event)).await?;
+        let service = Service::bind(options, Box::new(log::ended)).await?;
         log::listening(&service);
         let control = service.control();
         let hearing = async {

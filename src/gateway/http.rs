@@ -18,17 +18,18 @@ use tokio::time::{sleep, timeout};
 
 use super::keeper::Job;
 use super::{GatewayEvent, Shared, infer};
+use crate::handshakes::PAUSE;
 use crate::origin;
 
 /// Connections at a time.
 const AT_A_TIME: usize = 64;
 /// How long a head, or a body, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The pause after an error of the listener, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of JSON beside the elements, and the longest that an element is written as.
 const AROUND: usize = 64 << 10;
 const ELEMENT: usize = 32;
+/// What the log has of a request that is not as it should be.
+const MALFORMED: &str = "the request is not as it should be; its sender was told what";
 /// How long the JSON is, where binary tensors follow it.
 const JSON_LEN: HeaderName = HeaderName::from_static("inference-header-content-length");
 
@@ -69,7 +70,9 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
 async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     let (status, body) = page(request, shared).await;
     if let Some(why) = body["error"].as_str() {
-        (shared.log)(&GatewayEvent::Refused { status: status.as_u16(), why });
+        // What is wrong with an image may quote it: its sender hears that, and no log does.
+        let why = if status == StatusCode::BAD_REQUEST { MALFORMED } else { why };
+        shared.tell(&GatewayEvent::Refused { status: status.as_u16(), why });
     }
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
@@ -147,7 +150,7 @@ async fn inference(request: Request<Incoming>, shared: &Shared) -> Page {
     match infer(request, shared).await {
         Ok((images, body)) => {
             let seconds = started.elapsed().as_secs_f64();
-            (shared.log)(&GatewayEvent::Served { images, seconds });
+            shared.tell(&GatewayEvent::Served { images, seconds });
             (StatusCode::OK, body)
         }
         Err(page) => page,

@@ -107,7 +107,7 @@ impl Keeper {
         client.prepare(&mut |_| ()).await?;
         if !shared.ready.swap(true, Ordering::Relaxed) {
             shared.plan.send_replace(Arc::clone(client.plan()));
-            (shared.log)(&GatewayEvent::Connected { server: client.peer() });
+            shared.tell(&GatewayEvent::Connected { server: client.peer() });
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Keeper {
     fn lose(&mut self, shared: &Shared, error: &Error) {
         self.client = None;
         shared.ready.store(false, Ordering::Relaxed);
-        (shared.log)(&GatewayEvent::Disconnected { why: &error.to_string() });
+        shared.tell(&GatewayEvent::Disconnected { why: &error.to_string() });
     }
 
     /// Answers requests with what stands in their way, for some time; whether it is the end.

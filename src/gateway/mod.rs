@@ -17,6 +17,7 @@ use protocols::plan::{Load, Plan};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
 
 use crate::{Cache, Client, ClientOptions, Error, transport};
 use keeper::{Job, Keeper};
@@ -26,10 +27,14 @@ const QUEUE: usize = 64;
 /// The most inferences that a session may be asked for.
 const INFERENCES: usize = 1 << 20;
 
-/// Hears of what happens.
+/// What the events of `tracing` are told apart by.
+const TARGET: &str = "pq::gateway";
+
+/// Hears of what happens, beside those who listen to `tracing`.
 pub type GatewayLog = dyn Fn(&GatewayEvent<'_>) + Send + Sync;
 
-/// What happens in a gateway, for logs. Nothing here can hold an input or a result.
+/// What happens in a gateway, for logs: each event is one of `tracing` too. Nothing here can hold
+/// an input or a result.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -177,5 +182,24 @@ impl GatewayOptions {
     /// A session, or why there is none.
     async fn connect(&self) -> Result<Client, Error> {
         Client::connect_to(&self.server, &self.model, self.cache.as_ref(), &self.client).await
+    }
+}
+
+impl Shared {
+    fn tell(&self, event: &GatewayEvent<'_>) {
+        event.trace();
+        (self.log)(event);
+    }
+}
+
+impl GatewayEvent<'_> {
+    /// Tells those who listen to `tracing`.
+    fn trace(&self) {
+        match self {
+            Self::Connected { server } => info!(target: TARGET, %server, "connected"),
+            Self::Disconnected { why } => warn!(target: TARGET, why, "disconnected"),
+            Self::Served { images, seconds } => info!(target: TARGET, images, seconds, "served"),
+            Self::Refused { status, why } => warn!(target: TARGET, status, why, "refused"),
+        }
     }
 }

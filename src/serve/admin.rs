@@ -10,9 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::local;
 use super::metrics::Gauges;
 use super::state::{Phase, Shared};
-use super::{PAUSE, local};
+use crate::handshakes::PAUSE;
 use crate::{Error, transport};
 
 /// The longest request that is read.

@@ -63,7 +63,7 @@ impl Admission {
     /// Seconds until it is worth another try.
     pub(super) async fn session(
         &self,
-        client: Credential,
+        client: &Credential,
         allowed: Option<u32>,
         (bytes, most): (u64, u64),
     ) -> Result<Ticket, u32> {
@@ -86,13 +86,14 @@ impl Admission {
         Ok(ticket)
     }
 
-    fn count(&self, client: Credential, allowed: Option<u32>) -> Option<Ticket> {
+    fn count(&self, client: &Credential, allowed: Option<u32>) -> Option<Ticket> {
         let mut sessions = lock(&self.sessions);
-        let count = sessions.entry(client).or_default();
+        let count = sessions.entry(client.clone()).or_default();
         if allowed.is_some_and(|allowed| *count >= allowed) {
             return None;
         }
         *count += 1;
+        let client = client.clone();
         Some(Ticket { client, sessions: Arc::clone(&self.sessions), memory: None })
     }
 
@@ -174,22 +175,22 @@ mod tests {
         let admission = Arc::new(Admission::new(10 * MIB, 1, Duration::from_secs(5)));
         let held = admission.network(2 * MIB, MIB).unwrap();
         let (a, room) = (client(), 8 * MIB);
-        let first = admission.session(a, None, (6 * MIB, room)).await.unwrap();
+        let first = admission.session(&a, None, (6 * MIB, room)).await.unwrap();
         assert_eq!(admission.charged(), (8 * MIB, 10 * MIB));
         let other = Arc::clone(&admission);
         let second =
-            tokio::spawn(async move { other.session(client(), None, (6 * MIB, room)).await });
+            tokio::spawn(async move { other.session(&client(), None, (6 * MIB, room)).await });
         while admission.waiting() == 0 {
             tokio::task::yield_now().await;
         }
         // The queue has one place, and what came first goes first though less would fit.
-        assert!(admission.session(client(), None, (MIB, room)).await.is_err());
+        assert!(admission.session(&client(), None, (MIB, room)).await.is_err());
         drop(first);
         let second = second.await.unwrap().unwrap();
         assert!(second.fits());
         drop((second, held));
         assert_eq!(admission.charged().0, 0);
-        let most = admission.session(a, None, (9 * MIB, room)).await.unwrap();
+        let most = admission.session(&a, None, (9 * MIB, room)).await.unwrap();
         assert!(!most.fits() && admission.charged().0 == 0);
     }
 
@@ -197,13 +198,13 @@ mod tests {
     async fn a_client_has_no_more_sessions_than_it_may() {
         let admission = Admission::new(10 * MIB, 4, Duration::from_millis(20));
         let (a, b) = (client(), client());
-        let held = admission.session(a, Some(1), (MIB, 9 * MIB)).await.unwrap();
-        assert!(admission.session(a, Some(1), (MIB, 9 * MIB)).await.is_err());
-        assert!(admission.session(b, Some(1), (MIB, 9 * MIB)).await.is_ok());
+        let held = admission.session(&a, Some(1), (MIB, 9 * MIB)).await.unwrap();
+        assert!(admission.session(&a, Some(1), (MIB, 9 * MIB)).await.is_err());
+        assert!(admission.session(&b, Some(1), (MIB, 9 * MIB)).await.is_ok());
         drop(held);
-        assert!(admission.session(a, Some(1), (MIB, 9 * MIB)).await.is_ok());
-        let _held = admission.session(a, None, (9 * MIB, 9 * MIB)).await.unwrap();
-        let late = admission.session(b, None, (2 * MIB, 9 * MIB)).await;
+        assert!(admission.session(&a, Some(1), (MIB, 9 * MIB)).await.is_ok());
+        let _held = admission.session(&a, None, (9 * MIB, 9 * MIB)).await.unwrap();
+        let late = admission.session(&b, None, (2 * MIB, 9 * MIB)).await;
         assert!(late.is_err(), "there is no room in time");
         assert_eq!(admission.waiting(), 0);
     }

@@ -1,4 +1,4 @@
-//! The door: a client whose key or token is known asks for files, or for a session.
+//! The door: a client that is known asks for files, or for a session.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use protocols::price::PROCESS;
 use protocols::{Channel, Error as ProtocolError, Limits};
 use tokio::net::TcpStream;
 
+use super::event::TARGET;
 use super::models::Model;
 use super::quota::{now, until_tomorrow};
 use super::session::{self, Seat};
@@ -16,7 +17,7 @@ use super::state::{Current, Phase, Presence, Shared, Visit};
 use crate::Error;
 use crate::tls::{self, Connection, KnownClient, Stream};
 
-/// A connection whose key or token is known.
+/// A connection whose client is known, by a key, a certificate or a token.
 pub(super) struct Guest {
     pub(super) client: KnownClient,
     pub(super) peer: SocketAddr,
@@ -35,7 +36,7 @@ enum Next {
 }
 
 impl Guest {
-    /// Proves the keys.
+    /// Proves who either side is.
     pub(super) async fn meet(
         shared: &Arc<Shared>,
         stream: TcpStream,
@@ -43,10 +44,9 @@ impl Guest {
     ) -> Result<Self, Error> {
         let current = shared.current();
         let time = shared.options.authentication;
-        let Connection { stream, binding, peer: key } =
+        let Connection { stream, binding, client } =
             tls::secure(&current.security, stream, time).await?;
-        let key = key.ok_or(Error::Internal("invariant: TLS knows its peer's key"))?;
-        let client = current.clients.of(key).ok_or(Error::UnknownClient { key })?.clone();
+        let client = client.ok_or(Error::Internal("invariant: TLS knows whom it let in"))?;
         // From here on, browsers and others are alike.
         Self::enter(shared, current, (client, peer), (stream, binding))
     }
@@ -76,7 +76,8 @@ impl Guest {
         (stream, binding): (Box<dyn Stream>, [u8; 32]),
     ) -> Result<Self, Error> {
         // One client's connections are no trouble of another's.
-        let visit = shared.visit(client.credential).ok_or(Error::Busy { seconds: 1 })?;
+        tracing::debug!(target: TARGET, %peer, client = client.name, "known");
+        let visit = shared.visit(&client.credential).ok_or(Error::Busy { seconds: 1 })?;
         let limits: Limits = shared.options.limits;
         let doorstep = Doorstep::new(Channel::new(stream, limits), binding);
         Ok(Self { client, peer, current, doorstep, presence: shared.enter(), visit })
@@ -93,7 +94,7 @@ impl Guest {
         let time = now();
         let rights = &client.rights;
         let left =
-            rights.images_per_day.map(|a_day| shared.quota.left(client.credential, a_day, time));
+            rights.images_per_day.map(|a_day| shared.quota.left(&client.credential, a_day, time));
         if left == Some(0) {
             shared.refused(Some(self.peer), "quota", &client.name);
             self.doorstep.answer(&Answer::Quota(until_tomorrow(time)))?;
@@ -104,7 +105,7 @@ impl Guest {
         let memory = load.check().map_or(u64::MAX, |()| plan.session_memory(load));
         let most = shared.admission.charged().1.saturating_sub(self.current.models.shared_memory());
         let ticket =
-            shared.admission.session(client.credential, rights.sessions, (memory, most)).await;
+            shared.admission.session(&client.credential, rights.sessions, (memory, most)).await;
         let ticket = match ticket {
             Ok(ticket) => ticket,
             Err(seconds) => {
@@ -121,6 +122,10 @@ impl Guest {
 
     async fn next(&mut self, shared: &Arc<Shared>) -> Result<Next, Error> {
         let ask = self.doorstep.hear().await?;
+        let (peer, want) = (self.peer, ask.want);
+        tracing::debug!(
+            target: TARGET, %peer, client = self.client.name, network = %ask.network, ?want, "asked"
+        );
         let found = self.current.models.find(&ask.network, &self.client.rights);
         // What there is for others sounds like what there is for nobody.
         let Some((model, place)) = found else {
@@ -191,7 +196,8 @@ pub(super) fn reason(error: &Error) -> &'static str {
     }
     let words = [
         (matches!(error, Error::UnknownClient { .. }), "key"),
-        (matches!(error, Error::Tls { .. }), "tls"),
+        (matches!(error, Error::ClientCertificate { .. }), "certificate"),
+        (matches!(error, Error::Tls { .. } | Error::Means { .. }), "tls"),
         (matches!(error, Error::Connection(_)), "connection"),
         (matches!(error, Error::Busy { .. }), "busy"),
     ];

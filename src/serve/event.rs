@@ -1,10 +1,16 @@
-//! What happens, for logs. Nothing here can hold an input, a result or a key that is secret.
+//! What happens, for logs: each event is one of `tracing` too, of the same fields, whose message is
+//! its name. Nothing here can hold an input, a result or a key that is secret.
 
 use std::net::SocketAddr;
 
+use protocols::execute::Event;
 use serde::Serialize;
+use tracing::{field, info, trace, warn};
 
-/// Hears of what happens.
+/// What the events are told apart by from those of other libraries.
+pub(super) const TARGET: &str = "pq::serve";
+
+/// Hears of what happens, beside those who listen to `tracing`.
 pub type Log = dyn Fn(&ServiceEvent<'_>) + Send + Sync;
 
 /// What happens in a service.
@@ -103,4 +109,67 @@ pub struct SessionEnd<'a> {
     pub seconds: f64,
     /// The error, which may quote the client; none where it is complete.
     pub why: Option<&'a str>,
+}
+
+impl ServiceEvent<'_> {
+    /// Tells those who listen to `tracing`.
+    pub(super) fn trace(&self) {
+        match self {
+            Self::Refused { peer, reason, why } => {
+                warn!(target: TARGET, peer = peer.map(field::display), reason, why, "refused");
+            }
+            Self::Opened { .. } | Self::Served { .. } => self.trace_session(),
+            Self::Ended(end) => end.trace(),
+            Self::Reloaded { models, clients } => {
+                info!(target: TARGET, models, clients, "reloaded");
+            }
+            Self::NotReloaded { why } => warn!(target: TARGET, why, "not_reloaded"),
+            Self::Draining { sessions } => info!(target: TARGET, sessions, "draining"),
+            Self::Drained { cut } => info!(target: TARGET, cut, "drained"),
+        }
+    }
+
+    fn trace_session(&self) {
+        if let Self::Opened { session, client, peer, model, images, prepared, memory_bytes } = self
+        {
+            info!(
+                target: TARGET,
+                session, client, %peer, model, images, prepared, memory_bytes, "opened"
+            );
+        }
+        if let Self::Served {
+            session,
+            request,
+            images,
+            seconds,
+            server_bytes,
+            client_bytes,
+            predicted_bytes,
+        } = self
+        {
+            info!(
+                target: TARGET,
+                session, request, images, seconds, server_bytes, client_bytes, predicted_bytes,
+                "served"
+            );
+        }
+    }
+}
+
+impl SessionEnd<'_> {
+    fn trace(&self) {
+        let Self { session, client, model, outcome, images, .. } = self;
+        let Self { server_bytes, client_bytes, seconds, why, .. } = self;
+        info!(
+            target: TARGET,
+            session, client, model, outcome, images, server_bytes, client_bytes, seconds, why,
+            "ended"
+        );
+    }
+}
+
+/// Tells that a step begins: names and places are the plan's, which is public.
+pub(super) fn step(event: Event<'_>) {
+    let Event { phase, step, index, count } = event;
+    trace!(target: TARGET, phase, step, index, count, "step");
 }

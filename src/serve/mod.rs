@@ -1,10 +1,10 @@
 //! Many clients, several networks, one process.
 //!
-//! A connection goes through three rooms. In the first it proves its key, or a browser shows its
-//! token ([`web`](crate::web)), beside all others that do: who takes too long makes room for those
-//! who come later. At the door ([`door`]) it asks for files or for a session. A session has a
-//! thread of its own ([`session`]), on which it computes;
-//! two threads move the bytes of all of them. What sessions share is there once, behind `Arc`s.
+//! A connection goes through three rooms. In the first it proves its key or its certificate, or a
+//! browser shows its token ([`web`](crate::web)), beside all others that do: who takes too long
+//! makes room for those who come later. At the door ([`door`]) it asks for files or for a session.
+//! A session has a thread of its own ([`session`]), on which it computes; two threads move the
+//! bytes of all of them. What sessions share is there once, behind `Arc`s.
 
 mod admin;
 mod admission;
@@ -22,24 +22,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::Limits;
+use protocols::{Limits, Role};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::handshakes::Handshakes;
+use crate::handshakes::{Arrival, Handshakes};
 use crate::web::{self, WebOptions};
-use crate::{Error, transport};
+use crate::{Certificate, Error, Identity, ServerIdentity, transport};
 use door::Guest;
 use state::{Phase, Shared};
 
 pub use event::{Log, ServiceEvent, SessionEnd};
 
-/// Handshakes of keys under way at the most.
+/// Handshakes under way at the most.
 const PENDING: usize = 64;
-/// The pause after an error of the listener, such as too many open files: there may be fewer soon.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How long sessions that are cut have to end.
 const CUT: Duration = Duration::from_secs(2);
 
@@ -52,8 +50,14 @@ pub struct ServiceOptions {
     pub admin: Option<String>,
     /// Where browsers connect; nowhere without.
     pub web: Option<WebOptions>,
-    /// The file of its own key.
-    pub key: PathBuf,
+    /// The file of its own key. It has a key or a certificate, or both: then each client is shown
+    /// what it knows the server by.
+    pub key: Option<PathBuf>,
+    /// The files of its own certificates and of their private key: see
+    /// [`Certificate::open`](crate::Certificate::open).
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// The file of the authorities that issue certificates of clients, where any of them has one.
+    pub client_authority: Option<PathBuf>,
     /// The file of its clients: see [`Rights`](crate::Rights).
     pub clients: PathBuf,
     /// Where the images are counted that clients had today.
@@ -77,7 +81,7 @@ pub struct ServiceOptions {
 impl ServiceOptions {
     /// What a service grants that nobody has said more of: 2 GiB, 64 waiting sessions for 10 s
     /// each, 10 s for a key, and 30 s of grace.
-    pub fn new(key: PathBuf, clients: PathBuf, models: Vec<(String, PathBuf)>) -> Self {
+    pub fn new(key: Option<PathBuf>, clients: PathBuf, models: Vec<(String, PathBuf)>) -> Self {
         let mut quota = clients.clone().into_os_string();
         quota.push(".used");
         let (listen, ten) = ("127.0.0.1:0".into(), Duration::from_secs(10));
@@ -86,6 +90,8 @@ impl ServiceOptions {
             admin: None,
             web: None,
             key,
+            certificate: None,
+            client_authority: None,
             clients,
             quota: quota.into(),
             models,
@@ -95,6 +101,24 @@ impl ServiceOptions {
             authentication: ten,
             limits: Limits::default(),
             grace: Duration::from_secs(30),
+        }
+    }
+
+    /// What its files say that it is.
+    fn identity(&self) -> Result<ServerIdentity, Error> {
+        let key = self.key.as_deref().map(Identity::open).transpose()?;
+        let certificate = match &self.certificate {
+            Some((chain, key)) => Some(Certificate::open(chain, key, Role::Server)?),
+            None => None,
+        };
+        match (key, certificate) {
+            (Some(key), Some(certificate)) => Ok(ServerIdentity::Both(key, certificate)),
+            (Some(key), None) => Ok(key.into()),
+            (None, Some(certificate)) => Ok(certificate.into()),
+            (None, None) => {
+                let expected = "a file of its key or of its certificate";
+                Err(protocols::Error::invalid("service", expected, "none").into())
+            }
         }
     }
 }
@@ -111,7 +135,7 @@ pub struct Service {
 /// Where a connection has come in.
 #[derive(Clone, Copy)]
 enum Entrance {
-    /// Where clients have keys.
+    /// Where clients have keys and certificates.
     Keys,
     /// Where browsers have tokens.
     Web,
@@ -202,8 +226,8 @@ impl ServiceControl {
         });
     }
 
-    /// Reads the key, the clients and all networks again. Sessions go on with what they have. Where
-    /// a file cannot be used, everything stays as it was.
+    /// Reads the key, the certificates, the clients and all networks again. Sessions go on with
+    /// what they have. Where a file cannot be used, everything stays as it was.
     ///
     /// # Errors
     /// Those of [`Service::bind`].
@@ -222,43 +246,35 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, web: Option<&TcpLi
     let mut phase: watch::Receiver<Phase> = shared.phase.subscribe();
     let mut keys = Handshakes::new(PENDING);
     let mut guests = JoinSet::new();
-    let mut troubled = false;
     loop {
-        let full = keys.full_until();
-        tokio::select! {
-            // Whoever comes now waits with the system, until there is a place.
-            () = sleep_until(full.unwrap_or_else(Instant::now)), if full.is_some() => {
-                if let Some(oldest) = keys.make_room() {
-                    shared.refused(Some(oldest), "slow", "others are waiting");
-                }
-            }
-            (entrance, accepted) = arrival(listener, web), if full.is_none() => match accepted {
-                Ok((stream, peer)) => {
-                    troubled = false;
-                    keys.admit(peer, meet(Arc::clone(shared), entrance, (stream, peer)));
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut troubled, true) {
-                        shared.refused(None, "system", &error.to_string());
-                    }
-                    sleep(PAUSE).await;
-                }
+        let arrived = keys.arrival(
+            || arrival(listener, web),
+            |(entrance, stream), peer| {
+                tracing::debug!(target: event::TARGET, %peer, "connected");
+                meet(Arc::clone(shared), entrance, (stream, peer))
             },
-            Some(ended) = keys.next() => match ended {
-                Ok((_, Ok(Some(guest)))) => {
+        );
+        tokio::select! {
+            arrived = arrived => match arrived {
+                Arrival::Ended(_, Ok(Some(guest))) => {
                     let shared = Arc::clone(shared);
                     guests.spawn(async move { door::receive(shared, guest).await });
                 }
                 // A browser that came for a page alone.
-                Ok((_, Ok(None))) => {}
-                Ok((peer, Err(error))) => {
+                Arrival::Ended(_, Ok(None)) => {}
+                Arrival::Ended(peer, Err(error)) => {
                     shared.refused(Some(peer), door::reason(&error), &error.to_string());
                 }
-                // Where it was dropped, it was told then.
-                Err(error) => note_panic(shared, &error),
+                Arrival::Slow(peer) => {
+                    shared.refused(Some(peer), "slow", "others are waiting");
+                }
+                Arrival::System(error) => shared.refused(None, "system", &error.to_string()),
+                Arrival::Panicked => shared.metrics.panicked(),
             },
             Some(left) = guests.join_next() => {
-                let _ = left.inspect_err(|error| note_panic(shared, error));
+                if left.is_err_and(|error| error.is_panic()) {
+                    shared.metrics.panicked();
+                }
             }
             () = no_longer(&mut phase) => break,
         }
@@ -271,17 +287,18 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, web: Option<&TcpLi
 async fn arrival(
     listener: &TcpListener,
     web: Option<&TcpListener>,
-) -> (Entrance, io::Result<(TcpStream, SocketAddr)>) {
+) -> io::Result<((Entrance, TcpStream), SocketAddr)> {
     let browser = async {
         match web {
             Some(web) => web.accept().await,
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let (entrance, accepted) = tokio::select! {
         accepted = listener.accept() => (Entrance::Keys, accepted),
         accepted = browser => (Entrance::Web, accepted),
-    }
+    };
+    accepted.map(|(stream, peer)| ((entrance, stream), peer))
 }
 
 /// Waits until nobody is let in any more.
@@ -290,15 +307,8 @@ async fn no_longer(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase != Phase::Serving).await;
 }
 
-/// Counts a connection that ended in a panic of this process.
-fn note_panic(shared: &Shared, error: &JoinError) {
-    if error.is_panic() {
-        shared.metrics.panicked();
-    }
-}
-
-/// What a connection proves itself by, as where it came in has it: a key, or a token. None where a
-/// browser came for a page alone.
+/// What a connection proves itself by, as where it came in has it: a key or a certificate, or a
+/// token. None where a browser came for a page alone.
 async fn meet(
     shared: Arc<Shared>,
     entrance: Entrance,

@@ -1,7 +1,8 @@
 //! The images that clients had today, in a file that outlives the process.
 //!
-//! A line a client: its key, the day (days of UTC since 1970), and its images of that day. What is
-//! asked for is written down before it is granted, so that no end of the process gives any back.
+//! A line a client: by what it is known, the day (days of UTC since 1970), and its images of that
+//! day. What is asked for is written down before it is granted, so that no end of the process gives
+//! any back.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -55,7 +56,7 @@ impl Quota {
     }
 
     /// What a client may still have at a time, of so many a day.
-    pub(super) fn left(&self, client: Credential, a_day: u64, now: u64) -> u64 {
+    pub(super) fn left(&self, client: &Credential, a_day: u64, now: u64) -> u64 {
         let used = self.used();
         a_day.saturating_sub(of_today(&used, &client.to_string(), now).images)
     }
@@ -66,7 +67,7 @@ impl Quota {
     /// The file cannot be written: nothing is granted then.
     pub(super) fn take(
         &self,
-        client: Credential,
+        client: &Credential,
         (a_day, images): (u64, u64),
         now: u64,
     ) -> Result<bool, Error> {
@@ -120,8 +121,8 @@ fn parse(text: &str, path: &Path) -> Result<BTreeMap<String, Used>, Error> {
         };
         // A file that cannot be read grants nothing: whoever damages it would have a new day.
         let Some((client, (day, images))) = read else {
-            let expected = "ed25519:... or token:..., a day and a number of images, as pq \
-                            serve writes them; mend or remove the line";
+            let expected = "ed25519:..., x509:... or token:..., a day and a number of images, as \
+                            pq serve writes them; mend or remove the line";
             let (line, found) = (Some(number + 1), format!("{line:?}"));
             return Err(Error::Key { path: path.into(), line, expected: expected.into(), found });
         };
@@ -143,18 +144,21 @@ mod tests {
         let path = folder.path().join("used");
         let a = Credential::Key(Identity::generate().unwrap().public());
         let b = Credential::Token(Token::generate().unwrap().digest());
+        let c: Credential = "x509:uri:spiffe://example.org/c#1".parse().unwrap();
         let quota = Quota::open(&path).unwrap();
-        assert!(quota.take(a, (10, 7), NOON).unwrap());
-        assert!(!quota.take(a, (10, 4), NOON).unwrap(), "all or nothing");
-        assert!(quota.take(b, (2, 2), NOON).unwrap());
+        assert!(quota.take(&a, (10, 7), NOON).unwrap());
+        assert!(!quota.take(&a, (10, 4), NOON).unwrap(), "all or nothing");
+        assert!(quota.take(&b, (2, 2), NOON).unwrap());
+        assert!(quota.take(&c, (2, 1), NOON).unwrap());
         for quota in [quota, Quota::open(&path).unwrap()] {
-            assert_eq!([quota.left(a, 10, NOON), quota.left(b, 2, NOON)], [3, 0]);
-            assert_eq!(quota.left(a, 10, NOON - DAY), 3, "a clock that was set back");
-            assert_eq!(quota.left(a, 10, NOON + DAY), 10);
+            let left = [(&a, 10), (&b, 2), (&c, 2)].map(|(of, a_day)| quota.left(of, a_day, NOON));
+            assert_eq!(left, [3, 0, 1]);
+            assert_eq!(quota.left(&a, 10, NOON - DAY), 3, "a clock that was set back");
+            assert_eq!(quota.left(&a, 10, NOON + DAY), 10);
         }
         let quota = Quota::open(&path).unwrap();
-        assert!(quota.take(a, (10, 9), NOON + DAY).unwrap());
-        assert_eq!(Quota::open(&path).unwrap().left(a, 10, NOON + DAY), 1);
+        assert!(quota.take(&a, (10, 9), NOON + DAY).unwrap());
+        assert_eq!(Quota::open(&path).unwrap().left(&a, 10, NOON + DAY), 1);
         assert_eq!(until_tomorrow(NOON), (DAY / 2) as u32);
     }
 
@@ -169,7 +173,7 @@ mod tests {
         let quota = Quota::open(&path).unwrap();
         let key = Credential::Key(Identity::generate().unwrap().public());
         drop(folder);
-        assert!(quota.take(key, (1, 1), NOON).is_err(), "there is no folder to write into");
-        assert_eq!(quota.left(key, 1, NOON), 1);
+        assert!(quota.take(&key, (1, 1), NOON).is_err(), "there is no folder to write into");
+        assert_eq!(quota.left(&key, 1, NOON), 1);
     }
 }

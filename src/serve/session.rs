@@ -12,10 +12,11 @@ use protocols::{Cost, Reason};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::{Span, debug};
 
 use super::admission::Ticket;
 use super::door::reason;
-use super::event::{ServiceEvent, SessionEnd};
+use super::event::{ServiceEvent, SessionEnd, TARGET, step};
 use super::metrics::PANICKED;
 use super::models::Model;
 use super::quota::now;
@@ -61,6 +62,8 @@ struct Running {
     images: u64,
     /// What the ledger has so far.
     moved: Cost,
+    /// What its events of `tracing` are within.
+    span: Span,
     /// Connections count until they are over.
     _presence: Presence,
 }
@@ -95,8 +98,12 @@ pub(super) fn start(
         since: now(),
     });
     let (own, handle) = (Arc::clone(shared), Handle::current());
+    let span = tracing::info_span!(
+        target: TARGET, "session", session = name, client = client.name, model, %peer
+    );
     let (images, moved, _presence) = (0, Cost::ZERO, presence);
-    let running = Running { shared: own, name, client, seat, shown, images, moved, _presence };
+    let running =
+        Running { shared: own, name, client, seat, shown, images, moved, span, _presence };
     let begun = Builder::new().name("session".into()).spawn(move || running.run(&handle, met));
     if let Err(error) = begun {
         shared.refused(Some(peer), "system", &format!("the system refuses a thread: {error}"));
@@ -105,7 +112,9 @@ pub(super) fn start(
 
 impl Running {
     fn run(mut self, handle: &Handle, met: Met) {
-        let started = Instant::now();
+        let (started, span) = (Instant::now(), self.span.clone());
+        // The thread is the session's alone, so everything on it is within.
+        let _within = span.enter();
         let mut phase = self.shared.phase.subscribe();
         // Operators compute on this thread, between two waits: a cut takes effect at the next one.
         let conversation = async {
@@ -146,7 +155,7 @@ impl Running {
 
     async fn converse(&mut self, met: Met) -> Result<End, Error> {
         let started = Instant::now();
-        let mut session = Box::pin(met.open(&mut |_| ())).await?;
+        let mut session = Box::pin(met.open(&mut step)).await?;
         let (seconds, setup) = (started.elapsed().as_secs_f64(), session.report().setup.cost);
         self.moved("setup", seconds, setup);
         let mut phase = self.shared.phase.subscribe();
@@ -181,7 +190,7 @@ impl Running {
     fn take(&self, images: usize) -> Result<bool, Error> {
         match self.client.rights.images_per_day {
             Some(a_day) => {
-                self.shared.quota.take(self.client.credential, (a_day, images as u64), now())
+                self.shared.quota.take(&self.client.credential, (a_day, images as u64), now())
             }
             None => Ok(true),
         }
@@ -190,7 +199,7 @@ impl Running {
     async fn prepare(&mut self, session: &mut PartySession, count: usize) -> Result<(), Error> {
         let before = Sums::of(session.report());
         let started = Instant::now();
-        Box::pin(session.prepare(count, &mut |_| ())).await?;
+        Box::pin(session.prepare(count, &mut step)).await?;
         let images = count * self.seat.load.images;
         self.served(session.report(), before, ("prepare", "offline", images), started);
         Ok(())
@@ -199,7 +208,7 @@ impl Running {
     async fn infer(&mut self, session: &mut PartySession) -> Result<(), Error> {
         let (before, images) = (Sums::of(session.report()), session.next_images());
         let started = Instant::now();
-        Box::pin(session.infer(&[], &mut |_| ())).await?;
+        Box::pin(session.infer(&[], &mut step)).await?;
         self.images += images as u64;
         self.shown.add_images(images);
         self.shared.metrics.images(&self.seat.model.name, images);
@@ -224,6 +233,8 @@ impl Running {
     /// Counts what was moved.
     fn moved(&mut self, phase: &'static str, seconds: f64, cost: Cost) {
         self.moved += cost;
+        let Cost { server_bytes, client_bytes, rounds, .. } = cost;
+        debug!(target: TARGET, phase, seconds, server_bytes, client_bytes, rounds, "moved");
         self.shared.metrics.moved(&self.seat.model.name, phase, seconds, &cost);
     }
 

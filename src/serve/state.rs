@@ -15,7 +15,7 @@ use super::metrics::Metrics;
 use super::models::Models;
 use super::quota::Quota;
 use crate::web::Web;
-use crate::{Clients, Credential, Error, Identity, Security, ServerTls};
+use crate::{Authority, Clients, Credential, Error, Security, ServerTls};
 
 /// Connections of one client that have no session.
 const VISITS: usize = 64;
@@ -33,7 +33,8 @@ pub(super) enum Phase {
 /// What its files say.
 pub(super) struct Current {
     pub(super) security: Security<ServerTls>,
-    pub(super) clients: Clients,
+    /// How many clients there are.
+    pub(super) clients: usize,
     pub(super) models: Models,
     /// What browsers meet, where they may come.
     pub(super) web: Option<Web>,
@@ -59,7 +60,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     log: Box<Log>,
     pub(super) phase: watch::Sender<Phase>,
-    /// Connections that have proved their keys.
+    /// Connections whose client is known.
     pub(super) active: watch::Sender<usize>,
     /// Of them those that have no session, by client.
     guests: Mutex<HashMap<Credential, usize>>,
@@ -113,7 +114,7 @@ impl Shared {
         match read {
             Ok(current) => {
                 // Old networks go when the last session that uses them has ended.
-                let (models, clients) = (current.models.len(), current.clients.all().len());
+                let (models, clients) = (current.models.len(), current.clients);
                 let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
                 *place = Arc::new(current);
                 drop(place);
@@ -128,6 +129,7 @@ impl Shared {
     }
 
     pub(super) fn tell(&self, event: &ServiceEvent<'_>) {
+        event.trace();
         (self.log)(event);
     }
 
@@ -143,14 +145,14 @@ impl Shared {
     }
 
     /// A connection of a client that has no session yet, of which it may have so many.
-    pub(super) fn visit(self: &Arc<Self>, client: Credential) -> Option<Visit> {
+    pub(super) fn visit(self: &Arc<Self>, client: &Credential) -> Option<Visit> {
         let mut guests = lock(&self.guests);
-        let count = guests.entry(client).or_default();
+        let count = guests.entry(client.clone()).or_default();
         if *count >= VISITS {
             return None;
         }
         *count += 1;
-        Some(Visit { shared: Arc::clone(self), client })
+        Some(Visit { shared: Arc::clone(self), client: client.clone() })
     }
 
     pub(super) fn show(self: &Arc<Self>, row: Row) -> Shown {
@@ -172,12 +174,14 @@ impl Shared {
 
 impl Current {
     fn open(options: &ServiceOptions, admission: &Admission) -> Result<Self, Error> {
-        let identity = Identity::open(&options.key)?;
+        let (identity, authority) = (options.identity()?, options.client_authority.as_deref());
         let clients = Clients::open_with_rights(&options.clients)?;
         let models = Models::open(&options.models, &clients, admission, options.limits)?;
         let web = options.web.as_ref().map(|web| Web::open(web, clients.clone())).transpose()?;
-        let tls = ServerTls { identity, clients: clients.clone() };
-        Ok(Self { security: Security::Tls(Arc::new(tls)), clients, models, web })
+        let count = clients.all().len();
+        let authority = authority.map(Authority::open).transpose()?;
+        let tls = ServerTls::new(identity, clients, authority)?;
+        Ok(Self { security: Security::Tls(Arc::new(tls)), clients: count, models, web })
     }
 }
 

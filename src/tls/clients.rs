@@ -5,16 +5,18 @@ use std::path::Path;
 use protocols::plan::Reveal;
 use subtle::ConstantTimeEq;
 
+use crate::certificate_name::CertificateName;
 use crate::credential::Credential;
 use crate::key::PublicKey;
 use crate::token::Token;
 use crate::{Error, secret};
 
-/// Names, keys or tokens, and rights of clients.
+/// Names of clients, by what each is known, and their rights.
 ///
-/// Their file has one client a line, `NAME ed25519:...`, or `NAME token:...` of a browser's. Empty
-/// lines, and what follows a `#`, say nothing. A server of several networks reads more behind it:
-/// see [`Rights`].
+/// Their file has one client a line: `NAME ed25519:...`, `NAME x509:...` with a name of its
+/// certificate ([`CertificateName`]), or `NAME token:...` of a browser's. Empty lines, and what
+/// follows a `#` at the start of a word, say nothing. A server of several networks reads more
+/// behind it: see [`Rights`].
 #[derive(Clone, Debug, Default)]
 pub struct Clients(Vec<KnownClient>);
 
@@ -43,14 +45,15 @@ pub struct Rights {
     pub reveal: Option<Reveal>,
 }
 
-const KEY: &str = "a key as pq keygen prints it, ed25519: and 43 characters, or the digest of a \
+const KEY: &str = "a key as pq keygen prints it, ed25519: and 43 characters; a whole name of a \
+                   certificate, x509:dns:NAME, x509:uri:URI or x509:key:DIGEST; or the digest of a \
                    token, token: and 64 hexadecimal digits";
 const OPTIONS: &str = "models=A,B, sessions=N, images_per_day=N or reveal=label, each once";
 
 impl Clients {
-    /// One client.
-    pub fn one(name: &str, key: PublicKey) -> Self {
-        let credential = Credential::Key(key);
+    /// One client, known by a key or by something else.
+    pub fn one(name: &str, credential: impl Into<Credential>) -> Self {
+        let credential = credential.into();
         Self(vec![KnownClient { name: name.to_owned(), credential, rights: Rights::default() }])
     }
 
@@ -87,8 +90,8 @@ impl Clients {
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let mut all = Self::default();
         for (number, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            let mut words = line.split_whitespace();
+            // An address may have a number sign within it, and is another one without its end.
+            let mut words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
             let Some(name) = words.next() else { continue };
             let Some(key) = words.next() else {
                 return Err(wrong(path, number, "a name and a key, NAME ed25519:...", line));
@@ -119,8 +122,31 @@ impl Clients {
         self.0.iter().fold(None, |found, known| match known.credential {
             // All are compared: which one it is shows in nothing but the result.
             Credential::Token(digest) if digest.ct_eq(&shown).into() => Some(known),
-            Credential::Token(_) | Credential::Key(_) => found,
+            Credential::Token(_) | Credential::Key(_) | Credential::Certificate(_) => found,
         })
+    }
+
+    /// The client with a certificate of these names.
+    ///
+    /// # Errors
+    /// All whose it could be, where that is not one.
+    pub(super) fn of_certificate(&self, names: &[CertificateName]) -> Result<&KnownClient, String> {
+        let own = self.0.iter().filter(|known| {
+            matches!(&known.credential, Credential::Certificate(name) if names.contains(name))
+        });
+        match own.collect::<Vec<_>>()[..] {
+            [one] => Ok(one),
+            // The rights of two would be those of neither.
+            ref several => {
+                let names: Vec<_> = several.iter().map(|known| known.name.as_str()).collect();
+                Err(names.join(" and "))
+            }
+        }
+    }
+
+    /// The first client that is known by a certificate, if any is.
+    pub(super) fn with_certificate(&self) -> Option<&KnownClient> {
+        self.0.iter().find(|known| matches!(known.credential, Credential::Certificate(_)))
     }
 
     /// The name of the client with this key.

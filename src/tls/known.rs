@@ -91,8 +91,11 @@ impl KnownServers {
                 return Err(Error::Key {
                     path: self.path.clone(),
                     line: None,
-                    expected: format!("{address} without a key, or with {key}"),
-                    found: known.to_string(),
+                    expected: format!(
+                        "the key {known}, by which {address} is known; ask its operator which is \
+                         right, and where it has changed, remove the old one first"
+                    ),
+                    found: key.to_string(),
                 });
             }
             None => self.servers.push((address.to_owned(), key)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::key::PublicKey;
 use crate::{Error, transport};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -15,7 +16,8 @@ fn identities() -> (Identity, Identity) {
 
 fn sides(server: Identity, client: Identity) -> (ServerTls, ClientTls) {
     let (clients, key) = (Clients::one("a client", client.public()), server.public());
-    (ServerTls { identity: server, clients }, ClientTls { identity: client, server: key })
+    let server = ServerTls::new(server, clients, None).unwrap();
+    (server, ClientTls { identity: client.into(), server: key.into() })
 }
 
 async fn meet(
@@ -52,7 +54,7 @@ async fn a_client_refuses_a_server_with_another_key_and_names_both() {
     let other = Identity::generate().unwrap().public();
     let found_key = server.public();
     let (server, client) = sides(server, client);
-    let (_, refused) = meet((server, ClientTls { server: other, ..client })).await;
+    let (_, refused) = meet((server, ClientTls { server: other.into(), ..client })).await;
     match refused {
         Err(Error::UnexpectedKey { expected, found, .. }) => {
             assert_eq!((expected, found), (other, found_key));

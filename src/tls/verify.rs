@@ -1,4 +1,4 @@
-//! Who the other side is: one key that is expected, or any of several.
+//! Who the other side is, by its key: one that is expected, or any of several.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

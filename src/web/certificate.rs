@@ -1,20 +1,18 @@
 //! The certificate that browsers check.
 
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocols::Role;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::tls::Stream;
-use crate::{Error, secret, transport};
+use crate::tls::{self, Stream};
+use crate::{Error, transport};
 
 /// What WebSockets run over: a browser may offer more.
 const ALPN: &[u8] = b"http/1.1";
@@ -27,26 +25,15 @@ impl Certificate {
     /// Of files in PEM.
     ///
     /// # Errors
-    /// [`Error::Read`] where one cannot be read, [`Error::Key`] where it holds something else, or
-    /// where they do not belong together.
+    /// Those of [`tls::Certificate::open`].
     pub(crate) fn open(files: Option<(&Path, &Path)>) -> Result<Self, Error> {
         let Some((chain_file, key_file)) = files else { return Ok(Self(None)) };
-        let text = secret::read(chain_file)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or_else(|| wrong(chain_file, "certificates in PEM", &"none"))?;
-        let key = PrivateKeyDer::from_pem_slice(&secret::read(key_file)?)
-            .map_err(|_| wrong(key_file, "a private key in PEM", &"none"))?;
+        let own = tls::Certificate::open(chain_file, key_file, Role::Server)?;
         // As for native clients, the newest version of TLS alone: every browser with wasm has it.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&TLS13])?
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| {
-                let expected = format!("the key of the certificate in {}", chain_file.display());
-                wrong(key_file, expected, &error)
-            })?;
+            .with_cert_resolver(own.resolver());
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self(Some(TlsAcceptor::from(Arc::new(config)))))
     }
@@ -70,9 +57,4 @@ impl Certificate {
             Err(_) => Err(Error::Connection(std::io::ErrorKind::TimedOut.into())),
         }
     }
-}
-
-fn wrong(path: &Path, expected: impl Into<String>, found: &dyn Display) -> Error {
-    let (expected, found) = (expected.into(), found.to_string());
-    Error::Key { path: path.into(), line: None, expected, found }
 }

@@ -1,5 +1,6 @@
 //! What the tests share: networks on the disk, processes, and a proxy that breaks connections.
 
+pub(crate) mod certificates;
 pub(crate) mod net;
 pub(crate) mod party;
 pub(crate) mod process;

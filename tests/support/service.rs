@@ -69,8 +69,9 @@ impl Keys {
 
     /// What the library takes of a client.
     pub(crate) fn security(&self, name: &str) -> Security<ClientTls> {
-        let server = self.identity("server").public();
-        Security::Tls(Arc::new(ClientTls { identity: self.identity(name), server }))
+        let (identity, server) = (self.identity(name), self.identity("server").public());
+        let tls = ClientTls { identity: identity.into(), server: server.into() };
+        Security::Tls(Arc::new(tls))
     }
 }
 
@@ -112,21 +113,36 @@ impl Service {
 
     /// The same, at an address.
     pub(crate) fn start_at(address: &str, keys: &Keys, nets: &[String], more: &[&str]) -> Self {
+        Self::spawn(&[], address, keys, nets, more)
+    }
+
+    /// The same, with variables of the environment.
+    pub(crate) fn start_under(variables: &[(&str, &str)], keys: &Keys, nets: &[String]) -> Self {
+        Self::spawn(variables, "127.0.0.1:0", keys, nets, &[])
+    }
+
+    fn spawn(
+        variables: &[(&str, &str)],
+        address: &str,
+        keys: &Keys,
+        nets: &[String],
+        more: &[&str],
+    ) -> Self {
         let (key, clients) = (keys.file("server"), keys.file("clients.txt"));
         let mut args = vec!["serve", "--json", "--listen", address];
         args.extend(["--admin", "127.0.0.1:0", "--key", &key, "--clients", &clients]);
         args.extend(more);
         args.extend(nets.iter().map(String::as_str));
-        let mut child = pq(&args).spawn().unwrap();
+        let mut child = pq(&args).envs(variables.iter().copied()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         let first: Value = loop {
             let Some(Ok(line)) = lines.next() else {
                 panic!("the service ended: {:?}: {said:?}", child.wait());
             };
-            match serde_json::from_str(&line) {
-                Ok(event) => break event,
-                Err(_) => said.push(line),
+            match serde_json::from_str::<Value>(&line) {
+                Ok(event) if event["event"] == "listening" => break event,
+                Ok(_) | Err(_) => said.push(line),
             }
         };
         let log = Arc::new(Mutex::new(Vec::new()));

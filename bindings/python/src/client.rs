@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use pq::{Cache, ClientOptions, ClientTls, Event, Identity, Limits, Load, Network, Plan, Security};
+use pq::{Cache, ClientOptions, Event, Limits, Load, Network, Plan};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::answers::Answers;
+use crate::credentials::{Own, Trust, both, security};
 use crate::errors::exception;
 use crate::images::images_of_plan;
 use crate::watch::Watch;
@@ -31,8 +32,9 @@ pub(crate) struct Client {
 impl Client {
     #[staticmethod]
     #[pyo3(signature = (
-        address, *, model=None, plan=None, key=None, server_key=None, insecure=false, stock=1,
-        cache=None, connect_timeout=10.0, timeout=30.0
+        address, *, model=None, plan=None, key=None, server_key=None, tls_cert=None, tls_key=None,
+        server_ca=None, server_name=None, insecure=false, stock=1, cache=None,
+        connect_timeout=10.0, timeout=30.0
     ))]
     fn connect(
         py: Python<'_>,
@@ -40,19 +42,25 @@ impl Client {
         model: Option<String>,
         plan: Option<PathBuf>,
         key: Option<PathBuf>,
-        server_key: Option<&str>,
+        server_key: Option<String>,
+        tls_cert: Option<PathBuf>,
+        tls_key: Option<PathBuf>,
+        server_ca: Option<PathBuf>,
+        server_name: Option<String>,
         insecure: bool,
         stock: usize,
         cache: Option<PathBuf>,
         connect_timeout: f64,
         timeout: f64,
     ) -> PyResult<Self> {
+        let own = Own { key, certificate: both("tls_cert", tls_cert, "tls_key", tls_key)? };
+        let trust = Trust { key: server_key, authority: server_ca, name: server_name };
         let options = ClientOptions {
             load: Load::new(1, stock, INFERENCES),
             hints: None,
             limits: Limits::new(seconds("timeout", timeout)?),
             patience: seconds("connect_timeout", connect_timeout)?,
-            security: security(key, server_key, insecure)?,
+            security: security(own, trust, &address, insecure)?,
         };
         options.load.check().map_err(|error| exception(error.into()))?;
         let runtime = pq::runtime().map_err(exception)?;
@@ -219,27 +227,6 @@ async fn by_plan(
     let plan = Network::open_plan(&path)?;
     let hints = Network::hints_beside(&path, &plan)?.map(Arc::new);
     pq::Client::connect(address, plan, &ClientOptions { hints, ..options.clone() }).await
-}
-
-/// How traffic is protected.
-fn security(
-    key: Option<PathBuf>,
-    server_key: Option<&str>,
-    insecure: bool,
-) -> PyResult<Security<ClientTls>> {
-    match (key, server_key, insecure) {
-        (Some(key), Some(server), false) => {
-            let identity = Identity::open(&key).map_err(exception)?;
-            let server = server.parse().map_err(PyValueError::new_err)?;
-            Ok(Security::Tls(Arc::new(ClientTls { identity, server })))
-        }
-        (None, None, true) => Ok(Security::Insecure),
-        (None, None, false) => Ok(Security::Loopback),
-        (..) => Err(PyValueError::new_err(
-            "key and server_key belong together, and insecure=True is for neither: expected both \
-             keys, or none on this machine",
-        )),
-    }
 }
 
 fn seconds(name: &str, value: f64) -> PyResult<Duration> {

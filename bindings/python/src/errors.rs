@@ -35,6 +35,9 @@ pub(crate) fn exception(error: Error) -> PyErr {
         Error::Busy { .. } => BusyError::new_err(message),
         Error::UnexpectedKey { .. }
         | Error::NotAdmitted { .. }
+        | Error::ServerCertificate { .. }
+        | Error::CertificateNotAdmitted { .. }
+        | Error::Means { .. }
         | Error::UnknownNetwork { .. }
         | Error::Quota { .. } => DisagreementError::new_err(message),
         Error::Tls { .. } => ViolationError::new_err(message),

@@ -10,6 +10,7 @@
 mod answers;
 mod client;
 mod cost;
+mod credentials;
 mod errors;
 mod images;
 mod network;

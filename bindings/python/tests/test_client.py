@@ -69,6 +69,15 @@ def test_options_that_do_not_belong_together_are_value_errors(keys):
         {"model": "digits", "timeout": 0.0},
         {"model": "digits", "stock": 0},
         {"model": "digits", "key": keys["alice"], "server_key": "ed25519:x"},
+        {"model": "digits", "tls_cert": keys["alice"]},
+        {"model": "digits", "server_name": "pq.example"},
+        {"model": "digits", "key": keys["alice"], "server_ca": keys["clients"]},
+        {
+            "model": "digits",
+            "key": keys["alice"],
+            "server_key": keys["public"],
+            "server_ca": keys["clients"],
+        },
     ):
         with pytest.raises(ValueError):
             pq.Client.connect("127.0.0.1:1", **wrong)

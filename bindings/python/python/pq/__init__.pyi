@@ -243,6 +243,10 @@ class Client:
         plan: Optional[_Path] = None,
         key: Optional[_Path] = None,
         server_key: Optional[str] = None,
+        tls_cert: Optional[_Path] = None,
+        tls_key: Optional[_Path] = None,
+        server_ca: Optional[_Path] = None,
+        server_name: Optional[str] = None,
         insecure: bool = False,
         stock: int = 1,
         cache: Optional[_Path] = None,
@@ -253,9 +257,13 @@ class Client:
         plan is fetched, and kept in ``cache``), or for the file of a ``plan``.
 
         ``key`` is the file of this client's key and ``server_key`` what ``pq keygen`` has printed
-        of the server's; without both the server has to be on this machine. ``stock`` inferences are
-        prepared together: both parties keep memory for so many. Seconds are bounded by
-        ``connect_timeout``, and the server's silence by ``timeout``."""
+        of the server's. Either may be by certificate: ``tls_cert`` and ``tls_key`` are this
+        client's files in PEM, ``server_ca`` has the authorities that issue the server's (or
+        ``"system"``), which is for ``server_name``, or else for the host of the address. Without
+        any of them the server has to be on this machine.
+
+        ``stock`` inferences are prepared together: both parties keep memory for so many. Seconds
+        are bounded by ``connect_timeout``, and the server's silence by ``timeout``."""
     @property
     def name(self) -> str: ...
     @property
