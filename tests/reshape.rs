@@ -80,6 +80,34 @@ fn a_partly_linear_network_is_searched_and_runs_privately() {
 }
 
 #[test]
+fn a_network_of_polynomials_is_searched_and_runs_privately() {
+    let folder = tempfile::tempdir().unwrap();
+    let [onnx, net] = ["squares.onnx", "net"].map(|name| folder.path().join(name));
+    let found = json(&reshape(&onnx, &["--polynomial", "3", "--steps", "60"]));
+    assert_valid("reshape-polynomial", &found);
+    let relus = found["relus"].as_array().unwrap();
+    let chosen: Vec<&Value> = relus.iter().filter(|relu| relu["chosen"] == true).collect();
+    assert_eq!(chosen.len(), 3, "{found:#}");
+    assert!(found["after"]["accuracy"].as_f64().unwrap() > 0.8, "{found:#}");
+    let elements: u64 = chosen.iter().map(|relu| relu["elements"].as_u64().unwrap()).sum();
+    let [before, after] = ["before", "after"].map(|name| found[name]["relus"].as_u64().unwrap());
+    assert_eq!(before - after, elements);
+    let (model, net) = (onnx.to_str().unwrap(), net.to_str().unwrap());
+    let calib = asset("digits-calib-images-idx3-ubyte");
+    let search = ["search", model, "--calib", &calib, "--fixed", "w4a4", "--out", net, "--json"];
+    json(&run(&search));
+    let images = asset("digits-test-images-idx3-ubyte");
+    let inference = ["infer", "--local", net, "--input", &images, "--verify", "--json"];
+    assert_eq!(json(&run(&inference))["verified"], true);
+    // By name it is the same network, and one that is not known is told from those that are.
+    let names: Vec<&str> = chosen.iter().map(|relu| relu["name"].as_str().unwrap()).collect();
+    let named = folder.path().join("named.onnx");
+    let again = json(&reshape(&named, &["--polynomial", &names.join(","), "--steps", "60"]));
+    assert_eq!(again["after"], found["after"]);
+    assert_eq!(std::fs::read(&named).unwrap(), std::fs::read(&onnx).unwrap());
+}
+
+#[test]
 fn a_shape_is_asked_for_in_one_way() {
     let folder = tempfile::tempdir().unwrap();
     let onnx = folder.path().join("net.onnx");
@@ -89,6 +117,11 @@ fn a_shape_is_asked_for_in_one_way() {
         (&["--relus", "1.5"][..], "from 0 to 1"),
         (&["--merge", "1", "--by", "layer"][..], "--by"),
         (&["--relus", "0.5", "--by", "row"][..], "pixel, channel or layer"),
+        (&["--polynomial", "1", "--relus", "0.5"][..], "--relus"),
+        (&["--polynomial", "0"][..], "1 to 65535"),
+        (&["--polynomial", "a,,b"][..], "found an empty one"),
+        (&["--polynomial", "nothing"][..], "no ReLU is named nothing"),
+        (&["--merge", "1", "--start", "near-identity"][..], "--start"),
     ] {
         let refused = said(&reshape(&onnx, more));
         assert!(refused.contains(wrong), "{more:?}: {refused}");

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use pq::{ReshapeOptions, Saving};
-use quant::reshape::{Granularity, LinearizeOptions, ReshapeError};
+use quant::reshape::{
+    Granularity, LinearizeOptions, PolynomialOptions, PolynomialStart, ReluSelection, ReshapeError,
+};
 use quant::search::{FirstAndLast, SearchOptions, Uniform};
 
 use crate::exit::{Failure, Outcome};
@@ -16,7 +18,9 @@ use crate::training::{Place, TrainingArgs, digest};
 
 /// What `pq reshape` is given.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("shape").required(true).args(["merge", "relus"])))]
+#[command(group(
+    clap::ArgGroup::new("shape").required(true).args(["merge", "relus", "polynomial"])
+))]
 pub(crate) struct Args {
     /// The network, an ONNX file: it is the teacher, and where training starts.
     pub(crate) model: PathBuf,
@@ -39,8 +43,29 @@ pub(crate) struct Args {
     relus: Option<f64>,
     /// What becomes linear together: every pixel for itself, a channel, or a layer
     /// [default: pixel].
-    #[arg(long, value_name = "pixel|channel|layer", conflicts_with = "merge")]
+    #[arg(
+        long,
+        value_name = "pixel|channel|layer",
+        conflicts_with_all = ["merge", "polynomial"],
+    )]
     by: Option<Granularity>,
+    /// Nodes of ReLUs that become polynomials of degree two, one a channel: how many, those that
+    /// lose least, or their names. That costs a little here, and saves much where squares are
+    /// cheap.
+    #[arg(
+        long,
+        value_name = "N|NAME,..",
+        conflicts_with_all = ["kernel", "drop", "save"],
+    )]
+    polynomial: Option<Asked>,
+    /// What polynomials are at first: least-squares, the nearest to their ReLUs, or near-identity,
+    /// 0.005 x^2 + x, for networks that are not trained yet [default: least-squares].
+    #[arg(
+        long,
+        value_name = "least-squares|near-identity",
+        conflicts_with_all = ["merge", "relus"],
+    )]
+    start: Option<PolynomialStart>,
     /// Kernels of the convolutions that may stand for a block.
     #[arg(
         long,
@@ -105,6 +130,27 @@ impl FromStr for Saved {
     }
 }
 
+/// ReLUs, by their number or by their names.
+#[derive(Clone, Debug)]
+struct Asked(ReluSelection);
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let count = text.parse::<u16>().ok().filter(|&count| count > 0);
+            let count = count.ok_or("expected a number of 1 to 65535, or names of ReLUs")?;
+            return Ok(Self(ReluSelection::Count(count.into())));
+        }
+        let names: Vec<String> = text.split(',').map(str::to_owned).collect();
+        if names.iter().any(String::is_empty) {
+            return Err("expected names of ReLUs with a comma between, found an empty one".into());
+        }
+        Ok(Self(ReluSelection::Named(names)))
+    }
+}
+
 impl Args {
     /// The blocks to replace, where any are.
     pub(super) fn options(&self) -> ReshapeOptions {
@@ -124,6 +170,18 @@ impl Args {
         Some(LinearizeOptions {
             keep: self.relus?,
             by: self.by.unwrap_or_default(),
+            prices: self.prices(),
+            training: self.training.options(),
+            rate: self.rate,
+        })
+    }
+
+    /// The ReLUs that become polynomials, if that is what is asked.
+    pub(super) fn polynomial(&self) -> Option<PolynomialOptions> {
+        let Asked(relus) = self.polynomial.clone()?;
+        Some(PolynomialOptions {
+            relus,
+            start: self.start.unwrap_or_default(),
             prices: self.prices(),
             training: self.training.options(),
             rate: self.rate,
@@ -155,6 +213,8 @@ impl Args {
             format!("--merge {}", self.merge.unwrap_or(0)),
             format!("--relus {}", self.relus.map_or("none".into(), |part| part.to_string())),
             format!("--by {}", self.by.unwrap_or_default()),
+            format!("--polynomial {:?}", self.polynomial().map(|options| options.relus)),
+            format!("--start {}", self.start.unwrap_or_default()),
             format!("--kernel {:?}", self.kernel),
             format!("--drop {}", self.drop),
             format!("--rate {}", self.rate),

@@ -41,6 +41,22 @@ pub enum ReshapeError {
         /// What was given.
         found: String,
     },
+    /// There are fewer ReLUs than were asked for.
+    #[error("ReLUs to make polynomials: expected at most {found}, found {wanted}")]
+    Polynomials {
+        /// How many were to be changed.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// No ReLU has a name.
+    #[error("no ReLU is named {name}: expected some of {known}")]
+    NoSuchRelu {
+        /// What was given.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
     /// The images do not fit the network.
     #[error(transparent)]
     Float(#[from] FloatError),

@@ -1,0 +1,180 @@
+//! Which ReLUs become polynomials, and what they become.
+
+use model::float::activations_of;
+use model::{Model, Op, Preprocess, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::parabola::{Moments, Parabola, Vertex};
+use super::surgery::{Form, between, spelled_out};
+use super::{PolynomialOptions, PolynomialStart, ReluSelection};
+use crate::reshape::fit::bounded;
+use crate::reshape::judge::Judge;
+use crate::reshape::{ReshapeError, ReshapePrice, Saving, split};
+use crate::search::Progress;
+
+/// The ReLUs of a node, and what polynomials in their place alone are worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolynomialReport {
+    /// The node's name.
+    pub name: String,
+    /// Its elements.
+    pub elements: usize,
+    /// Layers of one weight a channel that its polynomials take: 0 between two layers, 1 behind a
+    /// layer that not layers alone read, else 2.
+    pub layers: usize,
+    /// The divergence of the network's answers from the first one's, without any training, in nats.
+    pub loss: f64,
+    /// Bits of one inference that are saved, by plans that move the fewest; below zero where it
+    /// takes more.
+    pub saved: f64,
+    /// Whether they have become polynomials.
+    pub chosen: bool,
+}
+
+/// What a network has become before any training.
+pub(super) struct Chosen {
+    pub(super) model: Model,
+    pub(super) relus: Vec<PolynomialReport>,
+    /// The divergence of its answers from the first network's, in nats.
+    pub(super) loss: f64,
+}
+
+/// `c2 x^2 + c1 x + c0` at PolyMPCNet's start: nearly x. (Peng et al., 2022: 0.005, 1 and 0.)
+const NEAR_IDENTITY: Parabola = Parabola { square: 0.005, linear: 1.0, constant: 0.0 };
+
+/// Makes the ReLUs that the options say polynomials.
+pub(super) fn choose(
+    model: &Model,
+    preprocess: &Preprocess,
+    images: &Tensor,
+    options: &PolynomialOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Chosen, ReshapeError> {
+    let found = candidates(model, &options.relus)?;
+    let (fitted, others) = split(images);
+    let judge = Judge::new(model, &others);
+    let chooser = Chooser { fitted: &fitted, start: options.start };
+    let price = |model: &Model| {
+        let saving = (&options.prices, Saving::Bits);
+        ReshapePrice::of_saving(model, preprocess, &fitted, saving)
+    };
+    let before = price(model)?;
+    let mut relus = Vec::with_capacity(found.len());
+    for (done, &node) in found.iter().enumerate() {
+        progress(Progress { phase: "ReLUs", done, of: found.len() });
+        let changed = chooser.changed(model, node)?;
+        let (name, elements) = (model.nodes[node].name.clone(), model.nodes[node].elements());
+        let layers = chooser.form(model, node).layers();
+        // Of whole plans: what reads it may take other rings.
+        let saved = before - price(&changed)?;
+        let loss = judge.loss(&changed);
+        relus.push(PolynomialReport { name, elements, layers, loss, saved, chosen: false });
+    }
+    pick(&mut relus, &options.relus);
+    progress(Progress { phase: "polynomials", done: 0, of: 1 });
+    // In the order of the network: each is fitted to what those before it make of images.
+    let mut changed = model.clone();
+    for report in relus.iter().filter(|report| report.chosen) {
+        let mut nodes = changed.nodes.iter();
+        let node = nodes.position(|node| is_relu(&node.op) && node.name == report.name);
+        let node = node.expect("invariant: what was not changed yet is there");
+        changed = chooser.changed(&changed, node)?;
+    }
+    let loss = judge.loss(&changed);
+    Ok(Chosen { model: changed, relus, loss })
+}
+
+/// The nodes of the ReLUs that may become polynomials, in the network's order.
+fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<usize>, ReshapeError> {
+    let nodes = 0..model.nodes.len();
+    let all: Vec<usize> = nodes.filter(|&node| is_relu(&model.nodes[node].op)).collect();
+    match wanted {
+        ReluSelection::Count(count) if *count > all.len() => {
+            Err(ReshapeError::Polynomials { wanted: *count, found: all.len() })
+        }
+        ReluSelection::Count(_) => Ok(all),
+        ReluSelection::Named(names) => {
+            let known = |name: &String| all.iter().any(|&node| model.nodes[node].name == *name);
+            if let Some(name) = names.iter().find(|name| !known(name)) {
+                let all: Vec<&str> =
+                    all.iter().map(|&node| model.nodes[node].name.as_str()).collect();
+                let (name, known) = (name.clone(), all.join(", "));
+                return Err(ReshapeError::NoSuchRelu { name, known });
+            }
+            Ok(all.into_iter().filter(|&node| names.contains(&model.nodes[node].name)).collect())
+        }
+    }
+}
+
+const fn is_relu(op: &Op) -> bool {
+    matches!(op, Op::Relu { .. })
+}
+
+/// Chooses what loses least, or all that was named.
+fn pick(relus: &mut [PolynomialReport], wanted: &ReluSelection) {
+    let mut order: Vec<usize> = (0..relus.len()).collect();
+    if let ReluSelection::Count(count) = wanted {
+        order.sort_by(|&a, &b| relus[a].loss.total_cmp(&relus[b].loss));
+        order.truncate(*count);
+    }
+    order.into_iter().for_each(|at| relus[at].chosen = true);
+}
+
+struct Chooser<'a> {
+    fitted: &'a Tensor,
+    start: PolynomialStart,
+}
+
+impl Chooser<'_> {
+    /// What polynomials in the place of a node's ReLUs are made of.
+    fn form(&self, model: &Model, node: usize) -> Form {
+        match self.start {
+            PolynomialStart::LeastSquares => Form::of(model, node),
+            // Its vertex is at -100: integers around it would say nothing of x.
+            PolynomialStart::NearIdentity => Form::Sum,
+        }
+    }
+
+    /// The network with polynomials in the place of a node's ReLUs.
+    fn changed(&self, model: &Model, node: usize) -> Result<Model, ReshapeError> {
+        let form = self.form(model, node);
+        let changed = match (self.start, form) {
+            (PolynomialStart::LeastSquares, Form::Between { writer, readers }) => {
+                let moments = self.moments(model, node)?;
+                let vertices: Vec<Vertex> = moments.iter().map(Moments::vertex).collect();
+                between(model, node, (writer, readers.as_deref()), &vertices)
+            }
+            (PolynomialStart::LeastSquares, Form::Sum) => {
+                let moments = self.moments(model, node)?;
+                let parabolas: Vec<Parabola> = moments.iter().map(Moments::parabola).collect();
+                spelled_out(model, node, &parabolas)
+            }
+            (PolynomialStart::NearIdentity, _) => {
+                let channels = model.nodes[node].shape[0];
+                spelled_out(model, node, &vec![NEAR_IDENTITY; channels])
+            }
+        };
+        changed.check()?;
+        Ok(changed)
+    }
+
+    /// Of every channel that the ReLUs of a node read.
+    fn moments(&self, model: &Model, node: usize) -> Result<Vec<Moments>, ReshapeError> {
+        let Op::Relu { max } = model.nodes[node].op else {
+            unreachable!("invariant: candidates are ReLUs")
+        };
+        let most = max.map_or(f64::INFINITY, f64::from);
+        let input = model.nodes[node].inputs[0];
+        let images = bounded(self.fitted, model.nodes[node].elements());
+        let activations = activations_of(model, &images, &[input])?;
+        let values = activations.value(input).expect("invariant: the value is kept");
+        let [channels, rows, columns] = model.nodes[node].shape;
+        let plane = rows * columns;
+        let moments = (0..channels).map(|channel| {
+            let planes = (0..values.images())
+                .flat_map(|image| &values.image(image)[channel * plane..][..plane]);
+            Moments::of(planes.copied(), |x| x.clamp(0.0, most))
+        });
+        Ok(moments.collect())
+    }
+}
