@@ -65,6 +65,7 @@ pub use client::{Client, ClientOptions};
 pub use credential::Credential;
 pub use error::Error;
 pub use fetch::{Cache, PublicNetwork};
+pub use fusion::relus::ReluSystem;
 pub use gateway::{Gateway, GatewayEvent, GatewayLog, GatewayOptions};
 pub use granted::ServerOptions;
 pub use images::Images;
@@ -82,8 +83,9 @@ pub use protocols::{Cost, Error as ProtocolError, Limits, Reason, Role};
 pub use quant::Interface;
 pub use quant::data::OffScale;
 pub use quant::reshape::{
-    Alternative, BlockReport, Granularity, LinearizeOptions, PolynomialOptions, PolynomialReport,
-    PolynomialStart, ReluReport, ReluSelection, ReshapeOptions, ReshapePrice, Saving,
+    ActivationPrices, Alternative, BlockReport, Granularity, LinearizeOptions, PolynomialOptions,
+    PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport, ReluSelection, ReshapeOptions,
+    ReshapePrice, Saving,
 };
 pub use quant::search::{LayerReport, Progress as SearchProgress, SearchOptions, Uniform};
 pub use quant::tune::{TuneOptions, TuneProgress};

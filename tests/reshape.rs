@@ -108,6 +108,51 @@ fn a_network_of_polynomials_is_searched_and_runs_privately() {
 }
 
 #[test]
+fn prices_of_others_make_squares_worth_it_and_ours_say_why_they_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let [onnx, prices] = ["squares.onnx", "prices.json"].map(|name| folder.path().join(name));
+    let auto = ["--polynomial", "auto", "--steps", "0", "--prices"];
+    for (system, why) in [
+        ("pq", "a ReLU is part of a requantization"),
+        ("cryptflow2", "a square is a product in the whole ring"),
+        ("sirnn", "by the prices of SiRNN"),
+        ("cheetah", "by the prices of Cheetah"),
+    ] {
+        let refused = said(&reshape(&onnx, &[&auto[..], &[system]].concat()));
+        assert!(refused.contains("no polynomial saves anything"), "{refused}");
+        assert!(refused.contains(why) && !onnx.exists(), "{refused}");
+    }
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/prices/polympcnet-fpga.json");
+    let table = table.to_str().unwrap();
+    let found = json(&reshape(&onnx, &[&auto[..], &[table, "--most-loss", "100"]].concat()));
+    assert_valid("reshape-polynomial", &found);
+    for relu in found["relus"].as_array().unwrap() {
+        let elements = relu["elements"].as_u64().unwrap() as f64;
+        let saved = relu["saved"].as_f64().unwrap();
+        assert!((saved - 0.2 - 13.57 * elements).abs() < 1e-6 * saved, "{relu}");
+        assert_eq!(relu["chosen"], true);
+    }
+    assert_eq!(found["after"]["relus"], 0);
+    let least = ["--most-loss", "1e-9", "--force"];
+    let refused = said(&reshape(&onnx, &[&auto[..], &[table], &least].concat()));
+    assert!(refused.contains("no polynomial loses as little as 0.000000001 nats"), "{refused}");
+    for (text, wrong) in [
+        (r#"{"relu": [1, 2]}"#, "missing field `square`"),
+        (r#"{"relu": [1, 2], "square": [1, 2], "pool": [0, 0]}"#, "unknown field `pool`"),
+        (r#"{"relu": [1, 2], "square": [1, -2]}"#, "found -2"),
+    ] {
+        std::fs::write(&prices, text).unwrap();
+        let more = [&auto[..], &[prices.to_str().unwrap(), "--force"]].concat();
+        let refused = said(&reshape(&onnx, &more));
+        assert!(refused.contains("prices.json: prices: expected JSON"), "{refused}");
+        assert!(refused.contains(wrong), "{refused}");
+    }
+    let alone = ["--polynomial", "1", "--most-loss", "1", "--force"];
+    let refused = said(&reshape(&onnx, &alone));
+    assert!(refused.contains("for --polynomial auto alone"), "{refused}");
+}
+
+#[test]
 fn a_shape_is_asked_for_in_one_way() {
     let folder = tempfile::tempdir().unwrap();
     let onnx = folder.path().join("net.onnx");

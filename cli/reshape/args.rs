@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use fusion::relus::ReluSystem;
 use pq::{ReshapeOptions, Saving};
 use quant::reshape::{
-    Granularity, LinearizeOptions, PolynomialOptions, PolynomialStart, ReluSelection, ReshapeError,
+    Granularity, LinearizeOptions, PolynomialOptions, PolynomialPrices, PolynomialStart,
+    ReluSelection, ReshapeError,
 };
 use quant::search::{FirstAndLast, SearchOptions, Uniform};
 
@@ -50,11 +52,11 @@ pub(crate) struct Args {
     )]
     by: Option<Granularity>,
     /// Nodes of ReLUs that become polynomials of degree two, one a channel: how many, those that
-    /// lose least, or their names. That costs a little here, and saves much where squares are
-    /// cheap.
+    /// lose least; auto, those that save by --prices; or their names. That costs a little here,
+    /// and saves much where squares are cheap.
     #[arg(
         long,
-        value_name = "N|NAME,..",
+        value_name = "N|auto|NAME,..",
         conflicts_with_all = ["kernel", "drop", "save"],
     )]
     polynomial: Option<Asked>,
@@ -66,6 +68,19 @@ pub(crate) struct Args {
         conflicts_with_all = ["merge", "relus"],
     )]
     start: Option<PolynomialStart>,
+    /// What says how much a polynomial saves: pq, by whole plans; cryptflow2, sirnn or cheetah, by
+    /// models of them; or a JSON file such as {"relu": [0.4, 13.6], "square": [0.2, 0.03]}, of a
+    /// node and of each element [default: pq].
+    #[arg(
+        long,
+        value_name = "pq|cryptflow2|sirnn|cheetah|FILE",
+        conflicts_with_all = ["merge", "relus"],
+    )]
+    prices: Option<PathBuf>,
+    /// What --polynomial auto may lose, in nats: the sum of what each loses by itself and without
+    /// training [default: 0.5].
+    #[arg(long, value_name = "NATS", value_parser = nats, conflicts_with_all = ["merge", "relus"])]
+    most_loss: Option<f64>,
     /// Kernels of the convolutions that may stand for a block.
     #[arg(
         long,
@@ -130,9 +145,12 @@ impl FromStr for Saved {
     }
 }
 
-/// ReLUs, by their number or by their names.
+/// ReLUs, by their number, by their prices or by their names.
 #[derive(Clone, Debug)]
 struct Asked(ReluSelection);
+
+/// What polynomials may lose, unless told otherwise.
+const MOST_LOSS: f64 = 0.5;
 
 impl FromStr for Asked {
     type Err = String;
@@ -142,6 +160,9 @@ impl FromStr for Asked {
             let count = text.parse::<u16>().ok().filter(|&count| count > 0);
             let count = count.ok_or("expected a number of 1 to 65535, or names of ReLUs")?;
             return Ok(Self(ReluSelection::Count(count.into())));
+        }
+        if text == "auto" {
+            return Ok(Self(ReluSelection::Saving(MOST_LOSS)));
         }
         let names: Vec<String> = text.split(',').map(str::to_owned).collect();
         if names.iter().any(String::is_empty) {
@@ -177,14 +198,37 @@ impl Args {
     }
 
     /// The ReLUs that become polynomials, if that is what is asked.
-    pub(super) fn polynomial(&self) -> Option<PolynomialOptions> {
-        let Asked(relus) = self.polynomial.clone()?;
-        Some(PolynomialOptions {
+    ///
+    /// # Errors
+    /// The file of prices cannot be read, or is none.
+    pub(super) fn polynomial(&self) -> Outcome<Option<PolynomialOptions>> {
+        let Some(Asked(relus)) = self.polynomial.clone() else { return Ok(None) };
+        let relus = match (relus, self.most_loss) {
+            (ReluSelection::Saving(_), Some(most)) => ReluSelection::Saving(most),
+            (_, Some(_)) => {
+                return Err(Failure::usage("--most-loss is for --polynomial auto alone"));
+            }
+            (relus, None) => relus,
+        };
+        Ok(Some(PolynomialOptions {
             relus,
             start: self.start.unwrap_or_default(),
+            saving: self.saving()?,
             prices: self.prices(),
             training: self.training.options(),
             rate: self.rate,
+        }))
+    }
+
+    /// The prices that --prices names.
+    fn saving(&self) -> Outcome<PolynomialPrices> {
+        let Some(path) = &self.prices else { return Ok(PolynomialPrices::Plans) };
+        Ok(match path.to_str() {
+            Some("pq") => PolynomialPrices::Plans,
+            Some("cryptflow2") => PolynomialPrices::System(ReluSystem::CrypTFlow2),
+            Some("sirnn") => PolynomialPrices::System(ReluSystem::Sirnn),
+            Some("cheetah") => PolynomialPrices::System(ReluSystem::Cheetah),
+            _ => table(path).map_err(|error| Failure::from(error).of_file(path))?,
         })
     }
 
@@ -213,8 +257,9 @@ impl Args {
             format!("--merge {}", self.merge.unwrap_or(0)),
             format!("--relus {}", self.relus.map_or("none".into(), |part| part.to_string())),
             format!("--by {}", self.by.unwrap_or_default()),
-            format!("--polynomial {:?}", self.polynomial().map(|options| options.relus)),
+            format!("--polynomial {:?}", self.polynomial()?.map(|options| options.relus)),
             format!("--start {}", self.start.unwrap_or_default()),
+            format!("--prices {:?}", self.saving()?),
             format!("--kernel {:?}", self.kernel),
             format!("--drop {}", self.drop),
             format!("--rate {}", self.rate),
@@ -227,9 +272,24 @@ impl Args {
     }
 }
 
+/// Reads a file of prices.
+fn table(path: &Path) -> Result<PolynomialPrices, ReshapeError> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let table = text.and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string()));
+    let table = table.map_err(|found| ReshapeError::Prices { found })?;
+    let prices = PolynomialPrices::Table(table);
+    prices.check()?;
+    Ok(prices)
+}
+
 fn rate(text: &str) -> Result<f32, String> {
     let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);
     number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
+}
+
+fn nats(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| *n > 0.0 && n.is_finite());
+    number.ok_or_else(|| "expected a number above 0, such as 0.5".into())
 }
 
 fn part(text: &str) -> Result<f64, String> {

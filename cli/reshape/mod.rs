@@ -35,7 +35,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     if let Some(options) = args.linearize() {
         let summary = linearize(app, args, &model, &options, at)?;
         app.console.result(&summary, relus::Summary::text)?;
-    } else if let Some(options) = args.polynomial() {
+    } else if let Some(options) = args.polynomial()? {
         let summary = polynomial(app, args, &model, &options, at)?;
         app.console.result(&summary, polynomial::Summary::text)?;
     } else {
@@ -116,7 +116,7 @@ fn polynomial(
     let accuracies = accuracies([model, polynomials.model()], test)?;
     let bytes = write(app, args, polynomials.model(), name)?;
     let at = (args.out.as_path(), bytes);
-    Ok(polynomial::Summary::new(at, options.start, model, &mut polynomials, accuracies))
+    Ok(polynomial::Summary::new(at, options, model, &mut polynomials, accuracies))
 }
 
 /// The accuracies of two networks, where there are images to measure them by.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use protocols::printable::Printable;
 use quant::Model;
-use quant::reshape::{PolynomialReport, PolynomialStart, Polynomials};
+use quant::reshape::{PolynomialOptions, PolynomialReport, Polynomials};
 use quant::tune::TuneProgress;
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ pub(super) struct Summary {
     bytes: usize,
     /// What polynomials were at first, by its name.
     start: String,
+    /// Whose prices say what is saved.
+    prices: String,
     relus: Vec<PolynomialReport>,
     before: Network,
     after: Network,
@@ -32,7 +34,7 @@ pub(super) struct Summary {
 impl Summary {
     pub(super) fn new(
         (file, bytes): (&Path, usize),
-        start: PolynomialStart,
+        options: &PolynomialOptions,
         model: &Model,
         polynomials: &mut Polynomials<'_>,
         [before, after]: [Option<f64>; 2],
@@ -42,7 +44,8 @@ impl Summary {
         Self {
             file: file.to_owned(),
             bytes,
-            start: start.to_string(),
+            start: options.start.to_string(),
+            prices: options.saving.to_string(),
             relus: polynomials.relus().to_vec(),
             before: Network::new(model, before, prices[0]),
             after: Network::new(polynomials.model(), after, prices[1]),
@@ -75,7 +78,8 @@ impl Summary {
 
     /// What each node of ReLUs loses and saves alone, and which have become polynomials.
     fn nodes(&self) -> Table {
-        let head = ["ReLUs", "elements", "layers", "loss", "bits saved", ""];
+        let saved = format!("saved by {}", self.prices);
+        let head = ["ReLUs", "elements", "layers", "loss", &saved, ""];
         let mut table = Table::new(1, &head);
         for PolynomialReport { name, elements, layers, loss, saved, chosen } in &self.relus {
             table.row(vec![

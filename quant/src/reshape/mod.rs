@@ -27,7 +27,8 @@ pub use error::ReshapeError;
 pub use judge::ReshapePrice;
 pub use linearize::{Granularity, LinearizeOptions, Linearizer, ReluReport};
 pub use polynomial::{
-    PolynomialOptions, PolynomialReport, PolynomialStart, Polynomials, ReluSelection,
+    ActivationPrices, PolynomialOptions, PolynomialPrices, PolynomialReport, PolynomialStart,
+    Polynomials, ReluSelection,
 };
 
 use crate::quantize::first_images;

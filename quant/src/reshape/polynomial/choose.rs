@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parabola::{Moments, Parabola, Vertex};
 use super::surgery::{Form, between, spelled_out};
-use super::{PolynomialOptions, PolynomialStart, ReluSelection};
+use super::{PolynomialOptions, PolynomialPrices, PolynomialStart, ReluSelection};
 use crate::reshape::fit::bounded;
 use crate::reshape::judge::Judge;
 use crate::reshape::{ReshapeError, ReshapePrice, Saving, split};
@@ -24,11 +24,17 @@ pub struct PolynomialReport {
     pub layers: usize,
     /// The divergence of the network's answers from the first one's, without any training, in nats.
     pub loss: f64,
-    /// Bits of one inference that are saved, by plans that move the fewest; below zero where it
-    /// takes more.
+    /// What one inference saves by the prices of the options; below zero where it takes more.
     pub saved: f64,
     /// Whether they have become polynomials.
     pub chosen: bool,
+}
+
+impl PolynomialReport {
+    /// What is lost for what is saved.
+    fn rate(&self) -> f64 {
+        self.loss / self.saved
+    }
 }
 
 /// What a network has become before any training.
@@ -50,27 +56,27 @@ pub(super) fn choose(
     options: &PolynomialOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Chosen, ReshapeError> {
+    options.saving.check()?;
     let found = candidates(model, &options.relus)?;
     let (fitted, others) = split(images);
     let judge = Judge::new(model, &others);
-    let chooser = Chooser { fitted: &fitted, start: options.start };
-    let price = |model: &Model| {
-        let saving = (&options.prices, Saving::Bits);
-        ReshapePrice::of_saving(model, preprocess, &fitted, saving)
-    };
-    let before = price(model)?;
+    let chooser = Chooser { preprocess, fitted: &fitted, options };
+    let before = chooser.bits(model)?;
     let mut relus = Vec::with_capacity(found.len());
     for (done, &node) in found.iter().enumerate() {
         progress(Progress { phase: "ReLUs", done, of: found.len() });
         let changed = chooser.changed(model, node)?;
         let (name, elements) = (model.nodes[node].name.clone(), model.nodes[node].elements());
         let layers = chooser.form(model, node).layers();
-        // Of whole plans: what reads it may take other rings.
-        let saved = before - price(&changed)?;
+        let saved = match options.saving.saved(elements) {
+            Some(saved) => saved,
+            // Of whole plans: what reads it may take other rings.
+            None => before - chooser.bits(&changed)?,
+        };
         let loss = judge.loss(&changed);
         relus.push(PolynomialReport { name, elements, layers, loss, saved, chosen: false });
     }
-    pick(&mut relus, &options.relus);
+    pick(&mut relus, options)?;
     progress(Progress { phase: "polynomials", done: 0, of: 1 });
     // In the order of the network: each is fitted to what those before it make of images.
     let mut changed = model.clone();
@@ -92,13 +98,12 @@ fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<usize>, Resha
         ReluSelection::Count(count) if *count > all.len() => {
             Err(ReshapeError::Polynomials { wanted: *count, found: all.len() })
         }
-        ReluSelection::Count(_) => Ok(all),
+        ReluSelection::Count(_) | ReluSelection::Saving(_) => Ok(all),
         ReluSelection::Named(names) => {
-            let known = |name: &String| all.iter().any(|&node| model.nodes[node].name == *name);
-            if let Some(name) = names.iter().find(|name| !known(name)) {
-                let all: Vec<&str> =
-                    all.iter().map(|&node| model.nodes[node].name.as_str()).collect();
-                let (name, known) = (name.clone(), all.join(", "));
+            let known: Vec<&str> =
+                all.iter().map(|&node| model.nodes[node].name.as_str()).collect();
+            if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+                let (name, known) = (name.clone(), known.join(", "));
                 return Err(ReshapeError::NoSuchRelu { name, known });
             }
             Ok(all.into_iter().filter(|&node| names.contains(&model.nodes[node].name)).collect())
@@ -110,25 +115,70 @@ const fn is_relu(op: &Op) -> bool {
     matches!(op, Op::Relu { .. })
 }
 
-/// Chooses what loses least, or all that was named.
-fn pick(relus: &mut [PolynomialReport], wanted: &ReluSelection) {
+/// Chooses what loses least, all that was named, or what saves.
+fn pick(relus: &mut [PolynomialReport], options: &PolynomialOptions) -> Result<(), ReshapeError> {
     let mut order: Vec<usize> = (0..relus.len()).collect();
-    if let ReluSelection::Count(count) = wanted {
-        order.sort_by(|&a, &b| relus[a].loss.total_cmp(&relus[b].loss));
-        order.truncate(*count);
+    match options.relus {
+        ReluSelection::Count(count) => {
+            order.sort_by(|&a, &b| relus[a].loss.total_cmp(&relus[b].loss));
+            order.truncate(count);
+        }
+        ReluSelection::Named(_) => {}
+        ReluSelection::Saving(most) => order = saving(relus, &options.saving, most)?,
     }
     order.into_iter().for_each(|at| relus[at].chosen = true);
+    Ok(())
+}
+
+/// Those that save, in the order of what they lose for it, until losses add up to too much.
+fn saving(
+    relus: &[PolynomialReport],
+    prices: &PolynomialPrices,
+    most: f64,
+) -> Result<Vec<usize>, ReshapeError> {
+    let mut saving: Vec<usize> = (0..relus.len()).filter(|&at| relus[at].saved > 0.0).collect();
+    if saving.is_empty() {
+        let nearest = relus.iter().max_by(|a, b| a.saved.total_cmp(&b.saved));
+        let none = ReshapeError::Polynomials { wanted: 1, found: 0 };
+        let PolynomialReport { name, saved, .. } = nearest.ok_or(none)?;
+        let (prices, reason) = (prices.to_string(), prices.reason());
+        let (name, more) = (name.clone(), 0.0 - saved);
+        return Err(ReshapeError::NothingSaved { prices, name, more, reason });
+    }
+    saving.sort_by(|&a, &b| relus[a].rate().total_cmp(&relus[b].rate()));
+    let (mut total, mut chosen) = (0.0, Vec::new());
+    for &at in &saving {
+        // What loses too much by itself leaves room for what comes behind it.
+        if total + relus[at].loss <= most {
+            total += relus[at].loss;
+            chosen.push(at);
+        }
+    }
+    if chosen.is_empty() {
+        let least = saving.iter().min_by(|&&a, &&b| relus[a].loss.total_cmp(&relus[b].loss));
+        let PolynomialReport { name, loss, .. } = &relus[*least.unwrap_or(&saving[0])];
+        return Err(ReshapeError::AllLost { most, name: name.clone(), loss: *loss });
+    }
+    Ok(chosen)
 }
 
 struct Chooser<'a> {
+    preprocess: &'a Preprocess,
     fitted: &'a Tensor,
-    start: PolynomialStart,
+    options: &'a PolynomialOptions,
 }
 
 impl Chooser<'_> {
+    /// The bits of a network's plan that moves the fewest.
+    fn bits(&self, model: &Model) -> Result<f64, ReshapeError> {
+        let Self { preprocess, fitted, options } = self;
+        let saving = (&options.prices, Saving::Bits);
+        Ok(ReshapePrice::of_saving(model, preprocess, fitted, saving)?)
+    }
+
     /// What polynomials in the place of a node's ReLUs are made of.
     fn form(&self, model: &Model, node: usize) -> Form {
-        match self.start {
+        match self.options.start {
             PolynomialStart::LeastSquares => Form::of(model, node),
             // Its vertex is at -100: integers around it would say nothing of x.
             PolynomialStart::NearIdentity => Form::Sum,
@@ -138,7 +188,7 @@ impl Chooser<'_> {
     /// The network with polynomials in the place of a node's ReLUs.
     fn changed(&self, model: &Model, node: usize) -> Result<Model, ReshapeError> {
         let form = self.form(model, node);
-        let changed = match (self.start, form) {
+        let changed = match (self.options.start, form) {
             (PolynomialStart::LeastSquares, Form::Between { writer, readers }) => {
                 let moments = self.moments(model, node)?;
                 let vertices: Vec<Vertex> = moments.iter().map(Moments::vertex).collect();

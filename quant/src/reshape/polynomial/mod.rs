@@ -10,6 +10,7 @@
 
 mod choose;
 mod parabola;
+mod prices;
 mod surgery;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::str::FromStr;
 use model::{Model, Preprocess, Tensor};
 
 pub use choose::PolynomialReport;
+pub use prices::{ActivationPrices, PolynomialPrices};
 
 use super::floats::Floats;
 use super::{ReshapeError, ReshapePrice};
@@ -31,6 +33,8 @@ pub struct PolynomialOptions {
     pub relus: ReluSelection,
     /// Where polynomials start from.
     pub start: PolynomialStart,
+    /// What says how much each saves.
+    pub saving: PolynomialPrices,
     /// Fixed widths, link and protocols that networks are priced with.
     pub prices: SearchOptions,
     /// The training behind it.
@@ -40,12 +44,15 @@ pub struct PolynomialOptions {
 }
 
 /// Some of a network's nodes of ReLUs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ReluSelection {
     /// So many: those that lose least, each by itself and without training.
     Count(usize),
     /// Those of these names.
     Named(Vec<String>),
+    /// All that save anything, those that lose least for it first, as long as their losses add up
+    /// to no more than so many nats.
+    Saving(f64),
 }
 
 /// What polynomials are at first.
@@ -65,6 +72,7 @@ impl Default for PolynomialOptions {
         Self {
             relus: ReluSelection::Count(3),
             start: PolynomialStart::default(),
+            saving: PolynomialPrices::default(),
             prices: SearchOptions { fixed, ..SearchOptions::default() },
             training: TuneOptions::default(),
             rate: 4e-4,
@@ -86,7 +94,8 @@ impl<'a> Polynomials<'a> {
     /// preprocessed alike.
     ///
     /// # Errors
-    /// There are fewer ReLUs than were asked for, or none of a name; the images do not fit the
+    /// There are fewer ReLUs than were asked for, or none of a name; all that save are asked for,
+    /// and none does, or none loses as little; the images do not fit the
     /// network, or there are none; or it cannot be quantized and planned as the options say.
     pub fn new(
         model: &Model,
@@ -99,11 +108,11 @@ impl<'a> Polynomials<'a> {
             return Err(TuneError::NoImages.into());
         }
         let chosen = choose::choose(model, preprocess, images, options, progress)?;
-        let price = |model: &Model| ReshapePrice::of(model, preprocess, images, &options.prices);
-        let prices = [price(model)?, price(&chosen.model)?];
+        let before = ReshapePrice::of(model, preprocess, images, &options.prices)?;
+        let after = ReshapePrice::of(&chosen.model, preprocess, images, &options.prices)?;
         let floats = Floats::new(chosen.model, options.rate);
         let training = Training::new(model, floats, source, options.training)?;
-        Ok(Self { training, relus: chosen.relus, prices, loss: chosen.loss })
+        Ok(Self { training, relus: chosen.relus, prices: [before, after], loss: chosen.loss })
     }
 
     /// The network as it is.

@@ -117,14 +117,18 @@ pub(super) fn between(
 /// The network with a square, x and their sum in the place of a ReLU, of a parabola a channel.
 pub(super) fn spelled_out(model: &Model, relu: usize, parabolas: &[Parabola]) -> Model {
     let node = &model.nodes[relu];
-    let name = |part: &str| free(model, &format!("{}.{part}", node.name));
-    let all = |f: fn(&Parabola) -> f64| parabolas.iter().map(f).collect::<Vec<f64>>();
-    let op = Op::Function(Function::Square);
-    let square = Node { name: name("square"), op, ..node.clone() };
-    let factors = [all(|parabola| parabola.square), all(|parabola| parabola.constant)];
-    let scaled = channels(name("quadratic"), node, square.output, factors);
-    let factors = [all(|parabola| parabola.linear), vec![0.0; parabolas.len()]];
-    let linear = channels(name("linear"), node, node.inputs[0], factors);
+    let [name, quadratic, linear] =
+        ["square", "quadratic", "linear"].map(|part| free(model, &format!("{}.{part}", node.name)));
+    let square = Node { name, op: Op::Function(Function::Square), ..node.clone() };
+    let all = parabolas.iter();
+    let [squares, linears, constants] = [
+        all.clone().map(|parabola| parabola.square).collect(),
+        all.clone().map(|parabola| parabola.linear).collect(),
+        all.map(|parabola| parabola.constant).collect(),
+    ];
+    let scaled = channels(quadratic, node, square.output, [squares, constants]);
+    let zeros = vec![0.0; parabolas.len()];
+    let linear = channels(linear, node, node.inputs[0], [linears, zeros]);
     // As `replace` numbers them: behind the square.
     let inputs = [1, 2].map(|behind| ValueId(square.output.0 + behind));
     let sum = Node { op: Op::Add, inputs: inputs.into(), ..node.clone() };
@@ -154,12 +158,12 @@ fn channels(name: String, like: &Node, input: ValueId, numbers: [Vec<f64>; 2]) -
 /// and the others follow.
 fn replace(model: &mut Model, at: usize, nodes: Vec<Node>) {
     let more = nodes.len() - 1;
-    let moved = |value: ValueId| if value.0 > at { ValueId(value.0 + more) } else { value };
-    for node in &mut model.nodes[at + 1..] {
-        node.inputs.iter_mut().for_each(|input| *input = moved(*input));
-        node.output = moved(node.output);
+    let values = model.nodes[at + 1..].iter_mut();
+    let values = values.flat_map(|node| node.inputs.iter_mut().chain([&mut node.output]));
+    // Values behind the node, and its own.
+    for value in values.chain([&mut model.output]).filter(|value| value.0 > at) {
+        value.0 += more;
     }
-    model.output = moved(model.output);
     let numbered = nodes
         .into_iter()
         .enumerate()

@@ -214,6 +214,43 @@ fn polynomials_follow_each_other_and_their_squares_are_tables_of_the_plan() {
 }
 
 #[test]
+fn those_that_save_are_taken_while_losses_add_up_to_little() {
+    let (model, data) = (residual_network(), noise(200));
+    let table = ActivationPrices { relu: [0.0, 3.0], square: [0.0, 1.0] };
+    let start = |most: f64| {
+        let options = PolynomialOptions {
+            saving: PolynomialPrices::Table(table),
+            ..options(ReluSelection::Saving(most), PolynomialStart::LeastSquares)
+        };
+        polynomials(&model, &data, &options)
+    };
+    let losses = |found: &Polynomials<'_>, chosen: bool| {
+        let reports = found.relus().iter().filter(|report| report.chosen == chosen);
+        reports.map(|report| report.loss).collect::<Vec<f64>>()
+    };
+    let all = start(f64::INFINITY).unwrap();
+    let whole: f64 = losses(&all, true).iter().sum();
+    assert_eq!(losses(&all, false).len(), 0);
+    let most = 0.99 * whole;
+    let some = start(most).unwrap();
+    let (taken, left) = (losses(&some, true), losses(&some, false));
+    assert!(!taken.is_empty() && !left.is_empty(), "{:?}", some.relus());
+    assert!(taken.iter().sum::<f64>() <= most);
+    assert!(left.iter().all(|loss| taken.iter().sum::<f64>() + loss > most));
+    let error = start(1e-12).err().unwrap().to_string();
+    assert!(error.contains("no polynomial loses as little as 0.000000000001 nats"), "{error}");
+    let refused = |saving: PolynomialPrices| {
+        let relus = options(ReluSelection::Saving(1.0), PolynomialStart::LeastSquares);
+        let options = PolynomialOptions { saving, ..relus };
+        polynomials(&model, &data, &options).err().unwrap().to_string()
+    };
+    let error = refused(PolynomialPrices::Plans);
+    assert!(error.contains("by the prices of pq: the nearest, of n"), "{error}");
+    let even = ActivationPrices { relu: [1.0, 1.0], square: [1.0, 1.0] };
+    assert!(refused(PolynomialPrices::Table(even)).contains("0 more; the table says so"));
+}
+
+#[test]
 fn a_relu_that_is_cut_off_is_fitted_with_its_end() {
     let values: Vec<f32> = (-100..300).map(|at| at as f32 / 20.0).collect();
     let of = |most: f64| Moments::of(values.iter().copied(), |x| x.clamp(0.0, most)).parabola();
