@@ -248,8 +248,8 @@ impl Channels {
 }
 
 fn layer(model: &mut Model, node: usize) -> &mut Conv {
-    match &mut model.nodes[node].op {
-        Op::Conv(conv) => conv,
-        other => unreachable!("invariant: writers and readers are layers, found {}", other.kind()),
-    }
+    let Op::Conv(conv) = &mut model.nodes[node].op else {
+        unreachable!("invariant: writers and readers are layers")
+    };
+    conv
 }
