@@ -77,8 +77,7 @@ pub(crate) struct Args {
         conflicts_with_all = ["merge", "relus"],
     )]
     prices: Option<PathBuf>,
-    /// What --polynomial auto may lose, in nats: the sum of what each loses by itself and without
-    /// training [default: 0.5].
+    /// What --polynomial auto may lose, in nats: all together, before any training [default: 0.5].
     #[arg(long, value_name = "NATS", value_parser = nats, conflicts_with_all = ["merge", "relus"])]
     most_loss: Option<f64>,
     /// Kernels of the convolutions that may stand for a block.

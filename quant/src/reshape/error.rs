@@ -83,13 +83,13 @@ pub enum ReshapeError {
     },
     /// Every polynomial that saves loses more than may be lost.
     #[error(
-        "no polynomial loses as little as {most} nats: the least, of {name}, loses {loss:.4}; \
+        "no polynomial loses as little as {most} nats: the first, of {name}, loses {loss:.4}; \
          allow for more. The network is as it was"
     )]
     AllLost {
         /// What may be lost.
         most: f64,
-        /// The ReLUs whose polynomials lose least.
+        /// The ReLUs whose polynomials lose least for what they save.
         name: String,
         /// What they lose.
         loss: f64,

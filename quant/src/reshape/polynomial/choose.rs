@@ -76,16 +76,9 @@ pub(super) fn choose(
         let loss = judge.loss(&changed);
         relus.push(PolynomialReport { name, elements, layers, loss, saved, chosen: false });
     }
-    pick(&mut relus, options)?;
     progress(Progress { phase: "polynomials", done: 0, of: 1 });
-    // In the order of the network: each is fitted to what those before it make of images.
-    let mut changed = model.clone();
-    for report in relus.iter().filter(|report| report.chosen) {
-        let mut nodes = changed.nodes.iter();
-        let node = nodes.position(|node| is_relu(&node.op) && node.name == report.name);
-        let node = node.expect("invariant: what was not changed yet is there");
-        changed = chooser.changed(&changed, node)?;
-    }
+    chooser.pick(model, &judge, &mut relus)?;
+    let changed = chooser.all(model, &relus)?;
     let loss = judge.loss(&changed);
     Ok(Chosen { model: changed, relus, loss })
 }
@@ -115,26 +108,10 @@ const fn is_relu(op: &Op) -> bool {
     matches!(op, Op::Relu { .. })
 }
 
-/// Chooses what loses least, all that was named, or what saves.
-fn pick(relus: &mut [PolynomialReport], options: &PolynomialOptions) -> Result<(), ReshapeError> {
-    let mut order: Vec<usize> = (0..relus.len()).collect();
-    match options.relus {
-        ReluSelection::Count(count) => {
-            order.sort_by(|&a, &b| relus[a].loss.total_cmp(&relus[b].loss));
-            order.truncate(count);
-        }
-        ReluSelection::Named(_) => {}
-        ReluSelection::Saving(most) => order = saving(relus, &options.saving, most)?,
-    }
-    order.into_iter().for_each(|at| relus[at].chosen = true);
-    Ok(())
-}
-
-/// Those that save, in the order of what they lose for it, until losses add up to too much.
+/// Those that save, in the order of what they lose for it.
 fn saving(
     relus: &[PolynomialReport],
     prices: &PolynomialPrices,
-    most: f64,
 ) -> Result<Vec<usize>, ReshapeError> {
     let mut saving: Vec<usize> = (0..relus.len()).filter(|&at| relus[at].saved > 0.0).collect();
     if saving.is_empty() {
@@ -146,20 +123,7 @@ fn saving(
         return Err(ReshapeError::NothingSaved { prices, name, more, reason });
     }
     saving.sort_by(|&a, &b| relus[a].rate().total_cmp(&relus[b].rate()));
-    let (mut total, mut chosen) = (0.0, Vec::new());
-    for &at in &saving {
-        // What loses too much by itself leaves room for what comes behind it.
-        if total + relus[at].loss <= most {
-            total += relus[at].loss;
-            chosen.push(at);
-        }
-    }
-    if chosen.is_empty() {
-        let least = saving.iter().min_by(|&&a, &&b| relus[a].loss.total_cmp(&relus[b].loss));
-        let PolynomialReport { name, loss, .. } = &relus[*least.unwrap_or(&saving[0])];
-        return Err(ReshapeError::AllLost { most, name: name.clone(), loss: *loss });
-    }
-    Ok(chosen)
+    Ok(saving)
 }
 
 struct Chooser<'a> {
@@ -169,6 +133,78 @@ struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
+    /// Chooses what loses least, all that was named, or what saves.
+    fn pick(
+        &self,
+        model: &Model,
+        judge: &Judge<'_>,
+        relus: &mut [PolynomialReport],
+    ) -> Result<(), ReshapeError> {
+        let mut order: Vec<usize> = (0..relus.len()).collect();
+        match self.options.relus {
+            ReluSelection::Count(count) => {
+                order.sort_by(|&a, &b| relus[a].loss.total_cmp(&relus[b].loss));
+                order.truncate(count);
+            }
+            ReluSelection::Named(_) => {}
+            ReluSelection::Saving(most) => {
+                order = saving(relus, &self.options.saving)?;
+                let count = self.bearable(model, judge, (&*relus, &order), most)?;
+                order.truncate(count);
+            }
+        }
+        order.into_iter().for_each(|at| relus[at].chosen = true);
+        Ok(())
+    }
+
+    /// How many of these, from the first, lose no more than so many nats together: squares behind
+    /// each other lose far more than each does by itself.
+    fn bearable(
+        &self,
+        model: &Model,
+        judge: &Judge<'_>,
+        (relus, order): (&[PolynomialReport], &[usize]),
+        most: f64,
+    ) -> Result<usize, ReshapeError> {
+        // As many as `some` do, as many as `many` do not: halved until they are neighbors.
+        let (mut some, mut many, mut count) = (0, order.len() + 1, order.len());
+        while many - some > 1 {
+            let mut trial = relus.to_vec();
+            order[..count].iter().for_each(|&at| trial[at].chosen = true);
+            let loss = match self.all(model, &trial) {
+                Ok(changed) => judge.loss(&changed),
+                // Values beyond all numbers.
+                Err(ReshapeError::Model(_)) => f64::INFINITY,
+                Err(error) => return Err(error),
+            };
+            // No number is too much, too.
+            if loss <= most {
+                some = count;
+            } else {
+                many = count;
+            }
+            count = some.midpoint(many);
+        }
+        if some == 0 {
+            let PolynomialReport { name, loss, .. } = &relus[order[0]];
+            return Err(ReshapeError::AllLost { most, name: name.clone(), loss: *loss });
+        }
+        Ok(some)
+    }
+
+    /// The network with all that was chosen, in its order: each is fitted to what those before it
+    /// make of images.
+    fn all(&self, model: &Model, relus: &[PolynomialReport]) -> Result<Model, ReshapeError> {
+        let mut changed = model.clone();
+        for report in relus.iter().filter(|report| report.chosen) {
+            let mut nodes = changed.nodes.iter();
+            let node = nodes.position(|node| is_relu(&node.op) && node.name == report.name);
+            let node = node.expect("invariant: what was not changed yet is there");
+            changed = self.changed(&changed, node)?;
+        }
+        Ok(changed)
+    }
+
     /// The bits of a network's plan that moves the fewest.
     fn bits(&self, model: &Model) -> Result<f64, ReshapeError> {
         let Self { preprocess, fitted, options } = self;

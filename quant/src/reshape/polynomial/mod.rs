@@ -50,8 +50,8 @@ pub enum ReluSelection {
     Count(usize),
     /// Those of these names.
     Named(Vec<String>),
-    /// All that save anything, those that lose least for it first, as long as their losses add up
-    /// to no more than so many nats.
+    /// All that save anything, those that lose least for it first, as long as all together lose no
+    /// more than so many nats, without training.
     Saving(f64),
 }
 
