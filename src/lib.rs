@@ -5,7 +5,7 @@
 //!
 //! - [`Model`] is a trained network, from an ONNX file; [`Images`] are pictures for it.
 //! - [`reshape`] replaces blocks of it by single convolutions, and trains it again; [`linearize`]
-//!   does with fewer ReLUs.
+//!   does with fewer ReLUs, [`polynomials`] with squares in their place.
 //! - [`search`] quantizes the model, layer by layer, within a budget of communication: the result
 //!   is a [`Network`], a public plan and secret weights.
 //! - [`tune`] trains the integers of such a network, with the model as their teacher.
@@ -68,6 +68,7 @@ pub use client::{Client, ClientOptions};
 pub use credential::Credential;
 pub use error::Error;
 pub use fetch::{Cache, PublicNetwork};
+pub use fusion::relus::ReluSystem;
 pub use gateway::{Gateway, GatewayEvent, GatewayLog, GatewayOptions};
 pub use granted::ServerOptions;
 pub use images::Images;
@@ -85,12 +86,13 @@ pub use protocols::{Cost, Error as ProtocolError, Limits, Reason, Role};
 pub use quant::Interface;
 pub use quant::data::OffScale;
 pub use quant::reshape::{
-    Alternative, BlockReport, Granularity, LinearizeOptions, ReluReport, ReshapeOptions,
+    ActivationPrices, Alternative, BlockReport, Granularity, LinearizeOptions, PolynomialOptions,
+    PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport, ReluSelection, ReshapeOptions,
     ReshapePrice, Saving,
 };
 pub use quant::search::{LayerReport, Progress as SearchProgress, SearchOptions, Uniform};
 pub use quant::tune::{TuneOptions, TuneProgress};
-pub use reshape::{Linearized, Reshaped, linearize, reshape};
+pub use reshape::{Linearized, Reshaped, WithPolynomials, linearize, polynomials, reshape};
 pub use search::{Found, search, search_observed};
 pub use secret::read as read_secret;
 pub use serve::{Log, Service, ServiceControl, ServiceEvent, ServiceOptions, SessionEnd};

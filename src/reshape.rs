@@ -1,8 +1,9 @@
-//! Reshaping: from a model to one of fewer nonlinear layers or ReLUs, trained again.
+//! Reshaping: from a model to one of fewer nonlinear layers or ReLUs, or of polynomials, trained
+//! again.
 
 use quant::reshape::{
-    BlockReport, IMAGES, LinearizeOptions, Linearizer, ReluReport, ReshapeError, ReshapeOptions,
-    ReshapePrice, Reshaper,
+    BlockReport, IMAGES, LinearizeOptions, Linearizer, PolynomialOptions, PolynomialReport,
+    Polynomials, ReluReport, ReshapeError, ReshapeOptions, ReshapePrice, Reshaper,
 };
 use quant::tune::{Source, TuneError, TuneProgress};
 use quant::{Preprocess, Tensor};
@@ -78,6 +79,43 @@ pub fn linearize(
         model: Model(linearizer.model()),
         relus: linearizer.relus(),
         prices: linearizer.prices()?,
+    })
+}
+
+/// A network with polynomials in the place of ReLUs.
+#[derive(Clone, Debug)]
+pub struct WithPolynomials {
+    /// The network.
+    pub model: Model,
+    /// The nodes of ReLUs that were looked at, and which have become polynomials.
+    pub relus: Vec<PolynomialReport>,
+    /// What one private inference of the first network costs, and of this one.
+    pub prices: [ReshapePrice; 2],
+}
+
+/// Makes ReLUs of a model polynomials of degree two, one for each channel; then trains all weights,
+/// with the model as their teacher.
+///
+/// The first images of the first file settle what polynomials are at first, and which ReLUs lose
+/// least. Labels are learned from too, where files have any. `progress` is told after each step.
+///
+/// # Errors
+/// There are no images, or they do not fit the model; it has fewer ReLUs than were asked for, or
+/// none of a name; it cannot be quantized and planned as the options say; or the training diverges.
+pub fn polynomials(
+    model: &Model,
+    images: &[Images],
+    options: &PolynomialOptions,
+    progress: &mut dyn FnMut(TuneProgress),
+) -> Result<WithPolynomials, Error> {
+    let (preprocess, batch, source) = material(images)?;
+    let chosen = (preprocess, &batch);
+    let mut polynomials = Polynomials::new(&model.0, chosen, source, options, &mut |_| ())?;
+    polynomials.learner().learn(progress).map_err(ReshapeError::from)?;
+    Ok(WithPolynomials {
+        model: Model(polynomials.model().clone()),
+        relus: polynomials.relus().to_vec(),
+        prices: polynomials.prices(),
     })
 }
 

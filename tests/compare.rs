@@ -25,7 +25,7 @@ fn compare_shows_every_system_beside_what_ours_measures() {
     let sum = |of: &dyn Fn(&Value) -> u64| steps.iter().map(of).sum::<u64>();
     assert_eq!(result["measured_bytes"], sum(&|step| step["measured_bytes"].as_u64().unwrap()));
     let systems = result["systems"].as_array().unwrap();
-    assert_eq!(systems.len(), 6);
+    assert_eq!(systems.len(), 7);
     for (at, system) in systems.iter().enumerate() {
         for field in ["iknp_bytes", "silent_bytes"] {
             let total = system[field].as_u64().unwrap();
@@ -40,7 +40,7 @@ fn compare_shows_every_system_beside_what_ours_measures() {
     }
     let text = run(&["compare", net]);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    for part in ["CrypTFlow2", "CoPriv", "SiRNN", "PrivQuant", "total", "times pq"] {
+    for part in ["CrypTFlow2", "CoPriv", "SiRNN", "PrivQuant", "COINN", "total", "times pq"] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
 }

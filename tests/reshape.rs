@@ -80,6 +80,79 @@ fn a_partly_linear_network_is_searched_and_runs_privately() {
 }
 
 #[test]
+fn a_network_of_polynomials_is_searched_and_runs_privately() {
+    let folder = tempfile::tempdir().unwrap();
+    let [onnx, net] = ["squares.onnx", "net"].map(|name| folder.path().join(name));
+    let found = json(&reshape(&onnx, &["--polynomial", "3", "--steps", "60"]));
+    assert_valid("reshape-polynomial", &found);
+    let relus = found["relus"].as_array().unwrap();
+    let chosen: Vec<&Value> = relus.iter().filter(|relu| relu["chosen"] == true).collect();
+    assert_eq!(chosen.len(), 3, "{found:#}");
+    assert!(found["after"]["accuracy"].as_f64().unwrap() > 0.8, "{found:#}");
+    let elements: u64 = chosen.iter().map(|relu| relu["elements"].as_u64().unwrap()).sum();
+    let [before, after] = ["before", "after"].map(|name| found[name]["relus"].as_u64().unwrap());
+    assert_eq!(before - after, elements);
+    let (model, net) = (onnx.to_str().unwrap(), net.to_str().unwrap());
+    let calib = asset("digits-calib-images-idx3-ubyte");
+    let search = ["search", model, "--calib", &calib, "--fixed", "w4a4", "--out", net, "--json"];
+    json(&run(&search));
+    let images = asset("digits-test-images-idx3-ubyte");
+    let inference = ["infer", "--local", net, "--input", &images, "--verify", "--json"];
+    assert_eq!(json(&run(&inference))["verified"], true);
+    // By name it is the same network, and one that is not known is told from those that are.
+    let names: Vec<&str> = chosen.iter().map(|relu| relu["name"].as_str().unwrap()).collect();
+    let named = folder.path().join("named.onnx");
+    let again = json(&reshape(&named, &["--polynomial", &names.join(","), "--steps", "60"]));
+    assert_eq!(again["after"], found["after"]);
+    assert_eq!(std::fs::read(&named).unwrap(), std::fs::read(&onnx).unwrap());
+}
+
+#[test]
+fn prices_of_others_make_squares_worth_it_and_ours_say_why_they_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let [onnx, prices] = ["squares.onnx", "prices.json"].map(|name| folder.path().join(name));
+    let auto = ["--polynomial", "auto", "--steps", "0", "--prices"];
+    for (system, why) in [
+        ("pq", "a ReLU is part of a requantization"),
+        ("cryptflow2", "a square is a product in the whole ring"),
+        ("sirnn", "by the prices of SiRNN"),
+        ("cheetah", "by the prices of Cheetah"),
+    ] {
+        let refused = said(&reshape(&onnx, &[&auto[..], &[system]].concat()));
+        assert!(refused.contains("no polynomial saves anything"), "{refused}");
+        assert!(refused.contains(why) && !onnx.exists(), "{refused}");
+    }
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/prices/polympcnet-fpga.json");
+    let table = table.to_str().unwrap();
+    let found = json(&reshape(&onnx, &[&auto[..], &[table, "--most-loss", "100"]].concat()));
+    assert_valid("reshape-polynomial", &found);
+    for relu in found["relus"].as_array().unwrap() {
+        let elements = relu["elements"].as_u64().unwrap() as f64;
+        let saved = relu["saved"].as_f64().unwrap();
+        assert!((saved - 0.2 - 13.57 * elements).abs() < 1e-6 * saved, "{relu}");
+        assert_eq!(relu["chosen"], true);
+    }
+    assert_eq!(found["after"]["relus"], 0);
+    let least = ["--most-loss", "1e-9", "--force"];
+    let refused = said(&reshape(&onnx, &[&auto[..], &[table], &least].concat()));
+    assert!(refused.contains("no polynomial loses as little as 0.000000001 nats"), "{refused}");
+    for (text, wrong) in [
+        (r#"{"relu": [1, 2]}"#, "missing field `square`"),
+        (r#"{"relu": [1, 2], "square": [1, 2], "pool": [0, 0]}"#, "unknown field `pool`"),
+        (r#"{"relu": [1, 2], "square": [1, -2]}"#, "found -2"),
+    ] {
+        std::fs::write(&prices, text).unwrap();
+        let more = [&auto[..], &[prices.to_str().unwrap(), "--force"]].concat();
+        let refused = said(&reshape(&onnx, &more));
+        assert!(refused.contains("prices.json: prices: expected JSON"), "{refused}");
+        assert!(refused.contains(wrong), "{refused}");
+    }
+    let alone = ["--polynomial", "1", "--most-loss", "1", "--force"];
+    let refused = said(&reshape(&onnx, &alone));
+    assert!(refused.contains("for --polynomial auto alone"), "{refused}");
+}
+
+#[test]
 fn a_shape_is_asked_for_in_one_way() {
     let folder = tempfile::tempdir().unwrap();
     let onnx = folder.path().join("net.onnx");
@@ -89,6 +162,11 @@ fn a_shape_is_asked_for_in_one_way() {
         (&["--relus", "1.5"][..], "from 0 to 1"),
         (&["--merge", "1", "--by", "layer"][..], "--by"),
         (&["--relus", "0.5", "--by", "row"][..], "pixel, channel or layer"),
+        (&["--polynomial", "1", "--relus", "0.5"][..], "--relus"),
+        (&["--polynomial", "0"][..], "1 to 65535"),
+        (&["--polynomial", "a,,b"][..], "found an empty one"),
+        (&["--polynomial", "nothing"][..], "no ReLU is named nothing"),
+        (&["--merge", "1", "--start", "near-identity"][..], "--start"),
     ] {
         let refused = said(&reshape(&onnx, more));
         assert!(refused.contains(wrong), "{more:?}: {refused}");

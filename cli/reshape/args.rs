@@ -4,8 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use fusion::relus::ReluSystem;
 use pq::{ReshapeOptions, Saving};
-use quant::reshape::{Granularity, LinearizeOptions, ReshapeError};
+use quant::reshape::{
+    Granularity, LinearizeOptions, PolynomialOptions, PolynomialPrices, PolynomialStart,
+    ReluSelection, ReshapeError,
+};
 use quant::search::{FirstAndLast, SearchOptions, Uniform};
 
 use crate::exit::{Failure, Outcome};
@@ -16,7 +20,9 @@ use crate::training::{Place, TrainingArgs, digest};
 
 /// What `pq reshape` is given.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("shape").required(true).args(["merge", "relus"])))]
+#[command(group(
+    clap::ArgGroup::new("shape").required(true).args(["merge", "relus", "polynomial"])
+))]
 pub(crate) struct Args {
     /// The network, an ONNX file: it is the teacher, and where training starts.
     pub(crate) model: PathBuf,
@@ -39,8 +45,41 @@ pub(crate) struct Args {
     relus: Option<f64>,
     /// What becomes linear together: every pixel for itself, a channel, or a layer
     /// [default: pixel].
-    #[arg(long, value_name = "pixel|channel|layer", conflicts_with = "merge")]
+    #[arg(
+        long,
+        value_name = "pixel|channel|layer",
+        conflicts_with_all = ["merge", "polynomial"],
+    )]
     by: Option<Granularity>,
+    /// Nodes of ReLUs that become polynomials of degree two, one a channel: how many, those that
+    /// lose least; auto, those that save by --prices; or their names. That costs a little here,
+    /// and saves much where squares are cheap.
+    #[arg(
+        long,
+        value_name = "N|auto|NAME,..",
+        conflicts_with_all = ["kernel", "drop", "save"],
+    )]
+    polynomial: Option<Asked>,
+    /// What polynomials are at first: least-squares, the nearest to their ReLUs, or near-identity,
+    /// 0.005 x^2 + x, for networks that are not trained yet [default: least-squares].
+    #[arg(
+        long,
+        value_name = "least-squares|near-identity",
+        conflicts_with_all = ["merge", "relus"],
+    )]
+    start: Option<PolynomialStart>,
+    /// What says how much a polynomial saves: pq, by whole plans; cryptflow2, sirnn or cheetah, by
+    /// models of them; or a JSON file such as {"relu": [0.4, 13.6], "square": [0.2, 0.03]}, of a
+    /// node and of each element [default: pq].
+    #[arg(
+        long,
+        value_name = "pq|cryptflow2|sirnn|cheetah|FILE",
+        conflicts_with_all = ["merge", "relus"],
+    )]
+    prices: Option<PathBuf>,
+    /// What --polynomial auto may lose, in nats: all together, before any training [default: 0.5].
+    #[arg(long, value_name = "NATS", value_parser = nats, conflicts_with_all = ["merge", "relus"])]
+    most_loss: Option<f64>,
     /// Kernels of the convolutions that may stand for a block.
     #[arg(
         long,
@@ -105,6 +144,33 @@ impl FromStr for Saved {
     }
 }
 
+/// ReLUs, by their number, by their prices or by their names.
+#[derive(Clone, Debug)]
+struct Asked(ReluSelection);
+
+/// What polynomials may lose, unless told otherwise.
+const MOST_LOSS: f64 = 0.5;
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let count = text.parse::<u16>().ok().filter(|&count| count > 0);
+            let count = count.ok_or("expected a number of 1 to 65535, or names of ReLUs")?;
+            return Ok(Self(ReluSelection::Count(count.into())));
+        }
+        if text == "auto" {
+            return Ok(Self(ReluSelection::Saving(MOST_LOSS)));
+        }
+        let names: Vec<String> = text.split(',').map(str::to_owned).collect();
+        if names.iter().any(String::is_empty) {
+            return Err("expected names of ReLUs with a comma between, found an empty one".into());
+        }
+        Ok(Self(ReluSelection::Named(names)))
+    }
+}
+
 impl Args {
     /// The blocks to replace, where any are.
     pub(super) fn options(&self) -> ReshapeOptions {
@@ -127,6 +193,41 @@ impl Args {
             prices: self.prices(),
             training: self.training.options(),
             rate: self.rate,
+        })
+    }
+
+    /// The ReLUs that become polynomials, if that is what is asked.
+    ///
+    /// # Errors
+    /// The file of prices cannot be read, or is none.
+    pub(super) fn polynomial(&self) -> Outcome<Option<PolynomialOptions>> {
+        let Some(Asked(relus)) = self.polynomial.clone() else { return Ok(None) };
+        let relus = match (relus, self.most_loss) {
+            (ReluSelection::Saving(_), Some(most)) => ReluSelection::Saving(most),
+            (_, Some(_)) => {
+                return Err(Failure::usage("--most-loss is for --polynomial auto alone"));
+            }
+            (relus, None) => relus,
+        };
+        Ok(Some(PolynomialOptions {
+            relus,
+            start: self.start.unwrap_or_default(),
+            saving: self.saving()?,
+            prices: self.prices(),
+            training: self.training.options(),
+            rate: self.rate,
+        }))
+    }
+
+    /// The prices that --prices names.
+    fn saving(&self) -> Outcome<PolynomialPrices> {
+        let Some(path) = &self.prices else { return Ok(PolynomialPrices::Plans) };
+        Ok(match path.to_str() {
+            Some("pq") => PolynomialPrices::Plans,
+            Some("cryptflow2") => PolynomialPrices::System(ReluSystem::CrypTFlow2),
+            Some("sirnn") => PolynomialPrices::System(ReluSystem::Sirnn),
+            Some("cheetah") => PolynomialPrices::System(ReluSystem::Cheetah),
+            _ => table(path).map_err(|error| Failure::from(error).of_file(path))?,
         })
     }
 
@@ -155,6 +256,9 @@ impl Args {
             format!("--merge {}", self.merge.unwrap_or(0)),
             format!("--relus {}", self.relus.map_or("none".into(), |part| part.to_string())),
             format!("--by {}", self.by.unwrap_or_default()),
+            format!("--polynomial {:?}", self.polynomial()?.map(|options| options.relus)),
+            format!("--start {}", self.start.unwrap_or_default()),
+            format!("--prices {:?}", self.saving()?),
             format!("--kernel {:?}", self.kernel),
             format!("--drop {}", self.drop),
             format!("--rate {}", self.rate),
@@ -167,9 +271,24 @@ impl Args {
     }
 }
 
+/// Reads a file of prices.
+fn table(path: &Path) -> Result<PolynomialPrices, ReshapeError> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let table = text.and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string()));
+    let table = table.map_err(|found| ReshapeError::Prices { found })?;
+    let prices = PolynomialPrices::Table(table);
+    prices.check()?;
+    Ok(prices)
+}
+
 fn rate(text: &str) -> Result<f32, String> {
     let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);
     number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
+}
+
+fn nats(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| *n > 0.0 && n.is_finite());
+    number.ok_or_else(|| "expected a number above 0, such as 0.5".into())
 }
 
 fn part(text: &str) -> Result<f64, String> {

@@ -1,14 +1,17 @@
-//! `pq reshape`: replaces blocks of a network by single convolutions, or makes ReLUs linear, and
-//! trains it again.
+//! `pq reshape`: replaces blocks of a network by single convolutions, or makes ReLUs linear or
+//! polynomials, and trains it again.
 
 mod args;
+mod polynomial;
 mod relus;
 mod summary;
 
 pub(crate) use args::Args;
 
 use pq::Images;
-use quant::reshape::{IMAGES, LinearizeOptions, Linearizer, ReshapeError, Reshaper};
+use quant::reshape::{
+    IMAGES, LinearizeOptions, Linearizer, PolynomialOptions, Polynomials, ReshapeError, Reshaper,
+};
 use quant::tune::TuneError;
 use quant::{Model, onnx};
 
@@ -32,6 +35,9 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     if let Some(options) = args.linearize() {
         let summary = linearize(app, args, &model, &options, at)?;
         app.console.result(&summary, relus::Summary::text)?;
+    } else if let Some(options) = args.polynomial()? {
+        let summary = polynomial(app, args, &model, &options, at)?;
+        app.console.result(&summary, polynomial::Summary::text)?;
     } else {
         let summary = reshape(app, args, &model, at)?;
         app.console.result(&summary, Summary::text)?;
@@ -86,6 +92,31 @@ fn linearize(
     let (at, models) = ((args.out.as_path(), bytes), (model, &changed));
     relus::Summary::new(at, options.by, models, &mut linearizer, accuracies)
         .map_err(|error| args.failure(error))
+}
+
+/// Makes ReLUs of the model polynomials and writes what it has become.
+fn polynomial(
+    app: &App,
+    args: &Args,
+    model: &Model,
+    options: &PolynomialOptions,
+    (test, name): (Option<&Images>, &str),
+) -> Outcome<polynomial::Summary> {
+    let lessons = args.training.lessons(model, args.preprocess.preprocess(), IMAGES)?;
+    let progress = Progress::new();
+    let chosen = (&lessons.preprocess, &lessons.first);
+    let mut polynomials = Polynomials::new(model, chosen, lessons.source(), options, &mut |at| {
+        progress.search(at);
+    })
+    .map_err(|error| args.failure(error))?;
+    let place = args.place()?;
+    let failure = |error: TuneError| args.failure(ReshapeError::from(error));
+    args.training.learn(app, &place, polynomials.learner(), &failure, &progress)?;
+    progress.waiting("accuracies");
+    let accuracies = accuracies([model, polynomials.model()], test)?;
+    let bytes = write(app, args, polynomials.model(), name)?;
+    let at = (args.out.as_path(), bytes);
+    Ok(polynomial::Summary::new(at, options, model, &mut polynomials, accuracies))
 }
 
 /// The accuracies of two networks, where there are images to measure them by.

@@ -9,6 +9,16 @@
 //! - Delphi: Mishra, Lehmkuhl, Srinivasan, Zheng, Popa, USENIX Security 2020. A garbled circuit for
 //!   each ReLU over a prime of 41 bits: about `18 λ l`, most of it before the input is there.
 //!
+//! A square, where a network has squares in their place (section 4.1 of Gilboa, Crypto 1999: the
+//! product of both shares, once, in a bit less than the ring):
+//!
+//! - CrypTFlow2 and Cheetah: `λ (l - 1) + (l - 1) + l (l - 1) / 2`. CrypTFlow2 truncates 12 bits
+//!   behind it, of a value of known sign: `15 λ + l + 15 · 12 + 2`. Cheetah does so for less,
+//!   which is left out.
+//! - SiRNN: a product of 16 by 16 bits in 32 bits, an OT for each bit: `16 λ + 32 + 31 + .. + 17`,
+//!   and wraps and truncation, which are left out.
+//! - Delphi: multiplication triples by homomorphic encryption, whose bits are not modeled.
+//!
 //! In all of them a linear element takes no ReLU at all. Here its requantization stays, which is
 //! where a ReLU is.
 
@@ -27,6 +37,8 @@ pub enum ReluSystem {
 
 /// λ.
 const LAMBDA: u64 = 128;
+/// Bits of a square's messages in 37 bits: a choice for each bit but one, and 36 + .. + 1 back.
+const PRODUCT: u64 = 36 + 37 * 36 / 2;
 
 impl ReluSystem {
     /// All systems.
@@ -49,6 +61,16 @@ impl ReluSystem {
             Self::Sirnn => (LAMBDA + 18) * 16,
             Self::Cheetah => 18 * 37,
             Self::Delphi => 18 * LAMBDA * 41,
+        }
+    }
+
+    /// Bits of one square, or somewhat less; none where it is not modeled.
+    pub const fn square_bits(self) -> Option<u64> {
+        match self {
+            Self::CrypTFlow2 => Some(36 * LAMBDA + PRODUCT + 15 * LAMBDA + 37 + 15 * 12 + 2),
+            Self::Sirnn => Some(16 * LAMBDA + (32 + 17) * 16 / 2),
+            Self::Cheetah => Some(PRODUCT),
+            Self::Delphi => None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Some images of a batch, one after the other on one core, in memory of their own.
 
+use model::Function;
+
 use crate::convolution::Packed;
 use crate::elements;
 use crate::kernels::Number;
@@ -125,6 +127,10 @@ impl<T: Number> Strip<T> {
                     windows.sum(T::of(*factor), &self.values[operand.memory], result);
                 }
             }
+            // Plain enough for vectors, unlike the others.
+            (Work::Function(Function::Square), _) => {
+                elements::map(places, result, input, |value| value * value);
+            }
             (Work::Function(function), _) => {
                 elements::map(places, result, input, |value| T::of(function.at(value.wide())));
             }
@@ -246,6 +252,9 @@ impl<T: Number> Strip<T> {
                 elements::slope_back(places, back, [input, cotangent], add, |value| {
                     relu_slope(value, *max)
                 });
+            }
+            (Work::Function(Function::Square), _) => {
+                elements::slope_back(places, back, [input, cotangent], add, |value| value + value);
             }
             (Work::Function(function), _) => {
                 elements::slope_back(places, back, [input, cotangent], add, |value| {

@@ -65,6 +65,8 @@ fn everything() -> Network {
     let gate = push(&mut net, Op::SumPool { window: all, factor: 0.1 }, &[e], [6, 1, 1]);
     let gated = push(&mut net, Op::Product, &[e, gate], [6, 3, 3]);
     let e = push(&mut net, Op::Product, &[gated, d], [6, 3, 3]);
+    let squared = push(&mut net, Op::Function(Function::Square), &[d], [6, 3, 3]);
+    let e = push(&mut net, Op::Add { factors: vec![1.0, 0.1] }, &[e, squared], [6, 3, 3]);
     let window = |pad: usize| Window { kernel: [2; 2], stride: [1; 2], pad: [pad, 0, 0, 0] };
     let f = push(&mut net, Op::MaxPool(window(1)), &[e], [6, 3, 2]);
     let pool = Op::SumPool { window: window(1), factor: 0.25 };

@@ -109,12 +109,15 @@ impl Function {
         }
     }
 
-    /// Its slope, as a central difference: what gradients need, also at kinks. That of steps is the
-    /// one of the line through them.
+    /// Its slope, but for a square as a central difference: what gradients need, also at kinks.
+    /// That of steps is the one of the line through them.
     #[must_use]
     pub fn slope(&self, x: f64) -> f64 {
         if *self == Self::Truncate {
             return 1.0;
+        }
+        if *self == Self::Square {
+            return 2.0 * x;
         }
         (self.at(x + STEP) - self.at(x - STEP)) / (2.0 * STEP)
     }
@@ -276,6 +279,7 @@ mod tests {
             let sigmoid = Function::Sigmoid.at(x);
             assert!((Function::Sigmoid.slope(x) - sigmoid * (1.0 - sigmoid)).abs() < 1e-7);
             assert!((Function::Tanh.slope(x) - (1.0 - x.tanh().powi(2))).abs() < 1e-7);
+            assert_eq!(Function::Square.slope(x), 2.0 * x);
         }
     }
 }

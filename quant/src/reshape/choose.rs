@@ -7,8 +7,7 @@ use super::block::{Block, blocks};
 use super::fit::fit;
 use super::judge::{Judge, ReshapePrice};
 use super::surgery::{Change, Changed};
-use super::{MAX_KERNEL, ReshapeError, ReshapeOptions};
-use crate::quantize::first_images;
+use super::{MAX_KERNEL, ReshapeError, ReshapeOptions, split};
 use crate::search::Progress;
 
 /// What can stand for a block, and what that alone is worth.
@@ -41,9 +40,6 @@ pub(super) struct Chosen {
     pub(super) loss: f64,
 }
 
-/// Images that convolutions are fitted to, at most; the others judge them.
-const FITTED: usize = 256;
-
 /// Replaces as many blocks as the options say.
 pub(super) fn choose(
     model: &Model,
@@ -57,12 +53,9 @@ pub(super) fn choose(
     if found.len() < options.blocks {
         return Err(ReshapeError::Blocks { wanted: options.blocks, found: found.len() });
     }
-    // Others judge than those that were fitted: a wide kernel fits what is chance in few images,
-    // and would look better than it is.
-    let count = images.images().div_ceil(2).min(FITTED);
-    let fitted = first_images(images, count);
-    let others = last_images(images, count);
-    let judge = Judge::new(model, if others.images() > 0 { &others } else { &fitted });
+    // Others judge than those that were fitted, above all wide kernels.
+    let (fitted, others) = split(images);
+    let judge = Judge::new(model, &others);
     let mut chooser = Chooser { model, preprocess, fitted: &fitted, judge, options, price: 0.0 };
     chooser.price = chooser.price_of(model)?;
     let mut reports = Vec::with_capacity(found.len());
@@ -82,12 +75,6 @@ fn check(options: &ReshapeOptions) -> Result<(), ReshapeError> {
     let wrong = options.kernels.iter().find(|&&kernel| kernel % 2 == 0 || kernel > MAX_KERNEL);
     let none = options.kernels.is_empty().then_some(&0);
     wrong.or(none).map_or(Ok(()), |&kernel| Err(ReshapeError::Kernel { kernel, most: MAX_KERNEL }))
-}
-
-/// All images but the first `count`.
-fn last_images(images: &Tensor, count: usize) -> Tensor {
-    let [all, c, h, w] = images.shape;
-    Tensor { shape: [all - count, c, h, w], data: images.data[count * c * h * w..].to_vec() }
 }
 
 struct Chooser<'a> {

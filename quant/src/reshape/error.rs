@@ -41,6 +41,59 @@ pub enum ReshapeError {
         /// What was given.
         found: String,
     },
+    /// There are fewer ReLUs than were asked for.
+    #[error("ReLUs to make polynomials: expected at most {found}, found {wanted}")]
+    Polynomials {
+        /// How many were to be changed.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// No ReLU has a name.
+    #[error("no ReLU is named {name}: expected some of {known}")]
+    NoSuchRelu {
+        /// What was given.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A table of prices that is none.
+    #[error(
+        "prices: expected JSON such as {{\"relu\": [0.4, 13.6], \"square\": [0.2, 0.03]}}, of a \
+         node and of each element, numbers from 0 on; found {found}"
+    )]
+    Prices {
+        /// What was found.
+        found: String,
+    },
+    /// No polynomial is worth its place.
+    #[error(
+        "no polynomial saves anything by the prices of {prices}: the nearest, of {name}, takes \
+         {more:.0} more; {reason}. The network is as it was"
+    )]
+    NothingSaved {
+        /// Whose prices.
+        prices: String,
+        /// The ReLUs that come nearest.
+        name: String,
+        /// How much more polynomials take there.
+        more: f64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Every polynomial that saves loses more than may be lost.
+    #[error(
+        "no polynomial loses as little as {most} nats: the first, of {name}, loses {loss:.4}; \
+         allow for more. The network is as it was"
+    )]
+    AllLost {
+        /// What may be lost.
+        most: f64,
+        /// The ReLUs whose polynomials lose least for what they save.
+        name: String,
+        /// What they lose.
+        loss: f64,
+    },
     /// The images do not fit the network.
     #[error(transparent)]
     Float(#[from] FloatError),

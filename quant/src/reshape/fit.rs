@@ -28,7 +28,7 @@ pub(super) fn fit(
         .map(|value| model.shape(value).iter().product::<usize>())
         .into_iter()
         .fold(1, usize::max);
-    let images = first_images(images, images.images().min((ELEMENTS / largest).max(1)));
+    let images = bounded(images, largest);
     // What is lost in the blocks before is made up for here, as far as a convolution can.
     let wanted = targets(model, changes, block, &images)?;
     let changed = Changed::of(model, changes);
@@ -36,6 +36,11 @@ pub(super) fn fit(
     let given = activations_of(&changed.model, &images, &[entry])?;
     let given = given.value(entry).expect("invariant: the entry is kept");
     Ok(geometries.iter().map(|&geometry| solved(geometry, given, &wanted)).collect())
+}
+
+/// As many of the images as values of so many elements are held of.
+pub(super) fn bounded(images: &Tensor, elements: usize) -> Tensor {
+    first_images(images, images.images().min((ELEMENTS / elements.max(1)).max(1)))
 }
 
 /// What the convolution shall make: what the first network has behind the sum, less what is added

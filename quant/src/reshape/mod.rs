@@ -17,6 +17,7 @@ mod fit;
 mod floats;
 mod judge;
 mod linearize;
+mod polynomial;
 mod surgery;
 
 use model::{Model, Preprocess, Tensor};
@@ -25,7 +26,12 @@ pub use choose::{Alternative, BlockReport};
 pub use error::ReshapeError;
 pub use judge::ReshapePrice;
 pub use linearize::{Granularity, LinearizeOptions, Linearizer, ReluReport};
+pub use polynomial::{
+    ActivationPrices, PolynomialOptions, PolynomialPrices, PolynomialReport, PolynomialStart,
+    Polynomials, ReluSelection,
+};
 
+use crate::quantize::first_images;
 use crate::search::{Progress, SearchOptions, Uniform};
 use crate::tune::{Learner, Source, Training, TuneError, TuneOptions};
 use floats::Floats;
@@ -35,6 +41,9 @@ const MAX_KERNEL: usize = 15;
 
 /// Images that convolutions are fitted to and judged by, all together.
 pub const IMAGES: usize = 1280;
+
+/// Images that something is fitted to, at most; the others judge it.
+const FITTED: usize = 256;
 
 /// What is asked of a network's new shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +150,18 @@ impl<'a> Reshaper<'a> {
     pub const fn learner(&mut self) -> &mut (dyn Learner + 'a) {
         &mut self.training
     }
+}
+
+/// Images that something is fitted to, and others that judge it, where there are any: what fits
+/// chance in few images would look better than it is by the same ones.
+fn split(images: &Tensor) -> (Tensor, Tensor) {
+    let count = images.images().div_ceil(2).min(FITTED);
+    let fitted = first_images(images, count);
+    let [all, c, h, w] = images.shape;
+    let rest = images.data[count * c * h * w..].to_vec();
+    let others = Tensor { shape: [all - count, c, h, w], data: rest };
+    let others = if others.images() > 0 { others } else { fitted.clone() };
+    (fitted, others)
 }
 
 #[cfg(test)]

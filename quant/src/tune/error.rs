@@ -52,7 +52,7 @@ pub enum TuneError {
     #[error(
         "step {step}: the loss is {loss} after {halvings} halvings of the rates; training diverges \
          from this start with these images: look at their preprocessing and labels, or ask for \
-         more bits or fewer replaced blocks"
+         more bits, or for fewer replaced blocks and ReLUs"
     )]
     Diverged {
         /// The step, counted from 0.

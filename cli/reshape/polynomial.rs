@@ -1,0 +1,96 @@
+//! What a network with polynomials has become, as JSON and as text.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use protocols::printable::Printable;
+use quant::Model;
+use quant::reshape::{PolynomialOptions, PolynomialReport, Polynomials};
+use quant::tune::TuneProgress;
+use serde::Serialize;
+
+use super::summary::{Network, Training, networks};
+use crate::table::Table;
+use crate::units;
+
+/// What `pq reshape --polynomial` prints.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    file: PathBuf,
+    bytes: usize,
+    /// What polynomials were at first, by its name.
+    start: String,
+    /// Whose prices say what is saved.
+    prices: String,
+    relus: Vec<PolynomialReport>,
+    before: Network,
+    after: Network,
+    /// The divergence of the new network's answers from the first one's before any training, in
+    /// nats.
+    loss: f64,
+    training: Training,
+}
+
+impl Summary {
+    pub(super) fn new(
+        (file, bytes): (&Path, usize),
+        options: &PolynomialOptions,
+        model: &Model,
+        polynomials: &mut Polynomials<'_>,
+        [before, after]: [Option<f64>; 2],
+    ) -> Self {
+        let prices = polynomials.prices();
+        let TuneProgress { step, loss, .. } = polynomials.learner().progress();
+        Self {
+            file: file.to_owned(),
+            bytes,
+            start: options.start.to_string(),
+            prices: options.saving.to_string(),
+            relus: polynomials.relus().to_vec(),
+            before: Network::new(model, before, prices[0]),
+            after: Network::new(polynomials.model(), after, prices[1]),
+            loss: polynomials.loss(),
+            training: Training { steps: step, loss },
+        }
+    }
+
+    /// The same as text.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("{}\n", self.nodes());
+        let _ = writeln!(text, "{}", networks(&self.before, &self.after));
+        let Training { steps, loss } = self.training;
+        let _ = writeln!(
+            text,
+            "divergence before training {} nats; loss after {steps} steps {} nats",
+            units::loss(self.loss),
+            units::loss(loss),
+        );
+        // Whoever reads of savings below zero should read why beside them.
+        let _ = writeln!(
+            text,
+            "here a ReLU is part of a requantization, and a square is a table behind one:\n\
+            squares save where nothing has to be requantized"
+        );
+        let file = Printable(self.file.display());
+        let _ = writeln!(text, "{file}: {}", units::bytes(self.bytes as u64));
+        text
+    }
+
+    /// What each node of ReLUs loses and saves alone, and which have become polynomials.
+    fn nodes(&self) -> Table {
+        let saved = format!("saved by {}", self.prices);
+        let head = ["ReLUs", "elements", "layers", "loss", &saved, ""];
+        let mut table = Table::new(1, &head);
+        for PolynomialReport { name, elements, layers, loss, saved, chosen } in &self.relus {
+            table.row(vec![
+                name.clone(),
+                units::count(*elements as u64),
+                layers.to_string(),
+                units::loss(*loss),
+                format!("{saved:.0}"),
+                if *chosen { "chosen".into() } else { String::new() },
+            ]);
+        }
+        table
+    }
+}

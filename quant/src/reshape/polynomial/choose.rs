@@ -1,0 +1,266 @@
+//! Which ReLUs become polynomials, and what they become.
+
+use model::float::activations_of;
+use model::{Model, Op, Preprocess, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::parabola::{Moments, Parabola, Vertex};
+use super::surgery::{Form, between, spelled_out};
+use super::{PolynomialOptions, PolynomialPrices, PolynomialStart, ReluSelection};
+use crate::reshape::fit::bounded;
+use crate::reshape::judge::Judge;
+use crate::reshape::{ReshapeError, ReshapePrice, Saving, split};
+use crate::search::Progress;
+
+/// The ReLUs of a node, and what polynomials in their place alone are worth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolynomialReport {
+    /// The node's name.
+    pub name: String,
+    /// Its elements.
+    pub elements: usize,
+    /// Layers of one weight a channel that its polynomials take: 0 between two layers, 1 behind a
+    /// layer that not layers alone read, else 2.
+    pub layers: usize,
+    /// The divergence of the network's answers from the first one's, without any training, in nats.
+    pub loss: f64,
+    /// What one inference saves by the prices of the options; below zero where it takes more.
+    pub saved: f64,
+    /// Whether they have become polynomials.
+    pub chosen: bool,
+}
+
+impl PolynomialReport {
+    /// What is lost for what is saved.
+    fn rate(&self) -> f64 {
+        self.loss / self.saved
+    }
+}
+
+/// What a network has become before any training.
+pub(super) struct Chosen {
+    pub(super) model: Model,
+    pub(super) relus: Vec<PolynomialReport>,
+    /// The divergence of its answers from the first network's, in nats.
+    pub(super) loss: f64,
+}
+
+/// `c2 x^2 + c1 x + c0` at PolyMPCNet's start: nearly x. (Peng et al., 2022: 0.005, 1 and 0.)
+const NEAR_IDENTITY: Parabola = Parabola { square: 0.005, linear: 1.0, constant: 0.0 };
+
+/// Makes the ReLUs that the options say polynomials.
+pub(super) fn choose(
+    model: &Model,
+    preprocess: &Preprocess,
+    images: &Tensor,
+    options: &PolynomialOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Chosen, ReshapeError> {
+    options.saving.check()?;
+    let found = candidates(model, &options.relus)?;
+    let (fitted, others) = split(images);
+    let judge = Judge::new(model, &others);
+    let chooser = Chooser { preprocess, fitted: &fitted, options };
+    let before = chooser.bits(model)?;
+    let mut relus = Vec::with_capacity(found.len());
+    for (done, &node) in found.iter().enumerate() {
+        progress(Progress { phase: "ReLUs", done, of: found.len() });
+        let changed = chooser.changed(model, node)?;
+        let (name, elements) = (model.nodes[node].name.clone(), model.nodes[node].elements());
+        let layers = chooser.form(model, node).layers();
+        let saved = match options.saving.saved(elements) {
+            Some(saved) => saved,
+            // Of whole plans: what reads it may take other rings.
+            None => before - chooser.bits(&changed)?,
+        };
+        let loss = judge.loss(&changed);
+        relus.push(PolynomialReport { name, elements, layers, loss, saved, chosen: false });
+    }
+    progress(Progress { phase: "polynomials", done: 0, of: 1 });
+    chooser.pick(model, &judge, &mut relus)?;
+    let changed = chooser.all(model, &relus)?;
+    let loss = judge.loss(&changed);
+    Ok(Chosen { model: changed, relus, loss })
+}
+
+/// The nodes of the ReLUs that may become polynomials, in the network's order.
+fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<usize>, ReshapeError> {
+    let nodes = 0..model.nodes.len();
+    let all: Vec<usize> = nodes.filter(|&node| is_relu(&model.nodes[node].op)).collect();
+    match wanted {
+        ReluSelection::Count(count) if *count > all.len() => {
+            Err(ReshapeError::Polynomials { wanted: *count, found: all.len() })
+        }
+        ReluSelection::Count(_) | ReluSelection::Saving(_) => Ok(all),
+        ReluSelection::Named(names) => {
+            let known: Vec<&str> =
+                all.iter().map(|&node| model.nodes[node].name.as_str()).collect();
+            if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+                let (name, known) = (name.clone(), known.join(", "));
+                return Err(ReshapeError::NoSuchRelu { name, known });
+            }
+            Ok(all.into_iter().filter(|&node| names.contains(&model.nodes[node].name)).collect())
+        }
+    }
+}
+
+const fn is_relu(op: &Op) -> bool {
+    matches!(op, Op::Relu { .. })
+}
+
+/// Those that save, in the order of what they lose for it.
+fn saving(
+    relus: &[PolynomialReport],
+    prices: &PolynomialPrices,
+) -> Result<Vec<usize>, ReshapeError> {
+    let mut saving: Vec<usize> = (0..relus.len()).filter(|&at| relus[at].saved > 0.0).collect();
+    if saving.is_empty() {
+        let nearest = relus.iter().max_by(|a, b| a.saved.total_cmp(&b.saved));
+        let none = ReshapeError::Polynomials { wanted: 1, found: 0 };
+        let PolynomialReport { name, saved, .. } = nearest.ok_or(none)?;
+        let (prices, reason) = (prices.to_string(), prices.reason());
+        let (name, more) = (name.clone(), 0.0 - saved);
+        return Err(ReshapeError::NothingSaved { prices, name, more, reason });
+    }
+    saving.sort_by(|&a, &b| relus[a].rate().total_cmp(&relus[b].rate()));
+    Ok(saving)
+}
+
+struct Chooser<'a> {
+    preprocess: &'a Preprocess,
+    fitted: &'a Tensor,
+    options: &'a PolynomialOptions,
+}
+
+impl Chooser<'_> {
+    /// Chooses what loses least, all that was named, or what saves.
+    fn pick(
+        &self,
+        model: &Model,
+        judge: &Judge<'_>,
+        relus: &mut [PolynomialReport],
+    ) -> Result<(), ReshapeError> {
+        let mut order: Vec<usize> = (0..relus.len()).collect();
+        match self.options.relus {
+            ReluSelection::Count(count) => {
+                order.sort_by(|&a, &b| relus[a].loss.total_cmp(&relus[b].loss));
+                order.truncate(count);
+            }
+            ReluSelection::Named(_) => {}
+            ReluSelection::Saving(most) => {
+                order = saving(relus, &self.options.saving)?;
+                let count = self.bearable(model, judge, (&*relus, &order), most)?;
+                order.truncate(count);
+            }
+        }
+        order.into_iter().for_each(|at| relus[at].chosen = true);
+        Ok(())
+    }
+
+    /// How many of these, from the first, lose no more than so many nats together: squares behind
+    /// each other lose far more than each does by itself.
+    fn bearable(
+        &self,
+        model: &Model,
+        judge: &Judge<'_>,
+        (relus, order): (&[PolynomialReport], &[usize]),
+        most: f64,
+    ) -> Result<usize, ReshapeError> {
+        // As many as `some` do, as many as `many` do not: halved until they are neighbors.
+        let (mut some, mut many, mut count) = (0, order.len() + 1, order.len());
+        while many - some > 1 {
+            let mut trial = relus.to_vec();
+            order[..count].iter().for_each(|&at| trial[at].chosen = true);
+            let loss = match self.all(model, &trial) {
+                Ok(changed) => judge.loss(&changed),
+                // Values beyond all numbers.
+                Err(ReshapeError::Model(_)) => f64::INFINITY,
+                Err(error) => return Err(error),
+            };
+            // No number is too much, too.
+            if loss <= most {
+                some = count;
+            } else {
+                many = count;
+            }
+            count = some.midpoint(many);
+        }
+        if some == 0 {
+            let PolynomialReport { name, loss, .. } = &relus[order[0]];
+            return Err(ReshapeError::AllLost { most, name: name.clone(), loss: *loss });
+        }
+        Ok(some)
+    }
+
+    /// The network with all that was chosen, in its order: each is fitted to what those before it
+    /// make of images.
+    fn all(&self, model: &Model, relus: &[PolynomialReport]) -> Result<Model, ReshapeError> {
+        let mut changed = model.clone();
+        for report in relus.iter().filter(|report| report.chosen) {
+            let mut nodes = changed.nodes.iter();
+            let node = nodes.position(|node| is_relu(&node.op) && node.name == report.name);
+            let node = node.expect("invariant: what was not changed yet is there");
+            changed = self.changed(&changed, node)?;
+        }
+        Ok(changed)
+    }
+
+    /// The bits of a network's plan that moves the fewest.
+    fn bits(&self, model: &Model) -> Result<f64, ReshapeError> {
+        let Self { preprocess, fitted, options } = self;
+        let saving = (&options.prices, Saving::Bits);
+        Ok(ReshapePrice::of_saving(model, preprocess, fitted, saving)?)
+    }
+
+    /// What polynomials in the place of a node's ReLUs are made of.
+    fn form(&self, model: &Model, node: usize) -> Form {
+        match self.options.start {
+            PolynomialStart::LeastSquares => Form::of(model, node),
+            // Its vertex is at -100: integers around it would say nothing of x.
+            PolynomialStart::NearIdentity => Form::Sum,
+        }
+    }
+
+    /// The network with polynomials in the place of a node's ReLUs.
+    fn changed(&self, model: &Model, node: usize) -> Result<Model, ReshapeError> {
+        let form = self.form(model, node);
+        let changed = match (self.options.start, form) {
+            (PolynomialStart::LeastSquares, Form::Between { writer, readers }) => {
+                let moments = self.moments(model, node)?;
+                let vertices: Vec<Vertex> = moments.iter().map(Moments::vertex).collect();
+                between(model, node, (writer, readers.as_deref()), &vertices)
+            }
+            (PolynomialStart::LeastSquares, Form::Sum) => {
+                let moments = self.moments(model, node)?;
+                let parabolas: Vec<Parabola> = moments.iter().map(Moments::parabola).collect();
+                spelled_out(model, node, &parabolas)
+            }
+            (PolynomialStart::NearIdentity, _) => {
+                let channels = model.nodes[node].shape[0];
+                spelled_out(model, node, &vec![NEAR_IDENTITY; channels])
+            }
+        };
+        changed.check()?;
+        Ok(changed)
+    }
+
+    /// Of every channel that the ReLUs of a node read.
+    fn moments(&self, model: &Model, node: usize) -> Result<Vec<Moments>, ReshapeError> {
+        let Op::Relu { max } = model.nodes[node].op else {
+            unreachable!("invariant: candidates are ReLUs")
+        };
+        let most = max.map_or(f64::INFINITY, f64::from);
+        let input = model.nodes[node].inputs[0];
+        let images = bounded(self.fitted, model.nodes[node].elements());
+        let activations = activations_of(model, &images, &[input])?;
+        let values = activations.value(input).expect("invariant: the value is kept");
+        let [channels, rows, columns] = model.nodes[node].shape;
+        let plane = rows * columns;
+        let moments = (0..channels).map(|channel| {
+            let planes = (0..values.images())
+                .flat_map(|image| &values.image(image)[channel * plane..][..plane]);
+            Moments::of(planes.copied(), |x| x.clamp(0.0, most))
+        });
+        Ok(moments.collect())
+    }
+}
