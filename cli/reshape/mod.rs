@@ -12,7 +12,7 @@ use pq::Images;
 use quant::reshape::{
     IMAGES, LinearizeOptions, Linearizer, PolynomialOptions, Polynomials, ReshapeError, Reshaper,
 };
-use quant::tune::TuneError;
+use quant::tune::{Learner, TuneError};
 use quant::{Model, onnx};
 
 use crate::context::App;
@@ -60,10 +60,7 @@ fn reshape(
         progress.search(at);
     })
     .map_err(|error| args.failure(error))?;
-    let place = args.place()?;
-    let failure = |error: TuneError| args.failure(ReshapeError::from(error));
-    args.training.learn(app, &place, reshaper.learner(), &failure, &progress)?;
-    progress.waiting("accuracies");
+    learn(app, args, reshaper.learner(), &progress)?;
     let accuracies = accuracies([model, reshaper.model()], test)?;
     let bytes = write(app, args, reshaper.model(), name)?;
     let saving = args.options().saving;
@@ -82,10 +79,8 @@ fn linearize(
     let chosen = (&lessons.preprocess, &lessons.first);
     let mut linearizer = Linearizer::new(model, chosen, lessons.source(), options)
         .map_err(|error| args.failure(error))?;
-    let (place, progress) = (args.place()?, Progress::new());
-    let failure = |error: TuneError| args.failure(ReshapeError::from(error));
-    args.training.learn(app, &place, linearizer.learner(), &failure, &progress)?;
-    progress.waiting("accuracies");
+    let progress = Progress::new();
+    learn(app, args, linearizer.learner(), &progress)?;
     let changed = linearizer.model();
     let accuracies = accuracies([model, &changed], test)?;
     let bytes = write(app, args, &changed, name)?;
@@ -109,14 +104,19 @@ fn polynomial(
         progress.search(at);
     })
     .map_err(|error| args.failure(error))?;
-    let place = args.place()?;
-    let failure = |error: TuneError| args.failure(ReshapeError::from(error));
-    args.training.learn(app, &place, polynomials.learner(), &failure, &progress)?;
-    progress.waiting("accuracies");
+    learn(app, args, polynomials.learner(), &progress)?;
     let accuracies = accuracies([model, polynomials.model()], test)?;
     let bytes = write(app, args, polynomials.model(), name)?;
     let at = (args.out.as_path(), bytes);
     Ok(polynomial::Summary::new(at, options, model, &mut polynomials, accuracies))
+}
+
+/// Goes on to the last step; what follows are accuracies.
+fn learn(app: &App, args: &Args, learner: &mut dyn Learner, progress: &Progress) -> Outcome<()> {
+    let failure = |error: TuneError| args.failure(ReshapeError::from(error));
+    args.training.learn(app, &args.place()?, learner, &failure, progress)?;
+    progress.waiting("accuracies");
+    Ok(())
 }
 
 /// The accuracies of two networks, where there are images to measure them by.
