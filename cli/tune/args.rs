@@ -93,6 +93,7 @@ impl Args {
 
     /// What to say of a network that training has taken out of its budget.
     pub(super) fn over(&self, found: &Found) -> Option<String> {
+        // Bits are what is promised to others; seconds depend on the machine that predicts them.
         let goal = &self.goal;
         if let Some(BitCount(most)) = goal.budget_bits.filter(|most| found.predicted_bits > most.0)
         {

@@ -25,6 +25,7 @@ impl Importer {
         if mul.len() != add.len() {
             return Err(Problem::malformed("mul and add tell different elements apart"));
         }
+        // What comes before is a convolution mostly, which `simplify` folds this into.
         let scale = mul.iter().map(|mul| mul / div).collect();
         let shift = add.iter().map(|add| add / div - 0.5).collect();
         let affine = self.affine(node, &value, scale, shift)?;
@@ -39,6 +40,8 @@ impl Importer {
 /// An attribute that is an integer, a float or a tensor of one of them, under the first of its
 /// names that is there.
 fn number(node: &NodeProto, names: &[&str]) -> Result<f32, Problem> {
+    // NEMO writes numbers, Deeploy tensors of one number each; older files name the levels of the
+    // output as if there were no others.
     for name in names {
         if let Some(tensor) = node.tensor_of(name)? {
             return tensor.scalar();

@@ -247,6 +247,8 @@ impl<'a> Prepared<'a> {
             bits: options.budget_bits.unwrap_or(UNBOUNDED),
             online_bits: options.budget_online_bits.unwrap_or(UNBOUNDED),
         };
+        // Chosen for weights rounded layer by layer: that is fast, and near what careful rounding
+        // costs.
         let chooser = Chooser::new(&self.quantizer, sensitivity, measured, options);
         let chosen = chooser.choose(budgets, progress)?;
         let (mut current, mut less) = (chosen.clone(), budgets);

@@ -55,6 +55,7 @@ impl Prepared<'_> {
         tune: &TuneOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Tuning<'s>, SearchError> {
+        // The plan of the start is only a proof that there is one: training may ask for another.
         let Settled { bit_widths, network, .. } = self.settle(&narrower(options), progress)?;
         let teacher = teacher.unwrap_or(self.model);
         let tuner = Tuner::new(self.model, (&network.0, &network.1), teacher, source, *tune)?;
@@ -75,6 +76,8 @@ impl Prepared<'_> {
     ) -> Result<Found, SearchError> {
         let network = tuning.tuner.network()?;
         progress(Progress { phase: "protocols", done: 0, of: 1 });
+        // A training takes long: what it has found is kept, and said to be over its budget by whoever
+        // asked for one.
         let plan = match planned(&network, options)? {
             Some(plan) => plan,
             None => smallest(&network.0, &network.1, options)?,

@@ -81,6 +81,8 @@ impl<'a> Tuner<'a> {
         source: Source<'a>,
         options: TuneOptions,
     ) -> Result<Self, TuneError> {
+        // It is shown the network's images, and its logits are compared with the network's one by
+        // one: both have to be of the same kind, or it would teach nonsense.
         if teacher.interface() != model.interface() {
             let [expected, found] = [model, teacher].map(Model::interface);
             return Err(TuneError::Teacher { expected, found });

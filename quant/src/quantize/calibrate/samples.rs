@@ -188,6 +188,7 @@ fn thinned(image: &[f32], before: usize, step: usize) -> impl Iterator<Item = f3
         let mixed = (block as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         block * step + mixed as usize % step
     };
+    // The block that this image begins in may have its sample in an image before.
     let first = before / step;
     let mut block = if taken(first) < before { first + 1 } else { first };
     let mut next = taken(block) - before;
