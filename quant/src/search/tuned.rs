@@ -76,8 +76,8 @@ impl Prepared<'_> {
     ) -> Result<Found, SearchError> {
         let network = tuning.tuner.network()?;
         progress(Progress { phase: "protocols", done: 0, of: 1 });
-        // A training takes long: what it has found is kept, and whoever asked for a budget says that
-        // it is over it.
+        // A training takes long: what it has found is kept, and who asked for a budget is told that
+        // it is beyond.
         let plan = match planned(&network, options)? {
             Some(plan) => plan,
             None => smallest(&network.0, &network.1, options)?,
