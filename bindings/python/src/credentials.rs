@@ -86,11 +86,8 @@ pub(crate) fn security(
 }
 
 fn named(file: &Path, name: Option<&str>, address: &str) -> PyResult<NamedServer> {
-    let authority = if file == Path::new("system") {
-        Authority::of_system()
-    } else {
-        Authority::open(file)
-    };
+    let authority =
+        if file == Path::new("system") { Authority::of_system() } else { Authority::open(file) };
     // The host of HOST:PORT, without the brackets of an address of IPv6.
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let name = name.unwrap_or(host.trim_start_matches('[').trim_end_matches(']'));
