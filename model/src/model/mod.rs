@@ -113,6 +113,28 @@ pub struct Conv {
 }
 
 impl Op {
+    /// The convolution or fully connected layer, if it is one.
+    #[must_use]
+    pub const fn conv(&self) -> Option<&Conv> {
+        match self {
+            Self::Conv(conv) => Some(conv),
+            Self::Relu { .. } | Self::PartRelu(_) | Self::Function(_) | Self::Add => None,
+            Self::Mul | Self::MaxPool(_) | Self::AvgPool(_) | Self::Concat => None,
+            Self::View(_) | Self::Reorder(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    #[must_use]
+    pub const fn conv_mut(&mut self) -> Option<&mut Conv> {
+        match self {
+            Self::Conv(conv) => Some(conv),
+            Self::Relu { .. } | Self::PartRelu(_) | Self::Function(_) | Self::Add => None,
+            Self::Mul | Self::MaxPool(_) | Self::AvgPool(_) | Self::Concat => None,
+            Self::View(_) | Self::Reorder(_) => None,
+        }
+    }
+
     /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `part-relu`, `add`, `mul`,
     /// `max-pool`, `avg-pool`, `view`, `reorder`, `concat` or the function's.
     #[must_use]
@@ -248,19 +270,7 @@ impl Model {
 
     /// The indices of the convolutions and fully connected layers, in order.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &Conv)> {
-        self.nodes.iter().enumerate().filter_map(|(i, node)| match &node.op {
-            Op::Conv(conv) => Some((i, conv)),
-            Op::Relu { .. }
-            | Op::PartRelu(_)
-            | Op::Function(_)
-            | Op::Add
-            | Op::Mul
-            | Op::MaxPool(_)
-            | Op::AvgPool(_)
-            | Op::View(_)
-            | Op::Reorder(_)
-            | Op::Concat => None,
-        })
+        self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.op.conv()?)))
     }
 
     /// Multiplications for one image.

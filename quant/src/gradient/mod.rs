@@ -79,21 +79,7 @@ pub struct Gradients<T> {
 impl<T: Element> Parameters<T> {
     /// Those of a layer.
     fn of(op: &Op) -> Option<Self> {
-        match op {
-            Op::Conv(conv) => {
-                Some(Self { weight: elements(&conv.weight), bias: elements(&conv.bias) })
-            }
-            Op::Relu { .. }
-            | Op::PartRelu(_)
-            | Op::Function(_)
-            | Op::Add
-            | Op::Mul
-            | Op::MaxPool(_)
-            | Op::AvgPool(_)
-            | Op::View(_)
-            | Op::Reorder(_)
-            | Op::Concat => None,
-        }
+        op.conv().map(|conv| Self { weight: elements(&conv.weight), bias: elements(&conv.bias) })
     }
 }
 

@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
 use fusion::Graph;
-use model::{Conv, Model, Op, Preprocess, Tensor};
+use model::{Conv, Model, Preprocess, Tensor};
 use protocols::linear::Geometry;
 use protocols::weights::Weights;
 use rayon::prelude::*;
@@ -463,19 +463,5 @@ pub(crate) fn widths(
 
 /// The convolution of a layer's node.
 fn conv(model: &Model, node: usize) -> &Conv {
-    match &model.nodes[node].op {
-        Op::Conv(conv) => conv,
-        Op::Relu { .. }
-        | Op::PartRelu(_)
-        | Op::Function(_)
-        | Op::Add
-        | Op::Mul
-        | Op::MaxPool(_)
-        | Op::AvgPool(_)
-        | Op::View(_)
-        | Op::Reorder(_)
-        | Op::Concat => {
-            unreachable!("invariant: a layer's node is a convolution")
-        }
-    }
+    model.nodes[node].op.conv().expect("invariant: a layer's node is a convolution")
 }

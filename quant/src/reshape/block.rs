@@ -126,19 +126,7 @@ impl Block {
     }
 
     fn layers<'m>(&self, model: &'m Model) -> impl Iterator<Item = &'m Conv> {
-        self.nodes.iter().filter_map(|&node| match &model.nodes[node].op {
-            Op::Conv(conv) => Some(conv),
-            Op::Relu { .. }
-            | Op::PartRelu(_)
-            | Op::Function(_)
-            | Op::Add
-            | Op::Mul
-            | Op::MaxPool(_)
-            | Op::AvgPool(_)
-            | Op::View(_)
-            | Op::Reorder(_)
-            | Op::Concat => None,
-        })
+        self.nodes.iter().filter_map(|&node| model.nodes[node].op.conv())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The weights and biases of a float network as what is trained.
 
-use model::{Conv, Model, Op};
+use model::{Conv, Model};
 use train::{Adam, Network, Trainer};
 
 use crate::tune::Parameters;
@@ -79,17 +79,6 @@ impl Parameters for Floats {
 
 /// The layers of a network, with their nodes.
 fn layers(model: &mut Model) -> impl Iterator<Item = (usize, &mut Conv)> {
-    model.nodes.iter_mut().enumerate().filter_map(|(index, node)| match &mut node.op {
-        Op::Conv(conv) => Some((index, conv)),
-        Op::Relu { .. }
-        | Op::PartRelu(_)
-        | Op::Function(_)
-        | Op::Add
-        | Op::Mul
-        | Op::MaxPool(_)
-        | Op::AvgPool(_)
-        | Op::View(_)
-        | Op::Reorder(_)
-        | Op::Concat => None,
-    })
+    let nodes = model.nodes.iter_mut().enumerate();
+    nodes.filter_map(|(index, node)| Some((index, node.op.conv_mut()?)))
 }

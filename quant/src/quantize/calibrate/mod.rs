@@ -6,7 +6,7 @@ mod samples;
 
 use model::float::conv::fill_columns;
 use model::float::{FloatError, visit_values};
-use model::{Conv, Model, Op, Tensor, ValueId};
+use model::{Conv, Model, Tensor, ValueId};
 use protocols::linear::Geometry;
 use rayon::prelude::*;
 
@@ -145,20 +145,7 @@ fn readers<'a>(
 ) -> impl Iterator<Item = (usize, &'a Conv)> {
     activations.layers.iter().enumerate().filter_map(move |(layer, place)| {
         let node = &model.nodes[place.node];
-        match &node.op {
-            Op::Conv(conv) if node.inputs[0] == id => Some((layer, conv)),
-            Op::Conv(_)
-            | Op::Relu { .. }
-            | Op::PartRelu(_)
-            | Op::Function(_)
-            | Op::Add
-            | Op::Mul
-            | Op::MaxPool(_)
-            | Op::AvgPool(_)
-            | Op::View(_)
-            | Op::Reorder(_)
-            | Op::Concat => None,
-        }
+        node.op.conv().filter(|_| node.inputs[0] == id).map(|conv| (layer, conv))
     })
 }
 
