@@ -42,6 +42,8 @@ HELD_BACK = 256
 PIXELS = 3 * 32 * 32
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 COLUMNS = "{:28} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>5}"
+# Both parties together: ResNet-50 at 224x224 takes more than what is allowed by default.
+MEMORY = "8G"
 # Points of agreement that pq may lie below onnxruntime.
 MARGIN = 2.0
 
@@ -131,7 +133,7 @@ def searched(binary, path, net, files):
 def inferred(binary, net, files):
     """Whether one private inference is what the integer network computes."""
     infer = ["--local", net, "--input", files["judged"], "--index", "0", "--verify"]
-    return pq(binary, "infer", *infer)["verified"]
+    return pq(binary, "infer", *infer, "--max-memory", MEMORY)["verified"]
 
 
 def verify(binary, path, folder, files, _):
