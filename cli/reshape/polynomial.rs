@@ -3,13 +3,12 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use protocols::printable::Printable;
 use quant::Model;
 use quant::reshape::{PolynomialOptions, PolynomialReport, Polynomials};
 use quant::tune::TuneProgress;
 use serde::Serialize;
 
-use super::summary::{Network, Training, networks};
+use super::summary::{Network, Training, networks, written};
 use crate::table::Table;
 use crate::units;
 
@@ -58,21 +57,14 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", self.nodes());
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
-        let Training { steps, loss } = self.training;
-        let _ = writeln!(
-            text,
-            "divergence before training {} nats; loss after {steps} steps {} nats",
-            units::loss(self.loss),
-            units::loss(loss),
-        );
+        let _ = writeln!(text, "{}", self.training.behind(self.loss));
         // Whoever reads of savings below zero should read why beside them.
         let _ = writeln!(
             text,
             "here a ReLU is part of a requantization, and a square is a table behind one:\n\
             squares save where nothing has to be requantized"
         );
-        let file = Printable(self.file.display());
-        let _ = writeln!(text, "{file}: {}", units::bytes(self.bytes as u64));
+        let _ = writeln!(text, "{}", written(&self.file, self.bytes));
         text
     }
 

@@ -4,13 +4,12 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use fusion::relus::ReluSystem;
-use protocols::printable::Printable;
 use quant::Model;
 use quant::reshape::{Granularity, Linearizer, ReluReport, ReshapeError};
 use quant::tune::TuneProgress;
 use serde::Serialize;
 
-use super::summary::{Network, Training, networks};
+use super::summary::{Network, Training, networks, written};
 use crate::table::Table;
 use crate::units;
 
@@ -76,8 +75,7 @@ impl Summary {
         let _ = writeln!(text, "{}", self.savings());
         let Training { steps, loss } = self.training;
         let _ = writeln!(text, "loss after {steps} steps {} nats", units::loss(loss));
-        let file = Printable(self.file.display());
-        let _ = writeln!(text, "{file}: {}", units::bytes(self.bytes as u64));
+        let _ = writeln!(text, "{}", written(&self.file, self.bytes));
         text
     }
 

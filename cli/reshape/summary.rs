@@ -49,6 +49,20 @@ pub(super) struct Training {
     pub(super) loss: f64,
 }
 
+impl Training {
+    /// A line of it, behind a divergence before.
+    pub(super) fn behind(&self, before: f64) -> String {
+        let Self { steps, loss } = *self;
+        let [before, loss] = [before, loss].map(units::loss);
+        format!("divergence before training {before} nats; loss after {steps} steps {loss} nats")
+    }
+}
+
+/// The line that tells where the network is.
+pub(super) fn written(file: &Path, bytes: usize) -> String {
+    format!("{}: {}", Printable(file.display()), units::bytes(bytes as u64))
+}
+
 impl Summary {
     pub(super) fn new(
         (file, bytes): (&Path, usize),
@@ -78,15 +92,8 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", self.alternatives());
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
-        let Training { steps, loss } = self.training;
-        let _ = writeln!(
-            text,
-            "divergence before training {} nats; loss after {steps} steps {} nats",
-            units::loss(self.loss),
-            units::loss(loss),
-        );
-        let file = Printable(self.file.display());
-        let _ = writeln!(text, "{file}: {}", units::bytes(self.bytes as u64));
+        let _ = writeln!(text, "{}", self.training.behind(self.loss));
+        let _ = writeln!(text, "{}", written(&self.file, self.bytes));
         text
     }
 

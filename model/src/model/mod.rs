@@ -116,23 +116,13 @@ impl Op {
     /// The convolution or fully connected layer, if it is one.
     #[must_use]
     pub const fn conv(&self) -> Option<&Conv> {
-        match self {
-            Self::Conv(conv) => Some(conv),
-            Self::Relu { .. } | Self::PartRelu(_) | Self::Function(_) | Self::Add => None,
-            Self::Mul | Self::MaxPool(_) | Self::AvgPool(_) | Self::Concat => None,
-            Self::View(_) | Self::Reorder(_) => None,
-        }
+        if let Self::Conv(conv) = self { Some(conv) } else { None }
     }
 
     /// The same, to change it.
     #[must_use]
     pub const fn conv_mut(&mut self) -> Option<&mut Conv> {
-        match self {
-            Self::Conv(conv) => Some(conv),
-            Self::Relu { .. } | Self::PartRelu(_) | Self::Function(_) | Self::Add => None,
-            Self::Mul | Self::MaxPool(_) | Self::AvgPool(_) | Self::Concat => None,
-            Self::View(_) | Self::Reorder(_) => None,
-        }
+        if let Self::Conv(conv) = self { Some(conv) } else { None }
     }
 
     /// The operation's name for reports: `conv`, `fc`, `relu`, `relu-c`, `part-relu`, `add`, `mul`,
