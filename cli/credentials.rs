@@ -40,9 +40,6 @@ pub(crate) struct Trust {
     server_name: Option<String>,
 }
 
-/// The word for what this machine trusts; a file of this name is `./system`.
-const SYSTEM: &str = "system";
-
 impl Own {
     pub(crate) const fn is_given(&self) -> bool {
         self.key.is_some() || self.tls_cert.is_some()
@@ -74,13 +71,7 @@ impl Trust {
         let Some(file) = &self.server_ca else {
             return Ok(known::expected(self.server_key, address)?.into());
         };
-        let authority = if file == Path::new(SYSTEM) {
-            Authority::of_system()?
-        } else {
-            Authority::open(file)?
-        };
-        let name = self.server_name.as_deref().unwrap_or_else(|| host(address));
-        Ok(NamedServer::new(authority, name)?.into())
+        Ok(NamedServer::at(address, file, self.server_name.as_deref())?.into())
     }
 }
 
@@ -137,14 +128,9 @@ pub(crate) fn of_server(
             "a server with --key or --tls-cert needs --clients; see pq infer --help",
         ));
     };
-    let identity = match (own.key()?, own.certificate(Role::Server)?) {
-        (Some(key), Some(certificate)) => ServerIdentity::Both(key, certificate),
-        (Some(key), None) => key.into(),
-        (None, Some(certificate)) => certificate.into(),
-        (None, None) => {
-            return Err(Failure::internal("invariant: a key or a certificate is there"));
-        }
-    };
+    let identity = ServerIdentity::of(own.key()?, own.certificate(Role::Server)?);
+    let identity =
+        identity.ok_or_else(|| Failure::internal("invariant: a key or a certificate is there"))?;
     let authority = client_ca.map(Authority::open).transpose()?;
     let tls = ServerTls::new(identity, Clients::open(clients)?, authority)?;
     Ok(Security::Tls(Arc::new(tls)))
@@ -152,24 +138,4 @@ pub(crate) fn of_server(
 
 const fn in_the_clear<T>(insecure: bool) -> Security<T> {
     if insecure { Security::Insecure } else { Security::Loopback }
-}
-
-/// The host of `HOST:PORT`, without the brackets of an address of IPv6.
-fn host(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_of_an_address_is_what_a_certificate_may_be_for() {
-        for (address, expected) in
-            [("a.example:7000", "a.example"), ("127.0.0.1:1", "127.0.0.1"), ("[::1]:7", "::1")]
-        {
-            assert_eq!(host(address), expected);
-        }
-    }
 }

@@ -111,15 +111,10 @@ impl ServiceOptions {
             Some((chain, key)) => Some(Certificate::open(chain, key, Role::Server)?),
             None => None,
         };
-        match (key, certificate) {
-            (Some(key), Some(certificate)) => Ok(ServerIdentity::Both(key, certificate)),
-            (Some(key), None) => Ok(key.into()),
-            (None, Some(certificate)) => Ok(certificate.into()),
-            (None, None) => {
-                let expected = "a file of its key or of its certificate";
-                Err(protocols::Error::invalid("service", expected, "none").into())
-            }
-        }
+        ServerIdentity::of(key, certificate).ok_or_else(|| {
+            let expected = "a file of its key or of its certificate";
+            protocols::Error::invalid("service", expected, "none").into()
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use super::authority::Authority;
 use super::clients::{Clients, KnownClient};
 use super::fault::Fault;
+use super::verify::signatures;
 use crate::certificate_name::{CertificateName, listed};
 
 /// Checks a server's certificate, and remembers its names.
@@ -38,6 +39,19 @@ impl ServerChain {
     pub(super) fn fault(&self, error: &Error) -> Option<Fault> {
         let Error::InvalidCertificate(error) = error else { return None };
         Some(Fault::of(error, self.authority.name(), &names(&self.found)))
+    }
+
+    fn signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authority.servers().verify_tls13_signature(message, cert, signature)
+    }
+
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        self.authority.servers().supported_verify_schemes()
     }
 }
 
@@ -73,6 +87,19 @@ impl ClientChain {
             _ => None,
         }
     }
+
+    fn signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authority.clients().verify_tls13_signature(message, cert, signature)
+    }
+
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        self.authority.clients().supported_verify_schemes()
+    }
 }
 
 fn remember(found: &OnceLock<Vec<CertificateName>>, certificate: &CertificateDer<'_>) {
@@ -98,27 +125,7 @@ impl ServerCertVerifier for ServerChain {
         webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authority.servers().verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authority.servers().verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authority.servers().supported_verify_schemes()
-    }
+    signatures!();
 }
 
 impl ClientCertVerifier for ClientChain {
@@ -145,27 +152,7 @@ impl ClientCertVerifier for ClientChain {
         if known { Ok(verified) } else { Err(denied.into()) }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authority.clients().verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authority.clients().verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authority.clients().supported_verify_schemes()
-    }
+    signatures!();
 }
 
 impl fmt::Debug for ServerChain {

@@ -1,5 +1,7 @@
 //! What each side of a connection shows, and whom it trusts.
 
+use std::path::Path;
+
 use rustls::pki_types::ServerName;
 
 use super::authority::Authority;
@@ -85,7 +87,24 @@ impl ServerTls {
     }
 }
 
+/// The word for what this machine trusts; a file of this name is `./system`.
+const SYSTEM: &str = "system";
+
 impl NamedServer {
+    /// One at `HOST:PORT`, its certificate issued by the authorities of a file, or by those of this
+    /// machine where that is `system`. Without a name it has to be for the host.
+    ///
+    /// # Errors
+    /// As [`Authority::open`], [`Authority::of_system`] and [`new`](Self::new) say.
+    pub fn at(address: &str, authorities: &Path, name: Option<&str>) -> Result<Self, Error> {
+        let authority = if authorities == Path::new(SYSTEM) {
+            Authority::of_system()?
+        } else {
+            Authority::open(authorities)?
+        };
+        Self::new(authority, name.unwrap_or_else(|| host(address)))
+    }
+
     /// A DNS name or an address, as the certificate has it.
     ///
     /// # Errors
@@ -102,6 +121,16 @@ impl NamedServer {
 }
 
 impl ServerIdentity {
+    /// What a server has of both; none where it has neither.
+    pub fn of(key: Option<Identity>, certificate: Option<Certificate>) -> Option<Self> {
+        match (key, certificate) {
+            (Some(key), Some(certificate)) => Some(Self::Both(key, certificate)),
+            (Some(key), None) => Some(Self::Key(key)),
+            (None, Some(certificate)) => Some(Self::Certificate(certificate)),
+            (None, None) => None,
+        }
+    }
+
     pub(super) const fn key(&self) -> Option<&Identity> {
         match self {
             Self::Key(key) | Self::Both(key, _) => Some(key),
@@ -115,6 +144,12 @@ impl ServerIdentity {
             Self::Key(_) => None,
         }
     }
+}
+
+/// The host of `HOST:PORT`, without the brackets of an address of IPv6.
+fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 impl From<Identity> for ServerIdentity {
@@ -150,5 +185,19 @@ impl From<PublicKey> for ServerTrust {
 impl From<NamedServer> for ServerTrust {
     fn from(server: NamedServer) -> Self {
         Self::Certificate(server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_address_is_what_a_certificate_may_be_for() {
+        for (address, expected) in
+            [("a.example:7000", "a.example"), ("127.0.0.1:1", "127.0.0.1"), ("[::1]:7", "::1")]
+        {
+            assert_eq!(host(address), expected);
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! By what a client and its server know each other.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pq::{
-    Authority, Certificate, ClientIdentity, ClientTls, Identity, NamedServer, Role, Security,
-    ServerTrust,
+    Certificate, ClientIdentity, ClientTls, Identity, NamedServer, Role, Security, ServerTrust,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -66,7 +65,10 @@ pub(crate) fn security(
             let key: pq::PublicKey = key.parse().map_err(PyValueError::new_err)?;
             Some(key.into())
         }
-        (None, Some(file)) => Some(named(&file, trust.name.as_deref(), address)?.into()),
+        (None, Some(file)) => {
+            let server = NamedServer::at(address, &file, trust.name.as_deref());
+            Some(server.map_err(exception)?.into())
+        }
         (None, None) => None,
         (Some(_), Some(_)) => {
             return Err(PyValueError::new_err("server_key or server_ca: expected one, found both"));
@@ -83,13 +85,4 @@ pub(crate) fn security(
              insecure=True is for neither: expected one of each, or none on this machine",
         )),
     }
-}
-
-fn named(file: &Path, name: Option<&str>, address: &str) -> PyResult<NamedServer> {
-    let authority =
-        if file == Path::new("system") { Authority::of_system() } else { Authority::open(file) };
-    // The host of HOST:PORT, without the brackets of an address of IPv6.
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = name.unwrap_or(host.trim_start_matches('[').trim_end_matches(']'));
-    authority.and_then(|authority| NamedServer::new(authority, name)).map_err(exception)
 }
