@@ -1,7 +1,7 @@
 //! What happens to every element alone. Rows are those of a layout: the frames stay zero.
 //!
-//! `pulp` compiles each loop for the widest instructions that the processor has. What it calls has
-//! to be inlined, which is promised of methods alone and not of closures.
+//! `pulp` compiles each loop for the widest instructions that the processor has. Functions of an
+//! element own what they need and have no branches: a loop over others does one at a time.
 
 use pulp::{Arch, NullaryFnOnce};
 
@@ -49,6 +49,13 @@ impl<T: Element, F: Fn(T, T) -> T> NullaryFnOnce for Combine<'_, T, F> {
     }
 }
 
+/// The nearest number of an interval, in the form that compilers have two instructions for.
+#[inline(always)]
+fn within<T: Element>(value: T, low: T, high: T) -> T {
+    let value = if value > low { value } else { low };
+    if value < high { value } else { high }
+}
+
 fn change<T: Element>(place: Place, values: &mut [T], f: impl Fn(T) -> T) {
     Arch::new().dispatch(Change { place, values, f });
 }
@@ -64,7 +71,7 @@ pub(crate) fn map<T: Element>(
     from: &[T],
     f: impl Fn(T) -> T,
 ) {
-    combine(places, values, from, |_, from| f(from));
+    combine(places, values, from, move |_, from| f(from));
 }
 
 /// Adds a multiple of the elements of another place, or sets the elements to it.
@@ -76,25 +83,24 @@ pub(crate) fn add<T: Element>(
     add: bool,
 ) {
     if add {
-        combine(places, values, others, |value, other| value + other * factor);
+        combine(places, values, others, move |value, other| value + other * factor);
     } else {
-        combine(places, values, others, |_, other| other * factor);
+        combine(places, values, others, move |_, other| other * factor);
     }
 }
 
 pub(crate) fn scale<T: Element>(place: Place, values: &mut [T], factor: T) {
     if factor != T::one() {
-        change(place, values, |value| value * factor);
+        change(place, values, move |value| value * factor);
     }
 }
 
 pub(crate) fn relu<T: Element>(place: Place, values: &mut [T], max: Option<f32>) {
     match max {
-        // The form that compilers have an instruction for.
-        None => change(place, values, |value| if value > T::zero() { value } else { T::zero() }),
+        None => change(place, values, |value| within(value, T::zero(), T::infinity())),
         Some(max) => {
             let max = T::of(f64::from(max));
-            change(place, values, |value| value.max(T::zero()).min(max));
+            change(place, values, move |value| within(value, T::zero(), max));
         }
     }
 }
@@ -107,8 +113,9 @@ pub(crate) fn relu_back<T: Element>(
     max: Option<f32>,
 ) {
     let max = max.map_or(T::infinity(), |max| T::of(f64::from(max)));
-    combine([place; 2], cotangent, output, |cotangent, output| {
-        if output > T::zero() && output < max { cotangent } else { T::zero() }
+    // A product: compilers store a choice of zero or nothing lane by lane, which is slow.
+    combine([place; 2], cotangent, output, move |cotangent, output| {
+        cotangent * if (output > T::zero()) & (output < max) { T::one() } else { T::zero() }
     });
 }
 
@@ -119,7 +126,7 @@ pub(crate) fn round<T: Element>(
     rounding: &Rounding,
 ) {
     let [factor, low, high, half] = [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
-    map(places, values, from, |value| (value * factor + half).floor().max(low).min(high));
+    map(places, values, from, move |value| within((value * factor + half).floor(), low, high));
 }
 
 /// Sets the elements of a place to a function of those of another and of a number each has.
@@ -187,9 +194,9 @@ pub(crate) fn round_back<T: Element>(
     let [factor, low, high, half] = [rounding.factor, rounding.low, rounding.high, 0.5].map(T::of);
     let (least, most) = (low - half, high + half);
     // Half a step beyond either end still rounds to it.
-    slope_back(places, back, sources, add, |before| {
+    slope_back(places, back, sources, add, move |before| {
         let scaled = before * factor;
-        if least <= scaled && scaled < most { factor } else { T::zero() }
+        if (least <= scaled) & (scaled < most) { factor } else { T::zero() }
     });
 }
 
@@ -249,8 +256,8 @@ pub(crate) fn round_each<T: Element>(
 ) {
     let [factor, half] = [rounding.factor, 0.5].map(T::of);
     let span = T::of(rounding.high - rounding.low);
-    map_each(places, values, sources, |value, low| {
-        (value * factor + half).floor().max(low).min(low + span)
+    map_each(places, values, sources, move |value, low| {
+        within((value * factor + half).floor(), low, low + span)
     });
 }
 
@@ -264,9 +271,9 @@ pub(crate) fn round_each_back<T: Element>(
 ) {
     let [factor, half] = [rounding.factor, 0.5].map(T::of);
     let span = T::of(rounding.high - rounding.low);
-    slope_each(places, back, sources, add, |before, low| {
+    slope_each(places, back, sources, add, move |before, low| {
         let scaled = before * factor;
-        let within = low - half <= scaled && scaled < low + span + half;
+        let within = (low - half <= scaled) & (scaled < low + span + half);
         if within { factor } else { T::zero() }
     });
 }

@@ -61,6 +61,18 @@ impl Place {
         self.at(index / (rows * columns), index / columns % rows, index % columns)
     }
 
+    /// Puts the elements of `[C, H, W]`, row-major, where they lie.
+    pub(crate) fn scatter<T: Copy>(&self, elements: &[T], to: &mut [T]) {
+        let [_, rows, columns] = self.shape;
+        for (row, elements) in elements.chunks_exact(columns).enumerate() {
+            let start = self.at(row / rows, row % rows, 0);
+            // Pixels beside each other are a block's channels apart.
+            for (to, &element) in to[start..].iter_mut().step_by(LANES).zip(elements) {
+                *to = element;
+            }
+        }
+    }
+
     /// The pixels of a block, from a pixel on, so many rows and columns apart.
     pub(crate) const fn grid(&self, block: usize, from: [usize; 2], step: [usize; 2]) -> Grid {
         Grid {

@@ -74,10 +74,7 @@ impl<T: Number> Strip<T> {
     /// Evaluates an image, `[C, H, W]` row-major; its output is then in `output[0]`.
     pub(crate) fn forward(&mut self, shared: &Shared<'_, T>, image: &[T]) {
         // The frame and the lanes behind the last channel are zero from the start, and stay so.
-        let place = shared.layout.places[0];
-        for (index, &value) in image.iter().enumerate() {
-            self.values[0][place.position(index)] = value;
-        }
+        shared.layout.places[0].scatter(image, &mut self.values[0]);
         for (index, step) in shared.steps.iter().enumerate() {
             // The result is taken out while its operands are read.
             let mut result = std::mem::take(&mut self.values[step.memory]);
@@ -160,11 +157,8 @@ impl<T: Number> Strip<T> {
     /// Adds the gradients of the image that was evaluated last, whose output has the cotangent
     /// `output[1]`.
     pub(crate) fn backward(&mut self, shared: &Shared<'_, T>) {
-        let place = shared.layout.places[shared.output];
         let cotangents = &mut self.cotangents[shared.layout.memory[shared.output]];
-        for (index, &cotangent) in self.output[1].iter().enumerate() {
-            cotangents[place.position(index)] = cotangent;
-        }
+        shared.layout.places[shared.output].scatter(&self.output[1], cotangents);
         for (index, step) in shared.steps.iter().enumerate().rev().filter(|(_, step)| step.is_live)
         {
             // All readers of a value come later in the network, and have had their part in its

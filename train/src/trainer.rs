@@ -63,7 +63,7 @@ impl<T: Number> Trainer<T> {
             let own: Vec<T> = own.iter().map(|&number| T::of(f64::from(number))).collect();
             numbers[index] = vec![T::zero(); steps[index].place.len()];
             // The frame and the lanes behind the last channel stay zero: they are never read out.
-            scatter(&steps[index], &own, &mut numbers[index]);
+            steps[index].place.scatter(&own, &mut numbers[index]);
             if steps[index].has_slopes() {
                 let weight = vec![T::zero(); own.len()];
                 gradients[index] = Some(Parameters { weight, bias: Vec::new() });
@@ -98,7 +98,7 @@ impl<T: Number> Trainer<T> {
             "invariant: as many parameters as the layer's shape says"
         );
         if step.has_slopes() {
-            return scatter(step, weight, &mut self.numbers[node]);
+            return step.place.scatter(weight, &mut self.numbers[node]);
         }
         let layer = layer(step).expect("invariant: the node is a layer");
         let packed = self.packed[node].as_mut().expect("invariant: a layer has parameters");
@@ -199,13 +199,6 @@ impl<T: Number> Trainer<T> {
             numbers: &self.numbers,
             output: self.output,
         }
-    }
-}
-
-/// Puts what each element has of its own, row-major, where the elements lie.
-fn scatter<T: Number>(step: &Step, own: &[T], numbers: &mut [T]) {
-    for (at, &number) in own.iter().enumerate() {
-        numbers[step.place.position(at)] = number;
     }
 }
 
