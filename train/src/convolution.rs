@@ -3,7 +3,7 @@
 use model::Geometry;
 
 use crate::kernels::{LANES, Number, Sweep, Tap};
-use crate::layout::{Axis, Place, unrolled};
+use crate::layout::{Axis, Place, tiled, unrolled};
 
 /// Weights of one tap: sixteen by sixteen.
 const SQUARE: usize = LANES * LANES;
@@ -13,8 +13,13 @@ const NOWHERE: u32 = u32::MAX;
 /// A layer, ready to be run at the places of its input and of its output.
 #[derive(Clone, Debug)]
 pub(crate) struct Convolution {
+    /// Of tiles: a tile of outputs counts as one.
     geometry: Geometry,
-    /// One for each block of outputs.
+    /// Rows and columns of outputs of a tile, each with a kernel of its own; 1 of a plain layer.
+    tile: usize,
+    /// Rows and columns of outputs.
+    outputs: [usize; 2],
+    /// For each block of outputs one for each place in a tile.
     forward: Vec<Sweep>,
     /// For each block of inputs, one for each phase of the strides: together they write every
     /// pixel.
@@ -36,10 +41,16 @@ pub(crate) struct Packed<T> {
 }
 
 impl Convolution {
-    pub(crate) fn new(geometry: &Geometry, input: &Place, output: &Place) -> Self {
-        let weights = geometry.weights();
+    /// A layer whose outputs have kernels by their place in a tile of so many rows and columns; of
+    /// one, all have the same.
+    pub(crate) fn new(geometry: &Geometry, tile: usize, [input, output]: [&Place; 2]) -> Self {
+        let outputs = [geometry.out_h(), geometry.out_w()];
+        let geometry = if tile == 1 { *geometry } else { tiled(geometry, tile) };
+        let weights = tile * tile * geometry.weights();
         let mut layer = Self {
-            geometry: *geometry,
+            geometry,
+            tile,
+            outputs,
             forward: Vec::new(),
             backward: Vec::new(),
             packed: [vec![NOWHERE; weights], vec![NOWHERE; weights]],
@@ -47,11 +58,13 @@ impl Convolution {
         };
         // Biases of a block are those of its sweep: sweeps forward come in the order of blocks.
         for block in 0..output.blocks() {
-            layer.push_forward(block, input, output);
+            for place in 0..layer.places() {
+                layer.push_forward(block, place, [input, output]);
+            }
         }
         // Pixels of one phase, as far from a multiple of the stride, are read at the same taps.
         // With stride 2 and a kernel of 3, even rows are read at taps 0 and 2, odd ones at 1.
-        let through = unrolled(geometry);
+        let through = unrolled(&geometry);
         let (rows, columns) = (Axis::vertical(&through), Axis::horizontal(&through));
         for block in 0..input.blocks() {
             for phase in 0..rows.stride.min(rows.size) * columns.stride.min(columns.size) {
@@ -74,14 +87,17 @@ impl Convolution {
         }
     }
 
-    fn push_forward(&mut self, block: usize, input: &Place, output: &Place) {
-        let g = self.geometry;
-        let size = [g.out_h(), g.out_w()];
+    /// Adds the sweep that writes one place of all tiles of a block.
+    fn push_forward(&mut self, block: usize, place: usize, [input, output]: [&Place; 2]) {
+        let (g, tile) = (self.geometry, self.tile);
+        let within = [place / tile, place % tile];
+        // Tiles at the far ends may lack some of their places.
+        let size = [0, 1].map(|axis| (self.outputs[axis] + tile - 1 - within[axis]) / tile);
         let mut taps = Vec::new();
         for from in self.inputs_of(block) {
             for tap in 0..g.kernel_h * g.kernel_w {
                 let (ky, kx) = (tap / g.kernel_w, tap % g.kernel_w);
-                let weights = self.square(0, [block, from], [ky, kx]);
+                let weights = self.square(0, place, [block, from], [ky, kx]);
                 let (y, x) = (ky * g.dilation_h, kx * g.dilation_w);
                 taps.push(Tap {
                     input: from * input.block() + y * input.row() + x * LANES,
@@ -93,7 +109,7 @@ impl Convolution {
         // The first window starts in the frame.
         let mut grid = input.grid(0, [0, 0], [g.stride_h, g.stride_w]);
         grid.start -= g.pad_top * input.row() + g.pad_left * LANES;
-        let to = output.grid(block, [0, 0], [1, 1]);
+        let to = output.grid(block, within, [tile; 2]);
         self.forward.push(Sweep { size, input: grid, output: to, taps });
     }
 
@@ -109,20 +125,20 @@ impl Convolution {
             if !self.inputs_of(to).contains(&block) {
                 continue;
             }
-            for (ky, y) in rows.taps(phases[0]) {
-                for (kx, x) in columns.taps(phases[1]) {
-                    // Outputs before the first lie in the frame, which holds zeros.
-                    let y = y + output.frame[0] as isize;
-                    let x = x + output.frame[1] as isize;
-                    taps.push(Tap {
-                        input: to * output.block() + y as usize * output.row() + x as usize * LANES,
-                        weights: self.square(1, [to, block], [ky, kx]),
-                        channels: (self.geometry.out_channels - to * LANES).min(LANES),
-                    });
+            for place in 0..self.places() {
+                for (ky, y) in rows.taps(phases[0]) {
+                    for (kx, x) in columns.taps(phases[1]) {
+                        let [y, x] = self.pixel([y, x], place, output);
+                        taps.push(Tap {
+                            input: to * output.block() + y * output.row() + x * LANES,
+                            weights: self.square(1, place, [to, block], [ky, kx]),
+                            channels: (self.geometry.out_channels - to * LANES).min(LANES),
+                        });
+                    }
                 }
             }
         }
-        let mut grid = output.grid(0, [0, 0], [1, 1]);
+        let mut grid = output.grid(0, [0, 0], [self.tile; 2]);
         grid.start = 0;
         self.backward.push(Sweep {
             size: [rows.pixels(phases[0]), columns.pixels(phases[1])],
@@ -130,6 +146,16 @@ impl Convolution {
             output: input.grid(block, phases, [rows.stride, columns.stride]),
             taps,
         });
+    }
+
+    /// The row and the column of an output, counted from the frame's corner, by its tile and its
+    /// place there. Tiles before the first lie in the frame, which holds zeros.
+    fn pixel(&self, tiles: [isize; 2], place: usize, output: &Place) -> [usize; 2] {
+        let within = [place / self.tile, place % self.tile];
+        [0, 1].map(|axis| {
+            let first = (output.frame[axis] + within[axis]) as isize;
+            (tiles[axis] * self.tile as isize + first) as usize
+        })
     }
 
     /// The blocks of inputs that a block of outputs reads: those of its groups.
@@ -146,8 +172,16 @@ impl Convolution {
 
     /// Where the weights of a tap between two blocks start, the next free place; notes where each
     /// of them lies. Weights that a group lacks stay zero.
-    fn square(&mut self, way: usize, [to, from]: [usize; 2], [ky, kx]: [usize; 2]) -> usize {
+    fn square(
+        &mut self,
+        way: usize,
+        place: usize,
+        [to, from]: [usize; 2],
+        [ky, kx]: [usize; 2],
+    ) -> usize {
         let g = self.geometry;
+        // Kernels of one place in a tile follow those of the one before.
+        let before = place * g.weights();
         let start = self.lengths[way];
         self.lengths[way] += SQUARE;
         let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
@@ -160,10 +194,25 @@ impl Convolution {
                 // Whoever is summed over comes first: channels of the input forward, of the output
                 // backward.
                 let within = if way == 0 { c * LANES + k } else { k * LANES + c };
-                self.packed[way][weight] = (start + within) as u32;
+                self.packed[way][before + weight] = (start + within) as u32;
             }
         }
         start
+    }
+
+    /// How many weights and biases it has.
+    pub(crate) const fn parameters(&self) -> [usize; 2] {
+        [self.places() * self.geometry.weights(), self.geometry.out_channels]
+    }
+
+    /// Outputs of a tile.
+    const fn places(&self) -> usize {
+        self.tile * self.tile
+    }
+
+    /// The sweeps forward of each block.
+    fn blocks(&self) -> impl Iterator<Item = &[Sweep]> {
+        self.forward.chunks_exact(self.places())
     }
 
     /// Zeros in place of weights and biases.
@@ -171,7 +220,7 @@ impl Convolution {
         Packed {
             forward: vec![T::zero(); self.lengths[0]],
             backward: vec![T::zero(); self.lengths[1]],
-            bias: vec![T::zero(); self.forward.len() * LANES],
+            bias: vec![T::zero(); self.forward.len() / self.places() * LANES],
         }
     }
 
@@ -194,8 +243,10 @@ impl Convolution {
     }
 
     pub(crate) fn forward<T: Number>(&self, packed: &Packed<T>, input: &[T], output: &mut [T]) {
-        for (sweep, bias) in self.forward.iter().zip(packed.bias.as_chunks().0) {
-            T::products(sweep, input, &packed.forward, Some(bias), output);
+        for (sweeps, bias) in self.blocks().zip(packed.bias.as_chunks().0) {
+            for sweep in sweeps {
+                T::products(sweep, input, &packed.forward, Some(bias), output);
+            }
         }
     }
 
@@ -225,8 +276,8 @@ impl Convolution {
         for sweep in &self.forward {
             T::weight_sums(sweep, input, cotangent, weights);
         }
-        for (sweep, bias) in self.forward.iter().zip(bias.as_chunks_mut().0) {
-            add_pixels(sweep, cotangent, bias);
+        for (sweeps, bias) in self.blocks().zip(bias.as_chunks_mut().0) {
+            sweeps.iter().for_each(|sweep| add_pixels(sweep, cotangent, bias));
         }
     }
 }
@@ -242,9 +293,9 @@ impl<T: Number> Packed<T> {
 fn add_pixels<T: Number>(sweep: &Sweep, cotangent: &[T], sums: &mut [T; LANES]) {
     let [rows, columns] = sweep.size;
     for y in 0..rows {
-        let start = sweep.output.at(y, 0);
-        for pixel in cotangent[start..start + columns * LANES].as_chunks::<LANES>().0 {
-            for (sum, &value) in sums.iter_mut().zip(pixel) {
+        for x in 0..columns {
+            let start = sweep.output.at(y, x);
+            for (sum, &value) in sums.iter_mut().zip(&cotangent[start..start + LANES]) {
                 *sum += value;
             }
         }

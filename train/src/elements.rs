@@ -315,3 +315,14 @@ impl<T: Element, F: Fn(T) -> T> NullaryFnOnce for Slopes<'_, T, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn loops_run_in_the_widest_instructions() {
+        let is_wide = pulp::x86::V3::try_new().is_some();
+        // Without the feature of the crate that has them there is no such variant.
+        assert_eq!(matches!(pulp::Arch::new(), pulp::Arch::V3(_)), is_wide);
+    }
+}

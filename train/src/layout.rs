@@ -11,6 +11,9 @@ use model::Geometry;
 use crate::kernels::{Grid, LANES};
 use crate::network::{Network, Op};
 
+/// Rows and columns of outputs of one of [`Op::Tiles`].
+pub(crate) const TILE: usize = 2;
+
 /// The layout of a value and of its cotangent, one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -106,9 +109,15 @@ impl Layout {
         let memory = memory(network);
         let mut frames = vec![[0; 2]; memory.len()];
         for (index, node) in network.nodes.iter().enumerate() {
-            let Op::Linear(geometry) = &node.op else { continue };
-            // Values that share memory share its layout, and so the largest of their frames.
-            let needed = [forward_frame(geometry), backward_frame(&unrolled(geometry))];
+            let (geometry, tile) = match &node.op {
+                Op::Linear(geometry) => (*geometry, 1),
+                Op::Tiles(geometry) => (tiled(geometry, TILE), TILE),
+                _ => continue,
+            };
+            // Values that share memory share its layout, and so the largest of their frames. A
+            // tile beyond the outputs, and what the last one has beyond them, is as many rows.
+            let beyond = backward_frame(&unrolled(&geometry)).map(|tiles| tiles * tile + tile - 1);
+            let needed = [forward_frame(&geometry), beyond];
             for (value, needed) in [node.inputs[0], index + 1].into_iter().zip(needed) {
                 let frame = &mut frames[memory[value]];
                 *frame = [frame[0].max(needed[0]), frame[1].max(needed[1])];
@@ -146,7 +155,7 @@ fn memory(network: &Network) -> Vec<usize> {
 /// Whether the gradient of an operation does without its result.
 const fn forgets(op: &Op) -> bool {
     match op {
-        Op::Linear(_) | Op::PRelu { .. } | Op::Add { .. } | Op::Product => true,
+        Op::Linear(_) | Op::Tiles(_) | Op::PRelu { .. } | Op::Add { .. } | Op::Product => true,
         Op::SumPool { .. } => true,
         Op::Relu { .. }
         | Op::Round(_)
@@ -157,6 +166,24 @@ const fn forgets(op: &Op) -> bool {
         | Op::Concat
         | Op::Function(_)
         | Op::Table(_) => false,
+    }
+}
+
+/// A convolution of stride 1 as one of tiles: a tile of outputs is a pixel, and reads all inputs
+/// that its outputs do.
+pub(crate) fn tiled(geometry: &Geometry, tile: usize) -> Geometry {
+    let g = *geometry;
+    let [rows, columns] = [g.out_h(), g.out_w()].map(|outputs| outputs.div_ceil(tile));
+    let (kernel_h, kernel_w) = (g.kernel_h + tile - 1, g.kernel_w + tile - 1);
+    Geometry {
+        kernel_h,
+        kernel_w,
+        stride_h: tile,
+        stride_w: tile,
+        // The last tile may reach beyond what the outputs read.
+        pad_bottom: ((rows - 1) * tile + kernel_h).saturating_sub(g.in_h + g.pad_top),
+        pad_right: ((columns - 1) * tile + kernel_w).saturating_sub(g.in_w + g.pad_left),
+        ..g
     }
 }
 

@@ -29,6 +29,10 @@ pub struct Node {
 pub enum Op {
     /// A convolution or a fully connected layer.
     Linear(Geometry),
+    /// The same, but that outputs have kernels by their place in a tile of 2x2: 4x4 weights over the
+    /// tile's inputs, `[4, K, C / groups, 4, 4]`. Winograd's F(2x2, 3x3) is this, whatever its
+    /// weights in the domain are. The geometry is that of the 3x3 convolution, of stride 1.
+    Tiles(Geometry),
     /// `min(max(x, 0), max)`, without the upper bound if `max` is `None`.
     Relu {
         /// The upper bound.
@@ -132,7 +136,7 @@ impl Network {
     /// The nodes that are layers, with their shapes.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &Geometry)> {
         self.nodes.iter().enumerate().filter_map(|(index, node)| match &node.op {
-            Op::Linear(geometry) => Some((index, geometry)),
+            Op::Linear(geometry) | Op::Tiles(geometry) => Some((index, geometry)),
             Op::Relu { .. }
             | Op::PRelu { .. }
             | Op::Add { .. }

@@ -3,7 +3,7 @@
 use model::Function;
 
 use crate::convolution::Convolution;
-use crate::layout::{Layout, Place};
+use crate::layout::{Layout, Place, TILE};
 use crate::network::{Network, Op, Rounding, Table};
 use crate::product::Product;
 use crate::windows::Windows;
@@ -106,7 +106,12 @@ fn step(network: &Network, layout: &Layout, index: usize) -> Step {
         .collect();
     let first = inputs[0].place;
     let work = match &node.op {
-        Op::Linear(geometry) => Work::Linear(Box::new(Convolution::new(geometry, &first, &place))),
+        Op::Linear(geometry) => {
+            Work::Linear(Box::new(Convolution::new(geometry, 1, [&first, &place])))
+        }
+        Op::Tiles(geometry) => {
+            Work::Linear(Box::new(Convolution::new(geometry, TILE, [&first, &place])))
+        }
         Op::Relu { max } => Work::Relu(*max),
         Op::PRelu { learned, .. } => Work::PRelu(*learned),
         Op::Add { factors } => Work::Add(factors.clone()),

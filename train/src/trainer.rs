@@ -17,7 +17,7 @@ const STRIP: usize = 8;
 /// Weights and biases of a layer, or their gradients, in the order of [`model::Conv`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parameters<T> {
-    /// `[K, C / groups, kernel rows, kernel columns]`.
+    /// `[K, C / groups, kernel rows, kernel columns]`; of tiles `[4, K, C / groups, 4, 4]`.
     pub weight: Vec<T>,
     /// One for each output channel.
     pub bias: Vec<T>,
@@ -48,11 +48,11 @@ impl<T: Number> Trainer<T> {
         let packed: Vec<Option<Packed<T>>> =
             steps.iter().map(|step| layer(step).map(Convolution::zeros)).collect();
         let mut gradients = vec![None; steps.len()];
-        for (index, geometry) in network.layers() {
-            gradients[index] = Some(Parameters {
-                weight: vec![T::zero(); geometry.weights()],
-                bias: vec![T::zero(); geometry.out_channels],
-            });
+        for (gradient, step) in gradients.iter_mut().zip(&steps) {
+            let Some(layer) = layer(step) else { continue };
+            let [weights, biases] = layer.parameters();
+            *gradient =
+                Some(Parameters { weight: vec![T::zero(); weights], bias: vec![T::zero(); biases] });
         }
         let mut numbers = vec![Vec::new(); steps.len()];
         for (index, node) in network.nodes.iter().enumerate() {

@@ -74,7 +74,9 @@ fn everything() -> Network {
     let twice = push(&mut net, Op::Concat, &[g, g], [12, 3, 1]);
     let order = Order { rows: 12, columns: 3, inner: 1, shape: [3, 12, 1] };
     let turned = push(&mut net, Op::Reorder(order), &[twice], order.shape);
-    let full = Geometry { in_h: 12, kernel_h: 12, ..Geometry::dense(3, 5) };
+    let tiles = Geometry::same_size([3, 2], [12, 1], 3);
+    let turned = push(&mut net, Op::Tiles(tiles), &[turned], [2, 12, 1]);
+    let full = Geometry { in_h: 12, kernel_h: 12, ..Geometry::dense(2, 5) };
     let full = linear(&mut net, turned, full);
     net.output = linear(&mut net, full, Geometry::dense(5, 3));
     net
@@ -84,7 +86,9 @@ fn everything() -> Network {
 fn parameters(network: &Network, stream: &mut Stream) -> Vec<Option<Parameters<f64>>> {
     let mut found = vec![None; network.nodes.len()];
     for (node, geometry) in network.layers() {
-        let weight = stream.list(geometry.weights());
+        let is_tiled = matches!(network.nodes[node].op, Op::Tiles(_));
+        let weights = if is_tiled { tiles(geometry).weights() * 4 } else { geometry.weights() };
+        let weight = stream.list(weights);
         found[node] = Some(Parameters { weight, bias: stream.list(geometry.out_channels) });
     }
     for (node, Node { op, .. }) in network.nodes.iter().enumerate() {
@@ -180,34 +184,83 @@ prop_compose! {
 
 /// A network whose input goes through a layer of one weight a channel first, so that the layer
 /// under test has a cotangent to give.
-fn alone(geometry: Geometry) -> Network {
+fn alone(op: Op, geometry: Geometry) -> Network {
     let [channels, rows, columns] = [geometry.in_channels, geometry.in_h, geometry.in_w];
     let same = Geometry::same_size([channels; 2], [rows, columns], 1);
     let mut network = Network { input: [channels, rows, columns], nodes: Vec::new(), output: 0 };
     let scaled = linear(&mut network, 0, Geometry { groups: channels, ..same });
-    network.output = linear(&mut network, scaled, geometry);
+    network.output = push(&mut network, op, &[scaled], geometry.out_shape());
     network
 }
 
+/// A convolution of tiles of 2x2 outputs, each of them one output.
+fn tiles(geometry: &Geometry) -> Geometry {
+    let [rows, columns] = [geometry.out_h(), geometry.out_w()];
+    Geometry {
+        kernel_h: 4,
+        kernel_w: 4,
+        stride_h: 2,
+        stride_w: 2,
+        pad_bottom: rows.next_multiple_of(2) + 2 - geometry.in_h - geometry.pad_top,
+        pad_right: columns.next_multiple_of(2) + 2 - geometry.in_w - geometry.pad_left,
+        ..*geometry
+    }
+}
+
+/// What a layer says of an input, and how many weights it has.
+type Outputs = (usize, Box<dyn Fn(&[f64], &[f64], &[f64]) -> Vec<f64>>);
+
+fn of_linear(geometry: Geometry) -> Outputs {
+    let run = move |weight: &[f64], bias: &[f64], input: &[f64]| {
+        convolve(&geometry, weight, bias, input, &mut Vec::new())
+    };
+    (geometry.weights(), Box::new(run))
+}
+
+/// Of four convolutions, each the outputs at one place of all tiles.
+fn of_tiles(geometry: Geometry) -> Outputs {
+    let (within, shape) = (tiles(&geometry), geometry.out_shape());
+    let run = move |weight: &[f64], bias: &[f64], input: &[f64]| {
+        let [channels, rows, columns] = shape;
+        let mut outputs = vec![0.0; channels * rows * columns];
+        for (place, weight) in weight.chunks_exact(within.weights()).enumerate() {
+            let found = convolve(&within, weight, bias, input, &mut Vec::new());
+            for (at, output) in outputs.iter_mut().enumerate() {
+                let (k, y, x) = (at / (rows * columns), at / columns % rows, at % columns);
+                if (y % 2, x % 2) == (place / 2, place % 2) {
+                    *output = found[(k * within.out_h() + y / 2) * within.out_w() + x / 2];
+                }
+            }
+        }
+        outputs
+    };
+    (within.weights() * 4, Box::new(run))
+}
+
 /// `<A x, y> == <x, A^T y>`, of a layer and of the gradient of its weights, in integers: exact.
-fn check_transposes<T: Number>(geometry: Geometry, seed: u64) -> Result<(), TestCaseError> {
-    let network = alone(geometry);
+fn check_transposes<T: Number>(
+    op: Op,
+    geometry: Geometry,
+    (weights, run): &Outputs,
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    let network = alone(op, geometry);
     let mut stream = Stream(seed);
     let input = stream.integers(network.input.iter().product(), 5.0);
-    let weight = stream.integers(geometry.weights(), 3.0);
+    let weight = stream.integers(*weights, 3.0);
     let bias = stream.integers(geometry.out_channels, 9.0);
     let cotangent = stream.integers(geometry.out_shape().iter().product(), 4.0);
     let channels = geometry.in_channels;
     let mut trainer: Trainer<T> = Trainer::new(&network, 1);
     trainer.set(0, &vec![T::one(); channels], &vec![T::zero(); channels]);
     trainer.set(1, &cast::<T>(&weight), &cast::<T>(&bias));
-    let expected = convolve(&geometry, &weight, &bias, &input, &mut Vec::new());
+    let expected = run(&weight, &bias, &input);
     let total = trainer.step(&cast::<T>(&input), |_, output, gradient| {
         gradient.copy_from_slice(&cast::<T>(&cotangent));
         f64::from(u8::from(output == cast::<T>(&expected)))
     });
     prop_assert_eq!(total, 1.0, "the outputs are those of model::float");
-    let without = convolve(&geometry, &weight, &vec![0.0; bias.len()], &input, &mut Vec::new());
+    let without = run(&weight, &vec![0.0; bias.len()], &input);
     let product: f64 = without.iter().zip(&cotangent).map(|(a, b)| a * b).sum();
     // The gradient of the first layer's weights is the sum of `x` times its cotangent.
     let first = trainer.gradient(0).unwrap().weight.iter().map(|value| value.wide());
@@ -231,8 +284,19 @@ proptest! {
     #[test]
     fn layers_and_their_gradients_are_transposes(geometry in geometry(), seed in any::<u64>()) {
         prop_assume!(geometry.check().is_ok());
-        check_transposes::<f32>(geometry, seed)?;
-        check_transposes::<f64>(geometry, seed)?;
+        let outputs = of_linear(geometry);
+        check_transposes::<f32>(Op::Linear(geometry), geometry, &outputs, seed)?;
+        check_transposes::<f64>(Op::Linear(geometry), geometry, &outputs, seed)?;
+    }
+
+    #[test]
+    fn tiles_and_their_gradients_are_transposes(geometry in geometry(), seed in any::<u64>()) {
+        let steps = Geometry { stride_h: 1, stride_w: 1, dilation_h: 1, dilation_w: 1, ..geometry };
+        let geometry = Geometry { kernel_h: 3, kernel_w: 3, ..steps };
+        prop_assume!(geometry.check().is_ok());
+        let outputs = of_tiles(geometry);
+        check_transposes::<f32>(Op::Tiles(geometry), geometry, &outputs, seed)?;
+        check_transposes::<f64>(Op::Tiles(geometry), geometry, &outputs, seed)?;
     }
 
     // The gradient is that of the same network without rounding, cut off half a step beyond the

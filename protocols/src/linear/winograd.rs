@@ -230,6 +230,15 @@ pub(super) fn quarter(role: Role, ring: Bits, share: u64) -> u64 {
     ring.reduce(share).wrapping_add(up) >> 2
 }
 
+/// The part that entry `position` of `U` has in the weight of input `tap` in output `output` of a
+/// tile: 1, -1 or 0. All three count row by row. `A^T [U . (B^T d B)] A` is linear in `d`: the
+/// weights are `sum over p, q of A[p] A[q] B[p][r] B[q][s] U[p, q]`.
+pub const fn coefficient(output: usize, tap: usize, position: usize) -> i8 {
+    let (p, q) = (position / 4, position % 4);
+    let (left, right) = (OUTPUT[output / STEP][p], OUTPUT[output % STEP][q]);
+    left * right * INPUT[p][tap / 4] * INPUT[q][tap % 4]
+}
+
 /// The 4x4 kernels that `U` amounts to, one for each of a tile's four outputs: of one output
 /// channel, as sums of positive and of negative entries. `entries` are that channel's,
 /// `[position][fan-in]`, each with its left shift.
@@ -238,17 +247,9 @@ pub(crate) fn effective(fan_in: usize, entry: impl Fn(usize, usize) -> i128) -> 
     for input in 0..fan_in {
         let u: [i128; POSITIONS] = std::array::from_fn(|position| entry(position, input));
         for (output, (negative, positive)) in sums.iter_mut().enumerate() {
-            // The weight that input (r, s) of the tile has in this output: the transforms carried
-            // over to `U`, `sum over p, q of A[p] A[q] B[p][r] B[q][s] U[p, q]`.
-            let (left, right) = (OUTPUT[output / STEP], OUTPUT[output % STEP]);
             for at in 0..POSITIONS {
-                let (r, s) = (at / 4, at % 4);
                 let value: i128 = (0..POSITIONS)
-                    .map(|position| {
-                        let (p, q) = (position / 4, position % 4);
-                        let factor = i128::from(left[p] * right[q] * INPUT[p][r] * INPUT[q][s]);
-                        factor * u[position]
-                    })
+                    .map(|position| i128::from(coefficient(output, at, position)) * u[position])
                     .sum();
                 *(if value < 0 { &mut *negative } else { &mut *positive }) += value;
             }
