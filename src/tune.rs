@@ -15,8 +15,8 @@ pub const CALIBRATION: usize = 256;
 /// from what it was.
 ///
 /// The first images of the first file calibrate. Labels are learned from too, where files have
-/// any. The options' choice of requantized Winograd does not count. `progress` is told after each
-/// step.
+/// any. Layers that the options choose to requantize for Winograd learn their weights in its domain.
+/// `progress` is told after each step.
 ///
 /// # Errors
 /// There are no images, or they do not fit the model; neither widths nor a budget are given; the

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use quant::Model;
-use quant::search::{FirstAndLast, Found, SearchError, SearchOptions, Uniform};
+use quant::search::{FirstAndLast, Found, SearchError, SearchOptions, Uniform, Winograd};
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -31,6 +31,11 @@ pub(crate) struct Args {
     /// Widths of the first and last layer beside --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
     first_last: Option<FirstAndLast>,
+    /// Which 3x3 convolutions become requantized Winograd, whose weights are then trained in its
+    /// domain: exact (none), auto (those that lose nothing before training) or always (all that it
+    /// suits); +N gives their weights N bits more.
+    #[arg(long, value_name = "exact|auto[+N]|always[+N]", default_value = "exact")]
+    winograd: Winograd,
     #[command(flatten)]
     pub(crate) purpose: PurposeArgs,
     /// The folder to write plan.json, weights.safetensors, search.json, hints and the state of the
@@ -78,6 +83,7 @@ impl Args {
             budget_bits: self.goal.budget_bits.map(|BitCount(bits)| bits),
             budget_seconds: self.goal.budget_seconds,
             ends: self.first_last.unwrap_or_default(),
+            winograd: self.winograd,
             seed: self.training.seed,
             ..self.purpose.search()
         }
@@ -119,6 +125,7 @@ impl Args {
             format!("--output {}", self.output.name().unwrap_or_default()),
             self.goal.line(),
             format!("--first-last {:?}", self.first_last.unwrap_or_default()),
+            format!("--winograd {:?}", self.winograd),
             format!("--teacher {}", digest(self.teacher.as_ref().unwrap_or(&self.model))?),
             format!("preprocessing {:?}", self.preprocess.preprocess()),
         ];

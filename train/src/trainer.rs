@@ -51,8 +51,10 @@ impl<T: Number> Trainer<T> {
         for (gradient, step) in gradients.iter_mut().zip(&steps) {
             let Some(layer) = layer(step) else { continue };
             let [weights, biases] = layer.parameters();
-            *gradient =
-                Some(Parameters { weight: vec![T::zero(); weights], bias: vec![T::zero(); biases] });
+            *gradient = Some(Parameters {
+                weight: vec![T::zero(); weights],
+                bias: vec![T::zero(); biases],
+            });
         }
         let mut numbers = vec![Vec::new(); steps.len()];
         for (index, node) in network.nodes.iter().enumerate() {

@@ -4,7 +4,7 @@ use model::Model;
 
 use super::planned::{planned, smallest};
 use super::{Found, Prepared, Progress, SearchError, SearchOptions, Settled};
-use crate::quantize::{BitWidths, Winograd};
+use crate::quantize::BitWidths;
 use crate::tune::{Learner, Source, TuneOptions, Tuner};
 
 /// The part of a budget that widths are searched within: integers that are trained may need wider
@@ -30,8 +30,6 @@ fn narrower(options: &SearchOptions) -> SearchOptions {
         budget_bits: options.budget_bits.map(part),
         budget_online_bits: options.budget_online_bits.map(part),
         budget_seconds: options.budget_seconds.map(|seconds| seconds * TRAINED),
-        // Only integers that are those of the spatial domain are trained.
-        winograd: Winograd::default(),
         ..*options
     }
 }
@@ -41,9 +39,9 @@ fn part(bits: u64) -> u64 {
 }
 
 impl Prepared<'_> {
-    /// A training that starts from the integers that a search with the same options finds, without
-    /// requantized Winograd, and within a hundredth less than its budgets. The teacher is the
-    /// network itself, or another one with the same input and outputs.
+    /// A training that starts from the integers that a search with the same options finds, within a
+    /// hundredth less than its budgets. The teacher is the network itself, or another one with the
+    /// same input and outputs.
     ///
     /// # Errors
     /// What a search says; the teacher has other inputs or outputs; or what [`Tuner::new`] says.

@@ -26,15 +26,6 @@ pub enum TuneError {
         /// What the teacher does.
         found: Interface,
     },
-    /// Weights that are trained elsewhere.
-    #[error(
-        "layer {node}: its weights are in Winograd's domain, which is not trained; quantize with \
-         exact Winograd first, and requantize after training"
-    )]
-    Winograd {
-        /// The layer.
-        node: String,
-    },
     /// Integers that single precision does not hold.
     #[error(
         "node {node}: its integers may reach {found}, and training is exact up to {limit}; use \

@@ -72,8 +72,8 @@ impl<'a> Tuner<'a> {
     /// input.
     ///
     /// # Errors
-    /// There are no images; the teacher has another input or other outputs; weights are in
-    /// Winograd's domain; or integers are too large to be trained.
+    /// There are no images; the teacher has another input or other outputs; or integers are too
+    /// large to be trained.
     pub fn new(
         model: &Model,
         (graph, weights): (&Graph, &Weights),

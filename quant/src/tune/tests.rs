@@ -47,6 +47,26 @@ fn the_trainer_computes_the_integers_of_the_specification_before_and_after() {
     trains_and_computes(&residual_network());
 }
 
+/// Weights in Winograd's domain: the trainer has the kernels that they amount to.
+#[test]
+fn the_trainer_computes_the_integers_of_winograds_domain() {
+    use crate::quantize::{Winograd, requantize};
+    use fusion::Kernel;
+
+    let model = residual_network();
+    let (network, data) = quantized(&model, [4, 4]);
+    let batch = data.batch(0..64, &Preprocess::Unit).unwrap();
+    let always: Winograd = "always".parse().unwrap();
+    let network = requantize(&model, network, &batch, always, &mut |_, _| ()).unwrap();
+    let nodes = network.0.nodes().iter();
+    let of_domain = nodes.filter(|node| match &node.op {
+        fusion::Op::Linear(linear) => linear.kernel == Kernel::Winograd,
+        _ => false,
+    });
+    assert!(of_domain.count() > 1);
+    trains(&model, network, &data);
+}
+
 /// ReLUs of some elements, whose integers each have their own ends.
 #[test]
 fn the_trainer_computes_the_integers_of_partly_linear_networks() {
@@ -65,20 +85,24 @@ fn the_trainer_computes_the_integers_of_partly_linear_networks() {
 }
 
 fn trains_and_computes(model: &Model) {
-    let ((graph, weights), data) = quantized(model, [3, 3]);
-    let source = source(&data);
+    let (network, data) = quantized(model, [3, 3]);
+    trains(model, network, &data);
+}
+
+fn trains(model: &Model, (graph, weights): (Graph, Weights), data: &Dataset) {
+    let source = source(data);
     let mut tuner = Tuner::new(model, (&graph, &weights), model, source, OPTIONS).unwrap();
     let untouched = tuner.network().unwrap();
     assert_eq!(untouched.0, graph);
     assert_eq!(untouched.1.layers, weights.layers);
-    check_forward(&mut tuner, &data);
+    check_forward(&mut tuner, data);
     let learner = tuner.learner();
     while !learner.is_done() {
         learner.step().unwrap();
     }
     let trained = tuner.network().unwrap();
     assert_ne!(trained.1.layers, weights.layers);
-    check_forward(&mut tuner, &data);
+    check_forward(&mut tuner, data);
 }
 
 #[test]

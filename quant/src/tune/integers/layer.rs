@@ -1,0 +1,151 @@
+//! The parameters of one layer: latent integers, and biases in steps of the output.
+
+use fusion::{Kernel, Linear};
+use protocols::weights::LayerWeights;
+use train::{Adam, Parameters};
+
+use super::tiles::{self, Tiles};
+
+/// How far latents go beyond their largest and least integers, so that they can come back.
+const SLACK: f32 = 0.49;
+/// Rate of latents of up to four bits, in integers a step; each bit more doubles it, since the
+/// integers are as much larger.
+const RATE: f32 = 0.006;
+/// Rate of biases, in steps of the output.
+const BIAS_RATE: f32 = 0.01;
+
+/// The parameters of a layer.
+pub(super) struct Layer {
+    pub(super) name: String,
+    /// The node of the network that is trained.
+    pub(super) node: usize,
+    /// Weights that share a shift: those of an output channel, in Winograd's domain of a position
+    /// and an output channel.
+    fan_in: usize,
+    bits: u8,
+    /// `2^shift` of each `fan_in` weights.
+    factors: Vec<f32>,
+    /// Steps of the accumulators in one of the output, a power of two.
+    step: f32,
+    pub(super) latents: Vec<f32>,
+    pub(super) biases: Vec<f32>,
+    /// Of latents and of biases.
+    pub(super) moments: [Adam; 2],
+    /// Integers times their shifts.
+    products: Vec<f32>,
+    /// What they amount to where they are in Winograd's domain.
+    tiles: Option<Tiles>,
+    offsets: Vec<f32>,
+}
+
+impl Layer {
+    /// Starts from integers; `log_step` is the base-two logarithm of [`Layer::step`].
+    pub(super) fn new(
+        (name, node): (&str, usize),
+        linear: &Linear,
+        given: &LayerWeights,
+        log_step: f64,
+    ) -> Self {
+        let (latents, channels) = (given.weights.len(), given.bias.len());
+        let factors = vec![0; linear.channels()];
+        let factors = if linear.shifts.is_empty() { &factors } else { &linear.shifts };
+        let step = log_step.round().max(0.0).exp2() as f32;
+        let is_spatial = linear.kernel == Kernel::Spatial;
+        Self {
+            name: name.to_owned(),
+            node,
+            fan_in: latents / factors.len().max(1),
+            bits: linear.weight_bits,
+            factors: factors.iter().map(|&shift| f32::from(shift).exp2()).collect(),
+            step,
+            latents: given.weights.iter().map(|&weight| f32::from(weight)).collect(),
+            // A division by a power of two: nothing is lost of integers up to 2^24.
+            biases: given.bias.iter().map(|&bias| bias as f32 / step).collect(),
+            moments: [Adam::new(latents), Adam::new(channels)],
+            products: vec![0.0; latents],
+            tiles: (!is_spatial).then(|| Tiles::new(latents)),
+            offsets: vec![0.0; channels],
+        }
+    }
+
+    /// Moves latents toward the float weights, `[K, C / groups, kernel rows, kernel columns]`;
+    /// `scale` is the real value of one step of what is not shifted.
+    pub(super) fn approach(&mut self, floats: &[f32], scale: f64) {
+        let domain = self.tiles.as_ref().map(|_| tiles::transformed(floats));
+        let floats = domain.as_deref().unwrap_or(floats);
+        let channels = floats.chunks(self.fan_in).zip(self.latents.chunks_mut(self.fan_in));
+        for ((floats, latents), factor) in channels.zip(&self.factors) {
+            let steps = (1.0 / (scale * f64::from(*factor))) as f32;
+            for (latent, float) in latents.iter_mut().zip(floats) {
+                let integer = *latent;
+                *latent = (float * steps).max(integer - SLACK).min(integer + SLACK);
+            }
+        }
+    }
+
+    /// The least and the largest integer of the weights.
+    fn limits(&self) -> [f32; 2] {
+        // Two's complement: of 3 bits, -4 to 3.
+        let half = f32::from(self.bits - 1).exp2();
+        [-half, half - 1.0]
+    }
+
+    /// The weights and biases that the trainer is given: those of the integers as they are.
+    pub(super) fn settle(&mut self) -> [&[f32]; 2] {
+        let [low, high] = self.limits();
+        let channels = self.latents.chunks(self.fan_in).zip(self.products.chunks_mut(self.fan_in));
+        for ((latents, products), factor) in channels.zip(&self.factors) {
+            for (product, latent) in products.iter_mut().zip(latents) {
+                *product = integer(*latent, low, high) * factor;
+            }
+        }
+        for (offset, bias) in self.offsets.iter_mut().zip(&self.biases) {
+            *offset = (bias * self.step).round();
+        }
+        match &mut self.tiles {
+            None => [&self.products, &self.offsets],
+            Some(tiles) => {
+                tiles.make(&self.products);
+                [&tiles.kernels, &self.offsets]
+            }
+        }
+    }
+
+    /// Moves against the gradients of what the trainer was given; see [`super::Parameters::update`].
+    pub(super) fn update(&mut self, gradient: &Parameters<f32>, part: f32, step: u64) {
+        let [low, high] = self.limits();
+        let Parameters { weight, bias } = gradient;
+        // The room of `products` holds gradients until the next batch.
+        match &self.tiles {
+            None => self.products.copy_from_slice(weight),
+            Some(tiles) => tiles.gather(weight, &mut self.products),
+        }
+        // The gradient of an integer is that of its product times the shift.
+        for (gradients, factor) in self.products.chunks_mut(self.fan_in).zip(&self.factors) {
+            gradients.iter_mut().for_each(|gradient| *gradient *= factor);
+        }
+        for (offset, gradient) in self.offsets.iter_mut().zip(bias) {
+            *offset = gradient * self.step;
+        }
+        let rate = RATE * f32::from(self.bits.saturating_sub(4)).exp2();
+        let [latents, biases] = &mut self.moments;
+        let within = [low - SLACK, high + SLACK];
+        latents.update(&mut self.latents, &self.products, part * rate, step, within);
+        let anywhere = [f32::NEG_INFINITY, f32::INFINITY];
+        biases.update(&mut self.biases, &self.offsets, part * BIAS_RATE, step, anywhere);
+    }
+
+    /// The integers as they are.
+    pub(super) fn integers(&self) -> LayerWeights {
+        let [low, high] = self.limits();
+        LayerWeights {
+            weights: self.latents.iter().map(|&v| integer(v, low, high) as i8).collect(),
+            bias: self.biases.iter().map(|&b| (b * self.step).round() as i64).collect(),
+        }
+    }
+}
+
+/// What a latent stands for.
+fn integer(latent: f32, low: f32, high: f32) -> f32 {
+    (latent + 0.5).floor().max(low).min(high)
+}
