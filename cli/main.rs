@@ -31,6 +31,7 @@ mod manual;
 mod merge;
 mod net;
 mod out;
+mod page;
 mod panic;
 mod process;
 mod progress;

@@ -104,6 +104,12 @@ pub(crate) fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".into())
 }
 
+/// How far a parameter moves in a step, as an argument.
+pub(crate) fn rate(text: &str) -> Result<f32, String> {
+    let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);
+    number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

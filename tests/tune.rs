@@ -24,7 +24,10 @@ fn integers(net: &Path) -> Vec<u8> {
 fn without_steps_it_is_the_network_of_the_search() {
     let folder = tempfile::tempdir().unwrap();
     let [tuned, searched] = ["tuned", "searched"].map(|name| folder.path().join(name));
-    let found = json(&tune(&tuned, &["--steps", "0"]));
+    let mut found = json(&tune(&tuned, &["--steps", "0"]));
+    // What a search does not have.
+    let training = found.as_object_mut().unwrap().remove("training").unwrap();
+    assert_eq!((&training["steps"], &training["curve"]), (&0.into(), &serde_json::json!([])));
     let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
     let out = searched.to_str().unwrap();
     let args = ["search", &model, "--calib", &images, "--fixed", "w2a4", "--out", out, "--json"];
@@ -37,18 +40,29 @@ fn a_trained_network_runs_privately_and_a_resumed_training_ends_with_the_same() 
     let folder = tempfile::tempdir().unwrap();
     let [whole, resumed] = ["whole", "resumed"].map(|name| folder.path().join(name));
     let steps = ["--steps", "6"];
-    let found = json(&tune(&whole, &steps));
+    let report = folder.path().join("curves.html");
+    let page = ["--report", report.to_str().unwrap()];
+    let found = json(&tune(&whole, &[&steps[..], &page].concat()));
     let images = asset("digits-test-images-idx3-ubyte");
     let net = whole.to_str().unwrap();
     let inference =
         json(&run(&["infer", "--local", net, "--input", &images, "--verify", "--json"]));
     assert_eq!(inference["verified"], true);
     assert_eq!(found["layers"][0]["weight_bits"], 8);
+    // A tenth is held back, at most: the start and every step are looked at.
+    let curve = found["training"]["curve"].as_array().unwrap();
+    let steps_of: Vec<_> = curve.iter().map(|at| at["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps_of, [0, 1, 2, 3, 4, 5, 6]);
+    assert!(found["training"]["held_back"].as_u64().unwrap() > 0);
+    assert!(curve.iter().all(|at| (0.0..=1.0).contains(&at["agreement"].as_f64().unwrap())));
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(page.matches("<polyline").count() >= 2 && page.ends_with("</html>\n"), "{page}");
     // From the last state there is nothing left to do but to write.
     std::fs::create_dir(&resumed).unwrap();
     std::fs::copy(whole.join("training.state"), resumed.join("training.state")).unwrap();
     let again = json(&tune(&resumed, &["--steps", "6", "--resume"]));
     assert_eq!(again["predicted_bits"], found["predicted_bits"]);
+    assert_eq!(again["training"], found["training"]);
     assert_eq!(integers(&resumed), integers(&whole));
     let other = tune(&resumed, &["--steps", "7", "--resume"]);
     assert!(!other.status.success());

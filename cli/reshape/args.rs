@@ -17,6 +17,7 @@ use crate::images::PreprocessArgs;
 use crate::purpose::PurposeArgs;
 use crate::source::OutputArg;
 use crate::training::{Place, TrainingArgs, digest};
+use crate::units;
 
 /// What `pq reshape` is given.
 #[derive(clap::Args)]
@@ -93,7 +94,7 @@ pub(crate) struct Args {
     #[arg(long)]
     drop: bool,
     /// How far a weight moves in a step, about, where the rate is highest.
-    #[arg(long, value_name = "RATE", default_value_t = 4e-4, value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value_t = 4e-4, value_parser = units::rate)]
     rate: f32,
     /// What is to be saved: bits of one inference, or seconds on the connection of --link.
     #[arg(long, value_name = "bits|seconds", default_value = "bits")]
@@ -279,11 +280,6 @@ fn table(path: &Path) -> Result<PolynomialPrices, ReshapeError> {
     let prices = PolynomialPrices::Table(table);
     prices.check()?;
     Ok(prices)
-}
-
-fn rate(text: &str) -> Result<f32, String> {
-    let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);
-    number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
 }
 
 fn nats(text: &str) -> Result<f64, String> {

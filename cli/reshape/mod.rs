@@ -20,6 +20,7 @@ use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::out;
 use crate::progress::Progress;
+use crate::training::Training;
 use summary::Summary;
 
 /// Runs `pq reshape`.
@@ -29,6 +30,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
     out::file(app, &args.out, args.force)?;
     let replaces = args.force || args.training.resume;
     out::file(app, &args::state_of(&args.out), replaces)?;
+    args.training.can_report(app, args.force)?;
     let model = args.output.import(&args.model, &app.console)?;
     let test = args.test(&model)?;
     let at = (test.as_ref(), name);
@@ -60,11 +62,11 @@ fn reshape(
         progress.search(at);
     })
     .map_err(|error| args.failure(error))?;
-    learn(app, args, reshaper.learner(), &progress)?;
+    let training = learn(app, args, (reshaper.learner(), &model.name), &progress)?;
     let accuracies = accuracies([model, reshaper.model()], test)?;
     let bytes = write(app, args, reshaper.model(), name)?;
     let saving = args.options().saving;
-    Ok(Summary::new((&args.out, bytes), saving, model, &mut reshaper, accuracies))
+    Ok(Summary::new((&args.out, bytes), saving, model, (&reshaper, training), accuracies))
 }
 
 /// Makes ReLUs of the model linear and writes what it has become.
@@ -80,12 +82,12 @@ fn linearize(
     let mut linearizer = Linearizer::new(model, chosen, lessons.source(), options)
         .map_err(|error| args.failure(error))?;
     let progress = Progress::new();
-    learn(app, args, linearizer.learner(), &progress)?;
+    let training = learn(app, args, (linearizer.learner(), &model.name), &progress)?;
     let changed = linearizer.model();
     let accuracies = accuracies([model, &changed], test)?;
     let bytes = write(app, args, &changed, name)?;
     let (at, models) = ((args.out.as_path(), bytes), (model, &changed));
-    relus::Summary::new(at, options.by, models, &mut linearizer, accuracies)
+    relus::Summary::new(at, options.by, models, (&linearizer, training), accuracies)
         .map_err(|error| args.failure(error))
 }
 
@@ -104,19 +106,26 @@ fn polynomial(
         progress.search(at);
     })
     .map_err(|error| args.failure(error))?;
-    learn(app, args, polynomials.learner(), &progress)?;
+    let training = learn(app, args, (polynomials.learner(), &model.name), &progress)?;
     let accuracies = accuracies([model, polynomials.model()], test)?;
     let bytes = write(app, args, polynomials.model(), name)?;
     let at = (args.out.as_path(), bytes);
-    Ok(polynomial::Summary::new(at, options, model, &mut polynomials, accuracies))
+    Ok(polynomial::Summary::new(at, options, model, (&polynomials, training), accuracies))
 }
 
-/// Goes on to the last step; what follows are accuracies.
-fn learn(app: &App, args: &Args, learner: &mut dyn Learner, progress: &Progress) -> Outcome<()> {
+/// Goes on to the last step, of a network of a name; what follows are accuracies.
+fn learn(
+    app: &App,
+    args: &Args,
+    (learner, name): (&mut dyn Learner, &str),
+    progress: &Progress,
+) -> Outcome<Training> {
     let failure = |error: TuneError| args.failure(ReshapeError::from(error));
     args.training.learn(app, &args.place()?, learner, &failure, progress)?;
+    let training = Training::of(learner);
+    args.training.write_report(app, &training, name)?;
     progress.waiting("accuracies");
-    Ok(())
+    Ok(training)
 }
 
 /// The accuracies of two networks, where there are images to measure them by.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use quant::Model;
 use quant::reshape::{PolynomialOptions, PolynomialReport, Polynomials};
-use quant::tune::TuneProgress;
 use serde::Serialize;
 
-use super::summary::{Network, Training, networks, written};
+use super::summary::{Network, behind, networks, written};
 use crate::table::Table;
+use crate::training::Training;
 use crate::units;
 
 /// What `pq reshape --polynomial` prints.
@@ -35,11 +35,10 @@ impl Summary {
         (file, bytes): (&Path, usize),
         options: &PolynomialOptions,
         model: &Model,
-        polynomials: &mut Polynomials<'_>,
+        (polynomials, training): (&Polynomials<'_>, Training),
         [before, after]: [Option<f64>; 2],
     ) -> Self {
         let prices = polynomials.prices();
-        let TuneProgress { step, loss, .. } = polynomials.learner().progress();
         Self {
             file: file.to_owned(),
             bytes,
@@ -49,7 +48,7 @@ impl Summary {
             before: Network::new(model, before, prices[0]),
             after: Network::new(polynomials.model(), after, prices[1]),
             loss: polynomials.loss(),
-            training: Training { steps: step, loss },
+            training,
         }
     }
 
@@ -57,7 +56,7 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", self.nodes());
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
-        let _ = writeln!(text, "{}", self.training.behind(self.loss));
+        let _ = writeln!(text, "{}", behind(self.loss, &self.training));
         // Whoever reads of savings below zero should read why beside them.
         let _ = writeln!(
             text,

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use fusion::relus::ReluSystem;
 use quant::Model;
 use quant::reshape::{Granularity, Linearizer, ReluReport, ReshapeError};
-use quant::tune::TuneProgress;
 use serde::Serialize;
 
-use super::summary::{Network, Training, networks, written};
+use super::summary::{Network, networks, written};
 use crate::table::Table;
+use crate::training::Training;
 use crate::units;
 
 /// What `pq reshape --relus` prints.
@@ -40,11 +40,10 @@ impl Summary {
         (file, bytes): (&Path, usize),
         by: Granularity,
         (model, changed): (&Model, &Model),
-        linearizer: &mut Linearizer<'_>,
+        (linearizer, training): (&Linearizer<'_>, Training),
         [before, after]: [Option<f64>; 2],
     ) -> Result<Self, ReshapeError> {
         let prices = linearizer.prices()?;
-        let TuneProgress { step, loss, .. } = linearizer.learner().progress();
         let relus = [model, changed].map(Model::relus);
         let systems = ReluSystem::ALL.map(|system| {
             let [before, after] = relus.map(|relus| system.bytes(relus));
@@ -58,7 +57,7 @@ impl Summary {
             before: Network::new(model, before, prices[0]),
             after: Network::new(changed, after, prices[1]),
             systems: systems.into(),
-            training: Training { steps: step, loss },
+            training,
         })
     }
 
@@ -73,8 +72,11 @@ impl Summary {
         let mut text = format!("{layers}\n");
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
         let _ = writeln!(text, "{}", self.savings());
-        let Training { steps, loss } = self.training;
+        let Training { steps, loss, .. } = self.training;
         let _ = writeln!(text, "loss after {steps} steps {} nats", units::loss(loss));
+        if let Some(held_back) = self.training.text() {
+            let _ = writeln!(text, "{held_back}");
+        }
         let _ = writeln!(text, "{}", written(&self.file, self.bytes));
         text
     }

@@ -7,10 +7,10 @@ use pq::{BlockReport, ReshapePrice, Saving};
 use protocols::printable::Printable;
 use quant::Model;
 use quant::reshape::Reshaper;
-use quant::tune::TuneProgress;
 use serde::Serialize;
 
 use crate::table::Table;
+use crate::training::Training;
 use crate::units;
 
 /// What `pq reshape` prints.
@@ -41,21 +41,13 @@ pub(super) struct Network {
     parameters: u64,
 }
 
-/// The training behind it.
-#[derive(Serialize)]
-pub(super) struct Training {
-    pub(super) steps: u64,
-    /// The mean loss of the last batches, in nats.
-    pub(super) loss: f64,
-}
-
-impl Training {
-    /// A line of it, behind a divergence before.
-    pub(super) fn behind(&self, before: f64) -> String {
-        let Self { steps, loss } = *self;
-        let [before, loss] = [before, loss].map(units::loss);
-        format!("divergence before training {before} nats; loss after {steps} steps {loss} nats")
-    }
+/// Lines of a training, behind a divergence before.
+pub(super) fn behind(before: f64, training: &Training) -> String {
+    let [before, loss] = [before, training.loss].map(units::loss);
+    let steps = training.steps;
+    let line =
+        format!("divergence before training {before} nats; loss after {steps} steps {loss} nats");
+    std::iter::once(line).chain(training.text()).collect::<Vec<_>>().join("\n")
 }
 
 /// The line that tells where the network is.
@@ -68,11 +60,10 @@ impl Summary {
         (file, bytes): (&Path, usize),
         saving: Saving,
         model: &Model,
-        reshaper: &mut Reshaper<'_>,
+        (reshaper, training): (&Reshaper<'_>, Training),
         [before, after]: [Option<f64>; 2],
     ) -> Self {
         let prices = reshaper.prices();
-        let TuneProgress { step, loss, .. } = reshaper.learner().progress();
         Self {
             file: file.to_owned(),
             bytes,
@@ -84,7 +75,7 @@ impl Summary {
             before: Network::new(model, before, prices[0]),
             after: Network::new(reshaper.model(), after, prices[1]),
             loss: reshaper.loss(),
-            training: Training { steps: step, loss },
+            training,
         }
     }
 
@@ -92,7 +83,7 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", self.alternatives());
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
-        let _ = writeln!(text, "{}", self.training.behind(self.loss));
+        let _ = writeln!(text, "{}", behind(self.loss, &self.training));
         let _ = writeln!(text, "{}", written(&self.file, self.bytes));
         text
     }

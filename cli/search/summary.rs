@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::console::Console;
 use crate::layers;
 use crate::table::Table;
+use crate::training::Training;
 use crate::units;
 
 /// How images become integers.
@@ -46,6 +47,9 @@ pub(crate) struct Summary {
     pub(super) input: Input,
     /// Of the calibration images.
     pub(super) off_scale: Option<OffScale>,
+    /// Where integers were trained: how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) training: Option<Training>,
     /// With --explain, by measure.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) sensitivities: BTreeMap<&'static str, Sensitivity>,
@@ -66,6 +70,7 @@ impl Summary {
             fidelity: found.fidelity,
             input: Input::of(&found.plan),
             off_scale: None,
+            training: None,
             sensitivities: BTreeMap::new(),
             activations: Vec::new(),
         }

@@ -1,8 +1,11 @@
 //! What commands that train have in common: their images, their arguments, and the way from the
 //! first step to the last.
 
+mod curve;
+mod drawing;
 mod state;
 
+pub(crate) use curve::Training;
 pub(crate) use state::Place;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +16,8 @@ use quant::{Dataset, Model, Preprocess, Tensor};
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
+use crate::files;
+use crate::out;
 use crate::progress::Progress;
 use crate::units;
 
@@ -48,6 +53,13 @@ pub(crate) struct TrainingArgs {
     /// Mirror no image: for digits and letters.
     #[arg(long)]
     no_flip: bool,
+    /// Images to hold back, at most a tenth of all: nothing is learned from them, and what the
+    /// network says of them on the way is reported.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    validate: u32,
+    /// A page with the curves of the training to write: HTML.
+    #[arg(long, value_name = "HTML")]
+    report: Option<PathBuf>,
     /// Seed of everything random in the training.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -94,6 +106,7 @@ impl TrainingArgs {
             steps: self.steps,
             crop: self.crop.into(),
             flip: !self.no_flip,
+            held_back: self.validate as usize,
             seed: self.seed,
             ..TuneOptions::default()
         }
@@ -113,12 +126,41 @@ impl TrainingArgs {
             steps,
             format!("--crop {}", self.crop),
             format!("--no-flip {}", self.no_flip),
+            format!("--validate {}", self.validate),
             format!("--seed {}", self.seed),
         ];
         for path in &self.train {
             lines.push(format!("--train {}", digest(path)?));
         }
         Ok(lines)
+    }
+
+    /// Makes sure that the page can be written, before any work starts.
+    ///
+    /// # Errors
+    /// It cannot be written, or is there already.
+    pub(crate) fn can_report(&self, app: &App, force: bool) -> Outcome<()> {
+        self.report.as_ref().map_or(Ok(()), |path| out::file(app, path, force || self.resume))
+    }
+
+    /// Writes the page of a training that is done, where one is wanted.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn write_report(
+        &self,
+        app: &App,
+        training: &Training,
+        network: &str,
+    ) -> Outcome<()> {
+        let Some(path) = &self.report else { return Ok(()) };
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| Failure::usage("--report has to name a file"))?;
+        let page = training.page(network);
+        let file = files::secret(name, page.as_bytes());
+        files::write_together(&app.cleanup, files::folder_of(path), &[file])?;
+        app.console.note(format_args!("the training's curves: {}", path.display()));
+        Ok(())
     }
 
     /// Goes on to the last step, from the beginning or from where another process was interrupted.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use quant::Model;
 use quant::search::{FirstAndLast, Found, SearchError, SearchOptions, Uniform, Winograd};
+use quant::tune::TuneOptions;
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -31,6 +32,10 @@ pub(crate) struct Args {
     /// Widths of the first and last layer beside --fixed: same, or wNaM [default: w8a8].
     #[arg(long, value_name = "same|wNaM", requires = "fixed")]
     first_last: Option<FirstAndLast>,
+    /// How far an integer of up to four bits moves in a step, about, where the rate is highest;
+    /// each bit more doubles it.
+    #[arg(long, value_name = "RATE", default_value_t = 0.012, value_parser = units::rate)]
+    rate: f32,
     /// Which 3x3 convolutions become requantized Winograd, whose weights are then trained in its
     /// domain: exact (none), auto (those that lose nothing before training) or always (all that it
     /// suits); +N gives their weights N bits more.
@@ -89,6 +94,10 @@ impl Args {
         }
     }
 
+    pub(super) fn tuning(&self) -> TuneOptions {
+        TuneOptions { rate: self.rate, ..self.training.options() }
+    }
+
     /// The network to learn from, where it is another one.
     ///
     /// # Errors
@@ -126,6 +135,7 @@ impl Args {
             self.goal.line(),
             format!("--first-last {:?}", self.first_last.unwrap_or_default()),
             format!("--winograd {:?}", self.winograd),
+            format!("--rate {}", self.rate),
             format!("--teacher {}", digest(self.teacher.as_ref().unwrap_or(&self.model))?),
             format!("preprocessing {:?}", self.preprocess.preprocess()),
         ];

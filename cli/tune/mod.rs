@@ -14,6 +14,7 @@ use crate::net::{self, Net};
 use crate::out::{self, Writer};
 use crate::progress::Progress;
 use crate::search::Summary;
+use crate::training::Training;
 
 /// Runs `pq tune`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
@@ -25,10 +26,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
 
 fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let _kept = out::folder(app, &args.out, Writer::Tune, args.force)?;
+    args.training.can_report(app, args.force)?;
     let input = args.output.import(&args.model, &app.console)?;
     let teacher = args.teacher(&app.console)?;
     let lessons = args.training.lessons(&input, args.preprocess.preprocess(), pq::CALIBRATION)?;
-    let (options, training) = (args.options(), args.training.options());
+    let (options, training) = (args.options(), args.tuning());
     let images = Images { batch: &lessons.first, labels: None, held_back: None };
     let progress = Progress::new();
     let told = &mut |at: search::Progress| progress.search(at);
@@ -40,9 +42,11 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let mut tuner = tuner.map_err(|error| args.failure(error))?;
     let (place, failure) = (args.place()?, |error: TuneError| args.failure(error.into()));
     args.training.learn(app, &place, tuner.learner(), &failure, &progress)?;
+    let training = Training::of(tuner.learner());
     let mut found = prepared.tuned(&options, &tuner, told).map_err(|error| args.failure(error))?;
     let hints = found.make_hints()?;
-    let summary = Summary::new(&found);
+    let mut summary = Summary::new(&found);
+    summary.training = Some(training.clone());
     drop(progress);
     summary.warn(&app.console);
     if let Some(over) = args.over(&found) {
@@ -50,5 +54,6 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     }
     let (plan, weights, hints) = (&found.plan, &found.weights, hints.as_ref());
     net::write(app, &args.out, Net { plan, weights, hints }, &summary)?;
+    args.training.write_report(app, &training, &input.name)?;
     Ok((summary, found.plan))
 }

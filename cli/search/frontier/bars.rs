@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Point;
-use super::page::escape;
+use crate::page::escape;
 
 const WIDTH: f64 = 900.0;
 /// Of the column of labels.

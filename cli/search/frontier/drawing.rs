@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::page::escape;
 use super::{Frontier, Point};
+use crate::page::escape;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;

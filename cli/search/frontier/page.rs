@@ -2,27 +2,22 @@
 
 use std::fmt::Write;
 
-use protocols::printable::Printable;
-
 use super::bars::bars;
 use super::{Frontier, drawing};
-
-const STYLE: &str = include_str!("style.css");
+use crate::page::{self, escape};
 
 /// The frontier, the bits of every layer over what it moves, the sensitivities, and all numbers.
 pub(super) fn write(frontier: &Frontier) -> String {
-    let name = escape(&frontier.network);
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{name}: \
-        precision frontier</title>\
-         <style>{STYLE}</style></head><body>\n<h1>{name}</h1>\n<p class=\"note\">Accuracies on {} \
+    let mut page = page::begin(&frontier.network, "precision frontier");
+    let _ = writeln!(
+        page,
+        "<p class=\"note\">Accuracies on {} \
          images, standard error about \
          {:.2} points; the float network has {:.2} %. Bits of one inference are exact: what a \
          private run moves, offline and \
          online, both directions. Loss and agreement compare with the float network on images \
          behind those of calibration, where there are 64 more, else on these. The curve has the \
-         networks that lose less than every cheaper one.</p>\n",
+         networks that lose less than every cheaper one.</p>",
         frontier.images,
         100.0 * frontier.standard_error(),
         100.0 * frontier.float_accuracy
@@ -45,7 +40,7 @@ pub(super) fn write(frontier: &Frontier) -> String {
     }
     sensitivities(&mut page, frontier);
     let _ = writeln!(page, "<p class=\"note\">{}</p>", escape(&frontier.provenance.text()));
-    page.push_str("</body></html>\n");
+    page.push_str(page::END);
     page
 }
 
@@ -142,15 +137,4 @@ fn sensitivities(page: &mut String, frontier: &Frontier) {
 
 fn megabytes(bits: u64) -> f64 {
     bits as f64 / 8e6
-}
-
-/// Names come from files: none of them is markup, and none hides or reorders what stands beside it.
-/// Control characters have no place in XML, not even as references.
-pub(super) fn escape(text: &str) -> String {
-    let text = Printable(text).to_string();
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
 }

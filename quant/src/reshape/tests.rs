@@ -101,8 +101,16 @@ fn a_dropped_block_takes_the_relu_behind_it_along() {
 }
 
 fn options() -> ReshapeOptions {
-    let training =
-        TuneOptions { steps: 24, batch: 16, crop: 1, flip: true, temperature: 4.0, seed: 3 };
+    let training = TuneOptions {
+        steps: 24,
+        batch: 16,
+        crop: 1,
+        flip: true,
+        temperature: 4.0,
+        rate: 0.006,
+        held_back: 20,
+        seed: 3,
+    };
     ReshapeOptions {
         blocks: 1,
         kernels: vec![1, 3],

@@ -8,6 +8,7 @@
 //! Everything random comes from the seed and the step, sums have a fixed order, and no decision
 //! depends on time: the result is the same on any number of cores, and after an interruption.
 
+mod curve;
 mod error;
 mod integers;
 mod source;
@@ -18,6 +19,7 @@ use fusion::Graph;
 use model::Model;
 use protocols::weights::Weights;
 
+pub use curve::Point;
 pub use error::TuneError;
 pub use source::Source;
 pub use state::steps_of;
@@ -39,14 +41,29 @@ pub struct TuneOptions {
     pub flip: bool,
     /// The temperature of the teacher's and of the network's logits, where these are compared.
     pub temperature: f64,
+    /// How far an integer of up to four bits moves in a step, about, where the rate is highest;
+    /// each bit more doubles it. Floats have a rate of their own.
+    pub rate: f32,
+    /// Images, at most a tenth of all, that nothing is learned from: what the network says of them
+    /// on the way is told by its [`Point`]s.
+    pub held_back: usize,
     /// Everything random.
     pub seed: u64,
 }
 
 impl Default for TuneOptions {
-    /// A thousand batches of 64, images moved by up to four pixels and mirrored.
+    /// A thousand batches of 64, images moved by up to four pixels and mirrored, all learned from.
     fn default() -> Self {
-        Self { steps: 1000, batch: 64, crop: 4, flip: true, temperature: 4.0, seed: 0 }
+        Self {
+            steps: 1000,
+            batch: 64,
+            crop: 4,
+            flip: true,
+            temperature: 4.0,
+            rate: 0.012,
+            held_back: 0,
+            seed: 0,
+        }
     }
 }
 
@@ -87,7 +104,7 @@ impl<'a> Tuner<'a> {
             let [expected, found] = [model, teacher].map(Model::interface);
             return Err(TuneError::Teacher { expected, found });
         }
-        let integers = Integers::new(model, graph, weights)?;
+        let integers = Integers::new(model, (graph, weights), options.rate)?;
         Ok(Self { training: Training::new(teacher, integers, source, options)? })
     }
 

@@ -9,24 +9,60 @@ use train::Augmentation;
 /// Images of some files, one after the other.
 #[derive(Clone, Debug)]
 pub struct Source<'a> {
-    files: Vec<(&'a Dataset, Range<usize>)>,
+    files: Vec<&'a Dataset>,
+    /// Of each image its file and its index there.
+    images: Vec<(usize, usize)>,
     preprocess: &'a Preprocess,
 }
 
 impl<'a> Source<'a> {
     /// Some images of each file; `preprocess` is what a pixel is turned into.
-    pub const fn new(files: Vec<(&'a Dataset, Range<usize>)>, preprocess: &'a Preprocess) -> Self {
-        Self { files, preprocess }
+    pub fn new(files: Vec<(&'a Dataset, Range<usize>)>, preprocess: &'a Preprocess) -> Self {
+        let numbered = files.iter().enumerate();
+        let images =
+            numbered.flat_map(|(file, (_, range))| range.clone().map(move |at| (file, at)));
+        Self {
+            images: images.collect(),
+            files: files.iter().map(|(file, _)| *file).collect(),
+            preprocess,
+        }
     }
 
     /// Images in all.
-    pub fn len(&self) -> usize {
-        self.files.iter().map(|(_, range)| range.len()).sum()
+    pub const fn len(&self) -> usize {
+        self.images.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// Two parts: some to learn from, and `count` that nothing is learned from. Which ones these are
+    /// follows from their pixels: other files around them, or another order, change little of it.
+    pub(super) fn hold_back(self, count: usize) -> Result<(Self, Self), DataError> {
+        if count == 0 {
+            let none = Self { images: Vec::new(), ..self.clone() };
+            return Ok((self, none));
+        }
+        let mut digests = Vec::with_capacity(self.len());
+        for (at, &(file, index)) in self.images.iter().enumerate() {
+            let pixels = self.files[file].batch(index..index + 1, &Preprocess::Raw)?.data;
+            let mut hasher = blake3::Hasher::new();
+            pixels.iter().for_each(|pixel| {
+                hasher.update(&pixel.to_le_bytes());
+            });
+            digests.push((*hasher.finalize().as_bytes(), at));
+        }
+        // Images that are the same are next to each other, and so on one side but for the last.
+        digests.sort_unstable();
+        let mut is_held = vec![false; self.len()];
+        digests.iter().take(count).for_each(|&(_, at)| is_held[at] = true);
+        let part = |held: bool| {
+            let images = self.images.iter().zip(&is_held).filter(|(_, is)| **is == held);
+            Self { images: images.map(|(image, _)| *image).collect(), ..self.clone() }
+        };
+        Ok((part(false), part(true)))
     }
 
     /// Appends an image, augmented and preprocessed; its label, if its file has any.
@@ -36,21 +72,14 @@ impl<'a> Source<'a> {
         moved: &Augmentation,
         images: &mut Vec<f32>,
     ) -> Result<Option<usize>, DataError> {
-        let mut index = index;
-        for (file, range) in &self.files {
-            if index >= range.len() {
-                index -= range.len();
-                continue;
-            }
-            let index = range.start + index;
-            let one = file.batch(index..index + 1, self.preprocess)?;
-            let shape = one.image_shape();
-            let start = images.len();
-            images.resize(start + one.data.len(), 0.0);
-            moved.apply(shape, &self.blank(shape[0]), &one.data, &mut images[start..]);
-            return Ok(file.labels().map(|labels| labels[index]));
-        }
-        unreachable!("invariant: the order is of the images that there are")
+        let (file, index) = self.images[index];
+        let file = self.files[file];
+        let one = file.batch(index..index + 1, self.preprocess)?;
+        let shape = one.image_shape();
+        let start = images.len();
+        images.resize(start + one.data.len(), 0.0);
+        moved.apply(shape, &self.blank(shape[0]), &one.data, &mut images[start..]);
+        Ok(file.labels().map(|labels| labels[index]))
     }
 
     /// What a black pixel becomes, by channel.

@@ -1,13 +1,14 @@
 //! A training as bytes: everything that its next step depends on, beside its arguments.
 //!
-//! Little-endian words: the kind of parameters, a fingerprint of the options, the step, the curve;
-//! then all parameters with their moments.
+//! Little-endian words: the kind of parameters, a fingerprint of the options, the step, the loss;
+//! then all parameters with their moments, and the points of the curve.
 
 use super::TuneError;
+use super::curve::Point;
 use super::training::{Curve, Parameters, Training};
 
 /// Words before the parameters.
-const WORDS: usize = 10;
+const WORDS: usize = 12;
 
 /// The steps in all of the training that a state is of; none where it is no state.
 pub fn steps_of(state: &[u8]) -> Option<u64> {
@@ -30,10 +31,15 @@ impl<P: Parameters> Training<'_, P> {
             u64::from(halvings),
             first.to_bits(),
             mean.to_bits(),
+            self.held.len() as u64,
+            self.points.len() as u64,
         ];
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         for list in self.parameters.lists() {
             bytes.extend(list.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        for point in &self.points {
+            bytes.extend(point.words().iter().flat_map(|word| word.to_le_bytes()));
         }
         bytes
     }
@@ -43,11 +49,15 @@ impl<P: Parameters> Training<'_, P> {
     /// # Errors
     /// The state is of other arguments, which the error names, or is no state.
     pub(super) fn read_bytes(&mut self, state: &[u8]) -> Result<(), TuneError> {
-        let length = WORDS * 8 + 4 * self.numbers();
-        expect("bytes", length as u64, state.len() as u64)?;
-        let (words, values) = state.split_at(WORDS * 8);
-        let words: Vec<u64> =
-            words.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let parameters = 4 * self.numbers();
+        // The last word of the head says how many points follow the parameters.
+        let told = words(state).get(WORDS - 1).copied().unwrap_or(0);
+        let length = told.saturating_mul(8 * Point::WORDS as u64);
+        let length = length.saturating_add((WORDS * 8 + parameters) as u64);
+        expect("bytes", length, state.len() as u64)?;
+        let (head, rest) = state.split_at(WORDS * 8);
+        let (values, points) = rest.split_at(parameters);
+        let (words, points) = (words(head), words(points));
         let fixed = [
             ("format", u64::from_le_bytes(P::MAGIC)),
             ("steps", self.options.steps),
@@ -59,6 +69,8 @@ impl<P: Parameters> Training<'_, P> {
         for ((what, expected), &found) in fixed.into_iter().zip(&words) {
             expect(what, expected, found)?;
         }
+        expect("held-back images", self.held.len() as u64, words[10])?;
+        self.points = points.as_chunks().0.iter().map(|words| Point::of(*words)).collect();
         self.step = words[6];
         self.curve = Curve {
             halvings: words[7] as u32,
@@ -76,6 +88,10 @@ impl<P: Parameters> Training<'_, P> {
     fn numbers(&self) -> usize {
         self.parameters.lists().iter().map(|list| list.len()).sum()
     }
+}
+
+fn words(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
 fn expect(what: &'static str, expected: u64, found: u64) -> Result<(), TuneError> {

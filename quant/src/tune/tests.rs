@@ -23,8 +23,16 @@ fn source(data: &Dataset) -> Source<'_> {
     Source::new(vec![(data, 40..100), (data, 0..data.len())], &Preprocess::Unit)
 }
 
-const OPTIONS: TuneOptions =
-    TuneOptions { steps: 24, batch: 16, crop: 1, flip: true, temperature: 4.0, seed: 3 };
+const OPTIONS: TuneOptions = TuneOptions {
+    steps: 24,
+    batch: 16,
+    crop: 1,
+    flip: true,
+    temperature: 4.0,
+    rate: 0.006,
+    held_back: 20,
+    seed: 3,
+};
 
 /// Whether the trainer's logits are those of the specification, integer for integer.
 fn check_forward(tuner: &mut Tuner<'_>, data: &Dataset) {
@@ -161,4 +169,40 @@ fn another_network_of_the_same_images_and_classes_can_teach() {
     let error = Tuner::new(&model, (&graph, &weights), &teacher, source(&data), OPTIONS);
     let error = error.err().unwrap().to_string();
     assert!(error.contains("takes [4, 8, 8]") && error.contains("expected [3, 8, 8]"), "{error}");
+}
+
+/// Images are held back by their pixels, whatever the order, and the curve is of these.
+#[test]
+fn held_back_images_are_not_learned_from_and_told_about() {
+    let model = residual_network();
+    let ((graph, weights), data) = quantized(&model, [3, 3]);
+    let pixels = |source: &Source<'_>| {
+        let mut all: Vec<Vec<u32>> = (0..source.len())
+            .map(|index| {
+                let mut image = Vec::new();
+                source.image(index, &train::Augmentation::default(), &mut image).unwrap();
+                image.iter().map(|value| value.to_bits()).collect()
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    let parts = |ranges: &[std::ops::Range<usize>]| {
+        let files = ranges.iter().map(|range| (&data, range.clone())).collect();
+        let (learned, held) = Source::new(files, &Preprocess::Unit).hold_back(30).unwrap();
+        assert_eq!((learned.len(), held.len()), (data.len() - 30, 30));
+        assert!(pixels(&held).iter().all(|image| !pixels(&learned).contains(image)));
+        pixels(&held)
+    };
+    assert_eq!(parts(&[0..data.len()]), parts(&[120..data.len(), 0..120]));
+    let mut tuner = Tuner::new(&model, (&graph, &weights), &model, source(&data), OPTIONS).unwrap();
+    tuner.learner().learn(&mut |_| ()).unwrap();
+    let learner = tuner.learner();
+    assert_eq!(learner.held_back(), OPTIONS.held_back);
+    let steps: Vec<u64> = learner.curve().iter().map(|point| point.step).collect();
+    assert_eq!(steps, (0..=12).map(|look| 2 * look).collect::<Vec<_>>());
+    for point in learner.curve() {
+        assert!((0.0..=1.0).contains(&point.agreement.unwrap()) && point.loss.is_finite());
+        assert_eq!(point.accuracy.is_some(), data.labels().is_some());
+    }
 }

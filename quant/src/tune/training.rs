@@ -2,8 +2,9 @@
 //! and a guard against divergence.
 
 use model::Model;
-use train::{Images as Moves, Network, Order, Trainer, loss, rate};
+use train::{Augmentation, Images as Moves, Network, Order, Trainer, loss, rate};
 
+use super::curve::{Point, is_look};
 use super::{Source, TuneError, TuneOptions, TuneProgress};
 
 /// Batches that the loss that is shown is a mean of.
@@ -64,6 +65,12 @@ pub trait Learner {
         step >= of
     }
 
+    /// How it went so far.
+    fn curve(&self) -> &[Point];
+
+    /// How many images are held back.
+    fn held_back(&self) -> usize;
+
     /// Sets the number of steps in all, where no step has been done yet: rates depend on it.
     fn plan(&mut self, steps: u64);
 
@@ -98,6 +105,10 @@ pub trait Learner {
 /// A training under way.
 pub(crate) struct Training<'a, P> {
     pub(super) source: Source<'a>,
+    /// What nothing is learned from.
+    pub(super) held: Source<'a>,
+    /// What the teacher says of each of these, once it was asked.
+    taught: Option<Vec<usize>>,
     pub(super) options: TuneOptions,
     pub(super) parameters: P,
     student: Trainer<f32>,
@@ -108,6 +119,7 @@ pub(crate) struct Training<'a, P> {
     /// Steps done.
     pub(super) step: u64,
     pub(super) curve: Curve,
+    pub(super) points: Vec<Point>,
     /// What training goes back to when it diverges.
     good: Vec<u8>,
     buffers: Buffers,
@@ -145,6 +157,7 @@ impl<'a, P: Parameters> Training<'a, P> {
         if source.is_empty() {
             return Err(TuneError::NoImages);
         }
+        let (source, held) = source.clone().hold_back(options.held_back.min(source.len() / 10))?;
         let batch = options.batch.max(1);
         let mut taught: Trainer<f32> = Trainer::new(&Network::from(teacher), batch);
         for (node, conv) in teacher.layers() {
@@ -157,11 +170,14 @@ impl<'a, P: Parameters> Training<'a, P> {
             student: Trainer::new(&network, batch),
             teacher: taught,
             source,
+            held,
+            taught: None,
             options: TuneOptions { batch, ..options },
             parameters,
             sizes: sizes.map(|shape| shape.iter().product()),
             step: 0,
             curve: Curve::default(),
+            points: Vec::new(),
             good: Vec::new(),
             buffers: Buffers::default(),
         };
@@ -178,14 +194,7 @@ impl<'a, P: Parameters> Training<'a, P> {
     /// `[N, C, H, W]` as they are fed in.
     pub(crate) fn outputs(&mut self, input: &[f32]) -> Vec<f32> {
         self.parameters.set(&mut self.student);
-        let [one, classes] = self.sizes;
-        let mut logits = Vec::new();
-        for part in input.chunks(one * self.options.batch) {
-            let start = logits.len();
-            logits.resize(start + part.len() / one * classes, 0.0);
-            self.student.outputs(part, &mut logits[start..]);
-        }
-        logits
+        outputs(&mut self.student, input, self.sizes, self.options.batch)
     }
 
     /// Reads the batch of the step, and has the teacher look at it; the labels.
@@ -224,6 +233,36 @@ impl<'a, P: Parameters> Training<'a, P> {
         })
     }
 
+    /// Adds how the training is now to its curve.
+    fn look(&mut self) -> Result<(), TuneError> {
+        let mut point =
+            Point { step: self.step, loss: self.curve.mean, agreement: None, accuracy: None };
+        if !self.held.is_empty() {
+            let (mut images, mut labels) = (Vec::new(), Vec::new());
+            for index in 0..self.held.len() {
+                labels.push(self.held.image(index, &Augmentation::default(), &mut images)?);
+            }
+            let taught = match self.taught.take() {
+                Some(taught) => taught,
+                None => {
+                    let batch = self.options.batch;
+                    classes(&outputs(&mut self.teacher, &images, self.sizes, batch), self.sizes[1])
+                }
+            };
+            let mut input = Vec::new();
+            self.parameters.input(&images, &mut input);
+            let said = classes(&self.outputs(&input), self.sizes[1]);
+            point.agreement =
+                Some(part(said.iter().zip(&taught).map(|(said, taught)| said == taught)));
+            let told: Option<Vec<usize>> = labels.into_iter().collect();
+            point.accuracy =
+                told.map(|told| part(said.iter().zip(&told).map(|(said, label)| said == label)));
+            self.taught = Some(taught);
+        }
+        self.points.push(point);
+        Ok(())
+    }
+
     /// Goes back to where training went well, with half the rates.
     fn go_back(&mut self, loss: f64) -> Result<(), TuneError> {
         let halvings = self.curve.halvings + 1;
@@ -242,6 +281,14 @@ impl<'a, P: Parameters> Training<'a, P> {
 impl<P: Parameters> Learner for Training<'_, P> {
     fn progress(&self) -> TuneProgress {
         TuneProgress { step: self.step, of: self.options.steps, loss: self.curve.mean }
+    }
+
+    fn curve(&self) -> &[Point] {
+        &self.points
+    }
+
+    fn held_back(&self) -> usize {
+        self.held.len()
     }
 
     fn plan(&mut self, steps: u64) {
@@ -268,12 +315,18 @@ impl<P: Parameters> Learner for Training<'_, P> {
         if !loss.is_finite() || diverges {
             return self.go_back(loss);
         }
+        if self.step == 0 && self.points.is_empty() {
+            self.look()?;
+        }
         // Each divergence has halved them.
         let halved = (-(self.curve.halvings as f32)).exp2();
         let of = self.options.steps;
         let part = self.parameters.rate(self.step, of) * halved;
         self.step += 1;
         self.parameters.update(&self.student, part, self.step, of);
+        if is_look(self.step, of) {
+            self.look()?;
+        }
         if self.step.is_multiple_of(WATCHED) {
             self.good = self.to_bytes();
         }
@@ -287,4 +340,32 @@ impl<P: Parameters> Learner for Training<'_, P> {
     fn restore(&mut self, state: &[u8]) -> Result<(), TuneError> {
         self.read_bytes(state)
     }
+}
+
+/// What a trainer says of images, as many at once as it has memory for.
+fn outputs(
+    trainer: &mut Trainer<f32>,
+    input: &[f32],
+    [one, classes]: [usize; 2],
+    batch: usize,
+) -> Vec<f32> {
+    let mut logits = vec![0.0; input.len() / one * classes];
+    let parts = input.chunks(one * batch).zip(logits.chunks_mut(classes * batch));
+    parts.for_each(|(input, logits)| trainer.outputs(input, logits));
+    logits
+}
+
+/// The class with the largest logit of each image: the first, where there are several.
+fn classes(logits: &[f32], classes: usize) -> Vec<usize> {
+    let largest = |logits: &[f32]| {
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        logits.iter().position(|&logit| logit == most).unwrap_or(0)
+    };
+    logits.chunks_exact(classes).map(largest).collect()
+}
+
+/// The part of what is so.
+fn part(all: impl ExactSizeIterator<Item = bool>) -> f64 {
+    let count = all.len();
+    all.filter(|&is| is).count() as f64 / count as f64
 }

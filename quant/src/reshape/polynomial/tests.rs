@@ -117,8 +117,16 @@ fn the_form_follows_what_is_around_a_relu() {
 }
 
 fn options(relus: ReluSelection, start: PolynomialStart) -> PolynomialOptions {
-    let training =
-        TuneOptions { steps: 24, batch: 16, crop: 1, flip: true, temperature: 4.0, seed: 3 };
+    let training = TuneOptions {
+        steps: 24,
+        batch: 16,
+        crop: 1,
+        flip: true,
+        temperature: 4.0,
+        rate: 0.006,
+        held_back: 0,
+        seed: 3,
+    };
     PolynomialOptions { relus, start, training, ..PolynomialOptions::default() }
 }
 

@@ -8,9 +8,6 @@ use super::tiles::{self, Tiles};
 
 /// How far latents go beyond their largest and least integers, so that they can come back.
 const SLACK: f32 = 0.49;
-/// Rate of latents of up to four bits, in integers a step; each bit more doubles it, since the
-/// integers are as much larger.
-const RATE: f32 = 0.006;
 /// Rate of biases, in steps of the output.
 const BIAS_RATE: f32 = 0.01;
 
@@ -112,7 +109,9 @@ impl Layer {
     }
 
     /// Moves against the gradients of what the trainer was given; see [`super::Parameters::update`].
-    pub(super) fn update(&mut self, gradient: &Parameters<f32>, part: f32, step: u64) {
+    ///
+    /// The rates are that of latents of up to four bits, and the part of the full rate of biases.
+    pub(super) fn update(&mut self, gradient: &Parameters<f32>, rates: [f32; 2], step: u64) {
         let [low, high] = self.limits();
         let Parameters { weight, bias } = gradient;
         // The room of `products` holds gradients until the next batch.
@@ -127,12 +126,13 @@ impl Layer {
         for (offset, gradient) in self.offsets.iter_mut().zip(bias) {
             *offset = gradient * self.step;
         }
-        let rate = RATE * f32::from(self.bits.saturating_sub(4)).exp2();
+        // Integers of a bit more are twice as large.
+        let rate = rates[0] * f32::from(self.bits.saturating_sub(4)).exp2();
         let [latents, biases] = &mut self.moments;
         let within = [low - SLACK, high + SLACK];
-        latents.update(&mut self.latents, &self.products, part * rate, step, within);
+        latents.update(&mut self.latents, &self.products, rate, step, within);
         let anywhere = [f32::NEG_INFINITY, f32::INFINITY];
-        biases.update(&mut self.biases, &self.offsets, part * BIAS_RATE, step, anywhere);
+        biases.update(&mut self.biases, &self.offsets, rates[1] * BIAS_RATE, step, anywhere);
     }
 
     /// The integers as they are.

@@ -27,12 +27,18 @@ pub(super) struct Integers {
     graph: Graph,
     weights: Weights,
     layers: Vec<Layer>,
+    /// See [`super::TuneOptions::rate`].
+    rate: f32,
 }
 
 impl Integers {
     /// Starts from a network's integers. Latents lie where the float weights do, as far as that is
     /// within what stands for the same integers: the nearest to another one moves first.
-    pub(super) fn new(model: &Model, graph: &Graph, weights: &Weights) -> Result<Self, TuneError> {
+    pub(super) fn new(
+        model: &Model,
+        (graph, weights): (&Graph, &Weights),
+        rate: f32,
+    ) -> Result<Self, TuneError> {
         check(graph)?;
         let values = values(graph);
         let mut layers = Vec::new();
@@ -47,7 +53,7 @@ impl Integers {
             }
             layers.push(layer);
         }
-        Ok(Self { graph: graph.clone(), weights: weights.clone(), layers })
+        Ok(Self { graph: graph.clone(), weights: weights.clone(), layers, rate })
     }
 
     /// The integer network, its accumulators' intervals those of the weights as they are.
@@ -89,9 +95,10 @@ impl Parameters for Integers {
     }
 
     fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64, _: u64) {
+        let rate = self.rate;
         for layer in &mut self.layers {
             if let Some(gradient) = trainer.gradient(layer.node) {
-                layer.update(gradient, part, step);
+                layer.update(gradient, [part * rate, part], step);
             }
         }
     }
