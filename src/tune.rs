@@ -15,7 +15,7 @@ pub const CALIBRATION: usize = 256;
 /// from what it was.
 ///
 /// The first images of the first file calibrate. Labels are learned from too, where files have
-/// any. Layers that the options choose to requantize for Winograd learn their weights in its domain.
+/// any. Layers that the options requantize for Winograd learn their weights in its domain.
 /// `progress` is told after each step.
 ///
 /// # Errors

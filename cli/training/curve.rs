@@ -32,7 +32,6 @@ impl Training {
     /// are none.
     pub(crate) fn text(&self) -> Option<String> {
         let [first, last] = [self.curve.first()?, self.curve.last()?];
-        let percent = |part: f64| format!("{:.2} %", 100.0 * part);
         let [before, after] = [first.agreement?, last.agreement?].map(percent);
         let count = units::count(self.held_back as u64);
         let mut text =
@@ -71,9 +70,8 @@ impl Training {
     fn table(&self) -> Table {
         let mut table = Table::new(0, &["step", "loss", "agreement", "accuracy"]);
         for Point { step, loss, agreement, accuracy } in &self.curve {
-            let percent = |part: &Option<f64>| part.map(|part| format!("{:.2} %", 100.0 * part));
             let [agreement, accuracy] =
-                [agreement, accuracy].map(percent).map(Option::unwrap_or_default);
+                [agreement, accuracy].map(|part| part.map(percent).unwrap_or_default());
             table.row(vec![units::count(*step), units::loss(*loss), agreement, accuracy]);
         }
         table
@@ -83,4 +81,8 @@ impl Training {
 /// Per cent by steps, where there are any.
 fn of(curve: &[Point], part: impl Fn(&Point) -> Option<f64>) -> Vec<(u64, f64)> {
     curve.iter().filter_map(|at| Some((at.step, 100.0 * part(at)?))).collect()
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.2} %", 100.0 * part)
 }

@@ -13,59 +13,91 @@ const LINES: f64 = 7.0;
 /// Values by steps, each list with its name.
 type Series = (&'static str, Vec<(u64, f64)>);
 
+/// Scales from steps and values to the drawing.
+struct Axes {
+    steps: u64,
+    low: f64,
+    high: f64,
+}
+
+impl Axes {
+    fn of(steps: u64, series: &[Series]) -> Self {
+        let values = series.iter().flat_map(|(_, points)| points).map(|(_, value)| *value);
+        let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| {
+            [value.min(low), value.max(high)]
+        });
+        // A flat curve has some room, too.
+        let room = (0.05 * (high - low)).max(1e-3 * high.abs().max(1e-3));
+        Self { steps, low: low - room, high: high + room }
+    }
+
+    fn x(&self, step: u64) -> f64 {
+        let [left, right, ..] = MARGIN;
+        left + step as f64 / self.steps.max(1) as f64 * (WIDTH - left - right)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let [.., top, bottom] = MARGIN;
+        let part = (value - self.low) / (self.high - self.low);
+        HEIGHT - bottom - part * (HEIGHT - top - bottom)
+    }
+
+    fn grid(&self, svg: &mut String) {
+        let [left, right, _, bottom] = MARGIN;
+        let step = grid_step(self.high - self.low);
+        let mut line = (self.low / step).ceil() * step;
+        while line <= self.high {
+            let (y, end) = (self.y(line), WIDTH - right);
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{left}\" x2=\"{end}\" y1=\"{y:.1}\" y2=\"{y:.1}\" \
+                 stroke=\"#e4e4e4\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                left - 8.0,
+                y + 4.0,
+                short(line)
+            );
+            line += step;
+        }
+        for at in [0, self.steps] {
+            let (x, y) = (self.x(at), HEIGHT - bottom + 18.0);
+            let _ =
+                writeln!(svg, "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{at}</text>");
+        }
+    }
+
+    /// A line through the points, with its name at the end.
+    fn curve(&self, svg: &mut String, (name, points): &Series, color: &str) {
+        let places = points.iter().map(|&(at, value)| (self.x(at), self.y(value)));
+        let line: Vec<String> = places.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let _ = writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>",
+            line.join(" ")
+        );
+        let Some(&(at, value)) = points.last() else { return };
+        let (x, y) = (self.x(at) + 8.0, self.y(value) + 4.0);
+        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{color}\">{name}</text>");
+    }
+}
+
 /// Lists of values over so many steps; `title` says what they are.
 pub(super) fn drawing(title: &str, steps: u64, series: &[Series]) -> String {
-    let [left, right, top, bottom] = MARGIN;
-    let values = || series.iter().flat_map(|(_, points)| points).map(|(_, value)| *value);
-    let low = values().fold(f64::INFINITY, f64::min);
-    let high = values().fold(f64::NEG_INFINITY, f64::max);
-    // A flat curve has some room, too.
-    let room = (0.05 * (high - low)).max(1e-3 * high.abs().max(1e-3));
-    let (low, high) = (low - room, high + room);
-    let x = |step: u64| left + step as f64 / steps.max(1) as f64 * (WIDTH - left - right);
-    let y = |value: f64| HEIGHT - bottom - (value - low) / (high - low) * (HEIGHT - top - bottom);
     let mut svg = format!(
         "<div class=\"wide\"><svg xmlns=\"http://www.w3.org/2000/svg\" \
          viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\" role=\"img\">\n\
          <title>{title}</title>\n"
     );
-    let step = grid_step(high - low);
-    let mut line = (low / step).ceil() * step;
-    while line <= high {
-        let _ = writeln!(
-            svg,
-            "<line x1=\"{left}\" x2=\"{}\" y1=\"{1:.1}\" y2=\"{1:.1}\" stroke=\"#e4e4e4\"/>\
-             <text x=\"{2}\" y=\"{3:.1}\" text-anchor=\"end\">{4}</text>",
-            WIDTH - right,
-            y(line),
-            left - 8.0,
-            y(line) + 4.0,
-            short(line)
-        );
-        line += step;
-    }
-    for at in [0, steps] {
-        let (x, y) = (x(at), HEIGHT - bottom + 18.0);
-        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{at}</text>");
-    }
-    let middle = f64::midpoint(left, WIDTH - right);
+    let axes = Axes::of(steps, series);
+    axes.grid(&mut svg);
+    let middle = f64::midpoint(MARGIN[0], WIDTH - MARGIN[1]);
     let _ = writeln!(
         svg,
         "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{title}, by steps</text>",
         HEIGHT - 8.0
     );
-    for ((name, points), color) in series.iter().zip(COLORS) {
-        let places: Vec<String> =
-            points.iter().map(|&(at, value)| format!("{:.1},{:.1}", x(at), y(value))).collect();
-        let _ = writeln!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>",
-            places.join(" ")
-        );
-        let Some(&(at, value)) = points.last() else { continue };
-        let (x, y) = (x(at) + 8.0, y(value) + 4.0);
-        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{color}\">{name}</text>");
+    for (series, color) in series.iter().zip(COLORS) {
+        axes.curve(&mut svg, series, color);
     }
     svg.push_str("</svg></div>");
     svg

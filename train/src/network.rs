@@ -29,8 +29,8 @@ pub struct Node {
 pub enum Op {
     /// A convolution or a fully connected layer.
     Linear(Geometry),
-    /// The same, but that outputs have kernels by their place in a tile of 2x2: 4x4 weights over the
-    /// tile's inputs, `[4, K, C / groups, 4, 4]`. Winograd's F(2x2, 3x3) is this, whatever its
+    /// The same, but that outputs have kernels by their place in a tile of 2x2: 4x4 weights over
+    /// the tile's inputs, `[4, K, C / groups, 4, 4]`. Winograd's F(2x2, 3x3) is this, whatever its
     /// weights in the domain are. The geometry is that of the 3x3 convolution, of stride 1.
     Tiles(Geometry),
     /// `min(max(x, 0), max)`, without the upper bound if `max` is `None`.

@@ -211,17 +211,20 @@ fn tiles(geometry: &Geometry) -> Geometry {
 type Outputs = (usize, Box<dyn Fn(&[f64], &[f64], &[f64]) -> Vec<f64>>);
 
 fn of_linear(geometry: Geometry) -> Outputs {
-    let run = move |weight: &[f64], bias: &[f64], input: &[f64]| {
-        convolve(&geometry, weight, bias, input, &mut Vec::new())
-    };
-    (geometry.weights(), Box::new(run))
+    let weights = geometry.weights();
+    (
+        weights,
+        Box::new(move |weight, bias, input| {
+            convolve(&geometry, weight, bias, input, &mut Vec::new())
+        }),
+    )
 }
 
 /// Of four convolutions, each the outputs at one place of all tiles.
 fn of_tiles(geometry: Geometry) -> Outputs {
-    let (within, shape) = (tiles(&geometry), geometry.out_shape());
-    let run = move |weight: &[f64], bias: &[f64], input: &[f64]| {
-        let [channels, rows, columns] = shape;
+    let within = tiles(&geometry);
+    let run = Box::new(move |weight: &[f64], bias: &[f64], input: &[f64]| {
+        let [channels, rows, columns] = geometry.out_shape();
         let mut outputs = vec![0.0; channels * rows * columns];
         for (place, weight) in weight.chunks_exact(within.weights()).enumerate() {
             let found = convolve(&within, weight, bias, input, &mut Vec::new());
@@ -233,8 +236,8 @@ fn of_tiles(geometry: Geometry) -> Outputs {
             }
         }
         outputs
-    };
-    (within.weights() * 4, Box::new(run))
+    });
+    (within.weights() * 4, run)
 }
 
 /// `<A x, y> == <x, A^T y>`, of a layer and of the gradient of its weights, in integers: exact.

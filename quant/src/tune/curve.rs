@@ -32,9 +32,9 @@ impl Point {
 
     pub(super) fn of([step, loss, agreement, accuracy]: [u64; Self::WORDS]) -> Self {
         let [agreement, accuracy] = [agreement, accuracy].map(f64::from_bits);
-        let part = |part: f64| (!part.is_nan()).then_some(part);
-        let loss = f64::from_bits(loss);
-        Self { step, loss, agreement: part(agreement), accuracy: part(accuracy) }
+        let [agreement, accuracy] =
+            [agreement, accuracy].map(|part| (!part.is_nan()).then_some(part));
+        Self { step, loss: f64::from_bits(loss), agreement, accuracy }
     }
 }
 

@@ -38,8 +38,9 @@ impl<'a> Source<'a> {
         self.images.is_empty()
     }
 
-    /// Two parts: some to learn from, and `count` that nothing is learned from. Which ones these are
-    /// follows from their pixels: other files around them, or another order, change little of it.
+    /// Two parts: some to learn from, and `count` that nothing is learned from, or more where some
+    /// are the same. Which ones these are follows from their pixels: other files around them, or
+    /// another order, change little of it.
     pub(super) fn hold_back(self, count: usize) -> Result<(Self, Self), DataError> {
         if count == 0 {
             let none = Self { images: Vec::new(), ..self.clone() };
@@ -54,15 +55,19 @@ impl<'a> Source<'a> {
             });
             digests.push((*hasher.finalize().as_bytes(), at));
         }
-        // Images that are the same are next to each other, and so on one side but for the last.
         digests.sort_unstable();
-        let mut is_held = vec![false; self.len()];
-        digests.iter().take(count).for_each(|&(_, at)| is_held[at] = true);
-        let part = |held: bool| {
-            let images = self.images.iter().zip(&is_held).filter(|(_, is)| **is == held);
-            Self { images: images.map(|(image, _)| *image).collect(), ..self.clone() }
-        };
-        Ok((part(false), part(true)))
+        // Images that are the same are on one side.
+        let last = digests.get(count - 1).map(|(digest, _)| *digest);
+        let mut is_held = vec![false; digests.len()];
+        digests
+            .iter()
+            .for_each(|(digest, at)| is_held[*at] = last.is_none_or(|last| *digest <= last));
+        let (mut learned, mut held) = (Self { images: Vec::new(), ..self.clone() }, self);
+        let all = std::mem::take(&mut held.images);
+        for (image, is_held) in all.into_iter().zip(is_held) {
+            if is_held { &mut held } else { &mut learned }.images.push(image);
+        }
+        Ok((learned, held))
     }
 
     /// Appends an image, augmented and preprocessed; its label, if its file has any.

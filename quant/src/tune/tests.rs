@@ -176,25 +176,9 @@ fn another_network_of_the_same_images_and_classes_can_teach() {
 fn held_back_images_are_not_learned_from_and_told_about() {
     let model = residual_network();
     let ((graph, weights), data) = quantized(&model, [3, 3]);
-    let pixels = |source: &Source<'_>| {
-        let mut all: Vec<Vec<u32>> = (0..source.len())
-            .map(|index| {
-                let mut image = Vec::new();
-                source.image(index, &train::Augmentation::default(), &mut image).unwrap();
-                image.iter().map(|value| value.to_bits()).collect()
-            })
-            .collect();
-        all.sort();
-        all
-    };
-    let parts = |ranges: &[std::ops::Range<usize>]| {
-        let files = ranges.iter().map(|range| (&data, range.clone())).collect();
-        let (learned, held) = Source::new(files, &Preprocess::Unit).hold_back(30).unwrap();
-        assert_eq!((learned.len(), held.len()), (data.len() - 30, 30));
-        assert!(pixels(&held).iter().all(|image| !pixels(&learned).contains(image)));
-        pixels(&held)
-    };
-    assert_eq!(parts(&[0..data.len()]), parts(&[120..data.len(), 0..120]));
+    let whole = held_back(Source::new(vec![(&data, 0..200)], &Preprocess::Unit));
+    let parts = vec![(&data, 120..200), (&data, 0..120)];
+    assert_eq!(whole, held_back(Source::new(parts, &Preprocess::Unit)));
     let mut tuner = Tuner::new(&model, (&graph, &weights), &model, source(&data), OPTIONS).unwrap();
     tuner.learner().learn(&mut |_| ()).unwrap();
     let learner = tuner.learner();
@@ -205,4 +189,34 @@ fn held_back_images_are_not_learned_from_and_told_about() {
         assert!((0.0..=1.0).contains(&point.agreement.unwrap()) && point.loss.is_finite());
         assert_eq!(point.accuracy.is_some(), data.labels().is_some());
     }
+}
+
+/// The pixels of thirty images that are held back, which are none of the others'.
+fn held_back(source: Source<'_>) -> Vec<Vec<u32>> {
+    let count = source.len();
+    let (learned, held) = source.hold_back(30).unwrap();
+    assert_eq!((learned.len(), held.len()), (count - 30, 30));
+    let [learned, held] = [learned, held].map(|part| pixels(&part));
+    assert!(held.iter().all(|image| !learned.contains(image)));
+    held
+}
+
+/// All images, in the order of their pixels.
+fn pixels(source: &Source<'_>) -> Vec<Vec<u32>> {
+    let images = (0..source.len()).map(|index| {
+        let mut image = Vec::new();
+        source.image(index, &train::Augmentation::default(), &mut image).unwrap();
+        image.into_iter().map(f32::to_bits).collect()
+    });
+    let mut images: Vec<Vec<u32>> = images.collect();
+    images.sort();
+    images
+}
+
+#[test]
+fn images_that_are_the_same_are_on_one_side() {
+    let data = Dataset::noise(20, [1, 4, 4], 5);
+    let twice = Source::new(vec![(&data, 0..20), (&data, 0..20)], &Preprocess::Unit);
+    let (learned, held) = twice.hold_back(3).unwrap();
+    assert_eq!((learned.len(), held.len()), (36, 4));
 }

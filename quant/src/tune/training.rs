@@ -357,11 +357,11 @@ fn outputs(
 
 /// The class with the largest logit of each image: the first, where there are several.
 fn classes(logits: &[f32], classes: usize) -> Vec<usize> {
-    let largest = |logits: &[f32]| {
+    let images = logits.chunks_exact(classes).map(|logits| {
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         logits.iter().position(|&logit| logit == most).unwrap_or(0)
-    };
-    logits.chunks_exact(classes).map(largest).collect()
+    });
+    images.collect()
 }
 
 /// The part of what is so.

@@ -108,8 +108,7 @@ impl Layer {
         }
     }
 
-    /// Moves against the gradients of what the trainer was given; see [`super::Parameters::update`].
-    ///
+    /// Moves against the gradients of what the trainer was given, as [`super::Parameters::update`].
     /// The rates are that of latents of up to four bits, and the part of the full rate of biases.
     pub(super) fn update(&mut self, gradient: &Parameters<f32>, rates: [f32; 2], step: u64) {
         let [low, high] = self.limits();

@@ -76,6 +76,10 @@ mod tests {
 
     use super::*;
 
+    fn product(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
     proptest! {
         // A 3x3 kernel's own `U` is that kernel, moved by an output's place in the tile.
         #[test]
@@ -104,7 +108,6 @@ mod tests {
             tiles.make(domain);
             let mut gradient = vec![0.0; domain.len()];
             tiles.gather(cotangent, &mut gradient);
-            let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             prop_assert_eq!(product(&tiles.kernels, cotangent), product(domain, &gradient));
         }
     }
