@@ -10,6 +10,7 @@
 
 mod curve;
 mod error;
+mod guard;
 mod integers;
 mod source;
 mod state;

@@ -5,7 +5,8 @@
 
 use super::TuneError;
 use super::curve::Point;
-use super::training::{Curve, Parameters, Training};
+use super::guard::Losses;
+use super::training::{Parameters, Training};
 
 /// Words before the parameters.
 const WORDS: usize = 12;
@@ -19,7 +20,7 @@ pub fn steps_of(state: &[u8]) -> Option<u64> {
 impl<P: Parameters> Training<'_, P> {
     /// The state between two steps.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let Curve { first, mean, halvings } = self.curve;
+        let Losses { first, mean, halvings } = self.losses;
         let words: [u64; WORDS] = [
             u64::from_le_bytes(P::MAGIC),
             self.options.steps,
@@ -72,7 +73,7 @@ impl<P: Parameters> Training<'_, P> {
         expect("held-back images", self.held.len() as u64, words[10])?;
         self.points = points.as_chunks().0.iter().map(|words| Point::of(*words)).collect();
         self.step = words[6];
-        self.curve = Curve {
+        self.losses = Losses {
             halvings: words[7] as u32,
             first: f64::from_bits(words[8]),
             mean: f64::from_bits(words[9]),

@@ -5,14 +5,11 @@ use model::Model;
 use train::{Augmentation, Images as Moves, Network, Order, Trainer, loss, rate};
 
 use super::curve::{Point, is_look};
+use super::guard::{Losses, Verdict};
 use super::{Source, TuneError, TuneOptions, TuneProgress};
 
-/// Batches that the loss that is shown is a mean of.
-const SHOWN: f64 = 50.0;
 /// Batches between two looks at whether training diverges.
 const WATCHED: u64 = 50;
-/// A loss so many times that of the start is a divergence.
-const DIVERGENCE: f64 = 3.0;
 /// How often the rates are halved before training gives up.
 const HALVINGS: u32 = 3;
 
@@ -118,21 +115,11 @@ pub(crate) struct Training<'a, P> {
     sizes: [usize; 2],
     /// Steps done.
     pub(super) step: u64,
-    pub(super) curve: Curve,
+    pub(super) losses: Losses,
     pub(super) points: Vec<Point>,
     /// What training goes back to when it diverges.
     good: Vec<u8>,
     buffers: Buffers,
-}
-
-/// How the loss has been.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Curve {
-    /// That of the first batch.
-    pub(super) first: f64,
-    /// The mean of the last ones.
-    pub(super) mean: f64,
-    pub(super) halvings: u32,
 }
 
 /// Memory of one batch.
@@ -176,7 +163,7 @@ impl<'a, P: Parameters> Training<'a, P> {
             parameters,
             sizes: sizes.map(|shape| shape.iter().product()),
             step: 0,
-            curve: Curve::default(),
+            losses: Losses::default(),
             points: Vec::new(),
             good: Vec::new(),
             buffers: Buffers::default(),
@@ -236,7 +223,7 @@ impl<'a, P: Parameters> Training<'a, P> {
     /// Adds how the training is now to its curve.
     fn look(&mut self) -> Result<(), TuneError> {
         let mut point =
-            Point { step: self.step, loss: self.curve.mean, agreement: None, accuracy: None };
+            Point { step: self.step, loss: self.losses.mean, agreement: None, accuracy: None };
         if !self.held.is_empty() {
             let (mut images, mut labels) = (Vec::new(), Vec::new());
             for index in 0..self.held.len() {
@@ -265,14 +252,14 @@ impl<'a, P: Parameters> Training<'a, P> {
 
     /// Goes back to where training went well, with half the rates.
     fn go_back(&mut self, loss: f64) -> Result<(), TuneError> {
-        let halvings = self.curve.halvings + 1;
+        let halvings = self.losses.halvings + 1;
         if halvings > HALVINGS {
             return Err(TuneError::Diverged { step: self.step, loss, halvings: HALVINGS });
         }
         // The state that is gone back to does not know of this divergence yet.
         let good = std::mem::take(&mut self.good);
         self.read_bytes(&good)?;
-        self.curve.halvings = halvings;
+        self.losses.halvings = halvings;
         self.good = self.to_bytes();
         Ok(())
     }
@@ -280,7 +267,7 @@ impl<'a, P: Parameters> Training<'a, P> {
 
 impl<P: Parameters> Learner for Training<'_, P> {
     fn progress(&self) -> TuneProgress {
-        TuneProgress { step: self.step, of: self.options.steps, loss: self.curve.mean }
+        TuneProgress { step: self.step, of: self.options.steps, loss: self.losses.mean }
     }
 
     fn curve(&self) -> &[Point] {
@@ -301,29 +288,24 @@ impl<P: Parameters> Learner for Training<'_, P> {
         self.parameters.set(&mut self.student);
         let total = self.learn(&labels);
         let loss = total / self.options.batch as f64;
-        if self.step == 0 {
-            self.curve = Curve { first: loss, mean: loss, ..self.curve };
-        }
-        // A plain mean at first, then one that forgets.
-        self.curve.mean += (loss - self.curve.mean) / SHOWN.min(self.step as f64 + 1.0);
-        // What is taken away on purpose is lost: the worst of it is the start of what follows.
-        if self.parameters.may_lose(self.step, self.options.steps) {
-            self.curve.first = self.curve.first.max(self.curve.mean).max(loss);
-        }
-        let diverges = self.curve.mean > DIVERGENCE * self.curve.first.max(0.1);
+        // What is taken away on purpose is lost.
+        let may_lose = self.parameters.may_lose(self.step, self.options.steps);
+        let verdict = self.losses.note(loss, self.step, may_lose);
         // Nothing has moved yet: the parameters that made this loss are thrown away with it.
-        if !loss.is_finite() || diverges {
+        if verdict == Verdict::GoBack {
             return self.go_back(loss);
         }
         if self.step == 0 && self.points.is_empty() {
             self.look()?;
         }
         // Each divergence has halved them.
-        let halved = (-(self.curve.halvings as f32)).exp2();
+        let halved = (-(self.losses.halvings as f32)).exp2();
         let of = self.options.steps;
         let part = self.parameters.rate(self.step, of) * halved;
         self.step += 1;
-        self.parameters.update(&self.student, part, self.step, of);
+        if verdict == Verdict::Learn {
+            self.parameters.update(&self.student, part, self.step, of);
+        }
         if is_look(self.step, of) {
             self.look()?;
         }
