@@ -2,11 +2,14 @@
 
 use model::Geometry;
 
+use crate::depthwise;
 use crate::kernels::{LANES, Number, Sweep, Tap};
 use crate::layout::{Axis, Place, unrolled};
 
 /// Weights of one tap: sixteen by sixteen.
 const SQUARE: usize = LANES * LANES;
+/// Weights of one tap where each channel meets itself alone.
+const DIAGONAL: usize = LANES;
 /// Where weights are put that no sweep has read yet.
 const NOWHERE: u32 = u32::MAX;
 
@@ -14,6 +17,8 @@ const NOWHERE: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Convolution {
     geometry: Geometry,
+    /// Whether each group is one channel that makes another one.
+    is_depthwise: bool,
     /// One for each block of outputs.
     forward: Vec<Sweep>,
     /// For each block of inputs, one for each phase of the strides: together they write every
@@ -24,12 +29,15 @@ pub(crate) struct Convolution {
     lengths: [usize; 2],
 }
 
+/// A kernel that sums products: sweep, input, weights, biases, output.
+type Products<T> = fn(&Sweep, &[T], &[T], Option<&[T; LANES]>, &mut [T]);
+
 /// Weights and biases as the kernels read them.
 #[derive(Clone)]
 pub(crate) struct Packed<T> {
-    /// `[sweep][tap][channel of the input][16]`.
+    /// `[sweep][tap][channel of the input][16]`; `[sweep][tap][16]` where layers are depthwise.
     pub(crate) forward: Vec<T>,
-    /// `[sweep][tap][channel of the output][16]`.
+    /// `[sweep][tap][channel of the output][16]`; likewise.
     pub(crate) backward: Vec<T>,
     /// Of all blocks.
     pub(crate) bias: Vec<T>,
@@ -38,8 +46,10 @@ pub(crate) struct Packed<T> {
 impl Convolution {
     pub(crate) fn new(geometry: &Geometry, input: &Place, output: &Place) -> Self {
         let weights = geometry.weights();
+        let Geometry { groups, in_channels, out_channels, .. } = *geometry;
         let mut layer = Self {
             geometry: *geometry,
+            is_depthwise: [in_channels, out_channels] == [groups; 2],
             forward: Vec::new(),
             backward: Vec::new(),
             packed: [vec![NOWHERE; weights], vec![NOWHERE; weights]],
@@ -81,7 +91,7 @@ impl Convolution {
         for from in self.inputs_of(block) {
             for tap in 0..g.kernel_h * g.kernel_w {
                 let (ky, kx) = (tap / g.kernel_w, tap % g.kernel_w);
-                let weights = self.square(0, [block, from], [ky, kx]);
+                let weights = self.tap_weights(0, [block, from], [ky, kx]);
                 let (y, x) = (ky * g.dilation_h, kx * g.dilation_w);
                 taps.push(Tap {
                     input: from * input.block() + y * input.row() + x * LANES,
@@ -116,7 +126,7 @@ impl Convolution {
                     let x = x + output.frame[1] as isize;
                     taps.push(Tap {
                         input: to * output.block() + y as usize * output.row() + x as usize * LANES,
-                        weights: self.square(1, [to, block], [ky, kx]),
+                        weights: self.tap_weights(1, [to, block], [ky, kx]),
                         channels: (self.geometry.out_channels - to * LANES).min(LANES),
                     });
                 }
@@ -146,10 +156,10 @@ impl Convolution {
 
     /// Where the weights of a tap between two blocks start, the next free place; notes where each
     /// of them lies. Weights that a group lacks stay zero.
-    fn square(&mut self, way: usize, [to, from]: [usize; 2], [ky, kx]: [usize; 2]) -> usize {
+    fn tap_weights(&mut self, way: usize, [to, from]: [usize; 2], [ky, kx]: [usize; 2]) -> usize {
         let g = self.geometry;
         let start = self.lengths[way];
-        self.lengths[way] += SQUARE;
+        self.lengths[way] += if self.is_depthwise { DIAGONAL } else { SQUARE };
         let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
         // All weights of this tap whose output and input are of these two blocks and of one group.
         for k in to * LANES..(to * LANES + LANES).min(g.out_channels) {
@@ -159,7 +169,11 @@ impl Convolution {
                 let (k, c) = (k % LANES, c % LANES);
                 // Whoever is summed over comes first: channels of the input forward, of the output
                 // backward.
-                let within = if way == 0 { c * LANES + k } else { k * LANES + c };
+                let within = match (self.is_depthwise, way) {
+                    (true, _) => k,
+                    (false, 0) => c * LANES + k,
+                    (false, _) => k * LANES + c,
+                };
                 self.packed[way][weight] = (start + within) as u32;
             }
         }
@@ -193,9 +207,15 @@ impl Convolution {
         }
     }
 
+    /// The kernel of its sweeps, forward and backward.
+    fn products<T: Number>(&self) -> Products<T> {
+        if self.is_depthwise { depthwise::products } else { T::products }
+    }
+
     pub(crate) fn forward<T: Number>(&self, packed: &Packed<T>, input: &[T], output: &mut [T]) {
+        let products = self.products();
         for (sweep, bias) in self.forward.iter().zip(packed.bias.as_chunks().0) {
-            T::products(sweep, input, &packed.forward, Some(bias), output);
+            products(sweep, input, &packed.forward, Some(bias), output);
         }
     }
 
@@ -210,8 +230,9 @@ impl Convolution {
         // A bias of zero overwrites what the last image has left there.
         let zeros = [T::zero(); LANES];
         let start = (!add).then_some(&zeros);
+        let products = self.products();
         for sweep in &self.backward {
-            T::products(sweep, cotangent, &packed.backward, start, input);
+            products(sweep, cotangent, &packed.backward, start, input);
         }
     }
 
@@ -222,8 +243,9 @@ impl Convolution {
         cotangent: &[T],
         [weights, bias]: [&mut [T]; 2],
     ) {
+        let sums = if self.is_depthwise { depthwise::weight_sums } else { T::weight_sums };
         for sweep in &self.forward {
-            T::weight_sums(sweep, input, cotangent, weights);
+            sums(sweep, input, cotangent, weights);
         }
         for (sweep, bias) in self.forward.iter().zip(bias.as_chunks_mut().0) {
             add_pixels(sweep, cotangent, bias);

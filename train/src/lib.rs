@@ -11,6 +11,7 @@
 
 mod adam;
 mod convolution;
+mod depthwise;
 mod elements;
 mod images;
 pub mod kernels;
