@@ -41,6 +41,7 @@ mod search;
 mod serve;
 mod source;
 mod table;
+mod train;
 mod training;
 mod tune;
 mod units;

@@ -8,8 +8,9 @@ use quant::reshape::{PolynomialOptions, PolynomialReport, Polynomials};
 use quant::tune::TuneProgress;
 use serde::Serialize;
 
-use super::summary::{Network, Training, networks, written};
+use super::summary::{Network, networks, trained};
 use crate::table::Table;
+use crate::training::{Training, written};
 use crate::units;
 
 /// What `pq reshape --polynomial` prints.
@@ -57,7 +58,7 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", self.nodes());
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
-        let _ = writeln!(text, "{}", self.training.behind(self.loss));
+        let _ = writeln!(text, "{}", trained(self.loss, &self.training));
         // Whoever reads of savings below zero should read why beside them.
         let _ = writeln!(
             text,

@@ -9,8 +9,9 @@ use quant::reshape::{Granularity, Linearizer, ReluReport, ReshapeError};
 use quant::tune::TuneProgress;
 use serde::Serialize;
 
-use super::summary::{Network, Training, networks, written};
+use super::summary::{Network, networks};
 use crate::table::Table;
+use crate::training::{Training, written};
 use crate::units;
 
 /// What `pq reshape --relus` prints.

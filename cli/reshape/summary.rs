@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use pq::{BlockReport, ReshapePrice, Saving};
-use protocols::printable::Printable;
 use quant::Model;
 use quant::reshape::Reshaper;
 use quant::tune::TuneProgress;
 use serde::Serialize;
 
 use crate::table::Table;
+use crate::training::{Training, written};
 use crate::units;
 
 /// What `pq reshape` prints.
@@ -41,26 +41,11 @@ pub(super) struct Network {
     parameters: u64,
 }
 
-/// The training behind it.
-#[derive(Serialize)]
-pub(super) struct Training {
-    pub(super) steps: u64,
-    /// The mean loss of the last batches, in nats.
-    pub(super) loss: f64,
-}
-
-impl Training {
-    /// A line of it, behind a divergence before.
-    pub(super) fn behind(&self, before: f64) -> String {
-        let Self { steps, loss } = *self;
-        let [before, loss] = [before, loss].map(units::loss);
-        format!("divergence before training {before} nats; loss after {steps} steps {loss} nats")
-    }
-}
-
-/// The line that tells where the network is.
-pub(super) fn written(file: &Path, bytes: usize) -> String {
-    format!("{}: {}", Printable(file.display()), units::bytes(bytes as u64))
+/// A line of a training, behind a divergence before.
+pub(super) fn trained(before: f64, training: &Training) -> String {
+    let Training { steps, loss } = *training;
+    let [before, loss] = [before, loss].map(units::loss);
+    format!("divergence before training {before} nats; loss after {steps} steps {loss} nats")
 }
 
 impl Summary {
@@ -92,7 +77,7 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}\n", self.alternatives());
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
-        let _ = writeln!(text, "{}", self.training.behind(self.loss));
+        let _ = writeln!(text, "{}", trained(self.loss, &self.training));
         let _ = writeln!(text, "{}", written(&self.file, self.bytes));
         text
     }

@@ -1,8 +1,10 @@
-//! What commands that train have in common: their images, their arguments, and the way from the
-//! first step to the last.
+//! What commands that train have in common: their images, their arguments, the way from the first
+//! step to the last, and networks of floats that they write.
 
+mod network;
 mod state;
 
+pub(crate) use network::{NetworkArgs, Training, accuracies, rate, written};
 pub(crate) use state::Place;
 
 use std::path::{Path, PathBuf};
