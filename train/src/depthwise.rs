@@ -67,6 +67,7 @@ impl<T: Element> Products<'_, T> {
         let Sweep { input, output, taps, .. } = self.sweep;
         let (from, to) = (input.at(y, x), output.at(y, x));
         let results = &mut self.output[to..];
+        // By indices of a known number: loops over chunks are not unrolled, and sums are memory.
         let mut sums = [[T::zero(); LANES]; P];
         for (p, sums) in sums.iter_mut().enumerate() {
             *sums = *self.bias.unwrap_or_else(|| lanes(&results[p * output.column..]));
@@ -104,6 +105,7 @@ impl<T: Element> NullaryFnOnce for WeightSums<'_, T> {
                 let others = &self.cotangent[to.at(y, 0)..];
                 row_sums(*columns, [values, others], [from.column, to.column], &mut found);
             }
+            // Whichever pixels they are of, they are of one weight a lane.
             let sums = lanes_mut(&mut self.sums[tap.weights..]);
             for found in &found {
                 sums.iter_mut().zip(found).for_each(|(sum, &found)| *sum += found);
@@ -120,6 +122,7 @@ fn row_sums<T: Element>(
     steps: [usize; 2],
     sums: &mut [[T; LANES]; PIXELS],
 ) {
+    // A copy, for registers: others may look at what is behind a reference.
     let mut found = *sums;
     let whole = columns - columns % PIXELS;
     for x in (0..whole).step_by(PIXELS) {
