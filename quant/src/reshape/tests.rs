@@ -21,15 +21,16 @@ fn lifted(lift: f32) -> Model {
     model
 }
 
-/// The residual network with an inverted residual in the place of its block: wider, each channel
-/// alone, narrower. Where its weights are small and positive, as what it reads is, its ReLU6 never
-/// act, at the border neither.
-fn inverted(acts: bool) -> Model {
+/// The residual network with inverted residuals in the place of its block: wider, each channel
+/// alone, narrower. The input of the last one is added. Where weights are small and positive, as
+/// what is read is, ReLU6 never act, at the border neither.
+fn inverted(acts: bool, blocks: usize) -> Model {
     let small = residual_network();
     let mut nodes = small.nodes[..2].to_vec();
     let same = |channels, kernel| Geometry::same_size(channels, [8, 8], kernel);
     let alone = Geometry { groups: 24, ..same([24, 24], 3) };
-    for geometry in [same([8, 24], 1), alone, same([24, 8], 1)] {
+    let block = [same([8, 24], 1), alone, same([24, 8], 1)];
+    for geometry in block.repeat(blocks) {
         let narrows = geometry.out_channels == 8;
         let weight = (0..geometry.weights()).map(|at| {
             let weight = ((at * 7919 + 13) % 1013) as f32 / 1013.0;
@@ -50,8 +51,12 @@ fn inverted(acts: bool) -> Model {
             });
         }
     }
-    // Two nodes more than the block had.
-    let moved = |value: ValueId| if value.0 > 4 { ValueId(value.0 + 2) } else { value };
+    // Five nodes a block in the place of three.
+    let more = 5 * blocks - 3;
+    let moved = |value: ValueId| match value.0 {
+        2 => ValueId(more),
+        _ => ValueId(value.0 + more),
+    };
     for node in &small.nodes[5..] {
         let inputs = node.inputs.iter().map(|&value| moved(value)).collect();
         nodes.push(Node { inputs, output: moved(node.output), ..node.clone() });
@@ -98,17 +103,35 @@ fn a_block_whose_relu_never_cuts_is_one_convolution() {
 
 #[test]
 fn an_inverted_residual_whose_relus_never_act_is_one_convolution() {
-    let [block] = &blocks(&inverted(false))[..] else { panic!("one block") };
+    let [block] = &blocks(&inverted(false, 1))[..] else { panic!("one block") };
     let nodes = (2..7).collect();
     assert_eq!(*block, Block { entry: ValueId(2), nodes, sum: Some((7, ValueId(2))) });
-    let (linear, cut) = (error(&inverted(false)), error(&inverted(true)));
+    let (linear, cut) = (error(&inverted(false, 1)), error(&inverted(true, 1)));
     println!("off by {linear:.1e} where nothing is cut, by {cut:.1e} where much is");
     assert!(linear < 2e-4 && cut > 50.0 * linear, "{linear} {cut}");
 }
 
 #[test]
+fn a_block_may_be_read_by_the_next_one_and_added_behind_it() {
+    let model = inverted(true, 2);
+    // Nothing but the first one reads what is before it: that is of the chain, too.
+    let first = Block { entry: ValueId(0), nodes: (0..7).collect(), sum: None };
+    let second = Block { entry: ValueId(7), nodes: (7..12).collect(), sum: Some((12, ValueId(7))) };
+    assert_eq!(blocks(&model), [first.clone(), second]);
+    let images = noise(8).batch(0..8, &Preprocess::Unit).unwrap();
+    let geometry = first.geometry(&model, 3).unwrap();
+    let conv = fit(&model, &[], &first, &[geometry], &images).unwrap().remove(0);
+    let changed = Changed::of(&model, &[(&first, Change::Merge(conv))]).model;
+    changed.check().unwrap();
+    assert_eq!(changed.nodes.len(), model.nodes.len() - 6);
+    // Whoever read the block's result reads the convolution's, and only a sum's block is dropped.
+    assert_eq!(changed.consumers(ValueId(1)), [1, 6]);
+    assert!(!first.can_be_dropped());
+}
+
+#[test]
 fn a_merged_inverted_residual_saves_both_of_its_requantizations() {
-    let (model, data) = (inverted(true), noise(200));
+    let (model, data) = (inverted(true, 1), noise(200));
     let options = ReshapeOptions { kernels: vec![3], drop: false, ..options() };
     let reshaper = reshaper(&model, &data, &options).unwrap();
     let [before, after] = reshaper.prices();
