@@ -25,6 +25,7 @@ pub struct DistillOptions {
 }
 
 impl Default for DistillOptions {
+    /// A thousand batches from the network's own weights, at a rate that ReLU6 survive.
     fn default() -> Self {
         Self { start: Start::default(), training: TuneOptions::default(), rate: 1e-3 }
     }
