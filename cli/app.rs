@@ -10,7 +10,7 @@ use crate::context::App;
 use crate::exit::{self, Failure, Outcome};
 use crate::{
     compare, cost, demo, eval, export, gateway, heap, hints, import, infer, inspect, keygen, known,
-    manual, merge, panic, process, reshape, search, serve, tune,
+    manual, merge, panic, process, reshape, search, serve, train, tune,
 };
 
 /// The widest line of a help text.
@@ -48,6 +48,9 @@ enum Command {
     /// Show a network's layers, shapes and sizes, and what in it is not supported and why.
     #[command(after_help = exit::HELP)]
     Inspect(inspect::Args),
+    /// Train a network of floats, with another one as its teacher.
+    #[command(after_help = exit::HELP)]
+    Train(train::Args),
     /// Replace blocks of a network by single convolutions, and train it again: fewer steps, fewer
     /// rounds.
     #[command(after_help = exit::HELP)]
@@ -159,6 +162,7 @@ impl Cli {
 fn dispatch(app: &App, command: &Command) -> Outcome<()> {
     match command {
         Command::Inspect(args) => inspect::run(app, args),
+        Command::Train(args) => train::run(app, args),
         Command::Reshape(args) => reshape::run(app, args),
         Command::Search(args) => search::run(app, args),
         Command::Tune(args) => tune::run(app, args),

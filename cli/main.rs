@@ -42,6 +42,7 @@ mod search;
 mod serve;
 mod source;
 mod table;
+mod train;
 mod training;
 mod tune;
 mod units;

@@ -38,6 +38,9 @@ pub enum Error {
     /// A model cannot be reshaped.
     #[error(transparent)]
     Reshape(#[from] quant::reshape::ReshapeError),
+    /// A model cannot be trained.
+    #[error(transparent)]
+    Train(Box<quant::tune::TuneError>),
     /// The plaintext network cannot be evaluated.
     #[error(transparent)]
     Plaintext(#[from] fusion::Error),
@@ -274,5 +277,11 @@ fn at(line: Option<usize>) -> String {
 impl From<rustls::Error> for Error {
     fn from(error: rustls::Error) -> Self {
         Self::System { what: "a TLS connection", source: io::Error::other(error) }
+    }
+}
+
+impl From<quant::tune::TuneError> for Error {
+    fn from(error: quant::tune::TuneError) -> Self {
+        Self::Train(Box::new(error))
     }
 }

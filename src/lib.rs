@@ -4,6 +4,7 @@
 //! server never sees the image, and the client never sees the weights.
 //!
 //! - [`Model`] is a trained network, from an ONNX file; [`Images`] are pictures for it.
+//! - [`distill`] trains a model, with another one as its teacher.
 //! - [`reshape`] replaces blocks of it by single convolutions, and trains it again; [`linearize`]
 //!   does with fewer ReLUs, [`polynomials`] with squares in their place.
 //! - [`search`] quantizes the model, layer by layer, within a budget of communication: the result
@@ -36,6 +37,7 @@ mod certificate_name;
 mod client;
 mod credential;
 mod digest;
+mod distill;
 mod error;
 mod fetch;
 mod gateway;
@@ -66,6 +68,7 @@ mod whole;
 pub use certificate_name::CertificateName;
 pub use client::{Client, ClientOptions};
 pub use credential::Credential;
+pub use distill::distill;
 pub use error::Error;
 pub use fetch::{Cache, PublicNetwork};
 pub use fusion::relus::ReluSystem;
@@ -85,6 +88,7 @@ pub use protocols::weights::Weights;
 pub use protocols::{Cost, Error as ProtocolError, Limits, Reason, Role};
 pub use quant::Interface;
 pub use quant::data::OffScale;
+pub use quant::distill::{DistillOptions, Start};
 pub use quant::reshape::{
     ActivationPrices, Alternative, BlockReport, Granularity, LinearizeOptions, PolynomialOptions,
     PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport, ReluSelection, ReshapeOptions,

@@ -38,6 +38,7 @@ mod serve_faults;
 mod serve_load;
 mod support;
 mod tls;
+mod train;
 mod tune;
 mod usage;
 #[cfg(target_os = "linux")]

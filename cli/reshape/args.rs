@@ -1,6 +1,5 @@
 //! What `pq reshape` is given.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -13,10 +12,9 @@ use quant::reshape::{
 use quant::search::{FirstAndLast, SearchOptions, Uniform};
 
 use crate::exit::{Failure, Outcome};
-use crate::images::PreprocessArgs;
 use crate::purpose::PurposeArgs;
 use crate::source::OutputArg;
-use crate::training::{Place, TrainingArgs, digest};
+use crate::training::{NetworkArgs, Place, TrainingArgs, digest};
 use crate::units;
 
 /// What `pq reshape` is given.
@@ -107,26 +105,8 @@ pub(crate) struct Args {
     first_last: Option<FirstAndLast>,
     #[command(flatten)]
     purpose: PurposeArgs,
-    /// Labeled images to measure accuracies on, before and after; nothing is learned from them.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) test: Option<PathBuf>,
-    /// How many of them, from the first.
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "test",
-        value_parser = clap::value_parser!(u32).range(1..),
-    )]
-    pub(crate) limit: Option<u32>,
-    /// The ONNX file to write; the state of the training is beside it, with .state behind its
-    /// name. Both hold weights.
-    #[arg(long, value_name = "ONNX")]
-    pub(crate) out: PathBuf,
-    /// Replace the files if they are there already.
-    #[arg(long)]
-    pub(crate) force: bool,
     #[command(flatten)]
-    pub(crate) preprocess: PreprocessArgs,
+    pub(crate) network: NetworkArgs,
 }
 
 /// What is to be saved, by its name.
@@ -265,10 +245,10 @@ impl Args {
             format!("--rate {}", self.rate),
             format!("--save {:?}", self.save.0),
             format!("prices {:?}", self.prices()),
-            format!("preprocessing {:?}", self.preprocess.preprocess()),
+            format!("preprocessing {:?}", self.network.preprocess.preprocess()),
         ];
         lines.extend(self.training.lines()?);
-        Ok(Place { path: state_of(&self.out), arguments: lines.join("\n") })
+        Ok(Place { path: self.network.state(), arguments: lines.join("\n") })
     }
 }
 
@@ -290,11 +270,4 @@ fn nats(text: &str) -> Result<f64, String> {
 fn part(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|n| (0.0..=1.0).contains(n));
     number.ok_or_else(|| "expected a number from 0 to 1, such as 0.5".into())
-}
-
-/// The state of a training, beside what it makes.
-pub(super) fn state_of(out: &Path) -> PathBuf {
-    let mut name = OsString::from(out);
-    name.push(".state");
-    name.into()
 }

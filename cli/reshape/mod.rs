@@ -9,53 +9,41 @@ mod summary;
 pub(crate) use args::Args;
 
 use pq::Images;
+use quant::Model;
 use quant::reshape::{
     IMAGES, LinearizeOptions, Linearizer, PolynomialOptions, Polynomials, ReshapeError, Reshaper,
 };
 use quant::tune::{Learner, TuneError};
-use quant::{Model, onnx};
 
 use crate::context::App;
 use crate::exit::{Failure, Outcome};
-use crate::files;
-use crate::out;
 use crate::progress::Progress;
-use crate::training::Training;
+use crate::training::{Training, accuracies};
 use summary::Summary;
 
 /// Runs `pq reshape`.
 pub(crate) fn run(app: &App, args: &Args) -> Outcome<()> {
-    let name = args.out.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::usage("--out has to name a file"))?;
-    out::file(app, &args.out, args.force)?;
-    let replaces = args.force || args.training.resume;
-    out::file(app, &args::state_of(&args.out), replaces)?;
-    args.training.can_report(app, args.force)?;
+    args.network.prepare(app, &args.training)?;
     let model = args.output.import(&args.model, &app.console)?;
-    let test = args.test(&model)?;
-    let at = (test.as_ref(), name);
+    let test = args.network.test(&model)?;
+    let test = test.as_ref();
     if let Some(options) = args.linearize() {
-        let summary = linearize(app, args, &model, &options, at)?;
+        let summary = linearize(app, args, &model, &options, test)?;
         app.console.result(&summary, relus::Summary::text)?;
     } else if let Some(options) = args.polynomial()? {
-        let summary = polynomial(app, args, &model, &options, at)?;
+        let summary = polynomial(app, args, &model, &options, test)?;
         app.console.result(&summary, polynomial::Summary::text)?;
     } else {
-        let summary = reshape(app, args, &model, at)?;
+        let summary = reshape(app, args, &model, test)?;
         app.console.result(&summary, Summary::text)?;
     }
-    app.console.note(format_args!("written to {}", args.out.display()));
+    app.console.note(format_args!("written to {}", args.network.out.display()));
     Ok(())
 }
 
 /// Reshapes the model and writes what it has become.
-fn reshape(
-    app: &App,
-    args: &Args,
-    model: &Model,
-    (test, name): (Option<&Images>, &str),
-) -> Outcome<Summary> {
-    let lessons = args.training.lessons(model, args.preprocess.preprocess(), IMAGES)?;
+fn reshape(app: &App, args: &Args, model: &Model, test: Option<&Images>) -> Outcome<Summary> {
+    let lessons = args.training.lessons(model, args.network.preprocess.preprocess(), IMAGES)?;
     let progress = Progress::new();
     let chosen = (&lessons.preprocess, &lessons.first);
     let mut reshaper = Reshaper::new(model, chosen, lessons.source(), &args.options(), &mut |at| {
@@ -64,9 +52,10 @@ fn reshape(
     .map_err(|error| args.failure(error))?;
     let training = learn(app, args, (reshaper.learner(), &model.name), &progress)?;
     let accuracies = accuracies([model, reshaper.model()], test)?;
-    let bytes = write(app, args, reshaper.model(), name)?;
+    let bytes = args.network.write(app, reshaper.model())?;
     let saving = args.options().saving;
-    Ok(Summary::new((&args.out, bytes), saving, model, (&reshaper, training), accuracies))
+    let at = (args.network.out.as_path(), bytes);
+    Ok(Summary::new(at, saving, model, (&reshaper, training), accuracies))
 }
 
 /// Makes ReLUs of the model linear and writes what it has become.
@@ -75,9 +64,9 @@ fn linearize(
     args: &Args,
     model: &Model,
     options: &LinearizeOptions,
-    (test, name): (Option<&Images>, &str),
+    test: Option<&Images>,
 ) -> Outcome<relus::Summary> {
-    let lessons = args.training.lessons(model, args.preprocess.preprocess(), IMAGES)?;
+    let lessons = args.training.lessons(model, args.network.preprocess.preprocess(), IMAGES)?;
     let chosen = (&lessons.preprocess, &lessons.first);
     let mut linearizer = Linearizer::new(model, chosen, lessons.source(), options)
         .map_err(|error| args.failure(error))?;
@@ -85,8 +74,8 @@ fn linearize(
     let training = learn(app, args, (linearizer.learner(), &model.name), &progress)?;
     let changed = linearizer.model();
     let accuracies = accuracies([model, &changed], test)?;
-    let bytes = write(app, args, &changed, name)?;
-    let (at, models) = ((args.out.as_path(), bytes), (model, &changed));
+    let bytes = args.network.write(app, &changed)?;
+    let (at, models) = ((args.network.out.as_path(), bytes), (model, &changed));
     relus::Summary::new(at, options.by, models, (&linearizer, training), accuracies)
         .map_err(|error| args.failure(error))
 }
@@ -97,9 +86,9 @@ fn polynomial(
     args: &Args,
     model: &Model,
     options: &PolynomialOptions,
-    (test, name): (Option<&Images>, &str),
+    test: Option<&Images>,
 ) -> Outcome<polynomial::Summary> {
-    let lessons = args.training.lessons(model, args.preprocess.preprocess(), IMAGES)?;
+    let lessons = args.training.lessons(model, args.network.preprocess.preprocess(), IMAGES)?;
     let progress = Progress::new();
     let chosen = (&lessons.preprocess, &lessons.first);
     let mut polynomials = Polynomials::new(model, chosen, lessons.source(), options, &mut |at| {
@@ -108,8 +97,8 @@ fn polynomial(
     .map_err(|error| args.failure(error))?;
     let training = learn(app, args, (polynomials.learner(), &model.name), &progress)?;
     let accuracies = accuracies([model, polynomials.model()], test)?;
-    let bytes = write(app, args, polynomials.model(), name)?;
-    let at = (args.out.as_path(), bytes);
+    let bytes = args.network.write(app, polynomials.model())?;
+    let at = (args.network.out.as_path(), bytes);
     Ok(polynomial::Summary::new(at, options, model, (&polynomials, training), accuracies))
 }
 
@@ -126,41 +115,6 @@ fn learn(
     args.training.write_report(app, &training, name)?;
     progress.waiting("accuracies");
     Ok(training)
-}
-
-/// The accuracies of two networks, where there are images to measure them by.
-fn accuracies(models: [&Model; 2], test: Option<&Images>) -> Outcome<[Option<f64>; 2]> {
-    let mut accuracies = [None, None];
-    for (accuracy, model) in accuracies.iter_mut().zip(models) {
-        let network = pq::Model::from(model.clone());
-        *accuracy = test.map(|images| network.accuracy(images)).transpose()?;
-    }
-    Ok(accuracies)
-}
-
-/// Writes a network; its bytes.
-fn write(app: &App, args: &Args, model: &Model, name: &str) -> Outcome<usize> {
-    let bytes = onnx::export(model);
-    let file = files::secret(name, &bytes);
-    files::write_together(&app.cleanup, files::folder_of(&args.out), &[file])?;
-    Ok(bytes.len())
-}
-
-impl Args {
-    /// The images of --test.
-    ///
-    /// # Errors
-    /// They cannot be read, or have no labels.
-    fn test(&self, model: &Model) -> Outcome<Option<Images>> {
-        let Some(path) = &self.test else { return Ok(None) };
-        let images = Images::open(path, model.interface())?;
-        let images = images.preprocessed(self.preprocess.preprocess());
-        if images.labels().is_none() {
-            let missing = "there are no labels in this file or beside it, to measure accuracies by";
-            return Err(Failure::input(missing).of_file(path));
-        }
-        Ok(Some(self.limit.map_or(images.clone(), |limit| images.take(limit as usize))))
-    }
 }
 
 impl From<ReshapeError> for Failure {

@@ -7,9 +7,9 @@ use quant::Model;
 use quant::reshape::{PolynomialOptions, PolynomialReport, Polynomials};
 use serde::Serialize;
 
-use super::summary::{Network, behind, networks, written};
+use super::summary::{Network, behind, networks};
 use crate::table::Table;
-use crate::training::Training;
+use crate::training::{Training, written};
 use crate::units;
 
 /// What `pq reshape --polynomial` prints.

@@ -8,9 +8,9 @@ use quant::Model;
 use quant::reshape::{Granularity, Linearizer, ReluReport, ReshapeError};
 use serde::Serialize;
 
-use super::summary::{Network, networks, written};
+use super::summary::{Network, networks};
 use crate::table::Table;
-use crate::training::Training;
+use crate::training::{Training, written};
 use crate::units;
 
 /// What `pq reshape --relus` prints.
@@ -72,11 +72,7 @@ impl Summary {
         let mut text = format!("{layers}\n");
         let _ = writeln!(text, "{}", networks(&self.before, &self.after));
         let _ = writeln!(text, "{}", self.savings());
-        let Training { steps, loss, .. } = self.training;
-        let _ = writeln!(text, "loss after {steps} steps {} nats", units::loss(loss));
-        if let Some(held_back) = self.training.text() {
-            let _ = writeln!(text, "{held_back}");
-        }
+        let _ = writeln!(text, "{}", self.training.text());
         let _ = writeln!(text, "{}", written(&self.file, self.bytes));
         text
     }

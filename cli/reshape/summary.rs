@@ -4,13 +4,12 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use pq::{BlockReport, ReshapePrice, Saving};
-use protocols::printable::Printable;
 use quant::Model;
 use quant::reshape::Reshaper;
 use serde::Serialize;
 
 use crate::table::Table;
-use crate::training::Training;
+use crate::training::{Training, written};
 use crate::units;
 
 /// What `pq reshape` prints.
@@ -43,16 +42,7 @@ pub(super) struct Network {
 
 /// Lines of a training, behind a divergence before.
 pub(super) fn behind(before: f64, training: &Training) -> String {
-    let [before, loss] = [before, training.loss].map(units::loss);
-    let steps = training.steps;
-    let line =
-        format!("divergence before training {before} nats; loss after {steps} steps {loss} nats");
-    std::iter::once(line).chain(training.text()).collect::<Vec<_>>().join("\n")
-}
-
-/// The line that tells where the network is.
-pub(super) fn written(file: &Path, bytes: usize) -> String {
-    format!("{}: {}", Printable(file.display()), units::bytes(bytes as u64))
+    format!("divergence before training {} nats; {}", units::loss(before), training.text())
 }
 
 impl Summary {

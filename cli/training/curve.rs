@@ -28,19 +28,25 @@ impl Training {
         Self { steps: at.step, loss: at.loss, held_back, curve }
     }
 
-    /// A line of what it says of images that were held back, before and after; none where there
-    /// are none.
-    pub(crate) fn text(&self) -> Option<String> {
-        let [first, last] = [self.curve.first()?, self.curve.last()?];
-        let [before, after] = [first.agreement?, last.agreement?].map(percent);
-        let count = units::count(self.held_back as u64);
-        let mut text =
-            format!("of {count} images held back, the teacher's answers: {before}, now {after}");
-        if let (Some(before), Some(after)) = (first.accuracy, last.accuracy) {
-            let [before, after] = [before, after].map(percent);
-            let _ = write!(text, "; right answers: {before}, now {after}");
+    /// Its loss, and what it says of images that were held back, before and after, where any are.
+    pub(crate) fn text(&self) -> String {
+        let [steps, loss] = [self.steps.to_string(), units::loss(self.loss)];
+        let mut text = format!("loss after {steps} steps {loss} nats");
+        let (Some(first), Some(last)) = (self.curve.first(), self.curve.last()) else {
+            return text;
+        };
+        if let (Some(before), Some(after)) = (first.agreement, last.agreement) {
+            let (count, ways) = (units::count(self.held_back as u64), [before, after].map(percent));
+            let _ = write!(
+                text,
+                "\nof {count} images held back, the teacher's answers: {}, now {}",
+                ways[0], ways[1]
+            );
         }
-        Some(text)
+        if let (Some(before), Some(after)) = (first.accuracy, last.accuracy) {
+            let _ = write!(text, "; right answers: {}, now {}", percent(before), percent(after));
+        }
+        text
     }
 
     /// The curve of the training of a network, as a file of HTML.

@@ -1,11 +1,13 @@
-//! What commands that train have in common: their images, their arguments, and the way from the
-//! first step to the last.
+//! What commands that train have in common: their images, their arguments, the way from the first
+//! step to the last, and networks of floats that they write.
 
 mod curve;
 mod drawing;
+mod network;
 mod state;
 
 pub(crate) use curve::Training;
+pub(crate) use network::{NetworkArgs, accuracies, written};
 pub(crate) use state::Place;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Quantization, the search for precisions, and training.
 
+pub mod distill;
+mod floats;
 pub mod gradient;
 pub mod qdq;
 pub mod quantize;

@@ -2,11 +2,14 @@
 
 use model::Geometry;
 
+use crate::depthwise;
 use crate::kernels::{LANES, Number, Sweep, Tap};
 use crate::layout::{Axis, Place, tiled, unrolled};
 
 /// Weights of one tap: sixteen by sixteen.
 const SQUARE: usize = LANES * LANES;
+/// Weights of one tap where each channel meets itself alone.
+const DIAGONAL: usize = LANES;
 /// Where weights are put that no sweep has read yet.
 const NOWHERE: u32 = u32::MAX;
 
@@ -15,6 +18,8 @@ const NOWHERE: u32 = u32::MAX;
 pub(crate) struct Convolution {
     /// Of tiles: a tile of outputs counts as one.
     geometry: Geometry,
+    /// Whether each group is one channel that makes another one.
+    is_depthwise: bool,
     /// Rows and columns of outputs of a tile, each with a kernel of its own; 1 of a plain layer.
     tile: usize,
     /// Rows and columns of outputs.
@@ -29,12 +34,15 @@ pub(crate) struct Convolution {
     lengths: [usize; 2],
 }
 
+/// A kernel that sums products: sweep, input, weights, biases, output.
+type Products<T> = fn(&Sweep, &[T], &[T], Option<&[T; LANES]>, &mut [T]);
+
 /// Weights and biases as the kernels read them.
 #[derive(Clone)]
 pub(crate) struct Packed<T> {
-    /// `[sweep][tap][channel of the input][16]`.
+    /// `[sweep][tap][channel of the input][16]`; `[sweep][tap][16]` where layers are depthwise.
     pub(crate) forward: Vec<T>,
-    /// `[sweep][tap][channel of the output][16]`.
+    /// `[sweep][tap][channel of the output][16]`; likewise.
     pub(crate) backward: Vec<T>,
     /// Of all blocks.
     pub(crate) bias: Vec<T>,
@@ -47,8 +55,10 @@ impl Convolution {
         let outputs = [geometry.out_h(), geometry.out_w()];
         let geometry = if tile == 1 { *geometry } else { tiled(geometry, tile) };
         let weights = tile * tile * geometry.weights();
+        let Geometry { groups, in_channels, out_channels, .. } = geometry;
         let mut layer = Self {
             geometry,
+            is_depthwise: [in_channels, out_channels] == [groups; 2],
             tile,
             outputs,
             forward: Vec::new(),
@@ -97,7 +107,7 @@ impl Convolution {
         for from in self.inputs_of(block) {
             for tap in 0..g.kernel_h * g.kernel_w {
                 let (ky, kx) = (tap / g.kernel_w, tap % g.kernel_w);
-                let weights = self.square(0, place, [block, from], [ky, kx]);
+                let weights = self.tap_weights(0, place, [block, from], [ky, kx]);
                 let (y, x) = (ky * g.dilation_h, kx * g.dilation_w);
                 taps.push(Tap {
                     input: from * input.block() + y * input.row() + x * LANES,
@@ -131,7 +141,7 @@ impl Convolution {
                         let [y, x] = self.pixel([y, x], place, output);
                         taps.push(Tap {
                             input: to * output.block() + y * output.row() + x * LANES,
-                            weights: self.square(1, place, [to, block], [ky, kx]),
+                            weights: self.tap_weights(1, place, [to, block], [ky, kx]),
                             channels: (self.geometry.out_channels - to * LANES).min(LANES),
                         });
                     }
@@ -172,7 +182,7 @@ impl Convolution {
 
     /// Where the weights of a tap between two blocks start, the next free place; notes where each
     /// of them lies. Weights that a group lacks stay zero.
-    fn square(
+    fn tap_weights(
         &mut self,
         way: usize,
         place: usize,
@@ -183,7 +193,7 @@ impl Convolution {
         // Kernels of one place in a tile follow those of the one before.
         let before = place * g.weights();
         let start = self.lengths[way];
-        self.lengths[way] += SQUARE;
+        self.lengths[way] += if self.is_depthwise { DIAGONAL } else { SQUARE };
         let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
         // All weights of this tap whose output and input are of these two blocks and of one group.
         for k in to * LANES..(to * LANES + LANES).min(g.out_channels) {
@@ -193,7 +203,11 @@ impl Convolution {
                 let (k, c) = (k % LANES, c % LANES);
                 // Whoever is summed over comes first: channels of the input forward, of the output
                 // backward.
-                let within = if way == 0 { c * LANES + k } else { k * LANES + c };
+                let within = match (self.is_depthwise, way) {
+                    (true, _) => k,
+                    (false, 0) => c * LANES + k,
+                    (false, _) => k * LANES + c,
+                };
                 self.packed[way][before + weight] = (start + within) as u32;
             }
         }
@@ -242,10 +256,16 @@ impl Convolution {
         }
     }
 
+    /// The kernel of its sweeps, forward and backward.
+    fn products<T: Number>(&self) -> Products<T> {
+        if self.is_depthwise { depthwise::products } else { T::products }
+    }
+
     pub(crate) fn forward<T: Number>(&self, packed: &Packed<T>, input: &[T], output: &mut [T]) {
+        let products = self.products();
         for (sweeps, bias) in self.blocks().zip(packed.bias.as_chunks().0) {
             for sweep in sweeps {
-                T::products(sweep, input, &packed.forward, Some(bias), output);
+                products(sweep, input, &packed.forward, Some(bias), output);
             }
         }
     }
@@ -261,8 +281,9 @@ impl Convolution {
         // A bias of zero overwrites what the last image has left there.
         let zeros = [T::zero(); LANES];
         let start = (!add).then_some(&zeros);
+        let products = self.products();
         for sweep in &self.backward {
-            T::products(sweep, cotangent, &packed.backward, start, input);
+            products(sweep, cotangent, &packed.backward, start, input);
         }
     }
 
@@ -273,8 +294,9 @@ impl Convolution {
         cotangent: &[T],
         [weights, bias]: [&mut [T]; 2],
     ) {
+        let sums = if self.is_depthwise { depthwise::weight_sums } else { T::weight_sums };
         for sweep in &self.forward {
-            T::weight_sums(sweep, input, cotangent, weights);
+            sums(sweep, input, cotangent, weights);
         }
         for (sweeps, bias) in self.blocks().zip(bias.as_chunks_mut().0) {
             sweeps.iter().for_each(|sweep| add_pixels(sweep, cotangent, bias));

@@ -15,6 +15,8 @@ pub struct Order {
 
 /// Streams of the generator below this one are orders of epochs, those from here on are of steps.
 const OF_STEPS: u64 = 1 << 40;
+/// Those from here on are of layers.
+pub(crate) const OF_LAYERS: u64 = 1 << 41;
 
 impl Order {
     /// Batches of so many of so many images.
@@ -98,7 +100,8 @@ impl Augmentation {
     }
 }
 
-fn generator(seed: u64, stream: u64) -> ChaCha12Rng {
+/// The numbers of a stream of a seed.
+pub(crate) fn generator(seed: u64, stream: u64) -> ChaCha12Rng {
     let mut random = ChaCha12Rng::seed_from_u64(seed);
     random.set_stream(stream);
     random

@@ -7,10 +7,12 @@
 //! A [`Trainer`] takes a batch through it in strips of images. Strips and sums have a fixed order:
 //! no result depends on the number of cores.
 //!
-//! Around it: [`Adam`], losses ([`loss`]), and the order and augmentation of images ([`Images`]).
+//! Around it: weights to begin with ([`random_start`]), [`Adam`], losses ([`loss`]), and the order
+//! and augmentation of images ([`Images`]).
 
 mod adam;
 mod convolution;
+mod depthwise;
 mod elements;
 mod images;
 pub mod kernels;
@@ -18,6 +20,7 @@ pub mod layout;
 pub mod loss;
 mod network;
 mod product;
+mod start;
 mod steps;
 mod strip;
 mod trainer;
@@ -27,4 +30,5 @@ pub use adam::{Adam, rate};
 pub use images::{Augmentation, Images, Order};
 pub use kernels::Number;
 pub use network::{Network, Node, Op, Rounding, Table};
+pub use start::random_start;
 pub use trainer::{Parameters, Trainer};

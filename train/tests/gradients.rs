@@ -182,6 +182,22 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// A layer of one channel a group: up to three blocks of channels, and images of one pixel too.
+    fn depthwise()(
+        channels in 1usize..40,
+        [in_h, in_w, kernel_h, kernel_w] in [1usize..10, 1usize..10, 1usize..6, 1usize..6],
+        [stride_h, stride_w, dilation_h, dilation_w] in prop::array::uniform4(1usize..4),
+        [pad_top, pad_left, pad_bottom, pad_right] in prop::array::uniform4(0usize..4),
+    ) -> Geometry {
+        Geometry {
+            in_channels: channels, in_h, in_w, out_channels: channels, kernel_h, kernel_w,
+            stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom, pad_right,
+            groups: channels,
+        }
+    }
+}
+
 /// A network whose input goes through a layer of one weight a channel first, so that the layer
 /// under test has a cotangent to give.
 fn alone(op: Op, geometry: Geometry) -> Network {
@@ -300,6 +316,17 @@ proptest! {
         let outputs = of_tiles(geometry);
         check_transposes::<f32>(Op::Tiles(geometry), geometry, &outputs, seed)?;
         check_transposes::<f64>(Op::Tiles(geometry), geometry, &outputs, seed)?;
+    }
+
+    #[test]
+    fn depthwise_layers_and_their_gradients_are_transposes(
+        geometry in depthwise(),
+        seed in any::<u64>(),
+    ) {
+        prop_assume!(geometry.check().is_ok());
+        let outputs = of_linear(geometry);
+        check_transposes::<f32>(Op::Linear(geometry), geometry, &outputs, seed)?;
+        check_transposes::<f64>(Op::Linear(geometry), geometry, &outputs, seed)?;
     }
 
     // The gradient is that of the same network without rounding, cut off half a step beyond the

@@ -2,9 +2,9 @@
 
 use model::{Conv, Geometry, Model, Op, ValueId};
 
-/// A chain of convolutions with functions between them, of which nothing else reads anything: it
-/// starts with a convolution that reads the entry and ends with one whose result is not cut off. So
-/// it is linear once the functions are gone.
+/// A chain of convolutions with functions between them, inside of which nothing else reads
+/// anything: it starts with a convolution that reads the entry and ends with one whose result is
+/// not cut off. So it is linear once the functions are gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     /// What the chain reads.
@@ -26,29 +26,24 @@ fn block(model: &Model, last: usize) -> Option<Block> {
     if model.nodes[last].output == model.output {
         return None;
     }
-    let [reader] = model.consumers(model.nodes[last].output)[..] else { return None };
+    let readers = model.consumers(model.nodes[last].output);
+    let is_cut_off = readers.iter().any(|&reader| is_function(&model.nodes[reader].op));
     // A classifier is no block: its result is a vector.
     let is_vector = end.geometry.out_h() * end.geometry.out_w() == 1 && end.geometry.in_h > 1;
-    if is_function(&model.nodes[reader].op) || is_vector {
+    if readers.is_empty() || is_cut_off || is_vector {
         return None;
     }
     let nodes = chain(model, last);
     let has_functions = nodes.iter().any(|&node| is_function(&model.nodes[node].op));
     let entry = model.nodes[*nodes.first()?].inputs[0];
-    let mut operands = model.nodes[reader].inputs.iter().copied();
-    let skip = operands.find(|&value| value != model.nodes[last].output);
-    let sum = match &model.nodes[reader].op {
-        Op::Add => Some((reader, skip?)),
-        Op::Conv(_)
-        | Op::Relu { .. }
-        | Op::PartRelu(_)
-        | Op::Function(_)
-        | Op::Mul
-        | Op::MaxPool(_)
-        | Op::AvgPool(_)
-        | Op::View(_)
-        | Op::Reorder(_)
-        | Op::Concat => None,
+    // What several read is a result of its own: of the first inverted residual of a stage, the next
+    // one reads it, and adds it.
+    let sum = match readers[..] {
+        [reader] if matches!(model.nodes[reader].op, Op::Add) => {
+            let mut operands = model.nodes[reader].inputs.iter().copied();
+            Some((reader, operands.find(|&value| value != model.nodes[last].output)?))
+        }
+        _ => None,
     };
     has_functions.then_some(Block { entry, nodes, sum })
 }

@@ -12,8 +12,8 @@ pub enum ReshapeError {
     /// There are fewer blocks than were asked for.
     #[error(
         "blocks to replace: expected at most {found}, found {wanted}; a block is a chain of \
-         convolutions with functions between, of which nothing else reads anything, and none \
-         behind the last one; and replacing it has to save something"
+         convolutions with functions between, inside of which nothing else reads anything, and \
+         none behind the last one; and replacing it has to save something"
     )]
     Blocks {
         /// How many were to be changed.

@@ -8,13 +8,12 @@
 //! 2. Each replacement alone has a loss, measured, and a saving: the difference of whole plans'
 //!    prices (`judge.rs`). Those that lose least for what they save are chosen (`choose.rs`).
 //! 3. Those that follow each other are fitted again, each to what those before it make of images.
-//! 4. All weights learn from the teacher's logits and from labels (`floats.rs`).
+//! 4. All weights learn from the teacher's logits and from labels (`quant/src/floats.rs`).
 
 mod block;
 mod choose;
 mod error;
 mod fit;
-mod floats;
 mod judge;
 mod linearize;
 mod polynomial;
@@ -31,10 +30,10 @@ pub use polynomial::{
     Polynomials, ReluSelection,
 };
 
+use crate::floats::Floats;
 use crate::quantize::first_images;
 use crate::search::{Progress, SearchOptions, Uniform};
 use crate::tune::{Learner, Source, Training, TuneError, TuneOptions};
-use floats::Floats;
 
 /// The largest kernel that may stand for a block.
 const MAX_KERNEL: usize = 15;

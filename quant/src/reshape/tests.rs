@@ -1,5 +1,5 @@
 use model::float::evaluate;
-use model::{Conv, Dataset, Geometry, Model, Op, ValueId};
+use model::{Conv, Dataset, Geometry, Model, Node, Op, ValueId};
 
 use super::block::{Block, blocks};
 use super::fit::fit;
@@ -17,6 +17,51 @@ fn lifted(lift: f32) -> Model {
     let geometry = Geometry::same_size([8, 8], [8, 8], 1);
     let weight = second.weight.iter().step_by(9).copied().collect();
     *second = Conv { geometry, weight, bias: vec![0.5; 8] };
+    model.check().unwrap();
+    model
+}
+
+/// The residual network with inverted residuals in the place of its block: wider, each channel
+/// alone, narrower. The input of the last one is added. Where weights are small and positive, as
+/// what is read is, ReLU6 never act, at the border neither.
+fn inverted(acts: bool, blocks: usize) -> Model {
+    let small = residual_network();
+    let mut nodes = small.nodes[..2].to_vec();
+    let same = |channels, kernel| Geometry::same_size(channels, [8, 8], kernel);
+    let alone = Geometry { groups: 24, ..same([24, 24], 3) };
+    let block = [same([8, 24], 1), alone, same([24, 8], 1)];
+    for geometry in block.repeat(blocks) {
+        let narrows = geometry.out_channels == 8;
+        let weight = (0..geometry.weights()).map(|at| {
+            let weight = ((at * 7919 + 13) % 1013) as f32 / 1013.0;
+            if narrows || acts { 2.0 * weight - 1.0 } else { 0.1 * weight }
+        });
+        let bias = vec![if acts || narrows { 0.3 } else { 0.0 }; geometry.out_channels];
+        let op = Op::Conv(Conv { geometry, weight: weight.collect(), bias });
+        let relu6 = (!narrows).then_some(Op::Relu { max: Some(6.0) });
+        for op in [Some(op), relu6].into_iter().flatten() {
+            let (before, shape) = (ValueId(nodes.len()), geometry.out_shape());
+            let name = format!("i{}", nodes.len());
+            nodes.push(Node {
+                name,
+                op,
+                inputs: vec![before],
+                output: ValueId(before.0 + 1),
+                shape,
+            });
+        }
+    }
+    // Five nodes a block in the place of three.
+    let more = 5 * blocks - 3;
+    let moved = |value: ValueId| match value.0 {
+        2 => ValueId(more),
+        _ => ValueId(value.0 + more),
+    };
+    for node in &small.nodes[5..] {
+        let inputs = node.inputs.iter().map(|&value| moved(value)).collect();
+        nodes.push(Node { inputs, output: moved(node.output), ..node.clone() });
+    }
+    let model = Model { nodes, output: moved(small.output), ..small };
     model.check().unwrap();
     model
 }
@@ -54,6 +99,46 @@ fn a_block_whose_relu_never_cuts_is_one_convolution() {
     let (linear, cut) = (error(&lifted(20.0)), error(&lifted(0.0)));
     println!("off by {linear:.1e} where nothing is cut, by {cut:.1e} where half is");
     assert!(linear < 2e-4 && cut > 50.0 * linear, "{linear} {cut}");
+}
+
+#[test]
+fn an_inverted_residual_whose_relus_never_act_is_one_convolution() {
+    let [block] = &blocks(&inverted(false, 1))[..] else { panic!("one block") };
+    let nodes = (2..7).collect();
+    assert_eq!(*block, Block { entry: ValueId(2), nodes, sum: Some((7, ValueId(2))) });
+    let (linear, cut) = (error(&inverted(false, 1)), error(&inverted(true, 1)));
+    println!("off by {linear:.1e} where nothing is cut, by {cut:.1e} where much is");
+    assert!(linear < 2e-4 && cut > 50.0 * linear, "{linear} {cut}");
+}
+
+#[test]
+fn a_block_may_be_read_by_the_next_one_and_added_behind_it() {
+    let model = inverted(true, 2);
+    // Nothing but the first one reads what is before it: that is of the chain, too.
+    let first = Block { entry: ValueId(0), nodes: (0..7).collect(), sum: None };
+    let second = Block { entry: ValueId(7), nodes: (7..12).collect(), sum: Some((12, ValueId(7))) };
+    assert_eq!(blocks(&model), [first.clone(), second]);
+    let images = noise(8).batch(0..8, &Preprocess::Unit).unwrap();
+    let geometry = first.geometry(&model, 3).unwrap();
+    let conv = fit(&model, &[], &first, &[geometry], &images).unwrap().remove(0);
+    let changed = Changed::of(&model, &[(&first, Change::Merge(conv))]).model;
+    changed.check().unwrap();
+    assert_eq!(changed.nodes.len(), model.nodes.len() - 6);
+    // Whoever read the block's result reads the convolution's, and only a sum's block is dropped.
+    assert_eq!(changed.consumers(ValueId(1)), [1, 6]);
+    assert!(!first.can_be_dropped());
+}
+
+#[test]
+fn a_merged_inverted_residual_saves_both_of_its_requantizations() {
+    let (model, data) = (inverted(true, 1), noise(200));
+    let options = ReshapeOptions { kernels: vec![3], drop: false, ..options() };
+    let reshaper = reshaper(&model, &data, &options).unwrap();
+    let [before, after] = reshaper.prices();
+    assert_eq!(after.nonlinear_steps, before.nonlinear_steps - 2);
+    assert!(after.rounds < before.rounds && after.bits < before.bits, "{before:?} {after:?}");
+    let layers = reshaper.model().layers().map(|(_, conv)| conv.geometry.groups);
+    assert!(layers.eq([1; 4]), "the layer of each channel alone is gone");
 }
 
 #[test]

@@ -99,12 +99,7 @@ impl<'a> Tuner<'a> {
         source: Source<'a>,
         options: TuneOptions,
     ) -> Result<Self, TuneError> {
-        // It is shown the network's images, and its logits are compared with the network's one by
-        // one: both have to be of the same kind, or it would teach nonsense.
-        if teacher.interface() != model.interface() {
-            let [expected, found] = [model, teacher].map(Model::interface);
-            return Err(TuneError::Teacher { expected, found });
-        }
+        check_teacher(model, teacher)?;
         let integers = Integers::new(model, (graph, weights), options.rate)?;
         Ok(Self { training: Training::new(teacher, integers, source, options)? })
     }
@@ -127,6 +122,13 @@ impl<'a> Tuner<'a> {
     pub fn logits(&mut self, input: &[f32]) -> Vec<f32> {
         self.training.outputs(input)
     }
+}
+
+/// Whether a network can teach another one. It is shown that one's images, and its logits are
+/// compared with those one by one: both have to be of the same kind, or it would teach nonsense.
+pub(crate) fn check_teacher(model: &Model, teacher: &Model) -> Result<(), TuneError> {
+    let [expected, found] = [model, teacher].map(Model::interface);
+    if expected == found { Ok(()) } else { Err(TuneError::Teacher { expected, found }) }
 }
 
 #[cfg(test)]

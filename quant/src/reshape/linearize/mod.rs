@@ -18,9 +18,9 @@ use std::str::FromStr;
 use model::{Mask, Model, Op, Preprocess, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::floats::Floats;
 use super::judge::PRICED;
 use super::{ReshapeError, ReshapePrice};
+use crate::floats::Floats;
 use crate::quantize::first_images;
 use crate::search::{SearchOptions, Uniform};
 use crate::tune::{Learner, Source, Training, TuneError, TuneOptions};

@@ -3,9 +3,9 @@
 use model::Model;
 use train::{Network, Op, Trainer, rate};
 
-use super::super::floats::Floats;
 use super::Masks;
 use super::mixes::Mixes;
+use crate::floats::Floats;
 use crate::tune::Parameters;
 
 /// Steps after the last change of any ReLU in which the loss may still be high.

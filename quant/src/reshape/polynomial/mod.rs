@@ -21,8 +21,8 @@ use model::{Model, Preprocess, Tensor};
 pub use choose::PolynomialReport;
 pub use prices::{ActivationPrices, PolynomialPrices};
 
-use super::floats::Floats;
 use super::{ReshapeError, ReshapePrice};
+use crate::floats::Floats;
 use crate::search::{Progress, SearchOptions, Uniform};
 use crate::tune::{Learner, Source, Training, TuneError, TuneOptions};
 

@@ -6,7 +6,7 @@ use train::{Adam, Network, Trainer};
 use crate::tune::Parameters;
 
 /// A network and the moments of its layers.
-pub(super) struct Floats {
+pub(crate) struct Floats {
     model: Model,
     /// Of each layer, in their order: of weights and of biases.
     moments: Vec<[Adam; 2]>,
@@ -15,14 +15,14 @@ pub(super) struct Floats {
 }
 
 impl Floats {
-    pub(super) fn new(model: Model, rate: f32) -> Self {
+    pub(crate) fn new(model: Model, rate: f32) -> Self {
         let moments =
             model.layers().map(|(_, conv)| [conv.weight.len(), conv.bias.len()].map(Adam::new));
         Self { moments: moments.collect(), model, rate }
     }
 
     /// The network as it is.
-    pub(super) const fn model(&self) -> &Model {
+    pub(crate) const fn model(&self) -> &Model {
         &self.model
     }
 }
