@@ -59,6 +59,7 @@ impl Training {
              batches, in nats. Agreement with the teacher and accuracy are of {count} images that \
              nothing was learned from.</p>"
         );
+        // Two drawings: nats and per cent have no scale in common.
         let losses: Vec<_> = self.curve.iter().map(|at| (at.step, at.loss)).collect();
         let _ = writeln!(page, "{}", drawing("loss, nats", self.steps, &[("loss", losses)]));
         let parts = [("agreement", of(&self.curve, |at| at.agreement))];

@@ -44,6 +44,7 @@ impl Axes {
 
     fn grid(&self, svg: &mut String) {
         let [left, right, _, bottom] = MARGIN;
+        // Lines at round numbers, the first above the lower end.
         let step = grid_step(self.high - self.low);
         let mut line = (self.low / step).ceil() * step;
         while line <= self.high {
@@ -74,6 +75,7 @@ impl Axes {
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\"/>",
             line.join(" ")
         );
+        // At its end there is room: the drawing's right margin.
         let Some(&(at, value)) = points.last() else { return };
         let (x, y) = (self.x(at) + 8.0, self.y(value) + 4.0);
         let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{color}\">{name}</text>");

@@ -53,7 +53,7 @@ impl Convolution {
     /// one, all have the same.
     pub(crate) fn new(geometry: &Geometry, tile: usize, [input, output]: [&Place; 2]) -> Self {
         let outputs = [geometry.out_h(), geometry.out_w()];
-        let geometry = if tile == 1 { *geometry } else { tiled(geometry, tile) };
+        let geometry = tiled(geometry, tile);
         let weights = tile * tile * geometry.weights();
         let Geometry { groups, in_channels, out_channels, .. } = geometry;
         let mut layer = Self {
@@ -135,6 +135,7 @@ impl Convolution {
             if !self.inputs_of(to).contains(&block) {
                 continue;
             }
+            // A pixel is read by outputs at all places of a tile, each with a kernel of its own.
             for place in 0..self.places() {
                 for (ky, y) in rows.taps(phases[0]) {
                     for (kx, x) in columns.taps(phases[1]) {

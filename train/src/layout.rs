@@ -11,9 +11,6 @@ use model::Geometry;
 use crate::kernels::{Grid, LANES};
 use crate::network::{Network, Op};
 
-/// Rows and columns of outputs of one of [`Op::Tiles`].
-pub(crate) const TILE: usize = 2;
-
 /// The layout of a value and of its cotangent, one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -109,11 +106,8 @@ impl Layout {
         let memory = memory(network);
         let mut frames = vec![[0; 2]; memory.len()];
         for (index, node) in network.nodes.iter().enumerate() {
-            let (geometry, tile) = match &node.op {
-                Op::Linear(geometry) => (*geometry, 1),
-                Op::Tiles(geometry) => (tiled(geometry, TILE), TILE),
-                _ => continue,
-            };
+            let Some((geometry, tile)) = node.op.layer() else { continue };
+            let geometry = tiled(geometry, tile);
             // Values that share memory share its layout, and so the largest of their frames. A
             // tile beyond the outputs, and what the last one has beyond them, is as many rows.
             let beyond = backward_frame(&unrolled(&geometry)).map(|tiles| tiles * tile + tile - 1);
@@ -170,9 +164,12 @@ const fn forgets(op: &Op) -> bool {
 }
 
 /// A convolution of stride 1 as one of tiles: a tile of outputs is a pixel, and reads all inputs
-/// that its outputs do.
+/// that its outputs do. Tiles of one output are any convolution as it is.
 pub(crate) fn tiled(geometry: &Geometry, tile: usize) -> Geometry {
     let g = *geometry;
+    if tile == 1 {
+        return g;
+    }
     let [rows, columns] = [g.out_h(), g.out_w()].map(|outputs| outputs.div_ceil(tile));
     let (kernel_h, kernel_w) = (g.kernel_h + tile - 1, g.kernel_w + tile - 1);
     Geometry {

@@ -24,6 +24,9 @@ pub struct Node {
     pub shape: [usize; 3],
 }
 
+/// Rows and columns of outputs of a tile of [`Op::Tiles`].
+const TILE: usize = 2;
+
 /// What a [`Node`] computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -135,22 +138,31 @@ impl Network {
 
     /// The nodes that are layers, with their shapes.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &Geometry)> {
-        self.nodes.iter().enumerate().filter_map(|(index, node)| match &node.op {
-            Op::Linear(geometry) | Op::Tiles(geometry) => Some((index, geometry)),
-            Op::Relu { .. }
-            | Op::PRelu { .. }
-            | Op::Add { .. }
-            | Op::Product
-            | Op::Round(_)
-            | Op::RoundEach { .. }
-            | Op::MaxPool(_)
-            | Op::SumPool { .. }
-            | Op::View(_)
-            | Op::Reorder(_)
-            | Op::Concat
-            | Op::Function(_)
-            | Op::Table(_) => None,
-        })
+        let nodes = self.nodes.iter().enumerate();
+        nodes.filter_map(|(index, node)| Some((index, node.op.layer()?.0)))
+    }
+}
+
+impl Op {
+    /// The geometry of a layer, and the rows and columns of outputs of one of its tiles.
+    pub(crate) const fn layer(&self) -> Option<(&Geometry, usize)> {
+        match self {
+            Self::Linear(geometry) => Some((geometry, 1)),
+            Self::Tiles(geometry) => Some((geometry, TILE)),
+            Self::Relu { .. }
+            | Self::PRelu { .. }
+            | Self::Add { .. }
+            | Self::Product
+            | Self::Round(_)
+            | Self::RoundEach { .. }
+            | Self::MaxPool(_)
+            | Self::SumPool { .. }
+            | Self::View(_)
+            | Self::Reorder(_)
+            | Self::Concat
+            | Self::Function(_)
+            | Self::Table(_) => None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use model::Function;
 
 use crate::convolution::Convolution;
-use crate::layout::{Layout, Place, TILE};
+use crate::layout::{Layout, Place};
 use crate::network::{Network, Op, Rounding, Table};
 use crate::product::Product;
 use crate::windows::Windows;
@@ -106,11 +106,9 @@ fn step(network: &Network, layout: &Layout, index: usize) -> Step {
         .collect();
     let first = inputs[0].place;
     let work = match &node.op {
-        Op::Linear(geometry) => {
-            Work::Linear(Box::new(Convolution::new(geometry, 1, [&first, &place])))
-        }
-        Op::Tiles(geometry) => {
-            Work::Linear(Box::new(Convolution::new(geometry, TILE, [&first, &place])))
+        Op::Linear(_) | Op::Tiles(_) => {
+            let (geometry, tile) = node.op.layer().expect("invariant: the node is a layer");
+            Work::Linear(Box::new(Convolution::new(geometry, tile, [&first, &place])))
         }
         Op::Relu { max } => Work::Relu(*max),
         Op::PRelu { learned, .. } => Work::PRelu(*learned),

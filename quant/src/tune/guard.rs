@@ -4,8 +4,8 @@
 const SHOWN: f64 = 50.0;
 /// A mean so many times that of the start is a divergence.
 const DIVERGENCE: f64 = 3.0;
-/// A loss so many times the mean is of an outlier: squares of squares of an odd image. Its gradients
-/// would be the largest that there are, and tell nothing of other images.
+/// A loss so many times the mean is of an outlier: squares of squares of an odd image. Its
+/// gradients would be the largest that there are, and tell nothing of other images.
 const OUTLIER: f64 = 10.0;
 /// Losses below this one, in nats, are not told apart.
 const SMALL: f64 = 0.1;

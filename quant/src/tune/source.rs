@@ -18,14 +18,10 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// Some images of each file; `preprocess` is what a pixel is turned into.
     pub fn new(files: Vec<(&'a Dataset, Range<usize>)>, preprocess: &'a Preprocess) -> Self {
-        let numbered = files.iter().enumerate();
-        let images =
-            numbered.flat_map(|(file, (_, range))| range.clone().map(move |at| (file, at)));
-        Self {
-            images: images.collect(),
-            files: files.iter().map(|(file, _)| *file).collect(),
-            preprocess,
-        }
+        let (files, ranges): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        let numbered = ranges.into_iter().enumerate();
+        let images = numbered.flat_map(|(file, range)| range.map(move |at| (file, at)));
+        Self { images: images.collect(), files, preprocess }
     }
 
     /// Images in all.

@@ -67,10 +67,9 @@ fn the_trainer_computes_the_integers_of_winograds_domain() {
     let always: Winograd = "always".parse().unwrap();
     let network = requantize(&model, network, &batch, always, &mut |_, _| ()).unwrap();
     let nodes = network.0.nodes().iter();
-    let of_domain = nodes.filter(|node| match &node.op {
-        fusion::Op::Linear(linear) => linear.kernel == Kernel::Winograd,
-        _ => false,
-    });
+    let of_domain = nodes.filter(
+        |node| matches!(&node.op, fusion::Op::Linear(linear) if linear.kernel == Kernel::Winograd),
+    );
     assert!(of_domain.count() > 1);
     trains(&model, network, &data);
 }

@@ -144,7 +144,8 @@ impl<'a, P: Parameters> Training<'a, P> {
         if source.is_empty() {
             return Err(TuneError::NoImages);
         }
-        let (source, held) = source.clone().hold_back(options.held_back.min(source.len() / 10))?;
+        let count = options.held_back.min(source.len() / 10);
+        let (source, held) = source.hold_back(count)?;
         let batch = options.batch.max(1);
         let mut taught: Trainer<f32> = Trainer::new(&Network::from(teacher), batch);
         for (node, conv) in teacher.layers() {
@@ -236,11 +237,13 @@ impl<'a, P: Parameters> Training<'a, P> {
                     classes(&outputs(&mut self.teacher, &images, self.sizes, batch), self.sizes[1])
                 }
             };
+            // What batches have their buffers for is at hand between two of them; this is rare.
             let mut input = Vec::new();
             self.parameters.input(&images, &mut input);
             let said = classes(&self.outputs(&input), self.sizes[1]);
             point.agreement =
                 Some(part(said.iter().zip(&taught).map(|(said, taught)| said == taught)));
+            // Where one file has no labels, there is no accuracy of all of them.
             let told: Option<Vec<usize>> = labels.into_iter().collect();
             point.accuracy =
                 told.map(|told| part(said.iter().zip(&told).map(|(said, label)| said == label)));

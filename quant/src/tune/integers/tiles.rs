@@ -37,6 +37,7 @@ impl Tiles {
         self.kernels.fill(0.0);
         for &(output, tap, position, sign) in &self.parts {
             let from = &domain[position * self.weights..][..self.weights];
+            // Kernels lie tap by tap: every sixteenth weight is this tap's.
             let to = self.kernels[output * self.weights * POSITIONS..].iter_mut();
             for (to, from) in to.skip(tap).step_by(POSITIONS).zip(from) {
                 *to += sign * from;
