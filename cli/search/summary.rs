@@ -100,6 +100,9 @@ impl Summary {
         if let Some(expected) = self.expected_loss {
             let _ = writeln!(text, "expected loss  {} nats", units::loss(expected));
         }
+        if let Some(training) = &self.training {
+            let _ = writeln!(text, "\n{}", training.text());
+        }
         if !self.sensitivities.is_empty() {
             let _ = write!(text, "\n{}", self.explained());
         }

@@ -6,7 +6,7 @@ use quant::tune::{Learner, Point};
 use serde::Serialize;
 
 use super::drawing::drawing;
-use crate::page::{self, escape};
+use crate::page::{END, begin, escape};
 use crate::table::Table;
 use crate::units;
 
@@ -51,7 +51,7 @@ impl Training {
 
     /// The curve of the training of a network, as a file of HTML.
     pub(crate) fn page(&self, network: &str) -> String {
-        let mut page = page::begin(network, "training");
+        let mut page = begin(network, "training");
         let (steps, count) = (units::count(self.steps), units::count(self.held_back as u64));
         let _ = writeln!(
             page,
@@ -59,6 +59,10 @@ impl Training {
              batches, in nats. Agreement with the teacher and accuracy are of {count} images that \
              nothing was learned from.</p>"
         );
+        if self.curve.is_empty() {
+            page.push_str(END);
+            return page;
+        }
         // Two drawings: nats and per cent have no scale in common.
         let losses: Vec<_> = self.curve.iter().map(|at| (at.step, at.loss)).collect();
         let _ = writeln!(page, "{}", drawing("loss, nats", self.steps, &[("loss", losses)]));
@@ -70,7 +74,7 @@ impl Training {
             let _ = writeln!(page, "{}", drawing("images held back, %", self.steps, &series));
         }
         let _ = writeln!(page, "<pre>{}</pre>", escape(&self.table().to_string()));
-        page.push_str(page::END);
+        page.push_str(END);
         page
     }
 

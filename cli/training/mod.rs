@@ -140,9 +140,11 @@ impl TrainingArgs {
     /// Makes sure that the page can be written, before any work starts.
     ///
     /// # Errors
-    /// It cannot be written, or is there already.
+    /// It cannot be written or is there already, or --report names none.
     pub(crate) fn can_report(&self, app: &App, force: bool) -> Outcome<()> {
-        self.report.as_ref().map_or(Ok(()), |path| out::file(app, path, force || self.resume))
+        let Some(path) = &self.report else { return Ok(()) };
+        name_of("--report", path)?;
+        out::file(app, path, force || self.resume)
     }
 
     /// Writes the page of a training that is done, where one is wanted.
@@ -156,10 +158,8 @@ impl TrainingArgs {
         network: &str,
     ) -> Outcome<()> {
         let Some(path) = &self.report else { return Ok(()) };
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| Failure::usage("--report has to name a file"))?;
         let page = training.page(network);
-        let file = files::secret(name, page.as_bytes());
+        let file = files::secret(name_of("--report", path)?, page.as_bytes());
         files::write_together(&app.cleanup, files::folder_of(path), &[file])?;
         app.console.note(format_args!("the training's curves: {}", path.display()));
         Ok(())
@@ -217,6 +217,12 @@ fn timed(learner: &mut dyn Learner, minutes: f64, progress: &Progress) -> Result
     // alone.
     learner.restore(&start)?;
     Ok(((60.0 * minutes / seconds) as u64).clamp(1, MAX_STEPS))
+}
+
+/// The name of a file that an option asks for.
+fn name_of<'p>(option: &str, path: &'p Path) -> Outcome<&'p str> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.ok_or_else(|| Failure::usage(format_args!("{option} has to name a file")))
 }
 
 /// The digest of a file's bytes.

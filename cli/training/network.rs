@@ -12,7 +12,7 @@ use crate::exit::{Failure, Outcome};
 use crate::files;
 use crate::images::PreprocessArgs;
 use crate::out;
-use crate::training::TrainingArgs;
+use crate::training::{TrainingArgs, name_of};
 use crate::units;
 
 /// Where the network is written, and what it is measured by.
@@ -88,8 +88,7 @@ impl NetworkArgs {
     }
 
     fn name(&self) -> Outcome<&str> {
-        let name = self.out.file_name().and_then(|name| name.to_str());
-        name.ok_or_else(|| Failure::usage("--out has to name a file"))
+        name_of("--out", &self.out)
     }
 }
 

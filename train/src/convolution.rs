@@ -1,9 +1,10 @@
 //! A linear layer: its sweeps, and its weights in the order that the sweeps read them in.
 
 use model::Geometry;
+use pulp::{Arch, NullaryFnOnce};
 
 use crate::depthwise;
-use crate::kernels::{LANES, Number, Sweep, Tap};
+use crate::kernels::{LANES, Number, Sweep, Tap, lanes};
 use crate::layout::{Axis, Place, tiled, unrolled};
 
 /// Weights of one tap: sixteen by sixteen.
@@ -300,7 +301,9 @@ impl Convolution {
             sums(sweep, input, cotangent, weights);
         }
         for (sweeps, bias) in self.blocks().zip(bias.as_chunks_mut().0) {
-            sweeps.iter().for_each(|sweep| add_pixels(sweep, cotangent, bias));
+            for sweep in sweeps {
+                Arch::new().dispatch(PixelSums { sweep, cotangent, sums: bias });
+            }
         }
     }
 }
@@ -313,14 +316,27 @@ impl<T: Number> Packed<T> {
 }
 
 /// Adds all pixels of a block.
-fn add_pixels<T: Number>(sweep: &Sweep, cotangent: &[T], sums: &mut [T; LANES]) {
-    let [rows, columns] = sweep.size;
-    for y in 0..rows {
-        for x in 0..columns {
-            let start = sweep.output.at(y, x);
-            for (sum, &value) in sums.iter_mut().zip(&cotangent[start..start + LANES]) {
-                *sum += value;
+struct PixelSums<'a, T> {
+    sweep: &'a Sweep,
+    cotangent: &'a [T],
+    sums: &'a mut [T; LANES],
+}
+
+impl<T: Number> NullaryFnOnce for PixelSums<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Sweep { size: [rows, columns], output, .. } = self.sweep;
+        // A copy, for registers: others may look at what is behind a reference.
+        let mut found = *self.sums;
+        for y in 0..*rows {
+            let row = &self.cotangent[output.at(y, 0)..];
+            for x in 0..*columns {
+                let pixel = lanes(&row[x * output.column..]);
+                found.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += value);
             }
         }
+        *self.sums = found;
     }
 }

@@ -6,7 +6,7 @@
 
 use pulp::{Arch, NullaryFnOnce};
 
-use crate::kernels::{Element, LANES, Sweep};
+use crate::kernels::{Element, LANES, Sweep, lanes, lanes_mut};
 
 /// Pixels that are done at once: the sums of each stay in registers, and hide each other's latency.
 const PIXELS: usize = 4;
@@ -144,17 +144,6 @@ fn add_products<T: Element>(sums: &mut [T; LANES], one: &[T; LANES], other: &[T;
     for ((sum, &one), &other) in sums.iter_mut().zip(one).zip(other) {
         *sum += one * other;
     }
-}
-
-/// The lanes of a pixel, from its first one on.
-#[inline(always)]
-fn lanes<T>(pixel: &[T]) -> &[T; LANES] {
-    pixel.first_chunk().expect("invariant: a sweep fits")
-}
-
-#[inline(always)]
-fn lanes_mut<T>(pixel: &mut [T]) -> &mut [T; LANES] {
-    pixel.first_chunk_mut().expect("invariant: a sweep fits")
 }
 
 #[cfg(test)]

@@ -56,6 +56,18 @@ impl Grid {
     }
 }
 
+/// The lanes of a pixel, from its first one on.
+#[inline(always)]
+pub(crate) fn lanes<T>(pixel: &[T]) -> &[T; LANES] {
+    pixel.first_chunk().expect("invariant: a sweep fits")
+}
+
+/// The same, to be changed.
+#[inline(always)]
+pub(crate) fn lanes_mut<T>(pixel: &mut [T]) -> &mut [T; LANES] {
+    pixel.first_chunk_mut().expect("invariant: a sweep fits")
+}
+
 impl Sweep {
     /// Whether every access of a kernel is within slices of these lengths.
     fn fits(&self, input: usize, weights: usize, output: usize) -> bool {
