@@ -56,6 +56,7 @@ fn a_trained_network_runs_privately_and_a_resumed_training_ends_with_the_same() 
     assert!(found["training"]["held_back"].as_u64().unwrap() > 0);
     assert!(curve.iter().all(|at| (0.0..=1.0).contains(&at["agreement"].as_f64().unwrap())));
     let page = std::fs::read_to_string(&report).unwrap();
+    assert!(!page.contains("\\u{"), "{page}");
     assert!(page.matches("<polyline").count() >= 2 && page.ends_with("</html>\n"), "{page}");
     // From the last state there is nothing left to do but to write.
     std::fs::create_dir(&resumed).unwrap();

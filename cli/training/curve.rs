@@ -73,7 +73,10 @@ impl Training {
         if !series.is_empty() {
             let _ = writeln!(page, "{}", drawing("images held back, %", self.steps, &series));
         }
-        let _ = writeln!(page, "<pre>{}</pre>", escape(&self.table().to_string()));
+        // A line at a time: the ends of lines are no part of names.
+        let table = self.table().to_string();
+        let lines: Vec<String> = table.lines().map(escape).collect();
+        let _ = writeln!(page, "<pre>{}</pre>", lines.join("\n"));
         page.push_str(END);
         page
     }

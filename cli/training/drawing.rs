@@ -7,6 +7,8 @@ const HEIGHT: f64 = 260.0;
 /// Left, right, top, bottom.
 const MARGIN: [f64; 4] = [64.0, 96.0, 16.0, 44.0];
 const COLORS: [&str; 2] = ["#1f5fa8", "#c2571a"];
+/// The height of a line of text.
+const LINE: f64 = 14.0;
 /// Lines of the grid, at most.
 const LINES: f64 = 7.0;
 
@@ -66,8 +68,15 @@ impl Axes {
         }
     }
 
-    /// A line through the points, with its name at the end.
-    fn curve(&self, svg: &mut String, (name, points): &Series, color: &str) {
+    /// A line through the points, with its name at the end, which is below that of the line before
+    /// where the two would be one over the other. Where the name is.
+    fn curve(
+        &self,
+        svg: &mut String,
+        (name, points): &Series,
+        color: &str,
+        before: Option<f64>,
+    ) -> Option<f64> {
         let places = points.iter().map(|&(at, value)| (self.x(at), self.y(value)));
         let line: Vec<String> = places.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
@@ -76,9 +85,11 @@ impl Axes {
             line.join(" ")
         );
         // At its end there is room: the drawing's right margin.
-        let Some(&(at, value)) = points.last() else { return };
+        let &(at, value) = points.last()?;
         let (x, y) = (self.x(at) + 8.0, self.y(value) + 4.0);
+        let y = before.filter(|before| (y - before).abs() < LINE).map_or(y, |before| before + LINE);
         let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{color}\">{name}</text>");
+        Some(y)
     }
 }
 
@@ -98,8 +109,9 @@ pub(super) fn drawing(title: &str, steps: u64, series: &[Series]) -> String {
         "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{title}, by steps</text>",
         HEIGHT - 8.0
     );
+    let mut before = None;
     for (series, color) in series.iter().zip(COLORS) {
-        axes.curve(&mut svg, series, color);
+        before = axes.curve(&mut svg, series, color, before);
     }
     svg.push_str("</svg></div>");
     svg
@@ -137,6 +149,18 @@ mod tests {
             }
             assert!((1..=LINES as usize + 1).contains(&svg.matches("<line").count()), "{svg}");
         }
+    }
+
+    #[test]
+    fn names_of_equal_curves_are_below_each_other() {
+        let points = vec![(0, 90.0), (10, 91.0)];
+        let svg = drawing("per cent", 10, &[("one", points.clone()), ("other", points)]);
+        let at = |name: &str| {
+            let text = svg.lines().find(|line| line.ends_with(&format!(">{name}</text>"))).unwrap();
+            let y = text.split(" y=\"").nth(1).unwrap().split('"').next().unwrap();
+            y.parse::<f64>().unwrap()
+        };
+        assert_eq!(at("other") - at("one"), LINE);
     }
 
     #[test]
