@@ -104,6 +104,11 @@ pub(crate) fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".into())
 }
 
+/// A part of a whole, in per cent.
+pub(crate) fn percent(part: f64) -> String {
+    format!("{:.2} %", 100.0 * part)
+}
+
 /// How far a parameter moves in a step, as an argument.
 pub(crate) fn rate(text: &str) -> Result<f32, String> {
     let number = text.parse::<f32>().ok().filter(|n| *n > 0.0 && *n <= 1.0);

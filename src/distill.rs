@@ -1,7 +1,7 @@
 //! Distillation: from a model that knows nothing, or too little, to one that another has taught.
 
 use quant::distill::{DistillOptions, Distiller};
-use quant::tune::{Source, TuneError, TuneProgress};
+use quant::tune::{TuneError, TuneProgress};
 
 use crate::{Error, Images, Model};
 
@@ -19,8 +19,7 @@ pub fn distill(
     options: &DistillOptions,
     progress: &mut dyn FnMut(TuneProgress),
 ) -> Result<Model, Error> {
-    let first = images.first().ok_or(TuneError::NoImages)?;
-    let source = Source::new(images.iter().map(Images::source).collect(), first.preprocess());
+    let (_, source) = Images::lessons(images).ok_or(TuneError::NoImages)?;
     let mut distiller = Distiller::new(&model.0, &teacher.0, source, options)?;
     distiller.learner().learn(progress)?;
     Ok(Model(distiller.model().clone()))

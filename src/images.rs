@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use protocols::plan::Plan;
 use quant::data::OffScale;
+use quant::tune::Source;
 use quant::{Dataset, Interface, Preprocess, Tensor};
 
 use crate::Error;
@@ -98,8 +99,14 @@ impl Images {
     }
 
     /// The file, and which of its images are meant.
-    pub(crate) fn source(&self) -> (&Dataset, Range<usize>) {
+    fn source(&self) -> (&Dataset, Range<usize>) {
         (&self.data, self.range.clone())
+    }
+
+    /// All of some files, preprocessed as the first is, and that one; none where there are none.
+    pub(crate) fn lessons(files: &[Self]) -> Option<(&Self, Source<'_>)> {
+        let first = files.first()?;
+        Some((first, Source::new(files.iter().map(Self::source).collect(), first.preprocess())))
     }
 
     /// Whether float pixels are far from the scale that the preprocessing takes them to be on, and

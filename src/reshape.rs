@@ -122,7 +122,6 @@ pub fn polynomials(
 /// What a reshaping looks at first, and what it learns from: the first images of the first file,
 /// and all of them, preprocessed alike.
 fn material(images: &[Images]) -> Result<(&Preprocess, Tensor, Source<'_>), Error> {
-    let first = images.first().ok_or(ReshapeError::from(TuneError::NoImages))?;
-    let source = Source::new(images.iter().map(Images::source).collect(), first.preprocess());
+    let (first, source) = Images::lessons(images).ok_or(ReshapeError::from(TuneError::NoImages))?;
     Ok((first.preprocess(), first.take(IMAGES).tensor()?, source))
 }

@@ -1,7 +1,7 @@
 //! Training: from a model to a network of low widths whose integers were learned.
 
 use quant::search::{self as widths, SearchOptions};
-use quant::tune::{Source, TuneError, TuneOptions, TuneProgress};
+use quant::tune::{TuneError, TuneOptions, TuneProgress};
 
 use crate::{Error, Found, Images, Model};
 
@@ -30,7 +30,8 @@ pub fn tune(
     tune: &TuneOptions,
     progress: &mut dyn FnMut(TuneProgress),
 ) -> Result<Found, Error> {
-    let first = images.first().ok_or(widths::SearchError::from(TuneError::NoImages))?;
+    let (first, source) =
+        Images::lessons(images).ok_or(widths::SearchError::from(TuneError::NoImages))?;
     let batch = first.take(CALIBRATION).tensor()?;
     let calibration = widths::Images { batch: &batch, labels: None, held_back: None };
     let model = widths::equalized(&model.0, &batch).map_err(widths::SearchError::from)?;
@@ -42,8 +43,6 @@ pub fn tune(
         None,
         &mut |_| (),
     )?;
-    let files = images.iter().map(Images::source).collect();
-    let source = Source::new(files, first.preprocess());
     let mut tuner =
         prepared.tuner(teacher.map(|model| &model.0), options, source, tune, &mut |_| ())?;
     tuner.learner().learn(progress).map_err(widths::SearchError::from)?;

@@ -109,7 +109,7 @@ pub(super) fn networks(before: &Network, after: &Network) -> Table {
     let head = ["", "accuracy", "bytes", "rounds", "time", "nonlinear steps", "MACs", "ReLUs"];
     let mut table = Table::new(1, &head);
     for (name, network) in [("before", before), ("after", after)] {
-        let accuracy = network.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
+        let accuracy = network.accuracy.map(units::percent);
         let price = &network.price;
         table.row(vec![
             name.into(),

@@ -65,7 +65,7 @@ impl Summary {
         let mut table = Table::new(1, &["", "accuracy", "MACs", "ReLUs", "parameters"]);
         let networks = [("teacher", &self.teacher), ("before", &self.before)];
         for (name, network) in networks.into_iter().chain([("after", &self.after)]) {
-            let accuracy = network.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy));
+            let accuracy = network.accuracy.map(units::percent);
             let counts = [network.macs, network.relus, network.parameters].map(units::count);
             let mut row = vec![name.into(), accuracy.unwrap_or_default()];
             row.extend(counts);

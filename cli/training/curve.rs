@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::drawing::drawing;
 use crate::page::{END, begin, escape};
 use crate::table::Table;
-use crate::units;
+use crate::units::{self, percent};
 
 /// A training that is done.
 #[derive(Clone, Serialize)]
@@ -95,8 +95,4 @@ impl Training {
 /// Per cent by steps, where there are any.
 fn of(curve: &[Point], part: impl Fn(&Point) -> Option<f64>) -> Vec<(u64, f64)> {
     curve.iter().filter_map(|at| Some((at.step, 100.0 * part(at)?))).collect()
-}
-
-fn percent(part: f64) -> String {
-    format!("{:.2} %", 100.0 * part)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::page::short;
+
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 260.0;
 /// Left, right, top, bottom.
@@ -122,13 +124,6 @@ fn grid_step(span: f64) -> f64 {
     let place = 10f64.powf((span / LINES).log10().floor());
     let steps = [1.0, 2.0, 5.0].map(|digit| digit * place);
     steps.into_iter().find(|step| span / step <= LINES).unwrap_or(10.0 * place)
-}
-
-/// A number of the grid, without what binary fractions add.
-fn short(value: f64) -> String {
-    let text = format!("{value:.4}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".into() } else { text.to_owned() }
 }
 
 #[cfg(test)]

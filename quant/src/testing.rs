@@ -1,6 +1,20 @@
-//! Networks for tests.
+//! Networks and a training for tests.
 
 use model::{Conv, Geometry, Model, Node, Op, ValueId, Window};
+
+use crate::tune::TuneOptions;
+
+/// A training of seconds, which holds nothing back.
+pub(crate) const TRAINING: TuneOptions = TuneOptions {
+    steps: 24,
+    batch: 16,
+    crop: 1,
+    flip: true,
+    temperature: 4.0,
+    rate: 0.006,
+    held_back: 0,
+    seed: 3,
+};
 
 /// A small residual network of random weights, with both kinds of pooling.
 pub(crate) fn residual_network() -> Model {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Frontier, Point};
-use crate::page::escape;
+use crate::page::{escape, short};
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
@@ -60,11 +60,6 @@ pub(super) fn frontier(frontier: &Frontier) -> String {
     }
     svg.push_str("</svg>\n");
     svg
-}
-
-/// A number of the grid, without what binary fractions add.
-fn short(value: f64) -> String {
-    format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn megabytes(point: &Point) -> f64 {

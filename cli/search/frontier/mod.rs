@@ -336,7 +336,7 @@ impl Frontier {
                 point.name.clone(),
                 units::bytes(point.predicted_bits / 8),
                 format!("{:.2}", point.predicted_seconds),
-                format!("{:.2} %", 100.0 * point.accuracy),
+                units::percent(point.accuracy),
                 units::loss(point.fidelity.loss),
             ]);
         }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use model::{Model, Op};
+use model::Model;
 use train::{Network, random_start};
 
 use crate::floats::Floats;
@@ -102,7 +102,7 @@ impl<'a> Distiller<'a> {
 fn drawn(model: &Model, seed: u64) -> Model {
     let mut drawn = model.clone();
     for (node, start) in random_start(&Network::from(model), seed) {
-        if let Op::Conv(conv) = &mut drawn.nodes[node].op {
+        if let Some(conv) = drawn.nodes[node].op.conv_mut() {
             (conv.weight, conv.bias) = (start.weight, start.bias);
         }
     }

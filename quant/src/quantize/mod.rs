@@ -47,6 +47,7 @@ pub use reconstruct::Reconstruction;
 pub use round::{QuantizedWeights, WeightQuantizer};
 pub use scales::Scales;
 pub use winograd::{Winograd, requantize};
+pub(crate) use winograd::{by_position, transform};
 
 use crate::gradient::{Change, Network, Rounding};
 

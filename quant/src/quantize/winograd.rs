@@ -313,22 +313,24 @@ impl Transformed {
         let bias = self.bias.iter().map(|b| (b / scale).round() as i64).collect();
         let g = &old.geometry;
         let inputs = g.in_channels / g.groups;
-        // From `[K, 16, inputs]`, as rounded, to `[16, K, inputs]`, as the products of 16 groups
-        // have their channels.
-        let order =
-            (0..POSITIONS).flat_map(|p| (0..g.out_channels).map(move |k| k * POSITIONS + p));
-        let shifts = order.clone().map(|at| (finest - self.exponents[at]) as u8).collect();
-        let new = order
-            .flat_map(|at| self.weights[at * inputs..(at + 1) * inputs].iter().copied())
-            .collect();
-        let layer = LayerWeights { weights: new, bias };
+        let exponents = by_position(&self.exponents, 1);
+        let shifts = exponents.into_iter().map(|exponent| (finest - exponent) as u8).collect();
+        let layer = LayerWeights { weights: by_position(&self.weights, inputs), bias };
         let linear = Linear { kernel: Kernel::Winograd, shifts, scale, ..old.clone() };
         rebuilt(graph, weights, id, (linear, layer, finest as u8))
     }
 }
 
+/// From `[K, 16, inputs]`, as weights are rounded, to `[16, K, inputs]`, as the products of 16
+/// groups have their channels.
+pub(crate) fn by_position<T: Copy>(values: &[T], inputs: usize) -> Vec<T> {
+    let channels = values.len() / (POSITIONS * inputs);
+    let order = (0..POSITIONS).flat_map(|p| (0..channels).map(move |k| k * POSITIONS + p));
+    order.flat_map(|at| &values[at * inputs..(at + 1) * inputs]).copied().collect()
+}
+
 /// `G g G^T` of all kernels, `[out channels][16][in channels]`.
-fn transform(weights: &[f32], inputs: usize) -> Vec<f32> {
+pub(crate) fn transform(weights: &[f32], inputs: usize) -> Vec<f32> {
     const G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
     let mut transformed = Vec::with_capacity(weights.len() / 9 * POSITIONS);
     for kernels in weights.chunks_exact(9 * inputs) {

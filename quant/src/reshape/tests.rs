@@ -5,7 +5,7 @@ use super::block::{Block, blocks};
 use super::fit::fit;
 use super::surgery::{Change, Changed};
 use super::*;
-use crate::testing::residual_network;
+use crate::testing::{TRAINING, residual_network};
 
 /// The residual network with a block whose first layer is `lift` above zero and whose second one
 /// sees one pixel: without its ReLU it is one 3x3 convolution, at the border too.
@@ -186,16 +186,7 @@ fn a_dropped_block_takes_the_relu_behind_it_along() {
 }
 
 fn options() -> ReshapeOptions {
-    let training = TuneOptions {
-        steps: 24,
-        batch: 16,
-        crop: 1,
-        flip: true,
-        temperature: 4.0,
-        rate: 0.006,
-        held_back: 20,
-        seed: 3,
-    };
+    let training = TuneOptions { held_back: 20, ..TRAINING };
     ReshapeOptions {
         blocks: 1,
         kernels: vec![1, 3],

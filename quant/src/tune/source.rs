@@ -45,11 +45,8 @@ impl<'a> Source<'a> {
         let mut digests = Vec::with_capacity(self.len());
         for (at, &(file, index)) in self.images.iter().enumerate() {
             let pixels = self.files[file].batch(index..index + 1, &Preprocess::Raw)?.data;
-            let mut hasher = blake3::Hasher::new();
-            pixels.iter().for_each(|pixel| {
-                hasher.update(&pixel.to_le_bytes());
-            });
-            digests.push((*hasher.finalize().as_bytes(), at));
+            let bytes: Vec<u8> = pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
+            digests.push((*blake3::hash(&bytes).as_bytes(), at));
         }
         digests.sort_unstable();
         // Images that are the same are on one side.

@@ -1,7 +1,7 @@
 use model::{Dataset, Mask, Op, Preprocess};
 
 use super::*;
-use crate::testing::residual_network;
+use crate::testing::{TRAINING, residual_network};
 
 /// The network at some widths but for a wide start, and images to train it on.
 fn quantized(model: &Model, [weights, activations]: [u8; 2]) -> ((Graph, Weights), Dataset) {
@@ -23,16 +23,7 @@ fn source(data: &Dataset) -> Source<'_> {
     Source::new(vec![(data, 40..100), (data, 0..data.len())], &Preprocess::Unit)
 }
 
-const OPTIONS: TuneOptions = TuneOptions {
-    steps: 24,
-    batch: 16,
-    crop: 1,
-    flip: true,
-    temperature: 4.0,
-    rate: 0.006,
-    held_back: 20,
-    seed: 3,
-};
+const OPTIONS: TuneOptions = TuneOptions { held_back: 20, ..TRAINING };
 
 /// Whether the trainer's logits are those of the specification, integer for integer.
 fn check_forward(tuner: &mut Tuner<'_>, data: &Dataset) {

@@ -1,7 +1,7 @@
 //! A training of any parameters: batches of augmented images, the teacher's logits and the labels,
 //! and a guard against divergence.
 
-use model::Model;
+use model::{Model, Tensor};
 use train::{Augmentation, Images as Moves, Network, Order, Trainer, loss, rate};
 
 use super::curve::{Point, is_look};
@@ -182,7 +182,7 @@ impl<'a, P: Parameters> Training<'a, P> {
     /// `[N, C, H, W]` as they are fed in.
     pub(crate) fn outputs(&mut self, input: &[f32]) -> Vec<f32> {
         self.parameters.set(&mut self.student);
-        outputs(&mut self.student, input, self.sizes, self.options.batch)
+        logits(&mut self.student, input, self.sizes, self.options.batch).data
     }
 
     /// Reads the batch of the step, and has the teacher look at it; the labels.
@@ -230,23 +230,20 @@ impl<'a, P: Parameters> Training<'a, P> {
             for index in 0..self.held.len() {
                 labels.push(self.held.image(index, &Augmentation::default(), &mut images)?);
             }
-            let taught = match self.taught.take() {
-                Some(taught) => taught,
-                None => {
-                    let batch = self.options.batch;
-                    classes(&outputs(&mut self.teacher, &images, self.sizes, batch), self.sizes[1])
-                }
-            };
+            let (sizes, batch) = (self.sizes, self.options.batch);
+            let taught = self
+                .taught
+                .take()
+                .unwrap_or_else(|| logits(&mut self.teacher, &images, sizes, batch).argmax());
             // What batches have their buffers for is at hand between two of them; this is rare.
             let mut input = Vec::new();
             self.parameters.input(&images, &mut input);
-            let said = classes(&self.outputs(&input), self.sizes[1]);
-            point.agreement =
-                Some(part(said.iter().zip(&taught).map(|(said, taught)| said == taught)));
+            self.parameters.set(&mut self.student);
+            let said = logits(&mut self.student, &input, sizes, batch);
+            point.agreement = Some(said.accuracy(&taught));
             // Where one file has no labels, there is no accuracy of all of them.
             let told: Option<Vec<usize>> = labels.into_iter().collect();
-            point.accuracy =
-                told.map(|told| part(said.iter().zip(&told).map(|(said, label)| said == label)));
+            point.accuracy = told.map(|told| said.accuracy(&told));
             self.taught = Some(taught);
         }
         self.points.push(point);
@@ -327,30 +324,15 @@ impl<P: Parameters> Learner for Training<'_, P> {
     }
 }
 
-/// What a trainer says of images, as many at once as it has memory for.
-fn outputs(
+/// The logits of images, as many at once as the trainer has memory for.
+fn logits(
     trainer: &mut Trainer<f32>,
     input: &[f32],
     [one, classes]: [usize; 2],
     batch: usize,
-) -> Vec<f32> {
-    let mut logits = vec![0.0; input.len() / one * classes];
-    let parts = input.chunks(one * batch).zip(logits.chunks_mut(classes * batch));
+) -> Tensor {
+    let mut logits = Tensor::zeros([input.len() / one, classes, 1, 1]);
+    let parts = input.chunks(one * batch).zip(logits.data.chunks_mut(classes * batch));
     parts.for_each(|(input, logits)| trainer.outputs(input, logits));
     logits
-}
-
-/// The class with the largest logit of each image: the first, where there are several.
-fn classes(logits: &[f32], classes: usize) -> Vec<usize> {
-    let images = logits.chunks_exact(classes).map(|logits| {
-        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        logits.iter().position(|&logit| logit == most).unwrap_or(0)
-    });
-    images.collect()
-}
-
-/// The part of what is so.
-fn part(all: impl ExactSizeIterator<Item = bool>) -> f64 {
-    let count = all.len();
-    all.filter(|&is| is).count() as f64 / count as f64
 }

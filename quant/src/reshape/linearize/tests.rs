@@ -4,19 +4,10 @@ use protocols::steps::{Linearized, Requant};
 
 use super::*;
 use crate::search::uniform_plan;
-use crate::testing::residual_network;
+use crate::testing::{TRAINING, residual_network};
 
 fn options(keep: f64, by: Granularity) -> LinearizeOptions {
-    let training = TuneOptions {
-        steps: 40,
-        batch: 16,
-        crop: 1,
-        flip: true,
-        temperature: 4.0,
-        rate: 0.006,
-        held_back: 0,
-        seed: 3,
-    };
+    let training = TuneOptions { steps: 40, ..TRAINING };
     LinearizeOptions { keep, by, training, ..LinearizeOptions::default() }
 }
 

@@ -6,7 +6,7 @@ use super::parabola::{Moments, Parabola, Vertex};
 use super::surgery::{Form, between, spelled_out};
 use super::*;
 use crate::search::uniform_plan;
-use crate::testing::residual_network;
+use crate::testing::{TRAINING, residual_network};
 
 fn noise(images: usize) -> Dataset {
     Dataset::noise(images, [3, 8, 8], 5)
@@ -117,17 +117,7 @@ fn the_form_follows_what_is_around_a_relu() {
 }
 
 fn options(relus: ReluSelection, start: PolynomialStart) -> PolynomialOptions {
-    let training = TuneOptions {
-        steps: 24,
-        batch: 16,
-        crop: 1,
-        flip: true,
-        temperature: 4.0,
-        rate: 0.006,
-        held_back: 0,
-        seed: 3,
-    };
-    PolynomialOptions { relus, start, training, ..PolynomialOptions::default() }
+    PolynomialOptions { relus, start, training: TRAINING, ..PolynomialOptions::default() }
 }
 
 fn polynomials<'a>(

@@ -4,7 +4,8 @@ use fusion::{Kernel, Linear};
 use protocols::weights::LayerWeights;
 use train::{Adam, Parameters};
 
-use super::tiles::{self, Tiles};
+use super::tiles::Tiles;
+use crate::quantize::{by_position, transform};
 
 /// How far latents go beyond their largest and least integers, so that they can come back.
 const SLACK: f32 = 0.49;
@@ -68,7 +69,8 @@ impl Layer {
     /// Moves latents toward the float weights, `[K, C / groups, kernel rows, kernel columns]`;
     /// `scale` is the real value of one step of what is not shifted.
     pub(super) fn approach(&mut self, floats: &[f32], scale: f64) {
-        let domain = self.tiles.as_ref().map(|_| tiles::transformed(floats));
+        let inputs = self.fan_in;
+        let domain = self.tiles.as_ref().map(|_| by_position(&transform(floats, inputs), inputs));
         let floats = domain.as_deref().unwrap_or(floats);
         let channels = floats.chunks(self.fan_in).zip(self.latents.chunks_mut(self.fan_in));
         for ((floats, latents), factor) in channels.zip(&self.factors) {

@@ -9,6 +9,7 @@ use super::TuneError;
 /// The largest magnitude of a wire: half of what is exact, since the bias may be as large as the
 /// products.
 const LIMIT: i64 = 1 << 23;
+
 /// By wire, the value of the trained network that it is: the input is 0, and the others follow in
 /// their order.
 pub(super) fn values(graph: &Graph) -> Vec<usize> {

@@ -1,7 +1,7 @@
 //! Weights in Winograd's domain as the kernels of tiles that they amount to: linear in `U`, so its
 //! gradients are the transpose's of theirs (`protocols::linear::winograd`).
 
-use protocols::linear::winograd::{POSITIONS, coefficient, kernel};
+use protocols::linear::winograd::{POSITIONS, coefficient};
 
 /// Outputs of a tile.
 const OUTPUTS: usize = 4;
@@ -58,24 +58,12 @@ impl Tiles {
     }
 }
 
-/// `G g G^T` of 3x3 kernels, `[16, K, C / groups]` of `[K, C / groups, 3, 3]`.
-pub(super) fn transformed(kernels: &[f32]) -> Vec<f32> {
-    let kernels = kernels.as_chunks::<9>().0;
-    let mut domain = vec![0.0; kernels.len() * POSITIONS];
-    for (at, taps) in kernels.iter().enumerate() {
-        for (position, entry) in kernel(&taps.map(f64::from)).into_iter().enumerate() {
-            // That of the protocol is without fractions: four times as much.
-            domain[position * kernels.len() + at] = (entry / 4.0) as f32;
-        }
-    }
-    domain
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::quantize::{by_position, transform};
 
     fn product(a: &[f32], b: &[f32]) -> f32 {
         a.iter().zip(b).map(|(a, b)| a * b).sum()
@@ -86,7 +74,7 @@ mod tests {
         #[test]
         fn transformed_kernels_are_themselves(taps in prop::collection::vec(-50i8..50, 18)) {
             let taps: Vec<f32> = taps.into_iter().map(f32::from).collect();
-            let domain = transformed(&taps);
+            let domain = by_position(&transform(&taps, 2), 2);
             let mut tiles = Tiles::new(domain.len());
             tiles.make(&domain);
             for (output, kernels) in tiles.kernels.chunks_exact(2 * POSITIONS).enumerate() {
