@@ -29,7 +29,9 @@ import pathlib
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from onnx_writer import Writer
 
 SEED = 20260
 IMAGES = 64
@@ -37,19 +39,8 @@ LAST_OF_BLOCK = 0.25
 OPSET = 13
 
 
-class Writer:
-    """Nodes and parameters of a network, in the order of its evaluation."""
-
-    def __init__(self, rng):
-        self.rng, self.nodes, self.parameters = rng, [], []
-
-    def parameter(self, name, value):
-        self.parameters.append(numpy_helper.from_array(value.astype(np.float32), name))
-        return name
-
-    def node(self, kind, inputs, name, **attributes):
-        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
-        return name
+class ResNet(Writer):
+    """Residual networks with batch normalization."""
 
     def conv(self, x, name, shape, stride=1, gamma=1.0):
         """A convolution of weights [outputs, inputs, taps, taps], batch-normalized."""
@@ -93,7 +84,7 @@ class Writer:
 def resnet(path, blocks, bottleneck, size, classes, width=64):
     """Of so many blocks a stage, the first of so many channels; images of 32 pixels have no stride
     and no pooling before them."""
-    writer = Writer(np.random.default_rng(SEED))
+    writer = ResNet(np.random.default_rng(SEED))
     if size < 64:
         x = writer.relu(writer.conv("input", "conv1", (width, 3, 3, 3)), "relu1")
     else:

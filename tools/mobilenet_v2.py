@@ -27,7 +27,9 @@ import sys
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from onnx_writer import Writer
 
 SEED = 20260
 OPSET = 13
@@ -39,23 +41,13 @@ HEAD = 256
 STAGES = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 1), (6, 64, 3, 2), (6, 96, 1, 1)]
 
 
-class Writer:
-    """Nodes and parameters of a network, in the order of its evaluation."""
+class MobileNet(Writer):
+    """Networks of inverted residual blocks, without batch normalization."""
 
     def __init__(self):
-        self.rng, self.nodes = np.random.default_rng(SEED), []
-        self.parameters = [
-            numpy_helper.from_array(np.array(bound, np.float32), name)
-            for name, bound in (("zero", 0), ("six", 6))
-        ]
-
-    def parameter(self, name, value):
-        self.parameters.append(numpy_helper.from_array(value.astype(np.float32), name))
-        return name
-
-    def node(self, kind, inputs, name, **attributes):
-        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
-        return name
+        super().__init__(np.random.default_rng(SEED))
+        for bound, name in ((0, "zero"), (6, "six")):
+            self.parameter(name, np.array(bound))
 
     def weights(self, name, shape, gain):
         """Weights of variance gain / fan-in, and biases of zero."""
@@ -86,7 +78,7 @@ class Writer:
 
 def network():
     """The network, as ONNX."""
-    writer = Writer()
+    writer = MobileNet()
     x = writer.conv("image", "first", (STEM, 3, 3, 3))
     channels = STEM
     for stage, (wider, outputs, blocks, stride) in enumerate(STAGES):
