@@ -91,8 +91,8 @@ pub use quant::data::OffScale;
 pub use quant::distill::{DistillOptions, Start};
 pub use quant::reshape::{
     ActivationPrices, Alternative, BlockReport, Granularity, LinearizeOptions, PolynomialOptions,
-    PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport, ReluSelection, ReshapeOptions,
-    ReshapePrice, Saving,
+    PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport, ReluSelection, Replacement,
+    ReshapeOptions, ReshapePrice, Saving,
 };
 pub use quant::search::{LayerReport, Progress as SearchProgress, SearchOptions, Uniform};
 pub use quant::tune::{TuneOptions, TuneProgress};

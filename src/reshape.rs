@@ -82,19 +82,19 @@ pub fn linearize(
     })
 }
 
-/// A network with polynomials in the place of ReLUs.
+/// A network with polynomials in the place of ReLUs, or with other poolings.
 #[derive(Clone, Debug)]
 pub struct WithPolynomials {
     /// The network.
     pub model: Model,
-    /// The nodes of ReLUs that were looked at, and which have become polynomials.
+    /// The nodes that were looked at, and which have become something else.
     pub relus: Vec<PolynomialReport>,
     /// What one private inference of the first network costs, and of this one.
     pub prices: [ReshapePrice; 2],
 }
 
-/// Makes ReLUs of a model polynomials of degree two, one for each channel; then trains all weights,
-/// with the model as their teacher.
+/// Makes ReLUs of a model polynomials of degree two, one for each channel, and poolings the other
+/// kind; then trains all weights, with the model as their teacher.
 ///
 /// The first images of the first file settle what polynomials are at first, and which ReLUs lose
 /// least. Labels are learned from too, where files have any. `progress` is told after each step.

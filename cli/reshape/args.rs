@@ -52,11 +52,12 @@ pub(crate) struct Args {
     by: Option<Granularity>,
     /// Nodes of ReLUs that become polynomials of degree two, one a channel: how many, those that
     /// lose least; auto, those that save by --prices; or their names. That costs a little here,
-    /// and saves much where squares are cheap.
+    /// and saves much where squares are cheap. Poolings among auto or the names become the other
+    /// kind, averages or maxima.
     #[arg(
         long,
         value_name = "N|auto|NAME,..",
-        conflicts_with_all = ["kernel", "drop", "save"],
+        conflicts_with_all = ["kernel", "drop"],
     )]
     polynomial: Option<Asked>,
     /// What polynomials are at first: least-squares, the nearest to their ReLUs, or near-identity,
@@ -69,7 +70,7 @@ pub(crate) struct Args {
     start: Option<PolynomialStart>,
     /// What says how much a polynomial saves: pq, by whole plans; cryptflow2, sirnn or cheetah, by
     /// models of them; or a JSON file such as {"relu": [0.4, 13.6], "square": [0.2, 0.03]}, of a
-    /// node and of each element [default: pq].
+    /// node and of each element, max_pool and avg_pool likewise [default: pq].
     #[arg(
         long,
         value_name = "pq|cryptflow2|sirnn|cheetah|FILE",
@@ -94,9 +95,10 @@ pub(crate) struct Args {
     /// How far a weight moves in a step, about, where the rate is highest.
     #[arg(long, value_name = "RATE", default_value_t = 4e-4, value_parser = units::rate)]
     rate: f32,
-    /// What is to be saved: bits of one inference, or seconds on the connection of --link.
-    #[arg(long, value_name = "bits|seconds", default_value = "bits")]
-    save: Saved,
+    /// What is to be saved: bits of one inference, or seconds on the connection of --link; where
+    /// --polynomial auto goes by whole plans, too [default: bits].
+    #[arg(long, value_name = "bits|seconds")]
+    save: Option<Saved>,
     /// Widths that networks are priced at.
     #[arg(long, value_name = "wNaM", default_value = "w4a4")]
     widths: Uniform,
@@ -159,7 +161,7 @@ impl Args {
             blocks: self.merge.unwrap_or(0).into(),
             kernels: self.kernel.iter().map(|&kernel| kernel.into()).collect(),
             drop: self.drop,
-            saving: self.save.0,
+            saving: self.save(),
             prices: self.prices(),
             training: self.training.options(),
             rate: self.rate,
@@ -200,11 +202,21 @@ impl Args {
         }))
     }
 
+    /// What is to be saved of whole plans.
+    fn save(&self) -> Saving {
+        self.save.map_or_else(Saving::default, |Saved(saving)| saving)
+    }
+
     /// The prices that --prices names.
     fn saving(&self) -> Outcome<PolynomialPrices> {
-        let Some(path) = &self.prices else { return Ok(PolynomialPrices::Plans) };
+        let plans = PolynomialPrices::Plans(self.save());
+        let Some(path) = self.prices.as_ref().filter(|path| path.to_str() != Some("pq")) else {
+            return Ok(plans);
+        };
+        if self.save.is_some() {
+            return Err(Failure::usage("--save is for the prices of pq: others have one unit"));
+        }
         Ok(match path.to_str() {
-            Some("pq") => PolynomialPrices::Plans,
             Some("cryptflow2") => PolynomialPrices::System(ReluSystem::CrypTFlow2),
             Some("sirnn") => PolynomialPrices::System(ReluSystem::Sirnn),
             Some("cheetah") => PolynomialPrices::System(ReluSystem::Cheetah),
@@ -243,7 +255,7 @@ impl Args {
             format!("--kernel {:?}", self.kernel),
             format!("--drop {}", self.drop),
             format!("--rate {}", self.rate),
-            format!("--save {:?}", self.save.0),
+            format!("--save {:?}", self.save()),
             format!("prices {:?}", self.prices()),
             format!("preprocessing {:?}", self.network.preprocess.preprocess()),
         ];

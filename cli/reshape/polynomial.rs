@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use quant::Model;
-use quant::reshape::{PolynomialOptions, PolynomialReport, Polynomials};
+use quant::reshape::{PolynomialOptions, PolynomialPrices, PolynomialReport, Polynomials};
 use serde::Serialize;
 
 use super::summary::{Network, behind, networks};
@@ -21,7 +21,11 @@ pub(super) struct Summary {
     start: String,
     /// Whose prices say what is saved.
     prices: String,
+    /// The nodes that were looked at; poolings, too, where they were.
     relus: Vec<PolynomialReport>,
+    /// How savings are told.
+    #[serde(skip)]
+    told: PolynomialPrices,
     before: Network,
     after: Network,
     /// The divergence of the new network's answers from the first one's before any training, in
@@ -45,6 +49,7 @@ impl Summary {
             start: options.start.to_string(),
             prices: options.saving.to_string(),
             relus: polynomials.relus().to_vec(),
+            told: options.saving.clone(),
             before: Network::new(model, before, prices[0]),
             after: Network::new(polynomials.model(), after, prices[1]),
             loss: polynomials.loss(),
@@ -67,18 +72,20 @@ impl Summary {
         text
     }
 
-    /// What each node of ReLUs loses and saves alone, and which have become polynomials.
+    /// What each node loses and saves alone, and which have become something else.
     fn nodes(&self) -> Table {
         let saved = format!("saved by {}", self.prices);
-        let head = ["ReLUs", "elements", "layers", "loss", &saved, ""];
-        let mut table = Table::new(1, &head);
-        for PolynomialReport { name, elements, layers, loss, saved, chosen } in &self.relus {
+        let head = ["node", "as", "elements", "layers", "loss", &saved, ""];
+        let mut table = Table::new(2, &head);
+        for report in &self.relus {
+            let PolynomialReport { name, becomes, elements, layers, loss, saved, chosen } = report;
             table.row(vec![
                 name.clone(),
+                becomes.name().into(),
                 units::count(*elements as u64),
                 layers.to_string(),
                 units::loss(*loss),
-                format!("{saved:.0}"),
+                self.told.told(*saved),
                 if *chosen { "chosen".into() } else { String::new() },
             ]);
         }

@@ -49,8 +49,8 @@ pub enum ReshapeError {
         /// How many there are.
         found: usize,
     },
-    /// No ReLU has a name.
-    #[error("no ReLU is named {name}: expected some of {known}")]
+    /// No ReLU or pooling has a name.
+    #[error("no ReLU or pooling is named {name}: expected some of {known}")]
     NoSuchRelu {
         /// What was given.
         name: String,
@@ -60,24 +60,25 @@ pub enum ReshapeError {
     /// A table of prices that is none.
     #[error(
         "prices: expected JSON such as {{\"relu\": [0.4, 13.6], \"square\": [0.2, 0.03]}}, of a \
-         node and of each element, numbers from 0 on; found {found}"
+         node and of each element, max_pool and avg_pool too where poolings are to become the \
+         other kind, numbers from 0 on; found {found}"
     )]
     Prices {
         /// What was found.
         found: String,
     },
-    /// No polynomial is worth its place.
+    /// No polynomial, and no other pooling, is worth its place.
     #[error(
         "no polynomial saves anything by the prices of {prices}: the nearest, of {name}, takes \
-         {more:.0} more; {reason}. The network is as it was"
+         {more} more; {reason}. The network is as it was"
     )]
     NothingSaved {
         /// Whose prices.
         prices: String,
-        /// The ReLUs that come nearest.
+        /// The node that comes nearest.
         name: String,
-        /// How much more polynomials take there.
-        more: f64,
+        /// How much more what could stand there takes, as it is told.
+        more: String,
         /// Why.
         reason: &'static str,
     },
@@ -89,9 +90,9 @@ pub enum ReshapeError {
     AllLost {
         /// What may be lost.
         most: f64,
-        /// The ReLUs whose polynomials lose least for what they save.
+        /// The node where least is lost for what is saved.
         name: String,
-        /// What they lose.
+        /// What is lost there.
         loss: f64,
     },
     /// The images do not fit the network.

@@ -27,7 +27,7 @@ pub use judge::ReshapePrice;
 pub use linearize::{Granularity, LinearizeOptions, Linearizer, ReluReport};
 pub use polynomial::{
     ActivationPrices, PolynomialOptions, PolynomialPrices, PolynomialReport, PolynomialStart,
-    Polynomials, ReluSelection,
+    Polynomials, ReluSelection, Replacement,
 };
 
 use crate::floats::Floats;

@@ -1,10 +1,12 @@
-//! Which ReLUs become polynomials, and what they become.
+//! Which ReLUs become polynomials, which poolings the other kind, and what they become.
 
 use model::float::activations_of;
-use model::{Model, Op, Preprocess, Tensor};
+use model::{Model, Node, Op, Preprocess, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::parabola::{Moments, Parabola, Vertex};
+use super::place::{Place, Replacement};
+use super::pooling;
 use super::surgery::{Form, between, spelled_out};
 use super::{PolynomialOptions, PolynomialPrices, PolynomialStart, ReluSelection};
 use crate::reshape::fit::bounded;
@@ -12,21 +14,23 @@ use crate::reshape::judge::Judge;
 use crate::reshape::{ReshapeError, ReshapePrice, Saving, split};
 use crate::search::Progress;
 
-/// The ReLUs of a node, and what polynomials in their place alone are worth.
+/// A node of ReLUs or a pooling, and what something else in its place alone is worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolynomialReport {
     /// The node's name.
     pub name: String,
-    /// Its elements.
+    /// What can stand in its place.
+    pub becomes: Replacement,
+    /// Its ReLUs, or what the windows of a pooling read.
     pub elements: usize,
     /// Layers of one weight a channel that its polynomials take: 0 between two layers, 1 behind a
-    /// layer that not layers alone read, else 2.
+    /// layer that not layers alone read, else 2. A pooling takes none.
     pub layers: usize,
     /// The divergence of the network's answers from the first one's, without any training, in nats.
     pub loss: f64,
     /// What one inference saves by the prices of the options; below zero where it takes more.
     pub saved: f64,
-    /// Whether they have become polynomials.
+    /// Whether it has become that.
     pub chosen: bool,
 }
 
@@ -48,7 +52,7 @@ pub(super) struct Chosen {
 /// `c2 x^2 + c1 x + c0` at PolyMPCNet's start: nearly x. (Peng et al., 2022: 0.005, 1 and 0.)
 const NEAR_IDENTITY: Parabola = Parabola { square: 0.005, linear: 1.0, constant: 0.0 };
 
-/// Makes the ReLUs that the options say polynomials.
+/// Makes the ReLUs that the options say polynomials, and the poolings the other kind.
 pub(super) fn choose(
     model: &Model,
     preprocess: &Preprocess,
@@ -61,20 +65,30 @@ pub(super) fn choose(
     let (fitted, others) = split(images);
     let judge = Judge::new(model, &others);
     let chooser = Chooser { preprocess, fitted: &fitted, options };
-    let before = chooser.bits(model)?;
+    let before = chooser.price(model)?;
     let mut relus = Vec::with_capacity(found.len());
     for (done, &node) in found.iter().enumerate() {
         progress(Progress { phase: "ReLUs", done, of: found.len() });
+        let Some(place) = Place::of(&model.nodes[node]) else { continue };
         let changed = chooser.changed(model, node)?;
-        let (name, elements) = (model.nodes[node].name.clone(), model.nodes[node].elements());
-        let layers = chooser.form(model, node).layers();
-        let saved = match options.saving.saved(elements) {
+        let name = model.nodes[node].name.clone();
+        let layers = chooser.layers(model, node, place.becomes);
+        let saved = match options.saving.saved(&place) {
             Some(saved) => saved,
             // Of whole plans: what reads it may take other rings.
-            None => before - chooser.bits(&changed)?,
+            None => before - chooser.price(&changed)?,
         };
         let loss = judge.loss(&changed);
-        relus.push(PolynomialReport { name, elements, layers, loss, saved, chosen: false });
+        let Place { becomes, elements, .. } = place;
+        relus.push(PolynomialReport {
+            name,
+            becomes,
+            elements,
+            layers,
+            loss,
+            saved,
+            chosen: false,
+        });
     }
     progress(Progress { phase: "polynomials", done: 0, of: 1 });
     chooser.pick(model, &judge, &mut relus)?;
@@ -83,29 +97,30 @@ pub(super) fn choose(
     Ok(Chosen { model: changed, relus, loss })
 }
 
-/// The nodes of the ReLUs that may become polynomials, in the network's order.
+/// The nodes that may become something else, in the network's order. Of a number of ReLUs,
+/// poolings are none.
 fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<usize>, ReshapeError> {
-    let nodes = 0..model.nodes.len();
-    let all: Vec<usize> = nodes.filter(|&node| is_relu(&model.nodes[node].op)).collect();
+    let nodes = model.nodes.iter().enumerate();
+    let all = nodes.filter_map(|(at, node)| Some((at, Place::of(node)?.becomes)));
+    let all: Vec<(usize, Replacement)> = all.collect();
+    let relus = || all.iter().filter(|(_, becomes)| *becomes == Replacement::Polynomial);
     match wanted {
-        ReluSelection::Count(count) if *count > all.len() => {
-            Err(ReshapeError::Polynomials { wanted: *count, found: all.len() })
+        ReluSelection::Count(count) if *count > relus().count() => {
+            Err(ReshapeError::Polynomials { wanted: *count, found: relus().count() })
         }
-        ReluSelection::Count(_) | ReluSelection::Saving(_) => Ok(all),
+        ReluSelection::Count(_) => Ok(relus().map(|(at, _)| *at).collect()),
+        ReluSelection::Saving(_) => Ok(all.into_iter().map(|(at, _)| at).collect()),
         ReluSelection::Named(names) => {
-            let known: Vec<&str> =
-                all.iter().map(|&node| model.nodes[node].name.as_str()).collect();
+            let name = |at: usize| &model.nodes[at].name;
+            let known: Vec<&str> = all.iter().map(|(at, _)| name(*at).as_str()).collect();
             if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
                 let (name, known) = (name.clone(), known.join(", "));
                 return Err(ReshapeError::NoSuchRelu { name, known });
             }
-            Ok(all.into_iter().filter(|&node| names.contains(&model.nodes[node].name)).collect())
+            let all = all.into_iter().map(|(at, _)| at);
+            Ok(all.filter(|&at| names.contains(name(at))).collect())
         }
     }
-}
-
-const fn is_relu(op: &Op) -> bool {
-    matches!(op, Op::Relu { .. })
 }
 
 /// Those that save, in the order of what they lose for it.
@@ -115,11 +130,15 @@ fn saving(
 ) -> Result<Vec<usize>, ReshapeError> {
     let mut saving: Vec<usize> = (0..relus.len()).filter(|&at| relus[at].saved > 0.0).collect();
     if saving.is_empty() {
-        let nearest = relus.iter().max_by(|a, b| a.saved.total_cmp(&b.saved));
+        // ReLUs are what most ask about: poolings are told of where there are no others.
+        let nearest = relus.iter().max_by(|a, b| {
+            let rank = |report: &PolynomialReport| report.becomes == Replacement::Polynomial;
+            rank(a).cmp(&rank(b)).then(a.saved.total_cmp(&b.saved))
+        });
         let none = ReshapeError::Polynomials { wanted: 1, found: 0 };
-        let PolynomialReport { name, saved, .. } = nearest.ok_or(none)?;
-        let (prices, reason) = (prices.to_string(), prices.reason());
-        let (name, more) = (name.clone(), 0.0 - saved);
+        let PolynomialReport { name, becomes, saved, .. } = nearest.ok_or(none)?;
+        let (more, reason) = (prices.told(0.0 - saved), prices.reason(*becomes));
+        let (name, prices) = (name.clone(), prices.to_string());
         return Err(ReshapeError::NothingSaved { prices, name, more, reason });
     }
     saving.sort_by(|&a, &b| relus[a].rate().total_cmp(&relus[b].rate()));
@@ -197,19 +216,34 @@ impl Chooser<'_> {
     fn all(&self, model: &Model, relus: &[PolynomialReport]) -> Result<Model, ReshapeError> {
         let mut changed = model.clone();
         for report in relus.iter().filter(|report| report.chosen) {
-            let mut nodes = changed.nodes.iter();
-            let node = nodes.position(|node| is_relu(&node.op) && node.name == report.name);
+            let is_it = |node: &Node| {
+                node.name == report.name
+                    && Place::of(node).is_some_and(|place| place.becomes == report.becomes)
+            };
+            let node = changed.nodes.iter().position(is_it);
             let node = node.expect("invariant: what was not changed yet is there");
             changed = self.changed(&changed, node)?;
         }
         Ok(changed)
     }
 
-    /// The bits of a network's plan that moves the fewest.
-    fn bits(&self, model: &Model) -> Result<f64, ReshapeError> {
+    /// The price of a network's plan: bits of that which moves the fewest, where nothing else is
+    /// asked for.
+    fn price(&self, model: &Model) -> Result<f64, ReshapeError> {
         let Self { preprocess, fitted, options } = self;
-        let saving = (&options.prices, Saving::Bits);
-        Ok(ReshapePrice::of_saving(model, preprocess, fitted, saving)?)
+        let saving = match options.saving {
+            PolynomialPrices::Plans(saving) => saving,
+            PolynomialPrices::System(_) | PolynomialPrices::Table(_) => Saving::Bits,
+        };
+        Ok(ReshapePrice::of_saving(model, preprocess, fitted, (&options.prices, saving))?)
+    }
+
+    /// Layers that what a node becomes takes.
+    fn layers(&self, model: &Model, node: usize, becomes: Replacement) -> usize {
+        match becomes {
+            Replacement::Polynomial => self.form(model, node).layers(),
+            Replacement::Average | Replacement::Maximum => 0,
+        }
     }
 
     /// What polynomials in the place of a node's ReLUs are made of.
@@ -221,8 +255,13 @@ impl Chooser<'_> {
         }
     }
 
-    /// The network with polynomials in the place of a node's ReLUs.
+    /// The network with something else in a node's place.
     fn changed(&self, model: &Model, node: usize) -> Result<Model, ReshapeError> {
+        if let Op::MaxPool(_) | Op::AvgPool(_) = model.nodes[node].op {
+            let changed = pooling::changed(model, node, self.fitted)?;
+            changed.check()?;
+            return Ok(changed);
+        }
         let form = self.form(model, node);
         let changed = match (self.options.start, form) {
             (PolynomialStart::LeastSquares, Form::Between { writer, readers }) => {

@@ -1,4 +1,5 @@
-//! Networks with polynomials of degree two in the place of ReLUs, one for each channel.
+//! Networks with polynomials of degree two in the place of ReLUs, one for each channel, and with
+//! poolings of the other kind.
 //! (PolyMPCNet: Peng, Zhou, Luo, Xu, Duan, Ran, Zhao, Huang, Geng, Wen, Ding, 2022.)
 //!
 //! 1. Each polynomial is the parabola that is nearest to the ReLU on the values that its channel
@@ -10,6 +11,8 @@
 
 mod choose;
 mod parabola;
+mod place;
+mod pooling;
 mod prices;
 mod surgery;
 
@@ -19,6 +22,7 @@ use std::str::FromStr;
 use model::{Model, Preprocess, Tensor};
 
 pub use choose::PolynomialReport;
+pub use place::Replacement;
 pub use prices::{ActivationPrices, PolynomialPrices};
 
 use super::{ReshapeError, ReshapePrice};
@@ -26,10 +30,10 @@ use crate::floats::Floats;
 use crate::search::{Progress, SearchOptions, Uniform};
 use crate::tune::{Learner, Source, Training, TuneError, TuneOptions};
 
-/// What is asked of a network with polynomials.
+/// What is asked of a network with polynomials, or with other poolings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolynomialOptions {
-    /// The ReLUs that become polynomials.
+    /// The ReLUs that become polynomials, and the poolings that become the other kind.
     pub relus: ReluSelection,
     /// Where polynomials start from.
     pub start: PolynomialStart,
@@ -43,10 +47,10 @@ pub struct PolynomialOptions {
     pub rate: f32,
 }
 
-/// Some of a network's nodes of ReLUs.
+/// Some of a network's nodes of ReLUs and of its poolings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReluSelection {
-    /// So many: those that lose least, each by itself and without training.
+    /// So many of ReLUs: those that lose least, each by itself and without training.
     Count(usize),
     /// Those of these names.
     Named(Vec<String>),
@@ -89,14 +93,14 @@ pub struct Polynomials<'a> {
 }
 
 impl<'a> Polynomials<'a> {
-    /// Puts polynomials in the place of ReLUs. The first half of `images`, up to 256 of them, is
+    /// Puts polynomials in the place of ReLUs, and the other kind in that of poolings. The first half of `images`, up to 256 of them, is
     /// what they are fitted to; the others judge them. `source` is what the training learns from,
     /// preprocessed alike.
     ///
     /// # Errors
     /// There are fewer ReLUs than were asked for, or none of a name; all that save are asked for,
-    /// and none does, or none loses as little; the images do not fit the
-    /// network, or there are none; or it cannot be quantized and planned as the options say.
+    /// and none does, or none loses as little; the images do not fit the network, or there are
+    /// none; or it cannot be quantized and planned as the options say.
     pub fn new(
         model: &Model,
         (preprocess, images): (&Preprocess, &Tensor),
@@ -120,8 +124,7 @@ impl<'a> Polynomials<'a> {
         self.training.parameters().model()
     }
 
-    /// The nodes of ReLUs that were looked at, in the first network's order: all, or those that
-    /// were named.
+    /// The nodes that were looked at, in the first network's order: all, or those that were named.
     pub fn relus(&self) -> &[PolynomialReport] {
         &self.relus
     }

@@ -34,11 +34,7 @@ impl Form {
         let writer = input.producer().filter(|&node| {
             matches!(model.nodes[node].op, Op::Conv(_)) && model.consumers(input) == [relu]
         });
-        writer.map_or(Self::Sum, |writer| {
-            let mut readers = Vec::new();
-            let only = find_readers(model, model.nodes[relu].output, &mut readers);
-            Self::Between { writer, readers: only.then_some(readers) }
-        })
+        writer.map_or(Self::Sum, |writer| Self::Between { writer, readers: readers(model, relu) })
     }
 
     /// Layers of one weight a channel that it takes.
@@ -48,6 +44,23 @@ impl Form {
             Self::Between { readers: None, .. } => 1,
             Self::Sum => 2,
         }
+    }
+}
+
+/// The layers that read what a node gives, itself or pooled, where nothing else does.
+pub(super) fn readers(model: &Model, node: usize) -> Option<Vec<usize>> {
+    let mut readers = Vec::new();
+    find_readers(model, model.nodes[node].output, &mut readers).then_some(readers)
+}
+
+/// Has layers read a line of each channel, `slope x + constant`, where they read x.
+pub(super) fn through(model: &mut Model, readers: &[usize], lines: &[[f64; 2]]) {
+    let slopes: Vec<f64> = lines.iter().map(|line| line[0]).collect();
+    let constants: Vec<f64> = lines.iter().map(|line| line[1]).collect();
+    for &reader in readers {
+        let conv = layer(model, reader);
+        shift(conv, &constants);
+        scale(conv, Side::Inputs, &slopes);
     }
 }
 
@@ -99,11 +112,9 @@ pub(super) fn between(
     for (bias, factor) in conv.bias.iter_mut().zip(&factors) {
         *bias = (f64::from(*bias) * factor) as f32;
     }
-    for &reader in readers.unwrap_or_default() {
-        let conv = layer(&mut changed, reader);
-        shift(conv, &least);
-        scale(conv, Side::Inputs, &behind);
-    }
+    let lines: Vec<[f64; 2]> =
+        behind.iter().zip(&least).map(|(&slope, &constant)| [slope, constant]).collect();
+    through(&mut changed, readers.unwrap_or_default(), &lines);
     let square = Node { op: Op::Function(Function::Square), ..model.nodes[relu].clone() };
     let mut nodes = vec![square];
     if readers.is_none() {

@@ -1,10 +1,11 @@
 use model::float::evaluate;
-use model::{Conv, Dataset, Function, Geometry, Mask, Op, ValueId};
+use model::{Conv, Dataset, Function, Geometry, Mask, Op, ValueId, Window};
 use protocols::steps::Lookup;
 
 use super::parabola::{Moments, Parabola, Vertex};
 use super::surgery::{Form, between, spelled_out};
 use super::*;
+use crate::reshape::Saving;
 use crate::search::uniform_plan;
 use crate::testing::{TRAINING, residual_network};
 
@@ -214,7 +215,12 @@ fn polynomials_follow_each_other_and_their_squares_are_tables_of_the_plan() {
 #[test]
 fn those_that_save_are_taken_as_long_as_all_lose_little_together() {
     let (model, data) = (residual_network(), noise(200));
-    let table = ActivationPrices { relu: [0.0, 3.0], square: [0.0, 1.0] };
+    let table = ActivationPrices {
+        relu: [0.0, 3.0],
+        square: [0.0, 1.0],
+        max_pool: [0.0; 2],
+        avg_pool: [0.0; 2],
+    };
     let start = |most: f64| {
         let options = PolynomialOptions {
             saving: PolynomialPrices::Table(table),
@@ -223,13 +229,15 @@ fn those_that_save_are_taken_as_long_as_all_lose_little_together() {
         polynomials(&model, &data, &options)
     };
     let all = start(f64::INFINITY).unwrap();
-    assert!(all.relus().iter().all(|report| report.chosen));
+    let relu = |report: &&PolynomialReport| report.becomes == Replacement::Polynomial;
+    assert!(all.relus().iter().filter(relu).all(|report| report.chosen));
     // All together lose more than may be lost, so some stay: those of the dearest rates.
     let most = 0.99 * all.loss();
     let some = start(most).unwrap();
     assert!(some.loss() <= most, "{}", some.loss());
     let rates = |chosen: bool| {
-        let reports = some.relus().iter().filter(move |report| report.chosen == chosen);
+        let reports = some.relus().iter().filter(relu);
+        let reports = reports.filter(move |report| report.chosen == chosen);
         reports.map(|report| report.loss / report.saved).collect::<Vec<f64>>()
     };
     let (taken, left) = (rates(true), rates(false));
@@ -243,9 +251,9 @@ fn those_that_save_are_taken_as_long_as_all_lose_little_together() {
         let options = PolynomialOptions { saving, ..relus };
         polynomials(&model, &data, &options).err().unwrap().to_string()
     };
-    let error = refused(PolynomialPrices::Plans);
+    let error = refused(PolynomialPrices::default());
     assert!(error.contains("by the prices of pq: the nearest, of n"), "{error}");
-    let even = ActivationPrices { relu: [1.0, 1.0], square: [1.0, 1.0] };
+    let even = ActivationPrices { square: table.relu, ..table };
     assert!(refused(PolynomialPrices::Table(even)).contains("0 more; the table says so"));
 }
 
@@ -267,9 +275,83 @@ fn what_cannot_be_done_is_said() {
     let error = refused(&model, ReluSelection::Count(5));
     assert!(error.contains("expected at most 4, found 5"), "{error}");
     let error = refused(&model, ReluSelection::Named(vec!["n1".into(), "n2".into()]));
-    assert!(error.contains("no ReLU is named n2: expected some of n1, n3, n6, n9"), "{error}");
+    let known = "no ReLU or pooling is named n2: expected some of n1, n3, n6, n7, n9, n10";
+    assert!(error.contains(known), "{error}");
     // One of some elements is none of them.
     model.nodes[3].op = Op::PartRelu(Mask::new((0..512).map(|at| at % 2 == 0).collect()));
     let error = refused(&model, ReluSelection::Named(vec!["n3".into()]));
-    assert!(error.contains("expected some of n1, n6, n9"), "{error}");
+    assert!(error.contains("expected some of n1, n6, n7, n9, n10"), "{error}");
+}
+
+/// The network with its last pooling, of 2x2, an average or a maximum.
+fn pooled(op: fn(Window) -> Op) -> Model {
+    let mut model = residual_network();
+    let Op::AvgPool(window) = model.nodes[10].op else { unreachable!() };
+    model.nodes[10].op = op(window);
+    model.check().unwrap();
+    model
+}
+
+#[test]
+fn poolings_become_the_other_kind_where_that_saves_and_their_readers_are_fitted() {
+    let data = noise(200);
+    let asked = |model: &Model, saving: PolynomialPrices| {
+        let relus = ReluSelection::Named(vec!["n10".into()]);
+        let options = PolynomialOptions { saving, ..options(relus, PolynomialStart::LeastSquares) };
+        polynomials(model, &data, &options).unwrap()
+    };
+    let [average, maximum] = [pooled(Op::AvgPool), pooled(Op::MaxPool)];
+    for (from, becomes) in [(&average, Replacement::Maximum), (&maximum, Replacement::Average)] {
+        let found = asked(from, PolynomialPrices::default());
+        let report = &found.relus()[0];
+        assert_eq!((report.becomes, report.chosen, report.layers), (becomes, true, 0));
+        let read = if becomes == Replacement::Maximum { &average } else { &maximum };
+        let (Op::AvgPool(window) | Op::MaxPool(window)) = read.nodes[10].op else { unreachable!() };
+        assert_eq!(report.elements, read.nodes[10].elements() * window.len());
+        // The same kind unfitted says something else: values are larger behind a maximum.
+        let mut unfitted = from.clone();
+        unfitted.nodes[10].op = found.model().nodes[10].op.clone();
+        assert_ne!(unfitted.nodes[10].op, from.nodes[10].op);
+        let images = batch(64);
+        let [fitted, unfitted] =
+            [found.model(), &unfitted].map(|changed| apart(from, changed, &images));
+        assert!(fitted < unfitted, "{fitted} {unfitted}");
+        // A maximum takes rounds, by which the one is as much slower as the other is faster.
+        let [before, after] = found.prices();
+        assert_eq!(after.rounds > before.rounds, becomes == Replacement::Maximum);
+        let seconds = asked(from, PolynomialPrices::Plans(Saving::Seconds)).relus()[0].saved;
+        assert_eq!(seconds < 0.0, becomes == Replacement::Maximum, "{seconds}");
+        let system = PolynomialPrices::System(fusion::relus::ReluSystem::Cheetah);
+        let comparisons = (report.elements - read.nodes[10].elements()) as f64 * 18.0 * 37.0;
+        assert_eq!(asked(from, system).relus()[0].saved.abs(), comparisons);
+    }
+}
+
+#[test]
+fn a_pooling_that_saves_by_a_table_is_found_and_a_number_of_relus_is_none_of_poolings() {
+    let (model, data) = (pooled(Op::MaxPool), noise(200));
+    let table = ActivationPrices {
+        relu: [0.0, 1.0],
+        square: [0.0, 2.0],
+        max_pool: [0.0, 1.0],
+        avg_pool: [0.5, 0.0],
+    };
+    let asked = |relus: ReluSelection| {
+        let saving = PolynomialPrices::Table(table);
+        let options = PolynomialOptions { saving, ..options(relus, PolynomialStart::LeastSquares) };
+        polynomials(&model, &data, &options).unwrap()
+    };
+    let found = asked(ReluSelection::Saving(f64::INFINITY));
+    let chosen: Vec<&PolynomialReport> =
+        found.relus().iter().filter(|report| report.chosen).collect();
+    let names: Vec<&str> = chosen.iter().map(|report| report.name.as_str()).collect();
+    assert_eq!(names, ["n7", "n10"]);
+    for report in chosen {
+        assert_eq!(report.becomes, Replacement::Average);
+        assert_eq!(report.saved, report.elements as f64 - 0.5);
+    }
+    assert_eq!(found.model().relus(), model.relus());
+    let count = asked(ReluSelection::Count(4));
+    assert!(count.relus().iter().all(|report| report.becomes == Replacement::Polynomial));
+    assert_eq!(count.relus().len(), 4);
 }
