@@ -94,7 +94,9 @@ pub use quant::reshape::{
     PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport, ReluSelection, Replacement,
     ReshapeOptions, ReshapePrice, Saving,
 };
-pub use quant::search::{LayerReport, Progress as SearchProgress, SearchOptions, Uniform};
+pub use quant::search::{
+    LayerReport, LayerWidths, Progress as SearchProgress, SearchOptions, Uniform,
+};
 pub use quant::tune::{TuneOptions, TuneProgress};
 pub use reshape::{Linearized, Reshaped, WithPolynomials, linearize, polynomials, reshape};
 pub use search::{Found, search, search_observed};

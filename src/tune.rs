@@ -1,6 +1,6 @@
 //! Training: from a model to a network of low widths whose integers were learned.
 
-use quant::search::{self as widths, SearchOptions};
+use quant::search::{self, LayerWidths, SearchOptions};
 use quant::tune::{TuneError, TuneOptions, TuneProgress};
 
 use crate::{Error, Found, Images, Model};
@@ -8,8 +8,8 @@ use crate::{Error, Found, Images, Model};
 /// Images that calibrate, from the first of those to learn from.
 pub const CALIBRATION: usize = 256;
 
-/// Trains the integers of a network at the widths that `options` fixes or that are searched within
-/// its budgets: what [`search`](crate::search) finds is the start. Of budgets, a hundredth is left
+/// Trains the integers of a network at the widths that are given, that `options` fixes, or that are
+/// searched within its budgets: what [`search`](crate::search) finds is the start. Of budgets, a hundredth is left
 /// for accumulators that training makes wider; where that is too little, the network found is over
 /// its budget. The teacher is the model itself where none is given: one that was reshaped learns
 /// from what it was.
@@ -19,32 +19,29 @@ pub const CALIBRATION: usize = 256;
 /// `progress` is told after each step.
 ///
 /// # Errors
-/// There are no images, or they do not fit the model; neither widths nor a budget are given; the
-/// teacher takes other images or tells other classes apart; the network's integers are too large to
+/// There are no images, or they do not fit the model; neither widths nor a budget are given; widths
+/// are given of other layers; the teacher takes other images or tells other classes apart; the network's integers are too large to
 /// be trained; or the training diverges.
 pub fn tune(
     model: &Model,
     teacher: Option<&Model>,
     images: &[Images],
-    options: &SearchOptions,
+    (options, widths): (&SearchOptions, Option<&[LayerWidths]>),
     tune: &TuneOptions,
     progress: &mut dyn FnMut(TuneProgress),
 ) -> Result<Found, Error> {
     let (first, source) =
-        Images::lessons(images).ok_or(widths::SearchError::from(TuneError::NoImages))?;
+        Images::lessons(images).ok_or(search::SearchError::from(TuneError::NoImages))?;
     let batch = first.take(CALIBRATION).tensor()?;
-    let calibration = widths::Images { batch: &batch, labels: None, held_back: None };
-    let model = widths::equalized(&model.0, &batch).map_err(widths::SearchError::from)?;
-    let prepared = widths::Prepared::new(
-        &model,
-        first.preprocess(),
-        &calibration,
-        options,
-        None,
-        &mut |_| (),
-    )?;
-    let mut tuner =
-        prepared.tuner(teacher.map(|model| &model.0), options, source, tune, &mut |_| ())?;
-    tuner.learner().learn(progress).map_err(widths::SearchError::from)?;
+    let calibration = search::Images { batch: &batch, labels: None, held_back: None };
+    let model = search::equalized(&model.0, &batch).map_err(search::SearchError::from)?;
+    let (preprocess, told) = (first.preprocess(), &mut |_| ());
+    let prepared = match widths {
+        None => search::Prepared::new(&model, preprocess, &calibration, options, None, told)?,
+        Some(_) => search::Prepared::calibrated(&model, preprocess, &calibration, options, told)?,
+    };
+    let teacher = teacher.map(|model| &model.0);
+    let mut tuner = prepared.tuner(teacher, (options, widths), source, tune, told)?;
+    tuner.learner().learn(progress).map_err(search::SearchError::from)?;
     Found::of(prepared.tuned(options, &tuner, &mut |_| ())?)
 }

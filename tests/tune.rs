@@ -101,3 +101,32 @@ fn a_network_is_trained_within_a_budget() {
     let said = String::from_utf8_lossy(&missing.stdout).into_owned() + &stderr(&missing);
     assert!(!missing.status.success() && said.contains("none.onnx"), "{said}");
 }
+
+#[test]
+fn a_network_is_trained_at_the_widths_of_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, again, wrong] = ["first", "again", "wrong"].map(|name| folder.path().join(name));
+    let fixed = json(&tune(&first, &["--steps", "0"]));
+    let (model, images) = (asset("digits.onnx"), asset("digits-calib-images-idx3-ubyte"));
+    let args = ["tune", &model, "--train", &images, "--no-flip", "--crop", "1", "--steps", "0"];
+    let at = |widths: &Path, out: &Path| {
+        let ends = ["--widths", widths.to_str().unwrap(), "--out", out.to_str().unwrap(), "--json"];
+        run(&[&args[..], &ends].concat())
+    };
+    assert_eq!(json(&at(&first, &again)), fixed);
+    assert_eq!(integers(&again), integers(&first));
+    // Of other layers, or none at all.
+    let summary = first.join("search.json");
+    let mut other = fixed.clone();
+    other["layers"][0]["name"] = "elsewhere".into();
+    for (text, said) in [
+        (other.to_string(), "search.json: widths of layers: found elsewhere, expected some of"),
+        ("{}".into(), "search.json: expected widths of layers"),
+    ] {
+        std::fs::write(&summary, text).unwrap();
+        let refused = at(&first, &wrong);
+        let found = String::from_utf8_lossy(&refused.stdout).into_owned() + &stderr(&refused);
+        assert!(!refused.status.success() && found.contains(said), "{found}");
+        assert!(!wrong.join("plan.json").exists());
+    }
+}

@@ -72,6 +72,7 @@ impl From<&SearchError> for Failure {
             | SearchError::Float(_)
             | SearchError::Protocol(_)
             | SearchError::Tune(_)
+            | SearchError::Widths(_)
             | SearchError::NoLayers => Code::Input,
         };
         Self::new(code, error)

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use quant::Model;
-use quant::search::{FirstAndLast, Found, SearchError, SearchOptions, Uniform, Winograd};
+use quant::search::{
+    FirstAndLast, Found, LayerWidths, SearchError, SearchOptions, Uniform, Winograd,
+};
 use quant::tune::TuneOptions;
 
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
 use crate::images::PreprocessArgs;
+use crate::net::SUMMARY;
 use crate::out::TRAINING;
 use crate::purpose::PurposeArgs;
 use crate::source::OutputArg;
@@ -36,6 +39,10 @@ pub(crate) struct Args {
     /// each bit more doubles it.
     #[arg(long, value_name = "RATE", default_value_t = 0.012, value_parser = units::rate)]
     rate: f32,
+    /// What a bit less of all accumulators is worth, in nats of the loss, from half of the steps on:
+    /// narrower ones move fewer bits.
+    #[arg(long, value_name = "NATS", default_value_t = 0.0, value_parser = worth)]
+    narrow: f32,
     /// Which 3x3 convolutions become requantized Winograd, whose weights are then trained in its
     /// domain: exact (none), auto (those that lose nothing before training) or always (all that it
     /// suits); +N gives their weights N bits more.
@@ -68,16 +75,37 @@ struct Goal {
     /// Widths of the least loss with which one inference takes at most so many seconds on the link.
     #[arg(long, value_name = "SECONDS", value_parser = units::positive)]
     budget_seconds: Option<f64>,
+    /// Widths of another network of the same layers: a folder that search or tune has written.
+    #[arg(
+        long,
+        value_name = "NET",
+        conflicts_with_all = ["fixed", "budget_bits", "budget_seconds"],
+    )]
+    widths: Option<PathBuf>,
+}
+
+/// The part of a network's summary that has its widths.
+#[derive(serde::Deserialize)]
+struct Widths {
+    layers: Vec<LayerWidths>,
 }
 
 impl Goal {
+    /// The file that widths are read from, where that is asked for.
+    fn summary(&self) -> Option<PathBuf> {
+        self.widths.as_ref().map(|net| net.join(SUMMARY))
+    }
+
     /// All of it that the result depends on.
-    fn line(&self) -> String {
+    fn line(&self) -> Outcome<String> {
         if let Some(Uniform { weight_bits, activation_bits }) = self.fixed {
-            return format!("--fixed w{weight_bits}a{activation_bits}");
+            return Ok(format!("--fixed w{weight_bits}a{activation_bits}"));
+        }
+        if let Some(summary) = self.summary() {
+            return Ok(format!("--widths {}", digest(&summary)?));
         }
         let bits = self.budget_bits.map(|BitCount(bits)| bits);
-        format!("--budget-bits {bits:?} --budget-seconds {:?}", self.budget_seconds)
+        Ok(format!("--budget-bits {bits:?} --budget-seconds {:?}", self.budget_seconds))
     }
 }
 
@@ -95,7 +123,8 @@ impl Args {
     }
 
     pub(super) fn tuning(&self) -> TuneOptions {
-        TuneOptions { rate: self.rate, ..self.training.options() }
+        let (rate, narrow) = (self.rate, self.narrow);
+        TuneOptions { rate, narrow, ..self.training.options() }
     }
 
     /// The network to learn from, where it is another one.
@@ -120,8 +149,26 @@ impl Args {
 
     /// A training that failed, of this model or of these images.
     pub(super) fn failure(&self, error: SearchError) -> Failure {
+        let summary = self.goal.summary().filter(|_| matches!(error, SearchError::Widths(_)));
         let images = error.is_of_images();
-        Failure::from(error).of_file(if images { &self.training.train[0] } else { &self.model })
+        let of_images = images.then_some(&self.training.train[0]);
+        Failure::from(error).of_file(summary.as_ref().or(of_images).unwrap_or(&self.model))
+    }
+
+    /// The widths of another network, if these are asked for.
+    ///
+    /// # Errors
+    /// Its file cannot be read, or has none.
+    pub(super) fn widths(&self) -> Outcome<Option<Vec<LayerWidths>>> {
+        let Some(path) = self.goal.summary() else { return Ok(None) };
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let read = text.and_then(|text| {
+            serde_json::from_str(&text).map_err(|error| {
+                format!("expected widths of layers, as pq search and pq tune write them: {error}")
+            })
+        });
+        let Widths { layers } = read.map_err(|wrong| Failure::input(wrong).of_file(&path))?;
+        Ok(Some(layers))
     }
 
     /// Where the state of the training is, and all that it depends on.
@@ -132,16 +179,22 @@ impl Args {
         let mut lines = vec![
             format!("MODEL {}", digest(&self.model)?),
             format!("--output {}", self.output.name().unwrap_or_default()),
-            self.goal.line(),
+            self.goal.line()?,
             format!("--first-last {:?}", self.first_last.unwrap_or_default()),
             format!("--winograd {:?}", self.winograd),
             format!("--rate {}", self.rate),
+            format!("--narrow {}", self.narrow),
             format!("--teacher {}", digest(self.teacher.as_ref().unwrap_or(&self.model))?),
             format!("preprocessing {:?}", self.preprocess.preprocess()),
         ];
         lines.extend(self.training.lines()?);
         Ok(Place { path: self.out.join(TRAINING), arguments: lines.join("\n") })
     }
+}
+
+fn worth(text: &str) -> Result<f32, String> {
+    let number = text.parse::<f32>().ok().filter(|n| *n >= 0.0 && n.is_finite());
+    number.ok_or_else(|| "expected a number from 0 on, such as 0.02".into())
 }
 
 /// What to say of a network that is over its budget.

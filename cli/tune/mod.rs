@@ -31,14 +31,20 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let teacher = args.teacher(&app.console)?;
     let lessons = args.training.lessons(&input, args.preprocess.preprocess(), pq::CALIBRATION)?;
     let (options, training) = (args.options(), args.tuning());
+    let widths = args.widths()?;
     let images = Images { batch: &lessons.first, labels: None, held_back: None };
     let progress = Progress::new();
     let told = &mut |at: search::Progress| progress.search(at);
     let model = search::equalized(&input, &lessons.first);
     let model = model.map_err(|error| args.failure(error.into()))?;
-    let prepared = Prepared::new(&model, &lessons.preprocess, &images, &options, None, told);
+    let preprocess = &lessons.preprocess;
+    let prepared = match widths {
+        None => Prepared::new(&model, preprocess, &images, &options, None, told),
+        Some(_) => Prepared::calibrated(&model, preprocess, &images, &options, told),
+    };
     let prepared = prepared.map_err(|error| args.failure(error))?;
-    let tuner = prepared.tuner(teacher.as_ref(), &options, lessons.source(), &training, told);
+    let goal = (&options, widths.as_deref());
+    let tuner = prepared.tuner(teacher.as_ref(), goal, lessons.source(), &training, told);
     let mut tuner = tuner.map_err(|error| args.failure(error))?;
     let (place, failure) = (args.place()?, |error: TuneError| args.failure(error.into()));
     args.training.learn(app, &place, tuner.learner(), &failure, &progress)?;

@@ -12,6 +12,7 @@ pub(crate) const TRAINING: TuneOptions = TuneOptions {
     flip: true,
     temperature: 4.0,
     rate: 0.006,
+    narrow: 0.0,
     held_back: 0,
     seed: 3,
 };

@@ -2,6 +2,7 @@
 
 use model::float::FloatError;
 
+use super::WidthsError;
 use crate::quantize::QuantizeError;
 use crate::tune::TuneError;
 
@@ -63,6 +64,9 @@ pub enum SearchError {
     /// The calibration images cannot be encoded for the plan.
     #[error(transparent)]
     Protocol(#[from] protocols::Error),
+    /// The widths that were given are not the network's.
+    #[error(transparent)]
+    Widths(#[from] WidthsError),
     /// Neither a budget nor widths.
     #[error("nothing to search for: give a budget or fixed widths")]
     Nothing,
@@ -96,6 +100,7 @@ impl SearchError {
             | Self::Float(_)
             | Self::Protocol(_)
             | Self::Tune(_)
+            | Self::Widths(_)
             | Self::Nothing
             | Self::NoLayers => false,
         }

@@ -21,6 +21,7 @@ mod estimate;
 mod fidelity;
 mod fingerprint;
 mod found;
+mod listed;
 mod measured;
 mod options;
 mod planned;
@@ -39,6 +40,7 @@ pub use error::SearchError;
 pub use fidelity::Fidelity;
 pub use fingerprint::{digest, fingerprint};
 pub use found::{Found, LayerReport};
+pub use listed::{LayerWidths, WidthsError};
 pub use options::{FirstAndLast, SearchOptions, Uniform};
 pub use sensitivity::{Measure, Sensitivity};
 pub use tuned::Tuning;
@@ -147,6 +149,30 @@ impl<'a> Prepared<'a> {
         known: Option<Sensitivity>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, SearchError> {
+        let mut prepared = Self::calibrated(model, preprocess, images, options, progress)?;
+        if options.fixed.is_some() {
+            return Ok(prepared);
+        }
+        let most = if options.min_accuracy.is_some() { ACCURACY_IMAGES } else { MEASURED_IMAGES };
+        prepared.measured = Some(Measured::new(model, images.batch, images.labels, most)?);
+        prepared.sensitivity = match known {
+            Some(known) if known.fits(prepared.quantizer.activations()) => Some(known),
+            _ => Some(prepared.sensitivity(options.measure, progress)?),
+        };
+        Ok(prepared)
+    }
+
+    /// Calibrates alone: widths are fixed, or listed.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`].
+    pub fn calibrated(
+        model: &'a Model,
+        preprocess: &Preprocess,
+        images: &Images<'a>,
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, SearchError> {
         progress(Progress { phase: "calibration", done: 0, of: 1 });
         let batch = images.batch;
         let memory = options.max_memory;
@@ -155,19 +181,8 @@ impl<'a> Prepared<'a> {
         if quantizer.activations().layers.is_empty() {
             return Err(SearchError::NoLayers);
         }
-        let most = if options.min_accuracy.is_some() { ACCURACY_IMAGES } else { MEASURED_IMAGES };
-        let measured = match options.fixed {
-            Some(_) => None,
-            None => Some(Measured::new(model, batch, images.labels, most)?),
-        };
         let held_back = images.held_back;
-        let mut prepared = Self { model, batch, held_back, quantizer, sensitivity: None, measured };
-        prepared.sensitivity = match known {
-            Some(known) if known.fits(prepared.quantizer.activations()) => Some(known),
-            _ if options.fixed.is_some() => None,
-            _ => Some(prepared.sensitivity(options.measure, progress)?),
-        };
-        Ok(prepared)
+        Ok(Self { model, batch, held_back, quantizer, sensitivity: None, measured: None })
     }
 
     /// The sensitivities that widths are searched with.
@@ -234,8 +249,7 @@ impl<'a> Prepared<'a> {
     ) -> Result<Settled, SearchError> {
         if let Some(fixed) = options.fixed {
             let bit_widths = uniform(self.quantizer.activations(), fixed, options.ends);
-            let network = self.finish(&bit_widths, options, progress)?;
-            return Settled::new(bit_widths, network, options, progress);
+            return self.settled(bit_widths, options, progress);
         }
         if !options.is_bounded() {
             return Err(SearchError::Nothing);
@@ -287,6 +301,17 @@ impl<'a> Prepared<'a> {
                 Settled::new(chosen, network, options, progress)
             }
         }
+    }
+
+    /// The network of widths, and its protocols.
+    fn settled(
+        &self,
+        bit_widths: BitWidths,
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Settled, SearchError> {
+        let network = self.finish(&bit_widths, options, progress)?;
+        Settled::new(bit_widths, network, options, progress)
     }
 
     fn finish(

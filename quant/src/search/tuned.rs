@@ -2,6 +2,7 @@
 
 use model::Model;
 
+use super::listed::{LayerWidths, listed};
 use super::planned::{planned, smallest};
 use super::{Found, Prepared, Progress, SearchError, SearchOptions, Settled};
 use crate::quantize::BitWidths;
@@ -40,21 +41,29 @@ fn part(bits: u64) -> u64 {
 
 impl Prepared<'_> {
     /// A training that starts from the integers that a search with the same options finds, within a
-    /// hundredth less than its budgets. The teacher is the network itself, or another one with the
-    /// same input and outputs.
+    /// hundredth less than its budgets; or from those of the widths that are given. The teacher is
+    /// the network itself, or another one with the same input and outputs.
     ///
     /// # Errors
-    /// What a search says; the teacher has other inputs or outputs; or what [`Tuner::new`] says.
+    /// What a search says; the widths are not the network's; the teacher has other inputs or
+    /// outputs; or what [`Tuner::new`] says.
     pub fn tuner<'s>(
         &self,
         teacher: Option<&Model>,
-        options: &SearchOptions,
+        (options, widths): (&SearchOptions, Option<&[LayerWidths]>),
         source: Source<'s>,
         tune: &TuneOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Tuning<'s>, SearchError> {
+        let options = narrower(options);
         // The plan of the start is only a proof that there is one: training may ask for another.
-        let Settled { bit_widths, network, .. } = self.settle(&narrower(options), progress)?;
+        let Settled { bit_widths, network, .. } = match widths {
+            None => self.settle(&options, progress)?,
+            Some(widths) => {
+                let bit_widths = listed(self.model, self.quantizer.activations(), widths)?;
+                self.settled(bit_widths, &options, progress)?
+            }
+        };
         let teacher = teacher.unwrap_or(self.model);
         let tuner = Tuner::new(self.model, (&network.0, &network.1), teacher, source, *tune)?;
         Ok(Tuning { bit_widths, tuner })

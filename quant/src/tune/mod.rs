@@ -45,6 +45,9 @@ pub struct TuneOptions {
     /// How far an integer of up to four bits moves in a step, about, where the rate is highest;
     /// each bit more doubles it. Floats have a rate of their own.
     pub rate: f32,
+    /// What a bit less of all accumulators is worth, in nats of the mean loss, from half of the
+    /// steps on: narrower ones move fewer bits.
+    pub narrow: f32,
     /// Images, at most a tenth of all, that nothing is learned from: what the network says of them
     /// on the way is told by its [`Point`]s.
     pub held_back: usize,
@@ -62,6 +65,7 @@ impl Default for TuneOptions {
             flip: true,
             temperature: 4.0,
             rate: 0.012,
+            narrow: 0.0,
             held_back: 0,
             seed: 0,
         }
@@ -100,7 +104,7 @@ impl<'a> Tuner<'a> {
         options: TuneOptions,
     ) -> Result<Self, TuneError> {
         check_teacher(model, teacher)?;
-        let integers = Integers::new(model, (graph, weights), options.rate)?;
+        let integers = Integers::new(model, (graph, weights), &options)?;
         Ok(Self { training: Training::new(teacher, integers, source, options)? })
     }
 

@@ -104,6 +104,27 @@ fn trains(model: &Model, (graph, weights): (Graph, Weights), data: &Dataset) {
 }
 
 #[test]
+fn what_makes_accumulators_narrower_makes_them_so_and_is_exact() {
+    let model = residual_network();
+    let ((graph, weights), data) = quantized(&model, [3, 3]);
+    // Bits of all layers' intervals.
+    let reach = |narrow: f32| -> f64 {
+        let options = TuneOptions { narrow, steps: 90, rate: 0.015, ..OPTIONS };
+        let mut tuner =
+            Tuner::new(&model, (&graph, &weights), &model, source(&data), options).unwrap();
+        while !tuner.learner().is_done() {
+            tuner.learner().step().unwrap();
+        }
+        check_forward(&mut tuner, &data);
+        let (graph, _) = tuner.network().unwrap();
+        let layers = graph.nodes().iter().filter(|node| matches!(node.op, fusion::Op::Linear(_)));
+        layers.map(|node| ((node.wire.range.hi - node.wire.range.lo) as f64).log2()).sum()
+    };
+    let (free, narrow) = (reach(0.0), reach(100.0));
+    assert!(narrow < free - 0.5, "{narrow} {free}");
+}
+
+#[test]
 fn interrupted_and_resumed_on_other_cores_it_ends_with_the_same_bytes() {
     let model = residual_network();
     let ((graph, weights), data) = quantized(&model, [3, 3]);

@@ -4,6 +4,7 @@ use fusion::{Kernel, Linear};
 use protocols::weights::LayerWeights;
 use train::{Adam, Parameters};
 
+use super::narrow::Reach;
 use super::tiles::Tiles;
 use crate::quantize::{by_position, transform};
 
@@ -33,6 +34,8 @@ pub(super) struct Layer {
     products: Vec<f32>,
     /// What they amount to where they are in Winograd's domain.
     tiles: Option<Tiles>,
+    /// Of the accumulators.
+    pub(super) reach: Reach,
     offsets: Vec<f32>,
 }
 
@@ -42,7 +45,7 @@ impl Layer {
         (name, node): (&str, usize),
         linear: &Linear,
         given: &LayerWeights,
-        log_step: f64,
+        (log_step, reach): (f64, Reach),
     ) -> Self {
         let (latents, channels) = (given.weights.len(), given.bias.len());
         let factors = vec![0; linear.channels()];
@@ -62,6 +65,7 @@ impl Layer {
             moments: [Adam::new(latents), Adam::new(channels)],
             products: vec![0.0; latents],
             tiles: (!is_spatial).then(|| Tiles::new(latents)),
+            reach,
             offsets: vec![0.0; channels],
         }
     }
@@ -111,8 +115,14 @@ impl Layer {
     }
 
     /// Moves against the gradients of what the trainer was given, as [`super::Parameters::update`].
-    /// The rates are that of latents of up to four bits, and the part of the full rate of biases.
-    pub(super) fn update(&mut self, gradient: &Parameters<f32>, rates: [f32; 2], step: u64) {
+    /// The rates are that of latents of up to four bits, and the part of the full rate of biases;
+    /// `narrow` is what a bit less of all accumulators is worth, as losses of the batch are summed.
+    pub(super) fn update(
+        &mut self,
+        gradient: &Parameters<f32>,
+        (rates, narrow): ([f32; 2], f32),
+        step: u64,
+    ) {
         let [low, high] = self.limits();
         let Parameters { weight, bias } = gradient;
         // The room of `products` holds gradients until the next batch.
@@ -123,6 +133,10 @@ impl Layer {
         // The gradient of an integer is that of its product times the shift.
         for (gradients, factor) in self.products.chunks_mut(self.fan_in).zip(&self.factors) {
             gradients.iter_mut().for_each(|gradient| *gradient *= factor);
+        }
+        if narrow > 0.0 {
+            let weights = (self.latents.as_slice(), self.factors.as_slice());
+            self.reach.add(weights, narrow, &mut self.products);
         }
         for (offset, gradient) in self.offsets.iter_mut().zip(bias) {
             *offset = gradient * self.step;

@@ -9,17 +9,19 @@
 //! kernels of tiles that they amount to (`tiles.rs`).
 
 mod layer;
+mod narrow;
 mod network;
 mod tiles;
 
-use fusion::{Graph, Op};
+use fusion::{Graph, Interval, Op};
 use model::Model;
 use protocols::weights::Weights;
 use train::{Network, Trainer};
 
 use super::source;
-use super::{Parameters, TuneError};
+use super::{Parameters, TuneError, TuneOptions};
 use layer::Layer;
+use narrow::Reach;
 use network::{check, network, step_of, values};
 
 /// The parameters of an integer network.
@@ -27,8 +29,10 @@ pub(super) struct Integers {
     graph: Graph,
     weights: Weights,
     layers: Vec<Layer>,
-    /// See [`super::TuneOptions::rate`].
+    /// See [`TuneOptions::rate`].
     rate: f32,
+    /// See [`TuneOptions::narrow`]; of a batch's sum.
+    narrow: f32,
 }
 
 impl Integers {
@@ -37,9 +41,13 @@ impl Integers {
     pub(super) fn new(
         model: &Model,
         (graph, weights): (&Graph, &Weights),
-        rate: f32,
+        options: &TuneOptions,
     ) -> Result<Self, TuneError> {
         check(graph)?;
+        let elements = |id: usize| graph.wire(id).elements() as f32;
+        let linear = graph.nodes().iter().enumerate();
+        let linear = linear.filter(|(_, node)| matches!(node.op, Op::Linear(_)));
+        let all: f32 = linear.map(|(id, _)| elements(id)).sum();
         let values = values(graph);
         let mut layers = Vec::new();
         for (id, node) in graph.nodes().iter().enumerate() {
@@ -47,13 +55,22 @@ impl Integers {
             // Logits have no step: one of theirs is about 1, in real numbers.
             let Some(given) = weights.layers.get(&node.name) else { continue };
             let step = step_of(graph, id).unwrap_or_else(|| (1.0 / node.wire.scale).log2());
-            let mut layer = Layer::new((&node.name, values[id] - 1), linear, given, step);
+            let Interval { lo, hi } = graph.wire(linear.input).range;
+            let reach = Reach { input: [lo as f32, hi as f32], share: elements(id) / all };
+            let named = (node.name.as_str(), values[id] - 1);
+            let mut layer = Layer::new(named, linear, given, (step, reach));
             if let Some(floats) = floats(model, &node.name) {
                 layer.approach(floats, linear.scale / graph.wire(linear.input).scale);
             }
             layers.push(layer);
         }
-        Ok(Self { graph: graph.clone(), weights: weights.clone(), layers, rate })
+        Ok(Self {
+            graph: graph.clone(),
+            weights: weights.clone(),
+            layers,
+            rate: options.rate,
+            narrow: options.narrow * options.batch.max(1) as f32,
+        })
     }
 
     /// The integer network, its accumulators' intervals those of the weights as they are.
@@ -94,11 +111,13 @@ impl Parameters for Integers {
         }
     }
 
-    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64, _: u64) {
-        let rate = self.rate;
+    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64, of: u64) {
+        // Weights first find where they are needed.
+        let narrow = if 2 * step > of { self.narrow } else { 0.0 };
+        let rates = [part * self.rate, part];
         for layer in &mut self.layers {
             if let Some(gradient) = trainer.gradient(layer.node) {
-                layer.update(gradient, [part * rate, part], step);
+                layer.update(gradient, (rates, narrow), step);
             }
         }
     }
