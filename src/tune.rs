@@ -9,10 +9,10 @@ use crate::{Error, Found, Images, Model};
 pub const CALIBRATION: usize = 256;
 
 /// Trains the integers of a network at the widths that are given, that `options` fixes, or that are
-/// searched within its budgets: what [`search`](crate::search) finds is the start. Of budgets, a hundredth is left
-/// for accumulators that training makes wider; where that is too little, the network found is over
-/// its budget. The teacher is the model itself where none is given: one that was reshaped learns
-/// from what it was.
+/// searched within its budgets: what [`search`](crate::search) finds is the start. Of budgets, a
+/// hundredth is left for accumulators that training makes wider; where that is too little, the
+/// network found is over its budget. The teacher is the model itself where none is given: one that
+/// was reshaped learns from what it was.
 ///
 /// The first images of the first file calibrate. Labels are learned from too, where files have
 /// any. Layers that the options requantize for Winograd learn their weights in its domain.
@@ -20,8 +20,8 @@ pub const CALIBRATION: usize = 256;
 ///
 /// # Errors
 /// There are no images, or they do not fit the model; neither widths nor a budget are given; widths
-/// are given of other layers; the teacher takes other images or tells other classes apart; the network's integers are too large to
-/// be trained; or the training diverges.
+/// are given of other layers; the teacher takes other images or tells other classes apart; the
+/// network's integers are too large to be trained; or the training diverges.
 pub fn tune(
     model: &Model,
     teacher: Option<&Model>,

@@ -213,6 +213,7 @@ impl Args {
         let Some(path) = self.prices.as_ref().filter(|path| path.to_str() != Some("pq")) else {
             return Ok(plans);
         };
+        // A system's bits and a table's units are of single nodes: no plan is made with them.
         if self.save.is_some() {
             return Err(Failure::usage("--save is for the prices of pq: others have one unit"));
         }

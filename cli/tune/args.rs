@@ -39,8 +39,8 @@ pub(crate) struct Args {
     /// each bit more doubles it.
     #[arg(long, value_name = "RATE", default_value_t = 0.012, value_parser = units::rate)]
     rate: f32,
-    /// What a bit less of all accumulators is worth, in nats of the loss, from half of the steps on:
-    /// narrower ones move fewer bits.
+    /// What a bit less of all accumulators is worth, in nats of the loss, from half of the steps
+    /// on: narrower ones move fewer bits.
     #[arg(long, value_name = "NATS", default_value_t = 0.0, value_parser = worth)]
     narrow: f32,
     /// Which 3x3 convolutions become requantized Winograd, whose weights are then trained in its
@@ -101,6 +101,7 @@ impl Goal {
         if let Some(Uniform { weight_bits, activation_bits }) = self.fixed {
             return Ok(format!("--fixed w{weight_bits}a{activation_bits}"));
         }
+        // What is in the file counts, not where it is.
         if let Some(summary) = self.summary() {
             return Ok(format!("--widths {}", digest(&summary)?));
         }

@@ -75,24 +75,23 @@ pub(super) fn listed(
     activations: &ActivationQuantizers,
     widths: &[LayerWidths],
 ) -> Result<BitWidths, WidthsError> {
-    let name = |layer: usize| &model.nodes[activations.layers[layer].node].name;
-    let layers = 0..activations.layers.len();
-    if let Some(unknown) =
-        widths.iter().find(|given| layers.clone().all(|layer| *name(layer) != given.name))
-    {
-        let known: Vec<&str> = layers.map(|layer| name(layer).as_str()).collect();
+    let layers = activations.layers.iter();
+    let names: Vec<&String> = layers.map(|layer| &model.nodes[layer.node].name).collect();
+    // A name that is told twice has the widths that are told first.
+    if let Some(unknown) = widths.iter().find(|given| !names.contains(&&given.name)) {
+        let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         return Err(WidthsError::Unknown { layer: unknown.name.clone(), known: known.join(", ") });
     }
     let widest = widths.iter().map(|given| given.activation_bits).max().unwrap_or(8);
     let mut bit_widths = BitWidths {
-        weight_bits: Vec::with_capacity(layers.len()),
+        weight_bits: Vec::with_capacity(names.len()),
         activation_bits: vec![widest; activations.quantizers.len()],
     };
     // By activation quantizer, the layer that has given its width.
     let mut givers: Vec<Option<usize>> = vec![None; activations.quantizers.len()];
-    for layer in layers {
-        let given = widths.iter().find(|given| given.name == *name(layer));
-        let given = given.ok_or_else(|| WidthsError::Missing { layer: name(layer).clone() })?;
+    for (layer, &name) in names.iter().enumerate() {
+        let given = widths.iter().find(|given| given.name == *name);
+        let given = given.ok_or_else(|| WidthsError::Missing { layer: name.clone() })?;
         let LayerWidths { name: layer_name, weight_bits, activation_bits } = given;
         if ![weight_bits, activation_bits].into_iter().all(|bits| (2..=8).contains(bits)) {
             return Err(WidthsError::Bits {
@@ -104,7 +103,7 @@ pub(super) fn listed(
         let read = activations.layers[layer].input;
         let expected = bit_widths.activation_bits[read];
         if let Some(other) = givers[read].filter(|_| expected != *activation_bits) {
-            let (other, found) = (name(other).clone(), *activation_bits);
+            let (other, found) = (names[other].clone(), *activation_bits);
             return Err(WidthsError::Differ { layer: layer_name.clone(), other, expected, found });
         }
         givers[read] = Some(layer);

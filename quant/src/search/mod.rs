@@ -150,6 +150,7 @@ impl<'a> Prepared<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, SearchError> {
         let mut prepared = Self::calibrated(model, preprocess, images, options, progress)?;
+        // Losses are measured where something is chosen by them.
         if options.fixed.is_some() {
             return Ok(prepared);
         }

@@ -35,6 +35,16 @@ pub struct PolynomialReport {
 }
 
 impl PolynomialReport {
+    fn is_of_relus(&self) -> bool {
+        self.becomes == Replacement::Polynomial
+    }
+
+    /// Whether it is of a node. What stands in a node's place may have its name.
+    fn is_of(&self, node: &Node) -> bool {
+        let becomes = Place::of(node).map(|place| place.becomes);
+        self.name == node.name && becomes == Some(self.becomes)
+    }
+
     /// What is lost for what is saved.
     fn rate(&self) -> f64 {
         self.loss / self.saved
@@ -101,26 +111,28 @@ pub(super) fn choose(
 /// poolings are none.
 fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<usize>, ReshapeError> {
     let nodes = model.nodes.iter().enumerate();
-    let all = nodes.filter_map(|(at, node)| Some((at, Place::of(node)?.becomes)));
-    let all: Vec<(usize, Replacement)> = all.collect();
-    let relus = || all.iter().filter(|(_, becomes)| *becomes == Replacement::Polynomial);
+    let places = nodes.filter_map(|(at, node)| Some((at, Place::of(node)?)));
+    let mut places: Vec<(usize, Place)> = places.collect();
     match wanted {
-        ReluSelection::Count(count) if *count > relus().count() => {
-            Err(ReshapeError::Polynomials { wanted: *count, found: relus().count() })
+        ReluSelection::Count(count) => {
+            places.retain(|(_, place)| place.becomes == Replacement::Polynomial);
+            if *count > places.len() {
+                return Err(ReshapeError::Polynomials { wanted: *count, found: places.len() });
+            }
         }
-        ReluSelection::Count(_) => Ok(relus().map(|(at, _)| *at).collect()),
-        ReluSelection::Saving(_) => Ok(all.into_iter().map(|(at, _)| at).collect()),
+        // Prices say which.
+        ReluSelection::Saving(_) => {}
         ReluSelection::Named(names) => {
-            let name = |at: usize| &model.nodes[at].name;
-            let known: Vec<&str> = all.iter().map(|(at, _)| name(*at).as_str()).collect();
+            let known: Vec<&str> =
+                places.iter().map(|(at, _)| model.nodes[*at].name.as_str()).collect();
             if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
                 let (name, known) = (name.clone(), known.join(", "));
                 return Err(ReshapeError::NoSuchRelu { name, known });
             }
-            let all = all.into_iter().map(|(at, _)| at);
-            Ok(all.filter(|&at| names.contains(name(at))).collect())
+            places.retain(|(at, _)| names.contains(&model.nodes[*at].name));
         }
     }
+    Ok(places.into_iter().map(|(at, _)| at).collect())
 }
 
 /// Those that save, in the order of what they lose for it.
@@ -131,10 +143,9 @@ fn saving(
     let mut saving: Vec<usize> = (0..relus.len()).filter(|&at| relus[at].saved > 0.0).collect();
     if saving.is_empty() {
         // ReLUs are what most ask about: poolings are told of where there are no others.
-        let nearest = relus.iter().max_by(|a, b| {
-            let rank = |report: &PolynomialReport| report.becomes == Replacement::Polynomial;
-            rank(a).cmp(&rank(b)).then(a.saved.total_cmp(&b.saved))
-        });
+        let nearest = relus
+            .iter()
+            .max_by(|a, b| a.is_of_relus().cmp(&b.is_of_relus()).then(a.saved.total_cmp(&b.saved)));
         let none = ReshapeError::Polynomials { wanted: 1, found: 0 };
         let PolynomialReport { name, becomes, saved, .. } = nearest.ok_or(none)?;
         let (more, reason) = (prices.told(0.0 - saved), prices.reason(*becomes));
@@ -216,11 +227,7 @@ impl Chooser<'_> {
     fn all(&self, model: &Model, relus: &[PolynomialReport]) -> Result<Model, ReshapeError> {
         let mut changed = model.clone();
         for report in relus.iter().filter(|report| report.chosen) {
-            let is_it = |node: &Node| {
-                node.name == report.name
-                    && Place::of(node).is_some_and(|place| place.becomes == report.becomes)
-            };
-            let node = changed.nodes.iter().position(is_it);
+            let node = changed.nodes.iter().position(|node| report.is_of(node));
             let node = node.expect("invariant: what was not changed yet is there");
             changed = self.changed(&changed, node)?;
         }

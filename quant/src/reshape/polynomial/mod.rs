@@ -93,9 +93,9 @@ pub struct Polynomials<'a> {
 }
 
 impl<'a> Polynomials<'a> {
-    /// Puts polynomials in the place of ReLUs, and the other kind in that of poolings. The first half of `images`, up to 256 of them, is
-    /// what they are fitted to; the others judge them. `source` is what the training learns from,
-    /// preprocessed alike.
+    /// Puts polynomials in the place of ReLUs, and the other kind in that of poolings. The first
+    /// half of `images`, up to 256 of them, is what they are fitted to; the others judge them.
+    /// `source` is what the training learns from, preprocessed alike.
     ///
     /// # Errors
     /// There are fewer ReLUs than were asked for, or none of a name; all that save are asked for,

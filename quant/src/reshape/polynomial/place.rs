@@ -42,7 +42,9 @@ impl Place {
         let (becomes, each) = match &node.op {
             Op::Relu { .. } => (Replacement::Polynomial, 1),
             Op::MaxPool(window) => (Replacement::Average, window.len()),
+            // That of a whole channel counts, too: its price tells that it stays.
             Op::AvgPool(window) => (Replacement::Maximum, window.len()),
+            // One of some elements has a mask that no polynomial has.
             Op::Conv(_) | Op::PartRelu(_) | Op::Function(_) | Op::Add | Op::Mul => return None,
             Op::View(_) | Op::Reorder(_) | Op::Concat => return None,
         };

@@ -18,12 +18,15 @@ use crate::reshape::fit::bounded;
 pub(super) fn changed(model: &Model, at: usize, fitted: &Tensor) -> Result<Model, ReshapeError> {
     let mut other = model.clone();
     let node = &mut other.nodes[at];
-    node.op = match node.op {
-        Op::MaxPool(window) => Op::AvgPool(window),
-        Op::AvgPool(window) => Op::MaxPool(window),
-        _ => unreachable!("invariant: the node is a pooling"),
+    node.op = if let Op::MaxPool(window) = node.op {
+        Op::AvgPool(window)
+    } else if let Op::AvgPool(window) = node.op {
+        Op::MaxPool(window)
+    } else {
+        unreachable!("invariant: the node is a pooling")
     };
     let (value, shape) = (node.output, node.shape);
+    // A function behind it would see the line, too: training has to find it there.
     let Some(readers) = readers(model, at) else { return Ok(other) };
     let images = bounded(fitted, model.nodes[at].elements());
     let [old, new] = [model, &other].map(|model| activations_of(model, &images, &[value]));
@@ -54,6 +57,7 @@ fn line(points: impl Iterator<Item = (f64, f64)>) -> [f64; 2] {
         xy += at * value;
     }
     let (mean_x, mean_y) = (x / count, y / count);
+    // What is left of rounding where all x are the same is no spread.
     let spread = xx - x * mean_x;
     let slope = if spread > 1e-12 * xx { (xy - x * mean_y) / spread } else { 0.0 };
     [slope, mean_y - slope * mean_x]

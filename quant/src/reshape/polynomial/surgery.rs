@@ -59,6 +59,7 @@ pub(super) fn through(model: &mut Model, readers: &[usize], lines: &[[f64; 2]]) 
     let constants: Vec<f64> = lines.iter().map(|line| line[1]).collect();
     for &reader in readers {
         let conv = layer(model, reader);
+        // By the weights as they were: they are scaled behind it.
         shift(conv, &constants);
         scale(conv, Side::Inputs, &slopes);
     }

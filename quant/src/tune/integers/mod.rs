@@ -44,10 +44,9 @@ impl Integers {
         options: &TuneOptions,
     ) -> Result<Self, TuneError> {
         check(graph)?;
-        let elements = |id: usize| graph.wire(id).elements() as f32;
-        let linear = graph.nodes().iter().enumerate();
-        let linear = linear.filter(|(_, node)| matches!(node.op, Op::Linear(_)));
-        let all: f32 = linear.map(|(id, _)| elements(id)).sum();
+        // What a ring costs is about proportional to the elements that are in it.
+        let linear = graph.nodes().iter().filter(|node| matches!(node.op, Op::Linear(_)));
+        let elements: usize = linear.map(|node| node.wire.elements()).sum();
         let values = values(graph);
         let mut layers = Vec::new();
         for (id, node) in graph.nodes().iter().enumerate() {
@@ -56,7 +55,8 @@ impl Integers {
             let Some(given) = weights.layers.get(&node.name) else { continue };
             let step = step_of(graph, id).unwrap_or_else(|| (1.0 / node.wire.scale).log2());
             let Interval { lo, hi } = graph.wire(linear.input).range;
-            let reach = Reach { input: [lo as f32, hi as f32], share: elements(id) / all };
+            let share = node.wire.elements() as f32 / elements as f32;
+            let reach = Reach { input: [lo as f32, hi as f32], share };
             let named = (node.name.as_str(), values[id] - 1);
             let mut layer = Layer::new(named, linear, given, (step, reach));
             if let Some(floats) = floats(model, &node.name) {

@@ -33,19 +33,21 @@ impl Reach {
         worth: f32,
         gradients: &mut [f32],
     ) {
-        let fan_in = weights.len() / factors.len().max(1);
-        let channels = || weights.chunks(fan_in.max(1)).zip(factors);
+        let fan_in = (weights.len() / factors.len().max(1)).max(1);
+        let channels: Vec<(&[f32], f32)> =
+            weights.chunks(fan_in).zip(factors.iter().copied()).collect();
         let extents: Vec<Extent> =
-            channels().map(|(weights, factor)| self.extent(weights, *factor)).collect();
+            channels.iter().map(|&(weights, factor)| self.extent(weights, factor)).collect();
         let widest = extents.iter().map(|extent| extent.length).fold(0.0f32, f32::max);
         if widest == 0.0 {
             return;
         }
+        // Lengths of channels far below the widest vanish in the power, and are left alone.
         let parts: Vec<f32> =
             extents.iter().map(|extent| (extent.length / widest).powf(SHARPNESS)).collect();
         let total: f32 = parts.iter().sum();
-        let each = extents.iter().zip(&parts).zip(gradients.chunks_mut(fan_in.max(1)));
-        for ((weights, factor), ((extent, part), gradients)) in channels().zip(each) {
+        let each = extents.iter().zip(&parts).zip(gradients.chunks_mut(fan_in));
+        for ((weights, factor), ((extent, part), gradients)) in channels.into_iter().zip(each) {
             if *part == 0.0 {
                 continue;
             }
@@ -70,10 +72,10 @@ impl Reach {
     }
 
     fn extent(&self, weights: &[f32], factor: f32) -> Extent {
-        let side = |is_high| -> f32 {
+        let [high, low] = [true, false].map(|is_high| -> f32 {
             weights.iter().map(|&weight| weight * self.end(weight, is_high)).sum()
-        };
-        let [high, low] = [true, false].map(side);
+        });
+        // Where both are as far out, either one is a way down.
         Extent { length: high.max(low) * factor, is_high: high >= low }
     }
 }
