@@ -115,6 +115,12 @@ pub(crate) fn rate(text: &str) -> Result<f32, String> {
     number.ok_or_else(|| "expected a number above 0 and up to 1, such as 0.0005".into())
 }
 
+/// A part of a whole.
+pub(crate) fn part(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| (0.0..=1.0).contains(n));
+    number.ok_or_else(|| "expected a number from 0 to 1, such as 0.5".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "PART",
-        value_parser = part,
+        value_parser = units::part,
         conflicts_with_all = ["kernel", "drop", "save"],
     )]
     relus: Option<f64>,
@@ -278,9 +278,4 @@ fn table(path: &Path) -> Result<PolynomialPrices, ReshapeError> {
 fn nats(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|n| *n > 0.0 && n.is_finite());
     number.ok_or_else(|| "expected a number above 0, such as 0.5".into())
-}
-
-fn part(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|n| (0.0..=1.0).contains(n));
-    number.ok_or_else(|| "expected a number from 0 to 1, such as 0.5".into())
 }

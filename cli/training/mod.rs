@@ -55,6 +55,9 @@ pub(crate) struct TrainingArgs {
     /// Mirror no image: for digits and letters.
     #[arg(long)]
     no_flip: bool,
+    /// The most of another image that is mixed into each one, from 0 to 1.
+    #[arg(long, value_name = "PART", default_value_t = 0.0, value_parser = units::part)]
+    mix: f64,
     /// Images to hold back, at most a tenth of all: nothing is learned from them, and what the
     /// network says of them on the way is reported.
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -108,6 +111,7 @@ impl TrainingArgs {
             steps: self.steps,
             crop: self.crop.into(),
             flip: !self.no_flip,
+            mix: self.mix as f32,
             held_back: self.validate as usize,
             seed: self.seed,
             ..TuneOptions::default()
@@ -128,6 +132,7 @@ impl TrainingArgs {
             steps,
             format!("--crop {}", self.crop),
             format!("--no-flip {}", self.no_flip),
+            format!("--mix {}", self.mix),
             format!("--validate {}", self.validate),
             format!("--seed {}", self.seed),
         ];

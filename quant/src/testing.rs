@@ -10,6 +10,7 @@ pub(crate) const TRAINING: TuneOptions = TuneOptions {
     batch: 16,
     crop: 1,
     flip: true,
+    mix: 0.0,
     temperature: 4.0,
     rate: 0.006,
     narrow: 0.0,

@@ -120,7 +120,7 @@ fn step(criterion: &mut Criterion, name: &str, network: &Network) {
             |()| {
                 trainer.step(&images, |image, logits, gradient| {
                     gradient.fill(0.0);
-                    train::loss::cross_entropy(logits, image % 10, gradient)
+                    train::loss::cross_entropy(logits, image % 10, 1.0, gradient)
                 })
             },
             BatchSize::SmallInput,

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for _ in 0..line?.trim().parse::<usize>()? {
             loss = trainer.step(&data.data, |image, logits, gradient| {
                 gradient.fill(0.0);
-                train::loss::cross_entropy(logits, image % logits.len(), gradient)
+                train::loss::cross_entropy(logits, image % logits.len(), 1.0, gradient)
             });
         }
         writeln!(std::io::stdout(), "{loss}")?;

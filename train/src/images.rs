@@ -15,6 +15,8 @@ pub struct Order {
 
 /// Streams of the generator below this one are orders of epochs, those from here on are of steps.
 const OF_STEPS: u64 = 1 << 40;
+/// Those from here on are of mixtures of steps.
+const OF_MIXTURES: u64 = 3 << 40;
 /// Those from here on are of layers.
 pub(crate) const OF_LAYERS: u64 = 1 << 41;
 
@@ -52,6 +54,39 @@ pub struct Augmentation {
     pub shift: [i32; 2],
     /// Whether left and right are exchanged.
     pub flip: bool,
+}
+
+/// How much of the next image of its batch each image of a step has in it; the last one has some
+/// of the first. (Zhang, Cisse, Dauphin, Lopez-Paz: mixup, ICLR 2018.)
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixture {
+    /// By image, from 0 up to the most that was asked for.
+    pub parts: Vec<f32>,
+}
+
+impl Mixture {
+    /// That of so many images of a step, evenly drawn.
+    pub fn of_step((seed, step): (u64, u64), images: usize, most: f32) -> Self {
+        let mut random = generator(seed, OF_MIXTURES + step);
+        Self { parts: (0..images).map(|_| most * random.random::<f32>()).collect() }
+    }
+
+    /// Mixes images, one after the other.
+    ///
+    /// # Panics
+    /// Where there are no images, or not as many.
+    pub fn apply(&self, images: &mut [f32]) {
+        let one = images.len() / self.parts.len();
+        let first = images[..one].to_vec();
+        for (at, part) in self.parts.iter().enumerate() {
+            // The next image is not mixed yet, and the first one is kept.
+            let (mixed, behind) = images[at * one..].split_at_mut(one);
+            let next = if behind.is_empty() { &first } else { &behind[..one] };
+            for (pixel, next) in mixed.iter_mut().zip(next) {
+                *pixel += part * (next - *pixel);
+            }
+        }
+    }
 }
 
 /// How images are augmented.
@@ -137,6 +172,23 @@ mod tests {
         let mirrored = Augmentation { shift: [0, 0], flip: true };
         mirrored.apply([1, 2, 3], &[9.0], &image, &mut changed);
         assert_eq!(changed, [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+    }
+
+    #[test]
+    fn every_image_has_some_of_the_next_one_as_it_was_and_the_last_some_of_the_first() {
+        let mixture = Mixture { parts: vec![0.25, 0.0, 0.5] };
+        let mut images = [4.0, 8.0, 0.0, 16.0, 2.0, -2.0];
+        mixture.apply(&mut images);
+        assert_eq!(images, [3.0, 10.0, 0.0, 16.0, 3.0, 3.0]);
+        let drawn = Mixture::of_step((3, 5), 1000, 0.5);
+        assert_eq!(drawn, Mixture::of_step((3, 5), 1000, 0.5));
+        assert_ne!(drawn, Mixture::of_step((3, 6), 1000, 0.5));
+        assert!(drawn.parts.iter().all(|part| (0.0..=0.5).contains(part)));
+        let mean = drawn.parts.iter().sum::<f32>() / 1000.0;
+        assert!((mean - 0.25).abs() < 0.02, "{mean}");
+        let mut alone = [1.0, 2.0];
+        Mixture { parts: vec![0.7] }.apply(&mut alone);
+        assert_eq!(alone, [1.0, 2.0]);
     }
 
     #[test]

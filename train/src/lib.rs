@@ -27,7 +27,7 @@ mod trainer;
 mod windows;
 
 pub use adam::{Adam, rate};
-pub use images::{Augmentation, Images, Order};
+pub use images::{Augmentation, Images, Mixture, Order};
 pub use kernels::Number;
 pub use network::{Network, Node, Op, Rounding, Table};
 pub use start::random_start;

@@ -1,17 +1,17 @@
 //! Losses of one image, with their gradients by the logits.
 
-/// Adds to `gradient` that of the cross-entropy of the softmax with a class; returns the
-/// cross-entropy, in nats.
+/// Adds to `gradient` a part of that of the cross-entropy of the softmax with a class; returns the
+/// same part of the cross-entropy, in nats.
 ///
 /// # Panics
 /// Where there is no such class.
-pub fn cross_entropy(logits: &[f32], class: usize, gradient: &mut [f32]) -> f64 {
+pub fn cross_entropy(logits: &[f32], class: usize, part: f64, gradient: &mut [f32]) -> f64 {
     let total = log_sum(logits, 1.0);
     for (index, (gradient, &logit)) in gradient.iter_mut().zip(logits).enumerate() {
         let likely = (f64::from(logit) - total).exp();
-        *gradient += (likely - f64::from(u8::from(index == class))) as f32;
+        *gradient += (part * (likely - f64::from(u8::from(index == class)))) as f32;
     }
-    total - f64::from(logits[class])
+    part * (total - f64::from(logits[class]))
 }
 
 /// Adds to `gradient` that of `T^2 KL(softmax(teacher / T) || softmax(logits / T))` and returns it,
@@ -73,7 +73,7 @@ mod tests {
             class in 0usize..4,
         ) {
             let hard = |logits: &[f32], gradient: &mut [f32]| {
-                cross_entropy(logits, class, gradient)
+                cross_entropy(logits, class, 0.25, gradient)
             };
             prop_assert_eq!(check(&logits, hard), Ok(()));
             let soft = |logits: &[f32], gradient: &mut [f32]| {
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn huge_logits_have_finite_losses() {
         let mut gradient = [0.0; 2];
-        assert_eq!(cross_entropy(&[1e30, 0.0], 0, &mut gradient), 0.0);
+        assert_eq!(cross_entropy(&[1e30, 0.0], 0, 1.0, &mut gradient), 0.0);
         assert_eq!(gradient, [0.0, 0.0]);
     }
 }

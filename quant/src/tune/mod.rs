@@ -40,6 +40,8 @@ pub struct TuneOptions {
     pub crop: usize,
     /// Whether half of the images are mirrored.
     pub flip: bool,
+    /// The most of another image that is mixed into each one, from 0 to 1.
+    pub mix: f32,
     /// The temperature of the teacher's and of the network's logits, where these are compared.
     pub temperature: f64,
     /// How far an integer of up to four bits moves in a step, about, where the rate is highest;
@@ -63,6 +65,7 @@ impl Default for TuneOptions {
             batch: 64,
             crop: 4,
             flip: true,
+            mix: 0.0,
             temperature: 4.0,
             rate: 0.012,
             narrow: 0.0,

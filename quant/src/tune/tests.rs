@@ -129,7 +129,8 @@ fn interrupted_and_resumed_on_other_cores_it_ends_with_the_same_bytes() {
     let model = residual_network();
     let ((graph, weights), data) = quantized(&model, [3, 3]);
     let source = source(&data);
-    let start = || Tuner::new(&model, (&graph, &weights), &model, source.clone(), OPTIONS).unwrap();
+    let options = TuneOptions { mix: 0.5, ..OPTIONS };
+    let start = || Tuner::new(&model, (&graph, &weights), &model, source.clone(), options).unwrap();
     let run = |mut tuner: Tuner<'_>, until: u64, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {

@@ -2,7 +2,7 @@
 //! and a guard against divergence.
 
 use model::{Model, Tensor};
-use train::{Augmentation, Images as Moves, Network, Order, Trainer, loss, rate};
+use train::{Augmentation, Images as Moves, Mixture, Network, Order, Trainer, loss, rate};
 
 use super::curve::{Point, is_look};
 use super::guard::{Losses, Verdict};
@@ -130,6 +130,23 @@ struct Buffers {
     logits: Vec<f32>,
 }
 
+/// The labels of a batch.
+struct Labels {
+    labels: Vec<Option<usize>>,
+    mixture: Option<Mixture>,
+}
+
+impl Labels {
+    /// The classes that an image is of, with their parts; without a label it is of none.
+    fn of(&self, image: usize) -> impl Iterator<Item = (usize, f64)> {
+        let part = self.mixture.as_ref().map_or(0.0, |mixture| f64::from(mixture.parts[image]));
+        let next = self.labels[(image + 1) % self.labels.len()];
+        let parts = [(self.labels[image], 1.0 - part), (next, part)];
+        let parts = parts.into_iter().filter(|(_, part)| *part > 0.0);
+        parts.filter_map(|(class, part)| Some((class?, part)))
+    }
+}
+
 impl<'a, P: Parameters> Training<'a, P> {
     /// Starts from parameters, which `teacher` teaches.
     ///
@@ -186,9 +203,9 @@ impl<'a, P: Parameters> Training<'a, P> {
     }
 
     /// Reads the batch of the step, and has the teacher look at it; the labels.
-    fn read(&mut self) -> Result<Vec<Option<usize>>, TuneError> {
+    fn read(&mut self) -> Result<Labels, TuneError> {
         let Buffers { images, input, logits } = &mut self.buffers;
-        let TuneOptions { batch, crop, flip, seed, .. } = self.options;
+        let TuneOptions { batch, crop, flip, mix, seed, .. } = self.options;
         let moves = Moves { crop, flip }.of_step(seed, self.step, batch);
         let chosen = self.order.batch(self.step);
         images.clear();
@@ -196,14 +213,18 @@ impl<'a, P: Parameters> Training<'a, P> {
         for (index, moved) in chosen.into_iter().zip(moves) {
             labels.push(self.source.image(index, &moved, images)?);
         }
+        let mixture = (mix > 0.0).then(|| Mixture::of_step((seed, self.step), batch, mix));
+        if let Some(mixture) = &mixture {
+            mixture.apply(images);
+        }
         self.parameters.input(images, input);
         logits.resize(batch * self.sizes[1], 0.0);
         self.teacher.outputs(images, logits);
-        Ok(labels)
+        Ok(Labels { labels, mixture })
     }
 
     /// The gradients of the batch that was read; the sum of its losses.
-    fn learn(&mut self, labels: &[Option<usize>]) -> f64 {
+    fn learn(&mut self, labels: &Labels) -> f64 {
         let Buffers { input, logits: taught, .. } = &self.buffers;
         let (scale, temperature) = (self.parameters.scale(), self.options.temperature);
         self.student.step(input, |image, logits, gradient| {
@@ -213,8 +234,8 @@ impl<'a, P: Parameters> Training<'a, P> {
             let real: Vec<f32> = logits.iter().map(|logit| logit * scale).collect();
             gradient.fill(0.0);
             let mut total = loss::distillation(&real, taught, temperature, gradient);
-            if let Some(class) = labels[image] {
-                total += loss::cross_entropy(&real, class, gradient);
+            for (class, part) in labels.of(image) {
+                total += loss::cross_entropy(&real, class, part, gradient);
             }
             gradient.iter_mut().for_each(|gradient| *gradient *= scale);
             total
@@ -335,4 +356,22 @@ fn logits(
     let parts = input.chunks(one * batch).zip(logits.data.chunks_mut(classes * batch));
     parts.for_each(|(input, logits)| trainer.outputs(input, logits));
     logits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mixture_is_of_both_classes_and_of_those_that_are_known() {
+        let labels = vec![Some(7), None, Some(2)];
+        let all = |labels: &Labels| -> Vec<Vec<(usize, f64)>> {
+            (0..3).map(|image| labels.of(image).collect()).collect()
+        };
+        let plain = Labels { labels: labels.clone(), mixture: None };
+        assert_eq!(all(&plain), [vec![(7, 1.0)], vec![], vec![(2, 1.0)]]);
+        let mixture = Some(Mixture { parts: vec![0.25, 0.5, 0.125] });
+        let mixed = Labels { labels, mixture };
+        assert_eq!(all(&mixed), [vec![(7, 0.75)], vec![(2, 0.5)], vec![(2, 0.875), (7, 0.125)]]);
+    }
 }
