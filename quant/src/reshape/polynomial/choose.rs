@@ -101,7 +101,7 @@ pub(super) fn choose(
         });
     }
     progress(Progress { phase: "polynomials", done: 0, of: 1 });
-    chooser.pick(model, &judge, &mut relus)?;
+    chooser.pick(model, &judge, &mut relus, progress)?;
     let changed = chooser.all(model, &relus)?;
     let loss = judge.loss(&changed);
     Ok(Chosen { model: changed, relus, loss })
@@ -169,6 +169,7 @@ impl Chooser<'_> {
         model: &Model,
         judge: &Judge<'_>,
         relus: &mut [PolynomialReport],
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(), ReshapeError> {
         let mut order: Vec<usize> = (0..relus.len()).collect();
         match self.options.relus {
@@ -178,48 +179,41 @@ impl Chooser<'_> {
             }
             ReluSelection::Named(_) => {}
             ReluSelection::Saving(most) => {
-                order = saving(relus, &self.options.saving)?;
-                let count = self.bearable(model, judge, (&*relus, &order), most)?;
-                order.truncate(count);
+                let order = saving(relus, &self.options.saving)?;
+                return self.take_bearable(model, judge, (relus, &order), most, progress);
             }
         }
         order.into_iter().for_each(|at| relus[at].chosen = true);
         Ok(())
     }
 
-    /// How many of these, from the first, lose no more than so many nats together: squares behind
-    /// each other lose far more than each does by itself.
-    fn bearable(
+    /// Chooses, in an order, each that leaves the loss of all chosen ones together below so many
+    /// nats: squares behind each other lose far more than each does by itself.
+    fn take_bearable(
         &self,
         model: &Model,
         judge: &Judge<'_>,
-        (relus, order): (&[PolynomialReport], &[usize]),
+        (relus, order): (&mut [PolynomialReport], &[usize]),
         most: f64,
-    ) -> Result<usize, ReshapeError> {
-        // As many as `some` do, as many as `many` do not: halved until they are neighbors.
-        let (mut some, mut many, mut count) = (0, order.len() + 1, order.len());
-        while many - some > 1 {
-            let mut trial = relus.to_vec();
-            order[..count].iter().for_each(|&at| trial[at].chosen = true);
-            let loss = match self.all(model, &trial) {
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), ReshapeError> {
+        for (done, &at) in order.iter().enumerate() {
+            progress(Progress { phase: "polynomials", done, of: order.len() });
+            relus[at].chosen = true;
+            let loss = match self.all(model, relus) {
                 Ok(changed) => judge.loss(&changed),
                 // Values beyond all numbers.
                 Err(ReshapeError::Model(_)) => f64::INFINITY,
                 Err(error) => return Err(error),
             };
             // No number is too much, too.
-            if loss <= most {
-                some = count;
-            } else {
-                many = count;
-            }
-            count = some.midpoint(many);
+            relus[at].chosen = loss <= most;
         }
-        if some == 0 {
-            let PolynomialReport { name, loss, .. } = &relus[order[0]];
-            return Err(ReshapeError::AllLost { most, name: name.clone(), loss: *loss });
+        if relus.iter().any(|report| report.chosen) {
+            return Ok(());
         }
-        Ok(some)
+        let PolynomialReport { name, loss, .. } = &relus[order[0]];
+        Err(ReshapeError::AllLost { most, name: name.clone(), loss: *loss })
     }
 
     /// The network with all that was chosen, in its order: each is fitted to what those before it

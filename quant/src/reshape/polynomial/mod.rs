@@ -54,8 +54,8 @@ pub enum ReluSelection {
     Count(usize),
     /// Those of these names.
     Named(Vec<String>),
-    /// All that save anything, those that lose least for it first, as long as all together lose no
-    /// more than so many nats, without training.
+    /// All that save anything, those that lose least for it first, but for those with which all
+    /// together would lose more than so many nats, without training.
     Saving(f64),
 }
 
