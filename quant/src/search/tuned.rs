@@ -4,7 +4,8 @@ use model::Model;
 
 use super::listed::{LayerWidths, listed};
 use super::planned::{planned, smallest};
-use super::{Found, Prepared, Progress, SearchError, SearchOptions, Settled};
+use super::prepared::Settled;
+use super::{Found, Prepared, Progress, SearchError, SearchOptions};
 use crate::quantize::BitWidths;
 use crate::tune::{Learner, Source, TuneOptions, Tuner};
 

@@ -12,6 +12,9 @@ mod curve;
 mod error;
 mod guard;
 mod integers;
+mod labels;
+mod learner;
+mod parameters;
 mod source;
 mod state;
 mod training;
@@ -22,10 +25,11 @@ use protocols::weights::Weights;
 
 pub use curve::Point;
 pub use error::TuneError;
+pub use learner::Learner;
+pub(crate) use parameters::Parameters;
 pub use source::Source;
 pub use state::steps_of;
-pub use training::Learner;
-pub(crate) use training::{Parameters, Training};
+pub(crate) use training::Training;
 
 use integers::Integers;
 

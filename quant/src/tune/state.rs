@@ -3,10 +3,11 @@
 //! Little-endian words: the kind of parameters, a fingerprint of the options, the step, the loss;
 //! then all parameters with their moments, and the points of the curve.
 
+use super::Parameters;
 use super::TuneError;
 use super::curve::Point;
 use super::guard::Losses;
-use super::training::{Parameters, Training};
+use super::training::Training;
 
 /// Words before the parameters.
 const WORDS: usize = 12;

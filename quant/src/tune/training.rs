@@ -2,102 +2,17 @@
 //! and a guard against divergence.
 
 use model::{Model, Tensor};
-use train::{Augmentation, Images as Moves, Mixture, Network, Order, Trainer, loss, rate};
+use train::{Augmentation, Images as Moves, Mixture, Network, Order, Trainer, loss};
 
 use super::curve::{Point, is_look};
 use super::guard::{Losses, Verdict};
-use super::{Source, TuneError, TuneOptions, TuneProgress};
+use super::labels::Labels;
+use super::{Learner, Parameters, Source, TuneError, TuneOptions, TuneProgress};
 
 /// Batches between two looks at whether training diverges.
 const WATCHED: u64 = 50;
 /// How often the rates are halved before training gives up.
 const HALVINGS: u32 = 3;
-
-/// What is trained: numbers that a network's weights and biases are made of.
-pub(crate) trait Parameters {
-    /// What states begin with: the format's name and version.
-    const MAGIC: [u8; 8];
-
-    /// What the trainer evaluates.
-    fn network(&self) -> Network;
-
-    /// Gives the trainer the parameters as they are.
-    fn set(&mut self, trainer: &mut Trainer<f32>);
-
-    /// Moves all parameters against the gradients of the batch that was done last; `part` is that
-    /// of the full rates, and steps count from 1, up to `of`.
-    fn update(&mut self, trainer: &Trainer<f32>, part: f32, step: u64, of: u64);
-
-    /// The part of the full rates at a step of so many, both counted from 0.
-    fn rate(&self, step: u64, of: u64) -> f32 {
-        rate(step, of)
-    }
-
-    /// Whether the loss may rise at a step: what it rises to is no divergence.
-    fn may_lose(&self, _: u64, _: u64) -> bool {
-        false
-    }
-
-    /// The real value of one step of the logits.
-    fn scale(&self) -> f32;
-
-    /// What preprocessed images are fed in as.
-    fn input(&self, images: &[f32], input: &mut Vec<f32>);
-
-    /// All that is trained, each list with both of its moments behind it.
-    fn lists(&self) -> Vec<&[f32]>;
-
-    /// The same, to be changed.
-    fn lists_mut(&mut self) -> Vec<&mut [f32]>;
-}
-
-/// What goes from step to step.
-pub trait Learner {
-    /// Where the training is.
-    fn progress(&self) -> TuneProgress;
-
-    /// Whether all steps are done.
-    fn is_done(&self) -> bool {
-        let TuneProgress { step, of, .. } = self.progress();
-        step >= of
-    }
-
-    /// How it went so far.
-    fn curve(&self) -> &[Point];
-
-    /// How many images are held back.
-    fn held_back(&self) -> usize;
-
-    /// Sets the number of steps in all, where no step has been done yet: rates depend on it.
-    fn plan(&mut self, steps: u64);
-
-    /// Learns from one batch.
-    ///
-    /// # Errors
-    /// An image cannot be read; or the loss has grown in spite of rates halved three times.
-    fn step(&mut self) -> Result<(), TuneError>;
-
-    /// Does all steps that are left, and says after each where the training is.
-    ///
-    /// # Errors
-    /// Those of a step.
-    fn learn(&mut self, progress: &mut dyn FnMut(TuneProgress)) -> Result<(), TuneError> {
-        while !self.is_done() {
-            self.step()?;
-            progress(self.progress());
-        }
-        Ok(())
-    }
-
-    /// The state between two steps.
-    fn state(&self) -> Vec<u8>;
-
-    /// Goes on where a training with the same arguments was.
-    ///
-    /// # Errors
-    /// The state is of other arguments, which the error names, or is no state.
-    fn restore(&mut self, state: &[u8]) -> Result<(), TuneError>;
-}
 
 /// A training under way.
 pub(crate) struct Training<'a, P> {
@@ -128,23 +43,6 @@ struct Buffers {
     images: Vec<f32>,
     input: Vec<f32>,
     logits: Vec<f32>,
-}
-
-/// The labels of a batch.
-struct Labels {
-    labels: Vec<Option<usize>>,
-    mixture: Option<Mixture>,
-}
-
-impl Labels {
-    /// The classes that an image is of, with their parts; without a label it is of none.
-    fn of(&self, image: usize) -> impl Iterator<Item = (usize, f64)> {
-        let part = self.mixture.as_ref().map_or(0.0, |mixture| f64::from(mixture.parts[image]));
-        let next = self.labels[(image + 1) % self.labels.len()];
-        let parts = [(self.labels[image], 1.0 - part), (next, part)];
-        let parts = parts.into_iter().filter(|(_, part)| *part > 0.0);
-        parts.filter_map(|(class, part)| Some((class?, part)))
-    }
 }
 
 impl<'a, P: Parameters> Training<'a, P> {
@@ -356,22 +254,4 @@ fn logits(
     let parts = input.chunks(one * batch).zip(logits.data.chunks_mut(classes * batch));
     parts.for_each(|(input, logits)| trainer.outputs(input, logits));
     logits
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mixture_is_of_both_classes_and_of_those_that_are_known() {
-        let labels = vec![Some(7), None, Some(2)];
-        let all = |labels: &Labels| -> Vec<Vec<(usize, f64)>> {
-            (0..3).map(|image| labels.of(image).collect()).collect()
-        };
-        let plain = Labels { labels: labels.clone(), mixture: None };
-        assert_eq!(all(&plain), [vec![(7, 1.0)], vec![], vec![(2, 1.0)]]);
-        let mixture = Some(Mixture { parts: vec![0.25, 0.5, 0.125] });
-        let mixed = Labels { labels, mixture };
-        assert_eq!(all(&mixed), [vec![(7, 0.75)], vec![(2, 0.5)], vec![(2, 0.875), (7, 0.125)]]);
-    }
 }
