@@ -38,16 +38,18 @@ impl Losses {
             (self.first, self.mean) = (loss, loss);
         }
         let most = OUTLIER * self.mean.max(SMALL);
-        let is_outlier = loss > most && !may_rise;
+        // Beyond all numbers is one too: the batch seen again from somewhat before would be again.
+        let is_outlier = !loss.is_finite() || (loss > most && !may_rise);
         // Some outliers after each other raise the mean, and then are a divergence.
         let seen = if is_outlier { most } else { loss };
         // A plain mean at first, then one that forgets.
         self.mean += (seen - self.mean) / SHOWN.min(before as f64 + 1.0);
-        if may_rise {
+        if may_rise && !is_outlier {
             // The worst of it is the start of what follows.
             self.first = self.first.max(self.mean).max(loss);
         }
-        if !loss.is_finite() || self.mean > DIVERGENCE * self.first.max(SMALL) {
+        // Where it starts so, there is no mean.
+        if self.mean.is_nan() || self.mean > DIVERGENCE * self.first.max(SMALL) {
             Verdict::GoBack
         } else if is_outlier {
             Verdict::PassBy
@@ -81,6 +83,18 @@ mod tests {
         let slow = verdicts(&slow, false);
         assert!(slow.contains(&GoBack) && !slow.contains(&PassBy), "{slow:?}");
         assert_eq!(verdicts(&[1e9, 1e9], true), [Learn, Learn]);
-        assert_eq!(verdicts(&[f64::NAN], true), [GoBack]);
+    }
+
+    #[test]
+    fn a_batch_beyond_all_numbers_is_passed_by_and_a_network_that_is_so_is_not() {
+        use Verdict::{GoBack, Learn, PassBy};
+
+        for beyond in [f64::NAN, f64::INFINITY] {
+            assert_eq!(verdicts(&[beyond, 1.0], false), [PassBy, Learn]);
+            assert_eq!(verdicts(&[beyond, 1.0], true), [PassBy, Learn]);
+            assert!(verdicts(&[beyond; 12], false).contains(&GoBack));
+            assert!(verdicts(&[beyond; 60], true).contains(&GoBack));
+            assert_eq!(Losses::default().note(beyond, 0, false), GoBack);
+        }
     }
 }

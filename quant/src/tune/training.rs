@@ -228,7 +228,7 @@ impl<P: Parameters> Learner for Training<'_, P> {
         if is_look(self.step, of) {
             self.look()?;
         }
-        if self.step.is_multiple_of(WATCHED) {
+        if self.step.is_multiple_of(WATCHED) && verdict == Verdict::Learn {
             self.good = self.to_bytes();
         }
         Ok(())
