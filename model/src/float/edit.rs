@@ -17,7 +17,7 @@ pub enum Edit<'a> {
         /// What it becomes.
         tensor: &'a Tensor,
     },
-    /// The layer has these weights and biases; their order is that of [`Conv`].
+    /// The layer has these weights and biases; their order is that of [`Conv`](crate::Conv).
     Weights {
         /// The index of the node, a convolution.
         node: usize,

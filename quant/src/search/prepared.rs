@@ -19,7 +19,7 @@ use crate::quantize::{
 };
 
 /// A network, calibrated and measured: ready for searches with any budgets. Where its channels
-/// differ by much, it is best [`equalized`].
+/// differ by much, it is best [`equalized`](super::equalized).
 pub struct Prepared<'a> {
     pub(super) model: &'a Model,
     batch: &'a Tensor,
