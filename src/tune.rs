@@ -8,11 +8,11 @@ use crate::{Error, Found, Images, Model};
 /// Images that calibrate, from the first of those to learn from.
 pub const CALIBRATION: usize = 256;
 
-/// Trains the integers of a network at the widths that are given, that `options` fixes, or that are
-/// searched within its budgets: what [`search`](crate::search) finds is the start. Of budgets, a
-/// hundredth is left for accumulators that training makes wider; where that is too little, the
-/// network found is over its budget. The teacher is the model itself where none is given: one that
-/// was reshaped learns from what it was.
+/// Trains the integers of a network at the widths that are given, or that the options of `goal` fix
+/// or bound by budgets: what [`search`](crate::search) finds is the start. Of budgets, a hundredth
+/// is left for accumulators that training makes wider; where that is too little, the network found
+/// is over its budget. The teacher is the model itself where none is given: one that was reshaped
+/// learns from what it was.
 ///
 /// The first images of the first file calibrate. Labels are learned from too, where files have
 /// any. Layers that the options requantize for Winograd learn their weights in its domain.
@@ -26,7 +26,7 @@ pub fn tune(
     model: &Model,
     teacher: Option<&Model>,
     images: &[Images],
-    (options, widths): (&SearchOptions, Option<&[LayerWidths]>),
+    goal: (&SearchOptions, Option<&[LayerWidths]>),
     tune: &TuneOptions,
     progress: &mut dyn FnMut(TuneProgress),
 ) -> Result<Found, Error> {
@@ -36,12 +36,9 @@ pub fn tune(
     let calibration = search::Images { batch: &batch, labels: None, held_back: None };
     let model = search::equalized(&model.0, &batch).map_err(search::SearchError::from)?;
     let (preprocess, told) = (first.preprocess(), &mut |_| ());
-    let prepared = match widths {
-        None => search::Prepared::new(&model, preprocess, &calibration, options, None, told)?,
-        Some(_) => search::Prepared::calibrated(&model, preprocess, &calibration, options, told)?,
-    };
+    let prepared = search::Prepared::for_training(&model, preprocess, &calibration, goal, told)?;
     let teacher = teacher.map(|model| &model.0);
-    let mut tuner = prepared.tuner(teacher, (options, widths), source, tune, told)?;
+    let mut tuner = prepared.tuner(teacher, goal, source, tune, told)?;
     tuner.learner().learn(progress).map_err(search::SearchError::from)?;
-    Found::of(prepared.tuned(options, &tuner, &mut |_| ())?)
+    Found::of(prepared.tuned(goal.0, &tuner, &mut |_| ())?)
 }

@@ -19,6 +19,9 @@ pub(super) struct Summary {
     bytes: usize,
     /// What the blocks' savings are of: bits or seconds.
     save: &'static str,
+    /// The same.
+    #[serde(skip)]
+    saving: Saving,
     blocks: Vec<BlockReport>,
     before: Network,
     after: Network,
@@ -61,6 +64,7 @@ impl Summary {
                 Saving::Bits => "bits",
                 Saving::Seconds => "seconds",
             },
+            saving,
             blocks: reshaper.blocks().to_vec(),
             before: Network::new(model, before, prices[0]),
             after: Network::new(reshaper.model(), after, prices[1]),
@@ -91,16 +95,12 @@ impl Summary {
                     last.clone(),
                     by,
                     units::loss(found.loss),
-                    self.saved(found.saved),
+                    self.saving.told(found.saved),
                     if *chosen == Some(at) { "chosen".into() } else { String::new() },
                 ]);
             }
         }
         table
-    }
-
-    fn saved(&self, saved: f64) -> String {
-        if self.save == "bits" { format!("{saved:.0}") } else { format!("{saved:.4}") }
     }
 }
 

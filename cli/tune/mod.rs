@@ -37,13 +37,9 @@ fn tune(app: &App, args: &Args) -> Outcome<(Summary, Plan)> {
     let told = &mut |at: search::Progress| progress.search(at);
     let model = search::equalized(&input, &lessons.first);
     let model = model.map_err(|error| args.failure(error.into()))?;
-    let preprocess = &lessons.preprocess;
-    let prepared = match widths {
-        None => Prepared::new(&model, preprocess, &images, &options, None, told),
-        Some(_) => Prepared::calibrated(&model, preprocess, &images, &options, told),
-    };
-    let prepared = prepared.map_err(|error| args.failure(error))?;
     let goal = (&options, widths.as_deref());
+    let prepared = Prepared::for_training(&model, &lessons.preprocess, &images, goal, told);
+    let prepared = prepared.map_err(|error| args.failure(error))?;
     let tuner = prepared.tuner(teacher.as_ref(), goal, lessons.source(), &training, told);
     let mut tuner = tuner.map_err(|error| args.failure(error))?;
     let (place, failure) = (args.place()?, |error: TuneError| args.failure(error.into()));

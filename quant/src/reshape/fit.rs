@@ -43,6 +43,14 @@ pub(super) fn bounded(images: &Tensor, elements: usize) -> Tensor {
     first_images(images, images.images().min((ELEMENTS / elements.max(1)).max(1)))
 }
 
+/// The elements of a channel, image by image.
+pub(super) fn channel(values: &Tensor, at: usize) -> impl Iterator<Item = f32> + Clone {
+    let [_, rows, columns] = values.image_shape();
+    let plane = rows * columns;
+    let images = (0..values.images()).map(|image| values.image(image));
+    images.flat_map(move |image| &image[at * plane..][..plane]).copied()
+}
+
 /// What the convolution shall make: what the first network has behind the sum, less what is added
 /// in the changed one.
 fn targets(

@@ -73,6 +73,16 @@ pub enum Saving {
     Seconds,
 }
 
+impl Saving {
+    /// A price, as it is told: seconds are small numbers.
+    pub fn told(self, price: f64) -> String {
+        match self {
+            Self::Bits => format!("{price:.0}"),
+            Self::Seconds => format!("{price:.4}"),
+        }
+    }
+}
+
 impl Default for ReshapeOptions {
     /// Three blocks by 3x3 convolutions, priced in bits at W4A4.
     fn default() -> Self {

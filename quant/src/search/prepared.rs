@@ -92,7 +92,7 @@ impl<'a> Prepared<'a> {
     ///
     /// # Errors
     /// As [`Prepared::new`].
-    pub fn calibrated(
+    pub(super) fn calibrated(
         model: &'a Model,
         preprocess: &Preprocess,
         images: &Images<'a>,

@@ -1,11 +1,11 @@
 //! Networks whose integers are trained, at widths that are fixed or found.
 
-use model::Model;
+use model::{Model, Preprocess};
 
 use super::listed::{LayerWidths, listed};
 use super::planned::{planned, smallest};
 use super::prepared::Settled;
-use super::{Found, Prepared, Progress, SearchError, SearchOptions};
+use super::{Found, Images, Prepared, Progress, SearchError, SearchOptions};
 use crate::quantize::BitWidths;
 use crate::tune::{Learner, Source, TuneOptions, Tuner};
 
@@ -40,7 +40,25 @@ fn part(bits: u64) -> u64 {
     (bits as f64 * TRAINED) as u64
 }
 
-impl Prepared<'_> {
+impl<'a> Prepared<'a> {
+    /// What a training is made of, for the same options and widths: where these are given, nothing
+    /// is measured that they would be chosen by.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`].
+    pub fn for_training(
+        model: &'a Model,
+        preprocess: &Preprocess,
+        images: &Images<'a>,
+        (options, widths): (&SearchOptions, Option<&[LayerWidths]>),
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, SearchError> {
+        match widths {
+            None => Self::new(model, preprocess, images, options, None, progress),
+            Some(_) => Self::calibrated(model, preprocess, images, options, progress),
+        }
+    }
+
     /// A training that starts from the integers that a search with the same options finds, within a
     /// hundredth less than its budgets; or from those of the widths that are given. The teacher is
     /// the network itself, or another one with the same input and outputs.

@@ -9,7 +9,7 @@ use super::place::{Place, Replacement};
 use super::pooling;
 use super::surgery::{Form, between, spelled_out};
 use super::{PolynomialOptions, PolynomialPrices, PolynomialStart, ReluSelection};
-use crate::reshape::fit::bounded;
+use crate::reshape::fit::{bounded, channel};
 use crate::reshape::judge::Judge;
 use crate::reshape::{ReshapeError, ReshapePrice, Saving, split};
 use crate::search::Progress;
@@ -77,9 +77,8 @@ pub(super) fn choose(
     let chooser = Chooser { preprocess, fitted: &fitted, options };
     let before = chooser.price(model)?;
     let mut relus = Vec::with_capacity(found.len());
-    for (done, &node) in found.iter().enumerate() {
+    for (done, &(node, place)) in found.iter().enumerate() {
         progress(Progress { phase: "ReLUs", done, of: found.len() });
-        let Some(place) = Place::of(&model.nodes[node]) else { continue };
         let changed = chooser.changed(model, node)?;
         let name = model.nodes[node].name.clone();
         let layers = chooser.layers(model, node, place.becomes);
@@ -109,7 +108,7 @@ pub(super) fn choose(
 
 /// The nodes that may become something else, in the network's order. Of a number of ReLUs,
 /// poolings are none.
-fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<usize>, ReshapeError> {
+fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<(usize, Place)>, ReshapeError> {
     let nodes = model.nodes.iter().enumerate();
     let places = nodes.filter_map(|(at, node)| Some((at, Place::of(node)?)));
     let mut places: Vec<(usize, Place)> = places.collect();
@@ -132,7 +131,7 @@ fn candidates(model: &Model, wanted: &ReluSelection) -> Result<Vec<usize>, Resha
             places.retain(|(at, _)| names.contains(&model.nodes[*at].name));
         }
     }
-    Ok(places.into_iter().map(|(at, _)| at).collect())
+    Ok(places)
 }
 
 /// Those that save, in the order of what they lose for it.
@@ -294,13 +293,8 @@ impl Chooser<'_> {
         let images = bounded(self.fitted, model.nodes[node].elements());
         let activations = activations_of(model, &images, &[input])?;
         let values = activations.value(input).expect("invariant: the value is kept");
-        let [channels, rows, columns] = model.nodes[node].shape;
-        let plane = rows * columns;
-        let moments = (0..channels).map(|channel| {
-            let planes = (0..values.images())
-                .flat_map(|image| &values.image(image)[channel * plane..][..plane]);
-            Moments::of(planes.copied(), |x| x.clamp(0.0, most))
-        });
+        let channels = 0..model.nodes[node].shape[0];
+        let moments = channels.map(|at| Moments::of(channel(values, at), |x| x.clamp(0.0, most)));
         Ok(moments.collect())
     }
 }

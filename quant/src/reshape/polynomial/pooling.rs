@@ -12,7 +12,7 @@ use model::{Model, Op, Tensor};
 
 use super::surgery::{readers, through};
 use crate::reshape::ReshapeError;
-use crate::reshape::fit::bounded;
+use crate::reshape::fit::{bounded, channel};
 
 /// The network with the other kind of pooling at a node, fitted to images.
 pub(super) fn changed(model: &Model, at: usize, fitted: &Tensor) -> Result<Model, ReshapeError> {
@@ -25,22 +25,18 @@ pub(super) fn changed(model: &Model, at: usize, fitted: &Tensor) -> Result<Model
     } else {
         unreachable!("invariant: the node is a pooling")
     };
-    let (value, shape) = (node.output, node.shape);
+    let (value, channels) = (node.output, node.shape[0]);
     // A function behind it would see the line, too: training has to find it there.
     let Some(readers) = readers(model, at) else { return Ok(other) };
     let images = bounded(fitted, model.nodes[at].elements());
     let [old, new] = [model, &other].map(|model| activations_of(model, &images, &[value]));
     let (old, new) = (old?, new?);
     let [old, new] = [&old, &new].map(|kept| kept.value(value).expect("invariant: it is kept"));
-    let plane = shape[1] * shape[2];
-    let channels = (0..shape[0]).map(|channel| {
-        let planes = (0..old.images()).flat_map(|image| {
-            let [old, new] = [old, new].map(|tensor| &tensor.image(image)[channel * plane..]);
-            new[..plane].iter().zip(&old[..plane])
-        });
-        line(planes.map(|(new, old)| (f64::from(*new), f64::from(*old))))
+    let lines = (0..channels).map(|at| {
+        let pairs = channel(new, at).zip(channel(old, at));
+        line(pairs.map(|(new, old)| (f64::from(new), f64::from(old))))
     });
-    let lines: Vec<[f64; 2]> = channels.collect();
+    let lines: Vec<[f64; 2]> = lines.collect();
     through(&mut other, &readers, &lines);
     Ok(other)
 }

@@ -99,11 +99,11 @@ impl PolynomialPrices {
         }
     }
 
-    /// A price, as it is told: seconds are small numbers.
+    /// A price, as it is told. Units of tables are told as bits are.
     pub fn told(&self, price: f64) -> String {
         match self {
-            Self::Plans(Saving::Seconds) => format!("{price:.4}"),
-            Self::Plans(Saving::Bits) | Self::System(_) | Self::Table(_) => format!("{price:.0}"),
+            Self::Plans(saving) => saving.told(price),
+            Self::System(_) | Self::Table(_) => Saving::Bits.told(price),
         }
     }
 
