@@ -66,21 +66,17 @@ pub(crate) struct Args {
 #[group(required = true, multiple = true)]
 struct Goal {
     /// Widths of weights and activations of all layers, such as w3a3.
-    #[arg(long, value_name = "wNaM", conflicts_with_all = ["budget_bits", "budget_seconds"])]
+    #[arg(long, value_name = "wNaM")]
     fixed: Option<Uniform>,
-    /// Widths of the least loss with which one inference moves at most so many bits, in both
-    /// directions (2G, 400M).
+    /// The most bits that one inference may move, in both directions (2G, 400M): widths of the
+    /// least loss within it, or the protocols of the widths that are given.
     #[arg(long, value_name = "BITS")]
     budget_bits: Option<BitCount>,
-    /// Widths of the least loss with which one inference takes at most so many seconds on the link.
+    /// The most seconds that one inference may take on the link, likewise.
     #[arg(long, value_name = "SECONDS", value_parser = units::positive)]
     budget_seconds: Option<f64>,
     /// Widths of another network of the same layers: a folder that search or tune has written.
-    #[arg(
-        long,
-        value_name = "NET",
-        conflicts_with_all = ["fixed", "budget_bits", "budget_seconds"],
-    )]
+    #[arg(long, value_name = "NET", conflicts_with = "fixed")]
     widths: Option<PathBuf>,
 }
 
@@ -98,15 +94,21 @@ impl Goal {
 
     /// All of it that the result depends on.
     fn line(&self) -> Outcome<String> {
+        let mut parts = Vec::new();
         if let Some(Uniform { weight_bits, activation_bits }) = self.fixed {
-            return Ok(format!("--fixed w{weight_bits}a{activation_bits}"));
+            parts.push(format!("--fixed w{weight_bits}a{activation_bits}"));
         }
         // What is in the file counts, not where it is.
         if let Some(summary) = self.summary() {
-            return Ok(format!("--widths {}", digest(&summary)?));
+            parts.push(format!("--widths {}", digest(&summary)?));
         }
-        let bits = self.budget_bits.map(|BitCount(bits)| bits);
-        Ok(format!("--budget-bits {bits:?} --budget-seconds {:?}", self.budget_seconds))
+        if let Some(BitCount(bits)) = self.budget_bits {
+            parts.push(format!("--budget-bits {bits}"));
+        }
+        if let Some(seconds) = self.budget_seconds {
+            parts.push(format!("--budget-seconds {seconds}"));
+        }
+        Ok(parts.join(" "))
     }
 }
 

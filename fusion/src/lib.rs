@@ -27,7 +27,7 @@ pub use eval::{Evaluator, eval, eval_wires};
 pub use graph::{Builder, Graph, Kernel, Linear, Lookup, Node, Op, Wire, WireId};
 pub use ideal::ideal;
 pub use interval::{Interval, MAX_BITS, ring_width};
-pub use lower::{Options, fuse};
+pub use lower::{Options, Rooms, fuse, rooms};
 pub use protocols::weights::{LayerWeights, Weights};
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) const TRAINING: TuneOptions = TuneOptions {
     temperature: 4.0,
     rate: 0.006,
     narrow: 0.0,
+    hold: false,
     held_back: 0,
     seed: 3,
 };

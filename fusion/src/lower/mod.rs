@@ -2,6 +2,9 @@
 
 mod options;
 mod rings;
+mod rooms;
+
+use std::collections::BTreeSet;
 
 use protocols::Bits;
 use protocols::plan::{
@@ -10,6 +13,7 @@ use protocols::plan::{
 use protocols::steps;
 
 pub use options::Options;
+pub use rooms::{Rooms, rooms};
 
 use crate::pass::{legalizing, rewrite, simplifying_without};
 use crate::{Error, Graph, Interval, Linear, Lookup, Node, Op, WireId};
@@ -18,8 +22,7 @@ use crate::{Error, Graph, Interval, Linear, Lookup, Node, Op, WireId};
 ///
 /// Steps have their nodes' names; linear nodes keep theirs, so that weights are found by them.
 pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
-    let graph = rewrite(graph, &simplifying_without(&options.without)?)?;
-    let graph = rewrite(&graph, &legalizing())?;
+    let graph = legal(graph, &options.without)?;
     let rings = rings::rings(&graph, options)?;
     let mut lowering = Lowering::new(&graph, options, rings);
     for id in 0..graph.nodes().len() {
@@ -41,6 +44,12 @@ pub fn fuse(graph: &Graph, options: &Options) -> Result<Plan, Error> {
         weights: options.weights.clone(),
         hints: None,
     })
+}
+
+/// The graph that is lowered, simplified by all passes but for those left out.
+fn legal(graph: &Graph, without: &BTreeSet<String>) -> Result<Graph, Error> {
+    let graph = rewrite(graph, &simplifying_without(without)?)?;
+    rewrite(&graph, &legalizing())
 }
 
 /// What a requantization sums: the terms of the sum that it reads, or the wire itself.

@@ -48,7 +48,7 @@ pub(super) fn rings(graph: &Graph, options: &Options) -> Result<Rings, Error> {
         match &node.op {
             Op::Output { input } => raise(*input, bits),
             Op::Requant { input, .. } => {
-                sum[id] = requant_ring(graph, id, *input)?;
+                sum[id] = ring(&node.name, Sum::of(graph, id).width())?;
                 for term in terms(graph, *input) {
                     raise(term.wire, sum[id].get().saturating_sub(term.shift.into()));
                 }
@@ -113,29 +113,46 @@ fn passes_on(op: &Op) -> bool {
     }
 }
 
-fn requant_ring(graph: &Graph, id: WireId, input: WireId) -> Result<Bits, Error> {
-    let Op::Requant { shift, bits, low, linearized, .. } = &graph.node(id).op else {
-        unreachable!("invariant: the caller has matched the node")
-    };
-    let rounding = (1i128 << shift) >> 1;
-    // Behind a ReLU of some elements, all have half of the values that the width holds.
-    let (offset, bits) = match linearized {
-        Some(linearized) => (i128::from(linearized.below) << shift, bits - 1),
-        None => (i128::from(low.unsigned_abs()) << shift, *bits),
-    };
-    // Within the ring both without and with what makes the least result zero: weights are held
-    // against the one, the operator works on the other.
-    let (mut lo, mut hi) = (rounding, rounding + offset);
-    // The result's bits stand above the `shift` dropped, with one above them that says whether it
-    // saturates.
-    let mut least = u32::from(*shift) + u32::from(bits) + 1;
-    for term in terms(graph, input) {
-        let range = graph.wire(term.wire).range;
-        lo += i128::from(range.lo) << term.shift;
-        hi += i128::from(range.hi) << term.shift;
-        least = least.max(u32::from(term.shift) + 1);
+/// What a requantization sums, as it goes into its ring.
+pub(super) struct Sum {
+    /// The least and the largest that the ring holds: the sum with rounding, and with what makes
+    /// the least result zero.
+    pub(super) ends: (i128, i128),
+    /// The narrowest ring that there is.
+    least: u32,
+}
+
+impl Sum {
+    /// That of a requantization.
+    pub(super) fn of(graph: &Graph, id: WireId) -> Self {
+        let Op::Requant { input, shift, bits, low, linearized, .. } = &graph.node(id).op else {
+            unreachable!("invariant: the caller has matched the node")
+        };
+        let rounding = (1i128 << shift) >> 1;
+        // Behind a ReLU of some elements, all have half of the values that the width holds.
+        let (offset, bits) = match linearized {
+            Some(linearized) => (i128::from(linearized.below) << shift, bits - 1),
+            None => (i128::from(low.unsigned_abs()) << shift, *bits),
+        };
+        // Within the ring both without and with what makes the least result zero: weights are held
+        // against the one, the operator works on the other.
+        let (mut lo, mut hi) = (rounding, rounding + offset);
+        // The result's bits stand above the `shift` dropped, with one above them that says whether
+        // it saturates.
+        let mut least = u32::from(*shift) + u32::from(bits) + 1;
+        for term in terms(graph, *input) {
+            let range = graph.wire(term.wire).range;
+            lo += i128::from(range.lo) << term.shift;
+            hi += i128::from(range.hi) << term.shift;
+            least = least.max(u32::from(term.shift) + 1);
+        }
+        Self { ends: (lo, hi), least }
     }
-    ring(&graph.node(id).name, ring_width(lo, hi).max(least))
+
+    /// Bits of its ring.
+    pub(super) fn width(&self) -> u32 {
+        ring_width(self.ends.0, self.ends.1).max(self.least)
+    }
 }
 
 /// Bits that a weight needs in the channel that is shifted most.

@@ -2,6 +2,7 @@ use protocols::linear::Geometry;
 use protocols::plan::{Axis, Op as Step, Preprocess, Protocol, View, Window};
 use protocols::steps;
 
+use super::rooms::{reaching, rings_of};
 use super::*;
 use crate::testing::{random_input, random_network, resnet20};
 use crate::{Interval, Kernel, Linear, Lookup, ideal};
@@ -196,6 +197,45 @@ fn resnet_lowers_to_layers_and_requantizations_only() {
     assert_eq!(plan.steps.len(), 20 + 19 + 2 + 3);
     // Every wire once, but for the input: 18 convolutions and the pooled wire.
     assert_eq!(reshared(&plan).len(), 19);
+}
+
+#[test]
+fn rooms_are_what_rings_leave_and_no_more() {
+    let graph = residual();
+    let rooms = rooms(&graph).unwrap();
+    let ends = |name: &str| (rooms[name].lo, rooms[name].hi);
+    // 11 bits with 16 of rounding; 13 with the skip of up to 120 and an offset of 2^8 above.
+    assert_eq!(ends("a"), (-1024 - 16, 1023 - 16));
+    assert_eq!(ends("c"), (-4096 - 16, 4095 - 16 - 256 - 120));
+    assert_eq!(ends("d"), (-(1 << 17), (1 << 17) - 1));
+    let rings = rings_of(&graph).unwrap();
+    assert_eq!(rings_of(&reaching(&graph, &rooms).unwrap()).unwrap(), rings);
+    for name in ["a", "c", "d"] {
+        let Interval { lo, hi } = rooms[name];
+        for range in [Interval { lo, hi: hi + 1 }, Interval { lo: lo - 1, hi }] {
+            let wider = reaching(&graph, &[(name.to_owned(), range)].into()).unwrap();
+            assert_ne!(rings_of(&wider).unwrap(), rings, "{name} {range}");
+        }
+    }
+}
+
+#[test]
+fn layers_that_all_take_their_room_leave_all_rings_as_they_are() {
+    let mut grown = 0;
+    for seed in 0..300 {
+        let (graph, _) = random_network(seed);
+        let rooms = rooms(&graph).unwrap();
+        for node in graph.nodes() {
+            let crate::Op::Linear(linear) = &node.op else { continue };
+            assert!(rooms[&node.name].contains(linear.range), "seed {seed}, {}", node.name);
+        }
+        let wider = reaching(&graph, &rooms).unwrap();
+        assert_eq!(rings_of(&wider).unwrap(), rings_of(&graph).unwrap(), "seed {seed}");
+        let linear = |node: &&crate::Node| rooms.contains_key(&node.name);
+        let own = graph.nodes().iter().filter(linear);
+        grown += own.filter(|node| node.wire.range != rooms[&node.name]).count();
+    }
+    assert!(grown > 300, "{grown}");
 }
 
 #[test]

@@ -229,7 +229,8 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// The network of widths, and its protocols.
+    /// The network of widths, and its protocols. Weights that are rounded with all care may need
+    /// wider accumulators: where budgets leave no room for these, they are rounded layer by layer.
     pub(super) fn settled(
         &self,
         bit_widths: BitWidths,
@@ -237,6 +238,12 @@ impl<'a> Prepared<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Settled, SearchError> {
         let network = self.finish(&bit_widths, options, progress)?;
+        progress(Progress { phase: "protocols", done: 0, of: 1 });
+        if let Some(plan) = planned(&network, options)? {
+            return Ok(Settled { bit_widths, network, plan });
+        }
+        let alone = self.quantizer.quantize(&bit_widths)?;
+        let network = self.transformed(alone, options, progress)?;
         Settled::new(bit_widths, network, options, progress)
     }
 
@@ -254,6 +261,16 @@ impl<'a> Prepared<'a> {
             reconstruction.as_ref(),
             &mut |phase, done, of| progress(Progress { phase, done, of }),
         )?;
+        self.transformed(network, options, progress)
+    }
+
+    /// The network, its 3x3 layers requantized for Winograd where that is asked for.
+    fn transformed(
+        &self,
+        network: (Graph, Weights),
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Graph, Weights), SearchError> {
         Ok(requantize(self.model, network, self.batch, options.winograd, &mut |done, of| {
             progress(Progress { phase: "winograd", done, of })
         })?)

@@ -9,10 +9,6 @@ use super::{Found, Images, Prepared, Progress, SearchError, SearchOptions};
 use crate::quantize::BitWidths;
 use crate::tune::{Learner, Source, TuneOptions, Tuner};
 
-/// The part of a budget that widths are searched within: integers that are trained may need wider
-/// accumulators than those that it started from.
-const TRAINED: f64 = 0.99;
-
 /// A training of the integers of a search.
 pub struct Tuning<'s> {
     bit_widths: BitWidths,
@@ -24,20 +20,6 @@ impl<'s> Tuning<'s> {
     pub const fn learner(&mut self) -> &mut (dyn Learner + 's) {
         self.tuner.learner()
     }
-}
-
-/// A search that leaves room for what training does.
-fn narrower(options: &SearchOptions) -> SearchOptions {
-    SearchOptions {
-        budget_bits: options.budget_bits.map(part),
-        budget_online_bits: options.budget_online_bits.map(part),
-        budget_seconds: options.budget_seconds.map(|seconds| seconds * TRAINED),
-        ..*options
-    }
-}
-
-fn part(bits: u64) -> u64 {
-    (bits as f64 * TRAINED) as u64
 }
 
 impl<'a> Prepared<'a> {
@@ -59,9 +41,10 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// A training that starts from the integers that a search with the same options finds, within a
-    /// hundredth less than its budgets; or from those of the widths that are given. The teacher is
-    /// the network itself, or another one with the same input and outputs.
+    /// A training that starts from the integers that a search with the same options finds, or from
+    /// those of the widths that are given. Where there are budgets, accumulators are held within
+    /// the rings of the start, which is within the budgets. The teacher is the network itself, or
+    /// another one with the same input and outputs.
     ///
     /// # Errors
     /// What a search says; the widths are not the network's; the teacher has other inputs or
@@ -74,17 +57,17 @@ impl<'a> Prepared<'a> {
         tune: &TuneOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Tuning<'s>, SearchError> {
-        let options = narrower(options);
         // The plan of the start is only a proof that there is one: training may ask for another.
         let Settled { bit_widths, network, .. } = match widths {
-            None => self.settle(&options, progress)?,
+            None => self.settle(options, progress)?,
             Some(widths) => {
                 let bit_widths = listed(self.model, self.quantizer.activations(), widths)?;
-                self.settled(bit_widths, &options, progress)?
+                self.settled(bit_widths, options, progress)?
             }
         };
         let teacher = teacher.unwrap_or(self.model);
-        let tuner = Tuner::new(self.model, (&network.0, &network.1), teacher, source, *tune)?;
+        let tune = TuneOptions { hold: tune.hold || options.is_bounded(), ..*tune };
+        let tuner = Tuner::new(self.model, (&network.0, &network.1), teacher, source, tune)?;
         Ok(Tuning { bit_widths, tuner })
     }
 

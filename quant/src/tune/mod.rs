@@ -54,6 +54,9 @@ pub struct TuneOptions {
     /// What a bit less of all accumulators is worth, in nats of the mean loss, from half of the
     /// steps on: narrower ones move fewer bits.
     pub narrow: f32,
+    /// Whether accumulators stay within the rings that they start with, so that an inference moves
+    /// no more bits for being trained. Weights in Winograd's domain are not held.
+    pub hold: bool,
     /// Images, at most a tenth of all, that nothing is learned from: what the network says of them
     /// on the way is told by its [`Point`]s.
     pub held_back: usize,
@@ -73,6 +76,7 @@ impl Default for TuneOptions {
             temperature: 4.0,
             rate: 0.012,
             narrow: 0.0,
+            hold: false,
             held_back: 0,
             seed: 0,
         }

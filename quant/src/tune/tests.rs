@@ -124,6 +124,31 @@ fn what_makes_accumulators_narrower_makes_them_so_and_is_exact() {
     assert!(narrow < free - 0.5, "{narrow} {free}");
 }
 
+/// What a budget counts on: training moves weights far, and all rings are what they were.
+#[test]
+fn accumulators_that_are_held_stay_in_the_rings_of_the_start_and_are_exact() {
+    let model = residual_network();
+    let ((graph, weights), data) = quantized(&model, [3, 3]);
+    let rings = |graph: &Graph| -> Vec<u32> {
+        let plan = fusion::fuse(graph, &fusion::Options::default()).unwrap();
+        plan.wires.iter().map(|wire| wire.ring.get()).collect()
+    };
+    let trained = |hold: bool| {
+        let options = TuneOptions { hold, steps: 90, rate: 0.015, ..OPTIONS };
+        let mut tuner =
+            Tuner::new(&model, (&graph, &weights), &model, source(&data), options).unwrap();
+        while !tuner.learner().is_done() {
+            tuner.learner().step().unwrap();
+        }
+        check_forward(&mut tuner, &data);
+        rings(&tuner.network().unwrap().0)
+    };
+    let (start, held, free) = (rings(&graph), trained(true), trained(false));
+    let wider = |than: &[u32]| than.iter().zip(&start).filter(|(ring, start)| ring > start).count();
+    assert!(wider(&free) > 0, "{start:?}: {free:?}");
+    assert_eq!(wider(&held), 0, "{start:?}: {held:?}");
+}
+
 #[test]
 fn interrupted_and_resumed_on_other_cores_it_ends_with_the_same_bytes() {
     let model = residual_network();

@@ -1,9 +1,10 @@
 //! The parameters of one layer: latent integers, and biases in steps of the output.
 
-use fusion::{Kernel, Linear};
+use fusion::{Interval, Kernel, Linear};
 use protocols::weights::LayerWeights;
 use train::{Adam, Parameters};
 
+use super::hold::{Channel, Hold};
 use super::narrow::Reach;
 use super::tiles::Tiles;
 use crate::quantize::{by_position, transform};
@@ -36,6 +37,8 @@ pub(super) struct Layer {
     tiles: Option<Tiles>,
     /// Of the accumulators.
     pub(super) reach: Reach,
+    /// What keeps them within their ring, where that is asked for.
+    hold: Option<Hold>,
     offsets: Vec<f32>,
 }
 
@@ -66,6 +69,7 @@ impl Layer {
             products: vec![0.0; latents],
             tiles: (!is_spatial).then(|| Tiles::new(latents)),
             reach,
+            hold: None,
             offsets: vec![0.0; channels],
         }
     }
@@ -84,6 +88,12 @@ impl Layer {
                 *latent = (float * steps).max(integer - SLACK).min(integer + SLACK);
             }
         }
+    }
+
+    /// Keeps the accumulators within what they may be from now on. In Winograd's domain they are
+    /// sums over positions, and not held.
+    pub(super) fn hold(&mut self, room: Interval) {
+        self.hold = self.tiles.is_none().then_some(Hold::new(room));
     }
 
     /// The least and the largest integer of the weights.
@@ -148,6 +158,19 @@ impl Layer {
         latents.update(&mut self.latents, &self.products, rate, step, within);
         let anywhere = [f32::NEG_INFINITY, f32::INFINITY];
         biases.update(&mut self.biases, &self.offsets, rates[1] * BIAS_RATE, step, anywhere);
+        self.keep();
+    }
+
+    /// Brings what has gone beyond the room back.
+    fn keep(&mut self) {
+        let (limits, step) = (self.limits(), self.step);
+        let Some(hold) = &self.hold else { return };
+        let channels = self.latents.chunks_mut(self.fan_in).zip(&self.factors);
+        for ((latents, factor), bias) in channels.zip(&self.biases) {
+            let bias = f64::from((bias * step).round());
+            let factor = f64::from(*factor);
+            hold.keep(&self.reach, &mut Channel { latents, factor, bias, limits });
+        }
     }
 
     /// The integers as they are.
@@ -161,6 +184,6 @@ impl Layer {
 }
 
 /// What a latent stands for.
-fn integer(latent: f32, low: f32, high: f32) -> f32 {
+pub(super) fn integer(latent: f32, low: f32, high: f32) -> f32 {
     (latent + 0.5).floor().max(low).min(high)
 }

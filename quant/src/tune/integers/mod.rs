@@ -8,6 +8,7 @@
 //! Where a layer's weights are in Winograd's domain, latents stand for these: the trainer has the
 //! kernels of tiles that they amount to (`tiles.rs`).
 
+mod hold;
 mod layer;
 mod narrow;
 mod network;
@@ -48,6 +49,7 @@ impl Integers {
         let linear = graph.nodes().iter().filter(|node| matches!(node.op, Op::Linear(_)));
         let elements: usize = linear.map(|node| node.wire.elements()).sum();
         let values = values(graph);
+        let rooms = if options.hold { fusion::rooms(graph)? } else { fusion::Rooms::new() };
         let mut layers = Vec::new();
         for (id, node) in graph.nodes().iter().enumerate() {
             let Op::Linear(linear) = &node.op else { continue };
@@ -61,6 +63,9 @@ impl Integers {
             let mut layer = Layer::new(named, linear, given, (step, reach));
             if let Some(floats) = floats(model, &node.name) {
                 layer.approach(floats, linear.scale / graph.wire(linear.input).scale);
+            }
+            if let Some(room) = rooms.get(&node.name) {
+                layer.hold(*room);
             }
             layers.push(layer);
         }

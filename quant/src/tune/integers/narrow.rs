@@ -61,7 +61,7 @@ impl Reach {
     }
 
     /// The input that takes a product furthest to a side, with the side's sign.
-    const fn end(&self, weight: f32, is_high: bool) -> f32 {
+    pub(super) const fn end(&self, weight: f32, is_high: bool) -> f32 {
         let [low, high] = self.input;
         match (is_high, weight > 0.0) {
             (true, true) => high,
