@@ -9,10 +9,10 @@ use crate::{Error, Found, Images, Model};
 pub const CALIBRATION: usize = 256;
 
 /// Trains the integers of a network at the widths that are given, or that the options of `goal` fix
-/// or bound by budgets: what [`search`](crate::search) finds is the start. Of budgets, a hundredth
-/// is left for accumulators that training makes wider; where that is too little, the network found
-/// is over its budget. The teacher is the model itself where none is given: one that was reshaped
-/// learns from what it was.
+/// or bound by budgets: what [`search`](crate::search) finds is the start. With budgets,
+/// accumulators are held within the rings of the start, but for those of weights in Winograd's
+/// domain: should these grow, the network found may be over its budget. The teacher is the model
+/// itself where none is given: one that was reshaped learns from what it was.
 ///
 /// The first images of the first file calibrate. Labels are learned from too, where files have
 /// any. Layers that the options requantize for Winograd learn their weights in its domain.

@@ -97,10 +97,10 @@ fn a_network_is_trained_within_a_budget() {
     // The bits of widths that are fixed: what is planned is the cheapest, not the fastest.
     let (sparse, least) = (folder.path().join("sparse"), (budget * 9 / 10).to_string());
     let goal_of = |bits| ["--fixed", "w3a3", "--budget-bits", bits];
-    let out = ["--out", sparse.to_str().unwrap(), "--json"];
-    let found = json(&run(&[&args[..], &goal_of(&least), &out].concat()));
+    let written = ["--out", sparse.to_str().unwrap(), "--json"];
+    let found = json(&run(&[&args[..], &goal_of(&least), &written].concat()));
     assert!(found["predicted_bits"].as_u64().unwrap() <= budget * 9 / 10, "{found}");
-    let impossible = run(&[&args[..], &goal_of("1"), &out, &["--force"]].concat());
+    let impossible = run(&[&args[..], &goal_of("1"), &written, &["--force"]].concat());
     let said = String::from_utf8_lossy(&impossible.stdout).into_owned() + &stderr(&impossible);
     assert!(!impossible.status.success() && said.contains("the smallest possible"), "{said}");
     let goal = ["--budget-bits", &bits, "--teacher", "none.onnx", "--out", out, "--json"];

@@ -229,8 +229,7 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// The network of widths, and its protocols. Weights that are rounded with all care may need
-    /// wider accumulators: where budgets leave no room for these, they are rounded layer by layer.
+    /// The network of widths, and its protocols.
     pub(super) fn settled(
         &self,
         bit_widths: BitWidths,
@@ -238,13 +237,25 @@ impl<'a> Prepared<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Settled, SearchError> {
         let network = self.finish(&bit_widths, options, progress)?;
-        progress(Progress { phase: "protocols", done: 0, of: 1 });
-        if let Some(plan) = planned(&network, options)? {
-            return Ok(Settled { bit_widths, network, plan });
-        }
-        let alone = self.quantizer.quantize(&bit_widths)?;
-        let network = self.transformed(alone, options, progress)?;
         Settled::new(bit_widths, network, options, progress)
+    }
+
+    /// The same for a training. Weights that are rounded with all care may need wider accumulators:
+    /// where budgets leave no room for these, they are rounded layer by layer.
+    pub(super) fn start(
+        &self,
+        bit_widths: BitWidths,
+        options: &SearchOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Settled, SearchError> {
+        match self.settled(bit_widths.clone(), options, progress) {
+            Err(error) if error.is_impossible() => {
+                let alone = self.quantizer.quantize(&bit_widths)?;
+                let network = self.transformed(alone, options, progress)?;
+                Settled::new(bit_widths, network, options, progress)
+            }
+            settled => settled,
+        }
     }
 
     fn finish(

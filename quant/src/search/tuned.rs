@@ -5,6 +5,7 @@ use model::{Model, Preprocess};
 use super::listed::{LayerWidths, listed};
 use super::planned::{planned, smallest};
 use super::prepared::Settled;
+use super::widths::uniform;
 use super::{Found, Images, Prepared, Progress, SearchError, SearchOptions};
 use crate::quantize::BitWidths;
 use crate::tune::{Learner, Source, TuneOptions, Tuner};
@@ -57,13 +58,16 @@ impl<'a> Prepared<'a> {
         tune: &TuneOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Tuning<'s>, SearchError> {
+        let activations = self.quantizer.activations();
+        let given = match (widths, options.fixed) {
+            (Some(widths), _) => Some(listed(self.model, activations, widths)?),
+            (None, Some(fixed)) => Some(uniform(activations, fixed, options.ends)),
+            (None, None) => None,
+        };
         // The plan of the start is only a proof that there is one: training may ask for another.
-        let Settled { bit_widths, network, .. } = match widths {
+        let Settled { bit_widths, network, .. } = match given {
             None => self.settle(options, progress)?,
-            Some(widths) => {
-                let bit_widths = listed(self.model, self.quantizer.activations(), widths)?;
-                self.settled(bit_widths, options, progress)?
-            }
+            Some(given) => self.start(given, options, progress)?,
         };
         let teacher = teacher.unwrap_or(self.model);
         let tune = TuneOptions { hold: tune.hold || options.is_bounded(), ..*tune };
