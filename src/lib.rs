@@ -90,9 +90,9 @@ pub use quant::Interface;
 pub use quant::data::OffScale;
 pub use quant::distill::{DistillOptions, Start};
 pub use quant::reshape::{
-    ActivationPrices, Alternative, BlockReport, Granularity, LinearizeOptions, PolynomialOptions,
-    PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport, ReluSelection, Replacement,
-    ReshapeOptions, ReshapePrice, Saving,
+    ActivationPrices, Alternative, BlockReport, GateOptions, Granularity, LinearizeOptions,
+    PolynomialOptions, PolynomialPrices, PolynomialReport, PolynomialStart, ReluReport,
+    ReluSelection, Replacement, ReshapeOptions, ReshapePrice, Saving,
 };
 pub use quant::search::{
     LayerReport, LayerWidths, Progress as SearchProgress, SearchOptions, Uniform,

@@ -139,6 +139,16 @@ fn prices_of_others_make_squares_worth_it_and_ours_say_why_they_are_not() {
         assert_eq!(relu["chosen"], true);
     }
     assert_eq!(found["after"]["relus"], 0);
+    // Gates say which, by what is saved in the loss: all of them where that is worth enough.
+    let gates = ["--gates", "60", "--worth", "100", "--most-loss", "100", "--force"];
+    let gated = json(&reshape(&onnx, &[&auto[..], &[table], &gates].concat()));
+    assert_valid("reshape-polynomial", &gated);
+    for relu in gated["relus"].as_array().unwrap() {
+        let gate = relu["gate"].as_f64();
+        assert_eq!(gate.is_some(), relu["saved"].as_f64().unwrap() > 0.0, "{relu}");
+        assert_eq!(gate.is_some_and(|gate| gate > 0.5), relu["chosen"], "{relu}");
+    }
+    assert_eq!(gated["after"]["relus"], 0);
     let least = ["--most-loss", "1e-9", "--force"];
     let refused = said(&reshape(&onnx, &[&auto[..], &[table], &least].concat()));
     assert!(refused.contains("no polynomial loses as little as 0.000000001 nats"), "{refused}");
@@ -175,6 +185,8 @@ fn a_shape_is_asked_for_in_one_way() {
         (&["--polynomial", "nothing"][..], "no ReLU or pooling is named nothing"),
         (&["--polynomial", "auto", "--prices", "sirnn", "--save", "seconds"][..], "prices of pq"),
         (&["--merge", "1", "--start", "near-identity"][..], "--start"),
+        (&["--polynomial", "1", "--gates", "10"][..], "--polynomial auto alone"),
+        (&["--polynomial", "auto", "--worth", "2"][..], "--gates"),
     ] {
         let refused = said(&reshape(&onnx, more));
         assert!(refused.contains(wrong), "{more:?}: {refused}");

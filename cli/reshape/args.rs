@@ -6,8 +6,8 @@ use std::str::FromStr;
 use fusion::relus::ReluSystem;
 use pq::{ReshapeOptions, Saving};
 use quant::reshape::{
-    Granularity, LinearizeOptions, PolynomialOptions, PolynomialPrices, PolynomialStart,
-    ReluSelection, ReshapeError,
+    GateOptions, Granularity, LinearizeOptions, PolynomialOptions, PolynomialPrices,
+    PolynomialStart, ReluSelection, ReshapeError,
 };
 use quant::search::{FirstAndLast, SearchOptions, Uniform};
 
@@ -80,6 +80,18 @@ pub(crate) struct Args {
     /// What --polynomial auto may lose, in nats: all together, before any training [default: 0.5].
     #[arg(long, value_name = "NATS", value_parser = nats, conflicts_with_all = ["merge", "relus"])]
     most_loss: Option<f64>,
+    /// Has --polynomial auto find out what saves by gates, trained for so many batches with what is
+    /// saved in the loss, instead of by what each loses alone.
+    #[arg(
+        long,
+        value_name = "STEPS",
+        value_parser = clap::value_parser!(u32).range(2..),
+        conflicts_with_all = ["merge", "relus"],
+    )]
+    gates: Option<u32>,
+    /// What all that gates could save is worth, in nats of the loss [default: 1].
+    #[arg(long, value_name = "NATS", value_parser = nats, requires = "gates")]
+    worth: Option<f64>,
     /// Kernels of the convolutions that may stand for a block.
     #[arg(
         long,
@@ -192,9 +204,15 @@ impl Args {
             }
             (relus, None) => relus,
         };
+        if self.gates.is_some() && !matches!(relus, ReluSelection::Saving(_)) {
+            return Err(Failure::usage("--gates is for --polynomial auto alone"));
+        }
+        let worth = self.worth.unwrap_or(1.0);
+        let gates = self.gates.map(|steps| GateOptions { steps: steps.into(), worth });
         Ok(Some(PolynomialOptions {
             relus,
             start: self.start.unwrap_or_default(),
+            gates,
             saving: self.saving()?,
             prices: self.prices(),
             training: self.training.options(),
@@ -244,13 +262,15 @@ impl Args {
     /// # Errors
     /// A file cannot be read.
     pub(super) fn place(&self) -> Outcome<Place> {
+        let polynomial = self.polynomial()?;
         let mut lines = vec![
             format!("MODEL {}", digest(&self.model)?),
             format!("--output {}", self.output.name().unwrap_or_default()),
             format!("--merge {}", self.merge.unwrap_or(0)),
             format!("--relus {}", self.relus.map_or("none".into(), |part| part.to_string())),
             format!("--by {}", self.by.unwrap_or_default()),
-            format!("--polynomial {:?}", self.polynomial()?.map(|options| options.relus)),
+            format!("--polynomial {:?}", polynomial.as_ref().map(|options| &options.relus)),
+            format!("--gates {:?}", polynomial.as_ref().and_then(|options| options.gates)),
             format!("--start {}", self.start.unwrap_or_default()),
             format!("--prices {:?}", self.saving()?),
             format!("--kernel {:?}", self.kernel),

@@ -75,19 +75,28 @@ impl Summary {
     /// What each node loses and saves alone, and which have become something else.
     fn nodes(&self) -> Table {
         let saved = format!("saved by {}", self.prices);
-        let head = ["node", "as", "elements", "layers", "loss", &saved, ""];
+        let gated = self.relus.iter().any(|report| report.gate.is_some());
+        let mut head = vec!["node", "as", "elements", "layers", "loss", &saved];
+        head.extend(gated.then_some("gate"));
+        head.push("");
         let mut table = Table::new(2, &head);
         for report in &self.relus {
-            let PolynomialReport { name, becomes, elements, layers, loss, saved, chosen } = report;
-            table.row(vec![
+            let PolynomialReport { name, becomes, elements, layers, loss, saved, gate, chosen } =
+                report;
+            let mut row = vec![
                 name.clone(),
                 becomes.name().into(),
                 units::count(*elements as u64),
                 layers.to_string(),
                 units::loss(*loss),
                 self.told.told(*saved),
-                if *chosen { "chosen".into() } else { String::new() },
-            ]);
+            ];
+            if gated {
+                // What saves nothing has none.
+                row.push(gate.map_or_else(String::new, |gate| format!("{gate:.3}")));
+            }
+            row.push(if *chosen { "chosen".into() } else { String::new() });
+            table.row(row);
         }
         table
     }

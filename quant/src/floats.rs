@@ -25,6 +25,16 @@ impl Floats {
     pub(crate) const fn model(&self) -> &Model {
         &self.model
     }
+
+    /// The weights and biases of a layer, by its node, to be set by something else.
+    ///
+    /// # Panics
+    /// Where the node is no layer.
+    pub(crate) fn layer(&mut self, node: usize) -> (&mut [f32], &mut [f32]) {
+        let Conv { weight, bias, .. } =
+            self.model.nodes[node].op.conv_mut().expect("invariant: the node is a layer");
+        (weight, bias)
+    }
 }
 
 impl Parameters for Floats {

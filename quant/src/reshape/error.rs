@@ -95,6 +95,19 @@ pub enum ReshapeError {
         /// What is lost there.
         loss: f64,
     },
+    /// No gate opens.
+    #[error(
+        "no gate opens where all that could be saved is worth {worth} nats: the widest, of {name}, \
+         is open by {open:.3} of 1; let it be worth more. The network is as it was"
+    )]
+    AllClosed {
+        /// What all of it is worth.
+        worth: f64,
+        /// The node whose gate is open widest.
+        name: String,
+        /// How far.
+        open: f64,
+    },
     /// The images do not fit the network.
     #[error(transparent)]
     Float(#[from] FloatError),

@@ -26,8 +26,8 @@ pub use error::ReshapeError;
 pub use judge::ReshapePrice;
 pub use linearize::{Granularity, LinearizeOptions, Linearizer, ReluReport};
 pub use polynomial::{
-    ActivationPrices, PolynomialOptions, PolynomialPrices, PolynomialReport, PolynomialStart,
-    Polynomials, ReluSelection, Replacement,
+    ActivationPrices, GateOptions, PolynomialOptions, PolynomialPrices, PolynomialReport,
+    PolynomialStart, Polynomials, ReluSelection, Replacement,
 };
 
 use crate::floats::Floats;

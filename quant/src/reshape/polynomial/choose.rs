@@ -4,6 +4,8 @@ use model::float::activations_of;
 use model::{Model, Node, Op, Preprocess, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::gates::{GateOptions, opened};
+use super::mixture::{Other, mix};
 use super::parabola::{Moments, Parabola, Vertex};
 use super::place::{Place, Replacement};
 use super::pooling;
@@ -13,6 +15,7 @@ use crate::reshape::fit::{bounded, channel};
 use crate::reshape::judge::Judge;
 use crate::reshape::{ReshapeError, ReshapePrice, Saving, split};
 use crate::search::Progress;
+use crate::tune::Source;
 
 /// A node of ReLUs or a pooling, and what something else in its place alone is worth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,8 @@ pub struct PolynomialReport {
     pub loss: f64,
     /// What one inference saves by the prices of the options; below zero where it takes more.
     pub saved: f64,
+    /// How far its gate has opened, from 0 to 1, where gates were trained.
+    pub gate: Option<f64>,
     /// Whether it has become that.
     pub chosen: bool,
 }
@@ -65,8 +70,8 @@ const NEAR_IDENTITY: Parabola = Parabola { square: 0.005, linear: 1.0, constant:
 /// Makes the ReLUs that the options say polynomials, and the poolings the other kind.
 pub(super) fn choose(
     model: &Model,
-    preprocess: &Preprocess,
-    images: &Tensor,
+    (preprocess, images): (&Preprocess, &Tensor),
+    source: &Source<'_>,
     options: &PolynomialOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Chosen, ReshapeError> {
@@ -74,7 +79,7 @@ pub(super) fn choose(
     let found = candidates(model, &options.relus)?;
     let (fitted, others) = split(images);
     let judge = Judge::new(model, &others);
-    let chooser = Chooser { preprocess, fitted: &fitted, options };
+    let chooser = Chooser { preprocess, fitted: &fitted, source, options };
     let before = chooser.price(model)?;
     let mut relus = Vec::with_capacity(found.len());
     for (done, &(node, place)) in found.iter().enumerate() {
@@ -96,6 +101,7 @@ pub(super) fn choose(
             layers,
             loss,
             saved,
+            gate: None,
             chosen: false,
         });
     }
@@ -158,6 +164,7 @@ fn saving(
 struct Chooser<'a> {
     preprocess: &'a Preprocess,
     fitted: &'a Tensor,
+    source: &'a Source<'a>,
     options: &'a PolynomialOptions,
 }
 
@@ -178,12 +185,67 @@ impl Chooser<'_> {
             }
             ReluSelection::Named(_) => {}
             ReluSelection::Saving(most) => {
-                let order = saving(relus, &self.options.saving)?;
+                let mut order = saving(relus, &self.options.saving)?;
+                if let Some(gates) = self.options.gates {
+                    order = self.open(model, (relus, &order), gates, progress)?;
+                }
                 return self.take_bearable(model, judge, (relus, &order), most, progress);
             }
         }
         order.into_iter().for_each(|at| relus[at].chosen = true);
         Ok(())
+    }
+
+    /// Those whose gates open, the widest first.
+    fn open(
+        &self,
+        model: &Model,
+        (relus, order): (&mut [PolynomialReport], &[usize]),
+        options: GateOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<usize>, ReshapeError> {
+        let (mut mixed, mut weighed) = (model.clone(), Vec::new());
+        for &at in order {
+            // Fitted to what the first network makes: at first there is a half of it everywhere.
+            let of_model = model.nodes.iter().position(|node| relus[at].is_of(node));
+            let node = mixed.nodes.iter().position(|node| relus[at].is_of(node));
+            let (of_model, node) =
+                of_model.zip(node).expect("invariant: what was not mixed yet is there");
+            weighed.push(mix(&mut mixed, node, &self.other(model, of_model)?));
+        }
+        mixed.check()?;
+        let saved: Vec<f64> = order.iter().map(|&at| relus[at].saved).collect();
+        let PolynomialOptions { training, rate, .. } = self.options;
+        let (source, gates) = (self.source.clone(), (weighed.as_slice(), saved.as_slice()));
+        let trained = (options, training, *rate);
+        let opened = opened((model, mixed), gates, source, trained, progress)?;
+        for (&at, open) in order.iter().zip(&opened) {
+            relus[at].gate = Some(f64::from(*open));
+        }
+        let gate = |at: usize| relus[at].gate.unwrap_or(0.0);
+        let mut wide = order.to_vec();
+        // The order of what is lost for what is saved stays where two are equally open.
+        wide.sort_by(|&a, &b| gate(b).total_cmp(&gate(a)));
+        let (widest, open) = (wide[0], gate(wide[0]));
+        wide.retain(|&at| gate(at) > 0.5);
+        if wide.is_empty() {
+            let (worth, name) = (options.worth, relus[widest].name.clone());
+            return Err(ReshapeError::AllClosed { worth, name, open });
+        }
+        Ok(wide)
+    }
+
+    /// What a gate leads to at a node.
+    fn other(&self, model: &Model, node: usize) -> Result<Other, ReshapeError> {
+        if let Op::MaxPool(_) | Op::AvgPool(_) = model.nodes[node].op {
+            return Ok(Other::Lines(pooling::lines(model, node, self.fitted)?));
+        }
+        let moments = self.moments(model, node)?;
+        let parabolas = moments.iter().map(|moments| match self.options.start {
+            PolynomialStart::LeastSquares => moments.parabola(),
+            PolynomialStart::NearIdentity => NEAR_IDENTITY,
+        });
+        Ok(Other::Parabolas(parabolas.collect()))
     }
 
     /// Chooses, in an order, each that leaves the loss of all chosen ones together below so many
@@ -230,7 +292,7 @@ impl Chooser<'_> {
     /// The price of a network's plan: bits of that which moves the fewest, where nothing else is
     /// asked for.
     fn price(&self, model: &Model) -> Result<f64, ReshapeError> {
-        let Self { preprocess, fitted, options } = self;
+        let Self { preprocess, fitted, options, .. } = self;
         let saving = match options.saving {
             PolynomialPrices::Plans(saving) => saving,
             PolynomialPrices::System(_) | PolynomialPrices::Table(_) => Saving::Bits,

@@ -5,11 +5,14 @@
 //! 1. Each polynomial is the parabola that is nearest to the ReLU on the values that its channel
 //!    has (`parabola.rs`). Between layers it is a square and nothing else (`surgery.rs`).
 //! 2. Those that are asked for, or those that lose least by themselves, are put in place in the
-//!    network's order, each fitted to what those before it make of images (`choose.rs`).
+//!    network's order, each fitted to what those before it make of images (`choose.rs`). Or gates
+//!    say which, that are trained with what each saves in the loss (`gates.rs`).
 //! 3. All weights learn from the first network and from labels, as of other reshapings: the
 //!    polynomials' numbers are in weights and biases.
 
 mod choose;
+mod gates;
+mod mixture;
 mod parabola;
 mod place;
 mod pooling;
@@ -22,6 +25,7 @@ use std::str::FromStr;
 use model::{Model, Preprocess, Tensor};
 
 pub use choose::PolynomialReport;
+pub use gates::GateOptions;
 pub use place::Replacement;
 pub use prices::{ActivationPrices, PolynomialPrices};
 
@@ -37,6 +41,9 @@ pub struct PolynomialOptions {
     pub relus: ReluSelection,
     /// Where polynomials start from.
     pub start: PolynomialStart,
+    /// How gates are trained that say which of [`ReluSelection::Saving`] it is to be; without,
+    /// those that lose least for what they save.
+    pub gates: Option<GateOptions>,
     /// What says how much each saves.
     pub saving: PolynomialPrices,
     /// Fixed widths, link and protocols that networks are priced with.
@@ -54,8 +61,9 @@ pub enum ReluSelection {
     Count(usize),
     /// Those of these names.
     Named(Vec<String>),
-    /// All that save anything, those that lose least for it first, but for those with which all
-    /// together would lose more than so many nats, without training.
+    /// All that save anything, or those whose gates open; those that lose least for it, or are open
+    /// widest, first, but for those with which all together would lose more than so many nats,
+    /// without training.
     Saving(f64),
 }
 
@@ -76,6 +84,7 @@ impl Default for PolynomialOptions {
         Self {
             relus: ReluSelection::Count(3),
             start: PolynomialStart::default(),
+            gates: None,
             saving: PolynomialPrices::default(),
             prices: SearchOptions { fixed, ..SearchOptions::default() },
             training: TuneOptions::default(),
@@ -111,7 +120,7 @@ impl<'a> Polynomials<'a> {
         if images.images() == 0 {
             return Err(TuneError::NoImages.into());
         }
-        let chosen = choose::choose(model, preprocess, images, options, progress)?;
+        let chosen = choose::choose(model, (preprocess, images), &source, options, progress)?;
         let before = ReshapePrice::of(model, preprocess, images, &options.prices)?;
         let after = ReshapePrice::of(&chosen.model, preprocess, images, &options.prices)?;
         let floats = Floats::new(chosen.model, options.rate);

@@ -16,29 +16,46 @@ use crate::reshape::fit::{bounded, channel};
 
 /// The network with the other kind of pooling at a node, fitted to images.
 pub(super) fn changed(model: &Model, at: usize, fitted: &Tensor) -> Result<Model, ReshapeError> {
-    let mut other = model.clone();
-    let node = &mut other.nodes[at];
-    node.op = if let Op::MaxPool(window) = node.op {
-        Op::AvgPool(window)
-    } else if let Op::AvgPool(window) = node.op {
-        Op::MaxPool(window)
+    let mut changed = model.clone();
+    changed.nodes[at].op = other(&model.nodes[at].op);
+    // A function behind it would see the line, too: training has to find it there.
+    if let Some(readers) = readers(model, at) {
+        let lines = lines(model, at, fitted)?;
+        through(&mut changed, &readers, &lines);
+    }
+    Ok(changed)
+}
+
+/// The pooling of the other kind.
+pub(super) fn other(op: &Op) -> Op {
+    if let Op::MaxPool(window) = op {
+        Op::AvgPool(*window)
+    } else if let Op::AvgPool(window) = op {
+        Op::MaxPool(*window)
     } else {
         unreachable!("invariant: the node is a pooling")
-    };
-    let (value, channels) = (node.output, node.shape[0]);
-    // A function behind it would see the line, too: training has to find it there.
-    let Some(readers) = readers(model, at) else { return Ok(other) };
+    }
+}
+
+/// By channel, the nearest line from what the other kind of pooling gives at a node to what it
+/// gives, on images.
+pub(super) fn lines(
+    model: &Model,
+    at: usize,
+    fitted: &Tensor,
+) -> Result<Vec<[f64; 2]>, ReshapeError> {
+    let mut changed = model.clone();
+    changed.nodes[at].op = other(&model.nodes[at].op);
+    let (value, channels) = (model.nodes[at].output, model.nodes[at].shape[0]);
     let images = bounded(fitted, model.nodes[at].elements());
-    let [old, new] = [model, &other].map(|model| activations_of(model, &images, &[value]));
+    let [old, new] = [model, &changed].map(|model| activations_of(model, &images, &[value]));
     let (old, new) = (old?, new?);
     let [old, new] = [&old, &new].map(|kept| kept.value(value).expect("invariant: it is kept"));
     let lines = (0..channels).map(|at| {
         let pairs = channel(new, at).zip(channel(old, at));
         line(pairs.map(|(new, old)| (f64::from(new), f64::from(old))))
     });
-    let lines: Vec<[f64; 2]> = lines.collect();
-    through(&mut other, &readers, &lines);
-    Ok(other)
+    Ok(lines.collect())
 }
 
 /// The line of least squares through points `(x, y)`, as its slope and what it is at zero. Where

@@ -150,7 +150,7 @@ pub(super) fn spelled_out(model: &Model, relu: usize, parabolas: &[Parabola]) ->
 }
 
 /// A layer of one weight a channel, and a bias, that reads a value of a node's shape.
-fn channels(name: String, like: &Node, input: ValueId, numbers: [Vec<f64>; 2]) -> Node {
+pub(super) fn channels(name: String, like: &Node, input: ValueId, numbers: [Vec<f64>; 2]) -> Node {
     let [channels, in_h, in_w] = like.shape;
     let [weight, bias] =
         numbers.map(|numbers| numbers.into_iter().map(|number| number as f32).collect());
@@ -168,7 +168,7 @@ fn channels(name: String, like: &Node, input: ValueId, numbers: [Vec<f64>; 2]) -
 
 /// Puts nodes in the place of one; the last of them gives what that gave. The first has its number,
 /// and the others follow.
-fn replace(model: &mut Model, at: usize, nodes: Vec<Node>) {
+pub(super) fn replace(model: &mut Model, at: usize, nodes: Vec<Node>) {
     let more = nodes.len() - 1;
     let values = model.nodes[at + 1..].iter_mut();
     let values = values.flat_map(|node| node.inputs.iter_mut().chain([&mut node.output]));
@@ -184,7 +184,7 @@ fn replace(model: &mut Model, at: usize, nodes: Vec<Node>) {
 }
 
 /// A name that no node has.
-fn free(model: &Model, wanted: &str) -> String {
+pub(super) fn free(model: &Model, wanted: &str) -> String {
     let mut name = wanted.to_owned();
     while model.nodes.iter().any(|node| node.name == name) {
         name.push('_');
