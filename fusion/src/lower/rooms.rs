@@ -77,8 +77,8 @@ fn room(graph: &Graph, id: WireId) -> Interval {
         Op::Output { input } if *input == id => wire.declared(),
         _ => wire.range,
     });
-    let meet = |a: Interval, b: Interval| Interval { lo: a.lo.max(b.lo), hi: a.hi.min(b.hi) };
-    rooms.reduce(meet).unwrap_or(wire.range)
+    let all = rooms.reduce(|a, b| Interval { lo: a.lo.max(b.lo), hi: a.hi.min(b.hi) });
+    all.unwrap_or(wire.range)
 }
 
 /// What reads a wire, itself or as a term of a sum.

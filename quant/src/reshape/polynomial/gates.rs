@@ -54,12 +54,8 @@ impl Gated {
         (options, training, rate): (GateOptions, &TuneOptions, f32),
     ) -> Self {
         let total: f64 = saved.iter().sum();
-        let at = |name: &String| {
-            let found = mixed.nodes.iter().position(|node| node.name == *name);
-            found.expect("invariant: a mixture has the layers that weigh it")
-        };
         let gates = weighed.iter().zip(saved).map(|(Weighed { kept, other }, saved)| Gate {
-            layers: [at(kept), at(other)],
+            layers: [kept, other].map(|name| layer(&mixed, name)),
             saved: (options.worth * saved / total) as f32,
         });
         let gates: Vec<Gate> = gates.collect();
@@ -149,6 +145,12 @@ impl Parameters for Gated {
     }
 }
 
+/// The layer of a name.
+fn layer(mixed: &Model, name: &str) -> usize {
+    let found = mixed.nodes.iter().position(|node| node.name == *name);
+    found.expect("invariant: a mixture has the layers that weigh it")
+}
+
 /// How far the gates of a network open that mixes both in some places, from 0 to 1.
 pub(super) fn opened(
     (teacher, mixed): (&Model, Model),
@@ -173,6 +175,8 @@ mod tests {
     use model::{Dataset, Preprocess};
 
     use super::*;
+    use crate::reshape::polynomial::mixture::{Other, mix};
+    use crate::reshape::polynomial::parabola::Parabola;
     use crate::reshape::{
         ActivationPrices, PolynomialOptions, PolynomialPrices, PolynomialStart, Polynomials,
         ReluSelection, Replacement,
@@ -243,14 +247,9 @@ mod tests {
     fn the_gradient_of_a_gate_is_that_of_the_loss_and_of_what_is_saved() {
         let mut mixed = residual_network();
         let node = 6;
-        let parabola = crate::reshape::polynomial::parabola::Parabola {
-            square: 0.2,
-            linear: 0.4,
-            constant: 0.1,
-        };
+        let parabola = Parabola { square: 0.2, linear: 0.4, constant: 0.1 };
         let channels = mixed.nodes[node].shape[0];
-        let other = super::super::mixture::Other::Parabolas(vec![parabola; channels]);
-        let names = [super::super::mixture::mix(&mut mixed, node, &other)];
+        let names = [mix(&mut mixed, node, &Other::Parabolas(vec![parabola; channels]))];
         let options = GateOptions { steps: 2, worth: 0.7 };
         let mut gated = Gated::new(mixed, (&names, &[3.0]), (options, &TRAINING, 1e-3));
         let images = TRAINING.batch;

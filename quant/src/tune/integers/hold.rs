@@ -54,15 +54,13 @@ impl Hold {
         let Interval { lo, hi } = self.room;
         for (is_high, room) in [(true, hi as f64 - channel.bias), (false, channel.bias - lo as f64)]
         {
-            // What one step of a weight toward zero takes away from this side.
-            let step = |integer: f32| integer.signum() * reach.end(integer, is_high);
             let integers = (0..channel.latents.len()).map(|at| channel.integer(at));
             let sum: f64 = integers.map(|q| f64::from(q * reach.end(q, is_high))).sum();
             let mut excess = sum - room / channel.factor;
             while excess > 0.0 {
                 // Steps that take more away count as nearer.
                 let weights = (0..channel.latents.len()).filter_map(|at| {
-                    let taken = step(channel.integer(at));
+                    let taken = reach.taken(channel.integer(at), is_high);
                     (channel.integer(at) != 0.0 && taken > 0.0)
                         .then(|| (channel.distance(at) / taken, at))
                 });
@@ -72,7 +70,7 @@ impl Hold {
                 }
                 nearest.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 for (_, at) in nearest {
-                    excess -= f64::from(step(channel.integer(at)));
+                    excess -= f64::from(reach.taken(channel.integer(at), is_high));
                     channel.shrink(at);
                     if excess <= 0.0 {
                         break;

@@ -71,6 +71,11 @@ impl Reach {
         }
     }
 
+    /// What one step of a weight toward zero takes away from a side.
+    pub(super) const fn taken(&self, weight: f32, is_high: bool) -> f32 {
+        weight.signum() * self.end(weight, is_high)
+    }
+
     fn extent(&self, weights: &[f32], factor: f32) -> Extent {
         let [high, low] = [true, false].map(|is_high| -> f32 {
             weights.iter().map(|&weight| weight * self.end(weight, is_high)).sum()
