@@ -27,6 +27,11 @@ pub(crate) trait Parameters {
         false
     }
 
+    /// What is gained beside the loss, in nats: a loss that rises by as much is no divergence.
+    fn worth(&self) -> f64 {
+        0.0
+    }
+
     /// The real value of one step of the logits.
     fn scale(&self) -> f32;
 

@@ -210,6 +210,9 @@ impl<P: Parameters> Learner for Training<'_, P> {
         // What is taken away on purpose is lost.
         let may_lose = self.parameters.may_lose(self.step, self.options.steps);
         let verdict = self.losses.note(loss, self.step, may_lose);
+        if self.step == 0 {
+            self.losses.first += self.parameters.worth();
+        }
         // Nothing has moved yet: the parameters that made this loss are thrown away with it.
         if verdict == Verdict::GoBack {
             return self.go_back(loss);

@@ -23,8 +23,11 @@ pub struct GateOptions {
     pub worth: f64,
 }
 
-/// How far a gate's `theta` moves in a step, about, where the rate is highest.
-const RATE: f32 = 0.05;
+/// Where every `theta` starts: gates are nearly closed. Half-open ones would put squares behind
+/// squares all through a trained network at once, whose values then grow beyond all numbers.
+const START: f32 = -3.0;
+/// How far a `theta` may go in all, about.
+const WAY: f32 = 8.0;
 
 /// A gate of a network.
 struct Gate {
@@ -44,6 +47,10 @@ struct Gated {
     gradients: Vec<f32>,
     /// Images of a batch, over which gradients are summed.
     batch: f32,
+    /// How far a `theta` moves in a step, about, where the rate is highest.
+    rate: f32,
+    /// See [`GateOptions::worth`].
+    worth: f64,
 }
 
 impl Gated {
@@ -62,10 +69,13 @@ impl Gated {
         let count = gates.len();
         Self {
             gates,
-            thetas: vec![0.0; count],
+            thetas: vec![START; count],
             moments: Adam::new(count),
             gradients: vec![0.0; count],
             batch: training.batch.max(1) as f32,
+            // Every second step is theirs, and a cosine's mean is a half.
+            rate: 4.0 * WAY / options.steps.max(1) as f32,
+            worth: options.worth,
             floats: Floats::new(mixed, rate),
         }
     }
@@ -117,12 +127,16 @@ impl Parameters for Gated {
         if step.is_multiple_of(2) {
             self.differentiate(trainer);
             let anywhere = [f32::NEG_INFINITY, f32::INFINITY];
-            let (rate, gradients) = (part * RATE, &self.gradients);
+            let (rate, gradients) = (part * self.rate, &self.gradients);
             self.moments.update(&mut self.thetas, gradients, rate, turn, anywhere);
         } else {
             // What weighs both moves along, and is set anew before the next batch.
             self.floats.update(trainer, part, turn, of);
         }
+    }
+
+    fn worth(&self) -> f64 {
+        self.worth
     }
 
     fn scale(&self) -> f32 {
@@ -229,6 +243,9 @@ mod tests {
         assert_eq!(all.len(), 5);
         assert!(all.iter().all(|(_, gate, chosen)| *gate > 0.8 && *chosen), "{all:?}");
         assert_eq!(network.relus(), 0);
+        // What costs more than three times the loss of the start is no divergence if it is worth it.
+        let (all, _) = asked(1000.0, PolynomialStart::NearIdentity).unwrap();
+        assert!(all.iter().all(|(_, gate, chosen)| *gate > 0.8 && *chosen), "{all:?}");
         // What is worth nothing stays where the teacher has it.
         let error = asked(1e-6, PolynomialStart::NearIdentity).unwrap_err();
         assert!(error.contains("no gate opens where all that could be saved is worth"), "{error}");
