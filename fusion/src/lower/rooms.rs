@@ -70,12 +70,14 @@ fn is_linear(graph: &Graph, id: WireId) -> bool {
 /// What all that reads a layer leaves to it.
 fn room(graph: &Graph, id: WireId) -> Interval {
     let wire = graph.wire(id);
-    let rooms = readers(graph, id).into_iter().map(|reader| match &graph.node(reader).op {
-        // One that drops nothing may be a legalized sum, as wide as its terms make it.
-        Op::Requant { input, shift: 1.., .. } => beside(graph, reader, *input).of(wire.range),
-        // Logits that are a sum share its width, and nothing says how.
-        Op::Output { input } if *input == id => wire.declared(),
-        _ => wire.range,
+    let rooms = readers(graph, id).into_iter().map(|reader| {
+        if let Op::Requant { input, shift: 1.., .. } = &graph.node(reader).op {
+            return beside(graph, reader, *input).of(wire.range);
+        }
+        // One that drops nothing may be a legalized sum, as wide as its terms make it. Logits that
+        // are a sum share its width, and nothing says how.
+        let is_output = matches!(&graph.node(reader).op, Op::Output { input } if *input == id);
+        if is_output { wire.declared() } else { wire.range }
     });
     let all = rooms.reduce(|a, b| Interval { lo: a.lo.max(b.lo), hi: a.hi.min(b.hi) });
     all.unwrap_or(wire.range)
@@ -84,9 +86,9 @@ fn room(graph: &Graph, id: WireId) -> Interval {
 /// What reads a wire, itself or as a term of a sum.
 fn readers(graph: &Graph, id: WireId) -> Vec<WireId> {
     let consumers = graph.consumers(id).into_iter();
-    let through = consumers.flat_map(|reader| match &graph.node(reader).op {
-        Op::Add { .. } => graph.consumers(reader),
-        _ => vec![reader],
+    let through = consumers.flat_map(|reader| {
+        let is_sum = matches!(graph.node(reader).op, Op::Add { .. });
+        if is_sum { graph.consumers(reader) } else { vec![reader] }
     });
     through.collect()
 }

@@ -205,10 +205,10 @@ mod tests {
         avg_pool: [0.0, 1.0],
     };
 
-    fn asked(
-        worth: f64,
-        start: PolynomialStart,
-    ) -> Result<(Vec<(String, f64, bool)>, Model), String> {
+    /// A node, how far its gate is open, and whether it was chosen.
+    type Opened = (String, f64, bool);
+
+    fn asked(worth: f64, start: PolynomialStart) -> Result<(Vec<Opened>, Model), String> {
         let data = Dataset::noise(200, [3, 8, 8], 5);
         let images = data.batch(0..96, &Preprocess::Unit).unwrap();
         let source = Source::new(vec![(&data, 0..data.len())], &Preprocess::Unit);
