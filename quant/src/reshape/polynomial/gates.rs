@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(all.len(), 5);
         assert!(all.iter().all(|(_, gate, chosen)| *gate > 0.8 && *chosen), "{all:?}");
         assert_eq!(network.relus(), 0);
-        // What costs more than three times the loss of the start is no divergence if it is worth it.
+        // A loss of three times the start's is no divergence if it is worth that.
         let (all, _) = asked(1000.0, PolynomialStart::NearIdentity).unwrap();
         assert!(all.iter().all(|(_, gate, chosen)| *gate > 0.8 && *chosen), "{all:?}");
         // What is worth nothing stays where the teacher has it.
