@@ -103,6 +103,19 @@ fn trains(model: &Model, (graph, weights): (Graph, Weights), data: &Dataset) {
     check_forward(&mut tuner, data);
 }
 
+/// What a network becomes by a whole training, its integers those of the specification.
+fn trained(
+    model: &Model,
+    network: (&Graph, &Weights),
+    data: &Dataset,
+    options: TuneOptions,
+) -> Graph {
+    let mut tuner = Tuner::new(model, network, model, source(data), options).unwrap();
+    tuner.learner().learn(&mut |_| ()).unwrap();
+    check_forward(&mut tuner, data);
+    tuner.network().unwrap().0
+}
+
 #[test]
 fn what_makes_accumulators_narrower_makes_them_so_and_is_exact() {
     let model = residual_network();
@@ -110,13 +123,7 @@ fn what_makes_accumulators_narrower_makes_them_so_and_is_exact() {
     // Bits of all layers' intervals.
     let reach = |narrow: f32| -> f64 {
         let options = TuneOptions { narrow, steps: 90, rate: 0.015, ..OPTIONS };
-        let mut tuner =
-            Tuner::new(&model, (&graph, &weights), &model, source(&data), options).unwrap();
-        while !tuner.learner().is_done() {
-            tuner.learner().step().unwrap();
-        }
-        check_forward(&mut tuner, &data);
-        let (graph, _) = tuner.network().unwrap();
+        let graph = trained(&model, (&graph, &weights), &data, options);
         let layers = graph.nodes().iter().filter(|node| matches!(node.op, fusion::Op::Linear(_)));
         layers.map(|node| ((node.wire.range.hi - node.wire.range.lo) as f64).log2()).sum()
     };
@@ -133,17 +140,11 @@ fn accumulators_that_are_held_stay_in_the_rings_of_the_start_and_are_exact() {
         let plan = fusion::fuse(graph, &fusion::Options::default()).unwrap();
         plan.wires.iter().map(|wire| wire.ring.get()).collect()
     };
-    let trained = |hold: bool| {
+    let [held, free] = [true, false].map(|hold| {
         let options = TuneOptions { hold, steps: 90, rate: 0.015, ..OPTIONS };
-        let mut tuner =
-            Tuner::new(&model, (&graph, &weights), &model, source(&data), options).unwrap();
-        while !tuner.learner().is_done() {
-            tuner.learner().step().unwrap();
-        }
-        check_forward(&mut tuner, &data);
-        rings(&tuner.network().unwrap().0)
-    };
-    let (start, held, free) = (rings(&graph), trained(true), trained(false));
+        rings(&trained(&model, (&graph, &weights), &data, options))
+    });
+    let start = rings(&graph);
     let wider = |than: &[u32]| than.iter().zip(&start).filter(|(ring, start)| ring > start).count();
     assert!(wider(&free) > 0, "{start:?}: {free:?}");
     assert_eq!(wider(&held), 0, "{start:?}: {held:?}");

@@ -211,6 +211,7 @@ impl<P: Parameters> Learner for Training<'_, P> {
         let may_lose = self.parameters.may_lose(self.step, self.options.steps);
         let verdict = self.losses.note(loss, self.step, may_lose);
         if self.step == 0 {
+            // Divergence is told by the start: what may be gained is added to it once.
             self.losses.first += self.parameters.worth();
         }
         // Nothing has moved yet: the parameters that made this loss are thrown away with it.

@@ -206,7 +206,7 @@ impl Chooser<'_> {
     ) -> Result<Vec<usize>, ReshapeError> {
         let (mut mixed, mut weighed) = (model.clone(), Vec::new());
         for &at in order {
-            // Fitted to what the first network makes: at first there is a half of it everywhere.
+            // Fitted to what the first network makes: gates start nearly closed.
             let of_model = model.nodes.iter().position(|node| relus[at].is_of(node));
             let node = mixed.nodes.iter().position(|node| relus[at].is_of(node));
             let (of_model, node) =

@@ -1,10 +1,10 @@
 //! A network in which a node and what may stand in its place are both there, each times a weight.
 
-use model::{Function, Model, Node, Op, ValueId};
+use model::{Model, Node, Op, ValueId};
 
 use super::parabola::Parabola;
 use super::pooling;
-use super::surgery::{channels, free, replace};
+use super::surgery::{channels, free, replace, spelled};
 
 /// What may stand in a node's place, one a channel.
 pub(super) enum Other {
@@ -32,19 +32,7 @@ pub(super) fn mix(model: &mut Model, at: usize, other: &Other) -> Weighed {
     let value = |behind: usize| ValueId(at + 1 + behind);
     let mut nodes = vec![node.clone()];
     match other {
-        Other::Parabolas(parabolas) => {
-            let all = parabolas.iter();
-            let constants = all.clone().map(|parabola| parabola.constant).collect();
-            let squares = all.clone().map(|parabola| parabola.square).collect();
-            let linears = all.map(|parabola| parabola.linear).collect();
-            let none = vec![0.0; parabolas.len()];
-            let square = Op::Function(Function::Square);
-            nodes.push(Node { name: named("square"), op: square, ..node.clone() });
-            nodes.push(channels(named("quadratic"), &node, value(1), [squares, constants]));
-            nodes.push(channels(named("linear"), &node, node.inputs[0], [linears, none]));
-            let inputs = vec![value(2), value(3)];
-            nodes.push(Node { name: named("polynomial"), op: Op::Add, inputs, ..node.clone() });
-        }
+        Other::Parabolas(parabolas) => nodes.extend(spelled(model, at, value(1), parabolas)),
         Other::Lines(lines) => {
             let numbers = [0, 1].map(|part| lines.iter().map(|line| line[part]).collect());
             let op = pooling::other(&node.op);

@@ -128,25 +128,40 @@ pub(super) fn between(
 
 /// The network with a square, x and their sum in the place of a ReLU, of a parabola a channel.
 pub(super) fn spelled_out(model: &Model, relu: usize, parabolas: &[Parabola]) -> Model {
+    let mut nodes = spelled(model, relu, model.nodes[relu].output, parabolas);
+    if let Some(sum) = nodes.last_mut() {
+        sum.name.clone_from(&model.nodes[relu].name);
+    }
+    let mut changed = model.clone();
+    replace(&mut changed, relu, nodes);
+    changed
+}
+
+/// A square of what a ReLU reads, a layer for it, one for what is read, and their sum. The square
+/// is to have the value `first`, and the others those behind it.
+pub(super) fn spelled(
+    model: &Model,
+    relu: usize,
+    first: ValueId,
+    parabolas: &[Parabola],
+) -> Vec<Node> {
     let node = &model.nodes[relu];
-    let [name, quadratic, linear] =
-        ["square", "quadratic", "linear"].map(|part| free(model, &format!("{}.{part}", node.name)));
-    let square = Node { name, op: Op::Function(Function::Square), ..node.clone() };
+    let [square, quadratic, linear, sum] = ["square", "quadratic", "linear", "polynomial"]
+        .map(|part| free(model, &format!("{}.{part}", node.name)));
     let all = parabolas.iter();
     let [squares, linears, constants] = [
         all.clone().map(|parabola| parabola.square).collect(),
         all.clone().map(|parabola| parabola.linear).collect(),
         all.map(|parabola| parabola.constant).collect(),
     ];
-    let scaled = channels(quadratic, node, square.output, [squares, constants]);
     let zeros = vec![0.0; parabolas.len()];
-    let linear = channels(linear, node, node.inputs[0], [linears, zeros]);
-    // As `replace` numbers them: behind the square.
-    let inputs = [1, 2].map(|behind| ValueId(square.output.0 + behind));
-    let sum = Node { op: Op::Add, inputs: inputs.into(), ..node.clone() };
-    let mut changed = model.clone();
-    replace(&mut changed, relu, vec![square, scaled, linear, sum]);
-    changed
+    let inputs = [1, 2].map(|behind| ValueId(first.0 + behind));
+    vec![
+        Node { name: square, op: Op::Function(Function::Square), ..node.clone() },
+        channels(quadratic, node, first, [squares, constants]),
+        channels(linear, node, node.inputs[0], [linears, zeros]),
+        Node { name: sum, op: Op::Add, inputs: inputs.into(), ..node.clone() },
+    ]
 }
 
 /// A layer of one weight a channel, and a bias, that reads a value of a node's shape.

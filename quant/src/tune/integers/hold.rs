@@ -9,11 +9,6 @@ use super::narrow::Reach;
 /// How far below the border between two integers a latent is put.
 const BESIDE: f32 = 1.0 / 1024.0;
 
-/// What a layer's accumulators may be.
-pub(super) struct Hold {
-    room: Interval,
-}
-
 /// A channel's weights, all times one factor, and its bias in steps of the accumulators.
 pub(super) struct Channel<'c> {
     pub(super) latents: &'c mut [f32],
@@ -40,29 +35,20 @@ impl Channel<'_> {
         let integer = self.integer(at);
         self.latents[at] = integer - integer.signum() * (0.5 + BESIDE);
     }
-}
 
-impl Hold {
-    /// Of a layer with this room.
-    pub(super) const fn new(room: Interval) -> Self {
-        Self { room }
-    }
-
-    /// Moves integers of a channel toward zero until its sums are within the room: those first
-    /// that are nearest to it. A bias that is beyond the room alone is left there.
-    pub(super) fn keep(&self, reach: &Reach, channel: &mut Channel<'_>) {
-        let Interval { lo, hi } = self.room;
-        for (is_high, room) in [(true, hi as f64 - channel.bias), (false, channel.bias - lo as f64)]
-        {
-            let integers = (0..channel.latents.len()).map(|at| channel.integer(at));
+    /// Moves integers toward zero until the channel's sums are within the room: those first that
+    /// are nearest to it. A bias that is beyond the room alone is left there.
+    pub(super) fn keep(&mut self, reach: &Reach, Interval { lo, hi }: Interval) {
+        for (is_high, room) in [(true, hi as f64 - self.bias), (false, self.bias - lo as f64)] {
+            let integers = (0..self.latents.len()).map(|at| self.integer(at));
             let sum: f64 = integers.map(|q| f64::from(q * reach.end(q, is_high))).sum();
-            let mut excess = sum - room / channel.factor;
+            let mut excess = sum - room / self.factor;
             while excess > 0.0 {
                 // Steps that take more away count as nearer.
-                let weights = (0..channel.latents.len()).filter_map(|at| {
-                    let taken = reach.taken(channel.integer(at), is_high);
-                    (channel.integer(at) != 0.0 && taken > 0.0)
-                        .then(|| (channel.distance(at) / taken, at))
+                let weights = (0..self.latents.len()).filter_map(|at| {
+                    let taken = reach.taken(self.integer(at), is_high);
+                    (self.integer(at) != 0.0 && taken > 0.0)
+                        .then(|| (self.distance(at) / taken, at))
                 });
                 let mut nearest: Vec<(f32, usize)> = weights.collect();
                 if nearest.is_empty() {
@@ -70,8 +56,8 @@ impl Hold {
                 }
                 nearest.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 for (_, at) in nearest {
-                    excess -= f64::from(reach.taken(channel.integer(at), is_high));
-                    channel.shrink(at);
+                    excess -= f64::from(reach.taken(self.integer(at), is_high));
+                    self.shrink(at);
                     if excess <= 0.0 {
                         break;
                     }
@@ -114,7 +100,7 @@ mod tests {
             let mut was = before.clone();
             let was = interval(&reach, &of(&mut was));
             let mut channel = of(&mut latents);
-            Hold::new(room).keep(&reach, &mut channel);
+            channel.keep(&reach, room);
             let is = interval(&reach, &channel);
             prop_assert!(room.lo as f64 <= is.0 && is.1 <= room.hi as f64, "{is:?} {room}");
             let fits = room.lo as f64 <= was.0 && was.1 <= room.hi as f64;
@@ -133,12 +119,12 @@ mod tests {
         let mut channel =
             Channel { latents: &mut latents, factor: 1.0, bias: 5.0, limits: [-4.0, 3.0] };
         // 15 * (3 + 2 + 1) + 5 is 95.
-        Hold::new(Interval { lo: -64, hi: 94 }).keep(&reach, &mut channel);
+        channel.keep(&reach, Interval { lo: -64, hi: 94 });
         assert_eq!(latents, [2.9, 2.0 - 0.5 - BESIDE, -3.0, 0.7]);
         let mut latents = [2.9, -1.6];
         let mut channel =
             Channel { latents: &mut latents, factor: 1.0, bias: 70.0, limits: [-4.0, 3.0] };
-        Hold::new(Interval { lo: -64, hi: 63 }).keep(&reach, &mut channel);
+        channel.keep(&reach, Interval { lo: -64, hi: 63 });
         assert!(latents[0] < 0.5 && latents[1] == -1.6, "{latents:?}");
     }
 }

@@ -4,7 +4,7 @@ use fusion::{Interval, Kernel, Linear};
 use protocols::weights::LayerWeights;
 use train::{Adam, Parameters};
 
-use super::hold::{Channel, Hold};
+use super::hold::Channel;
 use super::narrow::Reach;
 use super::tiles::Tiles;
 use crate::quantize::{by_position, transform};
@@ -37,8 +37,8 @@ pub(super) struct Layer {
     tiles: Option<Tiles>,
     /// Of the accumulators.
     pub(super) reach: Reach,
-    /// What keeps them within their ring, where that is asked for.
-    hold: Option<Hold>,
+    /// What they may be, where they are held.
+    room: Option<Interval>,
     offsets: Vec<f32>,
 }
 
@@ -69,7 +69,7 @@ impl Layer {
             products: vec![0.0; latents],
             tiles: (!is_spatial).then(|| Tiles::new(latents)),
             reach,
-            hold: None,
+            room: None,
             offsets: vec![0.0; channels],
         }
     }
@@ -93,7 +93,7 @@ impl Layer {
     /// Keeps the accumulators within what they may be from now on. In Winograd's domain they are
     /// sums over positions, and not held.
     pub(super) fn hold(&mut self, room: Interval) {
-        self.hold = self.tiles.is_none().then_some(Hold::new(room));
+        self.room = self.tiles.is_none().then_some(room);
     }
 
     /// The least and the largest integer of the weights.
@@ -164,12 +164,12 @@ impl Layer {
     /// Brings what has gone beyond the room back.
     fn keep(&mut self) {
         let (limits, step) = (self.limits(), self.step);
-        let Some(hold) = &self.hold else { return };
+        let Some(room) = self.room else { return };
         let channels = self.latents.chunks_mut(self.fan_in).zip(&self.factors);
         for ((latents, factor), bias) in channels.zip(&self.biases) {
             let bias = f64::from((bias * step).round());
             let factor = f64::from(*factor);
-            hold.keep(&self.reach, &mut Channel { latents, factor, bias, limits });
+            Channel { latents, factor, bias, limits }.keep(&self.reach, room);
         }
     }
 
