@@ -258,7 +258,7 @@ fn a_service_that_ends_lets_sessions_end_first() {
         }
         busy.close().await.unwrap();
         // The other one asks for nothing, and hears why it ends.
-        while service.event("ended")["client"] != "busy" {}
+        service.event_of("ended", ("client", &"busy".into()));
         tokio::time::sleep(Duration::from_millis(1500)).await;
         let late = idle.infer(&images.take(1)).await;
         let told = matches!(

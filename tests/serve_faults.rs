@@ -124,10 +124,9 @@ fn a_client_whose_session_is_lost_runs_what_is_left_in_another() {
     }
     // What the client counts of a session that is complete, its server has in its log.
     service.await_metric("pq_sessions_total", "outcome=\"complete\"", 2);
-    let log = service.log();
-    let ended = log.iter().find(|e| e["event"] == "ended" && e["session"] == second["session"]);
+    let ended = service.event_of("ended", ("session", &second["session"]));
     for field in ["images", "server_bytes", "client_bytes"] {
-        assert_eq!(ended.unwrap()[field], second[field], "{field}");
+        assert_eq!(ended[field], second[field], "{field}");
     }
     assert!(service.drained().status.success());
 }

@@ -453,6 +453,7 @@ fn a_service_shows_each_client_what_it_knows_and_reads_its_certificates_again() 
     let refused = with(&renewed);
     assert_eq!(refused.status.code(), Some(5), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("all images"), "{}", stderr(&refused));
+    service.event_of("refused", ("reason", &"quota".into()));
     let used = std::fs::read_to_string(keys.file("clients.txt.used")).unwrap();
     assert!(used.starts_with("x509:dns:alice.example "), "{used}");
     let clients = |name: &str| {

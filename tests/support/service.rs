@@ -202,13 +202,19 @@ impl Service {
 
     /// Waits for an event of this name, and returns it.
     pub(crate) fn event(&self, name: &str) -> Value {
+        self.event_of(name, ("event", &name.into()))
+    }
+
+    /// Waits for an event of this name whose field has this value, and returns it. A metric counts
+    /// before a line that tells of the same is read.
+    pub(crate) fn event_of(&self, name: &str, (field, value): (&str, &Value)) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let found = self.log.lock().unwrap().iter().find(|e| e["event"] == name).cloned();
-            if let Some(event) = found {
+            let mut log = self.log().into_iter();
+            if let Some(event) = log.find(|e| e["event"] == name && e[field] == *value) {
                 return event;
             }
-            assert!(Instant::now() < deadline, "no {name} in {:?}", self.log.lock().unwrap());
+            assert!(Instant::now() < deadline, "no {name}, {field} {value}, in {:?}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
