@@ -28,13 +28,24 @@
 //! Where a paper leaves a choice, the cheaper one is taken for it. Sums, slices, biases, averages,
 //! and the sharing of the input and the output cost nothing here.
 
-use std::iter::Sum;
-use std::ops::{Add, Mul};
+mod matrix;
+mod traffic;
 
 use protocols::linear::Geometry;
 use protocols::plan::{Plan, Step, WireId};
 use protocols::steps::{Argmax, Linear, Lookup, MaxPool, Requant};
 
+use matrix::Matrix;
+pub use traffic::Traffic;
+
+/// The ring of CrypTFlow2 and CoPriv.
+const FIXED: u64 = 37;
+/// Bits of fraction within it.
+const FRACTION: u64 = 12;
+/// The ring of COINN's accumulators.
+const ACCUMULATOR: u64 = 16;
+/// Bits of what its ReLUs compare, in most layers.
+const COMPARED: u64 = 10;
 /// A published system, and the widths that it would run a network at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
@@ -228,64 +239,6 @@ pub fn steps(plan: &Plan, system: System) -> Vec<Traffic> {
     plan.steps.iter().map(|step| system.step(plan, step)).collect()
 }
 
-/// Traffic whose dearer part depends on how OTs are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// OTs, in all directions: λ bits each by IKNP, nothing where they are silent.
-    lambdas: u64,
-    /// Bits of messages.
-    bits: u64,
-}
-
-impl Traffic {
-    /// Bytes over OTs by IKNP.
-    pub const fn iknp_bytes(&self) -> u64 {
-        (LAMBDA * self.lambdas + self.bits).div_ceil(8)
-    }
-
-    /// Bytes over silent OTs.
-    pub const fn silent_bytes(&self) -> u64 {
-        self.bits.div_ceil(8)
-    }
-}
-
-impl Add for Traffic {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { lambdas: self.lambdas + other.lambdas, bits: self.bits + other.bits }
-    }
-}
-
-impl Sum for Traffic {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), Add::add)
-    }
-}
-
-impl Mul<u64> for Traffic {
-    type Output = Self;
-
-    fn mul(self, times: u64) -> Self {
-        Self { lambdas: self.lambdas * times, bits: self.bits * times }
-    }
-}
-
-/// λ.
-const LAMBDA: u64 = 128;
-/// The ring of CrypTFlow2 and CoPriv.
-const FIXED: u64 = 37;
-/// Bits of fraction within it.
-const FRACTION: u64 = 12;
-/// The ring of COINN's accumulators.
-const ACCUMULATOR: u64 = 16;
-/// Bits of what its ReLUs compare, in most layers.
-const COMPARED: u64 = 10;
-/// Bits of its centers.
-const CENTER: u64 = 6;
-/// The base-two logarithm of the centers of an output, at most: what most of its layers have.
-const MAX_CLUSTERS: u64 = 3;
-
 /// Widths of a layer's weights and of the activations that it reads.
 #[derive(Clone, Copy)]
 struct Widths {
@@ -302,81 +255,6 @@ fn layer_widths(plan: &Plan, layer: &Linear) -> Widths {
 /// A ReLU of values of so many bits.
 const fn relu(bits: u64) -> Traffic {
     Traffic { lambdas: bits, bits: 18 * bits }
-}
-
-/// Matrix products, `count` of `rows x inner` weights with `inner x columns` activations.
-struct Matrix {
-    count: u64,
-    rows: u64,
-    inner: u64,
-    columns: u64,
-}
-
-impl Matrix {
-    /// One product a group, of the windows side by side.
-    const fn direct(geometry: &Geometry) -> Self {
-        Self {
-            count: geometry.groups as u64,
-            rows: (geometry.out_channels / geometry.groups) as u64,
-            inner: geometry.fan_in() as u64,
-            columns: geometry.positions() as u64,
-        }
-    }
-
-    /// Winograd's products, for 3x3 convolutions of one of these strides: 16 for tiles of 2x2
-    /// outputs at stride 1; at stride 2 the four phases of the kernel (2x2, 2x1, 1x2, 1x1) take 25
-    /// where 36 multiplications were.
-    fn winograd(geometry: &Geometry, strides: &[usize]) -> Option<Self> {
-        let g = geometry;
-        let fits = g.groups == 1
-            && [g.kernel_h, g.kernel_w] == [3, 3]
-            && [g.dilation_h, g.dilation_w] == [1, 1]
-            && g.stride_h == g.stride_w
-            && strides.contains(&g.stride_h);
-        fits.then(|| Self {
-            count: if g.stride_h == 1 { 16 } else { 25 },
-            rows: g.out_channels as u64,
-            inner: g.in_channels as u64,
-            columns: (g.out_h().div_ceil(2) * g.out_w().div_ceil(2)) as u64,
-        })
-    }
-
-    const fn macs(&self) -> u64 {
-        self.count * self.rows * self.inner * self.columns
-    }
-
-    /// An OT for every bit b of every weight, with `ring - b` bits for every column.
-    fn by_weights(&self, bits: u64, ring: u64) -> Traffic {
-        // Bit `b` weighs `2^b`: of its product only `ring - b` bits count. Of 4 bits in a ring of
-        // 18: 18 + 17 + 16 + 15 = 66 bits a product.
-        let messages: u64 = (0..bits).map(|b| ring - b).sum();
-        Traffic {
-            lambdas: self.count * self.rows * self.inner * bits,
-            bits: self.macs() * messages,
-        }
-    }
-
-    /// Weights of so many bits as indices of centers, or as they are at the ring's width: the
-    /// fewer bytes.
-    fn by_centers(&self, bits: u64, ring: u64) -> Traffic {
-        let clusters = 1 << bits.min(MAX_CLUSTERS);
-        // What belongs to the last center is all that is left of the sum of all activations, which
-        // is local.
-        let chosen = self.count * self.rows * self.inner * (clusters - 1);
-        let sums = Traffic { lambdas: chosen, bits: chosen * self.columns * ring };
-        let products = Self { inner: clusters, ..*self }.by_weights(CENTER, ring);
-        let plain = self.by_weights(ring, ring);
-        let factored = sums + products;
-        if factored.iknp_bytes() <= plain.iknp_bytes() { factored } else { plain }
-    }
-
-    /// Where weights and activations are of the ring's width alike, the bits of the fewer of them
-    /// choose.
-    fn by_the_fewer(&self, ring: u64) -> Traffic {
-        let by_weights = self.by_weights(ring, ring);
-        let activations = self.count * self.inner * self.columns * ring;
-        Traffic { lambdas: by_weights.lambdas.min(activations), ..by_weights }
-    }
 }
 
 #[cfg(test)]
