@@ -1,4 +1,5 @@
-//! One step of gradients, batch 64: of ResNet-20's shape, and of a MobileNetV2 for 32x32 pixels.
+//! One step of gradients, batch 64: of ResNet-20's shape, of the same with weights in Winograd's
+//! domain, and of a MobileNetV2 for 32x32 pixels.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use model::Geometry;
@@ -27,6 +28,18 @@ fn resnet20() -> Network {
     let classes =
         Geometry { in_h: 8, in_w: 8, kernel_h: 8, kernel_w: 8, ..Geometry::dense(64, 10) };
     network.output = push(&mut network, Op::Linear(classes), &[value], [10, 1, 1]);
+    network
+}
+
+/// The same, its 3x3 convolutions of stride 1 by weights in Winograd's domain.
+fn in_domain(mut network: Network) -> Network {
+    for node in &mut network.nodes {
+        if let Op::Linear(g) = node.op
+            && [g.kernel_h, g.stride_h] == [3, 1]
+        {
+            node.op = Op::Winograd(g);
+        }
+    }
     network
 }
 
@@ -105,13 +118,16 @@ fn numbers(count: usize) -> Vec<f32> {
 
 fn steps(criterion: &mut Criterion) {
     step(criterion, "resnet20 step of 64", &resnet20());
+    step(criterion, "resnet20 in Winograd's domain, step of 64", &in_domain(resnet20()));
     step(criterion, "mobilenet_v2 step of 64", &mobilenet_v2());
 }
 
 fn step(criterion: &mut Criterion, name: &str, network: &Network) {
     let mut trainer: Trainer<f32> = Trainer::new(network, BATCH);
     for (node, geometry) in network.layers() {
-        trainer.set(node, &numbers(geometry.weights()), &numbers(geometry.out_channels));
+        let in_domain = matches!(network.nodes[node].op, Op::Winograd(_));
+        let weights = if in_domain { geometry.weights() / 9 * 16 } else { geometry.weights() };
+        trainer.set(node, &numbers(weights), &numbers(geometry.out_channels));
     }
     let images = numbers(BATCH * 3 * 32 * 32);
     criterion.bench_function(name, |bencher| {

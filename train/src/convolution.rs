@@ -5,7 +5,7 @@ use pulp::{Arch, NullaryFnOnce};
 
 use crate::depthwise;
 use crate::kernels::{LANES, Number, Sweep, Tap, lanes};
-use crate::layout::{Axis, Place, tiled, unrolled};
+use crate::layout::{Axis, Place, unrolled};
 
 /// Weights of one tap: sixteen by sixteen.
 const SQUARE: usize = LANES * LANES;
@@ -17,51 +17,37 @@ const NOWHERE: u32 = u32::MAX;
 /// A layer, ready to be run at the places of its input and of its output.
 #[derive(Clone, Debug)]
 pub(crate) struct Convolution {
-    /// Of tiles: a tile of outputs counts as one.
     geometry: Geometry,
     /// Whether each group is one channel that makes another one.
     is_depthwise: bool,
-    /// Rows and columns of outputs of a tile, each with a kernel of its own; 1 of a plain layer.
-    tile: usize,
-    /// Rows and columns of outputs.
-    outputs: [usize; 2],
-    /// For each block of outputs one for each place in a tile.
+    /// One for each block of outputs.
     forward: Vec<Sweep>,
     /// For each block of inputs, one for each phase of the strides: together they write every
     /// pixel.
     backward: Vec<Sweep>,
-    /// Where each weight lies in [`Packed::forward`] and in [`Packed::backward`].
+    /// Where each weight lies forward and backward: `[sweep][tap][channel][16]`, of the input's
+    /// channels forward, of the output's backward; `[sweep][tap][16]` of depthwise layers.
     packed: [Vec<u32>; 2],
     lengths: [usize; 2],
+}
+
+/// Where the cotangent of an input is written, or added to what is there.
+pub(crate) struct Cotangent<'a, T> {
+    pub(crate) to: &'a mut [T],
+    pub(crate) add: bool,
 }
 
 /// A kernel that sums products: sweep, input, weights, biases, output.
 type Products<T> = fn(&Sweep, &[T], &[T], Option<&[T; LANES]>, &mut [T]);
 
-/// Weights and biases as the kernels read them.
-#[derive(Clone)]
-pub(crate) struct Packed<T> {
-    /// `[sweep][tap][channel of the input][16]`; `[sweep][tap][16]` where layers are depthwise.
-    pub(crate) forward: Vec<T>,
-    /// `[sweep][tap][channel of the output][16]`; likewise.
-    pub(crate) backward: Vec<T>,
-    /// Of all blocks.
-    pub(crate) bias: Vec<T>,
-}
-
 impl Convolution {
-    /// A layer whose outputs have kernels by their place in a tile of so many rows and columns; of
-    /// one, all have the same.
-    pub(crate) fn new(geometry: &Geometry, tile: usize, [input, output]: [&Place; 2]) -> Self {
-        let outputs = [geometry.out_h(), geometry.out_w()];
-        let geometry = tiled(geometry, tile);
-        let weights = tile * tile * geometry.weights();
+    pub(crate) fn new(geometry: &Geometry, [input, output]: [&Place; 2]) -> Self {
+        let geometry = *geometry;
+        let weights = geometry.weights();
         let Geometry { groups, in_channels, out_channels, .. } = geometry;
         let mut layer = Self {
             geometry,
             is_depthwise: [in_channels, out_channels] == [groups; 2],
-            tile,
-            outputs,
             forward: Vec::new(),
             backward: Vec::new(),
             packed: [vec![NOWHERE; weights], vec![NOWHERE; weights]],
@@ -69,9 +55,7 @@ impl Convolution {
         };
         // Biases of a block are those of its sweep: sweeps forward come in the order of blocks.
         for block in 0..output.blocks() {
-            for place in 0..layer.places() {
-                layer.push_forward(block, place, [input, output]);
-            }
+            layer.push_forward(block, [input, output]);
         }
         // Pixels of one phase, as far from a multiple of the stride, are read at the same taps.
         // With stride 2 and a kernel of 3, even rows are read at taps 0 and 2, odd ones at 1.
@@ -98,17 +82,14 @@ impl Convolution {
         }
     }
 
-    /// Adds the sweep that writes one place of all tiles of a block.
-    fn push_forward(&mut self, block: usize, place: usize, [input, output]: [&Place; 2]) {
-        let (g, tile) = (self.geometry, self.tile);
-        let within = [place / tile, place % tile];
-        // Tiles at the far ends may lack some of their places.
-        let size = [0, 1].map(|axis| (self.outputs[axis] + tile - 1 - within[axis]) / tile);
+    /// Adds the sweep that writes a block.
+    fn push_forward(&mut self, block: usize, [input, output]: [&Place; 2]) {
+        let g = self.geometry;
         let mut taps = Vec::new();
         for from in self.inputs_of(block) {
             for tap in 0..g.kernel_h * g.kernel_w {
                 let (ky, kx) = (tap / g.kernel_w, tap % g.kernel_w);
-                let weights = self.tap_weights(0, place, [block, from], [ky, kx]);
+                let weights = self.tap_weights(0, [block, from], [ky, kx]);
                 let (y, x) = (ky * g.dilation_h, kx * g.dilation_w);
                 taps.push(Tap {
                     input: from * input.block() + y * input.row() + x * LANES,
@@ -120,7 +101,7 @@ impl Convolution {
         // The first window starts in the frame.
         let mut grid = input.grid(0, [0, 0], [g.stride_h, g.stride_w]);
         grid.start -= g.pad_top * input.row() + g.pad_left * LANES;
-        let to = output.grid(block, within, [tile; 2]);
+        let (size, to) = ([g.out_h(), g.out_w()], output.grid(block, [0, 0], [1, 1]));
         self.forward.push(Sweep { size, input: grid, output: to, taps });
     }
 
@@ -136,21 +117,21 @@ impl Convolution {
             if !self.inputs_of(to).contains(&block) {
                 continue;
             }
-            // A pixel is read by outputs at all places of a tile, each with a kernel of its own.
-            for place in 0..self.places() {
-                for (ky, y) in rows.taps(phases[0]) {
-                    for (kx, x) in columns.taps(phases[1]) {
-                        let [y, x] = self.pixel([y, x], place, output);
-                        taps.push(Tap {
-                            input: to * output.block() + y * output.row() + x * LANES,
-                            weights: self.tap_weights(1, place, [to, block], [ky, kx]),
-                            channels: (self.geometry.out_channels - to * LANES).min(LANES),
-                        });
-                    }
+            for (ky, y) in rows.taps(phases[0]) {
+                for (kx, x) in columns.taps(phases[1]) {
+                    // Outputs before the first lie in the frame, which holds zeros: counted from
+                    // its corner.
+                    let y = (y + output.frame[0] as isize) as usize;
+                    let x = (x + output.frame[1] as isize) as usize;
+                    taps.push(Tap {
+                        input: to * output.block() + y * output.row() + x * LANES,
+                        weights: self.tap_weights(1, [to, block], [ky, kx]),
+                        channels: (self.geometry.out_channels - to * LANES).min(LANES),
+                    });
                 }
             }
         }
-        let mut grid = output.grid(0, [0, 0], [self.tile; 2]);
+        let mut grid = output.grid(0, [0, 0], [1, 1]);
         grid.start = 0;
         self.backward.push(Sweep {
             size: [rows.pixels(phases[0]), columns.pixels(phases[1])],
@@ -158,16 +139,6 @@ impl Convolution {
             output: input.grid(block, phases, [rows.stride, columns.stride]),
             taps,
         });
-    }
-
-    /// The row and the column of an output, counted from the frame's corner, by its tile and its
-    /// place there. Tiles before the first lie in the frame, which holds zeros.
-    fn pixel(&self, tiles: [isize; 2], place: usize, output: &Place) -> [usize; 2] {
-        let within = [place / self.tile, place % self.tile];
-        [0, 1].map(|axis| {
-            let first = (output.frame[axis] + within[axis]) as isize;
-            (tiles[axis] * self.tile as isize + first) as usize
-        })
     }
 
     /// The blocks of inputs that a block of outputs reads: those of its groups.
@@ -184,16 +155,8 @@ impl Convolution {
 
     /// Where the weights of a tap between two blocks start, the next free place; notes where each
     /// of them lies. Weights that a group lacks stay zero.
-    fn tap_weights(
-        &mut self,
-        way: usize,
-        place: usize,
-        [to, from]: [usize; 2],
-        [ky, kx]: [usize; 2],
-    ) -> usize {
+    fn tap_weights(&mut self, way: usize, [to, from]: [usize; 2], [ky, kx]: [usize; 2]) -> usize {
         let g = self.geometry;
-        // Kernels of one place in a tile follow those of the one before.
-        let before = place * g.weights();
         let start = self.lengths[way];
         self.lengths[way] += if self.is_depthwise { DIAGONAL } else { SQUARE };
         let (of_inputs, of_outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
@@ -210,7 +173,7 @@ impl Convolution {
                     (false, 0) => c * LANES + k,
                     (false, _) => k * LANES + c,
                 };
-                self.packed[way][before + weight] = (start + within) as u32;
+                self.packed[way][weight] = (start + within) as u32;
             }
         }
         start
@@ -218,37 +181,26 @@ impl Convolution {
 
     /// How many weights and biases it has.
     pub(crate) const fn parameters(&self) -> [usize; 2] {
-        [self.places() * self.geometry.weights(), self.geometry.out_channels]
+        [self.geometry.weights(), self.geometry.out_channels]
     }
 
-    /// Outputs of a tile.
-    const fn places(&self) -> usize {
-        self.tile * self.tile
+    /// Elements of the weights as they lie forward and backward.
+    pub(crate) const fn lengths(&self) -> [usize; 2] {
+        self.lengths
     }
 
-    /// The sweeps forward of each block.
-    fn blocks(&self) -> impl Iterator<Item = &[Sweep]> {
-        self.forward.chunks_exact(self.places())
+    /// Elements of the biases of all blocks.
+    pub(crate) const fn biases(&self) -> usize {
+        self.forward.len() * LANES
     }
 
-    /// Zeros in place of weights and biases.
-    pub(crate) fn zeros<T: Number>(&self) -> Packed<T> {
-        Packed {
-            forward: vec![T::zero(); self.lengths[0]],
-            backward: vec![T::zero(); self.lengths[1]],
-            bias: vec![T::zero(); self.forward.len() / self.places() * LANES],
+    /// Puts weights, in the order of [`model::Conv`], where the kernels read them.
+    pub(crate) fn pack<T: Number>(&self, weight: &[T], [forward, backward]: [&mut [T]; 2]) {
+        let [one, other] = &self.packed;
+        for (&value, (&one, &other)) in weight.iter().zip(one.iter().zip(other)) {
+            forward[one as usize] = value;
+            backward[other as usize] = value;
         }
-    }
-
-    /// Puts weights and biases, in the order of [`model::Conv`], where the kernels read them.
-    pub(crate) fn pack<T: Number>(&self, weight: &[T], bias: &[T], packed: &mut Packed<T>) {
-        let [forward, backward] = &self.packed;
-        for (&value, (&one, &other)) in weight.iter().zip(forward.iter().zip(backward)) {
-            packed.forward[one as usize] = value;
-            packed.backward[other as usize] = value;
-        }
-        // Behind the last channel, biases stay zero, and so do the outputs there.
-        packed.bias[..bias.len()].copy_from_slice(bias);
     }
 
     /// Gradients of weights in the order of [`model::Conv`], from those in the kernels' order.
@@ -263,55 +215,51 @@ impl Convolution {
         if self.is_depthwise { depthwise::products } else { T::products }
     }
 
-    pub(crate) fn forward<T: Number>(&self, packed: &Packed<T>, input: &[T], output: &mut [T]) {
-        let products = self.products();
-        for (sweeps, bias) in self.blocks().zip(packed.bias.as_chunks().0) {
-            for sweep in sweeps {
-                products(sweep, input, &packed.forward, Some(bias), output);
-            }
+    /// The output, of weights as they lie forward and of biases of all blocks, if there are any.
+    pub(crate) fn forward<T: Number>(
+        &self,
+        weights: &[T],
+        bias: Option<&[T]>,
+        input: &[T],
+        output: &mut [T],
+    ) {
+        let (products, zeros) = (self.products(), [T::zero(); LANES]);
+        for (block, sweep) in self.forward.iter().enumerate() {
+            let bias = bias.map_or(&zeros, |bias| lanes(&bias[block * LANES..]));
+            products(sweep, input, weights, Some(bias), output);
         }
     }
 
-    /// The cotangent of the input, which is written, or added to what is there.
+    /// The cotangent of the input, which is written, or added to what is there; of weights as they
+    /// lie backward.
     pub(crate) fn backward<T: Number>(
         &self,
-        packed: &Packed<T>,
+        weights: &[T],
         cotangent: &[T],
-        input: &mut [T],
-        add: bool,
+        Cotangent { to, add }: Cotangent<'_, T>,
     ) {
         // A bias of zero overwrites what the last image has left there.
         let zeros = [T::zero(); LANES];
         let start = (!add).then_some(&zeros);
         let products = self.products();
         for sweep in &self.backward {
-            products(sweep, cotangent, &packed.backward, start, input);
+            products(sweep, cotangent, weights, start, to);
         }
     }
 
-    /// Adds the gradients of weights and biases, in the order of the kernels.
-    pub(crate) fn sums<T: Number>(
-        &self,
-        input: &[T],
-        cotangent: &[T],
-        [weights, bias]: [&mut [T]; 2],
-    ) {
+    /// Adds the gradients of weights, as they lie forward.
+    pub(crate) fn weight_sums<T: Number>(&self, input: &[T], cotangent: &[T], weights: &mut [T]) {
         let sums = if self.is_depthwise { depthwise::weight_sums } else { T::weight_sums };
         for sweep in &self.forward {
             sums(sweep, input, cotangent, weights);
         }
-        for (sweeps, bias) in self.blocks().zip(bias.as_chunks_mut().0) {
-            for sweep in sweeps {
-                Arch::new().dispatch(PixelSums { sweep, cotangent, sums: bias });
-            }
-        }
     }
-}
 
-impl<T: Number> Packed<T> {
-    /// Zeros in place of the gradients of weights and biases.
-    pub(crate) fn sums(&self) -> [Vec<T>; 2] {
-        [vec![T::zero(); self.forward.len()], vec![T::zero(); self.bias.len()]]
+    /// Adds the gradients of biases, of all blocks.
+    pub(crate) fn bias_sums<T: Number>(&self, cotangent: &[T], bias: &mut [T]) {
+        for (sweep, sums) in self.forward.iter().zip(bias.as_chunks_mut().0) {
+            Arch::new().dispatch(PixelSums { sweep, cotangent, sums });
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use model::Geometry;
 use crate::kernels::{Grid, LANES};
 use crate::network::{Network, Op};
 
+/// Rows and columns of the outputs of a tile of Winograd's, and from one tile to the next.
+pub(crate) const TILE: usize = 2;
+
 /// The layout of a value and of its cotangent, one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -106,12 +109,14 @@ impl Layout {
         let memory = memory(network);
         let mut frames = vec![[0; 2]; memory.len()];
         for (index, node) in network.nodes.iter().enumerate() {
-            let Some((geometry, tile)) = node.op.layer() else { continue };
-            let geometry = tiled(geometry, tile);
-            // Values that share memory share its layout, and so the largest of their frames. A
-            // tile beyond the outputs, and what the last one has beyond them, is as many rows.
-            let beyond = backward_frame(&unrolled(&geometry)).map(|tiles| tiles * tile + tile - 1);
-            let needed = [forward_frame(&geometry), beyond];
+            let needed = match &node.op {
+                Op::Winograd(geometry) => tile_frames(geometry),
+                op => match op.layer() {
+                    Some(g) => [forward_frame(g), backward_frame(&unrolled(g))],
+                    None => continue,
+                },
+            };
+            // Values that share memory share its layout, and so the largest of their frames.
             for (value, needed) in [node.inputs[0], index + 1].into_iter().zip(needed) {
                 let frame = &mut frames[memory[value]];
                 *frame = [frame[0].max(needed[0]), frame[1].max(needed[1])];
@@ -149,7 +154,7 @@ fn memory(network: &Network) -> Vec<usize> {
 /// Whether the gradient of an operation does without its result.
 const fn forgets(op: &Op) -> bool {
     match op {
-        Op::Linear(_) | Op::Tiles(_) | Op::PRelu { .. } | Op::Add { .. } | Op::Product => true,
+        Op::Linear(_) | Op::Winograd(_) | Op::PRelu { .. } | Op::Add { .. } | Op::Product => true,
         Op::SumPool { .. } => true,
         Op::Relu { .. }
         | Op::Round(_)
@@ -163,28 +168,7 @@ const fn forgets(op: &Op) -> bool {
     }
 }
 
-/// A convolution of stride 1 as one of tiles: a tile of outputs is a pixel, and reads all inputs
-/// that its outputs do. Tiles of one output are any convolution as it is.
-pub(crate) fn tiled(geometry: &Geometry, tile: usize) -> Geometry {
-    let g = *geometry;
-    if tile == 1 {
-        return g;
-    }
-    let [rows, columns] = [g.out_h(), g.out_w()].map(|outputs| outputs.div_ceil(tile));
-    let (kernel_h, kernel_w) = (g.kernel_h + tile - 1, g.kernel_w + tile - 1);
-    Geometry {
-        kernel_h,
-        kernel_w,
-        stride_h: tile,
-        stride_w: tile,
-        // The last tile may reach beyond what the outputs read.
-        pad_bottom: ((rows - 1) * tile + kernel_h).saturating_sub(g.in_h + g.pad_top),
-        pad_right: ((columns - 1) * tile + kernel_w).saturating_sub(g.in_w + g.pad_left),
-        ..g
-    }
-}
-
-/// The same layer, with strides that only count where there is more than one output: a layer whose
+/// A layer with strides that only count where there is more than one output: a layer whose
 /// kernel covers the image then has one tap a pixel on its way back.
 pub(crate) fn unrolled(geometry: &Geometry) -> Geometry {
     let g = *geometry;
@@ -215,6 +199,22 @@ fn backward_frame(g: &Geometry) -> [usize; 2] {
     let vertical = Axis::vertical(g);
     let horizontal = Axis::horizontal(g);
     [vertical.frame(), horizontal.frame()]
+}
+
+/// What tiles of Winograd's reach beyond an input and beyond an output.
+fn tile_frames(g: &Geometry) -> [[usize; 2]; 2] {
+    let odd = [g.out_h() % TILE, g.out_w() % TILE];
+    // A kernel of 3x3 makes a tile of 2x2 from 4x4 inputs, at every second pixel.
+    let tiled = Geometry {
+        kernel_h: g.kernel_h + TILE - 1,
+        kernel_w: g.kernel_w + TILE - 1,
+        stride_h: TILE,
+        stride_w: TILE,
+        pad_bottom: g.pad_bottom + odd[0],
+        pad_right: g.pad_right + odd[1],
+        ..*g
+    };
+    [forward_frame(&tiled), odd]
 }
 
 /// One axis of a convolution, seen from its input.

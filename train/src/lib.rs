@@ -16,6 +16,7 @@ mod depthwise;
 mod elements;
 mod images;
 pub mod kernels;
+mod layer;
 pub mod layout;
 pub mod loss;
 mod network;
@@ -25,6 +26,7 @@ mod steps;
 mod strip;
 mod trainer;
 mod windows;
+mod winograd;
 
 pub use adam::{Adam, rate};
 pub use images::{Augmentation, Images, Mixture, Order};

@@ -24,18 +24,14 @@ pub struct Node {
     pub shape: [usize; 3],
 }
 
-/// Rows and columns of outputs of a tile of [`Op::Tiles`].
-const TILE: usize = 2;
-
 /// What a [`Node`] computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// A convolution or a fully connected layer.
     Linear(Geometry),
-    /// The same, but that outputs have kernels by their place in a tile of 2x2: 4x4 weights over
-    /// the tile's inputs, `[4, K, C / groups, 4, 4]`. Winograd's F(2x2, 3x3) is this, whatever its
-    /// weights in the domain are. The geometry is that of the 3x3 convolution, of stride 1.
-    Tiles(Geometry),
+    /// Winograd's F(2x2, 3x3), whatever its weights in the domain are: `[16, K, C / groups]`. The
+    /// geometry is that of a 3x3 convolution of stride 1.
+    Winograd(Geometry),
     /// `min(max(x, 0), max)`, without the upper bound if `max` is `None`.
     Relu {
         /// The upper bound.
@@ -139,16 +135,15 @@ impl Network {
     /// The nodes that are layers, with their shapes.
     pub fn layers(&self) -> impl Iterator<Item = (usize, &Geometry)> {
         let nodes = self.nodes.iter().enumerate();
-        nodes.filter_map(|(index, node)| Some((index, node.op.layer()?.0)))
+        nodes.filter_map(|(index, node)| Some((index, node.op.layer()?)))
     }
 }
 
 impl Op {
-    /// The geometry of a layer, and the rows and columns of outputs of one of its tiles.
-    pub(crate) const fn layer(&self) -> Option<(&Geometry, usize)> {
+    /// The geometry of a layer.
+    pub(crate) const fn layer(&self) -> Option<&Geometry> {
         match self {
-            Self::Linear(geometry) => Some((geometry, 1)),
-            Self::Tiles(geometry) => Some((geometry, TILE)),
+            Self::Linear(geometry) | Self::Winograd(geometry) => Some(geometry),
             Self::Relu { .. }
             | Self::PRelu { .. }
             | Self::Add { .. }

@@ -40,7 +40,7 @@ fn before_functions(network: &Network) -> Vec<bool> {
     for (index, node) in network.nodes.iter().enumerate().rev() {
         let is_before = match &node.op {
             Op::Relu { .. } | Op::PRelu { .. } | Op::Function(_) | Op::Table(_) => true,
-            Op::Linear(_) | Op::Tiles(_) | Op::Product => false,
+            Op::Linear(_) | Op::Winograd(_) | Op::Product => false,
             Op::Add { .. }
             | Op::Round(_)
             | Op::RoundEach { .. }

@@ -2,7 +2,7 @@
 
 use model::Function;
 
-use crate::convolution::Convolution;
+use crate::layer::Layer;
 use crate::layout::{Layout, Place};
 use crate::network::{Network, Op, Rounding, Table};
 use crate::product::Product;
@@ -44,7 +44,7 @@ pub(crate) enum Back {
 /// What a node computes.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
-    Linear(Box<Convolution>),
+    Linear(Box<Layer>),
     Relu(Option<f32>),
     /// Whether its slopes have gradients.
     PRelu(bool),
@@ -60,6 +60,23 @@ pub(crate) enum Work {
 }
 
 impl Step {
+    /// Its layer, if it is one.
+    pub(crate) fn layer(&self) -> Option<&Layer> {
+        match &self.work {
+            Work::Linear(layer) => Some(layer),
+            Work::Relu(_)
+            | Work::PRelu(_)
+            | Work::Add(_)
+            | Work::Product(_)
+            | Work::Round(_)
+            | Work::RoundEach(_)
+            | Work::Max(_)
+            | Work::Sum(..)
+            | Work::Function(_)
+            | Work::Table(_) => None,
+        }
+    }
+
     /// Whether it has slopes that are learned.
     pub(crate) const fn has_slopes(&self) -> bool {
         matches!(self.work, Work::PRelu(true))
@@ -106,9 +123,9 @@ fn step(network: &Network, layout: &Layout, index: usize) -> Step {
         .collect();
     let first = inputs[0].place;
     let work = match &node.op {
-        Op::Linear(_) | Op::Tiles(_) => {
-            let (geometry, tile) = node.op.layer().expect("invariant: the node is a layer");
-            Work::Linear(Box::new(Convolution::new(geometry, tile, [&first, &place])))
+        Op::Linear(geometry) => Work::Linear(Box::new(Layer::plain(geometry, [&first, &place]))),
+        Op::Winograd(geometry) => {
+            Work::Linear(Box::new(Layer::winograd(geometry, [&first, &place])))
         }
         Op::Relu { max } => Work::Relu(*max),
         Op::PRelu { learned, .. } => Work::PRelu(*learned),

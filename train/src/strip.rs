@@ -2,11 +2,13 @@
 
 use model::Function;
 
-use crate::convolution::Packed;
+use crate::convolution::Cotangent;
 use crate::elements;
 use crate::kernels::Number;
+use crate::layer::{Layer, Packed};
 use crate::layout::Layout;
 use crate::steps::{Back, Operand, Step, Work};
+use crate::winograd::Scratch;
 
 /// What all strips read.
 pub(crate) struct Shared<'a, T> {
@@ -28,6 +30,8 @@ pub(crate) struct Strip<T> {
     cotangents: Vec<Vec<T>>,
     /// By node: sums over the strip, of weights in the order of the kernels and of biases.
     pub(crate) sums: Vec<Option<[Vec<T>; 2]>>,
+    /// What layers share.
+    scratch: Scratch<T>,
     /// The output of the image at hand, and its cotangent, row-major.
     pub(crate) output: [Vec<T>; 2],
     /// The sum of the losses.
@@ -45,7 +49,11 @@ impl<T: Number> Strip<T> {
             })
             .collect();
         let outputs = places[shared.output].shape.iter().product();
+        let scratch = shared.steps.iter().filter_map(Step::layer).map(Layer::scratch);
+        let scratch =
+            scratch.fold([0; 3], |a, b| [0, 1, 2].map(|part: usize| a[part].max(b[part])));
         Self {
+            scratch: scratch.map(|len| vec![T::zero(); len]),
             cotangents: values.clone(),
             values,
             sums: shared
@@ -75,13 +83,15 @@ impl<T: Number> Strip<T> {
     pub(crate) fn forward(&mut self, shared: &Shared<'_, T>, image: &[T]) {
         // The frame and the lanes behind the last channel are zero from the start, and stay so.
         shared.layout.places[0].scatter(image, &mut self.values[0]);
+        let mut scratch = std::mem::take(&mut self.scratch);
         for (index, step) in shared.steps.iter().enumerate() {
             // The result is taken out while its operands are read.
             let mut result = std::mem::take(&mut self.values[step.memory]);
             let given = (shared.packed[index].as_ref(), &shared.numbers[index][..]);
-            self.evaluate(step, given, &mut result);
+            self.evaluate(step, given, &mut result, &mut scratch);
             self.values[step.memory] = result;
         }
+        self.scratch = scratch;
         let place = shared.layout.places[shared.output];
         let values = &self.values[shared.layout.memory[shared.output]];
         for (index, output) in self.output[0].iter_mut().enumerate() {
@@ -94,12 +104,15 @@ impl<T: Number> Strip<T> {
         step: &Step,
         (packed, numbers): (Option<&Packed<T>>, &[T]),
         result: &mut [T],
+        scratch: &mut Scratch<T>,
     ) {
         let first = &step.inputs[0];
         let input = &self.values[first.memory];
         let places = [step.place, first.place];
         match (&step.work, packed) {
-            (Work::Linear(layer), Some(packed)) => layer.forward(packed, input, result),
+            (Work::Linear(layer), Some(packed)) => {
+                layer.forward(packed, input, result, scratch);
+            }
             (Work::Linear(_), None) => unreachable!("invariant: a layer has parameters"),
             (Work::Relu(max), _) => {
                 if !first.in_place {
@@ -159,16 +172,24 @@ impl<T: Number> Strip<T> {
     pub(crate) fn backward(&mut self, shared: &Shared<'_, T>) {
         let cotangents = &mut self.cotangents[shared.layout.memory[shared.output]];
         shared.layout.places[shared.output].scatter(&self.output[1], cotangents);
+        let mut scratch = std::mem::take(&mut self.scratch);
         for (index, step) in shared.steps.iter().enumerate().rev().filter(|(_, step)| step.is_live)
         {
             // All readers of a value come later in the network, and have had their part in its
             // cotangent.
             let mut cotangent = std::mem::take(&mut self.cotangents[step.memory]);
-            if let (Some([weights, bias]), Work::Linear(layer)) =
-                (&mut self.sums[index], &step.work)
+            if let (Work::Linear(layer), Some(packed), Some([weights, bias])) =
+                (&step.work, &shared.packed[index], &mut self.sums[index])
             {
-                let input = &self.values[step.inputs[0].memory];
-                layer.sums(input, &cotangent, [weights, bias]);
+                let operand = &step.inputs[0];
+                let mut back = std::mem::take(&mut self.cotangents[operand.memory]);
+                let to = (operand.back != Back::No)
+                    .then(|| Cotangent { to: &mut back, add: operand.back == Back::Add });
+                let sources = [&self.values[operand.memory][..], &cotangent];
+                layer.backward(packed, sources, ([weights, bias], to), &mut scratch);
+                self.cotangents[operand.memory] = back;
+                self.cotangents[step.memory] = cotangent;
+                continue;
             }
             if let (Some([sums, _]), Work::PRelu(_)) = (&mut self.sums[index], &step.work) {
                 // By the input: where the slope is 0 the result does not tell it.
@@ -181,14 +202,14 @@ impl<T: Number> Strip<T> {
                     continue;
                 }
                 let mut back = std::mem::take(&mut self.cotangents[operand.memory]);
-                let given = (shared.packed[index].as_ref(), &shared.numbers[index][..]);
-                self.differentiate((step, at), given, &cotangent, &mut back);
+                self.differentiate((step, at), &shared.numbers[index], &cotangent, &mut back);
                 self.cotangents[operand.memory] = back;
             }
             // Last, since the others need the cotangent of the result.
             self.differentiate_in_place(step, &mut cotangent);
             self.cotangents[step.memory] = cotangent;
         }
+        self.scratch = scratch;
     }
 
     /// Turns the cotangent of a result into that of the operand whose memory it has.
@@ -215,63 +236,62 @@ impl<T: Number> Strip<T> {
     fn differentiate(
         &self,
         (step, at): (&Step, usize),
-        (packed, numbers): (Option<&Packed<T>>, &[T]),
+        numbers: &[T],
         cotangent: &[T],
         back: &mut [T],
     ) {
         let operand = &step.inputs[at];
         let (input, output) = (&self.values[operand.memory], &self.values[step.memory]);
         let (add, places) = (operand.back == Back::Add, [operand.place, step.place]);
-        match (&step.work, packed) {
-            (Work::Linear(layer), Some(packed)) => layer.backward(packed, cotangent, back, add),
-            (Work::Linear(_), None) => unreachable!("invariant: a layer has parameters"),
-            (Work::Add(factors), _) => {
+        match &step.work {
+            Work::Linear(_) => unreachable!("invariant: a layer gives all gradients at once"),
+            Work::Add(factors) => {
                 elements::add(places, back, cotangent, T::of(factors[at]), add);
             }
-            (Work::Round(rounding), _) => {
+            Work::Round(rounding) => {
                 elements::round_back(places, back, [input, cotangent], rounding, add);
             }
-            (Work::RoundEach(rounding), _) => {
+            Work::RoundEach(rounding) => {
                 let sources = [input, cotangent, numbers];
                 elements::round_each_back(places, back, sources, rounding, add);
             }
-            (Work::PRelu(_), _) => {
+            Work::PRelu(_) => {
                 let sources = [input, cotangent, numbers];
                 elements::slope_each(places, back, sources, add, |value, slope| {
                     if value > T::zero() { T::one() } else { slope }
                 });
             }
-            (Work::Relu(max), _) => {
+            Work::Relu(max) => {
                 // Not in place, so that the input is still there.
                 elements::slope_back(places, back, [input, cotangent], add, |value| {
                     relu_slope(value, *max)
                 });
             }
-            (Work::Function(Function::Square), _) => {
+            Work::Function(Function::Square) => {
                 elements::slope_back(places, back, [input, cotangent], add, |value| value + value);
             }
-            (Work::Function(function), _) => {
+            Work::Function(function) => {
                 elements::slope_back(places, back, [input, cotangent], add, |value| {
                     T::of(function.slope(value.wide()))
                 });
             }
-            (Work::Table(table), _) => {
+            Work::Table(table) => {
                 elements::slope_back(places, back, [input, cotangent], add, |value| {
                     T::of(table.slope(value.wide()))
                 });
             }
             // A gate gathers from all pixels, and windows may overlap and leave elements out: these
             // only ever add.
-            (Work::Product(product), _) => {
+            Work::Product(product) => {
                 clear(operand, back);
                 let other = &self.values[step.inputs[1 - at].memory];
                 product.backward(at, other, cotangent, back);
             }
-            (Work::Max(windows), _) => {
+            Work::Max(windows) => {
                 clear(operand, back);
                 windows.max_back([input, output], cotangent, back);
             }
-            (Work::Sum(parts, factor), _) => {
+            Work::Sum(parts, factor) => {
                 clear(operand, back);
                 parts[at].sum_back(T::of(*factor), cotangent, back);
             }

@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::convolution::{Convolution, Packed};
 use crate::kernels::Number;
+use crate::layer::{Layer, Packed};
 use crate::layout::Layout;
 use crate::network::{Network, Op};
-use crate::steps::{Step, Work, steps};
+use crate::steps::{Step, steps};
 use crate::strip::{Shared, Strip};
 
 /// Images of a strip: what one core does before sums meet.
@@ -17,7 +17,7 @@ const STRIP: usize = 8;
 /// Weights and biases of a layer, or their gradients, in the order of [`model::Conv`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parameters<T> {
-    /// `[K, C / groups, kernel rows, kernel columns]`; of tiles `[4, K, C / groups, 4, 4]`.
+    /// `[K, C / groups, kernel rows, kernel columns]`; in Winograd's domain `[16, K, C / groups]`.
     pub weight: Vec<T>,
     /// One for each output channel.
     pub bias: Vec<T>,
@@ -46,10 +46,10 @@ impl<T: Number> Trainer<T> {
         let layout = Layout::of(network);
         let steps = steps(network, &layout);
         let packed: Vec<Option<Packed<T>>> =
-            steps.iter().map(|step| layer(step).map(Convolution::zeros)).collect();
+            steps.iter().map(|step| step.layer().map(Layer::zeros)).collect();
         let mut gradients = vec![None; steps.len()];
         for (gradient, step) in gradients.iter_mut().zip(&steps) {
-            let Some(layer) = layer(step) else { continue };
+            let Some(layer) = step.layer() else { continue };
             let [weights, biases] = layer.parameters();
             *gradient = Some(Parameters {
                 weight: vec![T::zero(); weights],
@@ -102,7 +102,7 @@ impl<T: Number> Trainer<T> {
         if step.has_slopes() {
             return step.place.scatter(weight, &mut self.numbers[node]);
         }
-        let layer = layer(step).expect("invariant: the node is a layer");
+        let layer = step.layer().expect("invariant: the node is a layer");
         let packed = self.packed[node].as_mut().expect("invariant: a layer has parameters");
         layer.pack(weight, bias, packed);
     }
@@ -181,7 +181,7 @@ impl<T: Number> Trainer<T> {
             }
             let [weights, bias] = total;
             let step = &self.steps[index];
-            if let Some(layer) = layer(step) {
+            if let Some(layer) = step.layer() {
                 layer.unpack(weights, &mut gradient.weight);
             } else {
                 for (at, gradient) in gradient.weight.iter_mut().enumerate() {
@@ -201,21 +201,5 @@ impl<T: Number> Trainer<T> {
             numbers: &self.numbers,
             output: self.output,
         }
-    }
-}
-
-fn layer(step: &Step) -> Option<&Convolution> {
-    match &step.work {
-        Work::Linear(layer) => Some(layer),
-        Work::Relu(_)
-        | Work::PRelu(_)
-        | Work::Add(_)
-        | Work::Product(_)
-        | Work::Round(_)
-        | Work::RoundEach(_)
-        | Work::Max(_)
-        | Work::Sum(..)
-        | Work::Function(_)
-        | Work::Table(_) => None,
     }
 }

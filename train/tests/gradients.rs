@@ -75,7 +75,7 @@ fn everything() -> Network {
     let order = Order { rows: 12, columns: 3, inner: 1, shape: [3, 12, 1] };
     let turned = push(&mut net, Op::Reorder(order), &[twice], order.shape);
     let tiles = Geometry::same_size([3, 2], [12, 1], 3);
-    let turned = push(&mut net, Op::Tiles(tiles), &[turned], [2, 12, 1]);
+    let turned = push(&mut net, Op::Winograd(tiles), &[turned], [2, 12, 1]);
     let full = Geometry { in_h: 12, kernel_h: 12, ..Geometry::dense(2, 5) };
     let full = linear(&mut net, turned, full);
     net.output = linear(&mut net, full, Geometry::dense(5, 3));
@@ -86,8 +86,8 @@ fn everything() -> Network {
 fn parameters(network: &Network, stream: &mut Stream) -> Vec<Option<Parameters<f64>>> {
     let mut found = vec![None; network.nodes.len()];
     for (node, geometry) in network.layers() {
-        let is_tiled = matches!(network.nodes[node].op, Op::Tiles(_));
-        let weights = if is_tiled { tiles(geometry).weights() * 4 } else { geometry.weights() };
+        let in_domain = matches!(network.nodes[node].op, Op::Winograd(_));
+        let weights = if in_domain { geometry.weights() / 9 * 16 } else { geometry.weights() };
         let weight = stream.list(weights);
         found[node] = Some(Parameters { weight, bias: stream.list(geometry.out_channels) });
     }
@@ -236,14 +236,16 @@ fn of_linear(geometry: Geometry) -> Outputs {
     )
 }
 
-/// Of four convolutions, each the outputs at one place of all tiles.
-fn of_tiles(geometry: Geometry) -> Outputs {
+/// Of four convolutions, each the outputs at one place of all tiles: with the kernels that weights
+/// in Winograd's domain amount to there.
+fn of_winograd(geometry: Geometry) -> Outputs {
     let within = tiles(&geometry);
     let run = Box::new(move |weight: &[f64], bias: &[f64], input: &[f64]| {
         let [channels, rows, columns] = geometry.out_shape();
         let mut outputs = vec![0.0; channels * rows * columns];
-        for (place, weight) in weight.chunks_exact(within.weights()).enumerate() {
-            let found = convolve(&within, weight, bias, input, &mut Vec::new());
+        for place in 0..4 {
+            let weight = kernels(weight, place);
+            let found = convolve(&within, &weight, bias, input, &mut Vec::new());
             for (at, output) in outputs.iter_mut().enumerate() {
                 let (k, y, x) = (at / (rows * columns), at / columns % rows, at % columns);
                 if (y % 2, x % 2) == (place / 2, place % 2) {
@@ -253,7 +255,25 @@ fn of_tiles(geometry: Geometry) -> Outputs {
         }
         outputs
     });
-    (within.weights() * 4, run)
+    (within.weights(), run)
+}
+
+/// Kernels of 4x4 inputs, of the output at a place of a tile: `sum_p a[p] u[p] b[p, tap]`.
+fn kernels(domain: &[f64], place: usize) -> Vec<f64> {
+    const B: [[f64; 4]; 4] =
+        [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.0, 1.0, 0.0, -1.0]];
+    const A: [[f64; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]];
+    let pairs = domain.len() / 16;
+    let of_pair = |pair: usize| {
+        (0..16).map(move |tap| {
+            let parts = (0..16).map(|p| {
+                let out = A[place / 2][p / 4] * A[place % 2][p % 4];
+                out * domain[p * pairs + pair] * B[p / 4][tap / 4] * B[p % 4][tap % 4]
+            });
+            parts.sum::<f64>()
+        })
+    };
+    (0..pairs).flat_map(of_pair).collect()
 }
 
 /// `<A x, y> == <x, A^T y>`, of a layer and of the gradient of its weights, in integers: exact.
@@ -309,13 +329,16 @@ proptest! {
     }
 
     #[test]
-    fn tiles_and_their_gradients_are_transposes(geometry in geometry(), seed in any::<u64>()) {
+    fn winograds_domain_and_its_gradients_are_transposes(
+        geometry in geometry(),
+        seed in any::<u64>(),
+    ) {
         let steps = Geometry { stride_h: 1, stride_w: 1, dilation_h: 1, dilation_w: 1, ..geometry };
         let geometry = Geometry { kernel_h: 3, kernel_w: 3, ..steps };
         prop_assume!(geometry.check().is_ok());
-        let outputs = of_tiles(geometry);
-        check_transposes::<f32>(Op::Tiles(geometry), geometry, &outputs, seed)?;
-        check_transposes::<f64>(Op::Tiles(geometry), geometry, &outputs, seed)?;
+        let outputs = of_winograd(geometry);
+        check_transposes::<f32>(Op::Winograd(geometry), geometry, &outputs, seed)?;
+        check_transposes::<f64>(Op::Winograd(geometry), geometry, &outputs, seed)?;
     }
 
     #[test]

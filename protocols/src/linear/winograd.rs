@@ -233,7 +233,7 @@ pub(super) fn quarter(role: Role, ring: Bits, share: u64) -> u64 {
 /// The part that entry `position` of `U` has in the weight of input `tap` in output `output` of a
 /// tile: 1, -1 or 0. All three count row by row. `A^T [U . (B^T d B)] A` is linear in `d`: the
 /// weights are `sum over p, q of A[p] A[q] B[p][r] B[q][s] U[p, q]`.
-pub const fn coefficient(output: usize, tap: usize, position: usize) -> i8 {
+const fn coefficient(output: usize, tap: usize, position: usize) -> i8 {
     let (p, q) = (position / 4, position % 4);
     let (left, right) = (OUTPUT[output / STEP][p], OUTPUT[output % STEP][q]);
     left * right * INPUT[p][tap / 4] * INPUT[q][tap % 4]

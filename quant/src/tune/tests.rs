@@ -46,7 +46,7 @@ fn the_trainer_computes_the_integers_of_the_specification_before_and_after() {
     trains_and_computes(&residual_network());
 }
 
-/// Weights in Winograd's domain: the trainer has the kernels that they amount to.
+/// Weights in Winograd's domain.
 #[test]
 fn the_trainer_computes_the_integers_of_winograds_domain() {
     use crate::quantize::{Winograd, requantize};

@@ -6,7 +6,6 @@ use train::{Adam, Parameters};
 
 use super::hold::Channel;
 use super::narrow::Reach;
-use super::tiles::Tiles;
 use crate::quantize::{by_position, transform};
 
 /// How far latents go beyond their largest and least integers, so that they can come back.
@@ -33,8 +32,8 @@ pub(super) struct Layer {
     pub(super) moments: [Adam; 2],
     /// Integers times their shifts.
     products: Vec<f32>,
-    /// What they amount to where they are in Winograd's domain.
-    tiles: Option<Tiles>,
+    /// Whether they are in Winograd's domain.
+    in_domain: bool,
     /// Of the accumulators.
     pub(super) reach: Reach,
     /// What they may be, where they are held.
@@ -54,7 +53,6 @@ impl Layer {
         let factors = vec![0; linear.channels()];
         let factors = if linear.shifts.is_empty() { &factors } else { &linear.shifts };
         let step = log_step.round().max(0.0).exp2() as f32;
-        let is_spatial = linear.kernel == Kernel::Spatial;
         Self {
             name: name.to_owned(),
             node,
@@ -67,7 +65,7 @@ impl Layer {
             biases: given.bias.iter().map(|&bias| bias as f32 / step).collect(),
             moments: [Adam::new(latents), Adam::new(channels)],
             products: vec![0.0; latents],
-            tiles: (!is_spatial).then(|| Tiles::new(latents)),
+            in_domain: linear.kernel == Kernel::Winograd,
             reach,
             room: None,
             offsets: vec![0.0; channels],
@@ -78,7 +76,7 @@ impl Layer {
     /// `scale` is the real value of one step of what is not shifted.
     pub(super) fn approach(&mut self, floats: &[f32], scale: f64) {
         let inputs = self.fan_in;
-        let domain = self.tiles.as_ref().map(|_| by_position(&transform(floats, inputs), inputs));
+        let domain = self.in_domain.then(|| by_position(&transform(floats, inputs), inputs));
         let floats = domain.as_deref().unwrap_or(floats);
         let channels = floats.chunks(self.fan_in).zip(self.latents.chunks_mut(self.fan_in));
         for ((floats, latents), factor) in channels.zip(&self.factors) {
@@ -93,7 +91,7 @@ impl Layer {
     /// Keeps the accumulators within what they may be from now on. In Winograd's domain they are
     /// sums over positions, and not held.
     pub(super) fn hold(&mut self, room: Interval) {
-        self.room = self.tiles.is_none().then_some(room);
+        self.room = (!self.in_domain).then_some(room);
     }
 
     /// The least and the largest integer of the weights.
@@ -115,13 +113,7 @@ impl Layer {
         for (offset, bias) in self.offsets.iter_mut().zip(&self.biases) {
             *offset = (bias * self.step).round();
         }
-        match &mut self.tiles {
-            None => [&self.products, &self.offsets],
-            Some(tiles) => {
-                tiles.make(&self.products);
-                [&tiles.kernels, &self.offsets]
-            }
-        }
+        [&self.products, &self.offsets]
     }
 
     /// Moves against the gradients of what the trainer was given, as [`super::Parameters::update`].
@@ -136,13 +128,11 @@ impl Layer {
         let [low, high] = self.limits();
         let Parameters { weight, bias } = gradient;
         // The room of `products` holds gradients until the next batch.
-        match &self.tiles {
-            None => self.products.copy_from_slice(weight),
-            Some(tiles) => tiles.gather(weight, &mut self.products),
-        }
+        let gradients = self.products.chunks_mut(self.fan_in).zip(weight.chunks(self.fan_in));
         // The gradient of an integer is that of its product times the shift.
-        for (gradients, factor) in self.products.chunks_mut(self.fan_in).zip(&self.factors) {
-            gradients.iter_mut().for_each(|gradient| *gradient *= factor);
+        for ((gradients, products), factor) in gradients.zip(&self.factors) {
+            let pairs = gradients.iter_mut().zip(products);
+            pairs.for_each(|(gradient, product)| *gradient = product * factor);
         }
         if narrow > 0.0 {
             let weights = (self.latents.as_slice(), self.factors.as_slice());

@@ -5,14 +5,12 @@
 //! and a bias `b` for `round(b 2^k)`. In single precision integers up to 2^24 and their sums are
 //! exact: forward, the trainer computes what [`fusion::eval`] does.
 //!
-//! Where a layer's weights are in Winograd's domain, latents stand for these: the trainer has the
-//! kernels of tiles that they amount to (`tiles.rs`).
+//! Where a layer's weights are in Winograd's domain, latents stand for these.
 
 mod hold;
 mod layer;
 mod narrow;
 mod network;
-mod tiles;
 
 use fusion::{Graph, Interval, Op};
 use model::Model;
@@ -44,7 +42,7 @@ impl Integers {
         (graph, weights): (&Graph, &Weights),
         options: &TuneOptions,
     ) -> Result<Self, TuneError> {
-        check(graph)?;
+        check(graph, weights)?;
         // What a ring costs is about proportional to the elements that are in it.
         let linear = graph.nodes().iter().filter(|node| matches!(node.op, Op::Linear(_)));
         let elements: usize = linear.map(|node| node.wire.elements()).sum();
@@ -95,7 +93,7 @@ impl Integers {
             builder.push(node.name.clone(), op)?;
         }
         let graph = builder.finish()?;
-        check(&graph)?;
+        check(&graph, &weights)?;
         Ok((graph, weights))
     }
 }
