@@ -11,9 +11,9 @@ use crate::winograd::{Scratch, Winograd};
 #[derive(Clone, Debug)]
 pub(crate) enum Layer {
     /// As it is.
-    Plain(Convolution),
+    Plain(Box<Convolution>),
     /// By products in Winograd's domain.
-    Winograd(Winograd),
+    Winograd(Box<Winograd>),
 }
 
 /// Weights and biases as the kernels read them.
@@ -27,11 +27,11 @@ pub(crate) struct Packed<T> {
 
 impl Layer {
     pub(crate) fn plain(geometry: &Geometry, places: [&Place; 2]) -> Self {
-        Self::Plain(Convolution::new(geometry, places))
+        Self::Plain(Box::new(Convolution::new(geometry, places)))
     }
 
     pub(crate) fn winograd(geometry: &Geometry, places: [&Place; 2]) -> Self {
-        Self::Winograd(Winograd::new(geometry, places))
+        Self::Winograd(Box::new(Winograd::new(geometry, places)))
     }
 
     /// How many weights and biases it has.

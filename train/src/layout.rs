@@ -109,12 +109,11 @@ impl Layout {
         let memory = memory(network);
         let mut frames = vec![[0; 2]; memory.len()];
         for (index, node) in network.nodes.iter().enumerate() {
-            let needed = match &node.op {
-                Op::Winograd(geometry) => tile_frames(geometry),
-                op => match op.layer() {
-                    Some(g) => [forward_frame(g), backward_frame(&unrolled(g))],
-                    None => continue,
-                },
+            let Some(geometry) = node.op.layer() else { continue };
+            let needed = if matches!(node.op, Op::Winograd(_)) {
+                tile_frames(geometry)
+            } else {
+                [forward_frame(geometry), backward_frame(&unrolled(geometry))]
             };
             // Values that share memory share its layout, and so the largest of their frames.
             for (value, needed) in [node.inputs[0], index + 1].into_iter().zip(needed) {

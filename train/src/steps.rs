@@ -44,7 +44,7 @@ pub(crate) enum Back {
 /// What a node computes.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
-    Linear(Box<Layer>),
+    Linear(Layer),
     Relu(Option<f32>),
     /// Whether its slopes have gradients.
     PRelu(bool),
@@ -123,10 +123,8 @@ fn step(network: &Network, layout: &Layout, index: usize) -> Step {
         .collect();
     let first = inputs[0].place;
     let work = match &node.op {
-        Op::Linear(geometry) => Work::Linear(Box::new(Layer::plain(geometry, [&first, &place]))),
-        Op::Winograd(geometry) => {
-            Work::Linear(Box::new(Layer::winograd(geometry, [&first, &place])))
-        }
+        Op::Linear(geometry) => Work::Linear(Layer::plain(geometry, [&first, &place])),
+        Op::Winograd(geometry) => Work::Linear(Layer::winograd(geometry, [&first, &place])),
         Op::Relu { max } => Work::Relu(*max),
         Op::PRelu { learned, .. } => Work::PRelu(*learned),
         Op::Add { factors } => Work::Add(factors.clone()),

@@ -243,9 +243,7 @@ type Term<'a, T> = (T, &'a [T]);
 fn one<T: Number, const TO: usize, const FROM: usize>(to: &mut [T], (f, a): Term<'_, T>) {
     for (to, a) in to.chunks_exact_mut(TO).zip(a.chunks_exact(FROM)) {
         let mut found = *lanes(a);
-        for at in 0..LANES {
-            found[at] = f * found[at];
-        }
+        found.iter_mut().for_each(|value| *value = f * *value);
         *lanes_mut(to) = found;
     }
 }
