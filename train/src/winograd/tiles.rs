@@ -239,6 +239,7 @@ fn sums<T: Number, const N: usize, const TO: usize, const FROM: usize>(
 /// overlap, nothing would be done in vectors.
 type Term<'a, T> = (T, &'a [T]);
 
+/// Writes one term.
 #[inline(always)]
 fn one<T: Number, const TO: usize, const FROM: usize>(to: &mut [T], (f, a): Term<'_, T>) {
     for (to, a) in to.chunks_exact_mut(TO).zip(a.chunks_exact(FROM)) {
@@ -248,6 +249,7 @@ fn one<T: Number, const TO: usize, const FROM: usize>(to: &mut [T], (f, a): Term
     }
 }
 
+/// Writes the sum of two terms.
 #[inline(always)]
 fn both<T: Number, const TO: usize, const FROM: usize>(
     to: &mut [T],
@@ -263,6 +265,7 @@ fn both<T: Number, const TO: usize, const FROM: usize>(
     }
 }
 
+/// Adds one term.
 #[inline(always)]
 fn more<T: Number, const TO: usize, const FROM: usize>(to: &mut [T], (f, a): Term<'_, T>) {
     for (to, a) in to.chunks_exact_mut(TO).zip(a.chunks_exact(FROM)) {
