@@ -125,8 +125,7 @@ fn steps(criterion: &mut Criterion) {
 fn step(criterion: &mut Criterion, name: &str, network: &Network) {
     let mut trainer: Trainer<f32> = Trainer::new(network, BATCH);
     for (node, geometry) in network.layers() {
-        let in_domain = matches!(network.nodes[node].op, Op::Winograd(_));
-        let weights = if in_domain { geometry.weights() / 9 * 16 } else { geometry.weights() };
+        let weights = trainer.gradient(node).map_or(0, |gradient| gradient.weight.len());
         trainer.set(node, &numbers(weights), &numbers(geometry.out_channels));
     }
     let images = numbers(BATCH * 3 * 32 * 32);

@@ -61,20 +61,8 @@ pub(crate) enum Work {
 
 impl Step {
     /// Its layer, if it is one.
-    pub(crate) fn layer(&self) -> Option<&Layer> {
-        match &self.work {
-            Work::Linear(layer) => Some(layer),
-            Work::Relu(_)
-            | Work::PRelu(_)
-            | Work::Add(_)
-            | Work::Product(_)
-            | Work::Round(_)
-            | Work::RoundEach(_)
-            | Work::Max(_)
-            | Work::Sum(..)
-            | Work::Function(_)
-            | Work::Table(_) => None,
-        }
+    pub(crate) const fn layer(&self) -> Option<&Layer> {
+        if let Work::Linear(layer) = &self.work { Some(layer) } else { None }
     }
 
     /// Whether it has slopes that are learned.
