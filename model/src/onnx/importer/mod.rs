@@ -1,25 +1,24 @@
 //! The walk over a graph's nodes, in order.
 
+mod append;
+mod dispatch;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use protocols::plan::{CORRELATIONS, KEYS};
 
-use super::constant::{Constant, Grid, Int};
+use super::constant::{Constant, Grid};
 use super::ends;
 use super::error::{ImportError, Problem, Unsupported};
-use super::fold;
-use super::inputs::Inputs;
 use super::layout::Layout;
 use super::name;
-use super::operators::{is_known, keeps_shape, unsupported};
 use super::proto::{GraphProto, NodeProto};
 use super::qdq::import::Pending;
-use super::qdq::qonnx::is_qonnx;
 use super::qdq::{Quantized, Quantizer};
 use super::separate::separate;
 use super::simplify::simplify;
-use crate::model::{Model, Node, Op, ValueId, check_shape};
+use crate::model::{Model, Node, ValueId};
 
 /// How a name of the graph is known.
 #[derive(Clone, Debug)]
@@ -173,189 +172,6 @@ impl Importer {
         Ok(Quantized { model, values, weights, notes: self.notes })
     }
 
-    /// What a node's results are: the first of them, or all.
-    fn node(&mut self, node: &NodeProto) -> Result<Vec<Entry>, Problem> {
-        let foreign = !node.domain.is_empty() && node.domain != "ai.onnx";
-        if foreign && !is_qonnx(node) {
-            return Err(unsupported(node));
-        }
-        let inputs: Vec<Option<Entry>> =
-            node.input.iter().map(|name| self.entry(name)).collect::<Result<_, _>>()?;
-        if !is_known(&node.op_type) {
-            return Err(unsupported(node));
-        }
-        let inputs = Inputs(inputs);
-        if inputs.any_unknown() {
-            return Ok(vec![Entry::Unknown]);
-        }
-        if node.op_type == "Split" && inputs.is_value(0) {
-            return Ok(self.split(node, &inputs)?.into_iter().map(Entry::Value).collect());
-        }
-        self.first(node, &inputs).map(|entry| vec![entry])
-    }
-
-    /// What a node's first result is.
-    fn first(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Entry, Problem> {
-        match node.op_type.as_str() {
-            "Constant" => {
-                let constant = node.constant()?;
-                self.spend(constant.len())?;
-                Ok(constant.into())
-            }
-            "Identity" if inputs.is_value(0) => Ok(Entry::Value(inputs.value(0)?)),
-            "Cast" if inputs.is_value(0) => self.cast(node, inputs.value(0)?).map(Entry::Value),
-            "Dropout" if inputs.is_value(0) => self.dropout(inputs).map(Entry::Value),
-            "Softmax" | "LogSoftmax" if inputs.is_value(0) => {
-                self.softmax(node, inputs.value(0)?).map(Entry::Value)
-            }
-            "Shape" if inputs.is_value(0) => self.shape_of(node, &inputs.value(0)?),
-            "Quant" | "BipolarQuant" => self.qonnx(node, inputs),
-            "QuantizeLinear" if inputs.is_value(0) => self.quantize(node, inputs),
-            "Identity" if let Some(pending) = inputs.quantized() => Ok(Entry::Quantized(pending)),
-            "Clip" if let Some(pending) = inputs.quantized() => self.narrow(inputs, pending),
-            "DequantizeLinear" if let Some(pending) = inputs.quantized() => {
-                self.dequantize(node, inputs, pending).map(Entry::Value)
-            }
-            "Reshape" | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze"
-                if let Some(pending) = inputs.quantized() =>
-            {
-                let value = self.seen_otherwise(node, inputs, &pending.value)?;
-                Ok(Entry::Quantized(Pending { value, ..pending }))
-            }
-            _ if inputs.all_constant() => {
-                let constants = inputs.constants()?;
-                let budget = self.budget;
-                let result = fold::evaluate(node, &constants, budget)?;
-                self.spend(result.len())?;
-                Ok(result.into())
-            }
-            _ => self.operation(node, inputs).map(Entry::Value),
-        }
-    }
-
-    fn operation(&mut self, node: &NodeProto, inputs: &Inputs) -> Result<Value, Problem> {
-        match node.op_type.as_str() {
-            "Conv" => self.convolution(node, inputs),
-            "ConvTranspose" => self.transposed_convolution(node, inputs),
-            "Gemm" => self.gemm(node, inputs),
-            "MatMul" => self.matmul(node, inputs),
-            "BatchNormalization" => self.batch_norm(node, inputs),
-            "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(node, inputs),
-            "Sum" | "Mean" => self.sum(node, inputs),
-            "Neg" => self.negated(node, &inputs.value(0)?),
-            "Max" | "Min" => self.bounded(node, inputs),
-            "Relu" => self.push(node, Op::Relu { max: None }, &[&inputs.value(0)?]),
-            "Clip" => self.clip(node, inputs),
-            "PRelu" => self.prelu(node, inputs),
-            "Pow" => self.power(node, inputs),
-            "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Swish" | "Gelu" | "LeakyRelu"
-            | "Elu" | "Softplus" => self.function(node, &inputs.value(0)?),
-            "MaxPool" => self.max_pool(node, &inputs.value(0)?),
-            "AveragePool" => self.average_pool(node, &inputs.value(0)?),
-            "GlobalAveragePool" => self.global_pool(node, &inputs.value(0)?, Op::AvgPool),
-            "GlobalMaxPool" => self.global_pool(node, &inputs.value(0)?, Op::MaxPool),
-            "ReduceMean" => self.reduce_mean(node, inputs),
-            "Flatten" | "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" => {
-                self.seen_otherwise(node, inputs, &inputs.value(0)?)
-            }
-            "Concat" => self.concat(node, inputs),
-            "Pad" => self.pad(node, inputs),
-            "RequantShift" => self.requant_shift(node, inputs),
-            "Slice" => self.slice(node, inputs),
-            "Gather" => self.gather(node, inputs),
-            _ => Err(unsupported(node)),
-        }
-    }
-
-    fn entry(&self, name: &str) -> Result<Option<Entry>, Problem> {
-        if name.is_empty() {
-            return Ok(None);
-        }
-        self.entries.get(name).cloned().map(Some).ok_or_else(|| {
-            let shown = name::shown(name);
-            Problem::malformed(format!("no node computes its input {shown:?}"))
-        })
-    }
-
-    /// What stands in for the result of a node that is not supported, so that those behind it are
-    /// looked at, too.
-    fn assumed(&mut self, node: &NodeProto) -> Entry {
-        let Some(name) = node.output.first() else { return Entry::Unknown };
-        let first = node.input.first().and_then(|name| self.entries.get(name));
-        let lengths = match (self.said.get(name), first) {
-            (Some(said), _) => said.clone(),
-            (None, Some(Entry::Value(value))) if keeps_shape(&node.op_type) => {
-                value.layout.lengths()
-            }
-            (None, _) => return Entry::Unknown,
-        };
-        let shape = match lengths[..] {
-            [c] => [c, 1, 1],
-            [c, length] => [c, 1, length],
-            [c, h, w] => [c, h, w],
-            _ => [lengths.iter().product(), 1, 1],
-        };
-        // Any operation will do: a network with a stand-in is never given out.
-        let layout = Rc::new(Layout::natural(&lengths));
-        let id = ValueId(self.nodes.len() + 1);
-        let (name, op) = (name::shown(label(node)), Op::Relu { max: None });
-        self.non_negative.push(false);
-        self.nodes.push(Node { name, op, inputs: vec![ValueId::INPUT], output: id, shape });
-        Entry::Value(Value { id, layout })
-    }
-
-    /// Appends an operation that leaves every element where it is.
-    pub(super) fn push(
-        &mut self,
-        node: &NodeProto,
-        op: Op,
-        inputs: &[&Value],
-    ) -> Result<Value, Problem> {
-        let ids: Vec<ValueId> = inputs.iter().map(|value| value.id).collect();
-        let id = self.append(node, op, &ids)?;
-        Ok(Value { id, layout: Rc::clone(&inputs[0].layout) })
-    }
-
-    /// Appends an operation whose result the graph sees as it is stored, as axes of these lengths.
-    pub(super) fn push_as(
-        &mut self,
-        node: &NodeProto,
-        op: Op,
-        input: &Value,
-        lengths: impl FnOnce([usize; 3]) -> Vec<usize>,
-    ) -> Result<Value, Problem> {
-        let id = self.append(node, op, &[input.id])?;
-        let layout = Rc::new(Layout::natural(&lengths(self.stored(id))));
-        Ok(Value { id, layout })
-    }
-
-    /// Appends an operation.
-    pub(super) fn append(
-        &mut self,
-        node: &NodeProto,
-        op: Op,
-        inputs: &[ValueId],
-    ) -> Result<ValueId, Problem> {
-        let shapes: Vec<[usize; 3]> = inputs.iter().map(|&id| self.stored(id)).collect();
-        let shape = op.output_shape(label(node), &shapes)?;
-        check_shape(label(node), shape)?;
-        let output = ValueId(self.nodes.len() + 1);
-        let name = self.unique(label(node));
-        self.non_negative.push(match op {
-            Op::Relu { .. } => true,
-            Op::Conv(_) | Op::PartRelu(_) | Op::Function(_) => false,
-            Op::Add
-            | Op::Mul
-            | Op::MaxPool(_)
-            | Op::AvgPool(_)
-            | Op::View(_)
-            | Op::Reorder(_)
-            | Op::Concat => inputs.iter().all(|input| self.non_negative[input.0]),
-        });
-        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), output, shape });
-        Ok(output)
-    }
-
     /// The shape of one image of a value, as it is stored.
     pub(super) fn shape(&self, value: &Value) -> [usize; 3] {
         self.stored(value.id)
@@ -374,22 +190,6 @@ impl Importer {
             )
         })?;
         Ok(())
-    }
-
-    fn unique(&mut self, name: &str) -> String {
-        let mut unique = if name.is_empty() { "unnamed".to_owned() } else { name::shown(name) };
-        while let Some(count) = self.names.get_mut(&unique) {
-            *count += 1;
-            unique = format!("{unique}.{count}");
-        }
-        self.names.insert(unique.clone(), 1);
-        unique
-    }
-
-    fn shape_of(&self, node: &NodeProto, value: &Value) -> Result<Entry, Problem> {
-        let mut dims = vec![Int::Batch];
-        dims.extend(value.layout.lengths().into_iter().map(|d| Int::Known(d as i64)));
-        fold::part_of_shape(node, &dims).map(Entry::from)
     }
 
     /// Whether a node's result is only probabilities of what it reads.
