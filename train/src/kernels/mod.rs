@@ -2,8 +2,8 @@
 //!
 //! A [`Sweep`] says which elements meet: pixels of an output, and for each of them the taps of an
 //! input. The same sweep describes a convolution forward, its transpose backward (with the weights
-//! transposed), and the gradient of its weights. Each kernel of AVX2 has a portable twin, and the
-//! choice is made when the program runs.
+//! transposed), and the gradient of its weights. The kernels of AVX-512 and AVX2 have a portable
+//! twin, and the choice is made when the program runs.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -129,8 +129,8 @@ impl Number for f32 {
     ) {
         assert!(sweep.fits(input.len(), weights.len(), output.len()), "invariant: a sweep fits");
         #[cfg(target_arch = "x86_64")]
-        if x86::products(sweep, input, weights, bias, output) {
-            return;
+        if let Some(kernels) = x86::Kernels::best() {
+            return kernels.products(sweep, input, weights, bias, output);
         }
         portable::products(sweep, input, weights, bias, output);
     }
@@ -138,8 +138,8 @@ impl Number for f32 {
     fn weight_sums(sweep: &Sweep, input: &[Self], cotangent: &[Self], sums: &mut [Self]) {
         assert!(sweep.fits(input.len(), sums.len(), cotangent.len()), "invariant: a sweep fits");
         #[cfg(target_arch = "x86_64")]
-        if x86::weight_sums(sweep, input, cotangent, sums) {
-            return;
+        if let Some(kernels) = x86::Kernels::best() {
+            return kernels.weight_sums(sweep, input, cotangent, sums);
         }
         portable::weight_sums(sweep, input, cotangent, sums);
     }
