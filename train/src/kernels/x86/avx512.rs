@@ -41,7 +41,7 @@ unsafe fn pixels<const P: usize>(row: &Row<'_>, input: *const f32, output: *mut 
     let [column_in, column_out] = row.strides;
     // SAFETY: as the caller says.
     unsafe {
-        // One register a pixel, up to half of all: each product takes its value from memory.
+        // One register a pixel, eight at the most: each product takes its value from memory.
         let mut sums = [_mm512_setzero_ps(); P];
         for (p, sum) in sums.iter_mut().enumerate() {
             let output = output.add(p * column_out).cast_const();
